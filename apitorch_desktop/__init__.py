@@ -1,0 +1,26 @@
+"""API Torch Desktop: curate images for a classifier, and classify by drag and drop.
+
+Glossary (one word for one thing)
+    training set      named collection of labels; its slug names its classifier
+    label             a class of a training set, snake_case; holds training images
+    training image    an image under a label; id `ti_` + 40 hex digits
+    classifier        answers about an image: `safe-for-work`, `extract-text`, `design-score`, or a training set's
+    classification    one classifier's answer about one image
+    feedback          a correction of a classification, or a message
+    embedding         1,536 numbers the encoder makes of an image
+    head              what training fits on embeddings: logistic regression and a temperature
+    confidence        the calibrated probability of an answer, and its word ("high")
+    thumbnail         a small JPEG of an image: upright, sRGB, no profile
+    connection        a base URL with its key; the embedded service is one
+    transfer          a journalled batch of uploads or downloads
+    job               plain Python run on a QThread lane
+
+Layers, each calling only downwards
+    cli               the command
+    ui                the window; the only room with Qt; knows the service as a process and over HTTP
+    dataset | service what a person does to a training set | an API Torch service
+    api | vision      wire types and client | from pixels to answers
+    paths             where things are on this machine
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The API Torch interface and its client. No Qt, no storage."""

@@ -1,0 +1,185 @@
+"""ApiClient: a method for every documented endpoint; the extensions' calls are in `extensions.py`.
+
+Every method may raise any `errors.ApiError`. Nothing else comes out, but a bug and, from `download_to`, an OSError.
+"""
+
+import base64
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from apitorch_desktop.api import types
+from apitorch_desktop.api.errors import BadRequest
+from apitorch_desktop.api.extensions import Extensions, label_of, query, segment
+from apitorch_desktop.api.multipart import Multipart
+from apitorch_desktop.api.transport import Transport
+
+_LONGEST_QUERY = 4000
+"""Characters of a message that still go in the URL, as documented; servers refuse lines of more than 8,000."""
+
+
+class ApiClient(Extensions):
+    """The API Torch interface at one base URL with one key. Synchronous and thread-safe; `repr` shows the URL only.
+
+    `base_url` is a host, a URL, with or without `api/`; see `transport.normalise`. `timeout` is (connect, read) in
+    seconds, `total` bounds one attempt as a whole, `attempts` counts the first.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str,
+        *,
+        timeout: tuple[float, float] = (5, 60),
+        total: float = 300,
+        attempts: int = 4,
+    ) -> None:
+        self._transport = Transport(base_url, key, timeout=timeout, total=total, attempts=attempts)
+
+    @property
+    def base_url(self) -> str:
+        """The address every path is added to; ends in a slash."""
+        return self._transport.base_url
+
+    def __repr__(self) -> str:
+        return f"ApiClient({self.base_url!r})"
+
+    def close(self) -> None:
+        """Close the connections that are kept alive. The client can still be used."""
+        self._transport.close()
+
+    def ping(self) -> types.Ping:
+        """Whether the service is there and knows the key, and which extensions it lists."""
+        return self._transport.call("GET", "ping", types.Ping)
+
+    def training_sets(self) -> list[types.TrainingSet]:
+        """The training sets of this key."""
+        return self._transport.call("GET", "training-sets", types.TrainingSets).data
+
+    def upload_image(
+        self,
+        training_set_id: types.Id,
+        label: str,
+        *,
+        path: Path | None = None,
+        data: bytes | None = None,
+        filename: str = "image",
+        on_sent: Callable[[int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> types.ImageAnswer:
+        """Add an image from disk (`path`) or memory (`data` with `filename`) to a label; a new label is made.
+
+        The file is streamed. `on_sent` is called with the bytes sent so far, from 0 again when the upload is retried.
+        The same image to the same label gives the first id, so a retry is harmless.
+        """
+        body = _image_body([], path, data, filename, on_sent)
+        route = f"training-set/{segment(training_set_id)}/{segment(label_of(label))}/image"
+        return self._transport.call(
+            "POST", route, types.ImageAnswer, multipart=body, repeatable=True, cancelled=cancelled
+        )
+
+    def upload_image_url(self, training_set_id: types.Id, label: str, image_url: str) -> types.ImageAnswer:
+        """Have the service fetch an image and add it to a label."""
+        route = f"training-set/{segment(training_set_id)}/{segment(label_of(label))}/image"
+        return self._transport.call("POST", route, types.ImageAnswer, json={"image_url": image_url}, repeatable=True)
+
+    def delete_image(self, image_id: str) -> types.ImageAnswer:
+        """Delete an image; its id is given with or without `ti_`. Gone already after a retry counts as done."""
+        gone = types.ImageAnswer(id=image_id, message="Image deleted.")
+        return self._transport.call("DELETE", f"training-image/{segment(image_id)}", types.ImageAnswer, gone=gone)
+
+    def images(self, training_set_id: types.Id) -> types.TrainingImages:
+        """All labels and images of a training set; the URLs hold for the current UTC day."""
+        return self._transport.call("GET", f"training-set/{segment(training_set_id)}/images", types.TrainingImages)
+
+    def download(
+        self,
+        url: str,
+        *,
+        cancelled: Callable[[], bool] | None = None,
+        limit: int = 256 * 2**20,
+    ) -> bytes:
+        """The bytes at a (signed) URL, at most `limit` of them. The key goes to the base URL's own origin only.
+
+        An address that has run out (403) or is gone is a NotFound: list again, and go on.
+        """
+        chunks: list[bytes] = []
+        self._transport.download(url, chunks, limit=limit, cancelled=cancelled)
+        return b"".join(chunks)
+
+    def download_to(self, url: str, path: Path, *, cancelled: Callable[[], bool] | None = None) -> None:
+        """Download to a file that appears whole or not at all. Its folder must exist."""
+        content = self.download(url, cancelled=cancelled)
+        part = path.with_name(f".{os.getpid()}-{os.urandom(6).hex()}.part")  # short: `path` may use all 255 bytes
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def classifiers(self) -> list[types.Classifier]:
+        """The classifiers that may be used in `classify`."""
+        return self._transport.call("GET", "classifiers", types.Classifiers).data
+
+    def classify(
+        self,
+        classifiers: Sequence[str],
+        *,
+        image_url: str | None = None,
+        path: Path | None = None,
+        data: bytes | None = None,
+        filename: str = "image",
+        show_confidence_value: bool = True,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[types.Classification]:
+        """What 1 to 10 classifiers, named by slug, say about one image.
+
+        By URL as documented; from disk or memory where the service lists `classify.upload`. Never sent twice
+        once the service may have seen it: each call is remembered and may be paid for.
+        """
+        if not 1 <= len(classifiers) <= types.MAX_CLASSIFIERS:
+            raise BadRequest(f"Choose 1 to {types.MAX_CLASSIFIERS} classifiers, not {len(classifiers)}.")
+        if image_url is not None:
+            if path is not None or data is not None:
+                raise ValueError("one of image_url, path and data")
+            json: dict[str, object] = {"classifiers": list(classifiers), "image_url": image_url}
+            if show_confidence_value:
+                json["options"] = {"show_confidence_value": True}
+            return self._transport.call("POST", "classify", types.Classifications, json=json, cancelled=cancelled).data
+        fields = [("classifiers[]", slug) for slug in classifiers]
+        if show_confidence_value:
+            fields.append(("options[show_confidence_value]", "true"))
+        body = _image_body(fields, path, data, filename, None)
+        return self._transport.call("POST", "classify", types.Classifications, multipart=body, cancelled=cancelled).data
+
+    def feedback_classification(self, classification_id: str, correct_label_id: types.Id) -> types.FeedbackAnswer:
+        """Correct a classification: its image joins the training images of the correct label.
+
+        `correct_label_id` is the label's id where the service gives one, else the label itself.
+        """
+        parameters = query(classification_id=classification_id, correct_label_id=correct_label_id)
+        return self._transport.call("POST", f"feedback/classification?{parameters}", types.FeedbackAnswer)
+
+    def feedback_freeform(self, message: str) -> types.FeedbackAnswer:
+        """Send a message; it travels as base64 of UTF-8, in the URL as documented, in a form when it is long."""
+        coded = base64.b64encode(message.encode("utf-8", "replace")).decode("ascii")
+        if len(coded) <= _LONGEST_QUERY:
+            return self._transport.call("POST", f"feedback/freeform?{query(message=coded)}", types.FeedbackAnswer)
+        return self._transport.call("POST", "feedback/freeform", types.FeedbackAnswer, form={"message": coded})
+
+
+def _image_body(
+    fields: list[tuple[str, str]],
+    path: Path | None,
+    data: bytes | None,
+    filename: str,
+    on_sent: Callable[[int], None] | None,
+) -> Multipart:
+    if (path is None) == (data is None):
+        raise ValueError("one of path and data")
+    source = path if path is not None else data
+    assert source is not None  # noqa: S101 - for mypy; checked above
+    return Multipart(fields, source, path.name if path is not None else filename, on_sent)

@@ -1,0 +1,106 @@
+"""What can go wrong with a call, as the person reads it.
+
+ApiError                    message, advice, can_retry
+├── ConnectionFailed        nobody answers at this address
+├── TimedOut                it took too long
+├── NotApiTorch             an answer came, but not from an API Torch service (a captive portal, truncated JSON)
+├── WrongKey                401
+├── NotFound                404
+├── BadRequest              400 and other refusals of what was sent
+│   └── TooLarge            413
+├── RateLimited             429; `retry_after` in seconds
+├── StorageFull             507
+├── ServerFault             500 and up
+└── Cancelled               the person stopped it
+"""
+
+
+class ApiError(Exception):
+    """A failed call. `str()` is one sentence for the person: what is wrong. `advice` says what to do.
+
+    `can_retry`: the same call may work later without a change. Neither text ever holds a key.
+    """
+
+    advice = "Try again later."
+    can_retry = False
+
+    def __init__(self, message: str, *, status: int | None = None, advice: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        if advice is not None:
+            self.advice = advice
+
+
+class ConnectionFailed(ApiError):  # noqa: N818 - named for what happened
+    """Nobody answers at this address."""
+
+    advice = "Check the network and the address of the connection."
+    can_retry = True
+
+
+class TimedOut(ApiError):  # noqa: N818
+    """No answer within the time limit."""
+
+    advice = "The service or the network is slow. Try again."
+    can_retry = True
+
+
+class NotApiTorch(ApiError):  # noqa: N818
+    """An answer came that no API Torch service gives."""
+
+    advice = "Check the address; a network that asks for a log-in page answers like this too."
+    can_retry = True
+
+
+class WrongKey(ApiError):  # noqa: N818
+    """401: the service does not know this key."""
+
+    advice = "Check the API key of this connection."
+
+
+class NotFound(ApiError):  # noqa: N818
+    """404: what the call names is not there."""
+
+    advice = "It may have been deleted. Refresh, and try again."
+
+
+class BadRequest(ApiError):  # noqa: N818
+    """The service refused what was sent, and says why."""
+
+    advice = "Change what is sent: the same again will be refused again."
+
+
+class TooLarge(BadRequest):
+    """413: more bytes than the service takes."""
+
+    advice = "Make the image smaller and send it again."
+
+
+class RateLimited(ApiError):  # noqa: N818
+    """429: too many calls. `retry_after` is seconds to wait, where the service says so."""
+
+    advice = "Wait a little; it goes on by itself."
+    can_retry = True
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message, status=429)
+        self.retry_after = retry_after
+
+
+class ServerFault(ApiError):  # noqa: N818
+    """500 and up: the service failed."""
+
+    advice = "The service failed. Try again; if it stays so, tell who runs it."
+    can_retry = True
+
+
+class StorageFull(ServerFault):
+    """507: the service has no room left."""
+
+    advice = "Free some disk space where the service keeps its images, then retry."
+
+
+class Cancelled(ApiError):  # noqa: N818
+    """The person stopped it."""
+
+    advice = ""

@@ -1,0 +1,130 @@
+"""The calls a service may offer beyond the documentation; offer one only where `ping` lists its extension."""
+
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from apitorch_desktop.api import types
+from apitorch_desktop.api.errors import BadRequest
+from apitorch_desktop.api.slugs import snake_case
+from apitorch_desktop.api.transport import Transport
+
+_PAGE = 1000
+
+
+def query(**parameters: object) -> str:
+    """A query string of the parameters that are not None."""
+    return urlencode({name: str(value) for name, value in parameters.items() if value is not None})
+
+
+def label_of(text: str) -> str:
+    """The label as it is stored. Raises BadRequest where no letter or digit is left of it."""
+    label = snake_case(text)
+    if not label:
+        raise BadRequest(f"“{text[:80]}” cannot be a label: it has no letter and no digit.")
+    return label
+
+
+def segment(value: types.Id) -> str:
+    """One segment of a path; nothing in it can leave the segment. Raises BadRequest for one that names nothing."""
+    text = str(value)
+    if text in {"", ".", ".."}:
+        raise BadRequest(f"“{text}” names nothing.")
+    return quote(text.encode("utf-8", "replace"), safe="")
+
+
+class Extensions:
+    """The part of `ApiClient` that needs an extension; each method's first words name it."""
+
+    _transport: Transport
+
+    def create_training_set(self, name: str, description: str = "") -> types.TrainingSet:
+        """`training-sets`: a new, empty training set."""
+        json = {"name": name, "description": description}
+        return self._transport.call("POST", "training-sets", types.TrainingSet, json=json)
+
+    def update_training_set(
+        self, training_set_id: types.Id, *, name: str | None = None, description: str | None = None
+    ) -> types.TrainingSet:
+        """`training-sets`: change the name, the description or both; None leaves it."""
+        given = {"name": name, "description": description}
+        json = {field: value for field, value in given.items() if value is not None}
+        return self._transport.call(
+            "PATCH", f"training-set/{segment(training_set_id)}", types.TrainingSet, json=json, repeatable=True
+        )
+
+    def delete_training_set(self, training_set_id: types.Id) -> None:
+        """`training-sets`: delete a training set with its images."""
+        self._delete(f"training-set/{segment(training_set_id)}")
+
+    def labels(self, training_set_id: types.Id) -> list[types.LabelCount]:
+        """`paging`: the labels with their ids and counts."""
+        route = f"training-set/{segment(training_set_id)}/labels"
+        return self._transport.call("GET", route, types.LabelCounts).data
+
+    def image_page(
+        self,
+        training_set_id: types.Id,
+        *,
+        label: str | None = None,
+        after: str | None = None,
+        limit: int = _PAGE,
+    ) -> types.TrainingImages:
+        """`paging`: at most `limit` images, of one label or of all; the answer's `next` is the `after` that follows."""
+        parameters = query(label=label, after=after, limit=limit)
+        route = f"training-set/{segment(training_set_id)}/images?{parameters}"
+        return self._transport.call("GET", route, types.TrainingImages)
+
+    def classifier(self, slug: str) -> types.Classifier:
+        """`training`: one classifier with its labels, status, version and metrics."""
+        return self._transport.call("GET", f"classifier/{segment(slug)}", types.Classifier)
+
+    def create_label(self, training_set_id: types.Id, label: str) -> types.TrainingLabel:
+        """`labels`: a new label without images."""
+        route = f"training-set/{segment(training_set_id)}/labels"
+        return self._label("POST", route, {"label": label_of(label)})
+
+    def rename_label(
+        self, training_set_id: types.Id, label: str, new: str, *, merge: bool = False
+    ) -> types.TrainingLabel:
+        """`labels`: rename a label; into one that exists only with `merge`, which then takes the images."""
+        json: dict[str, object] = {"label": label_of(new)}
+        if merge:
+            json["merge"] = True
+        return self._label("PATCH", f"training-set/{segment(training_set_id)}/labels/{segment(label)}", json)
+
+    def merge_labels(self, training_set_id: types.Id, label: str, into: str) -> types.TrainingLabel:
+        """`labels`: move all images of `label` to the label `into`, and drop `label`."""
+        return self.rename_label(training_set_id, label, into, merge=True)
+
+    def delete_label(self, training_set_id: types.Id, label: str) -> None:
+        """`labels`: delete a label with its images."""
+        self._delete(f"training-set/{segment(training_set_id)}/labels/{segment(label)}")
+
+    def move_image(self, image_id: str, label: str) -> types.ImageAnswer:
+        """`images`: put one image under another label of its training set."""
+        json = {"label": label_of(label)}
+        return self._transport.call(
+            "PATCH", f"training-image/{segment(image_id)}", types.ImageAnswer, json=json, repeatable=True
+        )
+
+    def move_images(self, training_set_id: types.Id, image_ids: list[str], label: str) -> None:
+        """`images`: put many images under a label, all or none."""
+        json = {"image_ids": image_ids, "label": label_of(label)}
+        route = f"training-set/{segment(training_set_id)}/images/move"
+        self._transport.call("POST", route, dict[str, Any], json=json, repeatable=True)
+
+    def delete_images(self, training_set_id: types.Id, image_ids: list[str]) -> None:
+        """`images`: delete many images, all or none."""
+        route = f"training-set/{segment(training_set_id)}/images/delete"
+        self._transport.call("POST", route, dict[str, Any], json={"image_ids": image_ids})
+
+    def feedback(self) -> list[types.FeedbackAnswer]:
+        """`feedback.read`: what was sent, with what came of it."""
+        return self._transport.call("GET", "feedback", types.Feedbacks).data
+
+    def _label(self, method: str, route: str, json: dict[str, object]) -> types.TrainingLabel:
+        answer = self._transport.call(method, route, types.ChangedLabel, json=json)
+        return types.TrainingLabel(label=answer.label, images=[], id=answer.id, count=answer.count)
+
+    def _delete(self, route: str) -> None:
+        self._transport.call("DELETE", route, dict[str, Any], gone={})

@@ -1,0 +1,265 @@
+"""Wire types of the API Torch interface: one definition for client and service.
+
+A field that is `UNSET` is not on the wire: the documentation's objects are the required fields, the rest are extensions
+of our service (see `EXTENSIONS`) or optional. Decoding ignores unknown fields and takes ids as numbers or strings.
+"""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+EXTENSIONS: Final = (
+    "training-sets",
+    "paging",
+    "thumbnails",
+    "classify.upload",
+    "training",
+    "alternatives",
+)
+"""Names a service may list in its ping; a client offers an action only where its extension is listed."""
+
+CONFIDENCE_WORDS: Final = ("very high", "high", "possible", "low", "very low", "unknown")
+MAX_CLASSIFIERS: Final = 10
+KEY_LENGTH: Final = 42
+"""Characters of an API key; the published client refuses any other length before it sends a request."""
+
+Id = int | str
+
+
+class Error(Struct):
+    """Body of every answer that is not 200."""
+
+    message: str
+    type: str
+    object: str = "error"
+
+
+class Ping(Struct):
+    """`GET ping`."""
+
+    object: str = "ping"
+    message: str = "ok"
+    service: str | UnsetType = UNSET
+    version: str | UnsetType = UNSET
+    extensions: list[str] | UnsetType = UNSET
+
+
+class TrainingSet(Struct, kw_only=True):
+    """A training set. `counts` is ours: images per label, in the order of `labels`."""
+
+    object: str = "training_set"
+    id: Id
+    name: str
+    description: str | None = ""
+    url: str = ""
+    labels: list[str] | UnsetType = UNSET
+    slug: str | UnsetType = UNSET
+    counts: list[int] | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+
+
+class TrainingSets(Struct, kw_only=True):
+    """`GET training-sets`."""
+
+    object: str = "list"
+    data: list[TrainingSet]
+
+
+class TrainingImage(Struct, kw_only=True):
+    """An image in a listing; after `filename` and `url` all fields are extensions.
+
+    `created_at` is ISO 8601 in UTC; `sha256` the hex digest of the stored bytes; `original_filename` the name it was
+    uploaded under; width and height are pixels as shown (orientation applied).
+    """
+
+    filename: str
+    url: str
+    object: str | UnsetType = UNSET
+    id: str | UnsetType = UNSET
+    label: str | UnsetType = UNSET
+    thumbnail_url: str | UnsetType = UNSET
+    width: int | UnsetType = UNSET
+    height: int | UnsetType = UNSET
+    bytes: int | UnsetType = UNSET
+    created_at: str | UnsetType = UNSET
+    sha256: str | UnsetType = UNSET
+    original_filename: str | UnsetType = UNSET
+
+    @property
+    def image_id(self) -> str:
+        """`id` where the service gives one, else `ti_` + the filename without its extension."""
+        return self.id if self.id is not UNSET else "ti_" + self.filename.rpartition(".")[0]
+
+
+class TrainingLabel(Struct, kw_only=True):
+    """A label with its images, in the listing of a training set."""
+
+    label: str
+    images: list[TrainingImage]
+    object: str = "training_label"
+    id: str | UnsetType = UNSET
+    count: int | UnsetType = UNSET
+
+
+class TrainingImages(Struct, kw_only=True):
+    """`GET training-set/:id/images`. `next` is ours (`paging`): the value of `after` for the next page, or UNSET."""
+
+    object: str = "list"
+    training_set_id: Id
+    training_set_slug: str
+    training_set_url: str = ""
+    data: list[TrainingLabel]
+    next: str | UnsetType = UNSET
+
+
+class LabelCount(Struct, kw_only=True):
+    """A label in `GET training-set/:id/labels` (`paging`)."""
+
+    object: str = "training_label"
+    id: str
+    label: str
+    count: int
+
+
+class LabelCounts(Struct, kw_only=True):
+    """`GET training-set/:id/labels` (`paging`)."""
+
+    object: str = "list"
+    training_set_id: Id
+    data: list[LabelCount]
+
+
+class ImageAnswer(Struct, kw_only=True):
+    """Answer to an upload or a delete. Our service adds the listing's fields to an upload."""
+
+    object: str = "training_image"
+    id: str
+    message: str = ""
+    label: str | UnsetType = UNSET
+    filename: str | UnsetType = UNSET
+    url: str | UnsetType = UNSET
+    thumbnail_url: str | UnsetType = UNSET
+    width: int | UnsetType = UNSET
+    height: int | UnsetType = UNSET
+    bytes: int | UnsetType = UNSET
+    created_at: str | UnsetType = UNSET
+    sha256: str | UnsetType = UNSET
+    original_filename: str | UnsetType = UNSET
+
+
+class LabelMetrics(Struct, kw_only=True):
+    """Cross-validated figures of one label: `accuracy` is the share of its images that were predicted right."""
+
+    label: str
+    count: int
+    accuracy: float
+
+
+class Metrics(Struct, kw_only=True):
+    """Cross-validated figures of a classifier: out-of-fold, so on images the head had not seen.
+
+    `confusion[i][j]` counts images of label i predicted as label j, in the order of `labels`.
+    """
+
+    accuracy: float
+    images: int
+    folds: int
+    labels: list[LabelMetrics]
+    confusion: list[list[int]] | UnsetType = UNSET
+    calibration_error: float | UnsetType = UNSET
+
+
+class Classifier(Struct, kw_only=True):
+    """A classifier. Fields after `slug` are the extension `training`.
+
+    `status`: needs_images, training, ready or failed; `status_message` says it in a sentence a person reads.
+    A classifier that is retraining while an older head answers has `status` training and a `version`.
+    """
+
+    object: str = "classifier"
+    id: Id = ""
+    name: str = ""
+    description: str | None = ""
+    return_values: list[Any] | UnsetType = UNSET
+    slug: str | UnsetType = UNSET
+    labels: list[str] | UnsetType = UNSET
+    status: str | UnsetType = UNSET
+    status_message: str | UnsetType = UNSET
+    version: int | UnsetType = UNSET
+    trained_at: str | UnsetType = UNSET
+    metrics: Metrics | UnsetType = UNSET
+    training_set_id: Id | UnsetType = UNSET
+
+
+class Classifiers(Struct, kw_only=True):
+    """`GET classifiers`."""
+
+    object: str = "list"
+    data: list[Classifier]
+
+
+class Alternative(Struct, kw_only=True):
+    """Another label of a classification, with its decimal probability in a string (`alternatives`)."""
+
+    label: str
+    confidence_value: str
+    label_id: str | UnsetType = UNSET
+
+
+class Classification(Struct, kw_only=True):
+    """One classifier's answer. `value`, `text` and `measures` are of the standard classifiers."""
+
+    object: str = "classification"
+    id: str
+    classifier: str
+    label: str
+    sentence: str = ""
+    confidence: str | UnsetType = UNSET
+    confidence_value: str | UnsetType = UNSET
+    value: Any = UNSET
+    label_id: str | UnsetType = UNSET
+    alternatives: list[Alternative] | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+    measures: dict[str, float] | UnsetType = UNSET
+    adjusted: bool | UnsetType = UNSET
+    version: int | UnsetType = UNSET
+
+
+class Classifications(Struct, kw_only=True):
+    """`POST classify`."""
+
+    object: str = "list"
+    id: str
+    data: list[Classification]
+
+
+class FeedbackAnswer(Struct, kw_only=True):
+    """Answer to feedback: what came of it."""
+
+    object: str = "feedback"
+    id: str = ""
+    message: str = ""
+    training_image_id: str | UnsetType = UNSET
+    label: str | UnsetType = UNSET
+
+
+class Feedbacks(Struct, kw_only=True):
+    """`GET feedback` (`feedback.read`)."""
+
+    object: str = "list"
+    data: list[FeedbackAnswer]
+
+
+class ChangedLabel(Struct, kw_only=True):
+    """Answer to making, renaming or merging a label (`labels`)."""
+
+    object: str = "training_label"
+    label: str
+    id: str | UnsetType = UNSET
+    count: int | UnsetType = UNSET
+
+
+def encode(answer: Struct) -> bytes:
+    """JSON, UTF-8, without the fields that are UNSET."""
+    return msgspec.json.encode(answer)

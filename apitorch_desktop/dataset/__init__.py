@@ -1,0 +1,1 @@
+"""What a person does to a training set, on any connection. No Qt."""

@@ -1,0 +1,1 @@
+"""An API Torch service: everything works on one machine, offline. No Qt."""

@@ -1,0 +1,1 @@
+"""The thumbnail grid: layout, model, view, delegate, loader."""

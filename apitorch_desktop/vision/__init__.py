@@ -1,0 +1,1 @@
+"""From pixels to answers. No Qt, no network, no storage."""

@@ -1,0 +1,57 @@
+"""What every test stands on: a screen of its own, a home of its own, no keyring and no key of the person's."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+_PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "clothing"
+_screen: subprocess.Popen[bytes] | None = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start an X server of the tests' own, so that real pointer events reach real windows and nothing flickers by."""
+    global _screen
+    for name in ("APITORCH_API_KEY", "APITORCH_BASE_URL", "WAYLAND_DISPLAY"):
+        os.environ.pop(name, None)
+    os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
+    if not shutil.which("Xvfb"):
+        if os.environ.get("CI"):
+            raise pytest.UsageError("Xvfb is missing: the window's tests need a real X server")
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+        return
+    os.environ["QT_QPA_PLATFORM"] = "xcb"
+    reader, writer = os.pipe()
+    _screen = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1600x1000x24", "-nolisten", "tcp", "-noreset"],
+        pass_fds=[writer],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(writer)
+    with os.fdopen(reader) as line:
+        os.environ["DISPLAY"] = ":" + line.readline().strip()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the X server."""
+    if _screen:
+        _screen.terminate()
+        _screen.wait()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder of the test's own."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("APITORCH_DESKTOP_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """Real photos: `train/<label>/*.jpg` and `test/<label>/*.jpg`; skips where they are not at hand."""
+    if not _PHOTOS.is_dir():
+        pytest.skip("the clothing photos are not beside this checkout")
+    return _PHOTOS

@@ -1,0 +1,48 @@
+import pkgutil
+import subprocess
+import sys
+
+import apitorch_desktop
+
+_BARRED = """
+import importlib, sys
+
+class Bar:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("PySide6", "shiboken6"):
+            raise ImportError(f"{name} is barred")
+
+sys.meta_path.insert(0, Bar())
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+try:
+    import PySide6
+except ImportError:
+    print("barred")
+"""
+
+
+def test_everything_but_the_window_imports_without_qt():
+    names = [
+        module.name
+        for module in pkgutil.walk_packages(apitorch_desktop.__path__, "apitorch_desktop.")
+        if not module.name.startswith("apitorch_desktop.ui") and not module.name.endswith("__main__")
+    ]
+    assert len(names) > 10
+    done = subprocess.run([sys.executable, "-c", _BARRED, *names], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "barred"
+
+
+_START = """
+import sys
+import apitorch_desktop.cli, apitorch_desktop.ui.app
+print(" ".join(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def test_heavy_libraries_wait_until_the_window_is_painted():
+    done = subprocess.run([sys.executable, "-c", _START], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    heavy = {"sklearn", "sqlalchemy", "onnxruntime", "keyring", "numpy", "requests", "PIL", "obstore", "starlette"}
+    assert not loaded & heavy
