@@ -150,18 +150,15 @@ class EncoderHook(BuildHookInterface):  # type: ignore[type-arg]
 
     PLUGIN_NAME = "encoder"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Called by hatchling for each `version` of the target ("standard", "editable")."""
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
+        """Called by hatchling for each `version` of the target; what is under resources/ by then goes into the wheel."""
         if self.target_name != "wheel":  # a source archive carries the recipe, not the model
             return
         try:
-            model = make_encoder(Path(self.root))
+            make_encoder(Path(self.root))
         except EncoderNotMade as sentence:
             self.app.abort(str(sentence))
             raise
-        if version != "editable":
-            build_data["artifacts"].append(f"/{TARGET.as_posix()}")
-            build_data["force_include"][str(model)] = f"apitorch_desktop/{TARGET.as_posix()}"
 
 
 if __name__ == "__main__":
