@@ -199,6 +199,44 @@ class Classifiers(Struct, kw_only=True):
     data: list[Classifier]
 
 
+class ClassifierVersion(Struct, kw_only=True):
+    """A kept version of a trained classifier (`versions`); `images` counts those it was trained on."""
+
+    object: str = "classifier_version"
+    version: int
+    trained_at: str
+    current: bool
+    images: int
+    labels: list[str]
+    metrics: Metrics | UnsetType = UNSET
+
+
+class ClassifierVersions(Struct, kw_only=True):
+    """`GET classifier/:slug/versions` (`versions`), newest first."""
+
+    object: str = "list"
+    data: list[ClassifierVersion]
+
+
+class ClassificationChange(Struct, kw_only=True):
+    """A training image that two versions answer differently; `label` is the one it is under, the values are decimals in strings."""
+
+    object: str = "classification_change"
+    image_id: str
+    label: str
+    from_label: str
+    to_label: str
+    from_value: str
+    to_value: str
+
+
+class ClassificationChanges(Struct, kw_only=True):
+    """`GET classifier/:slug/changes?from=&to=` (`versions`)."""
+
+    object: str = "list"
+    data: list[ClassificationChange]
+
+
 class Alternative(Struct, kw_only=True):
     """Another label of a classification, with its decimal probability in a string (`alternatives`)."""
 
@@ -235,13 +273,26 @@ class Classifications(Struct, kw_only=True):
 
 
 class FeedbackAnswer(Struct, kw_only=True):
-    """Answer to feedback: what came of it."""
+    """Answer to feedback: what came of it. The fields after `training_set_id` are those of `GET feedback`.
+
+    `kind` is "classification" or "freeform"; `from_label`, `confidence_value` and `version` are of the classification
+    that was corrected; `text` is the freeform message.
+    """
 
     object: str = "feedback"
     id: str = ""
     message: str = ""
     training_image_id: str | UnsetType = UNSET
     label: str | UnsetType = UNSET
+    training_set_id: Id | UnsetType = UNSET
+    kind: str | UnsetType = UNSET
+    created_at: str | UnsetType = UNSET
+    classification_id: str | UnsetType = UNSET
+    classifier: str | UnsetType = UNSET
+    from_label: str | UnsetType = UNSET
+    confidence_value: str | UnsetType = UNSET
+    version: int | UnsetType = UNSET
+    text: str | UnsetType = UNSET
 
 
 class Feedbacks(Struct, kw_only=True):
