@@ -219,7 +219,10 @@ class ClassifierVersions(Struct, kw_only=True):
 
 
 class ClassificationChange(Struct, kw_only=True):
-    """A training image that two versions answer differently; `label` is the one it is under, the values are decimals in strings."""
+    """A training image that two versions answer differently; `label` is the one it is under.
+
+    The values are the two answers' probabilities, decimals in strings.
+    """
 
     object: str = "classification_change"
     image_id: str

@@ -1,0 +1,211 @@
+"""The command `apitorch-desktop`: no argument opens the window; serve, keys, import, export, classify for scripts."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from apitorch_desktop import __version__
+
+if TYPE_CHECKING:
+    from apitorch_desktop.api.client import ApiClient
+
+KEY_VARIABLE = "APITORCH_API_KEY"
+URL_VARIABLE = "APITORCH_BASE_URL"
+EXPORT_FORMATS = ("imagefolder", "zip", "csv", "jsonl", "createml", "croissant")
+
+Command = Callable[[argparse.Namespace], int]
+
+
+class CommandFailed(Exception):  # noqa: N818 - named for what happened
+    """A command cannot go on; `str()` is one sentence for the person, `status` the exit status."""
+
+    def __init__(self, sentence: str, status: int = 1) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; answers its exit status: 0 all done, 1 some of it not, 2 a usage error."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if _is_for_the_window(words):
+        from apitorch_desktop.ui.app import run
+
+        return run(words)
+    arguments = _parser().parse_args(words)
+    command: Command = arguments.command
+    try:
+        return command(arguments)
+    except CommandFailed as failure:
+        print(f"apitorch-desktop: {failure}", file=sys.stderr)
+        return failure.status
+    except KeyboardInterrupt:
+        return 130  # as a shell reports SIGINT
+    except BrokenPipeError:  # `… | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains while it ends
+        return 1
+
+
+def _is_for_the_window(words: list[str]) -> bool:
+    """No words, or pictures and folders to open: paths that exist, and URLs."""
+    if not words:
+        return True
+    if words[0].startswith("-") or words[0] in _COMMANDS:
+        return False
+    return all(word.partition("://")[1] or Path(word).exists() for word in words)
+
+
+@contextmanager
+def connected() -> "Iterator[ApiClient]":
+    """The service a script's command talks to: APITORCH_BASE_URL with APITORCH_API_KEY where set, else the embedded one.
+
+    The embedded service is attached to where it runs, else started for as long as the command takes.
+    """
+    from apitorch_desktop.api.client import ApiClient
+    from apitorch_desktop.api.errors import ApiError
+
+    url, key = os.environ.get(URL_VARIABLE), os.environ.get(KEY_VARIABLE)
+    try:
+        if url and key:
+            client = ApiClient(url, key)
+            try:
+                yield client
+            finally:
+                client.close()
+            return
+        if url:
+            raise CommandFailed(f"{URL_VARIABLE} is set but {KEY_VARIABLE} is not: set both, or neither.", 2)
+        with _embedded() as (url, key):
+            client = ApiClient(url, key)
+            try:
+                yield client
+            finally:
+                client.close()
+    except ApiError as error:
+        raise CommandFailed(f"{error} {error.advice}".strip()) from error
+
+
+@contextmanager
+def _embedded() -> Iterator[tuple[str, str]]:
+    from apitorch_desktop import paths
+    from apitorch_desktop.service.process import ServiceFailed, attach_or_start
+
+    try:
+        service = attach_or_start(paths.service_folder())
+    except ServiceFailed as failure:
+        raise CommandFailed(str(failure)) from failure
+    try:
+        yield service.url, service.key
+    finally:
+        service.stop()
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from apitorch_desktop.service.serve import Options, run
+
+    if (arguments.tls_cert is None) != (arguments.tls_key is None):
+        raise CommandFailed("Give both --tls-cert and --tls-key, or neither.", 2)
+    return run(
+        Options(
+            host=arguments.host,
+            port=arguments.port,
+            folder=arguments.data,
+            tls_cert=arguments.tls_cert,
+            tls_key=arguments.tls_key,
+            allow_private_urls=arguments.allow_private_urls,
+        )
+    )
+
+
+def _keys(arguments: argparse.Namespace) -> int:
+    raise NotImplementedError
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    raise NotImplementedError
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    raise NotImplementedError
+
+
+def _classify(arguments: argparse.Namespace) -> int:
+    raise NotImplementedError
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8765, help="port; 0 picks a free one (default: %(default)s)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the embedded service's)")
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
+    parser.add_argument(
+        "--allow-private-urls",
+        action="store_true",
+        help="let image_url reach this machine and private networks",
+    )
+
+
+def _add_keys(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the embedded service's)")
+    actions = parser.add_subparsers(dest="action", metavar="make|list|revoke", required=True)
+    make = actions.add_parser("make", help="make a key for somebody; it is printed once")
+    make.add_argument("name", metavar="NAME", help="whose it is")
+    actions.add_parser("list", help="ids, names and dates; never the keys")
+    revoke = actions.add_parser("revoke", help="refuse a key from now on; its owner's training sets stay")
+    revoke.add_argument("id", metavar="ID", help="as `keys list` shows it")
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="one label a sub-folder")
+    parser.add_argument("--name", required=True, metavar="NAME", help="the training set; made where it is new")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("training_set", metavar="TRAINING_SET", help="its id or its name")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to write")
+    parser.add_argument("--format", choices=EXPORT_FORMATS, default=EXPORT_FORMATS[0], help="(default: %(default)s)")
+
+
+def _add_classify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument("--classifier", required=True, metavar="SLUG", help="a training set's slug or a standard one")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the answers to FILE")
+
+
+_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Command]] = {
+    "serve": ("run the service alone", _add_serve, _serve),
+    "keys": ("make, list and revoke keys of a service that others use", _add_keys, _keys),
+    "import": ("a folder of photos into a training set", _add_import, _import),
+    "export": ("a training set into a folder", _add_export, _export),
+    "classify": ("what a classifier says about photos", _add_classify, _classify),
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="apitorch-desktop",
+        description="Curate images for a classifier, and classify by drag and drop. Without a command the window opens.",
+        epilog=f"import, export and classify talk to {URL_VARIABLE} with {KEY_VARIABLE} where set, else to the embedded "
+        "service. Exit status: 0 all was done, 1 some of it was not, 2 a usage error.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (about, add, command) in _COMMANDS.items():
+        sub = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+        add(sub)
+        sub.set_defaults(command=command)
+    return parser
+
+
+def _port(text: str) -> int:
+    try:
+        port = int(text)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"“{text}” is not a port: give a number from 0 to 65535")
+    return port
