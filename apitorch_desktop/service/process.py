@@ -1,19 +1,49 @@
 """The service as a child process: start it, watch it, stop it; or attach to one that runs. No Qt; blocking."""
 
+import base64
+import http.client
+import json
+import os
+import queue
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import IO, Any, Final
+from urllib.parse import urlsplit
+
+CHILD_VARIABLE: Final = "APITORCH_DESKTOP_CHILD"
+"""Set to 1 for the child: it ends at the end of its standard input, and tells a failed start in JSON too."""
+KEY_VARIABLE: Final = "APITORCH_API_KEY"
+RUNNING_FILE: Final = "running.json"
+"""In the data folder while a service runs on it: its url, pid and a key for this person's own programs (mode 0600)."""
+LOG_FILE: Final = "service.log"
+
+_KEY_BYTES = 21  # 42 hex digits
+_LOG_BYTES = 2**20
+_FIRST_PAUSE, _LONGEST_PAUSE, _STEADY = 0.2, 10.0, 30.0  # seconds; a run of _STEADY forgets earlier crashes
+_IN_USE, _PORT_TAKEN = "folder_in_use", "port_in_use"
 
 
 class ServiceFailed(Exception):  # noqa: N818 - named for what happened
-    """The service did not start, or is gone for good; `str()` is one sentence for the person."""
+    """The service did not start; `str()` is one sentence for the person, `kind` the type of the child's error."""
+
+    def __init__(self, sentence: str, kind: str = "") -> None:
+        super().__init__(sentence)
+        self.kind = kind
 
 
 class ServiceProcess:
     """The service on one data folder: a child of ours, or one that already runs there (`attached`).
 
-    Once started it is watched: when it dies it is started again, with the same key and port, after 0.2 s doubling to
-    10 s. `on_change` is then called on the watching thread with "down" (`message` says why), "up", or "failed" (given up).
-    The child ends when this process does, however that happens.
+    Once started it is watched: when it dies it is started again, with the same key and port where that is still free,
+    at once and then after pauses that double up to 10 s. `on_change` is called on the watching thread with "down"
+    (`message` says why) and "up" (`url` may have changed). The child ends when this process does, however that happens.
     """
 
     def __init__(
@@ -23,51 +53,320 @@ class ServiceProcess:
         port: int = 0,
         on_change: Callable[[str], None] | None = None,
     ) -> None:
-        raise NotImplementedError
+        self._folder = folder
+        self._port = port
+        self._on_change = on_change or (lambda _state: None)
+        self._key = ""
+        self._url = ""
+        self._message = ""
+        self._child: _Child | None = None
+        self._pid = 0  # of the service attached to
+        self._log = _Log(folder / LOG_FILE)
+        self._stopping = threading.Event()
+        self._watcher: threading.Thread | None = None
 
     def start(self, timeout: float = 30) -> None:
         """Start a child and wait until it takes connections. Raises ServiceFailed with the child's own sentence."""
-        raise NotImplementedError
+        self._start_child(timeout)
+        self._watch()
 
     def attach_or_start(self, timeout: float = 30) -> None:
         """Use the service that runs on the folder, else start one. Raises ServiceFailed."""
-        raise NotImplementedError
+        self._connect(timeout)
+        self._watch()
 
     @property
     def url(self) -> str:
         """The base URL, ends in `/api/`; empty before the start."""
-        raise NotImplementedError
+        return self._url
 
     @property
     def key(self) -> str:
         """The key to call it with; empty before the start."""
-        raise NotImplementedError
+        return self._key
 
     @property
     def attached(self) -> bool:
         """Somebody else started it: `stop` leaves it running."""
-        raise NotImplementedError
+        return self._pid != 0
+
+    @property
+    def pid(self) -> int:
+        """The process id of the service, 0 where none runs."""
+        if self._pid:
+            return self._pid
+        return self._child.process.pid if self._child and self.alive else 0
 
     @property
     def alive(self) -> bool:
         """Whether the process runs at this moment."""
-        raise NotImplementedError
+        if self._pid:
+            return _runs(self._folder, self._pid)
+        return self._child is not None and self._child.process.poll() is None
 
     @property
     def message(self) -> str:
         """The last failure as a sentence, or empty."""
-        raise NotImplementedError
+        return self._message
 
     def stop(self, timeout: float = 15) -> None:
         """End the child cleanly (requests under way finish), by force after the timeout; no restart follows."""
-        raise NotImplementedError
+        self._stopping.set()
+        child = self._child
+        if child:
+            child.stop(timeout)
+        if self._watcher and self._watcher is not threading.current_thread():
+            self._watcher.join(timeout)
+            child = self._child  # one that the watcher was just starting
+            if child:
+                child.stop(timeout)
+
+    def _connect(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while True:
+            if running := _running(self._folder):
+                self._url, self._key, self._pid = running
+                return
+            try:
+                self._start_child(max(1.0, deadline - time.monotonic()))
+                return
+            except ServiceFailed as failure:
+                # another process was quicker and is about to take connections
+                if failure.kind != _IN_USE or time.monotonic() > deadline - timeout * 0.5 or self._stopping.wait(0.2):
+                    raise
+
+    def _start_child(self, timeout: float) -> None:
+        self._pid = 0
+        self._key = self._key or secrets.token_hex(_KEY_BYTES)
+        try:
+            self._child = _Child(self._folder, self._port, self._key, self._log)
+            self._url = self._child.ready(timeout)
+        except ServiceFailed as failure:
+            if failure.kind != _PORT_TAKEN or not self._url:
+                raise
+            self._child = _Child(self._folder, 0, self._key, self._log)
+            self._url = self._child.ready(timeout)
+        self._port = urlsplit(self._url).port or 0
+
+    def _watch(self) -> None:
+        self._watcher = threading.Thread(target=self._keep_alive, name="service-watch", daemon=True)
+        self._watcher.start()
+
+    def _keep_alive(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            since = time.monotonic()
+            if self._pid:
+                self._until_gone(self._pid)
+                self._port = urlsplit(self._url).port or 0  # so that our own takes its place unnoticed
+            elif self._child:
+                self._child.ended.wait()
+                self._message = self._child.failure()
+            if self._stopping.is_set():
+                return
+            self._tell("down")
+            pause = _FIRST_PAUSE if time.monotonic() - since > _STEADY else pause
+            while not self._stopping.wait(pause):
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                try:
+                    self._connect(30)
+                except ServiceFailed as failure:
+                    self._message = str(failure)
+                else:
+                    self._message = ""
+                    break
+            if self._stopping.is_set():
+                return
+            self._tell("up")
+
+    def _until_gone(self, pid: int) -> None:
+        while not self._stopping.wait(0.5):
+            if not _runs(self._folder, pid):
+                return
+
+    def _tell(self, state: str) -> None:
+        with suppress(Exception):  # the listener's trouble must not end the watch
+            self._on_change(state)
 
 
 def attach(folder: Path) -> tuple[str, str] | None:
     """Base URL and key of the service that runs on a data folder and answers, else None."""
-    raise NotImplementedError
+    running = _running(folder)
+    return running[:2] if running else None
 
 
 def attach_or_start(folder: Path, *, on_change: Callable[[str], None] | None = None) -> ServiceProcess:
     """A started or attached ServiceProcess on the folder. Raises ServiceFailed."""
-    raise NotImplementedError
+    service = ServiceProcess(folder, on_change=on_change)
+    service.attach_or_start()
+    return service
+
+
+class _Child:
+    """One run of the service: its process, the line it prints, and what it says on standard error."""
+
+    def __init__(self, folder: Path, port: int, key: str, log: "_Log") -> None:
+        self._log = log
+        self._log.forget()
+        self._stopped = False
+        self.ended = threading.Event()
+        self._first_line: queue.Queue[str] = queue.Queue()
+        environment = os.environ | {KEY_VARIABLE: key, CHILD_VARIABLE: "1", "PYTHONPATH": _python_path()}
+        try:
+            self.process = subprocess.Popen(
+                [*_command(), "serve", "--port", str(port), "--data", str(folder)],
+                stdin=subprocess.PIPE,  # its end is how the child learns of ours
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                start_new_session=os.name == "posix",  # Ctrl+C in a terminal is for us to pass on
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        except OSError as error:
+            raise ServiceFailed(f"The service could not be started: {error.strerror or error}.") from error
+        assert self.process.stdout and self.process.stderr  # noqa: S101 - for mypy: they are pipes
+        errors = threading.Thread(target=log.pump, args=(self.process.stderr,), name="service-log", daemon=True)
+        errors.start()
+        threading.Thread(
+            target=self._read, args=(self.process.stdout, errors), name="service-output", daemon=True
+        ).start()
+
+    def _read(self, output: IO[bytes], errors: threading.Thread) -> None:
+        with output:
+            self._first_line.put(output.readline(65536).decode("utf-8", "replace"))
+            while output.read(65536):  # nothing more is expected; a full pipe would stop the child
+                pass
+        self.process.wait()
+        errors.join(2)
+        if self.process.stdin:
+            with suppress(OSError):
+                self.process.stdin.close()
+        self.ended.set()
+
+    def ready(self, timeout: float) -> str:
+        """Wait for the line that it takes connections; answers the base URL. Raises ServiceFailed."""
+        try:
+            line = self._first_line.get(timeout=timeout)
+        except queue.Empty:
+            self.stop(0)
+            raise ServiceFailed(f"The service did not start within {timeout:.0f} seconds.") from None
+        answer: dict[str, Any] = {}
+        with suppress(ValueError):
+            answer = json.loads(line)
+        if answer.get("object") == "service":
+            return str(answer["url"])
+        self.process.wait()
+        self.ended.wait(5)
+        if answer.get("object") == "error":
+            raise ServiceFailed(str(answer["message"]), str(answer["type"]))
+        raise ServiceFailed(self.failure())
+
+    def failure(self) -> str:
+        """Why it ended, as a sentence; empty when it was stopped."""
+        if self._stopped:
+            return ""
+        status = self.process.poll()
+        how = f"signal {-status}" if status is not None and status < 0 else f"exit status {status}"
+        return f"The service ended unexpectedly ({how}). What it said is in {self._log.path}."
+
+    def stop(self, timeout: float) -> None:
+        """End it: by its own clean way, by force after `timeout` seconds."""
+        self._stopped = True
+        if self.process.poll() is None and timeout > 0:
+            if os.name == "posix":
+                self.process.terminate()
+            elif self.process.stdin:
+                with suppress(OSError):
+                    self.process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.ended.wait(5)
+
+
+class _Log:
+    """What the child says on standard error: a file of at most 1 MiB and the one before it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._early: deque[bytes] = deque(maxlen=200)
+
+    def forget(self) -> None:
+        """A new run begins."""
+        self._early.clear()
+
+    def pump(self, stream: IO[bytes]) -> None:
+        """Write all of a stream; runs in a thread of its own until its end."""
+        with stream:
+            while line := stream.readline(4096):
+                self._early.append(line)
+                with suppress(OSError):  # a full or read-only disk: the service says so itself
+                    self._write()
+
+    def _write(self) -> None:
+        if not self.path.parent.is_dir():
+            return  # the child makes its folder
+        with suppress(FileNotFoundError):
+            if self.path.stat().st_size > _LOG_BYTES:
+                self.path.replace(self.path.with_name(self.path.name + ".1"))
+        with self.path.open("ab") as file:
+            file.writelines(self._early)
+        self._early.clear()
+
+
+def _command() -> list[str]:
+    if getattr(sys, "frozen", False):
+        return [sys.executable]
+    return [sys.executable, "-P", "-m", "apitorch_desktop"]  # -P: modules in the folder we stand in are not ours
+
+
+def _python_path() -> str:
+    package = str(Path(__file__).parents[2])
+    return os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def _running(folder: Path) -> tuple[str, str, int] | None:
+    """URL, key and pid of the service on the folder, if it answers."""
+    found = _read_running(folder)
+    return found if found and _answers(found[0], found[1]) else None
+
+
+def _read_running(folder: Path) -> tuple[str, str, int] | None:
+    try:
+        said = json.loads((folder / RUNNING_FILE).read_bytes())
+        return str(said["url"]), str(said["key"]), int(said["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _runs(folder: Path, pid: int) -> bool:
+    """Whether the service with that pid has neither ended cleanly (its file is gone) nor been killed."""
+    found = _read_running(folder)
+    if not found or found[2] != pid:
+        return False
+    if os.name != "posix":
+        return _answers(found[0], found[1])
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _answers(url: str, key: str) -> bool:
+    address = urlsplit(url)
+    if address.scheme != "http" or not address.hostname:
+        return False
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=5)
+    try:
+        authorization = base64.b64encode(f"{key}:".encode()).decode()
+        connection.request("GET", address.path + "ping", headers={"Authorization": f"Basic {authorization}"})
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
