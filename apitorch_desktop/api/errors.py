@@ -23,6 +23,10 @@ class ApiError(Exception):
 
     advice = "Try again later."
     can_retry = False
+    unsent = False
+    """The service cannot have seen the call, so it may be sent again whatever it does."""
+    retry_after: float | None = None
+    """Seconds to wait before the next try, where the service says so."""
 
     def __init__(self, message: str, *, status: int | None = None, advice: str | None = None) -> None:
         super().__init__(message)
@@ -50,6 +54,8 @@ class NotApiTorch(ApiError):  # noqa: N818
 
     advice = "Check the address; a network that asks for a log-in page answers like this too."
     can_retry = True
+    truncated = False
+    """The answer breaks off: the next may be whole."""
 
 
 class WrongKey(ApiError):  # noqa: N818
