@@ -191,7 +191,7 @@ class _Tinted(QIconEngine):
         super().__init__()
         self._theme, self._name, self._tint = theme, name, tint
 
-    def paint(self, painter: QPainter, rect: QRect, mode: QIcon.Mode, state: QIcon.State) -> None:  # noqa: ARG002 - Qt's signature
+    def paint(self, painter: QPainter, rect: QRect, mode: QIcon.Mode, state: QIcon.State) -> None:
         from PySide6.QtSvg import QSvgRenderer  # only once there is an icon to draw
 
         color = self._theme.color("muted" if mode == QIcon.Mode.Disabled else self._tint)

@@ -1,0 +1,382 @@
+"""Small widgets that the window is made of: labels by role, buttons by kind, meters, a flow layout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, QSize, Qt, QTimer
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import (
+    QFrame,
+    QLabel,
+    QLayout,
+    QLayoutItem,
+    QPushButton,
+    QSizePolicy,
+    QStyle,
+    QStyleOption,
+    QStyleOptionButton,
+    QStylePainter,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PySide6.QtGui import QResizeEvent
+
+    from apitorch_desktop.ui.theme import Role, Theme
+
+Tone = Literal["", "muted", "accent", "good", "warn", "bad"]
+Kind = Literal["", "primary", "quiet", "link", "chip"]
+Surface = Literal["canvas", "side", "panel", "card", "note"]
+
+
+def label(text: str = "", role: Role = "base", tone: Tone = "", *, wrap: bool = False) -> QLabel:
+    """A label in a role's type; plain text always, since names of files and labels come from outside."""
+    made = QLabel(text)
+    made.setTextFormat(Qt.TextFormat.PlainText)
+    made.setProperty("role", role)
+    made.setProperty("tone", tone)
+    made.setWordWrap(wrap)
+    return made
+
+
+def set_property(widget: QWidget, name: str, value: str) -> None:
+    """Set a property the style sheet selects by, and have it looked at again."""
+    if widget.property(name) != value:
+        widget.setProperty(name, value)
+        widget.style().unpolish(widget)
+        widget.style().polish(widget)
+
+
+def button(text: str, kind: Kind = "", clicked: Callable[[], object] | None = None) -> QPushButton:
+    """A push button of a kind; its text is a verb."""
+    made = QPushButton(text)
+    made.setProperty("kind", kind)
+    made.setAutoDefault(False)
+    if clicked is not None:
+        made.clicked.connect(lambda _checked=False: clicked())
+    return made
+
+
+def icon_button(theme: Theme, icon: str, name: str, kind: Kind = "quiet", tint: str = "text") -> QToolButton:
+    """A square button with an icon; `name` is its tip and its accessible name."""
+    made = QToolButton()
+    made.setIcon(theme.icon(icon, tint))
+    made.setIconSize(QSize(theme.px(16), theme.px(16)))
+    made.setToolTip(name)
+    made.setAccessibleName(name)
+    made.setProperty("kind", kind)
+    made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    return made
+
+
+def surface(widget: QWidget, name: Surface) -> QWidget:
+    """Have a widget painted as a surface of the theme."""
+    widget.setProperty("surface", name)
+    widget.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+    return widget
+
+
+def offer(widget: QWidget, reason: str) -> None:
+    """Enable a control, or grey it out with the reason as its tip."""
+    widget.setEnabled(not reason)
+    widget.setToolTip(reason or str(widget.property("tip") or ""))
+
+
+class Card(QFrame):
+    """A white block with a thin line around it."""
+
+    def __init__(self, margin: int = 12, spacing: int = 8) -> None:
+        super().__init__()
+        surface(self, "card")
+        self.rows = QVBoxLayout(self)
+        self.rows.setContentsMargins(margin, margin, margin, margin)
+        self.rows.setSpacing(spacing)
+
+
+class Rule(QFrame):
+    """A hairline between two parts."""
+
+    def __init__(self, theme: Theme, *, vertical: bool = False) -> None:
+        super().__init__()
+        self._theme = theme
+        if vertical:
+            self.setFixedWidth(1)
+        else:
+            self.setFixedHeight(1)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Qt's."""
+        QPainter(self).fillRect(event.rect(), self._theme.color("line"))
+
+
+class MenuButton(QPushButton):
+    """A button with a chevron at its end and, where `dot` is set, a dot in a token's colour at its start."""
+
+    def __init__(self, theme: Theme, text: str = "", icon: str = "") -> None:
+        super().__init__(text)
+        self._theme = theme
+        self._dot = ""
+        self._chevron = theme.icon("chevron-down", "muted")
+        if icon:
+            self.setIcon(theme.icon(icon))
+        self.setAutoDefault(False)
+
+    @property
+    def dot(self) -> str:
+        """Name of the token the dot is painted in; empty for none."""
+        return self._dot
+
+    @dot.setter
+    def dot(self, token: str) -> None:
+        self._dot = token
+        self.updateGeometry()
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        """Qt's."""
+        px = self._theme.px
+        hint = super().sizeHint()
+        return QSize(hint.width() + px(20) + (px(16) if self._dot else 0), hint.height())
+
+    def minimumSizeHint(self) -> QSize:
+        """Qt's: what is left of the text when it has to be elided."""
+        return QSize(min(self.sizeHint().width(), self._theme.px(64)), super().minimumSizeHint().height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Qt's."""
+        px = self._theme.px
+        painter = QStylePainter(self)
+        option = QStyleOptionButton()
+        self.initStyleOption(option)
+        option.text = ""
+        painter.drawControl(QStyle.ControlElement.CE_PushButtonBevel, option)
+        inner = self.rect().adjusted(px(12), 0, -px(10), 0)
+        mirror = self._mirrored
+        end = QRect(inner.right() - px(12), (self.height() - px(12)) // 2, px(12), px(12))
+        self._chevron.paint(painter, mirror(end))
+        inner.setRight(end.left() - px(6))
+        if self._dot:
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(self._theme.color(self._dot))
+            painter.drawEllipse(mirror(QRect(inner.left(), self.height() // 2 - px(4), px(8), px(8))))
+            inner.setLeft(inner.left() + px(16))
+        elif not self.icon().isNull():
+            size = px(14)
+            self.icon().paint(painter, mirror(QRect(inner.left(), (self.height() - size) // 2, size, size)))
+            inner.setLeft(inner.left() + size + px(6))
+        painter.setPen(self._theme.color("text" if self.isEnabled() else "muted"))
+        text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, inner.width())
+        start = QStyle.visualAlignment(self.layoutDirection(), Qt.AlignmentFlag.AlignLeft)
+        painter.drawText(mirror(inner), start | Qt.AlignmentFlag.AlignVCenter, text)
+
+    def _mirrored(self, rect: QRect) -> QRect:
+        return QStyle.visualRect(self.layoutDirection(), self.rect(), rect)
+
+
+class Meter(QWidget):
+    """A thin bar: a share from 0 to 1 in a token's colour; `None` moves gently while nothing is known yet."""
+
+    def __init__(self, theme: Theme, value: float | None = 0, token: str = "accent", height: int = 6) -> None:  # noqa: S107
+        super().__init__()
+        self._theme = theme
+        self._token = token
+        self._value = value
+        self._phase = 0.0
+        self._thickness = height
+        self._beat = QTimer(self, interval=40)
+        self._beat.timeout.connect(self._step)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._animate()
+
+    @property
+    def value(self) -> float | None:
+        """The share shown."""
+        return self._value
+
+    def set_value(self, value: float | None, token: str | None = None) -> None:
+        """Show another share, in another token's colour if given."""
+        self._token = token or self._token
+        self._value = value
+        self._animate()
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        """Qt's."""
+        return QSize(self._theme.px(80), self._theme.px(self._thickness))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Qt's."""
+        height = min(self._theme.px(self._thickness), self.height())
+        track = QRectF(0, (self.height() - height) / 2, self.width(), height)
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self._theme.color("bar"))
+        painter.drawRoundedRect(track, height / 2, height / 2)
+        filled = QRectF(track)
+        if self._value is None:
+            filled.setWidth(track.width() * 0.3)
+            filled.moveLeft((track.width() - filled.width()) * (0.5 - abs(self._phase - 0.5)) * 2)
+        else:
+            filled.setWidth(max(track.width() * min(1.0, self._value), height if self._value > 0.02 else 0.0))
+        if self.layoutDirection() == Qt.LayoutDirection.RightToLeft:
+            filled.moveRight(track.right() - filled.left())
+        painter.setBrush(self._theme.color(self._token))
+        painter.drawRoundedRect(filled, height / 2, height / 2)
+
+    def showEvent(self, event: QEvent) -> None:
+        """Qt's."""
+        self._animate()
+
+    def hideEvent(self, event: QEvent) -> None:
+        """Qt's."""
+        self._beat.stop()
+
+    def _animate(self) -> None:
+        # Who turned animations off in the system gets a still bar
+        still = self.style().styleHint(QStyle.StyleHint.SH_Widget_Animation_Duration, None, self) == 0
+        if self._value is None and self.isVisible() and not still:
+            self._beat.start()
+        else:
+            self._beat.stop()
+
+    def _step(self) -> None:
+        self._phase = (self._phase + 0.014) % 1
+        self.update()
+
+
+class Elided(QLabel):
+    """A one-line label that cuts its text where the room ends; the whole text is its tip then."""
+
+    def __init__(
+        self,
+        text: str = "",
+        role: Role = "base",
+        tone: Tone = "",
+        mode: Qt.TextElideMode = Qt.TextElideMode.ElideRight,
+    ) -> None:
+        super().__init__()
+        self._mode = mode
+        self._whole = ""
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setProperty("role", role)
+        self.setProperty("tone", tone)
+        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
+        self.setText(text)
+
+    def setText(self, text: str) -> None:
+        """Qt's."""
+        self._whole = " ".join(text.split("\n"))
+        self.updateGeometry()
+        self._cut()
+
+    def whole(self) -> str:
+        """The text before it is cut."""
+        return self._whole
+
+    def sizeHint(self) -> QSize:
+        """Qt's."""
+        self.ensurePolished()
+        return QSize(self.fontMetrics().horizontalAdvance(self._whole) + 2, super().sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:
+        """Qt's."""
+        return QSize(0, super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Qt's."""
+        self._cut()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Qt's."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self.updateGeometry()
+            self._cut()
+
+    def _cut(self) -> None:
+        shown = self.fontMetrics().elidedText(self._whole, self._mode, self.width())
+        super().setText(shown)
+        self.setAccessibleName(self._whole)
+        self.setToolTip(self._whole if shown != self._whole else "")
+
+
+class FlowLayout(QLayout):
+    """Widgets side by side, in as many rows as the width asks for; mirrored from right to left."""
+
+    def __init__(self, parent: QWidget | None = None, spacing: int = 6) -> None:
+        super().__init__(parent)
+        self._items: list[QLayoutItem] = []
+        self.setSpacing(spacing)
+        self.setContentsMargins(0, 0, 0, 0)
+
+    def addItem(self, item: QLayoutItem) -> None:
+        """Qt's."""
+        self._items.append(item)
+
+    def count(self) -> int:
+        """Qt's."""
+        return len(self._items)
+
+    def itemAt(self, index: int) -> QLayoutItem | None:
+        """Qt's."""
+        return self._items[index] if 0 <= index < len(self._items) else None
+
+    def takeAt(self, index: int) -> QLayoutItem | None:
+        """Qt's."""
+        return self._items.pop(index) if 0 <= index < len(self._items) else None
+
+    def hasHeightForWidth(self) -> bool:
+        """Qt's."""
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        """Qt's."""
+        return self._place(QRect(0, 0, width, 0), move=False)
+
+    def sizeHint(self) -> QSize:
+        """Qt's."""
+        return self.minimumSize()
+
+    def minimumSize(self) -> QSize:
+        """Qt's."""
+        size = QSize()
+        for item in self._items:
+            size = size.expandedTo(item.minimumSize())
+        return size
+
+    def setGeometry(self, rect: QRect) -> None:
+        """Qt's."""
+        super().setGeometry(rect)
+        self._place(rect, move=True)
+
+    def _place(self, rect: QRect, *, move: bool) -> int:
+        x = y = height = 0
+        parent = self.parentWidget()
+        direction = parent.layoutDirection() if parent else Qt.LayoutDirection.LeftToRight
+        for item in self._items:
+            if item.isEmpty():
+                continue
+            size = item.sizeHint()
+            width = min(size.width(), rect.width())
+            if x and x + width > rect.width():
+                x, y, height = 0, y + height + self.spacing(), 0
+            if move:
+                place = QRect(rect.topLeft() + QPoint(x, y), QSize(width, size.height()))
+                item.setGeometry(QStyle.visualRect(direction, rect, place))
+            x += width + self.spacing()
+            height = max(height, size.height())
+        return y + height
+
+
+def paint_background(widget: QWidget, painter: QPainter) -> None:
+    """Paint what the style sheet says behind a widget that paints itself."""
+    option = QStyleOption()
+    option.initFrom(widget)
+    widget.style().drawPrimitive(QStyle.PrimitiveElement.PE_Widget, option, painter, widget)
