@@ -1,0 +1,106 @@
+"""The classifier's state in a sentence, at the foot of the tree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+from PySide6.QtWidgets import QHBoxLayout
+
+from apitorch_desktop.ui.controls import Card, Elided, Meter, label
+
+if TYPE_CHECKING:
+    from apitorch_desktop.api.types import Classifier, TrainingSet
+    from apitorch_desktop.ui.theme import Theme
+
+ENOUGH = 2
+"""Labels a classifier needs, and photos each of them needs."""
+
+
+class ClassifierCard(Card):
+    """A headline, the version, a bar and a sentence; says nothing while no training set is open."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__(margin=12, spacing=6)
+        head = QHBoxLayout()
+        self._title = Elided("", "strong")
+        self._version = label("", "small", "muted")
+        head.addWidget(self._title, 1)
+        head.addWidget(self._version)
+        self._meter = Meter(theme, 0)
+        self._text = label("", "small", "muted", wrap=True)
+        self.rows.addLayout(head)
+        self.rows.addWidget(self._meter)
+        self.rows.addWidget(self._text)
+        self.hide()
+
+    def show_state(self, opened: TrainingSet | None, classifier: Classifier | None) -> None:
+        """Show what is known; a service without the extension `training` gives no classifier to show."""
+        if opened is None or (classifier is None and opened.counts is UNSET):
+            self.hide()
+            return
+        title, share, text = headline(opened, classifier)
+        version = classifier.version if classifier is not None and classifier.version is not UNSET else 0
+        self._title.setText(title)
+        self._version.setText(f"version {version}" if version else "")
+        self._meter.set_value(share, "accent")
+        self._meter.setVisible(share is None or share > 0)
+        self._text.setText(text)
+        self._text.setVisible(bool(text))
+        self.setAccessibleName(f"{title}. {text}")
+        self.show()
+
+    def sentence(self) -> str:
+        """What is said below the bar."""
+        return self._text.text()
+
+    def headline(self) -> str:
+        """What is said above the bar."""
+        return self._title.whole()
+
+
+def headline(opened: TrainingSet, classifier: Classifier | None) -> tuple[str, float | None, str]:
+    """Headline, share for the bar (None: at work) and sentence for a classifier's state."""
+    status = classifier.status if classifier is not None and classifier.status is not UNSET else "needs_images"
+    said = classifier.status_message if classifier is not None and classifier.status_message is not UNSET else ""
+    if status == "needs_images":
+        return "No classifier yet", 0, said or needs(opened)
+    if status == "failed":
+        return "Training failed", 0, said or "It is tried again at the next change."
+    measured = _measured(classifier)
+    if status == "training":
+        return ("Learning…", None, measured[1] if measured else said or "The first answers come in a moment.")
+    return ("Classifier ready", *(measured or (1.0, said)))
+
+
+def _measured(classifier: Classifier | None) -> tuple[float, str] | None:
+    if classifier is None or classifier.metrics is UNSET or not classifier.metrics.labels:
+        return None
+    metrics = classifier.metrics
+    weakest = min(metrics.labels, key=lambda one: one.accuracy)
+    text = f"{percent(metrics.accuracy)} right on photos it had not seen."
+    if weakest.accuracy < metrics.accuracy:
+        text += f" Weakest: {weakest.label}."
+    return metrics.accuracy, text
+
+
+def needs(opened: TrainingSet) -> str:
+    """What a training set still needs before it can have a classifier."""
+    rule = f"Needs {ENOUGH} labels with {ENOUGH} photos each"
+    counts = (
+        {}
+        if opened.counts is UNSET or opened.labels is UNSET
+        else dict(zip(opened.labels, opened.counts, strict=False))
+    )
+    enough = sum(count >= ENOUGH for count in counts.values())
+    short = [f"{name} has {count}" for name, count in counts.items() if 0 < count < ENOUGH]
+    if enough < ENOUGH and short:
+        return f"{rule}: {', '.join(short[:2])}."
+    if enough == 1:
+        return f"{rule}: one label is there."
+    return f"{rule}."
+
+
+def percent(share: float) -> str:
+    """A share as people write it; never rounded up to 100 %."""
+    return f"{min(round(share * 100), 99) if share < 1 else 100} %"

@@ -1,0 +1,120 @@
+"""What the middle says while there are no photos: one sentence, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from apitorch_desktop.ui.controls import Meter, button, label, offer, surface
+
+if TYPE_CHECKING:
+    from apitorch_desktop.ui.theme import Theme
+
+
+class EmptyState(QWidget):
+    """A sentence, an explanation, and the three ways to begin. The whole window is the drop target, and it says so."""
+
+    import_wanted = Signal()
+    new_set_wanted = Signal()
+    sample_wanted = Signal()
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        surface(self, "canvas")
+        self._icon = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
+        self._title = label("", "title")
+        self._text = label("", "base", "muted", wrap=True)
+        for line in (self._title, self._text):
+            line.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._meter = Meter(theme, None, height=4)
+        self._import = button("Import a folder…", "primary", self.import_wanted.emit)
+        self._new = button("New training set…", "", self.new_set_wanted.emit)
+        self._sample = button("Open the sample", "", self.sample_wanted.emit)
+        self._sample.setProperty("tip", "Draws a few dozen zebra coats, so that there is something to try")
+        self._lay_out()
+        theme.changed.connect(self._measure)
+        self._measure()
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setSpacing(8)
+        column.addStretch(4)
+        column.addWidget(self._icon)
+        column.addSpacing(4)
+        column.addWidget(self._title)
+        column.addWidget(self._text, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addSpacing(12)
+        self._actions = QWidget()
+        row = QHBoxLayout(self._actions)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(8)
+        for control in (self._import, self._new, self._sample):
+            row.addWidget(control)
+        column.addWidget(self._actions, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addWidget(self._meter, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addStretch(5)
+
+    def _measure(self) -> None:
+        px = self._theme.px
+        size = QSize(px(40), px(40))
+        self._icon.setPixmap(self._theme.icon("image", "muted").pixmap(size, self.devicePixelRatioF()))
+        self._text.setFixedWidth(px(420))
+        self._meter.setFixedWidth(px(160))
+
+    def show_welcome(self, *, can_create: str = "", can_import: str = "") -> None:
+        """Nothing there at all. Each argument is the reason why an action is greyed out, or empty."""
+        self._say(
+            "Drop a folder of photos here",
+            "Its sub-folders become labels, and a classifier learns from them by itself. "
+            "The photos are copied; the originals stay as they are.",
+            actions=True,
+        )
+        offer(self._import, can_import)
+        offer(self._new, can_create)
+        offer(self._sample, can_create)
+        self._new.show()
+        self._sample.show()
+
+    def show_empty_set(self, name: str) -> None:
+        """A training set without photos."""
+        self._say(
+            f"“{name}” has no photos yet",
+            "Drop photos or a folder here. Drop them on a label at the left to put them under it.",
+            actions=True,
+        )
+        offer(self._import, "")
+        self._new.hide()
+        self._sample.hide()
+
+    def show_choice(self) -> None:
+        """Training sets are there, none is open."""
+        self._say(
+            "Choose a training set at the left", "Or drop a folder of photos here to make a new one.", actions=False
+        )
+
+    def show_nothing_found(self, what: str) -> None:
+        """A search or a filter that leaves nothing."""
+        self._say("No photo matches", what, actions=False)
+
+    def show_busy(self, title: str, text: str = "") -> None:
+        """Something is on its way."""
+        self._say(title, text, actions=False, busy=True)
+
+    def show_failure(self, title: str, text: str) -> None:
+        """Something failed; the text says what to do."""
+        self._say(title, text, actions=False)
+
+    def title(self) -> str:
+        """The sentence shown."""
+        return self._title.text()
+
+    def _say(self, title: str, text: str, *, actions: bool, busy: bool = False) -> None:
+        self._title.setText(title)
+        self._text.setText(text)
+        self._text.setVisible(bool(text))
+        self._actions.setVisible(actions)
+        self._meter.setVisible(busy)
+        self._icon.setVisible(not busy)

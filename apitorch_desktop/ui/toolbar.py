@@ -1,0 +1,174 @@
+"""The bar on top: the connection with its state, import, search, filter, sort, zoom, and the classify panel's switch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSignalBlocker, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QSizePolicy, QSlider, QWidget
+
+from apitorch_desktop.ui.controls import MenuButton, button, surface
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PySide6.QtGui import QKeyEvent
+
+    from apitorch_desktop.ui.theme import Theme
+
+SEARCH_DELAY = 120
+"""Milliseconds of quiet after a key before the search is made."""
+
+
+class SearchLine(QLineEdit):
+    """A line that says what is searched for once the typing rests; Escape empties it, then gives the focus back."""
+
+    searched = Signal(str)
+    left = Signal()
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self.setPlaceholderText("Search labels and file names")
+        self.setAccessibleName("Search")
+        self.setClearButtonEnabled(True)
+        self.addAction(theme.icon("search", "muted"), QLineEdit.ActionPosition.LeadingPosition)
+        self._rest = QTimer(self, interval=SEARCH_DELAY, singleShot=True)
+        self._rest.timeout.connect(lambda: self.searched.emit(self.text().strip()))
+        self.textChanged.connect(lambda _text: self._rest.start())
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Escape, and the way down into the photos."""
+        if event.key() == Qt.Key.Key_Escape:
+            if self.text():
+                self.clear()
+            else:
+                self.left.emit()
+            return
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Down):
+            self._rest.stop()
+            self.searched.emit(self.text().strip())
+            self.left.emit()
+            return
+        super().keyPressEvent(event)
+
+
+class Toolbar(QWidget):
+    """Says what is asked for by signals, and shows what it is told."""
+
+    connection_menu_wanted = Signal()
+    """The connection menu is about to open: time to fill it."""
+    import_wanted = Signal()
+    searched = Signal(str)
+    search_left = Signal()
+    sort_chosen = Signal(str)
+    zoom_moved = Signal(int)
+    classify_switched = Signal(bool)
+
+    def __init__(self, theme: Theme, zoom_range: tuple[int, int]) -> None:
+        super().__init__()
+        self._theme = theme
+        surface(self, "side")
+        self.connection = MenuButton(theme, "On this computer")
+        self.connection.setAccessibleName("Connection")
+        self.connection_menu = QMenu(self)
+        self.connection_menu.aboutToShow.connect(self.connection_menu_wanted)
+        self.connection.setMenu(self.connection_menu)
+        self.import_button = button("Import…", "primary", self.import_wanted.emit)
+        self.import_button.setToolTip("Add photos from files, folders, archives and lists")
+        self.search = SearchLine(theme)
+        self.search.searched.connect(self.searched)
+        self.search.left.connect(self.search_left)
+        self.filter = MenuButton(theme, "Filter")
+        self.filter.setToolTip("Show only some of the photos")
+        self.filter_menu = QMenu(self)
+        self.filter.setMenu(self.filter_menu)
+        self.sort = MenuButton(theme, "Sort: label")
+        self.sort_menu = QMenu(self)
+        self.sort.setMenu(self.sort_menu)
+        self.zoom = QSlider(Qt.Orientation.Horizontal)
+        self.zoom.setRange(*zoom_range)
+        self.zoom.setPageStep(32)
+        self.zoom.setSingleStep(8)
+        self.zoom.setAccessibleName("Size of the thumbnails")
+        self.zoom.setToolTip("Size of the thumbnails (Ctrl + wheel)")
+        self.zoom.valueChanged.connect(self.zoom_moved)
+        self.classify = button("Classify")
+        self.classify.setCheckable(True)
+        self.classify.setIcon(theme.icon("panel-right"))
+        self.classify.setToolTip("Show or hide the classify panel (F9)")
+        self.classify.clicked.connect(self.classify_switched)
+        self._lay_out()
+        theme.changed.connect(self._measure)
+        self._measure()
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout(self)
+        row.setSpacing(10)
+        row.setContentsMargins(14, 8, 14, 8)
+        row.addWidget(self.connection)
+        row.addWidget(self.import_button)
+        row.addWidget(self.search, 1)
+        row.addWidget(self.filter)
+        row.addWidget(self.sort)
+        row.addStretch(1)
+        self._small, self._big = QLabel(), QLabel()
+        row.addWidget(self._small)
+        row.addWidget(self.zoom)
+        row.addWidget(self._big)
+        row.addWidget(self.classify)
+        self.search.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def _measure(self) -> None:
+        px = self._theme.px
+        self.search.setMinimumWidth(px(120))
+        self.search.setMaximumWidth(px(380))
+        self.connection.setMaximumWidth(px(220))
+        self.zoom.setFixedWidth(px(110))
+        icon = QSize(px(14), px(14))
+        ratio = self.devicePixelRatioF()
+        self._small.setPixmap(self._theme.icon("small-square", "muted").pixmap(icon, ratio))
+        self._big.setPixmap(self._theme.icon("big-square", "muted").pixmap(icon, ratio))
+
+    def set_connection(self, name: str, dot: str, tip: str) -> None:
+        """Show the connection's name and its state as a dot in a token's colour; `tip` says it in words."""
+        self.connection.setText(name)
+        self.connection.dot = dot
+        self.connection.setToolTip(tip)
+        self.connection.setAccessibleDescription(tip)
+
+    def set_sorts(self, sorts: Sequence[tuple[str, str]], chosen: str) -> None:
+        """Offer the ways to sort, as (key, words)."""
+        self.sort_menu.clear()
+        for key, words in sorts:
+            action = QAction(words, self.sort_menu, checkable=True, checked=key == chosen)
+            action.triggered.connect(lambda _checked=False, key=key: self.sort_chosen.emit(key))
+            self.sort_menu.addAction(action)
+            if key == chosen:
+                self.sort.setText(f"Sort: {words.lower()}")
+
+    def set_zoom(self, size: int) -> None:
+        """Show a size that was chosen elsewhere."""
+        with QSignalBlocker(self.zoom):
+            self.zoom.setValue(size)
+
+    def set_classify_shown(self, shown: bool) -> None:
+        """Show whether the classify panel is open."""
+        self.classify.setChecked(shown)
+
+    def set_photos_at_hand(self, there: bool, reason: str) -> None:
+        """Enable what works on photos, or grey it out with the reason."""
+        for control in (self.search, self.filter, self.sort, self.zoom):
+            control.setEnabled(there)
+            if not there:
+                control.setToolTip(reason)
+
+    def focus_search(self) -> None:
+        """Go to the search line, its text selected."""
+        self.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.search.selectAll()
+
+    @staticmethod
+    def shortcut_text(sequence: QKeySequence.StandardKey) -> str:
+        """A standard shortcut as the platform writes it."""
+        return QKeySequence(sequence).toString(QKeySequence.SequenceFormat.NativeText)
