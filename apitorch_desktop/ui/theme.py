@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BASE = 13
 """Pixels of the base type at which the sizes of LOOK.md are meant; other system types scale all of them."""
 
-Role = Literal["base", "strong", "answer", "small", "tiny", "title"]
+Role = Literal["base", "strong", "answer", "small", "tiny", "title", "heading"]
 """Kinds of type: `answer` is what was asked for (15 px semibold), `small` and `tiny` (12 and 11 px) for the rest."""
 
 _SIZES: dict[Role, tuple[float, QFont.Weight]] = {
@@ -31,6 +31,7 @@ _SIZES: dict[Role, tuple[float, QFont.Weight]] = {
     "title": (17, QFont.Weight.DemiBold),
     "small": (12, QFont.Weight.Normal),
     "tiny": (11, QFont.Weight.Normal),
+    "heading": (11, QFont.Weight.DemiBold),
 }
 
 

@@ -1,0 +1,298 @@
+"""The left side: training sets and labels, each a drop target; what Review found; the classifier's state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QModelIndex, QPoint, Qt, Signal
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import (
+    QAbstractItemDelegate,
+    QAbstractItemView,
+    QHBoxLayout,
+    QMenu,
+    QTreeView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from apitorch_desktop.ui.classifier_card import ClassifierCard
+from apitorch_desktop.ui.controls import icon_button, label, surface
+from apitorch_desktop.ui.grid import drops
+from apitorch_desktop.ui.tree_delegate import TreeDelegate
+from apitorch_desktop.ui.tree_model import Node, Row, TreeModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PySide6.QtGui import (
+        QContextMenuEvent,
+        QDragEnterEvent,
+        QDragLeaveEvent,
+        QDragMoveEvent,
+        QDropEvent,
+        QKeyEvent,
+        QMouseEvent,
+    )
+
+    from apitorch_desktop.api.types import Id
+    from apitorch_desktop.ui.theme import Theme
+
+    WhyNot = Callable[[str], str]
+    """The reason why what needs an extension cannot be done on this connection, or "" where it can."""
+
+
+class TreeView(QTreeView):
+    """Rows that are chosen by a click or Enter, named in place, and dropped upon."""
+
+    set_chosen = Signal(str)
+    label_chosen = Signal(str, str)
+    finding_chosen = Signal(str)
+    content_dropped = Signal(object, object, object)
+    """(DroppedContent, training set id or None, label or None)"""
+    images_dropped = Signal(list, str, str)
+    """(image ids, training set id, label)"""
+    drag_over = Signal(str)
+    """What a drop here would do, in words; "" when the drag is elsewhere."""
+    delete_wanted = Signal(object)
+    merge_wanted = Signal(object)
+    export_wanted = Signal(object)
+    refused = Signal(str)
+    """What was asked for cannot be done; the reason."""
+
+    def __init__(self, theme: Theme, model: TreeModel, why_not: WhyNot) -> None:
+        super().__init__()
+        self._rows = model
+        self._why_not = why_not
+        self._painter = TreeDelegate(theme, self)
+        self.setModel(model)
+        self.setItemDelegate(self._painter)
+        self.setProperty("surface", "side")
+        self.setHeaderHidden(True)
+        self.setRootIsDecorated(False)
+        self.setIndentation(0)
+        self.setUniformRowHeights(False)
+        self.setExpandsOnDoubleClick(False)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMouseTracking(True)
+        self.setAcceptDrops(True)
+        self.setDragDropMode(QAbstractItemView.DragDropMode.DropOnly)
+        self.setDropIndicatorShown(False)
+        self.setAccessibleName("Training sets and labels")
+        self._painter.closeEditor.connect(self._editor_closed)
+        theme.changed.connect(self.doItemsLayout)
+
+    # --- told from outside
+
+    def set_open(self, set_id: Id | None) -> None:
+        """Mark the training set that is open, and unfold it."""
+        self._painter.open_id = "" if set_id is None else str(set_id)
+        node = self._rows.find(set_id) if set_id is not None else None
+        if node is not None:
+            index = self._rows.index_of(node)
+            self.expand(index)
+            if not self.currentIndex().isValid() or self._set_of(self.currentIndex()) != node.key:
+                self.setCurrentIndex(index)
+        self.viewport().update()
+
+    def name_new(self, parent: Node | None) -> None:
+        """Open a row to name a new training set, or a new label of one."""
+        reason = self._why_not("labels" if parent is not None else "training-sets")
+        if reason:
+            self.refused.emit(reason)
+            return
+        if parent is not None:
+            self.expand(self._rows.index_of(parent))
+        index = self._rows.start_draft(parent)
+        self.scrollTo(index)
+        self.edit(index)
+
+    def rename(self, node: Node) -> None:
+        """Name a row anew, in place."""
+        reason = self._why_not("labels" if node.row is Row.LABEL else "training-sets")
+        if reason:
+            self.refused.emit(reason)
+            return
+        self.edit(self._rows.index_of(node))
+
+    # --- mouse and keys
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """The chevron folds; the rest of a row chooses it."""
+        index = self.indexAt(event.position().toPoint())
+        node = self._rows.node(index)
+        if node is not None and node.row is Row.TRAINING_SET and event.button() == Qt.MouseButton.LeftButton:
+            chevron = self._painter.chevron_rect(self.visualRect(index), self.layoutDirection())
+            if chevron.contains(event.position().toPoint()):
+                self.setExpanded(index, not self.isExpanded(index))
+                return
+        super().mousePressEvent(event)
+        if node is not None and event.button() == Qt.MouseButton.LeftButton:
+            self._choose(node)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Enter chooses, F2 names, Delete asks for deletion."""
+        node = self._rows.node(self.currentIndex())
+        if node is None or self.state() == QAbstractItemView.State.EditingState:
+            super().keyPressEvent(event)
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self._choose(node)
+        elif event.key() == Qt.Key.Key_F2 and node.row in (Row.TRAINING_SET, Row.LABEL):
+            self.rename(node)
+        elif event.key() == Qt.Key.Key_Delete and node.row in (Row.TRAINING_SET, Row.LABEL):
+            self._delete(node)
+        else:
+            super().keyPressEvent(event)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """What can be done with a row; greyed out with the reason where it cannot."""
+        keyboard = event.reason() == event.Reason.Keyboard
+        index = self.currentIndex() if keyboard else self.indexAt(event.pos())
+        node = self._rows.node(index)
+        place = self.viewport().mapToGlobal(self.visualRect(index).center()) if keyboard else event.globalPos()
+        self.menu_for(node).popup(place)
+
+    def menu_for(self, node: Node | None) -> QMenu:
+        """The context menu of a row."""
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.setToolTipsVisible(True)
+
+        def add(text: str, extension: str, act: Callable[[], object], shortcut: str = "") -> None:
+            action = QAction(text, menu)
+            reason = self._why_not(extension) if extension else ""
+            action.setEnabled(not reason)
+            action.setToolTip(reason or text)
+            if shortcut:
+                action.setShortcut(QKeySequence(shortcut))
+            action.triggered.connect(lambda _checked=False: act())
+            menu.addAction(action)
+
+        if node is not None and node.row is Row.LABEL:
+            add("Rename…", "labels", lambda: self.rename(node), "F2")
+            add("Merge into another label…", "labels", lambda: self.merge_wanted.emit(node))
+            add("Delete label with its photos", "labels", lambda: self.delete_wanted.emit(node), "Del")
+            menu.addSeparator()
+        above = node if node is not None and node.row is Row.TRAINING_SET else node.parent if node is not None else None
+        if above is not None and above.training_set is not None:
+            add("New label…", "labels", lambda: self.name_new(above))
+        if node is not None and node.row is Row.TRAINING_SET:
+            add("Rename…", "training-sets", lambda: self.rename(node), "F2")
+            add("Export…", "", lambda: self.export_wanted.emit(node))
+            menu.addSeparator()
+            add("Delete training set…", "training-sets", lambda: self.delete_wanted.emit(node), "Del")
+            menu.addSeparator()
+        add("New training set…", "training-sets", lambda: self.name_new(None))
+        return menu
+
+    def _choose(self, node: Node) -> None:
+        if node.row is Row.TRAINING_SET:
+            self.set_chosen.emit(node.key)
+        elif node.row is Row.LABEL and node.parent is not None:
+            self.label_chosen.emit(node.parent.key, node.key)
+        elif node.row is Row.FINDING:
+            self.finding_chosen.emit(node.key)
+
+    def _delete(self, node: Node) -> None:
+        reason = self._why_not("labels" if node.row is Row.LABEL else "training-sets")
+        if reason:
+            self.refused.emit(reason)
+        else:
+            self.delete_wanted.emit(node)
+
+    def _editor_closed(self, _editor: QWidget, _hint: QAbstractItemDelegate.EndEditHint) -> None:
+        self._rows.drop_draft()
+        self.setFocus()
+
+    # --- drops
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Qt's."""
+        if drops.accepts(event.mimeData()):
+            event.acceptProposedAction()
+
+    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
+        """Mark the row under the pointer and say what a drop would do."""
+        if not drops.accepts(event.mimeData()):
+            event.ignore()
+            return
+        node = self._target_at(event.position().toPoint())
+        inside = event.mimeData().hasFormat(drops.IDS_TYPE)
+        if inside and (node is None or node.row is not Row.LABEL):
+            self._aim(None)
+            event.ignore()
+            return
+        self._aim(node, inside=inside)
+        event.acceptProposedAction()
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        """Qt's."""
+        self._aim(None, left=True)
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Hand on what was dropped, with the row it was dropped on."""
+        node = self._target_at(event.position().toPoint())
+        content = drops.read(event.mimeData())
+        self._aim(None, left=True)
+        if not content:
+            return
+        set_id = self._set_of(self._rows.index_of(node)) if node is not None else None
+        name = node.key if node is not None and node.row is Row.LABEL else None
+        event.acceptProposedAction()
+        if content.image_ids:
+            if set_id is not None and name is not None:
+                self.images_dropped.emit(list(content.image_ids), set_id, name)
+        else:
+            self.content_dropped.emit(content, set_id, name)
+
+    def _target_at(self, point: QPoint) -> Node | None:
+        node = self._rows.node(self.indexAt(point))
+        return node if node is not None and node.row in (Row.TRAINING_SET, Row.LABEL) else None
+
+    def _aim(self, node: Node | None, *, inside: bool = False, left: bool = False) -> None:
+        if node is not self._painter.target:
+            self._painter.target = node
+            self.viewport().update()
+        if left:
+            self.drag_over.emit("")
+        elif node is None:
+            self.drag_over.emit("Make a new training set of it")
+        elif node.row is Row.LABEL:
+            self.drag_over.emit(f"Move to “{node.text}”" if inside else f"Add to “{node.text}”")
+        else:
+            self.drag_over.emit(f"Add to “{node.text}”")
+
+    def _set_of(self, index: QModelIndex) -> str | None:
+        node = self._rows.node(index)
+        while node is not None and node.row is not Row.TRAINING_SET:
+            node = node.parent
+        return node.key if node is not None else None
+
+
+class TreePanel(QWidget):
+    """The left side as a whole."""
+
+    def __init__(self, theme: Theme, why_not: WhyNot) -> None:
+        super().__init__()
+        surface(self, "side")
+        self.model = TreeModel(self)
+        self.view = TreeView(theme, self.model, why_not)
+        self.card = ClassifierCard(theme)
+        self.add = icon_button(theme, "plus", "New training set", tint="muted")
+        self.add.clicked.connect(lambda: self.view.name_new(None))
+        head = QHBoxLayout()
+        head.setContentsMargins(16, 6, 10, 0)
+        title = label("Training sets", "heading", "muted")
+        title.setBuddy(self.view)
+        head.addWidget(title, 1)
+        head.addWidget(self.add)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 8, 0, 12)
+        column.setSpacing(2)
+        column.addLayout(head)
+        column.addWidget(self.view, 1)
+        foot = QHBoxLayout()
+        foot.setContentsMargins(8, 8, 8, 0)
+        foot.addWidget(self.card)
+        column.addLayout(foot)

@@ -1,0 +1,289 @@
+"""The tree's rows: training sets with their labels and counts, and what Review found; changed in place, never refilled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET
+from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from apitorch_desktop.api.types import Id, TrainingSet
+
+Index = QModelIndex | QPersistentModelIndex
+KEYS = "1234567890"
+"""Label keys in the order of the labels."""
+
+
+class Row(Enum):
+    """What a row of the tree is."""
+
+    TRAINING_SET = "training set"
+    LABEL = "label"
+    HEADING = "heading"
+    FINDING = "finding"
+    DRAFT = "draft"
+    """A training set or a label that is being named."""
+
+
+NodeRole = Qt.ItemDataRole.UserRole + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A row of the review section: what it is called, its icon, how many."""
+
+    key: str
+    title: str
+    icon: str
+    count: int | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """A row. `count` is None where it is not known; `hint` is the label's key; `serial` is what an index carries."""
+
+    row: Row
+    key: str
+    text: str
+    count: int | None = None
+    hint: str = ""
+    icon: str = ""
+    training_set: TrainingSet | None = None
+    parent: Node | None = None
+    children: list[Node] = field(default_factory=list)
+    serial: int = 0
+
+
+class TreeModel(QAbstractItemModel):
+    """Training sets, their labels, and the review section of the open one."""
+
+    renamed = Signal(object, str)
+    """A row was given another name by the person: (Node, name). The row changes when the service says so."""
+    drafted = Signal(object, str)
+    """A new row was named: (the training set's Node for a label, None for a training set, name)."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._root = Node(Row.HEADING, "", "")
+        self._heading: Node | None = None
+        self._hints: dict[str, dict[str, str]] = {}
+        self._nodes: dict[int, Node] = {}  # by serial: an index must not hold the address of a row that may be gone
+        self._serials = count(1)
+
+    # --- content
+
+    def set_training_sets(self, sets: Sequence[TrainingSet]) -> None:
+        """Show these; rows that stay keep their place in selection and view."""
+        new = [self._node_of(one) for one in sets]
+        old = [node for node in self._root.children if node.row is Row.TRAINING_SET]
+        self._sync(self._root, old, new)
+        nodes = {node.key: node for node in self._root.children if node.row is Row.TRAINING_SET}
+        for fresh in new:
+            node = nodes[fresh.key]
+            node.training_set = fresh.training_set
+            labels = [child for child in node.children if child.row is Row.LABEL]
+            self._sync(node, labels, list(fresh.children))
+
+    def set_hints(self, set_id: Id, hints: dict[str, str]) -> None:
+        """Other keys than 1 to 0 for a training set's labels: label → key."""
+        self._hints[str(set_id)] = hints
+        node = self.find(set_id)
+        if node is not None and node.children:
+            for child in node.children:
+                child.hint = hints.get(child.key, "")
+            self._changed(node.children[0], node.children[-1])
+
+    def set_findings(self, heading: str, findings: Sequence[Finding]) -> None:
+        """Show what Review found under a heading; an empty list takes the section away."""
+        new = [Node(Row.FINDING, one.key, one.title, one.count, icon=one.icon) for one in findings]
+        if new:
+            new.insert(0, Node(Row.HEADING, "review", heading))
+        old = [node for node in self._root.children if node.row in (Row.HEADING, Row.FINDING)]
+        self._sync(self._root, old, new, at_end=True)
+
+    def start_draft(self, parent: Node | None) -> QModelIndex:
+        """A row to be named by the person: a label of a training set, or a training set where `parent` is None."""
+        above = parent or self._root
+        place = len(above.children) if parent else sum(node.row is Row.TRAINING_SET for node in above.children)
+        self.beginInsertRows(self.index_of(above), place, place)
+        draft = self._adopt(Node(Row.DRAFT, "", ""), above, place)
+        self.endInsertRows()
+        return self.index_of(draft)
+
+    def drop_draft(self) -> None:
+        """Take the row away again that was being named."""
+        for above in (self._root, *self._root.children):
+            for place, node in enumerate(above.children):
+                if node.row is Row.DRAFT:
+                    self.beginRemoveRows(self.index_of(above), place, place)
+                    self._discard(above, place)
+                    self.endRemoveRows()
+                    return
+
+    # --- look-up
+
+    def find(self, set_id: Id, label: str | None = None) -> Node | None:
+        """The row of a training set, or of a label in it."""
+        node = next((one for one in self._root.children if one.key == str(set_id) and one.training_set), None)
+        if node is None or label is None:
+            return node
+        return next((one for one in node.children if one.row is Row.LABEL and one.key == label), None)
+
+    def node(self, index: Index) -> Node | None:
+        """The row behind an index."""
+        return self._nodes.get(index.internalId()) if index.isValid() else None
+
+    def index_of(self, node: Node) -> QModelIndex:
+        """The index of a row."""
+        if node.parent is None:
+            return QModelIndex()
+        return self.createIndex(node.parent.children.index(node), 0, node.serial)
+
+    def top(self) -> list[Node]:
+        """The rows of the first level."""
+        return list(self._root.children)
+
+    # --- Qt's
+
+    def index(self, row: int, column: int, parent: Index | None = None) -> QModelIndex:
+        """Qt's."""
+        above = self._above(parent)
+        if column == 0 and 0 <= row < len(above.children):
+            return self.createIndex(row, 0, above.children[row].serial)
+        return QModelIndex()
+
+    def parent(self, index: Index | None = None) -> Any:
+        """Qt's; without an index the QObject's parent."""
+        if index is None:
+            return QObject.parent(self)
+        node = self.node(index)
+        return self.index_of(node.parent) if node is not None and node.parent is not None else QModelIndex()
+
+    def rowCount(self, parent: Index | None = None) -> int:
+        """Qt's."""
+        return len(self._above(parent).children)
+
+    def columnCount(self, parent: Index | None = None) -> int:
+        """Qt's."""
+        return 1
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Qt's."""
+        node = self.node(index)
+        if node is None:
+            return None
+        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
+            return node.text
+        if role == NodeRole:
+            return node
+        if role == Qt.ItemDataRole.AccessibleTextRole:
+            return self._spoken(node)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return node.text
+        return None
+
+    def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
+        """Qt's: a name was typed."""
+        node = self.node(index)
+        name = " ".join(str(value).split())
+        if node is None or role != Qt.ItemDataRole.EditRole:
+            return False
+        if node.row is Row.DRAFT:
+            above = node.parent if node.parent is not self._root else None
+            self.drop_draft()
+            if name:
+                self.drafted.emit(above, name)
+            return True
+        if name and name != node.text:
+            self.renamed.emit(node, name)
+        return False
+
+    def flags(self, index: Index) -> Qt.ItemFlag:
+        """Qt's."""
+        node = self.node(index)
+        if node is None:
+            return Qt.ItemFlag.NoItemFlags
+        if node.row is Row.HEADING:
+            return Qt.ItemFlag.ItemIsEnabled
+        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        if node.row in (Row.TRAINING_SET, Row.LABEL):
+            return flags | Qt.ItemFlag.ItemIsEditable | Qt.ItemFlag.ItemIsDropEnabled
+        return flags | Qt.ItemFlag.ItemIsEditable if node.row is Row.DRAFT else flags
+
+    # --- helpers
+
+    def _node_of(self, one: TrainingSet) -> Node:
+        labels = [] if one.labels is UNSET else one.labels
+        counts: list[int | None] = list(one.counts) if one.counts is not UNSET else [None] * len(labels)
+        total = sum(one.counts) if one.counts is not UNSET else None
+        hints = self._hints.get(str(one.id)) or dict(zip(labels, KEYS, strict=False))
+        node = Node(Row.TRAINING_SET, str(one.id), one.name, total, training_set=one)
+        node.children = [
+            Node(Row.LABEL, label, label, count, hints.get(label, ""))
+            for label, count in zip(labels, counts, strict=False)
+        ]
+        return node
+
+    def _spoken(self, node: Node) -> str:
+        parts = [node.text]
+        if node.count is not None:
+            parts.append(f"{node.count:,} images" if node.row is not Row.FINDING else f"{node.count:,}")
+        if node.hint:
+            parts.append(f"key {node.hint}")
+        return ", ".join(parts)
+
+    def _above(self, parent: Index | None) -> Node:
+        return (self.node(parent) if parent is not None else None) or self._root
+
+    def _adopt(self, node: Node, above: Node, place: int) -> Node:
+        node.parent, node.serial = above, next(self._serials)
+        self._nodes[node.serial] = node
+        above.children.insert(place, node)
+        return node
+
+    def _discard(self, above: Node, place: int) -> None:
+        node = above.children.pop(place)
+        for gone in (node, *node.children):
+            self._nodes.pop(gone.serial, None)
+
+    def _changed(self, first: Node, last: Node) -> None:
+        self.dataChanged.emit(self.index_of(first), self.index_of(last))
+
+    def _sync(self, above: Node, old: list[Node], new: list[Node], *, at_end: bool = False) -> None:
+        """Make the rows `old` of a parent (which lie together) into `new`: remove, insert, move, and change in place."""
+        parent = self.index_of(above)
+        start = above.children.index(old[0]) if old else (len(above.children) if at_end else 0)
+        wanted = {(node.row, node.key) for node in new}
+        for node in old:
+            if (node.row, node.key) not in wanted:
+                place = above.children.index(node)
+                self.beginRemoveRows(parent, place, place)
+                self._discard(above, place)
+                self.endRemoveRows()
+        known = {(node.row, node.key): node for node in old if (node.row, node.key) in wanted}
+        changed = False
+        for place, fresh in enumerate(new, start):
+            there = known.get((fresh.row, fresh.key))
+            if there is None:
+                children, fresh.children = fresh.children, []
+                self.beginInsertRows(parent, place, place)
+                self._adopt(fresh, above, place)
+                self.endInsertRows()
+                self._sync(fresh, [], children)
+                continue
+            here = above.children.index(there)
+            if here != place:
+                self.beginMoveRows(parent, here, here, parent, place)
+                above.children.insert(place, above.children.pop(here))
+                self.endMoveRows()
+            if (there.text, there.count, there.hint) != (fresh.text, fresh.count, fresh.hint):
+                there.text, there.count, there.hint = fresh.text, fresh.count, fresh.hint
+                changed = True
+        if changed:
+            self._changed(above.children[start], above.children[start + len(new) - 1])
