@@ -1,0 +1,66 @@
+"""What a transfer's state reads like: shared by the status line and the list of transfers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from apitorch_desktop.dataset.transfers import TransferStatus
+
+ENDED = ("done", "failed", "cancelled")
+"""States after which nothing happens by itself."""
+
+
+def size_words(size: float) -> str:
+    """Bytes in decimal units, as file managers show them."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit != "MB" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def duration_words(seconds: float) -> str:
+    """`5 s`, `2 min`, `1 h 20 min`: as exact as an estimate deserves."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def counts_words(status: TransferStatus) -> str:
+    """`412 of 600 · 38 a second · 5 s left`: what is there, how fast, how long still."""
+    parts = [f"{status.done + status.skipped:,} of {status.total:,}"]
+    if status.state == "running" and status.rate > 0 and status.done and status.bytes_done:
+        rate = status.rate * status.done / status.bytes_done
+        parts.append(f"{rate:.0f} a second" if rate >= 2 else f"{size_words(status.rate)} a second")
+        if status.seconds_left is not None:
+            parts.append(f"{duration_words(status.seconds_left)} left")
+    return " · ".join(parts)
+
+
+def failed_words(status: TransferStatus) -> str:
+    """How many could not be taken over, or nothing."""
+    if not status.failed:
+        return ""
+    verb = "sent" if status.kind == "upload" else "downloaded"
+    return f"{status.failed:,} could not be {verb}"
+
+
+def state_words(status: TransferStatus) -> str:
+    """One line for the person: where it stands, and why it does not move if it does not."""
+    if status.note and status.state not in ENDED:
+        return status.note
+    match status.state:
+        case "waiting":
+            return "Waits for its turn"
+        case "paused":
+            return f"Paused · {counts_words(status)}"
+        case "cancelled":
+            return f"Cancelled · {counts_words(status)}"
+        case "done" if status.skipped:
+            return f"{status.done:,} added · {status.skipped:,} were there already"
+        case "done":
+            return f"All {status.total:,} {'added' if status.kind == 'upload' else 'downloaded'}"
+        case _:
+            return counts_words(status)

@@ -1,0 +1,220 @@
+"""The list of transfers: a card each with progress and controls, and the files that failed with the reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QScrollArea, QTreeView, QVBoxLayout, QWidget
+
+from apitorch_desktop.ui.controls import Card, Elided, Meter, button, icon_button, label, set_property, surface
+from apitorch_desktop.ui.transfer_words import ENDED, failed_words, state_words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from apitorch_desktop.dataset.transfers import Failure, TransferStatus
+    from apitorch_desktop.ui.theme import Theme
+
+_COLUMNS = ("File", "Label", "Why", "What to do")
+
+
+class FailuresModel(QAbstractTableModel):
+    """The files of one transfer that failed: file, label, reason, advice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[Failure] = []
+
+    def show(self, failures: Sequence[Failure]) -> None:
+        """Show these in place of what was there."""
+        self.beginResetModel()
+        self._rows = list(failures)
+        self.endResetModel()
+
+    def rowCount(self, parent: QModelIndex | QPersistentModelIndex = QModelIndex()) -> int:  # noqa: B008 - Qt's
+        """Qt's."""
+        return 0 if parent.isValid() else len(self._rows)
+
+    def columnCount(self, parent: QModelIndex | QPersistentModelIndex = QModelIndex()) -> int:  # noqa: B008 - Qt's
+        """Qt's."""
+        return 0 if parent.isValid() else len(_COLUMNS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Qt's."""
+        if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
+            return _COLUMNS[section]
+        return None
+
+    def data(self, index: QModelIndex | QPersistentModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Qt's."""
+        if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+            return None
+        row = self._rows[index.row()]
+        return (row.name, row.label, row.reason, row.advice)[index.column()]
+
+
+class _Failures(QWidget):
+    """A line to filter by, and the table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = FailuresModel()
+        self._sorted = QSortFilterProxyModel(self)
+        self._sorted.setSourceModel(self.model)
+        self._sorted.setFilterKeyColumn(-1)
+        self._sorted.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self.filter = QLineEdit(placeholderText="Filter by file, label or reason", clearButtonEnabled=True)
+        self.filter.setAccessibleName("Filter the failed files")
+        self.filter.textChanged.connect(self._sorted.setFilterFixedString)
+        self.table = QTreeView(rootIsDecorated=False, uniformRowHeights=True, sortingEnabled=True)
+        self.table.setModel(self._sorted)
+        self.table.setAccessibleName("Failed files")
+        self.table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        self.table.setMinimumHeight(140)
+        header = self.table.header()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        header.setStretchLastSection(True)
+        for column, width in enumerate((180, 90, 320)):
+            self.table.setColumnWidth(column, width)
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.addWidget(self.filter)
+        rows.addWidget(self.table)
+
+
+class TransferCard(Card):
+    """One transfer. What the person wants is said by the panel's signals."""
+
+    def __init__(self, theme: Theme, panel: TransfersPanel, status: TransferStatus) -> None:
+        super().__init__()
+        self._panel = panel
+        self.status = status
+        self._title = Elided(role="strong")
+        self._line = Elided(role="small", tone="muted")
+        self._meter = Meter(theme)
+        wanted = panel.wanted.emit
+        self.pause = button("Pause", "", lambda: wanted("pause", self.status.id))
+        self.go_on = button("Go on", "", lambda: wanted("resume", self.status.id))
+        self.cancel = button("Cancel", "", lambda: wanted("cancel", self.status.id))
+        self.retry = button("Retry failed", "", lambda: wanted("retry_failed", self.status.id))
+        self.save = button("Save a summary…", "", lambda: panel.summary_wanted.emit(self.status.id))
+        self.up = icon_button(theme, "chevron-up", "Do this one first")
+        self.up.clicked.connect(lambda: wanted("first", self.status.id))
+        self.forget = icon_button(theme, "close", "Take off the list")
+        self.forget.clicked.connect(lambda: wanted("forget", self.status.id))
+        self.failed = button("", "link", self._toggle)
+        self.failed.setCheckable(True)
+        self.failures = _Failures()
+        self.failures.hide()
+        top = QHBoxLayout()
+        top.addWidget(self._title, 1)
+        for control in (self.pause, self.go_on, self.retry, self.cancel, self.save, self.up, self.forget):
+            top.addWidget(control)
+        below = QHBoxLayout()
+        below.addWidget(self._line, 1)
+        below.addWidget(self.failed)
+        self.rows.addLayout(top)
+        self.rows.addWidget(self._meter)
+        self.rows.addLayout(below)
+        self.rows.addWidget(self.failures)
+        self.show_status(status)
+
+    def show_status(self, status: TransferStatus) -> None:
+        """Show where it stands now."""
+        more = status.failed != self.status.failed
+        self.status = status
+        ended = status.state in ENDED
+        resting = status.state in ("paused", "stopped")
+        self._title.setText(status.title)
+        self._line.setText(state_words(status))
+        set_property(self._line, "tone", "bad" if status.state == "stopped" else "muted")
+        self._meter.set_value(status.fraction, "warn" if status.failed or status.state == "stopped" else "accent")
+        self._meter.setVisible(status.state != "done")
+        self._meter.setAccessibleName(f"{status.title}: {status.fraction:.0%}")
+        self.pause.setVisible(not ended and not resting)
+        self.go_on.setVisible(resting or status.state == "cancelled")
+        self.cancel.setVisible(not ended)
+        self.up.setVisible(status.state == "waiting")
+        self.retry.setVisible(ended and bool(status.failed))
+        self.save.setVisible(ended)
+        self.forget.setVisible(ended)
+        self.failed.setText(failed_words(status))
+        self.failed.setVisible(bool(status.failed))
+        if not status.failed:
+            self.failures.hide()
+            self.failed.setChecked(False)
+        elif more and self.failures.isVisible():
+            self._panel.failures_wanted.emit(status.id)
+
+    def _toggle(self) -> None:
+        self.failures.setVisible(self.failed.isChecked())
+        if self.failed.isChecked():
+            self._panel.failures_wanted.emit(self.status.id)
+
+
+class TransfersPanel(QWidget):
+    """All transfers, newest first. Shows what it is told; says what is wanted."""
+
+    wanted = Signal(str, int)
+    """A verb of `Transfers` (pause, resume, cancel, retry_failed, forget) or `first`, and the transfer's id."""
+    failures_wanted = Signal(int)
+    summary_wanted = Signal(int)
+    closed = Signal()
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._cards: dict[int, TransferCard] = {}
+        surface(self, "panel")
+        self._close = icon_button(theme, "close", "Close the list")
+        self._close.clicked.connect(self.closed)
+        self._empty = label(
+            "No transfers yet: what you import or download is listed here.", "small", "muted", wrap=True
+        )
+        inner = QWidget()
+        surface(inner, "panel")
+        self._list = QVBoxLayout(inner)
+        self._list.setContentsMargins(12, 0, 12, 12)
+        self._list.addWidget(self._empty)
+        self._list.addStretch(1)
+        area = QScrollArea(widgetResizable=True)
+        area.setWidget(inner)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        head = QHBoxLayout()
+        head.setContentsMargins(16, 8, 8, 8)
+        head.addWidget(label("Transfers", "answer"), 1)
+        head.addWidget(self._close)
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(0)
+        rows.addLayout(head)
+        rows.addWidget(area, 1)
+
+    def show_statuses(self, statuses: Sequence[TransferStatus]) -> None:
+        """Show these transfers; those that are gone leave, new ones come on top."""
+        known = {status.id for status in statuses}
+        for gone in [transfer for transfer in self._cards if transfer not in known]:
+            self._cards.pop(gone).deleteLater()
+        for status in statuses:
+            self.show_status(status)
+        self._empty.setVisible(not self._cards)
+
+    def show_status(self, status: TransferStatus) -> None:
+        """One transfer changed, or is new."""
+        card = self._cards.get(status.id)
+        if card is not None:
+            card.show_status(status)
+            return
+        card = self._cards[status.id] = TransferCard(self._theme, self, status)
+        self._list.insertWidget(0, card)
+        self._empty.hide()
+
+    def show_failures(self, transfer_id: int, failures: Sequence[Failure]) -> None:
+        """The failed files that were asked for by `failures_wanted`."""
+        if (card := self._cards.get(transfer_id)) is not None:
+            card.failures.model.show(failures)
+
+    def card(self, transfer_id: int) -> TransferCard:
+        """The card of a transfer. Raises KeyError."""
+        return self._cards[transfer_id]

@@ -1,0 +1,82 @@
+from dataclasses import replace
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
+
+from apitorch_desktop.dataset.transfers import Failure, Kind, State, TransferStatus
+from apitorch_desktop.paths import resources
+from apitorch_desktop.ui.theme import Theme
+from apitorch_desktop.ui.transfer_words import counts_words, duration_words, size_words, state_words
+from apitorch_desktop.ui.transfers_panel import TransfersPanel
+
+RUNNING = TransferStatus(
+    id=1, kind=Kind.UPLOAD, connection_id="embedded", training_set_id=1, title="Importing “Summer”",
+    state=State.RUNNING, note="", total=600, done=412, failed=3, skipped=0, bytes_total=60_000_000,
+    bytes_done=41_200_000, rate=3_800_000, seconds_left=5.2, created_at=0, finished_at=None,
+)  # fmt: skip
+
+
+@pytest.fixture
+def panel(qtbot):
+    theme = Theme(resources())
+    theme.apply(QApplication.instance())
+    panel = TransfersPanel(theme)
+    qtbot.addWidget(panel)
+    panel.resize(900, 500)
+    panel.show()
+    return panel
+
+
+def test_says_how_far_how_fast_and_how_long():
+    assert counts_words(RUNNING) == "412 of 600 · 38 a second · 5 s left"
+    assert size_words(999) == "999 bytes"
+    assert size_words(112_000) == "112 kB"
+    assert size_words(2_500_000_000) == "2.5 GB"
+    assert duration_words(600) == "10 min"
+    assert duration_words(4800) == "1 h 20 min"
+
+
+def test_a_note_stands_in_place_of_figures_that_do_not_move():
+    waiting = replace(RUNNING, state=State.WAITING, note="No connection: goes on by itself when it is back.")
+    assert state_words(waiting) == waiting.note
+
+
+def test_controls_go_with_the_state(panel, qtbot):
+    panel.show_statuses([RUNNING])
+    card = panel.card(1)
+    assert card.pause.isVisible()
+    assert not card.retry.isVisible()
+    with qtbot.waitSignal(panel.wanted) as caught:
+        qtbot.mouseClick(card.pause, Qt.MouseButton.LeftButton)
+    assert caught.args == ["pause", 1]
+    panel.show_status(replace(RUNNING, state=State.PAUSED))
+    assert card.go_on.isVisible()
+    assert not card.pause.isVisible()
+    panel.show_status(replace(RUNNING, state=State.FAILED, done=597))
+    assert card.retry.isVisible()
+    assert card.save.isVisible()
+    assert not card.cancel.isVisible()
+
+
+def test_failed_files_are_listed_with_their_reason_and_can_be_filtered(panel, qtbot):
+    panel.show_statuses([replace(RUNNING, state=State.FAILED, done=597)])
+    card = panel.card(1)
+    with qtbot.waitSignal(panel.failures_wanted):
+        qtbot.mouseClick(card.failed, Qt.MouseButton.LeftButton)
+    panel.show_failures(1, [
+        Failure("half.jpg", "shirt", "“half.jpg” is cut off.", "Copy it again."),
+        Failure("notes.jpg", "hat", "“notes.jpg” is no image.", "Leave it out."),
+    ])  # fmt: skip
+    rows = card.failures.table.model()
+    assert rows.rowCount() == 2
+    card.failures.filter.setText("cut off")
+    assert [rows.index(0, column).data() for column in range(2)] == ["half.jpg", "shirt"]
+    assert rows.rowCount() == 1
+
+
+def test_what_is_forgotten_leaves_the_list(panel):
+    panel.show_statuses([RUNNING, replace(RUNNING, id=2)])
+    panel.show_statuses([replace(RUNNING, id=2)])
+    with pytest.raises(KeyError):
+        panel.card(1)
