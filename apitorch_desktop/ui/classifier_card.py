@@ -8,6 +8,7 @@ from msgspec import UNSET
 from PySide6.QtWidgets import QHBoxLayout
 
 from apitorch_desktop.ui.controls import Card, Elided, Meter, label
+from apitorch_desktop.ui.words import percent
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.types import Classifier, TrainingSet
@@ -99,8 +100,3 @@ def needs(opened: TrainingSet) -> str:
     if enough == 1:
         return f"{rule}: one label is there."
     return f"{rule}."
-
-
-def percent(share: float) -> str:
-    """A share as people write it; never rounded up to 100 %."""
-    return f"{min(round(share * 100), 99) if share < 1 else 100} %"

@@ -1,0 +1,242 @@
+"""The bottom line: the current transfer with its controls and failures, what there is to say, and what is selected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QWidget
+
+from apitorch_desktop.ui.controls import Elided, Meter, Tone, button, icon_button, set_property, surface
+from apitorch_desktop.ui.words import duration, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PySide6.QtGui import QMouseEvent
+
+    from apitorch_desktop.dataset.transfers import TransferStatus
+    from apitorch_desktop.ui.theme import Theme
+
+SHORT = 8_000
+"""Milliseconds a message stays that nothing has to be done about; one with an action stays three times as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A sentence for the person, with what can be done about it as (verb, what it does).
+
+    Messages with the same `topic` replace each other, and `ended(topic)` takes one away; a failure stays until then,
+    or until it is closed.
+    """
+
+    text: str
+    tone: Tone = ""
+    topic: str = ""
+    actions: tuple[tuple[str, Callable[[], object]], ...] = field(default=(), compare=False)
+
+
+def transfer_words(status: TransferStatus) -> str:
+    """How far a transfer is: `412 of 600 · 38 a second · 5 s left`."""
+    here = status.done + status.skipped
+    parts = [f"{here:,} of {status.total:,}"]
+    state = str(status.state)
+    if state == "running" and status.seconds_left is not None and status.rate > 0:
+        if status.bytes_total > status.bytes_done:
+            left = status.total - here - status.failed
+            pace = left / max(status.seconds_left, 0.5)
+            if pace >= 1:
+                parts.append(f"{pace:,.0f} a second")
+        parts.append(f"{duration(status.seconds_left)} left")
+    elif state in ("paused", "stopped", "waiting", "cancelled"):
+        parts.append(status.note or state)
+    return " · ".join(parts)
+
+
+class TransferPart(QWidget):
+    """One transfer: title, bar, words, controls, failures. A click on it opens the list."""
+
+    pause_wanted = Signal(int)
+    resume_wanted = Signal(int)
+    cancel_wanted = Signal(int)
+    retry_wanted = Signal(int)
+    dismissed = Signal(int)
+    list_wanted = Signal()
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self.status: TransferStatus | None = None
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setToolTip("Show all transfers")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(12)
+        self._title = Elided()
+        self._meter = Meter(theme, 0)
+        self._words = Elided("", "base", "muted")
+        self._pause = button("Pause", "", self._pause_or_go_on)
+        self._cancel = button("Cancel", "", lambda: self._tell(self.cancel_wanted))
+        self._failed = button("", "link", self.list_wanted.emit)
+        self._retry = button("Retry", "", lambda: self._tell(self.retry_wanted))
+        self._close = icon_button(theme, "close", "Dismiss")
+        self._close.clicked.connect(lambda: self._tell(self.dismissed))
+        for part in (self._title, self._meter, self._words, self._pause, self._cancel, self._failed, self._retry):
+            row.addWidget(part)
+        row.addWidget(self._close)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        self.hide()
+
+    def show_transfer(self, status: TransferStatus | None) -> None:
+        """Show a transfer as it stands, or none."""
+        self.status = status
+        self.setVisible(status is not None)
+        if status is None:
+            return
+        state = str(status.state)
+        going = state in ("running", "waiting")
+        resting = state in ("paused", "stopped")
+        self._title.setText(status.title)
+        self._meter.setMaximumWidth(self._theme.px(240))
+        self._meter.set_value(status.fraction, "accent" if going else "muted" if resting else "warn")
+        self._words.setText(transfer_words(status))
+        self._pause.setText("Pause" if going else "Go on")
+        self._pause.setVisible(going or resting)
+        self._cancel.setVisible(going or resting)
+        self._retry.setVisible(bool(status.failed) and not going)
+        self._close.setVisible(not (going or resting))
+        self._failed.setText(f"{status.failed:,} could not be {'added' if str(status.kind) == 'upload' else 'fetched'}")
+        self._failed.setVisible(bool(status.failed))
+
+    def set_compact(self, compact: bool) -> None:
+        """Leave room for a message beside it."""
+        self._meter.setVisible(not compact)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """A click opens the list."""
+        if event.button() == Qt.MouseButton.LeftButton and self.rect().contains(event.position().toPoint()):
+            self.list_wanted.emit()
+
+    def _pause_or_go_on(self) -> None:
+        going = self.status is not None and str(self.status.state) in ("running", "waiting")
+        self._tell(self.pause_wanted if going else self.resume_wanted)
+
+    def _tell(self, signal: object) -> None:
+        if self.status is not None:
+            signal.emit(self.status.id)  # type: ignore[attr-defined]
+
+
+class MessagePart(QWidget):
+    """A sentence with its actions: what was done, else the newest failure."""
+
+    shown = Signal(bool)
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._note: Message | None = None
+        self._failures: list[Message] = []
+        self._text = Elided()
+        self._actions = QHBoxLayout()
+        self._actions.setSpacing(4)
+        self._close = icon_button(theme, "close", "Dismiss")
+        self._close.clicked.connect(self._next)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(8)
+        row.addWidget(self._text)
+        row.addLayout(self._actions)
+        row.addWidget(self._close)
+        self._clock = QTimer(self, singleShot=True)
+        self._clock.timeout.connect(self._next)
+        self.hide()
+
+    def current(self) -> Message | None:
+        """The message shown."""
+        return self._note or (self._failures[-1] if self._failures else None)
+
+    def say(self, message: Message) -> None:
+        """Show a message. A note is over after a while; a failure stays, and comes back behind a note."""
+        if message.tone in ("bad", "warn"):
+            if message.topic and message in self._failures:
+                return  # the same failure again: it is said already
+            self._failures = [one for one in self._failures if not message.topic or one.topic != message.topic]
+            self._failures.append(message)
+        else:
+            self._note = message
+        self._show()
+
+    def ended(self, topic: str) -> None:
+        """What a message was about is over."""
+        left = [one for one in self._failures if one.topic != topic]
+        note = None if self._note is not None and self._note.topic == topic else self._note
+        if (len(left), note) != (len(self._failures), self._note):
+            self._failures, self._note = left, note
+            self._show()
+
+    def _next(self) -> None:
+        if self._note is not None:
+            self._note = None
+        elif self._failures:
+            self._failures.pop()
+        self._show()
+
+    def _show(self) -> None:
+        self._clock.stop()
+        while (item := self._actions.takeAt(0)) is not None:
+            if (old := item.widget()) is not None:
+                old.hide()
+                old.deleteLater()
+        message = self.current()
+        self.setVisible(message is not None)
+        if message is not None:
+            self._text.setText(message.text)
+            set_property(self._text, "tone", message.tone)
+            for verb, act in message.actions:
+                self._actions.addWidget(self._action(verb, act))
+            if message.tone not in ("bad", "warn"):
+                self._clock.start(SHORT * (3 if message.actions else 1))
+        self.shown.emit(message is not None)
+
+    def _action(self, verb: str, act: Callable[[], object]) -> QPushButton:
+        def pressed() -> None:
+            self._next()
+            act()
+
+        return button(verb, "link", pressed)
+
+
+class StatusLine(QWidget):
+    """Transfer and message at the start, selection at the end."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        surface(self, "side")
+        self.transfer = TransferPart(theme)
+        self.message = MessagePart(theme)
+        self.message.shown.connect(self.transfer.set_compact)
+        self.selection = Elided("", "base", "muted", Qt.TextElideMode.ElideLeft)
+        self.busy = Elided("", "base", "muted")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(14, 7, 14, 7)
+        row.setSpacing(16)
+        row.addWidget(self.transfer)
+        row.addWidget(self.message)
+        row.addWidget(self.busy)
+        row.addStretch(1)
+        row.addWidget(self.selection)
+        theme.changed.connect(lambda: self.setMinimumHeight(theme.px(44)))
+        self.setMinimumHeight(theme.px(44))
+
+    def set_selection(self, text: str) -> None:
+        """What is selected, or how much there is."""
+        self.selection.setText(text)
+
+
+def selection_words(count: int, size_text: str, shown: int, total: int) -> str:
+    """`3 of 3,781 selected · 112 kB`, or how many are shown."""
+    if count:
+        return f"{count:,} of {total:,} selected" + (f" · {size_text}" if size_text else "")
+    if shown != total:
+        return f"{shown:,} of {plural(total, 'photo')} shown"
+    return plural(total, "photo") if total else ""
