@@ -1,0 +1,245 @@
+"""Where the services are: connections in a settings file without their keys, and the check of an address and a key."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from dataclasses import asdict, dataclass, field, replace
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Final
+
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.errors import ApiError, BadRequest, WrongKey
+from apitorch_desktop.api.transport import normalise
+from apitorch_desktop.api.types import KEY_LENGTH, Id, Ping
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+EMBEDDED: Final = "embedded"
+"""Id of the embedded service's connection; it is always there."""
+ENVIRONMENT: Final = "environment"
+"""Id of the connection that APITORCH_BASE_URL names, where it is set."""
+URL_VARIABLE: Final = "APITORCH_BASE_URL"
+KEY_VARIABLE: Final = "APITORCH_API_KEY"
+_FILE = "connections.json"
+_COLOURS = ("#d9480f", "#1971c2", "#2f9e44", "#9c36b5", "#0c8599", "#e8590c", "#5f3dc4", "#a61e4d")
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A service by its address. `colour` is `#rrggbb`. The embedded service's `base_url` is empty: its process knows.
+
+    `scratch_training_set`: where the person lets local files be uploaded for a moment, to be classified by their
+    URL (`workspace.Workspace.classify`); None while nobody was asked.
+    """
+
+    id: str
+    name: str
+    base_url: str = ""
+    colour: str = ""
+    scratch_training_set: Id | None = None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it is the service that the program carries."""
+        return self.id == EMBEDDED
+
+    @property
+    def from_environment(self) -> bool:
+        """Whether the environment names it: it wins at the start, and cannot be changed or removed here."""
+        return self.id == ENVIRONMENT
+
+
+@dataclass(slots=True)
+class _Settings:
+    current: str = EMBEDDED
+    connections: dict[str, Connection] = field(default_factory=dict)
+
+
+class Connections:
+    """The connections of this person, kept in `folder`. Thread-safe. Keys are in `keys.Keys`.
+
+    `note` is a sentence about what is unusual (the environment wins; the settings could not be read), or empty.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] = os.environ) -> None:
+        self._path = folder / _FILE
+        self._lock = RLock()
+        self._chosen = ""
+        self.note = ""
+        self._settings = self._load()
+        self._from_environment = self._named(environment)
+
+    def all(self) -> list[Connection]:
+        """The embedded one first, then the environment's, then the rest by name."""
+        with self._lock:
+            settings = self._settings
+            embedded = settings.connections.get(EMBEDDED) or Connection(EMBEDDED, "This computer")
+            named = [self._from_environment] if self._from_environment else []
+            rest = [one for one in settings.connections.values() if not one.embedded]
+            return [embedded, *named, *sorted(rest, key=lambda one: (one.name.casefold(), one.id))]
+
+    def get(self, connection_id: str) -> Connection:
+        """One connection. Raises KeyError."""
+        for connection in self.all():
+            if connection.id == connection_id:
+                return connection
+        raise KeyError(connection_id)
+
+    @property
+    def current(self) -> Connection:
+        """The connection that is open, or is to be opened at the start: the environment's where it names one."""
+        with self._lock:
+            default = ENVIRONMENT if self._from_environment else self._settings.current
+            try:
+                return self.get(self._chosen or default)
+            except KeyError:
+                return self.get(EMBEDDED)
+
+    def choose(self, connection_id: str) -> Connection:
+        """Make a connection the current one, also for the next start. Raises KeyError."""
+        with self._lock:
+            chosen = self.get(connection_id)
+            self._chosen = connection_id
+            if not chosen.from_environment:
+                self._settings.current = connection_id
+                self._save()
+            return chosen
+
+    def add(self, name: str, base_url: str, colour: str = "") -> Connection:
+        """A new connection; a colour is chosen where none is given. Raises BadRequest for an address that is none."""
+        with self._lock:
+            url = normalise(base_url)
+            used = [one.colour for one in self.all()]
+            colour = colour or min(_COLOURS, key=used.count)
+            connection = Connection(secrets.token_hex(6), name.strip() or _host(url), url, colour)
+            self._settings.connections[connection.id] = connection
+            self._save()
+            return connection
+
+    def update(self, connection: Connection) -> Connection:
+        """Keep a changed connection (`dataclasses.replace`). Raises KeyError, and BadRequest as `add`.
+
+        A key belongs to its address: where that changes, the key has to be given again.
+        """
+        with self._lock:
+            self.get(connection.id)
+            if connection.from_environment:
+                self._from_environment = connection  # for this run
+                return connection
+            if not connection.embedded:
+                url = normalise(connection.base_url)
+                connection = replace(connection, base_url=url, name=connection.name.strip() or _host(url))
+            self._settings.connections[connection.id] = connection
+            self._save()
+            return connection
+
+    def remove(self, connection_id: str) -> None:
+        """Forget a connection; remove its key from `Keys` first. The embedded and the environment's stay."""
+        with self._lock:
+            if connection_id in {EMBEDDED, ENVIRONMENT}:
+                raise BadRequest("This connection cannot be removed.", advice="")
+            self._settings.connections.pop(connection_id, None)
+            if self._chosen == connection_id:
+                self._chosen = ""
+            if self._settings.current == connection_id:
+                self._settings.current = EMBEDDED
+            self._save()
+
+    def _named(self, environment: Mapping[str, str]) -> Connection | None:
+        url = environment.get(URL_VARIABLE, "").strip()
+        if not url:
+            return None
+        try:
+            url = normalise(url)
+        except BadRequest as error:
+            self.note = f"{URL_VARIABLE} is left aside. {error}"
+            return None
+        key = f" and {KEY_VARIABLE}" if environment.get(KEY_VARIABLE, "").strip() else ""
+        self.note = f"{URL_VARIABLE}{key} decide which service is open: they win over the settings here."
+        return Connection(ENVIRONMENT, f"{_host(url)} (environment)", url, _COLOURS[1])
+
+    def _load(self) -> _Settings:
+        try:
+            said = json.loads(self._path.read_text("utf-8"))
+            connections = [_connection(item) for item in said["connections"]]
+            return _Settings(str(said.get("current", EMBEDDED)), {one.id: one for one in connections})
+        except FileNotFoundError:
+            return _Settings()
+        except OSError as error:
+            self.note = f"The connections could not be read: {error.strerror or error}."
+            return _Settings()
+        except (ValueError, TypeError, KeyError, AttributeError):
+            aside = self._path.with_name(f"{_FILE}.damaged")
+            try:
+                self._path.replace(aside)
+            except OSError:
+                aside = self._path
+            self.note = f"The connections could not be read; the damaged file is {aside}."
+            return _Settings()
+
+    def _save(self) -> None:
+        connections = [asdict(one) for one in self._settings.connections.values()]
+        text = json.dumps({"current": self._settings.current, "connections": connections}, indent=2)
+        write_atomically(self._path, text.encode())
+
+
+def clean_key(text: str) -> str:
+    """An API key as it was meant: without spaces, line breaks, quotes, `Bearer`, `-u`, a variable's name, a last colon."""
+    text = re.sub(r"[\u200b-\u200f\u2060\ufeff\u00ad]", "", text)
+    text = re.sub(r"^\W*(?:export\s+|set\s+)?[\w ]*key\s*[=:]", "", text, flags=re.IGNORECASE)
+    scheme = r"^[\s\"'“”‘’]*(?:authorization\s*:)?\s*(?:(?:bearer|basic|token)\b\s*:?|-u\b)"
+    text = re.sub(scheme, "", text, flags=re.IGNORECASE)
+    return "".join(text.split()).strip("\"'“”‘’`<>,;").rstrip(":")
+
+
+def check(base_url: str, key: str) -> Ping:
+    """Ask a service whether it knows a key. Raises ApiError: message and advice say what is wrong with which of the two."""
+    key = clean_key(key)
+    if not key:
+        raise WrongKey("There is no API key.", advice="Enter the key; the service’s account page shows it.")
+    client = ApiClient(base_url, key, timeout=(5, 10), total=15, attempts=2)
+    try:
+        return client.ping()
+    except WrongKey as error:
+        found = WrongKey(str(error), status=error.status)
+    finally:
+        client.close()
+    if len(key) != KEY_LENGTH:
+        found.advice = f"An API Torch key has {KEY_LENGTH} characters; this one has {len(key)}. Copy it again."
+    raise found
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """A file that is whole at any moment, and on disk when this returns. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _connection(item: Any) -> Connection:
+    texts = {name: item[name] for name in ("id", "name", "base_url", "colour")}
+    if not all(isinstance(value, str) for value in texts.values()) or not texts["id"]:
+        raise ValueError("not a connection")
+    scratch = item.get("scratch_training_set")
+    if texts["id"] != EMBEDDED:
+        try:
+            texts["base_url"] = normalise(texts["base_url"])
+        except ApiError:
+            raise ValueError("not an address") from None
+    return Connection(**texts, scratch_training_set=scratch if isinstance(scratch, (int, str)) else None)
+
+
+def _host(url: str) -> str:
+    return url.split("/")[2]
