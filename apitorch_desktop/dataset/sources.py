@@ -1,7 +1,17 @@
-"""Where a picture comes from: a file, a member of an archive, a web address, or bytes from memory."""
+"""Where a picture comes from: a file, a member of an archive, a web address, or bytes from memory; and its names."""
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from apitorch_desktop.dataset.archives import Archives
+
+
+class SourceGone(Exception):  # noqa: N818 - named for what happened
+    """A source cannot be read any more; `str()` is a sentence that names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +56,54 @@ class Upload:
     name: str
     size: int | None = None
     sha256: str | None = None
+
+
+def shown(name: str) -> str:
+    """A name as it can be shown in one line: bytes that are no text and what would break or turn a line replaced."""
+    text = os.fsencode(name).decode("utf-8", "replace") if _has_surrogates(name) else name
+    return "".join(char if char.isprintable() else _picture_of(char) for char in text)
+
+
+def filename_of(source: Source) -> str:
+    """The name a picture is uploaded under; never empty. It may hold surrogates where a file's name is no text."""
+    match source:
+        case File(path):
+            return path.name
+        case Member(_, name):
+            return PurePosixPath(name.replace("\\", "/")).name or "picture"
+        case Url(url):
+            return unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2] or urlsplit(url).hostname or "picture"
+        case Picture(_, name):
+            return name or "picture"
+
+
+def read(source: File | Member | Picture, archives: "Archives", limit: int) -> bytes:
+    """A source's bytes; of more than `limit`, the first `limit` + 1. Raises SourceGone."""
+    match source:
+        case Picture(data, _):
+            return data
+        case Member(archive, name):
+            return archives.read(archive, name, limit)
+        case File(path):
+            try:
+                with path.open("rb") as file:
+                    return file.read(limit + 1)
+            except OSError as error:
+                raise SourceGone(f"“{shown(path.name)}” cannot be read: {reason(error)}.") from None
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused, as the end of a sentence."""
+    return error.strerror or type(error).__name__
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _picture_of(char: str) -> str:
+    """Control characters as their Unicode pictures (␤ for a line feed), the rest as the replacement character."""
+    code = ord(char)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "␡" if code == 0x7F else "\N{REPLACEMENT CHARACTER}"
