@@ -1,0 +1,313 @@
+"""The connection dialog: a service's address and key, tried before they are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from apitorch_desktop.ui.controls import Meter, button, label, set_property
+from apitorch_desktop.ui.tasks import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from apitorch_desktop.api.types import Ping
+    from apitorch_desktop.dataset.connections import Connection, Connections
+    from apitorch_desktop.dataset.keys import FoundKey, Keys
+    from apitorch_desktop.ui.tasks import Context, Task, Tasks
+    from apitorch_desktop.ui.theme import Theme
+
+_SWATCHES = {
+    "Orange": "#d9480f",
+    "Blue": "#1971c2",
+    "Green": "#2f9e44",
+    "Purple": "#9c36b5",
+    "Teal": "#0c8599",
+    "Indigo": "#5f3dc4",
+    "Crimson": "#a61e4d",
+}
+
+
+class _Swatches(QWidget):
+    """One colour of a few, each named."""
+
+    def __init__(self, theme: Theme, chosen: str) -> None:
+        super().__init__()
+        self._group = QButtonGroup(self)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
+        for name, colour in _SWATCHES.items():
+            swatch = QToolButton()
+            swatch.setCheckable(True)
+            swatch.setToolTip(name)
+            swatch.setAccessibleName(f"Colour {name.lower()}")
+            swatch.setIcon(_dot(theme.px(16), colour))
+            swatch.setIconSize(QSize(theme.px(16), theme.px(16)))
+            swatch.setProperty("kind", "quiet")
+            swatch.setProperty("colour", colour)
+            swatch.setChecked(colour == chosen)
+            self._group.addButton(swatch)
+            row.addWidget(swatch)
+        row.addStretch(1)
+
+    def colour(self) -> str:
+        """`#rrggbb`, or empty while none is chosen."""
+        chosen = self._group.checkedButton()
+        return str(chosen.property("colour")) if chosen else ""
+
+
+class ConnectionDialog(QDialog):
+    """Adds a connection or changes one. Nothing is kept before the service has accepted the key.
+
+    Where the service cannot be reached, it can be kept all the same; a key it refused cannot.
+    """
+
+    saved = Signal(object)
+    """The `Connection` that was added or changed; its key is kept."""
+    removed = Signal(object)
+    """The `Connection` that was removed, with its key."""
+
+    def __init__(
+        self,
+        theme: Theme,
+        tasks: Tasks,
+        connections: Connections,
+        keys: Keys,
+        connection: Connection | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._tasks = tasks
+        self._connections = connections
+        self._keys = keys
+        self._connection = connection
+        self._task: Task | None = None
+        self._unreachable = False
+        self.setWindowTitle("Change the connection" if connection else "Add a connection")
+        self.name = QLineEdit(connection.name if connection else "", placeholderText="The address’s, if left empty")
+        self.address = QLineEdit(connection.base_url if connection else "", placeholderText="https://www.apitorch.com")
+        self.key = QLineEdit(echoMode=QLineEdit.EchoMode.Password)
+        self.key.setPlaceholderText("Leave empty to keep the key as it is" if connection else "42 characters")
+        self._show = self.key.addAction(theme.icon("eye", "muted"), QLineEdit.ActionPosition.TrailingPosition)
+        self._show.setCheckable(True)
+        self._show.setToolTip("Show the key")
+        self._show.toggled.connect(self._reveal)
+        self.colour = _Swatches(theme, connection.colour if connection else "")
+        self._busy = Meter(theme, None, height=4)
+        self.answer = label("", "small", wrap=True)
+        self.test = button("Test", "", self._test)
+        self.remove = button("Remove", "", self._remove)
+        self.remove.setVisible(connection is not None)
+        self.remove.setToolTip("Forget this connection and its key; the service itself is not touched")
+        self.cancel = button("Cancel", "", self.reject)
+        self.save = button("Save", "primary", self._save)
+        self.save.setDefault(True)
+        self._lay_out(theme)
+        for field in (self.address, self.key):
+            field.textChanged.connect(self._edited)
+        self._edited()
+
+    def _lay_out(self, theme: Theme) -> None:
+        form = QFormLayout()
+        form.setVerticalSpacing(theme.px(8))
+        form.addRow("&Address", self.address)
+        form.addRow("API &key", self.key)
+        form.addRow("&Name", self.name)
+        form.addRow("Colour", self.colour)
+        self.answer.setMinimumHeight(theme.px(36))
+        self.answer.setAlignment(Qt.AlignmentFlag.AlignTop)
+        hint = label("The key is kept in this computer’s keyring, never in a file.", "small", "muted", wrap=True)
+        verbs = QHBoxLayout()
+        for control in (self.test, self.remove):
+            verbs.addWidget(control)
+        verbs.addStretch(1)
+        for control in (self.cancel, self.save):
+            verbs.addWidget(control)
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(*[theme.px(16)] * 4)
+        rows.setSpacing(theme.px(8))
+        rows.addLayout(form)
+        rows.addWidget(hint)
+        rows.addWidget(self._busy)
+        rows.addWidget(self.answer)
+        rows.addLayout(verbs)
+        self.resize(theme.px(480), self.sizeHint().height())
+        self._set_busy(busy=False)
+        self.address.setFocus()
+
+    def reject(self) -> None:
+        """Close; what is under way is left alone, and nothing is kept."""
+        if self._task is not None:
+            self._task.cancel()
+        super().reject()
+
+    def _reveal(self, shown: bool) -> None:
+        self.key.setEchoMode(QLineEdit.EchoMode.Normal if shown else QLineEdit.EchoMode.Password)
+
+    def _edited(self) -> None:
+        ready = bool(self.address.text().strip()) and bool(self.key.text().strip() or self._connection)
+        for control in (self.test, self.save):
+            control.setEnabled(ready)
+            control.setToolTip("" if ready else "Enter the address and the key first")
+        self._unreachable = False
+        self.save.setText("Save")
+        self._say("", "muted")
+
+    def _say(self, text: str, tone: str) -> None:
+        self.answer.setText(text)
+        set_property(self.answer, "tone", tone)
+
+    def _set_busy(self, *, busy: bool) -> None:
+        policy = self._busy.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self._busy.setSizePolicy(policy)
+        self._busy.setVisible(busy)
+        for control in (self.address, self.key, self.name, self.colour, self.remove):
+            control.setEnabled(not busy)
+        if busy:
+            self.test.setEnabled(False)
+            self.save.setEnabled(False)
+
+    # --- trying it
+
+    def _test(self) -> None:
+        self._check(self._accepted)
+
+    def _check(self, accepted: Callable[[Ping], object]) -> None:
+        address, typed, known = self.address.text(), self.key.text(), self._known()
+        keys = self._keys
+
+        def job(_context: Context) -> Ping:
+            from apitorch_desktop.dataset.connections import check
+
+            return check(address, typed or (keys.find(known).key if known else ""))
+
+        self._set_busy(busy=True)
+        self._say("Asking the service…", "muted")
+        self._task = self._tasks.run(
+            Lane.INTERACTIVE, job, done=accepted, failed=self._refused, owner=self, title="Test the connection"
+        )
+
+    def _known(self) -> Connection | None:
+        """The connection as it was kept, where its key still belongs to the address."""
+        kept = self._connection
+        return kept if kept is not None and kept.base_url == self.address.text().strip() else None
+
+    def _accepted(self, ping: Ping) -> None:
+        self._set_busy(busy=False)
+        self._edited()
+        extensions = ping.extensions if isinstance(ping.extensions, list) else []
+        more = "" if extensions else " It offers the documented calls only: the rest is greyed out."
+        self._say(f"The service answers and accepts the key.{more}", "good")
+
+    def _refused(self, fault: Exception) -> None:
+        from apitorch_desktop.api.errors import ApiError, ConnectionFailed, TimedOut
+
+        self._set_busy(busy=False)
+        self._edited()
+        advice = fault.advice if isinstance(fault, ApiError) else ""
+        self._unreachable = isinstance(fault, (ConnectionFailed, TimedOut))
+        if self._unreachable:
+            self.save.setText("Save all the same")
+        self._say(f"{fault} {advice}".strip(), "bad")
+
+    # --- keeping it
+
+    def _save(self) -> None:
+        if self._unreachable:
+            self._keep(None)
+        else:
+            self._check(self._keep)
+
+    def _keep(self, _ping: Ping | None) -> None:
+        name, address, colour = self.name.text(), self.address.text(), self.colour.colour()
+        typed, kept = self.key.text(), self._connection
+        connections, keys = self._connections, self._keys
+
+        def job(_context: Context) -> tuple[Connection, FoundKey]:
+            if kept is None:
+                connection = connections.add(name, address, colour)
+            else:
+                connection = connections.update(
+                    replace(kept, name=name, base_url=address, colour=colour or kept.colour)
+                )
+                if connection.base_url != kept.base_url:
+                    keys.remove(kept)
+                if not typed:
+                    return connection, keys.find(connection)
+            return connection, keys.store(connection, typed)
+
+        self._set_busy(busy=True)
+        self._say("Keeping the key…", "muted")
+        self._task = self._tasks.run(
+            Lane.KEYRING, job, done=self._kept, failed=self._refused, owner=self, title="Keep the connection"
+        )
+
+    def _kept(self, outcome: tuple[Connection, FoundKey]) -> None:
+        connection, found = outcome
+        self._set_busy(busy=False)
+        self._connection = connection
+        self.saved.emit(connection)
+        if not found.message:
+            self.accept()
+            return
+        # The person has to know that the key will be asked for again
+        self._edited()
+        self._say(found.message, "warn")
+        self.cancel.setText("Close")
+        self.save.hide()
+        self.test.hide()
+
+    def _remove(self) -> None:
+        kept = self._connection
+        if kept is None:
+            return
+        connections, keys = self._connections, self._keys
+
+        def job(_context: Context) -> FoundKey:
+            found = keys.remove(kept)
+            connections.remove(kept.id)
+            return found
+
+        def gone(found: FoundKey) -> None:
+            self._set_busy(busy=False)
+            self.removed.emit(kept)
+            if found.message:
+                self._say(found.message, "warn")
+                self.cancel.setText("Close")
+                for control in (self.save, self.test, self.remove):
+                    control.hide()
+            else:
+                self.accept()
+
+        self._set_busy(busy=True)
+        self._task = self._tasks.run(
+            Lane.KEYRING, job, done=gone, failed=self._refused, owner=self, title="Remove the connection"
+        )
+
+
+def _dot(size: int, colour: str) -> QIcon:
+    pixmap = QPixmap(size * 2, size * 2)
+    pixmap.setDevicePixelRatio(2)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(colour))
+    painter.drawEllipse(1, 1, size - 2, size - 2)
+    painter.end()
+    return QIcon(pixmap)
