@@ -1,22 +1,38 @@
-"""Trainer: what to embed and retrain, when, and the versions that come of it; a thread beside serving."""
+"""Trainer: what to embed and retrain, when, and the versions that come of it; threads beside serving."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import logging
+import os
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from apitorch_desktop.api import types
+from apitorch_desktop.service import lessons
+from apitorch_desktop.service.embedding import BATCH, Embedder
+from apitorch_desktop.service.faults import Closed, Conflict, NotFound, StoreError
+from apitorch_desktop.service.heads import Current, Heads, metrics_of
+from apitorch_desktop.service.lessons import Unlearnable
+from apitorch_desktop.vision.encoder import UnusableEncoder
+from apitorch_desktop.vision.head import TrainingCancelled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import numpy.typing as npt
 
+    from apitorch_desktop.service.records import TrainingSetRow, VersionRow
     from apitorch_desktop.service.store import Store
     from apitorch_desktop.vision.encoder import Encoder
     from apitorch_desktop.vision.head import Head
 
-ENOUGH_LABELS = 2
-ENOUGH_IMAGES = 2
-"""A training set becomes a classifier with this many labels of this many images each."""
+_NICE = 10
+_THREADS = 2  # heads trained at the same time, so that a small training set does not wait for a large one
+_RETRY = 30.0  # seconds after a failure that a change of the images does not mend, such as a full disk
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,11 +56,34 @@ class Prediction:
     values: list[float]
 
 
-class Trainer:
-    """Embeds new images and keeps every training set's classifier up to date, in a thread of low priority.
+@dataclass
+class _Work:
+    """What is to be done for one training set. Times are `time.monotonic()`."""
 
-    `encoder_factory` makes the encoder used here; classification has one of its own, so that it never waits. All
-    methods are thread-safe and quick, but `changes`, which runs the heads over the whole set.
+    set_id: int
+    changes: int = 0
+    changed_at: float = 0.0
+    waiting_since: float = 0.0  # the oldest change that no head knows of
+    look: bool = False  # ask the store what is to embed
+    lacking: deque[str] = field(default_factory=deque)
+    embedding: bool = False  # a batch is under way
+    pending: bool = False  # to be trained
+    running: bool = False
+    seen: int = 0  # `changes` when the training under way began
+    failure: str = ""
+    retry_at: float | None = None
+
+    @property
+    def embedded(self) -> bool:
+        return not self.look and not self.lacking and not self.embedding
+
+
+class Trainer:
+    """Embeds new images and keeps every training set's classifier up to date, in threads of low priority.
+
+    `encoder_factory` makes the encoder used here; classification has one of its own, so that it never waits. Training
+    starts `delay` seconds after the last change, and after `patience` seconds of steady change with what is embedded
+    by then. All methods are thread-safe and quick, but `changes`, which runs two heads over the whole set.
     """
 
     def __init__(
@@ -55,44 +94,279 @@ class Trainer:
         delay: float = 0.5,
         patience: float = 20,
     ) -> None:
-        raise NotImplementedError
+        self._store = store
+        self._embedder = Embedder(store, encoder_factory)
+        self._heads = Heads(store)
+        self._delay = delay
+        self._patience = patience
+        self._works: dict[int, _Work] = {}
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start the thread; it first goes on with whatever was unfinished when the service last ended."""
-        raise NotImplementedError
+        """Start the threads; they first go on with whatever was unfinished when the service last ended."""
+        self._threads = [threading.Thread(target=self._embed_all, name="embedder", daemon=True)]
+        self._threads += [
+            threading.Thread(target=self._train_all, name=f"trainer-{number}", daemon=True)
+            for number in range(_THREADS)
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def stop(self, timeout: float = 5) -> None:
-        """End the thread within a batch or a fold; unfinished work is done at the next start."""
-        raise NotImplementedError
+    def stop(self, timeout: float = 10) -> None:
+        """End the threads within a batch or a fold; unfinished work is done at the next start."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def changed(self, set_id: int) -> None:
         """Images or labels of a training set changed, or it was deleted; for the store's `on_change`."""
-        raise NotImplementedError
+        now = time.monotonic()
+        with self._wake:
+            work = self._works.setdefault(set_id, _Work(set_id))
+            work.changes += 1
+            work.changed_at = now
+            work.look = True
+            work.failure, work.retry_at = "", None
+            if not work.pending:
+                work.pending, work.waiting_since = True, now
+            self._wake.notify_all()
 
-    def state(self, set_id: int) -> State:
-        """Status, sentence, version, metrics and labels. Raises NotFound."""
-        raise NotImplementedError
+    def state(self, training_set: "TrainingSetRow") -> State:
+        """Status, sentence, version, metrics and labels."""
+        if needs := lessons.needs(training_set):
+            return State("needs_images", needs, labels=list(training_set.labels))
+        current = self._heads.current(training_set.id)
+        state = State("ready", "", labels=list(training_set.labels))
+        if current:
+            labels = list(current.head.labels)
+            state = State("ready", "", current.version, current.trained_at, current.metrics, labels)
+        with self._wake:
+            work = self._works.get(training_set.id)
+            failure, lacking = (work.failure, len(work.lacking)) if work else ("", 0)
+        if failure:
+            return replace(state, status="failed", message=failure)
+        newest = self._newest(training_set.id)
+        if newest is None or current is None or current.provisional or newest.revision != training_set.revision:
+            return replace(state, status="training", message=lessons.progress(training_set, lacking))
+        return replace(state, message=lessons.summary(training_set, current, newest.version))
 
-    def predict(self, set_id: int, embedding: "npt.NDArray[np.float32]") -> Prediction | None:
+    def predict(self, training_set: "TrainingSetRow", embedding: "npt.NDArray[np.float32]") -> Prediction | None:
         """What the current head says about an embedding (d,), or None where there is no head yet."""
-        raise NotImplementedError
+        current = self._heads.current(training_set.id)
+        if current is None or lessons.needs(training_set) or current.head.dimensions != embedding.shape[-1]:
+            return None
+        values = current.head.predict(embedding)[0].tolist()
+        best = sorted(range(len(values)), key=values.__getitem__, reverse=True)
+        return Prediction(current.version, [current.head.labels[at] for at in best], [values[at] for at in best])
 
     def versions(self, set_id: int) -> list[types.ClassifierVersion]:
         """The versions that are kept, newest first."""
-        raise NotImplementedError
+        return [lessons.version_of(row, metrics_of(row)) for row in self._store.learning.versions(set_id)]
 
     def make_current(self, set_id: int, version: int) -> None:
         """Let a kept version answer until the next retraining. Raises NotFound."""
-        raise NotImplementedError
+        self._store.learning.set_current(set_id, version)
+        self._heads.drop(set_id)
 
     def changes(self, set_id: int, from_version: int, to_version: int) -> list[types.ClassificationChange]:
-        """The set's images that the two versions answer differently, surest first. Raises NotFound."""
-        raise NotImplementedError
+        """The set's images that the two versions answer differently, surest first. Raises NotFound, Conflict."""
+        before, after = self._version(set_id, from_version), self._version(set_id, to_version)
+        if before.encoder != after.encoder:
+            raise Conflict(
+                f"Versions {from_version} and {to_version} see images through different encoders: "
+                "compare versions made with the same one."
+            )
+        return lessons.differences(self._store, set_id, before, after)
 
     def head(self, set_id: int) -> "tuple[int, Head] | None":
         """The current version and its head, for export; None where there is none yet."""
-        raise NotImplementedError
+        current = self._heads.current(set_id)
+        return (current.version, current.head) if current else None
 
-    def figures(self) -> dict[str, Any]:
-        """For logs and tests: images still to embed, sets still to train."""
-        raise NotImplementedError
+    def _version(self, set_id: int, version: int) -> Current:
+        current = self._heads.load(set_id, version)
+        if current is None:
+            raise NotFound(f"Version {version} is not kept: the last ten are.")
+        return current
+
+    def _newest(self, set_id: int) -> "VersionRow | None":
+        versions = self._store.learning.versions(set_id)
+        return versions[0] if versions else None
+
+    # the embedding thread
+
+    def _embed_all(self) -> None:
+        _lower_priority()
+        try:
+            self._go_on()
+        except StoreError:
+            _log.exception("training cannot look at what is unfinished")
+        while (work := self._next_to_embed()) is not None:
+            try:
+                self._embed_some(work)
+            except Closed:
+                return
+            except NotFound:
+                self._forget(work)
+            except Exception as error:  # noqa: BLE001 - told to the person as the classifier's state
+                self._fail(work, error)
+
+    def _go_on(self) -> None:
+        """Take up the training sets whose newest version has not learned from what is there."""
+        for set_id in self._store.training_sets.all_ids():
+            row = self._store.training_sets.find(set_id)
+            if row is not None and not lessons.needs(row) and not self._learned(set_id, row.revision):
+                self.changed(set_id)
+
+    def _next_to_embed(self) -> _Work | None:
+        """The training set whose turn it is (each has a batch in turn), after waiting for one; None to end."""
+        with self._wake:
+            while not self._stopping:
+                now = time.monotonic()
+                for work in self._works.values():
+                    if work.retry_at is not None and now >= work.retry_at:
+                        work.failure, work.retry_at, work.look, work.pending = "", None, True, True
+                due = [work for work in self._works.values() if not work.embedded and not work.failure]
+                if due:
+                    work = due[0]
+                    self._works[work.set_id] = self._works.pop(work.set_id)  # to the end of the line
+                    return work
+                retries = [work.retry_at for work in self._works.values() if work.retry_at is not None]
+                self._wake.wait(max(0.05, min(retries) - now) if retries else None)
+        return None
+
+    def _embed_some(self, work: _Work) -> None:
+        with self._wake:
+            look, work.look = work.look and not work.lacking, work.look and bool(work.lacking)
+            work.embedding = True
+        try:
+            if look:
+                lacking = self._embedder.missing(work.set_id)
+                with self._wake:
+                    work.lacking.extend(lacking)
+            with self._wake:
+                batch = [work.lacking.popleft() for _ in range(min(BATCH, len(work.lacking)))]
+            if batch:
+                self._embedder.embed(batch)
+        finally:
+            with self._wake:
+                work.embedding = False
+                if work.embedded:
+                    self._wake.notify_all()
+
+    # the training threads
+
+    def _train_all(self) -> None:
+        _lower_priority()
+        while (work := self._next_to_train()) is not None:
+            error: Exception | None = None
+            complete = True
+            try:
+                complete = self._train(work)
+            except TrainingCancelled:
+                complete = False
+            except NotFound:
+                self._forget(work)
+            except Closed:
+                return
+            except Exception as failure:  # noqa: BLE001 - told to the person as the classifier's state
+                error = failure
+            with self._wake:
+                work.running = False
+                if work.changes == work.seen and complete:
+                    work.pending = False
+                self._wake.notify_all()
+            if error:
+                self._fail(work, error)
+
+    def _next_to_train(self) -> _Work | None:
+        """A training set that is due, after waiting for one; None to end."""
+        with self._wake:
+            while not self._stopping:
+                now = time.monotonic()
+                waiting = [work for work in self._works.values() if work.pending and not work.running]
+                times = [(self._due(work), work) for work in waiting if not work.failure]
+                ready = [(due, work) for due, work in times if due <= now]
+                if ready:
+                    work = min(ready, key=lambda pair: pair[0])[1]
+                    work.running, work.seen = True, work.changes
+                    return work
+                self._wake.wait(min(due for due, _ in times) - now if times else None)
+        return None
+
+    def _due(self, work: _Work) -> float:
+        at_last = work.waiting_since + self._patience
+        return min(work.changed_at + self._delay, at_last) if work.embedded else at_last
+
+    def _train(self, work: _Work) -> bool:
+        """Train one head and let it answer; answers whether it has learned from all there is."""
+        started = time.monotonic()
+        urgent = started >= work.waiting_since + self._patience
+        encoder = self._embedder.encoder().name
+        lesson = lessons.lesson(self._store, work.set_id, encoder, self._embedder.unreadable)
+        if lesson.complete and self._learned(work.set_id, lesson.revision):
+            return True
+        if not lesson.enough:
+            row = self._store.training_sets.find(work.set_id)
+            if lesson.complete and row and not lessons.needs(row):
+                raise Unlearnable("Too few of the photos can be read to learn from them.")
+            self._served(work, started, lesson.complete)
+            return lesson.complete
+
+        def cancelled() -> bool:
+            return self._stopping or (work.changes != work.seen and not urgent)
+
+        def offer(head: "Head", metrics: types.Metrics | None = None) -> None:
+            self._heads.put(work.set_id, lessons.provisional(self._store, lesson, head, metrics))
+
+        training = lessons.fit(lesson, cancelled, offer)
+        if lesson.complete:
+            self._heads.put(work.set_id, lessons.keep(self._store, lesson, training))
+        else:
+            offer(training.head, lessons.wire_metrics(training.metrics))
+        self._served(work, started, lesson.complete)
+        return lesson.complete
+
+    def _served(self, work: _Work, started: float, complete: bool) -> None:
+        """What changed before `started` is learned; the rest waits from then on, or from now."""
+        with self._wake:
+            work.waiting_since = started if complete else time.monotonic()
+            if not complete and work.embedded and work.changes == work.seen:  # what it lacked was not asked for
+                work.look, work.changed_at = True, time.monotonic()
+
+    def _learned(self, set_id: int, revision: int) -> bool:
+        newest = self._newest(set_id)
+        if newest is None or newest.revision != revision:
+            return False
+        try:
+            return newest.encoder == self._embedder.encoder().name
+        except UnusableEncoder:
+            return False  # training then says what is wrong with it
+
+    def _forget(self, work: _Work) -> None:
+        """The training set was deleted."""
+        with self._wake:
+            self._works.pop(work.set_id, None)
+        self._heads.drop(work.set_id)
+
+    def _fail(self, work: _Work, error: Exception) -> None:
+        foreseen = isinstance(error, StoreError | UnusableEncoder | Unlearnable)
+        if not foreseen:
+            _log.error("training of set %d failed", work.set_id, exc_info=error)
+        reason = str(error) if foreseen else f"Training failed ({type(error).__name__}: {str(error)[:200]})."
+        with self._wake:
+            work.failure = f"{reason} It is tried again with the next change."
+            work.retry_at = time.monotonic() + _RETRY if isinstance(error, StoreError) else None
+            work.lacking.clear()
+            self._wake.notify_all()
+
+
+def _lower_priority() -> None:
+    """Serving comes first: on Linux a thread has a priority of its own, and threads it makes inherit it."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -1,0 +1,197 @@
+"""Lessons: what a training set has to teach, the head that comes of it, and the sentences that say how it stands."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from apitorch_desktop.api import types
+from apitorch_desktop.service.heads import Current, current_of
+from apitorch_desktop.vision import head as heads
+
+if TYPE_CHECKING:
+    from apitorch_desktop.service.records import EmbeddingRow, ExampleRow, TrainingSetRow, VersionRow
+    from apitorch_desktop.service.store import Store
+
+_NAMED = 3  # labels named in a sentence
+
+
+class Unlearnable(Exception):  # noqa: N818 - named for what the person is told
+    """There are enough photos, but too few of them can be read."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Embeddings (n, d) and the label of each, as of `revision`; only labels with enough images.
+
+    `complete`: nothing that can be read is left out. `enough`: a head can be trained on it.
+    """
+
+    set_id: int
+    revision: int
+    encoder: str
+    embeddings: NDArray[np.float32]
+    labels: list[str]
+    complete: bool
+    enough: bool
+
+
+def lesson(store: "Store", set_id: int, encoder: str, unreadable: Callable[[str], bool]) -> Lesson:
+    """What a training set teaches at this moment. Raises NotFound."""
+    revision, examples = store.learning.examples(set_id)
+    rows = store.learning.embeddings(encoder, {example.sha256 for example in examples})
+    complete = all(example.sha256 in rows or unreadable(example.sha256) for example in examples)
+    seen = [example for example in examples if example.sha256 in rows]
+    counts = Counter(example.label for example in seen)
+    taught = {label for label, count in counts.items() if count >= heads.MIN_IMAGES}
+    used = [example for example in seen if example.label in taught]
+    return Lesson(
+        set_id,
+        revision,
+        encoder,
+        _matrix(used, rows),
+        [example.label for example in used],
+        complete,
+        len(taught) >= heads.MIN_LABELS,
+    )
+
+
+def fit(
+    taught: Lesson, cancelled: Callable[[], bool], preview: Callable[[heads.Head], None] | None = None
+) -> heads.Training:
+    """Train a head. Raises TrainingCancelled."""
+    return heads.train(taught.embeddings, taught.labels, cancelled=cancelled, preview=preview)
+
+
+def keep(store: "Store", taught: Lesson, training: heads.Training) -> Current:
+    """Store a trained head as the next version. Raises NotFound, StorageFull."""
+    row = store.learning.put_version(
+        taught.set_id,
+        revision=taught.revision,
+        encoder=taught.encoder,
+        head=training.head.to_bytes(),
+        metrics=msgspec.json.encode(wire_metrics(training.metrics)).decode(),
+        images=len(taught.labels),
+        labels=len(training.head.labels),
+    )
+    return current_of(row, training.head)
+
+
+def provisional(store: "Store", taught: Lesson, head: heads.Head, metrics: types.Metrics | None) -> Current:
+    """A head that answers until the whole lesson is learned, under the number of the version to come."""
+    versions = store.learning.versions(taught.set_id)
+    number = versions[0].version + 1 if versions else 1
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Current(number, now, -1, taught.encoder, head, metrics, provisional=True)
+
+
+def differences(store: "Store", set_id: int, before: Current, after: Current) -> list[types.ClassificationChange]:
+    """The images that two heads of one encoder answer differently, the surest of the new answers first."""
+    _, examples = store.learning.examples(set_id)
+    rows = store.learning.embeddings(after.encoder, {example.sha256 for example in examples})
+    seen = [example for example in examples if example.sha256 in rows]
+    if not seen:
+        return []
+    matrix = _matrix(seen, rows)
+    old, new = before.head.predict(matrix), after.head.predict(matrix)
+    found: list[tuple[float, types.ClassificationChange]] = []
+    for at, example in enumerate(seen):
+        was, now = int(old[at].argmax()), int(new[at].argmax())
+        if before.head.labels[was] != after.head.labels[now]:
+            change = types.ClassificationChange(
+                image_id=f"ti_{example.image_id}",
+                label=example.label,
+                from_label=before.head.labels[was],
+                to_label=after.head.labels[now],
+                from_value=decimal(float(old[at, was])),
+                to_value=decimal(float(new[at, now])),
+            )
+            found.append((float(new[at, now]), change))
+    return [change for _, change in sorted(found, key=lambda pair: -pair[0])]
+
+
+def wire_metrics(metrics: heads.Metrics) -> types.Metrics:
+    """Cross-validated figures as they are stored and sent."""
+    return types.Metrics(
+        accuracy=metrics.accuracy,
+        images=metrics.images,
+        folds=metrics.folds,
+        labels=[
+            types.LabelMetrics(label=label, count=count, accuracy=accuracy)
+            for label, count, accuracy in zip(metrics.labels, metrics.counts, metrics.label_accuracy, strict=True)
+        ],
+        confusion=[list(row) for row in metrics.confusion],
+        calibration_error=metrics.calibration_error,
+    )
+
+
+def version_of(row: "VersionRow", metrics: types.Metrics | None) -> types.ClassifierVersion:
+    """A kept version as it is sent."""
+    return types.ClassifierVersion(
+        version=row.version,
+        trained_at=row.trained_at,
+        current=row.current,
+        images=row.images,
+        labels=[label.label for label in metrics.labels] if metrics else [],
+        metrics=metrics or msgspec.UNSET,
+    )
+
+
+def decimal(value: float) -> str:
+    """A probability as the wire has it: a decimal number in a string."""
+    return f"{value:.4f}"
+
+
+def needs(training_set: "TrainingSetRow") -> str:
+    """What a training set lacks to become a classifier, as a sentence; empty when it has enough."""
+    counts = list(zip(training_set.labels, training_set.counts, strict=True))
+    enough = [label for label, count in counts if count >= heads.MIN_IMAGES]
+    if len(enough) >= heads.MIN_LABELS:
+        return ""
+    rule = f"Needs {heads.MIN_LABELS} labels with {heads.MIN_IMAGES} photos each"
+    few = [f"“{label}” has {count or 'none'}" for label, count in counts if count < heads.MIN_IMAGES]
+    if few:
+        more = f" and {len(few) - _NAMED} more labels have too few" if len(few) > _NAMED else ""
+        return f"{rule}: {', '.join(few[:_NAMED])}{more}."
+    return f"{rule}: only “{enough[0]}” is there." if enough else f"{rule}: there are none yet."
+
+
+def progress(training_set: "TrainingSetRow", lacking: int) -> str:
+    """What training is at, as a sentence."""
+    total = sum(training_set.counts)
+    if lacking:
+        return f"Looking at the photos: {max(0, total - lacking):,} of {total:,}."
+    return f"Learning from {total:,} photos."
+
+
+def summary(training_set: "TrainingSetRow", current: Current | None, newest: int) -> str:
+    """What a classifier that is ready has learned, as a sentence or two."""
+    sentences = ["Ready."]
+    if current and current.metrics:
+        right = f"{current.metrics.accuracy:.0%} right on photos it had not seen"
+        sentences = [f"Learned from {current.metrics.images:,} photos: {right}."]
+    counts = zip(training_set.labels, training_set.counts, strict=True)
+    few = [f"“{label}”" for label, count in counts if count < heads.MIN_IMAGES]
+    if few:
+        names = ", ".join(few[:_NAMED]) + (f" and {len(few) - _NAMED} more" if len(few) > _NAMED else "")
+        verb = "takes part once it has" if len(few) == 1 else "take part once they have"
+        sentences.append(f"{names} {verb} {heads.MIN_IMAGES} photos.")
+    if current and current.version != newest:
+        sentences.append(f"Version {current.version} answers until the next change, as chosen.")
+    return " ".join(sentences)
+
+
+def _matrix(examples: "list[ExampleRow]", rows: "dict[str, EmbeddingRow]") -> NDArray[np.float32]:
+    """(n, d) float32; (0, 0) for no examples."""
+    if not examples:
+        return np.zeros((0, 0), np.float32)
+    width = len(rows[examples[0].sha256].vector) // 4
+    matrix = np.empty((len(examples), width), np.float32)
+    for at, example in enumerate(examples):
+        matrix[at] = np.frombuffer(rows[example.sha256].vector, "<f4")
+    return matrix
