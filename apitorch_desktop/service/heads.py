@@ -56,6 +56,12 @@ class Heads:
                 self._trim()
         return loaded
 
+    def making(self, set_id: int) -> Current | None:
+        """The provisional head, where one answers."""
+        with self._lock:
+            kept = self._kept.get(set_id)
+        return kept if kept and kept.provisional else None
+
     def load(self, set_id: int, version: int | None = None) -> Current | None:
         """A version from the store, the current one by default; None where it is not there or cannot be read."""
         try:

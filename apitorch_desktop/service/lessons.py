@@ -169,20 +169,20 @@ def progress(training_set: "TrainingSetRow", lacking: int) -> str:
     return f"Learning from {total:,} photos."
 
 
-def summary(training_set: "TrainingSetRow", current: Current | None, newest: int) -> str:
-    """What a classifier that is ready has learned, as a sentence or two."""
+def summary(training_set: "TrainingSetRow", metrics: types.Metrics | None, chosen: int | None) -> str:
+    """What a classifier that is ready has learned, in a sentence or two; `chosen`: an older version that answers."""
     sentences = ["Ready."]
-    if current and current.metrics:
-        right = f"{current.metrics.accuracy:.0%} right on photos it had not seen"
-        sentences = [f"Learned from {current.metrics.images:,} photos: {right}."]
+    if metrics:
+        right = f"{metrics.accuracy:.0%} right on photos it had not seen"
+        sentences = [f"Learned from {metrics.images:,} photos: {right}."]
     counts = zip(training_set.labels, training_set.counts, strict=True)
     few = [f"“{label}”" for label, count in counts if count < heads.MIN_IMAGES]
     if few:
         names = ", ".join(few[:_NAMED]) + (f" and {len(few) - _NAMED} more" if len(few) > _NAMED else "")
         verb = "takes part once it has" if len(few) == 1 else "take part once they have"
         sentences.append(f"{names} {verb} {heads.MIN_IMAGES} photos.")
-    if current and current.version != newest:
-        sentences.append(f"Version {current.version} answers until the next change, as chosen.")
+    if chosen is not None:
+        sentences.append(f"Version {chosen} answers until the next change, as chosen.")
     return " ".join(sentences)
 
 

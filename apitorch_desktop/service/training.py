@@ -140,20 +140,26 @@ class Trainer:
         """Status, sentence, version, metrics and labels."""
         if needs := lessons.needs(training_set):
             return State("needs_images", needs, labels=list(training_set.labels))
-        current = self._heads.current(training_set.id)
+        rows = self._store.learning.versions(training_set.id)
         state = State("ready", "", labels=list(training_set.labels))
-        if current:
-            labels = list(current.head.labels)
-            state = State("ready", "", current.version, current.trained_at, current.metrics, labels)
+        current = next((row for row in rows if row.current), None)
+        metrics = metrics_of(current) if current else None
+        making = self._heads.making(training_set.id)
+        if making:
+            labels = list(making.head.labels)
+            state = State("ready", "", making.version, making.trained_at, making.metrics, labels)
+        elif current:
+            labels = [label.label for label in metrics.labels] if metrics else state.labels
+            state = State("ready", "", current.version, current.trained_at, metrics, labels)
         with self._wake:
             work = self._works.get(training_set.id)
             failure, lacking = (work.failure, len(work.lacking)) if work else ("", 0)
         if failure:
             return replace(state, status="failed", message=failure)
-        newest = self._newest(training_set.id)
-        if newest is None or current is None or current.provisional or newest.revision != training_set.revision:
+        if making or current is None or rows[0].revision != training_set.revision:
             return replace(state, status="training", message=lessons.progress(training_set, lacking))
-        return replace(state, message=lessons.summary(training_set, current, newest.version))
+        chosen = current.version if current.version != rows[0].version else None
+        return replace(state, message=lessons.summary(training_set, metrics, chosen))
 
     def predict(self, training_set: "TrainingSetRow", embedding: "npt.NDArray[np.float32]") -> Prediction | None:
         """What the current head says about an embedding (d,), or None where there is no head yet."""
