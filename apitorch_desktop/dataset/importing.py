@@ -98,8 +98,12 @@ class Plan:
         self.items = list(items)
         self.notes = list(notes)
         self.ignored = list(ignored)
-        self._existing = existing or {}
-        self._labels_there = set(labels_there).union(*self._existing.values())
+        self.set_existing(existing or {}, labels_there)
+
+    def set_existing(self, existing: Mapping[str, Collection[str]], labels_there: Collection[str] = ()) -> None:
+        """Hold the plan against another training set: what is there, and its labels."""
+        self._existing = existing
+        self._labels_there = set(labels_there).union(*existing.values())
         self._judge()
 
     def sending(self) -> list[PlanItem]:
@@ -153,9 +157,9 @@ class Plan:
         self._judge()
 
     def set_similar(self, similar: Mapping[int, str]) -> None:
-        """Say of items, by their index, what they look nearly the same as (the end of a sentence)."""
-        for index, what in similar.items():
-            self.items[index].similar_to = what
+        """Say of items, by their index, what they look nearly the same as (the end of a sentence); of the others, nothing."""
+        for index, item in enumerate(self.items):
+            item.similar_to = similar.get(index)
         self._judge()
 
     def uploads(self) -> list[Upload]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, QSize, Qt, QTimer
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import (
+    QComboBox,
     QFrame,
     QLabel,
     QLayout,
@@ -177,6 +178,23 @@ class MenuButton(QPushButton):
 
     def _mirrored(self, rect: QRect) -> QRect:
         return QStyle.visualRect(self.layoutDirection(), self.rect(), rect)
+
+
+class Choice(QComboBox):
+    """One of a few, with the theme's chevron."""
+
+    def __init__(self, theme: Theme, name: str) -> None:
+        super().__init__()
+        self._theme = theme
+        self._chevron = theme.icon("chevron-down", "muted")
+        self.setAccessibleName(name)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Qt's."""
+        super().paintEvent(event)
+        size = self._theme.px(12)
+        place = QRect(self.width() - size - self._theme.px(10), (self.height() - size) // 2, size, size)
+        self._chevron.paint(QPainter(self), QStyle.visualRect(self.layoutDirection(), self.rect(), place))
 
 
 class Meter(QWidget):

@@ -70,6 +70,7 @@ class _Failures(QWidget):
         self.table = QTreeView(rootIsDecorated=False, uniformRowHeights=True, sortingEnabled=True)
         self.table.setModel(self._sorted)
         self.table.setAccessibleName("Failed files")
+        self.table.setProperty("kind", "table")
         self.table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.table.setMinimumHeight(140)
         header = self.table.header()

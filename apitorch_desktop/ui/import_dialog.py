@@ -1,0 +1,400 @@
+"""The import plan: what will become which label, what is left out and why, what is there already; nothing is sent before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QLineEdit,
+    QSplitter,
+    QTreeView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from apitorch_desktop.ui.controls import Choice, Meter, button, label, set_property
+from apitorch_desktop.ui.plan_models import ITEM, PlanFilter, PlanItemsModel, PlanLabelsModel
+from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.transfer_words import size_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from apitorch_desktop.api.types import Id, TrainingSet
+    from apitorch_desktop.dataset.importing import Plan, PlanItem, ScanProgress
+    from apitorch_desktop.ui.tasks import Context, Task, Tasks
+    from apitorch_desktop.ui.theme import Theme
+
+    Existing = tuple[Mapping[str, Collection[str]], Collection[str]]
+    """What a training set holds: sha256 → labels, and its labels."""
+
+_VIEWS: dict[str, tuple[str, ...]] = {
+    "All": (),
+    "To be sent": ("new", "similar", "other_label"),
+    "Cannot be read": ("problem",),
+    "There already": ("there", "twice"),
+    "Look nearly the same": ("similar",),
+    "Under two labels": ("other_label",),
+    "Without a label": ("no_label",),
+    "Left out": ("left_out",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOrder:
+    """What the person agreed to: a plan, and the training set it goes to, or the name of a new one."""
+
+    plan: Plan
+    training_set_id: Id | None
+    new_name: str
+
+
+class ImportDialog(QDialog):
+    """Looks through what was dropped on a lane, shows the plan, lets it be set right, and says when it is agreed to.
+
+    `existing_of(training_set_id)` and `scan(context)` run on lanes; `similar(plan, training_set_id, context)`, if given, tells
+    which pictures look nearly like something there (index → what).
+    """
+
+    agreed = Signal(object)
+    """The `ImportOrder`."""
+
+    def __init__(
+        self,
+        theme: Theme,
+        tasks: Tasks,
+        sets: Sequence[TrainingSet],
+        chosen: Id | None,
+        *,
+        suggestion: str = "",
+        no_new_set: str = "",
+        existing_of: Callable[[Id], Existing],
+        similar: Callable[[Plan, Id, Context], Mapping[int, str]] | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._tasks = tasks
+        self._existing_of = existing_of
+        self._similar = similar
+        self._plan: Plan | None = None
+        self._task: Task | None = None
+        self._look: Task | None = None
+        self.setWindowTitle("Import photos")
+        self._build(sets, chosen, suggestion, no_new_set)
+        self._lay_out()
+        self._show_plan()
+
+    def scan(self, job: Callable[[Context], Plan]) -> None:
+        """Run the look at what was dropped; its progress is shown, and `Cancel` stops it."""
+        self._task = self._tasks.run(
+            Lane.DISK,
+            job,
+            done=self.show_plan,
+            failed=self._failed,
+            progress=self._show_progress,
+            owner=self,
+            title="Look through the photos",
+        )
+
+    def show_plan(self, plan: Plan) -> None:
+        """Show a plan that is ready, held against the training set that is chosen."""
+        self._plan = plan
+        self._task = None
+        self._hold_against()
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan as it stands, None while still looking."""
+        return self._plan
+
+    def reject(self) -> None:
+        """Close; nothing was sent, nothing is kept."""
+        for task in (self._task, self._look):
+            if task is not None:
+                task.cancel()
+        super().reject()
+
+    # --- what it is made of
+
+    def _build(self, sets: Sequence[TrainingSet], chosen: Id | None, suggestion: str, no_new_set: str) -> None:
+        self.target = Choice(self._theme, "Training set")
+        if not no_new_set:
+            self.target.addItem("A new training set", None)
+        for one in sets:
+            self.target.addItem(one.name, one.id)
+        at = self.target.findData(chosen) if chosen is not None else 0
+        self.target.setCurrentIndex(max(0, at))
+        self.target.setToolTip(no_new_set)
+        self.target.currentIndexChanged.connect(self._target_changed)
+        self.name = QLineEdit(suggestion, placeholderText="Its name")
+        self.name.setAccessibleName("Name of the new training set")
+        self.name.setMaxLength(200)
+        self.name.textChanged.connect(self._weigh)
+        self.head = label("", "answer", wrap=True)
+        self.below = label("", "small", "muted", wrap=True)
+        self.notes = label("", "small", "warn", wrap=True)
+        self.meter = Meter(self._theme, None, height=4)
+        self.labels_model = PlanLabelsModel()
+        self.items_model = PlanItemsModel(self._theme)
+        self.filter_model = PlanFilter()
+        self.filter_model.setSourceModel(self.items_model)
+        for model in (self.labels_model, self.items_model):
+            model.edited.connect(self._edited)
+            model.problem.connect(self._say_problem)
+        self.labels = _table("Labels", self.labels_model, (120, 62, 72, 48))
+        self.labels.selectionModel().selectionChanged.connect(lambda *_: self._narrow())
+        self.items = _table("Photos", self.filter_model, (180, 100, 76, 140))
+        self.items.setSelectionMode(QTreeView.SelectionMode.ExtendedSelection)
+        self.items.setSortingEnabled(True)
+        self.items.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
+        self.view = Choice(self._theme, "Show")
+        for name in _VIEWS:
+            self.view.addItem(name, name)
+        self.view.currentIndexChanged.connect(lambda _index: self._narrow())
+        self.search = QLineEdit(placeholderText="Find a photo", clearButtonEnabled=True)
+        self.search.setAccessibleName("Find a photo")
+        self.search.textChanged.connect(lambda _text: self._narrow())
+        self.leave_out = button("Leave out", "", lambda: self._set_included(included=False))
+        self.take_in = button("Take in", "", lambda: self._set_included(included=True))
+        self.relabel = QLineEdit(placeholderText="Label for the selected…")
+        self.relabel.setAccessibleName("Label for the selected photos")
+        self.relabel.returnPressed.connect(self._relabel)
+        self.items.selectionModel().selectionChanged.connect(lambda *_: self._weigh())
+        self.cancel = button("Cancel", "", self.reject)
+        self.start = button("Import", "primary", self._agree)
+
+    def _lay_out(self) -> None:
+        px = self._theme.px
+        top = QHBoxLayout()
+        top.addWidget(label("Into"))
+        top.addWidget(self.target)
+        top.addWidget(self.name, 1)
+        sieve = QHBoxLayout()
+        sieve.addWidget(self.view)
+        sieve.addWidget(self.search, 1)
+        acts = QHBoxLayout()
+        acts.addWidget(self.leave_out)
+        acts.addWidget(self.take_in)
+        acts.addWidget(self.relabel, 1)
+        right = QWidget()
+        column = QVBoxLayout(right)
+        column.setContentsMargins(0, 0, 0, 0)
+        for line in (sieve, acts):
+            column.addLayout(line)
+        column.insertWidget(1, self.items, 1)
+        self._split = QSplitter(Qt.Orientation.Horizontal, childrenCollapsible=False)
+        self._split.setProperty("kind", "gap")
+        self._split.setHandleWidth(px(8))
+        self._split.addWidget(self.labels)
+        self._split.addWidget(right)
+        self._split.setStretchFactor(1, 2)
+        verbs = QHBoxLayout()
+        verbs.addWidget(
+            label("Photos are copied into the training set; your own files are not touched.", "small", "muted"), 1
+        )
+        verbs.addWidget(self.cancel)
+        verbs.addWidget(self.start)
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(*[px(16)] * 4)
+        rows.setSpacing(px(8))
+        rows.addLayout(top)
+        for widget in (self.head, self.below, self.notes, self.meter):
+            rows.addWidget(widget)
+        rows.addWidget(self._split, 1)
+        rows.addLayout(verbs)
+        self.resize(px(860), px(560))
+        self._split.setSizes([px(324), px(516)])
+
+    # --- looking
+
+    def _show_progress(self, state: ScanProgress) -> None:
+        if state.total is None:
+            self.head.setText(f"Looking through the folders: {state.found:,} photos so far…")
+        else:
+            self.head.setText(f"Looking at the photos: {state.read:,} of {state.total:,}")
+            self.meter.set_value(state.read / max(1, state.total))
+
+    def _failed(self, fault: Exception) -> None:
+        self._task = None
+        self.meter.hide()
+        self.head.setText("The photos could not be looked at")
+        self._say_problem(str(fault))
+
+    def _target_changed(self) -> None:
+        if self._plan is not None:
+            self._hold_against()
+        else:
+            self._weigh()
+
+    def _hold_against(self) -> None:
+        """Judge the plan against the training set that is chosen, once what is there is known."""
+        target = self.target.currentData()
+        plan = self._plan
+        if plan is None:
+            return
+        if self._look is not None:
+            self._look.cancel()
+        if target is None:
+            plan.set_existing({})
+            plan.set_similar({})
+            self._look = None
+            self._show_plan()
+            return
+        self.head.setText("Comparing with what is there…")
+        existing_of, similar = self._existing_of, self._similar
+
+        def job(context: Context) -> tuple[Existing, Mapping[int, str]]:
+            existing = existing_of(target)
+            return existing, similar(plan, target, context) if similar else {}
+
+        def compared(found: tuple[Existing, Mapping[int, str]]) -> None:
+            self._look = None
+            plan.set_existing(*found[0])
+            plan.set_similar(found[1])
+            self._show_plan()
+
+        def failed(fault: Exception) -> None:
+            self._look = None
+            self._show_plan()
+            self._say_problem(f"What is there already could not be compared. {fault}")
+
+        self._look = self._tasks.run(
+            Lane.INTERACTIVE, job, done=compared, failed=failed, owner=self, title="Compare with what is there"
+        )
+        self._weigh()
+
+    # --- showing
+
+    def _show_plan(self) -> None:
+        plan = self._plan
+        self.meter.setVisible(plan is None)
+        self._split.setEnabled(plan is not None)
+        self.labels_model.show(plan)
+        self.items_model.show(plan)
+        self._say_problem("")
+        if plan is None:
+            self.head.setText("Looking at what was dropped…")
+        self._weigh()
+
+    def _edited(self) -> None:
+        self.labels_model.show(self._plan)
+        self.items_model.refresh()
+        self._narrow()
+        self._say_problem("")
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """Say what would happen, and whether it can."""
+        plan = self._plan
+        new = self.target.currentData() is None
+        self.name.setVisible(new)
+        selected = bool(self._selected())
+        for control in (self.leave_out, self.take_in, self.relabel):
+            control.setEnabled(selected)
+            control.setToolTip("" if selected else "Select photos first")
+        if plan is None:
+            self.start.setEnabled(False)
+            return
+        sending = plan.sending()
+        photos = f"{len(sending):,} photo{'s' * (len(sending) != 1)}"
+        labels = sum(1 for row in plan.labels() if row.sending)
+        self.start.setText(f"Import {photos}")
+        reason = "" if sending else "There is nothing to send"
+        if new and not self.name.text().strip():
+            reason = reason or "Give the new training set a name"
+        if self._look is not None:
+            reason = "Comparing with what is there"
+        else:
+            spread = f"{photos} under {labels:,} label{'s' * (labels != 1)}"
+            self.head.setText(f"{spread}, {size_words(plan.bytes_to_send())}" if sending else "Nothing to import")
+        self.below.setText(_left(plan))
+        self.below.setVisible(bool(self.below.text()))
+        self.start.setEnabled(not reason)
+        self.start.setToolTip(reason)
+        self.start.setDefault(not reason)
+
+    def _say_problem(self, sentence: str) -> None:
+        notes = [sentence] if sentence else []
+        if self._plan is not None:
+            notes += self._plan.notes[:3]
+            if len(self._plan.notes) > 3:
+                notes.append(f"… and {len(self._plan.notes) - 3:,} more.")
+        self.notes.setText("\n".join(notes))
+        self.notes.setVisible(bool(notes))
+        set_property(self.notes, "tone", "bad" if sentence else "warn")
+
+    def _narrow(self) -> None:
+        rows = self.labels.selectionModel().selectedRows()
+        only = self.labels_model.label(rows[0].row()).label if rows else None
+        self.filter_model.narrow(_VIEWS[self.view.currentData()], only, self.search.text().strip())
+
+    # --- setting right
+
+    def _selected(self) -> list[PlanItem]:
+        rows = self.items.selectionModel().selectedRows() if self._plan else []
+        return [row.data(ITEM) for row in rows]
+
+    def _set_included(self, *, included: bool) -> None:
+        if self._plan is not None:
+            self._plan.set_included(self._selected(), included)
+            self._edited()
+
+    def _relabel(self) -> None:
+        if self._plan is None:
+            return
+        try:
+            self._plan.set_label(self._selected(), self.relabel.text())
+        except ValueError as error:
+            self._say_problem(str(error))
+            return
+        self.relabel.clear()
+        self._edited()
+
+    def _agree(self) -> None:
+        if self._plan is not None:
+            order = ImportOrder(self._plan, self.target.currentData(), self.name.text().strip())
+            self.accept()
+            self.agreed.emit(order)
+
+
+def _table(name: str, model: Any, widths: Sequence[int]) -> QTreeView:
+    table = QTreeView(rootIsDecorated=False, uniformRowHeights=True)
+    table.setModel(model)
+    table.setAccessibleName(name)
+    table.setProperty("kind", "table")
+    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    table.setEditTriggers(QTreeView.EditTrigger.EditKeyPressed | QTreeView.EditTrigger.DoubleClicked)
+    table.header().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+    table.header().setStretchLastSection(True)
+    for column, width in enumerate(widths):
+        table.setColumnWidth(column, width)
+    return table
+
+
+def _left(plan: Plan) -> str:
+    """What is not sent, in words: `4 cannot be read · 12 are there already`."""
+    counts = {standing.value: count for standing, count in plan.counts().items()}
+    words = {
+        "problem": "cannot be read",
+        "there": "there already",
+        "twice": "twice in this import",
+        "no_label": "without a label",
+        "left_out": "left out",
+    }
+    parts = [f"{counts[name]:,} {text}" for name, text in words.items() if counts[name]]
+    if plan.ignored:
+        parts.append(f"{len(plan.ignored):,} other files beside the photos")
+    sent_but = {"similar": "look nearly like one that is there", "other_label": "under two labels"}
+    also = [f"{counts[name]:,} {text}" for name, text in sent_but.items() if counts[name]]
+    sentences = []
+    if parts:
+        sentences.append(f"Not sent: {' · '.join(parts)}.")
+    if also:
+        sentences.append(f"Look again: {' · '.join(also)}.")
+    return " ".join(sentences)

@@ -1,0 +1,95 @@
+import hashlib
+
+import pytest
+from PIL import Image
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
+
+from apitorch_desktop.api.types import TrainingSet
+from apitorch_desktop.dataset.importing import scan
+from apitorch_desktop.paths import resources
+from apitorch_desktop.ui.import_dialog import ImportDialog
+from apitorch_desktop.ui.tasks import Tasks
+from apitorch_desktop.ui.theme import Theme
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for label, colours in {"T-Shirt": ("red", "green"), "hat": ("blue",)}.items():
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for colour in colours:
+            Image.new("RGB", (64, 48), colour).save(tmp_path / "photos" / label / f"{colour}.png")
+    (tmp_path / "photos" / "hat" / "notes.jpg").write_text("no picture")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def dialog(qtbot, folder):
+    theme = Theme(resources())
+    theme.apply(QApplication.instance())
+    tasks = Tasks()
+    green = (folder / "T-Shirt" / "green.png").read_bytes()
+    there = {hashlib.sha256(green).hexdigest(): {"t_shirt"}}
+    dialog = ImportDialog(
+        theme, tasks, [TrainingSet(id=7, name="Clothes")], None, suggestion="photos",
+        existing_of=lambda set_id: (there, ["t_shirt", "hat"]) if set_id == 7 else ({}, ()),
+    )  # fmt: skip
+    qtbot.addWidget(dialog)
+    dialog.show()
+    dialog.scan(lambda context: scan([folder], progress=context.progress, cancelled=context.cancelled))
+    qtbot.waitUntil(lambda: dialog.start.isEnabled())
+    yield dialog
+    assert tasks.shutdown()
+
+
+def _column(model, column):
+    return [model.index(row, column).data() for row in range(model.rowCount())]
+
+
+def test_says_what_becomes_which_label_and_what_stays_out(dialog):
+    assert _column(dialog.labels_model, 0) == ["hat", "t_shirt"]
+    assert dialog.start.text() == "Import 3 photos"
+    assert "1 cannot be read" in dialog.below.text()
+    dialog.view.setCurrentText("Cannot be read")
+    assert _column(dialog.filter_model, 0) == ["notes.jpg"]
+    assert "notes.jpg" in dialog.filter_model.index(0, 3).data() or "image" in dialog.filter_model.index(0, 3).data()
+
+
+def test_another_training_set_shows_what_is_there_already(dialog, qtbot):
+    dialog.target.setCurrentIndex(dialog.target.findData(7))
+    qtbot.waitUntil(lambda: dialog.start.text() == "Import 2 photos" and dialog.start.isEnabled())
+    assert "1 there already" in dialog.below.text()
+    assert not dialog.name.isVisible()
+    dialog.target.setCurrentIndex(dialog.target.findData(None))
+    assert dialog.start.text() == "Import 3 photos"
+
+
+def test_labels_and_photos_are_set_right_in_place(dialog, qtbot):
+    hats = dialog.labels_model.index(0, 0)
+    assert dialog.labels_model.setData(hats, "Caps & Hats")
+    assert _column(dialog.labels_model, 0) == ["caps_hats", "t_shirt"]
+    assert not dialog.labels_model.setData(dialog.labels_model.index(0, 0), "!!!")
+    assert "cannot be a label" in dialog.notes.text()
+    dialog.items.selectAll()
+    qtbot.mouseClick(dialog.leave_out, Qt.MouseButton.LeftButton)
+    assert not dialog.start.isEnabled()
+    assert dialog.start.toolTip() == "There is nothing to send"
+    dialog.items.selectAll()
+    qtbot.mouseClick(dialog.take_in, Qt.MouseButton.LeftButton)
+    assert dialog.start.isEnabled()
+
+
+def test_agreeing_hands_over_the_plan_and_the_new_name(dialog, qtbot):
+    dialog.name.clear()
+    assert dialog.start.toolTip() == "Give the new training set a name"
+    qtbot.keyClicks(dialog.name, "Summer")
+    with qtbot.waitSignal(dialog.agreed) as caught:
+        qtbot.mouseClick(dialog.start, Qt.MouseButton.LeftButton)
+    order = caught.args[0]
+    assert (order.training_set_id, order.new_name) == (None, "Summer")
+    assert sorted(upload.label for upload in order.plan.uploads()) == ["hat", "t_shirt", "t_shirt"]
+
+
+def test_escape_ends_the_look_and_agrees_to_nothing(dialog, qtbot):
+    with qtbot.assertNotEmitted(dialog.agreed), qtbot.waitSignal(dialog.rejected):
+        qtbot.keyClick(dialog, Qt.Key.Key_Escape)
