@@ -9,40 +9,65 @@
     store.thumbnails        a cache                                   thumbnails.py
 
 Everything blocks and is thread-safe; a change is durable when its call returns, and then every later read sees it. One
-thread writes: calls that come together share one commit. Errors are `faults.StoreError`; records are in `records.py`.
+thread writes (writer.py): calls that come together share one commit. Errors are `faults.StoreError`; records are in
+`records.py`. In the folder: `store.db`, `images/`, `thumbnails.db`, and `lock`, which the one process that has it holds.
 """
 
+import logging
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+from filelock import FileLock, Timeout
+from sqlalchemy import select
+
+from apitorch_desktop.service.blobs import Blobs, open_blobs
+from apitorch_desktop.service.database import Database
+from apitorch_desktop.service.faults import CannotOpen, InUse, NotFound
 from apitorch_desktop.service.records import BlobRow, Sweep
+from apitorch_desktop.service.rows import inputs
+from apitorch_desktop.service.rows.base import NO_SUCH_IMAGE
 from apitorch_desktop.service.rows.classifications import Classifications
 from apitorch_desktop.service.rows.images import Images
 from apitorch_desktop.service.rows.labels import Labels
 from apitorch_desktop.service.rows.learning import Learning
 from apitorch_desktop.service.rows.owners import Owners
+from apitorch_desktop.service.rows.schema import blobs
 from apitorch_desktop.service.rows.training_sets import TrainingSets
 from apitorch_desktop.service.thumbnails import Thumbnails
+from apitorch_desktop.service.trouble import storage_fault
+from apitorch_desktop.service.writer import Writer
+
+_log = logging.getLogger(__name__)
 
 
 class Store:
     """One data folder, open; made by `Store.open`, closed by `close` or as a context manager."""
 
-    owners: Owners
-    training_sets: TrainingSets
-    labels: Labels
-    images: Images
-    learning: Learning
-    classifications: Classifications
-    thumbnails: Thumbnails
-
-    folder: Path
-    secret: bytes
-    """32 random bytes of this data folder, for `signing.Signer`."""
-
-    at_start: Sweep
-    """What the sweep at the start found."""
+    def __init__(self, folder: Path, database: Database, stored: Blobs, held: ExitStack) -> None:
+        self.folder = folder
+        self.secret = database.secret
+        """32 random bytes of this data folder, for `signing.Signer`."""
+        self._database = database
+        self._blobs = stored
+        self._held = held
+        self._closing = threading.Lock()
+        self._listeners: list[Callable[[int], None]] = []
+        self.thumbnails = Thumbnails(folder / "thumbnails.db")
+        held.callback(self.thumbnails.close)
+        self._writer = Writer(database, stored, folder, self._changed)
+        held.callback(self._writer.close)
+        self.owners = Owners(database, self._writer)
+        self.training_sets = TrainingSets(database, self._writer)
+        self.labels = Labels(database, self._writer)
+        self.images = Images(database, self._writer, stored)
+        self.learning = Learning(database, self._writer)
+        self.classifications = Classifications(database, self._writer, stored)
+        self._writer.on_forgotten(self.thumbnails.forget)
+        self.at_start = self._sweep_files() if stored.quick_to_list else Sweep(0, ())
+        """What the sweep at the start found."""
 
     @classmethod
     def open(cls, folder: Path, *, database_url: str | None = None, blob_url: str | None = None) -> "Store":
@@ -52,11 +77,20 @@ class Store:
         `blob_url` one of obstore's (`s3://bucket/prefix`) in place of its `images` folder. Raises InUse when another
         process has the folder, CannotOpen when it is read-only, damaged, or made by a newer version.
         """
-        raise NotImplementedError
+        with ExitStack() as held:
+            _lock(folder, held)
+            stored = open_blobs(folder, blob_url)
+            database = Database(folder, database_url)
+            held.callback(database.close)
+            _belong_together(stored, database)
+            store = cls(folder, database, stored, held)
+            store._held = held.pop_all()
+        return store
 
     def close(self) -> None:
         """Finish what is under way and let the folder go; later calls raise Closed. May be called twice."""
-        raise NotImplementedError
+        with self._closing:
+            self._held.close()
 
     def __enter__(self) -> "Store":
         return self
@@ -68,19 +102,81 @@ class Store:
 
     def read(self, sha256: str) -> bytes:
         """The bytes of an image. Raises NotFound for one that is not kept, StorageFault for one that cannot be read."""
-        raise NotImplementedError
+        self.blob(sha256)
+        return self._blobs.read(sha256)
 
     def blob(self, sha256: str) -> BlobRow:
         """Size and kind of an image, whoever refers to it. Raises NotFound."""
-        raise NotImplementedError
+        if inputs.is_sha256(sha256):
+            query = select(*(blobs.c[field] for field in BlobRow.__struct_fields__)).where(blobs.c.sha256 == sha256)
+            with self._database.reading() as connection:
+                row = connection.execute(query).first()
+            if row is not None:
+                return BlobRow(*row)
+        raise NotFound(NO_SUCH_IMAGE)
 
     def on_change(self, listener: Callable[[int], None]) -> None:
         """Call `listener(training_set_id)` after each commit that changed images or labels of a training set.
 
         Also when it was deleted. It is called on the writing thread and must return at once.
         """
-        raise NotImplementedError
+        self._listeners.append(listener)
 
     def sweep(self) -> Sweep:
-        """Drop answers that are too old, and files nobody refers to. The start does it; do it once a day."""
-        raise NotImplementedError
+        """Drop answers that are too old, and files nobody refers to. The start does the files; do it once a day."""
+        self.classifications.trim()
+        found = self._sweep_files()
+        self.thumbnails.keep_only(self._known())
+        return found
+
+    def _sweep_files(self) -> Sweep:
+        """Files first, then rows: an image that comes in meanwhile may look unknown, which the writer then finds out."""
+        stored = set(self._blobs.names())
+        known = self._known()
+        orphans = stored - known
+        if orphans:
+            _log.info("%d files that no row refers to are removed.", len(orphans))
+            self._writer.release(orphans)
+        missing = tuple(sorted(known - stored)) if known - stored else ()
+        if missing:
+            _log.error("%d stored images are gone from “%s”: %s …", len(missing), self.folder, ", ".join(missing[:3]))
+        return Sweep(len(orphans), missing)
+
+    def _known(self) -> set[str]:
+        with self._database.reading() as connection:
+            return set(connection.execute(select(blobs.c.sha256)).scalars())
+
+    def _changed(self, training_set_id: int) -> None:
+        for listener in self._listeners:
+            listener(training_set_id)
+
+
+def _belong_together(stored: Blobs, database: Database) -> None:
+    """Hold that the images are those of the database: else the sweep would take them all for orphans.
+
+    The images carry the database's id. Raises CannotOpen.
+    """
+    found = stored.marker()
+    if found is None and not next(iter(stored.names()), ""):
+        stored.mark(database.id)
+    elif found != database.id:
+        raise CannotOpen(
+            f"The images in “{stored.place}” belong to another database. Put the database back that was used with "
+            "them, or move the images away."
+        )
+
+
+def _lock(folder: Path, held: ExitStack) -> None:
+    """Make the folder if need be, and keep other processes out of it for as long as this one lives."""
+    lock = FileLock(folder / "lock", mode=0o600, thread_local=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        held.enter_context(lock.acquire(timeout=0))
+    except Timeout as error:
+        raise InUse(
+            f"Another API Torch service uses the data folder “{folder}”. Stop it first, or choose another folder."
+        ) from error
+    except FileExistsError as error:
+        raise CannotOpen(f"“{folder}” is a file, not a folder. Choose another data folder.") from error
+    except OSError as error:
+        raise CannotOpen(f"The data folder cannot be used. {storage_fault(error, folder)}") from error

@@ -1,9 +1,16 @@
 """Labels of a training set: made, renamed, merged, deleted."""
 
+from sqlalchemy import Connection, delete, func, select, update
+
+from apitorch_desktop.service.faults import Conflict
 from apitorch_desktop.service.records import LabelRow
+from apitorch_desktop.service.rows import inputs
+from apitorch_desktop.service.rows.base import Rows, existing_label, find_label, make_label, set_number
+from apitorch_desktop.service.rows.schema import images, labels
+from apitorch_desktop.service.writer import Transaction
 
 
-class Labels:
+class Labels(Rows):
     """Labels. Thread-safe; what changes something returns when it is durable.
 
     A label is given in any spelling and kept in snake_case; two spellings of one label are one label. Where one that
@@ -12,15 +19,27 @@ class Labels:
 
     def all(self, owner: int, training_set_id: int | str) -> list[LabelRow]:
         """The labels with their counts, by name. Raises NotFound."""
-        raise NotImplementedError
+        with self._database.reading() as connection:
+            number = set_number(connection, owner, training_set_id)
+            return sorted(_rows(connection, number), key=lambda row: row.name)
 
     def get(self, owner: int, training_set_id: int | str, label: str) -> LabelRow:
         """One label by name or id. Raises NotFound."""
-        raise NotImplementedError
+        with self._database.reading() as connection:
+            number = set_number(connection, owner, training_set_id)
+            return _rows(connection, number, existing_label(connection, number, label)[0])[0]
 
     def create(self, owner: int, training_set_id: int | str, label: str) -> LabelRow:
         """A new, empty label. Raises NotFound, Invalid, Conflict when it is there already."""
-        raise NotImplementedError
+        name = inputs.label(label)
+
+        def run(transaction: Transaction) -> LabelRow:
+            number = set_number(transaction.connection, owner, training_set_id)
+            if find_label(transaction.connection, number, name) is not None:
+                raise Conflict(f"There is a label “{name}” already.")
+            return _rows(transaction.connection, number, make_label(transaction, number, name)[0])[0]
+
+        return self._writer.run(run)
 
     def rename(self, owner: int, training_set_id: int | str, label: str, new: str, *, merge: bool = False) -> LabelRow:
         """Rename a label. With `merge`, one that exists takes its images, and it is gone.
@@ -28,8 +47,56 @@ class Labels:
         An image that both labels have stays once, as the other label's. Raises NotFound, Invalid, and Conflict when
         the new label is there and `merge` was not said.
         """
-        raise NotImplementedError
+        name = inputs.label(new)
+
+        def run(transaction: Transaction) -> LabelRow:
+            number = set_number(transaction.connection, owner, training_set_id)
+            seq = existing_label(transaction.connection, number, label)[0]
+            other = find_label(transaction.connection, number, name)
+            if other is None:
+                transaction.execute(update(labels).where(labels.c.seq == seq).values(name=name))
+                transaction.changed.add(number)
+            elif other[0] != seq:
+                if not merge:
+                    raise Conflict(f"There is a label “{name}” already. Merge the two, or choose another name.")
+                _merge(transaction, number, seq, other[0])
+                seq = other[0]
+            return _rows(transaction.connection, number, seq)[0]
+
+        return self._writer.run(run)
 
     def delete(self, owner: int, training_set_id: int | str, label: str) -> LabelRow:
         """Delete a label with its images; answers what was deleted. Raises NotFound."""
-        raise NotImplementedError
+
+        def run(transaction: Transaction) -> LabelRow:
+            number = set_number(transaction.connection, owner, training_set_id)
+            seq = existing_label(transaction.connection, number, label)[0]
+            row = _rows(transaction.connection, number, seq)[0]
+            _drop(transaction, number, seq)
+            return row
+
+        return self._writer.run(run)
+
+
+def _merge(transaction: Transaction, training_set: int, seq: int, into: int) -> None:
+    twice = select(images.c.sha256).where(images.c.label_seq == into)
+    transaction.execute(delete(images).where(images.c.label_seq == seq, images.c.sha256.in_(twice)))
+    transaction.execute(update(images).where(images.c.label_seq == seq).values(label_seq=into))
+    _drop(transaction, training_set, seq)
+
+
+def _drop(transaction: Transaction, training_set: int, seq: int) -> None:
+    used = select(images.c.sha256).where(images.c.label_seq == seq)
+    transaction.released.update(transaction.execute(used).scalars())
+    transaction.execute(delete(images).where(images.c.label_seq == seq))
+    transaction.execute(delete(labels).where(labels.c.seq == seq))
+    transaction.changed.add(training_set)
+
+
+def _rows(connection: Connection, training_set: int, seq: int | None = None) -> list[LabelRow]:
+    held = select(func.count()).where(images.c.label_seq == labels.c.seq).scalar_subquery()
+    query = select(labels.c.id, labels.c.training_set_id, labels.c.name, held)
+    query = query.where(labels.c.training_set_id == training_set)
+    if seq is not None:
+        query = query.where(labels.c.seq == seq)
+    return [LabelRow(*row) for row in connection.execute(query)]

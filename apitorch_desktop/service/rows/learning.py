@@ -1,30 +1,80 @@
 """What training keeps: embeddings by content, and the versions of each training set's head."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+from sqlalchemy import Connection, Select, delete, exists, func, select, update
+
+from apitorch_desktop.service.blobs import in_batches
+from apitorch_desktop.service.faults import NotFound
 from apitorch_desktop.service.records import EmbeddingRow, ExampleRow, VersionRow
+from apitorch_desktop.service.rows import inputs
+from apitorch_desktop.service.rows.base import IN_QUERY, NO_SUCH_SET, Rows
+from apitorch_desktop.service.rows.schema import blobs, embeddings, images, labels, training_sets, versions
+from apitorch_desktop.service.writer import Transaction
 
 KEPT_VERSIONS = 10
 
 
-class Learning:
+class Learning(Rows):
     """Embeddings and versions, for the trainer: training sets by number, whoever owns them. Thread-safe."""
 
     def examples(self, training_set_id: int) -> tuple[int, list[ExampleRow]]:
         """The revision, and all images in the order of arrival, read at one moment. Raises NotFound."""
-        raise NotImplementedError
+        query = (
+            select(images.c.id, labels.c.name, images.c.sha256)
+            .join_from(images, labels, labels.c.seq == images.c.label_seq)
+            .where(images.c.training_set_id == training_set_id)
+            .order_by(images.c.seq)
+        )
+        with self._database.reading() as connection:
+            revision = _revision(connection, training_set_id)
+            cursor = connection.execute(query).cursor
+            return revision, [ExampleRow(*row) for row in cursor.fetchall()] if cursor is not None else []
 
     def missing(self, training_set_id: int, encoder: str) -> list[str]:
         """The sha256 of a training set's images that this encoder has no embedding of, oldest first, each once."""
-        raise NotImplementedError
+        embedded = exists().where(embeddings.c.sha256 == images.c.sha256, embeddings.c.encoder == encoder)
+        query = (
+            select(images.c.sha256)
+            .where(images.c.training_set_id == training_set_id, ~embedded)
+            .group_by(images.c.sha256)
+            .order_by(func.min(images.c.seq))
+        )
+        with self._database.reading() as connection:
+            return list(connection.execute(query).scalars())
 
     def embeddings(self, encoder: str, sha256s: Iterable[str]) -> dict[str, EmbeddingRow]:
         """The embeddings that are there, by sha256."""
-        raise NotImplementedError
+        found: dict[str, EmbeddingRow] = {}
+        columns = select(embeddings.c.sha256, embeddings.c.vector, embeddings.c.unsafe)
+        with self._database.reading() as connection:
+            for batch in in_batches(sha256s, IN_QUERY):
+                query = columns.where(embeddings.c.sha256.in_(batch), embeddings.c.encoder == encoder)
+                found.update((row[0], EmbeddingRow(*row)) for row in connection.execute(query))
+        return found
 
     def put_embeddings(self, encoder: str, rows: Sequence[EmbeddingRow]) -> None:
         """Keep embeddings; one that is there already is replaced, one of an image that is gone is dropped."""
-        raise NotImplementedError
+        by_content = {row.sha256: row for row in rows}
+
+        def run(transaction: Transaction) -> None:
+            for batch in in_batches(by_content, IN_QUERY):
+                match = embeddings.c.sha256.in_(batch) & (embeddings.c.encoder == encoder)
+                transaction.execute(delete(embeddings).where(match))
+                there = transaction.execute(select(blobs.c.sha256).where(blobs.c.sha256.in_(batch))).scalars()
+                kept = [by_content[sha256] for sha256 in there]
+                if kept:
+                    transaction.execute(
+                        embeddings.insert(),
+                        [
+                            {"sha256": row.sha256, "encoder": encoder, "vector": row.vector, "unsafe": row.unsafe}
+                            for row in kept
+                        ],
+                    )
+
+        if by_content:
+            self._writer.run(run)
 
     def put_version(
         self,
@@ -38,16 +88,89 @@ class Learning:
         labels: int,
     ) -> VersionRow:
         """Keep a trained head as the next version and make it current, in one; the last ten stay. Raises NotFound."""
-        raise NotImplementedError
+
+        def run(transaction: Transaction) -> VersionRow:
+            _revision(transaction.connection, training_set_id)
+            newest = select(func.max(versions.c.version)).where(versions.c.training_set_id == training_set_id)
+            number = (transaction.execute(newest).scalar() or 0) + 1
+            transaction.execute(
+                versions.insert().values(
+                    training_set_id=training_set_id,
+                    version=number,
+                    revision=revision,
+                    encoder=encoder,
+                    head=head,
+                    metrics=metrics,
+                    images=images,
+                    labels=labels,
+                    trained_at=inputs.now(),
+                )
+            )
+            _make_current(transaction, training_set_id, number)
+            transaction.execute(
+                delete(versions).where(
+                    versions.c.training_set_id == training_set_id, versions.c.version <= number - KEPT_VERSIONS
+                )
+            )
+            return _version(transaction.connection, training_set_id, number)[0]
+
+        return self._writer.run(run)
 
     def versions(self, training_set_id: int) -> list[VersionRow]:
         """The versions that are kept, newest first; empty where there is none or no such set."""
-        raise NotImplementedError
+        query = _versions(training_set_id).order_by(versions.c.version.desc())
+        with self._database.reading() as connection:
+            return [VersionRow(*row[:-1]) for row in connection.execute(query)]
 
     def head(self, training_set_id: int, version: int | None = None) -> tuple[VersionRow, bytes]:
         """The current version, or the one named, and its head. Raises NotFound."""
-        raise NotImplementedError
+        with self._database.reading() as connection:
+            return _version(connection, training_set_id, version)
 
     def set_current(self, training_set_id: int, version: int) -> VersionRow:
         """Make a kept version the current one. Raises NotFound."""
-        raise NotImplementedError
+
+        def run(transaction: Transaction) -> VersionRow:
+            _version(transaction.connection, training_set_id, version)
+            _make_current(transaction, training_set_id, version)
+            return _version(transaction.connection, training_set_id, version)[0]
+
+        return self._writer.run(run)
+
+
+def _revision(connection: Connection, training_set_id: int) -> int:
+    query = select(training_sets.c.revision).where(training_sets.c.id == training_set_id)
+    revision = connection.execute(query).scalar()
+    if revision is None:
+        raise NotFound(NO_SUCH_SET)
+    return int(revision)
+
+
+def _make_current(transaction: Transaction, training_set_id: int, version: int) -> None:
+    change = update(training_sets).where(training_sets.c.id == training_set_id)
+    transaction.execute(change.values(current_version=version))
+
+
+def _versions(training_set_id: int) -> Select[Any]:
+    """The columns of a VersionRow, then the head."""
+    current = (versions.c.version == func.coalesce(training_sets.c.current_version, 0)).label("current")
+    columns = [current if name == "current" else versions.c[name] for name in VersionRow.__struct_fields__]
+    return (
+        select(*columns, versions.c.head)
+        .join_from(versions, training_sets, training_sets.c.id == versions.c.training_set_id)
+        .where(versions.c.training_set_id == training_set_id)
+    )
+
+
+def _version(connection: Connection, training_set_id: int, version: int | None) -> tuple[VersionRow, bytes]:
+    query = _versions(training_set_id)
+    if version is None:
+        query = query.where(versions.c.version == training_sets.c.current_version)
+    elif inputs.number(version) is None:
+        raise NotFound("There is no such version.")
+    else:
+        query = query.where(versions.c.version == version)
+    row = connection.execute(query).first()
+    if row is None:
+        raise NotFound("There is no such version. The last ten are kept.")
+    return VersionRow(*row[:-1]), bytes(row[-1])

@@ -1,38 +1,100 @@
 """Owners and API keys: who may call, and whose training sets they then see."""
 
+import builtins
+
+from sqlalchemy import Connection, delete, func, select
+
+from apitorch_desktop.service.database import LOCAL_OWNER, Database
+from apitorch_desktop.service.faults import Conflict, NotFound
+from apitorch_desktop.service.keys import HINT_LENGTH, hash_key, make_key, same
 from apitorch_desktop.service.records import KeyRow, OwnerRow
+from apitorch_desktop.service.rows import inputs
+from apitorch_desktop.service.rows.base import Rows, insert
+from apitorch_desktop.service.rows.schema import keys, owners
+from apitorch_desktop.service.writer import Transaction, Writer
 
-LOCAL_OWNER = 1
-"""The owner that is always there: the person whose machine this is."""
+__all__ = ["LOCAL_OWNER", "Owners"]
 
 
-class Owners:
+class Owners(Rows):
     """Owners and their keys. Thread-safe; what changes something returns when it is durable."""
+
+    def __init__(self, database: Database, writer: Writer) -> None:
+        super().__init__(database, writer)
+        self._admitted: dict[bytes, int] = {}
 
     def of_key(self, key: str) -> int | None:
         """The owner an API key belongs to, or None. Quick: for each request. Any string may be given."""
-        raise NotImplementedError
+        digest = hash_key(key)
+        admitted = None
+        for each, owner in self._admitted.items():
+            if same(each, digest):
+                admitted = owner
+        if admitted is not None:
+            return admitted
+        with self._database.reading() as connection:
+            row = connection.execute(select(keys.c.hash, keys.c.owner_id).where(keys.c.hash == digest)).first()
+        return int(row.owner_id) if row is not None and same(bytes(row.hash), digest) else None
 
     def admit(self, key: str, owner: int = LOCAL_OWNER) -> None:
         """Let a key in for this run only: it lives in memory (APITORCH_API_KEY, the attach key)."""
-        raise NotImplementedError
+        self._admitted = {**self._admitted, hash_key(key): owner}
 
     def all(self) -> list[OwnerRow]:
         """All owners, the local one first."""
-        raise NotImplementedError
+        held = select(func.count()).where(keys.c.owner_id == owners.c.id).scalar_subquery()
+        query = select(owners.c.id, owners.c.name, owners.c.created_at, held).order_by(owners.c.id)
+        with self._database.reading() as connection:
+            return [OwnerRow(*row) for row in connection.execute(query)]
 
     def make(self, name: str) -> OwnerRow:
         """A new owner. Raises Invalid for an empty or too long name, Conflict for one that is taken."""
-        raise NotImplementedError
+        name = inputs.name(name)
 
-    def keys(self, owner: int | None = None) -> list[KeyRow]:
+        def run(transaction: Transaction) -> OwnerRow:
+            if transaction.execute(select(owners.c.id).where(owners.c.name == name)).first() is not None:
+                raise Conflict(f"There is an owner “{name}” already. Choose another name.")
+            time = inputs.now()
+            return OwnerRow(insert(transaction, owners, {"name": name, "created_at": time}), name, time)
+
+        return self._writer.run(run)
+
+    def keys(self, owner: int | None = None) -> builtins.list[KeyRow]:
         """The stored keys of one owner or of all, oldest first."""
-        raise NotImplementedError
+        with self._database.reading() as connection:
+            return _keys(connection, None if owner is None else keys.c.owner_id == owner)
 
     def make_key(self, owner: int = LOCAL_OWNER, note: str = "") -> tuple[KeyRow, str]:
-        """A new stored key, and its row. Only its hash is kept: show it now. Raises NotFound."""
-        raise NotImplementedError
+        """A new stored key, and its row. Only its hash is kept: show it now. Raises NotFound, Invalid."""
+        key = make_key()
+        note = inputs.text(note, inputs.LONGEST_NAME, "The note")
+
+        def run(transaction: Transaction) -> KeyRow:
+            if transaction.execute(select(owners.c.id).where(owners.c.id == owner)).first() is None:
+                raise NotFound("There is no such owner.")
+            values: dict[str, object] = {"owner_id": owner, "hash": hash_key(key), "hint": key[:HINT_LENGTH]}
+            number = insert(transaction, keys, {**values, "note": note, "created_at": inputs.now()})
+            return _keys(transaction.connection, keys.c.id == number)[0]
+
+        return self._writer.run(run), key
 
     def revoke_key(self, key_id: int | str) -> KeyRow:
         """Let a stored key in no longer; its owner's training sets stay. Raises NotFound."""
-        raise NotImplementedError
+        number = inputs.number(key_id)
+
+        def run(transaction: Transaction) -> KeyRow:
+            found = [] if number is None else _keys(transaction.connection, keys.c.id == number)
+            if not found:
+                raise NotFound("There is no such key. It may have been revoked already.")
+            transaction.execute(delete(keys).where(keys.c.id == number))
+            return found[0]
+
+        return self._writer.run(run)
+
+
+def _keys(connection: Connection, condition: object) -> list[KeyRow]:
+    columns = (keys.c.id, keys.c.owner_id, owners.c.name, keys.c.hint, keys.c.note, keys.c.created_at)
+    query = select(*columns).join(owners, owners.c.id == keys.c.owner_id).order_by(keys.c.id)
+    if condition is not None:
+        query = query.where(condition)  # type: ignore[arg-type]
+    return [KeyRow(*row) for row in connection.execute(query)]

@@ -1,12 +1,21 @@
 """Training sets: name, slug, revision."""
 
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+
+from apitorch_desktop.service.faults import Invalid, NotFound
 from apitorch_desktop.service.records import TrainingSetRow
+from apitorch_desktop.service.rows import inputs
+from apitorch_desktop.service.rows.base import NO_SUCH_SET, Rows, insert
+from apitorch_desktop.service.rows.schema import images, labels, training_sets
+from apitorch_desktop.service.writer import Transaction
 
 STANDARD_SLUGS = ("safe-for-work", "extract-text", "design-score")
 """Slugs of the standard classifiers: only a training set that collects their feedback has one."""
 
 
-class TrainingSets:
+class TrainingSets(Rows):
     """The training sets of all owners. Thread-safe; what changes something returns when it is durable.
 
     An id may be a number or a numeric string; anything else, and another owner's, is NotFound.
@@ -14,34 +23,67 @@ class TrainingSets:
 
     def all(self, owner: int) -> list[TrainingSetRow]:
         """An owner's training sets, oldest first, with labels and counts."""
-        raise NotImplementedError
+        with self._database.reading() as connection:
+            return _rows(connection, training_sets.c.owner_id == owner)
 
     def get(self, owner: int, training_set_id: int | str) -> TrainingSetRow:
         """One training set. Raises NotFound."""
-        raise NotImplementedError
+        with self._database.reading() as connection:
+            return _row(connection, owner, training_set_id)
 
     def by_slug(self, owner: int, slug: str) -> TrainingSetRow:
         """One training set by its slug. Raises NotFound."""
-        raise NotImplementedError
+        try:
+            slug.encode()
+        except UnicodeEncodeError:
+            raise NotFound(NO_SUCH_SET) from None
+        with self._database.reading() as connection:
+            rows = _rows(connection, (training_sets.c.owner_id == owner) & (training_sets.c.slug == slug))
+        if not rows:
+            raise NotFound(NO_SUCH_SET)
+        return rows[0]
 
     def find(self, training_set_id: int) -> TrainingSetRow | None:
         """One training set whoever owns it, for training; None when it is gone."""
-        raise NotImplementedError
+        with self._database.reading() as connection:
+            return next(iter(_rows(connection, training_sets.c.id == training_set_id)), None)
 
     def all_ids(self) -> list[int]:
         """The ids of all training sets of all owners, for training's first look."""
-        raise NotImplementedError
+        with self._database.reading() as connection:
+            return list(connection.execute(select(training_sets.c.id).order_by(training_sets.c.id)).scalars())
 
     def create(self, owner: int, name: str, description: str = "") -> TrainingSetRow:
         """A new, empty training set. Names may repeat; the slug then ends in `-2`, `-3`, …
 
         Raises Invalid for a name that is empty or over 200 characters, or a description over 10,000.
         """
-        raise NotImplementedError
+        name, description = inputs.name(name), _description(description)
+
+        def run(transaction: Transaction) -> TrainingSetRow:
+            slug = inputs.slug(name, {*_slugs(transaction.connection, owner), *STANDARD_SLUGS})
+            return _make(transaction, owner, name=name, slug=slug, description=description, standard="")
+
+        return self._writer.run(run)
 
     def standard(self, owner: int, slug: str, name: str) -> TrainingSetRow:
         """The training set that collects feedback on a standard classifier; made when it is not there yet."""
-        raise NotImplementedError
+        if slug not in STANDARD_SLUGS:
+            raise Invalid(f"“{slug}” is no standard classifier.")
+        name = inputs.name(name)
+
+        def run(transaction: Transaction) -> TrainingSetRow:
+            rows = _rows(
+                transaction.connection, (training_sets.c.owner_id == owner) & (training_sets.c.standard == slug)
+            )
+            if rows:
+                return rows[0]
+            return _make(transaction, owner, name=name, slug=slug, description="", standard=slug)
+
+        try:
+            return self.by_slug(owner, slug)
+        except NotFound:
+            return self._writer.run(run)
 
     def update(
         self,
@@ -55,8 +97,83 @@ class TrainingSets:
 
         Raises NotFound, Invalid.
         """
-        raise NotImplementedError
+        new_name = None if name is None else inputs.name(name)
+        new_description = None if description is None else _description(description)
+
+        def run(transaction: Transaction) -> TrainingSetRow:
+            row = _row(transaction.connection, owner, training_set_id)
+            values: dict[str, object] = {}
+            if new_name is not None and new_name != row.name:
+                values["name"] = new_name
+                if not row.standard:
+                    taken = _slugs(transaction.connection, owner) - {row.slug}
+                    values["slug"] = inputs.slug(new_name, {*taken, *STANDARD_SLUGS})
+            if new_description is not None:
+                values["description"] = new_description
+            if values:
+                transaction.execute(update(training_sets).where(training_sets.c.id == row.id).values(**values))
+            return _row(transaction.connection, owner, row.id)
+
+        return self._writer.run(run)
 
     def delete(self, owner: int, training_set_id: int | str) -> TrainingSetRow:
         """Delete a training set with its labels, images and versions; answers what was deleted. Raises NotFound."""
-        raise NotImplementedError
+
+        def run(transaction: Transaction) -> TrainingSetRow:
+            row = _row(transaction.connection, owner, training_set_id)
+            used = select(images.c.sha256).where(images.c.training_set_id == row.id)
+            transaction.released.update(transaction.execute(used).scalars())
+            transaction.execute(delete(images).where(images.c.training_set_id == row.id))
+            transaction.execute(delete(training_sets).where(training_sets.c.id == row.id))
+            transaction.gone.add(row.id)
+            return row
+
+        return self._writer.run(run)
+
+
+def _description(given: str) -> str:
+    return inputs.text(given, inputs.LONGEST_DESCRIPTION, "The description")
+
+
+def _slugs(connection: Connection, owner: int) -> set[str]:
+    return set(connection.execute(select(training_sets.c.slug).where(training_sets.c.owner_id == owner)).scalars())
+
+
+def _make(transaction: Transaction, owner: int, **values: object) -> TrainingSetRow:
+    number = insert(
+        transaction,
+        training_sets,
+        {**values, "owner_id": owner, "revision": 0, "created_at": inputs.now()},
+    )
+    transaction.changed.add(number)
+    return _row(transaction.connection, owner, number)
+
+
+def _row(connection: Connection, owner: int, training_set_id: int | str) -> TrainingSetRow:
+    number = inputs.number(training_set_id)
+    if number is not None:
+        rows = _rows(connection, (training_sets.c.id == number) & (training_sets.c.owner_id == owner))
+        if rows:
+            return rows[0]
+    raise NotFound(NO_SUCH_SET)
+
+
+def _rows(connection: Connection, condition: ColumnElement[bool]) -> list[TrainingSetRow]:
+    """Training sets with their labels by name and the images of each: one query, a row a label."""
+    held = select(func.count()).where(images.c.label_seq == labels.c.seq).scalar_subquery()
+    columns = [training_sets.c[name] for name in TrainingSetRow.__struct_fields__[:-2]]
+    query = (
+        select(*columns, labels.c.name.label("label"), held.label("count"))
+        .join_from(training_sets, labels, labels.c.training_set_id == training_sets.c.id, isouter=True)
+        .where(condition)
+        .order_by(training_sets.c.id)
+    )
+    found: dict[int, tuple[tuple[Any, ...], dict[str, int]]] = {}
+    for *row, label, count in connection.execute(query).tuples():
+        _, counts = found.setdefault(row[0], (tuple(row), {}))
+        if label is not None:
+            counts[label] = count
+    return [
+        TrainingSetRow(*(*row, tuple(sorted(counts)), tuple(counts[label] for label in sorted(counts))))
+        for row, counts in found.values()
+    ]

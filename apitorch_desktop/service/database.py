@@ -1,0 +1,160 @@
+"""The rows' database: SQLite in the data folder, or PostgreSQL by URL; connections for readers and for the writer."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from apitorch_desktop.service.faults import CannotOpen, InUse
+from apitorch_desktop.service.rows import schema
+from apitorch_desktop.service.rows.inputs import now
+from apitorch_desktop.service.trouble import storage_fault
+
+LOCAL_OWNER = 1
+"""The owner that is always there: the person whose machine this is."""
+
+_READERS = 8
+_BUSY = 10  # seconds a statement waits for a lock, such as a checkpoint's
+_ADVISORY_LOCK = 0x6170_6974_6F72_6368  # "apitorch": one service a PostgreSQL database
+
+
+class Database:
+    """Two engines on one database: readers see the last commit, and `writing` is for the one writer.
+
+    Raises CannotOpen for a database that cannot be used, InUse for a PostgreSQL one that another service has.
+    """
+
+    def __init__(self, folder: Path, url: str | None = None) -> None:
+        self._lock: Connection | None = None
+        self.sqlite = url is None
+        if url is None:
+            self._readers = _sqlite(folder / "store.db", "BEGIN", "query_only=ON", _READERS)
+            self._writer = _sqlite(folder / "store.db", "BEGIN IMMEDIATE", "journal_mode=WAL", 1)
+        else:
+            self._readers, self._writer = _by_url(url)
+        try:
+            if not self.sqlite:
+                self._take_lock()
+            self.secret, self.id = self._bring_up()
+        except DBAPIError as error:
+            self.close()
+            raise CannotOpen(f"The database cannot be used. {storage_fault(error, folder)}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one moment of the database, on any thread."""
+        with self._readers.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction of the writer, committed at the end, durable then; rolled back on an exception."""
+        with self._writer.begin() as connection:
+            yield connection
+
+    def checkpoint(self) -> None:
+        """Move what is committed from SQLite's log into its file, so that the log's room can be used again."""
+        if self.sqlite:
+            with self._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        if self._lock is not None:
+            self._lock.close()
+        self._readers.dispose()
+        self._writer.dispose()
+
+    def _take_lock(self) -> None:
+        self._lock = self._writer.connect()
+        held = self._lock.exec_driver_sql(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})").scalar()
+        self._lock.commit()
+        if not held:
+            raise InUse("Another service uses this database. Stop it first: two must not write to one database.")
+
+    def _bring_up(self) -> tuple[bytes, str]:
+        with self.writing() as connection:
+            found = self._version(connection)
+            if found > schema.VERSION:
+                raise CannotOpen(
+                    f"The database was made by a newer version of this program (its tables are of version {found}, "
+                    f"this program knows {schema.VERSION}). Use that version, or another data folder."
+                )
+            if found < schema.VERSION:
+                schema.bring_up(connection, found)
+                self._set_version(connection, found)
+            if connection.execute(select(schema.owners.c.id).where(schema.owners.c.id == LOCAL_OWNER)).first() is None:
+                connection.execute(schema.owners.insert().values(name="local", created_at=now()))
+            return _kept(connection, "secret"), _kept(connection, "id").hex()
+
+    def _version(self, connection: Connection) -> int:
+        if self.sqlite:
+            return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+        if not connection.dialect.has_table(connection, schema.meta.name):
+            return 0
+        row = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "version")).scalar()
+        return int(row) if row is not None else 0
+
+    def _set_version(self, connection: Connection, found: int) -> None:
+        if self.sqlite:
+            connection.exec_driver_sql(f"PRAGMA user_version = {schema.VERSION}")
+            return
+        value = str(schema.VERSION).encode()
+        if found:
+            connection.execute(schema.meta.update().where(schema.meta.c.name == "version").values(value=value))
+        else:
+            connection.execute(schema.meta.insert().values(name="version", value=value))
+
+
+def _kept(connection: Connection, name: str) -> bytes:
+    """32 random bytes of this database, made when they are first asked for."""
+    value = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == name)).scalar()
+    if value is None:
+        value = secrets.token_bytes(32)
+        connection.execute(schema.meta.insert().values(name=name, value=value))
+    return bytes(value)
+
+
+def _sqlite(path: Path, begin: str, pragma: str, connections: int) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        connect_args={"check_same_thread": False, "timeout": _BUSY},
+        pool_size=connections,
+        max_overflow=-1,  # a reader never waits for another
+    )
+
+    def prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # else sqlite3 begins and commits by its own rules, also around savepoints
+        for setting in (pragma, "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {setting}").close()
+
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", begun)
+    return engine
+
+
+def _by_url(url: str) -> tuple[Engine, Engine]:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "postgresql":
+            raise CannotOpen("The database URL must be one of PostgreSQL, such as postgresql+psycopg://user@host/name.")
+        readers = create_engine(parsed, pool_size=_READERS, max_overflow=-1, pool_pre_ping=True)
+        writer = create_engine(parsed, pool_size=1, max_overflow=1, pool_pre_ping=True)
+    except ArgumentError as error:
+        raise CannotOpen("The database URL cannot be read. Write it as postgresql+psycopg://user@host/name.") from error
+    except (ImportError, NoSuchModuleError) as error:
+        raise CannotOpen(
+            "The driver for this database URL is not installed. pip install 'apitorch-desktop[postgres]' brings it."
+        ) from error
+    return readers.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), writer

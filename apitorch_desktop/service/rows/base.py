@@ -1,0 +1,80 @@
+"""What every subject's rows stand on: the readers, the writer, and the look-ups they share."""
+
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from apitorch_desktop.service.database import Database
+from apitorch_desktop.service.faults import Invalid, NotFound
+from apitorch_desktop.service.rows import inputs
+from apitorch_desktop.service.rows.schema import labels, training_sets
+from apitorch_desktop.service.writer import Transaction, Writer
+
+IN_QUERY = 500
+"""Values in one statement."""
+
+NO_SUCH_SET = "There is no such training set. It may have been deleted."
+NO_SUCH_IMAGE = "There is no such image. It may have been deleted."
+
+
+class Rows:
+    """One subject's rows. `database` is for reading on any thread, `writer` for every change."""
+
+    def __init__(self, database: Database, writer: Writer) -> None:
+        self._database = database
+        self._writer = writer
+
+
+def set_number(connection: Connection, owner: int, training_set_id: int | str) -> int:
+    """The number of a training set that is the owner's. Raises NotFound."""
+    number = inputs.number(training_set_id)
+    if number is not None:
+        query = select(training_sets.c.id).where(training_sets.c.id == number, training_sets.c.owner_id == owner)
+        if connection.execute(query).first() is not None:
+            return number
+    raise NotFound(NO_SUCH_SET)
+
+
+def find_label(connection: Connection, training_set: int, label: str) -> tuple[int, str, str] | None:
+    """Row number, id and name of a label given by id or in any spelling; None when it is not there."""
+    if inputs.hex_id(label, "tl_") is not None and label.startswith("tl_"):
+        match = labels.c.id == label
+    else:
+        match = labels.c.name == inputs.label(label)
+    query = select(labels.c.seq, labels.c.id, labels.c.name).where(labels.c.training_set_id == training_set, match)
+    row = connection.execute(query).first()
+    return None if row is None else (row[0], row[1], row[2])
+
+
+def existing_label(connection: Connection, training_set: int, label: str) -> tuple[int, str, str]:
+    """Row number, id and name of a label given by id or in any spelling. Raises NotFound, also for what cannot be one."""
+    try:
+        found = find_label(connection, training_set, label)
+    except Invalid:
+        found = None
+    if found is None:
+        raise NotFound(f"There is no label “{label[:80]}” in this training set.")
+    return found
+
+
+def label_for(transaction: Transaction, training_set: int, label: str) -> tuple[int, str]:
+    """Row number and name of a label given by id or in any spelling; made when it is new. Raises Invalid, NotFound."""
+    found = find_label(transaction.connection, training_set, label)
+    if found is not None:
+        return found[0], found[2]
+    if label.startswith("tl_") and inputs.hex_id(label, "tl_"):
+        raise NotFound("There is no label with this id in this training set. It may have been deleted.")
+    return make_label(transaction, training_set, inputs.label(label))
+
+
+def make_label(transaction: Transaction, training_set: int, name: str) -> tuple[int, str]:
+    """A label that is known to be new. Row number and name."""
+    values = {"id": "tl_" + inputs.new_id(), "training_set_id": training_set, "name": name}
+    transaction.changed.add(training_set)
+    return insert(transaction, labels, values), name
+
+
+def insert(transaction: Transaction, table: Any, values: dict[str, object]) -> int:
+    """Insert one row; its number."""
+    key = transaction.execute(table.insert(), values).inserted_primary_key
+    return int(key[0]) if key is not None else 0

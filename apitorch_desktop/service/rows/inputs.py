@@ -1,0 +1,98 @@
+"""What callers give, checked before it meets the database: names, labels, ids, file names; and ids and times made here."""
+
+import re
+import secrets
+from datetime import UTC, datetime
+
+from apitorch_desktop.api.slugs import slugify, snake_case
+from apitorch_desktop.service.faults import Invalid
+
+LONGEST_NAME = 200
+LONGEST_DESCRIPTION = 10_000
+LONGEST_MESSAGE = 100_000
+_LONGEST_FILENAME = 1000
+_BIGGEST = 2**63 - 1
+_HEX = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def now() -> str:
+    """The time as the records write it."""
+    return timestamp(datetime.now(UTC))
+
+
+def timestamp(moment: datetime) -> str:
+    """ISO 8601 with milliseconds and `Z`; in text order as in time."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def new_id() -> str:
+    """40 random hex digits."""
+    return secrets.token_hex(20)
+
+
+def number(given: int | str) -> int | None:
+    """The row number that an id means, or None: words, negative and huge ones name nothing."""
+    if isinstance(given, str):
+        if not (0 < len(given) <= 19 and given.isascii() and given.isdigit()):
+            return None
+        given = int(given)
+    return given if 0 < given <= _BIGGEST else None
+
+
+def hex_id(given: str, prefix: str) -> str | None:
+    """The 40 hex digits of an id, given with or without its prefix (`ti_`), or None."""
+    digits = given.removeprefix(prefix)
+    return digits if _HEX.fullmatch(digits) else None
+
+
+def is_sha256(given: str) -> bool:
+    """Whether it is 64 lower-case hex digits."""
+    return _SHA256.fullmatch(given) is not None
+
+
+def name(given: str, what: str = "The name") -> str:
+    """A name on one line, without space around it. Raises Invalid when it is empty or longer than 200 characters."""
+    cleaned = " ".join(_storable(given).split())
+    if not cleaned:
+        raise Invalid(f"{what} is empty. Give one.")
+    if len(cleaned) > LONGEST_NAME:
+        raise Invalid(f"{what} has {len(cleaned)} characters. Give one of at most {LONGEST_NAME}.")
+    return cleaned
+
+
+def text(given: str, longest: int, what: str) -> str:
+    """Text of any number of lines. Raises Invalid when it is longer than `longest` characters."""
+    if len(given) > longest:
+        raise Invalid(f"{what} has {len(given):,} characters. Give one of at most {longest:,}.")
+    return _storable(given)
+
+
+def label(given: str) -> str:
+    """A label as it is stored. Raises Invalid when nothing is left of it or it has more than 200 characters."""
+    cleaned = snake_case(_storable(given))
+    if not cleaned:
+        raise Invalid(f"“{_storable(given[:80])}” cannot be a label: it has no letter and no digit.")
+    if len(cleaned) > LONGEST_NAME:
+        raise Invalid(f"The label has {len(cleaned)} characters. Give one of at most {LONGEST_NAME}.")
+    return cleaned
+
+
+def filename(given: str) -> str:
+    """The last part of a path, as it was given; what no database keeps is replaced."""
+    return _storable(given.replace("\\", "/").rpartition("/")[2])[:_LONGEST_FILENAME]
+
+
+def slug(training_set: str, taken: set[str]) -> str:
+    """The slug of a name that is not taken yet."""
+    wanted = slugify(training_set) or "training-set"
+    candidate, count = wanted, 1
+    while candidate in taken:
+        count += 1
+        candidate = f"{wanted}-{count}"
+    return candidate
+
+
+def _storable(given: str) -> str:
+    """Without what is no Unicode (half a surrogate pair) and NUL, which PostgreSQL refuses."""
+    return given.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")

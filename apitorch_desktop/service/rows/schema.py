@@ -1,0 +1,194 @@
+"""The tables, for SQLite and PostgreSQL alike, and how an older database becomes this one.
+
+A blob row stands for a stored file: whoever refers to the bytes of an image refers to it. `database.py` opens them.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+VERSION = 1
+"""Grows with each change of the tables; `MIGRATIONS[n]` turns version n into n + 1."""
+
+metadata = MetaData()
+_Number = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER column
+
+
+def _number(name: str = "seq") -> Column[int]:
+    return Column(name, _Number, primary_key=True, autoincrement=True)
+
+
+def _of_set() -> Column[int]:
+    return Column("training_set_id", _Number, ForeignKey("training_sets.id", ondelete="CASCADE"), nullable=False)
+
+
+def _text(name: str, *, unique: bool | None = None, index: bool | None = None) -> Column[str]:
+    return Column(name, Text, nullable=False, unique=unique, index=index)
+
+
+meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", LargeBinary, nullable=False))
+
+owners = Table(
+    "owners",
+    metadata,
+    _number("id"),
+    _text("name", unique=True),
+    _text("created_at"),
+    sqlite_autoincrement=True,
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    _number("id"),
+    Column("owner_id", _Number, ForeignKey("owners.id"), nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    _text("hint"),
+    _text("note"),
+    _text("created_at"),
+    sqlite_autoincrement=True,
+)
+
+training_sets = Table(
+    "training_sets",
+    metadata,
+    _number("id"),
+    Column("owner_id", _Number, ForeignKey("owners.id"), nullable=False),
+    _text("name"),
+    _text("slug"),
+    _text("description"),
+    _text("standard"),
+    Column("revision", _Number, nullable=False),
+    Column("current_version", _Number),
+    _text("created_at"),
+    UniqueConstraint("owner_id", "slug"),
+    sqlite_autoincrement=True,  # an id is never given twice: what is cached by it cannot be another set's
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    _number(),
+    _text("id", unique=True),
+    _of_set(),
+    _text("name"),
+    UniqueConstraint("training_set_id", "name"),
+    sqlite_autoincrement=True,
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("bytes", _Number, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    _text("extension"),
+    sqlite_with_rowid=False,
+)
+
+images = Table(
+    "images",
+    metadata,
+    _number(),
+    _text("id", unique=True),
+    _of_set(),
+    Column("label_seq", _Number, ForeignKey("labels.seq", ondelete="CASCADE"), nullable=False),
+    Column("sha256", Text, ForeignKey("blobs.sha256"), nullable=False),
+    # Copied from the blob, where they never change, so that a listing of 100,000 images reads one table in order
+    _text("extension"),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("bytes", _Number, nullable=False),
+    _text("original_filename"),
+    _text("created_at"),
+    UniqueConstraint("sha256", "label_seq"),  # in this order it also finds who refers to a blob
+    Index("images_of_set", "training_set_id", "seq"),
+    Index("images_of_label", "label_seq", "seq"),
+    sqlite_autoincrement=True,
+)
+
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("sha256", Text, ForeignKey("blobs.sha256", ondelete="CASCADE"), primary_key=True),
+    Column("encoder", Text, primary_key=True),
+    Column("unsafe", Float),
+    Column("vector", LargeBinary, nullable=False),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("training_set_id", _Number, ForeignKey("training_sets.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", _Number, primary_key=True, autoincrement=False),
+    Column("revision", _Number, nullable=False),
+    _text("encoder"),
+    _text("trained_at"),
+    Column("images", _Number, nullable=False),
+    Column("labels", _Number, nullable=False),
+    _text("metrics"),
+    Column("head", LargeBinary, nullable=False),
+)
+
+classifications = Table(
+    "classifications",
+    metadata,
+    _number(),
+    _text("id", unique=True),
+    Column("owner_id", _Number, ForeignKey("owners.id"), nullable=False),
+    _text("call_id"),
+    _text("classifier"),
+    _text("label"),
+    Column("confidence", Float),
+    Column("training_set_id", _Number),  # no reference: an answer outlives what gave it
+    Column("version", _Number),
+    Column("sha256", Text, ForeignKey("blobs.sha256"), nullable=False, index=True),
+    _text("original_filename"),
+    _text("created_at", index=True),
+    sqlite_autoincrement=True,
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    _number(),
+    _text("id", unique=True),
+    Column("owner_id", _Number, ForeignKey("owners.id"), nullable=False, index=True),
+    _text("kind"),
+    _text("created_at"),
+    _text("message"),
+    _text("classification_id"),
+    _text("classifier"),
+    _text("predicted"),
+    Column("confidence", Float),
+    Column("version", _Number),
+    Column("training_set_id", _Number),
+    _text("label"),
+    _text("image_id"),
+    sqlite_autoincrement=True,
+)
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {}
+"""Statements that turn a version into the next."""
+
+
+def bring_up(connection: Connection, found: int) -> None:
+    """Make the tables (`found` 0), or bring those of an older version up to this one, in the caller's transaction."""
+    if found == 0:
+        metadata.create_all(connection)
+    else:
+        for version in range(found, VERSION):
+            for statement in MIGRATIONS[version]:
+                connection.exec_driver_sql(statement)

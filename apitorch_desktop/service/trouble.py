@@ -1,0 +1,88 @@
+"""From an operating system's or a database's error to the fault the person reads."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError
+
+from apitorch_desktop.service.faults import StorageFault, StorageFull, StorageReadOnly, StoreError
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_ALLOWED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_TOO_FEW_BYTES = 64 * 1024  # SQLite calls a full disk an I/O error where it cannot grow its index of the log
+_SQLITE_BUSY, _SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_CANTOPEN, _SQLITE_NOTADB = (
+    5,
+    8,
+    10,
+    11,
+    13,
+    14,
+    26,
+)
+_POSTGRES_FULL, _POSTGRES_READONLY = {"53100", "53200"}, {"25006"}
+
+
+def storage_fault(error: BaseException, folder: Path) -> StoreError:
+    """The StorageFull, StorageReadOnly or StorageFault that an OSError or a database's error comes to."""
+    if isinstance(error, StoreError):
+        return error
+    if isinstance(error, DBAPIError):
+        return _of_database(error, folder)
+    code = error.errno if isinstance(error, OSError) else None
+    if code in _NO_ROOM:
+        return _full(folder)
+    if code in _NOT_ALLOWED:
+        return _read_only(folder)
+    return StorageFault(f"The storage failed ({_reason(error)}). Look at the disk of “{folder}”, and try again.")
+
+
+def out_of_reach(error: DBAPIError) -> bool:
+    """Whether the database cannot be got at, for now, by anyone: trying each operation again would only take time."""
+    return error.connection_invalidated or getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == _SQLITE_BUSY
+
+
+def _of_database(error: DBAPIError, folder: Path) -> StoreError:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    state = getattr(error.orig, "sqlstate", None)
+    if code is None:
+        if state in _POSTGRES_FULL:
+            return StorageFull("There is no room left for the database. Free some, then try again.")
+        if state in _POSTGRES_READONLY:
+            return StorageReadOnly("The database is read-only. Make it writable, then try again.")
+        return StorageFault(f"The database failed ({_reason(error.orig)}). See that it runs, and try again.")
+    code &= 0xFF
+    if code == _SQLITE_FULL:
+        return _full(folder)
+    if code in {_SQLITE_IOERR, _SQLITE_CANTOPEN, _SQLITE_READONLY}:
+        if _is_full(folder):
+            return _full(folder)
+        if code == _SQLITE_READONLY or not os.access(folder, os.W_OK):
+            return _read_only(folder)
+    if code in {_SQLITE_CORRUPT, _SQLITE_NOTADB}:
+        return StorageFault(
+            f"The database in “{folder}” is damaged. Put back a copy of the folder, or use another one."
+        )
+    return StorageFault(f"The database failed ({_reason(error.orig)}). Look at the disk of “{folder}”, and try again.")
+
+
+def _full(folder: Path) -> StorageFull:
+    return StorageFull(f"There is no room left on the disk of “{folder}”. Free some, then try again.")
+
+
+def _read_only(folder: Path) -> StorageReadOnly:
+    return StorageReadOnly(f"“{folder}” cannot be written to: it is read-only. Make it writable, then try again.")
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _TOO_FEW_BYTES
+    except OSError:
+        return False
+
+
+def _reason(error: BaseException | None) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
