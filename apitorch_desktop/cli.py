@@ -116,12 +116,35 @@ def _serve(arguments: argparse.Namespace) -> int:
             tls_cert=arguments.tls_cert,
             tls_key=arguments.tls_key,
             allow_private_urls=arguments.allow_private_urls,
+            hostnames=tuple(arguments.hostname),
         )
     )
 
 
 def _keys(arguments: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from apitorch_desktop import paths
+    from apitorch_desktop.service.control import ControlFailed, ask
+    from apitorch_desktop.service.process import attach
+
+    action = {"action": arguments.action}
+    if arguments.action == "make":
+        action["name"] = arguments.name
+    if arguments.action == "revoke":
+        action["id"] = arguments.id
+    try:
+        answer = ask(arguments.data or paths.service_folder(), action, attach)
+    except ControlFailed as failure:
+        raise CommandFailed(str(failure)) from failure
+    if arguments.action == "make":
+        print(f"Key {answer['id']} for {answer['name']}, shown only this once:", file=sys.stderr)
+        print(answer["key"])
+    elif arguments.action == "revoke":
+        print(f"Key {answer['id']} of {answer['name']} is revoked.")
+    else:
+        print(f"{'ID':>4}  {'OWNER':24}  {'BEGINS':8}  MADE")
+        for key in answer["keys"]:
+            print(f"{key['id']:>4}  {key['owner']:24}  {key['hint'] + '…':8}  {key['created_at'][:10]}")
+    return 0
 
 
 def _import(arguments: argparse.Namespace) -> int:
@@ -142,6 +165,13 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the embedded service's)")
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
+    parser.add_argument(
+        "--hostname",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name that others call it by, beside this machine's own; may be given more than once",
+    )
     parser.add_argument(
         "--allow-private-urls",
         action="store_true",

@@ -1,12 +1,46 @@
 """`apitorch-desktop serve`: assembles the service, runs uvicorn, prints the one JSON line, ends on SIGTERM."""
 
+import asyncio
+import contextlib
+import faulthandler
+import json
+import logging
+import os
+import secrets
+import socket
+import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from apitorch_desktop import paths
+from apitorch_desktop.api.types import KEY_LENGTH
+from apitorch_desktop.service import listen
+from apitorch_desktop.service.config import Config
+from apitorch_desktop.service.listen import CannotListen
+from apitorch_desktop.service.process import CHILD_VARIABLE, KEY_VARIABLE, RUNNING_FILE
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from apitorch_desktop.service.answers import Answers
+    from apitorch_desktop.service.server import Ending
+    from apitorch_desktop.service.store import Store
+    from apitorch_desktop.service.training import Trainer
+    from apitorch_desktop.vision.encoder import Encoder
+
+_GRACE = 10  # seconds that requests under way have to finish
+_SWEEP = 24 * 3600.0
+_FILES = 8192  # open files wanted: 2,000 connections, with an image each
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says. `folder` None is the embedded service's own folder."""
+    """What the command line says. `folder` None is the embedded service's own; `hostnames` more names to answer to."""
 
     host: str = "127.0.0.1"
     port: int = 8765
@@ -14,8 +48,213 @@ class Options:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     allow_private_urls: bool = False
+    hostnames: tuple[str, ...] = ()
 
 
 def run(options: Options) -> int:
     """Serve until SIGTERM, SIGINT or the parent's end; answers the exit status."""
-    raise NotImplementedError
+    from apitorch_desktop.service.faults import InUse, StoreError
+    from apitorch_desktop.service.server import Ending
+
+    _prepare()
+    ending = Ending(child=_is_child())
+    try:
+        with _assembled(options) as parts:
+            asyncio.run(_serve(options, parts, ending))
+    except CannotListen as failure:
+        return _refuse(str(failure), failure.kind, failure.status)
+    except InUse as failure:
+        return _refuse(str(failure), "folder_in_use", 1)
+    except StoreError as failure:
+        return _refuse(str(failure), "cannot_open", 1)
+    return 0
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What is assembled before the event loop runs."""
+
+    store: "Store"
+    trainer: "Trainer"
+    answers: "Answers"
+    app: "ASGIApp"
+    bound: socket.socket
+    attach_key: str
+    config: Config
+
+
+@contextlib.contextmanager
+def _assembled(options: Options) -> Iterator[_Parts]:
+    given_key = _given_key()
+    if options.tls_cert and options.tls_key:
+        listen.check_tls(options.tls_cert, options.tls_key)
+    with contextlib.closing(listen.bind(options.host, options.port)) as bound:
+        from apitorch_desktop.service.answers import Answers
+        from apitorch_desktop.service.app import build_app
+        from apitorch_desktop.service.control import Control
+        from apitorch_desktop.service.keys import make_key
+        from apitorch_desktop.service.store import Store
+        from apitorch_desktop.service.training import Trainer
+
+        with Store.open(options.folder or paths.service_folder()) as store:
+            _admit(store, given_key)
+            attach_key = make_key()
+            store.owners.admit(attach_key)
+            trainer = Trainer(store, _encoder)
+            store.on_change(trainer.changed)
+            answers = Answers(store, trainer, _encoder)
+            loopback = listen.is_loopback(bound)
+            config = Config(
+                hosts=listen.names(options.host, options.hostnames, loopback=loopback),
+                any_address=not loopback,
+                allow_private_urls=options.allow_private_urls,
+            )
+            if not loopback and not options.tls_cert:
+                _say(
+                    f"Warning: {options.host} is reached from other machines, and without TLS whoever is on the way reads "
+                    "keys and images. Give --tls-cert and --tls-key, or listen on 127.0.0.1."
+                )
+            app = Control(build_app(store, trainer, answers, config), store.owners, attach_key)
+            try:
+                yield _Parts(store, trainer, answers, app, bound, attach_key, config)
+            finally:
+                trainer.stop()
+
+
+async def _serve(options: Options, parts: _Parts, ending: "Ending") -> None:
+    """Run the server, and where it speaks TLS a second one, on loopback, for this person's own programs."""
+    from apitorch_desktop.service.protocol import server_config
+    from apitorch_desktop.service.server import Server
+
+    tls = options.tls_cert is not None
+    limits = parts.config.limits
+    url = attach_url = listen.base_url(parts.bound, options.host, tls=tls)
+    config = server_config(parts.app, limits, tls_cert=options.tls_cert, tls_key=options.tls_key)
+    servers = [(Server(config, _GRACE), parts.bound)]
+    if tls:
+        beside = listen.bind("127.0.0.1", 0)
+        attach_url = listen.base_url(beside, "127.0.0.1", tls=False)
+        servers.append((Server(server_config(parts.app, limits), _GRACE), beside))
+    ending.watch([server for server, _ in servers])
+    with _announced(parts.store.folder / RUNNING_FILE, attach_url, parts.attach_key):
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(server.serve([bound])) for server, bound in servers]
+            for server, _ in servers:
+                await server.ready.wait()
+            _print({"object": "service", "url": url})
+            parts.trainer.start()
+            threading.Thread(target=_warm, args=(parts.answers,), name="warm", daemon=True).start()
+            sweeping = group.create_task(_sweep(parts.store))
+            await asyncio.wait(running)
+            sweeping.cancel()
+
+
+async def _sweep(store: "Store") -> None:
+    from apitorch_desktop.service.faults import StoreError
+
+    while True:
+        await asyncio.sleep(_SWEEP)
+        try:
+            await asyncio.to_thread(store.sweep)
+        except StoreError:
+            _log.exception("the daily sweep failed")
+
+
+def _encoder() -> "Encoder":
+    from apitorch_desktop.vision.encoder import Encoder
+
+    return Encoder()
+
+
+def _warm(answers: "Answers") -> None:
+    """The first classification need not wait for the encoder to load."""
+    from apitorch_desktop.vision.encoder import UnusableEncoder
+
+    try:
+        answers.warm()
+    except UnusableEncoder as error:
+        _log.error("%s", error)
+
+
+def _prepare() -> None:
+    """What holds for the whole process."""
+    faulthandler.enable()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    os.umask(0o077)  # photos and keys are the person's own
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _given_key() -> str | None:
+    """The key from the environment, taken out of it so that no child inherits it. Raises CannotListen."""
+    key = os.environ.pop(KEY_VARIABLE, "")
+    if not key:
+        return None
+    if len(key) != KEY_LENGTH:
+        raise CannotListen(
+            f"{KEY_VARIABLE} has {len(key)} characters: an API key has {KEY_LENGTH}. Set such a one, or unset it.",
+            "bad_key",
+            2,
+        )
+    if ":" in key or not key.isascii() or not key.isprintable():
+        raise CannotListen(f"{KEY_VARIABLE} may hold letters, digits and signs, but no colon.", "bad_key", 2)
+    return key
+
+
+def _admit(store: "Store", given: str | None) -> None:
+    """Let the given key in, or make the one that lasts at the first start."""
+    if given:
+        store.owners.admit(given)
+    elif not store.owners.keys():
+        _, key = store.owners.make_key(note="made at the first start")
+        _say(f"API key, shown only this once: {key}")
+    else:
+        _say("The API key is the one that was shown before; “apitorch-desktop keys make NAME” makes another.")
+
+
+@contextlib.contextmanager
+def _announced(path: Path, url: str, key: str) -> Iterator[None]:
+    """Let this person's own programs find the service, by a file that only they can read."""
+    half = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123
+            json.dump({"url": url, "pid": os.getpid(), "key": key}, file)
+        half.replace(path)
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        _say(f"{path} cannot be written ({error.strerror}): other programs of yours will not find this service.")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _say(sentence: str) -> None:
+    """To the person, on standard error: standard output is for the one JSON line."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"apitorch-desktop: {sentence}\n")
+        sys.stderr.flush()
+
+
+def _print(line: dict[str, str]) -> None:
+    with contextlib.suppress(OSError):
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+
+
+def _refuse(sentence: str, kind: str, status: int) -> int:
+    """Say why there is no service; a child tells its parent in JSON as well."""
+    _say(sentence)
+    if _is_child():
+        _print({"object": "error", "message": sentence, "type": kind})
+    return status
+
+
+def _is_child() -> bool:
+    return os.environ.get(CHILD_VARIABLE) == "1"
