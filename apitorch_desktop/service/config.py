@@ -9,8 +9,10 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 class Limits:
     """Bounds on what clients can make the service hold or wait for. Sizes are bytes, times seconds.
 
-    Memory that clients can claim stays below `body_memory` (bodies being received; what goes beyond waits on disk)
-    + `workers` × (`image` for the body + 64 megapixels × 4 bytes for its decoding) + `connections` × 128 KiB.
+    Memory that clients can claim stays below 2 × `body_memory` (bodies being received, those beyond it wait on disk;
+    bodies taken from there, and images read from the store, to be worked on) + `answer_memory` (answers being sent)
+    + 2 × `workers` × 64 megapixels × 4 bytes (images being decoded and classified) + `connections` × 192 KiB (heads,
+    and what the transport holds). `tests/service/test_hostile.py` measures it.
     """
 
     image: int = 32 * 2**20
@@ -22,6 +24,7 @@ class Limits:
     parts: int = 64
     """Parts of a multipart body; only text fields beside the one image make sense."""
     body_memory: int = 64 * 2**20
+    answer_memory: int = 192 * 2**20
     workers: int = 2
     """Images being checked, decoded or read at the same time."""
     fetches: int = 8
@@ -35,8 +38,10 @@ class Limits:
     silence: float = 15
     """Between two pieces of a body."""
     grace: float = 30
-    """After this a body has to have come at `slowest` bytes a second on average."""
+    """After this a body has to have come, or an answer to have gone, at `slowest` bytes a second on average."""
     slowest: float = 16 * 2**10
+    contended: float = 256 * 2**10
+    """The same for an answer that is being sent while others wait for its memory."""
 
 
 @dataclass(frozen=True)

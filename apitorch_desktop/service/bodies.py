@@ -1,0 +1,137 @@
+"""Bodies and queries: the fields each call takes, for JSON and forms alike. Fields that are not named here are ignored."""
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from apitorch_desktop.api.types import MAX_CLASSIFIERS
+
+Url = Annotated[str, Meta(description="Address of an image, http:// or https://.", extra_json_schema={"format": "uri"})]
+Label = Annotated[str, Meta(min_length=1, description="Name of a label; any spelling is turned into snake_case.")]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Description = Annotated[str, Meta(max_length=10_000)]
+Version = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+ImageIds = Annotated[
+    list[Annotated[str, Meta(description="Identifier of an image, with or without `ti_`.")]], Meta(min_length=1)
+]
+Slugs = Annotated[
+    list[str], Meta(min_length=1, max_length=MAX_CLASSIFIERS, description="Slugs of one to ten classifiers.")
+]
+
+
+class Nothing(Struct):
+    """No field at all."""
+
+
+class Upload(Struct):
+    """An image by its address; a file comes as multipart field `image`."""
+
+    image_url: Url | UnsetType | None = UNSET
+
+
+class UploadByUrl(Struct):
+    """An image by its address."""
+
+    image_url: Url
+
+
+class ListQuery(Struct):
+    """Part of a listing: one label (name or id), the images after a page's `next`, at most `limit` of them."""
+
+    label: str | UnsetType = UNSET
+    after: str | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=1, le=10_000)] | UnsetType = UNSET
+
+
+class NewTrainingSet(Struct):
+    """A training set to be made."""
+
+    name: Name
+    description: Description | None = ""
+
+
+class TrainingSetChange(Struct):
+    """What is to be changed; what is left out stays."""
+
+    name: Name | UnsetType | None = UNSET
+    description: Description | UnsetType | None = UNSET
+
+
+class NewLabel(Struct):
+    """A label to be made."""
+
+    label: Label
+
+
+class LabelChange(Struct):
+    """The label's new name; with `merge` it may be one that exists, which then takes the images."""
+
+    label: Label
+    merge: bool = False
+
+
+class Move(Struct):
+    """Where an image goes."""
+
+    label: Label
+
+
+class MoveMany(Struct):
+    """Which images go where."""
+
+    image_ids: ImageIds
+    label: Label
+
+
+class DeleteMany(Struct):
+    """Which images go."""
+
+    image_ids: ImageIds
+
+
+class Options(Struct):
+    """`show_confidence_value`: whether `confidence_value` is wanted, a decimal number in a string."""
+
+    show_confidence_value: bool = False
+
+
+class Classify(Struct):
+    """What is to be classified, by which classifiers; a file comes as multipart field `image`."""
+
+    classifiers: Slugs | str
+    image_url: Url | UnsetType | None = UNSET
+    options: Options | UnsetType | None = UNSET
+
+
+class ClassifyByUrl(Struct):
+    """What is to be classified, by which classifiers."""
+
+    classifiers: Slugs
+    image_url: Url
+    options: Options | UnsetType = UNSET
+
+
+class Current(Struct):
+    """The version that is to answer."""
+
+    version: Version
+
+
+class Between(Struct, rename={"from_": "from"}):
+    """The two versions to compare."""
+
+    from_: Version
+    to: Version
+
+
+class Correction(Struct):
+    """Which classification is wrong, and the label (its id, or its name) it should have had."""
+
+    classification_id: str | UnsetType = UNSET
+    correct_label_id: str | int | UnsetType = UNSET
+
+
+class Message(Struct):
+    """A message: base64 of UTF-8."""
+
+    message: Annotated[str, Meta(extra_json_schema={"contentEncoding": "base64"})] | UnsetType = UNSET

@@ -1,0 +1,76 @@
+"""Call: a request as a handler sees it, with its parameters checked and its body parsed; Links: addresses in answers."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from msgspec import Struct
+from starlette.responses import Response
+
+from apitorch_desktop.service.memory import Spool
+from apitorch_desktop.service.records import ImageRow, TrainingSetRow
+from apitorch_desktop.service.refusals import Refusal
+from apitorch_desktop.service.signing import Signer
+
+
+@dataclass(frozen=True)
+class Large:
+    """An answer of some `size` in bytes that is made (`load`) once there is memory for it."""
+
+    size: int
+    load: Callable[[], Awaitable[Response]]
+
+
+Answer = Struct | Response | Large
+_MOST_ID = 2**63 - 1
+
+
+@dataclass
+class Call:
+    """One request. `owner` is whose key or signed link it came with; 0 where neither was asked for.
+
+    `path` has the decoded parameters of the path; `query` and `body` are of the operation's types, None where it has
+    none; `image` is the uploaded file and `filename` the name it came under. `port` is the service's own.
+    """
+
+    owner: int
+    path: dict[str, str]
+    links: "Links"
+    port: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    query: Any = None
+    body: Any = None
+    image: Spool | None = None
+    filename: str = ""
+
+    def number(self, name: str, what: str) -> int:
+        """A parameter of the path that is an id. Raises Refusal 404 for what cannot be one."""
+        text = self.path[name]
+        if text.isascii() and text.isdigit() and len(text) <= 19 and 0 < int(text) <= _MOST_ID:
+            return int(text)
+        raise Refusal(404, f"There is no {what} “{text[:80]}”.")
+
+
+class Links:
+    """Addresses in answers, signed for the rest of the day. `origin` is `http://host:port` as the client wrote it."""
+
+    def __init__(self, origin: str, signer: Signer) -> None:
+        self.origin = origin
+        self._signer = signer
+
+    def image(self, owner: int, row: ImageRow) -> tuple[str, str]:
+        """Where the image is, and its thumbnail: one signature holds for both."""
+        path = image_path(owner, row.filename)
+        query = self._signer.sign(path)
+        return f"{self.origin}{path}?{query}", f"{self.origin}/thumbnails/{owner}/{row.filename}?{query}"
+
+    def training_set(self, row: TrainingSetRow) -> str:
+        """The training set's page."""
+        path = f"/training-sets/{row.id}/{row.slug}"
+        return f"{self.origin}{quote(path)}?{self._signer.sign(path)}"
+
+
+def image_path(owner: int | str, filename: str) -> str:
+    """What is signed for an image and its thumbnail."""
+    return f"/images/{owner}/{filename}"

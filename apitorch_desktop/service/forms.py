@@ -1,0 +1,105 @@
+"""Forms: the fields of a query, a form or JSON made into the Struct an operation asks for."""
+
+import re
+from collections.abc import Iterable
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import Struct
+
+from apitorch_desktop.service.refusals import Refusal
+
+T = TypeVar("T", bound=Struct)
+
+_KEY = re.compile(r"([^\[\]]+)(?:\[([^\[\]]*)\])?")
+_AT = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(.*)`")
+_MOST_FIELDS = 100_000
+
+
+def pairs_of(query: bytes, charset: str = "utf-8") -> list[tuple[str, str]]:
+    """The fields of a query string or an urlencoded body. Raises Refusal 400."""
+    try:
+        text = query.decode("ascii")
+    except UnicodeDecodeError:  # not percent-encoded; browsers never do that, but scripts do
+        text = _decoded(query, charset)
+    try:
+        return parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=_MOST_FIELDS)
+    except UnicodeDecodeError:
+        raise Refusal(400, f"A field of the form is not valid {charset.upper()}. Send text as UTF-8.") from None
+    except ValueError:
+        raise Refusal(400, f"The form has more than {_MOST_FIELDS:,} fields. Send fewer in a call.") from None
+
+
+def from_pairs(kind: type[T], pairs: Iterable[tuple[str, str]]) -> T:
+    """`name=…`, `names[]=…&names[]=…` and `options[name]=…` as a Struct; of a single field that comes twice the last
+    counts. Raises Refusal 400.
+    """
+    lists = _list_fields(kind)
+    fields: dict[str, Any] = {}
+    for key, value in pairs:
+        match = _KEY.fullmatch(key)
+        if match is None:
+            continue
+        name, inner = match.groups()
+        if name in lists:
+            fields.setdefault(name, []).append(value)
+        elif inner:
+            group = fields.setdefault(name, {})
+            if isinstance(group, dict):
+                group[inner] = value
+        else:
+            fields[name] = value
+    try:
+        return msgspec.convert(fields, kind, strict=False)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise Refusal(400, sentence(error)) from None
+
+
+def from_json(kind: type[T], body: bytes, charset: str = "utf-8") -> T:
+    """A JSON object as a Struct; fields it does not have are skipped unread. Raises Refusal 400."""
+    if charset != "utf-8":
+        body = _decoded(body, charset).encode()
+    try:
+        return msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"), type=kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refusal(400, sentence(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refusal(400, f"The body is not valid JSON: {error}.") from None
+    except RecursionError:
+        raise Refusal(400, "The JSON is nested too deeply. Send only the fields of this call.") from None
+
+
+def filled(fields: T, pairs: Iterable[tuple[str, str]]) -> T:
+    """The Struct with the fields of `pairs` where it has none of its own. Raises Refusal 400."""
+    spare = from_pairs(type(fields), pairs)
+    for name in fields.__struct_fields__:
+        if getattr(fields, name) is msgspec.UNSET:
+            setattr(fields, name, getattr(spare, name))
+    return fields
+
+
+def sentence(error: Exception) -> str:
+    """What does not fit, for a person: msgspec's words with its path in front."""
+    text = str(error)
+    where = _AT.search(text)
+    missing = _MISSING.match(text)
+    if missing:
+        return f"“{missing[1]}” is missing. Send it as a field of a form or of JSON."
+    what = text[: where.start()] if where else text
+    what = what[0].lower() + what[1:].replace("`", "")
+    name = f"“{where[1]}”" if where and where[1] else "The body"
+    return f"{name} does not fit: {what}."
+
+
+def _list_fields(kind: type[Struct]) -> set[str]:
+    fields = msgspec.structs.fields(kind)
+    return {field.encode_name for field in fields if "list" in str(field.type)}
+
+
+def _decoded(body: bytes, charset: str) -> str:
+    try:
+        return body.decode(charset)
+    except UnicodeDecodeError:
+        raise Refusal(400, f"The body is not valid {charset.upper()}. Send it as UTF-8.") from None

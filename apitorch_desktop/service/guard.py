@@ -1,0 +1,76 @@
+"""Who may call: the Host and Origin a request names, its API key, its signed link."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from apitorch_desktop.service.config import Config
+from apitorch_desktop.service.refusals import Refusal
+
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_CHALLENGE = [("www-authenticate", 'Basic realm="API Torch", charset="UTF-8"')]
+_ADVICE = "Send the API key as the user name of HTTP Basic authentication, with a blank password."
+
+
+def check_host(host: str | None, config: Config) -> str:
+    """The host and port a request names, as it names them. Raises Refusal 403.
+
+    A web page whose own DNS name is turned to this machine (DNS rebinding) still sends that name.
+    """
+    if is_served(host or "", config):
+        return host or ""
+    shown = (host or "")[:100]
+    raise Refusal(
+        403, f"This service is not at “{shown}”. Call it as localhost, or add the name to the hosts it serves."
+    )
+
+
+def check_origin(headers: dict[str, str], host: str, *, by_link: bool) -> None:
+    """Refuse (403) what a browser sends on behalf of another site's page.
+
+    `by_link`: the request may rest on a signed link alone, which a notebook's page may well show as a picture.
+    """
+    origin = headers.get("origin")
+    foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    if not by_link and headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
+        foreign = foreign or headers.get("sec-fetch-mode") != "navigate"
+    if foreign:
+        raise Refusal(403, "Web pages of other sites may not call this service. Call it from a program.")
+
+
+def owner_of(authorization: str | None, of_key: Callable[[str], int | None]) -> int:
+    """The owner of the key in an Authorization header. Raises Refusal 401."""
+    if authorization is None:
+        raise Refusal(401, f"There is no API key. {_ADVICE}", _CHALLENGE)
+    scheme, _, coded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        raise Refusal(401, f"“{scheme[:20]}” authentication is not known here. {_ADVICE}", _CHALLENGE)
+    try:
+        user, colon, password = base64.b64decode(coded.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        raise Refusal(401, f"The Authorization header cannot be read. {_ADVICE}", _CHALLENGE) from None
+    owner = of_key(user) if colon and not password else None
+    if owner is None:
+        what = "The password is not blank." if password else "This API key is not known here."
+        raise Refusal(401, f"{what} {_ADVICE}", _CHALLENGE)
+    return owner
+
+
+def is_served(host: str, config: Config) -> bool:
+    """Whether `host`, with or without a port, is one of the names the service answers to."""
+    found = _HOST.fullmatch(host.lower())
+    if found is None:
+        return False
+    name = found[1].removesuffix(".")
+    return name in config.hosts or _is_fitting_address(name, config.any_address)
+
+
+def _is_fitting_address(name: str, any_address: bool) -> bool:
+    try:
+        address = ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return any_address or address.is_loopback

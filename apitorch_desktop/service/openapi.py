@@ -1,0 +1,192 @@
+"""The OpenAPI 3.1 description, made from the table of operations and the wire types."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from apitorch_desktop import __version__
+from apitorch_desktop.api import types
+from apitorch_desktop.service.routing import PARAMETERS, Operation
+
+Schema = dict[str, Any]
+
+ERRORS = {
+    400: "The request does not fit: a field is missing or wrong, or the image cannot be read.",
+    401: "There is no API key, or it is not known here.",
+    403: "A signed link that does not hold any longer, a host this service is not at, or a web page of another site.",
+    404: "What the path or the body names is not there.",
+    408: "The body came too slowly.",
+    409: "It is in the way of something that is there, or not ready yet.",
+    413: "More bytes than are taken.",
+    500: "The service failed; its log says why.",
+    503: "The service is ending.",
+    507: "There is no room left on the disk.",
+}
+"""What each status means; the JSON's `message` says what to do."""
+
+_REF = "#/components/schemas/{name}"
+
+
+def description(operations: Sequence[Operation]) -> dict[str, Any]:
+    """The description as JSON-ready objects."""
+    structs: list[Any] = [types.Error]
+    for operation in operations:
+        kinds = (operation.body, operation.by_url, operation.answer)
+        structs += [kind for kind in kinds if isinstance(kind, type)]
+    unique = list(dict.fromkeys(structs))
+    _, components = msgspec.json.schema_components(unique, ref_template=_REF)
+    paths: dict[str, Any] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, components)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "API Torch Desktop",
+            "version": __version__,
+            "summary": "The API Torch interface, served on your own machine.",
+            "description": "Success is 200. Every other answer is an `Error`, whose message says what to do. "
+            "Unknown fields are ignored. Names of extensions beyond the API Torch documentation are in `x-extension`.",
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"key": []}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in operations)],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "basic", "description": "User: the API key. Password: blank."}
+            },
+            "responses": {_response_name(status): _error(text) for status, text in ERRORS.items()},
+        },
+    }
+
+
+def statuses(operation: Operation) -> list[int]:
+    """The statuses an operation may answer beside 200."""
+    found = {403, 500, *operation.errors}
+    if operation.access == "key":
+        found |= {401, 503}
+    if operation.basic:
+        found |= {401}
+    if operation.body is not None:
+        found |= {400, 408, 413, 507}
+    if operation.query is not None:
+        found.add(400)
+    return sorted(found)
+
+
+def _operation(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:
+    answer = operation.answer
+    if isinstance(answer, str):
+        schema: Schema = {"type": "string"} if answer.startswith("text/") else {}
+        content: dict[str, Any] = {answer: {"schema": schema}}
+    else:
+        content = {"application/json": {"schema": _ref(answer)}}
+    responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
+    responses |= {
+        str(status): {"$ref": f"#/components/responses/{_response_name(status)}"} for status in statuses(operation)
+    }
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "tags": [operation.tag],
+        "responses": responses,
+    }
+    parameters = [*_path_parameters(operation), *_query_parameters(operation)]
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body is not None:
+        described["requestBody"] = _body(operation, components)
+    if operation.access != "key":
+        described["security"] = [{"key": []}, {}] if operation.basic else []
+    if operation.extension:
+        described["x-extension"] = operation.extension
+    return described
+
+
+def _path_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
+    for name in re.findall(r"{(\w+)}", operation.path):
+        number = name in {"id", "owner"}
+        schema: Schema = {"type": "integer", "minimum": 1} if number else {"type": "string", "minLength": 1}
+        yield {"name": name, "in": "path", "required": True, "description": PARAMETERS[name], "schema": schema}
+
+
+def _query_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
+    kinds = [(operation.query, operation.access == "link" and not operation.basic)]
+    if operation.loose:
+        kinds.append((operation.body, False))
+    for kind, needed in kinds:
+        if kind is None:
+            continue
+        schema = _inline(kind)
+        for name, field in schema["properties"].items():
+            required = needed or name in schema.get("required", [])
+            yield {"name": name, "in": "query", "required": required, "schema": field}
+
+
+def _body(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:
+    assert operation.body is not None  # noqa: S101 - for mypy; the caller checked
+    plain = operation.by_url or operation.body
+    flat, encoding = _flat(_inline(plain), components)
+    multipart, _ = _flat(_inline(operation.body), components)
+    if operation.by_url is not None:
+        multipart["properties"]["image"] = {"type": "string", "format": "binary"}
+        multipart["oneOf"] = [{"required": ["image"]}, {"required": ["image_url"]}]
+    form: dict[str, Any] = {"schema": flat}
+    if encoding:
+        form["encoding"] = encoding
+    return {
+        "required": not operation.loose,
+        "content": {
+            "application/json": {"schema": _ref(plain)},
+            "application/x-www-form-urlencoded": form,
+            "multipart/form-data": {"schema": multipart},
+        },
+    }
+
+
+def _flat(schema: Schema, components: dict[str, Any]) -> tuple[Schema, dict[str, Any]]:
+    """A schema as forms write it: `names[]` for a list, `options[name]` for a field within a field."""
+    properties: dict[str, Any] = {}
+    encoding: dict[str, Any] = {}
+    names: dict[str, str] = {}
+    for name, field in schema["properties"].items():
+        kinds = [_resolved(kind, components) for kind in field.get("anyOf", [field])]
+        chosen = next((kind for kind in kinds if kind.get("type") in {"array", "object"}), kinds[0])
+        if chosen.get("type") == "array":
+            names[name] = f"{name}[]"
+            encoding[names[name]] = {"style": "form", "explode": True}
+            properties[names[name]] = {key: value for key, value in chosen.items() if key != "default"}
+        elif chosen.get("type") == "object":
+            properties |= {f"{name}[{inner}]": kind for inner, kind in chosen["properties"].items()}
+        else:
+            names[name] = name
+            properties[name] = {key: value for key, value in chosen.items() if key != "default"}
+    required = [names[name] for name in schema.get("required", []) if name in names]
+    flat = {"type": "object", "properties": properties}
+    return (flat | {"required": required} if required else flat), encoding
+
+
+def _inline(kind: type[Struct]) -> Schema:
+    (reference,), components = msgspec.json.schema_components([kind], ref_template=_REF)
+    return _resolved(reference, components)
+
+
+def _resolved(schema: Schema, components: dict[str, Any]) -> Schema:
+    reference = schema.get("$ref")
+    return dict(components[reference.rpartition("/")[2]]) if reference else dict(schema)
+
+
+def _ref(kind: type[Struct]) -> Schema:
+    return {"$ref": _REF.format(name=kind.__name__)}
+
+
+def _response_name(status: int) -> str:
+    return f"E{status}"
+
+
+def _error(text: str) -> dict[str, Any]:
+    return {"description": text, "content": {"application/json": {"schema": _ref(types.Error)}}}

@@ -1,0 +1,112 @@
+"""What the service says of itself: ping, its description, its pages."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+from starlette.responses import Response
+
+from apitorch_desktop import __version__
+from apitorch_desktop.api import types
+from apitorch_desktop.service import openapi
+from apitorch_desktop.service.calls import Call
+from apitorch_desktop.service.pages import docs_page, training_set_page
+from apitorch_desktop.service.refusals import Refusal
+from apitorch_desktop.service.routes.context import Context
+from apitorch_desktop.service.routing import Operation
+
+_PAGE = 200
+
+
+class PageQuery(Struct):
+    """Which images a page shows, and the signature of the link to it."""
+
+    label: str | UnsetType = UNSET
+    after: str | UnsetType = UNSET
+    day: str | UnsetType = UNSET
+    signature: str | UnsetType = UNSET
+
+
+class AboutRoutes:
+    """Handlers that describe. `table` gives all operations, these included, once they are put together."""
+
+    def __init__(self, context: Context, table: Callable[[], Sequence[Operation]]) -> None:
+        self._store = context.store
+        self._work = context.work
+        self._signer = context.signer
+        self._table = table
+        self._description = b""
+
+    def operations(self) -> list[Operation]:
+        """The rows of the table."""
+        return [
+            Operation(
+                "ping",
+                "GET",
+                "/api/ping",
+                "Whether the API key works, and what is there.",
+                self.ping,
+                types.Ping,
+                "Ping",
+            ),
+            Operation(
+                "getDescription",
+                "GET",
+                "/api/openapi.json",
+                "This description.",
+                self.description,
+                "application/json",
+                "About",
+                access="open",
+            ),
+            Operation(
+                "getDocs", "GET", "/api/docs", "The same for people.", self.docs, "text/html", "About", access="open"
+            ),
+            Operation(
+                "showTrainingSet",
+                "GET",
+                "/training-sets/{id}/{set_slug}",
+                "A page with the images of a training set, for a browser: by the `url` of the training set, or the key.",
+                self.page,
+                "text/html",
+                "About",
+                access="link",
+                basic=True,
+                query=PageQuery,
+                errors=(404,),
+            ),
+        ]
+
+    async def ping(self, call: Call) -> types.Ping:  # noqa: ARG002 - every handler takes one
+        """`GET ping`."""
+        return types.Ping(service="API Torch Desktop", version=__version__, extensions=list(types.EXTENSIONS))
+
+    async def description(self, call: Call) -> Response:  # noqa: ARG002
+        """`GET openapi.json`."""
+        if not self._description:
+            self._description = msgspec.json.encode(openapi.description(self._table()))
+        return Response(self._description, media_type="application/json")
+
+    async def docs(self, call: Call) -> Response:  # noqa: ARG002
+        """`GET docs`."""
+        return docs_page(self._table(), openapi.ERRORS)
+
+    async def page(self, call: Call) -> Response:
+        """`GET /training-sets/:id/:slug`."""
+        query: PageQuery = call.query
+        set_id = call.number("id", "training set")
+        owner = call.owner
+        if not owner:
+            path = f"/training-sets/{call.path['id']}/{call.path['set_slug']}"
+            if not self._signer.signs(path, query.day or "", query.signature or ""):
+                raise Refusal(
+                    403, "This link does not hold, or no longer: links last for a day (UTC). Ask for a new one."
+                )
+            found = await self._work.store(self._store.training_sets.find, set_id)
+            owner = found.owner_id if found is not None else 0
+        row = await self._work.store(self._store.training_sets.get, owner, set_id)
+        label = query.label if isinstance(query.label, str) else None
+        after = query.after if isinstance(query.after, str) else None
+        page = await self._work.store(self._store.images.page, owner, set_id, label=label, after=after, limit=_PAGE)
+        labels = await self._work.store(self._store.labels.all, owner, set_id)
+        return training_set_page(call.links, row, labels, page.images, label, page.next)

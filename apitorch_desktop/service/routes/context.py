@@ -1,0 +1,27 @@
+"""Context: what the handlers are handed."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from apitorch_desktop.service.config import Config
+from apitorch_desktop.service.pictures import Pictures
+from apitorch_desktop.service.signing import Signer
+from apitorch_desktop.service.work import Work
+
+if TYPE_CHECKING:
+    from apitorch_desktop.service.answers import Answers
+    from apitorch_desktop.service.store import Store
+    from apitorch_desktop.service.training import Trainer
+
+
+@dataclass(frozen=True)
+class Context:
+    """The parts of a service."""
+
+    store: "Store"
+    trainer: "Trainer"
+    answers: "Answers"
+    work: Work
+    pictures: Pictures
+    signer: Signer
+    config: Config

@@ -1,0 +1,131 @@
+"""Image files and thumbnails behind signed links; a browser that navigates to an image gets a page around it."""
+
+import re
+from typing import Any
+
+from msgspec import Struct
+from starlette.responses import Response
+
+from apitorch_desktop.service.calls import Call, Large, image_path
+from apitorch_desktop.service.pages import image_page
+from apitorch_desktop.service.records import ImageRow
+from apitorch_desktop.service.refusals import Refusal
+from apitorch_desktop.service.routes.context import Context
+from apitorch_desktop.service.routing import Operation
+
+_FILENAME = re.compile(r"([0-9a-f]{40})(\.[a-z0-9]{1,10})")
+_OWNER = re.compile(r"[1-9][0-9]{0,17}")
+_MEDIA_TYPES = {
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    ".bmp": "image/bmp",
+    ".tif": "image/tiff",
+}
+_CACHING = {
+    "cache-control": "private, max-age=86400, immutable",
+    "vary": "Accept",
+    "cross-origin-resource-policy": "cross-origin",  # who has the link may show it
+}
+_FILE_POLICY = "default-src 'none'; sandbox"
+
+
+class LinkQuery(Struct):
+    """The signature of a link."""
+
+    day: str = ""
+    signature: str = ""
+
+
+class FileRoutes:
+    """Handlers on image files."""
+
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._signer = context.signer
+        self._work = context.work
+
+    def operations(self) -> list[Operation]:
+        """The rows of the table."""
+        tag = "Files"
+        return [
+            Operation(
+                "getImage",
+                "GET",
+                "/images/{owner}/{filename}",
+                "An image file, by the signed URL of a listing; a browser that navigates here gets a page around it.",
+                self.image,
+                "image/*",
+                tag,
+                access="link",
+                query=LinkQuery,
+                errors=(404,),
+            ),
+            Operation(
+                "getThumbnail",
+                "GET",
+                "/thumbnails/{owner}/{filename}",
+                "A small JPEG of an image, by the signed URL of a listing.",
+                self.thumbnail,
+                "image/jpeg",
+                tag,
+                access="link",
+                query=LinkQuery,
+                errors=(404,),
+                extension="thumbnails",
+            ),
+        ]
+
+    async def image(self, call: Call) -> Large | Response:
+        """`GET /images/…`."""
+        owner, row = await self._row(call)
+        if "text/html" in call.headers.get("accept", ""):
+            return image_page(call.links, owner, row)
+        etag = f'"{row.sha256}"'
+        if etag in call.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers={"etag": etag, **_CACHING})
+
+        async def load() -> Response:
+            data = await self._work.store(self._store.read, row.sha256)
+            name = f'inline; filename="{row.filename}"'
+            return _file(
+                data, _MEDIA_TYPES.get(row.extension, "application/octet-stream"), etag, {"content-disposition": name}
+            )
+
+        return Large(row.bytes, load)
+
+    async def thumbnail(self, call: Call) -> Response:
+        """`GET /thumbnails/…`."""
+        from apitorch_desktop.vision import images
+
+        _, row = await self._row(call)
+        etag = f'"{row.sha256}-{images.THUMBNAIL_SIZE}"'
+        if etag in call.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers={"etag": etag, **_CACHING})
+        jpeg = await self._work.store(self._store.thumbnails.get, row.sha256)
+        if jpeg is None:
+            async with self._work.holding(row.bytes):
+                data = await self._work.store(self._store.read, row.sha256)
+                jpeg = await self._work.decode(images.thumbnail, data)
+            self._store.thumbnails.put(row.sha256, jpeg)
+        return _file(jpeg, "image/jpeg", etag, {})
+
+    async def _row(self, call: Call) -> tuple[int, ImageRow]:
+        """The image a signed link opens. Raises Refusal 403, and NotFound."""
+        query: LinkQuery = call.query
+        owner, filename = call.path["owner"], call.path["filename"]
+        found = _FILENAME.fullmatch(filename)
+        if not self._signer.signs(image_path(owner, filename), query.day, query.signature):
+            raise Refusal(
+                403, "This link does not hold, or no longer: links last for a day (UTC). List the images again."
+            )
+        if found is None or not _OWNER.fullmatch(owner):
+            raise Refusal(404, f"There is no image “{filename[:80]}”.")
+        row = await self._work.store(self._store.images.get, int(owner), found[1])
+        return int(owner), row
+
+
+def _file(data: bytes, media_type: str, etag: str, more: dict[str, str]) -> Response:
+    headers: dict[str, Any] = {"etag": etag, "content-security-policy": _FILE_POLICY, **_CACHING, **more}
+    return Response(data, media_type=media_type, headers=headers)

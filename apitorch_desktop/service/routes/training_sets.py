@@ -1,0 +1,193 @@
+"""Training sets and their labels: listed, made, changed, deleted."""
+
+from msgspec import UNSET
+
+from apitorch_desktop.api import types
+from apitorch_desktop.service import bodies
+from apitorch_desktop.service.calls import Call, Links
+from apitorch_desktop.service.records import LabelRow, TrainingSetRow
+from apitorch_desktop.service.refusals import Refusal
+from apitorch_desktop.service.routes.context import Context
+from apitorch_desktop.service.routing import Operation
+
+_SET = "/api/training-set/{id}"
+_LABELS = _SET + "/labels"
+_LABEL = _LABELS + "/{label}"
+
+
+class TrainingSetRoutes:
+    """Handlers on training sets and labels."""
+
+    def __init__(self, context: Context) -> None:
+        self._sets = context.store.training_sets
+        self._labels = context.store.labels
+        self._work = context.work
+
+    def operations(self) -> list[Operation]:
+        """The rows of the table."""
+        one, label, tag = types.TrainingSet, types.ChangedLabel, "Training sets"
+        return [
+            Operation(
+                "listTrainingSets",
+                "GET",
+                "/api/training-sets",
+                "List the training sets of this key.",
+                self.list_all,
+                types.TrainingSets,
+                tag,
+            ),
+            Operation(
+                "createTrainingSet",
+                "POST",
+                "/api/training-sets",
+                "Make a new, empty training set. Names may repeat; the slug tells them apart.",
+                self.create,
+                one,
+                tag,
+                body=bodies.NewTrainingSet,
+                extension="training-sets",
+            ),
+            Operation(
+                "updateTrainingSet",
+                "PATCH",
+                _SET,
+                "Change the name, the description or both. The slug goes with the name.",
+                self.update,
+                one,
+                tag,
+                body=bodies.TrainingSetChange,
+                extension="training-sets",
+                errors=(404,),
+            ),
+            Operation(
+                "deleteTrainingSet",
+                "DELETE",
+                _SET,
+                "Delete a training set with its labels, its images and its classifier.",
+                self.delete,
+                one,
+                tag,
+                extension="training-sets",
+                errors=(404, 507),
+            ),
+            Operation(
+                "listLabels",
+                "GET",
+                _LABELS,
+                "List the labels with their ids and the images of each.",
+                self.labels,
+                types.LabelCounts,
+                tag,
+                extension="paging",
+                errors=(404,),
+            ),
+            Operation(
+                "createLabel",
+                "POST",
+                _LABELS,
+                "Make a label without images. An upload to a new label makes it as well.",
+                self.create_label,
+                label,
+                tag,
+                body=bodies.NewLabel,
+                extension="labels",
+                errors=(404, 409),
+            ),
+            Operation(
+                "renameLabel",
+                "PATCH",
+                _LABEL,
+                "Rename a label (given by name or id); with `merge` into one that exists, which then takes the images.",
+                self.rename_label,
+                label,
+                tag,
+                body=bodies.LabelChange,
+                extension="labels",
+                errors=(404, 409),
+            ),
+            Operation(
+                "deleteLabel",
+                "DELETE",
+                _LABEL,
+                "Delete a label with its images.",
+                self.delete_label,
+                label,
+                tag,
+                extension="labels",
+                errors=(404, 507),
+            ),
+        ]
+
+    async def list_all(self, call: Call) -> types.TrainingSets:
+        """`GET training-sets`."""
+        rows = await self._work.store(self._sets.all, call.owner)
+        return types.TrainingSets(data=[_wire(row, call.links) for row in rows])
+
+    async def create(self, call: Call) -> types.TrainingSet:
+        """`POST training-sets`."""
+        body: bodies.NewTrainingSet = call.body
+        row = await self._work.store(self._sets.create, call.owner, body.name, body.description or "")
+        return _wire(row, call.links, f"Training set “{row.name}” created.")
+
+    async def update(self, call: Call) -> types.TrainingSet:
+        """`PATCH training-set/:id`."""
+        body: bodies.TrainingSetChange = call.body
+        name = body.name if isinstance(body.name, str) else None
+        description = body.description if isinstance(body.description, str) else None
+        if name is None and description is None:
+            raise Refusal(400, "There is nothing to change. Send a name, a description or both.")
+        row = await self._work.store(
+            self._sets.update, call.owner, call.number("id", "training set"), name=name, description=description
+        )
+        return _wire(row, call.links, "Training set changed.")
+
+    async def delete(self, call: Call) -> types.TrainingSet:
+        """`DELETE training-set/:id`."""
+        row = await self._work.store(self._sets.delete, call.owner, call.number("id", "training set"))
+        return _wire(row, call.links, f"Training set “{row.name}” deleted.")
+
+    async def labels(self, call: Call) -> types.LabelCounts:
+        """`GET training-set/:id/labels`."""
+        set_id = call.number("id", "training set")
+        rows = await self._work.store(self._labels.all, call.owner, set_id)
+        data = [types.LabelCount(id=row.id, label=row.name, count=row.count) for row in rows]
+        return types.LabelCounts(training_set_id=set_id, data=data)
+
+    async def create_label(self, call: Call) -> types.ChangedLabel:
+        """`POST training-set/:id/labels`."""
+        body: bodies.NewLabel = call.body
+        row = await self._work.store(self._labels.create, call.owner, call.number("id", "training set"), body.label)
+        return _label(row, f"Label “{row.name}” created.")
+
+    async def rename_label(self, call: Call) -> types.ChangedLabel:
+        """`PATCH training-set/:id/labels/:label`."""
+        body: bodies.LabelChange = call.body
+        set_id = call.number("id", "training set")
+        row = await self._work.store(
+            self._labels.rename, call.owner, set_id, call.path["label"], body.label, merge=body.merge
+        )
+        return _label(row, f"The label is now “{row.name}”.")
+
+    async def delete_label(self, call: Call) -> types.ChangedLabel:
+        """`DELETE training-set/:id/labels/:label`."""
+        row = await self._work.store(
+            self._labels.delete, call.owner, call.number("id", "training set"), call.path["label"]
+        )
+        return _label(row, f"Label “{row.name}” deleted with its images.")
+
+
+def _wire(row: TrainingSetRow, links: Links, message: str = "") -> types.TrainingSet:
+    return types.TrainingSet(
+        id=row.id,
+        name=row.name,
+        description=row.description,
+        url=links.training_set(row),
+        labels=list(row.labels),
+        slug=row.slug,
+        counts=list(row.counts),
+        message=message or UNSET,
+    )
+
+
+def _label(row: LabelRow, message: str) -> types.ChangedLabel:
+    return types.ChangedLabel(label=row.name, id=row.id, count=row.count, message=message)
