@@ -16,6 +16,11 @@ EXTENSIONS: Final = (
     "classify.upload",
     "training",
     "alternatives",
+    "labels",
+    "images",
+    "feedback.read",
+    "versions",
+    "export.onnx",
 )
 """Names a service may list in its ping; a client offers an action only where its extension is listed."""
 
@@ -66,7 +71,7 @@ class TrainingSets(Struct, kw_only=True):
     data: list[TrainingSet]
 
 
-class TrainingImage(Struct, kw_only=True):
+class TrainingImage(Struct, kw_only=True, gc=False):
     """An image in a listing; after `filename` and `url` all fields are extensions.
 
     `created_at` is ISO 8601 in UTC; `sha256` the hex digest of the stored bytes; `original_filename` the name it was
@@ -306,12 +311,24 @@ class Feedbacks(Struct, kw_only=True):
 
 
 class ChangedLabel(Struct, kw_only=True):
-    """Answer to making, renaming or merging a label (`labels`)."""
+    """Answer to making, renaming, merging or deleting a label (`labels`)."""
 
     object: str = "training_label"
     label: str
     id: str | UnsetType = UNSET
     count: int | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+
+
+class ChangedImages(Struct, kw_only=True):
+    """Answer to moving or deleting many images (`images`).
+
+    After a move `data` has an image for each id in the order given; two become one where the label had the same already.
+    """
+
+    object: str = "list"
+    data: list[TrainingImage]
+    message: str = ""
 
 
 def encode(answer: Struct) -> bytes:
