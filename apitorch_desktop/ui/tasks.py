@@ -38,9 +38,11 @@ class Lane(Enum):
     THUMBNAILS = "thumbnails"
     KEYRING = "keyring"
     DISK = "disk"
+    WATCH = "watch"
+    """Jobs that last as long as the window: they wait for news and pass them on."""
 
 
-_THREADS = {Lane.INTERACTIVE: 3, Lane.BULK: 4, Lane.THUMBNAILS: 2, Lane.KEYRING: 1, Lane.DISK: 1}
+_THREADS = {Lane.INTERACTIVE: 3, Lane.BULK: 4, Lane.THUMBNAILS: 2, Lane.KEYRING: 1, Lane.DISK: 1, Lane.WATCH: 2}
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error

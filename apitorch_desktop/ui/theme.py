@@ -5,18 +5,16 @@ The one `Theme` is made in the assembly and handed to every widget that paints; 
 
 from __future__ import annotations
 
-import re
-from dataclasses import asdict, dataclass
-from string import Template
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from PySide6.QtCore import QEvent, QObject, Signal
-from PySide6.QtGui import QColor, QFont, QPalette
+from PySide6.QtGui import QColor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from PySide6.QtGui import QIcon
+    from PySide6.QtGui import QFont, QIcon
     from PySide6.QtWidgets import QApplication
 
 BASE = 13
@@ -25,14 +23,14 @@ BASE = 13
 Role = Literal["base", "strong", "answer", "small", "tiny", "title", "heading"]
 """Kinds of type: `answer` is what was asked for (15 px semibold), `small` and `tiny` (12 and 11 px) for the rest."""
 
-_SIZES: dict[Role, tuple[float, QFont.Weight]] = {
-    "base": (13, QFont.Weight.Normal),
-    "strong": (13, QFont.Weight.DemiBold),
-    "answer": (15, QFont.Weight.DemiBold),
-    "title": (17, QFont.Weight.DemiBold),
-    "small": (12, QFont.Weight.Normal),
-    "tiny": (11, QFont.Weight.Normal),
-    "heading": (11, QFont.Weight.DemiBold),
+_SIZES: dict[Role, tuple[float, bool]] = {
+    "base": (13, False),
+    "strong": (13, True),
+    "answer": (15, True),
+    "title": (17, True),
+    "small": (12, False),
+    "tiny": (11, False),
+    "heading": (11, True),
 }
 
 
@@ -122,15 +120,14 @@ class Theme(QObject):
         super().__init__(parent)
         self.tokens = LIGHT
         self.scale = 1.0
-        self._base = QFont()
+        self._base: QFont | None = None
         self._resources = resources
         self._app: QApplication | None = None
         self._svg: dict[str, bytes] = {}
 
     def prepare(self, app: QApplication) -> None:
-        """Choose the tokens by what the system shows, and colour the window's surfaces."""
+        """Choose the tokens by what the system shows."""
         self._app = app
-        app.setStyle("Fusion")
         self._base = app.font()
         dark = app.palette().window().color().lightness() < 128
         self._choose(DARK if dark else LIGHT)
@@ -139,6 +136,7 @@ class Theme(QObject):
         """Dress the application in type and style sheet, and follow the system from now on."""
         if self._app is None:
             self.prepare(app)
+        app.setStyle("Fusion")
         app.styleHints().colorSchemeChanged.connect(self._dress)
         app.installEventFilter(self)
         self._dress()
@@ -149,10 +147,12 @@ class Theme(QObject):
 
     def font(self, role: Role = "base") -> QFont:
         """The system's type in the size and weight of a role."""
-        size, weight = _SIZES[role]
-        font = QFont(self._base)
+        from PySide6.QtGui import QFont
+
+        size, semibold = _SIZES[role]
+        font = QFont(self._base) if self._base is not None else QFont()
         font.setPointSizeF(self._points() * size / BASE)
-        font.setWeight(weight)
+        font.setWeight(QFont.Weight.DemiBold if semibold else QFont.Weight.Normal)
         return font
 
     def color(self, token: str) -> QColor:
@@ -182,10 +182,12 @@ class Theme(QObject):
 
     def _points(self) -> float:
         # 13 px at least, as drawn: Qt's own default on a bare X server is 12
-        return max(self._base.pointSizeF(), BASE * 0.75) if self._base.pointSizeF() > 0 else BASE * 0.75
+        return max(self._base.pointSizeF() if self._base is not None else 0, BASE * 0.75)
 
     def _dress(self) -> None:
         from PySide6.QtCore import Qt
+
+        from apitorch_desktop.ui.dress import palette, style_sheet
 
         app = self._app
         if app is None:
@@ -193,6 +195,7 @@ class Theme(QObject):
         scheme = app.styleHints().colorScheme()
         if scheme is not Qt.ColorScheme.Unknown:
             self._choose(DARK if scheme is Qt.ColorScheme.Dark else LIGHT)
+        app.setPalette(palette(self.tokens))
         app.setFont(self.font())
         template = (self._resources / "theme" / "window.qss").read_text(encoding="utf-8")
         app.setStyleSheet(style_sheet(template, self.tokens, self.scale))
@@ -203,48 +206,3 @@ class Theme(QObject):
         if self._app is not None:
             dots = self._app.primaryScreen().logicalDotsPerInch()
             self.scale = max(1.0, self._points() * dots / 72 / BASE)
-            self._app.setPalette(palette(tokens))
-
-
-def palette(tokens: Tokens) -> QPalette:
-    """The tokens as Qt's roles, for everything that is not painted by hand."""
-    role = QPalette.ColorRole
-    made = QPalette()
-    colors = {
-        role.Window: tokens.panel,
-        role.WindowText: tokens.text,
-        role.Base: tokens.canvas,
-        role.AlternateBase: tokens.side,
-        role.Text: tokens.text,
-        role.Button: tokens.canvas,
-        role.ButtonText: tokens.text,
-        role.BrightText: tokens.bad,
-        role.ToolTipBase: tokens.text,
-        role.ToolTipText: tokens.canvas,
-        role.PlaceholderText: tokens.muted,
-        role.Highlight: tokens.strong,
-        role.HighlightedText: tokens.on_strong,
-        role.Accent: tokens.accent,
-        role.Link: tokens.accent_text,
-        role.LinkVisited: tokens.accent_text,
-        role.Light: tokens.canvas,
-        role.Midlight: tokens.side,
-        role.Mid: tokens.line,
-        role.Dark: tokens.line,
-        role.Shadow: tokens.line,
-    }
-    for name, color in colors.items():
-        made.setColor(name, QColor(color))
-    for name in (role.WindowText, role.Text, role.ButtonText, role.HighlightedText):
-        made.setColor(QPalette.ColorGroup.Disabled, name, QColor(tokens.muted))
-    return made
-
-
-def style_sheet(template: str, tokens: Tokens, scale: float) -> str:
-    """The style sheet with the tokens filled in; lengths above 2 px are scaled."""
-    filled = Template(template).substitute(asdict(tokens))
-    return re.sub(r"(\d+)px", lambda m: f"{_scaled(int(m[1]), scale)}px", filled)
-
-
-def _scaled(pixels: int, scale: float) -> int:
-    return pixels if pixels <= 2 else round(pixels * scale)

@@ -8,7 +8,7 @@ from PySide6.QtCore import QSignalBlocker, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QSizePolicy, QSlider, QWidget
 
-from apitorch_desktop.ui.controls import MenuButton, button, surface
+from apitorch_desktop.ui.controls import MenuButton, button, icon_button, surface
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,11 +64,16 @@ class Toolbar(QWidget):
     sort_chosen = Signal(str)
     zoom_moved = Signal(int)
     classify_switched = Signal(bool)
+    tree_switched = Signal(bool)
 
     def __init__(self, theme: Theme, zoom_range: tuple[int, int]) -> None:
         super().__init__()
         self._theme = theme
         surface(self, "side")
+        self.tree = icon_button(theme, "panel-left", "Show or hide the training sets (F8)", "")
+        self.tree.setCheckable(True)
+        self.tree.clicked.connect(self.tree_switched)
+        self.tree.hide()
         self.connection = MenuButton(theme, "On this computer")
         self.connection.setAccessibleName("Connection")
         self.connection_menu = QMenu(self)
@@ -106,6 +111,7 @@ class Toolbar(QWidget):
         row = QHBoxLayout(self)
         row.setSpacing(10)
         row.setContentsMargins(14, 8, 14, 8)
+        row.addWidget(self.tree)
         row.addWidget(self.connection)
         row.addWidget(self.import_button)
         row.addWidget(self.search, 1)
@@ -152,9 +158,11 @@ class Toolbar(QWidget):
         with QSignalBlocker(self.zoom):
             self.zoom.setValue(size)
 
-    def set_classify_shown(self, shown: bool) -> None:
-        """Show whether the classify panel is open."""
-        self.classify.setChecked(shown)
+    def set_sides(self, *, tree: bool, tree_can_hide: bool, classify: bool) -> None:
+        """Show which sides are to be seen; the tree's switch is there only where the tree folds."""
+        self.tree.setVisible(tree_can_hide)
+        self.tree.setChecked(tree)
+        self.classify.setChecked(classify)
 
     def set_photos_at_hand(self, there: bool, reason: str) -> None:
         """Enable what works on photos, or grey it out with the reason."""

@@ -1,0 +1,71 @@
+"""What the window says while something is dragged over it: a frame around the place, and what a drop would do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QRect, QRectF, Qt, QTimer
+from PySide6.QtGui import QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QWidget
+
+if TYPE_CHECKING:
+    from apitorch_desktop.ui.theme import Theme
+
+GRACE = 60
+"""Milliseconds between leaving one part of the window and entering the next in which nothing flickers."""
+
+
+class DropHint(QWidget):
+    """Lies over the window, lets everything through, and is there only during a drag."""
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._window = parent
+        self._text = ""
+        self._part: QWidget | None = None
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
+        self._grace = QTimer(self, interval=GRACE, singleShot=True)
+        self._grace.timeout.connect(self.hide)
+        self.hide()
+
+    def aim(self, part: QWidget, text: str) -> None:
+        """Say what a drop on a part of the window would do; "" when the drag has left it."""
+        if not text:
+            if part is self._part:
+                self._grace.start()
+            return
+        self._grace.stop()
+        self._part, self._text = part, text
+        self.setGeometry(self._window.rect())
+        self.raise_()
+        self.show()
+        self.update()
+
+    def text(self) -> str:
+        """What is said now; empty while nothing is dragged over the window."""
+        return self._text if self.isVisible() else ""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """A frame around the part, and the words at its foot."""
+        if self._part is None:
+            return
+        theme, px = self._theme, self._theme.px
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        part = QRect(self._part.mapTo(self._window, self._part.rect().topLeft()), self._part.size())
+        pen = QPen(theme.color("accent"), 2)
+        painter.setPen(pen)
+        painter.drawRoundedRect(QRectF(part).adjusted(4, 4, -4, -4), px(10), px(10))
+        painter.setFont(theme.font("strong"))
+        metrics = painter.fontMetrics()
+        text = metrics.elidedText(self._text, Qt.TextElideMode.ElideMiddle, max(px(120), self.width() - px(80)))
+        width, height = metrics.horizontalAdvance(text) + px(32), px(36)
+        left = max(px(8), min(part.center().x() - width // 2, self.width() - width - px(8)))
+        pill = QRectF(left, part.bottom() - height - px(20), width, height)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(theme.color("strong"))
+        painter.drawRoundedRect(pill, height / 2, height / 2)
+        painter.setPen(theme.color("on_strong"))
+        painter.drawText(pill, Qt.AlignmentFlag.AlignCenter, text)
