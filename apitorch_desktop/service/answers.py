@@ -9,10 +9,11 @@ from msgspec import UNSET, UnsetType
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service import lessons
-from apitorch_desktop.service.faults import Conflict, Invalid, NotFound
+from apitorch_desktop.service.faults import Conflict, Invalid, NotFound, StorageFault
 from apitorch_desktop.service.lessons import decimal
 from apitorch_desktop.service.records import NewClassification
 from apitorch_desktop.service.standard import STANDARD, Looker, Standard, adjust, distribution
+from apitorch_desktop.vision.encoder import UnusableEncoder
 from apitorch_desktop.vision.head import confidence_word
 from apitorch_desktop.vision.images import open_upright
 
@@ -41,10 +42,13 @@ class Answers:
         self._look = Looker()
 
     def warm(self) -> None:
-        """Load the encoder now. Raises UnusableEncoder."""
+        """Load the encoder now. Raises StorageFault where its model file cannot be used."""
         with self._loading:
             if self._encoder is None:
-                self._encoder = self._factory()
+                try:
+                    self._encoder = self._factory()
+                except UnusableEncoder as error:
+                    raise StorageFault(str(error)) from error
 
     def classifiers(self, owner: int) -> list[types.Classifier]:
         """The standard classifiers, then the owner's training sets with enough images, whatever their status."""
@@ -75,7 +79,7 @@ class Answers:
 
         Every answer is remembered durably before it is given. Raises Invalid for none or more than ten classifiers,
         NotFound for a slug that is not there, Conflict for a training set that has no head yet (the sentence says what
-        it needs), UnreadableImage, UnusableEncoder, StorageFull.
+        it needs), UnreadableImage, StorageFull, StorageFault.
         """
         slugs = list(dict.fromkeys(classifiers))
         if not 1 <= len(slugs) <= types.MAX_CLASSIFIERS:

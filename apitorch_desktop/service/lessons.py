@@ -27,7 +27,7 @@ class Unlearnable(Exception):  # noqa: N818 - named for what the person is told
 
 @dataclass(frozen=True)
 class Lesson:
-    """Embeddings (n, d) and the label of each, as of `revision`; only labels with enough images.
+    """Embeddings (n, d) and the label of each, in the order of arrival, as of `revision`.
 
     `complete`: nothing that can be read is left out. `enough`: a head can be trained on it.
     """
@@ -48,16 +48,14 @@ def lesson(store: "Store", set_id: int, encoder: str, unreadable: Callable[[str]
     complete = all(example.sha256 in rows or unreadable(example.sha256) for example in examples)
     seen = [example for example in examples if example.sha256 in rows]
     counts = Counter(example.label for example in seen)
-    taught = {label for label, count in counts.items() if count >= heads.MIN_IMAGES}
-    used = [example for example in seen if example.label in taught]
     return Lesson(
         set_id,
         revision,
         encoder,
-        _matrix(used, rows),
-        [example.label for example in used],
+        _matrix(seen, rows),
+        [example.label for example in seen],
         complete,
-        len(taught) >= heads.MIN_LABELS,
+        sum(count >= heads.MIN_IMAGES for count in counts.values()) >= heads.MIN_LABELS,
     )
 
 
@@ -169,21 +167,15 @@ def progress(training_set: "TrainingSetRow", lacking: int) -> str:
     return f"Learning from {total:,} photos."
 
 
-def summary(training_set: "TrainingSetRow", metrics: types.Metrics | None, chosen: int | None) -> str:
+def summary(metrics: types.Metrics | None, chosen: int | None) -> str:
     """What a classifier that is ready has learned, in a sentence or two; `chosen`: an older version that answers."""
-    sentences = ["Ready."]
+    sentence = "Ready."
     if metrics:
         right = f"{metrics.accuracy:.0%} right on photos it had not seen"
-        sentences = [f"Learned from {metrics.images:,} photos: {right}."]
-    counts = zip(training_set.labels, training_set.counts, strict=True)
-    few = [f"“{label}”" for label, count in counts if count < heads.MIN_IMAGES]
-    if few:
-        names = ", ".join(few[:_NAMED]) + (f" and {len(few) - _NAMED} more" if len(few) > _NAMED else "")
-        verb = "takes part once it has" if len(few) == 1 else "take part once they have"
-        sentences.append(f"{names} {verb} {heads.MIN_IMAGES} photos.")
-    if chosen is not None:
-        sentences.append(f"Version {chosen} answers until the next change, as chosen.")
-    return " ".join(sentences)
+        sentence = f"Learned from {metrics.images:,} photos: {right}."
+    if chosen is None:
+        return sentence
+    return f"{sentence} Version {chosen} answers until the next change, as chosen."
 
 
 def _matrix(examples: "list[ExampleRow]", rows: "dict[str, EmbeddingRow]") -> NDArray[np.float32]:

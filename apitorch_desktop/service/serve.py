@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.service.training import Trainer
     from apitorch_desktop.vision.encoder import Encoder
 
-_GRACE = 10  # seconds that requests under way have to finish
 _SWEEP = 24 * 3600.0
-_FILES = 8192  # open files wanted: 2,000 connections, with an image each
 
 _log = logging.getLogger(__name__)
 
@@ -114,11 +112,12 @@ def _assembled(options: Options) -> Iterator[_Parts]:
                     f"Warning: {options.host} is reached from other machines, and without TLS whoever is on the way reads "
                     "keys and images. Give --tls-cert and --tls-key, or listen on 127.0.0.1."
                 )
-            app = Control(build_app(store, trainer, answers, config), store.owners, attach_key)
-            try:
-                yield _Parts(store, trainer, answers, app, bound, attach_key, config)
-            finally:
-                trainer.stop()
+            with contextlib.closing(build_app(store, trainer, answers, config)) as app:
+                guarded = Control(app, store.owners, attach_key)
+                try:
+                    yield _Parts(store, trainer, answers, guarded, bound, attach_key, config)
+                finally:
+                    trainer.stop()
 
 
 async def _serve(options: Options, parts: _Parts, ending: "Ending") -> None:
@@ -130,11 +129,11 @@ async def _serve(options: Options, parts: _Parts, ending: "Ending") -> None:
     limits = parts.config.limits
     url = attach_url = listen.base_url(parts.bound, options.host, tls=tls)
     config = server_config(parts.app, limits, tls_cert=options.tls_cert, tls_key=options.tls_key)
-    servers = [(Server(config, _GRACE), parts.bound)]
+    servers = [(Server(config), parts.bound)]
     if tls:
         beside = listen.bind("127.0.0.1", 0)
         attach_url = listen.base_url(beside, "127.0.0.1", tls=False)
-        servers.append((Server(server_config(parts.app, limits), _GRACE), beside))
+        servers.append((Server(server_config(parts.app, limits)), beside))
     ending.watch([server for server, _ in servers])
     with _announced(parts.store.folder / RUNNING_FILE, attach_url, parts.attach_key):
         async with asyncio.TaskGroup() as group:
@@ -168,11 +167,11 @@ def _encoder() -> "Encoder":
 
 def _warm(answers: "Answers") -> None:
     """The first classification need not wait for the encoder to load."""
-    from apitorch_desktop.vision.encoder import UnusableEncoder
+    from apitorch_desktop.service.faults import StorageFault
 
     try:
         answers.warm()
-    except UnusableEncoder as error:
+    except StorageFault as error:
         _log.error("%s", error)
 
 
@@ -181,13 +180,6 @@ def _prepare() -> None:
     faulthandler.enable()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.umask(0o077)  # photos and keys are the person's own
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _given_key() -> str | None:

@@ -14,11 +14,10 @@ import uvicorn
 
 
 class Server(uvicorn.Server):
-    """Serves until `end` is called; requests under way then have `grace` seconds to finish."""
+    """Serves until `end` is called; requests under way then have `timeout_graceful_shutdown` seconds to finish."""
 
-    def __init__(self, config: uvicorn.Config, grace: int) -> None:
+    def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        config.timeout_graceful_shutdown = grace
         self.ready = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -12,8 +12,8 @@ from apitorch_desktop.vision.standard import Answer
 if TYPE_CHECKING:
     from PIL import Image
 
-_BOUNDS = 0.02, 0.98
-"""How sure a standard classifier is taken to be at most, so that a correction can outweigh it."""
+_LEAST = 0.005
+"""The least probability that is given to a label, so that no answer is beyond correction."""
 _UNSTATED = 0.7
 """Taken where it gives no confidence of its own."""
 
@@ -98,22 +98,29 @@ def adjust(
 ) -> tuple[Answer, dict[str, float]]:
     """The answer once the head that learned from corrections has its say, and the probability of each label.
 
-    Both are taken as independent evidence: the probabilities are multiplied and scaled to 1 (logarithmic opinion pool,
-    Genest and Zidek 1986). A label that only one of them knows has, with the other, what that one leaves over.
+    Both are taken as independent evidence: probabilities are multiplied and scaled to 1 (logarithmic opinion pool,
+    Genest and Zidek 1986). Where they disagree the standard classifier's word has the less weight the surer the head
+    is: all of it against a head that only guesses, none against one that is certain. A label that only one of them
+    knows has, with the other, what that one leaves over.
     """
-    said = {label: min(max(value, _BOUNDS[0]), _BOUNDS[1]) for label, value in distribution(entry, answer).items()}
+    stated = distribution(entry, answer)
     spelled = {snake_case(label): label for label in entry.labels}
-    heard = {spelled.get(label, label.replace("_", " ")): max(value, 1e-6) for label, value in learned.items()}
-    left = max(1 - max(heard.values()), 1e-6)
-    weights = {label: said.get(label, _BOUNDS[0]) * heard.get(label, left) for label in {**said, **heard}}
-    total = sum(weights.values())
-    values = {label: weight / total for label, weight in weights.items()}
+    heard = {spelled.get(label, label.replace("_", " ")): value for label, value in learned.items()}
+    surest = max(heard, key=heard.__getitem__)
+    guess = 1 / len(heard)
+    weight = 1.0 if surest == answer.label else 1 - (heard[surest] - guess) / (1 - guess)
+    left = 1 - heard[surest]
+    scores = {
+        label: max(stated.get(label, _LEAST), _LEAST) ** weight * max(heard.get(label, left), _LEAST)
+        for label in {**stated, **heard}
+    }
+    total = sum(scores.values())
+    values = {label: score / total for label, score in scores.items()}
     best = max(values, key=values.__getitem__)
     photos = f"{corrections:,} corrected photos"
     if best == answer.label:
-        sentence = f"{answer.sentence} What was learned from {photos} agrees."
-        if values[best] < distribution(entry, answer)[answer.label]:
-            sentence = f"{answer.sentence} What was learned from {photos} speaks against it."
+        how = "agrees" if surest == best else "speaks against it, but not enough"
+        sentence = f"{answer.sentence} What was learned from {photos} {how}."
         return replace(answer, sentence=sentence, confidence_value=values[best]), values
     sentence = f"{entry.sentence.format(best)}, as learned from {photos}."
     value = answer.value

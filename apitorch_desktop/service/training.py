@@ -159,7 +159,7 @@ class Trainer:
         if making or current is None or rows[0].revision != training_set.revision:
             return replace(state, status="training", message=lessons.progress(training_set, lacking))
         chosen = current.version if current.version != rows[0].version else None
-        return replace(state, message=lessons.summary(training_set, metrics, chosen))
+        return replace(state, message=lessons.summary(metrics, chosen))
 
     def predict(self, training_set: "TrainingSetRow", embedding: "npt.NDArray[np.float32]") -> Prediction | None:
         """What the current head says about an embedding (d,), or None where there is no head yet."""
