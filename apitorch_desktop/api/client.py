@@ -66,16 +66,18 @@ class ApiClient(Extensions):
         filename: str = "image",
         on_sent: Callable[[int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        repeat: bool = True,
     ) -> types.ImageAnswer:
         """Add an image from disk (`path`) or memory (`data` with `filename`) to a label; a new label is made.
 
         The file is streamed. `on_sent` is called with the bytes sent so far, from 0 again when the upload is retried.
-        The same image to the same label gives the first id, so a retry is harmless.
+        The same image to the same label gives the first id, so a retry is harmless; without `repeat` it is sent again
+        only where the service cannot have seen it.
         """
         body = _image_body([], path, data, filename, on_sent)
         route = f"training-set/{segment(training_set_id)}/{segment(label_of(label))}/image"
         return self._transport.call(
-            "POST", route, types.ImageAnswer, multipart=body, repeatable=True, cancelled=cancelled
+            "POST", route, types.ImageAnswer, multipart=body, repeatable=repeat, cancelled=cancelled
         )
 
     def upload_image_url(self, training_set_id: types.Id, label: str, image_url: str) -> types.ImageAnswer:

@@ -1,73 +1,25 @@
 """Uploads and downloads that survive anything: a journal on disk, and the engine that works it off on any threads."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.types import Id
+from apitorch_desktop.dataset.engine import Engine
+from apitorch_desktop.dataset.journal import ItemState, Journal
+from apitorch_desktop.dataset.registry import Registry
+from apitorch_desktop.dataset.running import ENDED, Kind, State, TransferStatus
 from apitorch_desktop.dataset.sources import Upload
 
 if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
     from apitorch_desktop.api.client import ApiClient
 
-
-class Kind(StrEnum):
-    """Which way a transfer goes."""
-
-    UPLOAD = "upload"
-    DOWNLOAD = "download"
-
-
-class State(StrEnum):
-    """Where a transfer stands."""
-
-    WAITING = "waiting"
-    """Its turn will come, or it waits for the network (`note` says so); goes on by itself."""
-    RUNNING = "running"
-    PAUSED = "paused"
-    """By the person."""
-    STOPPED = "stopped"
-    """By something only the person can put right (wrong key, training set gone, disk full): `note`, then `resume`."""
-    DONE = "done"
-    """All of it."""
-    FAILED = "failed"
-    """Ended, but some items failed: `failures`, `retry_failed`."""
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, slots=True)
-class TransferStatus:
-    """A transfer as it stands. `done` counts items that are there now; `skipped` those that were there before.
-
-    Bytes are of whole images, headers not counted; `bytes_total` grows while sizes become known. `rate` is bytes a
-    second over the last seconds, 0 while nothing moves. Times are seconds since the epoch.
-    """
-
-    id: int
-    kind: Kind
-    connection_id: str
-    training_set_id: Id
-    title: str
-    state: State
-    note: str
-    total: int
-    done: int
-    failed: int
-    skipped: int
-    bytes_total: int
-    bytes_done: int
-    rate: float
-    seconds_left: float | None
-    created_at: float
-    finished_at: float | None
-    folder: Path | None = None
-
-    @property
-    def fraction(self) -> float:
-        """From 0 to 1; 1 only when everything is there. What failed never counts."""
-        raise NotImplementedError
+__all__ = ["ENDED", "Failure", "Kind", "Result", "State", "TransferStatus", "Transfers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +47,25 @@ class Transfers:
     """The transfers of this machine's person, kept in `folder`. Thread-safe; several processes may share a folder.
 
     `client_for(connection_id)` is asked again for every call, so that a service that moved is found again; it may raise
-    `ApiError`, which counts as a failed call. Give clients with `attempts=1`: the engine itself repeats and paces.
+    `ApiError`, which counts as a failed call, or LookupError where there is no such connection any more. Give clients
+    with `attempts=1` and of their own: the engine itself repeats and paces, and what it waits for others need not.
+
+    Every method but `listen`, and `all` and `status` after the first call, reads or writes the disk: call it on a lane.
+    A transfer belongs to the process that began to work on it until that ends; then any other may go on.
     """
 
-    def __init__(self, folder: Path, client_for: Callable[[str], "ApiClient"]) -> None:
-        raise NotImplementedError
+    def __init__(self, folder: Path, client_for: "Callable[[str], ApiClient]") -> None:
+        self._journal = Journal(folder)
+        self._registry = Registry(self._journal)
+        self._engine = Engine(self._journal, self._registry, client_for)
 
     def add_upload(self, connection_id: str, training_set_id: Id, title: str, items: Iterable[Upload]) -> int:
         """Accept an upload; it is on disk when this returns, pictures from memory included. Answers its id."""
-        raise NotImplementedError
+        return self._add(Kind.UPLOAD, connection_id, training_set_id, title, None, items)
 
     def add_download(self, connection_id: str, training_set_id: Id, title: str, folder: Path) -> int:
         """Accept a download of a whole training set to `folder/<slug>/<label>/<filename>`. Answers its id."""
-        raise NotImplementedError
+        return self._add(Kind.DOWNLOAD, connection_id, training_set_id, title, folder.absolute(), ())
 
     def work(self, cancelled: Callable[[], bool], *, only: int | None = None, until_done: bool = False) -> None:
         """Work off what is there until `cancelled` answers True; any number of threads may be in here at once.
@@ -115,59 +73,154 @@ class Transfers:
         With `only`, nothing but this transfer. With `until_done`, return when nothing is left that could go on by
         itself; call again after `add_…`, `resume` or `retry_failed`.
         """
-        raise NotImplementedError
+        self._engine.work(cancelled, only, until_done)
 
     def all(self) -> list[TransferStatus]:
         """All transfers that were not forgotten, in the order in which they are worked off."""
-        raise NotImplementedError
+        self._registry.load()
+        with self._registry.ready:
+            return [run.status() for run in self._registry.runs.values()]
 
     def status(self, transfer_id: int) -> TransferStatus:
         """One transfer. Raises KeyError."""
-        raise NotImplementedError
+        self._registry.load()
+        with self._registry.ready:
+            return self._registry.runs[transfer_id].status()
 
     def pause(self, transfer_id: int) -> None:
         """Finish what is on its way, then rest until `resume`."""
-        raise NotImplementedError
+        self._set(transfer_id, State.PAUSED)
 
     def resume(self, transfer_id: int) -> None:
         """Go on with a paused, stopped or cancelled transfer; one that waits for the network tries at once."""
-        raise NotImplementedError
+        with self._registry.command(transfer_id) as run:
+            if run.state in (State.PAUSED, State.STOPPED, State.CANCELLED):
+                self._journal.set_state(transfer_id, State.WAITING)
+                with self._registry.ready:
+                    run.state, run.note, run.finished_at, run.exhausted = State.WAITING, "", None, False
+            self._engine.hurry(run)
 
     def cancel(self, transfer_id: int) -> None:
         """Stop for good: what is there stays there (`results`), the rest is not sent."""
-        raise NotImplementedError
+        self._set(transfer_id, State.CANCELLED)
 
     def retry_failed(self, transfer_id: int) -> None:
         """Try the failed items again."""
-        raise NotImplementedError
+        with self._registry.command(transfer_id) as run:
+            self._engine.flush(run)
+            self._journal.wait_again(transfer_id, ItemState.FAILED)
+            if run.state is State.FAILED:
+                self._journal.set_state(transfer_id, State.WAITING)
+            tallies = self._journal.tallies(transfer_id)
+            with self._registry.ready:
+                if run.state is State.FAILED:
+                    run.state, run.note, run.finished_at = State.WAITING, "", None
+                run.exhausted = False
+                run.tries.clear()
+                run.count(tallies)
 
     def reorder(self, transfer_ids: Sequence[int]) -> None:
         """Work these off in this order, before all others."""
-        raise NotImplementedError
+        self._registry.load()
+        self._journal.place_first(transfer_ids)
+        self._registry.refresh()
 
     def forget(self, transfer_id: int) -> None:
         """Drop an ended transfer (done, failed or cancelled) from the journal. Raises ValueError for one that is not."""
-        raise NotImplementedError
+        with self._registry.command(transfer_id) as run:
+            if run.state not in ENDED:
+                raise ValueError("This transfer has not ended: cancel it first.")
+            self._engine.release(run)
+            self._journal.forget(transfer_id)
+            with self._registry.ready:
+                del self._registry.runs[transfer_id]
 
     def failures(self, transfer_id: int) -> list[Failure]:
         """The items that failed, in order."""
-        raise NotImplementedError
+        self._flushed(transfer_id)
+        return [
+            Failure(item.name, item.label, item.reason, item.advice)
+            for item in self._journal.items(transfer_id, ItemState.FAILED)
+        ]
 
     def results(self, transfer_id: int) -> list[Result]:
         """The items that are there, in order; what `created` is what an undo has to delete."""
-        raise NotImplementedError
+        self._flushed(transfer_id)
+        return [
+            Result(item.image_id, item.label, item.name, item.sha256, bool(item.created))
+            for item in self._journal.items(transfer_id, ItemState.DONE, ItemState.SKIPPED)
+        ]
 
     def summary(self, transfer_id: int) -> str:
         """Plain text for the person to keep: what came in, what did not and why."""
-        raise NotImplementedError
+        status = self.status(transfer_id)
+        came = Counter(result.label for result in self.results(transfer_id) if result.created)
+        failures = self.failures(transfer_id)
+        began, ended = (_date(moment) for moment in (status.created_at, status.finished_at))
+        verb = "uploaded" if status.kind is Kind.UPLOAD else "downloaded"
+        left = status.total - status.done - status.skipped - status.failed
+        lines = [status.title, f"Began {began}" + (f", ended {ended}" if ended else ""), ""]
+        if status.note:
+            lines += [status.note, ""]
+        lines += [f"{_count(status.done)} {verb}"]
+        lines += [f"    {label}: {came[label]}" for label in sorted(came)]
+        lines += [f"{_count(status.skipped)} there already"] if status.skipped else []
+        lines += [f"{_count(left)} not {verb} yet"] if left else []
+        lines += [f"{_count(status.failed)} failed"] if failures else []
+        lines += [f"    {failure.label}/{failure.name}: {failure.reason} {failure.advice}" for failure in failures]
+        return "\n".join(lines) + "\n"
 
     def listen(self, listener: Callable[[TransferStatus], None]) -> Callable[[], None]:
         """Call `listener` with a transfer that changed, at most some 20 times a second each, always with the last.
 
         On a worker's thread; it must be quick. Answers a function that ends it.
         """
-        raise NotImplementedError
+        return self._registry.listen(listener)
 
     def close(self) -> None:
         """Write down what is known and close the journal; the threads in `work` must have been told to stop."""
-        raise NotImplementedError
+        self._engine.close()
+        self._journal.close()
+
+    def _add(
+        self,
+        kind: Kind,
+        connection_id: str,
+        training_set_id: Id,
+        title: str,
+        folder: Path | None,
+        items: Iterable[Upload],
+    ) -> int:
+        locks: list[BaseFileLock | None] = []
+        transfer = self._journal.add(
+            kind,
+            connection_id,
+            training_set_id,
+            title,
+            folder,
+            items,
+            lambda new: locks.append(self._registry.own(new)),
+        )
+        self._registry.added(transfer, locks[0])
+        return transfer
+
+    def _set(self, transfer_id: int, state: State) -> None:
+        with self._registry.command(transfer_id) as run:
+            if run.state in ENDED and not (run.state is State.FAILED and state is State.CANCELLED):
+                return
+            self._engine.flush(run)
+            self._journal.set_state(transfer_id, state, finished=state in ENDED)
+            with self._registry.ready:
+                run.state, run.note = state, ""
+
+    def _flushed(self, transfer_id: int) -> None:
+        self._registry.load()
+        self._engine.flush(self._registry.runs[transfer_id])
+
+
+def _count(pictures: int) -> str:
+    return f"{pictures:,} picture{'' if pictures == 1 else 's'}"
+
+
+def _date(moment: float | None) -> str:
+    return datetime.fromtimestamp(moment).astimezone().isoformat(" ", "seconds") if moment else ""

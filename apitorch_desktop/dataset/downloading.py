@@ -1,0 +1,171 @@
+"""Downloads of a transfer: a training set into a folder tree, each file whole or not at all, what is there skipped."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from apitorch_desktop.api import types
+from apitorch_desktop.api.errors import Cancelled, NotFound, TimedOut
+from apitorch_desktop.api.slugs import slugify
+from apitorch_desktop.dataset.journal import Ended, Entry, Item, ItemState, Journal
+
+if TYPE_CHECKING:
+    from apitorch_desktop.api.client import ApiClient
+
+_TRIES = 3
+
+
+class Damaged(TimedOut):
+    """What arrived is not what the service said it would be; the next try may be better."""
+
+    advice = "Try again; if it stays so, the service has lost this image."
+
+
+class Downloading:
+    """How a transfer's downloads are done; see `running.Method`."""
+
+    careful = False
+
+    def __init__(self, journal: Journal, entry: Entry) -> None:
+        self._journal = journal
+        self._entry = entry
+        self._folder = entry.folder or Path()
+        self._lock = Lock()
+        self._urls: dict[str, str] = {}
+        self._listed_at = 0.0
+        self._made: set[Path] = set()
+
+    def prepare(self, client: "ApiClient", cancelled: Callable[[], bool]) -> None:
+        """List the training set; the first listing decides what will be fetched."""
+        listing = self._list(client)
+        if cancelled():
+            raise Cancelled("Cancelled.")
+        if self._entry.listed or self._journal.items(self._entry.id, *ItemState):
+            self._journal.wait_again(self._entry.id, ItemState.SENDING)
+            return
+        root = safe(listing.training_set_slug or slugify(self._entry.title))
+        self._journal.fill(
+            self._entry.id,
+            [
+                (
+                    group.label, f"{root}/{safe(group.label)}/{safe(image.filename)}", image.filename,
+                    image.bytes if isinstance(image.bytes, int) else None,
+                    image.sha256 if isinstance(image.sha256, str) else None, image.image_id,
+                )
+                for group in listing.data
+                for image in group.images
+            ],
+        )  # fmt: skip
+
+    def perform(
+        self, client: "ApiClient", item: Item, moved: Callable[[int], None], cancelled: Callable[[], bool]
+    ) -> Ended:
+        """Fetch one image, unless it is there already."""
+        target = self._folder / os.fsdecode(item.source)
+        if (size := _there(target, item)) is not None:
+            return Ended(item.id, ItemState.SKIPPED, size)
+        data = self._fetch(client, item, cancelled)
+        if data is None:
+            reason = "It is no longer in the training set."
+            return Ended(item.id, ItemState.SKIPPED, 0, reason=reason)
+        moved(len(data))
+        self._write(target, data)
+        return Ended(item.id, ItemState.DONE, len(data), hashlib.sha256(data).hexdigest(), created=True)
+
+    def settle(self) -> None:
+        """Have the new names on disk before the journal says so."""
+        with self._lock:
+            folders, self._made = self._made, set()
+        if os.name == "posix":
+            for folder in folders:
+                with suppress(OSError):
+                    handle = os.open(folder, os.O_RDONLY)
+                    try:
+                        os.fsync(handle)
+                    finally:
+                        os.close(handle)
+
+    def _list(self, client: "ApiClient") -> types.TrainingImages:
+        listing = client.images(self._entry.training_set)
+        self._urls = {image.image_id: image.url for group in listing.data for image in group.images}
+        self._listed_at = monotonic()
+        return listing
+
+    def _fetch(self, client: "ApiClient", item: Item, cancelled: Callable[[], bool]) -> bytes | None:
+        """The image's bytes, checked; None where it is gone. An address that has run out is fetched anew."""
+        for attempt in range(_TRIES):
+            begun = monotonic()
+            url = self._urls.get(item.image_id)
+            if url is None:
+                return None
+            try:
+                return _checked(client.download(url, cancelled=cancelled), item)
+            except NotFound:
+                if attempt == _TRIES - 1:
+                    raise
+            with self._lock:  # of many that ran out together, the first lists for all
+                if self._listed_at < begun:
+                    self._list(client)
+        return None
+
+    def _write(self, target: Path, data: bytes) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        half = target.with_name(f".{os.getpid()}-{os.urandom(6).hex()}.part")
+        try:
+            with half.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            half.replace(target)
+        finally:
+            half.unlink(missing_ok=True)
+        with self._lock:
+            self._made.add(target.parent)
+
+
+class InTheWay(Exception):  # noqa: N818 - named for what is wrong
+    """Another file has the name; `str()` is a sentence."""
+
+
+def safe(name: str) -> str:
+    """A name that a service gave, as the name of one file: it leads nowhere else."""
+    kept = name.replace("/", "_").replace("\\", "_").replace("\0", "_")
+    return kept if kept not in {"", ".", ".."} else f"_{kept}"
+
+
+def _checked(data: bytes, item: Item) -> bytes:
+    if item.size is not None and len(data) != item.size:
+        raise Damaged(f"“{item.name}” arrived with {len(data):,} bytes in place of {item.size:,}.")
+    if item.sha256 is not None and hashlib.sha256(data).hexdigest() != item.sha256:
+        raise Damaged(f"“{item.name}” arrived damaged.")
+    return data
+
+
+def _there(target: Path, item: Item) -> int | None:
+    """The size of the image where it is there already, as far as can be told. Raises InTheWay."""
+    try:
+        data = target.read_bytes()
+    except FileNotFoundError:
+        return None
+    # without a hash the file name stands for the image; only half a file is worth fetching again
+    same = _is_whole(data) if item.sha256 is None else hashlib.sha256(data).hexdigest() == item.sha256
+    if same:
+        return len(data)
+    if _is_whole(data):
+        raise InTheWay(f"“{target.name}” is there already and is another picture.")
+    return None
+
+
+def _is_whole(data: bytes) -> bool:
+    from apitorch_desktop.vision import images
+
+    try:
+        images.verify(data)
+    except images.UnreadableImage:
+        return False
+    return True

@@ -1,0 +1,378 @@
+"""The transfers' journal: SQLite, durable at every commit; and pictures from memory, kept in files beside it."""
+
+import hashlib
+import json
+import os
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from threading import RLock
+from time import time
+from typing import Any, NamedTuple
+
+from apitorch_desktop.api.types import Id
+from apitorch_desktop.dataset.sources import File, Member, Picture, Source, Upload, Url, shown
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS transfers (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, connection TEXT NOT NULL, training_set TEXT NOT NULL,
+    title TEXT NOT NULL, folder BLOB, state TEXT NOT NULL, note TEXT NOT NULL DEFAULT '', position REAL NOT NULL,
+    created_at REAL NOT NULL, finished_at REAL, baseline BLOB, listed INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS items (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, transfer INTEGER NOT NULL REFERENCES transfers ON DELETE CASCADE,
+    label TEXT NOT NULL, kind TEXT NOT NULL, source BLOB NOT NULL, name TEXT NOT NULL, size INTEGER, sha256 TEXT,
+    state INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',
+    advice TEXT NOT NULL DEFAULT '', image_id TEXT NOT NULL DEFAULT '', created INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS items_by_state ON items (transfer, state, id);
+"""
+_VERSION = 1
+
+
+class ItemState(IntEnum):
+    """Where an item stands. SENDING: it may have been sent, and the answer is not known."""
+
+    WAITING = 0
+    SENDING = 1
+    DONE = 2
+    SKIPPED = 3
+    FAILED = 4
+
+
+class Item(NamedTuple):
+    """A picture of a transfer. Of a download, `source` is the path below the folder and `image_id` what to fetch."""
+
+    id: int
+    label: str
+    kind: str
+    source: bytes
+    name: str
+    size: int | None
+    sha256: str | None
+    state: int
+    reason: str
+    advice: str
+    image_id: str
+    created: int
+
+
+class Ended(NamedTuple):
+    """How an item ended, or that it waits again: what `Journal.record` writes."""
+
+    item: int
+    state: ItemState
+    size: int | None = None
+    sha256: str | None = None
+    reason: str = ""
+    advice: str = ""
+    image_id: str = ""
+    created: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A transfer as it stands in the journal. `state` is a `transfers.State`, “waiting” for what is to be worked off."""
+
+    id: int
+    kind: str
+    connection: str
+    training_set: Id
+    title: str
+    folder: Path | None
+    state: str
+    note: str
+    position: float
+    created_at: float
+    finished_at: float | None
+    listed: bool
+
+
+class Tally(NamedTuple):
+    """Items and bytes of a transfer in one state."""
+
+    state: ItemState
+    items: int
+    bytes: int
+
+
+class Journal:
+    """The journal in a folder, made where it is missing. Thread-safe; other processes may have it open too.
+
+    What a method wrote is on disk when it returns. Opened at the first call.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._pictures = folder / "pictures"
+        self._lock = RLock()
+        self._connection: sqlite3.Connection | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self._folder
+
+    def close(self) -> None:
+        """Close the file; the next call opens it again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def changed_elsewhere(self) -> int:
+        """A number that changes when another process wrote something."""
+        return int(self._rows("PRAGMA data_version")[0][0])
+
+    # --- transfers
+
+    def add(
+        self,
+        kind: str,
+        connection: str,
+        training_set: Id,
+        title: str,
+        folder: Path | None,
+        items: Iterable[Upload],
+        own: Callable[[int], object],
+    ) -> int:
+        """A new transfer at the end of the queue; answers its id. `own(id)` is called before others can see it."""
+        rows = [self._row(item) for item in items]
+        if any(row[1] == "picture" for row in rows):
+            _sync_folder(self._pictures)
+        with self._writing() as write:
+            position = write.execute("SELECT COALESCE(MAX(position), 0) + 1 FROM transfers").fetchone()[0]
+            added = write.execute(
+                "INSERT INTO transfers (kind, connection, training_set, title, folder, state, position, created_at)"
+                " VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?)",
+                (
+                    kind, connection, json.dumps(training_set), title,
+                    os.fsencode(folder) if folder else None, position, time(),
+                ),
+            )  # fmt: skip
+            transfer = int(added.lastrowid or 0)
+            self._insert(write, transfer, rows)
+            own(transfer)
+        return transfer
+
+    def fill(self, transfer: int, images: Iterable[tuple[str, str, str, int | None, str | None, str]]) -> None:
+        """The items of a download: label, path below the folder, name, size, sha256 and image id."""
+        rows = [
+            (label, "image", os.fsencode(path), name, size, sha256, image_id)
+            for label, path, name, size, sha256, image_id in images
+        ]
+        with self._writing() as write:
+            self._insert(write, transfer, rows)
+            write.execute("UPDATE transfers SET listed = 1 WHERE id = ?", (transfer,))
+
+    def entries(self) -> list[Entry]:
+        """All transfers, in the order in which they are worked off."""
+        rows = self._rows(
+            "SELECT id, kind, connection, training_set, title, folder, state, note, position, created_at, finished_at,"
+            " listed FROM transfers ORDER BY position, id"
+        )
+        return [
+            Entry(
+                row[0], row[1], row[2], json.loads(row[3]), row[4], Path(os.fsdecode(row[5])) if row[5] else None,
+                row[6], row[7], row[8], row[9], row[10], bool(row[11]),
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    def set_state(self, transfer: int, state: str, note: str = "", *, finished: bool = False) -> None:
+        """Write where a transfer stands."""
+        with self._writing() as write:
+            write.execute(
+                "UPDATE transfers SET state = ?, note = ?, finished_at = ? WHERE id = ?",
+                (state, note, time() if finished else None, transfer),
+            )
+
+    def place_first(self, transfers: Sequence[int]) -> None:
+        """Put transfers before all others, in this order."""
+        with self._writing() as write:
+            first = write.execute("SELECT COALESCE(MIN(position), 0) FROM transfers").fetchone()[0] - len(transfers)
+            write.executemany(
+                "UPDATE transfers SET position = ? WHERE id = ?",
+                [(first + place, transfer) for place, transfer in enumerate(transfers)],
+            )
+
+    def forget(self, transfer: int) -> None:
+        """Drop a transfer with its items."""
+        with self._writing() as write:
+            write.execute("DELETE FROM transfers WHERE id = ?", (transfer,))
+        self.sweep()
+
+    def baseline(self, transfer: int) -> set[str] | None:
+        """The image ids that were there before the transfer began, None while nobody has looked."""
+        packed = self._rows("SELECT baseline FROM transfers WHERE id = ?", transfer)[0][0]
+        return set(zlib.decompress(packed).decode().split("\n")) if packed is not None else None
+
+    def set_baseline(self, transfer: int, image_ids: Iterable[str]) -> None:
+        """Keep the image ids that were there before."""
+        packed = zlib.compress("\n".join(image_ids).encode(), 1)
+        with self._writing() as write:
+            write.execute("UPDATE transfers SET baseline = ? WHERE id = ?", (packed, transfer))
+
+    # --- items
+
+    def tallies(self, transfer: int) -> list[Tally]:
+        """How many items, and how many bytes of known size, stand in each state."""
+        rows = self._rows(
+            "SELECT state, COUNT(*), COALESCE(SUM(size), 0) FROM items WHERE transfer = ? GROUP BY state", transfer
+        )
+        return [Tally(ItemState(row[0]), row[1], row[2]) for row in rows]
+
+    def claim(self, transfer: int, count: int) -> list[Item]:
+        """The next waiting items, now marked as being sent."""
+        with self._writing() as write:
+            rows = write.execute(
+                "SELECT * FROM items WHERE transfer = ? AND state = 0 ORDER BY id LIMIT ?", (transfer, count)
+            ).fetchall()
+            items = [_item(row) for row in rows]
+            write.executemany("UPDATE items SET state = 1 WHERE id = ?", [(item.id,) for item in items])
+        return items
+
+    def record(self, results: Iterable[Ended]) -> None:
+        """Write how items ended; sizes and hashes that are None stay what they were."""
+        with self._writing() as write:
+            write.executemany(
+                "UPDATE items SET state = ?, size = COALESCE(?, size), sha256 = COALESCE(?, sha256), reason = ?,"
+                " advice = ?, image_id = CASE WHEN ? = '' THEN image_id ELSE ? END, created = ? WHERE id = ?",
+                [
+                    (
+                        int(one.state), one.size, one.sha256, one.reason, one.advice, one.image_id, one.image_id,
+                        int(one.created), one.item,
+                    )
+                    for one in results
+                ],
+            )  # fmt: skip
+
+    def items(self, transfer: int, *states: ItemState) -> list[Item]:
+        """The items in these states, in order."""
+        marks = ", ".join(str(int(state)) for state in states)
+        query = f"SELECT * FROM items WHERE transfer = ? AND state IN ({marks}) ORDER BY id"  # noqa: S608 - numbers
+        return [_item(row) for row in self._rows(query, transfer)]
+
+    def labels(self, transfer: int) -> list[str]:
+        """The labels of a transfer's items."""
+        return [row[0] for row in self._rows("SELECT DISTINCT label FROM items WHERE transfer = ?", transfer)]
+
+    def wait_again(self, transfer: int, state: ItemState) -> None:
+        """Have all items in a state wait once more, as if for the first time."""
+        with self._writing() as write:
+            write.execute(
+                "UPDATE items SET state = 0, reason = '', advice = '' WHERE transfer = ? AND state = ?",
+                (transfer, int(state)),
+            )
+
+    # --- pictures from memory
+
+    def source(self, item: Item) -> Source:
+        """Where an upload's picture is: one from memory is a file by now."""
+        match item.kind:
+            case "file":
+                return File(Path(os.fsdecode(item.source)))
+            case "member":
+                archive, _, name = item.source.partition(b"\0")
+                return Member(Path(os.fsdecode(archive)), name.decode("utf-8", "surrogateescape"))
+            case "picture":
+                digest, _, name = item.source.partition(b"\0")
+                return Picture((self._pictures / digest.decode()).read_bytes(), name.decode("utf-8", "surrogateescape"))
+            case _:
+                return Url(item.source.decode())
+
+    def sweep(self) -> None:
+        """Delete pictures that no unfinished item needs."""
+        if not self._pictures.is_dir():
+            return
+        with self._writing() as write:  # nobody adds one meanwhile that is in a file but not yet in a row
+            rows = write.execute("SELECT source FROM items WHERE kind = 'picture' AND state NOT IN (2, 3)").fetchall()
+            needed = {bytes(row[0]).partition(b"\0")[0].decode() for row in rows}
+            for path in self._pictures.iterdir():
+                if path.name not in needed and time() - path.stat().st_mtime > 60:
+                    path.unlink(missing_ok=True)
+
+    # --- SQLite
+
+    def _row(self, upload: Upload) -> tuple[Any, ...]:
+        size, sha256 = upload.size, upload.sha256
+        match upload.source:
+            case File(path):
+                kind, source = "file", os.fsencode(path.absolute())
+            case Member(archive, name):
+                kind = "member"
+                source = os.fsencode(archive.absolute()) + b"\0" + name.encode("utf-8", "surrogateescape")
+            case Url(url):
+                kind, source = "url", url.encode("utf-8", "replace")
+            case Picture(data, name):
+                size, sha256 = len(data), hashlib.sha256(data).hexdigest()
+                self._keep(sha256, data)
+                kind, source = "picture", sha256.encode() + b"\0" + name.encode("utf-8", "surrogateescape")
+        return upload.label, kind, source, shown(upload.name), size, sha256, ""
+
+    def _keep(self, digest: str, data: bytes) -> None:
+        self._pictures.mkdir(parents=True, exist_ok=True)
+        path = self._pictures / digest
+        half = self._pictures / f".{digest[:16]}-{os.urandom(6).hex()}"
+        try:
+            with half.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            half.replace(path)
+        finally:
+            half.unlink(missing_ok=True)
+
+    def _insert(self, write: sqlite3.Connection, transfer: int, rows: Iterable[tuple[Any, ...]]) -> None:
+        write.executemany(
+            "INSERT INTO items (transfer, label, kind, source, name, size, sha256, image_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            ((transfer, *row) for row in rows),
+        )
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        with self._lock:
+            return self._opened().execute(query, values).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            connection = self._opened()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            connection = sqlite3.connect(
+                self._folder / "transfers.sqlite", timeout=30, isolation_level=None, check_same_thread=False
+            )
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            if connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
+                connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+            self._connection = connection
+        return self._connection
+
+
+def _item(row: Sequence[Any]) -> Item:
+    return Item(row[0], *row[2:])
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,175 @@
+"""Uploads of a transfer: sends an item, tells what is new, and finds out what became of one whose answer was lost."""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from apitorch_desktop.api import types
+from apitorch_desktop.api.errors import NotFound
+from apitorch_desktop.dataset.archives import Archives
+from apitorch_desktop.dataset.journal import Ended, Entry, Item, ItemState, Journal
+from apitorch_desktop.dataset.sources import File, SourceGone, Url, filename_of, read
+
+if TYPE_CHECKING:
+    from apitorch_desktop.api.client import ApiClient
+
+_MOST_BYTES = 256 * 2**20
+
+
+class Uploading:
+    """How a transfer's uploads are done; see `running.Method`.
+
+    A service that lists extensions is ours: the same image for the same label is one image there, so sending again is
+    harmless, and its listing tells each image's hash. Of any other, the images that came into the labels since the
+    transfer began are fetched and compared before an item with a lost answer is sent again.
+    """
+
+    def __init__(self, journal: Journal, entry: Entry, archives: Archives) -> None:
+        self.careful = True
+        self._journal = journal
+        self._entry = entry
+        self._archives = archives
+        self._lock = Lock()
+        self._before: set[str] = set()
+        self._made: set[str] = set()
+
+    def prepare(self, client: "ApiClient", cancelled: Callable[[], bool]) -> None:
+        """Note which images are there before the first upload; later, look after the lost ones."""
+        extensions = client.ping().extensions or []
+        self.careful = not extensions
+        transfer = self._entry.id
+        before = self._journal.baseline(transfer)
+        lost = self._journal.items(transfer, ItemState.SENDING)
+        listing: list[types.TrainingImage] = []
+        if before is None or lost:
+            labels = self._journal.labels(transfer)
+            listing = listed(client, self._entry.training_set, labels, paged="paging" in extensions)
+        if before is None:
+            before = {bare(image.image_id) for image in listing}
+            self._journal.set_baseline(transfer, before)
+        self._before = before
+        self._made = {bare(item.image_id) for item in self._journal.items(transfer, ItemState.DONE)}
+        if lost:
+            self._journal.record(self._found(client, lost, listing, cancelled))
+
+    def perform(
+        self, client: "ApiClient", item: Item, moved: Callable[[int], None], cancelled: Callable[[], bool]
+    ) -> Ended:
+        """Send one picture."""
+        training_set, label = self._entry.training_set, item.label
+        try:
+            source = self._journal.source(item)
+        except OSError:
+            raise SourceGone(f"“{item.name}” is not kept any more: add it again.") from None
+        if isinstance(source, Url):
+            return self._ended(item, client.upload_image_url(training_set, label, source.url), None)
+        if isinstance(source, File):
+            answer = client.upload_image(
+                training_set, label, path=source.path, on_sent=moved, cancelled=cancelled, repeat=False
+            )
+            return self._ended(item, answer, item.sha256)
+        data = read(source, self._archives, _MOST_BYTES)
+        digest = hashlib.sha256(data).hexdigest()
+        if item.sha256 is not None and digest != item.sha256:
+            raise SourceGone(f"“{item.name}” has changed since it was looked at: import it again.")
+        answer = client.upload_image(
+            training_set,
+            label,
+            data=data,
+            filename=filename_of(source),
+            on_sent=moved,
+            cancelled=cancelled,
+            repeat=False,
+        )
+        return self._ended(item, answer, digest)
+
+    def settle(self) -> None:
+        """The service has them: nothing to do."""
+
+    def _ended(self, item: Item, answer: types.ImageAnswer, digest: str | None) -> Ended:
+        size = answer.bytes if isinstance(answer.bytes, int) else None
+        return self._there(item, answer.id, size, answer.sha256 if isinstance(answer.sha256, str) else digest)
+
+    def _there(self, item: Item, image_id: str, size: int | None, digest: str | None) -> Ended:
+        with self._lock:
+            new = bare(image_id) not in self._before and bare(image_id) not in self._made
+            self._made.add(bare(image_id))
+        state = ItemState.DONE if new else ItemState.SKIPPED
+        return Ended(item.id, state, size, digest, image_id=image_id, created=new)
+
+    def _found(
+        self,
+        client: "ApiClient",
+        lost: list[Item],
+        listing: list[types.TrainingImage],
+        cancelled: Callable[[], bool],
+    ) -> list[Ended]:
+        """What became of items whose answer was lost: there after all, or to be sent again."""
+        there: dict[tuple[str, str], str] = {}
+        unknown: dict[str, list[types.TrainingImage]] = {}
+        for image in listing:
+            label = image.label if isinstance(image.label, str) else ""
+            if isinstance(image.sha256, str):
+                there.setdefault((label, image.sha256), image.image_id)
+            elif bare(image.image_id) not in self._before | self._made:
+                unknown.setdefault(label, []).append(image)
+        for label in {item.label for item in lost}:
+            for image in unknown.get(label, ()):
+                try:
+                    data = client.download(image.url, cancelled=cancelled)
+                except NotFound:
+                    continue
+                there.setdefault((label, hashlib.sha256(data).hexdigest()), image.image_id)
+        ended: list[Ended] = []
+        for item in lost:
+            digest = item.sha256 or self._digest(item)
+            image_id = there.get((item.label, digest or ""))
+            if image_id is None:
+                ended.append(Ended(item.id, ItemState.WAITING))
+            else:
+                ended.append(self._there(item, image_id, None, digest))
+        return ended
+
+    def _digest(self, item: Item) -> str | None:
+        try:
+            source = self._journal.source(item)
+            if isinstance(source, Url):
+                return None
+            return hashlib.sha256(read(source, self._archives, _MOST_BYTES)).hexdigest()
+        except (SourceGone, OSError):
+            return None
+
+
+def listed(
+    client: "ApiClient", training_set: types.Id, labels: Collection[str], *, paged: bool
+) -> list[types.TrainingImage]:
+    """The images of some labels of a training set, each with its label."""
+    images: list[types.TrainingImage] = []
+    if not paged:
+        for group in client.images(training_set).data:
+            if group.label in labels:
+                images += _with_label(group)
+        return images
+    wanted = [count.label for count in client.labels(training_set) if count.label in labels and count.count]
+    for label in wanted:
+        after: str | None = None
+        while True:
+            page = client.image_page(training_set, label=label, after=after)
+            for group in page.data:
+                images += _with_label(group)
+            if not isinstance(page.next, str):
+                break
+            after = page.next
+    return images
+
+
+def _with_label(group: types.TrainingLabel) -> Iterable[types.TrainingImage]:
+    for image in group.images:
+        image.label = group.label
+    return group.images
+
+
+def bare(image_id: str) -> str:
+    """An image's id without the `ti_` that some answers put before it."""
+    return image_id.removeprefix("ti_")
