@@ -90,9 +90,10 @@ class ApiClient(Extensions):
         gone = types.ImageAnswer(id=image_id, message="Image deleted.")
         return self._transport.call("DELETE", f"training-image/{segment(image_id)}", types.ImageAnswer, gone=gone)
 
-    def images(self, training_set_id: types.Id) -> types.TrainingImages:
+    def images(self, training_set_id: types.Id, *, cancelled: Callable[[], bool] | None = None) -> types.TrainingImages:
         """All labels and images of a training set; the URLs hold for the current UTC day."""
-        return self._transport.call("GET", f"training-set/{segment(training_set_id)}/images", types.TrainingImages)
+        route = f"training-set/{segment(training_set_id)}/images"
+        return self._transport.call("GET", route, types.TrainingImages, cancelled=cancelled)
 
     def download(
         self,

@@ -1,5 +1,6 @@
 """The calls a service may offer beyond the documentation; offer one only where `ping` lists its extension."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -9,6 +10,7 @@ from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.transport import Transport
 
 _PAGE = 1000
+_LARGEST_MODEL = 1024 * 2**20
 
 
 def query(**parameters: object) -> str:
@@ -68,11 +70,12 @@ class Extensions:
         label: str | None = None,
         after: str | None = None,
         limit: int = _PAGE,
+        cancelled: Callable[[], bool] | None = None,
     ) -> types.TrainingImages:
         """`paging`: at most `limit` images, of one label or of all; the answer's `next` is the `after` that follows."""
         parameters = query(label=label, after=after, limit=limit)
         route = f"training-set/{segment(training_set_id)}/images?{parameters}"
-        return self._transport.call("GET", route, types.TrainingImages)
+        return self._transport.call("GET", route, types.TrainingImages, cancelled=cancelled)
 
     def classifier(self, slug: str) -> types.Classifier:
         """`training`: one classifier with its labels, status, version and metrics."""
@@ -107,16 +110,38 @@ class Extensions:
             "PATCH", f"training-image/{segment(image_id)}", types.ImageAnswer, json=json, repeatable=True
         )
 
-    def move_images(self, training_set_id: types.Id, image_ids: list[str], label: str) -> None:
-        """`images`: put many images under a label, all or none."""
-        json = {"image_ids": image_ids, "label": label_of(label)}
-        route = f"training-set/{segment(training_set_id)}/images/move"
-        self._transport.call("POST", route, dict[str, Any], json=json, repeatable=True)
+    def move_images(self, training_set_id: types.Id, image_ids: Sequence[str], label: str) -> list[types.TrainingImage]:
+        """`images`: put many images under a label, all or none; answers an image for each id, in the order given.
 
-    def delete_images(self, training_set_id: types.Id, image_ids: list[str]) -> None:
+        Where the label had the same bytes already, that image is the answer, and the one that was moved is gone.
+        """
+        json = {"image_ids": list(image_ids), "label": label_of(label)}
+        route = f"training-set/{segment(training_set_id)}/images/move"
+        return self._transport.call("POST", route, types.ChangedImages, json=json, repeatable=True).data
+
+    def delete_images(self, training_set_id: types.Id, image_ids: Sequence[str]) -> None:
         """`images`: delete many images, all or none."""
         route = f"training-set/{segment(training_set_id)}/images/delete"
-        self._transport.call("POST", route, dict[str, Any], json={"image_ids": image_ids})
+        self._transport.call("POST", route, dict[str, Any], json={"image_ids": list(image_ids)})
+
+    def versions(self, slug: str) -> list[types.ClassifierVersion]:
+        """`versions`: what is kept of a trained classifier, newest first."""
+        return self._transport.call("GET", f"classifier/{segment(slug)}/versions", types.ClassifierVersions).data
+
+    def make_current(self, slug: str, version: int) -> types.Classifier:
+        """`versions`: let a kept version answer until the next retraining."""
+        route = f"classifier/{segment(slug)}/current"
+        return self._transport.call("POST", route, types.Classifier, json={"version": version}, repeatable=True)
+
+    def changes(self, slug: str, from_version: int, to_version: int) -> list[types.ClassificationChange]:
+        """`versions`: the training images that two versions answer differently."""
+        parameters = urlencode({"from": from_version, "to": to_version})
+        route = f"classifier/{segment(slug)}/changes?{parameters}"
+        return self._transport.call("GET", route, types.ClassificationChanges).data
+
+    def onnx(self, slug: str, *, cancelled: Callable[[], bool] | None = None) -> bytes:
+        """`export.onnx`: a trained classifier as one ONNX file, with its labels and preprocessing in the metadata."""
+        return self._transport.file(f"classifier/{segment(slug)}/onnx", limit=_LARGEST_MODEL, cancelled=cancelled)
 
     def feedback(self) -> list[types.FeedbackAnswer]:
         """`feedback.read`: what was sent, with what came of it."""

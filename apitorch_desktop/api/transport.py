@@ -167,6 +167,15 @@ class Transport:
 
         return self._repeat(once, self._origin, repeatable or method in {"GET", "DELETE"}, cancelled)
 
+    def file(self, route: str, *, limit: int, cancelled: Callable[[], bool] | None = None) -> bytes:
+        """The bytes that a call answers with. Raises ApiError."""
+        headers = {"Accept": "application/octet-stream, application/json;q=0.5", "Accept-Encoding": "identity"}
+
+        def once(_attempt: int) -> bytes:
+            return self._fetch("GET", self.base_url + route, headers, None, limit, cancelled)
+
+        return self._repeat(once, self._origin, True, cancelled)
+
     def download(
         self, url: str, chunks: list[bytes], *, limit: int, cancelled: Callable[[], bool] | None = None
     ) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
+from time import time
 from typing import TYPE_CHECKING
 
+from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, TimedOut
+from apitorch_desktop.api.slugs import slugify
+from apitorch_desktop.dataset.addresses import Addresses
+from apitorch_desktop.dataset.catalog import Listing
+from apitorch_desktop.dataset.scratch import SCRATCH_LABEL, Scratch
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from apitorch_desktop.api.client import ApiClient
@@ -17,13 +25,16 @@ if TYPE_CHECKING:
         Id,
         Ping,
         TrainingImage,
+        TrainingImages,
         TrainingSet,
     )
-    from apitorch_desktop.dataset.catalog import Catalog, Listing
+    from apitorch_desktop.dataset.catalog import Catalog
     from apitorch_desktop.dataset.connections import Connection
 
-SCRATCH_LABEL = "desktop_scratch"
-"""The label under which a local file lies for a moment while it is classified by its URL."""
+__all__ = ["SCRATCH_LABEL", "NeedsScratch", "Part", "Workspace", "listing_of"]
+
+_FIRST_PAGE = 500
+_PAGE = 5000
 
 
 class NeedsScratch(Exception):  # noqa: N818 - named for what is needed
@@ -39,50 +50,61 @@ class Part:
 
 
 class Workspace:
-    """A connection that is open. Thread-safe. `client` may be replaced when the service moved (`moved`).
+    """A connection that is open. Thread-safe.
 
-    Errors are `api.errors.ApiError`; `offline` tells whether the last call found nobody.
+    Errors are `api.errors.ApiError`; `offline` tells whether the last call found nobody. `scratch` is the journal of
+    local files that are being classified; it may be shared by the workspaces of a process.
     """
 
-    def __init__(self, connection: Connection, client: ApiClient, catalog: Catalog, folder: Path) -> None:
-        """`folder` holds the journal of scratch images."""
-        raise NotImplementedError
-
-    connection: Connection
-    client: ApiClient
-    catalog: Catalog
+    def __init__(self, connection: Connection, client: ApiClient, catalog: Catalog, scratch: Scratch) -> None:
+        self.connection = connection
+        self.client = client
+        self.catalog = catalog
+        self._scratch = scratch
+        self._offline = False
+        self._extensions = catalog.extensions(connection.id)
+        self._addresses = Addresses(self._all_images)
 
     def moved(self, client: ApiClient) -> None:
         """Use another client from now on: the same service at a new address or with a new key."""
-        raise NotImplementedError
+        self.client = client
 
     @property
     def offline(self) -> bool:
         """Whether the last call found nobody at the address."""
-        raise NotImplementedError
+        return self._offline
 
     @property
     def extensions(self) -> frozenset[str]:
         """The service's extensions as last heard; from the catalog before `connect`."""
-        raise NotImplementedError
+        return self._extensions
 
     def has(self, extension: str) -> bool:
         """Whether the service lists an extension."""
-        raise NotImplementedError
+        return extension in self._extensions
 
     def connect(self) -> Ping:
         """Ask the service what it can do, and clear away scratch images that a crash left there."""
-        raise NotImplementedError
+        with self._heard():
+            ping = self.client.ping()
+        self._extensions = frozenset(ping.extensions or ())
+        self.catalog.save_training_sets(self.connection.id, self.known_training_sets(), self._extensions)
+        if self._scratch.left(self.connection.id):
+            self.clean_scratch()
+        return ping
 
     # --- training sets and listings
 
     def training_sets(self) -> list[TrainingSet]:
         """The training sets; they are remembered."""
-        raise NotImplementedError
+        with self._heard():
+            training_sets = self.client.training_sets()
+        self.catalog.save_training_sets(self.connection.id, training_sets, self._extensions)
+        return training_sets
 
     def known_training_sets(self) -> list[TrainingSet]:
         """The training sets as last seen: at once, without the network."""
-        raise NotImplementedError
+        return self.catalog.training_sets(self.connection.id)
 
     def listing(
         self,
@@ -92,21 +114,56 @@ class Workspace:
         cancelled: Callable[[], bool] | None = None,
     ) -> Listing:
         """All labels and images, in pages where the service has them; remembered. `progress` is called with each part."""
-        raise NotImplementedError
+        with self._heard():
+            if self.has("paging"):
+                answers = list(self._pages(training_set_id, progress, cancelled))
+                labels = self.client.labels(training_set_id)
+                listing = listing_of(answers)
+                missing = [label.label for label in labels if label.label not in set(listing.labels)]
+                _order(listing, [label.label for label in labels if label.label not in missing] + missing)
+                listing.label_ids |= {label.label: label.id for label in labels}
+            else:
+                listing = listing_of([self.client.images(training_set_id)])
+                if progress is not None:
+                    progress(Part(listing.images, len(listing.images)))
+        self.catalog.save_listing(self.connection.id, listing)
+        self._addresses.note(training_set_id, listing.images)
+        return listing
 
     def known_listing(self, training_set_id: Id) -> Listing | None:
         """The listing as last seen: without the network."""
-        raise NotImplementedError
+        return self.catalog.listing(self.connection.id, training_set_id)
 
     def remember(self, listing: Listing) -> None:
         """Keep a listing that the window changed after an edit, for the next start."""
-        raise NotImplementedError
+        self.catalog.save_listing(self.connection.id, listing)
+
+    def _pages(
+        self,
+        training_set_id: Id,
+        progress: Callable[[Part], None] | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> Iterator[TrainingImages]:
+        total = sum(label.count for label in self.client.labels(training_set_id)) if progress else None
+        after: str | None = None
+        limit = _FIRST_PAGE
+        while True:
+            page = self.client.image_page(training_set_id, after=after, limit=limit, cancelled=cancelled)
+            if progress is not None:
+                progress(Part(listing_of([page]).images, total))
+            yield page
+            if not isinstance(page.next, str) or page.next == after:
+                return
+            after, limit = page.next, _PAGE
+
+    def _all_images(self, training_set_id: Id) -> list[TrainingImage]:
+        return self.listing(training_set_id).images
 
     # --- pictures
 
     def known_thumbnail(self, image_id: str) -> bytes | None:
         """A thumbnail (JPEG) from the cache."""
-        raise NotImplementedError
+        return self.catalog.thumbnail(self.connection.id, image_id)
 
     def thumbnail(
         self, training_set_id: Id, image: TrainingImage, *, cancelled: Callable[[], bool] | None = None
@@ -115,21 +172,48 @@ class Workspace:
 
         Raises ApiError, and `vision.images.UnreadableImage` with the reason why it cannot be shown.
         """
-        raise NotImplementedError
+        known = self.known_thumbnail(image.image_id)
+        if known is not None:
+            return known
+
+        def get(newest: TrainingImage) -> tuple[bytes, bool]:
+            if isinstance(newest.thumbnail_url, str):
+                small = self.client.download(newest.thumbnail_url, cancelled=cancelled)
+                if small.startswith(b"\xff\xd8"):
+                    return small, True
+            return self.client.download(newest.url, cancelled=cancelled), False
+
+        with self._heard():
+            data, small = self._addresses.use(training_set_id, image, get)
+        if not small:
+            from apitorch_desktop.vision import images
+
+            data = images.thumbnail(data)
+        self.catalog.save_thumbnail(self.connection.id, image.image_id, data)
+        return data
 
     def image(self, training_set_id: Id, image: TrainingImage, *, cancelled: Callable[[], bool] | None = None) -> bytes:
         """The bytes of an image. A signed URL that has run out is fetched anew."""
-        raise NotImplementedError
+        with self._heard():
+            return self._addresses.use(
+                training_set_id, image, lambda newest: self.client.download(newest.url, cancelled=cancelled)
+            )
 
     # --- classification
 
     def classifiers(self) -> list[Classifier]:
         """The classifiers that may be used, each with its slug."""
-        raise NotImplementedError
+        with self._heard():
+            found = self.client.classifiers()
+        for classifier in found:
+            if not isinstance(classifier.slug, str):
+                classifier.slug = slugify(classifier.name)
+        return found
 
     def classifier(self, slug: str) -> Classifier:
         """`training`: one classifier with its state and metrics."""
-        raise NotImplementedError
+        with self._heard():
+            return self.client.classifier(slug)
 
     def classify(
         self,
@@ -148,16 +232,93 @@ class Workspace:
         of the training set `scratch` (default: the connection's), and is deleted again whatever happens.
         Raises NeedsScratch where no such training set is named.
         """
-        raise NotImplementedError
+        with self._heard():
+            if image_url is not None:
+                return self.client.classify(classifiers, image_url=image_url, cancelled=cancelled)
+            if self.has("classify.upload"):
+                return self.client.classify(classifiers, path=path, data=data, filename=filename, cancelled=cancelled)
+            scratch = scratch if scratch is not None else self.connection.scratch_training_set
+            if scratch is None:
+                raise NeedsScratch
+            if path is not None:
+                data, filename = _content(path), path.name
+            return self._scratch.classify(
+                self.client, self.connection.id, scratch, classifiers, data or b"", filename, cancelled
+            )
 
     def clean_scratch(self) -> int:
         """Delete scratch images that are still there after a failure or a crash; how many are still to be deleted."""
-        raise NotImplementedError
+        return self._scratch.clean(self.client, self.connection.id)
+
+    # --- feedback
 
     def correct(self, classification: Classification, label: str, label_id: Id | None = None) -> FeedbackAnswer:
-        """Feedback without an undo; use `edits.Edits.correct` where it should have one."""
-        raise NotImplementedError
+        """Feedback without an undo; use `edits.Edits.correct` where it should have one.
+
+        `label_id` where it is known; else the classification's own answers are asked for it, and else it is the label.
+        """
+        answers = [classification, *(classification.alternatives or ())]
+        ids = {answer.label: answer.label_id for answer in answers if isinstance(answer.label_id, str)}
+        with self._heard():
+            return self.client.feedback_classification(
+                classification.id, label_id if label_id is not None else ids.get(label, label)
+            )
 
     def message(self, text: str) -> FeedbackAnswer:
         """Send a free-form message to who runs the service."""
-        raise NotImplementedError
+        with self._heard():
+            return self.client.feedback_freeform(text)
+
+    @contextmanager
+    def _heard(self) -> Iterator[None]:
+        """Note whether the service was there."""
+        try:
+            yield
+        except (ConnectionFailed, TimedOut):
+            self._offline = True
+            raise
+        except ApiError:
+            self._offline = False
+            raise
+        self._offline = False
+
+
+def listing_of(answers: Sequence[TrainingImages]) -> Listing:
+    """One listing of what a service answered, in one piece or in pages; an image that comes twice is there once."""
+    first = answers[0]
+    groups: dict[str, list[TrainingImage]] = {}
+    ids: dict[str, str] = {}
+    seen: set[str] = set()
+    for answer in answers:
+        for group in answer.data:
+            images = groups.setdefault(group.label, [])
+            if isinstance(group.id, str):
+                ids[group.label] = group.id
+            for image in group.images:
+                if image.image_id not in seen:
+                    seen.add(image.image_id)
+                    image.label = group.label
+                    images.append(image)
+    merged = [image for images in groups.values() for image in images]
+    return Listing(
+        first.training_set_id, first.training_set_slug, list(groups), merged, first.training_set_url, ids, time()
+    )
+
+
+def _order(listing: Listing, labels: list[str]) -> None:
+    """Put a listing into the order of its service's labels."""
+    labels += [label for label in listing.labels if label not in set(labels)]
+    groups: dict[str, list[TrainingImage]] = {label: [] for label in labels}
+    for image in listing.images:
+        groups[str(image.label)].append(image)
+    listing.labels = labels
+    listing.images = [image for images in groups.values() for image in images]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadRequest(
+            f"“{path.name}” cannot be read: {error.strerror or error}.", advice="Check the file, then retry."
+        ) from None
