@@ -1,0 +1,403 @@
+import asyncio
+import socket
+import ssl
+import threading
+import time
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from apitorch_desktop.service.addresses import is_public
+from apitorch_desktop.service.memory import Memory, Spool
+from apitorch_desktop.service.refusals import Refusal
+from apitorch_desktop.service.remote import Fetcher
+
+IMAGE = b"\xff\xd8 as good as an image \xff\xd9"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(IMAGE) + IMAGE
+
+
+@contextmanager
+def answering(*answers, tls=None):
+    """A server on loopback that gives each connection one of `answers`: bytes, or a function of the socket.
+
+    Yields its port and the list of request heads it got.
+    """
+    heads = []
+    left = list(answers)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def one(connection):
+        with connection:
+            connection.settimeout(10)
+            try:
+                if tls is not None:
+                    connection = tls.wrap_socket(connection, server_side=True)
+                heads.append(connection.recv(65536).decode("latin-1"))
+                answer = left.pop(0) if len(left) > 1 else left[0]
+                if callable(answer):
+                    answer(connection)
+                else:
+                    connection.sendall(answer)
+            except OSError:
+                pass
+            finally:
+                connection.close()
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=one, args=(connection,), daemon=True).start()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1], heads
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+def fetch(url, tmp_path, *, most=10_000, **options):
+    """Bytes and name at a URL, or the Refusal."""
+
+    async def run():
+        with closing(Fetcher(most=most, **options)) as fetcher:
+            spool = Spool(Memory(2**20), tmp_path)
+            try:
+                name = await fetcher.fetch(url, spool)
+                return spool.read(), name
+            finally:
+                spool.close()
+
+    return asyncio.run(run())
+
+
+def refused(url, tmp_path, *words, status=400, **options):
+    with pytest.raises(Refusal) as caught:
+        fetch(url, tmp_path, **options)
+    assert caught.value.status == status
+    for word in words:
+        assert word in caught.value.message
+    return caught.value.message
+
+
+PUBLIC = ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "2a00:1450:4001::1", "64:ff9b::808:808", "::ffff:8.8.8.8"]
+PRIVATE = [
+    "127.0.0.1",
+    "127.255.255.254",
+    "0.0.0.0",
+    "0.1.2.3",
+    "10.0.0.1",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.168.1.1",
+    "169.254.169.254",
+    "100.64.0.1",
+    "192.0.0.8",
+    "192.0.2.1",
+    "198.18.0.1",
+    "198.51.100.1",
+    "203.0.113.1",
+    "224.0.0.1",
+    "239.255.255.255",
+    "240.0.0.1",
+    "255.255.255.255",
+    "192.88.99.1",
+    "::",
+    "::1",
+    "::7f00:1",
+    "::127.0.0.1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "::ffff:169.254.169.254",
+    "64:ff9b::7f00:1",
+    "64:ff9b::a00:1",
+    "64:ff9b:1::1",
+    "2002:7f00:1::",
+    "2002:a00:1::1",
+    "2001:0:7f00:1::",
+    "2001:db8::1",
+    "fe80::1",
+    "fe80::1%lo",
+    "fec0::1",
+    "fc00::1",
+    "fd12:3456::1",
+    "ff02::1",
+    "100::1",
+    "3fff::1",
+    "5f00::1",
+    "4000::1",
+]
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_addresses_of_the_internet_are_public(address):
+    assert is_public(address)
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_addresses_of_machines_and_networks_are_not_public_in_any_form(address):
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1", "127.1", "0x7f.1", "0x7f000001", "2130706433", "017700000001", "0", "[::1]", "[::]", "localhost",
+        "LOCALHOST", "localhost.", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:0:0:1]", "①②⑦.⓪.⓪.①", "127。0。0。1",
+        "[::127.0.0.1]", "10.0.0.1", "192.168.0.1", "169.254.169.254", "[fd00::1]", "[fe80::1]", "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+    ],
+)  # fmt: skip
+def test_no_spelling_of_a_private_address_is_connected_to(host, tmp_path):
+    with answering(OK) as (port, heads):
+        refused(f"http://{host}:{port}/a.jpg", tmp_path, "private network", connect=2)
+        assert heads == []
+
+
+def test_a_private_address_is_fetched_from_where_the_configuration_allows_it(tmp_path):
+    with answering(OK) as (port, heads):
+        assert fetch(f"http://127.0.0.1:{port}/x/a.jpg?b=ü", tmp_path, allow_private=True) == (IMAGE, "a.jpg")
+    assert heads[0].startswith("GET /x/a.jpg?b=%C3%BC HTTP/1.1\r\n")
+    assert f"Host: 127.0.0.1:{port}\r\n" in heads[0]
+
+
+def resolving(*turns):
+    """A DNS that answers each look-up with the next of `turns`."""
+    left = list(turns)
+    asked = []
+
+    async def resolve(host, port):
+        asked.append(host)
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return resolve, asked
+
+
+def test_a_name_that_resolves_to_a_private_address_is_refused(tmp_path):
+    for addresses in (["127.0.0.1"], ["::1"], ["10.0.0.1", "::ffff:10.0.0.1"]):
+        resolve, asked = resolving(addresses)
+        refused("http://127.0.0.1.nip.example/a.jpg", tmp_path, "private network", resolve=resolve)
+        assert asked == ["127.0.0.1.nip.example"]
+
+
+def test_a_name_is_looked_up_once_so_that_a_second_answer_changes_nothing(tmp_path, monkeypatch):
+    connected = []
+
+    async def connect(host, port, **options):
+        connected.append(host)
+        raise OSError(111, "Connection refused")
+
+    monkeypatch.setattr(asyncio, "open_connection", connect)
+    resolve, asked = resolving(["93.184.216.34", "127.0.0.1"], ["127.0.0.1"])
+    refused("http://rebind.example/a.jpg", tmp_path, "cannot be reached", resolve=resolve)
+    assert connected == ["93.184.216.34"]
+    assert asked == ["rebind.example"]
+
+
+def test_every_redirect_is_checked_anew(tmp_path):
+    """The first hop is let through by a resolver that calls loopback public; the redirect is to loopback by number."""
+    for onward in ("http://127.0.0.1:{port}/", "http://[::1]/", "//0x7f.1:{port}/", "http://2130706433:{port}/secret"):
+        with answering(b"") as (port, heads):
+            answer = f"HTTP/1.1 302 Found\r\nLocation: {onward.format(port=port)}\r\nContent-Length: 0\r\n\r\n".encode()
+            with answering(answer) as (first, first_heads), pytest.MonkeyPatch.context() as patch:
+                patch.setattr("apitorch_desktop.service.remote.is_public", lambda address: address == "127.0.0.2")
+                resolve, _ = resolving(["127.0.0.2"], ["127.0.0.1"])
+                # 127.0.0.2 reaches a server bound to 127.0.0.1 only through a listener of its own
+                with closing(_relay(first)) as relay:
+                    refused(f"http://first.example:{relay.port}/", tmp_path, "private network", resolve=resolve)
+            assert len(first_heads) == 1
+            assert heads == []
+
+
+class _relay:  # noqa: N801
+    """A listener on 127.0.0.2 that passes on to a port of 127.0.0.1."""
+
+    def __init__(self, to):
+        self._listener = socket.create_server(("127.0.0.2", 0))
+        self.port = self._listener.getsockname()[1]
+        self._to = to
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self):
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            with near, socket.create_connection(("127.0.0.1", self._to)) as far:
+                far.sendall(near.recv(65536))
+                while chunk := far.recv(65536):
+                    near.sendall(chunk)
+
+    def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
+
+
+@pytest.mark.parametrize(
+    "onward", ["file:///etc/passwd", "ftp://a/b", "gopher://a", "data:image/png;base64,AA", "//u:p@a/"]
+)
+def test_redirects_lead_to_http_only(onward, tmp_path):
+    with answering(f"HTTP/1.1 301 Moved\r\nLocation: {onward}\r\n\r\n".encode()) as (port, _):
+        refused(f"http://127.0.0.1:{port}/", tmp_path, allow_private=True)
+
+
+def test_redirects_are_followed_but_not_for_ever(tmp_path):
+    hop = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: ../b.jpg\r\n\r\n"
+    with answering(hop, hop, OK) as (port, heads):
+        assert fetch(f"http://127.0.0.1:{port}/a/a.jpg", tmp_path, allow_private=True) == (IMAGE, "b.jpg")
+        assert len(heads) == 3
+    with answering(hop) as (port, heads):
+        refused(f"http://127.0.0.1:{port}/a/a.jpg", tmp_path, "redirects more than 5 times", allow_private=True)
+        assert len(heads) == 6
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd", "/etc/passwd", "ftp://example.com/a", "http://", "http:///a.jpg", "javascript:alert(1)", "",
+        "http://[::1", "http://a:99999/", "http://user:secret@example.com/", "http://user@example.com/", "x" * 9000,
+        "http://" + "a" * 300 + ".example/", "http://exa mple.com/", "http://a\x00b/", "//example.com/a.jpg", "http://..../",
+        "http://host.invalid/a.jpg",
+    ],
+)  # fmt: skip
+def test_what_is_no_address_of_an_image_is_refused_with_a_sentence(url, tmp_path):
+    message = refused(url, tmp_path)
+    assert message[-1] == "."
+    assert "secret" not in message
+
+
+def test_a_request_line_cannot_be_broken_out_of(tmp_path):
+    with answering(OK) as (port, heads):
+        fetch(f"http://127.0.0.1:{port}/a b\u00a0?x=\x7f\u2028y", tmp_path, allow_private=True)
+    assert heads[0].startswith("GET /a%20b%C2%A0?x=%7F%E2%80%A8y HTTP/1.1\r\nHost:")
+
+
+def endless(connection):
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        connection.sendall(b"x" * 65536)
+
+
+def endless_chunks(connection):
+    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        connection.sendall(b"4000\r\n" + b"x" * 0x4000 + b"\r\n")
+
+
+def endless_head(connection):
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        connection.sendall(b"X-A: " + b"y" * 1000 + b"\r\n")
+
+
+def endless_informational(connection):
+    while True:
+        connection.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
+
+
+def trickling_head(connection):
+    for byte in b"HTTP/1.1 200 OK\r\n" * 100:
+        connection.sendall(bytes([byte]))
+        time.sleep(0.02)
+
+
+def trickling_body(connection):
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    for _ in range(200):
+        connection.sendall(b"x")
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "word"),
+    [
+        (endless, 413, "larger"),
+        (endless_chunks, 413, "larger"),
+        (endless_head, 400, ""),
+        (endless_informational, 400, ""),
+        (trickling_head, 400, "longer than 1 seconds"),
+        (trickling_body, 400, "longer than 1 seconds"),
+        (lambda connection: time.sleep(3), 400, "longer than 1 seconds"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", 413, "larger"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this", 400, "broke off"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nonly this", 400, "broke off"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", 400, "404"),
+        (b"HTTP/1.1 206 Partial\r\nContent-Length: 0\r\n\r\n", 400, "206"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b", 400, "compressed"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", 400, "broke off"),
+        (b"", 400, "broke off"),
+    ],
+)
+def test_answers_that_are_endless_slow_or_broken_are_cut_off(answer, status, word, tmp_path):
+    with answering(answer) as (port, _):
+        began = time.monotonic()
+        refused(f"http://127.0.0.1:{port}/", tmp_path, word, status=status, allow_private=True, deadline=1)
+        assert time.monotonic() - began < 5
+
+
+def test_a_port_where_nobody_listens_is_named(tmp_path):
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+    refused(f"http://127.0.0.1:{port}/a.jpg", tmp_path, "cannot be reached", f"127.0.0.1:{port}", allow_private=True)
+
+
+# --- TLS
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    """A certificate for photos.example, and contexts for a server that has it and a client that trusts it."""
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "photos.example")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("photos.example")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("tls")
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "both.pem").write_bytes(pem + secret)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(folder / "both.pem")
+    client = ssl.create_default_context(cadata=pem.decode())
+    return server, client
+
+
+def test_tls_is_verified_against_the_name_though_the_address_is_pinned(authority, tmp_path):
+    server, client = authority
+    resolve, _ = resolving(["127.0.0.1"])
+    options = {"resolve": resolve, "tls": client, "allow_private": True}
+    with answering(OK, tls=server) as (port, heads):
+        assert fetch(f"https://photos.example:{port}/a.jpg", tmp_path, **options)[0] == IMAGE
+        assert f"Host: photos.example:{port}\r\n" in heads[0]
+        refused(f"https://other.example:{port}/a.jpg", tmp_path, "certificate is not valid", **options)
+        refused(f"https://127.0.0.1:{port}/a.jpg", tmp_path, "certificate is not valid", **options)
+        untrusting = {**options, "tls": None}
+        refused(f"https://photos.example:{port}/a.jpg", tmp_path, "certificate is not valid", **untrusting)
+        assert len(heads) == 1
+    with answering(OK) as (port, _):
+        refused(f"https://photos.example:{port}/a.jpg", tmp_path, "does not speak TLS", **options)
