@@ -9,13 +9,14 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from sqlalchemy import Connection, delete, exists, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from apitorch_desktop.service.blobs import Blobs, Staged, in_batches
 from apitorch_desktop.service.database import Database
 from apitorch_desktop.service.faults import Closed, StorageFault, StoreError
 from apitorch_desktop.service.rows import schema
+from apitorch_desktop.service.rows.prepared import Prepared
 from apitorch_desktop.service.trouble import out_of_reach, storage_fault
 
 _log = logging.getLogger(__name__)
@@ -43,6 +44,13 @@ class _Operation(Generic[_T]):
         self.future: Future[_T] = Future()
         self.result: _T
         self.error: BaseException | None = None
+
+
+_BUMP = Prepared(
+    update(schema.training_sets)
+    .where(schema.training_sets.c.id == bindparam("training_set"))
+    .values(revision=schema.training_sets.c.revision + 1)
+)
 
 
 class Writer:
@@ -167,15 +175,14 @@ class Writer:
                     whole.released.add(work.staged.sha256)
             alive = whole.changed - whole.gone
             for training_set in alive:
-                bump = update(schema.training_sets).where(schema.training_sets.c.id == training_set)
-                connection.execute(bump.values(revision=schema.training_sets.c.revision + 1))
+                _BUMP(connection, training_set=training_set)
             unreferred = _drop_unreferred(connection, whole.released)
         doomed.update(unreferred)
         changed.update(whole.changed | whole.gone)
 
     def _run(self, work: _Operation[object], connection: Connection, whole: Transaction) -> None:
         transaction = Transaction(connection)
-        savepoint = connection.begin_nested()
+        connection.exec_driver_sql("SAVEPOINT operation")
         try:
             work.result = work.run(transaction)
         except IntegrityError as error:
@@ -185,9 +192,9 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - it belongs to the caller
             work.error = error
         if work.error is not None:
-            savepoint.rollback()
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
             return
-        savepoint.commit()
+        connection.exec_driver_sql("RELEASE SAVEPOINT operation")
         whole.changed |= transaction.changed
         whole.gone |= transaction.gone
         whole.released |= transaction.released

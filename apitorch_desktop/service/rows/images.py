@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, delete, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, select, update
 
 from apitorch_desktop.service.blobs import Blobs
 from apitorch_desktop.service.database import Database
@@ -17,11 +17,11 @@ from apitorch_desktop.service.rows.base import (
     NO_SUCH_SET,
     Rows,
     existing_label,
-    insert,
     label_for,
     make_label,
     set_number,
 )
+from apitorch_desktop.service.rows.prepared import Prepared
 from apitorch_desktop.service.rows.schema import blobs, images, labels, training_sets
 from apitorch_desktop.service.writer import Transaction, Writer
 
@@ -72,7 +72,7 @@ class Images(Rows):
             if label_seq is None:
                 label_seq = make_label(transaction, number or 0, name)[0]
             if blob is None:
-                transaction.execute(blobs.insert(), values)
+                INSERT_BLOB(transaction.connection, **values)
             return add_row(transaction, number or 0, label_seq, name, values, original_filename), True
 
         with self._database.reading() as connection:
@@ -191,7 +191,7 @@ def add_row(
         "original_filename": original_filename,
         "created_at": inputs.now(),
     }
-    seq = insert(transaction, images, {**values, "label_seq": label_seq})
+    seq = _INSERT(transaction.connection, **values, label_seq=label_seq).scalar_one()
     transaction.changed.add(training_set)
     return ImageRow(seq=seq, label=label, **values)
 
@@ -232,15 +232,7 @@ def _look(
     Raises NotFound for the training set. One query, since every upload asks it.
     """
     if number is not None:
-        query = (
-            select(labels.c.seq, blobs.c.sha256, images.c.seq)
-            .select_from(training_sets)
-            .outerjoin(labels, (labels.c.training_set_id == training_sets.c.id) & (labels.c.name == label))
-            .outerjoin(blobs, blobs.c.sha256 == sha256)
-            .outerjoin(images, (images.c.sha256 == blobs.c.sha256) & (images.c.label_seq == labels.c.seq))
-            .where(training_sets.c.id == number, training_sets.c.owner_id == owner)
-        )
-        row = connection.execute(query).first()
+        row = _LOOK(connection, number=number, owner=owner, label=label, sha256=sha256).first()
         if row is not None:
             return row[0], row[1], row[2]
     raise NotFound(NO_SUCH_SET)
@@ -301,7 +293,7 @@ def _with_content(connection: Connection, label_seq: int, sha256s: set[str]) -> 
         query = select(images.c.sha256, images.c.seq).where(
             images.c.label_seq == label_seq, images.c.sha256.in_(wanted[start : start + IN_QUERY])
         )
-        found.update(connection.execute(query).tuples())
+        found.update((row[0], row[1]) for row in connection.execute(query))
     return found
 
 
@@ -314,6 +306,18 @@ def _position(connection: Connection, owner: int, after: str) -> int:
     return int(_find(connection, owner, [after])[0].seq)
 
 
+INSERT_BLOB = Prepared(blobs.insert(), [column.name for column in blobs.columns])
+_INSERT = Prepared(
+    images.insert().returning(images.c.seq), [column.name for column in images.columns if column.name != "seq"]
+)
+_LOOK = Prepared(
+    select(labels.c.seq, blobs.c.sha256, images.c.seq)
+    .select_from(training_sets)
+    .outerjoin(labels, (labels.c.training_set_id == training_sets.c.id) & (labels.c.name == bindparam("label")))
+    .outerjoin(blobs, blobs.c.sha256 == bindparam("sha256"))
+    .outerjoin(images, (images.c.sha256 == blobs.c.sha256) & (images.c.label_seq == labels.c.seq))
+    .where(training_sets.c.id == bindparam("number"), training_sets.c.owner_id == bindparam("owner"))
+)
 _FOUND = tuple(images.c[name] for name in Found._fields)
 _ROWS = select(
     *(labels.c.name if name == "label" else images.c[name] for name in ImageRow.__struct_fields__)
@@ -333,5 +337,8 @@ def _by_seq(connection: Connection, seqs: list[int]) -> list[ImageRow]:
     return rows
 
 
+_ROW = Prepared(_ROWS.where(images.c.seq == bindparam("seq")))
+
+
 def _row(connection: Connection, seq: int) -> ImageRow:
-    return _image_rows(connection, _ROWS.where(images.c.seq == seq))[0]
+    return ImageRow(*_ROW(connection, seq=seq).one())

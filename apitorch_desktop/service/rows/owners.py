@@ -2,7 +2,7 @@
 
 import builtins
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, bindparam, delete, func, select
 
 from apitorch_desktop.service.database import LOCAL_OWNER, Database
 from apitorch_desktop.service.faults import Conflict, NotFound
@@ -10,6 +10,7 @@ from apitorch_desktop.service.keys import HINT_LENGTH, hash_key, make_key, same
 from apitorch_desktop.service.records import KeyRow, OwnerRow
 from apitorch_desktop.service.rows import inputs
 from apitorch_desktop.service.rows.base import Rows, insert
+from apitorch_desktop.service.rows.prepared import Prepared
 from apitorch_desktop.service.rows.schema import keys, owners
 from apitorch_desktop.service.writer import Transaction, Writer
 
@@ -33,7 +34,7 @@ class Owners(Rows):
         if admitted is not None:
             return admitted
         with self._database.reading() as connection:
-            row = connection.execute(select(keys.c.hash, keys.c.owner_id).where(keys.c.hash == digest)).first()
+            row = _OF_HASH(connection, hash=digest).first()
         return int(row.owner_id) if row is not None and same(bytes(row.hash), digest) else None
 
     def admit(self, key: str, owner: int = LOCAL_OWNER) -> None:
@@ -90,6 +91,9 @@ class Owners(Rows):
             return found[0]
 
         return self._writer.run(run)
+
+
+_OF_HASH = Prepared(select(keys.c.hash, keys.c.owner_id).where(keys.c.hash == bindparam("hash")))
 
 
 def _keys(connection: Connection, condition: object) -> list[KeyRow]:

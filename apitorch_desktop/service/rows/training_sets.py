@@ -145,7 +145,6 @@ def _make(transaction: Transaction, owner: int, **values: object) -> TrainingSet
         training_sets,
         {**values, "owner_id": owner, "revision": 0, "created_at": inputs.now()},
     )
-    transaction.changed.add(number)
     return _row(transaction.connection, owner, number)
 
 
