@@ -1,5 +1,6 @@
 """Keys made, listed and revoked by this machine's own commands: on an open store, or through the service that runs."""
 
+import asyncio
 import hmac
 import http.client
 import json
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 from apitorch_desktop.service.faults import InUse, StoreError
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from apitorch_desktop.service.rows.owners import Owners
 
@@ -52,18 +53,29 @@ class Control:
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answer the one call, and pass on all others."""
-        if scope["type"] == "http" and scope["path"] == PATH and self._admits(scope):
-            await self._answer(receive, send)
-        else:
-            await self._app(scope, receive, send)
+        begun = False
+
+        async def watched(message: "Message") -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            if scope["type"] == "http" and scope["path"] == PATH and self._admits(scope):
+                await self._answer(receive, watched)
+            else:
+                await self._app(scope, receive, watched)
+        except asyncio.CancelledError:  # the service ends, and this request has had its time
+            if begun:
+                raise
+            message = "The service is ending. Send it again when it is back."
+            await _send(send, 503, {"object": "error", "message": message, "type": "busy"})
 
     def _admits(self, scope: "Scope") -> bool:
         given = dict(scope["headers"]).get(b"authorization", b"")
         return scope["method"] == "POST" and hmac.compare_digest(given, self._authorization)
 
     async def _answer(self, receive: "Receive", send: "Send") -> None:
-        import asyncio
-
         body, more = b"", True
         while more and len(body) <= _LONGEST:
             message = await receive()
@@ -76,9 +88,13 @@ class Control:
             done, status = {"object": "error", "message": str(error), "type": "refused"}, 400
         except (ValueError, KeyError, TypeError, AttributeError):
             done, status = {"object": "error", "message": "This is not an action.", "type": "bad_request"}, 400
-        headers = [(b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps(done).encode()})
+        await _send(send, status, done)
+
+
+async def _send(send: "Send", status: int, answer: dict[str, Any]) -> None:
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 
 
 def ask(folder: Path, action: Action, attach: Callable[[Path], tuple[str, str] | None]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import os
 import secrets
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +116,10 @@ def _assembled(options: Options) -> Iterator[_Parts]:
                 try:
                     yield _Parts(store, trainer, answers, guarded, bound, attach_key, config)
                 finally:
-                    trainer.stop()
+                    ended = trainer.stop()
+    if not ended:  # native code that still computes would abort the interpreter's end; all that matters is on disk
+        logging.shutdown()
+        os._exit(0)
 
 
 async def _serve(options: Options, parts: _Parts, ending: "Ending") -> None:
@@ -142,7 +144,7 @@ async def _serve(options: Options, parts: _Parts, ending: "Ending") -> None:
                 await server.ready.wait()
             _print({"object": "service", "url": url})
             parts.trainer.start()
-            threading.Thread(target=_warm, args=(parts.answers,), name="warm", daemon=True).start()
+            group.create_task(asyncio.to_thread(_warm, parts.answers))
             sweeping = group.create_task(_sweep(parts.store))
             await asyncio.wait(running)
             sweeping.cancel()

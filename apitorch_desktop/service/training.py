@@ -114,14 +114,15 @@ class Trainer:
         for thread in self._threads:
             thread.start()
 
-    def stop(self, timeout: float = 10) -> None:
-        """End the threads within a batch or a fold; unfinished work is done at the next start."""
+    def stop(self, timeout: float = 10) -> bool:
+        """End the threads within a batch or a fit; unfinished work is done at the next start. Whether they have ended."""
         with self._wake:
             self._stopping = True
             self._wake.notify_all()
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def changed(self, set_id: int) -> None:
         """Images or labels of a training set changed, or it was deleted; for the store's `on_change`."""

@@ -1,0 +1,262 @@
+"""`apitorch-desktop serve` and `keys` as scripts rely on them: the one line, the key, the ends, the refusals."""
+
+import base64
+import json
+import signal
+import socket
+import stat
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from apitorch_desktop.service import process
+from tests.service.serving import KEY, run, serve, until
+
+
+def test_prints_one_line_of_json_and_takes_connections_at_once(tmp_path):
+    with serve(tmp_path) as served:
+        assert served.url == f"http://127.0.0.1:{urlsplit(served.url).port}/api/"
+        answer = served.call("GET", "ping")
+        status, out, err = served.end()
+    assert answer.status_code == 200
+    assert answer.json()["message"] == "ok"
+    assert (status, out, err) == (0, "", "")
+
+
+def test_the_first_start_makes_a_key_shows_it_once_and_takes_it_ever_after(tmp_path):
+    with serve(tmp_path, key=None) as served:
+        _, _, err = served.end()
+    (line,) = err.splitlines()
+    key = line.rpartition(" ")[2]
+    assert len(key) == 42
+    with serve(tmp_path, key=None) as served:
+        assert served.call("GET", "ping", auth=(key, "")).status_code == 200
+        assert served.call("GET", "ping", auth=("x" * 42, "")).status_code == 401
+        _, out, err = served.end()
+    assert key not in out + err
+
+
+@pytest.mark.parametrize("key", ["short", "x" * 41, "x" * 43, "x" * 41 + ":", "x" * 41 + "é"])
+def test_a_key_that_no_client_could_use_is_refused_in_one_sentence(tmp_path, key):
+    done = run("serve", "--port", "0", "--data", str(tmp_path), key=key)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "APITORCH_API_KEY" in done.stderr
+    assert key not in done.stderr
+
+
+def test_a_request_under_way_is_answered_when_it_is_told_to_end(tmp_path):
+    with serve(tmp_path) as served:
+        address = urlsplit(served.url)
+        with socket.create_connection((address.hostname, address.port)) as connection:
+            body = b'{"name": "Clothes"}'
+            connection.sendall(_head(body) + body[:5])
+            served.process.send_signal(signal.SIGTERM)
+            until(lambda: not _accepts(address))
+            connection.sendall(body[5:])
+            answer = b""
+            while piece := connection.recv(4096):
+                answer += piece
+        status, _, err = served.end()
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert status == 0
+    assert "Traceback" not in err
+    assert not (tmp_path / "running.json").exists()
+
+
+def test_a_client_that_never_finishes_does_not_keep_it_from_ending(tmp_path):
+    with serve(tmp_path) as served:
+        address = urlsplit(served.url)
+        with socket.create_connection((address.hostname, address.port)) as connection:
+            connection.sendall(_head(b"x" * 100))
+            status, _, err = served.end()
+            answer = connection.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b'"object": "error"' in answer
+    assert status == 0
+    assert "Traceback" not in err
+
+
+def test_control_c_ends_it_cleanly_too(tmp_path):
+    with serve(tmp_path) as served:
+        status, _, err = served.end(signal.SIGINT)
+    assert status == 0
+    assert err == ""
+
+
+def test_a_taken_port_is_one_sentence(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = run("serve", "--port", str(port), "--data", str(tmp_path / "data"))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        f"apitorch-desktop: Port {port} is taken by another program: choose another with --port, or 0 to have one picked."
+    ]
+    assert not (tmp_path / "data").exists()
+
+
+def test_two_on_one_folder_the_second_says_so_and_stops(tmp_path):
+    with serve(tmp_path) as served:
+        done = run("serve", "--port", "0", "--data", str(tmp_path), key=KEY)
+        assert served.call("GET", "ping").status_code == 200
+        assert (tmp_path / "running.json").exists()
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert str(tmp_path) in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--host", "no.such.host.invalid"], ["--host", "203.0.113.7"]])
+def test_an_address_that_is_not_of_this_machine_is_one_sentence(tmp_path, arguments):
+    done = run("serve", "--port", "0", "--data", str(tmp_path), *arguments)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert arguments[1] in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["file", "read-only"])
+def test_a_folder_that_cannot_be_used_is_one_sentence(tmp_path, kind):
+    folder = tmp_path / "data"
+    if kind == "file":
+        folder.write_text("")
+    elif Path("/proc/self").is_dir():
+        folder = Path("/proc/apitorch")  # also root cannot write there
+    else:
+        pytest.skip("no folder here that nobody can write to")
+    done = run("serve", "--port", "0", "--data", str(folder))
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert str(folder) in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--port", "70000"], ["--port", "x"], ["--tls-cert", "a.pem"], ["--nonsense"]])
+def test_a_usage_error_is_exit_status_2(tmp_path, arguments):
+    done = run("serve", "--data", str(tmp_path), *arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_word_that_is_neither_a_command_nor_a_picture_is_a_usage_error():
+    done = run("exprot", "clothes")
+    assert done.returncode == 2
+    assert "exprot" in done.stderr
+
+
+def test_listening_on_other_addresses_warns_that_others_can_read_along(tmp_path):
+    with serve(tmp_path, "--host", "0.0.0.0") as served:
+        assert served.call("GET", "ping").status_code == 200
+        _, _, err = served.end()
+    assert "--tls-cert" in err
+
+
+def test_with_tls_it_does_not_warn_and_own_programs_still_find_it(tmp_path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    _make_certificate(cert, key)
+    data = tmp_path / "data"
+    with serve(data, "--host", "0.0.0.0", "--tls-cert", str(cert), "--tls-key", str(key)) as served:
+        assert served.url.startswith("https://127.0.0.1:")
+        assert served.call("GET", "ping", verify=str(cert)).status_code == 200
+        attached = process.attach(data)
+        assert attached
+        url, own = attached
+        assert requests.get(url + "ping", auth=(own, ""), timeout=10).status_code == 200
+        status, _, err = served.end()
+    assert (status, err) == (0, "")
+
+
+def test_tls_files_that_do_not_fit_are_one_sentence(tmp_path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    _make_certificate(cert, tmp_path / "other.pem")
+    _make_certificate(tmp_path / "other_cert.pem", key)
+    for arguments in ([str(cert), str(key)], [str(tmp_path / "absent.pem"), str(key)]):
+        done = run("serve", "--port", "0", "--tls-cert", arguments[0], "--tls-key", arguments[1])
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_file_for_own_programs_is_for_this_person_only_and_goes_with_the_service(tmp_path):
+    with serve(tmp_path) as served:
+        path = tmp_path / "running.json"
+        said = json.loads(path.read_text())
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert said["url"] == served.url
+        assert said["pid"] == served.process.pid
+        assert served.call("GET", "ping", auth=(said["key"], "")).status_code == 200
+        served.end()
+        assert not path.exists()
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_keys_are_made_listed_and_revoked_with_the_service_running_or_not(tmp_path, running):
+    if running:
+        with serve(tmp_path) as served:
+            made = _check_keys(tmp_path)
+            assert served.call("GET", "ping", auth=(made, "")).status_code == 200
+            assert run("keys", "--data", str(tmp_path), "revoke", "1").returncode == 0
+            assert served.call("GET", "ping", auth=(made, "")).status_code == 401
+        return
+    made = _check_keys(tmp_path)
+    with serve(tmp_path) as served:
+        served.call("POST", "training-sets", json={"name": "Mine"})
+        sets = served.call("GET", "training-sets", auth=(made, "")).json()["data"]
+        assert sets == []
+
+
+def test_only_the_own_programs_key_opens_the_call_for_keys(tmp_path):
+    with serve(tmp_path) as served:
+        base = served.url.removesuffix("/api/")
+        for auth in [(KEY, ""), None, ("x" * 42, "")]:
+            answer = requests.post(f"{base}/control/keys", json={"action": "list"}, auth=auth, timeout=10)
+            assert answer.status_code != 200
+            assert answer.json()["object"] == "error"
+        own = json.loads((tmp_path / "running.json").read_text())["key"]
+        for body in (b"", b"[]", b"{", b'{"action": "make"}', b"x" * 10_000):
+            answer = requests.post(f"{base}/control/keys", data=body, auth=(own, ""), timeout=10)
+            assert answer.status_code == 400
+
+
+def _check_keys(folder: Path) -> str:
+    made = run("keys", "--data", str(folder), "make", "Ann Lee")
+    assert made.returncode == 0
+    key = made.stdout.strip()
+    assert len(key) == 42
+    listed = run("keys", "--data", str(folder), "list").stdout
+    assert "Ann Lee" in listed
+    assert key not in listed
+    absent = run("keys", "--data", str(folder), "revoke", "99")
+    assert absent.returncode == 1
+    assert len(absent.stderr.splitlines()) == 1
+    return key
+
+
+def _head(body: bytes) -> bytes:
+    coded = base64.b64encode(f"{KEY}:".encode()).decode()
+    return (
+        f"POST /api/training-sets HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {coded}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+
+
+def _accepts(address) -> bool:
+    try:
+        socket.create_connection((address.hostname, address.port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _make_certificate(cert: Path, key: Path) -> None:
+    made = subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
+            *("-keyout", str(key), "-out", str(cert)),
+        ],
+        capture_output=True,
+    )
+    if made.returncode:
+        pytest.skip("openssl is not here")
