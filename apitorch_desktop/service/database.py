@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,8 @@ class Database:
     def checkpoint(self) -> None:
         """Move what is committed from SQLite's log into its file, so that the log's room can be used again."""
         if self.sqlite:
-            with self._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+            with closing(self._writer.raw_connection()) as connection:  # without a BEGIN, which forbids it
+                connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
 
     def close(self) -> None:
         """Close every connection that is not in use."""

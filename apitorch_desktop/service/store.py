@@ -10,7 +10,8 @@
 
 Everything blocks and is thread-safe; a change is durable when its call returns, and then every later read sees it. One
 thread writes (writer.py): calls that come together share one commit. Errors are `faults.StoreError`; records are in
-`records.py`. In the folder: `store.db`, `images/`, `thumbnails.db`, and `lock`, which the one process that has it holds.
+`records.py`. In the folder: `store.db`, `images/`, `thumbnails.db`, `reserve`, and `lock`, which the
+one process that has it holds.
 """
 
 import logging
@@ -27,6 +28,7 @@ from apitorch_desktop.service.blobs import Blobs, open_blobs
 from apitorch_desktop.service.database import Database
 from apitorch_desktop.service.faults import CannotOpen, InUse, NotFound
 from apitorch_desktop.service.records import BlobRow, Sweep
+from apitorch_desktop.service.reserve import Reserve
 from apitorch_desktop.service.rows import inputs
 from apitorch_desktop.service.rows.base import NO_SUCH_IMAGE
 from apitorch_desktop.service.rows.classifications import Classifications
@@ -46,7 +48,7 @@ _log = logging.getLogger(__name__)
 class Store:
     """One data folder, open; made by `Store.open`, closed by `close` or as a context manager."""
 
-    def __init__(self, folder: Path, database: Database, stored: Blobs, held: ExitStack) -> None:
+    def __init__(self, folder: Path, database: Database, stored: Blobs, reserve: Reserve, held: ExitStack) -> None:
         self.folder = folder
         self.secret = database.secret
         """32 random bytes of this data folder, for `signing.Signer`."""
@@ -57,7 +59,7 @@ class Store:
         self._listeners: list[Callable[[int], None]] = []
         self.thumbnails = Thumbnails(folder / "thumbnails.db")
         held.callback(self.thumbnails.close)
-        self._writer = Writer(database, stored, folder, self._changed)
+        self._writer = Writer(database, stored, folder, reserve, self._changed)
         held.callback(self._writer.close)
         self.owners = Owners(database, self._writer)
         self.training_sets = TrainingSets(database, self._writer)
@@ -79,11 +81,13 @@ class Store:
         """
         with ExitStack() as held:
             _lock(folder, held)
+            reserve = Reserve(folder / "reserve")
+            reserve.give_if_full()
             stored = open_blobs(folder, blob_url)
             database = Database(folder, database_url)
             held.callback(database.close)
             _belong_together(stored, database)
-            store = cls(folder, database, stored, held)
+            store = cls(folder, database, stored, reserve, held)
             store._held = held.pop_all()
         return store
 

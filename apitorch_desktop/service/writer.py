@@ -1,6 +1,7 @@
 """The one writer: operations that come together share a transaction, a sync of the images they bring, and a commit."""
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -14,7 +15,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from apitorch_desktop.service.blobs import Blobs, Staged, in_batches
 from apitorch_desktop.service.database import Database
-from apitorch_desktop.service.faults import Closed, StorageFault, StoreError
+from apitorch_desktop.service.faults import Closed, StorageFault, StorageFull, StoreError
+from apitorch_desktop.service.reserve import Reserve
 from apitorch_desktop.service.rows import schema
 from apitorch_desktop.service.rows.prepared import Prepared
 from apitorch_desktop.service.trouble import out_of_reach, storage_fault
@@ -38,9 +40,10 @@ class Transaction:
 
 
 class _Operation(Generic[_T]):
-    def __init__(self, run: Callable[[Transaction], _T], staged: Staged | None) -> None:
+    def __init__(self, run: Callable[[Transaction], _T], staged: Staged | None, frees: bool) -> None:
         self.run = run
         self.staged = staged
+        self.frees = frees
         self.future: Future[_T] = Future()
         self.result: _T
         self.error: BaseException | None = None
@@ -60,10 +63,13 @@ class Writer:
     id of each training set that was changed or deleted, after the commit and before the callers go on.
     """
 
-    def __init__(self, database: Database, blobs: Blobs, folder: Path, listener: Callable[[int], None]) -> None:
+    def __init__(
+        self, database: Database, blobs: Blobs, folder: Path, reserve: Reserve, listener: Callable[[int], None]
+    ) -> None:
         self._database = database
         self._blobs = blobs
         self._folder = folder
+        self._reserve = reserve
         self._listener = listener
         self._forgotten: list[Callable[[Sequence[str]], None]] = []
         self._queue: SimpleQueue[_Operation[object] | None] = SimpleQueue()
@@ -73,12 +79,13 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
 
-    def run(self, operation: Callable[[Transaction], _T], staged: Staged | None = None) -> _T:
+    def run(self, operation: Callable[[Transaction], _T], staged: Staged | None = None, *, frees: bool = False) -> _T:
         """What `operation` answers, once it is durable; its StoreError, or a fault of the storage, when it is not.
 
-        `staged` is an image the operation's rows refer to. It may run twice: when the transaction it was in failed.
+        `staged` is an image the operation's rows refer to; `frees` says that the operation makes room, and so may use
+        the reserve of a full disk. An operation may run twice: when the transaction it was in failed.
         """
-        work = _Operation(operation, staged)
+        work = _Operation(operation, staged, frees)
         with self._closing:
             if self._closed:
                 if staged is not None:
@@ -91,7 +98,7 @@ class Writer:
         """Delete those of the images that nothing refers to; returns when it is done."""
 
         for batch in in_batches(sha256s, _AT_A_TIME):
-            self.run(partial(_let_go, batch))
+            self.run(partial(_let_go, batch), frees=True)
 
     def on_forgotten(self, listener: Callable[[Sequence[str]], None]) -> None:
         """Call `listener` with the sha256 of images that were deleted."""
@@ -118,6 +125,7 @@ class Writer:
                         if not work.future.done():
                             work.future.set_exception(error)
             self._delete_files()
+            self._reserve.keep()
         while self._doomed:
             self._delete_files()
 
@@ -201,11 +209,7 @@ class Writer:
 
     def _retry(self, group: list[_Operation[object]], error: DBAPIError, doomed: set[str], changed: set[int]) -> None:
         """Each on its own, after the transaction of all of them failed: a full disk may still have room for some."""
-        fault: StoreError = storage_fault(error, self._folder)
-        try:
-            self._database.checkpoint()
-        except DBAPIError:
-            _log.warning("The log could not be moved into the database: %s", fault)
+        self._checkpoint()
         for work in group:
             work.error = work.staged.error if work.staged is not None else None
             try:
@@ -213,9 +217,28 @@ class Writer:
                     raise error
                 self._transaction([work], doomed, changed)
             except DBAPIError as again:
-                error, work.error = again, storage_fault(again, self._folder)
-                if work.staged is not None:
-                    doomed |= self._unreferred(work.staged.sha256)
+                error = again
+                self._fail(work, again, doomed, changed)
+
+    def _fail(self, work: _Operation[object], error: DBAPIError, doomed: set[str], changed: set[int]) -> None:
+        """Tell the caller, unless the operation makes room and can be done with the reserve."""
+        work.error = storage_fault(error, self._folder)
+        if work.frees and isinstance(work.error, StorageFull) and self._reserve.give():
+            _log.warning("%s The reserve is used to delete.", work.error)
+            self._checkpoint()
+            work.error = None
+            try:
+                self._transaction([work], doomed, changed)
+            except DBAPIError as again:
+                work.error = storage_fault(again, self._folder)
+        if work.error is not None and work.staged is not None:
+            doomed |= self._unreferred(work.staged.sha256)
+
+    def _checkpoint(self) -> None:
+        try:
+            self._database.checkpoint()
+        except (DBAPIError, sqlite3.Error) as error:
+            _log.warning("SQLite's log could not be moved into the database: %s", storage_fault(error, self._folder))
 
     def _unreferred(self, sha256: str) -> set[str]:
         """The image, if no row has it, as far as the database can still say."""

@@ -136,7 +136,7 @@ class Classifications(Rows):
 
     def trim(self) -> None:
         """Forget the answers that are too old or too many, and let their images go."""
-        self._writer.run(lambda transaction: _trim(transaction, self._kept))
+        self._writer.run(lambda transaction: _trim(transaction, self._kept), frees=True)
 
 
 _FIELDS = ClassificationRow.__struct_fields__

@@ -118,7 +118,7 @@ class Images(Rows):
             drop(transaction, found[0].training_set_id, found)
             return row
 
-        return self._writer.run(run)
+        return self._writer.run(run, frees=True)
 
     def delete_many(self, owner: int, training_set_id: int | str, image_ids: Sequence[str]) -> int:
         """Delete many images of one training set, all or none; answers how many. Raises NotFound."""
@@ -129,7 +129,7 @@ class Images(Rows):
             drop(transaction, number, list(found.values()))
             return len(found)
 
-        return self._writer.run(run)
+        return self._writer.run(run, frees=True)
 
     def page(
         self,

@@ -75,7 +75,7 @@ class Labels(Rows):
             _drop(transaction, number, seq)
             return row
 
-        return self._writer.run(run)
+        return self._writer.run(run, frees=True)
 
 
 def _merge(transaction: Transaction, training_set: int, seq: int, into: int) -> None:

@@ -128,7 +128,7 @@ class TrainingSets(Rows):
             transaction.gone.add(row.id)
             return row
 
-        return self._writer.run(run)
+        return self._writer.run(run, frees=True)
 
 
 def _description(given: str) -> str:
