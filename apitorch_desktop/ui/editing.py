@@ -1,0 +1,247 @@
+"""What the person does to a training set: shown at once where that can be foreseen, done on a lane, with the offer of *Undo*."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal
+
+from apitorch_desktop.ui.status_line import Message
+from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.words import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from apitorch_desktop.api.types import Id, TrainingImage
+    from apitorch_desktop.dataset.edits import Edits, Outcome
+    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.tasks import Context, Task
+
+    Progress = Callable[[int, int], None]
+    Act = Callable[[Edits, Workspace, Progress], Outcome]
+    """An edit: does it, on a lane, and answers what changed."""
+
+
+class Editing(QObject):
+    """Edits of the session's connection, their undo and their redo."""
+
+    edited = Signal(object)
+    """The `Outcome` of an edit, once it is shown."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._session = session
+        session.connected.connect(self._finish)
+
+    # --- photos
+
+    def move(self, images: Sequence[TrainingImage], label: str) -> None:
+        """Put photos of the open training set under a label."""
+        opened = self._session.opened
+        moving = [image for image in images if image.label != label]
+        if opened is None or not moving:
+            return
+        before = [(image.image_id, str(image.label)) for image in moving]
+        records = [_copy(image) for image in moving]  # the grid's own are told their new label at once
+        opened.moved([image_id for image_id, _ in before], label)
+
+        def back(_fault: Exception) -> None:
+            for image_id, old in before:
+                opened.moved([image_id], old)
+
+        photos = plural(len(moving), "photo")
+        set_id = opened.training_set.id
+        self.do(
+            f"Moving {photos}",
+            lambda edits, workspace, progress: edits.move(workspace, set_id, records, label, progress),
+            done=f"Moved {photos} to “{label}”",
+            failed=back,
+        )
+
+    def delete(self, images: Sequence[TrainingImage]) -> None:
+        """Delete photos of the open training set; they go to the trash."""
+        opened = self._session.opened
+        if opened is None or not images:
+            return
+        records = [_copy(image) for image in images]
+        opened.gone([image.image_id for image in images])
+        photos = plural(len(images), "photo")
+        set_id = opened.training_set.id
+        self.do(
+            f"Deleting {photos}",
+            lambda edits, workspace, progress: edits.delete(workspace, set_id, records, progress),
+            done=f"Deleted {photos}",
+            failed=lambda _fault: opened.came(records),
+        )
+
+    # --- labels
+
+    def create_label(self, set_id: Id, label: str) -> None:
+        """Make a new, empty label."""
+        self.do(
+            "Making the label",
+            lambda edits, workspace, _progress: edits.create_label(workspace, set_id, label),
+            done=f"Made the label “{label}”",
+        )
+
+    def rename_label(self, set_id: Id, label: str, new: str) -> None:
+        """Give a label another name; into one that exists is a merge."""
+        from apitorch_desktop.api.slugs import snake_case
+
+        opened = self._session.opened
+        name = snake_case(new)
+        if (
+            opened is not None
+            and str(opened.training_set.id) == str(set_id)
+            and name in opened.counts
+            and name != label
+        ):
+            self.merge_labels(set_id, label, name)
+            return
+        self.do(
+            "Renaming the label",
+            lambda edits, workspace, progress: edits.rename_label(workspace, set_id, label, new, progress),
+            done=f"Renamed “{label}” to “{name}”",
+        )
+
+    def merge_labels(self, set_id: Id, label: str, into: str) -> None:
+        """Put all photos of a label under another, and drop it."""
+        self.do(
+            "Merging the labels",
+            lambda edits, workspace, progress: edits.merge_labels(workspace, set_id, label, into, progress),
+            done=f"Merged “{label}” into “{into}”",
+        )
+
+    def delete_label(self, set_id: Id, label: str) -> None:
+        """Delete a label; its photos go to the trash."""
+        self.do(
+            "Deleting the label",
+            lambda edits, workspace, progress: edits.delete_label(workspace, set_id, label, progress),
+            done=f"Deleted the label “{label}”",
+        )
+
+    # --- training sets
+
+    def create_training_set(self, name: str, then: Callable[[Id], object] | None = None) -> None:
+        """Make a new training set; `then` is called with its id."""
+        self.do(
+            "Making the training set",
+            lambda edits, workspace, _progress: edits.create_training_set(workspace, name),
+            done=f"Made “{name}”",
+            then=lambda outcome: then(outcome.training_set_id) if then is not None else None,
+        )
+
+    def rename_training_set(self, set_id: Id, name: str) -> None:
+        """Give a training set another name."""
+        self.do(
+            "Renaming the training set",
+            lambda edits, workspace, _progress: edits.rename_training_set(workspace, set_id, name),
+            done=f"Renamed to “{name}”",
+        )
+
+    def delete_training_set(self, set_id: Id, name: str) -> None:
+        """Delete a training set; its photos go to the trash."""
+        self.do(
+            f"Deleting “{name}”",
+            lambda edits, workspace, progress: edits.delete_training_set(workspace, set_id, progress),
+            done=f"Deleted “{name}”",
+        )
+
+    # --- the way of all edits
+
+    def undo(self) -> None:
+        """Undo the last edit of this connection."""
+        self.do("Undo", lambda edits, workspace, progress: edits.undo(workspace, progress), done="Undone")
+
+    def redo(self) -> None:
+        """Do again what was undone last."""
+        self.do("Redo", lambda edits, workspace, progress: edits.redo(workspace, progress), done="Done again")
+
+    def do(
+        self,
+        doing: str,
+        act: Act,
+        *,
+        done: str = "",
+        then: Callable[[Outcome], object] | None = None,
+        failed: Callable[[Exception], object] | None = None,
+    ) -> Task | None:
+        """Do an edit, show what changed, say `done`; `doing` names it while it lasts and where it fails."""
+        session = self._session
+        stores, workspace = session.stores, session.workspace
+        if stores is None or workspace is None:
+            session.said.emit(Message(session.why_not(""), "warn", "connection"))
+            return None
+        edits = stores.edits
+
+        def job(context: Context) -> Outcome:
+            return act(edits, workspace, lambda at, of: context.progress((at, of)))
+
+        def shown(outcome: Outcome) -> None:
+            self._show(outcome, done)
+            if then is not None:
+                then(outcome)
+
+        def refused(fault: Exception) -> None:
+            if failed is not None:
+                failed(fault)
+            session.over.emit("edit")
+            session.failed(fault, doing)
+
+        def progress(at: tuple[int, int]) -> None:
+            if at[1] > 1:
+                session.said.emit(Message(f"{doing}: {at[0]:,} of {at[1]:,}", "muted", "edit"))
+
+        return session.tasks.run(
+            Lane.INTERACTIVE, job, done=shown, failed=refused, progress=progress, owner=session.turn, title=doing
+        )
+
+    def _show(self, outcome: Outcome, said: str) -> None:
+        session, edit = self._session, outcome.edit
+        opened = session.opened
+        if opened is not None and str(outcome.training_set_id) == str(opened.training_set.id):
+            opened.apply(outcome)
+        session.over.emit("edit")
+        if said:
+            undone = edit.stage == "undone"
+            again = ("Redo", self.redo) if undone else ("Undo", self.undo)
+            text = f"{said}: {edit.title}" if said in ("Undone", "Done again") else said
+            later = "It is sent when the service is back." if edit.stage == "waiting" else ""
+            text = " ".join(part for part in (f"{text}.", later, edit.note) if part)
+            session.said.emit(Message(text, "", "edit", (again,)))
+        self.edited.emit(outcome)
+        unknown = session.find_set(outcome.training_set_id) is None
+        if unknown or outcome.training_set_removed or outcome.replaces is not None or "training set" in edit.act:
+            session.refresh()
+
+    def _finish(self) -> None:
+        """Send what waited for the service."""
+        session = self._session
+        stores, workspace = session.stores, session.workspace
+        if stores is None or workspace is None:
+            return
+        edits = stores.edits
+
+        def done(outcomes: list[Outcome]) -> None:
+            for outcome in outcomes:
+                self._show(outcome, "")
+            notes = [outcome.edit.note for outcome in outcomes if outcome.edit.note]
+            if notes:
+                session.said.emit(Message(" ".join(notes[:2]), "warn", "resumed"))
+
+        session.tasks.run(
+            Lane.INTERACTIVE,
+            lambda _context: edits.resume(workspace) if edits.unfinished(workspace.connection.id) else [],
+            done=done,
+            failed=session.failed,
+            owner=session.turn,
+            title="Finish what was interrupted",
+        )
+
+
+def _copy(image: TrainingImage) -> TrainingImage:
+    from msgspec.structs import replace
+
+    return replace(image)

@@ -1,0 +1,52 @@
+"""Failures in the words of the person: what is wrong and what to do, from whatever exception it was."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A failure explained. `topic` is the same for failures of one cause, so that they are said once."""
+
+    text: str
+    topic: str
+    can_retry: bool = False
+
+
+def explain(fault: BaseException, doing: str = "") -> Trouble:
+    """What to tell about a failure; `doing` names what was tried ("Moving 3 photos").
+
+    Failures that nobody foresaw are logged with their traceback; the person gets a sentence.
+    """
+    from apitorch_desktop.api.errors import ApiError, ConnectionFailed, RateLimited, TimedOut, WrongKey
+
+    if isinstance(fault, ApiError):
+        text = f"{fault} {fault.advice}".strip()
+        if isinstance(fault, (ConnectionFailed, TimedOut)):
+            return Trouble(text, "connection", can_retry=True)
+        topic = "key" if isinstance(fault, WrongKey) else "rate" if isinstance(fault, RateLimited) else text
+        return Trouble(_with(doing, text), topic, fault.can_retry)
+    said = _said(fault)
+    if said:
+        return Trouble(_with(doing, said), said)
+    if isinstance(fault, OSError):
+        what = f"“{fault.filename}”: " if fault.filename else ""
+        text = _with(doing, f"{what}{fault.strerror or fault}.")
+        return Trouble(text, text)
+    _LOG.error("not foreseen: %s", fault, exc_info=fault)
+    text = _with(doing, f"Something went wrong that nobody foresaw ({type(fault).__name__}). Try again.")
+    return Trouble(text, text)
+
+
+def _said(fault: BaseException) -> str:
+    """The sentence of an exception whose text is meant for the person; "" for any other."""
+    meant = {"ServiceFailed", "UnreadableImage", "CannotUndo", "ExportRefused", "NeedsScratch"}
+    return str(fault) if any(kind.__name__ in meant for kind in type(fault).__mro__) else ""
+
+
+def _with(doing: str, text: str) -> str:
+    return f"{doing}: {text[0].lower() + text[1:] if text[:2].istitle() else text}" if doing else text

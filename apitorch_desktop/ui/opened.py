@@ -1,0 +1,339 @@
+"""The training set that is open: its images in the grid's model, kept as the service has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from apitorch_desktop.ui.grid.model import Group
+from apitorch_desktop.ui.learning import Learning
+from apitorch_desktop.ui.tasks import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from apitorch_desktop.api.types import TrainingImage, TrainingSet
+    from apitorch_desktop.dataset.catalog import Listing
+    from apitorch_desktop.dataset.edits import Outcome
+    from apitorch_desktop.dataset.workspace import Part, Workspace
+    from apitorch_desktop.ui.grid.model import GridModel
+    from apitorch_desktop.ui.tasks import Context, Task, Tasks
+
+TELL = 80
+"""Milliseconds in which changes of counts are gathered."""
+
+
+@dataclass(slots=True)
+class Difference:
+    """What makes one listing of another."""
+
+    came: list[TrainingImage] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    moved: dict[str, list[str]] = field(default_factory=dict)
+    """Label → ids of the images that are under it now."""
+
+    def __bool__(self) -> bool:
+        return bool(self.came or self.gone or self.moved)
+
+
+def difference(where: Mapping[str, str], images: Sequence[TrainingImage]) -> Difference:
+    """What has to change where images lie as `where` says (id → label), for it to be as in `images`."""
+    found = Difference()
+    ids: set[str] = set()
+    for image in images:
+        name, label = image.image_id, str(image.label)
+        ids.add(name)
+        before = where.get(name)
+        if before is None:
+            found.came.append(image)
+        elif before != label:
+            found.moved.setdefault(label, []).append(name)
+    found.gone = [name for name in where if name not in ids]
+    return found
+
+
+class Opened(QObject):
+    """One open training set. Destroyed when another is opened; its jobs end with it."""
+
+    changed = Signal()
+    """Labels, counts, or whether it is still being listed."""
+    failed = Signal(object)
+
+    def __init__(
+        self, tasks: Tasks, workspace: Workspace, images: GridModel, training_set: TrainingSet, parent: QObject
+    ) -> None:
+        super().__init__(parent)
+        self._tasks = tasks
+        self._workspace = workspace
+        self._images = images
+        self.training_set = training_set
+        self.loading = True
+        self.listed = False
+        """Whether the service itself has been heard, not only the catalog."""
+        self._where: dict[str, str] = {}
+        self._counts: dict[str, int] = {}
+        self._label_ids: dict[str, str] = {}
+        self._newest: tuple[str, str] = ("", "")
+        self._version = 0
+        self._task: Task | None = None
+        self._again = False
+        self._tell = QTimer(self, interval=TELL, singleShot=True)
+        self._tell.timeout.connect(self.changed)
+        self.learning = Learning(tasks, workspace, training_set, self)
+        self.learning.changed.connect(self._show_accuracies)
+
+    # --- what is there
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels, in the order of the service, then as they came."""
+        return list(self._counts)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images by label."""
+        return dict(self._counts)
+
+    def label_id(self, label: str) -> str | None:
+        """A label's id, where the service gives one."""
+        return self._label_ids.get(label)
+
+    def label_of(self, image_id: str) -> str | None:
+        """The label an image is under."""
+        return self._where.get(image_id)
+
+    # --- listing
+
+    def load(self) -> None:
+        """Show what was seen before, then what is there."""
+        set_id, workspace = self.training_set.id, self._workspace
+        labels = [] if self.training_set.labels is UNSET else self.training_set.labels
+        self._show(labels, [])
+
+        def known(listing: Listing | None) -> None:
+            if listing is not None and not self.listed:
+                self._label_ids = dict(listing.label_ids)
+                self._show(listing.labels, listing.images)
+                self.changed.emit()
+            self.refresh()
+
+        self._tasks.run(
+            Lane.DISK,
+            lambda _context: workspace.known_listing(set_id),
+            done=known,
+            failed=lambda _fault: self.refresh(),
+            owner=self,
+            title="Look up what was seen before",
+        )
+        self.learning.expect()
+
+    def refresh(self) -> None:
+        """List again, and change what is different."""
+        if self._task is not None and self._task.active:
+            self._again = True
+            return
+        set_id, workspace, where, version = self.training_set.id, self._workspace, dict(self._where), self._version
+        first = not where
+
+        def job(context: Context) -> tuple[Listing, Difference, int]:
+            listing = workspace.listing(set_id, progress=context.post if first else None, cancelled=context.cancelled)
+            return listing, difference({} if first else where, listing.images), version
+
+        self._task = self._tasks.run(
+            Lane.INTERACTIVE,
+            job,
+            done=self._listed,
+            failed=self._not_listed,
+            progress=self._part_came,
+            owner=self,
+            title="List the training set",
+        )
+
+    def _part_came(self, part: Part) -> None:
+        self.came(part.images)
+
+    def _listed(self, answer: tuple[Listing, Difference, int]) -> None:
+        listing, found, version = answer
+        self._task = None
+        self.loading, self.listed = False, True
+        self._label_ids = dict(listing.label_ids)
+        for label in listing.labels:
+            self.add_label(label)
+        for label in [name for name, count in self._counts.items() if not count and name not in listing.labels]:
+            self.remove_label(label)
+        if version != self._version:
+            found = difference(self._where, listing.images)
+        self._apply(found)
+        self.changed.emit()
+        if self._again:
+            self._again = False
+            self.refresh()
+
+    def _not_listed(self, fault: Exception) -> None:
+        self._task = None
+        self._again = False
+        self.loading = False
+        self.changed.emit()
+        self.failed.emit(fault)
+
+    def look_for_newer(self) -> None:
+        """Take in what has come since; a service without pages is listed again."""
+        if self._task is not None and self._task.active:
+            self._again = True
+            return
+        if not self._workspace.has("paging") or not self._newest[1]:
+            self.refresh()
+            return
+        set_id, client, after = self.training_set.id, self._workspace.client, self._newest[1]
+
+        def job(context: Context) -> list[TrainingImage]:
+            came: list[TrainingImage] = []
+            cursor: str | None = after
+            while cursor is not None:
+                context.check()
+                page = client.image_page(set_id, after=cursor, limit=1000)
+                for group in page.data:
+                    for image in group.images:
+                        image.label = group.label
+                        came.append(image)
+                cursor = page.next if isinstance(page.next, str) and page.next != cursor else None
+            return came
+
+        def done(came: list[TrainingImage]) -> None:
+            self._task = None
+            self.came(came)
+            if self._again:
+                self._again = False
+                self.look_for_newer()
+
+        def failed(_fault: Exception) -> None:  # the image it went on from may be gone: list again
+            self._task = None
+            self.refresh()
+
+        self._task = self._tasks.run(
+            Lane.INTERACTIVE, job, done=done, failed=failed, owner=self, title="Look for new images"
+        )
+
+    def _show(self, labels: Iterable[str], images: Sequence[TrainingImage]) -> None:
+        groups = {label: Group(label) for label in labels}
+        for image in images:
+            groups.setdefault(str(image.label), Group(str(image.label))).images.append(image)
+        self._where = {image.image_id: str(image.label) for image in images}
+        self._counts = {label: len(group.images) for label, group in groups.items()}
+        self._note_newest(images)
+        self._version += 1
+        self._images.set_groups(groups.values())
+        self._show_accuracies()
+
+    def _apply(self, found: Difference) -> None:
+        if found.gone:
+            self.gone(found.gone)
+        for label, ids in found.moved.items():
+            self.moved(ids, label)
+        self.came(found.came)
+
+    def _note_newest(self, images: Iterable[TrainingImage]) -> None:
+        for image in images:
+            if isinstance(image.created_at, str) and image.created_at > self._newest[0]:
+                self._newest = (image.created_at, image.image_id)
+
+    # --- single changes, also from edits
+
+    def came(self, images: Sequence[TrainingImage]) -> None:
+        """Images are there that were not."""
+        new = [image for image in images if image.image_id not in self._where]
+        if not new:
+            return
+        for image in new:
+            label = str(image.label)
+            self._where[image.image_id] = label
+            self._counts[label] = self._counts.get(label, 0) + 1
+        self._note_newest(new)
+        self._images.add(new)
+        self._touched()
+
+    def gone(self, image_ids: Iterable[str]) -> None:
+        """Images are no more."""
+        known = [one for one in image_ids if one in self._where]
+        for image_id in known:
+            self._counts[self._where.pop(image_id)] -= 1
+        if known:
+            self._images.remove(known)
+            self._touched()
+
+    def moved(self, image_ids: Iterable[str], label: str) -> None:
+        """Images are under another label."""
+        known = [one for one in image_ids if self._where.get(one, label) != label]
+        for image_id in known:
+            self._counts[self._where[image_id]] -= 1
+            self._where[image_id] = label
+        if known:
+            self._counts[label] = self._counts.get(label, 0) + len(known)
+            self._images.move(known, label)
+            self._touched()
+
+    def add_label(self, label: str) -> None:
+        """A label is there."""
+        if label not in self._counts:
+            self._counts[label] = 0
+            self._images.add_label(label)
+            self._touched()
+
+    def remove_label(self, label: str) -> None:
+        """A label is no more, with its images."""
+        if self._counts.pop(label, None) is not None:
+            self._where = {one: place for one, place in self._where.items() if place != label}
+            self._images.remove_label(label)
+            self._touched()
+
+    def rename_label(self, old: str, new: str) -> None:
+        """A label has another name, or was merged into another."""
+        if old not in self._counts or old == new:
+            return
+        counts: dict[str, int] = {}
+        for name, count in self._counts.items():
+            name = new if name == old else name
+            counts[name] = counts.get(name, 0) + count
+        self._counts = counts
+        self._where = {one: new if place == old else place for one, place in self._where.items()}
+        self._images.rename_label(old, new)
+        self._touched()
+
+    def apply(self, outcome: Outcome) -> None:
+        """Show what an edit changed."""
+        known = {old: new for old, new in outcome.changed.items() if old in self._where}
+        for old, new in known.items():
+            self._where[new] = self._where.pop(old)
+        if known:
+            self._images.replace_ids(known)
+        for old, new in outcome.renamed.items():
+            self.rename_label(old, new)
+        for label in outcome.labels_added:
+            self.add_label(label)
+        self.gone(one for one in outcome.removed if one not in known)
+        by_label: dict[str, list[str]] = {}
+        for image_id, label in outcome.moved.items():
+            by_label.setdefault(label, []).append(image_id)
+        for image in outcome.added:
+            if image.image_id in self._where:
+                by_label.setdefault(str(image.label), []).append(image.image_id)
+        for label, ids in by_label.items():
+            self.moved(ids, label)
+        self.came(outcome.added)
+        for label in outcome.labels_removed:
+            self.remove_label(label)
+        if outcome.stale:
+            self.refresh()
+
+    def _touched(self) -> None:
+        self._version += 1
+        if not self._tell.isActive():
+            self._tell.start()
+        self.learning.expect()
+
+    def _show_accuracies(self) -> None:
+        metrics = self.learning.metrics
+        self._images.set_accuracies({one.label: one.accuracy for one in metrics.labels} if metrics else {})

@@ -1,0 +1,303 @@
+"""What is open: the connection and its state, its training sets, the one that is open."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import UNSET
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from apitorch_desktop.ui.faults import explain
+from apitorch_desktop.ui.opened import Opened
+from apitorch_desktop.ui.status_line import Message
+from apitorch_desktop.ui.tasks import Lane
+
+if TYPE_CHECKING:
+    from apitorch_desktop.api.types import Classifier, Id, TrainingSet
+    from apitorch_desktop.dataset.connections import Connection
+    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.ui.grid.model import GridModel
+    from apitorch_desktop.ui.stores import Stores
+    from apitorch_desktop.ui.tasks import Context, Tasks
+
+AWAY_RETRY = 3000
+"""Milliseconds until a service that was not there is tried again by itself."""
+
+
+class State(Enum):
+    """How the connection is."""
+
+    STARTING = "starting"
+    READY = "ready"
+    AWAY = "away"
+    """Nobody answers; what was seen stays browsable, and it is tried again."""
+    REFUSED = "refused"
+    """The service answers, but not to this key, or it is no API Torch; only the person can put it right."""
+
+
+class Session(QObject):
+    """The one connection the window shows, and what is open of it. All work on lanes; `said` is the way to the person."""
+
+    connection_changed = Signal()
+    connected = Signal()
+    """The service was heard: at first, and whenever it comes back."""
+    sets_changed = Signal()
+    opened_changed = Signal()
+    """Another training set is open, or none."""
+    listing_changed = Signal()
+    """Labels, counts or the loading of the open one."""
+    classifier_changed = Signal()
+    classifiers_changed = Signal()
+    said = Signal(object)
+    """A `Message`."""
+    over = Signal(str)
+    """What messages of this topic were about is over."""
+
+    def __init__(self, tasks: Tasks, images: GridModel, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.tasks = tasks
+        self.images = images
+        self.stores: Stores | None = None
+        self.connection: Connection | None = None
+        self.workspace: Workspace | None = None
+        self.state = State.STARTING
+        self.sentence = "Starting…"
+        """The state in words, with what to do."""
+        self.training_sets: list[TrainingSet] = []
+        self.heard = False
+        """Whether `training_sets` are the service's own answer."""
+        self.classifiers: list[Classifier] = []
+        self.opened: Opened | None = None
+        self._wish: str | None = None
+        self.turn = QObject(self)
+        """Owner of the jobs for this connection: gone when another is turned to."""
+        self._retry = QTimer(self, interval=AWAY_RETRY, singleShot=True)
+        self._retry.timeout.connect(self.connect_service)
+
+    # --- the connection
+
+    def use(self, stores: Stores, connection: Connection, wish: str | None = None) -> None:
+        """Turn to a connection; `wish` is the id of the training set to open, if it is there."""
+        self._leave()
+        self.stores, self.connection, self._wish = stores, connection, wish
+        self._set_state(State.STARTING, "Connecting…")
+        catalog = stores.catalog
+
+        def seen(sets: list[TrainingSet]) -> None:
+            if sets and not self.heard:
+                self._show_sets(sets)
+
+        self.tasks.run(
+            Lane.DISK,
+            lambda _context: catalog.training_sets(connection.id),
+            done=seen,
+            failed=lambda _fault: True,
+            owner=self.turn,
+            title="Look up what was seen before",
+        )
+        self.connect_service()
+
+    def connect_service(self) -> None:
+        """Ask the service what it can do and has; again, where it was not there."""
+        stores, connection, workspace = self.stores, self.connection, self.workspace
+        if stores is None or connection is None:
+            return
+        self._retry.stop()
+
+        def job(_context: Context) -> tuple[Workspace, list[TrainingSet]]:
+            from apitorch_desktop.dataset.workspace import Workspace
+
+            client = stores.clients.get(connection.id)
+            if workspace is None:
+                found = Workspace(connection, client, stores.catalog, stores.scratch)
+            else:
+                found = workspace
+                found.moved(client)
+            found.connect()
+            return found, found.training_sets()
+
+        self.tasks.run(
+            Lane.INTERACTIVE, job, done=self._connected, failed=self._not_connected, owner=self.turn, title="Connect"
+        )
+
+    def service_changed(self, up: bool, sentence: str) -> None:
+        """The embedded service came up, or went down; its new address is known to the clients."""
+        if self.connection is None or not self.connection.embedded:
+            return
+        if up:
+            self.connect_service()
+        else:
+            self._set_state(State.AWAY, sentence)
+
+    def _connected(self, answer: tuple[Workspace, list[TrainingSet]]) -> None:
+        fresh = self.workspace is None
+        self.workspace, sets = answer
+        self.heard = True
+        self._set_state(State.READY, "")
+        self.over.emit("connection")
+        self.over.emit("key")
+        self._show_sets(sets)
+        if self.opened is not None and not fresh:
+            self.opened.refresh()
+        self.refresh_classifiers()
+        self.connected.emit()
+
+    def _not_connected(self, fault: Exception) -> None:
+        from apitorch_desktop.api.errors import ApiError
+
+        trouble = explain(fault)
+        starting = self.connection is not None and self.connection.embedded and self.state is State.STARTING
+        if trouble.topic == "connection" or (isinstance(fault, ApiError) and fault.can_retry):
+            if not starting:  # the embedded service says itself when it is up, or why not
+                self._set_state(State.AWAY, trouble.text)
+                self._retry.start()
+        else:
+            self._set_state(State.REFUSED, trouble.text)
+
+    def _set_state(self, state: State, sentence: str) -> None:
+        self.state, self.sentence = state, sentence
+        self.connection_changed.emit()
+
+    def _leave(self) -> None:
+        """Let go of the connection that was open, and of all its jobs."""
+        self.turn.deleteLater()
+        self.turn = QObject(self)
+        self._retry.stop()
+        self.workspace = None
+        self.heard = False
+        self.training_sets, self.classifiers = [], []
+        self._close_set()
+        self.sets_changed.emit()
+        self.classifiers_changed.emit()
+
+    def why_not(self, extension: str) -> str:
+        """Why what needs an extension cannot be done now; "" where it can."""
+        if self.workspace is None or self.connection is None:
+            return self.sentence or "The service is not there yet."
+        if extension and not self.workspace.has(extension):
+            return f"“{self.connection.name}” has no call for this."
+        return ""
+
+    # --- training sets
+
+    def refresh(self) -> None:
+        """List training sets and the open one again."""
+        workspace = self.workspace
+        if workspace is None:
+            self.connect_service()
+            return
+        self.tasks.run(
+            Lane.INTERACTIVE,
+            lambda _context: workspace.training_sets(),
+            done=self._refreshed,
+            failed=self.failed,
+            owner=self.turn,
+            title="List the training sets",
+        )
+        if self.opened is not None:
+            self.opened.refresh()
+
+    def _refreshed(self, sets: list[TrainingSet]) -> None:
+        if self.state is State.AWAY:
+            self._set_state(State.READY, "")
+        self._show_sets(sets)
+
+    def _show_sets(self, sets: list[TrainingSet]) -> None:
+        self.training_sets = sets
+        there = {str(one.id): one for one in sets}
+        if self.opened is not None:
+            fresh = there.get(str(self.opened.training_set.id))
+            if fresh is None and self.heard:
+                self._close_set()
+            elif fresh is not None:
+                self.opened.training_set = fresh
+        self.sets_changed.emit()
+        if self.opened is None and self.workspace is not None:
+            wanted = there.get(self._wish or "") or (sets[0] if len(sets) == 1 else None)
+            if wanted is not None:
+                self.open_set(str(wanted.id))
+
+    def shown_sets(self) -> list[TrainingSet]:
+        """The training sets with the counts of the open one as they are at this moment."""
+        opened = self.opened
+        if opened is None:
+            return self.training_sets
+        return [
+            msgspec.structs.replace(one, labels=opened.labels, counts=list(opened.counts.values()))
+            if one.id == opened.training_set.id and (opened.listed or opened.counts)
+            else one
+            for one in self.training_sets
+        ]
+
+    def find_set(self, set_id: Id) -> TrainingSet | None:
+        """A training set by its id."""
+        return next((one for one in self.training_sets if str(one.id) == str(set_id)), None)
+
+    def open_set(self, set_id: Id) -> None:
+        """Open a training set."""
+        found = self.find_set(set_id)
+        self._wish = str(set_id)
+        if found is None or self.workspace is None:
+            return
+        if self.opened is not None and str(self.opened.training_set.id) == str(set_id):
+            return
+        self._close_set()
+        opened = self.opened = Opened(self.tasks, self.workspace, self.images, found, self)
+        opened.changed.connect(self._listing_changed)
+        opened.learning.changed.connect(self._classifier_changed)
+        opened.failed.connect(lambda fault: self.failed(fault, "Listing the photos"))
+        opened.load()
+        self.opened_changed.emit()
+
+    def _listing_changed(self) -> None:
+        self.sets_changed.emit()
+        self.listing_changed.emit()
+
+    def _classifier_changed(self) -> None:
+        self.classifier_changed.emit()
+        classifier = self.opened.learning.classifier if self.opened is not None else None
+        known = {one.slug for one in self.classifiers}
+        if classifier is not None and classifier.version is not UNSET and classifier.slug not in known:
+            self.refresh_classifiers()
+
+    def _close_set(self) -> None:
+        if self.opened is None:
+            return
+        self.opened.deleteLater()
+        self.opened = None
+        self.images.set_groups([])
+        self.opened_changed.emit()
+
+    def refresh_classifiers(self) -> None:
+        """Ask which classifiers there are."""
+        workspace = self.workspace
+        if workspace is None:
+            return
+
+        def done(found: list[Classifier]) -> None:
+            self.classifiers = found
+            self.classifiers_changed.emit()
+
+        self.tasks.run(
+            Lane.INTERACTIVE,
+            lambda _context: workspace.classifiers(),
+            done=done,
+            failed=lambda fault: self.failed(fault, "Listing the classifiers"),
+            owner=self.turn,
+            title="List the classifiers",
+        )
+
+    # --- failures
+
+    def failed(self, fault: Exception, doing: str = "") -> None:
+        """Tell the person of a failure, once for each cause; a service that is away is tried again."""
+        trouble = explain(fault, doing)
+        if trouble.topic == "connection":
+            if self.state is State.READY:
+                self._set_state(State.AWAY, trouble.text)
+                self._retry.start()
+            if not doing:
+                return  # the connection's own state says it
+        self.said.emit(Message(trouble.text, "bad", trouble.topic))

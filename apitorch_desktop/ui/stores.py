@@ -1,0 +1,120 @@
+"""What the window keeps on this machine, opened together on a lane: connections, keys, catalog, edits, transfers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from apitorch_desktop.api.client import ApiClient
+    from apitorch_desktop.dataset.catalog import Catalog
+    from apitorch_desktop.dataset.connections import Connection, Connections
+    from apitorch_desktop.dataset.edits import Edits
+    from apitorch_desktop.dataset.keys import FoundKey, Keys
+    from apitorch_desktop.dataset.scratch import Scratch
+    from apitorch_desktop.dataset.transfers import Transfers
+
+
+class Clients:
+    """Clients by connection. Thread-safe; blocks while a keyring is asked for a key."""
+
+    def __init__(self, connections: Connections, keys: Keys) -> None:
+        self._connections = connections
+        self._keys = keys
+        self._embedded = ("", "")
+        self._lock = Lock()
+        self._made: dict[tuple[str, str, int], ApiClient] = {}
+
+    def set_embedded(self, url: str, key: str) -> None:
+        """Where the embedded service is now; empty while it is away."""
+        with self._lock:
+            self._embedded = (url, key)
+
+    def get(self, connection_id: str, *, attempts: int = 4) -> ApiClient:
+        """A client. Raises ApiError: the embedded service is away, no key is kept, the connection is gone."""
+        from apitorch_desktop.api.errors import ConnectionFailed, NotFound, WrongKey
+
+        try:
+            connection = self._connections.get(connection_id)
+        except KeyError:
+            raise NotFound("This connection is no more.", advice="Add it again, or choose another.") from None
+        if connection.embedded:
+            with self._lock:
+                url, key = self._embedded
+            if not url:
+                raise ConnectionFailed(
+                    "The service on this computer is not up.", advice="It is started again by itself."
+                )
+        else:
+            url, found = connection.base_url, self.key_of(connection)
+            key = found.key
+            if not key:
+                raise WrongKey(found.message or f"No key is kept for “{connection.name}”.", advice="Enter it again.")
+        return self._client(url, key, attempts)
+
+    def key_of(self, connection: Connection) -> FoundKey:
+        """The key of a connection that is not the embedded one, and where it is kept."""
+        return self._keys.find(connection)
+
+    def _client(self, url: str, key: str, attempts: int) -> ApiClient:
+        from apitorch_desktop.api.client import ApiClient
+
+        with self._lock:
+            made = self._made.get((url, key, attempts))
+            if made is None:
+                made = self._made[url, key, attempts] = ApiClient(url, key, attempts=attempts)
+            return made
+
+    def close(self) -> None:
+        """Close what is kept open."""
+        with self._lock:
+            for client in self._made.values():
+                client.close()
+            self._made.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Everything on disk. `close` once nothing runs any more."""
+
+    connections: Connections
+    keys: Keys
+    clients: Clients
+    catalog: Catalog
+    scratch: Scratch
+    edits: Edits
+    transfers: Transfers
+
+    def close(self) -> None:
+        """Write down what is known and close the files."""
+        self.transfers.close()
+        self.edits.close()
+        self.scratch.close()
+        self.catalog.close()
+        self.clients.close()
+
+
+def open_stores(folder: Path, cache: Path) -> Stores:
+    """Open them; blocking. Raises OSError where the folder cannot be used."""
+    from apitorch_desktop.dataset.catalog import Catalog
+    from apitorch_desktop.dataset.connections import Connections
+    from apitorch_desktop.dataset.edits import Edits
+    from apitorch_desktop.dataset.keys import Keys
+    from apitorch_desktop.dataset.scratch import Scratch
+    from apitorch_desktop.dataset.transfers import Transfers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    connections, keys = Connections(folder), Keys()
+    clients = Clients(connections, keys)
+    return Stores(
+        connections,
+        keys,
+        clients,
+        Catalog(cache),
+        Scratch(folder),
+        Edits(folder),
+        Transfers(folder, lambda connection_id: clients.get(connection_id, attempts=1)),
+    )

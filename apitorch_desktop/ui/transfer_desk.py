@@ -1,0 +1,182 @@
+"""Transfers on the window's lanes: worked off by the bulk lane, watched, commanded; tells what came in where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.transfer_words import ENDED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from apitorch_desktop.api.types import Id
+    from apitorch_desktop.dataset.sources import Upload
+    from apitorch_desktop.dataset.transfers import Failure, Transfers, TransferStatus
+    from apitorch_desktop.ui.tasks import Context, Tasks
+
+WORKERS = 4
+"""Threads that work transfers off: as many as the bulk lane has."""
+FOREVER = 1e6
+"""Seconds; a job that waits this long waits for its cancellation."""
+
+
+class TransferDesk(QObject):
+    """The transfers as the window sees them."""
+
+    listed = Signal(list)
+    """All of them, after something was added or forgotten."""
+    changed = Signal(object)
+    """One `TransferStatus`."""
+    progressed = Signal(object)
+    """The `TransferStatus` of an upload that brought something in since the last time."""
+    ended = Signal(object)
+    """The `TransferStatus` of a transfer that ended while the window was open."""
+    failed = Signal(object, str)
+    """(exception, what was tried)"""
+
+    def __init__(self, tasks: Tasks, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._tasks = tasks
+        self._transfers: Transfers | None = None
+        self._statuses: dict[int, TransferStatus] = {}
+        self._dismissed: set[int] = set()
+
+    @property
+    def statuses(self) -> list[TransferStatus]:
+        """All transfers, in the order in which they are worked off."""
+        return list(self._statuses.values())
+
+    def current(self) -> TransferStatus | None:
+        """The one to show in a line: what runs, else what waits or rests, else what failed and was not dismissed."""
+        shown = [one for one in self._statuses.values() if one.id not in self._dismissed]
+        for states in (("running",), ("stopped",), ("paused", "waiting"), ("failed",)):
+            for one in shown:
+                if one.state in states:
+                    return one
+        return None
+
+    def start(self, transfers: Transfers) -> None:
+        """Begin to work: also on what was left unfinished."""
+        self._transfers = transfers
+
+        def watch(context: Context) -> None:
+            end = transfers.listen(context.post)
+            while not context.wait(FOREVER):
+                pass
+            end()
+
+        self._tasks.run(Lane.WATCH, watch, progress=self._heard, title="Watch the transfers")
+        self.reload()
+        for _ in range(WORKERS):
+            self._work(transfers)
+
+    def _work(self, transfers: Transfers) -> None:
+        def again(fault: Exception) -> None:
+            self.failed.emit(fault, "Working on the transfers")
+            QTimer.singleShot(3000, self, lambda: self._work(transfers))
+
+        self._tasks.run(
+            Lane.BULK, lambda context: transfers.work(context.cancelled), failed=again, owner=self, title="Transfers"
+        )
+
+    def reload(self) -> None:
+        """Read the list again."""
+        self._run(lambda transfers: transfers.all(), self._show_all, "Listing the transfers")
+
+    def upload(
+        self,
+        connection_id: str,
+        set_id: Id,
+        title: str,
+        uploads: Iterable[Upload],
+        done: Callable[[int], object] | None = None,
+    ) -> None:
+        """Accept an upload; `done` is called with its id once it is on disk."""
+
+        def added(transfer_id: int) -> None:
+            if done is not None:
+                done(transfer_id)
+            self.reload()
+
+        self._run(
+            lambda transfers: transfers.add_upload(connection_id, set_id, title, uploads), added, "Accepting the photos"
+        )
+
+    def download(self, connection_id: str, set_id: Id, title: str, folder: Path) -> None:
+        """Accept a download of a whole training set into a folder."""
+        self._run(
+            lambda transfers: transfers.add_download(connection_id, set_id, title, folder),
+            lambda _id: self.reload(),
+            "Accepting the download",
+        )
+
+    def command(self, verb: str, transfer_id: int) -> None:
+        """`pause`, `resume`, `cancel`, `retry_failed`, `forget`, or `first`: worked off before all others."""
+
+        def act(transfers: Transfers) -> None:
+            if verb == "first":
+                transfers.reorder([transfer_id])
+            else:
+                getattr(transfers, verb)(transfer_id)
+
+        self._dismissed.discard(transfer_id)
+        self._run(act, lambda _none: self.reload(), "Changing the transfer")
+
+    def dismiss(self, transfer_id: int) -> None:
+        """Show an ended transfer in the line no more; it stays in the list."""
+        self._dismissed.add(transfer_id)
+        self.changed.emit(self._statuses[transfer_id])
+
+    def failures(self, transfer_id: int, done: Callable[[Sequence[Failure]], object]) -> None:
+        """Look up which files failed."""
+        self._run(lambda transfers: transfers.failures(transfer_id), done, "Looking up the failures")
+
+    def save_summary(self, transfer_id: int, path: Path, done: Callable[[Path], object]) -> None:
+        """Write what came in and what did not to a text file."""
+
+        def act(transfers: Transfers) -> Path:
+            path.write_text(transfers.summary(transfer_id), encoding="utf-8")
+            return path
+
+        self._run(act, done, "Saving the summary")
+
+    def created(self, transfer_id: int, done: Callable[[list[tuple[str, str]]], object]) -> None:
+        """Look up (image id, label) of what an upload brought in that was not there."""
+        self._run(
+            lambda transfers: [(one.image_id, one.label) for one in transfers.results(transfer_id) if one.created],
+            done,
+            "Looking up what came in",
+        )
+
+    def _run(self, act: Callable[[Transfers], object], done: Callable[..., object], doing: str) -> None:
+        transfers = self._transfers
+        if transfers is None:
+            return
+        self._tasks.run(
+            Lane.DISK,
+            lambda _context: act(transfers),
+            done=done,
+            failed=lambda fault: self.failed.emit(fault, doing),
+            owner=self,
+            title=doing,
+        )
+
+    def _show_all(self, statuses: list[TransferStatus]) -> None:
+        self._statuses = {one.id: one for one in statuses}
+        # What ended in an earlier run of the program is in the list, not in the line
+        self.listed.emit(statuses)
+
+    def _heard(self, status: TransferStatus) -> None:
+        before = self._statuses.get(status.id)
+        self._statuses[status.id] = status
+        if before is None:
+            self.listed.emit(self.statuses)
+        self.changed.emit(status)
+        if status.kind == "upload" and status.done > (before.done if before else 0):
+            self.progressed.emit(status)
+        if status.state in ENDED and (before is None or before.state not in ENDED):
+            self.ended.emit(status)
