@@ -22,11 +22,11 @@ PREVIEW_ABOVE: Final = 5_000
 """Images above which `train` first hands a quick ridge head to `preview`."""
 REMEMBERED: Final = 0.95
 """Probability of the label of a remembered image: a person said so, and persons err too."""
-SAME: Final = 0.03
+SAME: Final = 0.07
 """Distance, as a share of the embedding's length, up to which an image is a remembered one.
 
-Measured on the clothing photos with the built-in encoder: the same bytes 0, saved again at quality 95 0.01–0.03, at
-half the size 0.09–0.22; the most alike of different photos 0.24.
+Measured on the clothing photos with the built-in encoder: the same bytes 0, saved again at quality 95 or
+85, or as PNG, 0.01–0.06, at half the size 0.09–0.22; the most alike of different photos 0.24.
 """
 SKETCH: Final = 64
 """Numbers that remain of an embedding in the memory: its random projection, which keeps distances within some 10 %."""
@@ -83,10 +83,10 @@ class Head:
     """A trained classifier; immutable and thread-safe.
 
     The smooth part is softmax(embedding · weightsᵀ + bias), with standardisation and temperature folded into `weights`
-    (k, d) and `bias` (k,). The memory holds the training images that the smooth part alone would answer wrong, as
-    `sketches` (m, SKETCH) with the index of their label in `remembered` (m,): an embedding within SAME of one of them
-    gets that label at REMEMBERED, the other labels share the rest as before. So a correction holds for its very image
-    at once, and nothing else changes. `labels` are sorted.
+    (k, d) and `bias` (k,). The memory holds the training images that a head which had not seen them answers wrong, or
+    that the smooth part still does, as `sketches` (m, SKETCH) with the index of their label in `remembered` (m,): an
+    embedding within SAME of one of them gets that label at REMEMBERED, the other labels share the rest as before. So a
+    correction holds for its very image at once, and nothing else changes. `labels` are sorted.
     """
 
     KIND: Final = "apitorch-desktop head 1"
@@ -225,8 +225,9 @@ def _fit_all(
     validation = _Validation(rows, answers, groups, len(names), strengths, seed, go_on)
     chosen, temperature = validation.choose(np.ones(len(rows), bool))
     fitted = next(fitting.logistic(rows, answers, strengths[chosen : chosen + 1], go_on))
-    head = _with_memory(Head(names, fitted.weights / temperature, fitted.bias / temperature), rows, answers)
+    head = Head(names, fitted.weights / temperature, fitted.bias / temperature)
     out_of_fold = validation.probabilities()
+    head = _with_memory(head, rows, answers, hard=out_of_fold.argmax(axis=1) != answers)
     return Training(head, _metrics(out_of_fold, answers, names, validation.count), out_of_fold)
 
 
@@ -251,6 +252,9 @@ class _Validation:
         """Images whose label was there in the other folds: only they tell how good a fit is."""
         for fold in range(self.count):
             held = self.folds == fold
+            if held.all():  # every image is the same one: nothing can be learnt, every label is as likely
+                self.fair[:] = False
+                continue
             present, compact = np.unique(answers[~held], return_inverse=True)
             self.fair &= ~held | np.isin(answers, present)
             for index, fitted in enumerate(fitting.logistic(rows[~held], compact, strengths, go_on)):
@@ -281,12 +285,14 @@ class _Validation:
         return result
 
 
-def _with_memory(head: Head, rows: NDArray[np.float32], answers: Ints) -> Head:
-    """`head` that remembers what it would get wrong; of the same embedding under several labels, the last."""
+def _with_memory(head: Head, rows: NDArray[np.float32], answers: Ints, hard: NDArray[np.bool_]) -> Head:
+    """`head` that remembers the `hard` images; of the same embedding under several labels, the last."""
     last = {row.tobytes(): index for index, row in enumerate(rows)}
     images = np.fromiter(last.values(), int, len(last))[::-1]  # the latest first: of two that match as well it is taken
-    kept = np.zeros(len(images), bool)
-    for _ in range(2):  # again, for images so near to a remembered one that they would be taken for it
+    kept = hard[images]
+    for _ in range(
+        2
+    ):  # also what is wrong all the same, and then what is so near to one of these as to be taken for it
         kept |= head.predict(rows[images]).argmax(axis=1) != answers[images]
         remembered = images[kept]
         sketches = rows[remembered] @ projection(head.dimensions)
