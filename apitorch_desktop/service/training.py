@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _NICE = 10
 _THREADS = 2  # heads trained at the same time, so that a small training set does not wait for a large one
+_LOOK = 1.0  # seconds between two looks at what is to embed, while there is enough to do
 _RETRY = 30.0  # seconds after a failure that a change of the images does not mend, such as a full disk
 _log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class _Work:
     changed_at: float = 0.0
     waiting_since: float = 0.0  # the oldest change that no head knows of
     look: bool = False  # ask the store what is to embed
+    looked_at: float = 0.0
     lacking: deque[str] = field(default_factory=deque)
     embedding: bool = False  # a batch is under way
     pending: bool = False  # to be trained
@@ -249,13 +251,16 @@ class Trainer:
 
     def _embed_some(self, work: _Work) -> None:
         with self._wake:
-            look, work.look = work.look and not work.lacking, work.look and bool(work.lacking)
+            now = time.monotonic()
+            look = work.look and (not work.lacking or now > work.looked_at + _LOOK)
+            if look:
+                work.look, work.looked_at = False, now
             work.embedding = True
         try:
             if look:
                 lacking = self._embedder.missing(work.set_id)
                 with self._wake:
-                    work.lacking.extend(lacking)
+                    work.lacking = deque(lacking)
             with self._wake:
                 batch = [work.lacking.popleft() for _ in range(min(BATCH, len(work.lacking)))]
             if batch:
