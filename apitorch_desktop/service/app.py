@@ -76,6 +76,7 @@ class Application:
         self._work = context.work
         self._of_key = context.store.owners.of_key
         self._config = context.config
+        self._head = context.config.limits.head
         self._signer = context.signer
         self._receiver = Receiver(context.config.limits, context.work)
         self._fetcher = fetcher
@@ -104,9 +105,11 @@ class Application:
             if reply.begun:
                 raise
             await self._receiver.drain(headers, incoming)
-            await reply.refuse(refusal, unread=not incoming.ended and "expect" in headers)
+            await reply.refuse(refusal, unread=self._receiver.expects(headers) and not incoming.ended)
 
     async def _answer(self, scope: "Scope", headers: dict[str, str], incoming: Incoming, reply: "Reply") -> None:
+        if len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(len, headers.values())) > self._head:
+            raise Refusal(400, f"The request line and headers are over {self._head // 1024} KiB. Send a form instead.")
         host = guard.check_host(headers.get("host"), self._config)
         guard.check_origin(headers, host, by_link=not scope["raw_path"].startswith(b"/api"))
         operation, path = self._routes.find(scope["method"], scope["raw_path"])

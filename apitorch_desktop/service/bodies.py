@@ -12,7 +12,8 @@ Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Description = Annotated[str, Meta(max_length=10_000)]
 Version = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 ImageIds = Annotated[
-    list[Annotated[str, Meta(description="Identifier of an image, with or without `ti_`.")]], Meta(min_length=1)
+    list[Annotated[str, Meta(description="Identifier of an image, with or without `ti_`.")]],
+    Meta(min_length=1, max_length=200_000),
 ]
 Slugs = Annotated[
     list[str], Meta(min_length=1, max_length=MAX_CLASSIFIERS, description="Slugs of one to ten classifiers.")

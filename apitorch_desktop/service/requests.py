@@ -86,11 +86,14 @@ class Receiver:
             return await self._multipart(head, incoming, kind, image, most, spare)
         return Received(await self._text(head, incoming, kind, most, spare))
 
+    @staticmethod
+    def expects(headers: dict[str, str]) -> bool:
+        """Whether the request has a body at all."""
+        return "content-length" in headers or "transfer-encoding" in headers
+
     async def drain(self, headers: dict[str, str], incoming: Incoming) -> None:
         """Take in what is left of a body that is not wanted, within limits, so that the client reads the answer."""
-        if incoming.ended or ("content-length" not in headers and "transfer-encoding" not in headers):
-            return
-        if "expect" in headers and not incoming.begun:
+        if incoming.ended or not self.expects(headers) or ("expect" in headers and not incoming.begun):
             return
         try:
             async with asyncio.timeout(self._limits.head_time):

@@ -18,14 +18,14 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(IMAGE) + IMAGE
 
 
 @contextmanager
-def answering(*answers, tls=None):
+def answering(*answers, tls=None, host="127.0.0.1"):
     """A server on loopback that gives each connection one of `answers`: bytes, or a function of the socket.
 
     Yields its port and the list of request heads it got.
     """
     heads = []
     left = list(answers)
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server((host, 0))
 
     def one(connection):
         with connection:
@@ -88,51 +88,13 @@ def refused(url, tmp_path, *words, status=400, **options):
 
 PUBLIC = ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "2a00:1450:4001::1", "64:ff9b::808:808", "::ffff:8.8.8.8"]
 PRIVATE = [
-    "127.0.0.1",
-    "127.255.255.254",
-    "0.0.0.0",
-    "0.1.2.3",
-    "10.0.0.1",
-    "172.16.0.1",
-    "172.31.255.255",
-    "192.168.1.1",
-    "169.254.169.254",
-    "100.64.0.1",
-    "192.0.0.8",
-    "192.0.2.1",
-    "198.18.0.1",
-    "198.51.100.1",
-    "203.0.113.1",
-    "224.0.0.1",
-    "239.255.255.255",
-    "240.0.0.1",
-    "255.255.255.255",
-    "192.88.99.1",
-    "::",
-    "::1",
-    "::7f00:1",
-    "::127.0.0.1",
-    "::ffff:127.0.0.1",
-    "::ffff:10.0.0.1",
-    "::ffff:169.254.169.254",
-    "64:ff9b::7f00:1",
-    "64:ff9b::a00:1",
-    "64:ff9b:1::1",
-    "2002:7f00:1::",
-    "2002:a00:1::1",
-    "2001:0:7f00:1::",
-    "2001:db8::1",
-    "fe80::1",
-    "fe80::1%lo",
-    "fec0::1",
-    "fc00::1",
-    "fd12:3456::1",
-    "ff02::1",
-    "100::1",
-    "3fff::1",
-    "5f00::1",
-    "4000::1",
-]
+    "127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1",
+    "169.254.169.254", "100.64.0.1", "192.0.0.8", "192.0.2.1", "198.18.0.1", "198.51.100.1", "203.0.113.1",
+    "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "192.88.99.1", "::", "::1", "::7f00:1",
+    "::127.0.0.1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1",
+    "64:ff9b::a00:1", "64:ff9b:1::1", "2002:7f00:1::", "2002:a00:1::1", "2001:0:7f00:1::", "2001:db8::1", "fe80::1",
+    "fe80::1%lo", "fec0::1", "fc00::1", "fd12:3456::1", "ff02::1", "100::1", "3fff::1", "5f00::1", "4000::1",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("address", PUBLIC)
@@ -156,7 +118,8 @@ def test_addresses_of_machines_and_networks_are_not_public_in_any_form(address):
 )  # fmt: skip
 def test_no_spelling_of_a_private_address_is_connected_to(host, tmp_path):
     with answering(OK) as (port, heads):
-        refused(f"http://{host}:{port}/a.jpg", tmp_path, "private network", connect=2)
+        words = [] if host == "localhost." else ["private network"]  # not every machine knows that one
+        refused(f"http://{host}:{port}/a.jpg", tmp_path, *words, connect=2)
         assert heads == []
 
 
@@ -200,46 +163,18 @@ def test_a_name_is_looked_up_once_so_that_a_second_answer_changes_nothing(tmp_pa
     assert asked == ["rebind.example"]
 
 
-def test_every_redirect_is_checked_anew(tmp_path):
-    """The first hop is let through by a resolver that calls loopback public; the redirect is to loopback by number."""
-    for onward in ("http://127.0.0.1:{port}/", "http://[::1]/", "//0x7f.1:{port}/", "http://2130706433:{port}/secret"):
-        with answering(b"") as (port, heads):
-            answer = f"HTTP/1.1 302 Found\r\nLocation: {onward.format(port=port)}\r\nContent-Length: 0\r\n\r\n".encode()
-            with answering(answer) as (first, first_heads), pytest.MonkeyPatch.context() as patch:
-                patch.setattr("apitorch_desktop.service.remote.is_public", lambda address: address == "127.0.0.2")
-                resolve, _ = resolving(["127.0.0.2"], ["127.0.0.1"])
-                # 127.0.0.2 reaches a server bound to 127.0.0.1 only through a listener of its own
-                with closing(_relay(first)) as relay:
-                    refused(f"http://first.example:{relay.port}/", tmp_path, "private network", resolve=resolve)
-            assert len(first_heads) == 1
-            assert heads == []
-
-
-class _relay:  # noqa: N801
-    """A listener on 127.0.0.2 that passes on to a port of 127.0.0.1."""
-
-    def __init__(self, to):
-        self._listener = socket.create_server(("127.0.0.2", 0))
-        self.port = self._listener.getsockname()[1]
-        self._to = to
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self):
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            with near, socket.create_connection(("127.0.0.1", self._to)) as far:
-                far.sendall(near.recv(65536))
-                while chunk := far.recv(65536):
-                    near.sendall(chunk)
-
-    def close(self):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(5)
+@pytest.mark.parametrize(
+    "onward", ["http://127.0.0.1:{port}/", "http://[::1]/", "//0x7f.1:{port}/", "//2130706433:{port}/"]
+)
+def test_every_redirect_is_checked_anew(onward, tmp_path, monkeypatch):
+    monkeypatch.setattr("apitorch_desktop.service.remote.is_public", lambda address: address == "127.0.0.2")
+    resolve, _ = resolving(["127.0.0.2"], ["127.0.0.1"])
+    with answering(OK) as (inner, reached):
+        hop = f"HTTP/1.1 302 Found\r\nLocation: {onward.format(port=inner)}\r\nContent-Length: 0\r\n\r\n".encode()
+        with answering(hop, host="127.0.0.2") as (port, heads):
+            refused(f"http://first.example:{port}/", tmp_path, "private network", resolve=resolve)
+            assert len(heads) == 1
+        assert reached == []
 
 
 @pytest.mark.parametrize(
