@@ -148,15 +148,24 @@ def _keys(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from apitorch_desktop import commands
+
+    with connected() as client:
+        return commands.import_folder(client, arguments.folder, arguments.name)
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from apitorch_desktop import commands
+
+    with connected() as client:
+        return commands.export_training_set(client, arguments.training_set, arguments.folder, arguments.format)
 
 
 def _classify(arguments: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from apitorch_desktop import batch
+
+    with connected() as client:
+        return batch.classify_files(client, arguments.images, arguments.classifier, arguments.csv)
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
@@ -201,7 +210,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_classify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a file, a folder or a web address")
     parser.add_argument("--classifier", required=True, metavar="SLUG", help="a training set's slug or a standard one")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the answers to FILE")
 

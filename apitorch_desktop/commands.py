@@ -1,19 +1,264 @@
-"""What the subcommands import, export and classify do."""
+"""What the subcommands import and export do: with one line of progress, a summary, and an exit status."""
 
-from collections.abc import Sequence
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+from apitorch_desktop import terminal
+from apitorch_desktop.cli import URL_VARIABLE, CommandFailed
+
+if TYPE_CHECKING:
+    from apitorch_desktop.api.client import ApiClient
+    from apitorch_desktop.api.types import TrainingSet
+    from apitorch_desktop.dataset.importing import Plan
+    from apitorch_desktop.dataset.running import TransferStatus
+    from apitorch_desktop.dataset.transfers import Transfers
+
+_THREADS = 8
 
 
-def import_folder(folder: Path, name: str) -> int:
-    """`import FOLDER --name NAME`: one label a sub-folder; says what came in and what did not. The exit status."""
-    raise NotImplementedError
+def import_folder(client: "ApiClient", folder: Path, name: str) -> int:
+    """`import FOLDER --name NAME`: one label a sub-folder; says what came in and what did not. The exit status.
+
+    Also takes what else can be imported: an archive, a list, one file. What is interrupted goes on when the same
+    command is given again.
+    """
+    from apitorch_desktop.dataset.importing import ScanProgress, existing_of, scan
+    from apitorch_desktop.dataset.uploading import listed
+
+    if not os.path.lexists(folder):
+        raise CommandFailed(f"There is no “{terminal.shown(folder)}”.", 2)
+    if not name.strip():
+        raise CommandFailed("The name of a training set cannot be empty.", 2)
+    line = terminal.Line()
+    with _transfers(client) as transfers:
+        found = _training_set(client, name)
+        if found is not None:
+            _go_on(transfers, found, line)
+        labels = found.labels if found is not None and isinstance(found.labels, list) else []
+        there = listed(client, found.id, None, paged=False) if found is not None else []
+
+        def tell(state: ScanProgress) -> None:
+            line.show(
+                f"Looking at {state.read:,} of {state.found:,} pictures" if state.total else "Looking for pictures"
+            )
+
+        plan = scan([folder], existing=existing_of(there), labels_there=labels, progress=tell)
+        line.clear()
+        if not plan.items:
+            raise CommandFailed(f"There is no picture in “{terminal.shown(folder)}”.")
+        training_set = found or _create(client, name)
+        failures: list[tuple[str, str]] = []
+        came = Counter[str]()
+        status = None
+        if plan.sending():
+            transfer = transfers.add_upload(_connection(), training_set.id, name, plan.uploads())
+            status = _run(transfers, transfer, line)
+            came.update(result.label for result in transfers.results(transfer) if result.created)
+            failures = [
+                (f"{one.label}/{one.name}", f"{one.reason} {one.advice}") for one in transfers.failures(transfer)
+            ]
+            if status.finished_at is not None:
+                transfers.forget(transfer)
+    return _report_import(plan, name, came, status, failures)
 
 
-def export_training_set(training_set: str, folder: Path, form: str = "imagefolder") -> int:
+def export_training_set(client: "ApiClient", training_set: str, folder: Path, form: str = "imagefolder") -> int:
     """`export TRAINING_SET FOLDER [--format …]`; the training set by id or name. The exit status."""
-    raise NotImplementedError
+    from apitorch_desktop.dataset.exporting import Exported, ExportRefused, Fetcher, Format, export
+
+    sets = client.training_sets()
+    found = next((one for one in sets if str(one.id) == training_set), None) or _named(sets, training_set)
+    if found is None:
+        raise CommandFailed(
+            f"There is no training set “{training_set}”. {terminal.there_are([one.name for one in sets])}"
+        )
+    line = terminal.Line()
+    if form == Format.IMAGEFOLDER:
+        return _download(client, found, folder, line)
+    fetch = Fetcher(client, found.id)
+    try:
+        done: Exported = export(
+            fetch.listing,
+            fetch,
+            folder,
+            Format(form),
+            progress=lambda number, total: line.show(f"{number:,} of {total:,} pictures"),
+        )
+    except ExportRefused as refusal:
+        raise CommandFailed(str(refusal)) from None
+    finally:
+        line.clear()
+    terminal.say(f"{terminal.pictures(done.written)} of “{found.name}” exported to {terminal.shown(done.path)}.")
+    terminal.listed("not exported", done.failed)
+    return 1 if done.failed else 0
 
 
-def classify_files(images: Sequence[Path], classifier: str, csv: Path | None = None) -> int:
-    """`classify IMAGE… --classifier SLUG [--csv FILE]`; folders too. The exit status."""
-    raise NotImplementedError
+# --- import and export
+
+
+@contextmanager
+def _transfers(client: "ApiClient") -> "Iterator[Transfers]":
+    from apitorch_desktop import paths
+    from apitorch_desktop.dataset.transfers import Transfers
+
+    patient = client.single()  # the engine itself repeats and paces
+    transfers = Transfers(paths.desktop_folder() / "transfers", lambda _connection: patient)
+    try:
+        yield transfers
+    finally:
+        transfers.close()
+        patient.close()
+
+
+def _connection() -> str:
+    from apitorch_desktop.dataset.connections import EMBEDDED, ENVIRONMENT
+
+    return ENVIRONMENT if os.environ.get(URL_VARIABLE) else EMBEDDED
+
+
+def _named(sets: "Sequence[TrainingSet]", name: str) -> "TrainingSet | None":
+    from apitorch_desktop.api.slugs import slugify
+
+    same = [one for one in sets if one.name == name.strip()]
+    alike = [one for one in sets if slugify(one.name) == slugify(name) != ""]
+    return next(iter(same or alike), None)
+
+
+def _training_set(client: "ApiClient", name: str) -> "TrainingSet | None":
+    return _named(client.training_sets(), name)
+
+
+def _create(client: "ApiClient", name: str) -> "TrainingSet":
+    if "training-sets" not in (client.ping().extensions or []):
+        raise CommandFailed(
+            f"This service cannot make training sets by itself: make “{name}” on its own page, then run this again."
+        )
+    return client.create_training_set(name.strip())
+
+
+def _go_on(transfers: "Transfers", training_set: "TrainingSet", line: terminal.Line) -> None:
+    """Finish what an earlier run, or the window, left unfinished for this training set."""
+    from apitorch_desktop.dataset.running import Kind, State
+
+    for status in transfers.all():
+        ours = status.connection_id == _connection() and status.training_set_id == training_set.id
+        if ours and status.kind is Kind.UPLOAD and status.state in (State.WAITING, State.STOPPED):
+            if status.state is State.STOPPED:
+                transfers.resume(status.id)
+            left = status.total - status.done - status.skipped - status.failed
+            terminal.say(f"Going on with {terminal.pictures(left)} that an earlier import left.")
+            ended = _run(transfers, status.id, line)
+            if ended.state is State.DONE:
+                transfers.forget(status.id)
+
+
+def _run(transfers: "Transfers", transfer: int, line: terminal.Line) -> "TransferStatus":
+    """Work a transfer off, with progress; Ctrl-C leaves it in the journal."""
+    stop = Event()
+    faults: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            transfers.work(stop.is_set, only=transfer, until_done=True)
+        except BaseException as fault:  # noqa: BLE001 - handed to the main thread
+            faults.append(fault)
+            stop.set()
+
+    threads = [Thread(target=work, name=f"transfer-{number}") for number in range(_THREADS)]
+    for thread in threads:
+        thread.start()
+    try:
+        while any(thread.is_alive() for thread in threads):
+            for thread in threads:
+                thread.join(0.1 / _THREADS)
+            line.show(_progress(transfers.status(transfer)))
+    except KeyboardInterrupt:
+        line.clear()
+        terminal.say("Stopping: what is not done goes on when the same command is given again.", sys.stderr)
+        raise
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        line.clear()
+    if faults:
+        raise faults[0]
+    return transfers.status(transfer)
+
+
+def _progress(status: "TransferStatus") -> str:
+    words = [f"{status.done + status.skipped:,} of {status.total:,}"]
+    if status.failed:
+        words.append(f"{status.failed:,} failed")
+    if status.note:
+        words.append(status.note)
+    elif status.rate:
+        words.append(f"{status.rate / 1e6:.1f} MB/s")
+        if status.seconds_left is not None:
+            words.append(f"{terminal.time(status.seconds_left)} left")
+    return " · ".join(words)
+
+
+def _download(client: "ApiClient", found: "TrainingSet", folder: Path, line: terminal.Line) -> int:
+    """The folder tree: a transfer of its own, which goes on where an earlier one was interrupted."""
+    from apitorch_desktop.dataset.running import State
+
+    with _transfers(client) as transfers:
+        for old in transfers.all():  # its files are there; a new listing tells what is missing
+            if old.folder == folder.absolute() and old.training_set_id == found.id and old.state is State.WAITING:
+                transfers.cancel(old.id)
+                transfers.forget(old.id)
+        transfer = transfers.add_download(_connection(), found.id, found.name, folder)
+        status = _run(transfers, transfer, line)
+        failures = [(f"{one.label}/{one.name}", f"{one.reason} {one.advice}") for one in transfers.failures(transfer)]
+        if status.finished_at is not None or status.state is State.STOPPED:
+            transfers.cancel(transfer)
+            transfers.forget(transfer)
+    there = f", {terminal.pictures(status.skipped)} were there already" if status.skipped else ""
+    terminal.say(f"{terminal.pictures(status.done)} of “{found.name}” exported to {terminal.shown(folder)}{there}.")
+    if status.note:
+        terminal.say(status.note)
+    terminal.listed("not exported", failures)
+    return 0 if status.state is State.DONE else 1
+
+
+def _report_import(
+    plan: "Plan", name: str, came: Counter[str], status: "TransferStatus | None", failures: list[tuple[str, str]]
+) -> int:
+    from apitorch_desktop.dataset.importing import Standing
+
+    counts = plan.counts()
+    if came:
+        labels = f"{len(came):,} label{'' if len(came) == 1 else 's'}"
+        terminal.say(f"{terminal.pictures(came.total())} came into “{name}”, under {labels}.")
+    else:
+        terminal.say(f"Nothing new came into “{name}”.")
+    width = max(map(len, came), default=0)
+    for label, count in sorted(came.items()):
+        terminal.say(f"    {label:{width}}  {count:,}")
+    there = counts[Standing.THERE] + (status.skipped if status else 0)
+    if there:
+        terminal.say(f"{terminal.pictures(there)} {'was' if there == 1 else 'were'} there already.")
+    if counts[Standing.TWICE]:
+        terminal.say(
+            f"{terminal.pictures(counts[Standing.TWICE])} came twice in this folder, and once into the training set."
+        )
+    for note in plan.notes:
+        terminal.say(note)
+    if plan.ignored:
+        terminal.listed("passed over, no pictures", [(file, "") for file in plan.ignored], sort="file")
+    unsent = (Standing.PROBLEM, Standing.NO_LABEL)
+    out = [(terminal.place(item.source), item.note) for item in plan.items if item.standing in unsent] + failures
+    left = status.total - status.done - status.skipped - status.failed if status else 0
+    if left:
+        terminal.say(
+            f"{terminal.pictures(left)} did not come in yet: {status.note if status else ''} Run the same command to go on."
+        )
+    terminal.listed("did not come in", out)
+    return 1 if out or left or not plan.complete else 0

@@ -44,6 +44,12 @@ class ApiClient(Extensions):
     def __repr__(self) -> str:
         return f"ApiClient({self.base_url!r})"
 
+    def single(self) -> "ApiClient":
+        """The same service with the same key, but every call is made once: for who repeats and paces by himself."""
+        other = ApiClient.__new__(ApiClient)
+        other._transport = self._transport.single()
+        return other
+
     def close(self) -> None:
         """Close the connections that are kept alive. The client can still be used."""
         self._transport.close()

@@ -119,6 +119,10 @@ class Transport:
     def __repr__(self) -> str:
         return f"Transport({self.base_url!r})"
 
+    def single(self) -> Transport:
+        """One to the same place that makes every call once, with connections of its own."""
+        return Transport(self.base_url, self._key, timeout=self._timeout, total=self._total, attempts=1)
+
     def close(self) -> None:
         """Close the connections that are kept alive. Calls can still be made: they open new ones."""
         with self._lock:

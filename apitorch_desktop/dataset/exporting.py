@@ -1,11 +1,33 @@
 """A training set as files for other programs: folder tree, zip, CSV, JSONL, Create ML, Croissant; with a split."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from threading import Event, Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 
-from apitorch_desktop.api.types import TrainingImage, TrainingImages
+from apitorch_desktop.api.errors import ApiError, Cancelled, NotFound, WrongKey
+from apitorch_desktop.api.slugs import slugify
+from apitorch_desktop.api.types import Id, TrainingImage, TrainingImages
+from apitorch_desktop.dataset import indexes
+from apitorch_desktop.dataset.downloading import safe
+from apitorch_desktop.dataset.sources import reason, shown
+from apitorch_desktop.dataset.splitting import Split, parts_of
+
+if TYPE_CHECKING:
+    from apitorch_desktop.api.client import ApiClient
+
+__all__ = ["ExportRefused", "Exported", "Fetcher", "Format", "Split", "export"]
+
+_GIVE_UP_AFTER: Final = 10
 
 
 class Format(StrEnum):
@@ -17,16 +39,6 @@ class Format(StrEnum):
     JSONL = "jsonl"
     CREATEML = "createml"
     CROISSANT = "croissant"
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Shares of train, validation and test (they are scaled to sum to 1), and the seed that makes it repeatable."""
-
-    train: float = 0.8
-    validation: float = 0.1
-    test: float = 0.1
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,36 @@ class ExportRefused(Exception):  # noqa: N818 - named for what happened
     """Nothing was written: `str()` is a sentence that says why and what to do."""
 
 
+class Fetcher:
+    """The bytes of a training set's images through a client; an address that has run out is listed anew. Thread-safe."""
+
+    def __init__(self, client: "ApiClient", training_set_id: Id, cancelled: Callable[[], bool] | None = None) -> None:
+        self._client = client
+        self._training_set = training_set_id
+        self._cancelled = cancelled
+        self._lock = Lock()
+        self.listing = self._list()
+
+    def __call__(self, image: TrainingImage) -> bytes:
+        """The bytes. Raises ApiError."""
+        begun = monotonic()
+        try:
+            return self._client.download(self._urls.get(image.image_id, image.url), cancelled=self._cancelled)
+        except NotFound:
+            with self._lock:
+                if self._listed_at < begun:
+                    self.listing = self._list()
+            if image.image_id not in self._urls:
+                raise
+        return self._client.download(self._urls[image.image_id], cancelled=self._cancelled)
+
+    def _list(self) -> TrainingImages:
+        listing = self._client.images(self._training_set)
+        self._urls = {image.image_id: image.url for group in listing.data for image in group.images}
+        self._listed_at = monotonic()
+        return listing
+
+
 def export(
     listing: TrainingImages,
     fetch: Callable[[TrainingImage], bytes],
@@ -57,7 +99,157 @@ def export(
 ) -> Exported:
     """Write a training set into `folder`; `fetch` answers an image's bytes and may raise ApiError.
 
-    `groups` are image ids that a split keeps together (near-duplicates); None finds them in the pictures. Never
-    overwrites: `ExportRefused` where something else is there already. `progress(done, total)`.
+    What is written appears whole or not at all; nothing is overwritten: `ExportRefused` where something else is there.
+    Only a folder tree without a split goes into one that is there: what it has is skipped, another picture of the same
+    name stays and is reported. `groups` are image ids that a split keeps together; None finds near-duplicates itself.
+    `progress(done, total)` counts images. Raises Cancelled, and WrongKey or what else keeps ten images in a row away.
     """
-    raise NotImplementedError
+    root = safe(listing.training_set_slug or slugify(str(listing.training_set_id)))
+    target = folder / (f"{root}.zip" if form is Format.ZIP else root)
+    merging = form is Format.IMAGEFOLDER and split is None and target.is_dir()
+    if not merging and target.exists():
+        raise ExportRefused(f"“{shown(str(target))}” is there already. Choose another folder, or move it away.")
+    with _staging(folder) as staging:
+        shots, failed = _fetched(listing, fetch, staging, threads, progress, cancelled or (lambda: False))
+        if split is not None:
+            _divide(shots, split, groups)
+        if merging:
+            skipped = _merge(shots, target, failed)
+            return Exported(target, len(shots) - skipped[0], skipped[1], failed)
+        tree = staging / root
+        tree.mkdir()
+        for shot in shots:
+            place = tree / shot.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shot.staged.rename(place)
+        _index(form, listing, shots, tree)
+        if form is Format.ZIP:
+            indexes.write_zip(tree, staging / target.name)
+        (staging / target.name).rename(target)
+    return Exported(target, len(shots), 0, failed)
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    """A folder in `folder` to build in; gone afterwards. What the system refuses becomes ExportRefused."""
+    staging = folder / f".{os.getpid()}-{os.urandom(6).hex()}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        staging.mkdir()
+        yield staging
+    except OSError as error:
+        raise ExportRefused(
+            f"“{shown(str(folder))}” cannot be written: {reason(error)}. Make room there, or choose another folder."
+        ) from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _fetched(
+    listing: TrainingImages,
+    fetch: Callable[[TrainingImage], bytes],
+    staging: Path,
+    threads: int,
+    progress: Callable[[int, int], None] | None,
+    cancelled: Callable[[], bool],
+) -> tuple[list[indexes.Shot], list[tuple[str, str]]]:
+    """Every image in a file of its own, and those that could not be had."""
+    wanted = [(group.label, image) for group in listing.data for image in group.images]
+    shots: list[indexes.Shot] = []
+    failed: list[tuple[str, str]] = []
+    in_a_row = 0
+    halt = Event()
+
+    def one(number: int, label: str, image: TrainingImage) -> indexes.Shot:
+        if halt.is_set():
+            raise Cancelled("Cancelled.")
+        data = fetch(image)
+        staged = staging / str(number)
+        with staged.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        return _shot(label, image, data, staged)
+
+    with ThreadPoolExecutor(threads, "export") as pool:
+        waiting: deque[Future[indexes.Shot]] = deque()
+        try:
+            for done, (label, image) in enumerate(wanted):
+                while len(waiting) < 4 * threads and done + len(waiting) < len(wanted):
+                    number = done + len(waiting)
+                    waiting.append(pool.submit(one, number, *wanted[number]))
+                if cancelled():
+                    raise Cancelled("Cancelled.")
+                try:
+                    shots.append(waiting.popleft().result())
+                    in_a_row = 0
+                except WrongKey:
+                    raise
+                except ApiError as error:
+                    in_a_row += 1
+                    if isinstance(error, Cancelled) or in_a_row >= _GIVE_UP_AFTER:
+                        raise
+                    failed.append((f"{label}/{shown(image.filename)}", str(error)))
+                if progress is not None:
+                    progress(done + 1, len(wanted))
+        except BaseException:
+            halt.set()
+            raise
+    return shots, failed
+
+
+def _shot(label: str, image: TrainingImage, data: bytes, staged: Path) -> indexes.Shot:
+    from apitorch_desktop.vision import images
+
+    try:
+        info = images.measure(data)
+        size: tuple[int, int] | None = (info.width, info.height)
+    except images.UnreadableImage:
+        size = None
+    return indexes.Shot(image, label, staged, len(data), hashlib.sha256(data).hexdigest(), size)
+
+
+def _divide(shots: list[indexes.Shot], split: Split, groups: Sequence[Sequence[str]] | None) -> None:
+    """Give each image its part."""
+    same: dict[str, list[str]] = {}
+    for shot in shots:
+        same.setdefault(shot.sha256, []).append(shot.image.image_id)
+    together = [*same.values(), *(_alike(shots) if groups is None else groups)]
+    parts = parts_of({shot.image.image_id: shot.label for shot in shots}, split, together)
+    for shot in shots:
+        shot.part = parts[shot.image.image_id]
+
+
+def _alike(shots: list[indexes.Shot]) -> list[list[str]]:
+    return []
+
+
+def _index(form: Format, listing: TrainingImages, shots: list[indexes.Shot], tree: Path) -> None:
+    match form:
+        case Format.CSV:
+            indexes.write_csv(shots, tree)
+        case Format.JSONL:
+            indexes.write_jsonl(shots, tree)
+        case Format.CREATEML:
+            indexes.write_createml(shots, tree)
+        case Format.CROISSANT:
+            indexes.write_croissant(listing, shots, tree)
+        case _:
+            pass
+
+
+def _merge(shots: list[indexes.Shot], target: Path, failed: list[tuple[str, str]]) -> tuple[int, int]:
+    """Move images into a tree that is there; how many were not written, and how many of these are there already."""
+    kept = skipped = 0
+    for shot in shots:
+        place = target / shot.path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not place.exists():
+            shot.staged.rename(place)
+            continue
+        kept += 1
+        if hashlib.sha256(place.read_bytes()).hexdigest() == shot.sha256:
+            skipped += 1
+        else:
+            failed.append((f"{shot.label}/{place.name}", "Another picture of this name is there already."))
+    return kept, skipped

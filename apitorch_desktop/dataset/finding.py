@@ -58,7 +58,7 @@ class Finder:
     """Collects what is found of things dropped one after the other, in their order.
 
     `look(data)` is called for pictures inside archives while they pass by; `limit` is the most bytes of one. `tick` is
-    called now and then; `cancelled` ends the search. `notes` and `ignored` are those of the plan.
+    called now and then; `cancelled` ends the search. `notes`, `ignored` and `complete` are those of the plan.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Finder:
         self.found: list[Found] = []
         self.notes: list[str] = []
         self.ignored: list[str] = []
+        self.complete = True
         self._default = default_label
         self._archives = archives
         self._look = look
@@ -88,7 +89,8 @@ class Finder:
             self._add_path(dropped)
         else:
             sources, strange = lists.in_text(dropped)
-            self.notes += [f"“{shown(line[:100])}” is neither a web address nor a file." for line in strange]
+            for line in strange:
+                self._complain(f"“{shown(line[:100])}” is neither a web address nor a file.")
             for source in sources:
                 if isinstance(source, File):
                     self._add_path(source.path)
@@ -118,6 +120,10 @@ class Finder:
         else:
             self._take(File(path), self._default)
 
+    def _complain(self, sentence: str) -> None:
+        self.notes.append(sentence)
+        self.complete = False
+
     def _refuse(self, path: Path, sentence: str) -> None:
         self._take(File(path), self._default, Look(problem=sentence))
 
@@ -127,7 +133,7 @@ class Finder:
         try:
             rows = lists.rows(path)
         except lists.BadList as error:
-            self.notes.append(str(error))
+            self._complain(str(error))
             return
         for row in rows:
             source = lists.resolve(row.where, path.parent)
@@ -156,7 +162,7 @@ class Finder:
                 if self._cancelled():
                     break
         except BadArchive as error:
-            self.notes.append(str(error))
+            self._complain(str(error))
         root = path.name
         while (suffix := PurePosixPath(root).suffix.lower()) in {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".txz"}:
             root = root[: -len(suffix)]
@@ -173,7 +179,7 @@ class Finder:
         try:
             rows = lists.parse(data, parts[-1])
         except lists.BadList as error:
-            self.notes.append(str(error))
+            self._complain(str(error))
             return
         if any(row.label for row in rows):
             tables.setdefault(parts[:-1], rows)
@@ -188,7 +194,7 @@ class Finder:
                 try:
                     self._read_table(parts, path.read_bytes(), tables)
                 except OSError as error:
-                    self.notes.append(f"“{shown(path.name)}” cannot be read: {reason(error)}.")
+                    self._complain(f"“{shown(path.name)}” cannot be read: {reason(error)}.")
             elif is_picture(parts[-1], b"" if sentence else _head(path)):
                 entries.append((parts, File(path), Look(problem=sentence) if sentence else None))
                 self._tick(len(self.found) + len(entries))
@@ -216,7 +222,7 @@ class Finder:
                 with os.scandir(folder) as scanned:
                     entries = sorted(scanned, key=lambda entry: natural(entry.name))
             except OSError as error:
-                self.notes.append(f"The folder “{shown(folder.name)}” cannot be opened: {reason(error)}.")
+                self._complain(f"The folder “{shown(folder.name)}” cannot be opened: {reason(error)}.")
                 continue
             below: list[tuple[tuple[str, ...], Path]] = []
             for entry in entries:

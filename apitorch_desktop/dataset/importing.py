@@ -82,7 +82,8 @@ class Plan:
     """What an import would do. Nothing is sent, changed or written by it.
 
     `notes` are sentences about what belongs to no single picture (a folder that cannot be opened); `ignored` names
-    files beside the pictures that are no pictures and were not asked for by name. `labels_there` are the training
+    files beside the pictures that are no pictures and were not asked for by name. `complete`: everything could be looked
+    into; else `notes` say what could not. `labels_there` are the training
     set's labels; `existing` maps sha256 to the labels that hold these bytes.
     """
 
@@ -94,10 +95,12 @@ class Plan:
         labels_there: Collection[str] = (),
         notes: Iterable[str] = (),
         ignored: Iterable[str] = (),
+        complete: bool = True,
     ) -> None:
         self.items = list(items)
         self.notes = list(notes)
         self.ignored = list(ignored)
+        self.complete = complete
         self.set_existing(existing or {}, labels_there)
 
     def set_existing(self, existing: Mapping[str, Collection[str]], labels_there: Collection[str] = ()) -> None:
@@ -250,7 +253,14 @@ def scan(
         )
         for found, seen in zip(finder.found, looks, strict=True)
     ]  # fmt: skip
-    return Plan(items, existing=existing, labels_there=labels_there, notes=finder.notes, ignored=finder.ignored)
+    return Plan(
+        items,
+        existing=existing,
+        labels_there=labels_there,
+        notes=finder.notes,
+        ignored=finder.ignored,
+        complete=finder.complete and not stop(),
+    )
 
 
 def look(data: bytes) -> Look:

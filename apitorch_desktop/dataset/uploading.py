@@ -142,16 +142,20 @@ class Uploading:
 
 
 def listed(
-    client: "ApiClient", training_set: types.Id, labels: Collection[str], *, paged: bool
+    client: "ApiClient", training_set: types.Id, labels: Collection[str] | None, *, paged: bool
 ) -> list[types.TrainingImage]:
-    """The images of some labels of a training set, each with its label."""
+    """The images of some labels of a training set, or of all, each with its label."""
     images: list[types.TrainingImage] = []
     if not paged:
         for group in client.images(training_set).data:
-            if group.label in labels:
+            if labels is None or group.label in labels:
                 images += _with_label(group)
         return images
-    wanted = [count.label for count in client.labels(training_set) if count.label in labels and count.count]
+    wanted = [
+        count.label
+        for count in client.labels(training_set)
+        if count.count and (labels is None or count.label in labels)
+    ]
     for label in wanted:
         after: str | None = None
         while True:

@@ -1,0 +1,147 @@
+"""What the subcommand classify does: many pictures, one classifier; answers as lines, or as a CSV file."""
+
+import csv
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from time import sleep
+from typing import TYPE_CHECKING
+
+from apitorch_desktop import terminal
+from apitorch_desktop.cli import CommandFailed
+
+if TYPE_CHECKING:
+    from apitorch_desktop.api.client import ApiClient
+    from apitorch_desktop.api.types import Classification
+    from apitorch_desktop.dataset.archives import Archives
+    from apitorch_desktop.dataset.importing import PlanItem
+
+
+def classify_files(
+    client: "ApiClient", images: Sequence[str | Path], classifier: str, table: Path | None = None
+) -> int:
+    """`classify IMAGE… --classifier SLUG [--csv FILE]`; files, folders and web addresses. The exit status."""
+    from apitorch_desktop.dataset.archives import Archives
+    from apitorch_desktop.dataset.importing import scan
+    from apitorch_desktop.dataset.lists import is_url
+
+    _await(client, classifier, terminal.Line())
+    plan = scan([str(image) if is_url(str(image)) else Path(image) for image in images])
+    items = plan.items
+    if not items:
+        raise CommandFailed("There is no picture to classify.")
+    line = terminal.Line(quiet=table is None)
+    archives = Archives()
+    wrong: list[tuple[str, str]] = []
+
+    def one(item: "PlanItem") -> "Classification | str":
+        return item.problem or _classify(client, item, classifier, archives)
+
+    with _table(table) as write, ThreadPoolExecutor(4, "classify") as pool:
+        try:
+            for number, (item, answer) in enumerate(zip(items, pool.map(one, items), strict=True), 1):
+                if isinstance(answer, str):
+                    wrong.append((terminal.place(item.source), answer))
+                write(terminal.place(item.source), classifier, answer)
+                line.show(f"{number:,} of {len(items):,} pictures")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    line.clear()
+    archives.close()
+    for note in plan.notes:
+        terminal.say(note)
+    if table is not None:
+        terminal.say(
+            f"{terminal.pictures(len(items) - len(wrong))} classified; the answers are in {terminal.shown(table)}."
+        )
+    terminal.listed("not classified", wrong)
+    return 1 if wrong or not plan.complete else 0
+
+
+def _await(client: "ApiClient", slug: str, line: terminal.Line) -> None:
+    """Wait until a classifier can answer: one that is still learning will, soon. Raises CommandFailed."""
+    from apitorch_desktop.api.errors import NotFound
+    from apitorch_desktop.api.slugs import slugify
+
+    slugs = [one.slug if isinstance(one.slug, str) else slugify(one.name) for one in client.classifiers()]
+    learns = "training" in (client.ping().extensions or [])
+    while learns or slug not in slugs:
+        try:
+            state = client.classifier(slug) if learns else None
+        except NotFound:
+            state = None
+        if state is None:
+            raise CommandFailed(f"There is no classifier “{slug}”. {terminal.there_are(slugs)}")
+        if isinstance(state.version, int) or state.status not in ("training", "needs_images", "failed"):
+            break
+        said = str(state.status_message or "")
+        if state.status != "training":
+            raise CommandFailed(f"“{slug}” cannot answer yet. {said}".strip())
+        line.show(f"“{slug}” is learning. {said}")
+        sleep(0.2)
+    line.clear()
+
+
+def _classify(client: "ApiClient", item: "PlanItem", classifier: str, archives: "Archives") -> "Classification | str":
+    """The answer about one picture, or a sentence that says why there is none."""
+    from apitorch_desktop.api.errors import ApiError, WrongKey
+    from apitorch_desktop.dataset.sources import File, SourceGone, Url, filename_of, read
+
+    source = item.source
+    try:
+        if isinstance(source, Url):
+            answers = client.classify([classifier], image_url=source.url)
+        elif isinstance(source, File):
+            answers = client.classify([classifier], path=source.path)
+        else:
+            answers = client.classify([classifier], data=read(source, archives, 2**28), filename=filename_of(source))
+    except WrongKey:
+        raise
+    except ApiError as error:
+        return f"{error} {error.advice}".strip()
+    except SourceGone as error:
+        return str(error)
+    return answers[0] if answers else "The service gave no answer."
+
+
+@contextmanager
+def _table(path: Path | None) -> "Iterator[Callable[[str, str, Classification | str], None]]":
+    """Where answers go: a line each on standard output, or rows of a CSV file that appears whole."""
+    header = ("image", "classifier", "label", "confidence", "confidence_value", "sentence", "error")
+    if path is None:
+        yield lambda place, _classifier, answer: terminal.say(_row_of(place, answer))
+        return
+    half = path.with_name(f".{os.getpid()}-{os.urandom(6).hex()}.part")
+    try:
+        with half.open("x", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+
+            def write(place: str, classifier: str, answer: "Classification | str") -> None:
+                if isinstance(answer, str):
+                    writer.writerow((place, classifier, "", "", "", "", answer))
+                else:
+                    word, value = (_known(part) for part in (answer.confidence, answer.confidence_value))
+                    writer.writerow((place, classifier, answer.label, word, value, answer.sentence, ""))
+
+            yield write
+        half.replace(path)
+    except OSError as error:
+        raise CommandFailed(f"“{terminal.shown(path)}” cannot be written: {error.strerror}.") from None
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def _row_of(place: str, answer: "Classification | str") -> str:
+    if isinstance(answer, str):
+        return f"{place}: not classified. {answer}"
+    word, value = _known(answer.confidence), _known(answer.confidence_value)
+    sure = f" ({word}{', ' if word and value else ''}{value})" if word or value else ""
+    return f"{place}: {answer.label}{sure}"
+
+
+def _known(value: object) -> str:
+    return value if isinstance(value, str) else ""
