@@ -168,7 +168,7 @@ def _rows(connection: Connection, condition: ColumnElement[bool]) -> list[Traini
         .order_by(training_sets.c.id)
     )
     found: dict[int, tuple[tuple[Any, ...], dict[str, int]]] = {}
-    for *row, label, count in connection.execute(query).tuples():
+    for *row, label, count in connection.execute(query):
         _, counts = found.setdefault(row[0], (tuple(row), {}))
         if label is not None:
             counts[label] = count
