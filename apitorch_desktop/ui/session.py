@@ -184,9 +184,17 @@ class Session(QObject):
 
     def refresh(self) -> None:
         """List training sets and the open one again."""
+        if self.workspace is None:
+            self.connect_service()
+            return
+        self.refresh_sets()
+        if self.opened is not None:
+            self.opened.refresh()
+
+    def refresh_sets(self) -> None:
+        """List the training sets again."""
         workspace = self.workspace
         if workspace is None:
-            self.connect_service()
             return
         self.tasks.run(
             Lane.INTERACTIVE,
@@ -196,8 +204,11 @@ class Session(QObject):
             owner=self.turn,
             title="List the training sets",
         )
-        if self.opened is not None:
-            self.opened.refresh()
+
+    def show_new_set(self, one: TrainingSet) -> None:
+        """Show a training set that was just made, and open it."""
+        self._show_sets([*self.training_sets, one])
+        self.open_set(str(one.id))
 
     def _refreshed(self, sets: list[TrainingSet]) -> None:
         if self.state is State.AWAY:

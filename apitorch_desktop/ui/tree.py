@@ -55,7 +55,8 @@ class TreeView(QTreeView):
     drag_over = Signal(str)
     """What a drop here would do, in words; "" when the drag is elsewhere."""
     delete_wanted = Signal(object)
-    merge_wanted = Signal(object)
+    merge_wanted = Signal(object, str)
+    """(the label's Node, the label to merge it into)"""
     export_wanted = Signal(object)
     refused = Signal(str)
     """What was asked for cannot be done; the reason."""
@@ -171,7 +172,7 @@ class TreeView(QTreeView):
 
         if node is not None and node.row is Row.LABEL:
             add("Rename…", "labels", lambda: self.rename(node), "F2")
-            add("Merge into another label…", "labels", lambda: self.merge_wanted.emit(node))
+            self._add_merge(menu, node)
             add("Delete label with its photos", "labels", lambda: self.delete_wanted.emit(node), "Del")
             menu.addSeparator()
         above = node if node is not None and node.row is Row.TRAINING_SET else node.parent if node is not None else None
@@ -185,6 +186,19 @@ class TreeView(QTreeView):
             menu.addSeparator()
         add("New training set…", "training-sets", lambda: self.name_new(None))
         return menu
+
+    def _add_merge(self, menu: QMenu, node: Node) -> None:
+        others = [
+            one for one in (node.parent.children if node.parent else []) if one.row is Row.LABEL and one is not node
+        ]
+        reason = self._why_not("labels") or ("" if others else "There is no other label.")
+        into = menu.addMenu("Merge into")
+        into.menuAction().setEnabled(not reason)
+        into.menuAction().setToolTip(reason)
+        for other in others:
+            action = QAction(other.text, into)
+            action.triggered.connect(lambda _checked=False, key=other.key: self.merge_wanted.emit(node, key))
+            into.addAction(action)
 
     def _choose(self, node: Node) -> None:
         if node.row is Row.TRAINING_SET:

@@ -1,0 +1,46 @@
+"""The window's start and end: what is made before the first paint, what behind it, and who is told to stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSettings
+from PySide6.QtWidgets import QApplication
+
+from apitorch_desktop import paths
+from apitorch_desktop.ui.main_window import MainWindow
+from apitorch_desktop.ui.theme import Theme
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from apitorch_desktop.ui.assembly import Assembly
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Open the window, with pictures and folders to import if any are named; answers the exit status."""
+    app = QApplication(sys.argv[:1])
+    app.setApplicationName("API Torch Desktop")
+    app.setDesktopFileName("apitorch-desktop")
+    theme = Theme(paths.resources())
+    theme.prepare(app)
+    settings = QSettings(str(paths.desktop_folder() / "window.ini"), QSettings.Format.IniFormat)
+    window = MainWindow(theme, settings)
+    assembled: list[Assembly] = []
+
+    def assemble() -> None:
+        from apitorch_desktop.ui.assembly import Assembly
+
+        assembled.append(Assembly(app, theme, settings, window, list(arguments)))
+        assembled[0].start()
+
+    window.painted.connect(assemble)
+    window.show()
+    status = app.exec()
+    if assembled and not assembled[0].end():
+        # A job did not heed its cancellation. To destroy its running QThread would abort the process.
+        sys.stdout.flush()
+        os._exit(status)
+    return status

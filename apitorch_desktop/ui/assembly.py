@@ -1,0 +1,161 @@
+"""The window put to work, in steps behind the first paint: lanes and service first, then the parts, then who tells whom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QTimer
+
+from apitorch_desktop import paths
+from apitorch_desktop.ui.tasks import Lane, Tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from PySide6.QtCore import QSettings
+    from PySide6.QtWidgets import QApplication
+
+    from apitorch_desktop.api.types import TrainingImage
+    from apitorch_desktop.ui.main_window import MainWindow
+    from apitorch_desktop.ui.stores import Stores
+    from apitorch_desktop.ui.tasks import Context
+    from apitorch_desktop.ui.theme import Theme
+
+
+class Assembly(QObject):
+    """Makes every object of the window once, hands each what it needs, and ends them."""
+
+    def __init__(
+        self, app: QApplication, theme: Theme, settings: QSettings, window: MainWindow, arguments: list[str]
+    ) -> None:
+        super().__init__(window)
+        self._app = app
+        self._theme = theme
+        self.settings = settings
+        self.window = window
+        self._arguments = arguments
+        self._stores: Stores | None = None
+        self.tasks = Tasks()
+        # Each step is short, and input and painting come in between
+        self._steps: list[Callable[[], None]] = [
+            self._begin,
+            self._dress,
+            self._make_frame,
+            self._make_session,
+            self._make_photos,
+            self._make_flows,
+            self._wire,
+            self._show_stores,
+        ]
+
+    def start(self) -> None:
+        """Go through the steps, one a turn of the event loop."""
+        if self._steps:
+            self._steps.pop(0)()
+            QTimer.singleShot(0, self, self.start)
+
+    # --- the steps
+
+    def _begin(self) -> None:
+        folder, cache = paths.desktop_folder(), paths.cache_folder()
+
+        def job(_context: Context) -> Stores:
+            from apitorch_desktop.ui.stores import open_stores
+
+            return open_stores(folder, cache)
+
+        self.tasks.run(Lane.DISK, job, done=self._opened, failed=self._not_opened, owner=self, title="Open the stores")
+
+    def _dress(self) -> None:
+        self._theme.apply(self._app)
+
+    def _make_frame(self) -> None:
+        from apitorch_desktop.ui.frame import Frame
+
+        self.frame = Frame(self._theme, self.settings, self._why_not)
+        self.frame.empty.show_busy("Starting…")
+        self.window.setCentralWidget(self.frame)
+
+    def _make_session(self) -> None:
+        from apitorch_desktop.ui.editing import Editing
+        from apitorch_desktop.ui.embedded import EmbeddedService
+        from apitorch_desktop.ui.grid.model import GridModel
+        from apitorch_desktop.ui.session import Session
+        from apitorch_desktop.ui.transfer_desk import TransferDesk
+
+        self.model = GridModel()
+        self.session = Session(self.tasks, self.model, self)
+        self.editing = Editing(self.session)
+        self.embedded = EmbeddedService(self.tasks, paths.service_folder(), self)
+        self.desk = TransferDesk(self.tasks, self)
+
+    def _make_photos(self) -> None:
+        from apitorch_desktop.ui.photos import Photos
+
+        self.photos = Photos(self.session, self.editing, self.model, self._theme, self.settings, self._local_copy)
+        self.frame.add_middle(self.photos.grid)
+        self.frame.add_middle(self.photos.big)
+
+    def _make_flows(self) -> None:
+        from apitorch_desktop.ui.connection_menu import ConnectionMenu
+        from apitorch_desktop.ui.importing import Importing
+        from apitorch_desktop.ui.transfers_panel import TransfersPanel
+
+        self.importing = Importing(self.session, self.editing, self.desk, self._theme, self.window)
+        self.connection_menu = ConnectionMenu(self.session, self.frame.toolbar, self._theme, self.settings, self.window)
+        self.connection_menu.use_scheme()
+        self.transfers = TransfersPanel(self._theme)
+        self.frame.add_middle(self.transfers)
+
+    def _wire(self) -> None:
+        from apitorch_desktop.ui.wiring import Wiring
+
+        self.wiring = Wiring(self)
+        self.window.closing.connect(self._closing)
+
+    def _show_stores(self) -> None:
+        if self._stores is not None:
+            self._use_stores(self._stores)
+
+    # --- what lies on disk
+
+    def _opened(self, stores: Stores) -> None:
+        self._stores = stores
+        if not self._steps:
+            self._use_stores(stores)
+
+    def _not_opened(self, fault: Exception) -> None:
+        from apitorch_desktop.ui.faults import explain
+
+        if self._steps:
+            QTimer.singleShot(0, self, lambda: self._not_opened(fault))
+            return
+        self.frame.empty.show_failure("The program’s folder cannot be used", explain(fault).text)
+
+    def _use_stores(self, stores: Stores) -> None:
+        self.wiring.begin(stores, self._arguments)
+        self._arguments = []
+
+    def _why_not(self, extension: str) -> str:
+        return self.session.why_not(extension) if hasattr(self, "session") else "The window is just starting."
+
+    def _local_copy(self, image: TrainingImage, cancelled: Callable[[], bool]) -> Path:
+        """A file of an image, for other programs; on a worker."""
+        from apitorch_desktop.ui.local_copies import local_copy
+
+        return local_copy(self.session, paths.cache_folder() / "out", image, cancelled)
+
+    # --- the end
+
+    def _closing(self) -> None:
+        self.frame.save()
+        self.photos.save()
+        self.wiring.save()
+
+    def end(self) -> bool:
+        """Stop what runs, the service with it; whether everything did."""
+        ended = self.tasks.shutdown()
+        if ended and self._stores is not None:
+            self._stores.close()
+        return ended

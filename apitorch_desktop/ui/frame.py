@@ -1,0 +1,191 @@
+"""The parts of the window and their places: toolbar on top, tree, photos and classify panel side by side, status line below."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from apitorch_desktop.ui.controls import Rule
+from apitorch_desktop.ui.drop_hint import DropHint
+from apitorch_desktop.ui.empty_state import EmptyState
+from apitorch_desktop.ui.grid import drops
+from apitorch_desktop.ui.main_window import LEFT, RIGHT
+from apitorch_desktop.ui.status_line import StatusLine
+from apitorch_desktop.ui.toolbar import Toolbar
+from apitorch_desktop.ui.tree import TreePanel
+
+if TYPE_CHECKING:
+    from PySide6.QtCore import QSettings
+    from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent, QResizeEvent
+
+    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.tree import WhyNot
+
+FOLD_RIGHT, FOLD_LEFT = 960, 720
+"""Widths of the window below which the classify panel, then the tree, fold by themselves."""
+LEAST_LEFT, LEAST_MIDDLE, LEAST_RIGHT = 180, 280, 280
+SMALLEST, LARGEST = 64, 384
+"""Sizes of a thumbnail, as the grid has them."""
+
+
+class Frame(QWidget):
+    """The window's inside. What the parts do is wired elsewhere."""
+
+    content_dropped = Signal(object)
+    """`DroppedContent` that fell on no part with a meaning of its own."""
+
+    def __init__(self, theme: Theme, settings: QSettings, why_not: WhyNot) -> None:
+        super().__init__()
+        self._theme = theme
+        self._settings = settings
+        self.drop_words = "Drop to make a training set of it"
+        """What a drop on the middle would do."""
+        self.setAcceptDrops(True)
+        self.toolbar = Toolbar(theme, (SMALLEST, LARGEST))
+        self.tree = TreePanel(theme, why_not)
+        self.empty = EmptyState(theme)
+        self.status = StatusLine(theme)
+        self.middle = QStackedWidget()
+        self.middle.addWidget(self.empty)
+        self.panel: QWidget | None = None
+        self._wanted = {"left": True, "right": True}
+        self._forced: set[str] = set()
+        self._lay_out()
+        self.hint = DropHint(theme, self)
+        self.toolbar.classify_switched.connect(lambda shown: self.show_side("right", shown))
+        self.toolbar.tree_switched.connect(lambda shown: self.show_side("left", shown))
+        theme.changed.connect(self._measure)
+        self._measure()
+        self._restore()
+
+    def _lay_out(self) -> None:
+        self.splitter = QSplitter(Qt.Orientation.Horizontal)
+        self.splitter.setHandleWidth(1)
+        self.splitter.setChildrenCollapsible(False)
+        self.splitter.addWidget(self.tree)
+        self.splitter.addWidget(self.middle)
+        self.splitter.setStretchFactor(0, 0)
+        self.splitter.setStretchFactor(1, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.toolbar)
+        column.addWidget(Rule(self._theme))
+        column.addWidget(self.splitter, 1)
+        column.addWidget(Rule(self._theme))
+        column.addWidget(self.status)
+
+    def _measure(self) -> None:
+        px = self._theme.px
+        self.tree.setMinimumWidth(px(LEAST_LEFT))
+        self.middle.setMinimumWidth(px(LEAST_MIDDLE))
+        if self.panel is not None:
+            self.panel.setMinimumWidth(px(LEAST_RIGHT))
+
+    # --- the parts that come later
+
+    def add_middle(self, part: QWidget) -> None:
+        """Something else to show in the middle: the photos, one photo, the list of transfers."""
+        self.middle.addWidget(part)
+
+    def add_panel(self, panel: QWidget) -> None:
+        """Put the classify panel at the right."""
+        self.panel = panel
+        self.splitter.addWidget(panel)
+        self.splitter.setStretchFactor(2, 0)
+        self._measure()
+        right = self._number("window/right", self._theme.px(RIGHT))
+        left, middle = self.splitter.sizes()[:2]
+        self.splitter.setSizes([left, max(self._theme.px(LEAST_MIDDLE), middle - right), right])
+        self._fold()
+
+    # --- sides
+
+    def show_side(self, side: str, shown: bool) -> None:
+        """Show or hide the tree ("left") or the classify panel ("right"), as the person asks."""
+        self._wanted[side] = shown
+        self._forced.discard("left")  # in a narrow window there is room for one of them
+        self._forced.discard("right")
+        if shown:
+            self._forced.add(side)
+        self._fold()
+
+    def side_shown(self, side: str) -> bool:
+        """Whether a side is to be seen."""
+        part = self.tree if side == "left" else self.panel
+        return part is not None and not part.isHidden()
+
+    def switch_side(self, side: str) -> None:
+        """Show a side that is hidden, hide one that is shown."""
+        self.show_side(side, not self.side_shown(side))
+
+    def _fold(self) -> None:
+        width, px = self.width(), self._theme.px
+        wide, middling = width >= px(FOLD_RIGHT), width >= px(FOLD_LEFT)
+        right = self._wanted["right"] and (wide or "right" in self._forced)
+        left = self._wanted["left"] and (
+            wide or "left" in self._forced or (middling and not right) or width >= px(FOLD_RIGHT - 80)
+        )
+        self.tree.setVisible(left)
+        if self.panel is not None:
+            self.panel.setVisible(right)
+        self.toolbar.set_sides(tree=left, tree_can_hide=not wide or not left, classify=right)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Fold or unfold the sides."""
+        super().resizeEvent(event)
+        if self.width() >= self._theme.px(FOLD_RIGHT):
+            self._forced.clear()
+        self._fold()
+        self.hint.setGeometry(self.rect())
+
+    # --- state
+
+    def _restore(self) -> None:
+        left = self._number("window/left", self._theme.px(LEFT))
+        self.splitter.setSizes([left, max(self._theme.px(LEAST_MIDDLE), self._theme.px(1440) - left)])
+        for side, name in (("left", "window/tree"), ("right", "window/classify")):
+            self._wanted[side] = str(self._settings.value(name, "true")) != "false"
+
+    def save(self) -> None:
+        """Keep the sides as they are for the next start."""
+        sizes = self.splitter.sizes()
+        if self.side_shown("left"):
+            self._settings.setValue("window/left", sizes[0])
+        if self.side_shown("right"):
+            self._settings.setValue("window/right", sizes[2])
+        for side, name in (("left", "window/tree"), ("right", "window/classify")):
+            self._settings.setValue(name, "true" if self._wanted[side] else "false")
+
+    def _number(self, name: str, otherwise: int) -> int:
+        try:
+            return int(str(self._settings.value(name, otherwise)))
+        except ValueError:
+            return otherwise
+
+    # --- the whole window is a drop target
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """What comes from elsewhere is taken anywhere; photos of our own only where there is a label."""
+        if drops.accepts(event.mimeData()) and not event.mimeData().hasFormat(drops.IDS_TYPE):
+            event.acceptProposedAction()
+            self.hint.aim(self.middle, self.drop_words)
+
+    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
+        """Say it again: the part the drag came from may have taken its words away."""
+        self.hint.aim(self.middle, self.drop_words)
+        event.acceptProposedAction()
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        """Say nothing more."""
+        self.hint.aim(self.middle, "")
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Hand on what was dropped."""
+        self.hint.aim(self.middle, "")
+        content = drops.read(event.mimeData())
+        if content:
+            event.acceptProposedAction()
+            self.content_dropped.emit(content)

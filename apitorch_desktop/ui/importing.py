@@ -1,0 +1,341 @@
+"""From what is dropped, pasted or chosen to an upload: at once onto a label, else through the plan; journalled when it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QTimer
+from PySide6.QtWidgets import QFileDialog, QWidget
+
+from apitorch_desktop.ui.grid.drops import DroppedContent
+from apitorch_desktop.ui.status_line import Message
+from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.words import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from apitorch_desktop.api.types import Id, TrainingSet
+    from apitorch_desktop.dataset.importing import Dropped, Plan
+    from apitorch_desktop.dataset.sources import Upload
+    from apitorch_desktop.dataset.transfers import TransferStatus
+    from apitorch_desktop.ui.editing import Editing
+    from apitorch_desktop.ui.import_dialog import Existing, ImportDialog, ImportOrder
+    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.tasks import Context
+    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.transfer_desk import TransferDesk
+
+NEWER = 350
+"""Milliseconds between two looks for what an upload brought into the open training set."""
+_LISTS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".csv", ".tsv", ".jsonl", ".txt")
+COUNTS = 2000
+"""Milliseconds between two looks at the counts of the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What an undo of an import has to know of the time before it."""
+
+    labels_before: tuple[str, ...]
+    new_set: bool
+
+
+class Importing(QObject):
+    """The one way for pictures into a training set."""
+
+    def __init__(self, session: Session, editing: Editing, desk: TransferDesk, theme: Theme, window: QWidget) -> None:
+        super().__init__(window)
+        self._session = session
+        self._editing = editing
+        self._desk = desk
+        self._theme = theme
+        self._window = window
+        self._waiting: list[DroppedContent] = []
+        self._begun: dict[int, _Begun] = {}
+        self._newer = QTimer(self, interval=NEWER, singleShot=True)
+        self._newer.timeout.connect(self._look_for_newer)
+        self._counts = QTimer(self, interval=COUNTS, singleShot=True)
+        self._counts.timeout.connect(session.refresh_sets)
+        session.connected.connect(self._go_on)
+        desk.progressed.connect(self._progressed)
+        desk.ended.connect(self._ended)
+
+    # --- ways in
+
+    def choose_folder(self) -> None:
+        """Ask for a folder."""
+        folder = QFileDialog.getExistingDirectory(self._window, "Import a folder of photos", str(Path.home()))
+        if folder:
+            self.begin(DroppedContent(paths=(Path(folder),)))
+
+    def choose_files(self) -> None:
+        """Ask for photos, archives or lists."""
+        from apitorch_desktop.dataset.finding import SUFFIXES
+
+        suffixes = " ".join(f"*{one}" for one in (*sorted(SUFFIXES), *_LISTS))
+        kinds = f"Photos, archives and lists ({suffixes});;All files (*)"
+        names, _ = QFileDialog.getOpenFileNames(self._window, "Import photos", str(Path.home()), kinds)
+        if names:
+            self.begin(DroppedContent(paths=tuple(map(Path, names))))
+
+    def begin(self, content: DroppedContent, set_id: str | None = None, label: str | None = None) -> None:
+        """Import into a training set (default: the open one), under a label where one is given."""
+        session = self._session
+        if session.workspace is None:
+            self._waiting.append(content)
+            session.said.emit(Message("The import begins as soon as the service is up.", "muted", "waiting"))
+            return
+        sources = _sources(content)
+        found = session.find_set(set_id) if set_id is not None else None
+        if found is not None and label is not None:
+            self._straight(sources, found, label)
+            return
+        opened = session.opened.training_set if session.opened is not None else None
+        self._plan(sources, found or opened, content)
+
+    def open_sample(self) -> None:
+        """Open the sample training set; it is drawn and sent where it is not there yet."""
+        from apitorch_desktop.dataset.sample import NAME, training_images
+
+        session = self._session
+        there = next((one for one in session.training_sets if one.name == NAME), None)
+        if there is not None:
+            session.open_set(str(there.id))
+            return
+
+        def draw(_context: Context) -> list[Upload]:
+            from apitorch_desktop.dataset.sources import Picture, Upload
+
+            return [
+                Upload(one.label, Picture(one.data, one.filename), one.filename, len(one.data))
+                for one in training_images()
+            ]
+
+        session.said.emit(Message("Drawing the sample’s zebra coats…", "muted", "sample"))
+        session.tasks.run(
+            Lane.DISK,
+            draw,
+            done=lambda uploads: self._send_to_new(NAME, "Drawing the sample", uploads),
+            failed=lambda fault: session.failed(fault, "Drawing the sample"),
+            owner=session.turn,
+            title="Draw the sample",
+        )
+
+    def _go_on(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._session.over.emit("waiting")
+        for content in waiting:
+            self.begin(content)
+
+    # --- straight onto a label
+
+    def _straight(self, sources: Sequence[Dropped], target: TrainingSet, label: str) -> None:
+        session = self._session
+
+        def look(context: Context) -> Plan:
+            from apitorch_desktop.dataset.importing import scan
+
+            return scan(sources, default_label=label, cancelled=context.cancelled)
+
+        def looked(plan: Plan) -> None:
+            sending = plan.sending()
+            if any(item.label != label for item in sending):  # it brought labels of its own along
+                self._show_plan(plan, target)
+                return
+            bad = [item for item in plan.items if item.problem]
+            if bad:
+                first = f"“{bad[0].name}”: {bad[0].problem}"
+                more = f" And {len(bad) - 1:,} more." if len(bad) > 1 else ""
+                session.said.emit(Message(f"Not added: {first}{more}", "warn", "import"))
+            elif not sending:
+                session.said.emit(Message("There is no photo in what was dropped.", "warn", "import"))
+            if sending:
+                title = f"Adding {plural(len(sending), 'photo')} to “{label}”"
+                self._send(target.id, title, plan.uploads(), new_set=False)
+
+        session.tasks.run(
+            Lane.DISK,
+            look,
+            done=looked,
+            failed=lambda fault: session.failed(fault, "Looking at what was dropped"),
+            owner=session.turn,
+            title="Look at what was dropped",
+        )
+
+    # --- through the plan
+
+    def _plan(self, sources: Sequence[Dropped], target: TrainingSet | None, content: DroppedContent) -> None:
+        dialog = self._dialog(target, _name_of(content))
+
+        def look(context: Context) -> Plan:
+            from apitorch_desktop.dataset.importing import scan
+
+            return scan(sources, progress=context.progress, cancelled=context.cancelled)
+
+        dialog.scan(look)
+        dialog.open()
+
+    def _show_plan(self, plan: Plan, target: TrainingSet) -> None:
+        dialog = self._dialog(target, "")
+        dialog.show_plan(plan)
+        dialog.open()
+
+    def _dialog(self, target: TrainingSet | None, suggestion: str) -> ImportDialog:
+        from PySide6.QtCore import Qt
+
+        from apitorch_desktop.ui import import_dialog
+
+        session = self._session
+        workspace = session.workspace
+        assert workspace is not None  # noqa: S101 - `begin` waits for it
+
+        def existing(set_id: Id) -> Existing:
+            from apitorch_desktop.dataset.importing import existing_of
+
+            listing = workspace.listing(set_id)
+            return existing_of(listing.images), listing.labels
+
+        dialog = import_dialog.ImportDialog(
+            self._theme,
+            session.tasks,
+            session.training_sets,
+            target.id if target is not None else None,
+            suggestion=suggestion,
+            no_new_set=session.why_not("training-sets"),
+            existing_of=existing,
+            parent=self._window,
+        )
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.agreed.connect(lambda order: self._agreed(order, suggestion))
+        return dialog
+
+    def _agreed(self, order: ImportOrder, name: str) -> None:
+        uploads = order.plan.uploads()
+        title = f"Importing “{name}”" if name else f"Importing {plural(len(uploads), 'photo')}"
+        if order.training_set_id is None:
+            self._send_to_new(order.new_name, title, uploads)
+        else:
+            self._send(order.training_set_id, title, uploads, new_set=False)
+
+    # --- sending
+
+    def _send_to_new(self, name: str, title: str, uploads: Sequence[Upload]) -> None:
+        session = self._session
+        workspace = session.workspace
+        if workspace is None:
+            return
+
+        def made(one: TrainingSet) -> None:
+            session.over.emit("sample")
+            session.show_new_set(one)
+            self._send(one.id, title, uploads, new_set=True)
+
+        session.tasks.run(
+            Lane.INTERACTIVE,
+            lambda _context: workspace.client.create_training_set(name),
+            done=made,
+            failed=lambda fault: session.failed(fault, f"Making “{name}”"),
+            owner=session.turn,
+            title="Make the training set",
+        )
+
+    def _send(self, set_id: Id, title: str, uploads: Sequence[Upload], *, new_set: bool) -> None:
+        session = self._session
+        connection = session.connection
+        if connection is None:
+            return
+        found = session.find_set(set_id)
+        labels = tuple(found.labels or ()) if found is not None else ()
+
+        def accepted(transfer_id: int) -> None:
+            self._begun[transfer_id] = _Begun(labels, new_set)
+
+        self._desk.upload(connection.id, set_id, title, uploads, accepted)
+        session.open_set(str(set_id))
+
+    # --- what comes of it
+
+    def _progressed(self, status: TransferStatus) -> None:
+        if not self._is_here(status):
+            return
+        opened = self._session.opened
+        timer = (
+            self._newer
+            if opened is not None and str(opened.training_set.id) == str(status.training_set_id)
+            else self._counts
+        )
+        if not timer.isActive():
+            timer.start()
+
+    def _look_for_newer(self) -> None:
+        if self._session.opened is not None:
+            self._session.opened.look_for_newer()
+
+    def _ended(self, status: TransferStatus) -> None:
+        if status.kind != "upload" or not self._is_here(status):
+            return
+        self._progressed(status)
+        begun = self._begun.pop(status.id, None)
+        self._desk.created(status.id, lambda created: self._journal(status, created, begun))
+
+    def _journal(self, status: TransferStatus, created: list[tuple[str, str]], begun: _Begun | None) -> None:
+        session = self._session
+        stores, workspace = session.stores, session.workspace
+        if stores is None or workspace is None or not created:
+            self._say_end(status, 0)
+            return
+        found = session.find_set(status.training_set_id)
+        labels = begun.labels_before if begun is not None else tuple(found.labels or ()) if found is not None else ()
+
+        def write(_context: Context) -> None:
+            stores.edits.imported(
+                workspace,
+                status.training_set_id,
+                created,
+                title=status.title,
+                labels_before=labels,
+                new_training_set=begun is not None and begun.new_set,
+            )
+
+        session.tasks.run(
+            Lane.DISK,
+            write,
+            done=lambda _none: self._say_end(status, len(created)),
+            failed=lambda fault: session.failed(fault, "Remembering the import for Undo"),
+            owner=session.turn,
+            title="Remember the import",
+        )
+
+    def _say_end(self, status: TransferStatus, created: int) -> None:
+        if status.state == "failed":
+            return  # the transfer itself stays in the line, with its failures
+        parts = [f"Added {plural(created, 'photo')}"] if created else ["Nothing new was added"]
+        if status.skipped:
+            parts.append(f"{status.skipped:,} {'was' if status.skipped == 1 else 'were'} there already")
+        actions = (("Undo", self._editing.undo),) if created else ()
+        self._session.said.emit(Message(f"{'; '.join(parts)}.", "", "edit", actions))
+
+    def _is_here(self, status: TransferStatus) -> bool:
+        connection = self._session.connection
+        return connection is not None and connection.id == status.connection_id
+
+
+def _sources(content: DroppedContent) -> list[Dropped]:
+    from apitorch_desktop.dataset.sources import Picture
+
+    sources: list[Dropped] = list(content.paths)
+    if content.urls:
+        sources.append("\n".join(content.urls))
+    sources += [Picture(one.data, one.name or "picture") for one in content.pictures]
+    return sources
+
+
+def _name_of(content: DroppedContent) -> str:
+    """What an import may be called: the one folder or archive that was dropped."""
+    if len(content.paths) != 1 or content.urls or content.pictures:
+        return ""
+    path = content.paths[0]
+    return path.name if path.suffix.lower() not in (".jpg", ".jpeg", ".png") else ""

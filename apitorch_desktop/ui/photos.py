@@ -1,0 +1,270 @@
+"""The photos in the middle: the grid with its search, filter, sort and zoom, one photo full size, and what is done to them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, QSettings, Signal
+from PySide6.QtGui import QAction, QGuiApplication, QKeySequence
+from PySide6.QtWidgets import QMenu
+
+from apitorch_desktop.ui.grid.loader import ThumbnailLoader
+from apitorch_desktop.ui.grid.view import DEFAULT, GridView, Summary
+from apitorch_desktop.ui.image_view import ImageView
+from apitorch_desktop.ui.status_line import selection_words
+from apitorch_desktop.ui.words import plural, size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from apitorch_desktop.api.types import TrainingImage
+    from apitorch_desktop.ui.editing import Editing
+    from apitorch_desktop.ui.grid.model import GridModel
+    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.theme import Theme
+
+SORTS = (
+    ("label", "Label"),
+    ("name", "File name"),
+    ("newest", "Newest first"),
+    ("oldest", "Oldest first"),
+    ("big", "Size"),
+)
+KEYS = "1234567890"
+
+
+def _name(image: TrainingImage) -> str:
+    return (image.original_filename or image.filename).lower()
+
+
+def _created(image: TrainingImage) -> str:
+    return image.created_at or ""
+
+
+def _pixels(image: TrainingImage) -> int:
+    return (image.width or 0) * (image.height or 0)
+
+
+_KEYS_OF_SORTS: dict[str, tuple[Callable[[TrainingImage], Any] | None, bool]] = {
+    "label": (None, False),
+    "name": (_name, False),
+    "newest": (_created, True),
+    "oldest": (_created, False),
+    "big": (_pixels, True),
+}
+
+
+class Photos(QObject):
+    """Grid and big view of the open training set."""
+
+    selection_said = Signal(str)
+    """What is selected, in words."""
+    nothing_found = Signal(str)
+    """Search and filter leave nothing; what was looked for. "" when there is something."""
+    big_shown = Signal(bool)
+    zoomed = Signal(int)
+    sorted = Signal(str)
+
+    def __init__(
+        self,
+        session: Session,
+        editing: Editing,
+        model: GridModel,
+        theme: Theme,
+        settings: QSettings,
+        local_copy: Callable[[TrainingImage, Callable[[], bool]], Path],
+    ) -> None:
+        super().__init__()
+        self._session = session
+        self._editing = editing
+        self._settings = settings
+        self.model = model
+        self._search = ""
+        self.sort = str(settings.value("grid/sort", "label"))
+        tasks = session.tasks
+        self.loader = ThumbnailLoader(tasks, self._thumbnail, large=self._image, parent=self)
+        self.grid = GridView(model, self.loader, theme, tasks=tasks, local_copy=local_copy)
+        self.big = ImageView(tasks, self._image, model.neighbour, theme, loader=self.loader)
+        self._local_copy = local_copy
+        self._wire()
+        self.set_sort(self.sort)
+        self.grid.setCellSize(int(str(settings.value("grid/size", DEFAULT))))
+
+    def _wire(self) -> None:
+        grid, big = self.grid, self.big
+        grid.summaryChanged.connect(self._say_selection)
+        grid.zoomChanged.connect(self.zoomed)
+        grid.deleteRequested.connect(self.delete)
+        grid.imagesDropped.connect(self.move)
+        grid.imageActivated.connect(self.show_big)
+        grid.labelKey.connect(self.label_by_key)
+        grid.contextMenuRequested.connect(lambda place, label: self._menu(label).popup(place))
+        big.closed.connect(self.close_big)
+        big.labelKey.connect(self.label_by_key)
+        big.deleteRequested.connect(self.delete)
+        big.contextMenuRequested.connect(lambda place: self._menu(None).popup(place))
+        self.model.countsChanged.connect(self._say_found)
+        self._session.opened_changed.connect(self._opened_changed)
+        self._session.connection_changed.connect(self._connection_changed)
+
+    # --- where the pixels come from (on workers)
+
+    def _thumbnail(self, image: TrainingImage, cancelled: Callable[[], bool]) -> bytes:
+        workspace, opened = self._session.workspace, self._session.opened
+        if workspace is None or opened is None:
+            raise RuntimeError("no training set is open")
+        return workspace.thumbnail(opened.training_set.id, image, cancelled=cancelled)
+
+    def _image(self, image: TrainingImage, cancelled: Callable[[], bool]) -> bytes:
+        workspace, opened = self._session.workspace, self._session.opened
+        if workspace is None or opened is None:
+            raise RuntimeError("no training set is open")
+        return workspace.image(opened.training_set.id, image, cancelled=cancelled)
+
+    def _opened_changed(self) -> None:
+        self.close_big()
+        self.loader.clear()
+
+    def _connection_changed(self) -> None:
+        if self._session.state.value == "ready":
+            self.loader.retry()
+
+    # --- finding
+
+    def search(self, text: str) -> None:
+        """Show only photos whose label or file name has all the words; a word after a minus must not be there."""
+        self._search = text
+        words = [word.lower() for word in text.split()]
+        wanted = [word for word in words if not word.startswith("-") or len(word) == 1]
+        barred = [word[1:] for word in words if word.startswith("-") and len(word) > 1]
+
+        def keep(image: TrainingImage) -> bool:
+            text = f"{image.label or ''} {image.original_filename or image.filename}".lower()
+            return all(word in text for word in wanted) and not any(word in text for word in barred)
+
+        self.model.set_filter(keep if words else None)
+        self._say_found()
+
+    def set_sort(self, key: str) -> None:
+        """Order the photos within their labels."""
+        by, reverse = _KEYS_OF_SORTS.get(key, (None, False))
+        self.sort = key
+        self._settings.setValue("grid/sort", key)
+        self.model.set_sort(by, reverse=reverse)
+        self.sorted.emit(key)
+
+    def _say_found(self) -> None:
+        nothing = self.model.total > 0 and self.model.shown == 0 and bool(self._search)
+        self.nothing_found.emit(f"Nothing has “{self._search}” in its label or file name." if nothing else "")
+        self._say_selection(self.grid.summary())
+
+    def _say_selection(self, summary: Summary) -> None:
+        words = size(summary.bytes) if summary.bytes else ""
+        self.selection_said.emit(selection_words(summary[0], words, summary.shown, summary.total))
+
+    # --- acting
+
+    def selected(self) -> Sequence[TrainingImage]:
+        """The photos an act is meant for: the one in the big view, else what is selected."""
+        shown = self.big.image() if self.big.isVisible() else None
+        return [shown] if shown is not None else self.model.selected_images()
+
+    def move(self, image_ids: Sequence[str], label: str) -> None:
+        """Put photos under a label."""
+        self._editing.move(self._records(image_ids), label)
+
+    def delete(self, image_ids: Sequence[str]) -> None:
+        """Delete photos; the big view goes on to the next."""
+        if self.big.isVisible() and image_ids:
+            following = self.model.neighbour(image_ids[0], 1) or self.model.neighbour(image_ids[0], -1)
+            if following is None:
+                self.close_big()
+            else:
+                self.big.show_image(following)
+        self._editing.delete(self._records(image_ids))
+
+    def label_by_key(self, key: str) -> None:
+        """Put what is selected under the label whose key was pressed."""
+        opened = self._session.opened
+        if opened is None or key not in KEYS:
+            return
+        place = KEYS.index(key)
+        labels = opened.labels
+        if place < len(labels):
+            self._editing.move(self.selected(), labels[place])
+
+    def _records(self, image_ids: Sequence[str]) -> list[TrainingImage]:
+        found = (self.model.record(image_id) for image_id in image_ids)
+        return [image for image in found if image is not None]
+
+    # --- one photo
+
+    def show_big(self, image: TrainingImage) -> None:
+        """Show one photo full size."""
+        self.big.show_image(image)
+        self.big_shown.emit(True)
+        self.big.setFocus()
+
+    def close_big(self) -> None:
+        """Back to the grid, at the photo that was shown."""
+        image = self.big.image()
+        if image is None:
+            return
+        self.big.show_image(None)
+        self.big_shown.emit(False)
+        self.grid.reveal(image.image_id)
+        self.grid.setFocus()
+
+    # --- the menu
+
+    def _menu(self, label: str | None) -> QMenu:
+        menu = QMenu(self.grid)
+        menu.setToolTipsVisible(True)
+        chosen = self.selected()
+        opened = self._session.opened
+
+        def add(
+            text: str, act: Callable[[], object], shortcut: str = "", reason: str = "", under: QMenu = menu
+        ) -> None:
+            action = QAction(text, under)
+            action.setEnabled(not reason)
+            action.setToolTip(reason or text)
+            if shortcut:
+                action.setShortcut(QKeySequence(shortcut))
+            action.triggered.connect(lambda _checked=False: act())
+            under.addAction(action)
+
+        if label is not None:
+            add(f"Select all of “{label}”", lambda: self.grid.select_label(label))
+        if chosen and opened is not None:
+            if len(chosen) == 1:
+                add("Open", lambda: self.show_big(chosen[0]), "Return")
+            move = menu.addMenu(f"Move {plural(len(chosen), 'photo')} to")
+            for place, name in enumerate(opened.labels):
+                key = KEYS[place] if place < len(KEYS) else ""
+                add(name, partial(self._editing.move, chosen, name), key, under=move)
+            menu.addSeparator()
+            add("Copy the picture", self.copy, "Ctrl+C", "" if len(chosen) == 1 else "Select one photo to copy it.")
+            menu.addSeparator()
+            add(
+                f"Delete {plural(len(chosen), 'photo')}",
+                lambda: self.delete([image.image_id for image in chosen]),
+                "Delete",
+            )
+        elif label is None:
+            add("Select all", self.grid.selectAll, "Ctrl+A", "" if self.model.shown else "There are no photos.")
+        menu.aboutToHide.connect(menu.deleteLater)
+        return menu
+
+    def copy(self) -> None:
+        """Copy the one photo that is selected to the clipboard."""
+        chosen = self.selected()
+        pixmap = self.loader.pixmap(chosen[0].image_id) if len(chosen) == 1 else None
+        if pixmap is not None:
+            QGuiApplication.clipboard().setPixmap(pixmap)
+
+    def save(self) -> None:
+        """Keep the zoom for the next start."""
+        self._settings.setValue("grid/size", self.grid.cellSize())
