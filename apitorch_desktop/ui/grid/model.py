@@ -2,128 +2,313 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import compress
+from typing import TYPE_CHECKING, Any, Final
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
+from apitorch_desktop.ui.grid.groups import Group, Groups
+from apitorch_desktop.ui.grid.selection import Selection
+from apitorch_desktop.ui.words import size
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from apitorch_desktop.api.types import TrainingImage
 
+__all__ = ["IMAGE_ROLE", "LABEL_ROLE", "GridModel", "Group", "name_of"]
 
-@dataclass(slots=True)
-class Group:
-    """A label, its images, and the share of them the classifier has right out of fold (0…1), where that is known."""
-
-    label: str
-    images: list[TrainingImage] = field(default_factory=list)
-    accuracy: float | None = None
+IMAGE_ROLE: Final = Qt.ItemDataRole.UserRole
+"""The record of a row."""
+LABEL_ROLE: Final = Qt.ItemDataRole.UserRole + 1
+"""The label a row is under."""
+_ONE_BY_ONE = 16
+"""New images of a sorted group that are put in one at a time; more are sorted in together."""
 
 
 class GridModel(QAbstractListModel):
-    """Images by group. The records are taken as they are; `move` writes their new label into them."""
+    """Images by group, with the selection. The records are taken as they are; `move` writes their new label into them.
+
+    Rows come in as Qt's insertions; everything else that changes their order is a layout change, through which rows keep
+    their selection and persistent indexes follow their images.
+    """
 
     countsChanged = Signal()
-    """`shown`, `total` or a group's count is another."""
+    """`shown`, `total`, a group or its count is another. Comes after the rows' own signals."""
+    rearranging = Signal()
+    """Before a layout change: the last moment to see where things were."""
+    idsReplaced = Signal(dict)
+    """Ids a service changed: old → new."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self.selection = Selection()
+        self.badges: Mapping[str, str] = {}
+        self._groups = Groups()
+        self._sizes: list[int] | None = None
 
     # --- content
+
     def set_groups(self, groups: Iterable[Group]) -> None:
         """Show another listing (a reset; nothing stays selected). Empty groups are kept: they are drop targets."""
-        raise NotImplementedError
+        self.beginResetModel()
+        self._groups.reset(groups)
+        self.selection.replace(bytes(self._groups.rows))
+        self._sizes = None
+        self.endResetModel()
+        self.countsChanged.emit()
 
     def add(self, images: Iterable[TrainingImage]) -> None:
         """Take in images as they come, each to the group of its `label` (made if new). A known id replaces its record."""
-        raise NotImplementedError
+        labels = self._groups.labels()
+        fresh: dict[str, dict[str, TrainingImage]] = {}
+        known: dict[str, TrainingImage] = {}
+        for image in images:
+            if image.image_id in labels:
+                known[image.image_id] = image
+            else:
+                fresh.setdefault(_label(image), {})[image.image_id] = image
+        if known:
+            self._replace(known)
+        for label, batch in fresh.items():
+            self._add_to(label, list(batch.values()))
+        if fresh or known:
+            self._sizes = None
+            self.countsChanged.emit()
+
+    def _replace(self, known: dict[str, TrainingImage]) -> None:
+        labels = self._groups.labels()
+        moved = {image_id: image for image_id, image in known.items() if labels[image_id] != _label(image)}
+
+        def change() -> None:
+            self._groups.replace(known)
+            for image in self._groups.take(moved):
+                self._groups.put(_label(image), [image])
+
+        self._rearrange(change)
+
+    def _add_to(self, label: str, batch: list[TrainingImage]) -> None:
+        groups = self._groups
+        groups.add_label(label)
+        passing = [image for image in batch if groups.passes(image)] if groups.filtered else batch
+        if len(passing) < len(batch):
+            groups.hide_new(label, [image for image in batch if not groups.passes(image)])
+        if groups.sorted and len(passing) > _ONE_BY_ONE:
+            self._rearrange(lambda: groups.put(label, passing))
+        elif groups.sorted:
+            for image in passing:
+                position, at = groups.place(label, image) if groups.position(label) is not None else self._open(label)
+                self._insert(groups.firsts[position] + at, 1, lambda image=image: groups.insert(label, image))  # type: ignore[misc]
+        elif passing:
+            position, at = self._open(label)
+            self._insert(groups.firsts[position] + at, len(passing), lambda: groups.append(label, passing))
+
+    def _open(self, label: str) -> tuple[int, int]:
+        position = self._groups.show_label(label)
+        return position, len(self._groups.shown[position].images)
+
+    def _insert(self, row: int, count: int, change: Callable[[], object]) -> None:
+        self.beginInsertRows(QModelIndex(), row, row + count - 1)
+        change()
+        self.selection.insert(row, count)
+        self.endInsertRows()
 
     def remove(self, image_ids: Collection[str]) -> None:
         """Take images out; unknown ids are ignored."""
-        raise NotImplementedError
+        if any(image_id in self._groups.labels() for image_id in image_ids):
+            self._change(lambda: self._groups.take(image_ids))
 
     def move(self, image_ids: Collection[str], label: str) -> None:
         """Put images under another label, at its end; they stay selected. Unknown ids are ignored."""
-        raise NotImplementedError
+        labels = self._groups.labels()
+        going = [image_id for image_id in image_ids if labels.get(image_id, label) != label]
+        if going:
+            self._change(lambda: self._groups.put(label, self._groups.take(going)))
 
     def replace_ids(self, new_ids: Mapping[str, str]) -> None:
         """Follow ids that a service changed: old → new."""
-        raise NotImplementedError
+        self._groups.replace_ids(new_ids)
+        self.badges = {new_ids.get(image_id, image_id): badge for image_id, badge in self.badges.items()}
+        self.idsReplaced.emit(dict(new_ids))
+        self._touch()
 
     def add_label(self, label: str) -> None:
         """An empty group, at its place in the alphabet."""
-        raise NotImplementedError
+        if label not in self._groups.all:
+            self._change(lambda: self._groups.add_label(label))
 
     def rename_label(self, old: str, new: str) -> None:
         """Another name for a group; merges where `new` exists."""
-        raise NotImplementedError
+        if old in self._groups.all and old != new:
+            self._change(lambda: self._groups.rename_label(old, new))
 
     def remove_label(self, label: str) -> None:
         """Take out a group with its images."""
-        raise NotImplementedError
+        if label in self._groups.all:
+            self._change(lambda: self._groups.remove_label(label))
 
     def set_accuracies(self, accuracies: Mapping[str, float]) -> None:
         """The classifier's figures by label, 0…1; labels not named have none."""
-        raise NotImplementedError
+        self._groups.accuracy = dict(accuracies)
+        for group in self._groups.shown:
+            group.accuracy = accuracies.get(group.label)
+        self.countsChanged.emit()
 
     def set_badges(self, badges: Mapping[str, str]) -> None:
         """Small text on images by id, such as "t_shirt?"; replaces all of them."""
-        raise NotImplementedError
+        self.badges = badges
+        self._touch()
 
     # --- filter and sort
+
     def set_filter(self, keep: Callable[[TrainingImage], bool] | None) -> None:
         """Show only what `keep` says; groups without such an image are hidden. What stays shown stays selected."""
-        raise NotImplementedError
+        self._change(lambda: self._groups.set_filter(keep))
 
     def set_sort(self, key: Callable[[TrainingImage], Any] | None, *, reverse: bool = False) -> None:
         """Order within the groups; None is the order of coming."""
-        raise NotImplementedError
+        self._change(lambda: self._groups.set_sort(key, reverse))
+
+    def _change(self, change: Callable[[], object]) -> None:
+        self._rearrange(change)
+        self.countsChanged.emit()
+
+    def _rearrange(self, change: Callable[[], object]) -> None:
+        """Change what is shown in any way; selection and persistent indexes follow the images."""
+        groups = self._groups
+        self.rearranging.emit()
+        self.layoutAboutToBeChanged.emit()
+        held = self.persistentIndexList()
+        images = [groups.image(index.row()).image_id for index in held]
+        flags = self.selection.flags
+        selected = {image.image_id for image in compress(groups.flat(), flags)} if self.selection else set()
+        change()
+        groups.show()
+        self._sizes = None
+        if not selected:
+            self.selection.replace(bytes(groups.rows))
+        else:
+            self.selection.replace(bytearray(image.image_id in selected for image in groups.flat()))
+        for index, image_id in zip(held, images, strict=True):
+            row = groups.row_of(image_id)
+            self.changePersistentIndex(index, QModelIndex() if row is None else self.index(row))
+        self.layoutChanged.emit()
+
+    def _touch(self) -> None:
+        if self._groups.rows:
+            self.dataChanged.emit(self.index(0), self.index(self._groups.rows - 1))
 
     # --- look-up
+
     @property
     def total(self) -> int:
         """Images there are, shown or not."""
-        raise NotImplementedError
+        return self._groups.total
 
     @property
     def shown(self) -> int:
         """Images that pass the filter: the rows."""
-        raise NotImplementedError
+        return self._groups.rows
+
+    @property
+    def filtered(self) -> bool:
+        """Whether a filter is set."""
+        return self._groups.filtered
+
+    @property
+    def groups(self) -> Sequence[Group]:
+        """The groups as shown; not to be changed."""
+        return self._groups.shown
+
+    @property
+    def labels(self) -> list[str]:
+        """All labels in their order, shown or not."""
+        return list(self._groups.all)
 
     def image(self, row: int) -> TrainingImage:
         """The record of a row."""
-        raise NotImplementedError
+        return self._groups.image(row)
 
     def label_at(self, row: int) -> str:
         """The label a row is under."""
-        raise NotImplementedError
+        return self._groups.shown[self._groups.position_of_row(row)].label
+
+    def label_of(self, image_id: str) -> str | None:
+        """The label of an image, shown or not."""
+        return self._groups.labels().get(image_id)
 
     def row_of(self, image_id: str) -> int | None:
         """The row of an image, None where it is not shown."""
-        raise NotImplementedError
+        return self._groups.row_of(image_id)
 
     def record(self, image_id: str) -> TrainingImage | None:
         """The record of an image, shown or not."""
-        raise NotImplementedError
+        return self._groups.record(image_id)
 
     def neighbour(self, image_id: str, step: int) -> TrainingImage | None:
-        """The image `step` rows on (or back, when negative), None at the ends."""
-        raise NotImplementedError
+        """The image `step` rows on (or back, when negative), None at the ends and for an image that is not shown."""
+        row = self.row_of(image_id)
+        return self.image(row + step) if row is not None and 0 <= row + step < self.shown else None
 
     def selected_ids(self) -> list[str]:
         """Ids of what is selected, in row order."""
-        raise NotImplementedError
+        return [image.image_id for image in compress(self._groups.flat(), self.selection.flags)]
 
     def selected_images(self) -> list[TrainingImage]:
         """Records of what is selected, in row order."""
-        raise NotImplementedError
+        return list(compress(self._groups.flat(), self.selection.flags))
+
+    def selected_bytes(self) -> int:
+        """Bytes of what is selected, as far as they are known."""
+        if self._sizes is None:
+            self._sizes = [image.bytes if isinstance(image.bytes, int) else 0 for image in self._groups.flat()]
+        return sum(compress(self._sizes, self.selection.flags))
+
+    # --- Qt's
 
     def rowCount(self, parent: QModelIndex | QPersistentModelIndex | None = None) -> int:
         """Qt's."""
-        raise NotImplementedError
+        return 0 if parent is not None and parent.isValid() else self._groups.rows
+
+    def flags(self, index: QModelIndex | QPersistentModelIndex) -> Qt.ItemFlag:
+        """Qt's."""
+        return Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsDragEnabled
 
     def data(self, index: QModelIndex | QPersistentModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Qt's: name, tool tip, and what a screen reader says."""
-        raise NotImplementedError
+        if not index.isValid() or not 0 <= index.row() < self._groups.rows:
+            return None
+        image, row = self.image(index.row()), index.row()
+        if role == Qt.ItemDataRole.DisplayRole:
+            return name_of(image)
+        if role == IMAGE_ROLE:
+            return image
+        if role == LABEL_ROLE:
+            return self.label_at(row)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return "\n".join(_lines(image))
+        if role == Qt.ItemDataRole.AccessibleTextRole:
+            badge = self.badges.get(image.image_id, "")
+            parts = [self.label_at(row), name_of(image), badge, "selected" if row in self.selection else ""]
+            return ", ".join(part for part in parts if part)
+        return None
+
+
+def name_of(image: TrainingImage) -> str:
+    """The name a person knows an image by."""
+    original = image.original_filename
+    return original if isinstance(original, str) and original else image.filename
+
+
+def _lines(image: TrainingImage) -> list[str]:
+    lines = [name_of(image)]
+    facts = []
+    if isinstance(image.width, int) and isinstance(image.height, int):
+        facts.append(f"{image.width:,} × {image.height:,}")
+    if isinstance(image.bytes, int):
+        facts.append(size(image.bytes))
+    return [*lines, " · ".join(facts)] if facts else lines
+
+
+def _label(image: TrainingImage) -> str:
+    return image.label if isinstance(image.label, str) else ""

@@ -1,0 +1,386 @@
+"""How a cell and a header look: everything the grid paints, from tokens of the theme, with its text laid out once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+
+from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPainterPath, QPen, QPixmap, QStaticText, QTextOption
+
+from apitorch_desktop.ui.theme import DARK
+from apitorch_desktop.ui.words import percent, plural
+
+if TYPE_CHECKING:
+    from PySide6.QtGui import QFont, QIcon
+
+    from apitorch_desktop.ui.theme import Role, Theme
+
+_TEXTS = 2000
+"""Laid out texts kept."""
+_RADIUS = 7
+_TINY = 96
+"""Below this cell size there is no room for words."""
+
+
+class Cell(NamedTuple):
+    """What there is to see of an image."""
+
+    pixmap: QPixmap | None
+    failure: str | None
+    badge: str
+    selected: bool
+    focused: bool
+    whole: bool
+    """Shown uncropped: the pointer rests on it."""
+
+
+class Header(NamedTuple):
+    """What there is to see of a group."""
+
+    label: str
+    count: int
+    accuracy: float | None
+    selected: int
+    target: str
+    """What a drop here would do, while something is dragged over the group."""
+    floating: bool
+    """Sticks at the top with photos gone under it."""
+
+
+class _Text(NamedTuple):
+    text: QStaticText
+    width: float
+    height: float
+
+
+class Texts:
+    """Laid out texts by what they say and how. Layout is the main cost of painting one."""
+
+    def __init__(self, theme: Theme) -> None:
+        self._theme = theme
+        self._kept: OrderedDict[tuple[str, Role, int, bool], _Text] = OrderedDict()
+        self._fonts: dict[Role, tuple[QFont, QFontMetricsF]] = {}
+
+    def clear(self) -> None:
+        """The type has changed."""
+        self._kept.clear()
+        self._fonts.clear()
+
+    def font(self, role: Role) -> tuple[QFont, QFontMetricsF]:
+        """A role's type and its measures."""
+        if role not in self._fonts:
+            font = self._theme.font(role)
+            self._fonts[role] = font, QFontMetricsF(font)
+        return self._fonts[role]
+
+    def get(self, words: str, role: Role, width: int = 1 << 20, *, wrap: bool = False) -> _Text:
+        """Words in a role's type, cut off with an ellipsis at `width`, or wrapped and centred in it."""
+        key = (words, role, width, wrap)
+        found = self._kept.get(key)
+        if found is None:
+            found = self._kept[key] = self._lay_out(words, role, width, wrap)
+            if len(self._kept) > _TEXTS:
+                self._kept.popitem(last=False)
+        return found
+
+    def _lay_out(self, words: str, role: Role, width: int, wrap: bool) -> _Text:
+        font, metrics = self.font(role)
+        if not wrap:
+            words = metrics.elidedText(words, Qt.TextElideMode.ElideRight, width)
+        text = QStaticText(words)
+        text.setTextFormat(Qt.TextFormat.PlainText)
+        text.setPerformanceHint(QStaticText.PerformanceHint.AggressiveCaching)
+        if wrap:
+            option = QTextOption(Qt.AlignmentFlag.AlignHCenter)
+            option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+            text.setTextOption(option)
+            text.setTextWidth(width)
+        text.prepare(font=font)
+        size = text.size()
+        return _Text(text, size.width(), size.height())
+
+
+class GridPainter:
+    """Paints cells, headers and what lies over them. Keeps nothing of the grid but laid out text and corner masks."""
+
+    def __init__(self, theme: Theme) -> None:
+        self._theme = theme
+        self._texts = Texts(theme)
+        self._corners: dict[tuple[int, float], QPixmap] = {}
+        self._warning: QIcon | None = None
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take over the theme's colours and type."""
+        color = self._theme.color
+        self._texts.clear()
+        self._corners.clear()
+        self._warning = None
+        self.canvas = color("canvas")
+        self._bar, self._line = color("bar"), color("line")
+        self._text, self._muted = color("text"), color("muted")
+        self._accent, self._good = color("accent"), color("good")
+        self._accent_text, self._on_accent = color("accent_text"), color("on_strong")
+        self._behind_badge = QColor(DARK.canvas)
+        self._behind_badge.setAlpha(225)
+        self._on_badge = QColor(DARK.warn)
+
+    # --- cells
+
+    def cell(self, painter: QPainter, box: QRect, cell: Cell, mirrored: bool) -> None:
+        """One image in its square."""
+        if cell.pixmap is not None:
+            self._picture(painter, box, cell.pixmap, cell.whole)
+        else:
+            painter.fillRect(box, self._bar)
+            if cell.failure is not None:
+                self._failure(painter, box, cell.failure)
+        self._round(painter, box)
+        if cell.badge:
+            self._badge(painter, box, cell.badge, mirrored)
+        if cell.selected:
+            self._ring(painter, box)
+            self._tick(painter, box, mirrored)
+        if cell.focused:
+            self._focus(painter, box, cell.selected)
+
+    def _picture(self, painter: QPainter, box: QRect, pixmap: QPixmap, whole: bool) -> None:
+        width, height = pixmap.width(), pixmap.height()
+        side = min(width, height)
+        if not whole or width == height:
+            source = QRect((width - side) // 2, (height - side) // 2, side, side)
+            painter.drawPixmap(box, pixmap, source)
+            return
+        painter.fillRect(box, self._bar)
+        longer = max(width, height)
+        fitted = QSize(max(1, box.width() * width // longer), max(1, box.height() * height // longer))
+        place = QRect(box.topLeft(), fitted)
+        place.moveCenter(box.center())
+        painter.drawPixmap(place, pixmap, pixmap.rect())
+
+    def _round(self, painter: QPainter, box: QRect) -> None:
+        """Round the corners by laying the canvas over them: cheaper than a clip, and smooth."""
+        radius = self._theme.px(_RADIUS)
+        ratio = painter.device().devicePixelRatio()
+        mask = self._corners.get((radius, ratio))
+        if mask is None:
+            mask = self._corners[radius, ratio] = self._corner_mask(radius, ratio)
+        edge = round(radius * ratio)
+        far_x, far_y = box.right() + 1 - radius, box.bottom() + 1 - radius
+        for x, y, at_x, at_y in (
+            (box.x(), box.y(), 0, 0),
+            (far_x, box.y(), edge, 0),
+            (box.x(), far_y, 0, edge),
+            (far_x, far_y, edge, edge),
+        ):
+            painter.drawPixmap(QRectF(x, y, radius, radius), mask, QRectF(at_x, at_y, edge, edge))
+
+    def _corner_mask(self, radius: int, ratio: float) -> QPixmap:
+        edge = round(radius * ratio)
+        mask = QPixmap(edge * 2, edge * 2)
+        mask.fill(Qt.GlobalColor.transparent)
+        outside = QPainterPath()
+        outside.addRect(QRectF(0, 0, edge * 2, edge * 2))
+        inside = QPainterPath()
+        inside.addEllipse(QRectF(0, 0, edge * 2, edge * 2))
+        with QPainter(mask) as painter:
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.fillPath(outside.subtracted(inside), self.canvas)
+        return mask
+
+    def _failure(self, painter: QPainter, box: QRect, reason: str) -> None:
+        if self._warning is None:
+            self._warning = self._theme.icon("warning", "muted")
+        edge, pad = self._theme.px(20), self._theme.px(8)
+        if box.width() < self._theme.px(_TINY):
+            place = QRect(0, 0, edge, edge)
+            place.moveCenter(box.center())
+            self._warning.paint(painter, place)
+            return
+        room = box.adjusted(pad, pad, -pad, -pad)
+        words = self._texts.get(reason, "tiny", room.width(), wrap=True)
+        height = min(words.height, room.height() - edge - pad)
+        top = room.y() + max(0.0, (room.height() - edge - pad / 2 - height) / 2)
+        self._warning.paint(painter, QRect(room.center().x() - edge // 2, round(top), edge, edge))
+        painter.save()
+        painter.setClipRect(QRectF(room.x(), top + edge + pad / 2, room.width(), height))
+        painter.setFont(self._texts.font("tiny")[0])
+        painter.setPen(self._muted)
+        painter.drawStaticText(QPointF(room.x(), top + edge + pad / 2), words.text)
+        painter.restore()
+
+    def _badge(self, painter: QPainter, box: QRect, badge: str, mirrored: bool) -> None:
+        px = self._theme.px
+        words = self._texts.get(badge, "tiny", box.width() - px(28))
+        pill = QRectF(0, 0, words.width + px(14), words.height + px(4))
+        left = box.right() + 1 - px(7) - pill.width() if mirrored else box.x() + px(7)
+        pill.moveTo(left, box.bottom() + 1 - px(7) - pill.height())
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self._behind_badge)
+        painter.drawRoundedRect(pill, pill.height() / 2, pill.height() / 2)
+        self._write(painter, pill.x() + px(7), pill.y() + px(2), words, "tiny", self._on_badge)
+
+    def _ring(self, painter: QPainter, box: QRect) -> None:
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(self._accent, 2.5))
+        radius = self._theme.px(_RADIUS) + 3.5
+        painter.drawRoundedRect(QRectF(box).adjusted(-3.5, -3.5, 3.5, 3.5), radius, radius)
+
+    def _tick(self, painter: QPainter, box: QRect, mirrored: bool) -> None:
+        edge, pad = self._theme.px(18), self._theme.px(6)
+        left = box.x() + pad if mirrored else box.right() + 1 - pad - edge
+        disc = QRectF(left, box.y() + pad, edge, edge)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self._accent)
+        painter.drawEllipse(disc)
+        pen = QPen(self._on_accent, max(1.6, edge * 0.095))
+        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+        pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+        painter.setPen(pen)
+        points = ((0.29, 0.53), (0.44, 0.67), (0.71, 0.36))
+        painter.drawPolyline([QPointF(disc.x() + edge * x, disc.y() + edge * y) for x, y in points])
+
+    def _focus(self, painter: QPainter, box: QRect, selected: bool) -> None:
+        # A thin line: close to the photo by itself, outside the ring where there is one.
+        away = 6.5 if selected else 2.5
+        radius = self._theme.px(_RADIUS) + away
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(self._text, 1))
+        painter.drawRoundedRect(QRectF(box).adjusted(-away, -away, away, away), radius, radius)
+
+    # --- headers
+
+    def header(self, painter: QPainter, box: QRect, header: Header, mirrored: bool) -> None:
+        """A label with its figures, over whatever is behind it."""
+        px = self._theme.px
+        painter.fillRect(box, self.canvas)
+        if header.floating:
+            painter.fillRect(QRect(box.x(), box.bottom(), box.width(), 1), self._line)
+        place = _Line(box.x() + px(18), box.right() + 1 - px(18), mirrored)
+        middle = box.y() + box.height() / 2 + px(2)
+        if header.target:
+            self._piece(painter, place, middle, header.target, "answer", self._accent_text)
+            return
+        trailing = f"{header.selected:,} selected" if header.selected else ""
+        if trailing:
+            room = _Line(place.start, place.end, not mirrored)
+            self._piece(painter, room, middle, trailing, "small", self._accent_text)
+            place.end, place.start = (place.end, room.end + px(12)) if mirrored else (room.start - px(12), place.start)
+            place = _Line(place.start, place.end, mirrored)
+        self._piece(painter, place, middle, header.label or "(no label)", "answer", self._text)
+        self._piece(painter, place, middle, plural(header.count, "image"), "small", self._muted)
+        if header.accuracy is not None:
+            self._meter(painter, place, middle, header.accuracy)
+            self._piece(painter, place, middle, f"{percent(header.accuracy)} right", "small", self._muted)
+
+    def _piece(self, painter: QPainter, line: _Line, middle: float, words: str, role: Role, color: QColor) -> None:
+        room = line.room
+        if room < self._theme.px(24):
+            return
+        text = self._texts.get(words, role, int(room))
+        # words of two sizes stand on one line: the baseline of the larger one
+        rise = self._texts.font("answer")[1].ascent() - self._texts.font(role)[1].ascent()
+        top = middle - self._texts.font("answer")[1].height() / 2 + rise
+        self._write(painter, line.take(text.width, self._theme.px(10)), top, text, role, color)
+
+    def _meter(self, painter: QPainter, line: _Line, middle: float, share: float) -> None:
+        width, height = self._theme.px(64), self._theme.px(4)
+        if line.room < width:
+            return
+        left = line.take(width, self._theme.px(10))
+        bar = QRectF(left, middle - height / 2 + 1, width, height)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self._bar)
+        painter.drawRoundedRect(bar, height / 2, height / 2)
+        filled = QRectF(bar)
+        filled.setWidth(max(height, width * min(1.0, max(0.0, share))))
+        if line.mirrored:
+            filled.moveRight(bar.right())
+        painter.setBrush(self._good)
+        painter.drawRoundedRect(filled, height / 2, height / 2)
+
+    def empty(self, painter: QPainter, box: QRect, mirrored: bool) -> None:
+        """The room of a group without images."""
+        words = self._texts.get("No photos yet. Drop some here.", "small", box.width())
+        left = box.right() + 1 - words.width if mirrored else box.x()
+        self._write(painter, left, box.y(), words, "small", self._muted)
+
+    def target(self, painter: QPainter, box: QRect) -> None:
+        """The frame around a group that a drop would go to."""
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(self._accent, 2))
+        painter.drawRoundedRect(QRectF(box).adjusted(5, 1, -5, -1), self._theme.px(10), self._theme.px(10))
+
+    def band(self, painter: QPainter, box: QRect) -> None:
+        """The rubber band."""
+        fill = QColor(self._accent)
+        fill.setAlpha(36)
+        painter.setPen(QPen(self._accent, 1))
+        painter.setBrush(fill)
+        painter.drawRect(QRectF(box).adjusted(0.5, 0.5, -0.5, -0.5))
+
+    def _write(self, painter: QPainter, x: float, y: float, text: _Text, role: Role, color: QColor) -> None:
+        painter.setFont(self._texts.font(role)[0])
+        painter.setPen(color)
+        painter.drawStaticText(QPointF(x, y), text.text)
+
+    def drag_picture(self, pixmaps: list[QPixmap], count: int, ratio: float) -> QPixmap:
+        """What hangs on the pointer: the first photos in a pile, and how many there are."""
+        px, edge = self._theme.px, self._theme.px(96)
+        step = px(6)
+        side = edge + step * 2 + px(12)
+        made = QPixmap(round(side * ratio), round(side * ratio))
+        made.setDevicePixelRatio(ratio)
+        made.fill(Qt.GlobalColor.transparent)
+        with QPainter(made) as painter:
+            painter.setRenderHints(QPainter.RenderHint.Antialiasing | QPainter.RenderHint.SmoothPixmapTransform)
+            pile = list(enumerate(pixmaps[:3]))
+            for at, pixmap in reversed(pile):
+                box = QRectF(at * step, px(8) + at * step, edge, edge)
+                path = QPainterPath()
+                path.addRoundedRect(box, px(_RADIUS), px(_RADIUS))
+                painter.setClipPath(path)
+                short = min(pixmap.width(), pixmap.height())
+                source = QRectF((pixmap.width() - short) / 2, (pixmap.height() - short) / 2, short, short)
+                painter.drawPixmap(box, pixmap, source)
+                painter.setClipping(False)
+                painter.setBrush(Qt.BrushStyle.NoBrush)
+                painter.setPen(QPen(self.canvas, 1.5))
+                painter.drawPath(path)
+            if count > 1 or not pile:
+                self._count_pill(painter, QPointF(edge, px(10)), f"{count:,}")
+        return made
+
+    def _count_pill(self, painter: QPainter, middle: QPointF, count: str) -> None:
+        font, metrics = self._texts.font("strong")
+        height = metrics.height() + self._theme.px(4)
+        pill = QRectF(0, 0, max(height, metrics.horizontalAdvance(count) + self._theme.px(14)), height)
+        pill.moveCenter(middle)
+        pill.moveRight(min(pill.right(), middle.x() + self._theme.px(20)))
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self._accent)
+        painter.drawRoundedRect(pill, height / 2, height / 2)
+        painter.setFont(font)
+        painter.setPen(self._on_accent)
+        painter.drawText(pill, Qt.AlignmentFlag.AlignCenter, count)
+
+
+class _Line:
+    """Room on a line that is used up from the side where reading starts."""
+
+    def __init__(self, start: float, end: float, mirrored: bool) -> None:
+        self.start, self.end, self.mirrored = start, end, mirrored
+
+    @property
+    def room(self) -> float:
+        """Pixels left."""
+        return max(0.0, self.end - self.start)
+
+    def take(self, width: float, gap: float) -> float:
+        """The left edge of the next `width` pixels."""
+        if self.mirrored:
+            self.end -= width + gap
+            return self.end + gap
+        self.start += width + gap
+        return self.start - width - gap

@@ -1,0 +1,283 @@
+"""Images by label as the grid shows them: groups in order, each filtered and sorted, with look-up by row and by id. No Qt."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from itertools import accumulate, chain, pairwise
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+    from apitorch_desktop.api.types import TrainingImage
+
+
+@dataclass(slots=True)
+class Group:
+    """A label, its images, and the share of them the classifier has right out of fold (0…1), where that is known."""
+
+    label: str
+    images: list[TrainingImage] = field(default_factory=list)
+    accuracy: float | None = None
+
+
+class Groups:
+    """All images by label, and those of them that are shown.
+
+    `shown` are the groups as shown. Without filter and sort their lists are those of `all`, so showing costs nothing.
+    What takes out or reorders makes new lists: who holds one from before still sees what was.
+    """
+
+    def __init__(self, groups: Iterable[Group] = ()) -> None:
+        self.all: dict[str, list[TrainingImage]] = {}
+        self.accuracy: dict[str, float] = {}
+        self.shown: list[Group] = []
+        self.firsts: list[int] = [0]
+        self._keep: Callable[[TrainingImage], bool] | None = None
+        self._key: Callable[[TrainingImage], Any] | None = None
+        self._reverse = False
+        self._labels: dict[str, str] | None = None
+        self.reset(groups)
+
+    def reset(self, groups: Iterable[Group]) -> None:
+        """Another listing; filter and sort stay."""
+        self.all = {}
+        self.accuracy = {}
+        for group in groups:
+            if group.label in self.all:
+                self.all[group.label] += group.images
+            else:
+                self.all[group.label] = list(group.images)
+            if group.accuracy is not None:
+                self.accuracy[group.label] = group.accuracy
+        self._labels = None
+        self.show()
+
+    # --- look-up
+
+    @property
+    def total(self) -> int:
+        """Images, shown or not."""
+        return sum(map(len, self.all.values()))
+
+    @property
+    def rows(self) -> int:
+        """Images shown."""
+        return self.firsts[-1]
+
+    def position_of_row(self, row: int) -> int:
+        """The position in `shown` of the group a row is in."""
+        return bisect_right(self.firsts, row) - 1
+
+    def image(self, row: int) -> TrainingImage:
+        """The record of a row."""
+        position = self.position_of_row(row)
+        return self.shown[position].images[row - self.firsts[position]]
+
+    def flat(self) -> Iterator[TrainingImage]:
+        """What is shown, row by row."""
+        return chain.from_iterable(group.images for group in self.shown)
+
+    def position(self, label: str) -> int | None:
+        """The position of a label in `shown`."""
+        return next((at for at, group in enumerate(self.shown) if group.label == label), None)
+
+    def labels(self) -> dict[str, str]:
+        """The label of every image by id. Made when first asked for, kept up after that."""
+        if self._labels is None:
+            self._labels = {image.image_id: label for label, images in self.all.items() for image in images}
+        return self._labels
+
+    def record(self, image_id: str) -> TrainingImage | None:
+        """The record of an image, shown or not."""
+        images = self.all.get(self.labels().get(image_id, ""), ())
+        return next((image for image in images if image.image_id == image_id), None)
+
+    def row_of(self, image_id: str) -> int | None:
+        """The row of an image, None where it is not shown."""
+        label = self.labels().get(image_id)
+        position = None if label is None else self.position(label)
+        if position is None:
+            return None
+        found = (at for at, image in enumerate(self.shown[position].images) if image.image_id == image_id)
+        at = next(found, None)
+        return None if at is None else self.firsts[position] + at
+
+    # --- change
+
+    def append(self, label: str, images: list[TrainingImage]) -> None:
+        """Put new images, all of which pass the filter, at the end of a group that is shown, as `place` allows."""
+        position = self.position(label)
+        if position is None:
+            raise KeyError(label)
+        shown = self.shown[position].images
+        self.all[label] += images
+        if shown is not self.all[label]:
+            shown += images
+        for at in range(position + 1, len(self.firsts)):
+            self.firsts[at] += len(images)
+        self._note(label, images)
+
+    def hide_new(self, label: str, images: list[TrainingImage]) -> None:
+        """Take in new images that do not pass the filter."""
+        self.all[label] = self.all[label] + images
+        self._note(label, images)
+
+    def insert(self, label: str, image: TrainingImage) -> int:
+        """Put one new image, which passes the filter, to its place in a sorted group that is shown; its row."""
+        position, at = self.place(label, image)
+        self.all[label] = [*self.all[label], image]
+        self.shown[position].images.insert(at, image)
+        for later in range(position + 1, len(self.firsts)):
+            self.firsts[later] += 1
+        self._note(label, [image])
+        return self.firsts[position] + at
+
+    def place(self, label: str, image: TrainingImage) -> tuple[int, int]:
+        """Where an image belongs in what is shown: position of the group, and place in it."""
+        position = self.position(label)
+        if position is None:
+            raise KeyError(label)
+        images, key = self.shown[position].images, self._key
+        if key is None:
+            return position, len(images)
+        low, high, new = 0, len(images), key(image)
+        while low < high:
+            middle = (low + high) // 2
+            there = key(images[middle])
+            if there >= new if self._reverse else there <= new:
+                low = middle + 1
+            else:
+                high = middle
+        return position, low
+
+    def _note(self, label: str, images: list[TrainingImage]) -> None:
+        if self._labels is not None:
+            self._labels.update((image.image_id, label) for image in images)
+
+    def replace(self, records: Mapping[str, TrainingImage]) -> None:
+        """Newer records of known images, which stay under their labels; `show` afterwards."""
+        known = self.labels()
+        for label in {known[image_id] for image_id in records}:
+            self.all[label] = [records.get(image.image_id, image) for image in self.all[label]]
+
+    def take(self, image_ids: Collection[str]) -> list[TrainingImage]:
+        """Take images out, in group order; `show` afterwards."""
+        wanted, known = set(image_ids), self.labels()
+        affected = {known[image_id] for image_id in wanted if image_id in known}
+        taken: list[TrainingImage] = []
+        for label in self.all:
+            if label in affected:
+                staying: list[TrainingImage] = []
+                for image in self.all[label]:
+                    (taken if image.image_id in wanted else staying).append(image)
+                self.all[label] = staying
+        for image_id in wanted:
+            known.pop(image_id, None)
+        return taken
+
+    def put(self, label: str, images: list[TrainingImage]) -> None:
+        """Put images, whose labels are written into them, at the end of a label; `show` afterwards."""
+        self.add_label(label)
+        for image in images:
+            image.label = label
+        self.all[label] = self.all[label] + images
+        self._note(label, images)
+
+    def add_label(self, label: str) -> bool:
+        """A new label: at its place in the alphabet where the labels are in that order, else last; whether it is new."""
+        if label in self.all:
+            return False
+        labels = list(self.all)
+        at = len(labels)
+        if all(one <= other for one, other in pairwise(labels)):
+            at = bisect_right(labels, label)
+        items = list(self.all.items())
+        items.insert(at, (label, []))
+        self.all = dict(items)
+        return True
+
+    def rename_label(self, old: str, new: str) -> None:
+        """Another name; merges where `new` exists. `show` afterwards."""
+        if old not in self.all or old == new:
+            return
+        images = self.all.pop(old)
+        self.accuracy.pop(old, None)
+        self.put(new, images)
+
+    def remove_label(self, label: str) -> None:
+        """Take out a label with its images; `show` afterwards."""
+        gone = self.all.pop(label, [])
+        self.accuracy.pop(label, None)
+        if self._labels is not None:
+            for image in gone:
+                self._labels.pop(image.image_id, None)
+
+    def replace_ids(self, new_ids: Mapping[str, str]) -> None:
+        """Follow ids that a service changed, old → new, into the records."""
+        known = self.labels()
+        for label in {known[old] for old in new_ids if old in known}:
+            for image in self.all[label]:
+                old = image.image_id
+                new = new_ids.get(old)
+                if new is None:
+                    continue
+                if isinstance(image.id, str):
+                    image.id = new
+                else:
+                    image.filename = new.removeprefix("ti_") + "." + image.filename.rpartition(".")[2]
+                known[new] = known.pop(old)
+
+    # --- filter and sort
+
+    def set_filter(self, keep: Callable[[TrainingImage], bool] | None) -> None:
+        """Show only what `keep` says; `show` afterwards."""
+        self._keep = keep
+
+    def set_sort(self, key: Callable[[TrainingImage], Any] | None, reverse: bool) -> None:
+        """Order within groups; `show` afterwards."""
+        self._key, self._reverse = key, reverse
+
+    @property
+    def filtered(self) -> bool:
+        """Whether a filter may hide something."""
+        return self._keep is not None
+
+    @property
+    def sorted(self) -> bool:
+        """Whether groups are in another order than that of coming."""
+        return self._key is not None
+
+    def passes(self, image: TrainingImage) -> bool:
+        """Whether the filter lets an image through."""
+        return self._keep is None or self._keep(image)
+
+    def show(self) -> None:
+        """Make `shown` of `all`. Under a filter, groups without a hit are left out."""
+        self.shown = []
+        for label, images in self.all.items():
+            if self._keep is not None:
+                images = list(filter(self._keep, images))
+                if not images:
+                    continue
+            if self._key is not None:
+                images = sorted(images, key=self._key, reverse=self._reverse)
+            self.shown.append(Group(label, images, self.accuracy.get(label)))
+        self.index()
+
+    def index(self) -> None:
+        """Count rows anew after a group was shown or hidden."""
+        self.firsts = [0, *accumulate(len(group.images) for group in self.shown)]
+
+    def show_label(self, label: str) -> int:
+        """The position of a label in `shown`; an empty group is put in for it where there is none."""
+        position = self.position(label)
+        if position is not None:
+            return position
+        order = {name: at for at, name in enumerate(self.all)}
+        position = sum(order[group.label] < order[label] for group in self.shown)
+        images = self.all[label] if self._keep is None and self._key is None else []
+        self.shown.insert(position, Group(label, images, self.accuracy.get(label)))
+        self.index()
+        return position

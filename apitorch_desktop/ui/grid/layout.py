@@ -1,0 +1,253 @@
+"""Where everything in the grid is: prefix sums over groups and bisection, so that a million images cost what ten do.
+
+Plain Python in content pixels: y grows downwards from the first header, x from the side where reading starts (the view
+mirrors it for right-to-left). Rows are numbered through all groups; a group is a header and its cells.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Step = Literal["left", "right", "up", "down", "line_start", "line_end", "start", "end", "page_up", "page_down"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """Pixels between things. `empty` is the room under the header of a group without images."""
+
+    margin: int = 18
+    gap: int = 10
+    header: int = 42
+    empty: int = 36
+    foot: int = 8
+
+
+class Box(NamedTuple):
+    """A rectangle; `right` and `bottom` are just outside."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @property
+    def right(self) -> int:
+        """The first pixel beyond."""
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> int:
+        """The first pixel below."""
+        return self.y + self.height
+
+
+class GridLayout:
+    """Geometry for group sizes `counts` at a width. Immutable: another width, size or count is another layout.
+
+    `cell` is the least size of a cell; cells grow so that rows fill the width, up to `most`.
+    """
+
+    def __init__(
+        self, counts: Sequence[int], width: int, cell: int, spacing: Spacing | None = None, most: int | None = None
+    ) -> None:
+        self.spacing = spacing = spacing or Spacing()
+        self.width = width
+        room = max(cell, width - 2 * spacing.margin)
+        self.columns = max(1, (room + spacing.gap) // (cell + spacing.gap))
+        self.cell = max(cell, min((room + spacing.gap) // self.columns - spacing.gap, most or cell * 2))
+        self.pitch = self.cell + spacing.gap
+        self._counts = list(counts)
+        self._firsts = [0, *accumulate(self._counts)]
+        self._tops = [0, *accumulate(self._group_height(count) for count in self._counts)]
+
+    def _group_height(self, count: int) -> int:
+        lines = -(-count // self.columns)
+        body = lines * self.pitch - self.spacing.gap if lines else self.spacing.empty
+        return self.spacing.header + body + self.spacing.foot
+
+    @property
+    def count(self) -> int:
+        """Images in all."""
+        return self._firsts[-1]
+
+    @property
+    def groups(self) -> int:
+        """How many groups there are."""
+        return len(self._counts)
+
+    @property
+    def height(self) -> int:
+        """Pixels from the first header to the end of the last group."""
+        return self._tops[-1] + (self.spacing.margin if self._counts else 0)
+
+    # --- from rows to pixels
+
+    def group_of(self, row: int) -> int:
+        """The group a row is in."""
+        return bisect_right(self._firsts, row) - 1
+
+    def rows_of(self, group: int) -> range:
+        """The rows of a group."""
+        return range(self._firsts[group], self._firsts[group + 1])
+
+    def box(self, row: int) -> Box:
+        """The cell of a row."""
+        group = self.group_of(row)
+        line, column = divmod(row - self._firsts[group], self.columns)
+        return Box(self._column_x(column), self._body(group) + line * self.pitch, self.cell, self.cell)
+
+    def header(self, group: int) -> Box:
+        """The header of a group, across the whole width."""
+        return Box(0, self._tops[group], self.width, self.spacing.header)
+
+    def group(self, group: int) -> Box:
+        """A whole group, header and cells."""
+        return Box(0, self._tops[group], self.width, self._tops[group + 1] - self._tops[group])
+
+    def _column_x(self, column: int) -> int:
+        return self.spacing.margin + column * self.pitch
+
+    def _body(self, group: int) -> int:
+        return self._tops[group] + self.spacing.header
+
+    # --- from pixels to rows
+
+    def group_at(self, y: int) -> int | None:
+        """The group whose header or cells are at a height."""
+        if not 0 <= y < self._tops[-1]:
+            return None
+        return bisect_right(self._tops, y) - 1
+
+    def row_at(self, x: int, y: int) -> int | None:
+        """The row whose cell is under a point; None between cells."""
+        group = self.group_at(y)
+        if group is None or y < self._body(group) or x < self.spacing.margin:
+            return None
+        column, beyond = divmod(x - self.spacing.margin, self.pitch)
+        line, below = divmod(y - self._body(group), self.pitch)
+        if column >= self.columns or beyond >= self.cell or below >= self.cell:
+            return None
+        row = self._firsts[group] + line * self.columns + column
+        return row if row < self._firsts[group + 1] else None
+
+    def header_at(self, y: int) -> int | None:
+        """The group whose header is at a height."""
+        group = self.group_at(y)
+        return group if group is not None and y < self._body(group) else None
+
+    def sticky(self, top: int) -> tuple[int, int] | None:
+        """The group whose header sticks when content is scrolled to `top`, and the header's y then.
+
+        The next header pushes it out; None above the first and below the last group.
+        """
+        group = self.group_at(top)
+        if group is None:
+            return None
+        return group, min(top, self._tops[group + 1] - self.spacing.header)
+
+    def groups_between(self, top: int, bottom: int) -> range:
+        """The groups that show in a band of content, `bottom` just outside."""
+        top, bottom = max(0, top), min(bottom, self._tops[-1])
+        if top >= bottom:
+            return range(0)
+        return range(bisect_right(self._tops, top) - 1, bisect_right(self._tops, bottom - 1))
+
+    def rows_between(self, top: int, bottom: int) -> range:
+        """The rows whose line of cells touches a band of content."""
+        groups = self.groups_between(top, bottom)
+        if not groups:
+            return range(0)
+        first, last = groups[0], groups[-1]
+        start = self._firsts[first] + self._lines_above(first, top + self.spacing.gap) * self.columns
+        body = bottom - self._body(last)
+        end = self._firsts[last] + max(0, -(-body // self.pitch)) * self.columns
+        return range(min(start, self._firsts[first + 1]), min(end, self._firsts[last + 1]))
+
+    def _lines_above(self, group: int, y: int) -> int:
+        return max(0, (y - self._body(group)) // self.pitch)
+
+    def runs_in(self, box: Box) -> Iterator[range]:
+        """The rows whose cells touch a box (a rubber band), as runs; whole lines of a group come as one run."""
+        left = max(0, (box.x - self.spacing.margin + self.spacing.gap) // self.pitch)
+        right = min(self.columns, -(-(box.right - self.spacing.margin) // self.pitch))
+        if left >= right:
+            return
+        for group in self.groups_between(box.y, box.bottom):
+            first, end = self._firsts[group], self._firsts[group + 1]
+            top = self._lines_above(group, box.y + self.spacing.gap)
+            bottom = max(0, -(-(box.bottom - self._body(group)) // self.pitch))
+            if left == 0 and right == self.columns:
+                spans: Iterator[tuple[int, int]] = iter([(top * self.columns, bottom * self.columns)])
+            else:
+                bottom = min(bottom, -(-(end - first) // self.columns))
+                spans = ((line * self.columns + left, line * self.columns + right) for line in range(top, bottom))
+            for start, stop in spans:
+                run = range(first + start, min(first + stop, end))
+                if run:
+                    yield run
+
+    # --- the keyboard's way
+
+    def step(self, row: int, step: Step, page: int = 1) -> int:
+        """The row a key leads to; stays where there is none. `page` = pixels of a page.
+
+        Up and down keep the column across headers; into a shorter line they end on its last cell.
+        """
+        if step == "left":
+            return max(0, row - 1)
+        if step == "right":
+            return min(self.count - 1, row + 1)
+        if step == "start":
+            return 0
+        if step == "end":
+            return self.count - 1
+        if step in ("line_start", "line_end"):
+            return self._line_edge(row, step == "line_end")
+        if step in ("up", "down"):
+            return self._vertical(row, 1 if step == "down" else -1)
+        return self._page(row, page if step == "page_down" else -page)
+
+    def _line_edge(self, row: int, end: bool) -> int:
+        rows = self.rows_of(self.group_of(row))
+        first = row - (row - rows.start) % self.columns
+        return min(first + self.columns, rows.stop) - 1 if end else first
+
+    def _vertical(self, row: int, way: int) -> int:
+        group = self.group_of(row)
+        rows = self.rows_of(group)
+        line, column = divmod(row - rows.start, self.columns)
+        last_line = (len(rows) - 1) // self.columns
+        if 0 <= line + way <= last_line:
+            return min(row + way * self.columns, rows.stop - 1)
+        group += way
+        while 0 <= group < self.groups and not self._counts[group]:
+            group += way
+        if not 0 <= group < self.groups:
+            return row
+        rows = self.rows_of(group)
+        line = 0 if way > 0 else (len(rows) - 1) // self.columns
+        return min(rows.start + line * self.columns + column, rows.stop - 1)
+
+    def _page(self, row: int, pixels: int) -> int:
+        here = self.box(row)
+        goal = here.y + pixels
+        found = row
+        while True:
+            following = self._vertical(found, 1 if pixels > 0 else -1)
+            y = self.box(following).y
+            if following == found or (y > goal if pixels > 0 else y < goal):
+                return found if found != row else following
+            # far off: jump by whole lines of this group instead of walking them
+            found = self._jump(following, goal, 1 if pixels > 0 else -1)
+
+    def _jump(self, row: int, goal: int, way: int) -> int:
+        rows = self.rows_of(self.group_of(row))
+        lines = abs(goal - self.box(row).y) // self.pitch
+        room = (rows.stop - 1 - row if way > 0 else row - rows.start) // self.columns
+        return row + way * min(lines, room) * self.columns
