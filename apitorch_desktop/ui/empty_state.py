@@ -45,7 +45,11 @@ class EmptyState(QWidget):
         column.addWidget(self._icon)
         column.addSpacing(4)
         column.addWidget(self._title)
-        column.addWidget(self._text, 0, Qt.AlignmentFlag.AlignHCenter)
+        around = QHBoxLayout()  # an alignment would take the wrapped text its height
+        around.addStretch(1)
+        around.addWidget(self._text, 100)
+        around.addStretch(1)
+        column.addLayout(around)
         column.addSpacing(12)
         self._actions = QWidget()
         row = QHBoxLayout(self._actions)
@@ -61,7 +65,8 @@ class EmptyState(QWidget):
         px = self._theme.px
         size = QSize(px(40), px(40))
         self._icon.setPixmap(self._theme.icon("image", "muted").pixmap(size, self.devicePixelRatioF()))
-        self._text.setFixedWidth(px(420))
+        self._text.setMinimumWidth(px(200))
+        self._text.setMaximumWidth(px(420))
         self._meter.setFixedWidth(px(160))
 
     def show_welcome(self, *, can_create: str = "", can_import: str = "") -> None:

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 from apitorch_desktop.ui.controls import Choice, Meter, button, label, set_property
 from apitorch_desktop.ui.plan_models import ITEM, PlanFilter, PlanItemsModel, PlanLabelsModel
 from apitorch_desktop.ui.tasks import Lane
-from apitorch_desktop.ui.transfer_words import size_words
+from apitorch_desktop.ui.words import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -312,7 +312,7 @@ class ImportDialog(QDialog):
             reason = "Comparing with what is there"
         else:
             spread = f"{photos} under {labels:,} label{'s' * (labels != 1)}"
-            self.head.setText(f"{spread}, {size_words(plan.bytes_to_send())}" if sending else "Nothing to import")
+            self.head.setText(f"{spread}, {size(plan.bytes_to_send())}" if sending else "Nothing to import")
         self.below.setText(_left(plan))
         self.below.setVisible(bool(self.below.text()))
         self.start.setEnabled(not reason)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtGui import QFont
 
-from apitorch_desktop.ui.transfer_words import size_words
+from apitorch_desktop.ui.words import size
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -193,7 +193,7 @@ class PlanItemsModel(QAbstractTableModel):
 
     def _text(self, item: PlanItem, column: int) -> str:
         if column == 2:
-            return size_words(item.size) if item.size is not None else ""
+            return size(item.size) if item.size is not None else ""
         return (item.name, item.label, "", item.note or _WORDS.get(item.standing.value, ""))[column]
 
     def _look(self, item: PlanItem, column: int, role: int) -> Any:

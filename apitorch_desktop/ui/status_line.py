@@ -9,7 +9,8 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
 from apitorch_desktop.ui.controls import Elided, Meter, Tone, button, icon_button, set_property, surface
-from apitorch_desktop.ui.words import duration, plural
+from apitorch_desktop.ui.transfer_words import ENDED, failed_words, state_words
+from apitorch_desktop.ui.words import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,23 +36,6 @@ class Message:
     tone: Tone = ""
     topic: str = ""
     actions: tuple[tuple[str, Callable[[], object]], ...] = field(default=(), compare=False)
-
-
-def transfer_words(status: TransferStatus) -> str:
-    """How far a transfer is: `412 of 600 · 38 a second · 5 s left`."""
-    here = status.done + status.skipped
-    parts = [f"{here:,} of {status.total:,}"]
-    state = str(status.state)
-    if state == "running" and status.seconds_left is not None and status.rate > 0:
-        if status.bytes_total > status.bytes_done:
-            left = status.total - here - status.failed
-            pace = left / max(status.seconds_left, 0.5)
-            if pace >= 1:
-                parts.append(f"{pace:,.0f} a second")
-        parts.append(f"{duration(status.seconds_left)} left")
-    elif state in ("paused", "stopped", "waiting", "cancelled"):
-        parts.append(status.note or state)
-    return " · ".join(parts)
 
 
 class TransferPart(QWidget):
@@ -94,19 +78,18 @@ class TransferPart(QWidget):
         self.setVisible(status is not None)
         if status is None:
             return
-        state = str(status.state)
-        going = state in ("running", "waiting")
-        resting = state in ("paused", "stopped")
+        going = status.state in ("running", "waiting")
+        resting = status.state in ("paused", "stopped")
         self._title.setText(status.title)
         self._meter.setMaximumWidth(self._theme.px(240))
         self._meter.set_value(status.fraction, "accent" if going else "muted" if resting else "warn")
-        self._words.setText(transfer_words(status))
+        self._words.setText(state_words(status))
         self._pause.setText("Pause" if going else "Go on")
         self._pause.setVisible(going or resting)
         self._cancel.setVisible(going or resting)
         self._retry.setVisible(bool(status.failed) and not going)
-        self._close.setVisible(not (going or resting))
-        self._failed.setText(f"{status.failed:,} could not be {'added' if str(status.kind) == 'upload' else 'fetched'}")
+        self._close.setVisible(status.state in ENDED)
+        self._failed.setText(failed_words(status))
         self._failed.setVisible(bool(status.failed))
 
     def set_compact(self, compact: bool) -> None:
@@ -119,7 +102,7 @@ class TransferPart(QWidget):
             self.list_wanted.emit()
 
     def _pause_or_go_on(self) -> None:
-        going = self.status is not None and str(self.status.state) in ("running", "waiting")
+        going = self.status is not None and self.status.state in ("running", "waiting")
         self._tell(self.pause_wanted if going else self.resume_wanted)
 
     def _tell(self, signal: object) -> None:

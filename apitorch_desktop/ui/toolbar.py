@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSignalBlocker, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QAction, QKeySequence
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QSizePolicy, QSlider, QWidget
+from PySide6.QtCore import QRect, QSignalBlocker, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QAction, QKeySequence, QPainter
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QSizePolicy, QSlider, QStyle, QWidget
 
 from apitorch_desktop.ui.controls import MenuButton, button, icon_button, surface
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from PySide6.QtGui import QKeyEvent
+    from PySide6.QtGui import QKeyEvent, QPaintEvent
 
     from apitorch_desktop.ui.theme import Theme
 
@@ -32,10 +32,18 @@ class SearchLine(QLineEdit):
         self.setPlaceholderText("Search labels and file names")
         self.setAccessibleName("Search")
         self.setClearButtonEnabled(True)
-        self.addAction(theme.icon("search", "muted"), QLineEdit.ActionPosition.LeadingPosition)
+        self._theme = theme
+        self._glass = theme.icon("search", "muted")
         self._rest = QTimer(self, interval=SEARCH_DELAY, singleShot=True)
         self._rest.timeout.connect(lambda: self.searched.emit(self.text().strip()))
         self.textChanged.connect(lambda _text: self._rest.start())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Qt's, with a glass at the start."""
+        super().paintEvent(event)
+        size, px = self._theme.px(14), self._theme.px
+        place = QRect(px(10), (self.height() - size) // 2, size, size)
+        self._glass.paint(QPainter(self), QStyle.visualRect(self.layoutDirection(), self.rect(), place))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Escape, and the way down into the photos."""
@@ -128,6 +136,7 @@ class Toolbar(QWidget):
     def _measure(self) -> None:
         px = self._theme.px
         self.search.setMinimumWidth(px(120))
+        self.search.setTextMargins(px(18), 0, 0, 0)
         self.search.setMaximumWidth(px(380))
         self.connection.setMaximumWidth(px(220))
         self.zoom.setFixedWidth(px(110))

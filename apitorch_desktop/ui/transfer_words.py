@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from apitorch_desktop.ui.words import duration, size
+
 if TYPE_CHECKING:
     from apitorch_desktop.dataset.transfers import TransferStatus
 
@@ -11,31 +13,14 @@ ENDED = ("done", "failed", "cancelled")
 """States after which nothing happens by itself."""
 
 
-def size_words(size: float) -> str:
-    """Bytes in decimal units, as file managers show them."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit != "MB" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
-
-
-def duration_words(seconds: float) -> str:
-    """`5 s`, `2 min`, `1 h 20 min`: as exact as an estimate deserves."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def counts_words(status: TransferStatus) -> str:
     """`412 of 600 · 38 a second · 5 s left`: what is there, how fast, how long still."""
     parts = [f"{status.done + status.skipped:,} of {status.total:,}"]
     if status.state == "running" and status.rate > 0 and status.done and status.bytes_done:
         rate = status.rate * status.done / status.bytes_done
-        parts.append(f"{rate:.0f} a second" if rate >= 2 else f"{size_words(status.rate)} a second")
+        parts.append(f"{rate:.0f} a second" if rate >= 2 else f"{size(status.rate)} a second")
         if status.seconds_left is not None:
-            parts.append(f"{duration_words(status.seconds_left)} left")
+            parts.append(f"{duration(status.seconds_left)} left")
     return " · ".join(parts)
 
 

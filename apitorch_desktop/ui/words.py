@@ -2,36 +2,10 @@
 
 from __future__ import annotations
 
-_UNITS = ("kB", "MB", "GB", "TB")
-
 
 def plural(count: int, one: str, many: str = "") -> str:
     """`3 photos`, `1 photo`; `many` where it is not `one` with an s."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-def size(count: int) -> str:
-    """Bytes as `112 kB`, `1.8 MB`; powers of 1,000, as file managers show them."""
-    if count < 1000:
-        return plural(count, "byte")
-    value = float(count)
-    for unit in _UNITS:
-        value /= 1000
-        if value < 999.5 or unit == _UNITS[-1]:
-            break
-    return f"{value:,.0f} {unit}" if value >= 9.95 else f"{value:.1f} {unit}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as `5 s`, `3 min`, `2 h 10 min`."""
-    whole = max(1, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    minutes = round(whole / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
 def percent(share: float) -> str:
@@ -41,8 +15,18 @@ def percent(share: float) -> str:
     return f"{min(99, max(1, round(share * 100)))} %"
 
 
-def listing(names: list[str], most: int = 3) -> str:
-    """`a, b and c`, or `a, b and 5 more`."""
-    if len(names) > most:
-        names = [*names[: most - 1], f"{len(names) - most + 1} more"]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+def size(count: float) -> str:
+    """Bytes in decimal units, as file managers show them: `112 kB`, `1.8 MB`."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit != "MB" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """`5 s`, `2 min`, `1 h 20 min`: as exact as an estimate deserves."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

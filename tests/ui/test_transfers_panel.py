@@ -7,8 +7,9 @@ from PySide6.QtWidgets import QApplication
 from apitorch_desktop.dataset.transfers import Failure, Kind, State, TransferStatus
 from apitorch_desktop.paths import resources
 from apitorch_desktop.ui.theme import Theme
-from apitorch_desktop.ui.transfer_words import counts_words, duration_words, size_words, state_words
+from apitorch_desktop.ui.transfer_words import counts_words, state_words
 from apitorch_desktop.ui.transfers_panel import TransfersPanel
+from apitorch_desktop.ui.words import duration, size
 
 RUNNING = TransferStatus(
     id=1, kind=Kind.UPLOAD, connection_id="embedded", training_set_id=1, title="Importing “Summer”",
@@ -30,11 +31,11 @@ def panel(qtbot):
 
 def test_says_how_far_how_fast_and_how_long():
     assert counts_words(RUNNING) == "412 of 600 · 38 a second · 5 s left"
-    assert size_words(999) == "999 bytes"
-    assert size_words(112_000) == "112 kB"
-    assert size_words(2_500_000_000) == "2.5 GB"
-    assert duration_words(600) == "10 min"
-    assert duration_words(4800) == "1 h 20 min"
+    assert size(999) == "999 bytes"
+    assert size(112_000) == "112 kB"
+    assert size(2_500_000_000) == "2.5 GB"
+    assert duration(600) == "10 min"
+    assert duration(4800) == "1 h 20 min"
 
 
 def test_a_note_stands_in_place_of_figures_that_do_not_move():
