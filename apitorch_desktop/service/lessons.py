@@ -15,10 +15,11 @@ from apitorch_desktop.service.heads import Current, current_of
 from apitorch_desktop.vision import head as heads
 
 if TYPE_CHECKING:
-    from apitorch_desktop.service.records import EmbeddingRow, ExampleRow, TrainingSetRow, VersionRow
+    from apitorch_desktop.service.records import ExampleRow, TrainingSetRow, VersionRow
     from apitorch_desktop.service.store import Store
 
 _NAMED = 3  # labels named in a sentence
+_BATCH = 4096
 
 
 class Unlearnable(Exception):  # noqa: N818 - named for what the person is told
@@ -44,17 +45,16 @@ class Lesson:
 def lesson(store: "Store", set_id: int, encoder: str, unreadable: Callable[[str], bool]) -> Lesson:
     """What a training set teaches at this moment. Raises NotFound."""
     revision, examples = store.learning.examples(set_id)
-    rows = store.learning.embeddings(encoder, {example.sha256 for example in examples})
-    complete = all(example.sha256 in rows or unreadable(example.sha256) for example in examples)
-    seen = [example for example in examples if example.sha256 in rows]
+    seen, embeddings = _seen(store, encoder, examples)
+    there = {example.sha256 for example in seen}
     counts = Counter(example.label for example in seen)
     return Lesson(
         set_id,
         revision,
         encoder,
-        _matrix(seen, rows),
+        embeddings,
         [example.label for example in seen],
-        complete,
+        all(example.sha256 in there or unreadable(example.sha256) for example in examples),
         sum(count >= heads.MIN_IMAGES for count in counts.values()) >= heads.MIN_LABELS,
     )
 
@@ -90,13 +90,10 @@ def provisional(store: "Store", taught: Lesson, head: heads.Head, metrics: types
 
 def differences(store: "Store", set_id: int, before: Current, after: Current) -> list[types.ClassificationChange]:
     """The images that two heads of one encoder answer differently, the surest of the new answers first."""
-    _, examples = store.learning.examples(set_id)
-    rows = store.learning.embeddings(after.encoder, {example.sha256 for example in examples})
-    seen = [example for example in examples if example.sha256 in rows]
+    seen, embeddings = _seen(store, after.encoder, store.learning.examples(set_id)[1])
     if not seen:
         return []
-    matrix = _matrix(seen, rows)
-    old, new = before.head.predict(matrix), after.head.predict(matrix)
+    old, new = before.head.predict(embeddings), after.head.predict(embeddings)
     found: list[tuple[float, types.ClassificationChange]] = []
     for at, example in enumerate(seen):
         was, now = int(old[at].argmax()), int(new[at].argmax())
@@ -178,12 +175,20 @@ def summary(metrics: types.Metrics | None, chosen: int | None) -> str:
     return f"{sentence} Version {chosen} answers until the next change, as chosen."
 
 
-def _matrix(examples: "list[ExampleRow]", rows: "dict[str, EmbeddingRow]") -> NDArray[np.float32]:
-    """(n, d) float32; (0, 0) for no examples."""
-    if not examples:
-        return np.zeros((0, 0), np.float32)
-    width = len(rows[examples[0].sha256].vector) // 4
-    matrix = np.empty((len(examples), width), np.float32)
-    for at, example in enumerate(examples):
-        matrix[at] = np.frombuffer(rows[example.sha256].vector, "<f4")
-    return matrix
+def _seen(store: "Store", encoder: str, examples: "list[ExampleRow]") -> "tuple[list[ExampleRow], NDArray[np.float32]]":
+    """The examples whose embedding is there, and the embeddings (n, d); (0, 0) for none.
+
+    In batches, so that 100,000 embeddings (600 MB) are held once and not twice.
+    """
+    seen: list[ExampleRow] = []
+    matrix = np.empty((0, 0), np.float32)
+    for start in range(0, len(examples), _BATCH):
+        batch = examples[start : start + _BATCH]
+        rows = store.learning.embeddings(encoder, {example.sha256 for example in batch})
+        for example in batch:
+            if row := rows.get(example.sha256):
+                if not seen:
+                    matrix = np.empty((len(examples), len(row.vector) // 4), np.float32)
+                matrix[len(seen)] = np.frombuffer(row.vector, "<f4")
+                seen.append(example)
+    return seen, matrix[: len(seen)]

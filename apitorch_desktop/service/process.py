@@ -8,6 +8,7 @@ import queue
 import secrets
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections import deque
@@ -67,11 +68,13 @@ class ServiceProcess:
 
     def start(self, timeout: float = 30) -> None:
         """Start a child and wait until it takes connections. Raises ServiceFailed with the child's own sentence."""
+        self._stopping.clear()
         self._start_child(timeout)
         self._watch()
 
     def attach_or_start(self, timeout: float = 30) -> None:
         """Use the service that runs on the folder, else start one. Raises ServiceFailed."""
+        self._stopping.clear()
         self._connect(timeout)
         self._watch()
 
@@ -149,6 +152,8 @@ class ServiceProcess:
         self._port = urlsplit(self._url).port or 0
 
     def _watch(self) -> None:
+        if self._stopping.is_set() and self._child:  # told to stop in the middle of the start
+            self._child.stop(15)
         self._watcher = threading.Thread(target=self._keep_alive, name="service-watch", daemon=True)
         self._watcher.start()
 
@@ -211,7 +216,7 @@ class _Child:
         self._stopped = False
         self.ended = threading.Event()
         self._first_line: queue.Queue[str] = queue.Queue()
-        environment = os.environ | {KEY_VARIABLE: key, CHILD_VARIABLE: "1", "PYTHONPATH": _python_path()}
+        environment = os.environ | _environment() | {KEY_VARIABLE: key, CHILD_VARIABLE: "1"}
         try:
             self.process = subprocess.Popen(
                 [*_command(), "serve", "--port", str(port), "--data", str(folder)],
@@ -322,9 +327,12 @@ def _command() -> list[str]:
     return [sys.executable, "-P", "-m", "apitorch_desktop"]  # -P: modules in the folder we stand in are not ours
 
 
-def _python_path() -> str:
+def _environment() -> dict[str, str]:
+    """What a child needs to find this package: nothing where it is installed, else the checkout it is run from."""
     package = str(Path(__file__).parents[2])
-    return os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    if getattr(sys, "frozen", False) or package in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+        return {}
+    return {"PYTHONPATH": os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def _running(folder: Path) -> tuple[str, str, int] | None:

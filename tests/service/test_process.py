@@ -232,3 +232,12 @@ def test_the_window_can_import_it_without_anything_heavy():
     code = "import sys, apitorch_desktop.service.process; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split())
     assert not loaded & {"numpy", "sqlalchemy", "uvicorn", "starlette", "onnxruntime", "requests", "msgspec", "PIL"}
+
+
+def test_it_can_be_started_again_after_it_was_stopped(service):
+    service.start()
+    url, key = service.url, service.key
+    service.stop()
+    service.start()
+    assert (service.url, service.key) == (url, key)
+    assert call(url, key) == 200
