@@ -1,0 +1,171 @@
+"""One classifier's answer: label, confidence, the next best two, and what the person says to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QMenu, QWidget
+
+from apitorch_desktop.ui.controls import Card, Elided, MenuButton, Meter, button, label, offer, set_property
+
+if TYPE_CHECKING:
+    from apitorch_desktop.api.types import Classification
+    from apitorch_desktop.ui.theme import Theme
+
+NEXT_BEST = 2
+"""How many other labels a card shows."""
+
+
+def share(value: object) -> float | None:
+    """A decimal in a string as a number from 0 to 1; None where there is none."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    return number if 0 <= number <= 1 else None
+
+
+class AnswerCard(Card):
+    """While the classifier works the card is there and moves gently; a failure says what to do. Says what is wanted."""
+
+    right_said = Signal()
+    wrong_said = Signal()
+    again_wanted = Signal()
+    add_menu_wanted = Signal(object)
+    """The `QMenu` of *Add to set* is about to open: time to fill it."""
+
+    def __init__(self, theme: Theme, slug: str) -> None:
+        super().__init__()
+        self.slug = slug
+        self.answer: Classification | None = None
+        self._theme = theme
+        self.title = Elided("", "answer")
+        self.word = label("", "small", "muted")
+        self.value = label("", "small", "muted")
+        self.bar = Meter(theme, None)
+        self.sentence = label("", "small", "muted", wrap=True)
+        self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.note = label("", "small", "accent", wrap=True)
+        self.others = QWidget()
+        self._rest = QGridLayout(self.others)
+        self._rest.setContentsMargins(0, 0, 0, 0)
+        self._rest.setColumnStretch(1, 1)
+        self.right = button("Right", "", self.right_said.emit)
+        self.right.setIcon(theme.icon("check"))
+        self.wrong = button("Wrong…", "", self.wrong_said.emit)
+        self.again = button("Try again", "", self.again_wanted.emit)
+        self.add = MenuButton(theme, "Add to set")
+        menu = QMenu(self.add)
+        menu.aboutToShow.connect(lambda: self.add_menu_wanted.emit(menu))
+        self.add.setMenu(menu)
+        self.verbs = QWidget()
+        self._lay_out()
+        self.show_working()
+
+    def _lay_out(self) -> None:
+        top = QHBoxLayout()
+        top.setSpacing(8)
+        top.addWidget(self.title)
+        top.addWidget(self.word, 0, Qt.AlignmentFlag.AlignBottom)
+        top.addStretch(1)
+        top.addWidget(self.value)
+        row = QHBoxLayout(self.verbs)
+        row.setContentsMargins(0, 4, 0, 0)
+        row.setSpacing(8)
+        for control in (self.right, self.wrong, self.again):
+            row.addWidget(control)
+        row.addStretch(1)
+        row.addWidget(self.add)
+        self.rows.addLayout(top)
+        for part in (self.bar, self.others, self.sentence, self.note, self.verbs):
+            self.rows.addWidget(part)
+
+    def show_working(self) -> None:
+        """The classifier was asked."""
+        self.answer = None
+        self._show(self.slug, tone="muted")
+        self.bar.show()
+        self.bar.set_value(None)
+        self.setAccessibleName(f"{self.slug}: working")
+
+    def show_answer(self, answer: Classification, note: str = "") -> None:
+        """Show what it said; `note` says what happened since ("Learned from it.")."""
+        self.answer = answer
+        value = share(answer.confidence_value)
+        plain = answer.confidence is UNSET and value is None
+        self._show(answer.label, sentence=self._words(answer), note=note)
+        self.word.setText("" if answer.confidence is UNSET else str(answer.confidence))
+        self.value.setText("" if value is None else f"{value:.2f}")
+        self.bar.setVisible(value is not None)
+        self.bar.set_value(value or 0)
+        self._show_others(answer)
+        self.verbs.show()
+        self.again.hide()
+        for control in (self.right, self.wrong, self.add):
+            control.show()
+        sure = "" if plain else f", {self.word.text()} {self.value.text()}".rstrip()
+        self.setAccessibleName(f"{self.slug}: {answer.label}{sure}. {self.sentence.text()}")
+
+    def show_failure(self, text: str) -> None:
+        """It could not answer: why, and what to do."""
+        self.answer = None
+        self._show(self.slug, sentence=text, tone="muted")
+        set_property(self.sentence, "tone", "bad")
+        self.bar.hide()
+        self.verbs.show()
+        self.again.show()
+        for control in (self.right, self.wrong, self.add):
+            control.hide()
+        self.setAccessibleName(f"{self.slug}: {text}")
+
+    def show_note(self, text: str, *, busy: bool = False) -> None:
+        """Say what became of what the person said, and whether something is still under way."""
+        self.note.setText(text)
+        self.note.setVisible(bool(text))
+        for control in (self.right, self.wrong):
+            control.setEnabled(not busy)
+
+    def offer_feedback(self, reason: str) -> None:
+        """Grey *Right* and *Wrong…* out with the reason, or offer them."""
+        for control in (self.right, self.wrong):
+            offer(control, reason)
+
+    def _show(self, title: str, *, sentence: str = "", tone: str = "", note: str = "") -> None:
+        self.title.setText(title)
+        set_property(self.title, "tone", tone)
+        self.word.clear()
+        self.value.clear()
+        self.sentence.setText(sentence)
+        set_property(self.sentence, "tone", "muted")
+        self.sentence.setVisible(bool(sentence))
+        self.show_note(note)
+        self.others.hide()
+        self.verbs.hide()
+
+    @staticmethod
+    def _words(answer: Classification) -> str:
+        lines = [answer.sentence]
+        if isinstance(answer.text, str) and answer.text.strip():
+            lines.append(f"“{answer.text.strip()[:300]}”")
+        if answer.adjusted is True:
+            lines.append("Adjusted by your corrections.")
+        # Where a training set answers, the sentence repeats the label that stands above it
+        shown = [line for line in lines if line and not (answer.alternatives and line == answer.sentence)]
+        return "\n".join(dict.fromkeys(shown))
+
+    def _show_others(self, answer: Classification) -> None:
+        while (item := self._rest.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.deleteLater()
+        others = [] if answer.alternatives is UNSET else answer.alternatives[:NEXT_BEST]
+        for row, other in enumerate(others):
+            value = share(other.confidence_value)
+            bar = Meter(self._theme, value or 0, "muted", height=4)
+            name = Elided(other.label, "small", "muted")
+            name.setFixedWidth(self._theme.px(88))
+            self._rest.addWidget(name, row, 0)
+            self._rest.addWidget(bar, row, 1)
+            self._rest.addWidget(label("" if value is None else f"{value:.2f}", "small", "muted"), row, 2)
+        self.others.setVisible(bool(others))

@@ -1,0 +1,302 @@
+"""The classify panel: a photo, the classifiers that are asked, a card for each answer, and what can be said back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QAction, QKeySequence, QPainter, QPainterPath
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+
+from apitorch_desktop.api.types import MAX_CLASSIFIERS
+from apitorch_desktop.ui.answer_card import AnswerCard
+from apitorch_desktop.ui.controls import Elided, FlowLayout, button, icon_button, label, offer, surface
+from apitorch_desktop.ui.grid import drops
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PySide6.QtGui import (
+        QDragEnterEvent,
+        QDragLeaveEvent,
+        QDragMoveEvent,
+        QDropEvent,
+        QImage,
+        QKeyEvent,
+        QMouseEvent,
+        QPaintEvent,
+    )
+
+    from apitorch_desktop.api.types import Classifier
+    from apitorch_desktop.ui.theme import Theme
+
+_HEIGHT = 236
+_CALL = "Drop a photo here to have it classified, or paste it, or choose a file…"
+
+
+class PhotoBox(QWidget):
+    """Shows the photo, whole; a click or Enter chooses another."""
+
+    clicked = Signal()
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._image: QImage | None = None
+        self._text = _CALL
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setToolTip("Choose a photo…")
+        self.show_text(_CALL)
+
+    def show_text(self, text: str) -> None:
+        """Words in place of a photo."""
+        self._image, self._text = None, text
+        self.setAccessibleName(text)
+        self.update()
+
+    def show_image(self, image: QImage, name: str) -> None:
+        """Show a photo."""
+        self._image = image
+        self.setAccessibleName(f"Photo {name}; Enter chooses another")
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        """Qt's."""
+        return QSize(self._theme.px(280), self._theme.px(_HEIGHT))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Enter and Space choose a file."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space):
+            self.clicked.emit()
+            return
+        super().keyPressEvent(event)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """A click chooses a file."""
+        if event.button() == Qt.MouseButton.LeftButton and self.rect().contains(event.position().toPoint()):
+            self.clicked.emit()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """The photo, whole, on a calm ground."""
+        px = self._theme.px
+        painter = QPainter(self)
+        painter.setRenderHints(QPainter.RenderHint.Antialiasing | QPainter.RenderHint.SmoothPixmapTransform)
+        outline = QPainterPath()
+        outline.addRoundedRect(self.rect().toRectF().adjusted(1, 1, -1, -1), px(10), px(10))
+        painter.fillPath(outline, self._theme.color("bar"))
+        if self._image is not None:
+            painter.save()
+            painter.setClipPath(outline)
+            size = self._image.size().scaled(self.size(), Qt.AspectRatioMode.KeepAspectRatio)
+            left, top = (self.width() - size.width()) // 2, (self.height() - size.height()) // 2
+            painter.drawImage(self.rect().adjusted(left, top, -left, -top), self._image)
+            painter.restore()
+        else:
+            icon = px(28)
+            middle = self.height() // 2
+            self._theme.icon("drop", "muted").paint(painter, (self.width() - icon) // 2, middle - px(44), icon, icon)
+            painter.setFont(self._theme.font("small"))
+            painter.setPen(self._theme.color("muted"))
+            words = self.rect().adjusted(px(24), middle - px(8), -px(24), -px(8))
+            flags = Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop | Qt.TextFlag.TextWordWrap
+            painter.drawText(words, flags, self._text)
+        if self.hasFocus():
+            painter.setPen(self._theme.color("accent"))
+            painter.drawPath(outline)
+
+
+class ClassifyPanel(QWidget):
+    """Shows what it is told; says what is wanted. A drop target of its own."""
+
+    content_given = Signal(object)
+    """`DroppedContent` to classify."""
+    file_wanted = Signal()
+    chosen_changed = Signal(list)
+    """The slugs of the classifiers to ask."""
+    message_wanted = Signal()
+    drag_said = Signal(str)
+    """What a drop here would do, "" when the drag has left."""
+    card_made = Signal(object)
+    """An `AnswerCard` that is new."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._classifiers: dict[str, str] = {}
+        self._chosen: list[str] = []
+        self.cards: dict[str, AnswerCard] = {}
+        surface(self, "panel")
+        self.setAcceptDrops(True)
+        self.photo = PhotoBox(theme)
+        self.photo.clicked.connect(self.file_wanted)
+        self.name = Elided("", "small", "muted", Qt.TextElideMode.ElideMiddle)
+        self.name.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+        self.name.hide()
+        self.hint = label("", "small", "muted", wrap=True)
+        self.hint.hide()
+        self.plus = icon_button(theme, "plus", "Choose classifiers")
+        self._menu = QMenu(self.plus)
+        self._menu.aboutToShow.connect(self._fill_menu)
+        self.plus.setMenu(self._menu)
+        self.plus.setPopupMode(self.plus.ToolButtonPopupMode.InstantPopup)
+        self.message = button("Send a message…", "link", self.message_wanted.emit)
+        self._lay_out()
+        paste = QAction("Paste", self)
+        paste.setShortcut(QKeySequence.StandardKey.Paste)
+        paste.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        paste.triggered.connect(self.paste)
+        self.addAction(paste)
+        self._show_chips()
+
+    def _lay_out(self) -> None:
+        px = self._theme.px
+        head = QHBoxLayout()
+        head.addWidget(label("Classify", "answer"))
+        head.addStretch(1)
+        head.addWidget(label("drop a photo, a folder or a URL", "small", "muted"))
+        self._chip_row = QWidget()
+        self._chips = FlowLayout(self._chip_row)
+        self._answers = QVBoxLayout()
+        self._answers.setSpacing(px(12))
+        foot = QHBoxLayout()
+        foot.addStretch(1)
+        foot.addWidget(self.message)
+        inner = QWidget()
+        surface(inner, "panel")
+        rows = QVBoxLayout(inner)
+        rows.setContentsMargins(px(16), px(12), px(16), px(12))
+        rows.setSpacing(px(12))
+        rows.addLayout(head)
+        rows.addWidget(self.photo)
+        rows.addWidget(self.name)
+        rows.addWidget(self._chip_row)
+        rows.addWidget(self.hint)
+        rows.addLayout(self._answers)
+        rows.addStretch(1)
+        rows.addLayout(foot)
+        area = QScrollArea(widgetResizable=True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setWidget(inner)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(area)
+
+    # --- classifiers
+
+    def set_classifiers(self, classifiers: Sequence[Classifier], chosen: Sequence[str]) -> None:
+        """Offer these, with `chosen` (slugs) ticked; a chosen one that is not there any more leaves."""
+        self._classifiers = {str(one.slug): one.name for one in classifiers if isinstance(one.slug, str)}
+        self._chosen = [slug for slug in chosen if slug in self._classifiers][:MAX_CLASSIFIERS]
+        self._show_chips()
+
+    @property
+    def chosen(self) -> list[str]:
+        """Slugs of the classifiers that are asked, in order."""
+        return list(self._chosen)
+
+    def _fill_menu(self) -> None:
+        self._menu.clear()
+        full = len(self._chosen) >= MAX_CLASSIFIERS
+        for slug, name in self._classifiers.items():
+            text = slug if slug == name else f"{name}  ({slug})"
+            action = self._menu.addAction(text.replace("&", "&&"))
+            action.setCheckable(True)
+            action.setChecked(slug in self._chosen)
+            action.setEnabled(not full or slug in self._chosen)
+            action.toggled.connect(lambda wanted, slug=slug: self._choose(slug, wanted=wanted))
+        if full:
+            self._menu.addSection(f"At most {MAX_CLASSIFIERS} at once")
+        if not self._classifiers:
+            self._menu.addAction("There is none yet").setEnabled(False)
+
+    def _choose(self, slug: str, *, wanted: bool) -> None:
+        if wanted == (slug in self._chosen):
+            return
+        self._chosen = [*self._chosen, slug] if wanted else [one for one in self._chosen if one != slug]
+        self._show_chips()
+        self.chosen_changed.emit(self.chosen)
+
+    def _show_chips(self) -> None:
+        while (item := self._chips.takeAt(0)) is not None:
+            widget = item.widget()
+            if widget is not None and widget is not self.plus:
+                widget.deleteLater()
+        for slug in self._chosen:
+            chip = QPushButton(slug)
+            chip.setProperty("kind", "chip")
+            chip.setCheckable(True)
+            chip.setChecked(True)
+            chip.setToolTip(f"{self._classifiers.get(slug, slug)}: click to leave it out")
+            chip.clicked.connect(lambda _checked=False, slug=slug: self._choose(slug, wanted=False))
+            self._chips.addWidget(chip)
+            chip.show()
+        self._chips.addWidget(self.plus)
+        self.plus.show()
+        self._chip_row.updateGeometry()
+
+    # --- the photo and its answers
+
+    def show_photo_name(self, name: str) -> None:
+        """A photo is being looked at."""
+        self.name.setText(name)
+        self.name.setVisible(bool(name))
+        self.photo.show_text("Opening…")
+
+    def show_hint(self, text: str) -> None:
+        """A sentence below the classifiers: why nothing is asked."""
+        self.hint.setText(text)
+        self.hint.setVisible(bool(text))
+
+    def expect(self, slugs: Sequence[str]) -> None:
+        """Cards for these classifiers, each at work; cards of others leave."""
+        for slug in [slug for slug in self.cards if slug not in slugs]:
+            self.cards.pop(slug).deleteLater()
+        for slug in slugs:
+            if slug in self.cards:
+                self.cards[slug].show_working()
+            else:
+                card = self.cards[slug] = AnswerCard(self._theme, slug)
+                self.card_made.emit(card)
+            self._answers.removeWidget(self.cards[slug])
+            self._answers.addWidget(self.cards[slug])
+
+    def offer_message(self, reason: str) -> None:
+        """Grey *Send a message…* out with the reason, or offer it."""
+        offer(self.message, reason)
+
+    def paste(self) -> None:
+        """Classify what the clipboard holds."""
+        from PySide6.QtGui import QGuiApplication
+
+        if content := drops.read(QGuiApplication.clipboard().mimeData()):
+            self.content_given.emit(content)
+
+    # --- drops
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """A photo from anywhere, also out of the grid."""
+        if drops.accepts(event.mimeData()):
+            event.setDropAction(Qt.DropAction.CopyAction)
+            event.accept()
+            self.drag_said.emit("Drop to classify")
+
+    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
+        """Qt's."""
+        event.setDropAction(Qt.DropAction.CopyAction)
+        event.accept()
+        self.drag_said.emit("Drop to classify")
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        """Qt's."""
+        self.drag_said.emit("")
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Classify it."""
+        self.drag_said.emit("")
+        if content := drops.read(event.mimeData()):
+            event.setDropAction(Qt.DropAction.CopyAction)
+            event.accept()
+            self.content_given.emit(content)
