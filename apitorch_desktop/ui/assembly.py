@@ -45,6 +45,7 @@ class Assembly(QObject):
             self._make_session,
             self._make_photos,
             self._make_flows,
+            self._make_classifying,
             self._wire,
             self._show_stores,
         ]
@@ -107,6 +108,14 @@ class Assembly(QObject):
         self.connection_menu.use_scheme()
         self.transfers = TransfersPanel(self._theme)
         self.frame.add_middle(self.transfers)
+
+    def _make_classifying(self) -> None:
+        from apitorch_desktop.ui.classify_panel import ClassifyPanel
+        from apitorch_desktop.ui.classifying import Classifying
+
+        self.panel = ClassifyPanel(self._theme)
+        self.classifying = Classifying(self.session, self.editing, self.panel, self._theme, self.settings, self.window)
+        self.frame.add_panel(self.panel)
 
     def _wire(self) -> None:
         from apitorch_desktop.ui.wiring import Wiring

@@ -37,6 +37,7 @@ class Wiring(QObject):
         self._wire_toolbar()
         self._wire_photos()
         self._wire_transfers()
+        self._wire_classifying()
         self._show_middle()
 
     def begin(self, stores: Stores, arguments: list[str]) -> None:
@@ -299,6 +300,13 @@ class Wiring(QObject):
         part.retry_wanted.connect(lambda one: desk.command("retry_failed", one))
         part.dismissed.connect(desk.dismiss)
         part.list_wanted.connect(self._open_list)
+
+    # --- classification
+
+    def _wire_classifying(self) -> None:
+        panel, classifying, frame = self._made.panel, self._made.classifying, self._frame
+        panel.drag_said.connect(lambda words: frame.hint.aim(panel, words))
+        classifying.add_wanted.connect(self._made.importing.begin)
 
     def _open_list(self) -> None:
         self._list_shown = not self._list_shown
