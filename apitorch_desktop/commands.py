@@ -3,7 +3,6 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -13,6 +12,8 @@ from apitorch_desktop import terminal
 from apitorch_desktop.cli import URL_VARIABLE, CommandFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from apitorch_desktop.api.client import ApiClient
     from apitorch_desktop.api.types import TrainingSet
     from apitorch_desktop.dataset.importing import Plan
