@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtGui import QAction, QActionGroup, QGuiApplication
+from PySide6.QtGui import QAction, QActionGroup
 
 from apitorch_desktop.ui.session import State
 
@@ -17,15 +18,11 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.dataset.connections import Connection
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme import Scheme, Theme
     from apitorch_desktop.ui.toolbar import Toolbar
 
 _DOTS = {State.STARTING: "warn", State.READY: "good", State.AWAY: "bad", State.REFUSED: "bad"}
-_SCHEMES = (
-    ("system", "Like the system", Qt.ColorScheme.Unknown),
-    ("light", "Light", Qt.ColorScheme.Light),
-    ("dark", "Dark", Qt.ColorScheme.Dark),
-)
+_SCHEMES: tuple[tuple[Scheme, str], ...] = (("system", "Like the system"), ("light", "Light"), ("dark", "Dark"))
 HERE = "On this computer"
 
 
@@ -51,9 +48,9 @@ class ConnectionMenu(QObject):
     def use_scheme(self) -> None:
         """Apply the light or dark that the person chose over the system's."""
         wanted = str(self._settings.value("look/scheme", "system"))
-        scheme = next((one for key, _, one in _SCHEMES if key == wanted), Qt.ColorScheme.Unknown)
-        if scheme is not Qt.ColorScheme.Unknown:
-            QGuiApplication.styleHints().setColorScheme(scheme)
+        for scheme, _ in _SCHEMES:
+            if scheme == wanted != "system":
+                self._theme.use(scheme)
 
     def _show(self) -> None:
         session = self._session
@@ -80,9 +77,9 @@ class ConnectionMenu(QObject):
         look = menu.addMenu("Colours")
         group = QActionGroup(look)
         wanted = str(self._settings.value("look/scheme", "system"))
-        for key, words, scheme in _SCHEMES:
-            action = QAction(words, group, checkable=True, checked=key == wanted)
-            action.triggered.connect(lambda _checked=False, key=key, scheme=scheme: self._choose_scheme(key, scheme))
+        for scheme, words in _SCHEMES:
+            action = QAction(words, group, checkable=True, checked=scheme == wanted)
+            action.triggered.connect(partial(self._choose_scheme, scheme))
             look.addAction(action)
 
     def _add_connections(self, menu: QMenu, connections: list[Connection]) -> None:
@@ -102,9 +99,9 @@ class ConnectionMenu(QObject):
         action.triggered.connect(lambda _checked=False: act())
         menu.addAction(action)
 
-    def _choose_scheme(self, key: str, scheme: Qt.ColorScheme) -> None:
-        self._settings.setValue("look/scheme", key)
-        QGuiApplication.styleHints().setColorScheme(scheme)
+    def _choose_scheme(self, scheme: Scheme, _checked: bool) -> None:
+        self._settings.setValue("look/scheme", scheme)
+        self._theme.use(scheme)
 
     def open_dialog(self, connection: Connection | None) -> None:
         """Add a connection, or change one."""

@@ -226,7 +226,7 @@ class Session(QObject):
                 self.opened.training_set = fresh
         self.sets_changed.emit()
         if self.opened is None and self.workspace is not None:
-            wanted = there.get(self._wish or "") or (sets[0] if len(sets) == 1 else None)
+            wanted = there.get(self._wish or "") or (sets[0] if sets else None)
             if wanted is not None:
                 self.open_set(str(wanted.id))
 

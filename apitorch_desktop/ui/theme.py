@@ -14,6 +14,7 @@ from PySide6.QtGui import QColor
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from PySide6.QtCore import Qt
     from PySide6.QtGui import QFont, QIcon
     from PySide6.QtWidgets import QApplication
 
@@ -22,6 +23,8 @@ BASE = 13
 
 Role = Literal["base", "strong", "answer", "small", "tiny", "title", "heading"]
 """Kinds of type: `answer` is what was asked for (15 px semibold), `small` and `tiny` (12 and 11 px) for the rest."""
+
+Scheme = Literal["system", "light", "dark"]
 
 _SIZES: dict[Role, tuple[float, bool]] = {
     "base": (13, False),
@@ -123,6 +126,10 @@ class Theme(QObject):
         self._base: QFont | None = None
         self._resources = resources
         self._app: QApplication | None = None
+        self._wanted: Scheme = "system"
+        self._system = ""
+        self._first = LIGHT
+        """What the system's own colours looked like at the start: for one that does not name its scheme."""
         self._svg: dict[str, bytes] = {}
 
     def prepare(self, app: QApplication) -> None:
@@ -130,15 +137,21 @@ class Theme(QObject):
         self._app = app
         self._base = app.font()
         dark = app.palette().window().color().lightness() < 128
-        self._choose(DARK if dark else LIGHT)
+        self._first = DARK if dark else LIGHT
+        self._choose(self._first)
 
     def apply(self, app: QApplication) -> None:
         """Dress the application in type and style sheet, and follow the system from now on."""
         if self._app is None:
             self.prepare(app)
         app.setStyle("Fusion")
-        app.styleHints().colorSchemeChanged.connect(self._dress)
+        app.styleHints().colorSchemeChanged.connect(self._system_changed)
         app.installEventFilter(self)
+        self._dress()
+
+    def use(self, scheme: Scheme) -> None:
+        """Light or dark as the person wants it, whatever the system shows; or like the system again."""
+        self._wanted = scheme
         self._dress()
 
     def px(self, pixels: float) -> int:
@@ -184,17 +197,19 @@ class Theme(QObject):
         # 13 px at least, as drawn: Qt's own default on a bare X server is 12
         return max(self._base.pointSizeF() if self._base is not None else 0, BASE * 0.75)
 
-    def _dress(self) -> None:
-        from PySide6.QtCore import Qt
+    def _system_changed(self, scheme: Qt.ColorScheme) -> None:
+        self._system = scheme.name.lower()
+        self._dress()
 
+    def _dress(self) -> None:
         from apitorch_desktop.ui.dress import palette, style_sheet
 
         app = self._app
         if app is None:
             return
-        scheme = app.styleHints().colorScheme()
-        if scheme is not Qt.ColorScheme.Unknown:
-            self._choose(DARK if scheme is Qt.ColorScheme.Dark else LIGHT)
+        system = self._system or app.styleHints().colorScheme().name.lower()
+        tokens = {"light": LIGHT, "dark": DARK}
+        self._choose(tokens.get(self._wanted) or tokens.get(system) or self._first)
         app.setPalette(palette(self.tokens))
         app.setFont(self.font())
         template = (self._resources / "theme" / "window.qss").read_text(encoding="utf-8")
