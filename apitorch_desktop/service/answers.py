@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType
@@ -19,6 +20,10 @@ from apitorch_desktop.vision.images import open_upright
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
 
     from apitorch_desktop.service.records import FeedbackRow, ImageFacts, TrainingSetRow
     from apitorch_desktop.service.store import Store
@@ -43,12 +48,16 @@ class Answers:
 
     def warm(self) -> None:
         """Load the encoder now. Raises StorageFault where its model file cannot be used."""
+        self._loaded()
+
+    def _loaded(self) -> "Encoder":
         with self._loading:
             if self._encoder is None:
                 try:
                     self._encoder = self._factory()
                 except UnusableEncoder as error:
                     raise StorageFault(str(error)) from error
+            return self._encoder
 
     def classifiers(self, owner: int) -> list[types.Classifier]:
         """The standard classifiers, then the owner's training sets with enough images, whatever their status."""
@@ -85,9 +94,8 @@ class Answers:
         if not 1 <= len(slugs) <= types.MAX_CLASSIFIERS:
             raise Invalid(f"Choose 1 to {types.MAX_CLASSIFIERS} classifiers, not {len(slugs)}.")
         wanted = [self._wanted(owner, slug) for slug in slugs]
-        self.warm()
-        whole = any(want.entry and want.slug != "safe-for-work" for want in wanted)
-        sight = _Sight(self._encoder, data, whole)
+        encoder = self._loaded()
+        sight = _Sight(encoder, data, self._look.shorter_side(slugs, encoder.shorter_side))
         found = [self._ask(want, sight) for want in wanted]
         new = [
             NewClassification(
@@ -263,31 +271,24 @@ class _Found:
 
 @dataclass
 class _Sight:
-    """One image, opened and encoded at most once. `whole`: in full size."""
+    """One image, opened and encoded at most once. `at_least`: pixels of its shorter side, None for its full size."""
 
-    encoder: "Encoder | None"
+    encoder: "Encoder"
     data: bytes
-    whole: bool
-    _image: Any = None
-    _encoded: "Encoded | None" = field(default=None)
+    at_least: int | None
 
-    @property
-    def image(self) -> Any:
-        if self._image is None:
-            assert self.encoder is not None  # noqa: S101 - for mypy: warm() has loaded it
-            self._image = open_upright(self.data, None if self.whole else self.encoder.shorter_side)
-        return self._image
+    @cached_property
+    def image(self) -> "Image":
+        return open_upright(self.data, self.at_least)
 
-    @property
+    @cached_property
     def encoded(self) -> "Encoded":
-        if self._encoded is None:
-            assert self.encoder is not None  # noqa: S101
-            self._encoded = self.encoder.encode([self.image])
-        return self._encoded
+        return self.encoder.encode([self.image])
 
     @property
-    def embedding(self) -> Any:
-        return self.encoded.embeddings[0]
+    def embedding(self) -> "NDArray[np.float32]":
+        embedding: NDArray[np.float32] = self.encoded.embeddings[0]
+        return embedding
 
     def unsafe(self) -> float:
         scores = self.encoded.unsafe

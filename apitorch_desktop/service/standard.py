@@ -1,11 +1,12 @@
 """The standard classifiers as the service offers them, and how corrections adjust what they say."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from apitorch_desktop.api.slugs import snake_case
+from apitorch_desktop.service.faults import StorageFault
 from apitorch_desktop.vision import standard
 from apitorch_desktop.vision.standard import Answer
 
@@ -60,7 +61,7 @@ STANDARD: Final[Mapping[str, Standard]] = {
             "Design Score",
             "Scores how well made an image is: sharpness, exposure, contrast, noise, blockiness, resolution.",
             standard.DESIGN_LABELS,
-            "Design is {}",
+            "Image has the design score “{}”",
             truth=False,
         ),
     )
@@ -74,8 +75,18 @@ class Looker:
         self._lock = threading.Lock()
         self._reader: Callable[[Image.Image], Answer] | None = None
 
+    @staticmethod
+    def shorter_side(slugs: Iterable[str], least: int) -> int | None:
+        """How large an image these classifiers need at least; None for its full size."""
+        sides = {"design-score": None, "extract-text": max(least, standard.TextReader.shorter_side)}
+        wanted = [sides.get(slug, least) for slug in slugs]
+        return None if None in wanted else max(side for side in wanted if side)
+
     def __call__(self, slug: str, image: "Image.Image", unsafe: Callable[[], float]) -> Answer:
-        """What a standard classifier says about an upright RGB image; `unsafe` gives the encoder's score."""
+        """What a standard classifier says about an upright RGB image; `unsafe` gives the encoder's score.
+
+        Raises StorageFault where extract-text cannot work here.
+        """
         if slug == "safe-for-work":
             return standard.safe_for_work(unsafe())
         if slug == "design-score":
@@ -83,7 +94,10 @@ class Looker:
         with self._lock:
             if self._reader is None:
                 self._reader = standard.TextReader()
-        return self._reader(image)
+        try:
+            return self._reader(image)
+        except standard.ReaderUnavailable as error:
+            raise StorageFault(str(error)) from error
 
 
 def distribution(entry: Standard, answer: Answer) -> dict[str, float]:

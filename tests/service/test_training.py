@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 import threading
 import time
@@ -337,3 +338,20 @@ def test_it_can_be_stopped_in_the_middle_of_the_work(store, clothes, photos, enc
     began = time.monotonic()
     assert trainer.stop()
     assert time.monotonic() - began < 5
+
+
+def test_a_service_that_is_killed_while_it_learns_goes_on_at_its_next_start(photos, tmp_path):
+    paths = [path for label in ("dress", "hat") for path in sorted((photos / "train" / label).iterdir())[:30]]
+    with serve(tmp_path) as served:
+        client = ApiClient(served.url, served.key)
+        training_set = client.create_training_set("Clothes")
+        for path in paths:
+            client.upload_image(training_set.id, path.parent.name, path=path)
+        assert client.classifier("clothes").status == "training"
+        client.close()
+        served.end(signal.SIGKILL)
+    with serve(tmp_path) as served:
+        client = ApiClient(served.url, served.key)
+        until(lambda: client.classifier("clothes").status == "ready", 30, 0.1)
+        assert client.classifier("clothes").metrics.images == 60
+        client.close()
