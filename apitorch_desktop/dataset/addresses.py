@@ -44,11 +44,15 @@ class Addresses:
             self._listed[key] = monotonic()
 
     def use(self, training_set_id: Id, image: TrainingImage, get: Callable[[TrainingImage], T]) -> T:
-        """`get(image)`, and where that raises NotFound, once more with a fresh address. Raises what `get` raises."""
+        """`get(image)`, and where that raises NotFound, once more with a fresh address. Raises what `get` raises.
+
+        A record without an address is enough: its id counts.
+        """
         known = self._known(training_set_id).get(image.image_id)
         tried = known if known is not None else image
         try:
-            return get(tried)
+            if tried.url:
+                return get(tried)
         except NotFound:
             pass
         return get(self._renewed(training_set_id, tried))

@@ -6,9 +6,28 @@ an image changes its label by download, upload, confirmation, and only then dele
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from apitorch_desktop.api.errors import BadRequest
+from apitorch_desktop.api.extensions import label_of
+from apitorch_desktop.dataset.driving import Driver
+from apitorch_desktop.dataset.edit_journal import Journal
+from apitorch_desktop.dataset.edit_records import (
+    Act,
+    CannotUndo,
+    Edit,
+    Facts,
+    Outcome,
+    Placement,
+    Stage,
+    Trashed,
+    image_id,
+    set_key,
+)
+from apitorch_desktop.dataset.performing import edit_of, placements_of
+from apitorch_desktop.dataset.trash import Trash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -17,96 +36,10 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import Classification, Id, TrainingImage
     from apitorch_desktop.dataset.workspace import Workspace
 
+    Progress = Callable[[int, int], None] | None
+    Cancel = Callable[[], bool] | None
 
-class Act(StrEnum):
-    """What an edit does."""
-
-    MOVE = "move"
-    DELETE = "delete"
-    RESTORE = "restore"
-    IMPORT = "import"
-    FEEDBACK = "feedback"
-    CREATE_LABEL = "create label"
-    RENAME_LABEL = "rename label"
-    MERGE_LABELS = "merge labels"
-    DELETE_LABEL = "delete label"
-    CREATE_TRAINING_SET = "create training set"
-    RENAME_TRAINING_SET = "rename training set"
-    DELETE_TRAINING_SET = "delete training set"
-
-
-class Stage(StrEnum):
-    """Where an edit stands."""
-
-    WAITING = "waiting"
-    """The service is away; it is sent on return (`Edits.resume`)."""
-    DOING = "doing"
-    DONE = "done"
-    UNDOING = "undoing"
-    UNDONE = "undone"
-    REFUSED = "refused"
-    """It could not be done; all of it was taken back. `note` says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """An edit in the journal. `title` is what a person reads after “Undo”: “move 12 images to dress”.
-
-    `note` is a sentence about what was not as expected (3 images were gone already), or empty. `created_at` is seconds
-    since the epoch.
-    """
-
-    id: int
-    connection_id: str
-    training_set_id: Id
-    act: Act
-    title: str
-    stage: Stage
-    note: str
-    created_at: float
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What an edit, its undo or its redo changed, for who shows the listing. Ids are those of the service now.
-
-    `training_set_id` is the id now; `replaces` the one it had before, where a training set came back.
-    `removed`: image ids that are gone. `added`: images that came, with their labels. `moved`: image id → label, the
-    image keeps its id. `changed`: old id → new id of an image that stays the same to a person (selection, thumbnail);
-    it is also in `added`, the old one in `removed`. `renamed`: label → label. `labels_added`, `labels_removed`: names.
-    `stale`: list again: the service did more, or other things, than this tells.
-    """
-
-    edit: Edit
-    training_set_id: Id
-    replaces: Id | None = None
-    removed: list[str] = field(default_factory=list)
-    added: list[TrainingImage] = field(default_factory=list)
-    moved: dict[str, str] = field(default_factory=dict)
-    changed: dict[str, str] = field(default_factory=dict)
-    renamed: dict[str, str] = field(default_factory=dict)
-    labels_added: list[str] = field(default_factory=list)
-    labels_removed: list[str] = field(default_factory=list)
-    training_set_removed: bool = False
-    stale: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Trashed:
-    """An image in the trash. `deleted_at` is seconds since the epoch."""
-
-    id: int
-    connection_id: str
-    training_set_id: Id
-    label: str
-    name: str
-    sha256: str
-    bytes: int
-    deleted_at: float
-
-
-class CannotUndo(Exception):  # noqa: N818 - named for what the person is told
-    """`str()` is a sentence that says why an edit cannot be undone or redone."""
+__all__ = ["Act", "CannotUndo", "Edit", "Edits", "Outcome", "Stage", "Trashed"]
 
 
 class Edits:
@@ -114,16 +47,25 @@ class Edits:
 
     Edits of one connection run one after the other. Each method that changes something returns when it is done, with
     what changed; it raises ApiError when nothing of it was done, or all of it was taken back. Where the service goes
-    away in the middle, the edit is finished later (`resume`): the outcome's `edit.stage` is then WAITING or DOING.
-    `progress(done, total)` counts images.
+    away, the edit is finished later (`resume`): the outcome's `edit.stage` is then WAITING, DOING or UNDOING, and the
+    outcome tells what will be. `progress(done, total)` counts images. `cancelled`: take back what was done, and raise
+    Cancelled. FileFailed and other OSErrors: this machine's disk.
     """
 
     def __init__(self, folder: Path) -> None:
-        raise NotImplementedError
+        self._journal = Journal(folder / "edits.sqlite")
+        self._trash = Trash(folder / "trash")
+        self._driver = Driver(self._journal, self._trash)
+        self._trash.drop(self._trash.all() - self._journal.needed())
+
+    @property
+    def note(self) -> str:
+        """A sentence about a journal that was damaged and begun anew, or empty."""
+        return self._journal.note
 
     def close(self) -> None:
         """Close the journal."""
-        raise NotImplementedError
+        self._journal.close()
 
     # --- acts; `images` are records of the listing, with their labels
 
@@ -133,30 +75,59 @@ class Edits:
         training_set_id: Id,
         images: Sequence[TrainingImage],
         label: str,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
+        cancelled: Cancel = None,
     ) -> Outcome:
         """Put images under a label, made when it is new."""
-        raise NotImplementedError
+        label = label_of(label)
+        placements: list[Placement] = []
+        for image in images:
+            if image.label != label:
+                placements += placements_of([replace(image)], str(image.label), label, len(placements))
+        title = f"move {_images(len(placements))} to “{label}”"
+        return self._do(workspace, training_set_id, Act.MOVE, title, Facts(), placements, progress, cancelled)
 
     def delete(
         self,
         workspace: Workspace,
         training_set_id: Id,
         images: Sequence[TrainingImage],
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
+        cancelled: Cancel = None,
     ) -> Outcome:
         """Delete images; their bytes go to the trash first."""
-        raise NotImplementedError
+        placements: list[Placement] = []
+        for image in images:
+            placements += placements_of([replace(image)], str(image.label), None, len(placements))
+        title = f"delete {_images(len(placements))}"
+        return self._do(workspace, training_set_id, Act.DELETE, title, Facts(), placements, progress, cancelled)
 
     def restore(
-        self, workspace: Workspace, trashed: Sequence[Trashed], progress: Callable[[int, int], None] | None = None
+        self,
+        workspace: Workspace,
+        trashed: Sequence[Trashed],
+        progress: Progress = None,
+        cancelled: Cancel = None,
     ) -> Outcome:
         """Bring images back from the trash, to the labels they had; all of one training set."""
-        raise NotImplementedError
+        sets = {set_key(one.training_set_id) for one in trashed}
+        if len(sets) != 1:
+            raise BadRequest("Choose images of one training set.", advice="")
+        ids = self._journal.trashed_images(workspace.connection.id, {one.id for one in trashed})
+        placements = [
+            Placement(n, ids[one.id], None, one.label, one.name, one.sha256)
+            for n, one in enumerate(trashed)
+            if one.id in ids
+        ]
+        title = f"bring back {_images(len(placements))}"
+        set_id = trashed[0].training_set_id
+        return self._do(workspace, set_id, Act.RESTORE, title, Facts(), placements, progress, cancelled)
 
     def create_label(self, workspace: Workspace, training_set_id: Id, label: str) -> Outcome:
         """`labels`: a new, empty label."""
-        raise NotImplementedError
+        label = label_of(label)
+        facts = Facts(new=label, labels_made=[label])
+        return self._do(workspace, training_set_id, Act.CREATE_LABEL, f"make the label “{label}”", facts)
 
     def rename_label(
         self,
@@ -164,10 +135,16 @@ class Edits:
         training_set_id: Id,
         label: str,
         new: str,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
+        cancelled: Cancel = None,
     ) -> Outcome:
         """Rename a label. Raises BadRequest where the new name is taken: `merge_labels` then."""
-        raise NotImplementedError
+        new = label_of(new)
+        if new == label:
+            raise BadRequest(f"The label is called “{new}” already.", advice="")
+        title = f"rename “{label}” to “{new}”"
+        facts = Facts(old=label, new=new)
+        return self._do(workspace, training_set_id, Act.RENAME_LABEL, title, facts, (), progress, cancelled)
 
     def merge_labels(
         self,
@@ -175,36 +152,61 @@ class Edits:
         training_set_id: Id,
         label: str,
         into: str,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
+        cancelled: Cancel = None,
     ) -> Outcome:
         """Move all images of a label to another, and drop it."""
-        raise NotImplementedError
+        into = label_of(into)
+        if into == label:
+            raise BadRequest(f"“{into}” cannot be merged into itself.", advice="")
+        title = f"merge “{label}” into “{into}”"
+        facts = Facts(old=label, new=into)
+        return self._do(workspace, training_set_id, Act.MERGE_LABELS, title, facts, (), progress, cancelled)
 
     def delete_label(
         self,
         workspace: Workspace,
         training_set_id: Id,
         label: str,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
+        cancelled: Cancel = None,
     ) -> Outcome:
         """Delete a label with its images; their bytes go to the trash first."""
-        raise NotImplementedError
+        title = f"delete the label “{label}”"
+        facts = Facts(old=label)
+        return self._do(workspace, training_set_id, Act.DELETE_LABEL, title, facts, (), progress, cancelled)
 
     def create_training_set(self, workspace: Workspace, name: str, description: str = "") -> Outcome:
         """`training-sets`: a new training set; `Outcome.training_set_id` is its id."""
-        raise NotImplementedError
+        facts = Facts(new=name.strip(), new_text=description)
+        return self._do(workspace, None, Act.CREATE_TRAINING_SET, f"make the training set “{facts.new}”", facts)
 
     def rename_training_set(
         self, workspace: Workspace, training_set_id: Id, name: str | None = None, description: str | None = None
     ) -> Outcome:
         """`training-sets`: change name, description or both."""
-        raise NotImplementedError
+        known = {set_key(one.id): one for one in workspace.training_sets()}
+        before = known.get(set_key(training_set_id))
+        if before is None:
+            raise BadRequest("This training set is not there any more.", advice="Refresh to see what is there.")
+        facts = Facts(
+            old=before.name,
+            new=before.name if name is None else name.strip(),
+            old_text=before.description or "",
+            new_text=before.description or "" if description is None else description,
+        )
+        what = f"rename “{facts.old}” to “{facts.new}”" if facts.old != facts.new else f"describe “{facts.old}”"
+        return self._do(workspace, training_set_id, Act.RENAME_TRAINING_SET, what, facts)
 
     def delete_training_set(
-        self, workspace: Workspace, training_set_id: Id, progress: Callable[[int, int], None] | None = None
+        self, workspace: Workspace, training_set_id: Id, progress: Progress = None, cancelled: Cancel = None
     ) -> Outcome:
         """`training-sets`: delete a training set; the bytes of its images go to the trash first."""
-        raise NotImplementedError
+        names = {set_key(one.id): one.name for one in workspace.known_training_sets()}
+        name = names.get(set_key(training_set_id), "")
+        title = f"delete the training set “{name}”" if name else "delete a training set"
+        act = Act.DELETE_TRAINING_SET
+        return self._do(workspace, training_set_id, act, title, Facts(), (), progress, cancelled)
 
     def imported(
         self,
@@ -220,7 +222,18 @@ class Edits:
 
         Its undo deletes these, the labels that are not in `labels_before`, and the training set where it is new.
         """
-        raise NotImplementedError
+        placements = [
+            Placement(n, image_id(one), None, label, there=True) for n, (one, label) in enumerate(dict(created).items())
+        ]
+        made = sorted({str(one.target) for one in placements} - set(labels_before))
+        facts = Facts(labels_made=made, planned=True, new_training_set=new_training_set)
+        title = title or f"import {_images(len(placements))}"
+        connection, key = workspace.connection.id, set_key(training_set_id)
+        with self._driver.turn(connection):
+            entry = self._journal.add(connection, key, Act.IMPORT, title, Stage.DONE, facts)
+            entry.placements = placements
+            self._journal.plan(entry)
+        return edit_of(entry, self._journal)
 
     def correct(
         self,
@@ -232,55 +245,86 @@ class Edits:
         label_id: Id | None = None,
     ) -> Outcome:
         """Feedback: the classified image joins the label; its undo takes it out again, or back to where it was."""
-        raise NotImplementedError
+        answers = [classification, *(classification.alternatives or ())]
+        ids = {answer.label: answer.label_id for answer in answers if isinstance(answer.label_id, str)}
+        named = label_id if label_id is not None else ids.get(label, label)
+        label = label_of(label)
+        facts = Facts(new=label, labels_made=[label], classification=classification.id, label_id=str(named))
+        title = f"correct to “{label}”"
+        return self._do(workspace, training_set_id, Act.FEEDBACK, title, facts)
 
     # --- the journal
 
     def undoable(self, connection_id: str) -> Edit | None:
         """What `undo` would undo."""
-        raise NotImplementedError
+        entry = self._driver.last_done(connection_id)
+        return edit_of(entry, self._journal) if entry is not None else None
 
     def redoable(self, connection_id: str) -> Edit | None:
         """What `redo` would do again."""
-        raise NotImplementedError
+        entry = self._driver.first_undone(connection_id)
+        return edit_of(entry, self._journal) if entry is not None else None
 
-    def undo(self, workspace: Workspace, progress: Callable[[int, int], None] | None = None) -> Outcome:
+    def undo(self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None) -> Outcome:
         """Undo the last edit of this connection. Raises CannotUndo."""
-        raise NotImplementedError
+        return self._driver.undo(workspace, progress, cancelled)
 
-    def redo(self, workspace: Workspace, progress: Callable[[int, int], None] | None = None) -> Outcome:
+    def redo(self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None) -> Outcome:
         """Do the last undone edit again. Raises CannotUndo."""
-        raise NotImplementedError
+        return self._driver.redo(workspace, progress, cancelled)
 
     def unfinished(self, connection_id: str) -> list[Edit]:
         """Edits that wait for the service, or were interrupted."""
-        raise NotImplementedError
+        return [edit_of(entry, self._journal) for entry in self._driver.unfinished(connection_id)]
 
-    def resume(self, workspace: Workspace, progress: Callable[[int, int], None] | None = None) -> list[Outcome]:
+    def resume(self, workspace: Workspace, progress: Progress = None) -> list[Outcome]:
         """Finish what is unfinished, in order; call it whenever a connection is opened or comes back.
 
         What can no longer be done (someone else deleted or moved the image) is left out, and the edit's `note` says so.
+        Where the service is away again, or does not let us (wrong key), the last outcome is of the edit that still waits.
         """
-        raise NotImplementedError
+        return self._driver.resume(workspace, progress)
 
     def history(self, connection_id: str, limit: int = 200) -> list[Edit]:
         """The edits, newest first."""
-        raise NotImplementedError
+        return [
+            edit_of(entry, self._journal) for entry in self._journal.entries(connection_id, limit=limit, newest=True)
+        ]
 
-    def current_id(self, connection_id: str, image_id: str) -> str:
+    def current_id(self, connection_id: str, image: str) -> str:
         """The id an image has now, after whatever changed it."""
-        raise NotImplementedError
+        return self._journal.now(connection_id, image_id(image))
 
     # --- the trash
 
     def trash(self, connection_id: str) -> list[Trashed]:
         """What is in the trash, newest first."""
-        raise NotImplementedError
+        return self._journal.trash(connection_id)
 
     def trashed_bytes(self, trashed: Trashed) -> bytes:
         """The image itself. Raises FileNotFoundError."""
-        raise NotImplementedError
+        return self._trash.read(trashed.sha256)
 
     def empty_trash(self, connection_id: str | None = None) -> int:
         """Delete for good what is in the trash, of one connection or all; bytes freed. Edits that need it lose their undo."""
-        raise NotImplementedError
+        return self._driver.empty_trash(connection_id)
+
+    def _do(
+        self,
+        workspace: Workspace,
+        training_set_id: Id | None,
+        act: Act,
+        title: str,
+        facts: Facts,
+        placements: Sequence[Placement] = (),
+        progress: Progress = None,
+        cancelled: Cancel = None,
+    ) -> Outcome:
+        key = set_key(training_set_id) if training_set_id is not None else ""
+        if act in {Act.MOVE, Act.DELETE, Act.RESTORE} and not placements:
+            raise BadRequest("There is nothing to do: no image is chosen, or all are there already.", advice="")
+        return self._driver.do(workspace, key, act, title, facts, list(placements), progress, cancelled)
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"

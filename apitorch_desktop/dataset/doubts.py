@@ -1,0 +1,77 @@
+"""After an interruption: see what came about of an edit, and take back the copies that its other direction began."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from apitorch_desktop.dataset.edit_records import Placement, Step
+
+if TYPE_CHECKING:
+    from apitorch_desktop.dataset.hands import Hands
+
+
+def look(hands: Hands) -> None:
+    """See where the images are, and write it down; after a call that changes many and whose answer was not heard.
+
+    Raises ApiError, NotFound where the training set itself is gone.
+    """
+    hands.board.forget()
+    places = {found: label for label, images in hands.board.all().items() for found in images}
+    became, changed = [], []
+    for placement in hands.entry.placements:
+        if placement.gone or placement.merged:
+            continue
+        now = hands.now(placement)
+        into = _note_place(hands, placement, places.get(now))
+        if into:
+            placement.merged, placement.prior = True, now
+            became.append((now, into))
+        hands.missing += placement.gone
+        changed.append(placement)
+    hands.entry.facts.doubt = False
+    hands.outcome.stale = True
+    hands.journal.save(hands.entry, changed, became=became)
+
+
+def _note_place(hands: Hands, placement: Placement, label: str | None) -> str:
+    """Set `there`, or `gone`. Answers the id of the image it has become one with, or empty."""
+    ends = (placement.source, placement.target)
+    if label is not None:
+        placement.there = label == placement.target
+        placement.gone = label not in ends
+        return ""
+    if None in ends:
+        placement.there = placement.target is None
+        placement.gone = not placement.sha256
+        return ""
+    known = hands.listed_hash(placement)
+    for end in (placement.target, placement.source):
+        twin = hands.board.twin(str(end), known)
+        if twin is not None:
+            placement.there = end == placement.target
+            return twin
+    placement.gone = True
+    return ""
+
+
+def settle(hands: Hands) -> None:
+    """Take back copies that a run in the other direction began; where one is in doubt, it is made, and then deleted."""
+    entry = hands.entry
+    half = [one for one in entry.placements if one.there == entry.forward and one.step and not one.gone]
+    if not half:
+        return
+    hands.outcome.stale = True
+    copied = [one for one in half if one.step == Step.COPIED or hands.trash.has(one.sha256)]
+    hands.backwards = True
+    try:
+        hands.upload(copied)
+    finally:
+        hands.backwards = False
+    before = entry.facts.before if entry.facts.before_forward != entry.forward else None
+    theirs = {found for ids in (before or {}).values() for found in ids}
+    theirs |= {hands.now(one) for one in entry.placements if not one.merged}
+    hands.delete([one.copy for one in copied if one.copy not in theirs])
+    for placement in half:
+        placement.step, placement.copy = Step.NONE, ""
+    entry.facts.before = None
+    hands.journal.save(entry, half)

@@ -1,0 +1,201 @@
+"""What an edit is: the records that the journal keeps, the window reads and `placing` works off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any
+
+import msgspec
+
+from apitorch_desktop.api.types import Id, TrainingImage  # noqa: TC001 - msgspec looks them up
+
+
+class Act(StrEnum):
+    """What an edit does."""
+
+    MOVE = "move"
+    DELETE = "delete"
+    RESTORE = "restore"
+    IMPORT = "import"
+    FEEDBACK = "feedback"
+    CREATE_LABEL = "create label"
+    RENAME_LABEL = "rename label"
+    MERGE_LABELS = "merge labels"
+    DELETE_LABEL = "delete label"
+    CREATE_TRAINING_SET = "create training set"
+    RENAME_TRAINING_SET = "rename training set"
+    DELETE_TRAINING_SET = "delete training set"
+
+
+class Stage(StrEnum):
+    """Where an edit stands."""
+
+    WAITING = "waiting"
+    """The service is away; it is sent on return (`Edits.resume`)."""
+    DOING = "doing"
+    DONE = "done"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+    REFUSED = "refused"
+    """It could not be done; all of it was taken back. `note` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """An edit in the journal. `title` is what a person reads after “Undo”: “move 12 images to dress”.
+
+    `note` is a sentence about what was not as expected (3 images were gone already), or empty. `created_at` is seconds
+    since the epoch.
+    """
+
+    id: int
+    connection_id: str
+    training_set_id: Id
+    act: Act
+    title: str
+    stage: Stage
+    note: str
+    created_at: float
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an edit, its undo or its redo changed, for who shows the listing. Ids are those of the service now.
+
+    `training_set_id` is the id now; `replaces` the one it had before, where a training set came back.
+    `removed`: image ids that are gone. `added`: images that came, with their labels. `moved`: image id → label, the
+    image keeps its id. `changed`: old id → new id of an image that stays the same to a person (selection, thumbnail);
+    it is also in `added`, the old one in `removed`. `renamed`: label → label. `labels_added`, `labels_removed`: names.
+    `stale`: list again: the service did more, or other things, than this tells.
+    """
+
+    edit: Edit
+    training_set_id: Id
+    replaces: Id | None = None
+    removed: list[str] = field(default_factory=list)
+    added: list[TrainingImage] = field(default_factory=list)
+    moved: dict[str, str] = field(default_factory=dict)
+    changed: dict[str, str] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
+    labels_added: list[str] = field(default_factory=list)
+    labels_removed: list[str] = field(default_factory=list)
+    training_set_removed: bool = False
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trashed:
+    """An image in the trash. `deleted_at` is seconds since the epoch."""
+
+    id: int
+    connection_id: str
+    training_set_id: Id
+    label: str
+    name: str
+    sha256: str
+    bytes: int
+    deleted_at: float
+
+
+class CannotUndo(Exception):  # noqa: N818 - named for what the person is told
+    """`str()` is a sentence that says why an edit cannot be undone or redone."""
+
+
+class Step(IntEnum):
+    """How far an image is on its way as a copy, on a service that cannot move it."""
+
+    NONE = 0
+    IN_DOUBT = 1
+    """A copy may be there: the upload's answer was not heard, or not written down."""
+    COPIED = 2
+    """The copy is there, under `copy`; the old one is still there, too."""
+
+
+class Placement(msgspec.Struct):
+    """One image's part in an edit: from `source` to `target`, None being nowhere. `there`: it is at the target.
+
+    `image` is the id it had when the edit was planned. `merged`: where it is now, the label had the same bytes, and
+    the two are one; `prior` is the id it had before. `gone`: someone else deleted or moved it; it is left out.
+    """
+
+    n: int
+    image: str
+    source: str | None
+    target: str | None
+    name: str = ""
+    sha256: str = ""
+    there: bool = False
+    step: int = Step.NONE
+    copy: str = ""
+    merged: bool = False
+    prior: str = ""
+    gone: bool = False
+    record: TrainingImage | None = None
+
+
+class Facts(msgspec.Struct, omit_defaults=True):
+    """What else an edit has to know: filled in as far as its act needs it.
+
+    `labels_made`, `labels_dropped`: labels that come and go with the edit. `old`, `new`: a label's, or a training
+    set's, name before and after; `old_text`, `new_text` its description. `labels`: of a training set that was deleted.
+    `before`: ids per label before the first upload in one direction. `sets_before`: ids of training sets before one was made.
+    `answer` and `label_id`: of feedback. `planned`: the placements are those of the service, not only of what was
+    last seen. `doubt`: a call's answer was not heard. `sent`: the feedback was, or a label has its new name. `sealed`:
+    what its undo needs was in the trash when that was emptied. `refused`: why it is being taken back for good.
+    """
+
+    labels_made: list[str] = []
+    labels_dropped: list[str] = []
+    old: str = ""
+    new: str = ""
+    old_text: str | None = None
+    new_text: str | None = None
+    labels: list[str] = []
+    before: dict[str, list[str]] | None = None
+    before_forward: bool = True
+    sets_before: list[str] | None = None
+    classification: str = ""
+    label_id: str = ""
+    sent: bool = False
+    new_training_set: bool = False
+    planned: bool = False
+    doubt: bool = False
+    sealed: bool = False
+    refused: str = ""
+
+
+class Entry(msgspec.Struct):
+    """A row of the journal: an edit as it is kept. `training_set` is JSON of the id it had when the edit was made."""
+
+    id: int
+    connection: str
+    training_set: str
+    act: Act
+    title: str
+    stage: Stage
+    note: str
+    created_at: float
+    facts: Facts
+    placements: list[Placement] = []
+
+    @property
+    def forward(self) -> bool:
+        """Whether it is on its way to done, not back."""
+        return self.stage not in {Stage.UNDOING, Stage.UNDONE}
+
+
+def image_id(text: str) -> str:
+    """An id in its one spelling, with `ti_`."""
+    return text if text.startswith("ti_") else f"ti_{text}"
+
+
+def set_key(training_set_id: Id) -> str:
+    """A training set's id as the journal keeps it: its type is kept too."""
+    return msgspec.json.encode(training_set_id).decode()
+
+
+def set_id(key: str) -> Id:
+    """The id behind a key of the journal."""
+    found: Any = msgspec.json.decode(key, type=int | str)
+    return found if isinstance(found, int) else str(found)

@@ -1,0 +1,211 @@
+"""Hands: what placing an image takes on any service: keep its bytes, upload it, delete it; each journalled beforehand."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from apitorch_desktop.api.errors import NotFound, ServerFault
+from apitorch_desktop.api.types import ImageAnswer, TrainingImage
+from apitorch_desktop.dataset.edit_records import Placement, Step, image_id
+from apitorch_desktop.dataset.parallel import each
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from apitorch_desktop.api.types import Id
+    from apitorch_desktop.dataset.board import Board
+    from apitorch_desktop.dataset.edit_journal import Journal
+    from apitorch_desktop.dataset.edit_records import Entry, Outcome
+    from apitorch_desktop.dataset.trash import Trash
+    from apitorch_desktop.dataset.workspace import Workspace
+
+
+@dataclass
+class Hands:
+    """For one run of one edit. `backwards` turns the direction round that the edit's stage gives, to take back copies.
+
+    `missing` counts images that someone else had deleted or moved; they are left out. Methods raise ApiError, OSError.
+    """
+
+    workspace: Workspace
+    training_set_id: Id
+    journal: Journal
+    trash: Trash
+    entry: Entry
+    outcome: Outcome
+    board: Board
+    cancelled: Callable[[], bool] | None = None
+    backwards: bool = False
+    missing: int = 0
+    _owners: dict[str, int] | None = field(default=None, repr=False)
+
+    @property
+    def direct(self) -> bool:
+        """Whether the service moves and deletes many images in a call."""
+        return self.workspace.has("images")
+
+    def way(self, placement: Placement) -> tuple[str | None, str | None]:
+        """From which label to which."""
+        forward = self.entry.forward != self.backwards
+        return (placement.source, placement.target) if forward else (placement.target, placement.source)
+
+    def end(self, placement: Placement) -> str:
+        """The label it goes to, where there is one."""
+        return str(self.way(placement)[1])
+
+    def now(self, placement: Placement) -> str:
+        """The id the image has now."""
+        return self.journal.now(self.entry.connection, placement.image)
+
+    def listed_hash(self, placement: Placement) -> str:
+        """The sha256 that is known of an image, or empty."""
+        record = placement.record
+        listed = record.sha256 if record is not None and isinstance(record.sha256, str) else ""
+        return placement.sha256 or listed
+
+    def keep(self, placements: Sequence[Placement]) -> list[Placement]:
+        """Make sure that the bytes are on this machine. Answers those whose image is there: go on with these."""
+
+        def one(placement: Placement) -> None:
+            known = self.listed_hash(placement)
+            if known and self.trash.has(known):
+                placement.sha256 = known
+                return
+            record = self._record(placement)
+            try:
+                data = self.workspace.image(self.training_set_id, record, cancelled=self.cancelled)
+            except NotFound:
+                placement.gone = True
+                return
+            placement.sha256 = self.trash.keep(data)
+            if isinstance(record.sha256, str) and record.sha256 != placement.sha256:
+                raise ServerFault("The service sent other bytes than it lists for an image; nothing was deleted.")
+
+        each(placements, one, self.cancelled)
+        kept = [placement for placement in placements if not placement.gone]
+        self.trash.settle({placement.sha256 for placement in kept})
+        if len(kept) < len(placements):
+            self.missing += len(placements) - len(kept)
+            self.journal.save(self.entry, placements)
+        return kept
+
+    def fill_in(self, placements: Sequence[Placement]) -> None:
+        """Find the records of images of which only the id was known."""
+        unknown = [placement for placement in placements if placement.record is None]
+        if unknown:
+            found = {one: image for images in self.board.all().values() for one, image in images.items()}
+            for placement in unknown:
+                placement.record = found.get(self.now(placement))
+                placement.name = placement.name or name_of(placement.record)
+
+    def note_before(self, placements: Sequence[Placement]) -> None:
+        """Write down what is there before the first upload: what an upload finds there is not ours to delete."""
+        facts = self.entry.facts
+        if facts.before is None or facts.before_forward != self.entry.forward:
+            labels = {self.end(placement) for placement in placements}
+            facts.before = {label: list(self.board.under(label)) for label in labels}
+            facts.before_forward = self.entry.forward
+            self.journal.save(self.entry)
+
+    def upload(self, placements: Sequence[Placement]) -> None:
+        """Upload what has no copy yet to where it goes. What stays in doubt, the journal says."""
+        todo = [placement for placement in placements if placement.step != Step.COPIED]
+        for placement in todo:
+            placement.step = Step.IN_DOUBT
+        self.journal.save(self.entry, todo)
+        begun: set[int] = set()
+
+        def one(placement: Placement) -> None:
+            data = self.trash.read(placement.sha256)
+            begun.add(placement.n)
+            answer = self.workspace.client.upload_image(
+                self.training_set_id,
+                self.end(placement),
+                data=data,
+                filename=placement.name or "image",
+                cancelled=self.cancelled,
+            )
+            placement.step, placement.copy = Step.COPIED, image_id(answer.id)
+            if isinstance(answer.filename, str) and isinstance(answer.url, str):
+                self.came(placement, _record_of(answer))
+
+        try:
+            each(todo, one, self.cancelled)
+        finally:
+            for placement in todo:
+                if placement.n not in begun:
+                    placement.step = Step.NONE
+            self.journal.save(self.entry, todo)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete images one by one; what is gone already is what was wanted."""
+
+        def one(old: str) -> None:
+            with suppress(NotFound):
+                self.workspace.client.delete_image(old)
+
+        each(list(dict.fromkeys(ids)), one, self.cancelled)
+
+    def came(self, placement: Placement, image: TrainingImage) -> None:
+        """Note the service's record of a copy."""
+        placement.record = replace(image, label=self.end(placement))
+
+    def is_shared(self, placement: Placement) -> bool:
+        """Whether the copy is an image that was there before, or another one's of this edit: the two are one then."""
+        if self._owners is None:
+            self._owners = {
+                self.now(other): other.n
+                for other in self.entry.placements
+                if other.there == self.entry.forward and not other.merged and not other.gone
+            }
+        before = self.entry.facts.before or {}
+        if placement.copy in before.get(self.end(placement), ()):
+            return True
+        return self._owners.setdefault(placement.copy, placement.n) != placement.n
+
+    def arrived(self, placement: Placement, *, merged: bool = False, prior: str = "") -> None:
+        """The image is on the other side now."""
+        placement.there = self.entry.forward
+        placement.step, placement.copy = Step.NONE, ""
+        placement.merged, placement.prior = merged, prior
+
+    def in_doubt(self, doubt: bool) -> None:
+        """Write down that a call is about to change much at once, or that its answer was heard."""
+        if self.entry.facts.doubt != doubt:
+            self.entry.facts.doubt = doubt
+            self.journal.save(self.entry)
+
+    def _record(self, placement: Placement) -> TrainingImage:
+        now = self.now(placement)
+        record = placement.record
+        if record is not None and image_id(record.image_id) == now:
+            return record
+        return TrainingImage(filename=f"{now.removeprefix('ti_')}.", url="", id=now)
+
+
+def name_of(record: TrainingImage | None) -> str:
+    """The file name to upload an image under: the one it came with, where it is known."""
+    if record is None:
+        return ""
+    return record.original_filename if isinstance(record.original_filename, str) else record.filename
+
+
+def _record_of(answer: ImageAnswer) -> TrainingImage:
+    return TrainingImage(
+        filename=str(answer.filename),
+        url=str(answer.url),
+        object=answer.object,
+        id=answer.id,
+        label=answer.label,
+        thumbnail_url=answer.thumbnail_url,
+        width=answer.width,
+        height=answer.height,
+        bytes=answer.bytes,
+        created_at=answer.created_at,
+        sha256=answer.sha256,
+        original_filename=answer.original_filename,
+    )

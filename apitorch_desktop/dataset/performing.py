@@ -1,0 +1,308 @@
+"""Performer: does an edit, or takes it back, whichever its stage says; what was done already is not done again."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from apitorch_desktop.api.errors import BadRequest, NotFound
+from apitorch_desktop.dataset.board import Board
+from apitorch_desktop.dataset.edit_records import Act, Edit, Outcome, Placement, Stage, image_id, set_id, set_key
+from apitorch_desktop.dataset.hands import Hands, name_of
+from apitorch_desktop.dataset.placing import Placer, note_taken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from apitorch_desktop.api.types import FeedbackAnswer, Id, TrainingImage, TrainingSet
+    from apitorch_desktop.dataset.edit_journal import Journal
+    from apitorch_desktop.dataset.edit_records import Entry
+    from apitorch_desktop.dataset.trash import Trash
+    from apitorch_desktop.dataset.workspace import Workspace
+
+_TAKEN = 409
+_STAYS = "The service does not tell which image came of the correction, so nothing was taken out."
+
+
+class Performer:
+    """One run of one edit; its placements are loaded. Raises ApiError and OSError; the journal knows how far it came."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        journal: Journal,
+        trash: Trash,
+        entry: Entry,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:
+        self._workspace = workspace
+        self._client = workspace.client
+        self._journal = journal
+        self._entry = entry
+        self._facts = entry.facts
+        self._trash = trash
+        self._progress = progress
+        self._cancelled = cancelled
+        self._notes: list[str] = []
+        self.outcome = Outcome(edit_of(entry, journal), set_now(entry, journal))
+
+    def run(self) -> Outcome:
+        """Do it. The outcome's `edit` is as it was before."""
+        entry, facts = self._entry, self._facts
+        if entry.act is Act.RENAME_TRAINING_SET:
+            self._rename_training_set()
+        elif entry.act is Act.RENAME_LABEL and self._workspace.has("labels"):
+            self._rename_label()
+        elif entry.act in {Act.CREATE_TRAINING_SET, Act.DELETE_TRAINING_SET} or facts.new_training_set:
+            if entry.forward == (entry.act is Act.DELETE_TRAINING_SET):
+                self._drop_training_set()
+            else:
+                self._make_training_set()
+        else:
+            if entry.forward and not facts.planned:
+                self._plan()
+            if entry.act is Act.FEEDBACK and not entry.placements:
+                self._send_feedback() if entry.forward else self._notes.append(_STAYS)
+            self._place()
+        entry.note = " ".join(self._notes)
+        return self.outcome
+
+    # --- images and labels
+
+    def _plan(self) -> None:
+        """Find out which images it is about, and which labels it makes."""
+        entry, facts, board = self._entry, self._facts, self._board()
+        if entry.act in {Act.RENAME_LABEL, Act.MERGE_LABELS, Act.DELETE_LABEL}:
+            counts = board.counts()
+            if facts.old not in counts:
+                raise NotFound(f"There is no label “{facts.old}” any more.")
+            if entry.act is Act.RENAME_LABEL and counts.get(facts.new):
+                raise BadRequest(
+                    f"There is a label “{facts.new}” already.", advice="Merge the two, or choose another name."
+                )
+            if not counts[facts.old] and not self._workspace.has("labels"):
+                raise BadRequest(f"This service cannot change “{facts.old}”: it has no images.", advice="")
+            entry.placements = placements_of(board.under(facts.old).values(), facts.old, facts.new or None)
+            facts.labels_dropped = [facts.old]
+        targets = {one.target for one in entry.placements if one.target is not None} | set(facts.labels_made)
+        facts.labels_made = sorted(targets - set(board.counts())) if targets else []
+        if entry.act is Act.CREATE_LABEL and not facts.labels_made:
+            raise BadRequest(f"There is a label “{facts.new}” already.", status=_TAKEN, advice="Choose another name.")
+        facts.planned = True
+        self._journal.plan(entry)
+
+    def _place(self) -> None:
+        entry, facts, has_labels = self._entry, self._facts, self._workspace.has("labels")
+        come, go = facts.labels_made, facts.labels_dropped
+        if not entry.forward:
+            come, go = go, come
+        if has_labels and (entry.act is Act.CREATE_LABEL or not entry.forward):
+            for label in come:
+                self._make_label(label)
+        hands = self._hands()
+        Placer(hands, self._progress).run()
+        self.outcome.labels_added += come
+        if has_labels:
+            for label in go:
+                self._drop_label(label, hands.board)
+        if hands.missing:
+            count = f"{hands.missing} images were" if hands.missing > 1 else "One image was"
+            self._notes.append(f"{count} deleted or moved by someone else, and left out.")
+            self.outcome.stale = True
+        if entry.placements and all(one.gone for one in entry.placements):
+            raise NotFound("These images are no longer in the training set.", advice="Refresh to see what is there.")
+
+    def _make_label(self, label: str) -> None:
+        try:
+            self._client.create_label(self.outcome.training_set_id, label)
+        except BadRequest as error:
+            if error.status != _TAKEN:
+                raise
+
+    def _drop_label(self, label: str, board: Board) -> None:
+        board.forget()
+        count = board.counts().get(label)
+        if count:
+            self._notes.append(f"The label “{label}” stays: it has other images.")
+            self.outcome.stale = True
+            return
+        if count is not None:
+            with suppress(NotFound):
+                self._client.delete_label(self.outcome.training_set_id, label)
+        self.outcome.labels_removed.append(label)
+
+    def _rename_label(self) -> None:
+        entry, facts = self._entry, self._facts
+        if facts.sent == entry.forward and not facts.doubt:
+            return
+        old, new = (facts.old, facts.new) if entry.forward else (facts.new, facts.old)
+        labels = self._board().counts() if facts.doubt else {}
+        if not (facts.doubt and old not in labels and new in labels):  # else it was done, and the answer not heard
+            facts.doubt = True
+            self._journal.save(entry)
+            try:
+                self._client.rename_label(self.outcome.training_set_id, old, new)
+            except (BadRequest, NotFound):
+                facts.doubt = False
+                raise
+        facts.doubt, facts.sent = False, entry.forward
+        self._journal.save(entry)
+        self.outcome.renamed[old] = new
+
+    def _send_feedback(self) -> None:
+        """Send a correction, and find out which image came of it, from where."""
+        entry, facts, workspace, board = self._entry, self._facts, self._workspace, self._board()
+        told = workspace.has("images")
+        found = ""
+        if not facts.sent:
+            if not told:
+                facts.before = {facts.new: list(board.under(facts.new))}
+            answer = self._feedback()
+            facts.sent, facts.doubt = True, False
+            found = image_id(answer.training_image_id) if isinstance(answer.training_image_id, str) else ""
+            self._journal.save(entry)
+        board.forget()
+        if not told and not found:
+            new = set(board.under(facts.new)) - set((facts.before or {}).get(facts.new, ()))
+            found = new.pop() if len(new) == 1 else ""
+        known = workspace.known_listing(self.outcome.training_set_id) if told else None
+        places = {image_id(image.image_id): str(image.label) for image in known.images} if known is not None else {}
+        source = places.get(found)
+        if not found or source == facts.new:  # nothing came of it that could be undone
+            self.outcome.stale = True
+            return
+        record = board.under(facts.new).get(found)
+        entry.placements = [Placement(0, found, source, facts.new, name_of(record), there=True, record=record)]
+        self._journal.plan(entry)
+        if source is not None:
+            self.outcome.moved[found] = facts.new
+        elif record is not None:
+            self.outcome.added.append(record)
+
+    def _feedback(self) -> FeedbackAnswer:
+        facts = self._facts
+        if facts.doubt and self._workspace.has("feedback.read"):
+            for answer in self._client.feedback():
+                if answer.classification_id == facts.classification:
+                    return answer
+        facts.doubt = True
+        self._journal.save(self._entry)
+        return self._client.feedback_classification(facts.classification, facts.label_id)
+
+    # --- training sets
+
+    def _rename_training_set(self) -> None:
+        facts = self._facts
+        name, text = (facts.new, facts.new_text) if self._entry.forward else (facts.old, facts.old_text)
+        self._client.update_training_set(self.outcome.training_set_id, name=name or None, description=text)
+
+    def _make_training_set(self) -> None:
+        entry, facts, outcome = self._entry, self._facts, self.outcome
+        old = set_now(entry, self._journal) if entry.training_set else None
+        there = self._client.training_sets()
+        if old is None or set_key(old) not in {set_key(one.id) for one in there}:
+            made = self._made(there)
+            became = [(set_key(old), set_key(made.id))] if old is not None else []
+            if old is None:
+                entry.training_set = set_key(made.id)
+            facts.sets_before = None
+            self._journal.save(entry, became=became)
+            outcome.training_set_id = made.id
+            outcome.replaces = old
+        for label in facts.labels:
+            if self._workspace.has("labels"):
+                self._make_label(label)
+        Placer(self._hands(), self._progress).run()
+        outcome.labels_added += facts.labels
+        outcome.stale = False
+
+    def _made(self, there: list[TrainingSet]) -> TrainingSet:
+        """A new training set, or the one whose making was not heard of."""
+        facts = self._facts
+        if facts.sets_before is not None:
+            for one in there:
+                if one.name == facts.new and set_key(one.id) not in facts.sets_before:
+                    return one
+        facts.sets_before = [set_key(one.id) for one in there]
+        self._journal.save(self._entry)
+        return self._client.create_training_set(facts.new, facts.new_text or "")
+
+    def _drop_training_set(self) -> None:
+        entry, facts, outcome = self._entry, self._facts, self.outcome
+        now = outcome.training_set_id
+        found = next((one for one in self._client.training_sets() if set_key(one.id) == set_key(now)), None)
+        hands = self._hands()
+        if found is not None:
+            facts.new, facts.new_text = found.name, found.description
+            listing = self._workspace.listing(now)
+            facts.labels = list(listing.labels)
+            entry.placements = []
+            for label in listing.labels:
+                images = [image for image in listing.images if image.label == label]
+                source, target = (label, None) if entry.forward else (None, label)
+                entry.placements += placements_of(images, source, target, len(entry.placements), not entry.forward)
+            facts.planned = True
+            self._journal.plan(entry)
+            self._keep(hands)
+            facts.doubt = True
+            self._journal.save(entry, entry.placements)
+            self._client.delete_training_set(now)
+        elif not facts.doubt:
+            raise NotFound("This training set is not there any more.")
+        note_taken(hands, [one for one in entry.placements if one.there != entry.forward and not one.gone])
+        self._workspace.catalog.forget_training_set(self._workspace.connection.id, now)
+        outcome.training_set_removed = True
+        outcome.stale = False
+
+    def _keep(self, hands: Hands) -> None:
+        placements = self._entry.placements
+        for start in range(0, len(placements), 200):
+            hands.keep(placements[start : start + 200])
+            if self._progress is not None:
+                self._progress(min(start + 200, len(placements)), len(placements))
+
+    def _board(self) -> Board:
+        return Board(self._workspace, self.outcome.training_set_id)
+
+    def _hands(self) -> Hands:
+        return Hands(
+            self._workspace,
+            self.outcome.training_set_id,
+            self._journal,
+            self._trash,
+            self._entry,
+            self.outcome,
+            self._board(),
+            self._cancelled,
+        )
+
+
+def placements_of(
+    images: object, source: str | None, target: str | None, first: int = 0, there: bool = False
+) -> list[Placement]:
+    """A placement for each record of a listing, all from one label to one label."""
+    found: list[TrainingImage] = list(images)  # type: ignore[call-overload]
+    return [
+        Placement(n, image_id(image.image_id), source, target, name_of(image), there=there, record=image)
+        for n, image in enumerate(found, first)
+    ]
+
+
+def set_now(entry: Entry, journal: Journal) -> Id:
+    """The id that an edit's training set has now; empty before it is made."""
+    return set_id(journal.now(entry.connection, entry.training_set)) if entry.training_set else ""
+
+
+def edit_of(entry: Entry, journal: Journal) -> Edit:
+    """An edit as the window sees it."""
+    return Edit(
+        entry.id,
+        entry.connection,
+        set_now(entry, journal),
+        entry.act,
+        entry.title,
+        Stage(entry.stage),
+        entry.note,
+        entry.created_at,
+    )

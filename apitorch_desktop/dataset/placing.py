@@ -1,0 +1,246 @@
+"""Placer: brings each image of an edit to the other side, on any kind of service, so that it can stop at any moment.
+
+Before anything that cannot be taken back, the journal says what is about to happen; what an interruption leaves in
+doubt is settled by looking, or by doing it once more: uploads of the same bytes to a label give the same image, and
+what is gone already counts as deleted.
+"""
+
+from __future__ import annotations
+
+from time import sleep
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from apitorch_desktop.api.errors import BadRequest, NotFound, ServerFault
+from apitorch_desktop.dataset.doubts import look, settle
+from apitorch_desktop.dataset.edit_records import Placement, image_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from apitorch_desktop.dataset.hands import Hands
+
+_CHUNK = 200
+"""Images between two entries in the journal, where each takes a call of its own."""
+_MOST = 5000
+"""Images in one call, where a call takes many."""
+_LOOKS = 3
+
+
+class Placer:
+    """For one run of one edit, in the direction of its stage. Raises ApiError and OSError."""
+
+    def __init__(self, hands: Hands, progress: Callable[[int, int], None] | None = None) -> None:
+        self._hands = hands
+        self._entry = hands.entry
+        self._outcome = hands.outcome
+        self._progress = progress
+        self._done = self._total = 0
+
+    def run(self) -> None:
+        """Bring all placements to the side that the edit's stage names."""
+        if self._entry.facts.doubt:
+            look(self._hands)
+        settle(self._hands)
+        moving, coming, leaving = [], [], []
+        for placement in self._left(self._entry.placements):
+            start, end = self._hands.way(placement)
+            if end is None:
+                leaving.append(placement)
+            elif start is None or placement.merged:
+                coming.append(placement)
+            else:
+                moving.append(placement)
+        self._total = len(moving) + len(coming) + len(leaving)
+        if self._hands.direct:
+            self._shift(moving)
+        else:
+            self._carry(moving)
+        self._bring(coming)
+        self._take(leaving)
+
+    def _left(self, placements: Iterable[Placement]) -> list[Placement]:
+        return [one for one in placements if one.there != self._entry.forward and not one.gone]
+
+    # --- moving, where the service can
+
+    def _shift(self, moving: list[Placement]) -> None:
+        ends = dict.fromkeys(self._hands.end(placement) for placement in moving)
+        for label in ends:
+            for chunk in _chunks([one for one in moving if self._hands.end(one) == label], _MOST):
+                self._shift_some(chunk, label)
+                self._tell(len(chunk))
+
+    def _shift_some(self, group: list[Placement], label: str) -> None:
+        hands = self._hands
+        for _ in range(_LOOKS):
+            group = [one for one in self._left(group) if not one.merged]  # looking may have found them at their place
+            if not group:
+                return
+            ids = [hands.now(placement) for placement in group]
+            hands.in_doubt(True)
+            try:
+                found = hands.workspace.client.move_images(hands.training_set_id, ids, label)
+            except NotFound:
+                found = []
+            if len(found) == len(ids):
+                self._note_shifted(group, ids, [image_id(image.image_id) for image in found])
+                return
+            look(hands)
+        raise ServerFault("Other programs keep changing these images. Try again.")
+
+    def _note_shifted(self, group: list[Placement], olds: list[str], news: list[str]) -> None:
+        became = []
+        for placement, old, new in zip(group, olds, news, strict=True):
+            if new == old:
+                self._outcome.moved[old] = self._hands.end(placement)
+            else:
+                self._outcome.removed.append(old)
+                became.append((old, new))
+            self._hands.arrived(placement, merged=new != old, prior=old if new != old else "")
+        self._entry.facts.doubt = False
+        self._hands.journal.save(self._entry, group, became=became)
+
+    # --- moving by copy: download, upload, confirm, delete
+
+    def _carry(self, moving: list[Placement]) -> None:
+        hands = self._hands
+        if moving:
+            hands.note_before(moving)
+        for chunk in _chunks(moving, _CHUNK):
+            kept = hands.keep(chunk)
+            hands.upload(kept)
+            self._confirm(kept)
+            olds = [hands.now(placement) for placement in kept]
+            hands.delete([old for old, one in zip(olds, kept, strict=True) if old != one.copy])
+            self._outcome.removed += [old for old, one in zip(olds, kept, strict=True) if old != one.copy]
+            self._outcome.changed |= self._note_copied(kept, olds)
+            self._tell(len(chunk))
+
+    def _confirm(self, copied: list[Placement]) -> None:
+        """Raise unless the service lists the copies where they belong; and note its records of them."""
+        board = self._hands.board
+        for attempt in range(_LOOKS):
+            sleep(0.3 * attempt)
+            board.forget()
+            missing = 0
+            for placement in copied:
+                start, end = self._hands.way(placement)
+                image = board.under(str(end)).get(placement.copy)
+                if image is None:
+                    missing += 1
+                    continue
+                if placement.copy == self._hands.now(placement) and placement.copy in board.under(str(start)):
+                    raise BadRequest(
+                        "This service takes an image under two labels for one, so it cannot be moved.",
+                        advice="Delete it, and add it again under the other label.",
+                    )
+                self._hands.came(placement, image)
+            if not missing:
+                return
+        raise ServerFault("The service does not list images that it accepted; nothing was deleted.")
+
+    def _note_copied(self, copied: list[Placement], olds: list[str]) -> dict[str, str]:
+        """Write down that copies are what the images are now. Answers old → new of those that are one of their own."""
+        became, own = {}, {}
+        for placement, old in zip(copied, olds, strict=True):
+            shared = placement.copy != old and self._hands.is_shared(placement)
+            became[old] = placement.copy
+            if not shared:
+                own[old] = placement.copy
+                if placement.record is not None:
+                    self._outcome.added.append(replace(placement.record))
+            self._hands.arrived(placement, merged=shared, prior=old if shared else "")
+        workspace = self._hands.workspace
+        workspace.catalog.copy_thumbnails(workspace.connection.id, became)
+        self._hands.journal.save(self._entry, copied, became=became.items(), untrashed=olds)
+        return own
+
+    # --- coming: from the trash, or apart from the image it was merged with
+
+    def _bring(self, coming: list[Placement]) -> None:
+        hands = self._hands
+        if coming:
+            hands.note_before(coming)
+        lost = [one for one in coming if not one.merged and not hands.trash.has(one.sha256)]
+        if lost:
+            raise BadRequest(f"{len(lost)} of the images are no longer in the trash.", advice="")
+        for chunk in _chunks(coming, _CHUNK):
+            kept = hands.keep(chunk)
+            hands.upload(kept)
+            self._look_up(kept)
+            self._note_copied(kept, [one.prior if one.merged else hands.now(one) for one in kept])
+            self._tell(len(chunk))
+
+    def _look_up(self, copied: list[Placement]) -> None:
+        """Note the service's records of new images, where its answers did not give them."""
+        unknown = [one for one in copied if one.record is None or image_id(one.record.image_id) != one.copy]
+        if unknown:
+            self._hands.board.forget()
+        for placement in unknown:
+            image = self._hands.board.under(self._hands.end(placement)).get(placement.copy)
+            placement.record = None
+            self._outcome.stale |= image is None
+            if image is not None:
+                self._hands.came(placement, image)
+
+    # --- leaving: into the trash, then deleted
+
+    def _take(self, leaving: list[Placement]) -> None:
+        hands = self._hands
+        hands.fill_in(leaving)
+        for chunk in _chunks(leaving, _CHUNK):
+            hands.keep(chunk)
+            hands.journal.save(self._entry, chunk)
+            self._tell(len(chunk))
+        kept = self._left(leaving)
+        own = [placement for placement in kept if not placement.merged]
+        for chunk in _chunks(own, _MOST if hands.direct else _CHUNK):
+            if hands.direct:
+                self._take_some(chunk)
+            else:
+                hands.delete([hands.now(placement) for placement in chunk])
+            note_taken(hands, chunk)
+        note_taken(hands, [placement for placement in kept if placement.merged])
+
+    def _take_some(self, group: list[Placement]) -> None:
+        hands = self._hands
+        hands.in_doubt(True)
+        for _ in range(_LOOKS):
+            try:
+                hands.workspace.client.delete_images(hands.training_set_id, [hands.now(one) for one in group])
+            except NotFound:  # someone else was quicker; what is gone is gone, and we have the bytes
+                hands.board.forget()
+                listed = {found for images in hands.board.all().values() for found in images}
+                group = [placement for placement in group if hands.now(placement) in listed]
+                if not group:
+                    return
+            else:
+                return
+        raise ServerFault("Other programs keep changing these images. Try again.")
+
+    def _tell(self, count: int) -> None:
+        self._done += count
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+def note_taken(hands: Hands, taken: list[Placement]) -> None:
+    """Write down that images are gone from the service, and in the trash."""
+    trashed, alone = [], []
+    for placement in taken:
+        old = placement.prior if placement.merged else hands.now(placement)
+        if placement.merged:
+            alone.append(old)
+        else:
+            hands.outcome.removed.append(old)
+        trashed.append((placement, old, hands.trash.size(placement.sha256)))
+        hands.arrived(placement)
+    hands.entry.facts.doubt = False
+    hands.journal.save(hands.entry, taken, trashed=trashed, alone=alone)
+
+
+def _chunks(placements: list[Placement], size: int) -> Iterator[list[Placement]]:
+    for start in range(0, len(placements), size):
+        yield placements[start : start + size]
