@@ -1,0 +1,216 @@
+"""What is wrong with a training set: faulty pictures, suspect labels, imbalance; which duplicate to keep, what to label next.
+
+Pure functions on what is at hand of each image: its thumbnail, its embedding, its out-of-fold probabilities. Near-duplicates
+are found in `duplicates`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from apitorch_desktop.vision import quality
+from apitorch_desktop.vision.duplicates import pattern
+
+Flag = Literal["blurred", "dark", "bright", "low contrast", "odd shape", "tiny"]
+FLAGS: Final[tuple[Flag, ...]] = get_args(Flag)
+Rule = Literal["largest", "oldest", "sharpest"]
+RULES: Final[tuple[Rule, ...]] = get_args(Rule)
+
+_EXPLAINED: Final[Mapping[Flag, str]] = {
+    "blurred": "It is not sharp.",
+    "dark": "It is almost black.",
+    "bright": "It is almost white.",
+    "low contrast": "It is nearly one colour.",
+    "odd shape": "It is much longer than it is wide.",
+    "tiny": "It has very few pixels.",
+}
+# Measured on the 600 clothing photos (thumbnails of 256 pixels): blur up to .49, and from .58 when blurred by a radius of 3 of
+# 400 pixels; bright parts (90th percentile) from .34, dark parts up to .75, contrast from .21.
+_BLURRED: Final = 0.52
+_BLUR_WINDOW: Final = 7
+_DARK: Final = 0.2
+_BRIGHT: Final = 0.85
+_FLAT: Final = 0.12
+_ODD: Final = 3.0
+_TINY: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What review needs of a picture: `pattern` for near-duplicates, `blur` (0 crisp … 1), `dark` and `bright` parts (10th and
+    90th percentile of brightness, 0…1), `contrast` (0…1), and the picture's own size in pixels."""
+
+    pattern: NDArray[np.uint8]
+    blur: float
+    dark: float
+    bright: float
+    contrast: float
+    width: int
+    height: int
+
+
+def look(thumbnail: Image.Image, width: int, height: int) -> Look:
+    """From an upright RGB thumbnail (or the picture itself) and the picture's size as shown. About 2 ms."""
+    seen = quality.luma(thumbnail)
+    dark, bright = np.percentile(seen, (10, 90)) / 255
+    return Look(
+        pattern=pattern(thumbnail),
+        blur=quality.blur(seen, _BLUR_WINDOW),
+        dark=float(dark),
+        bright=float(bright),
+        contrast=quality.contrast(seen),
+        width=width,
+        height=height,
+    )
+
+
+def quality_flags(seen: Look) -> tuple[Flag, ...]:
+    """What is wrong with a picture, in the order of FLAGS; none when it is fine. `explain` puts a flag in words."""
+    black, white = seen.bright < _DARK, seen.dark > _BRIGHT
+    flat = seen.contrast < _FLAT
+    found: dict[Flag, bool] = {
+        "blurred": seen.blur > _BLURRED and not (flat and (black or white)),
+        "dark": black,
+        "bright": white,
+        "low contrast": flat and not black and not white,
+        "odd shape": max(seen.width, seen.height) > _ODD * min(seen.width, seen.height),
+        "tiny": min(seen.width, seen.height) < _TINY,
+    }
+    return tuple(flag for flag in FLAGS if found[flag])
+
+
+def explain(flag: Flag) -> str:
+    """A flag as a sentence."""
+    return _EXPLAINED[flag]
+
+
+class Copy(NamedTuple):
+    """What the keeper rule looks at. `created_at` as ISO 8601 or any string that sorts; "" is unknown."""
+
+    width: int
+    height: int
+    bytes: int
+    created_at: str
+    blur: float
+
+
+def keeper(copies: Sequence[Copy], rule: Rule = "largest") -> int:
+    """Index of the copy to keep of a group of near-duplicates.
+
+    `largest`: most pixels, then most bytes; `oldest`: the earliest; `sharpest`: the least blurred. What is equal by the
+    rule is decided by the others, then by order.
+    """
+
+    def rank(index: int) -> tuple[Any, ...]:
+        one = copies[index]
+        largest = (-one.width * one.height, -one.bytes)
+        oldest = (not one.created_at, one.created_at)
+        sharpest = (round(one.blur, 2),)
+        orders = {"largest": (largest, oldest), "oldest": (oldest, largest), "sharpest": (sharpest, largest, oldest)}
+        return (*orders[rule], index)
+
+    return min(range(len(copies)), key=rank)
+
+
+class Suspect(NamedTuple):
+    """An image whose label others of its kind speak against: out-of-fold probabilities of its own label and the best other."""
+
+    image: int
+    given: str
+    likely: str
+    given_value: float
+    likely_value: float
+
+
+def suspects(out_of_fold: NDArray[Any], given: Sequence[str], labels: Sequence[str]) -> list[Suspect]:
+    """Images with a doubtful label, the most doubtful first.
+
+    `out_of_fold` (n, k) in the order of `labels` (k), `given` the n labels. An image is a suspect when another label is
+    likelier than its own; order is by how much, in logits, so that a label that is altogether unlikely comes before a close
+    call (Northcutt et al. 2021 rank by the same margin of out-of-fold probabilities).
+    """
+    probabilities = np.asarray(out_of_fold, float)
+    place = {label: index for index, label in enumerate(labels)}
+    own = np.array([place[label] for label in given], int)
+    rows = np.arange(len(own))
+    others = probabilities.copy()
+    others[rows, own] = -1
+    best = others.argmax(axis=1) if len(own) else own
+    mine, theirs = probabilities[rows, own], probabilities[rows, best]
+    margin = np.log(np.maximum(theirs, 1e-9)) - np.log(np.maximum(mine, 1e-9))
+    doubtful = [int(image) for image in np.argsort(-margin, kind="stable") if theirs[image] > mine[image]]
+    return [Suspect(i, labels[own[i]], labels[best[i]], float(mine[i]), float(theirs[i])) for i in doubtful]
+
+
+class Advice(NamedTuple):
+    """A sentence about one label, or about the set (`label` None). `urgent` when no classifier can come of it."""
+
+    label: str | None
+    sentence: str
+    urgent: bool = False
+
+
+def label_balance(counts: Mapping[str, int], accuracy: Mapping[str, float] | None = None) -> list[Advice]:
+    """Advice on how many images labels have, the urgent first; empty when nothing needs doing.
+
+    `accuracy`: cross-validated, by label.
+    """
+    found: list[Advice] = []
+    enough = [label for label, count in counts.items() if count >= 2]
+    if len(enough) < 2:
+        found.append(Advice(None, "A classifier needs two labels with at least two images each.", urgent=True))
+    middle = float(np.median([count for count in counts.values() if count] or [0]))
+    for label, count in sorted(counts.items(), key=lambda item: (item[1], item[0])):
+        right = (accuracy or {}).get(label)
+        if count == 0:
+            found.append(Advice(label, f"“{label}” has no images: add some, or delete the label.", urgent=True))
+        elif count < 2:
+            found.append(Advice(label, f"“{label}” has one image: it needs at least two.", urgent=True))
+        elif count < 10:
+            found.append(Advice(label, f"“{label}” has {count} images: from some ten on, answers become reliable."))
+        elif count * 3 < middle:
+            found.append(
+                Advice(
+                    label,
+                    f"“{label}” has {count} images, others have about {middle:.0f}: add images so that it is not overlooked.",
+                )
+            )
+        elif right is not None and right < 0.5:
+            found.append(
+                Advice(
+                    label, f"“{label}” is recognised in {right:.0%} of its images: look at its suspects, or add images."
+                )
+            )
+        elif count > max(3 * middle, 100):
+            found.append(
+                Advice(label, f"“{label}” has {count} images, others have about {middle:.0f}: more of it help little.")
+            )
+    return sorted(found, key=lambda advice: not advice.urgent)
+
+
+def label_next(probabilities: NDArray[Any], embeddings: NDArray[Any], number: int = 20) -> list[int]:
+    """Indices of unlabelled (or doubtful) images that teach most when labelled: unsure, and unlike one another.
+
+    Greedy: each time the image with the largest product of entropy and distance to those chosen (cosine, farthest-first after
+    Sener and Savarese 2018). (n, k) and (n, d); memory grows with n.
+    """
+    chances = np.clip(np.asarray(probabilities, float), 1e-9, 1)
+    if not len(chances):
+        return []
+    unsure = -(chances * np.log(chances)).sum(axis=1) / np.log(max(chances.shape[1], 2))
+    rows = np.asarray(embeddings, np.float32)
+    rows = rows - rows.mean(axis=0)
+    units = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    apart = np.ones(len(rows))
+    chosen: list[int] = []
+    for _ in range(min(number, len(rows))):
+        value = unsure * apart
+        value[chosen] = -1
+        best = int(value.argmax())
+        chosen.append(best)
+        apart = np.minimum(apart, np.maximum(1 - units @ units[best], 0) / 2)
+    return chosen
