@@ -306,8 +306,9 @@ def _kind(entry: "os.DirEntry[str]") -> tuple[str, str]:
             return "folder", ""
         if entry.is_file():
             return "file", ""
-        if entry.is_symlink():
-            return "file", f"“{shown(entry.name)}” is a link that leads nowhere."
+        entry.stat()
+    except FileNotFoundError:
+        return "file", f"“{shown(entry.name)}” is a link that leads nowhere."
     except OSError as error:
         return "file", f"“{shown(entry.name)}” cannot be read: {reason(error)}."
     return "file", f"“{shown(entry.name)}” is no ordinary file."
