@@ -162,7 +162,7 @@ class Photos(QObject):
 
     def _say_selection(self, summary: Summary) -> None:
         words = size(summary.bytes) if summary.bytes else ""
-        self.selection_said.emit(selection_words(summary[0], words, summary.shown, summary.total))
+        self.selection_said.emit(selection_words(summary.images, words, summary.shown, summary.total))
 
     # --- acting
 

@@ -11,6 +11,7 @@ from apitorch_desktop.ui.photos import SORTS
 from apitorch_desktop.ui.session import State
 from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tree_model import Row
+from apitorch_desktop.ui.words import plural
 
 if TYPE_CHECKING:
     from apitorch_desktop.ui.assembly import Assembly
@@ -262,7 +263,17 @@ class Wiring(QObject):
         photos.selection_said.connect(frame.status.set_selection)
         photos.nothing_found.connect(self._nothing_found)
         photos.big_shown.connect(self._big_shown)
-        photos.grid.contentDropped.connect(self._dropped_on_grid)
+        grid, said = photos.grid, self._session.said
+        grid.contentDropped.connect(self._dropped_on_grid)
+        grid.dragOver.connect(lambda words: frame.hint.aim(frame.middle, words))
+        grid.dropRefused.connect(lambda reason: said.emit(Message(reason, "warn", "drop")))
+        grid.dragFellShort.connect(
+            lambda ready, of: said.emit(
+                Message(
+                    f"{ready:,} of {plural(of, 'photo')} were ready for the other program. Drag again for all.", "warn"
+                )
+            )
+        )
         frame.content_dropped.connect(self._made.importing.begin)
 
     def _dropped_on_grid(self, content: DroppedContent, label: str | None) -> None:
@@ -307,6 +318,7 @@ class Wiring(QObject):
         panel, classifying, frame = self._made.panel, self._made.classifying, self._frame
         panel.drag_said.connect(lambda words: frame.hint.aim(panel, words))
         classifying.add_wanted.connect(self._made.importing.begin)
+        self._made.connection_menu.message_wanted.connect(panel.message_wanted)
 
     def _open_list(self) -> None:
         self._list_shown = not self._list_shown
