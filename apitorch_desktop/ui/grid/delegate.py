@@ -39,7 +39,7 @@ class Header(NamedTuple):
     """What there is to see of a group."""
 
     label: str
-    count: int
+    images: int
     accuracy: float | None
     selected: int
     target: str
@@ -228,7 +228,7 @@ class GridPainter:
         painter.drawRoundedRect(QRectF(box).adjusted(-3.5, -3.5, 3.5, 3.5), radius, radius)
 
     def _tick(self, painter: QPainter, box: QRect, mirrored: bool) -> None:
-        edge, pad = self._theme.px(18), self._theme.px(6)
+        edge, pad = min(self._theme.px(18), box.width() // 4), self._theme.px(6)
         left = box.x() + pad if mirrored else box.right() + 1 - pad - edge
         disc = QRectF(left, box.y() + pad, edge, edge)
         painter.setPen(Qt.PenStyle.NoPen)
@@ -262,14 +262,12 @@ class GridPainter:
         if header.target:
             self._piece(painter, place, middle, header.target, "answer", self._accent_text)
             return
-        trailing = f"{header.selected:,} selected" if header.selected else ""
-        if trailing:
-            room = _Line(place.start, place.end, not mirrored)
-            self._piece(painter, room, middle, trailing, "small", self._accent_text)
-            place.end, place.start = (place.end, room.end + px(12)) if mirrored else (room.start - px(12), place.start)
-            place = _Line(place.start, place.end, mirrored)
+        if header.selected:
+            words = self._texts.get(f"{header.selected:,} selected", "small")
+            left = place.take_end(words.width, px(12))
+            self._write(painter, left, self._top(middle, "small"), words, "small", self._accent_text)
         self._piece(painter, place, middle, header.label or "(no label)", "answer", self._text)
-        self._piece(painter, place, middle, plural(header.count, "image"), "small", self._muted)
+        self._piece(painter, place, middle, plural(header.images, "image"), "small", self._muted)
         if header.accuracy is not None:
             self._meter(painter, place, middle, header.accuracy)
             self._piece(painter, place, middle, f"{percent(header.accuracy)} right", "small", self._muted)
@@ -279,10 +277,12 @@ class GridPainter:
         if room < self._theme.px(24):
             return
         text = self._texts.get(words, role, int(room))
-        # words of two sizes stand on one line: the baseline of the larger one
-        rise = self._texts.font("answer")[1].ascent() - self._texts.font(role)[1].ascent()
-        top = middle - self._texts.font("answer")[1].height() / 2 + rise
-        self._write(painter, line.take(text.width, self._theme.px(10)), top, text, role, color)
+        self._write(painter, line.take(text.width, self._theme.px(10)), self._top(middle, role), text, role, color)
+
+    def _top(self, middle: float, role: Role) -> float:
+        # words of two sizes stand on one baseline, that of the larger
+        larger = self._texts.font("answer")[1]
+        return middle - larger.height() / 2 + larger.ascent() - self._texts.font(role)[1].ascent()
 
     def _meter(self, painter: QPainter, line: _Line, middle: float, share: float) -> None:
         width, height = self._theme.px(64), self._theme.px(4)
@@ -384,3 +384,11 @@ class _Line:
             return self.end + gap
         self.start += width + gap
         return self.start - width - gap
+
+    def take_end(self, width: float, gap: float) -> float:
+        """The left edge of `width` pixels at the other end."""
+        if self.mirrored:
+            self.start += width + gap
+            return self.start - width - gap
+        self.end -= width + gap
+        return self.end + gap

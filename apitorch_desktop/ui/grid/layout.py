@@ -6,7 +6,7 @@ mirrors it for right-to-left). Rows are numbered through all groups; a group is 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-Step = Literal["left", "right", "up", "down", "line_start", "line_end", "start", "end", "page_up", "page_down"]
+Step = Literal["left", "right", "up", "down", "start", "end", "page_up", "page_down"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,15 @@ class GridLayout:
         self.columns = max(1, (room + spacing.gap) // (cell + spacing.gap))
         self.cell = max(cell, min((room + spacing.gap) // self.columns - spacing.gap, most or cell * 2))
         self.pitch = self.cell + spacing.gap
-        self._counts = list(counts)
-        self._firsts = [0, *accumulate(self._counts)]
-        self._tops = [0, *accumulate(self._group_height(count) for count in self._counts)]
+        # what is left of the width goes between the columns, so that the last one ends at the margin
+        slack = room + spacing.gap - self.columns * self.pitch
+        slack = slack if slack < self.columns else 0
+        self._xs = [
+            spacing.margin + at * self.pitch + at * slack // max(1, self.columns - 1) for at in range(self.columns)
+        ]
+        self.counts = list(counts)
+        self._firsts = [0, *accumulate(self.counts)]
+        self._tops = [0, *accumulate(self._group_height(count) for count in self.counts)]
 
     def _group_height(self, count: int) -> int:
         lines = -(-count // self.columns)
@@ -79,12 +85,12 @@ class GridLayout:
     @property
     def groups(self) -> int:
         """How many groups there are."""
-        return len(self._counts)
+        return len(self.counts)
 
     @property
     def height(self) -> int:
         """Pixels from the first header to the end of the last group."""
-        return self._tops[-1] + (self.spacing.margin if self._counts else 0)
+        return self._tops[-1] + (self.spacing.margin if self.counts else 0)
 
     # --- from rows to pixels
 
@@ -100,7 +106,7 @@ class GridLayout:
         """The cell of a row."""
         group = self.group_of(row)
         line, column = divmod(row - self._firsts[group], self.columns)
-        return Box(self._column_x(column), self._body(group) + line * self.pitch, self.cell, self.cell)
+        return Box(self._xs[column], self._body(group) + line * self.pitch, self.cell, self.cell)
 
     def header(self, group: int) -> Box:
         """The header of a group, across the whole width."""
@@ -109,9 +115,6 @@ class GridLayout:
     def group(self, group: int) -> Box:
         """A whole group, header and cells."""
         return Box(0, self._tops[group], self.width, self._tops[group + 1] - self._tops[group])
-
-    def _column_x(self, column: int) -> int:
-        return self.spacing.margin + column * self.pitch
 
     def _body(self, group: int) -> int:
         return self._tops[group] + self.spacing.header
@@ -129,9 +132,9 @@ class GridLayout:
         group = self.group_at(y)
         if group is None or y < self._body(group) or x < self.spacing.margin:
             return None
-        column, beyond = divmod(x - self.spacing.margin, self.pitch)
+        column = bisect_right(self._xs, x) - 1
         line, below = divmod(y - self._body(group), self.pitch)
-        if column >= self.columns or beyond >= self.cell or below >= self.cell:
+        if x >= self._xs[column] + self.cell or below >= self.cell:
             return None
         row = self._firsts[group] + line * self.columns + column
         return row if row < self._firsts[group + 1] else None
@@ -174,8 +177,8 @@ class GridLayout:
 
     def runs_in(self, box: Box) -> Iterator[range]:
         """The rows whose cells touch a box (a rubber band), as runs; whole lines of a group come as one run."""
-        left = max(0, (box.x - self.spacing.margin + self.spacing.gap) // self.pitch)
-        right = min(self.columns, -(-(box.right - self.spacing.margin) // self.pitch))
+        left = bisect_right(self._xs, box.x - self.cell)
+        right = bisect_left(self._xs, box.right)
         if left >= right:
             return
         for group in self.groups_between(box.y, box.bottom):
@@ -207,16 +210,9 @@ class GridLayout:
             return 0
         if step == "end":
             return self.count - 1
-        if step in ("line_start", "line_end"):
-            return self._line_edge(row, step == "line_end")
         if step in ("up", "down"):
             return self._vertical(row, 1 if step == "down" else -1)
         return self._page(row, page if step == "page_down" else -page)
-
-    def _line_edge(self, row: int, end: bool) -> int:
-        rows = self.rows_of(self.group_of(row))
-        first = row - (row - rows.start) % self.columns
-        return min(first + self.columns, rows.stop) - 1 if end else first
 
     def _vertical(self, row: int, way: int) -> int:
         group = self.group_of(row)
@@ -226,7 +222,7 @@ class GridLayout:
         if 0 <= line + way <= last_line:
             return min(row + way * self.columns, rows.stop - 1)
         group += way
-        while 0 <= group < self.groups and not self._counts[group]:
+        while 0 <= group < self.groups and not self.counts[group]:
             group += way
         if not 0 <= group < self.groups:
             return row

@@ -2,50 +2,61 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QListView, QWidget
+from PySide6.QtCore import QEvent, QPersistentModelIndex, QPoint, Qt, QTimer, Signal
+from PySide6.QtGui import QDrag, QHelpEvent
+from PySide6.QtWidgets import QAbstractItemView, QToolTip, QWidget
+
+from apitorch_desktop.ui.grid import drops
+from apitorch_desktop.ui.grid.dragging import DraggedImages
+from apitorch_desktop.ui.grid.hands import Hands, edge_speed
+from apitorch_desktop.ui.grid.picking import CTRL, SHIFT, GridPicking, Summary
+from apitorch_desktop.ui.grid.surface import DEFAULT, LARGEST, SMALLEST
+from apitorch_desktop.ui.words import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from PySide6.QtGui import (
+        QContextMenuEvent,
+        QDragEnterEvent,
+        QDragLeaveEvent,
+        QDragMoveEvent,
+        QDropEvent,
+        QMouseEvent,
+        QPainter,
+        QWheelEvent,
+    )
 
-    from apitorch_desktop.api.types import TrainingImage
+    from apitorch_desktop.ui.grid.delegate import GridPainter
+    from apitorch_desktop.ui.grid.dragging import LocalCopy
     from apitorch_desktop.ui.grid.loader import ThumbnailLoader
     from apitorch_desktop.ui.grid.model import GridModel
     from apitorch_desktop.ui.tasks import Tasks
     from apitorch_desktop.ui.theme import Theme
 
-    LocalCopy = Callable[[TrainingImage, Callable[[], bool]], Path]
-    """Makes a file of an image for other programs; blocks, called on a worker, told whether it is still wanted."""
+__all__ = ["DEFAULT", "LARGEST", "SMALLEST", "GridView", "Summary"]
 
-SMALLEST, LARGEST, DEFAULT = 64, 384, 128
-"""Cell sizes in pixels."""
-
-
-class Summary(NamedTuple):
-    """What is selected: images and their bytes (of those whose size is known), and how many are shown and there."""
-
-    count: int
-    bytes: int
-    shown: int
-    total: int
+_RESTING = 180
+"""Milliseconds the pointer rests on a photo until it is shown whole."""
 
 
-class GridView(QListView):
-    """Shows a GridModel. A QListView by name only, so that screen readers find its items: geometry, painting and input are its own."""
+class GridView(GridPicking):
+    """Mouse, drags and drops on top of selection and surface."""
 
-    imageActivated = Signal(object)  # TrainingImage: Enter or double-click
-    summaryChanged = Signal(object)  # Summary
-    deleteRequested = Signal(list)  # ids
-    zoomChanged = Signal(int)  # cell size
-    imageHovered = Signal(object)  # TrainingImage | None
-    contentDropped = Signal(object, object)  # DroppedContent, label | None
-    imagesDropped = Signal(list, str)  # ids, label: an internal drag
-    contextMenuRequested = Signal(object, object)  # QPoint on the screen, label | None (on a header)
-    labelKey = Signal(str)  # a digit or letter typed
-    dragFellShort = Signal(int, int)  # files that were ready, files that were dragged out
+    imageHovered = Signal(object)
+    """TrainingImage or None."""
+    contentDropped = Signal(object, object)
+    """DroppedContent, label or None."""
+    imagesDropped = Signal(list, str)
+    """Ids, label: an internal drag."""
+    dragOver = Signal(str)
+    """What a drop here would do, in words; "" when the drag is elsewhere."""
+    contextMenuRequested = Signal(object, object)
+    """QPoint on the screen; the label on a header, else None."""
+    dropRefused = Signal(str)
+    """Why what was dropped is of no use."""
+    dragFellShort = Signal(int, int)
+    """Files that were ready for another program, files that were dragged out."""
 
     def __init__(
         self,
@@ -58,56 +69,188 @@ class GridView(QListView):
         parent: QWidget | None = None,
     ) -> None:
         """Drags to other programs work where `tasks` and `local_copy` are given."""
-        super().__init__(parent)
+        super().__init__(model, loader, theme, parent)
+        self._tasks = tasks
+        self._local_copy = local_copy
+        self._hands = Hands(self)
+        self._dragged: set[str] | None = None
+        self._under = QPersistentModelIndex()
+        self._rest = QTimer(self, interval=_RESTING, singleShot=True)
+        self._rest.timeout.connect(self._show_whole)
+        self._drag_edge = QTimer(self, interval=16)
+        self._drag_edge.timeout.connect(self._scroll_in_drag)
+        self._drag_speed = 0
+        self.setAcceptDrops(True)
+        self.setDragDropMode(QAbstractItemView.DragDropMode.DragDrop)
+        self.setDropIndicatorShown(False)
 
-    def cellSize(self) -> int:
-        """The chosen size of a cell in pixels; cells are a little larger so that rows fill the width."""
-        raise NotImplementedError
+    # --- mouse
 
-    def setCellSize(self, size: int) -> None:
-        """64…384; keeps the middle of what is shown in place."""
-        raise NotImplementedError
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Qt's."""
+        self._hover(None)
+        self._hands.press(event)
 
-    def summary(self) -> Summary:
-        """What is selected now."""
-        raise NotImplementedError
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Qt's."""
+        self._hands.move(event)
+        if not self._hands.busy:
+            self._hover(self.row_under(event.position().toPoint()))
 
-    def selected_ids(self) -> list[str]:
-        """Ids of what is selected, in the order shown."""
-        raise NotImplementedError
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """Qt's."""
+        self._hands.release(event)
 
-    def select(self, image_ids: list[str]) -> None:
-        """Select these and nothing else."""
-        raise NotImplementedError
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        """Qt's: opens a photo."""
+        row = self.row_under(event.position().toPoint())
+        if row is None or event.button() != Qt.MouseButton.LeftButton or event.modifiers() & (CTRL | SHIFT):
+            self._hands.press(event)
+            return
+        self._hands.end()
+        self.choose(row)
+        self.imageActivated.emit(self.images.image(row))
 
-    def selectAll(self) -> None:
-        """Ctrl+A."""
-        raise NotImplementedError
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Ctrl zooms at the pointer."""
+        if event.modifiers() & CTRL:
+            self.zoom_steps(event.angleDelta().y() / 120, event.position().toPoint())
+            event.accept()
+        else:
+            QAbstractItemView.wheelEvent(self, event)
 
-    def invertSelection(self) -> None:
-        """Ctrl+I."""
-        raise NotImplementedError
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """At the pointer, or at the focused photo when it was asked for by key."""
+        if event.reason() == event.Reason.Keyboard:
+            place = self.visualRect(self.currentIndex()).center() if self.currentIndex().isValid() else QPoint()
+            self.contextMenuRequested.emit(self.viewport().mapToGlobal(place), None)
+            return
+        group = self.header_under(event.pos())
+        label = self.images.groups[group].label if group is not None else None
+        self.contextMenuRequested.emit(event.globalPos(), label)
 
-    def clearSelection(self) -> None:
-        """Escape."""
-        raise NotImplementedError
+    def viewportEvent(self, event: QEvent) -> bool:
+        """Qt's: the tip says why a photo can't be shown; the pointer leaves."""
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            row = self.row_under(event.pos())
+            reason = self.loader.failure(self.images.image(row).image_id) if row is not None else None
+            if reason:
+                QToolTip.showText(event.globalPos(), reason, self.viewport())
+                return True
+        elif event.type() == QEvent.Type.Leave:
+            self._hover(None)
+        return super().viewportEvent(event)
 
-    def select_label(self, label: str) -> None:
-        """Select a whole group and nothing else."""
-        raise NotImplementedError
+    def _hover(self, row: int | None) -> None:
+        index = QPersistentModelIndex() if row is None else QPersistentModelIndex(self.images.index(row))
+        if index == self._under:
+            return
+        self._under = index
+        if self._hovered.isValid():
+            self.viewport().update(self.visualRect(self._hovered))
+        self._hovered = QPersistentModelIndex()
+        self._rest.start()
+        self.imageHovered.emit(None if row is None else self.images.image(row))
 
-    def reveal(self, image_id: str) -> bool:
-        """Focus an image and scroll to it; False where it is not shown."""
-        raise NotImplementedError
+    def _show_whole(self) -> None:
+        self._hovered = self._under
+        if self._hovered.isValid():
+            self.viewport().update(self.visualRect(self._hovered))
 
-    def reveal_label(self, label: str) -> bool:
-        """Scroll a group's header to the top; False where it is not shown."""
-        raise NotImplementedError
+    def paint_over(self, painter: QPainter, grid_painter: GridPainter) -> None:
+        """The rubber band."""
+        band = self._hands.band()
+        if band is not None:
+            grid_painter.band(painter, band)
 
-    def focused_image(self) -> TrainingImage | None:
-        """The image with the keyboard focus."""
-        raise NotImplementedError
+    # --- drags out
 
-    def advance(self) -> None:
-        """Select only the focused image: after a move that is the one that came up in the moved one's place."""
-        raise NotImplementedError
+    def start_drag(self) -> None:
+        """Drag what is selected; returns when it has been dropped."""
+        images = self.images.selected_images()
+        if not images:
+            return
+        data = DraggedImages(images, self._tasks, self._local_copy)
+        data.fellShort.connect(self.dragFellShort)
+        self._dragged = {self.images.label_of(image.image_id) or "" for image in images}
+        drag = QDrag(self)
+        drag.setMimeData(data)
+        pixmaps = [pixmap for image in images[:3] if (pixmap := self.loader.pixmap(image.image_id)) is not None]
+        drag.setPixmap(self._painter.drag_picture(pixmaps, len(images), self.devicePixelRatioF()))
+        drag.setHotSpot(QPoint(self.theme.px(20), self.theme.px(20)))
+        drag.exec(Qt.DropAction.CopyAction | Qt.DropAction.MoveAction, Qt.DropAction.MoveAction)
+        data.end()
+        self._dragged = None
+        self._aim(None)
+
+    # --- drops
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Qt's."""
+        if drops.accepts(event.mimeData()):
+            event.acceptProposedAction()
+        else:
+            event.ignore()
+
+    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
+        """Mark the group under the pointer and say what a drop would do."""
+        point = event.position().toPoint()
+        self._drag_speed = edge_speed(point.y(), self.viewport().height())
+        if self._drag_speed and not self._drag_edge.isActive():
+            self._drag_edge.start()
+        if not drops.accepts(event.mimeData()) or not self._aim(
+            point, inside=event.mimeData().hasFormat(drops.IDS_TYPE)
+        ):
+            event.ignore()
+        else:
+            event.acceptProposedAction()
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        """Qt's."""
+        self._aim(None)
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Hand on what was dropped, with the label it was dropped on."""
+        group = self.group_under(event.position().toPoint())
+        label = self.images.groups[group].label if group is not None else None
+        content = drops.read(event.mimeData())
+        self._aim(None)
+        event.acceptProposedAction()
+        if not content:
+            self.dropRefused.emit(
+                "There is no photo in what was dropped, and no address of one: drop files, folders or pictures."
+            )
+        elif not content.image_ids:
+            self.contentDropped.emit(content, label)
+        elif label is not None:
+            self.imagesDropped.emit(list(content.image_ids), label)
+
+    def _aim(self, point: QPoint | None, *, inside: bool = False) -> bool:
+        """Mark where a drop would go; whether it may."""
+        group = self.group_under(point) if point is not None else None
+        label = self.images.groups[group].label if group is not None else None
+        useless = inside and (label is None or self._dragged == {label})
+        words = ""
+        if point is not None and not useless:
+            count = len(self.images.selection) if inside else 0
+            words = (
+                f"Move {plural(count, 'photo')} to “{label}”"
+                if inside
+                else f"Add to “{label}”"
+                if label
+                else "Add to this set"
+            )
+        target = (group, words) if group is not None and words else None
+        if point is None:
+            self._drag_edge.stop()
+        if target != self._drop_target:
+            self._drop_target = target
+            self.viewport().update()
+        self.dragOver.emit(words)
+        return bool(words)
+
+    def _scroll_in_drag(self) -> None:
+        bar = self.verticalScrollBar()
+        bar.setValue(bar.value() + self._drag_speed)
+        if not self._drag_speed:
+            self._drag_edge.stop()
