@@ -23,6 +23,7 @@ class DropHint(QWidget):
         self._theme = theme
         self._window = parent
         self._text = ""
+        self._framed = True
         self._part: QWidget | None = None
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
@@ -30,14 +31,17 @@ class DropHint(QWidget):
         self._grace.timeout.connect(self.hide)
         self.hide()
 
-    def aim(self, part: QWidget, text: str) -> None:
-        """Say what a drop on a part of the window would do; "" when the drag has left it."""
+    def aim(self, part: QWidget, text: str, *, framed: bool = True) -> None:
+        """Say what a drop on a part of the window would do; "" when the drag has left it.
+
+        Without a frame for a part that marks the place itself.
+        """
         if not text:
             if part is self._part:
                 self._grace.start()
             return
         self._grace.stop()
-        self._part, self._text = part, text
+        self._part, self._text, self._framed = part, text, framed
         self.setGeometry(self._window.rect())
         self.raise_()
         self.show()
@@ -55,9 +59,9 @@ class DropHint(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         part = QRect(self._part.mapTo(self._window, self._part.rect().topLeft()), self._part.size())
-        pen = QPen(theme.color("accent"), 2)
-        painter.setPen(pen)
-        painter.drawRoundedRect(QRectF(part).adjusted(4, 4, -4, -4), px(10), px(10))
+        if self._framed:
+            painter.setPen(QPen(theme.color("accent"), 2))
+            painter.drawRoundedRect(QRectF(part).adjusted(4, 4, -4, -4), px(10), px(10))
         painter.setFont(theme.font("strong"))
         metrics = painter.fontMetrics()
         text = metrics.elidedText(self._text, Qt.TextElideMode.ElideMiddle, max(px(120), self.width() - px(80)))

@@ -91,7 +91,7 @@ class Importing(QObject):
         sources = _sources(content)
         found = session.find_set(set_id) if set_id is not None else None
         if found is not None and label is not None:
-            self._straight(sources, found, label)
+            self._straight(sources, found, label, _name_of(content))
             return
         opened = session.opened.training_set if session.opened is not None else None
         self._plan(sources, found or opened, content)
@@ -132,7 +132,7 @@ class Importing(QObject):
 
     # --- straight onto a label
 
-    def _straight(self, sources: Sequence[Dropped], target: TrainingSet, label: str) -> None:
+    def _straight(self, sources: Sequence[Dropped], target: TrainingSet, label: str, name: str) -> None:
         session = self._session
 
         def look(context: Context) -> Plan:
@@ -143,7 +143,7 @@ class Importing(QObject):
         def looked(plan: Plan) -> None:
             sending = plan.sending()
             if any(item.label != label for item in sending):  # it brought labels of its own along
-                self._show_plan(plan, target)
+                self._show_plan(plan, target, name)
                 return
             bad = [item for item in plan.items if item.problem]
             if bad:
@@ -178,8 +178,8 @@ class Importing(QObject):
         dialog.scan(look)
         dialog.open()
 
-    def _show_plan(self, plan: Plan, target: TrainingSet) -> None:
-        dialog = self._dialog(target, "")
+    def _show_plan(self, plan: Plan, target: TrainingSet, name: str) -> None:
+        dialog = self._dialog(target, name)
         dialog.show_plan(plan)
         dialog.open()
 

@@ -15,7 +15,7 @@ from apitorch_desktop.ui.words import plural
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from PySide6.QtGui import QMouseEvent
+    from PySide6.QtGui import QMouseEvent, QResizeEvent
 
     from apitorch_desktop.dataset.transfers import TransferStatus
     from apitorch_desktop.ui.theme import Theme
@@ -81,7 +81,6 @@ class TransferPart(QWidget):
         going = status.state in ("running", "waiting")
         resting = status.state in ("paused", "stopped")
         self._title.setText(status.title)
-        self._meter.setMaximumWidth(self._theme.px(240))
         self._meter.set_value(status.fraction, "accent" if going else "muted" if resting else "warn")
         self._words.setText(state_words(status))
         self._pause.setText("Pause" if going else "Go on")
@@ -91,6 +90,10 @@ class TransferPart(QWidget):
         self._close.setVisible(status.state in ENDED)
         self._failed.setText(failed_words(status))
         self._failed.setVisible(bool(status.failed))
+
+    def set_bar(self, width: int) -> None:
+        """How long the bar is."""
+        self._meter.setFixedWidth(width)
 
     def set_compact(self, compact: bool) -> None:
         """Leave room for a message beside it."""
@@ -208,8 +211,18 @@ class StatusLine(QWidget):
         row.addWidget(self.busy)
         row.addStretch(1)
         row.addWidget(self.selection)
-        theme.changed.connect(lambda: self.setMinimumHeight(theme.px(44)))
-        self.setMinimumHeight(theme.px(44))
+        self._theme = theme
+        theme.changed.connect(self._measure)
+        self._measure()
+
+    def _measure(self) -> None:
+        self.setFixedHeight(self._theme.px(45))
+        self.transfer.set_bar(min(self._theme.px(240), self.width() // 6))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """A shorter bar in a narrow window."""
+        super().resizeEvent(event)
+        self._measure()
 
     def set_selection(self, text: str) -> None:
         """What is selected, or how much there is."""

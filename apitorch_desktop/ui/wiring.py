@@ -192,7 +192,7 @@ class Wiring(QObject):
         view.label_chosen.connect(self._choose_label)
         view.content_dropped.connect(made.importing.begin)
         view.images_dropped.connect(lambda ids, _set, label: self._photos.move(ids, label))
-        view.drag_over.connect(lambda words: self._frame.hint.aim(tree, words))
+        view.drag_over.connect(lambda words: self._frame.hint.aim(tree, words, framed=False))
         view.refused.connect(lambda reason: session.said.emit(Message(reason, "muted")))
         view.delete_wanted.connect(self._delete_node)
         view.merge_wanted.connect(lambda node, into: editing.merge_labels(node.parent.key, node.key, into))
@@ -265,7 +265,7 @@ class Wiring(QObject):
         photos.big_shown.connect(self._big_shown)
         grid, said = photos.grid, self._session.said
         grid.contentDropped.connect(self._dropped_on_grid)
-        grid.dragOver.connect(lambda words: frame.hint.aim(frame.middle, words))
+        grid.dragOver.connect(lambda words: frame.hint.aim(grid, words, framed=False))
         grid.dropRefused.connect(lambda reason: said.emit(Message(reason, "warn", "drop")))
         grid.dragFellShort.connect(
             lambda ready, of: said.emit(
