@@ -61,6 +61,10 @@ class Blobs(ABC):
         """Make them durable; what could not be is told in each one's `error`."""
 
     @abstractmethod
+    def has(self, sha256: str) -> bool:
+        """Whether it is there, as far as that can be told."""
+
+    @abstractmethod
     def read(self, sha256: str) -> bytes:
         """The bytes. Raises StorageFault."""
 
@@ -108,6 +112,16 @@ class BucketBlobs(Blobs):
 
         with ThreadPoolExecutor(min(_AT_ONCE, len(staged) or 1), "blobs") as threads:
             list(threads.map(put, staged))
+
+    def has(self, sha256: str) -> bool:
+        """Whether it is there; a bucket that cannot be reached is taken to have it."""
+        try:
+            self._store.head(_name(sha256))
+        except FileNotFoundError:
+            return False
+        except Exception:  # noqa: BLE001 - whoever reads or writes next hears of it
+            return True
+        return True
 
     def read(self, sha256: str) -> bytes:
         """The bytes. Raises StorageFault."""
@@ -209,6 +223,10 @@ class FolderBlobs(Blobs):
             except OSError as error:
                 for one in ones:
                     one.error = storage_fault(error, self._folder)
+
+    def has(self, sha256: str) -> bool:
+        """Whether it is there."""
+        return self._path(sha256).is_file()
 
     def read(self, sha256: str) -> bytes:
         """The bytes. Raises StorageFault."""

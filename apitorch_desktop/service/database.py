@@ -30,6 +30,7 @@ class Database:
     """
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
+        self._folder = folder
         self._lock: Connection | None = None
         self.sqlite = url is None
         if url is None:
@@ -50,9 +51,12 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection that sees one moment of the database, on any thread."""
-        with self._readers.connect() as connection:
-            yield connection
+        """A connection that sees one moment of the database, on any thread. A failure comes out as a StoreError."""
+        try:
+            with self._readers.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise storage_fault(error, self._folder) from error
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -149,7 +153,7 @@ def _by_url(url: str) -> tuple[Engine, Engine]:
         parsed = make_url(url)
         if parsed.get_backend_name() != "postgresql":
             raise CannotOpen("The database URL must be one of PostgreSQL, such as postgresql+psycopg://user@host/name.")
-        readers = create_engine(parsed, pool_size=_READERS, max_overflow=-1, pool_pre_ping=True)
+        readers = create_engine(parsed, pool_size=_READERS, max_overflow=2 * _READERS, pool_pre_ping=True)
         writer = create_engine(parsed, pool_size=1, max_overflow=1, pool_pre_ping=True)
     except ArgumentError as error:
         raise CannotOpen("The database URL cannot be read. Write it as postgresql+psycopg://user@host/name.") from error

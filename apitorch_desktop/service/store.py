@@ -56,10 +56,9 @@ class Store:
         self._blobs = stored
         self._held = held
         self._closing = threading.Lock()
-        self._listeners: list[Callable[[int], None]] = []
         self.thumbnails = Thumbnails(folder / "thumbnails.db")
         held.callback(self.thumbnails.close)
-        self._writer = Writer(database, stored, folder, reserve, self._changed)
+        self._writer = Writer(database, stored, folder, reserve)
         held.callback(self._writer.close)
         self.owners = Owners(database, self._writer)
         self.training_sets = TrainingSets(database, self._writer)
@@ -124,7 +123,7 @@ class Store:
 
         Also when it was deleted. It is called on the writing thread and must return at once.
         """
-        self._listeners.append(listener)
+        self._writer.on_change(listener)
 
     def sweep(self) -> Sweep:
         """Drop answers that are too old, and files nobody refers to. The start does the files; do it once a day."""
@@ -149,10 +148,6 @@ class Store:
     def _known(self) -> set[str]:
         with self._database.reading() as connection:
             return set(connection.execute(select(blobs.c.sha256)).scalars())
-
-    def _changed(self, training_set_id: int) -> None:
-        for listener in self._listeners:
-            listener(training_set_id)
 
 
 def _belong_together(stored: Blobs, database: Database) -> None:

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _GROUP = 256  # operations in a transaction
 _IN_QUERY = 500  # values in one statement
-_AT_A_TIME = 256  # files deleted between two groups
+_AT_A_TIME = 2000  # files deleted between two groups
 
 
 class Transaction:
@@ -59,18 +59,15 @@ _BUMP = Prepared(
 class Writer:
     """A thread that runs operations in the order they come. `run` may be called from any other thread.
 
-    An operation runs under a savepoint: when it raises, the others of its group stand. `listener` is called with the
-    id of each training set that was changed or deleted, after the commit and before the callers go on.
+    An operation runs under a savepoint: when it raises, the others of its group stand.
     """
 
-    def __init__(
-        self, database: Database, blobs: Blobs, folder: Path, reserve: Reserve, listener: Callable[[int], None]
-    ) -> None:
+    def __init__(self, database: Database, blobs: Blobs, folder: Path, reserve: Reserve) -> None:
         self._database = database
         self._blobs = blobs
         self._folder = folder
         self._reserve = reserve
-        self._listener = listener
+        self._listeners: list[Callable[[int], None]] = []
         self._forgotten: list[Callable[[Sequence[str]], None]] = []
         self._queue: SimpleQueue[_Operation[object] | None] = SimpleQueue()
         self._doomed: dict[str, None] = {}
@@ -99,6 +96,13 @@ class Writer:
 
         for batch in in_batches(sha256s, _AT_A_TIME):
             self.run(partial(_let_go, batch), frees=True)
+
+    def on_change(self, listener: Callable[[int], None]) -> None:
+        """Call `listener` with the id of each training set that was changed or deleted.
+
+        After the commit and before the callers go on.
+        """
+        self._listeners.append(listener)
 
     def on_forgotten(self, listener: Callable[[Sequence[str]], None]) -> None:
         """Call `listener` with the sha256 of images that were deleted."""
@@ -245,7 +249,7 @@ class Writer:
         try:
             with self._database.reading() as connection:
                 known = connection.execute(select(schema.blobs.c.sha256).where(schema.blobs.c.sha256 == sha256)).first()
-        except DBAPIError:
+        except StoreError:
             return set()
         return set() if known else {sha256}
 
@@ -263,10 +267,11 @@ class Writer:
             listener(now)
 
     def _tell(self, training_set: int) -> None:
-        try:
-            self._listener(training_set)
-        except Exception:  # noqa: BLE001 - what is committed stands
-            _log.exception("a listener for changes failed")
+        for listener in self._listeners:
+            try:
+                listener(training_set)
+            except Exception:  # noqa: BLE001 - what is committed stands
+                _log.exception("a listener for changes failed")
 
 
 def _let_go(sha256s: list[str], transaction: Transaction) -> None:

@@ -77,7 +77,7 @@ class Images(Rows):
 
         with self._database.reading() as connection:
             image = _look(connection, owner, number, name, sha256)[2]
-            if image is not None:
+            if image is not None and self._blobs.has(sha256):  # else the file is put back
                 return _row(connection, image), False
         return self._writer.run(run, self._blobs.stage(sha256, data))
 

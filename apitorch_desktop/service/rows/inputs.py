@@ -53,7 +53,7 @@ def is_sha256(given: str) -> bool:
 
 def name(given: str, what: str = "The name") -> str:
     """A name on one line, without space around it. Raises Invalid when it is empty or longer than 200 characters."""
-    cleaned = " ".join(_storable(given).split())
+    cleaned = " ".join(storable(given).split())
     if not cleaned:
         raise Invalid(f"{what} is empty. Give one.")
     if len(cleaned) > LONGEST_NAME:
@@ -65,14 +65,14 @@ def text(given: str, longest: int, what: str) -> str:
     """Text of any number of lines. Raises Invalid when it is longer than `longest` characters."""
     if len(given) > longest:
         raise Invalid(f"{what} has {len(given):,} characters. Give one of at most {longest:,}.")
-    return _storable(given)
+    return storable(given)
 
 
 def label(given: str) -> str:
     """A label as it is stored. Raises Invalid when nothing is left of it or it has more than 200 characters."""
-    cleaned = snake_case(_storable(given))
+    cleaned = snake_case(storable(given))
     if not cleaned:
-        raise Invalid(f"“{_storable(given[:80])}” cannot be a label: it has no letter and no digit.")
+        raise Invalid(f"“{storable(given[:80])}” cannot be a label: it has no letter and no digit.")
     if len(cleaned) > LONGEST_NAME:
         raise Invalid(f"The label has {len(cleaned)} characters. Give one of at most {LONGEST_NAME}.")
     return cleaned
@@ -80,7 +80,7 @@ def label(given: str) -> str:
 
 def filename(given: str) -> str:
     """The last part of a path, as it was given; what no database keeps is replaced."""
-    return _storable(given.replace("\\", "/").rpartition("/")[2])[:_LONGEST_FILENAME]
+    return storable(given.replace("\\", "/").rpartition("/")[2])[:_LONGEST_FILENAME]
 
 
 def slug(training_set: str, taken: set[str]) -> str:
@@ -93,6 +93,6 @@ def slug(training_set: str, taken: set[str]) -> str:
     return candidate
 
 
-def _storable(given: str) -> str:
+def storable(given: str) -> str:
     """Without what is no Unicode (half a surrogate pair) and NUL, which PostgreSQL refuses."""
     return given.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")

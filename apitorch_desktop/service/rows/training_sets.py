@@ -33,10 +33,7 @@ class TrainingSets(Rows):
 
     def by_slug(self, owner: int, slug: str) -> TrainingSetRow:
         """One training set by its slug. Raises NotFound."""
-        try:
-            slug.encode()
-        except UnicodeEncodeError:
-            raise NotFound(NO_SUCH_SET) from None
+        slug = inputs.storable(slug)
         with self._database.reading() as connection:
             rows = _rows(connection, (training_sets.c.owner_id == owner) & (training_sets.c.slug == slug))
         if not rows:

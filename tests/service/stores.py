@@ -1,0 +1,99 @@
+"""Stores for tests: small facts for any bytes, a look at the files, a PostgreSQL server of the tests' own."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from apitorch_desktop.service.records import ImageRow
+from apitorch_desktop.service.rows.owners import LOCAL_OWNER
+from apitorch_desktop.service.store import Store
+
+ME = LOCAL_OWNER
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What vision would say of an image."""
+
+    width: int = 400
+    height: int = 300
+    extension: str = ".jpg"
+
+
+def add(store: Store, training_set: int | str, label: str, data: bytes, owner: int = ME, name: str = "") -> ImageRow:
+    """Add an image; its row."""
+    return store.images.add(owner, training_set, label, data, Facts(), name)[0]
+
+
+def add_many(store: Store, training_set: int, label: str, contents: Sequence[bytes], owner: int = ME) -> list[ImageRow]:
+    """Add many images from many threads, which share their commits; the rows in the order of the contents."""
+    with ThreadPoolExecutor(32) as threads:
+        return list(threads.map(lambda data: add(store, training_set, label, data, owner), contents))
+
+
+def files(folder: Path) -> set[str]:
+    """The sha256 of every image file, and the name of anything else that lies where images do."""
+    images = folder / "images"
+    return {path.name for path in images.rglob("*") if path.is_file() and path != images / "database"}
+
+
+def consistent(store: Store) -> None:
+    """Hold that every row has its file, every file its row, and every blob somebody who refers to it."""
+    from sqlalchemy import select
+
+    from apitorch_desktop.service.rows.schema import blobs, classifications, images
+
+    with store._database.reading() as connection:
+        kept = set(connection.execute(select(blobs.c.sha256)).scalars())
+        used = set(connection.execute(select(images.c.sha256)).scalars())
+        used |= set(connection.execute(select(classifications.c.sha256)).scalars())
+    assert kept == used
+    assert kept == files(store.folder)
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """The URL of an empty PostgreSQL database; skips where there is no server program or no driver."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    if not shutil.which("initdb") or not shutil.which("pg_ctl"):
+        pytest.skip("PostgreSQL's initdb and pg_ctl are not on the path")
+    as_user: list[str] = []
+    if os.geteuid() == 0:  # which PostgreSQL refuses
+        as_user = ["runuser", "-u", "postgres", "--"]
+        if not shutil.which("runuser") or subprocess.run([*as_user, "true"], capture_output=True).returncode:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:  # a socket's path is short
+        if as_user:
+            shutil.chown(folder, "postgres")
+        data = f"{folder}/data"
+        options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off"
+
+        def run(*command: str) -> None:
+            with Path(os.devnull).open("wb") as nowhere:  # the server would hold a pipe open
+                subprocess.run([*as_user, *command], check=True, stdout=nowhere, cwd=folder)
+
+        run("initdb", "-D", data, "-A", "trust", "-U", "tester", "--no-sync", "-E", "UTF8", "--locale=C")
+        run("pg_ctl", "-D", data, "-l", f"{folder}/log", "-o", options, "-w", "start")
+        try:
+            yield f"postgresql+psycopg://tester@/postgres?host={folder}"
+        finally:
+            run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+
+
+def empty(url: str) -> None:
+    """Drop everything in a PostgreSQL database."""
+    from sqlalchemy import create_engine
+
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+    engine.dispose()
