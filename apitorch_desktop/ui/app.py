@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop import paths
 from apitorch_desktop.ui.main_window import MainWindow
+from apitorch_desktop.ui.single_window import SingleWindow
 from apitorch_desktop.ui.theme import Theme
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 def run(arguments: Sequence[str]) -> int:
     """Open the window, with pictures and folders to import if any are named; answers the exit status."""
+    single = SingleWindow(paths.desktop_folder())
+    if not single.claim():
+        return _hand_over(single, arguments)
     app = QApplication(sys.argv[:1])
     app.setApplicationName("API Torch Desktop")
     app.setDesktopFileName("apitorch-desktop")
@@ -35,12 +39,22 @@ def run(arguments: Sequence[str]) -> int:
 
         assembled.append(Assembly(app, theme, settings, window, list(arguments)))
         assembled[0].start()
+        single.asked.connect(assembled[0].asked)
+        single.listen()
 
     window.painted.connect(assemble)
     window.show()
     status = app.exec()
+    single.close()
     if assembled and not assembled[0].end():
         # A job did not heed its cancellation. To destroy its running QThread would abort the process.
         sys.stdout.flush()
         os._exit(status)
     return status
+
+
+def _hand_over(single: SingleWindow, arguments: Sequence[str]) -> int:
+    if single.hand_over(arguments):
+        return 0
+    sys.stderr.write("The window is open already, but does not answer. Close it, then start it again.\n")
+    return 1

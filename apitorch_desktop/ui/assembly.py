@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QTimer
+from PySide6.QtCore import QObject, Qt, QTimer
 
 from apitorch_desktop import paths
 from apitorch_desktop.ui.tasks import Lane, Tasks
@@ -154,6 +154,16 @@ class Assembly(QObject):
         from apitorch_desktop.ui.local_copies import local_copy
 
         return local_copy(self.session, paths.cache_folder() / "out", image, cancelled)
+
+    def asked(self, arguments: list[str]) -> None:
+        """A second start handed over its arguments: come to the front, and take them in."""
+        self.window.setWindowState(self.window.windowState() & ~Qt.WindowState.WindowMinimized)
+        self.window.raise_()
+        self.window.activateWindow()
+        if self._steps or self._stores is None:
+            self._arguments += arguments
+        else:
+            self.wiring.take_in(arguments)
 
     # --- the end
 

@@ -48,8 +48,12 @@ class Wiring(QObject):
             self._session.said.emit(Message(stores.connections.note, "warn", "connections"))
         self._turn_to(stores, stores.connections.current.id)
         made.desk.start(stores.transfers)
+        self.take_in(arguments)
+
+    def take_in(self, arguments: list[str]) -> None:
+        """Import what a command line named."""
         if arguments:
-            made.importing.begin(_content(arguments))
+            self._made.importing.begin(_content(arguments))
 
     def save(self) -> None:
         """Keep what is open for the next start."""

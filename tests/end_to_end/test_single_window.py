@@ -1,0 +1,68 @@
+"""A second start of the real program, while a window of the same data folder is there."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from apitorch_desktop.paths import desktop_folder
+from apitorch_desktop.ui.single_window import SingleWindow
+
+_SECOND = [sys.executable, "-m", "apitorch_desktop"]
+_CLAIM = """
+import sys, time
+from pathlib import Path
+from apitorch_desktop.ui.single_window import SingleWindow
+window = SingleWindow(Path(sys.argv[1]))
+print(window.claim(), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def first(qapp, home):
+    window = SingleWindow(desktop_folder())
+    assert window.claim()
+    window.listen()
+    yield window
+    window.close()
+
+
+def test_a_second_start_hands_its_files_to_the_first_and_ends(first, qtbot, tmp_path):
+    (tmp_path / "a photo.jpg").touch()
+    asked = []
+    first.asked.connect(asked.append)
+    second = subprocess.Popen([*_SECOND, "a photo.jpg", "https://example.org/b.jpg"], cwd=tmp_path)
+    qtbot.waitUntil(lambda: second.poll() is not None, timeout=20_000)
+    assert second.returncode == 0
+    assert asked == [[str(tmp_path / "a photo.jpg"), "https://example.org/b.jpg"]]
+
+
+def test_a_first_window_that_does_not_answer_is_told_of(qapp, home, monkeypatch):
+    window = SingleWindow(desktop_folder())
+    assert window.claim()
+    monkeypatch.setattr("apitorch_desktop.ui.single_window.PATIENCE", 0.3)
+    assert not SingleWindow(desktop_folder()).claim()
+    assert not SingleWindow(desktop_folder()).hand_over([])
+    window.close()
+
+
+def test_a_window_that_was_killed_leaves_no_claim(qapp, home):
+    folder = desktop_folder()
+    killed = subprocess.Popen([sys.executable, "-c", _CLAIM, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert killed.stdout.readline() == "True\n"
+    assert not SingleWindow(folder).claim()
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    killed.stdout.close()
+    again = SingleWindow(folder)
+    assert again.claim()
+    again.close()
+
+
+def test_other_data_folders_have_windows_of_their_own(first, tmp_path):
+    other = SingleWindow(tmp_path / "other")
+    assert other.claim()
+    other.close()
