@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import QLocale, QPointF, Qt, QTimer, Signal
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from apitorch_desktop.ui.controls import Elided, Rule, button, icon_button, label
+from apitorch_desktop.ui.grid.model import name_of
+from apitorch_desktop.ui.photo_canvas import PhotoCanvas
+from apitorch_desktop.ui.photo_loader import PhotoLoader
+from apitorch_desktop.ui.words import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QMouseEvent
 
     from apitorch_desktop.api.types import TrainingImage
     from apitorch_desktop.ui.grid.loader import Fetch, ThumbnailLoader
@@ -18,15 +27,24 @@ if TYPE_CHECKING:
     Neighbour = Callable[[str, int], TrainingImage | None]
     """`GridModel.neighbour`: the image so many places on or back."""
 
+_PAN = 80
+_RESIZED = 200
+"""Milliseconds after the last change of size until the photo is fitted anew from its file."""
+
 
 class ImageView(QWidget):
     """Put it in a stack beside the grid, `show_image`, and give it the focus."""
 
-    closed = Signal()  # Escape: back to the grid
-    imageChanged = Signal(object)  # TrainingImage now shown
-    labelKey = Signal(str)  # a digit or letter typed
-    deleteRequested = Signal(list)  # [id]
-    contextMenuRequested = Signal(object)  # QPoint on the screen
+    closed = Signal()
+    """Escape: back to the grid."""
+    imageChanged = Signal(object)
+    """TrainingImage now shown."""
+    labelKey = Signal(str)
+    """A digit or letter typed."""
+    deleteRequested = Signal(list)
+    """[id]"""
+    contextMenuRequested = Signal(object)
+    """QPoint on the screen."""
 
     def __init__(
         self,
@@ -40,15 +58,203 @@ class ImageView(QWidget):
     ) -> None:
         """`fetch` gives an image's bytes; `loader` its thumbnail until then."""
         super().__init__(parent)
+        self._neighbour = neighbour
+        self._thumbnails = loader
+        self._image: TrainingImage | None = None
+        self._photos = PhotoLoader(tasks, fetch, self)
+        self._photos.changed.connect(self._came)
+        self.canvas = PhotoCanvas(theme)
+        self.canvas.zoomChanged.connect(self._say_zoom)
+        self.canvas.wholeWanted.connect(self._want_whole)
+        self._refit = QTimer(self, interval=_RESIZED, singleShot=True)
+        self._refit.timeout.connect(self._resized)
+        self.canvas.sizeChanged.connect(self._refit.start)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setAccessibleName("Photo")
+        self._build(theme)
+
+    def _build(self, theme: Theme) -> None:
+        self.name = Elided("", "strong")
+        self.details = Elided("", "small", "muted")
+        self.zoom_said = label("", "small", "muted")
+        self.again = button("Try again", "link", self._retry)
+        self.again.hide()
+        self.fit = button("Fit", "quiet", self.canvas.fit)
+        self.fit.setToolTip("The whole photo (Ctrl+0)")
+        self.actual = button("1:1", "quiet", lambda: self.canvas.set_zoom(1))
+        self.actual.setToolTip("Pixel for pixel (Ctrl+1)")
+        self.back = icon_button(theme, "chevron-left", "Previous photo (←)")
+        self.on = icon_button(theme, "chevron-right", "Next photo (→)")
+        self.close_button = icon_button(theme, "close", "Back to the grid (Esc)")
+        self.back.clicked.connect(lambda: self.go(-1))
+        self.on.clicked.connect(lambda: self.go(1))
+        self.close_button.clicked.connect(self.closed)
+        strip = QHBoxLayout()
+        strip.setContentsMargins(theme.px(18), theme.px(4), theme.px(10), theme.px(4))
+        strip.setSpacing(theme.px(10))
+        strip.addWidget(self.name, 4)
+        strip.addWidget(self.details, 5)
+        strip.addStretch(1)
+        for widget in (self.again, self.zoom_said, self.fit, self.actual, self.back, self.on, self.close_button):
+            widget.setFocusPolicy(Qt.FocusPolicy.TabFocus if widget is not self.zoom_said else Qt.FocusPolicy.NoFocus)
+            strip.addWidget(widget)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.canvas, 1)
+        column.addWidget(Rule(theme))
+        column.addLayout(strip)
+
+    # --- what is shown
 
     def image(self) -> TrainingImage | None:
         """What is shown."""
-        raise NotImplementedError
+        return self._image
 
     def show_image(self, image: TrainingImage | None) -> None:
         """Show an image, fitted to the window. None lets go of all pixels."""
-        raise NotImplementedError
+        self._image = image
+        self._want()
+        if image is None:
+            self.canvas.show_photo(None, None, None)
+            return
+        thumbnail = self._thumbnails.pixmap(image.image_id) if self._thumbnails is not None else None
+        known = isinstance(image.width, int) and isinstance(image.height, int)
+        claimed = (image.width, image.height) if known else None
+        self.canvas.show_photo(self._photos.get(image.image_id), thumbnail, claimed)  # type: ignore[arg-type]
+        self.name.setText(name_of(image))
+        self.details.setText(" · ".join(details(image)))
+        self.setAccessibleDescription(f"{self.name.whole()}, {self.details.whole()}")
+        self.back.setEnabled(self._neighbour(image.image_id, -1) is not None)
+        self.on.setEnabled(self._neighbour(image.image_id, 1) is not None)
+        self._came(image.image_id)
+        self.imageChanged.emit(image)
 
     def set_source(self, fetch: Fetch) -> None:
         """Another connection."""
-        raise NotImplementedError
+        self._photos.set_source(fetch)
+
+    def go(self, step: int) -> None:
+        """On to the next image, or back."""
+        following = self._neighbour(self._image.image_id, step) if self._image is not None else None
+        if following is not None:
+            self.show_image(following)
+
+    def _want(self) -> None:
+        if self._image is None:
+            self._photos.want([], self.canvas.room())
+            return
+        beside = (self._neighbour(self._image.image_id, step) for step in (1, -1))
+        self._photos.want([self._image, *(image for image in beside if image is not None)], self.canvas.room())
+
+    def _resized(self) -> None:
+        self._want()
+        self.canvas.refresh()
+
+    def _want_whole(self) -> None:
+        if self._image is not None:
+            self._photos.want_whole(self._image.image_id)
+
+    def _retry(self) -> None:
+        if self._image is not None:
+            self._photos.retry(self._image.image_id, self.canvas.room())
+
+    def _came(self, image_id: str) -> None:
+        if self._image is None or image_id != self._image.image_id:
+            return
+        photo = self._photos.get(image_id)
+        self.again.setVisible(photo is not None and bool(photo.reason))
+        self.canvas.refresh()
+
+    def _say_zoom(self) -> None:
+        photo = self._photos.get(self._image.image_id) if self._image is not None else None
+        said = photo is not None and not photo.reason
+        self.zoom_said.setText(f"{self.canvas.zoom() * 100:.0f} %" if said else "")
+
+    # --- keys and mouse
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Arrows go on and back, with Shift they pan; Escape closes; zoom; the rest are label keys."""
+        key, modifiers = event.key(), event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
+        shift = bool(modifiers & Qt.KeyboardModifier.ShiftModifier)
+        ctrl = bool(modifiers & Qt.KeyboardModifier.ControlModifier)
+        arrows = {
+            Qt.Key.Key_Left: (-1, 0),
+            Qt.Key.Key_Right: (1, 0),
+            Qt.Key.Key_Up: (0, -1),
+            Qt.Key.Key_Down: (0, 1),
+        }
+        if key in arrows:
+            x, y = arrows[Qt.Key(key)]
+            if shift:
+                self.canvas.pan(-x * _PAN, -y * _PAN)
+            else:
+                self.go(-x if self.isRightToLeft() and x else x or y)
+        elif not self._command(key, ctrl):
+            text = event.text()
+            if not modifiers & ~Qt.KeyboardModifier.ShiftModifier and len(text) == 1 and text.isalnum():
+                self.labelKey.emit(text)
+            else:
+                event.ignore()
+
+    def _command(self, key: int, ctrl: bool) -> bool:
+        """Do what a key stands for; False where it stands for nothing here."""
+        if key == Qt.Key.Key_Escape:
+            self.closed.emit()
+        elif key == Qt.Key.Key_Space:
+            self.go(1)
+        elif key == Qt.Key.Key_Backspace:
+            self.go(-1)
+        elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+            self.canvas.step(1)
+        elif key == Qt.Key.Key_Minus:
+            self.canvas.step(-1)
+        elif ctrl and key == Qt.Key.Key_0:
+            self.canvas.fit()
+        elif ctrl and key == Qt.Key.Key_1:
+            self.canvas.set_zoom(1)
+        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.canvas.toggle(QPointF(self.canvas.width() / 2, self.canvas.height() / 2))
+        elif key == Qt.Key.Key_Delete and self._image is not None:
+            self.deleteRequested.emit([self._image.image_id])
+        else:
+            return False
+        return True
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Qt's."""
+        self.setFocus(Qt.FocusReason.MouseFocusReason)
+        if event.button() == Qt.MouseButton.BackButton:
+            self.go(-1)
+        elif event.button() == Qt.MouseButton.ForwardButton:
+            self.go(1)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """Qt's."""
+        self.contextMenuRequested.emit(event.globalPos())
+
+
+def details(image: TrainingImage) -> list[str]:
+    """Size, bytes, date, label and id, as far as the service tells them."""
+    facts = []
+    if isinstance(image.width, int) and isinstance(image.height, int):
+        facts.append(f"{image.width:,} × {image.height:,}")
+    if isinstance(image.bytes, int):
+        facts.append(size(image.bytes))
+    if isinstance(image.created_at, str) and (date := _date(image.created_at)):
+        facts.append(date)
+    if isinstance(image.label, str):
+        facts.append(image.label)
+    return [*facts, image.image_id]
+
+
+def _date(text: str) -> str:
+    """ISO 8601 in the words and the time zone of this place; "" when it is something else."""
+    try:
+        moment = datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
+        return ""
+    here = QLocale()
+    if here.language() == QLocale.Language.C:
+        here = QLocale(QLocale.Language.English, QLocale.Country.UnitedKingdom)
+    return here.toString(moment.replace(tzinfo=None), QLocale.FormatType.ShortFormat)  # type: ignore[call-overload,no-any-return]

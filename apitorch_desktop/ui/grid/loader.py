@@ -225,7 +225,7 @@ class ThumbnailLoader(QObject):
 
     def _failed(self, image_id: str, error: Exception) -> bool:
         self._flying.pop(image_id, None)
-        reason, can_help, foreseen = _explain(error)
+        reason, can_help, foreseen = explain(error)
         tries = self._failures[image_id].tries if image_id in self._failures else 0
         pause = _PAUSES[min(tries, len(_PAUSES) - 1)] if can_help else float("inf")
         self._failures[image_id] = _Failure(reason, tries + 1, monotonic() + pause)
@@ -262,7 +262,7 @@ def _larger(image: TrainingImage) -> bool:
     return min(image.width, image.height) > pictures.THUMBNAIL_EDGE
 
 
-def _explain(error: Exception) -> tuple[str, bool, bool]:
+def explain(error: Exception) -> tuple[str, bool, bool]:
     """The reason in a sentence; whether to try again can help; whether it is a failure that may happen."""
     from apitorch_desktop.api.errors import ApiError, Cancelled, NotFound
     from apitorch_desktop.vision.images import UnreadableImage

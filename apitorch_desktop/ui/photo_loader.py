@@ -1,0 +1,144 @@
+"""Photos for the full-size view: the one that is looked at, made to fit, then in all its pixels; its neighbours ahead."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QSize, Signal
+
+from apitorch_desktop.ui.grid import pictures
+from apitorch_desktop.ui.grid.loader import explain
+from apitorch_desktop.ui.tasks import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from PySide6.QtGui import QImage
+
+    from apitorch_desktop.api.types import TrainingImage
+    from apitorch_desktop.ui.grid.loader import Fetch
+    from apitorch_desktop.ui.tasks import Context, Task, Tasks
+
+
+class Photo:
+    """What there is of an image so far."""
+
+    def __init__(self, image: TrainingImage) -> None:
+        self.image = image
+        self.data = b""
+        self.size: tuple[int, int] | None = None
+        self.fitted: QImage | None = None
+        self.levels: list[QImage] = []
+        self.reason = ""
+        self.tasks: dict[str, Task] = {}
+
+    def picture(self, zoom: float) -> QImage | None:
+        """The smallest picture at hand with at least `zoom` pixels for each of the image's own; else the largest."""
+        if self.fitted is None or self.size is None:
+            return None
+        candidates = sorted([self.fitted, *self.levels], key=lambda picture: picture.width())
+        wanted = zoom * self.size[0] - 1
+        return next((picture for picture in candidates if picture.width() >= wanted), candidates[-1])
+
+    def whole(self) -> bool:
+        """Whether all of the image's pixels are at hand."""
+        return bool(self.levels) or (self.fitted is not None and self.fitted.width() == (self.size or (0,))[0])
+
+
+class PhotoLoader(QObject):
+    """Keeps the photo looked at and its neighbours, nothing else. Made and called on the GUI thread."""
+
+    changed = Signal(str)
+    """The id of an image of which there is more now, or which failed."""
+
+    def __init__(self, tasks: Tasks, fetch: Fetch, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._tasks = tasks
+        self._fetch = fetch
+        self._photos: dict[str, Photo] = {}
+
+    def set_source(self, fetch: Fetch) -> None:
+        """Another connection: forgets all."""
+        self.want([], QSize())
+        self._fetch = fetch
+
+    def get(self, image_id: str) -> Photo | None:
+        """What there is of an image."""
+        return self._photos.get(image_id)
+
+    def want(self, images: Sequence[TrainingImage], room: QSize) -> None:
+        """The photo looked at, first, and its neighbours, to fit in `room` (device pixels). The rest is let go."""
+        ids = [image.image_id for image in images]
+        for image_id in [image_id for image_id in self._photos if image_id not in ids]:
+            self._drop(self._photos.pop(image_id))
+        for place, (image_id, image) in enumerate(zip(ids, images, strict=True)):
+            photo = self._photos.setdefault(image_id, Photo(image))
+            photo.image = image
+            if place:
+                photo.levels = []  # all pixels only of the one that is looked at
+                self._cancel(photo, "levels")
+            if photo.fitted is None and not photo.reason and "fitted" not in photo.tasks:
+                self._run(photo, "fitted", partial(_fit, self._fetch, image, room), priority=-place)
+
+    def want_whole(self, image_id: str) -> None:
+        """All pixels of a photo that is there to fit already."""
+        photo = self._photos.get(image_id)
+        if photo is not None and photo.fitted is not None and not photo.whole() and "levels" not in photo.tasks:
+            self._run(photo, "levels", partial(_levels, photo.data))
+
+    def retry(self, image_id: str, room: QSize) -> None:
+        """Try again what failed."""
+        photo = self._photos.get(image_id)
+        if photo is not None and photo.reason:
+            photo.reason = ""
+            self._run(photo, "fitted", partial(_fit, self._fetch, photo.image, room))
+            self.changed.emit(image_id)
+
+    def _run(self, photo: Photo, part: str, job: Callable[[Context], object], priority: float = 0) -> None:
+        photo.tasks[part] = self._tasks.run(
+            Lane.INTERACTIVE,
+            job,
+            done=partial(self._came, photo, part),
+            failed=partial(self._failed, photo, part),
+            owner=self,
+            title="photo",
+            priority=priority,
+        )
+
+    def _came(self, photo: Photo, part: str, result: object) -> None:
+        photo.tasks.pop(part, None)
+        if isinstance(result, list):
+            photo.levels = result
+        elif isinstance(result, tuple):
+            photo.data, photo.fitted, photo.size = result
+        self.changed.emit(photo.image.image_id)
+
+    def _failed(self, photo: Photo, part: str, error: Exception) -> bool:
+        photo.tasks.pop(part, None)
+        reason, _can_help, foreseen = explain(error)
+        if part == "fitted":
+            photo.reason = reason
+        self.changed.emit(photo.image.image_id)
+        return foreseen
+
+    def _cancel(self, photo: Photo, part: str) -> None:
+        task = photo.tasks.pop(part, None)
+        if task is not None:
+            task.cancel()
+
+    def _drop(self, photo: Photo) -> None:
+        for part in list(photo.tasks):
+            self._cancel(photo, part)
+
+
+def _fit(fetch: Fetch, image: TrainingImage, room: QSize, context: Context) -> tuple[bytes, QImage, tuple[int, int]]:
+    data = fetch(image, context.cancelled)
+    context.check()
+    picture, size = pictures.fitted(data, max(1, room.width()), max(1, room.height()))
+    return data, picture, size
+
+
+def _levels(data: bytes, context: Context) -> list[QImage]:
+    context.check()
+    return pictures.levels(data)
