@@ -42,6 +42,7 @@ class Heads:
         self._store = store
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, Current] = OrderedDict()
+        self._drops = 0
 
     def current(self, set_id: int) -> Current | None:
         """The head that answers now; None where there is none yet, or it cannot be read."""
@@ -49,18 +50,19 @@ class Heads:
             if kept := self._kept.get(set_id):
                 self._kept.move_to_end(set_id)
                 return kept
+            drops = self._drops
         loaded = self.load(set_id)
         if loaded:
-            with self._lock:  # one that was put meanwhile is newer
-                loaded = self._kept.setdefault(set_id, loaded)
-                self._trim()
+            with self._lock:
+                if drops == self._drops:  # else another version may have been made current meanwhile
+                    loaded = self._kept.setdefault(set_id, loaded)  # one that was put meanwhile is newer
+                    self._trim()
         return loaded
 
-    def making(self, set_id: int) -> Current | None:
-        """The provisional head, where one answers."""
+    def held(self, set_id: int) -> Current | None:
+        """The head in memory, where there is one."""
         with self._lock:
-            kept = self._kept.get(set_id)
-        return kept if kept and kept.provisional else None
+            return self._kept.get(set_id)
 
     def load(self, set_id: int, version: int | None = None) -> Current | None:
         """A version from the store, the current one by default; None where it is not there or cannot be read."""
@@ -84,6 +86,7 @@ class Heads:
         """Forget what is in memory; the next question asks the store."""
         with self._lock:
             self._kept.pop(set_id, None)
+            self._drops += 1
 
     def _trim(self) -> None:
         while len(self._kept) > _KEPT:

@@ -147,10 +147,9 @@ class Trainer:
         state = State("ready", "", labels=list(training_set.labels))
         current = next((row for row in rows if row.current), None)
         metrics = metrics_of(current) if current else None
-        making = self._heads.making(training_set.id)
-        if making:
-            labels = list(making.head.labels)
-            state = State("ready", "", making.version, making.trained_at, making.metrics, labels)
+        held = self._heads.held(training_set.id)
+        if held and held.provisional:
+            state = State("ready", "", held.version, held.trained_at, held.metrics, list(held.head.labels))
         elif current:
             labels = [label.label for label in metrics.labels] if metrics else state.labels
             state = State("ready", "", current.version, current.trained_at, metrics, labels)
@@ -159,7 +158,8 @@ class Trainer:
             failure, lacking = (work.failure, len(work.lacking)) if work else ("", 0)
         if failure:
             return replace(state, status="failed", message=failure)
-        if making or current is None or rows[0].revision != training_set.revision:
+        swapping = held is not None and (current is None or held.version != current.version or held.provisional)
+        if swapping or current is None or rows[0].revision != training_set.revision:
             return replace(state, status="training", message=lessons.progress(training_set, lacking))
         chosen = current.version if current.version != rows[0].version else None
         return replace(state, message=lessons.summary(metrics, chosen))

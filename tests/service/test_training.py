@@ -355,3 +355,28 @@ def test_a_service_that_is_killed_while_it_learns_goes_on_at_its_next_start(phot
         until(lambda: client.classifier("clothes").status == "ready", 30, 0.1)
         assert client.classifier("clothes").metrics.images == 60
         client.close()
+
+
+def test_it_is_not_ready_before_the_new_head_is_the_one_that_answers(store, clothes, photos, encoder, monkeypatch):
+    stored, go_on = threading.Event(), threading.Event()
+    put_version = store.learning.put_version
+
+    def slow(*args, **kwargs):
+        row = put_version(*args, **kwargs)
+        stored.set()
+        assert go_on.wait(20)
+        return row
+
+    fill(store, clothes, photos, ["dress", "hat"], 4)
+    with training(store, encoder) as trainer:
+        until_ready(store, trainer, clothes)
+        assert trainer.head(clothes)[0] == 1
+        monkeypatch.setattr(store.learning, "put_version", slow)
+        add(store, clothes, "hat", sorted((photos / "train" / "hat").iterdir())[8])
+        assert stored.wait(20)
+        assert store.learning.versions(clothes)[0].version == 2
+        assert trainer.head(clothes)[0] == 1
+        assert state(store, trainer, clothes).status == "training"
+        go_on.set()
+        until_ready(store, trainer, clothes)
+        assert trainer.head(clothes)[0] == 2
