@@ -17,33 +17,37 @@ def look(hands: Hands) -> None:
     """
     hands.board.forget()
     places = {found: label for label, images in hands.board.all().items() for found in images}
-    became, changed = [], []
+    became, changed, taken = [], [], []
     for placement in hands.entry.placements:
         if placement.gone or placement.merged:
             continue
-        now = hands.now(placement)
-        into = _note_place(hands, placement, places.get(now))
-        if into:
-            placement.merged, placement.prior = True, now
-            became.append((now, into))
+        found = _note_place(hands, placement, places.get(hands.now(placement)))
+        if found is None:
+            taken.append(placement)
+            continue
+        if found:
+            became.append(hands.merge(placement, found))
         hands.missing += placement.gone
         changed.append(placement)
-    hands.entry.facts.doubt = False
     hands.outcome.stale = True
+    hands.entry.facts.doubt = False
     hands.journal.save(hands.entry, changed, became=became)
+    for there in (True, False):
+        hands.taken([one for one in taken if (one.target is None) == there], there=there)
 
 
-def _note_place(hands: Hands, placement: Placement, label: str | None) -> str:
-    """Set `there`, or `gone`. Answers the id of the image it has become one with, or empty."""
+def _note_place(hands: Hands, placement: Placement, label: str | None) -> str | None:
+    """Set `there`, or `gone`. Answers the id of the image it has become one with, or empty; None: it is in the trash."""
     ends = (placement.source, placement.target)
     if label is not None:
         placement.there = label == placement.target
         placement.gone = label not in ends
         return ""
     if None in ends:
-        placement.there = placement.target is None
+        if placement.there == (placement.target is None):
+            return ""  # it was nowhere before
         placement.gone = not placement.sha256
-        return ""
+        return "" if placement.gone else None
     known = hands.listed_hash(placement)
     for end in (placement.target, placement.source):
         twin = hands.board.twin(str(end), known)

@@ -20,7 +20,7 @@ from apitorch_desktop.api.errors import (
     WrongKey,
 )
 from apitorch_desktop.dataset.edit_records import Act, CannotUndo, Outcome, Stage, Step
-from apitorch_desktop.dataset.performing import Performer, edit_of, placements_of, set_now
+from apitorch_desktop.dataset.performing import Performer, edit_of, placements_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,7 +179,7 @@ class Driver:
                 else:
                     outcome = self._forward(workspace, entry, progress, None, later=True)
             except Exception:  # noqa: BLE001 - the edit's note says it; others must not wait for ever
-                outcome = Outcome(edit_of(entry, self._journal), set_now(entry, self._journal), stale=True)
+                outcome = Outcome(edit_of(entry, self._journal), self._journal.set_now(entry), stale=True)
             outcomes.append(outcome)
             if entry.stage in _UNFINISHED:
                 return outcomes, True
@@ -247,7 +247,7 @@ class Driver:
         """Keep an edit of which nothing was done until the service is back."""
         entry.stage, facts = Stage.WAITING, entry.facts
         if entry.act in {Act.RENAME_LABEL, Act.MERGE_LABELS, Act.DELETE_LABEL}:
-            listing = workspace.known_listing(set_now(entry, self._journal))
+            listing = workspace.known_listing(self._journal.set_now(entry))
             images = [image for image in listing.images if image.label == facts.old] if listing is not None else []
             entry.placements = placements_of(images, facts.old, facts.new or None)
             facts.labels_dropped = [facts.old]
@@ -328,11 +328,11 @@ class Driver:
     def _expected(self, entry: Entry) -> Outcome:
         """What an edit that is still to be sent will have changed, as far as it can be told without the service."""
         facts, forward = entry.facts, entry.forward
-        outcome = Outcome(edit_of(entry, self._journal), set_now(entry, self._journal))
+        outcome = Outcome(edit_of(entry, self._journal), self._journal.set_now(entry))
         for placement in entry.placements:
             if placement.gone:
                 continue
-            now = self._journal.now(entry.connection, placement.image)
+            now = self._journal.now(placement.handle)
             start, end = placement.source, placement.target
             if not forward:
                 start, end = end, start

@@ -1,14 +1,27 @@
-"""The journal of edits in SQLite: what was done, how far what is under way has come, what ids became, what is in the trash."""
+"""The journal of edits in SQLite: what was done, how far what is under way has come, what is in the trash.
+
+Services give an image another id when it comes back, and may give its old one to another. So an edit knows its images
+by handles: each handle leads to what the image is called now, or to a name of its own while it is nowhere.
+"""
 
 from __future__ import annotations
 
-from threading import Lock
 from time import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from apitorch_desktop.dataset.edit_records import Act, Entry, Facts, Placement, Stage, Trashed, image_id, set_id
+from apitorch_desktop.dataset.edit_records import (
+    Act,
+    Entry,
+    Facts,
+    Placement,
+    Stage,
+    Trashed,
+    absent,
+    is_absent,
+    set_id,
+)
 from apitorch_desktop.dataset.sqlite_file import SqliteFile
 
 if TYPE_CHECKING:
@@ -16,18 +29,21 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
+    from apitorch_desktop.api.types import Id
+
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS edit (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT, training_set TEXT, act TEXT, title TEXT, stage TEXT,
-        note TEXT, created_at REAL, facts BLOB)""",
+        id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT, training_set TEXT, place INTEGER, act TEXT, title TEXT,
+        stage TEXT, note TEXT, created_at REAL, facts BLOB)""",
     "CREATE INDEX IF NOT EXISTS edit_stage ON edit (connection, stage)",
     "CREATE TABLE IF NOT EXISTS placement (edit INTEGER, n INTEGER, body BLOB, PRIMARY KEY (edit, n)) WITHOUT ROWID",
-    # What an id became; the end of such a chain is what the service calls the image now
-    """CREATE TABLE IF NOT EXISTS became (
-        connection TEXT, old TEXT, new TEXT, PRIMARY KEY (connection, old)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS handle (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT, edit INTEGER, name TEXT)""",
+    "CREATE INDEX IF NOT EXISTS handle_name ON handle (connection, name)",
+    "CREATE INDEX IF NOT EXISTS handle_edit ON handle (edit)",
     """CREATE TABLE IF NOT EXISTS trash (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT, training_set TEXT, image TEXT, label TEXT, name TEXT,
-        sha256 TEXT, bytes INTEGER, deleted_at REAL)""",
+        id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT, training_set TEXT, place INTEGER, image TEXT, label TEXT,
+        name TEXT, sha256 TEXT, bytes INTEGER, deleted_at REAL)""",
     "CREATE INDEX IF NOT EXISTS trash_image ON trash (connection, image)",
     "CREATE INDEX IF NOT EXISTS trash_sha256 ON trash (sha256)",
 )
@@ -40,8 +56,6 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._file = SqliteFile(path, _SCHEMA)
-        self._lock = Lock()
-        self._became: dict[str, dict[str, str]] = {}
 
     @property
     def note(self) -> str:
@@ -73,7 +87,9 @@ class Journal:
                 (connection, training_set, act, title, stage, now, msgspec.json.encode(facts)),
             ).lastrowid
             assert number is not None  # noqa: S101 - for mypy: an INSERT has one
-        return Entry(number, connection, training_set, act, title, stage, "", now, facts)
+            place = _handle(rows, connection, number, training_set or absent())
+            rows.execute("UPDATE edit SET place = ? WHERE id = ?", (place, number))
+        return Entry(number, connection, training_set, place, act, title, stage, "", now, facts)
 
     def entries(self, connection: str, *stages: Stage, limit: int = -1, newest: bool = False) -> list[Entry]:
         """Edits in the given stages (all of them without any), oldest first or newest first; without placements."""
@@ -98,6 +114,14 @@ class Journal:
         """Write down an edit's facts and placements, in place of those there were."""
         with self._file.transaction() as rows:
             rows.execute("DELETE FROM placement WHERE edit = ?", (entry.id,))
+            kept = {placement.handle for placement in entry.placements} | {entry.place}
+            old = [
+                row for row in rows.execute("SELECT id FROM handle WHERE edit = ?", (entry.id,)) if row[0] not in kept
+            ]
+            rows.executemany("DELETE FROM handle WHERE id = ?", old)
+            for placement in entry.placements:
+                if not placement.handle:
+                    placement.handle = _handle(rows, entry.connection, entry.id, placement.first)
             _put(rows, entry, entry.placements)
 
     def save(
@@ -108,90 +132,98 @@ class Journal:
         became: Iterable[tuple[str, str]] = (),
         trashed: Iterable[tuple[Placement, str, int]] = (),
         untrashed: Iterable[str] = (),
-        alone: Iterable[str] = (),
     ) -> None:
         """Write down how far an edit is, all at once.
 
-        `became`: (old id, new id). `trashed`: (placement, id it had, bytes). `untrashed`: ids that came back.
-        `alone`: ids that had become another image's, and no longer are.
+        `became`: (name, new name). `trashed`: (placement, name while it is absent, bytes). `untrashed`: such names of
+        images that came back.
         """
-        pairs = [(old, new) for old, new in became if old != new]
-        alone = list(alone)
-        with self._lock, self._file.transaction() as rows:
-            _put(rows, entry, placements)
-            for old, new in pairs:
-                rows.execute("DELETE FROM became WHERE connection = ? AND old = ?", (entry.connection, new))
-                rows.execute("INSERT OR REPLACE INTO became VALUES (?, ?, ?)", (entry.connection, old, new))
+        with self._file.transaction() as rows:
             now = time()
+            for placement, name, size in trashed:
+                label = placement.source or placement.target
+                place = _handle(rows, entry.connection, 0, self._name(rows, entry.place))
+                rows.execute(
+                    "INSERT INTO trash (connection, training_set, place, image, label, name, sha256, bytes, deleted_at)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        entry.connection,
+                        entry.training_set,
+                        place,
+                        name,
+                        label,
+                        placement.name,
+                        placement.sha256,
+                        size,
+                        now,
+                    ),
+                )
+            _put(rows, entry, placements)
             rows.executemany(
-                "INSERT INTO trash (connection, training_set, image, label, name, sha256, bytes, deleted_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (entry.connection, entry.training_set, old, where.source or where.target, where.name,
-                     where.sha256, size, now)
-                    for where, old, size in trashed
-                ],
-            )  # fmt: skip
-            rows.executemany(
-                "DELETE FROM trash WHERE connection = ? AND image = ?", [(entry.connection, old) for old in untrashed]
+                "UPDATE handle SET name = ? WHERE connection = ? AND name = ?",
+                [(new, entry.connection, old) for old, new in became if old != new],
             )
-            rows.executemany(
-                "DELETE FROM became WHERE connection = ? AND old = ?", [(entry.connection, old) for old in alone]
-            )
-        known = self._chain(entry.connection)
-        for old in alone:
-            known.pop(old, None)
-        for old, new in pairs:
-            known.pop(new, None)
-            known[old] = new
+            for name in untrashed:
+                where = "FROM trash WHERE connection = ? AND image = ?"
+                key = (entry.connection, name)
+                rows.execute(f"DELETE FROM handle WHERE id IN (SELECT place {where})", key)  # noqa: S608 - our own text
+                rows.execute(f"DELETE {where}", key)
 
     def drop(self, entry: Entry) -> None:
         """Forget an edit."""
         with self._file.transaction() as rows:
             _forget(rows, [entry.id])
 
-    # --- ids
+    # --- what things are called
 
-    def now(self, connection: str, old: str) -> str:
-        """What an id has become; `became` never leads in a circle, since the newest id leads nowhere."""
-        known = self._chain(connection)
-        while old in known:
-            old = known[old]
-        return old
+    def handle(self, entry: Entry, name: str) -> int:
+        """A new handle that leads to a name."""
+        with self._file.transaction() as rows:
+            return _handle(rows, entry.connection, entry.id, name)
 
-    def _chain(self, connection: str) -> dict[str, str]:
-        found = self._became.get(connection)
-        if found is None:
-            rows = self._file.read("SELECT old, new FROM became WHERE connection = ?", connection)
-            found = self._became.setdefault(connection, dict(rows))
-        return found
+    def now(self, handle: int) -> str:
+        """What a handle leads to: an image's id, a training set's key, or a name of something absent."""
+        for (name,) in self._file.read("SELECT name FROM handle WHERE id = ?", handle):
+            return str(name)
+        return absent()
+
+    def set_now(self, entry: Entry) -> Id:
+        """The id of an edit's training set: now, or where it is absent, when it was last seen; empty before that."""
+        name = self.now(entry.place)
+        key = entry.training_set if is_absent(name) else name
+        return set_id(key) if key else ""
+
+    @staticmethod
+    def _name(rows: sqlite3.Connection, handle: int) -> str:
+        found = rows.execute("SELECT name FROM handle WHERE id = ?", (handle,)).fetchone()
+        return str(found[0]) if found else absent()
 
     # --- the trash
 
-    def trash(self, connection: str | None = None) -> list[Trashed]:
+    def trash(self, connection: str) -> list[Trashed]:
         """What is in the trash, newest first."""
-        sql = "SELECT id, connection, training_set, label, name, sha256, bytes, deleted_at FROM trash"
-        if connection is None:
-            rows = self._file.read(f"{sql} ORDER BY id DESC")
-        else:
-            rows = self._file.read(f"{sql} WHERE connection = ? ORDER BY id DESC", connection)
+        rows = self._file.read(
+            "SELECT trash.id, trash.connection, training_set, handle.name, label, trash.name, sha256, bytes, deleted_at"
+            " FROM trash LEFT JOIN handle ON handle.id = trash.place WHERE trash.connection = ? ORDER BY trash.id DESC",
+            connection,
+        )
         return [
-            Trashed(number, owner, set_id(self.now(owner, training_set)), *rest)
-            for number, owner, training_set, *rest in rows
+            Trashed(number, owner, set_id(before if place is None or is_absent(place) else place), *rest)
+            for number, owner, before, place, *rest in rows
         ]
 
-    def trashed_images(self, connection: str, numbers: Collection[int]) -> dict[int, str]:
-        """The ids that images in the trash had, by their number there."""
+    def trashed_names(self, connection: str, numbers: Collection[int]) -> dict[int, str]:
+        """What images in the trash are called while they are there, by their number."""
         rows = self._file.read("SELECT id, image FROM trash WHERE connection = ?", connection)
-        return {number: image_id(old) for number, old in rows if number in numbers}
+        return {number: name for number, name in rows if number in numbers}
 
     def empty_trash(self, connection: str | None) -> None:
         """Forget what is in the trash."""
+        chosen = "" if connection is None else " WHERE connection = ?"
+        key = () if connection is None else (connection,)
         with self._file.transaction() as rows:
-            if connection is None:
-                rows.execute("DELETE FROM trash")
-            else:
-                rows.execute("DELETE FROM trash WHERE connection = ?", (connection,))
+            rows.execute(f"DELETE FROM handle WHERE id IN (SELECT place FROM trash{chosen})", key)  # noqa: S608 - our own
+            rows.execute(f"DELETE FROM trash{chosen}", key)  # noqa: S608
 
     def connections(self) -> list[str]:
         """Connections that have edits."""
@@ -214,11 +246,12 @@ class Journal:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    number, connection, training_set, act, title, stage, note, created_at, facts = row
+    number, connection, training_set, place, act, title, stage, note, created_at, facts = row
     return Entry(
         number,
         connection,
         training_set,
+        place,
         Act(act),
         title,
         Stage(stage),
@@ -226,6 +259,13 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         created_at,
         msgspec.json.decode(facts, type=Facts),
     )
+
+
+def _handle(rows: sqlite3.Connection, connection: str, edit: int, name: str) -> int:
+    sql = "INSERT INTO handle (connection, edit, name) VALUES (?, ?, ?)"
+    number = rows.execute(sql, (connection, edit, name)).lastrowid
+    assert number is not None  # noqa: S101 - for mypy: an INSERT has one
+    return number
 
 
 def _put(rows: sqlite3.Connection, entry: Entry, placements: Iterable[Placement]) -> None:
@@ -241,4 +281,5 @@ def _put(rows: sqlite3.Connection, entry: Entry, placements: Iterable[Placement]
 
 def _forget(rows: sqlite3.Connection, numbers: list[int]) -> None:
     rows.executemany("DELETE FROM placement WHERE edit = ?", [(number,) for number in numbers])
+    rows.executemany("DELETE FROM handle WHERE edit = ?", [(number,) for number in numbers])
     rows.executemany("DELETE FROM edit WHERE id = ?", [(number,) for number in numbers])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -115,12 +116,13 @@ class Step(IntEnum):
 class Placement(msgspec.Struct):
     """One image's part in an edit: from `source` to `target`, None being nowhere. `there`: it is at the target.
 
-    `image` is the id it had when the edit was planned. `merged`: where it is now, the label had the same bytes, and
-    the two are one; `prior` is the id it had before. `gone`: someone else deleted or moved it; it is left out.
+    `first` is what the image was called when the edit was planned; `handle` finds what it is called now. `merged`:
+    where it is now, the label had the same bytes, and the two are one; `other` is the handle of that one. `gone`:
+    someone else deleted or moved it; it is left out.
     """
 
     n: int
-    image: str
+    first: str
     source: str | None
     target: str | None
     name: str = ""
@@ -129,8 +131,9 @@ class Placement(msgspec.Struct):
     step: int = Step.NONE
     copy: str = ""
     merged: bool = False
-    prior: str = ""
     gone: bool = False
+    handle: int = 0
+    other: int = 0
     record: TrainingImage | None = None
 
 
@@ -166,11 +169,16 @@ class Facts(msgspec.Struct, omit_defaults=True):
 
 
 class Entry(msgspec.Struct):
-    """A row of the journal: an edit as it is kept. `training_set` is JSON of the id it had when the edit was made."""
+    """A row of the journal: an edit as it is kept.
+
+    `training_set` is the key (`set_key`) under which its training set was last seen, empty before it was made; `place`
+    is the handle that finds what it is called now.
+    """
 
     id: int
     connection: str
     training_set: str
+    place: int
     act: Act
     title: str
     stage: Stage
@@ -190,12 +198,22 @@ def image_id(text: str) -> str:
     return text if text.startswith("ti_") else f"ti_{text}"
 
 
+def absent() -> str:
+    """A name for something that is nowhere at the moment, so that nothing else is taken for it."""
+    return f"absent:{secrets.token_hex(8)}"
+
+
+def is_absent(name: str) -> bool:
+    """Whether a handle leads to something that is nowhere at the moment."""
+    return name.startswith("absent:")
+
+
 def set_key(training_set_id: Id) -> str:
     """A training set's id as the journal keeps it: its type is kept too."""
-    return msgspec.json.encode(training_set_id).decode()
+    return f"set:{msgspec.json.encode(training_set_id).decode()}"
 
 
 def set_id(key: str) -> Id:
     """The id behind a key of the journal."""
-    found: Any = msgspec.json.decode(key, type=int | str)
+    found: Any = msgspec.json.decode(key.removeprefix("set:"), type=int | str)
     return found if isinstance(found, int) else str(found)

@@ -113,7 +113,7 @@ class Edits:
         sets = {set_key(one.training_set_id) for one in trashed}
         if len(sets) != 1:
             raise BadRequest("Choose images of one training set.", advice="")
-        ids = self._journal.trashed_images(workspace.connection.id, {one.id for one in trashed})
+        ids = self._journal.trashed_names(workspace.connection.id, {one.id for one in trashed})
         placements = [
             Placement(n, ids[one.id], None, one.label, one.name, one.sha256)
             for n, one in enumerate(trashed)
@@ -290,10 +290,6 @@ class Edits:
         return [
             edit_of(entry, self._journal) for entry in self._journal.entries(connection_id, limit=limit, newest=True)
         ]
-
-    def current_id(self, connection_id: str, image: str) -> str:
-        """The id an image has now, after whatever changed it."""
-        return self._journal.now(connection_id, image_id(image))
 
     # --- the trash
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import NotFound, ServerFault
 from apitorch_desktop.api.types import ImageAnswer, TrainingImage
-from apitorch_desktop.dataset.edit_records import Placement, Step, image_id
+from apitorch_desktop.dataset.edit_records import Placement, Step, absent, image_id, is_absent
 from apitorch_desktop.dataset.parallel import each
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ class Hands:
         return str(self.way(placement)[1])
 
     def now(self, placement: Placement) -> str:
-        """The id the image has now."""
-        return self.journal.now(self.entry.connection, placement.image)
+        """The id the image has now, or its name while it is nowhere by itself."""
+        return self.journal.now(placement.handle)
 
     def listed_hash(self, placement: Placement) -> str:
         """The sha256 that is known of an image, or empty."""
@@ -167,11 +167,32 @@ class Hands:
             return True
         return self._owners.setdefault(placement.copy, placement.n) != placement.n
 
-    def arrived(self, placement: Placement, *, merged: bool = False, prior: str = "") -> None:
+    def arrived(self, placement: Placement) -> None:
         """The image is on the other side now."""
         placement.there = self.entry.forward
         placement.step, placement.copy = Step.NONE, ""
-        placement.merged, placement.prior = merged, prior
+        placement.merged, placement.other = False, 0
+
+    def merge(self, placement: Placement, other: str) -> tuple[str, str]:
+        """The image and another, by its id, are one now. Answers what it was called, and what it is called now."""
+        placement.merged, placement.other = True, self.journal.handle(self.entry, other)
+        old = self.now(placement)
+        return old, old if is_absent(old) else absent()
+
+    def taken(self, taken: Sequence[Placement], *, there: bool | None = None) -> None:
+        """Write down that images are gone from the service, and in the trash. `there`: which side that is."""
+        became, trashed = [], []
+        for placement in taken:
+            old = self.now(placement)
+            name = old if is_absent(old) else absent()
+            if not placement.merged:
+                self.outcome.removed.append(old)
+            trashed.append((placement, name, self.trash.size(placement.sha256)))
+            became.append((old, name))
+            self.arrived(placement)
+            placement.there = self.entry.forward if there is None else there
+        self.entry.facts.doubt = False
+        self.journal.save(self.entry, taken, became=became, trashed=trashed)
 
     def in_doubt(self, doubt: bool) -> None:
         """Write down that a call is about to change much at once, or that its answer was heard."""
@@ -180,7 +201,7 @@ class Hands:
             self.journal.save(self.entry)
 
     def _record(self, placement: Placement) -> TrainingImage:
-        now = self.now(placement)
+        now = self.journal.now(placement.other) if placement.merged else self.now(placement)
         record = placement.record
         if record is not None and image_id(record.image_id) == now:
             return record

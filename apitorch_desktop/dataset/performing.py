@@ -7,14 +7,24 @@ from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.errors import BadRequest, NotFound
 from apitorch_desktop.dataset.board import Board
-from apitorch_desktop.dataset.edit_records import Act, Edit, Outcome, Placement, Stage, image_id, set_id, set_key
+from apitorch_desktop.dataset.edit_records import (
+    Act,
+    Edit,
+    Outcome,
+    Placement,
+    Stage,
+    absent,
+    image_id,
+    set_id,
+    set_key,
+)
 from apitorch_desktop.dataset.hands import Hands, name_of
-from apitorch_desktop.dataset.placing import Placer, note_taken
+from apitorch_desktop.dataset.placing import Placer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from apitorch_desktop.api.types import FeedbackAnswer, Id, TrainingImage, TrainingSet
+    from apitorch_desktop.api.types import FeedbackAnswer, TrainingImage, TrainingSet
     from apitorch_desktop.dataset.edit_journal import Journal
     from apitorch_desktop.dataset.edit_records import Entry
     from apitorch_desktop.dataset.trash import Trash
@@ -45,7 +55,7 @@ class Performer:
         self._progress = progress
         self._cancelled = cancelled
         self._notes: list[str] = []
-        self.outcome = Outcome(edit_of(entry, journal), set_now(entry, journal))
+        self.outcome = Outcome(edit_of(entry, journal), journal.set_now(entry))
 
     def run(self) -> Outcome:
         """Do it. The outcome's `edit` is as it was before."""
@@ -199,17 +209,15 @@ class Performer:
 
     def _make_training_set(self) -> None:
         entry, facts, outcome = self._entry, self._facts, self.outcome
-        old = set_now(entry, self._journal) if entry.training_set else None
         there = self._client.training_sets()
-        if old is None or set_key(old) not in {set_key(one.id) for one in there}:
+        name = self._journal.now(entry.place)
+        if name not in {set_key(one.id) for one in there}:
             made = self._made(there)
-            became = [(set_key(old), set_key(made.id))] if old is not None else []
-            if old is None:
-                entry.training_set = set_key(made.id)
-            facts.sets_before = None
-            self._journal.save(entry, became=became)
+            outcome.replaces = set_id(entry.training_set) if entry.training_set else None
             outcome.training_set_id = made.id
-            outcome.replaces = old
+            entry.training_set = set_key(made.id)
+            facts.sets_before = None
+            self._journal.save(entry, became=[(name, entry.training_set)])
         for label in facts.labels:
             if self._workspace.has("labels"):
                 self._make_label(label)
@@ -250,7 +258,8 @@ class Performer:
             self._client.delete_training_set(now)
         elif not facts.doubt:
             raise NotFound("This training set is not there any more.")
-        note_taken(hands, [one for one in entry.placements if one.there != entry.forward and not one.gone])
+        hands.taken([one for one in entry.placements if one.there != entry.forward and not one.gone])
+        self._journal.save(entry, became=[(set_key(now), absent())])
         self._workspace.catalog.forget_training_set(self._workspace.connection.id, now)
         outcome.training_set_removed = True
         outcome.stale = False
@@ -289,17 +298,12 @@ def placements_of(
     ]
 
 
-def set_now(entry: Entry, journal: Journal) -> Id:
-    """The id that an edit's training set has now; empty before it is made."""
-    return set_id(journal.now(entry.connection, entry.training_set)) if entry.training_set else ""
-
-
 def edit_of(entry: Entry, journal: Journal) -> Edit:
     """An edit as the window sees it."""
     return Edit(
         entry.id,
         entry.connection,
-        set_now(entry, journal),
+        journal.set_now(entry),
         entry.act,
         entry.title,
         Stage(entry.stage),

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import BadRequest, NotFound, ServerFault
 from apitorch_desktop.dataset.doubts import look, settle
-from apitorch_desktop.dataset.edit_records import Placement, image_id
+from apitorch_desktop.dataset.edit_records import Placement, image_id, is_absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -93,12 +93,12 @@ class Placer:
     def _note_shifted(self, group: list[Placement], olds: list[str], news: list[str]) -> None:
         became = []
         for placement, old, new in zip(group, olds, news, strict=True):
+            self._hands.arrived(placement)
             if new == old:
                 self._outcome.moved[old] = self._hands.end(placement)
             else:
                 self._outcome.removed.append(old)
-                became.append((old, new))
-            self._hands.arrived(placement, merged=new != old, prior=old if new != old else "")
+                became.append(self._hands.merge(placement, new))
         self._entry.facts.doubt = False
         self._hands.journal.save(self._entry, group, became=became)
 
@@ -143,18 +143,21 @@ class Placer:
 
     def _note_copied(self, copied: list[Placement], olds: list[str]) -> dict[str, str]:
         """Write down that copies are what the images are now. Answers old → new of those that are one of their own."""
-        became, own = {}, {}
+        became, own = [], {}
         for placement, old in zip(copied, olds, strict=True):
-            shared = placement.copy != old and self._hands.is_shared(placement)
-            became[old] = placement.copy
-            if not shared:
-                own[old] = placement.copy
-                if placement.record is not None:
-                    self._outcome.added.append(replace(placement.record))
-            self._hands.arrived(placement, merged=shared, prior=old if shared else "")
+            copy, shared = placement.copy, placement.copy != old and self._hands.is_shared(placement)
+            self._hands.arrived(placement)
+            if shared:
+                became.append(self._hands.merge(placement, copy))
+                continue
+            became.append((old, copy))
+            own[old] = copy
+            if placement.record is not None:
+                self._outcome.added.append(replace(placement.record))
         workspace = self._hands.workspace
-        workspace.catalog.copy_thumbnails(workspace.connection.id, became)
-        self._hands.journal.save(self._entry, copied, became=became.items(), untrashed=olds)
+        workspace.catalog.copy_thumbnails(workspace.connection.id, own)
+        back = [old for old in olds if is_absent(old)]
+        self._hands.journal.save(self._entry, copied, became=became, untrashed=back)
         return own
 
     # --- coming: from the trash, or apart from the image it was merged with
@@ -170,7 +173,7 @@ class Placer:
             kept = hands.keep(chunk)
             hands.upload(kept)
             self._look_up(kept)
-            self._note_copied(kept, [one.prior if one.merged else hands.now(one) for one in kept])
+            self._note_copied(kept, [hands.now(one) for one in kept])
             self._tell(len(chunk))
 
     def _look_up(self, copied: list[Placement]) -> None:
@@ -201,8 +204,8 @@ class Placer:
                 self._take_some(chunk)
             else:
                 hands.delete([hands.now(placement) for placement in chunk])
-            note_taken(hands, chunk)
-        note_taken(hands, [placement for placement in kept if placement.merged])
+            hands.taken(chunk)
+        hands.taken([placement for placement in kept if placement.merged])
 
     def _take_some(self, group: list[Placement]) -> None:
         hands = self._hands
@@ -224,21 +227,6 @@ class Placer:
         self._done += count
         if self._progress is not None:
             self._progress(self._done, self._total)
-
-
-def note_taken(hands: Hands, taken: list[Placement]) -> None:
-    """Write down that images are gone from the service, and in the trash."""
-    trashed, alone = [], []
-    for placement in taken:
-        old = placement.prior if placement.merged else hands.now(placement)
-        if placement.merged:
-            alone.append(old)
-        else:
-            hands.outcome.removed.append(old)
-        trashed.append((placement, old, hands.trash.size(placement.sha256)))
-        hands.arrived(placement)
-    hands.entry.facts.doubt = False
-    hands.journal.save(hands.entry, taken, trashed=trashed, alone=alone)
 
 
 def _chunks(placements: list[Placement], size: int) -> Iterator[list[Placement]]:

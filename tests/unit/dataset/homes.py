@@ -1,0 +1,81 @@
+"""A training set on either kind of service, as tests of edits need it: the real one, and the documented calls alone."""
+
+import hashlib
+import io
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.dataset.catalog import Catalog, Listing
+from apitorch_desktop.dataset.connections import Connection
+from apitorch_desktop.dataset.edits import Edits
+from apitorch_desktop.dataset.scratch import Scratch
+from apitorch_desktop.dataset.workspace import Workspace
+
+
+def picture(seed: int) -> bytes:
+    """A small JPEG; another seed is another image."""
+    image = Image.frombytes("RGB", (16, 12), random.Random(seed).randbytes(3 * 16 * 12))
+    file = io.BytesIO()
+    image.save(file, "JPEG")
+    return file.getvalue()
+
+
+class Home:
+    """A connection with its catalog, edits and scratch journal in `folder`, and one training set on it."""
+
+    def __init__(self, folder: Path, url: str, key: str, set_id: int | str, **options) -> None:
+        self.folder, self.url, self.key, self.options = folder, url, key, options
+        self.set_id = set_id
+        self.open()
+
+    def open(self) -> None:
+        """As at a start of the program."""
+        self.client = ApiClient(self.url, self.key, **self.options)
+        self.catalog = Catalog(self.folder / "cache")
+        self.scratch = Scratch(self.folder)
+        self.edits = Edits(self.folder)
+        self.workspace = Workspace(Connection("c1", "Home", self.url), self.client, self.catalog, self.scratch)
+
+    def close(self) -> None:
+        """As at its end."""
+        for one in (self.edits, self.scratch, self.catalog, self.client):
+            one.close()
+
+    def restart(self) -> None:
+        """The program ended, and was started again."""
+        self.close()
+        self.open()
+        self.workspace.connect()
+
+    def listing(self) -> Listing:
+        return self.workspace.listing(self.set_id)
+
+    def images(self, label: str) -> list[TrainingImage]:
+        return [image for image in self.listing().images if image.label == label]
+
+    def content(self, *, empty: bool = True) -> dict[str, list[str]]:
+        """Label → sorted sha256 of its images, by the bytes that are really there."""
+        listing = self.listing()
+        found: dict[str, list[str]] = {label: [] for label in listing.labels}
+        for image in listing.images:
+            if isinstance(image.sha256, str):
+                found[str(image.label)].append(image.sha256)
+            else:
+                data = self.workspace.image(self.set_id, image)
+                found[str(image.label)].append(hashlib.sha256(data).hexdigest())
+        return {label: sorted(hashes) for label, hashes in found.items() if hashes or empty}
+
+
+def until(holds: Callable[[], object], seconds: float = 20) -> object:
+    """Wait until something holds, and answer it."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.01)
+    return found
