@@ -122,6 +122,7 @@ class MenuButton(QPushButton):
         super().__init__(text)
         self._theme = theme
         self._dot = ""
+        self._compact = False
         self._chevron = theme.icon("chevron-down", "muted")
         if icon:
             self.setIcon(theme.icon(icon))
@@ -138,15 +139,23 @@ class MenuButton(QPushButton):
         self.updateGeometry()
         self.update()
 
+    def set_compact(self, compact: bool) -> None:
+        """Show the icon or the dot without the text; the text is the accessible name all the same."""
+        if compact != self._compact:
+            self._compact = compact
+            self.updateGeometry()
+            self.update()
+
     def sizeHint(self) -> QSize:
         """Qt's."""
         px = self._theme.px
-        hint = super().sizeHint()
-        return QSize(hint.width() + px(20) + (px(16) if self._dot else 0), hint.height())
+        mark = px(16) if self._dot else px(20) if self._compact and not self.icon().isNull() else 0
+        text = 0 if self._compact else self.fontMetrics().horizontalAdvance(self.text()) + px(6)
+        return QSize(px(12) + mark + text + px(12) + px(10) + 2, super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
         """Qt's: what is left of the text when it has to be elided."""
-        return QSize(min(self.sizeHint().width(), self._theme.px(64)), super().minimumSizeHint().height())
+        return QSize(min(self.sizeHint().width(), self._theme.px(72)), super().minimumSizeHint().height())
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Qt's."""
@@ -167,10 +176,12 @@ class MenuButton(QPushButton):
             painter.setBrush(self._theme.color(self._dot))
             painter.drawEllipse(mirror(QRect(inner.left(), self.height() // 2 - px(4), px(8), px(8))))
             inner.setLeft(inner.left() + px(16))
-        elif not self.icon().isNull():
+        elif self._compact and not self.icon().isNull():
             size = px(14)
             self.icon().paint(painter, mirror(QRect(inner.left(), (self.height() - size) // 2, size, size)))
             inner.setLeft(inner.left() + size + px(6))
+        if self._compact:
+            return
         painter.setPen(self._theme.color("text" if self.isEnabled() else "muted"))
         text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, inner.width())
         start = QStyle.visualAlignment(self.layoutDirection(), Qt.AlignmentFlag.AlignLeft)

@@ -13,10 +13,12 @@ from apitorch_desktop.ui.controls import MenuButton, button, icon_button, surfac
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from PySide6.QtGui import QKeyEvent, QPaintEvent
+    from PySide6.QtGui import QKeyEvent, QPaintEvent, QResizeEvent
 
     from apitorch_desktop.ui.theme import Theme
 
+NO_ZOOM, ICONS = 880, 760
+"""Widths below which the zoom goes, then the words of menus and switch."""
 SEARCH_DELAY = 120
 """Milliseconds of quiet after a key before the search is made."""
 
@@ -92,11 +94,11 @@ class Toolbar(QWidget):
         self.search = SearchLine(theme)
         self.search.searched.connect(self.searched)
         self.search.left.connect(self.search_left)
-        self.filter = MenuButton(theme, "Filter")
+        self.filter = MenuButton(theme, "Filter", "filter")
         self.filter.setToolTip("Show only some of the photos")
         self.filter_menu = QMenu(self)
         self.filter.setMenu(self.filter_menu)
-        self.sort = MenuButton(theme, "Sort: label")
+        self.sort = MenuButton(theme, "Sort: label", "sort")
         self.sort_menu = QMenu(self)
         self.sort.setMenu(self.sort_menu)
         self.zoom = QSlider(Qt.Orientation.Horizontal)
@@ -106,8 +108,9 @@ class Toolbar(QWidget):
         self.zoom.setAccessibleName("Size of the thumbnails")
         self.zoom.setToolTip("Size of the thumbnails (Ctrl + wheel)")
         self.zoom.valueChanged.connect(self.zoom_moved)
-        self.classify = button("Classify")
+        self.classify = button(" Classify")  # Qt leaves no room between icon and text
         self.classify.setCheckable(True)
+        self.classify.setAccessibleName("Classify panel")
         self.classify.setIcon(theme.icon("panel-right"))
         self.classify.setToolTip("Show or hide the classify panel (F9)")
         self.classify.clicked.connect(self.classify_switched)
@@ -125,7 +128,7 @@ class Toolbar(QWidget):
         row.addWidget(self.search, 1)
         row.addWidget(self.filter)
         row.addWidget(self.sort)
-        row.addStretch(1)
+        row.addStretch(0)
         self._small, self._big = QLabel(), QLabel()
         row.addWidget(self._small)
         row.addWidget(self.zoom)
@@ -135,15 +138,26 @@ class Toolbar(QWidget):
 
     def _measure(self) -> None:
         px = self._theme.px
-        self.search.setMinimumWidth(px(120))
+        self.search.setMinimumWidth(px(100))
         self.search.setTextMargins(px(18), 0, 0, 0)
         self.search.setMaximumWidth(px(380))
         self.connection.setMaximumWidth(px(220))
+        self.connection.setMinimumWidth(px(96))
         self.zoom.setFixedWidth(px(110))
         icon = QSize(px(14), px(14))
         ratio = self.devicePixelRatioF()
         self._small.setPixmap(self._theme.icon("small-square", "muted").pixmap(icon, ratio))
         self._big.setPixmap(self._theme.icon("big-square", "muted").pixmap(icon, ratio))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """What matters least gives way first: the zoom, then words that an icon can stand for."""
+        super().resizeEvent(event)
+        width, px = self.width(), self._theme.px
+        for part in (self._small, self.zoom, self._big):
+            part.setVisible(width >= px(NO_ZOOM))
+        for menu in (self.filter, self.sort):
+            menu.set_compact(width < px(ICONS))
+        self.classify.setText(" Classify" if width >= px(ICONS) else "")
 
     def set_connection(self, name: str, dot: str, tip: str) -> None:
         """Show the connection's name and its state as a dot in a token's colour; `tip` says it in words."""
