@@ -102,7 +102,7 @@ class _Side:
         stack = np.stack(patterns) if len(patterns) else np.zeros((0, SIDE, SIDE), np.uint8)
         cell = SIDE // _COARSE
         small = stack.reshape(-1, _COARSE, cell, _COARSE, cell).mean(axis=(2, 4), dtype=np.float32)
-        flat = small.reshape(len(stack), -1)
+        flat = small.reshape(len(stack), _COARSE * _COARSE)
         units = None if embeddings is None else _unit(np.asarray(embeddings, np.float32))
         return cls(stack, _unit(flat - flat.mean(axis=1, keepdims=True)), units)
 

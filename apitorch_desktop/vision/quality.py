@@ -24,15 +24,14 @@ def blur(picture: Luma, window: int = 11) -> float:
 
 
 def _blur_along(picture: Luma, window: int) -> float:
-    rows = picture.shape[0]
-    if rows <= window:
+    if picture.shape[0] <= window:
         return 0.0
-    sums = np.concatenate([np.zeros((1, picture.shape[1])), np.cumsum(picture, axis=0, dtype=np.float64)])
-    smooth = (sums[window:] - sums[:-window]) / window
-    steps = np.abs(np.diff(picture[window // 2 : window // 2 + len(smooth)], axis=0))
-    lost = np.maximum(0, steps - np.abs(np.diff(smooth, axis=0))).sum(dtype=np.float64)
+    middle = window // 2
+    steps = np.abs(np.diff(picture, axis=0))[middle : middle + picture.shape[0] - window]
+    smooth = np.abs(picture[window:] - picture[:-window]) / np.float32(window)  # the step of a running mean
+    kept = np.minimum(steps, smooth).sum(dtype=np.float64)
     total = float(steps.sum(dtype=np.float64))
-    return float((total - lost) / total) if total > 1e-3 * steps.size else 0.0
+    return float(kept / total) if total > 1e-3 * steps.size else 0.0
 
 
 def noise(picture: Luma) -> float:
@@ -82,7 +81,13 @@ def exposure(picture: Luma) -> tuple[float, float, float]:
     return float(picture.mean()) / 255, float((picture < 6).mean()), float((picture > 249).mean())
 
 
+def levels(picture: Luma, *shares: float) -> list[float]:
+    """Brightness 0…1 below which these shares of the pixels lie, ascending or not."""
+    counts = np.bincount(picture.astype(np.uint8).ravel(), minlength=256).cumsum()
+    return [float(np.searchsorted(counts, share * counts[-1])) / 255 for share in shares]
+
+
 def contrast(picture: Luma) -> float:
     """Distance of the 5th and the 95th percentile of brightness, 0…1."""
-    low, high = np.percentile(picture, (5, 95))
-    return float(high - low) / 255
+    low, high = levels(picture, 0.05, 0.95)
+    return high - low
