@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -39,16 +40,19 @@ class Downloading:
         self._urls: dict[str, str] = {}
         self._listed_at = 0.0
         self._made: set[Path] = set()
+        # who else writes into this folder, from another journal, has other names
+        self._mark = f".{zlib.crc32(os.fsencode(journal.folder.absolute())):08x}-{entry.id}-"
 
     def prepare(self, client: "ApiClient", cancelled: Callable[[], bool]) -> None:
         """List the training set; the first listing decides what will be fetched."""
         listing = self._list(client)
         if cancelled():
             raise Cancelled("Cancelled.")
+        self._sweep(listing)
         if self._entry.listed or self._journal.items(self._entry.id, *ItemState):
             self._journal.wait_again(self._entry.id, ItemState.SENDING)
             return
-        root = safe(listing.training_set_slug or slugify(self._entry.title))
+        root = self._root(listing)
         self._journal.fill(
             self._entry.id,
             [
@@ -90,6 +94,15 @@ class Downloading:
                     finally:
                         os.close(handle)
 
+    def _root(self, listing: types.TrainingImages) -> str:
+        return safe(listing.training_set_slug or slugify(self._entry.title))
+
+    def _sweep(self, listing: types.TrainingImages) -> None:
+        """Delete the half files of an earlier run: nothing of this transfer is on its way now."""
+        for group in listing.data:
+            for half in (self._folder / self._root(listing) / safe(group.label)).glob(f"{self._mark}*.part"):
+                half.unlink(missing_ok=True)
+
     def _list(self, client: "ApiClient") -> types.TrainingImages:
         listing = client.images(self._entry.training_set)
         self._urls = {image.image_id: image.url for group in listing.data for image in group.images}
@@ -115,7 +128,7 @@ class Downloading:
 
     def _write(self, target: Path, data: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        half = target.with_name(f".{os.getpid()}-{os.urandom(6).hex()}.part")
+        half = target.with_name(f"{self._mark}{os.urandom(6).hex()}.part")
         try:
             with half.open("wb") as file:
                 file.write(data)

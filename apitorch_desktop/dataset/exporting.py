@@ -2,11 +2,12 @@
 
 import hashlib
 import os
+import re
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["ExportRefused", "Exported", "Fetcher", "Format", "Split", "export"]
 
 _GIVE_UP_AFTER: Final = 10
+_STAGING: Final = re.compile(r"\.([0-9]{1,9})-[0-9a-f]{12}\.part")
 
 
 class Format(StrEnum):
@@ -110,9 +112,10 @@ def export(
     if not merging and target.exists():
         raise ExportRefused(f"“{shown(str(target))}” is there already. Choose another folder, or move it away.")
     with _staging(folder) as staging:
-        shots, failed = _fetched(listing, fetch, staging, threads, progress, cancelled or (lambda: False))
+        look = split is not None and groups is None
+        shots, failed = _fetched(listing, fetch, staging, look, threads, progress, cancelled or (lambda: False))
         if split is not None:
-            _divide(shots, split, groups)
+            _divide(shots, split, groups or [], cancelled)
         if merging:
             skipped = _merge(shots, target, failed)
             return Exported(target, len(shots) - skipped[0], skipped[1], failed)
@@ -135,6 +138,9 @@ def _staging(folder: Path) -> Iterator[Path]:
     staging = folder / f".{os.getpid()}-{os.urandom(6).hex()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".*-*.part"):
+            if (found := _STAGING.fullmatch(left.name)) and not _runs(int(found[1])):
+                shutil.rmtree(left, ignore_errors=True)
         staging.mkdir()
         yield staging
     except OSError as error:
@@ -145,15 +151,29 @@ def _staging(folder: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def _runs(process: int) -> bool:
+    """Whether a process of ours is still there; one that was killed leaves its folder behind."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def _fetched(
     listing: TrainingImages,
     fetch: Callable[[TrainingImage], bytes],
     staging: Path,
+    look: bool,
     threads: int,
     progress: Callable[[int, int], None] | None,
     cancelled: Callable[[], bool],
 ) -> tuple[list[indexes.Shot], list[tuple[str, str]]]:
-    """Every image in a file of its own, and those that could not be had."""
+    """Every image in a file of its own, and those that could not be had; with `look`, what shows near-duplicates."""
     wanted = [(group.label, image) for group in listing.data for image in group.images]
     shots: list[indexes.Shot] = []
     failed: list[tuple[str, str]] = []
@@ -169,7 +189,7 @@ def _fetched(
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        return _shot(label, image, data, staged)
+        return _shot(label, image, data, staged, look)
 
     with ThreadPoolExecutor(threads, "export") as pool:
         waiting: deque[Future[indexes.Shot]] = deque()
@@ -198,30 +218,36 @@ def _fetched(
     return shots, failed
 
 
-def _shot(label: str, image: TrainingImage, data: bytes, staged: Path) -> indexes.Shot:
-    from apitorch_desktop.vision import images
+def _shot(label: str, image: TrainingImage, data: bytes, staged: Path, look: bool) -> indexes.Shot:
+    from apitorch_desktop.vision import duplicates, images
 
-    try:
+    shot = indexes.Shot(image, label, staged, len(data), hashlib.sha256(data).hexdigest())
+    with suppress(images.UnreadableImage):  # what no program can show is exported all the same
         info = images.measure(data)
-        size: tuple[int, int] | None = (info.width, info.height)
-    except images.UnreadableImage:
-        size = None
-    return indexes.Shot(image, label, staged, len(data), hashlib.sha256(data).hexdigest(), size)
+        shot.pixels = (info.width, info.height)
+        if look:
+            shot.pattern = duplicates.pattern(images.shrunk(data, 2 * duplicates.SIDE))
+    return shot
 
 
-def _divide(shots: list[indexes.Shot], split: Split, groups: Sequence[Sequence[str]] | None) -> None:
+def _divide(
+    shots: list[indexes.Shot],
+    split: Split,
+    groups: Sequence[Sequence[str]],
+    cancelled: Callable[[], bool] | None,
+) -> None:
     """Give each image its part."""
+    from apitorch_desktop.vision import duplicates
+
     same: dict[str, list[str]] = {}
     for shot in shots:
         same.setdefault(shot.sha256, []).append(shot.image.image_id)
-    together = [*same.values(), *(_alike(shots) if groups is None else groups)]
-    parts = parts_of({shot.image.image_id: shot.label for shot in shots}, split, together)
+    seen = [shot for shot in shots if shot.pattern is not None]
+    pairs = duplicates.near_duplicates([shot.pattern for shot in seen if shot.pattern is not None], cancelled=cancelled)
+    alike = [[seen[index].image.image_id for index in group] for group in duplicates.groups(pairs)]
+    parts = parts_of({shot.image.image_id: shot.label for shot in shots}, split, [*same.values(), *alike, *groups])
     for shot in shots:
         shot.part = parts[shot.image.image_id]
-
-
-def _alike(shots: list[indexes.Shot]) -> list[list[str]]:
-    return []
 
 
 def _index(form: Format, listing: TrainingImages, shots: list[indexes.Shot], tree: Path) -> None:

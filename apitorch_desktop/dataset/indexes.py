@@ -8,10 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from apitorch_desktop.api.types import TrainingImage, TrainingImages
 from apitorch_desktop.dataset.downloading import safe
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 CSV_NAME: Final = "labels.csv"
 JSONL_NAME: Final = "metadata.jsonl"
@@ -23,15 +27,19 @@ CROISSANT_NAME: Final = "croissant.json"
 
 @dataclass(slots=True)
 class Shot:
-    """An image on its way out. `pixels` are width and height as shown; `part` is empty without a split."""
+    """An image on its way out. `pixels` are width and height as shown; `part` is empty without a split.
+
+    `pattern` is what near-duplicates are found by, where they are looked for.
+    """
 
     image: TrainingImage
     label: str
     staged: Path
     size: int
     sha256: str
-    pixels: tuple[int, int] | None
+    pixels: tuple[int, int] | None = None
     part: str = ""
+    pattern: "NDArray[np.uint8] | None" = None
 
     @property
     def path(self) -> PurePosixPath:

@@ -1,0 +1,75 @@
+"""What of a plan looks nearly the same as a picture that is there, or as another of the plan."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from apitorch_desktop.dataset.archives import Archives
+from apitorch_desktop.dataset.importing import SENT, Plan, PlanItem
+from apitorch_desktop.dataset.sources import SourceGone, Url, read
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A picture that is there: its name and label as the person knows them, and `vision.duplicates.pattern` of it."""
+
+    name: str
+    label: str
+    pattern: "NDArray[np.uint8]"
+
+
+def find_similar(
+    plan: Plan,
+    there: Sequence[Known],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> dict[int, str]:
+    """For `Plan.set_similar`: item index → what it looks nearly the same as. Blocking; reads every picture once more.
+
+    The first of several alike in the plan itself is left alone. `progress(done, total)` counts pictures.
+    """
+    from apitorch_desktop.vision import duplicates
+
+    stop = cancelled or (lambda: False)
+    wanted = [index for index, item in enumerate(plan.items) if item.standing in SENT]
+    archives = Archives()
+    indices: list[int] = []
+    patterns: list[NDArray[np.uint8]] = []
+    try:
+        for done, index in enumerate(wanted, 1):
+            if stop():
+                return {}
+            if (pattern := _pattern(plan.items[index], archives)) is not None:
+                indices.append(index)
+                patterns.append(pattern)
+            if progress is not None:
+                progress(done, len(wanted))
+    finally:
+        archives.close()
+    found: dict[int, str] = {}
+    for pair in duplicates.near_duplicates(patterns, cancelled=cancelled):
+        found.setdefault(indices[pair.second], f"“{plan.items[indices[pair.first]].name}” of this import")
+    best: dict[int, float] = {}
+    for pair in duplicates.matches(patterns, [known.pattern for known in there], cancelled=cancelled):
+        index, known = indices[pair.first], there[pair.second]
+        if pair.likeness > best.get(index, 0):
+            best[index] = pair.likeness
+            found[index] = f"“{known.name}” under “{known.label}”"
+    return found
+
+
+def _pattern(item: PlanItem, archives: Archives) -> "NDArray[np.uint8] | None":
+    from apitorch_desktop.vision import duplicates, images
+
+    if isinstance(item.source, Url):
+        return None
+    try:
+        data = read(item.source, archives, images.MAX_BYTES)
+        return duplicates.pattern(images.shrunk(data, 2 * duplicates.SIDE))
+    except (SourceGone, images.UnreadableImage):
+        return None
