@@ -40,5 +40,5 @@ class Signer:
     def signature(self, path: str, day: str) -> str:
         """The signature of a path for one day: HMAC-SHA256 over both, cut to 128 bits, in hex."""
         mac = self._mac.copy()
-        mac.update(f"{day}\0{path}".encode("utf-8", "surrogatepass"))
+        mac.update(f"{len(day)} {day} {path}".encode("utf-8", "surrogatepass"))
         return mac.hexdigest()[:_DIGITS]
