@@ -160,7 +160,13 @@ class ClassifierRoutes:
         shown = body.options.show_confidence_value if isinstance(body.options, bodies.Options) else False
         async with self._pictures.of(call, body.image_url) as picture:
             return await self._work.answer(
-                self._answers.classify, call.owner, slugs, picture.data, picture.info, show_confidence_value=shown
+                self._answers.classify,
+                call.owner,
+                slugs,
+                picture.data,
+                picture.info,
+                filename=picture.filename,
+                show_confidence_value=shown,
             )
 
     async def versions(self, call: Call) -> types.ClassifierVersions:
