@@ -31,7 +31,7 @@ class Assembly(QObject):
     ) -> None:
         super().__init__(window)
         self._app = app
-        self._theme = theme
+        self.theme = theme
         self.settings = settings
         self.window = window
         self._arguments = arguments
@@ -69,12 +69,12 @@ class Assembly(QObject):
         self.tasks.run(Lane.DISK, job, done=self._opened, failed=self._not_opened, owner=self, title="Open the stores")
 
     def _dress(self) -> None:
-        self._theme.apply(self._app)
+        self.theme.apply(self._app)
 
     def _make_frame(self) -> None:
         from apitorch_desktop.ui.frame import Frame
 
-        self.frame = Frame(self._theme, self.settings, self._why_not)
+        self.frame = Frame(self.theme, self.settings, self._why_not)
         self.frame.empty.show_busy("Starting…")
         self.window.setCentralWidget(self.frame)
 
@@ -94,7 +94,7 @@ class Assembly(QObject):
     def _make_photos(self) -> None:
         from apitorch_desktop.ui.photos import Photos
 
-        self.photos = Photos(self.session, self.editing, self.model, self._theme, self.settings, self._local_copy)
+        self.photos = Photos(self.session, self.editing, self.model, self.theme, self.settings, self._local_copy)
         self.frame.add_middle(self.photos.grid)
         self.frame.add_middle(self.photos.big)
 
@@ -103,18 +103,18 @@ class Assembly(QObject):
         from apitorch_desktop.ui.importing import Importing
         from apitorch_desktop.ui.transfers_panel import TransfersPanel
 
-        self.importing = Importing(self.session, self.editing, self.desk, self._theme, self.window)
-        self.connection_menu = ConnectionMenu(self.session, self.frame.toolbar, self._theme, self.settings, self.window)
+        self.importing = Importing(self.session, self.editing, self.desk, self.theme, self.window)
+        self.connection_menu = ConnectionMenu(self.session, self.frame.toolbar, self.theme, self.settings, self.window)
         self.connection_menu.use_scheme()
-        self.transfers = TransfersPanel(self._theme)
+        self.transfers = TransfersPanel(self.theme)
         self.frame.add_middle(self.transfers)
 
     def _make_classifying(self) -> None:
         from apitorch_desktop.ui.classify_panel import ClassifyPanel
         from apitorch_desktop.ui.classifying import Classifying
 
-        self.panel = ClassifyPanel(self._theme)
-        self.classifying = Classifying(self.session, self.editing, self.panel, self._theme, self.settings, self.window)
+        self.panel = ClassifyPanel(self.theme)
+        self.classifying = Classifying(self.session, self.editing, self.panel, self.theme, self.settings, self.window)
         self.frame.add_panel(self.panel)
 
     def _wire(self) -> None:

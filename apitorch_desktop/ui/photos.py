@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject, QSettings, Signal
 from PySide6.QtGui import QAction, QGuiApplication, QKeySequence
 from PySide6.QtWidgets import QMenu
 
+from apitorch_desktop.ui.filters import Filter, now
 from apitorch_desktop.ui.grid.loader import ThumbnailLoader
 from apitorch_desktop.ui.grid.view import DEFAULT, GridView, Summary
 from apitorch_desktop.ui.image_view import ImageView
@@ -81,7 +82,7 @@ class Photos(QObject):
         self._editing = editing
         self._settings = settings
         self.model = model
-        self._search = ""
+        self.filter = Filter()
         self.sort = str(settings.value("grid/sort", "label"))
         tasks = session.tasks
         self.loader = ThumbnailLoader(tasks, self._thumbnail, large=self._image, parent=self)
@@ -135,16 +136,12 @@ class Photos(QObject):
 
     def search(self, text: str) -> None:
         """Show only photos whose label or file name has all the words; a word after a minus must not be there."""
-        self._search = text
-        words = [word.lower() for word in text.split()]
-        wanted = [word for word in words if not word.startswith("-") or len(word) == 1]
-        barred = [word[1:] for word in words if word.startswith("-") and len(word) > 1]
+        self.filter.words = text
+        self.apply_filter()
 
-        def keep(image: TrainingImage) -> bool:
-            text = f"{image.label or ''} {image.original_filename or image.filename}".lower()
-            return all(word in text for word in wanted) and not any(word in text for word in barred)
-
-        self.model.set_filter(keep if words else None)
+    def apply_filter(self) -> None:
+        """Show what passes the filter as it is now."""
+        self.model.set_filter(self.filter.keep(now()))
         self._say_found()
 
     def set_sort(self, key: str) -> None:
@@ -156,8 +153,8 @@ class Photos(QObject):
         self.sorted.emit(key)
 
     def _say_found(self) -> None:
-        nothing = self.model.total > 0 and self.model.shown == 0 and bool(self._search)
-        self.nothing_found.emit(f"Nothing has “{self._search}” in its label or file name." if nothing else "")
+        nothing = self.model.total > 0 and self.model.shown == 0
+        self.nothing_found.emit(self.filter.sentence() if nothing else "")
         self._say_selection(self.grid.summary())
 
     def _say_selection(self, summary: Summary) -> None:

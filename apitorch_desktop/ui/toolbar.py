@@ -8,7 +8,7 @@ from PySide6.QtCore import QRect, QSignalBlocker, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QKeySequence, QPainter
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QSizePolicy, QSlider, QStyle, QWidget
 
-from apitorch_desktop.ui.controls import MenuButton, button, icon_button, surface
+from apitorch_desktop.ui.controls import MenuButton, button, icon_button, set_property, surface
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +139,10 @@ class Toolbar(QWidget):
     def _measure(self) -> None:
         px = self._theme.px
         self.search.setMinimumWidth(px(100))
-        self.search.setTextMargins(px(18), 0, 0, 0)
+        room = (0, 0, px(18), 0) if self.isRightToLeft() else (px(18), 0, 0, 0)
+        self.search.setTextMargins(*room)
+        self.classify.setIconSize(QSize(px(16), px(16)))
+        set_property(self.zoom, "mirrored", "true" if self.isRightToLeft() else "")
         self.search.setMaximumWidth(px(380))
         self.connection.setMaximumWidth(px(220))
         self.connection.setMinimumWidth(px(96))
@@ -175,6 +178,11 @@ class Toolbar(QWidget):
             self.sort_menu.addAction(action)
             if key == chosen:
                 self.sort.setText(f"Sort: {words.lower()}")
+
+    def set_filtered(self, criteria: int) -> None:
+        """Show that something is filtered out, by how many criteria."""
+        self.filter.setText(f"Filter: {criteria}" if criteria else "Filter")
+        self.filter.dot = "accent" if criteria else ""
 
     def set_zoom(self, size: int) -> None:
         """Show a size that was chosen elsewhere."""

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
+from apitorch_desktop.ui.filters import FilterMenu
 from apitorch_desktop.ui.photos import SORTS
 from apitorch_desktop.ui.session import State
+from apitorch_desktop.ui.shortcuts import Keys
 from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tree_model import Row
 from apitorch_desktop.ui.words import plural
@@ -39,6 +41,7 @@ class Wiring(QObject):
         self._wire_photos()
         self._wire_transfers()
         self._wire_classifying()
+        self._keys = Keys(made, self.open_list)
         self._show_middle()
 
     def begin(self, stores: Stores, arguments: list[str]) -> None:
@@ -127,6 +130,7 @@ class Wiring(QObject):
         self._nothing = ""
         opened = self._session.opened
         self._frame.toolbar.search.clear()
+        self._filters.clear()
         self._frame.tree.view.set_open(opened.training_set.id if opened is not None else None)
         self._made.window.setWindowTitle(
             f"{opened.training_set.name} – API Torch Desktop" if opened is not None else "API Torch Desktop"
@@ -255,10 +259,19 @@ class Wiring(QObject):
         photos.zoomed.connect(toolbar.set_zoom)
         toolbar.set_sorts(SORTS, photos.sort)
         toolbar.set_zoom(photos.grid.cellSize())
+        self._filters = FilterMenu(toolbar.filter_menu, photos.filter, self._label_names)
+        self._filters.changed.connect(self._filter_changed)
         empty = self._frame.empty
         empty.import_wanted.connect(self._made.importing.choose_folder)
         empty.new_set_wanted.connect(lambda: self._frame.tree.view.name_new(None))
         empty.sample_wanted.connect(self._made.importing.open_sample)
+
+    def _label_names(self) -> list[str]:
+        return self._session.opened.labels if self._session.opened is not None else []
+
+    def _filter_changed(self) -> None:
+        self._photos.apply_filter()
+        self._frame.toolbar.set_filtered(self._photos.filter.chosen())
 
     # --- the photos
 
@@ -314,7 +327,7 @@ class Wiring(QObject):
         part.cancel_wanted.connect(lambda one: desk.command("cancel", one))
         part.retry_wanted.connect(lambda one: desk.command("retry_failed", one))
         part.dismissed.connect(desk.dismiss)
-        part.list_wanted.connect(self._open_list)
+        part.list_wanted.connect(self.open_list)
 
     # --- classification
 
@@ -324,7 +337,8 @@ class Wiring(QObject):
         classifying.add_wanted.connect(self._made.importing.begin)
         self._made.connection_menu.message_wanted.connect(panel.message_wanted)
 
-    def _open_list(self) -> None:
+    def open_list(self) -> None:
+        """Show the list of transfers, or what was there before."""
         self._list_shown = not self._list_shown
         self._show_middle()
 
