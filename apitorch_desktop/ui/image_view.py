@@ -94,7 +94,7 @@ class ImageView(QWidget):
         strip.setSpacing(theme.px(10))
         strip.addWidget(self.name, 4)
         strip.addWidget(self.details, 5)
-        strip.addStretch(1)
+        strip.addStretch(0)
         for widget in (self.again, self.zoom_said, self.fit, self.actual, self.back, self.on, self.close_button):
             widget.setFocusPolicy(Qt.FocusPolicy.TabFocus if widget is not self.zoom_said else Qt.FocusPolicy.NoFocus)
             strip.addWidget(widget)

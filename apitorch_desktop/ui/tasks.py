@@ -9,8 +9,7 @@ destroyed on a worker.
 from __future__ import annotations
 
 import sys
-from collections import deque
-from enum import Enum, IntEnum
+from enum import Enum
 from heapq import heappop, heappush
 from threading import Condition, Event, Lock
 from time import monotonic, perf_counter
@@ -18,6 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from PySide6.QtCore import QCoreApplication, QObject, Qt, QThread, QTimer, Signal
 from shiboken6 import Shiboken
+
+from apitorch_desktop.ui.garbage import Garbage
+from apitorch_desktop.ui.mailbox import Kind, Mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,47 +51,10 @@ class Cancelled(Exception):  # noqa: N818 - not an error
     """Raised by `Context.check` in a job whose task was cancelled; a job lets it pass."""
 
 
-class _Kind(IntEnum):
-    PROGRESS = 0
-    POST = 1
-    DONE = 2
-    FAILED = 3
-
-
-class _Bell(QObject):
-    rang = Signal()
-
-
-class _Mailbox:
-    """What workers leave for the GUI thread. Rings when something comes into the empty box, not at every post."""
-
-    def __init__(self) -> None:
-        self.bell = _Bell()
-        self._lock = Lock()
-        self._posts: deque[tuple[int, _Kind, Any]] = deque()
-        self._rung = False
-
-    def put(self, post: tuple[int, _Kind, Any]) -> None:
-        with self._lock:
-            self._posts.append(post)
-            del post  # else the worker might be the last to let go of what is in it
-            if self._rung:
-                return
-            self._rung = True
-        self.bell.rang.emit()
-
-    def take(self) -> tuple[int, _Kind, Any] | None:
-        with self._lock:
-            if self._posts:
-                return self._posts.popleft()
-            self._rung = False
-            return None
-
-
 class Context:
     """What a job is given: its way to say how far it is, and to hear that it should stop."""
 
-    def __init__(self, task_id: int, mailbox: _Mailbox) -> None:
+    def __init__(self, task_id: int, mailbox: Mailbox) -> None:
         self._id = task_id
         self._mailbox = mailbox
         self._stop = Event()
@@ -104,11 +69,11 @@ class Context:
             if self._waiting:
                 return
             self._waiting = True
-        self._mailbox.put((self._id, _Kind.PROGRESS, None))
+        self._mailbox.put((self._id, Kind.PROGRESS, None))
 
     def post(self, payload: Any) -> None:
         """Tell the task's `progress` callback; every payload arrives, in order."""
-        self._mailbox.put((self._id, _Kind.POST, payload))
+        self._mailbox.put((self._id, Kind.POST, payload))
 
     def cancelled(self) -> bool:
         """Whether the task was cancelled: nobody waits for the result any more."""
@@ -158,15 +123,15 @@ class Task:
         if self._hub is not None:
             self._hub._forget_callbacks(self)
 
-    def _execute(self) -> tuple[int, _Kind, Any]:
+    def _execute(self) -> tuple[int, Kind, Any]:
         # On the worker. Nothing here outlives the call, so the last reference to job and result is
         # the GUI thread's.
         try:
-            return self.id, _Kind.DONE, self._job(self._context)  # type: ignore[misc]
+            return self.id, Kind.DONE, self._job(self._context)  # type: ignore[misc]
         except Exception as fault:  # noqa: BLE001 - handed to the GUI thread, whatever it is
-            return self.id, _Kind.FAILED, fault
+            return self.id, Kind.FAILED, fault
         except BaseException as fault:  # noqa: BLE001 - SystemExit in a job must not end the lane's thread
-            return self.id, _Kind.FAILED, RuntimeError(f"The job “{self.title}” ended with {fault!r}.")
+            return self.id, Kind.FAILED, RuntimeError(f"The job “{self.title}” ended with {fault!r}.")
 
 
 class _Queue:
@@ -214,7 +179,7 @@ class _Queue:
 
 
 class _Worker(QThread):
-    def __init__(self, queue: _Queue, mailbox: _Mailbox, name: str) -> None:
+    def __init__(self, queue: _Queue, mailbox: Mailbox, name: str) -> None:
         super().__init__()
         self.setObjectName(name)
         self._queue = queue
@@ -233,7 +198,7 @@ class Tasks(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._mailbox = _Mailbox()
+        self._mailbox = Mailbox()
         self._mailbox.bell.rang.connect(self._drain, Qt.ConnectionType.QueuedConnection)
         self._queues: dict[Lane, _Queue] = {}
         self._workers: dict[Lane, list[_Worker]] = {}
@@ -246,6 +211,7 @@ class Tasks(QObject):
         self._turn.timeout.connect(self._drain)
         self._beat = QTimer(self, interval=PROGRESS_INTERVAL, singleShot=True)
         self._beat.timeout.connect(self._tell_progress)
+        self._garbage = Garbage(self)
         app = QCoreApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.shutdown)
@@ -313,6 +279,7 @@ class Tasks(QObject):
             while self._mailbox.take():
                 pass
             self._tasks.clear()
+            self._garbage.end()
         return ended
 
     # --- on the GUI thread, what the workers left
@@ -329,22 +296,22 @@ class Tasks(QObject):
                 return
         self._turn.stop()
 
-    def _deliver(self, task_id: int, kind: _Kind, payload: Any) -> None:
+    def _deliver(self, task_id: int, kind: Kind, payload: Any) -> None:
         task = self._tasks.get(task_id)
         if task is None:
             return
-        if kind is _Kind.PROGRESS:
+        if kind is Kind.PROGRESS:
             self._late.add(task_id)
             if not self._beat.isActive():
                 self._beat.start()
             return
-        if kind is _Kind.POST:
+        if kind is Kind.POST:
             self._call(task, task._progress, payload)
             return
         self._pass_on_progress(task)
         self._tasks.pop(task_id, None)
         self._unwatch(task)
-        if kind is _Kind.DONE:
+        if kind is Kind.DONE:
             self._call(task, task._done, payload)
         elif not task._context.cancelled():
             failed = task._failed
@@ -387,13 +354,12 @@ class Tasks(QObject):
     # --- lifetimes
 
     def _forget_callbacks(self, task: Task) -> None:
-        task._done = task._failed = task._progress = None
+        task._done = task._failed = task._progress = task._owner = None
         if task.id in self._tasks and self._queues[task.lane].unstarted(task):
             self._tasks.pop(task.id)
             self._unwatch(task)
             task._job = None
         if task.id not in self._tasks:
-            task._owner = None
             task._hub = None
 
     def _watch(self, owner: QObject, task: Task) -> None:

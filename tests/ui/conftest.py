@@ -1,0 +1,79 @@
+"""Fixtures of the window's tests; every test here fails if it leaves a lane's thread, a window or a running timer behind."""
+
+import gc
+import time
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QCoreApplication, QEvent, QTimer
+from PySide6.QtWidgets import QApplication
+from shiboken6 import Shiboken
+
+from apitorch_desktop.paths import resources
+from apitorch_desktop.ui.tasks import Lane, Tasks
+from apitorch_desktop.ui.theme import Theme
+
+_LANES = tuple(f"{lane.value}-" for lane in Lane)
+
+
+def turn():
+    """A turn of the event loop, with the deletions that Qt puts off to its end."""
+    QApplication.processEvents()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+
+
+def wait_until(condition, seconds=10.0, message="it did not happen in time"):
+    """Run the event loop until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, message
+        turn()
+        time.sleep(0.002)
+
+
+def _lane_threads():
+    names = []
+    for thread in Path("/proc/self/task").iterdir():
+        try:
+            names.append((thread / "comm").read_text().strip())
+        except OSError:
+            continue
+    return [name for name in names if name.startswith(_LANES)]
+
+
+def _timers():
+    return {
+        id(made): repr(made.parent())
+        for made in Shiboken.getAllValidWrappers()
+        if isinstance(made, QTimer) and made.isActive() and made.thread().isCurrentThread()
+    }
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_alive(qapp):
+    """What a test starts, it ends."""
+    timers = _timers()
+    yield
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+    gc.collect()
+    windows = [repr(widget) for widget in QApplication.topLevelWidgets() if widget.isVisible()]
+    assert not windows, f"left open: {windows}"
+    assert not _lane_threads(), "a lane's thread is left running: call Tasks.shutdown"
+    left = {key: parent for key, parent in _timers().items() if key not in timers}
+    assert not left, f"timers left running, by parent: {list(left.values())}"
+
+
+@pytest.fixture
+def tasks(qapp):
+    tasks = Tasks()
+    yield tasks
+    assert tasks.shutdown(20)
+    tasks.deleteLater()
+
+
+@pytest.fixture
+def theme(qapp):
+    theme = Theme(resources())
+    theme.apply(qapp)
+    yield theme
+    theme.deleteLater()
