@@ -123,7 +123,7 @@ class Head:
         length = np.einsum("ij,ij->i", seen, seen)
         distance = length[:, None] + np.einsum("ij,ij->i", self.sketches, self.sketches) - 2 * seen @ self.sketches.T
         nearest = distance.argmin(axis=1)
-        for index in np.flatnonzero(distance.min(axis=1) <= SAME**2 * length):
+        for index in np.flatnonzero(distance.min(axis=1) < SAME**2 * length):
             row, label = probabilities[index], self.remembered[nearest[index]]
             if row[label] < REMEMBERED:
                 row *= (1 - REMEMBERED) / (1 - row[label])

@@ -13,22 +13,29 @@ from tests.unit.vision.odd_files import photo_like, saved
 
 
 def model(
-    path: Path, *, shape: tuple[object, ...] = ("n", 3, 8, 8), metadata: dict[str, str] | None = None, rank: int = 2
+    path: Path,
+    *,
+    shape: tuple[object, ...] = ("n", 3, 8, 8),
+    metadata: dict[str, str] | None = None,
+    opset: int = 13,
 ) -> Path:
     """A network whose embedding is the mean of each channel, twice (n, 6): its answers can be worked out by hand."""
     axes = [2, 3] if shape[1] == 3 else [1, 2]
-    nodes = [
-        helper.make_node("ReduceMean", ["x"], ["means"], axes=axes, keepdims=0),
-        helper.make_node("Concat", ["means", "means"], ["out"], axis=1),
-    ]
-    outputs = [helper.make_tensor_value_info("out", TensorProto.FLOAT, [shape[0], 6])]
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, list(shape)[:rank] if rank != 2 else list(shape))]
-    made = helper.make_model(
-        helper.make_graph(nodes, "g", inputs, outputs), opset_imports=[helper.make_opsetid("", 13)]
+    if opset < 18:
+        means = helper.make_node("ReduceMean", ["x"], ["means"], axes=axes, keepdims=0)
+    else:
+        means = helper.make_node("ReduceMean", ["x", "axes"], ["means"], keepdims=0)
+    made = helper.make_graph(
+        [means, helper.make_node("Concat", ["means", "means"], ["out"], axis=1)],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, list(shape))],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [shape[0], 6])],
+        [helper.make_tensor("axes", TensorProto.INT64, [2], axes)] if opset >= 18 else [],
     )
-    made.ir_version = 8
-    helper.set_model_props(made, metadata or {})
-    onnx.save(made, path)
+    whole = helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)])
+    whole.ir_version = 8
+    helper.set_model_props(whole, metadata or {})
+    onnx.save(whole, path)
     return path
 
 
