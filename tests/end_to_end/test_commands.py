@@ -1,0 +1,294 @@
+"""The commands for scripts, as a shell runs them."""
+
+import csv
+import hashlib
+import os
+import pty
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+from PIL import Image
+
+from apitorch_desktop.api.client import ApiClient
+from tests.faults.documented import documented
+from tests.service.running import serving
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("service") / "data") as running:
+        yield running
+
+
+@pytest.fixture
+def run(home):
+    """Run the command: `run("import", …, at=service)`; without `at` it is the embedded service's turn."""
+
+    def command(*words, at=None, **environment):
+        return subprocess.run(
+            [sys.executable, "-m", "apitorch_desktop", *map(str, words)],
+            capture_output=True,
+            text=True,
+            env=_environment(at) | environment,
+            timeout=120,
+        )
+
+    return command
+
+
+def _environment(at):
+    there = {"APITORCH_BASE_URL": at.url, "APITORCH_API_KEY": at.key} if at else {}
+    return os.environ | {"PYTHONIOENCODING": "utf-8"} | there
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two labels of five pictures, noise of two kinds."""
+    root = tmp_path / "pictures"
+    for label, colours in {"Red Ones": (200, 40), "blue": (40, 200)}.items():
+        for number in range(5):
+            draw = random.Random(f"{label}{number}")
+            image = Image.new("RGB", (60, 60), (colours[0], 30, colours[1]))
+            for _ in range(200):
+                image.putpixel((draw.randrange(60), draw.randrange(60)), (colours[0], draw.randrange(256), colours[1]))
+            (root / label).mkdir(parents=True, exist_ok=True)
+            image.save(root / label / f"{number}.png")
+    return root
+
+
+@contextmanager
+def client_of(service):
+    client = ApiClient(service.url, service.key)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+# --- import
+
+
+def test_photos_come_in_with_a_summary_and_a_second_time_nothing_new(run, service, photos):
+    name = "Hats and skirts"
+    at = {"at": service}
+    first = run("import", photos / "test", "--name", name, **at)
+    assert (first.returncode, first.stderr) == (0, "")
+    count = len(list((photos / "test").glob("*/*.jpg")))
+    assert f"{count} pictures came into “{name}”, under 10 labels." in first.stdout
+    assert "t_shirt     20" in first.stdout
+    second = run("import", photos / "test", "--name", name, **at)
+    assert second.returncode == 0
+    assert f"Nothing new came into “{name}”.\n{count} pictures were there already." in second.stdout
+
+
+def test_the_embedded_service_is_used_where_no_other_is_named(run, folder):
+    assert run("import", folder, "--name", "Mine").returncode == 0
+    again = run("import", folder, "--name", "Mine")
+    assert "10 pictures were there already" in again.stdout
+
+
+def test_what_did_not_come_in_is_named_with_the_reason(run, service, folder):
+    (folder / "blue" / "letter.jpg").write_text("Dear zebra,")
+    (folder / "blue" / "cut.png").write_bytes((folder / "blue" / "1.png").read_bytes()[:200])
+    (folder / "loose.png").write_bytes((folder / "blue" / "1.png").read_bytes())
+    (folder / "notes.md").write_text("Nothing.")
+    (folder / "blue" / "again.png").write_bytes((folder / "blue" / "1.png").read_bytes())
+    done = run("import", folder, "--name", "Not all", at=service)
+    assert done.returncode == 1
+    assert "10 pictures came into “Not all”, under 2 labels." in done.stdout
+    assert "3 pictures did not come in:" in done.stdout
+    assert "letter.jpg: It is not an image" in done.stdout
+    assert "cut.png: " in done.stdout
+    assert "loose.png: It has no label yet." in done.stdout
+    assert "notes.md" in done.stdout
+    assert "1 picture came twice" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["import", "nowhere", "--name", "X"], 2, "There is no “nowhere”"),
+        (["import", ".", "--name", " "], 2, "cannot be empty"),
+        (["import", "."], 2, "--name"),
+        (["import", ".", "--name", "X"], 1, "There is no picture"),
+        (["export", "No such set", "out"], 1, "There is no training set “No such set”"),
+        (["export", "X", "out", "--format", "tarot"], 2, "tarot"),
+        (["classify", "x.jpg", "--classifier", "no-such"], 1, "There is no classifier “no-such”"),
+        (["classify", "--classifier", "x"], 2, "IMAGE"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(run, service, tmp_path, monkeypatch, words, status, said):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    done = run(*words, at=service)
+    assert done.returncode == status
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "empty").iterdir())
+
+
+def test_a_wrong_key_and_a_service_that_is_away_are_said(run, service, folder):
+    wrong = run("import", folder, "--name", "X", at=service, APITORCH_API_KEY="x" * 42)
+    assert wrong.returncode == 1
+    assert "key" in wrong.stderr
+    away = run("export", "X", folder, at=service, APITORCH_BASE_URL="http://127.0.0.1:9/api/")
+    assert away.returncode == 1
+    assert "Nothing answers" in away.stderr
+    half = run("export", "X", folder, APITORCH_BASE_URL="http://127.0.0.1:9/api/")
+    assert half.returncode == 2
+
+
+def test_interrupted_it_says_so_and_the_same_command_goes_on(folder):
+    for number in range(40):
+        Image.new("RGB", (20, 20), (number * 6, 3, 99)).save(folder / "blue" / f"more{number}.png")
+    with documented() as strange:
+        strange.latency = 0.03
+        words = [sys.executable, "-m", "apitorch_desktop", "import", str(folder), "--name", "Set"]
+        for end in (signal.SIGINT, signal.SIGKILL):
+            count = len(strange.images)
+            running = subprocess.Popen(words, env=_environment(strange), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            _until(lambda: len(strange.images) > count + 8)  # noqa: B023
+            running.send_signal(end)
+            said = running.communicate(timeout=30)[1].decode()
+            if end is signal.SIGINT:
+                assert running.returncode == 130
+                assert "goes on when the same command is given again" in said
+                assert "Traceback" not in said
+            assert len(strange.images) < 50
+        last = subprocess.run(words, env=_environment(strange), capture_output=True, text=True, timeout=60)
+        assert last.returncode == 0, last.stdout + last.stderr
+        assert "Going on with" in last.stdout
+        found = [hashlib.sha256(data).hexdigest() for datas in strange.labels().values() for data in datas]
+        there = [hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*/*.png")]
+        assert sorted(set(found)) == sorted(there)
+
+
+def test_a_service_that_makes_no_training_sets_is_said(folder, run):
+    with documented() as strange:
+        done = run("import", folder, "--name", "New", at=strange)
+    assert done.returncode == 1
+    assert "make “New” on its own page" in done.stderr
+
+
+def test_on_a_terminal_there_is_one_line_of_progress(folder, service):
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "apitorch_desktop", "import", str(folder), "--name", "Terminal"]
+    with subprocess.Popen(words, env=_environment(service), stdout=subprocess.PIPE, stderr=theirs) as running:
+        out = running.communicate(timeout=60)[0].decode()
+    os.close(theirs)
+    drawn = b""
+    try:
+        while part := os.read(ours, 65536):
+            drawn += part
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    assert "10 pictures came into" in out
+    assert b"\r\x1b[K" in drawn
+    assert b"\n" not in drawn
+
+
+def test_names_that_are_no_text_and_terminals_that_know_no_quotes(folder, run, service):
+    (folder / "blue" / os.fsdecode(b"\xff\xfe.jpg")).write_bytes(b"no picture")
+    done = run("import", folder, "--name", "Ünï", at=service, PYTHONIOENCODING="ascii")
+    assert done.returncode == 1
+    assert "10 pictures came into" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+# --- export
+
+
+def tree(root):
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_the_folder_tree_is_that_of_the_published_client(run, service, folder, tmp_path):
+    assert run("import", folder, "--name", "To Export", at=service).returncode == 0
+    with client_of(service) as client:
+        found = next(one for one in client.training_sets() if one.name == "To Export")
+    theirs = tmp_path / "theirs"
+    script = "import sys, pathlib; from apitorch.training_set import download_images\n"
+    script += "download_images(int(sys.argv[1]), pathlib.Path(sys.argv[2]))"
+    theirs.mkdir()
+    subprocess.run([sys.executable, "-c", script, str(found.id), theirs], env=_environment(service), check=True)
+    for number, name in enumerate([str(found.id), "To Export", "to-export"]):
+        done = run("export", name, tmp_path / f"ours{number}", at=service)
+        assert done.returncode == 0, done.stderr
+        assert tree(tmp_path / f"ours{number}") == tree(theirs)
+    assert len(tree(theirs)) == 10
+    again = run("export", "to-export", tmp_path / "ours0", at=service)
+    assert "10 pictures were there already" in again.stdout
+
+
+@pytest.mark.parametrize("form", ["zip", "csv", "jsonl", "createml", "croissant"])
+def test_every_format_is_written_and_nothing_overwritten(run, service, folder, tmp_path, form):
+    run("import", folder, "--name", "Formats", at=service)
+    done = run("export", "Formats", tmp_path / "out", "--format", form, at=service)
+    assert (done.returncode, done.stderr) == (0, "")
+    before = tree(tmp_path / "out")
+    assert before
+    again = run("export", "Formats", tmp_path / "out", "--format", form, at=service)
+    assert again.returncode == 1
+    assert "is there already" in again.stderr
+    assert tree(tmp_path / "out") == before
+
+
+# --- classify
+
+
+def test_pictures_are_classified_as_soon_as_the_classifier_has_learned(run, service, folder, tmp_path):
+    run("import", folder, "--name", "Colours", at=service)
+    table = tmp_path / "answers.csv"
+    (folder / "blue" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    done = run("classify", folder, "--classifier", "colours", "--csv", table, at=service)
+    assert done.returncode == 1
+    assert "10 pictures classified" in done.stdout
+    assert "1 picture not classified:" in done.stdout
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 11
+    right = [row for row in rows if row["label"] and row["label"] in row["image"].lower().replace(" ", "_")]
+    assert len(right) >= 9
+    assert all(0 <= float(row["confidence_value"]) <= 1 and row["confidence"] for row in rows if row["label"])
+    (broken,) = [row for row in rows if row["error"]]
+    assert broken["image"].endswith("broken.jpg")
+    line = run("classify", folder / "blue" / "1.png", "--classifier", "colours", at=service)
+    assert line.returncode == 0
+    assert line.stdout.startswith(f"{folder / 'blue' / '1.png'}: blue (")
+
+
+def test_a_file_that_is_missing_does_not_stop_the_others(run, service, folder, tmp_path):
+    run("import", folder, "--name", "Missing", at=service)
+    done = run("classify", tmp_path / "gone.jpg", folder / "blue" / "1.png", "--classifier", "missing", at=service)
+    assert done.returncode == 1
+    assert "1.png: " in done.stdout
+    assert "gone.jpg: not classified" in done.stdout
+
+
+def test_a_table_that_cannot_be_written_is_said(run, service, folder):
+    done = run("classify", folder, "--classifier", "safe-for-work", "--csv", folder / "no" / "x.csv", at=service)
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
+
+
+def test_a_classifier_without_enough_images_says_what_it_needs(run, service, folder):
+    shutil.rmtree(folder / "blue")
+    run("import", folder, "--name", "One label", at=service)
+    done = run("classify", folder, "--classifier", "one-label", at=service)
+    assert done.returncode == 1
+    assert "cannot answer yet" in done.stderr
+
+
+def _until(condition, timeout=30):
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.005)
