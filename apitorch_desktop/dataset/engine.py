@@ -36,6 +36,10 @@ _MOST_TRIES: Final = 20
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
+class _NoConnection(ApiError):  # noqa: N818 - named for what is wrong
+    advice = "Add it again, then resume; or cancel."
+
+
 class _Step(Enum):
     OWN = "own"
     PREPARE = "prepare"
@@ -295,7 +299,9 @@ class Engine:
 
     def _trouble(self, run: Run, item: Item | None, error: ApiError) -> None:
         sentence = f"{error} {error.advice}".strip()
-        if isinstance(error, WrongKey) or (isinstance(error, ConnectionFailed) and not error.can_retry):
+        if isinstance(error, (WrongKey, _NoConnection)) or (
+            isinstance(error, ConnectionFailed) and not error.can_retry
+        ):
             self._give_back(run, item, sent=False)
             self._stop(run, sentence)
         elif isinstance(error, NotFound) and (item is None or run.entry.kind == Kind.UPLOAD):
@@ -356,8 +362,8 @@ class Engine:
     def _client(self, run: Run) -> "ApiClient":
         try:
             return self._client_for(run.entry.connection)
-        except LookupError:
-            raise WrongKey("The connection of this transfer is not there any more.", advice="Add it again.") from None
+        except (LookupError, NotFound):
+            raise _NoConnection("The connection of this transfer is not there any more.") from None
 
     def _pace(self, run: Run) -> Pace:
         return self._paces.setdefault(run.entry.connection, Pace())

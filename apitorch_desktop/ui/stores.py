@@ -116,5 +116,5 @@ def open_stores(folder: Path, cache: Path) -> Stores:
         Catalog(cache),
         Scratch(folder),
         Edits(folder),
-        Transfers(folder, lambda connection_id: clients.get(connection_id, attempts=1)),
+        Transfers(folder / "transfers", lambda connection_id: clients.get(connection_id, attempts=1)),
     )
