@@ -25,7 +25,8 @@ def run(arguments: Sequence[str]) -> int:
     single = SingleWindow(paths.desktop_folder())
     if not single.claim():
         return _hand_over(single, arguments)
-    app = QApplication(sys.argv[:1])
+    running = QApplication.instance()
+    app = running if isinstance(running, QApplication) else QApplication(sys.argv[:1])
     app.setApplicationName("API Torch Desktop")
     app.setDesktopFileName("apitorch-desktop")
     theme = Theme(paths.resources())
