@@ -39,8 +39,7 @@ def import_folder(client: "ApiClient", folder: Path, name: str) -> int:
     line = terminal.Line()
     with _transfers(client) as transfers:
         found = _training_set(client, name)
-        if found is not None:
-            _go_on(transfers, found, line)
+        before = _go_on(transfers, found, line) if found is not None else {}
         labels = found.labels if found is not None and isinstance(found.labels, list) else []
         there = listed(client, found.id, None, paged=False) if found is not None else []
 
@@ -49,7 +48,10 @@ def import_folder(client: "ApiClient", folder: Path, name: str) -> int:
                 f"Looking at {state.read:,} of {state.found:,} pictures" if state.total else "Looking for pictures"
             )
 
-        plan = scan([folder], existing=existing_of(there), labels_there=labels, progress=tell)
+        existing = existing_of(there)
+        for digest, under in before.items():
+            existing.setdefault(digest, set()).update(under)
+        plan = scan([folder], existing=existing, labels_there=labels, progress=tell)
         line.clear()
         if not plan.items:
             raise CommandFailed(f"There is no picture in “{terminal.shown(folder)}”.")
@@ -143,20 +145,31 @@ def _create(client: "ApiClient", name: str) -> "TrainingSet":
     return client.create_training_set(name.strip())
 
 
-def _go_on(transfers: "Transfers", training_set: "TrainingSet", line: terminal.Line) -> None:
-    """Finish what an earlier run, or the window, left unfinished for this training set."""
+def _go_on(transfers: "Transfers", training_set: "TrainingSet", line: terminal.Line) -> dict[str, set[str]]:
+    """Finish what an earlier run, or the window, left unfinished for this training set.
+
+    Answers sha256 → labels of what these brought in: a service with the documented calls only does not tell.
+    """
     from apitorch_desktop.dataset.running import Kind, State
 
+    there: dict[str, set[str]] = {}
     for status in transfers.all():
         ours = status.connection_id == _connection() and status.training_set_id == training_set.id
-        if ours and status.kind is Kind.UPLOAD and status.state in (State.WAITING, State.STOPPED):
-            if status.state is State.STOPPED:
-                transfers.resume(status.id)
-            left = status.total - status.done - status.skipped - status.failed
-            terminal.say(f"Going on with {terminal.pictures(left)} that an earlier import left.")
-            ended = _run(transfers, status.id, line)
-            if ended.state is State.DONE:
-                transfers.forget(status.id)
+        if not ours or status.kind is not Kind.UPLOAD or status.state not in (State.WAITING, State.STOPPED):
+            continue
+        if status.state is State.STOPPED:
+            transfers.resume(status.id)
+        left = status.total - status.done - status.skipped - status.failed
+        terminal.say(f"Going on with {terminal.pictures(left)} that an earlier import left.")
+        ended = _run(transfers, status.id, line)
+        for result in transfers.results(status.id):
+            if result.sha256:
+                there.setdefault(result.sha256, set()).add(result.label)
+        if ended.state is State.DONE:
+            transfers.forget(status.id)
+        elif ended.note:
+            terminal.say(ended.note)
+    return there
 
 
 def _run(transfers: "Transfers", transfer: int, line: terminal.Line) -> "TransferStatus":

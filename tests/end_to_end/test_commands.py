@@ -167,7 +167,7 @@ def test_interrupted_it_says_so_and_the_same_command_goes_on(folder):
         assert "Going on with" in last.stdout
         found = [hashlib.sha256(data).hexdigest() for datas in strange.labels().values() for data in datas]
         there = [hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*/*.png")]
-        assert sorted(set(found)) == sorted(there)
+        assert sorted(found) == sorted(there)
 
 
 def test_a_service_that_makes_no_training_sets_is_said(folder, run):
