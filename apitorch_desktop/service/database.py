@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
@@ -129,7 +129,7 @@ def _kept(connection: Connection, name: str) -> bytes:
 
 def _sqlite(path: Path, begin: str, pragma: str, connections: int) -> Engine:
     engine = create_engine(
-        f"sqlite:///{path}",
+        URL.create("sqlite", database=str(path)),  # a path may hold what means something in a URL
         connect_args={"check_same_thread": False, "timeout": _BUSY},
         pool_size=connections,
         max_overflow=-1,  # a reader never waits for another
@@ -155,10 +155,10 @@ def _by_url(url: str) -> tuple[Engine, Engine]:
             raise CannotOpen("The database URL must be one of PostgreSQL, such as postgresql+psycopg://user@host/name.")
         readers = create_engine(parsed, pool_size=_READERS, max_overflow=2 * _READERS, pool_pre_ping=True)
         writer = create_engine(parsed, pool_size=1, max_overflow=1, pool_pre_ping=True)
-    except ArgumentError as error:
-        raise CannotOpen("The database URL cannot be read. Write it as postgresql+psycopg://user@host/name.") from error
     except (ImportError, NoSuchModuleError) as error:
         raise CannotOpen(
             "The driver for this database URL is not installed. pip install 'apitorch-desktop[postgres]' brings it."
         ) from error
+    except ArgumentError as error:
+        raise CannotOpen("The database URL cannot be read. Write it as postgresql+psycopg://user@host/name.") from error
     return readers.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), writer
