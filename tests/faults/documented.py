@@ -103,7 +103,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, {"object": "error", "message": "Not found.", "type": "not_found"})
 
     def do_POST(self):
-        data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        length = int(self.headers.get("Content-Length", 0))
+        data = self.rfile.read(length)
+        if len(data) != length:  # cut off on the way: nobody stores half a body
+            self.close_connection = True
+            return
         found = re.fullmatch(rf"/api/training-set/{SET}/([^/]+)/image", urlsplit(self.path).path)
         if not self._known():
             self._answer(401, {"object": "error", "message": "Unknown key.", "type": "unauthorized"})

@@ -1,0 +1,151 @@
+"""Uploads and downloads against `curl --parallel` and the published client: whole processes, the same service, in turn.
+
+    python tests/benchmarks/bench_transfers.py PHOTOS_FOLDER [IMAGES] [ROUNDS]
+
+PHOTOS_FOLDER is searched for *.jpg; they are taken several times over, each made another image by a few bytes at its end.
+Prints the medians and the median of the ratios round by round. Aims: downloads at least 5 times as fast as the published
+client, and both directions no slower than `curl --parallel --parallel-max 8`.
+"""
+
+import base64
+import itertools
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import requests
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.service.running import Service, serving
+
+_OURS = """
+import sys, threading
+from pathlib import Path
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.dataset.importing import scan
+from apitorch_desktop.dataset.transfers import State, Transfers
+what, url, key, set_id, folder, journal = sys.argv[1:]
+client = ApiClient(url, key, attempts=1)
+transfers = Transfers(Path(journal), lambda _: client)
+if what == "up":
+    transfer = transfers.add_upload("c", int(set_id), "bench", scan([Path(folder)]).uploads())
+else:
+    transfer = transfers.add_download("c", int(set_id), "bench", Path(folder))
+work = lambda: transfers.work(lambda: False, until_done=True)
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert transfers.status(transfer).state is State.DONE, transfers.summary(transfer)
+transfers.close()
+"""
+_PUBLISHED = """
+import pathlib, sys
+from apitorch.training_set import download_images
+download_images(int(sys.argv[1]), pathlib.Path(sys.argv[2]))
+"""
+
+
+def timed(command: list[str], service: Service, **more) -> float:
+    environment = os.environ | {"APITORCH_BASE_URL": service.url, "APITORCH_API_KEY": service.key}
+    start = time.perf_counter()
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, **more)
+    return time.perf_counter() - start
+
+
+def ours(what: str, service: Service, set_id: int, folder: Path, scratch: Path) -> float:
+    journal = scratch / f"journal-{time.monotonic_ns()}"
+    return timed(
+        [sys.executable, "-c", _OURS, what, service.url, service.key, str(set_id), str(folder), str(journal)], service
+    )
+
+
+def curl_up(service: Service, set_id: int, folder: Path, scratch: Path) -> float:
+    parts = [
+        f'url = "{service.url}training-set/{set_id}/{path.parent.name}/image"\nuser = "{service.key}:"\n'
+        f'form = "image=@{path}"\noutput = /dev/null\n'
+        for path in sorted(folder.glob("*/*.jpg"))
+    ]
+    config = scratch / "up.curl"
+    config.write_text("next\n".join(parts))
+    return timed(["curl", "--silent", "--fail", "--parallel", "--parallel-max", "8", "--config", str(config)], service)
+
+
+def curl_down(service: Service, set_id: int, folder: Path, scratch: Path) -> float:
+    listing = service.call("GET", f"training-set/{set_id}/images").json()
+    lines = [
+        f'url = "{image["url"]}"\noutput = "{folder / listing["training_set_slug"] / group["label"] / image["filename"]}"\n'
+        for group in listing["data"]
+        for image in group["images"]
+    ]
+    config = scratch / "down.curl"
+    config.write_text("".join(lines))
+    command = ["curl", "--silent", "--fail", "--create-dirs", "--parallel", "--parallel-max", "8"]
+    return timed([*command, "--config", str(config)], service)
+
+
+def many(photos: Path, folder: Path, images: int) -> None:
+    paths = sorted(photos.rglob("*.jpg"))
+    for number, path in zip(range(images), itertools.cycle(paths), strict=False):
+        target = folder / f"label_{number % 10}" / f"{number}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes() + base64.b16encode(os.urandom(8)))
+
+
+def tell(what: str, rounds: list[dict[str, float]], base: str) -> None:
+    medians = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+    print(f"{what}: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in medians.items()))
+    for name in medians:
+        if name != base:
+            ratio = statistics.median(one[name] / one[base] for one in rounds)
+            print(f"    {base} is {ratio:.2f} times as fast as {name} (median of {len(rounds)} rounds)")
+
+
+def main(photos: str, images: str = "1000", rounds: str = "3") -> None:
+    ups: list[dict[str, float]] = []
+    downs: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        with serving(scratch / "service") as service:
+            for turn in range(int(rounds)):
+                folder = scratch / "photos"
+                many(Path(photos), folder, int(images))
+                first, second = service.new_set(f"Ours {turn}"), service.new_set(f"Curl {turn}")
+                ups.append(
+                    {
+                        "ours": ours("up", service, first, folder, scratch),
+                        "curl": curl_up(service, second, folder, scratch),
+                    }
+                )
+                counts = [count_of(service, one) for one in (first, second)]
+                assert counts == [int(images)] * 2, counts
+                service.call("DELETE", f"training-set/{second}")
+                out = [scratch / f"out{turn}{who}" for who in "abc"]
+                for one in out:
+                    one.mkdir()
+                downs.append(
+                    {
+                        "ours": ours("down", service, first, out[0], scratch),
+                        "curl": curl_down(service, first, out[1], scratch),
+                        "apitorch": timed([sys.executable, "-c", _PUBLISHED, str(first), str(out[2])], service),
+                    }
+                )
+                assert [len(list(one.glob("*/*/*.jpg"))) for one in out] == [int(images)] * 3
+                for one in [folder, *out]:
+                    shutil.rmtree(one)
+                service.call("DELETE", f"training-set/{first}")
+    tell(f"Upload of {images} images", ups, "ours")
+    tell(f"Download of {images} images", downs, "ours")
+
+
+def count_of(service: Service, set_id: int) -> int:
+    answer = requests.get(f"{service.url}training-set/{set_id}/images", auth=(service.key, ""), timeout=60).json()
+    return sum(len(group["images"]) for group in answer["data"])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
