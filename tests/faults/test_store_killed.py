@@ -26,7 +26,7 @@ KILLS = int(os.environ.get("APITORCH_TEST_KILLS", "24"))
 def killed(folder: Path, seed: int, delay: float, *, from_open: bool = True) -> list[dict[str, Any]]:
     """Run a hammer, kill it `delay` seconds after its start or after it has opened the store; what it said."""
     command = [sys.executable, "-m", "tests.faults.hammer", str(folder), str(seed)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0, cwd=Path(__file__).parents[2])
     assert process.stdout is not None
     said = b""
     try:
@@ -42,6 +42,7 @@ def killed(folder: Path, seed: int, delay: float, *, from_open: bool = True) -> 
         said += process.stdout.read()
         process.stdout.close()
         process.wait()
+    # the last line may be cut short
     lines = [json.loads(line) for line in said.splitlines() if line.endswith(b"}")]
     assert not [line for line in lines if "error" in line]
     return lines
