@@ -1,5 +1,6 @@
 """The whole way, once: a folder of photos dropped on the real program, an answer, its correction, the right answer."""
 
+import json
 import os
 import shutil
 
@@ -7,6 +8,7 @@ import pytest
 from PySide6.QtCore import QPoint
 from PySide6.QtWidgets import QApplication
 
+from apitorch_desktop.paths import service_folder
 from apitorch_desktop.ui.feedback_dialog import FeedbackDialog
 from apitorch_desktop.ui.import_dialog import ImportDialog
 from tests.end_to_end import pointer, program
@@ -107,8 +109,4 @@ def opened_classifier(made):
 
 
 def service_pid(made):
-    import json
-
-    from apitorch_desktop.paths import service_folder
-
     return json.loads((service_folder() / "running.json").read_text())["pid"]

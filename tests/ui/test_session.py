@@ -1,0 +1,218 @@
+"""The session against a real service: what is open, what comes in, edits and their undo, and a service that goes away."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from apitorch_desktop import paths
+from apitorch_desktop.dataset.sources import File, Upload
+from apitorch_desktop.ui.editing import Editing
+from apitorch_desktop.ui.embedded import EmbeddedService
+from apitorch_desktop.ui.grid.model import GridModel
+from apitorch_desktop.ui.session import Session, State
+from apitorch_desktop.ui.stores import open_stores
+from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.transfer_desk import TransferDesk
+from tests.ui.conftest import wait_until
+
+
+class Window:
+    """What the assembly makes, without widgets."""
+
+    def __init__(self, tasks):
+        self.tasks = tasks
+        self.model = GridModel()
+        self.session = Session(tasks, self.model)
+        self.editing = Editing(self.session)
+        self.stores = open_stores(paths.desktop_folder(), paths.cache_folder())
+        self.embedded = EmbeddedService(tasks, paths.service_folder())
+        self.desk = TransferDesk(tasks)
+        self.said = []
+        self.session.said.connect(self.said.append)
+        self.embedded.changed.connect(self._service_changed)
+        tasks.failures.connect(self.session.failed)
+
+    def _service_changed(self):
+        self.stores.clients.set_embedded(self.embedded.url, self.embedded.key)
+        self.session.service_changed(bool(self.embedded.url), self.embedded.sentence)
+
+    def begin(self):
+        self.embedded.start()
+        self.session.use(self.stores, self.stores.connections.current)
+        wait_until(lambda: self.session.state is State.READY, 60, "the service did not come up")
+
+    def labels(self):
+        found = {}
+        for row in range(self.model.shown):
+            found.setdefault(self.model.label_at(row), []).append(self.model.image(row).image_id)
+        return found
+
+    def sentences(self):
+        return [message.text for message in self.said]
+
+
+@pytest.fixture
+def window(tasks):
+    window = Window(tasks)
+    yield window
+    window.session.deleteLater()
+    window.embedded.deleteLater()
+    window.desk.deleteLater()
+    assert tasks.shutdown(20)
+    window.stores.close()
+
+
+def pictures(folder: Path, count: int, first: int = 0):
+    folder.mkdir(exist_ok=True)
+    made = []
+    for number in range(first, first + count):
+        path = folder / f"{number}.png"
+        Image.new("RGB", (40, 30), (number * 7 % 256, number * 31 % 256, 90)).save(path)
+        made.append(path)
+    return made
+
+
+@pytest.fixture
+def filled(window, tmp_path):
+    """A service with the training set “Coats”: three photos of `plains`, two of `mountain`."""
+    window.begin()
+    client = window.session.workspace.client
+    coats = client.create_training_set("Coats")
+    for number, path in enumerate(pictures(tmp_path / "first", 5)):
+        client.upload_image(coats.id, "plains" if number < 3 else "mountain", path=path)
+    window.session.refresh()
+    wait_until(lambda: window.model.total == 5, message="the listing did not come")
+    wait_until(lambda: window.session.opened.listed)
+    return window
+
+
+def test_a_service_with_nothing_says_so_and_one_training_set_opens_by_itself(filled):
+    session = filled.session
+    assert session.opened.training_set.name == "Coats"
+    assert {label: len(ids) for label, ids in filled.labels().items()} == {"mountain": 2, "plains": 3}
+    [shown] = session.shown_sets()
+    assert dict(zip(shown.labels, shown.counts, strict=True)) == {"mountain": 2, "plains": 3}
+    assert session.why_not("labels") == ""
+
+
+def test_what_a_transfer_brings_in_appears_without_a_new_listing(filled, tmp_path):
+    session, desk = filled.session, filled.desk
+    desk.start(filled.stores.transfers)
+    resets = []
+    filled.model.modelReset.connect(lambda: resets.append(1))
+    desk.progressed.connect(lambda _status: session.opened.look_for_newer())
+    before = filled.model.image(0).image_id
+    uploads = [Upload("desert", File(path), path.name) for path in pictures(tmp_path / "more", 6, 20)]
+    desk.upload("embedded", session.opened.training_set.id, "More", uploads)
+    wait_until(lambda: filled.model.total == 11, 30, "the photos did not come")
+    assert not resets
+    assert session.opened.counts["desert"] == 6
+    assert filled.model.row_of(before) is not None
+    wait_until(lambda: [one.state for one in desk.statuses] == ["done"])
+
+
+def test_a_move_shows_at_once_and_undo_takes_it_back(filled):
+    session, editing = filled.session, filled.editing
+    moving = [filled.model.record(one) for one in filled.labels()["plains"][:2]]
+    editing.move(moving, "mountain")
+    assert len(filled.labels()["mountain"]) == 4  # before the service has answered
+    wait_until(lambda: "Moved 2 photos to “mountain”." in filled.sentences())
+    assert session.workspace.client.labels(session.opened.training_set.id)[0].count == 4
+    [(verb, undo)] = filled.said[-1].actions
+    assert verb == "Undo"
+    undo()
+    wait_until(lambda: len(filled.labels().get("plains", [])) == 3)
+    wait_until(lambda: filled.said[-1].text.startswith("Undone: move 2 images"))
+
+
+def test_deleted_photos_come_back(filled):
+    ids = filled.labels()["mountain"]
+    filled.editing.delete([filled.model.record(one) for one in ids])
+    assert filled.model.total == 3
+    wait_until(lambda: "Deleted 2 photos." in filled.sentences())
+    filled.editing.undo()
+    wait_until(lambda: len(filled.labels().get("mountain", [])) == 2)
+
+
+def test_labels_are_made_renamed_merged_and_deleted(filled):
+    session, editing = filled.session, filled.editing
+    set_id = session.opened.training_set.id
+    editing.create_label(set_id, "Grévy’s")
+    wait_until(lambda: "grévy_s" in session.opened.counts)
+    editing.rename_label(set_id, "plains", "Plains Zebra")
+    wait_until(lambda: session.opened.counts.get("plains_zebra") == 3)
+    editing.rename_label(set_id, "mountain", "plains zebra")  # exists: a merge
+    wait_until(lambda: session.opened.counts == {"grévy_s": 0, "plains_zebra": 5})
+    editing.delete_label(set_id, "plains_zebra")
+    wait_until(lambda: filled.model.total == 0)
+    editing.undo()
+    wait_until(lambda: filled.model.total == 5)
+
+
+def test_what_the_service_refuses_is_taken_back_and_said_once(filled):
+    editing = filled.editing
+    before = filled.labels()
+    moving = [filled.model.record(one) for one in before["plains"]]
+    for _ in range(2):
+        editing.move(moving, "!!!")
+        wait_until(lambda: not filled.tasks.active(Lane.INTERACTIVE))
+    assert {label: sorted(ids) for label, ids in filled.labels().items() if ids} == {
+        label: sorted(ids) for label, ids in before.items()
+    }
+    told = [message for message in filled.said if message.tone == "bad"]
+    assert told
+    assert "!!!" in told[0].text
+    assert len({message.topic for message in told}) == 1  # the line shows messages of one topic once
+
+
+def test_a_service_that_dies_is_started_again_and_the_window_goes_on(filled):
+    session, states = filled.session, []
+    session.connection_changed.connect(lambda: states.append((session.state, session.sentence)))
+    os.kill(service_pid(), signal.SIGKILL)
+    wait_until(lambda: any(state is State.AWAY for state, _ in states), 20)
+    assert "started again" in next(words for state, words in states if state is State.AWAY)
+    wait_until(lambda: session.state is State.READY, 60)
+    assert filled.model.total == 5
+    filled.editing.create_label(session.opened.training_set.id, "after")
+    wait_until(lambda: "after" in session.opened.counts)
+
+
+def test_photos_that_somebody_else_deleted_leave_on_refresh(filled):
+    gone = filled.labels()["plains"][0]
+    filled.session.workspace.client.delete_image(gone)
+    filled.session.refresh()
+    wait_until(lambda: filled.model.total == 4)
+    assert filled.model.row_of(gone) is None
+
+
+def test_a_connection_to_nobody_says_what_to_do_and_a_wrong_key_is_told_apart(filled):
+    session, connections = filled.session, filled.stores.connections
+    url = filled.embedded.url
+    wrong = connections.add("Wrong key", url)
+    filled.stores.keys.store(wrong, "w" * 42)
+    session.use(filled.stores, wrong)
+    wait_until(lambda: session.state is State.REFUSED, 20)
+    assert "key" in session.sentence.lower()
+    assert filled.model.total == 0
+    nobody = connections.add("Nobody", "http://127.0.0.1:9/")
+    filled.stores.keys.store(nobody, "k" * 42)
+    session.use(filled.stores, nobody)
+    wait_until(lambda: session.state is State.AWAY, 30)
+    assert session.why_not("labels") == session.sentence
+    session.use(filled.stores, connections.get("embedded"))
+    wait_until(lambda: session.state is State.READY and filled.model.total == 5, 20)
+
+
+def test_what_was_seen_is_shown_before_the_service_is_up(filled, tasks):
+    filled.session.use(filled.stores, filled.stores.connections.get("embedded"))
+    filled.stores.clients.set_embedded("", "")
+    wait_until(lambda: bool(filled.session.training_sets))
+    assert [one.name for one in filled.session.training_sets] == ["Coats"]
+
+
+def service_pid():
+    return json.loads((paths.service_folder() / "running.json").read_text())["pid"]
