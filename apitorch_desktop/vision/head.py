@@ -22,11 +22,11 @@ PREVIEW_ABOVE: Final = 5_000
 """Images above which `train` first hands a quick ridge head to `preview`."""
 REMEMBERED: Final = 0.95
 """Probability of the label of a remembered image: a person said so, and persons err too."""
-SAME: Final = 0.07
+SAME: Final = 0.05
 """Distance, as a share of the embedding's length, up to which an image is a remembered one.
 
-Measured on the clothing photos with the built-in encoder: the same bytes 0, saved again at quality 95 or
-85, or as PNG, 0.01–0.06, at half the size 0.09–0.22; the most alike of different photos 0.24.
+Measured on the clothing photos with the built-in encoder: the same bytes 0, saved again at quality 85 to 95 0.01–0.04, at
+three quarters of the size 0.04–0.09; the most alike of different photos 0.26.
 """
 SKETCH: Final = 64
 """Numbers that remain of an embedding in the memory: its random projection, which keeps distances within some 10 %."""

@@ -71,7 +71,7 @@ def test_a_reduced_decode_is_close_to_the_whole(photos, encoder):
         data = saved(open_upright(file.read_bytes()).resize((1200, 1600)), "JPEG", quality=92)
         whole = encoder.encode([open_upright(data)]).embeddings[0]
         reduced = encoder.encode([open_upright(data, encoder.shorter_side)]).embeddings[0]
-        assert np.linalg.norm(whole - reduced) < 0.1 * np.linalg.norm(whole)
+        assert np.linalg.norm(whole - reduced) < 0.05 * np.linalg.norm(whole)
 
 
 def test_threads_share_an_encoder(encoder):
@@ -95,7 +95,7 @@ def test_threads_share_an_encoder(encoder):
 def test_a_model_of_ones_own_says_itself_how_it_wants_its_pictures(tmp_path, shape):
     metadata = {"channels": "BGR", "mean": "10,20,30", "std": "2", "scale": "1", "resize": "8", "name": "mine"}
     own = Encoder(model(tmp_path / "own.onnx", shape=shape, metadata=metadata))
-    assert own.dimensions == 6 and own.shorter_side == 8 and own.name.startswith("mine-")
+    assert own.dimensions == 6 and own.shorter_side == 14 and own.name.startswith("mine-")
     encoded = own.encode([Image.new("RGB", (30, 20), (200, 100, 50))] * 3)
     assert encoded.unsafe is None
     assert np.allclose(encoded.embeddings, [[20, 40, 85] * 2] * 3, atol=1e-3)
