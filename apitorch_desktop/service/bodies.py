@@ -1,27 +1,34 @@
 """Bodies and queries: the fields each call takes, for JSON and forms alike. Fields that are not named here are ignored."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from apitorch_desktop.api.types import MAX_CLASSIFIERS
 
 Url = Annotated[str, Meta(description="Address of an image, http:// or https://.", extra_json_schema={"format": "uri"})]
-Label = Annotated[str, Meta(min_length=1, description="Name of a label; any spelling is turned into snake_case.")]
+Label = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description="Name of a label, with a letter or a digit; any spelling is turned into snake_case.",
+        extra_json_schema={"format": "label"},
+    ),
+]
+After = Annotated[str, Meta(extra_json_schema={"pattern": "^([1-9][0-9]{0,17}|(ti_)?[0-9a-f]{40})$"})]
+Coded = Annotated[str, Meta(extra_json_schema={"contentEncoding": "base64", "format": "base64-utf8", "minLength": 4})]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Description = Annotated[str, Meta(max_length=10_000)]
 Version = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-ImageIds = Annotated[
-    list[Annotated[str, Meta(description="Identifier of an image, with or without `ti_`.")]],
-    Meta(min_length=1, max_length=200_000),
+ImageId = Annotated[
+    str,
+    Meta(description="Identifier of an image, with or without `ti_`.", extra_json_schema={"format": "image-id"}),
 ]
+ImageIds = Annotated[list[ImageId], Meta(min_length=1, max_length=200_000)]
+Slug = Annotated[str, Meta(description="Slug of a classifier.", extra_json_schema={"format": "slug"})]
 Slugs = Annotated[
-    list[str], Meta(min_length=1, max_length=MAX_CLASSIFIERS, description="Slugs of one to ten classifiers.")
+    list[Slug], Meta(min_length=1, max_length=MAX_CLASSIFIERS, description="Slugs of one to ten classifiers.")
 ]
-
-
-class Nothing(Struct):
-    """No field at all."""
 
 
 class Upload(Struct):
@@ -40,7 +47,7 @@ class ListQuery(Struct):
     """Part of a listing: one label (name or id), the images after a page's `next`, at most `limit` of them."""
 
     label: str | UnsetType = UNSET
-    after: str | UnsetType = UNSET
+    after: After | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=10_000)] | UnsetType = UNSET
 
 
@@ -54,8 +61,10 @@ class NewTrainingSet(Struct):
 class TrainingSetChange(Struct):
     """What is to be changed; what is left out stays."""
 
-    name: Name | UnsetType | None = UNSET
-    description: Description | UnsetType | None = UNSET
+    any_of: ClassVar = ("name", "description")
+
+    name: Name | UnsetType = UNSET
+    description: Description | UnsetType = UNSET
 
 
 class NewLabel(Struct):
@@ -99,7 +108,7 @@ class Options(Struct):
 class Classify(Struct):
     """What is to be classified, by which classifiers; a file comes as multipart field `image`."""
 
-    classifiers: Slugs | str
+    classifiers: Slugs | Slug
     image_url: Url | UnsetType | None = UNSET
     options: Options | UnsetType | None = UNSET
 
@@ -107,9 +116,9 @@ class Classify(Struct):
 class ClassifyByUrl(Struct):
     """What is to be classified, by which classifiers."""
 
-    classifiers: Slugs
+    classifiers: Slugs | Slug
     image_url: Url
-    options: Options | UnsetType = UNSET
+    options: Options | UnsetType | None = UNSET
 
 
 class Current(Struct):
@@ -129,10 +138,10 @@ class Correction(Struct):
     """Which classification is wrong, and the label (its id, or its name) it should have had."""
 
     classification_id: str | UnsetType = UNSET
-    correct_label_id: str | int | UnsetType = UNSET
+    correct_label_id: Label | int | UnsetType = UNSET
 
 
 class Message(Struct):
     """A message: base64 of UTF-8."""
 
-    message: Annotated[str, Meta(extra_json_schema={"contentEncoding": "base64"})] | UnsetType = UNSET
+    message: Coded | UnsetType = UNSET

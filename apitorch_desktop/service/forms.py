@@ -58,17 +58,29 @@ def from_pairs(kind: type[T], pairs: Iterable[tuple[str, str]]) -> T:
 
 
 def from_json(kind: type[T], body: bytes, charset: str = "utf-8") -> T:
-    """A JSON object as a Struct; fields it does not have are skipped unread. Raises Refusal 400."""
+    """A JSON object as a Struct; fields it does not have are skipped unread, so that they take no memory.
+
+    Raises Refusal 400.
+    """
     if charset != "utf-8":
         body = _decoded(body, charset).encode()
     try:
-        return msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"), type=kind, strict=False)
+        return _from_json(kind, body.removeprefix(b"\xef\xbb\xbf"))
     except msgspec.ValidationError as error:
         raise Refusal(400, sentence(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refusal(400, f"The body is not valid JSON: {error}.") from None
     except RecursionError:
         raise Refusal(400, "The JSON is nested too deeply. Send only the fields of this call.") from None
+
+
+def _from_json(kind: type[T], body: bytes) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        if "`int`, got `float`" not in str(error):
+            raise
+        return msgspec.json.decode(body, type=kind, strict=False)  # to JSON 2.0 is an integer
 
 
 def filled(fields: T, pairs: Iterable[tuple[str, str]]) -> T:

@@ -84,7 +84,7 @@ class MultipartReader:
     def _start(self) -> None:
         disposition = self._headers.get(b"content-disposition", b"")
         kind, options = parse_options_header(disposition)
-        if kind != b"form-data" or not options.get(b"name"):
+        if kind != b"form-data" or b"name" not in options:
             raise Refusal(400, "A part of the multipart body has no name. Name the file “image”.")
         encoding = self._headers.get(b"content-transfer-encoding", b"binary").strip().lower()
         if encoding not in {b"binary", b"8bit", b"7bit"}:

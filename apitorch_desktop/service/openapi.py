@@ -38,6 +38,9 @@ def description(operations: Sequence[Operation]) -> dict[str, Any]:
         structs += [kind for kind in kinds if isinstance(kind, type)]
     unique = list(dict.fromkeys(structs))
     _, components = msgspec.json.schema_components(unique, ref_template=_REF)
+    for kind in unique:
+        if hasattr(kind, "any_of"):
+            components[kind.__name__]["anyOf"] = [{"required": [name]} for name in kind.any_of]
     paths: dict[str, Any] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, components)
@@ -111,13 +114,19 @@ def _path_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
     for name in re.findall(r"{(\w+)}", operation.path):
         number = name in {"id", "owner"}
         schema: Schema = {"type": "integer", "minimum": 1} if number else {"type": "string", "minLength": 1}
+        if name == "label" and operation.by_url is not None:
+            schema["format"] = "label"
         yield {"name": name, "in": "path", "required": True, "description": PARAMETERS[name], "schema": schema}
 
 
 def _query_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
+    """Of a loose operation the fields are described where the API Torch documentation has them: required in the query.
+
+    That a body may have them instead is more than OpenAPI can say.
+    """
     kinds = [(operation.query, operation.access == "link" and not operation.basic)]
     if operation.loose:
-        kinds.append((operation.body, False))
+        kinds.append((operation.body, True))
     for kind, needed in kinds:
         if kind is None:
             continue
@@ -161,18 +170,29 @@ def _flat(schema: Schema, components: dict[str, Any]) -> tuple[Schema, dict[str,
             encoding[names[name]] = {"style": "form", "explode": True}
             properties[names[name]] = {key: value for key, value in chosen.items() if key != "default"}
         elif chosen.get("type") == "object":
-            properties |= {f"{name}[{inner}]": kind for inner, kind in chosen["properties"].items()}
+            properties |= {f"{name}[{inner}]": _form_field(kind) for inner, kind in chosen["properties"].items()}
         else:
             names[name] = name
-            properties[name] = {key: value for key, value in chosen.items() if key != "default"}
+            properties[name] = _form_field(chosen)
     required = [names[name] for name in schema.get("required", []) if name in names]
-    flat = {"type": "object", "properties": properties}
+    flat: Schema = {"type": "object", "properties": properties}
+    if "anyOf" in schema:
+        flat["anyOf"] = schema["anyOf"]
     return (flat | {"required": required} if required else flat), encoding
+
+
+def _form_field(schema: Schema) -> Schema:
+    if schema.get("type") == "boolean":
+        return {"type": "string", "enum": ["true", "false", "1", "0"]}
+    return {key: value for key, value in schema.items() if key != "default"}
 
 
 def _inline(kind: type[Struct]) -> Schema:
     (reference,), components = msgspec.json.schema_components([kind], ref_template=_REF)
-    return _resolved(reference, components)
+    schema = _resolved(reference, components)
+    if hasattr(kind, "any_of"):
+        schema["anyOf"] = [{"required": [name]} for name in kind.any_of]
+    return schema
 
 
 def _resolved(schema: Schema, components: dict[str, Any]) -> Schema:

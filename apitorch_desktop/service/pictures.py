@@ -50,7 +50,7 @@ class Pictures:
 
         Raises Refusal, UnreadableImage, StorageFull.
         """
-        url = image_url if isinstance(image_url, str) and image_url else None
+        url = None if isinstance(image_url, msgspec.UnsetType) else image_url
         if call.image is not None and url is not None:
             raise Refusal(400, "Send one of image and image_url, not both.")
         if call.image is not None:

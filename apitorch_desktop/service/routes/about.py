@@ -9,6 +9,7 @@ from starlette.responses import Response
 from apitorch_desktop import __version__
 from apitorch_desktop.api import types
 from apitorch_desktop.service import openapi
+from apitorch_desktop.service.bodies import After
 from apitorch_desktop.service.calls import Call
 from apitorch_desktop.service.pages import docs_page, training_set_page
 from apitorch_desktop.service.refusals import Refusal
@@ -22,7 +23,7 @@ class PageQuery(Struct):
     """Which images a page shows, and the signature of the link to it."""
 
     label: str | UnsetType = UNSET
-    after: str | UnsetType = UNSET
+    after: After | UnsetType = UNSET
     day: str | UnsetType = UNSET
     signature: str | UnsetType = UNSET
 

@@ -1,6 +1,6 @@
 """Training sets and their labels: listed, made, changed, deleted."""
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service import bodies
@@ -132,8 +132,8 @@ class TrainingSetRoutes:
     async def update(self, call: Call) -> types.TrainingSet:
         """`PATCH training-set/:id`."""
         body: bodies.TrainingSetChange = call.body
-        name = body.name if isinstance(body.name, str) else None
-        description = body.description if isinstance(body.description, str) else None
+        name = None if isinstance(body.name, UnsetType) else body.name
+        description = None if isinstance(body.description, UnsetType) else body.description
         if name is None and description is None:
             raise Refusal(400, "There is nothing to change. Send a name, a description or both.")
         row = await self._work.store(
