@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.controls import Rule
@@ -71,11 +71,16 @@ class Frame(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
+        column.setSizeConstraint(QVBoxLayout.SizeConstraint.SetNoConstraint)  # a window that cannot shrink cannot fold
         column.addWidget(self.toolbar)
         column.addWidget(Rule(self._theme))
         column.addWidget(self.splitter, 1)
         column.addWidget(Rule(self._theme))
         column.addWidget(self.status)
+
+    def minimumSizeHint(self) -> QSize:
+        """Small enough for every side to be folded."""
+        return QSize(self._theme.px(420), self._theme.px(320))
 
     def _measure(self) -> None:
         px = self._theme.px
