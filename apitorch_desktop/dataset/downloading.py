@@ -39,7 +39,7 @@ class Downloading:
         self._lock = Lock()
         self._urls: dict[str, str] = {}
         self._listed_at = 0.0
-        self._made: set[Path] = set()
+        self._made: list[Path] = []
         # who else writes into this folder, from another journal, has other names
         self._mark = f".{zlib.crc32(os.fsencode(journal.folder.absolute())):08x}-{entry.id}-"
 
@@ -82,17 +82,14 @@ class Downloading:
         return Ended(item.id, ItemState.DONE, len(data), hashlib.sha256(data).hexdigest(), created=True)
 
     def settle(self) -> None:
-        """Have the new names on disk before the journal says so."""
+        """Have the files and their names on disk before the journal says so: many together take half the time."""
         with self._lock:
-            folders, self._made = self._made, set()
+            made, self._made = self._made, []
+        for path in made:
+            _sync(path)
         if os.name == "posix":
-            for folder in folders:
-                with suppress(OSError):
-                    handle = os.open(folder, os.O_RDONLY)
-                    try:
-                        os.fsync(handle)
-                    finally:
-                        os.close(handle)
+            for folder in {path.parent for path in made}:
+                _sync(folder)
 
     def _root(self, listing: types.TrainingImages) -> str:
         return safe(listing.training_set_slug or slugify(self._entry.title))
@@ -130,15 +127,13 @@ class Downloading:
         target.parent.mkdir(parents=True, exist_ok=True)
         half = target.with_name(f"{self._mark}{os.urandom(6).hex()}.part")
         try:
-            with half.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            half.write_bytes(data)
             half.replace(target)
-        finally:
+        except BaseException:
             half.unlink(missing_ok=True)
+            raise
         with self._lock:
-            self._made.add(target.parent)
+            self._made.append(target)
 
 
 class InTheWay(Exception):  # noqa: N818 - named for what is wrong
@@ -149,6 +144,15 @@ def safe(name: str) -> str:
     """A name that a service gave, as the name of one file: it leads nowhere else."""
     kept = name.replace("/", "_").replace("\\", "_").replace("\0", "_")
     return kept if kept not in {"", ".", ".."} else f"_{kept}"
+
+
+def _sync(path: Path) -> None:
+    with suppress(FileNotFoundError):  # moved away by the person meanwhile
+        handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _checked(data: bytes, item: Item) -> bytes:
