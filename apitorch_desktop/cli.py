@@ -17,6 +17,9 @@ KEY_VARIABLE = "APITORCH_API_KEY"
 URL_VARIABLE = "APITORCH_BASE_URL"
 EXPORT_FORMATS = ("imagefolder", "zip", "csv", "jsonl", "createml", "croissant")
 
+_REVIEW_WORKER = "review-worker"
+"""Not for people: the window starts itself anew by this word, see `dataset/reviewing.py`."""
+
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -31,6 +34,10 @@ class CommandFailed(Exception):  # noqa: N818 - named for what happened
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; answers its exit status: 0 all done, 1 some of it not, 2 a usage error."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if len(words) == 2 and words[0] == _REVIEW_WORKER:
+        from apitorch_desktop.dataset.review_worker import run as work
+
+        return work(Path(words[1]))
     if _is_for_the_window(words):
         from apitorch_desktop.ui.app import run
 

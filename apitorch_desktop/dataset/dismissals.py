@@ -1,0 +1,80 @@
+"""Dismissals: what a person said is fine in spite of what Review found; durable, and following images to new ids."""
+
+from __future__ import annotations
+
+from threading import Lock
+from time import time
+from typing import TYPE_CHECKING
+
+from apitorch_desktop.dataset.sqlite_file import SqliteFile
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    Dismissal = tuple[str, str]
+    """(image id, finding): `label:<its label>`, `flag:<name>`, or `twin:<id of the other, which sorts behind>`."""
+
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS dismissal (
+        connection TEXT, image TEXT, finding TEXT, at REAL, PRIMARY KEY (connection, image, finding))""",
+)
+_TWIN = "twin:"
+
+
+class Dismissals:
+    """Kept in `folder`. Thread-safe; blocking. Raises FileFailed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = SqliteFile(folder / "dismissals.sqlite", _SCHEMA)
+        self._lock = Lock()
+
+    @property
+    def note(self) -> str:
+        """A sentence about a file that was damaged and begun anew, or empty."""
+        return self._file.note
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def all(self, connection: str) -> frozenset[Dismissal]:
+        """What was dismissed on a connection."""
+        rows = self._file.read("SELECT image, finding FROM dismissal WHERE connection = ?", connection)
+        return frozenset((image, finding) for image, finding in rows)
+
+    def add(self, connection: str, dismissals: Collection[Dismissal]) -> None:
+        """Remember; on disk when this returns."""
+        now = time()
+        with self._lock, self._file.transaction() as rows:
+            rows.executemany(
+                "INSERT OR IGNORE INTO dismissal VALUES (?, ?, ?, ?)", [(connection, *one, now) for one in dismissals]
+            )
+
+    def take_back(self, connection: str, dismissals: Collection[Dismissal]) -> None:
+        """Forget."""
+        with self._lock, self._file.transaction() as rows:
+            rows.executemany(
+                "DELETE FROM dismissal WHERE connection = ? AND image = ? AND finding = ?",
+                [(connection, *one) for one in dismissals],
+            )
+
+    def follow(self, connection: str, ids: Mapping[str, str]) -> None:
+        """A service gave images other ids: old → new."""
+        known = self.all(connection)
+        moved = {one: followed(one, ids) for one in known}
+        changed = {old: new for old, new in moved.items() if old != new}
+        if changed:
+            self.add(connection, changed.values())
+            self.take_back(connection, changed)
+
+
+def followed(dismissal: Dismissal, ids: Mapping[str, str]) -> Dismissal:
+    """A dismissal under the ids that images have now."""
+    image, finding = dismissal
+    image = ids.get(image, image)
+    if not finding.startswith(_TWIN):
+        return image, finding
+    other = finding.removeprefix(_TWIN)
+    first, second = sorted((image, ids.get(other, other)))
+    return first, _TWIN + second

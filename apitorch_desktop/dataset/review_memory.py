@@ -1,0 +1,129 @@
+"""What Review has seen before: of each image its look and embedding, of each training set its near-duplicates."""
+
+from __future__ import annotations
+
+from time import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from apitorch_desktop.dataset.sqlite_file import SqliteFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+MOST = 150_000
+"""Images that are remembered, some 5.5 kB each; those not asked for the longest go first."""
+_CHUNK = 500
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS seen (
+        connection TEXT, image TEXT, encoder TEXT, used_at INTEGER, body BLOB, PRIMARY KEY (connection, image, encoder))""",
+    "CREATE INDEX IF NOT EXISTS seen_used ON seen (used_at)",
+    """CREATE TABLE IF NOT EXISTS compared (
+        connection TEXT, training_set TEXT, body BLOB, PRIMARY KEY (connection, training_set))""",
+)
+
+
+class Seen(msgspec.Struct, array_like=True):
+    """An image as its thumbnail showed it. `pattern` and `embedding` (float16) are bytes of arrays; see `vision.review.Look`.
+
+    `width`, `height`: of the thumbnail, or where it was measured, of the file, with `size` in bytes. `problem`: why it cannot be
+    looked at; then nothing else is there.
+    """
+
+    blur: float = 0.0
+    dark: float = 0.0
+    bright: float = 0.0
+    contrast: float = 0.0
+    width: int = 0
+    height: int = 0
+    size: int = 0
+    pattern: bytes = b""
+    embedding: bytes = b""
+    problem: str = ""
+
+
+class Compared(msgspec.Struct, array_like=True):
+    """Keys that were compared with each other, and the pairs that came of it with their likeness."""
+
+    encoder: str
+    keys: list[str]
+    pairs: list[tuple[str, str, float]]
+
+
+class ReviewMemory:
+    """A file in the cache folder. A damaged or full one forgets rather than fails."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = SqliteFile(folder / "review.sqlite", _SCHEMA, cache=True)
+        self._bound()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def seen(self, connection: str, encoder: str, keys: Iterable[str]) -> dict[str, Seen]:
+        """What is remembered of some images."""
+        found: dict[str, Seen] = {}
+        wanted = list(keys)
+        now = int(time())
+        for start in range(0, len(wanted), _CHUNK):
+            part = wanted[start : start + _CHUNK]
+            marks = ",".join("?" * len(part))
+            where = f"connection = ? AND encoder = ? AND image IN ({marks})"
+            for key, body in self._file.read(
+                f"SELECT image, body FROM seen WHERE {where}",  # noqa: S608 - our own text
+                connection,
+                encoder,
+                *part,
+            ):
+                try:
+                    found[key] = msgspec.msgpack.decode(body, type=Seen)
+                except msgspec.MsgspecError:  # written by another version
+                    continue
+            with self._file.transaction() as rows:
+                rows.execute(f"UPDATE seen SET used_at = ? WHERE {where}", (now, connection, encoder, *part))  # noqa: S608
+        return found
+
+    def remember(self, connection: str, encoder: str, seen: Mapping[str, Seen]) -> None:
+        """Keep what was seen."""
+        now = int(time())
+        with self._file.transaction() as rows:
+            rows.executemany(
+                "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)",
+                [(connection, key, encoder, now, msgspec.msgpack.encode(one)) for key, one in seen.items()],
+            )
+
+    def compared(self, connection: str, training_set: str) -> Compared | None:
+        """What was compared in a training set."""
+        sql = "SELECT body FROM compared WHERE connection = ? AND training_set = ?"
+        for (body,) in self._file.read(sql, connection, training_set):
+            try:
+                return msgspec.msgpack.decode(body, type=Compared)
+            except msgspec.MsgspecError:
+                return None
+        return None
+
+    def keep_compared(self, connection: str, training_set: str, compared: Compared) -> None:
+        """Keep what was compared in a training set."""
+        with self._file.transaction() as rows:
+            rows.execute(
+                "INSERT OR REPLACE INTO compared VALUES (?, ?, ?)",
+                (connection, training_set, msgspec.msgpack.encode(compared)),
+            )
+
+    def follow(self, connection: str, ids: Mapping[str, str]) -> None:
+        """Images have other keys, old → new: what was seen of them holds."""
+        with self._file.transaction() as rows:
+            rows.executemany(
+                "UPDATE OR REPLACE seen SET image = ? WHERE connection = ? AND image = ?",
+                [(new, connection, old) for old, new in ids.items()],
+            )
+
+    def _bound(self) -> None:
+        with self._file.transaction() as rows:
+            rows.execute(
+                "DELETE FROM seen WHERE rowid IN (SELECT rowid FROM seen ORDER BY used_at DESC LIMIT -1 OFFSET ?)",
+                (MOST,),
+            )

@@ -1,0 +1,276 @@
+"""What Review finds in a training set, and what the window's side and the worker say to each other on a pipe."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping  # noqa: TC003 - msgspec looks annotations up
+from typing import IO, Any, Final, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+RULES: Final = ("largest", "oldest", "sharpest")
+"""Keeper rules, as `vision.review` names them."""
+SURE: Final = 0.6
+"""Probability of another label from which a label is called suspect; below it is merely unsure."""
+
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    """Something else is wanted by now."""
+
+
+class Item(msgspec.Struct, array_like=True, frozen=True):
+    """An image to look at. `key` names its content: the sha256 where the service tells it, else its id.
+
+    Width, height (pixels as shown) and bytes are 0, `created_at` (ISO 8601) "" where the service does not tell.
+    """
+
+    id: str
+    key: str
+    label: str
+    width: int = 0
+    height: int = 0
+    bytes: int = 0
+    created_at: str = ""
+
+
+class Twin(msgspec.Struct, array_like=True, frozen=True):
+    """One of a group of near-duplicates; what is 0 or "" is not known. `blur`: 0 crisp … 1."""
+
+    image: str
+    label: str
+    width: int
+    height: int
+    bytes: int
+    created_at: str
+    blur: float
+
+
+class Group(msgspec.Struct, array_like=True, frozen=True):
+    """Near-duplicates of each other; `keepers` maps a rule to the id of the one it would keep."""
+
+    twins: list[Twin]
+    keepers: dict[str, str]
+
+    @property
+    def images(self) -> list[str]:
+        """Ids of the images."""
+        return [twin.image for twin in self.twins]
+
+
+class Flagged(msgspec.Struct, array_like=True, frozen=True):
+    """An image with faults, by the names of `vision.review.FLAGS`."""
+
+    image: str
+    flags: list[str]
+
+
+class Doubt(msgspec.Struct, array_like=True, frozen=True):
+    """An image whose label the others speak against: out-of-fold probabilities of its own label and of a likelier one."""
+
+    image: str
+    given: str
+    likely: str
+    given_value: float
+    likely_value: float
+
+    @property
+    def suspect(self) -> bool:
+        """Whether the doubt is worth a person's look by itself."""
+        return self.likely_value >= SURE
+
+
+class Advice(msgspec.Struct, array_like=True, frozen=True):
+    """A sentence about one label, or about the set (`label` None); `urgent` when no classifier can come of it."""
+
+    label: str | None
+    sentence: str
+    urgent: bool
+
+
+class Learned(msgspec.Struct, array_like=True, frozen=True):
+    """Out-of-fold figures: `confusion[i][j]` counts images of label i taken for label j; shares are 0…1."""
+
+    labels: list[str]
+    confusion: list[list[int]]
+    label_accuracy: list[float]
+    accuracy: float
+
+
+class Findings(msgspec.Struct):
+    """What is known so far; None: not looked at yet.
+
+    `counts`: images by label, empty ones included. `doubts`: every image taken for another label, the most doubtful
+    first. `unsure`: ids of the images that teach most once somebody has made sure of their label. `unreadable`: id →
+    reason. `why_not`: why there are no doubts. `sentences`: flag → what it means.
+    """
+
+    counts: dict[str, int] = {}
+    groups: list[Group] | None = None
+    flagged: list[Flagged] | None = None
+    doubts: list[Doubt] | None = None
+    unsure: list[str] | None = None
+    learned: Learned | None = None
+    advice: list[Advice] = []
+    unreadable: dict[str, str] = {}
+    sentences: dict[str, str] = {}
+    why_not: str = ""
+
+
+# --- to the worker; `serial` numbers the reviews, so that late answers are told apart
+
+
+class Begin(msgspec.Struct, array_like=True, tag=True):
+    """A review of these images; answered by Lacking. `labels`: all of the training set's, also empty ones.
+
+    `apart`: pairs of ids that a person said are no duplicates.
+    """
+
+    serial: int
+    connection: str
+    training_set: str
+    items: list[Item]
+    labels: list[str]
+    apart: list[tuple[str, str]]
+
+
+class Picture(msgspec.Struct, array_like=True):
+    """A thumbnail by its key, or the reason why there is none."""
+
+    key: str
+    data: bytes
+    problem: str = ""
+
+
+class Pictures(msgspec.Struct, array_like=True, tag=True):
+    """What was lacking; answered by Took."""
+
+    serial: int
+    pictures: list[Picture]
+
+
+class Sizes(msgspec.Struct, array_like=True, tag=True):
+    """What the files of images are: key → (width, height, bytes); answered by Took."""
+
+    serial: int
+    sizes: dict[str, tuple[int, int, int]]
+
+
+class Judge(msgspec.Struct, array_like=True, tag=True):
+    """Everything is there: answered by Found as parts become known, the last one `final`."""
+
+    serial: int
+
+
+class Stop(msgspec.Struct, array_like=True, tag=True):
+    """Nobody waits any more; not answered."""
+
+
+class Follow(msgspec.Struct, array_like=True, tag=True):
+    """A service gave images other ids, old → new; not answered."""
+
+    connection: str
+    ids: dict[str, str]
+
+
+Request = Begin | Pictures | Sizes | Judge | Stop | Follow
+
+# --- from the worker
+
+
+class Lacking(msgspec.Struct, array_like=True, tag=True):
+    """Keys of which no thumbnail was ever seen."""
+
+    serial: int
+    keys: list[str]
+
+
+class Took(msgspec.Struct, array_like=True, tag=True):
+    """What was sent is worked in."""
+
+    serial: int
+
+
+class Found(msgspec.Struct, array_like=True, tag=True):
+    """`unmeasured`: ids of near-duplicates whose size in pixels and bytes nobody knows."""
+
+    serial: int
+    findings: Findings
+    unmeasured: list[str]
+    final: bool
+
+
+class Failed(msgspec.Struct, array_like=True, tag=True):
+    """The review came to an end; a sentence that says why."""
+
+    serial: int
+    sentence: str
+
+
+Answer = Lacking | Took | Found | Failed
+
+
+def write(pipe: IO[bytes], message: Request | Answer) -> None:
+    """Send one message. Raises OSError when the other side is gone."""
+    body = msgspec.msgpack.encode(message)
+    pipe.write(struct.pack("<I", len(body)) + body)
+    pipe.flush()
+
+
+def reader(pipe: IO[bytes], kind: Any) -> Callable[[], Any]:
+    """A function that waits for the next message, a `Request` or an `Answer` as `kind` says; None at the end."""
+    decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(kind)
+
+    def read() -> Any:
+        head = pipe.read(4)
+        if len(head) < 4:
+            return None
+        size = struct.unpack("<I", head)[0]
+        body = pipe.read(size)
+        return decoder.decode(body) if len(body) == size else None
+
+    return read
+
+
+def current(found: Findings, label_of: Mapping[str, str], dismissed: frozenset[tuple[str, str]]) -> Findings:
+    """What still holds: without images that are gone, labels that were changed, and what a person dismissed."""
+    groups = None
+    if found.groups is not None:
+        groups = [group for group in (_left(one, label_of, dismissed) for one in found.groups) if group is not None]
+    doubts = unsure = flagged = None
+    if found.doubts is not None:
+        doubts = [
+            one
+            for one in found.doubts
+            if label_of.get(one.image) == one.given and (one.image, f"label:{one.given}") not in dismissed
+        ]
+    if found.unsure is not None:
+        unsure = [one for one in found.unsure if one in label_of and (one, f"label:{label_of[one]}") not in dismissed]
+    if found.flagged is not None:
+        flagged = []
+        for one in found.flagged:
+            flags = [flag for flag in one.flags if (one.image, f"flag:{flag}") not in dismissed]
+            if flags and one.image in label_of:
+                flagged.append(Flagged(one.image, flags))
+    return msgspec.structs.replace(found, groups=groups, doubts=doubts, unsure=unsure, flagged=flagged)
+
+
+def _left(group: Group, label_of: Mapping[str, str], dismissed: frozenset[tuple[str, str]]) -> Group | None:
+    twins = [
+        msgspec.structs.replace(twin, label=label_of[twin.image]) for twin in group.twins if twin.image in label_of
+    ]
+    if len(twins) < 2:
+        return None
+    pairs = pairs_of([twin.image for twin in twins])
+    if all((first, f"twin:{second}") in dismissed for first, second in pairs):
+        return None
+    there = {twin.image for twin in twins}
+    keepers = {rule: kept if kept in there else twins[0].image for rule, kept in group.keepers.items()}
+    return Group(twins, keepers)
+
+
+def pairs_of(images: list[str]) -> list[tuple[str, str]]:
+    """Every two of some ids, in one order."""
+    ordered = sorted(images)
+    return [(first, second) for at, first in enumerate(ordered) for second in ordered[at + 1 :]]
