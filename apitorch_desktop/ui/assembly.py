@@ -77,6 +77,7 @@ class Assembly(QObject):
         self.frame = Frame(self.theme, self.settings, self._why_not)
         self.frame.empty.show_busy("Starting…")
         self.window.setCentralWidget(self.frame)
+        self.frame.setFocus()  # else the first button would look pressed for Enter
 
     def _make_session(self) -> None:
         from apitorch_desktop.ui.editing import Editing

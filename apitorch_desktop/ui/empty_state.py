@@ -120,6 +120,8 @@ class EmptyState(QWidget):
         self._title.setText(title)
         self._text.setText(text)
         self._text.setVisible(bool(text))
+        if not actions and self._actions.isAncestorOf(self.focusWidget() or self):
+            self.setFocus()  # else it would jump to the classify panel
         self._actions.setVisible(actions)
         self._meter.setVisible(busy)
         self._icon.setVisible(not busy)

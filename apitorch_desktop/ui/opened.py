@@ -89,13 +89,13 @@ class Opened(QObject):
 
     @property
     def labels(self) -> list[str]:
-        """The labels, in the order of the service, then as they came."""
-        return list(self._counts)
+        """The labels, in the order of tree and grid."""
+        return sorted(self._counts)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images by label."""
-        return dict(self._counts)
+        """Images by label, in the order of `labels`."""
+        return {label: self._counts[label] for label in self.labels}
 
     def label_id(self, label: str) -> str | None:
         """A label's id, where the service gives one."""
@@ -225,7 +225,7 @@ class Opened(QObject):
         self._counts = {label: len(group.images) for label, group in groups.items()}
         self._note_newest(images)
         self._version += 1
-        self._images.set_groups(groups.values())
+        self._images.set_groups(groups[label] for label in sorted(groups))
         self._show_accuracies()
 
     def _apply(self, found: Difference) -> None:

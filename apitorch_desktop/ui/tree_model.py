@@ -219,15 +219,13 @@ class TreeModel(QAbstractItemModel):
     # --- helpers
 
     def _node_of(self, one: TrainingSet) -> Node:
-        labels = [] if one.labels is UNSET else one.labels
-        counts: list[int | None] = list(one.counts) if one.counts is not UNSET else [None] * len(labels)
-        total = sum(one.counts) if one.counts is not UNSET else None
+        given = [] if one.labels is UNSET else one.labels
+        known = {} if one.counts is UNSET else dict(zip(given, one.counts, strict=False))
+        labels = sorted(given)  # as in the grid, so that keys and groups go together
         hints = self._hints.get(str(one.id)) or dict(zip(labels, KEYS, strict=False))
+        total = None if one.counts is UNSET else sum(one.counts)
         node = Node(Row.TRAINING_SET, str(one.id), one.name, total, training_set=one)
-        node.children = [
-            Node(Row.LABEL, label, label, count, hints.get(label, ""))
-            for label, count in zip(labels, counts, strict=False)
-        ]
+        node.children = [Node(Row.LABEL, label, label, known.get(label), hints.get(label, "")) for label in labels]
         return node
 
     def _spoken(self, node: Node) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
+from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.ui.filters import FilterMenu
 from apitorch_desktop.ui.photos import SORTS
@@ -155,7 +156,11 @@ class Wiring(QObject):
             frame.middle.setCurrentWidget(self._photos.big)
             return
         if photos and not self._nothing:
+            focus = QApplication.focusWidget()
+            begun = focus is None or focus in (empty, frame) or empty.isAncestorOf(focus)
             frame.middle.setCurrentWidget(self._photos.grid)
+            if begun:
+                self._photos.grid.setFocus()
             return
         frame.middle.setCurrentWidget(empty)
         if self._nothing:
