@@ -11,6 +11,7 @@ import msgspec
 from apitorch_desktop.api.errors import (
     ApiError,
     BadRequest,
+    Conflict,
     NotApiTorch,
     NotFound,
     RateLimited,
@@ -65,6 +66,8 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes, base_url: s
         return NotFound(message, status=status)
     if status == 408:
         return TimedOut(message or f"{host} waited too long for the whole request.", status=status)
+    if status == 409:
+        return Conflict(message, status=status)
     if status == 413:
         return TooLarge(message or f"{host} does not take that many bytes.", status=status)
     advice = "The key may not do this; check the API key of this connection." if status == 403 else None

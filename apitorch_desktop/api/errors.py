@@ -7,6 +7,7 @@ ApiError                    message, advice, can_retry
 ├── WrongKey                401
 ├── NotFound                404
 ├── BadRequest              400 and other refusals of what was sent
+│   ├── Conflict            409: in the way of something that is there, or not ready yet
 │   └── TooLarge            413
 ├── RateLimited             429; `retry_after` in seconds
 ├── StorageFull             507
@@ -74,6 +75,12 @@ class BadRequest(ApiError):  # noqa: N818
     """The service refused what was sent, and says why."""
 
     advice = "Change what is sent: the same again will be refused again."
+
+
+class Conflict(BadRequest):
+    """409: in the way of something that is there, or not ready yet; the message says what of the two."""
+
+    advice = ""
 
 
 class TooLarge(BadRequest):

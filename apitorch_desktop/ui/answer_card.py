@@ -8,7 +8,7 @@ from msgspec import UNSET
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QMenu, QWidget
 
-from apitorch_desktop.ui.controls import Card, Elided, MenuButton, Meter, button, label, offer, set_property
+from apitorch_desktop.ui.controls import Card, Elided, MenuButton, Meter, Tone, button, label, offer, set_property
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.types import Classification
@@ -40,6 +40,8 @@ class AnswerCard(Card):
         super().__init__()
         self.slug = slug
         self.answer: Classification | None = None
+        self.waiting = False
+        """Whether it waits for its classifier to learn."""
         self._theme = theme
         self.title = Elided("", "answer")
         self.word = label("", "small", "muted")
@@ -82,10 +84,11 @@ class AnswerCard(Card):
         for part in (self.bar, self.others, self.sentence, self.note, self.verbs):
             self.rows.addWidget(part)
 
-    def show_working(self) -> None:
-        """The classifier was asked."""
+    def show_working(self, waiting: str = "") -> None:
+        """The classifier was asked; or it will be, and `waiting` says what for."""
         self.answer = None
-        self._show(self.slug, tone="muted")
+        self._show(self.slug, sentence=waiting, tone="muted")
+        self.waiting = bool(waiting)
         self.bar.show()
         self.bar.set_value(None)
         self.setAccessibleName(f"{self.slug}: working")
@@ -132,7 +135,8 @@ class AnswerCard(Card):
         for control in (self.right, self.wrong):
             offer(control, reason)
 
-    def _show(self, title: str, *, sentence: str = "", tone: str = "", note: str = "") -> None:
+    def _show(self, title: str, *, sentence: str = "", tone: Tone = "", note: str = "") -> None:
+        self.waiting = False
         self.title.setText(title)
         set_property(self.title, "tone", tone)
         self.word.clear()

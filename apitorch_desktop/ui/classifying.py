@@ -96,6 +96,7 @@ class Classifying(QObject):
         session.classifiers_changed.connect(self._offer)
         session.opened_changed.connect(self._offer)
         session.connection_changed.connect(self._offer)
+        session.classifier_changed.connect(self._classifier_changed)
         self._offer()
 
     # --- which classifiers
@@ -267,9 +268,27 @@ class Classifying(QObject):
             card.show_failure("The service gave no answer for this classifier. Try again.")
         elif isinstance(answer, Exception):
             card.show_failure(explain(answer).text)
+            self._wait_until_ready(card, answer)
         else:
             card.show_answer(answer, note)
             card.offer_feedback("" if answer.id else "This answer cannot be corrected")
+
+    def _wait_until_ready(self, card: AnswerCard, fault: Exception) -> None:
+        """A classifier that is only just learning is asked as soon as it can answer."""
+        from apitorch_desktop.api.errors import Conflict
+
+        learning = self._session.opened.learning if self._session.opened is not None else None
+        state = learning.classifier if learning is not None and learning.slug == card.slug else None
+        if isinstance(fault, Conflict) and state is not None and state.status == "training":
+            card.show_working("It is just learning, and answers as soon as it can.")
+
+    def _classifier_changed(self) -> None:
+        """Ask the cards again that waited for the classifier to learn."""
+        opened = self._session.opened
+        card = self._panel.cards.get(opened.learning.slug) if opened is not None else None
+        state = opened.learning.classifier if opened is not None else None
+        if card is not None and card.waiting and state is not None and state.status in ("ready", "failed"):
+            self.ask([card.slug])
 
     def _needs_scratch(self, fault: Exception, slugs: Sequence[str]) -> bool:
         """Where files can only be classified by URL, ask once for the training set to put them in for a moment."""
