@@ -50,10 +50,12 @@ def _timers():
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_alive(qapp):
-    """What a test starts, it ends."""
+def nothing_left_alive(qapp, qtlog):
+    """What a test starts, it ends, and Qt has nothing to say about it."""
     timers = _timers()
     yield
+    said = [f"{record.type_name}: {record.message}" for record in qtlog.records if not record.ignored]
+    assert not said, said
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
     gc.collect()
     windows = [repr(widget) for widget in QApplication.topLevelWidgets() if widget.isVisible()]
