@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from apitorch_desktop.service.faults import CannotOpen, InUse
+from apitorch_desktop.service.faults import CannotOpen, Closed, InUse
 from apitorch_desktop.service.rows import schema
 from apitorch_desktop.service.rows.inputs import now
 from apitorch_desktop.service.trouble import storage_fault
@@ -20,6 +20,7 @@ LOCAL_OWNER = 1
 
 _READERS = 8
 _BUSY = 10  # seconds a statement waits for a lock, such as a checkpoint's
+_LOG = 16 * 2**20  # bytes of SQLite's log that stay on disk after a big change
 _ADVISORY_LOCK = 0x6170_6974_6F72_6368  # "apitorch": one service a PostgreSQL database
 
 
@@ -31,11 +32,14 @@ class Database:
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
         self._folder = folder
+        self._closed = False
         self._lock: Connection | None = None
         self.sqlite = url is None
         if url is None:
-            self._readers = _sqlite(folder / "store.db", "BEGIN", "query_only=ON", _READERS)
-            self._writer = _sqlite(folder / "store.db", "BEGIN IMMEDIATE", "journal_mode=WAL", 1)
+            self._readers = _sqlite(folder / "store.db", "BEGIN", ("query_only=ON",), _READERS)
+            self._writer = _sqlite(
+                folder / "store.db", "BEGIN IMMEDIATE", ("journal_mode=WAL", f"journal_size_limit={_LOG}"), 1
+            )
         else:
             self._readers, self._writer = _by_url(url)
         try:
@@ -52,6 +56,8 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection that sees one moment of the database, on any thread. A failure comes out as a StoreError."""
+        if self._closed:
+            raise Closed("The service is ending.")
         try:
             with self._readers.connect() as connection:
                 yield connection
@@ -71,7 +77,8 @@ class Database:
                 connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
 
     def close(self) -> None:
-        """Close every connection that is not in use."""
+        """Close every connection that is not in use; nothing can be read any more."""
+        self._closed = True
         if self._lock is not None:
             self._lock.close()
         self._readers.dispose()
@@ -127,7 +134,7 @@ def _kept(connection: Connection, name: str) -> bytes:
     return bytes(value)
 
 
-def _sqlite(path: Path, begin: str, pragma: str, connections: int) -> Engine:
+def _sqlite(path: Path, begin: str, pragmas: tuple[str, ...], connections: int) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),  # a path may hold what means something in a URL
         connect_args={"check_same_thread": False, "timeout": _BUSY},
@@ -137,7 +144,7 @@ def _sqlite(path: Path, begin: str, pragma: str, connections: int) -> Engine:
 
     def prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # else sqlite3 begins and commits by its own rules, also around savepoints
-        for setting in (pragma, "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+        for setting in (*pragmas, "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {setting}").close()
 
     def begun(connection: Connection) -> None:

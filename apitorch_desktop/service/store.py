@@ -26,7 +26,7 @@ from sqlalchemy import select
 
 from apitorch_desktop.service.blobs import Blobs, open_blobs
 from apitorch_desktop.service.database import Database
-from apitorch_desktop.service.faults import CannotOpen, InUse, NotFound
+from apitorch_desktop.service.faults import CannotOpen, InUse, NotFound, StorageFault
 from apitorch_desktop.service.records import BlobRow, Sweep
 from apitorch_desktop.service.reserve import Reserve
 from apitorch_desktop.service.rows import inputs
@@ -105,8 +105,13 @@ class Store:
 
     def read(self, sha256: str) -> bytes:
         """The bytes of an image. Raises NotFound for one that is not kept, StorageFault for one that cannot be read."""
-        self.blob(sha256)
-        return self._blobs.read(sha256)
+        if not inputs.is_sha256(sha256):
+            raise NotFound(NO_SUCH_IMAGE)
+        try:
+            return self._blobs.read(sha256)
+        except StorageFault:
+            self.blob(sha256)  # or NotFound; asked only now, since nearly every image is there
+            raise
 
     def blob(self, sha256: str) -> BlobRow:
         """Size and kind of an image, whoever refers to it. Raises NotFound."""

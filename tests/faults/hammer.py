@@ -100,14 +100,15 @@ def _sha(name: str) -> str:
 class Hammer:
     """One thread's changes of one training set."""
 
-    def __init__(self, store: Store, name: str, seed: int) -> None:
+    def __init__(self, store: Store, name: str, state: State | None, seed: int) -> None:
         self._store = store
+        self._state = state
         self._name = name
         self._random = random.Random(seed)
 
     def run(self) -> None:
         """Change for ever."""
-        state = seen(self._store).get(self._name)
+        state = self._state
         while True:
             change = self._choose(state)
             _say({"set": self._name, "change": change})
@@ -196,8 +197,10 @@ def main(folder: str, seed: int) -> None:
             _say({"error": repr(error)})
             raise
 
+    states = seen(store)
     for thread in range(THREADS):
-        threading.Thread(target=work, args=[Hammer(store, f"Set {thread}", seed * THREADS + thread)]).start()
+        name = f"Set {thread}"
+        threading.Thread(target=work, args=[Hammer(store, name, states.get(name), seed * THREADS + thread)]).start()
 
 
 if __name__ == "__main__":

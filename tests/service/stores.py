@@ -55,8 +55,9 @@ def consistent(store: Store) -> None:
         kept = set(connection.execute(select(blobs.c.sha256)).scalars())
         used = set(connection.execute(select(images.c.sha256)).scalars())
         used |= set(connection.execute(select(classifications.c.sha256)).scalars())
-    assert kept == used
-    assert kept == files(store.folder)
+    there = files(store.folder)
+    assert kept == used, f"{kept - used} are kept for nobody, {used - kept} are used and have no blob"
+    assert kept == there, f"{kept - there} have no file, {there - kept} have no row"
 
 
 @contextmanager

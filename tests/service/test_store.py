@@ -745,7 +745,14 @@ class TestOpenAndClose:
         made = opened.training_sets.create(ME, "Zebras")
         opened.close()
         opened.close()
-        for call in (lambda: opened.training_sets.create(ME, "x"), lambda: add(opened, made.id, "a", b"x")):
+        for call in (
+            lambda: opened.training_sets.create(ME, "x"),
+            lambda: opened.training_sets.all(ME),
+            lambda: opened.owners.of_key("x"),
+            lambda: opened.sweep(),
+            lambda: add(opened, made.id, "a", b"x"),
+            lambda: opened.images._writer.run(lambda _: None, opened._blobs.stage("a" * 64, b"x")),
+        ):
             with pytest.raises(Closed):
                 call()
         assert files(tmp_path / "data") == set()

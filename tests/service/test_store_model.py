@@ -31,7 +31,7 @@ class Model(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory(dir=_QUICK)
+        self.folder = tempfile.TemporaryDirectory(prefix="store-model-", dir=_QUICK)
         self.store = Store.open(Path(self.folder.name))
         self.names: dict[int, tuple[str, str]] = {}
         self.held: dict[int, dict[str, dict[str, bytes]]] = {}  # set → label → image → content

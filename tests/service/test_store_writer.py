@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import event
 
 from apitorch_desktop.service import database as database_module
+from apitorch_desktop.service import writer as writer_module
 from apitorch_desktop.service.faults import Closed, InUse, NotFound, StorageFault, StorageFull, StorageReadOnly
 from apitorch_desktop.service.records import NewClassification
 from apitorch_desktop.service.store import Store
@@ -172,6 +173,25 @@ def test_an_image_deleted_and_added_in_one_group_keeps_its_file(store: Store, ze
     )
     assert held.commits == 1
     assert store.read(again.sha256) == b"x"
+
+
+def test_images_that_come_back_while_their_files_wait_to_be_deleted_keep_them(store: Store, zebras: int, monkeypatch):
+    contents = [bytes([i]) for i in range(100)]
+    ids = [row.id for row in add_many(store, zebras, "a", contents)]
+    monkeypatch.setattr(writer_module, "_AT_A_TIME", 1)
+    held = Held(store)
+    held.hand_in(
+        lambda: store.images.delete_many(ME, zebras, ids),
+        *(lambda data=data: store.images.add(ME, zebras, "b", data, Facts())[0] for data in contents[:40]),
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(writer_module, "_GROUP", 10)  # so that they come in groups after the deletion
+        rows = held.answers()[1:]
+    assert [store.read(row.sha256) for row in rows] == contents[:40]
+    deadline = time.monotonic() + 20
+    while len(files(store.folder)) > 40 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    consistent(store)
 
 
 def test_an_answer_comes_after_the_commit_and_the_commit_after_the_file(store: Store, zebras: int):
