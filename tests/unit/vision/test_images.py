@@ -199,16 +199,22 @@ def test_a_reduced_jpeg_keeps_as_many_pixels_as_asked_for():
     assert min(open_upright(data, at_least=256).size) < 600
 
 
-def test_thumbnails_are_as_good_as_from_a_full_decode(photos: Path):
-    files = sorted((photos / "train").glob("*/*.jpg"))[::60]
-    large = [saved(photo_like(4000, 3000, seed), "JPEG", quality=92) for seed in range(2)]
-    large += [saved(read(files[0].read_bytes()).convert("RGB").resize((3000, 4000)), "JPEG", quality=92)]
-    for data in [file.read_bytes() for file in files] + large:
-        full = open_upright(data)
+@pytest.mark.parametrize(
+    "size", [None, (500, 375), (375, 500), (641, 479), (900, 700), (1027, 771), (1600, 1200), (4000, 3000)]
+)
+def test_thumbnails_are_as_good_as_from_a_full_decode(photos: Path, size: tuple[int, int] | None):
+    for file in sorted((photos / "train").glob("*/*.jpg"))[::60]:
+        data = file.read_bytes()
+        if size:
+            noise = np.random.default_rng(0).normal(0, 3, (size[1], size[0], 1))
+            enlarged = np.asarray(open_upright(data).resize(size, Image.Resampling.LANCZOS), float)
+            data = saved(Image.fromarray(np.clip(enlarged + noise, 0, 255).astype(np.uint8)), "JPEG", quality=90)
         small = shrunk(data)
-        best = full.resize(small.size, Image.Resampling.LANCZOS)
+        best = open_upright(data).resize(small.size, Image.Resampling.LANCZOS)
         error = float(np.mean((np.asarray(small, float) - np.asarray(best, float)) ** 2))
         assert 10 * np.log10(255**2 / max(error, 1e-9)) >= 45
+        if size == (4000, 3000) and file.parent.name > "hat":
+            break  # two of twelve megapixels are enough
 
 
 def test_an_empty_file_is_called_empty():
