@@ -48,9 +48,10 @@ class Answers:
 
     def warm(self) -> None:
         """Load the encoder now. Raises StorageFault where its model file cannot be used."""
-        self._loaded()
+        self.encoder()
 
-    def _loaded(self) -> "Encoder":
+    def encoder(self) -> "Encoder":
+        """The encoder that classification uses, loaded when first asked for. Raises StorageFault."""
         with self._loading:
             if self._encoder is None:
                 try:
@@ -94,7 +95,7 @@ class Answers:
         if not 1 <= len(slugs) <= types.MAX_CLASSIFIERS:
             raise Invalid(f"Choose 1 to {types.MAX_CLASSIFIERS} classifiers, not {len(slugs)}.")
         wanted = [self._wanted(owner, slug) for slug in slugs]
-        encoder = self._loaded()
+        encoder = self.encoder()
         sight = _Sight(encoder, data, self._look.shorter_side(slugs, encoder.shorter_side))
         found = [self._ask(want, sight) for want in wanted]
         new = [

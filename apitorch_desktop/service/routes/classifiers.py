@@ -2,17 +2,20 @@
 
 import base64
 import binascii
+from urllib.parse import quote
 
 from msgspec import UNSET
 from starlette.responses import Response
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service import bodies
-from apitorch_desktop.service.calls import Call
+from apitorch_desktop.service.calls import Call, Large
+from apitorch_desktop.service.exporting import Exporter
 from apitorch_desktop.service.refusals import Refusal
 from apitorch_desktop.service.routes.context import Context
 from apitorch_desktop.service.routing import Operation
 
+_ONNX_SIZE = 32 * 2**20
 _ONE = "/api/classifier/{slug}"
 
 
@@ -22,6 +25,7 @@ class ClassifierRoutes:
     def __init__(self, context: Context) -> None:
         self._answers = context.answers
         self._trainer = context.trainer
+        self._exporter = Exporter(context.store, context.trainer, context.answers)
         self._sets = context.store.training_sets
         self._pictures = context.pictures
         self._work = context.work
@@ -188,9 +192,17 @@ class ClassifierRoutes:
         data = await self._work.answer(self._trainer.changes, set_id, query.from_, query.to)
         return types.ClassificationChanges(data=data)
 
-    async def onnx(self, call: Call) -> Response:
+    async def onnx(self, call: Call) -> Large:
         """`GET classifier/:slug/onnx`."""
-        raise NotImplementedError
+        slug = call.path["slug"]
+
+        async def load() -> Response:
+            data = await self._work.answer(self._exporter.onnx, call.owner, slug)
+            name = quote(f"{slug}.onnx")
+            headers = {"content-disposition": f"attachment; filename*=UTF-8''{name}"}
+            return Response(data, media_type="application/octet-stream", headers=headers)
+
+        return Large(_ONNX_SIZE, load)
 
     async def correct(self, call: Call) -> types.FeedbackAnswer:
         """`POST feedback/classification`."""
@@ -213,8 +225,7 @@ class ClassifierRoutes:
         return types.Feedbacks(data=await self._work.store(self._answers.feedback, call.owner))
 
     async def _trained(self, call: Call) -> int:
-        row = await self._work.store(self._sets.by_slug, call.owner, call.path["slug"])
-        return row.id
+        return (await self._work.store(self._sets.by_slug, call.owner, call.path["slug"])).id
 
 
 def _decoded(message: str) -> str:

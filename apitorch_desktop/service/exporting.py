@@ -1,0 +1,56 @@
+"""Exporter: a trained classifier as one ONNX file, checked against the service's own answers before it is given away."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from apitorch_desktop.service.faults import Conflict, StorageFault
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from apitorch_desktop.service.answers import Answers
+    from apitorch_desktop.service.store import Store
+    from apitorch_desktop.service.training import Trainer
+    from apitorch_desktop.vision.encoder import Encoder
+
+_SAMPLE = 8
+
+
+class Exporter:
+    """Exports classifiers. Blocking and thread-safe."""
+
+    def __init__(self, store: "Store", trainer: "Trainer", answers: "Answers") -> None:
+        self._store = store
+        self._trainer = trainer
+        self._answers = answers
+
+    def onnx(self, owner: int, slug: str) -> bytes:
+        """The current version of a training set's classifier as an ONNX file.
+
+        Raises NotFound, Conflict where nothing has been trained yet, StorageFault where the file would answer otherwise
+        than the service.
+        """
+        from apitorch_desktop.vision import export
+
+        row = self._store.training_sets.by_slug(owner, slug)
+        found = self._trainer.head(row.id)
+        if found is None:
+            raise Conflict(f"The classifier “{slug}” has not been trained yet: add images, and wait until it is ready.")
+        encoder = self._answers.encoder()
+        with tempfile.TemporaryDirectory(prefix="apitorch-export-") as folder:
+            path = Path(folder) / f"{slug[:80]}.onnx"
+            try:
+                export.write_onnx(path, found[1], encoder, slug)
+                difference = export.check_export(path, found[1], encoder, self._sample(owner, row.id, encoder))
+            except export.ExportFailed as error:
+                raise Conflict(str(error)) from error
+            if difference > export.TOLERANCE:
+                raise StorageFault(f"The exported file differs by {difference:.5f} from the service's own answers.")
+            return path.read_bytes()
+
+    def _sample(self, owner: int, set_id: int, encoder: "Encoder") -> list["Image"]:
+        from apitorch_desktop.vision import images
+
+        rows = self._store.images.page(owner, set_id, limit=_SAMPLE).images
+        return [images.open_upright(self._store.read(row.sha256), encoder.shorter_side) for row in rows]
