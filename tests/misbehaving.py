@@ -110,6 +110,7 @@ class Misbehaving:
         self.feedback_set: int | None = None
         self._wrongs: list[Wrong] = []
         self._chaos: tuple[float, Sequence[int | str], random.Random] | None = None
+        self._countdown: tuple[int, int | str] | None = None
         self._day = 0
         self._secret = secrets.token_hex(8)
         self._classified: dict[str, str] = {}
@@ -159,11 +160,16 @@ class Misbehaving:
         with self._lock:
             self._wrongs.append(Wrong(what, **given))
 
+    def fail_at(self, number: int, what: int | str) -> None:
+        """The request after `number` more goes wrong."""
+        with self._lock:
+            self._countdown = (number, what)
+
     def right(self) -> None:
         """From now on all is well."""
         with self._lock:
             self._wrongs.clear()
-            self._chaos = None
+            self._chaos = self._countdown = None
 
     def chaos(self, probability: float, whats: Sequence[int | str], seed: int = 0) -> None:
         """Each request goes wrong with this probability, in one of these ways."""
@@ -356,6 +362,10 @@ class Misbehaving:
                     if wrong.times <= 0:
                         self._wrongs.remove(wrong)
                     return wrong
+            if self._countdown is not None:
+                number, what = self._countdown
+                self._countdown = (number - 1, what) if number else None
+                return None if number else Wrong(what)
             if self._chaos is not None:
                 probability, whats, dice = self._chaos
                 if dice.random() < probability:

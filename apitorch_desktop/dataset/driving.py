@@ -297,7 +297,7 @@ class Driver:
     def _close(self, entry: Entry) -> None:
         """An edit is at one of its ends: nothing is in doubt, and bytes that nobody needs go."""
         facts = entry.facts
-        facts.before, facts.sets_before, facts.doubt = None, None, False
+        facts.before, facts.sets_before, facts.doubt, facts.begun = None, None, False, False
         self._journal.save(entry)
         hashes = {placement.sha256 for placement in entry.placements} - {""}
         self._trash.drop(hashes - self._journal.needed(hashes))
@@ -362,6 +362,6 @@ def _is_passing(fault: Exception) -> bool:
 def _touched(entry: Entry) -> bool:
     """Whether anything of a run may have reached the service."""
     facts = entry.facts
-    if facts.doubt or facts.sets_before is not None or (entry.act is Act.FEEDBACK and facts.sent):
+    if facts.doubt or facts.begun or facts.sets_before is not None or (entry.act is Act.FEEDBACK and facts.sent):
         return True
     return any(one.there == entry.forward or one.step != Step.NONE for one in entry.placements if not one.gone)

@@ -142,10 +142,11 @@ class Facts(msgspec.Struct, omit_defaults=True):
 
     `labels_made`, `labels_dropped`: labels that come and go with the edit. `old`, `new`: a label's, or a training
     set's, name before and after; `old_text`, `new_text` its description. `labels`: of a training set that was deleted.
-    `before`: ids per label before the first upload in one direction. `sets_before`: ids of training sets before one was made.
-    `answer` and `label_id`: of feedback. `planned`: the placements are those of the service, not only of what was
-    last seen. `doubt`: a call's answer was not heard. `sent`: the feedback was, or a label has its new name. `sealed`:
-    what its undo needs was in the trash when that was emptied. `refused`: why it is being taken back for good.
+    `before`: ids per label before the first upload in one direction. `sets_before`: training sets before one was made.
+    `classification` and `label_id`: of feedback; `sent`: that it was, or that a label has its new name. `planned`: the
+    placements are those of the service, not only of what was last seen. `doubt`: a call's answer was not heard.
+    `begun`: a label may have been made or deleted. `sealed`: what its undo needs was in the trash when that was
+    emptied. `refused`: why it is being taken back for good.
     """
 
     labels_made: list[str] = []
@@ -164,6 +165,7 @@ class Facts(msgspec.Struct, omit_defaults=True):
     new_training_set: bool = False
     planned: bool = False
     doubt: bool = False
+    begun: bool = False
     sealed: bool = False
     refused: str = ""
 

@@ -123,7 +123,13 @@ class Performer:
         if entry.placements and all(one.gone for one in entry.placements):
             raise NotFound("These images are no longer in the training set.", advice="Refresh to see what is there.")
 
+    def _begin(self) -> None:
+        if not self._facts.begun:
+            self._facts.begun = True
+            self._journal.save(self._entry)
+
     def _make_label(self, label: str) -> None:
+        self._begin()
         try:
             self._client.create_label(self.outcome.training_set_id, label)
         except BadRequest as error:
@@ -138,6 +144,7 @@ class Performer:
             self.outcome.stale = True
             return
         if count is not None:
+            self._begin()
             with suppress(NotFound):
                 self._client.delete_label(self.outcome.training_set_id, label)
         self.outcome.labels_removed.append(label)

@@ -127,15 +127,15 @@ class Placer:
             missing = 0
             for placement in copied:
                 start, end = self._hands.way(placement)
-                image = board.under(str(end)).get(placement.copy)
-                if image is None:
-                    missing += 1
-                    continue
                 if placement.copy == self._hands.now(placement) and placement.copy in board.under(str(start)):
                     raise BadRequest(
                         "This service takes an image under two labels for one, so it cannot be moved.",
                         advice="Delete it, and add it again under the other label.",
                     )
+                image = board.under(str(end)).get(placement.copy)
+                if image is None:
+                    missing += 1
+                    continue
                 self._hands.came(placement, image)
             if not missing:
                 return
@@ -200,6 +200,7 @@ class Placer:
         kept = self._left(leaving)
         own = [placement for placement in kept if not placement.merged]
         for chunk in _chunks(own, _MOST if hands.direct else _CHUNK):
+            hands.in_doubt(True)
             if hands.direct:
                 self._take_some(chunk)
             else:
@@ -209,7 +210,6 @@ class Placer:
 
     def _take_some(self, group: list[Placement]) -> None:
         hands = self._hands
-        hands.in_doubt(True)
         for _ in range(_LOOKS):
             try:
                 hands.workspace.client.delete_images(hands.training_set_id, [hands.now(one) for one in group])

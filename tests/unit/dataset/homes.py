@@ -53,6 +53,11 @@ class Home:
         self.open()
         self.workspace.connect()
 
+    def restart_offline(self) -> None:
+        """The same, without the service."""
+        self.close()
+        self.open()
+
     def listing(self) -> Listing:
         return self.workspace.listing(self.set_id)
 
