@@ -8,7 +8,7 @@ Glossary (one word for one thing)
     classification    one classifier's answer about one image
     feedback          a correction of a classification, or a message
     embedding         1,536 numbers the encoder makes of an image
-    head              what training fits on embeddings: logistic regression and a temperature
+    head              what training fits on embeddings: logistic regression, a temperature, a memory of hard images
     confidence        the calibrated probability of an answer, and its word ("high")
     thumbnail         a small JPEG of an image: upright, sRGB, no profile
     connection        a base URL with its key; the embedded service is one

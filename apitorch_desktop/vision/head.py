@@ -1,7 +1,7 @@
 """Embeddings + labels → classifier: logistic regression, temperature, and a memory of images it would get wrong."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Self
@@ -203,7 +203,7 @@ def train(
             raise TrainingCancelled
 
     numbers: dict[bytes, int] = {}
-    same = [numbers.setdefault(row.tobytes(), len(numbers)) for row in rows]
+    same = [numbers.setdefault(identity, len(numbers)) for identity in _identities(rows)]
     together = np.asarray(same if groups is None else groups)
     # One thread: for matrices of this size BLAS threads cost 3 to 15 times what they gain, and serving goes on beside.
     with threadpool_limits(1, "blas"):
@@ -287,7 +287,7 @@ class _Validation:
 
 def _with_memory(head: Head, rows: NDArray[np.float32], answers: Ints, hard: NDArray[np.bool_]) -> Head:
     """`head` that remembers the `hard` images; of the same embedding under several labels, the last."""
-    last = {row.tobytes(): index for index, row in enumerate(rows)}
+    last = {identity: index for index, identity in enumerate(_identities(rows))}
     images = np.fromiter(last.values(), int, len(last))[::-1]  # the latest first: of two that match as well it is taken
     kept = hard[images]
     for _ in range(
@@ -298,6 +298,11 @@ def _with_memory(head: Head, rows: NDArray[np.float32], answers: Ints, hard: NDA
         sketches = rows[remembered] @ projection(head.dimensions)
         head = Head(head.labels, head.weights, head.bias, sketches, answers[remembered])
     return head
+
+
+def _identities(rows: NDArray[np.float32]) -> Iterator[bytes]:
+    """Equal for equal rows; digests, as the rows themselves would be in memory twice."""
+    return (hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows)
 
 
 def _ridge(rows: NDArray[np.float32], answers: Ints, names: Sequence[str], seed: int) -> Head:

@@ -2,7 +2,7 @@
 
 Only the formats in `_TRIED` are tried, so nothing that runs another program (EPS) or holds other files is reached; a
 damaged file is never decoded in part. Pillow's own limit on pixels stays in force above ours. All functions are
-thread-safe, and decoding, scaling and encoding release the GIL.
+thread-safe, and decoding, scaling and encoding release the GIL. Decoding 64 megapixels takes up to 0.6 GB, a WebP 1 GB.
 """
 
 import math

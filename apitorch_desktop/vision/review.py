@@ -186,17 +186,8 @@ def label_balance(counts: Mapping[str, int], accuracy: Mapping[str, float] | Non
                 )
             )
         elif count > max(3 * middle, 100):
-            sentence = f"“{label}” has {count} images, others have about {middle:.0f}: add images so that it is not overlooked."
-            found.append(Advice(label, sentence))
-        elif right is not None and right < 0.5:
             found.append(
-                Advice(
-                    label, f"“{label}” is recognised in {right:.0%} of its images: look at its suspects, or add images."
-                )
-            )
-        elif count > max(3 * middle, 100):
-            found.append(
-                Advice(label, f"“{label}” has {count} images, others have about {middle:.0f}: more of it help little.")
+                Advice(label, f"“{label}” has {count} images, others have about {middle:.0f}: more of it helps little.")
             )
     return sorted(found, key=lambda advice: not advice.urgent)
 
