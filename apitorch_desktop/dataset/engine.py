@@ -263,9 +263,8 @@ class Engine:
             if not run.active:
                 return
             state = State.FAILED if run.failed else State.DONE
-            self._journal.set_state(run.id, state, finished=True)
+            run.finished_at = self._journal.set_state(run.id, state, finished=True)
             run.state, run.note = state, ""
-            run.finished_at = next((one.finished_at for one in self._journal.entries() if one.id == run.id), None)
         self.release(run)
         self._journal.sweep()
 

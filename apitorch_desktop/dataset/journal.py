@@ -183,13 +183,15 @@ class Journal:
             for row in rows
         ]  # fmt: skip
 
-    def set_state(self, transfer: int, state: str, note: str = "", *, finished: bool = False) -> None:
-        """Write where a transfer stands."""
+    def set_state(self, transfer: int, state: str, note: str = "", *, finished: bool = False) -> float | None:
+        """Write where a transfer stands; answers when it finished, if it did."""
+        finished_at = time() if finished else None
         with self._writing() as write:
             write.execute(
                 "UPDATE transfers SET state = ?, note = ?, finished_at = ? WHERE id = ?",
-                (state, note, time() if finished else None, transfer),
+                (state, note, finished_at, transfer),
             )
+        return finished_at
 
     def place_first(self, transfers: Sequence[int]) -> None:
         """Put transfers before all others, in this order."""

@@ -7,7 +7,8 @@ from typing import Final
 
 MOST_AT_ONCE: Final = 8
 """Calls at a time to one service; more gains nothing over one HTTP connection each and only queues up there."""
-_START: Final = 4
+_START: Final = 1
+"""The first call finds the service at rest: what its latency is then tells later when there are too many."""
 _LONGEST_PAUSE: Final = 15.0
 _FIRST_PAUSE: Final = 0.25
 _SLOW: Final = 0.5

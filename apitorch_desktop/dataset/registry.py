@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from apitorch_desktop.dataset.journal import Journal
-from apitorch_desktop.dataset.running import Run, State, TransferStatus
+from apitorch_desktop.dataset.running import ENDED, Run, State, TransferStatus
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -48,25 +48,25 @@ class Registry:
                 return
             self._version = version
             entries = self._journal.entries()
-            tallies = {
+            news = {
                 entry.id: self._journal.tallies(entry.id)
                 for entry in entries
-                if (run := self.runs.get(entry.id)) is None or run.lock is None
+                if (run := self.runs.get(entry.id)) is None
+                or (run.lock is None and not (entry.state == run.entry.state and entry.state in ENDED))
             }
             with self.ready:
                 known, self.runs = self.runs, {}
                 for entry in entries:
                     run = known.get(entry.id)
                     if run is None:
-                        run = Run(entry, tallies[entry.id])
-                    elif run.lock is None:
-                        run.take(entry, tallies[entry.id])
-                    elif run.active != (entry.state == State.WAITING):
+                        run = Run(entry, news[entry.id])
+                    elif run.lock is None and entry.id in news:
+                        run.take(entry, news[entry.id])
+                    elif run.lock is not None and run.active != (entry.state == State.WAITING):
                         run.state, run.note = State(entry.state), entry.note  # another process paused it, say
                     run.entry = entry
                     self.runs[entry.id] = run
-                    if run.lock is None:
-                        self.changed.add(entry.id)
+                self.changed |= news.keys()
 
     def own(self, transfer: int) -> "BaseFileLock | None":
         """The right to work on a transfer, None while another process has it. It ends with the process at the latest."""

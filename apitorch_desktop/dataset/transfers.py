@@ -209,9 +209,9 @@ class Transfers:
             if run.state in ENDED and not (run.state is State.FAILED and state is State.CANCELLED):
                 return
             self._engine.flush(run)
-            self._journal.set_state(transfer_id, state, finished=state in ENDED)
+            finished_at = self._journal.set_state(transfer_id, state, finished=state in ENDED)
             with self._registry.ready:
-                run.state, run.note = state, ""
+                run.state, run.note, run.finished_at = state, "", finished_at
 
     def _flushed(self, transfer_id: int) -> None:
         self._registry.load()
