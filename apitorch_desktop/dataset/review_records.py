@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping  # noqa: TC003 - msgspec looks annotations up
+from collections.abc import Callable
 from typing import IO, Any, Final, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+LabelOf = Callable[[str], str | None]
 
 RULES: Final = ("largest", "oldest", "sharpest")
 """Keeper rules, as `vision.review` names them."""
-SURE: Final = 0.6
-"""Probability of another label from which a label is called suspect; below it is merely unsure."""
+UNLIKELY: Final = 0.1
+"""Out-of-fold probability of its own label up to which an image's label is suspect; above it is merely unsure.
+
+Of 30 wrong labels planted among the 600 clothing photos 29 lie below, with 41 others; below .05 23 with 16."""
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
@@ -78,7 +81,7 @@ class Doubt(msgspec.Struct, array_like=True, frozen=True):
     @property
     def suspect(self) -> bool:
         """Whether the doubt is worth a person's look by itself."""
-        return self.likely_value >= SURE
+        return self.given_value <= UNLIKELY
 
 
 class Advice(msgspec.Struct, array_like=True, frozen=True):
@@ -233,8 +236,11 @@ def reader(pipe: IO[bytes], kind: Any) -> Callable[[], Any]:
     return read
 
 
-def current(found: Findings, label_of: Mapping[str, str], dismissed: frozenset[tuple[str, str]]) -> Findings:
-    """What still holds: without images that are gone, labels that were changed, and what a person dismissed."""
+def current(found: Findings, label_of: LabelOf, dismissed: frozenset[tuple[str, str]]) -> Findings:
+    """What still holds: without images that are gone, labels that were changed, and what a person dismissed.
+
+    `label_of` tells the label an image is under now, None for one that is gone.
+    """
     groups = None
     if found.groups is not None:
         groups = [group for group in (_left(one, label_of, dismissed) for one in found.groups) if group is not None]
@@ -243,23 +249,25 @@ def current(found: Findings, label_of: Mapping[str, str], dismissed: frozenset[t
         doubts = [
             one
             for one in found.doubts
-            if label_of.get(one.image) == one.given and (one.image, f"label:{one.given}") not in dismissed
+            if label_of(one.image) == one.given and (one.image, f"label:{one.given}") not in dismissed
         ]
     if found.unsure is not None:
-        unsure = [one for one in found.unsure if one in label_of and (one, f"label:{label_of[one]}") not in dismissed]
+        unsure = [one for one in found.unsure if label_of(one) and (one, f"label:{label_of(one)}") not in dismissed]
     if found.flagged is not None:
         flagged = []
         for one in found.flagged:
             flags = [flag for flag in one.flags if (one.image, f"flag:{flag}") not in dismissed]
-            if flags and one.image in label_of:
+            if flags and label_of(one.image) is not None:
                 flagged.append(Flagged(one.image, flags))
     return msgspec.structs.replace(found, groups=groups, doubts=doubts, unsure=unsure, flagged=flagged)
 
 
-def _left(group: Group, label_of: Mapping[str, str], dismissed: frozenset[tuple[str, str]]) -> Group | None:
-    twins = [
-        msgspec.structs.replace(twin, label=label_of[twin.image]) for twin in group.twins if twin.image in label_of
-    ]
+def _left(group: Group, label_of: LabelOf, dismissed: frozenset[tuple[str, str]]) -> Group | None:
+    twins = []
+    for twin in group.twins:
+        label = label_of(twin.image)
+        if label is not None:
+            twins.append(twin if label == twin.label else msgspec.structs.replace(twin, label=label))
     if len(twins) < 2:
         return None
     pairs = pairs_of([twin.image for twin in twins])

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
     from apitorch_desktop.dataset.catalog import Catalog
     from apitorch_desktop.dataset.connections import Connection, Connections
+    from apitorch_desktop.dataset.dismissals import Dismissals
     from apitorch_desktop.dataset.edits import Edits
     from apitorch_desktop.dataset.keys import FoundKey, Keys
+    from apitorch_desktop.dataset.reviewing import Reviewing
     from apitorch_desktop.dataset.scratch import Scratch
     from apitorch_desktop.dataset.transfers import Transfers
 
@@ -87,9 +89,13 @@ class Stores:
     scratch: Scratch
     edits: Edits
     transfers: Transfers
+    reviewing: Reviewing
+    dismissals: Dismissals
 
     def close(self) -> None:
         """Write down what is known and close the files."""
+        self.reviewing.close()
+        self.dismissals.close()
         self.transfers.close()
         self.edits.close()
         self.scratch.close()
@@ -101,8 +107,10 @@ def open_stores(folder: Path, cache: Path) -> Stores:
     """Open them; blocking. Raises OSError where the folder cannot be used."""
     from apitorch_desktop.dataset.catalog import Catalog
     from apitorch_desktop.dataset.connections import Connections
+    from apitorch_desktop.dataset.dismissals import Dismissals
     from apitorch_desktop.dataset.edits import Edits
     from apitorch_desktop.dataset.keys import Keys
+    from apitorch_desktop.dataset.reviewing import Reviewing
     from apitorch_desktop.dataset.scratch import Scratch
     from apitorch_desktop.dataset.transfers import Transfers
 
@@ -117,4 +125,6 @@ def open_stores(folder: Path, cache: Path) -> Stores:
         Scratch(folder),
         Edits(folder),
         Transfers(folder / "transfers", lambda connection_id: clients.get(connection_id, attempts=1)),
+        Reviewing(cache),
+        Dismissals(folder),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import compress
+from itertools import chain, compress
 from typing import TYPE_CHECKING, Any, Final
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
@@ -244,6 +244,10 @@ class GridModel(QAbstractListModel):
     def record(self, image_id: str) -> TrainingImage | None:
         """The record of an image, shown or not."""
         return self._groups.record(image_id)
+
+    def records(self) -> list[TrainingImage]:
+        """The records of all images, shown or not, label by label."""
+        return list(chain.from_iterable(self._groups.all.values()))
 
     def neighbour(self, image_id: str, step: int) -> TrainingImage | None:
         """The image `step` rows on (or back, when negative), None at the ends and for an image that is not shown."""

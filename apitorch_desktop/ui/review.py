@@ -1,0 +1,299 @@
+"""Review of the open training set: looked at in the background after every change; what is done about what it finds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from apitorch_desktop.ui.status_line import Message
+from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.words import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from PySide6.QtCore import QSettings
+
+    from apitorch_desktop.api.types import TrainingImage
+    from apitorch_desktop.dataset.dismissals import Dismissal
+    from apitorch_desktop.dataset.edits import Outcome
+    from apitorch_desktop.dataset.review_records import Doubt, Findings, Group
+    from apitorch_desktop.ui.editing import Editing
+    from apitorch_desktop.ui.grid.model import GridModel
+    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.tasks import Context, Task
+
+QUIET = 1500
+"""Milliseconds without a change after which the set is looked at again."""
+RULES = (("largest", "Largest"), ("oldest", "Oldest"), ("sharpest", "Sharpest"))
+
+
+class Review(QObject):
+    """What is known of the open set. `found` is None until something is."""
+
+    changed = Signal()
+    """What was found is another."""
+    progressed = Signal()
+    """`busy`, `share` or `trouble` is another."""
+
+    def __init__(self, session: Session, editing: Editing, images: GridModel, settings: QSettings) -> None:
+        super().__init__(session)
+        self._session = session
+        self._editing = editing
+        self._images = images
+        self._settings = settings
+        self.found: Findings | None = None
+        self.busy = False
+        self.share: float | None = None
+        """How much of the photos was looked at, 0…1; None where that is not what is being done."""
+        self.trouble = ""
+        """Why the last look came to nothing."""
+        self.rule = str(settings.value("review/keep", RULES[0][0]))
+        self._all: Findings | None = None
+        self._kept: set[str] = set()
+        """Photos chosen to be kept by hand."""
+        self._dismissed: frozenset[Dismissal] = frozenset()
+        self._task: Task | None = None
+        self._quiet = QTimer(self, interval=QUIET, singleShot=True)
+        self._quiet.timeout.connect(self._start)
+        session.opened_changed.connect(self._opened_changed)
+        session.listing_changed.connect(self._listing_changed)
+        session.connected.connect(self._listing_changed)
+        editing.edited.connect(self._edited)
+
+    # --- looking
+
+    def _opened_changed(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._task = None
+        self._all = self.found = None
+        self._kept.clear()
+        self._say(busy=False)
+        self._show()
+        self._listing_changed()
+
+    def _listing_changed(self) -> None:
+        self._refresh()
+        if self._session.opened is not None and self._session.workspace is not None:
+            self._quiet.start()
+
+    def _start(self) -> None:
+        opened, workspace, stores = self._session.opened, self._session.workspace, self._session.stores
+        if opened is None or workspace is None or stores is None or self._session.state.value != "ready":
+            return
+        if opened.loading:
+            self._quiet.start()
+            return
+        if self._task is not None:
+            self._task.cancel()
+        reviewing, dismissals = stores.reviewing, stores.dismissals
+        set_id, labels, images = opened.training_set.id, opened.labels, self._images.records()
+        connection = workspace.connection.id
+        twin = "twin:"
+
+        def job(context: Context) -> Findings:
+            dismissed = dismissals.all(connection)
+            context.post(dismissed)
+            apart = [(one, what.removeprefix(twin)) for one, what in dismissed if what.startswith(twin)]
+            return reviewing.review(
+                workspace,
+                set_id,
+                images,
+                labels,
+                apart=apart,
+                found=context.post,
+                progress=lambda done, of: context.progress((done, of)),
+                cancelled=context.cancelled,
+            )
+
+        self._say(busy=True)
+        self._task = self._session.tasks.run(
+            Lane.BULK, job, done=self._done, failed=self._failed, progress=self._heard, owner=opened, title="Review"
+        )
+
+    def _heard(self, news: Any) -> None:
+        if isinstance(news, frozenset):
+            self._dismissed = news
+        elif isinstance(news, tuple):
+            done, of = news
+            self._say(busy=True, share=done / of if done < of else None)
+        elif self._all is None or self._all.doubts is None:
+            self._take(news)
+        else:  # parts of a second look must not take away what is known of the first
+            self._take(_over(self._all, news))
+
+    def _done(self, findings: Findings) -> None:
+        self._task = None
+        self._take(findings)
+        self._say(busy=False)
+
+    def _failed(self, fault: Exception) -> bool:
+        from apitorch_desktop.ui.faults import explain
+
+        self._task = None
+        self._say(busy=False, trouble=explain(fault).text)
+        return True
+
+    def _say(self, *, busy: bool, share: float | None = None, trouble: str = "") -> None:
+        self.busy, self.share, self.trouble = busy, share, trouble
+        self.progressed.emit()
+
+    def _take(self, findings: Findings) -> None:
+        self._all = findings
+        self._refresh()
+
+    def _refresh(self) -> None:
+        from apitorch_desktop.dataset.review_records import current
+
+        opened = self._session.opened
+        if self._all is None or opened is None:
+            return
+        found = current(self._all, opened.label_of, self._dismissed)
+        if found != self.found:
+            self.found = found
+            self._show()
+
+    def _show(self) -> None:
+        badges = self._badges()
+        if badges != self._images.badges:
+            self._images.set_badges(badges)
+        self.changed.emit()
+
+    def _badges(self) -> dict[str, str]:
+        found = self.found
+        if found is None:
+            return {}
+        badges = {twin: "copy" for group in found.groups or () for twin in self.others(group)}
+        badges |= {one.image: one.flags[0] for one in found.flagged or ()}
+        return badges | {one.image: f"{one.likely}?" for one in found.doubts or () if one.suspect}
+
+    def _edited(self, outcome: Outcome) -> None:
+        """Ids that a service changed: what is known of the images holds."""
+        stores, workspace = self._session.stores, self._session.workspace
+        if not outcome.changed or stores is None or workspace is None:
+            return
+        from apitorch_desktop.dataset.dismissals import followed
+
+        ids, dismissals, connection = dict(outcome.changed), stores.dismissals, workspace.connection.id
+        self._dismissed = frozenset(followed(one, ids) for one in self._dismissed)
+        self._kept = {ids.get(one, one) for one in self._kept}
+        stores.reviewing.follow(connection, ids)
+        self._session.tasks.run(
+            Lane.DISK, lambda _context: dismissals.follow(connection, ids), failed=self._session.failed, title="Follow"
+        )
+
+    # --- near-duplicates
+
+    def keeper(self, group: Group) -> str:
+        """The one of a group to be kept: chosen by hand, else by the rule."""
+        by_hand = [one for one in group.images if one in self._kept]
+        return by_hand[-1] if by_hand else group.keepers.get(self.rule, group.images[0])
+
+    def others(self, group: Group) -> list[str]:
+        """Ids of those that may go."""
+        kept = self.keeper(group)
+        return [one for one in group.images if one != kept]
+
+    def surplus(self) -> list[str]:
+        """Ids of all that may go."""
+        groups = self.found.groups if self.found is not None else None
+        return [one for group in groups or () for one in self.others(group)]
+
+    def set_rule(self, rule: str) -> None:
+        """Keep the largest, the oldest or the sharpest of each group."""
+        self.rule = rule
+        self._kept.clear()
+        self._settings.setValue("review/keep", rule)
+        self._show()
+
+    def keep(self, group: Group, image_id: str) -> None:
+        """Keep this one of a group."""
+        self._kept.difference_update(group.images)
+        self._kept.add(image_id)
+        self._show()
+
+    def not_twins(self, group: Group) -> None:
+        """They are no duplicates: keep all."""
+        from apitorch_desktop.dataset.review_records import pairs_of
+
+        pairs = pairs_of(group.images)
+        self.dismiss([(one, f"twin:{other}") for one, other in pairs], f"Kept all {len(group.images)}")
+
+    # --- acts
+
+    def images(self, ids: Iterable[str]) -> list[TrainingImage]:
+        """Records of images that are there."""
+        wanted = dict.fromkeys(ids)
+        found = {image.image_id: image for image in self._images.records() if image.image_id in wanted}
+        return [found[one] for one in wanted if one in found]
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete photos; they go to the trash."""
+        self._editing.delete(self.images(ids))
+
+    def move(self, ids: Sequence[str], label: str) -> None:
+        """Put photos under a label."""
+        self._editing.move(self.images(ids), label)
+
+    def accept(self, doubts: Sequence[Doubt]) -> None:
+        """Put photos under the labels that are likelier."""
+        by_label: dict[str, list[str]] = {}
+        for one in doubts:
+            by_label.setdefault(one.likely, []).append(one.image)
+        for label, ids in by_label.items():
+            self.move(ids, label)
+
+    def label_is_right(self, ids: Sequence[str]) -> None:
+        """The labels of these photos are right."""
+        opened = self._session.opened
+        if opened is not None:
+            found = [(one, f"label:{label}") for one in ids if (label := opened.label_of(one))]
+            self.dismiss(found, f"{plural(len(found), 'label')} confirmed")
+
+    def flags_are_fine(self, ids: Sequence[str]) -> None:
+        """These photos are fine as they are."""
+        wanted = set(ids)
+        flagged = self.found.flagged if self.found is not None else None
+        found = [(one.image, f"flag:{flag}") for one in flagged or () if one.image in wanted for flag in one.flags]
+        self.dismiss(found, f"{plural(len(wanted), 'photo')} left as {'it is' if len(wanted) == 1 else 'they are'}")
+
+    def dismiss(self, what: Sequence[Dismissal], said: str) -> None:
+        """Remember that these are fine; takes effect at once."""
+        stores, workspace = self._session.stores, self._session.workspace
+        new = [one for one in what if one not in self._dismissed]
+        if stores is None or workspace is None or not new:
+            return
+        dismissals, connection = stores.dismissals, workspace.connection.id
+
+        def undo() -> None:
+            self._dismissed -= set(new)
+            self._refresh()
+            self._session.over.emit("dismissal")
+            self._on_disk(lambda: dismissals.take_back(connection, new))
+
+        self._dismissed |= set(new)
+        self._refresh()
+        self._on_disk(lambda: dismissals.add(connection, new))
+        self._session.said.emit(Message(f"{said}.", "", "dismissal", (("Undo", undo),)))
+
+    def _on_disk(self, act: Any) -> None:
+        self._session.tasks.run(
+            Lane.DISK,
+            lambda _context: act(),
+            failed=lambda fault: self._session.failed(fault, "Keeping this"),
+            title="Keep",
+        )
+
+
+def _over(known: Findings, part: Findings) -> Findings:
+    """A part, with what it does not tell yet as it was known before."""
+    import msgspec
+
+    missing = {
+        name: getattr(known, name)
+        for name in ("groups", "flagged", "doubts", "unsure", "learned")
+        if getattr(part, name) is None
+    }
+    return msgspec.structs.replace(part, **missing)
