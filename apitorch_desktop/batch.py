@@ -15,7 +15,6 @@ from apitorch_desktop.cli import CommandFailed
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
     from apitorch_desktop.api.types import Classification
-    from apitorch_desktop.dataset.archives import Archives
     from apitorch_desktop.dataset.importing import PlanItem
 
 
@@ -24,6 +23,7 @@ def classify_files(
 ) -> int:
     """`classify IMAGE… --classifier SLUG [--csv FILE]`; files, folders and web addresses. The exit status."""
     from apitorch_desktop.dataset.archives import Archives
+    from apitorch_desktop.dataset.batches import classify
     from apitorch_desktop.dataset.importing import scan
     from apitorch_desktop.dataset.lists import is_url
 
@@ -37,7 +37,7 @@ def classify_files(
     wrong: list[tuple[str, str]] = []
 
     def one(item: "PlanItem") -> "Classification | str":
-        return item.problem or _classify(client, item, classifier, archives)
+        return item.problem or classify(client.classify, [classifier], item.source, archives)[classifier]
 
     with _table(table) as write, ThreadPoolExecutor(4, "classify") as pool:
         try:
@@ -85,32 +85,11 @@ def _await(client: "ApiClient", slug: str, line: terminal.Line) -> None:
     line.clear()
 
 
-def _classify(client: "ApiClient", item: "PlanItem", classifier: str, archives: "Archives") -> "Classification | str":
-    """The answer about one picture, or a sentence that says why there is none."""
-    from apitorch_desktop.api.errors import ApiError, WrongKey
-    from apitorch_desktop.dataset.sources import File, SourceGone, Url, filename_of, read
-
-    source = item.source
-    try:
-        if isinstance(source, Url):
-            answers = client.classify([classifier], image_url=source.url)
-        elif isinstance(source, File):
-            answers = client.classify([classifier], path=source.path)
-        else:
-            answers = client.classify([classifier], data=read(source, archives, 2**28), filename=filename_of(source))
-    except WrongKey:
-        raise
-    except ApiError as error:
-        return f"{error} {error.advice}".strip()
-    except SourceGone as error:
-        return str(error)
-    return answers[0] if answers else "The service gave no answer."
-
-
 @contextmanager
 def _table(path: Path | None) -> "Iterator[Callable[[str, str, Classification | str], None]]":
     """Where answers go: a line each on standard output, or rows of a CSV file that appears whole."""
-    header = ("image", "classifier", "label", "confidence", "confidence_value", "sentence", "error")
+    from apitorch_desktop.dataset.batches import COLUMNS, cells
+
     if path is None:
         yield lambda place, _classifier, answer: terminal.say(_row_of(place, answer))
         return
@@ -118,16 +97,9 @@ def _table(path: Path | None) -> "Iterator[Callable[[str, str, Classification | 
     try:
         with half.open("x", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(header)
+            writer.writerow(COLUMNS)
 
-            def write(place: str, classifier: str, answer: "Classification | str") -> None:
-                if isinstance(answer, str):
-                    writer.writerow((place, classifier, "", "", "", "", answer))
-                else:
-                    word, value = (_known(part) for part in (answer.confidence, answer.confidence_value))
-                    writer.writerow((place, classifier, answer.label, word, value, answer.sentence, ""))
-
-            yield write
+            yield lambda place, classifier, answer: writer.writerow(cells(place, classifier, answer))
         half.replace(path)
     except OSError as error:
         raise CommandFailed(f"“{terminal.shown(path)}” cannot be written: {error.strerror}.") from None

@@ -81,14 +81,6 @@ def shown(path: Path | str) -> str:
 
 def place(source: "Source") -> str:
     """Where a picture lies, as the person knows it."""
-    from apitorch_desktop.dataset.sources import File, Member, Url, filename_of
+    from apitorch_desktop.dataset.sources import place_of
 
-    match source:
-        case File(path):
-            return shown(path)
-        case Member(archive, name):
-            return shown(f"{archive}/{name}")
-        case Url(url):
-            return shown(url)
-        case _:
-            return shown(filename_of(source))
+    return place_of(source)

@@ -77,6 +77,19 @@ def filename_of(source: Source) -> str:
             return name or "picture"
 
 
+def place_of(source: Source) -> str:
+    """Where a picture lies, as the person knows it, in one line: a path, an archive and the name in it, an address."""
+    match source:
+        case File(path):
+            return shown(str(path))
+        case Member(archive, name):
+            return shown(f"{archive}/{name}")
+        case Url(url):
+            return shown(url)
+        case _:
+            return shown(filename_of(source))
+
+
 def read(source: File | Member | Picture, archives: "Archives", limit: int) -> bytes:
     """A source's bytes; of more than `limit`, the first `limit` + 1. Raises SourceGone."""
     match source:

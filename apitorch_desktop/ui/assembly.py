@@ -111,12 +111,17 @@ class Assembly(QObject):
         self.frame.add_middle(self.transfers)
 
     def _make_classifying(self) -> None:
+        from apitorch_desktop.ui.batch_panel import BatchPanel
+        from apitorch_desktop.ui.batching import Batching
         from apitorch_desktop.ui.classify_panel import ClassifyPanel
         from apitorch_desktop.ui.classifying import Classifying
 
         self.panel = ClassifyPanel(self.theme)
         self.classifying = Classifying(self.session, self.editing, self.panel, self.theme, self.settings, self.window)
         self.frame.add_panel(self.panel)
+        self.batch_panel = BatchPanel(self.theme)
+        self.batching = Batching(self.session, self.batch_panel, self.panel, self.window)
+        self.frame.add_middle(self.batch_panel)
 
     def _wire(self) -> None:
         from apitorch_desktop.ui.wiring import Wiring

@@ -450,25 +450,13 @@ class Classifying(QObject):
 
     def _fill_add(self, menu: QMenu, card: AnswerCard) -> None:
         """Training sets with their labels; the answer's own label first."""
-        menu.clear()
+        from apitorch_desktop.ui.label_menu import fill
+
         shot = self._shot
-        if shot is None:
-            return
-        for one in self._session.training_sets:
-            below = menu.addMenu(one.name.replace("&", "&&"))
-            labels = list(one.labels or ())
-            said = card.answer.label if card.answer is not None else ""
-            for name in sorted(labels, key=lambda name: (name != said, name)):
-                action = below.addAction(name)
-                action.triggered.connect(
-                    lambda _checked=False, set_id=str(one.id), name=name: self.add_wanted.emit(
-                        shot.content(), set_id, name
-                    )
-                )
-            if not labels:
-                below.addAction("It has no labels yet").setEnabled(False)
-        if menu.isEmpty():
-            menu.addAction("There is no training set yet").setEnabled(False)
+        if shot is not None:
+            said = [card.answer.label] if card.answer is not None else []
+            content = shot.content()
+            fill(menu, self._session.training_sets, said, lambda one, name: self.add_wanted.emit(content, one, name))
 
     def _write_message(self) -> None:
         from apitorch_desktop.ui.feedback_dialog import MessageDialog

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import Id, TrainingSet
     from apitorch_desktop.dataset.importing import Dropped, Plan
-    from apitorch_desktop.dataset.sources import Upload
+    from apitorch_desktop.dataset.sources import Source, Upload
     from apitorch_desktop.dataset.transfers import TransferStatus
     from apitorch_desktop.ui.editing import Editing
     from apitorch_desktop.ui.import_dialog import Existing, ImportDialog, ImportOrder
@@ -88,7 +88,7 @@ class Importing(QObject):
             self._waiting.append(content)
             session.said.emit(Message("The import begins as soon as the service is up.", "muted", "waiting"))
             return
-        sources = _sources(content)
+        sources = sources_of(content)
         found = session.find_set(set_id) if set_id is not None else None
         if found is not None and label is not None:
             self._straight(sources, found, label, _name_of(content))
@@ -164,6 +164,13 @@ class Importing(QObject):
             owner=session.turn,
             title="Look at what was dropped",
         )
+
+    def add(self, photos: Sequence[tuple[Source, str]], set_id: str, label: str) -> None:
+        """Send photos (where each is, and its name) to a label as they are: they were looked at already."""
+        from apitorch_desktop.dataset.sources import Upload
+
+        uploads = [Upload(label, source, name) for source, name in photos]
+        self._send(set_id, f"Adding {plural(len(uploads), 'photo')} to “{label}”", uploads, new_set=False)
 
     # --- through the plan
 
@@ -323,7 +330,8 @@ class Importing(QObject):
         return connection is not None and connection.id == status.connection_id
 
 
-def _sources(content: DroppedContent) -> list[Dropped]:
+def sources_of(content: DroppedContent) -> list[Dropped]:
+    """What was dropped, as `importing.scan` takes it."""
     from apitorch_desktop.dataset.sources import Picture
 
     sources: list[Dropped] = list(content.paths)

@@ -37,6 +37,7 @@ class Lane(Enum):
 
     INTERACTIVE = "interactive"
     BULK = "bulk"
+    BATCH = "batch"
     THUMBNAILS = "thumbnails"
     KEYRING = "keyring"
     DISK = "disk"
@@ -44,7 +45,15 @@ class Lane(Enum):
     """Jobs that last as long as the window: they wait for news and pass them on."""
 
 
-_THREADS = {Lane.INTERACTIVE: 3, Lane.BULK: 4, Lane.THUMBNAILS: 2, Lane.KEYRING: 1, Lane.DISK: 1, Lane.WATCH: 2}
+_THREADS = {
+    Lane.INTERACTIVE: 3,
+    Lane.BULK: 4,
+    Lane.BATCH: 2,
+    Lane.THUMBNAILS: 2,
+    Lane.KEYRING: 1,
+    Lane.DISK: 1,
+    Lane.WATCH: 2,
+}
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error

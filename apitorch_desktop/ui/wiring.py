@@ -17,6 +17,8 @@ from apitorch_desktop.ui.tree_model import Row
 from apitorch_desktop.ui.words import plural
 
 if TYPE_CHECKING:
+    from PySide6.QtWidgets import QWidget
+
     from apitorch_desktop.ui.assembly import Assembly
     from apitorch_desktop.ui.grid.drops import DroppedContent
     from apitorch_desktop.ui.stores import Stores
@@ -35,7 +37,7 @@ class Wiring(QObject):
         self._photos = made.photos
         self._nothing = ""
         self._big = False
-        self._list_shown = False
+        self._above: QWidget | None = None
         self._wire_session()
         self._wire_tree()
         self._wire_toolbar()
@@ -149,8 +151,8 @@ class Wiring(QObject):
         photos = session.images.total
         opened = session.opened
         frame.toolbar.set_photos_at_hand(photos > 0, "There are no photos yet.")
-        if self._list_shown:
-            frame.middle.setCurrentWidget(self._made.transfers)
+        if self._above is not None:
+            frame.middle.setCurrentWidget(self._above)
             return
         if self._big:
             frame.middle.setCurrentWidget(self._photos.big)
@@ -215,7 +217,7 @@ class Wiring(QObject):
 
     def _choose_set(self, set_id: str) -> None:
         self._photos.close_big()
-        self._close_list()
+        self.show_above(None)
         self._session.open_set(set_id)
 
     def _choose_label(self, set_id: str, label: str) -> None:
@@ -326,7 +328,7 @@ class Wiring(QObject):
             lambda one: desk.failures(one, lambda failures: panel.show_failures(one, failures))
         )
         panel.summary_wanted.connect(self._save_summary)
-        panel.closed.connect(self._close_list)
+        panel.closed.connect(lambda: self.leave(panel))
         part.pause_wanted.connect(lambda one: desk.command("pause", one))
         part.resume_wanted.connect(lambda one: desk.command("resume", one))
         part.cancel_wanted.connect(lambda one: desk.command("cancel", one))
@@ -340,16 +342,26 @@ class Wiring(QObject):
         panel, classifying, frame = self._made.panel, self._made.classifying, self._frame
         panel.drag_said.connect(lambda words: frame.hint.aim(panel, words))
         classifying.add_wanted.connect(self._made.importing.begin)
+        batching, table = self._made.batching, self._made.batch_panel
+        classifying.batch_wanted.connect(batching.begin)
+        batching.shown.connect(lambda shown: self.show_above(table) if shown else self.leave(table))
+        batching.add_wanted.connect(self._made.importing.add)
+        batching.one_wanted.connect(classifying.begin)
         self._made.connection_menu.message_wanted.connect(panel.message_wanted)
 
     def open_list(self) -> None:
         """Show the list of transfers, or what was there before."""
-        self._list_shown = not self._list_shown
+        self.show_above(None if self._above is self._made.transfers else self._made.transfers)
+
+    def show_above(self, part: QWidget | None) -> None:
+        """Show something else in the place of the photos; None shows the photos again."""
+        self._above = part
         self._show_middle()
 
-    def _close_list(self) -> None:
-        self._list_shown = False
-        self._show_middle()
+    def leave(self, part: QWidget) -> None:
+        """Take a part away, if it is the one that is shown in the place of the photos."""
+        if self._above is part:
+            self.show_above(None)
 
     def _save_summary(self, transfer_id: int) -> None:
         from PySide6.QtWidgets import QFileDialog

@@ -1,0 +1,160 @@
+"""Many pictures through a few classifiers: one picture's answers, how far they disagree, and the table that is kept of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Final
+
+from apitorch_desktop.dataset.sources import File, Source, Url, filename_of, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from apitorch_desktop.api.types import Classification, Classifier
+    from apitorch_desktop.dataset.archives import Archives
+
+    Answers = dict[str, Classification | str]
+    """By slug: the answer, or a sentence that says why there is none."""
+
+COLUMNS: Final = ("image", "classifier", "label", "confidence", "confidence_value", "sentence", "error")
+"""Of the table, a row for each picture and classifier."""
+_LONGEST = 2**28
+
+
+@dataclass(slots=True)
+class BatchRow:
+    """One picture and what was said of it. `name` and `place` can be shown; `problem`: why nobody was asked."""
+
+    source: Source
+    name: str
+    place: str
+    problem: str = ""
+    answers: Answers = field(default_factory=dict)
+
+    def confidence(self, slug: str) -> float | None:
+        """The probability of a classifier's answer, None where it gave none."""
+        answer = self.answers.get(slug)
+        return None if answer is None or isinstance(answer, str) else _share(answer.confidence_value)
+
+    @property
+    def disagreement(self) -> float | None:
+        """How far classifiers of the same labels are apart, 0 to 1; None where no two share a label.
+
+        The greatest total variation distance between two answers' distributions, ½ Σ |p − q|; between answers without
+        values, 1 where the labels differ.
+        """
+        given = [answer for answer in self.answers.values() if not isinstance(answer, str)]
+        found = [_distance(one, other) for one, other in combinations(given, 2)]
+        return max((distance for distance in found if distance is not None), default=None)
+
+
+def classify(
+    ask: Callable[..., Sequence[Classification]], slugs: Sequence[str], source: Source, archives: Archives
+) -> Answers:
+    """What classifiers say of one picture. `ask` is `ApiClient.classify` or `Workspace.classify`.
+
+    Where one of several is refused, each is asked alone, so that it says itself what is the matter. Raises WrongKey, which
+    would meet every picture alike.
+    """
+    from apitorch_desktop.api.errors import ApiError, BadRequest, NotFound, ServerFault, WrongKey
+    from apitorch_desktop.dataset.sources import SourceGone
+
+    try:
+        given = _given(source, archives)
+        answers = ask(list(slugs), **given)
+    except SourceGone as gone:
+        return dict.fromkeys(slugs, str(gone))
+    except WrongKey:
+        raise
+    except ApiError as error:
+        if len(slugs) > 1 and isinstance(error, (BadRequest, NotFound, ServerFault)):
+            return {slug: classify(ask, [slug], source, archives)[slug] for slug in slugs}
+        return dict.fromkeys(slugs, f"{error} {error.advice}".strip())
+    found: Answers = dict.fromkeys(slugs, "The service gave no answer.")
+    found.update(zip(slugs, answers, strict=False))
+    return found
+
+
+def _given(source: Source, archives: Archives) -> dict[str, Any]:
+    if isinstance(source, Url):
+        return {"image_url": source.url}
+    if isinstance(source, File):
+        return {"path": source.path}
+    return {"data": read(source, archives, _LONGEST), "filename": filename_of(source)}
+
+
+def still_learning(classifier: Callable[[str], Classifier], slugs: Sequence[str]) -> str:
+    """What a classifier says that cannot answer before it has learned; "" where none has to be waited for.
+
+    `classifier` is `ApiClient.classifier`, of a service with the extension `training`.
+    """
+    from apitorch_desktop.api.errors import NotFound
+
+    for slug in slugs:
+        try:
+            state = classifier(slug)
+        except NotFound:
+            continue
+        if state.status == "training" and not isinstance(state.version, int):
+            return f"“{slug}” is learning. {state.status_message or ''}".strip()
+    return ""
+
+
+def cells(place: str, slug: str, answer: Classification | str) -> tuple[str, ...]:
+    """A row of the table, in the order of `COLUMNS`."""
+    if isinstance(answer, str):
+        return (place, slug, "", "", "", "", answer)
+    return (place, slug, answer.label, _text(answer.confidence), _text(answer.confidence_value), answer.sentence, "")
+
+
+def save_table(path: Path, rows: Iterable[BatchRow]) -> None:
+    """Write the table, as JSON lines where the name ends in `.jsonl`, else as CSV; whole or not at all. Raises OSError."""
+    lines = [cells(row.place, slug, answer) for row in rows for slug, answer in row.answers.items()]
+    part = path.with_name(f".{os.getpid()}-{os.urandom(6).hex()}.part")
+    try:
+        with part.open("x", encoding="utf-8", newline="") as file:
+            if path.suffix.lower() == ".jsonl":
+                file.writelines(json.dumps(_named(line), ensure_ascii=False) + "\n" for line in lines)
+            else:
+                writer = csv.writer(file)
+                writer.writerows([COLUMNS, *lines])
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _named(line: tuple[str, ...]) -> dict[str, str]:
+    return {name: value for name, value in zip(COLUMNS, line, strict=True) if value or name in ("image", "label")}
+
+
+def _distance(one: Classification, other: Classification) -> float | None:
+    first, second = _distribution(one), _distribution(other)
+    if not first.keys() & second.keys():
+        return None
+    if len(first) == 1 or len(second) == 1:
+        return float(one.label != other.label)
+    return sum(abs(first.get(name, 0) - second.get(name, 0)) for name in first.keys() | second.keys()) / 2
+
+
+def _distribution(answer: Classification) -> dict[str, float]:
+    pairs = [(answer.label, answer.confidence_value)]
+    pairs += [(other.label, other.confidence_value) for other in (answer.alternatives or ())]
+    return {label: _share(value) or 0.0 for label, value in pairs}
+
+
+def _share(value: object) -> float | None:
+    try:
+        return float(str(value))
+    except ValueError:
+        return None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

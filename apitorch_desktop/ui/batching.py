@@ -1,0 +1,288 @@
+"""Many photos dropped on the classify panel: looked through, asked about two at a time, and what is done with the answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from apitorch_desktop.ui.faults import explain
+from apitorch_desktop.ui.status_line import Message
+from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.words import duration, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from PySide6.QtGui import QImage
+    from PySide6.QtWidgets import QMenu, QWidget
+
+    from apitorch_desktop.dataset.batches import BatchRow
+    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.ui.batch_panel import BatchPanel
+    from apitorch_desktop.ui.classify_panel import ClassifyPanel
+    from apitorch_desktop.ui.grid.drops import DroppedContent
+    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.tasks import Context
+
+AT_ONCE = 2
+TELL = 100
+"""Milliseconds between two looks at the progress."""
+FILTER = "Table (*.csv);;JSON lines (*.jsonl)"
+
+
+class Batching(QObject):
+    """The flow of the batch table. One batch at a time; a new one takes the place of the old."""
+
+    shown = Signal(bool)
+    add_wanted = Signal(list, str, str)
+    """Photos as (source, name), a training set's id and a label."""
+    one_wanted = Signal(object)
+    """`DroppedContent` of one photo, for the classify panel."""
+
+    def __init__(self, session: Session, panel: BatchPanel, chooser: ClassifyPanel, window: QWidget) -> None:
+        super().__init__(window)
+        self._session = session
+        self._panel = panel
+        self._chooser = chooser
+        self._window = window
+        self._turn = QObject(self)
+        self._left = 0
+        self._began = 0.0
+        self._began_with = 0
+        self._tell = QTimer(self, interval=TELL)
+        self._tell.timeout.connect(self._show_progress)
+        panel.stop_wanted.connect(self._stop)
+        panel.again_wanted.connect(self._again)
+        panel.save_wanted.connect(self._save)
+        panel.opened.connect(self._open)
+        panel.send_menu_wanted.connect(self._fill_send)
+        panel.closed.connect(self._close)
+
+    def begin(self, content: DroppedContent) -> None:
+        """Classify all of it by the classifiers that are chosen."""
+        from apitorch_desktop.ui.importing import sources_of
+
+        session = self._session
+        slugs = self._chooser.chosen
+        if session.workspace is None or not slugs:
+            why = session.why_not("") or "Choose a classifier to ask, then drop the photos again."
+            session.said.emit(Message(why, "warn", "batch"))
+            return
+        self._stop()
+        sources = sources_of(content)
+        ids = content.image_ids
+        opened, workspace = session.opened, session.workspace
+        images = [image for one in ids if (image := session.images.record(one)) is not None]
+
+        def look(context: Context) -> list[BatchRow]:
+            from apitorch_desktop.dataset.batches import BatchRow, still_learning
+            from apitorch_desktop.dataset.importing import scan
+            from apitorch_desktop.dataset.sources import Picture, place_of
+
+            rows = []
+            for image in images:
+                if opened is not None:
+                    context.check()
+                    name = image.original_filename or image.filename
+                    data = workspace.image(opened.training_set.id, image, cancelled=context.cancelled)
+                    rows.append(BatchRow(Picture(data, name), name, name))
+            plan = scan(sources, cancelled=context.cancelled) if sources else None
+            while workspace.has("training") and (wait := still_learning(workspace.classifier, slugs)):
+                context.progress(wait)
+                if context.wait(0.5):
+                    break
+            items = plan.items if plan is not None else []
+            return rows + [BatchRow(one.source, one.name, place_of(one.source), one.problem or "") for one in items]
+
+        def looked(rows: list[BatchRow]) -> None:
+            if not rows:
+                session.said.emit(Message("There is no photo in what was dropped.", "warn", "batch"))
+                self._close()
+                return
+            self._panel.begin(f"Classify {plural(len(rows), 'photo')}", slugs, rows)
+            self._ask([row for row in rows if not row.problem])
+
+        self._panel.begin("Looking through the photos…", slugs, [])
+        self._panel.show_progress("", going=True)
+        self.shown.emit(True)
+        session.tasks.run(
+            Lane.BATCH,
+            look,
+            done=looked,
+            failed=self._failed,
+            progress=self._panel.title.setText,
+            owner=self._turn,
+            title="Look through the photos",
+        )
+
+    # --- asking
+
+    def _ask(self, rows: Sequence[BatchRow]) -> None:
+        session, panel = self._session, self._panel
+        workspace = session.workspace
+        if workspace is None:
+            return
+        slugs = list(panel.model.slugs)
+        share = _Share(rows)
+        self._left = AT_ONCE
+        self._began, self._began_with = monotonic(), panel.model.counts[0]
+        edge = panel.table.iconSize().width() * 2
+        for _ in range(AT_ONCE):
+            session.tasks.run(
+                Lane.BATCH,
+                lambda context: _work(context, workspace, slugs, share, edge),
+                done=lambda _none: self._ended(),
+                failed=self._failed,
+                progress=self._came,
+                owner=self._turn,
+                title="Classify the photos",
+            )
+        self._tell.start()
+        self._show_progress()
+
+    def _came(self, answer: tuple[BatchRow, QImage | None]) -> None:
+        row, image = answer
+        self._panel.model.changed(row)
+        if image is not None:
+            self._panel.model.show_thumbnail(row, image)
+
+    def _ended(self) -> None:
+        self._left -= 1
+        if self._left <= 0:
+            self._finish()
+
+    def _failed(self, fault: Exception) -> bool:
+        self._stop()
+        self._session.said.emit(Message(explain(fault, "Classifying").text, "bad", "batch"))
+        return True
+
+    def _stop(self) -> None:
+        self._turn.deleteLater()
+        self._turn = QObject(self)
+        self._finish()
+
+    def _finish(self) -> None:
+        self._left = 0
+        self._tell.stop()
+        self._panel.show_progress("", going=False)
+
+    def _show_progress(self) -> None:
+        done, _, total = self._panel.model.counts
+        fresh, spent = done - self._began_with, monotonic() - self._began
+        words = ""
+        if fresh > 2 and spent > 0.5:
+            rate = fresh / spent
+            words = f"{rate:.0f} a second · {duration((total - done) / rate)} left" if rate >= 1 else ""
+        self._panel.show_progress(words, going=self._left > 0)
+
+    def _again(self) -> None:
+        from apitorch_desktop.ui.batch_model import failed
+
+        model = self._panel.model
+        rows = [row for row in model.rows if failed(row) and not row.problem]
+        for row in rows:
+            model.asked_again(row)
+        self._ask(rows)
+
+    def _open(self, row: BatchRow) -> None:
+        """Show a row's photo in the classify panel."""
+        from apitorch_desktop.dataset.sources import File, Picture, Url
+        from apitorch_desktop.ui.grid import drops
+
+        match row.source:
+            case File(path):
+                self.one_wanted.emit(drops.DroppedContent(paths=(path,)))
+            case Url(url):
+                self.one_wanted.emit(drops.DroppedContent(urls=(url,)))
+            case Picture(data, name):
+                self.one_wanted.emit(drops.DroppedContent(pictures=(drops.Picture(data, name),)))
+
+    def _close(self) -> None:
+        self._stop()
+        self.shown.emit(False)
+
+    # --- what is done with the answers
+
+    def _save(self) -> None:
+        from PySide6.QtWidgets import QFileDialog
+
+        name, kind = QFileDialog.getSaveFileName(
+            self._window, "Save the table", str(Path.home() / "classified.csv"), FILTER
+        )
+        if not name:
+            return
+        path = Path(name)
+        if not path.suffix:
+            path = path.with_suffix(".jsonl" if "jsonl" in kind else ".csv")
+        self.save(path)
+
+    def save(self, path: Path) -> None:
+        """Write the table to a file, as CSV or JSON lines by its name."""
+        rows, session = list(self._panel.model.rows), self._session
+
+        def write(_context: Context) -> None:
+            from apitorch_desktop.dataset.batches import save_table
+
+            save_table(path, rows)
+
+        session.tasks.run(
+            Lane.DISK,
+            write,
+            done=lambda _none: session.said.emit(Message(f"Saved “{path.name}”.", "muted")),
+            failed=lambda fault: session.failed(fault, "Saving the table"),
+            owner=self,
+            title="Save the table",
+        )
+
+    def _fill_send(self, menu: QMenu) -> None:
+        """The labels the selected photos may be added to."""
+        from apitorch_desktop.ui.label_menu import fill
+
+        fill(menu, self._session.training_sets, (), self._send)
+
+    def _send(self, set_id: str, label: str) -> None:
+        self.add_wanted.emit([(row.source, row.name) for row in self._panel.selected()], set_id, label)
+
+
+class _Share:
+    """Rows that several threads take from."""
+
+    def __init__(self, rows: Sequence[BatchRow]) -> None:
+        self._rows: Iterator[BatchRow] = iter(list(rows))
+        self._lock = Lock()
+
+    def take(self) -> BatchRow | None:
+        with self._lock:
+            return next(self._rows, None)
+
+
+def _work(context: Context, workspace: Workspace, slugs: Sequence[str], share: _Share, edge: int) -> None:
+    """Ask about rows until there are no more; each is posted with its small picture."""
+    from apitorch_desktop.dataset.archives import Archives
+    from apitorch_desktop.dataset.batches import classify
+
+    archives = Archives()
+    try:
+        while (row := share.take()) is not None:
+            context.check()
+            row.answers = classify(workspace.classify, slugs, row.source, archives)
+            context.post((row, _small(row, archives, edge)))
+    finally:
+        archives.close()
+
+
+def _small(row: BatchRow, archives: object, edge: int) -> QImage | None:
+    from apitorch_desktop.dataset.sources import SourceGone, Url, read
+    from apitorch_desktop.ui.grid.pictures import from_image
+    from apitorch_desktop.vision.images import MAX_BYTES, UnreadableImage
+
+    if isinstance(row.source, Url):
+        return None
+    try:
+        return from_image(read(row.source, archives, MAX_BYTES), edge)  # type: ignore[arg-type]
+    except (SourceGone, UnreadableImage):
+        return None
