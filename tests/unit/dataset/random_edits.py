@@ -22,13 +22,14 @@ class Dice:
     def throw(self) -> bool:
         """Try one edit; whether it was one."""
         acts = [self._move] * 5 + [self._delete] * 2 + [self._restore] * 3 + [self._import] * 2 * self._importing
-        acts += [self._rename, self._merge, self._delete_label]
-        if self._whole:
-            acts.append(self._create_label)
         listing = self._home.listing()
         labels = [
             label for label in listing.labels if self._whole or any(image.label == label for image in listing.images)
         ]
+        if labels:
+            acts += [self._rename, self._merge, self._delete_label]
+        if self._whole:
+            acts.append(self._create_label)
         try:
             return self._random.choice(acts)(listing.images, labels)
         except BadRequest:  # a name that is taken, nothing to do: as a person would be told
