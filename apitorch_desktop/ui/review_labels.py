@@ -1,0 +1,98 @@
+"""Review's page about labels: how well each is recognised, what is taken for what, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+
+from apitorch_desktop.ui.confusion import ConfusionMatrix
+from apitorch_desktop.ui.controls import Card, button, label, surface
+from apitorch_desktop.ui.words import percent
+
+if TYPE_CHECKING:
+    from apitorch_desktop.dataset.review_records import Advice, Findings
+    from apitorch_desktop.ui.theme import Theme
+
+
+class LabelsPage(QScrollArea):
+    """Matrix and advice."""
+
+    pair_chosen = Signal(str, str)
+    label_wanted = Signal(str)
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__(widgetResizable=True)
+        inner = QWidget()
+        surface(inner, "canvas")
+        self._column = QVBoxLayout(inner)
+        self._column.setContentsMargins(16, 4, 16, 16)
+        self._column.setSpacing(10)
+        self._headline = label("", "strong", wrap=True)
+        self._how = label(
+            "Rows: the label a photo has. Columns: what it is taken for. Click a cell to see its photos.",
+            "small",
+            "muted",
+            wrap=True,
+        )
+        self.matrix = ConfusionMatrix(theme)
+        self.matrix.pair_chosen.connect(self.pair_chosen)
+        self.matrix.pointed.connect(self._point)
+        self._advice = QVBoxLayout()
+        self._advice.setSpacing(8)
+        self._advised: list[Advice] | None = None
+        self._column.addWidget(self._headline)
+        self._column.addWidget(self.matrix)
+        self._column.addWidget(self._how)
+        self._column.addLayout(self._advice)
+        self._column.addStretch(1)
+        self.setWidget(inner)
+        self.viewport().setAutoFillBackground(False)
+
+    def show_findings(self, found: Findings) -> None:
+        """Show what is known."""
+        learned = found.learned
+        self.matrix.setVisible(learned is not None)
+        self._how.setVisible(learned is not None)
+        if learned is not None:
+            self.matrix.show_learned(learned)
+            weakest = min(zip(learned.label_accuracy, learned.labels, strict=True), default=None)
+            tail = f" Weakest: {weakest[1]}, {percent(weakest[0])}." if weakest is not None else ""
+            self._headline.setText(f"{percent(learned.accuracy)} right on photos not seen before.{tail}")
+        else:
+            self._headline.setText(found.why_not or "How well labels are recognised is not known yet.")
+        if found.advice != self._advised:
+            self._advised = list(found.advice)
+            self._show_advice(found.advice)
+
+    def advice(self) -> list[str]:
+        """The sentences shown."""
+        return [one.sentence for one in self._advised or []]
+
+    def _show_advice(self, advice: list[Advice]) -> None:
+        while self._advice.count():
+            item = self._advice.takeAt(0)
+            widget = item.widget() if item is not None else None
+            if widget is not None:
+                widget.deleteLater()
+        if not advice:
+            self._advice.addWidget(label("The labels are in good balance.", "base", "muted", wrap=True))
+        for one in advice:
+            card = Card(spacing=4)
+            row = QHBoxLayout()
+            row.addWidget(label(one.sentence, "base", "warn" if one.urgent else "", wrap=True), 1)
+            if one.label is not None:
+                name = one.label
+                row.addWidget(
+                    button("Show", "link", lambda name=name: self.label_wanted.emit(name)),  # type: ignore[misc]
+                    0,
+                    Qt.AlignmentFlag.AlignTop,
+                )
+            card.rows.addLayout(row)
+            self._advice.addWidget(card)
+
+    def _point(self, sentence: str) -> None:
+        self._how.setText(
+            sentence or "Rows: the label a photo has. Columns: what it is taken for. Click a cell to see its photos."
+        )

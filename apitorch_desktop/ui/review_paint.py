@@ -1,0 +1,240 @@
+"""How a review board's headings, photos and questions are painted, and where in them the verbs are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QPoint, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen
+
+from apitorch_desktop.ui.grid.delegate import Cell, GridPainter
+from apitorch_desktop.ui.review_rows import Heading, Photo, Question
+from apitorch_desktop.ui.theme import DARK
+from apitorch_desktop.ui.words import percent
+
+if TYPE_CHECKING:
+    from PySide6.QtGui import QFont
+
+    from apitorch_desktop.ui.grid.loader import ThumbnailLoader
+    from apitorch_desktop.ui.review_rows import Row
+    from apitorch_desktop.ui.theme import Role, Theme
+
+EDGE: Final = 132
+"""Pixels of a thumbnail's side."""
+_SMALL_EDGE: Final = 96
+_GAP: Final = 8
+_MARGIN: Final = 10
+_QUESTION_WIDTH: Final = 324
+_ROLES: Final[tuple[Role, ...]] = ("base", "strong", "small", "tiny")
+
+
+class BoardPainter:
+    """Made of the theme; `refresh` when that is another."""
+
+    def __init__(self, theme: Theme) -> None:
+        self._theme = theme
+        self._cells = GridPainter(theme)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take over the theme's colours and type."""
+        self._cells.refresh()
+        self._fonts: dict[Role, QFont] = {role: self._theme.font(role) for role in _ROLES}
+        self._metrics = {role: QFontMetrics(font) for role, font in self._fonts.items()}
+        self._pill = QColor(DARK.canvas)
+        self._pill.setAlpha(225)
+
+    @property
+    def edge(self) -> int:
+        """Pixels of a thumbnail's side."""
+        return self._theme.px(EDGE)
+
+    # --- places
+
+    def size(self, row: Row | None, width: int) -> QSize:
+        """What a row takes; a heading the whole width."""
+        px = self._theme.px
+        if isinstance(row, Heading):
+            return QSize(width, px(44))
+        if isinstance(row, Question):
+            return QSize(min(width, px(_QUESTION_WIDTH + _GAP * 2)), px(_SMALL_EDGE + _GAP * 2 + 4))
+        lines = 2 * self._metrics["small"].height()
+        return QSize(px(EDGE + _GAP * 2), px(EDGE + _GAP + 4) + lines + px(_GAP))
+
+    def act_at(self, row: Row, rect: QRect, point: QPoint, mirrored: bool) -> str:
+        """The act whose verb is there, or empty."""
+        places = self._verbs(row, rect) if not isinstance(row, Photo) else self._mark_place(row, rect)
+        for name, place in places.items():
+            if _mirror(place, rect, mirrored).contains(point):
+                return name
+        return ""
+
+    def _verbs(self, row: Row, rect: QRect) -> dict[str, QRect]:
+        px = self._theme.px
+        found: dict[str, QRect] = {}
+        if isinstance(row, Heading):
+            right = rect.right() - px(_MARGIN)
+            for verb, name in reversed(row.acts):
+                width = self._metrics["base"].horizontalAdvance(verb) + px(12)
+                found[name] = QRect(right - width, rect.top() + px(12), width, px(28))
+                right -= width + px(4)
+        elif isinstance(row, Question):
+            inner = self._words_of(rect)
+            top, left = inner.bottom() - px(26), inner.left()
+            for verb, name in ((f"✓ {row.doubt.likely}", "accept"), ("✕ Keep", "dismiss")):
+                width = min(self._metrics["small"].horizontalAdvance(verb) + px(16), inner.right() - left)
+                if name == "accept":
+                    room = inner.width() - self._metrics["small"].horizontalAdvance("✕ Keep") - px(22)
+                    width = min(width, room)
+                found[name] = QRect(left, top, width, px(26))
+                left += width + px(6)
+        return found
+
+    def _mark_place(self, row: Photo, rect: QRect) -> dict[str, QRect]:
+        if not row.mark:
+            return {}
+        px = self._theme.px
+        box = self._box(rect)
+        width = self._metrics["tiny"].horizontalAdvance("Delete") + px(16)
+        return {"keep": QRect(box.left() + px(6), box.bottom() - px(26), width, px(20))} if row.mark == "go" else {}
+
+    def _box(self, rect: QRect) -> QRect:
+        px = self._theme.px
+        return QRect(rect.left() + px(_GAP), rect.top() + px(_GAP), px(EDGE), px(EDGE))
+
+    def _words_of(self, rect: QRect) -> QRect:
+        px = self._theme.px
+        left = rect.left() + px(_GAP + _SMALL_EDGE + 12)
+        return QRect(left, rect.top() + px(_GAP), rect.right() - px(_GAP) - left, px(_SMALL_EDGE))
+
+    # --- painting
+
+    def heading(self, painter: QPainter, rect: QRect, row: Heading, *, mirrored: bool) -> None:
+        """Title, note, verbs, and a line above."""
+        px, color = self._theme.px, self._theme.color
+        if rect.top() > 0:
+            painter.fillRect(
+                QRect(rect.left() + px(_MARGIN), rect.top() + px(4), rect.width() - 2 * px(_MARGIN), 1), color("line")
+            )
+        left, line = rect.left() + px(_MARGIN), QRect(rect.left(), rect.top() + px(12), rect.width(), px(28))
+        verbs = self._verbs(row, rect)
+        end = min((place.left() for place in verbs.values()), default=rect.right() - px(_MARGIN))
+        parts: tuple[tuple[str, Role, str], ...] = ((row.title, "strong", "text"), (row.note, "base", "muted"))
+        for text, role, token in parts:
+            metrics = self._metrics[role]
+            shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, max(0, end - px(8) - left))
+            place = QRect(left, line.top(), metrics.horizontalAdvance(shown) + 2, line.height())
+            self._write(painter, _mirror(place, rect, mirrored), shown, role, token)
+            left = place.right() + px(8)
+        names = {name: verb for verb, name in row.acts}
+        for name, verb_place in verbs.items():
+            self._write(painter, _mirror(verb_place, rect, mirrored), names[name], "base", "accent_text", centred=True)
+
+    def photo(
+        self,
+        painter: QPainter,
+        rect: QRect,
+        row: Photo | Question,
+        loader: ThumbnailLoader,
+        *,
+        selected: bool,
+        focused: bool,
+        mirrored: bool,
+    ) -> None:
+        """A photo with its words."""
+        px = self._theme.px
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        box = self._box(rect)
+        if isinstance(row, Question):
+            box.setSize(QSize(px(_SMALL_EDGE), px(_SMALL_EDGE)))
+        image_id = row.image.image_id
+        pixmap = loader.pixmap(image_id)
+        failure = loader.failure(image_id) if pixmap is None else None
+        cell = Cell(pixmap=pixmap, failure=failure, badge="", selected=selected, focused=focused, whole=False)
+        shown = _mirror(box, rect, mirrored)
+        self._cells.cell(painter, shown, cell, mirrored)
+        if isinstance(row, Question):
+            self._question(painter, rect, row, mirrored)
+        else:
+            self._lines(painter, rect, row, box, mirrored)
+        painter.restore()
+
+    def _lines(self, painter: QPainter, rect: QRect, row: Photo, box: QRect, mirrored: bool) -> None:
+        px, metrics = self._theme.px, self._metrics["small"]
+        top = box.bottom() + px(4)
+        for at, text in enumerate(row.lines):
+            place = QRect(box.left(), top + at * metrics.height(), box.width(), metrics.height())
+            shown = metrics.elidedText(text, Qt.TextElideMode.ElideMiddle, place.width())
+            self._write(painter, _mirror(place, rect, mirrored), shown, "small", "text" if at == 0 else "muted")
+        if row.mark:
+            text = "Kept" if row.mark == "keep" else "Delete"
+            width = self._metrics["tiny"].horizontalAdvance(text) + px(16)
+            place = _mirror(QRect(box.left() + px(6), box.bottom() - px(26), width, px(20)), rect, mirrored)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(self._theme.color("strong") if row.mark == "keep" else self._pill)
+            painter.drawRoundedRect(QRectF(place), px(10), px(10))
+            painter.setPen(self._theme.color("on_strong") if row.mark == "keep" else QColor(DARK.text))
+            painter.setFont(self._fonts["tiny"])
+            painter.drawText(place, Qt.AlignmentFlag.AlignCenter, text)
+
+    def _question(self, painter: QPainter, rect: QRect, row: Question, mirrored: bool) -> None:
+        px, doubt = self._theme.px, row.doubt
+        inner = self._words_of(rect)
+        height = px(32)
+        for at, (label, value, token) in enumerate(
+            ((doubt.given, doubt.given_value, "muted"), (doubt.likely, doubt.likely_value, "accent"))
+        ):
+            line = QRect(inner.left(), inner.top() + at * height, inner.width(), px(18))
+            figure = percent(value)
+            width = self._metrics["small"].horizontalAdvance(figure) + px(4)
+            name = QRect(line.left(), line.top(), line.width() - width - px(4), line.height())
+            text = self._metrics["strong"].elidedText(label, Qt.TextElideMode.ElideMiddle, name.width())
+            self._write(painter, _mirror(name, rect, mirrored), text, "strong" if at else "base", "text")
+            end = QRect(line.right() - width, line.top(), width, line.height())
+            self._write(painter, _mirror(end, rect, mirrored), figure, "small", "muted", at_end=True)
+            track = QRectF(line.left(), line.bottom() + px(3), line.width(), px(4))
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(self._theme.color("bar"))
+            painter.drawRoundedRect(track, px(2), px(2))
+            track.setWidth(max(px(3), track.width() * value))
+            painter.setBrush(self._theme.color(token))
+            whole = _mirror(track.toRect(), rect, mirrored)
+            painter.drawRoundedRect(QRectF(whole), px(2), px(2))
+        for act, place in self._verbs(row, rect).items():
+            shown = _mirror(place, rect, mirrored)
+            painter.setPen(QPen(self._theme.color("line"), 1))
+            painter.setBrush(self._theme.color("canvas"))
+            painter.drawRoundedRect(QRectF(shown).adjusted(0.5, 0.5, -0.5, -0.5), px(6), px(6))
+            verb = f"✓ {doubt.likely}" if act == "accept" else "✕ Keep"
+            text = self._metrics["small"].elidedText(verb, Qt.TextElideMode.ElideRight, place.width() - px(10))
+            token = "accent_text" if act == "accept" else "text"
+            self._write(painter, shown, text, "small", token, centred=True)
+
+    def _write(
+        self,
+        painter: QPainter,
+        place: QRect,
+        text: str,
+        role: Role,
+        token: str,
+        *,
+        centred: bool = False,
+        at_end: bool = False,
+    ) -> None:
+        side = Qt.AlignmentFlag.AlignHCenter if centred else Qt.AlignmentFlag.AlignLeft
+        if at_end:
+            side = Qt.AlignmentFlag.AlignRight
+        if painter.layoutDirection() == Qt.LayoutDirection.RightToLeft and not centred:
+            side = Qt.AlignmentFlag.AlignLeft if at_end else Qt.AlignmentFlag.AlignRight
+            side |= Qt.AlignmentFlag.AlignAbsolute
+        painter.setPen(self._theme.color(token))
+        painter.setFont(self._fonts[role])
+        painter.drawText(place, side | Qt.AlignmentFlag.AlignVCenter, text)
+
+
+def _mirror(place: QRect, within: QRect, mirrored: bool) -> QRect:
+    if not mirrored:
+        return place
+    return QRect(within.left() + within.right() - place.right(), place.top(), place.width(), place.height())

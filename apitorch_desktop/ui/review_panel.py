@@ -1,0 +1,300 @@
+"""The review panel in the middle of the window: near-duplicates, suspect labels, faulty photos, labels, what to check next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+
+from apitorch_desktop.ui import review_rows
+from apitorch_desktop.ui.controls import Choice, Elided, FlowLayout, Meter, button, icon_button, label, surface
+from apitorch_desktop.ui.review import RULES
+from apitorch_desktop.ui.review_board import Board
+from apitorch_desktop.ui.review_labels import LabelsPage
+from apitorch_desktop.ui.words import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from PySide6.QtGui import QKeyEvent
+
+    from apitorch_desktop.ui.grid.loader import ThumbnailLoader
+    from apitorch_desktop.ui.review import Review
+    from apitorch_desktop.ui.review_rows import Heading, Row
+    from apitorch_desktop.ui.theme import Theme
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the board. `none` is said when nothing was found, `keys` tells the keys."""
+
+    title: str
+    rows: Callable[[Review], list[Row]]
+    none: str
+    keys: str
+
+
+PAGES = {
+    "duplicates": Page(
+        "Near-duplicates",
+        review_rows.duplicates,
+        "No two photos are nearly the same.",
+        "K keeps this one · Delete deletes the others of its group · D keeps all · O looks closely",
+    ),
+    "suspects": Page(
+        "Suspect labels",
+        review_rows.suspects,
+        "No label looks wrong.",
+        "A or Return takes the likelier label · D keeps the label · 1–0 another · O looks closely",
+    ),
+    "quality": Page(
+        "Quality",
+        review_rows.quality,
+        "No photo is blurred, dark, bright, flat, oddly shaped or tiny.",
+        "Delete deletes · D leaves it as it is · O looks closely",
+    ),
+    "unsure": Page(
+        "Check next",
+        review_rows.unsure,
+        "There is nothing to make sure of.",
+        "A or Return: the label is right · 1–0 another label · O looks closely",
+    ),
+}
+LABELS = "labels"
+
+
+class ReviewPanel(QWidget):
+    """Shows what `Review` knows; what the person does about it goes to `Review`."""
+
+    closed = Signal()
+    open_wanted = Signal(object)
+    """A TrainingImage to look at closely."""
+    grid_wanted = Signal(list, str)
+    """(ids, words): show these photos in the grid."""
+    label_wanted = Signal(str)
+
+    def __init__(
+        self, review: Review, theme: Theme, loader: ThumbnailLoader, labels: Callable[[], Sequence[str]]
+    ) -> None:
+        super().__init__()
+        self._review = review
+        self._labels = labels
+        self.page = "duplicates"
+        surface(self, "canvas")
+        self._title = label("", "title")
+        self._note = Elided("", "base", "muted")
+        self._meter = Meter(theme, 0, height=3)
+        self._close = icon_button(theme, "close", "Back to the photos (Esc)")
+        self._close.clicked.connect(self.closed)
+        self.rule = Choice(theme, "Which of near-duplicates to keep")
+        for key, words in RULES:
+            self.rule.addItem(f"Keep the {words.lower()}", key)
+        self.rule.setCurrentIndex(max(0, self.rule.findData(review.rule)))
+        self.rule.currentIndexChanged.connect(lambda _at: review.set_rule(str(self.rule.currentData())))
+        self.clean = button("", "primary", lambda: review.delete(review.surplus()))
+        self.accept = button("", "", lambda: self.act("accept"))
+        self.dismiss = button("", "", lambda: self.act("dismiss"))
+        self.delete = button("Delete", "", lambda: self.act("delete"))
+        self.in_grid = button("Show in the grid", "", self._show_in_grid)
+        self.board = Board(theme, loader)
+        self.labels = LabelsPage(theme)
+        self._none = label("", "base", "muted", wrap=True)
+        self._none.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._keys = label("", "small", "muted", wrap=True)
+        self._lay_out()
+        self._wire()
+        self._show()
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        head.setContentsMargins(16, 8, 8, 0)
+        head.addWidget(self._title)
+        head.addWidget(self._note, 1)
+        head.addWidget(self._close)
+        self._controls = QWidget()
+        flow = FlowLayout(self._controls)
+        for control in (self.rule, self.clean, self.accept, self.dismiss, self.delete, self.in_grid):
+            flow.addWidget(control)
+        below = QVBoxLayout()
+        below.setContentsMargins(16, 4, 16, 4)
+        below.addWidget(self._controls)
+        self.stack = QStackedWidget()
+        for part in (self.board, self.labels, self._none):
+            self.stack.addWidget(part)
+        foot = QHBoxLayout()
+        foot.setContentsMargins(16, 4, 16, 8)
+        foot.addWidget(self._keys)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addLayout(head)
+        column.addLayout(below)
+        column.addWidget(self._meter)
+        column.addWidget(self.stack, 1)
+        column.addLayout(foot)
+
+    def _wire(self) -> None:
+        review = self._review
+        review.changed.connect(self._show)
+        review.progressed.connect(self._show_progress)
+        self.board.act_wanted.connect(self.act)
+        self.board.heading_act_wanted.connect(self._act_on_heading)
+        self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
+        self.labels.pair_chosen.connect(self._show_pair)
+        self.labels.label_wanted.connect(self.label_wanted)
+
+    # --- what is shown
+
+    def show_page(self, page: str) -> None:
+        """Turn to a page: a key of PAGES, or LABELS."""
+        self.page = page
+        self._show()
+        self.board.scrollToTop()
+        self.focus()
+
+    def focus(self) -> None:
+        """Put the focus where the keys are heard."""
+        shown = self.stack.currentWidget()
+        (self.labels.matrix if shown is self.labels else self.board if shown is self.board else self).setFocus()
+
+    def _show(self) -> None:
+        found, page = self._review.found, PAGES.get(self.page)
+        if page is None:
+            self._title.setText("Labels")
+            self._keys.setText("Arrows and Return show the photos of a cell")
+            if found is not None:
+                self.labels.show_findings(found)
+            self._turn_to(self.labels if found is not None else self._none)
+        else:
+            had = self.board.hasFocus() or self.hasFocus()
+            rows = page.rows(self._review)
+            self.board.rows.show(rows)
+            self._title.setText(page.title)
+            self._keys.setText(page.keys if rows else "")
+            self._turn_to(self.board if rows else self._none)
+            if had and self.isVisible():
+                self.focus()
+        self._show_progress()
+        self._show_controls()
+
+    def _turn_to(self, part: QWidget) -> None:
+        if self.stack.currentWidget() is not part:
+            self.stack.setCurrentWidget(part)
+
+    def _show_progress(self) -> None:
+        review, page = self._review, PAGES.get(self.page)
+        known = review.found is not None and self._known()
+        self._meter.setVisible(review.busy)
+        self._meter.set_value(review.share)
+        note = ""
+        if review.busy and review.share is not None:
+            note = f"looking at the photos: {review.share:.0%}"
+        elif review.busy and not known:
+            note = "comparing…"
+        self._note.setText(note or review.trouble)
+        if (
+            review.found is not None
+            and page is not None
+            and review.found.why_not
+            and self.page in ("suspects", "unsure")
+        ):
+            self._none.setText(review.found.why_not)
+        elif known and page is not None:
+            self._none.setText(page.none)
+        else:
+            self._none.setText("Looking at the photos…" if review.busy or not review.trouble else review.trouble)
+
+    def _known(self) -> bool:
+        found = self._review.found
+        part = {"duplicates": "groups", "suspects": "doubts", "quality": "flagged", "unsure": "unsure"}.get(self.page)
+        return found is not None and (part is None or getattr(found, part) is not None)
+
+    def _show_controls(self) -> None:
+        page, chosen = self.page, len(self.board.chosen()) if self.stack.currentWidget() is self.board else 0
+        surplus = len(self._review.surplus()) if page == "duplicates" else 0
+        self.rule.setVisible(surplus > 0)
+        self.clean.setVisible(surplus > 0)
+        self.clean.setText(f"Delete {plural(surplus, 'other')}")
+        some = plural(chosen, "photo")
+        self.accept.setVisible(page in ("suspects", "unsure") and chosen > 0)
+        self.accept.setText("Take the likelier label" if page == "suspects" else "The label is right")
+        self.dismiss.setVisible(page in ("suspects", "quality") and chosen > 0)
+        self.dismiss.setText("Keep the label" if page == "suspects" else "Leave as it is")
+        self.delete.setVisible(page in ("suspects", "quality") and chosen > 0)
+        self.delete.setText(f"Delete {some}")
+        self.in_grid.setVisible(page in PAGES and chosen > 0)
+        self._controls.setVisible(chosen > 0 or surplus > 0)
+
+    # --- what is done
+
+    def act(self, name: str) -> None:
+        """Do something with what is chosen on the board."""
+        rows = self.board.chosen()
+        if not rows:
+            return
+        review = self._review
+        ids = [row.image.image_id for row in rows]
+        group = rows[0].group if isinstance(rows[0], review_rows.Photo) else None
+        if name == "return":
+            name = "accept" if self.page in ("suspects", "unsure") else "open"
+        if name == "open":
+            self.open_wanted.emit(rows[0].image)
+        elif name.isdigit():
+            self._label(name, ids)
+        elif self.page == "duplicates" and group is not None:
+            if name == "keep":
+                review.keep(group, ids[0])
+            elif name == "delete":
+                review.delete(review.others(group))
+            elif name == "dismiss":
+                review.not_twins(group)
+        elif name == "delete" and self.page in ("suspects", "quality"):
+            self._suspect_or_fault_deleted(ids)
+        elif self.page == "suspects" and name == "accept":
+            review.accept([row.doubt for row in rows if isinstance(row, review_rows.Question)])
+        elif (self.page == "suspects" and name == "dismiss") or (self.page == "unsure" and name == "accept"):
+            review.label_is_right(ids)
+        elif self.page == "quality" and name == "dismiss":
+            review.flags_are_fine(ids)
+
+    def _suspect_or_fault_deleted(self, ids: list[str]) -> None:
+        self._review.delete(list(dict.fromkeys(ids)))
+
+    def _label(self, key: str, ids: list[str]) -> None:
+        place, labels = "1234567890".index(key), self._labels()
+        if place < len(labels):
+            same = [one.image_id for one in self._review.images(ids) if one.label == labels[place]]
+            self._review.move([one for one in ids if one not in same], labels[place])
+            self._review.label_is_right(same)
+
+    def _act_on_heading(self, heading: Heading, name: str) -> None:
+        if name == "select":
+            self.board.select_section(heading)
+        elif heading.group is not None and name == "delete":
+            self._review.delete(self._review.others(heading.group))
+        elif heading.group is not None:
+            self._review.not_twins(heading.group)
+
+    def _show_in_grid(self) -> None:
+        ids = [row.image.image_id for row in self.board.chosen()]
+        self.grid_wanted.emit(ids, f"{plural(len(ids), 'photo')} of {PAGES[self.page].title.lower()}")
+
+    def _show_pair(self, given: str, taken: str) -> None:
+        found = self._review.found
+        if found is None:
+            return
+        if given == taken:
+            self.label_wanted.emit(given)
+            return
+        ids = [one.image for one in found.doubts or () if one.given == given and one.likely == taken]
+        if ids:
+            self.grid_wanted.emit(ids, f"“{given}” taken for “{taken}”: {plural(len(ids), 'photo')}")
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Escape goes back to the photos."""
+        if event.key() == Qt.Key.Key_Escape:
+            self.closed.emit()
+        else:
+            super().keyPressEvent(event)
