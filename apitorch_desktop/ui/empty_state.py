@@ -10,6 +10,10 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from apitorch_desktop.ui.controls import Meter, button, label, offer, surface
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PySide6.QtWidgets import QPushButton
+
     from apitorch_desktop.ui.theme import Theme
 
 
@@ -19,10 +23,12 @@ class EmptyState(QWidget):
     import_wanted = Signal()
     new_set_wanted = Signal()
     sample_wanted = Signal()
+    again_wanted = Signal()
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self._theme = theme
+        self._drawing = "image"
         surface(self, "canvas")
         self._icon = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
         self._title = label("", "title")
@@ -33,6 +39,7 @@ class EmptyState(QWidget):
         self._import = button("Import a folder…", "primary", self.import_wanted.emit)
         self._new = button("New training set…", "", self.new_set_wanted.emit)
         self._sample = button("Open the sample", "", self.sample_wanted.emit)
+        self._again = button("Try again", "", self.again_wanted.emit)
         self._sample.setProperty("tip", "Draws a few dozen zebra coats, so that there is something to try")
         self._lay_out()
         theme.changed.connect(self._measure)
@@ -55,7 +62,7 @@ class EmptyState(QWidget):
         row = QHBoxLayout(self._actions)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(8)
-        for control in (self._import, self._new, self._sample):
+        for control in (self._import, self._new, self._sample, self._again):
             row.addWidget(control)
         column.addWidget(self._actions, 0, Qt.AlignmentFlag.AlignHCenter)
         column.addWidget(self._meter, 0, Qt.AlignmentFlag.AlignHCenter)
@@ -64,7 +71,7 @@ class EmptyState(QWidget):
     def _measure(self) -> None:
         px = self._theme.px
         size = QSize(px(40), px(40))
-        self._icon.setPixmap(self._theme.icon("image", "muted").pixmap(size, self.devicePixelRatioF()))
+        self._icon.setPixmap(self._theme.icon(self._drawing, "muted").pixmap(size, self.devicePixelRatioF()))
         self._text.setMinimumWidth(px(200))
         self._text.setMaximumWidth(px(420))
         self._meter.setFixedWidth(px(160))
@@ -75,53 +82,52 @@ class EmptyState(QWidget):
             "Drop a folder of photos here",
             "Its sub-folders become labels, and a classifier learns from them by itself. "
             "The photos are copied; the originals stay as they are.",
-            actions=True,
+            [self._import, self._new, self._sample],
         )
         offer(self._import, can_import)
         offer(self._new, can_create)
         offer(self._sample, can_create)
-        self._new.show()
-        self._sample.show()
 
     def show_empty_set(self, name: str) -> None:
         """A training set without photos."""
         self._say(
             f"“{name}” has no photos yet",
             "Drop photos or a folder here. Drop them on a label at the left to put them under it.",
-            actions=True,
+            [self._import],
         )
         offer(self._import, "")
-        self._new.hide()
-        self._sample.hide()
 
     def show_choice(self) -> None:
         """Training sets are there, none is open."""
-        self._say(
-            "Choose a training set at the left", "Or drop a folder of photos here to make a new one.", actions=False
-        )
+        self._say("Choose a training set at the left", "Or drop a folder of photos here to make a new one.")
 
     def show_nothing_found(self, what: str) -> None:
         """A search or a filter that leaves nothing."""
-        self._say("No photo matches", what, actions=False)
+        self._say("No photo matches", what)
 
     def show_busy(self, title: str, text: str = "") -> None:
         """Something is on its way."""
-        self._say(title, text, actions=False, busy=True)
+        self._say(title, text, busy=True)
 
     def show_failure(self, title: str, text: str) -> None:
         """Something failed; the text says what to do."""
-        self._say(title, text, actions=False)
+        self._say(title, text, [self._again], icon="warning")
 
     def title(self) -> str:
         """The sentence shown."""
         return self._title.text()
 
-    def _say(self, title: str, text: str, *, actions: bool, busy: bool = False) -> None:
+    def _say(
+        self, title: str, text: str, actions: Sequence[QPushButton] = (), *, busy: bool = False, icon: str = "image"
+    ) -> None:
+        self._drawing = icon
+        self._measure()
         self._title.setText(title)
         self._text.setText(text)
         self._text.setVisible(bool(text))
         if not actions and self._actions.isAncestorOf(self.focusWidget() or self):
             self.setFocus()  # else it would jump to the classify panel
-        self._actions.setVisible(actions)
+        for control in (self._import, self._new, self._sample, self._again):
+            control.setVisible(control in actions)
         self._meter.setVisible(busy)
         self._icon.setVisible(not busy)

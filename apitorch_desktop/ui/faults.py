@@ -26,9 +26,10 @@ def explain(fault: BaseException, doing: str = "") -> Trouble:
 
     if isinstance(fault, ApiError):
         text = f"{fault} {fault.advice}".strip()
-        if isinstance(fault, (ConnectionFailed, TimedOut)):
+        if isinstance(fault, ConnectionFailed):
             return Trouble(text, "connection", can_retry=True)
-        topic = "key" if isinstance(fault, WrongKey) else "rate" if isinstance(fault, RateLimited) else text
+        topics = {TimedOut: "slow", WrongKey: "key", RateLimited: "rate"}
+        topic = next((name for kind, name in topics.items() if isinstance(fault, kind)), text)
         return Trouble(_with(doing, text), topic, fault.can_retry)
     said = _said(fault)
     if said:

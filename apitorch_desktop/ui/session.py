@@ -311,4 +311,5 @@ class Session(QObject):
                 self._retry.start()
             if not doing:
                 return  # the connection's own state says it
-        self.said.emit(Message(trouble.text, "bad", trouble.topic))
+        passing = trouble.topic in ("slow", "rate")  # over by itself, so it is not kept on the screen
+        self.said.emit(Message(trouble.text, "" if passing else "bad", trouble.topic))

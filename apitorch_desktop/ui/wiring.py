@@ -42,6 +42,7 @@ class Wiring(QObject):
         self._wire_tree()
         self._wire_toolbar()
         self._wire_photos()
+        self._made.review.shown_changed.connect(self._show_middle)
         self._wire_transfers()
         self._wire_classifying()
         self._keys = Keys(made, self.open_list)
@@ -157,6 +158,9 @@ class Wiring(QObject):
         if self._big:
             frame.middle.setCurrentWidget(self._photos.big)
             return
+        if self._made.review.shown:
+            frame.middle.setCurrentWidget(self._made.review.panel)
+            return
         if photos and not self._nothing:
             focus = QApplication.focusWidget()
             begun = focus is None or focus in (empty, frame) or empty.isAncestorOf(focus)
@@ -173,6 +177,7 @@ class Wiring(QObject):
             empty.show_empty_set(opened.training_set.name)
         elif session.state in (State.AWAY, State.REFUSED) and not session.training_sets:
             title = "The service does not answer" if session.state is State.AWAY else "The service refuses"
+            title = "The service could not be started" if self._made.embedded.gave_up else title
             empty.show_failure(title, session.sentence)
         elif session.training_sets:
             empty.show_choice()
@@ -217,6 +222,7 @@ class Wiring(QObject):
 
     def _choose_set(self, set_id: str) -> None:
         self._photos.close_big()
+        self._made.review.close()
         self.show_above(None)
         self._session.open_set(set_id)
 
@@ -271,6 +277,7 @@ class Wiring(QObject):
         empty = self._frame.empty
         empty.import_wanted.connect(self._made.importing.choose_folder)
         empty.new_set_wanted.connect(lambda: self._frame.tree.view.name_new(None))
+        empty.again_wanted.connect(self._try_again)
         empty.sample_wanted.connect(self._made.importing.open_sample)
 
     def _label_names(self) -> list[str]:
@@ -312,6 +319,8 @@ class Wiring(QObject):
     def _big_shown(self, shown: bool) -> None:
         self._big = shown
         self._show_middle()
+        if not shown and self._made.review.shown:
+            self._made.review.panel.focus()
 
     # --- transfers
 
