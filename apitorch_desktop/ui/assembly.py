@@ -44,6 +44,7 @@ class Assembly(QObject):
             self._make_frame,
             self._make_session,
             self._make_photos,
+            self._make_review,
             self._make_flows,
             self._make_classifying,
             self._wire,
@@ -98,6 +99,11 @@ class Assembly(QObject):
         self.photos = Photos(self.session, self.editing, self.model, self.theme, self.settings, self._local_copy)
         self.frame.add_middle(self.photos.grid)
         self.frame.add_middle(self.photos.big)
+
+    def _make_review(self) -> None:
+        from apitorch_desktop.ui.review_desk import ReviewDesk
+
+        self.review = ReviewDesk(self.session, self.editing, self.photos, self.frame, self.theme, self.settings)
 
     def _make_flows(self) -> None:
         from apitorch_desktop.ui.connection_menu import ConnectionMenu

@@ -17,7 +17,7 @@ from apitorch_desktop.ui.status_line import selection_words
 from apitorch_desktop.ui.words import plural, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from apitorch_desktop.api.types import TrainingImage
@@ -64,6 +64,8 @@ class Photos(QObject):
     """What is selected, in words."""
     nothing_found = Signal(str)
     """Search and filter leave nothing; what was looked for. "" when there is something."""
+    only_shown = Signal(str)
+    """Only certain photos are shown, whatever else is filtered; which, in words. "" when that is over."""
     big_shown = Signal(bool)
     zoomed = Signal(int)
     sorted = Signal(str)
@@ -83,6 +85,7 @@ class Photos(QObject):
         self._settings = settings
         self.model = model
         self.filter = Filter()
+        self.only: frozenset[str] | None = None
         self.sort = str(settings.value("grid/sort", "label"))
         tasks = session.tasks
         self.loader = ThumbnailLoader(tasks, self._thumbnail, large=self._image, parent=self)
@@ -107,6 +110,7 @@ class Photos(QObject):
         big.deleteRequested.connect(self.delete)
         big.contextMenuRequested.connect(lambda place: self._menu(None).popup(place))
         self.model.countsChanged.connect(self._say_found)
+        self.model.idsReplaced.connect(self._follow)
         self._session.opened_changed.connect(self._opened_changed)
         self._session.connection_changed.connect(self._connection_changed)
 
@@ -127,6 +131,8 @@ class Photos(QObject):
     def _opened_changed(self) -> None:
         self.close_big()
         self.loader.clear()
+        if self.only is not None:
+            self.show_only((), "")
 
     def _connection_changed(self) -> None:
         if self._session.state.value == "ready":
@@ -141,8 +147,25 @@ class Photos(QObject):
 
     def apply_filter(self) -> None:
         """Show what passes the filter as it is now."""
-        self.model.set_filter(self.filter.keep(now()))
+        keep, only = self.filter.keep(now()), self.only
+        if only is None:
+            self.model.set_filter(keep)
+        else:
+            self.model.set_filter(lambda image: image.image_id in only and (keep is None or keep(image)))
         self._say_found()
+
+    def show_only(self, ids: Collection[str], words: str) -> None:
+        """Show just these photos, and say which they are; none: all again."""
+        self.only = frozenset(ids) or None
+        self.apply_filter()
+        if self.only is not None:
+            self.grid.scrollToTop()
+        self.only_shown.emit(words if self.only is not None else "")
+
+    def _follow(self, new_ids: dict[str, str]) -> None:
+        if self.only is not None:
+            self.only = frozenset(new_ids.get(one, one) for one in self.only)
+            self.apply_filter()
 
     def set_sort(self, key: str) -> None:
         """Order the photos within their labels."""
@@ -154,6 +177,9 @@ class Photos(QObject):
 
     def _say_found(self) -> None:
         nothing = self.model.total > 0 and self.model.shown == 0
+        if nothing and self.only is not None:  # the last of them is gone
+            self.show_only((), "")
+            return
         self.nothing_found.emit(self.filter.sentence() if nothing else "")
         self._say_selection(self.grid.summary())
 
@@ -212,7 +238,8 @@ class Photos(QObject):
         self.big.show_image(None)
         self.big_shown.emit(False)
         self.grid.reveal(image.image_id)
-        self.grid.setFocus()
+        if self.grid.isVisible():  # it may have been opened from elsewhere
+            self.grid.setFocus()
 
     # --- the menu
 

@@ -55,7 +55,7 @@ class Board(QListView):
     """Says what is wanted of the photos that are chosen; does nothing by itself."""
 
     act_wanted = Signal(str)
-    """The name of an act on what is chosen: accept, dismiss, delete, keep, open; or a label's key."""
+    """The name of an act on what is chosen: accept, dismiss, keep, open, del and return (the keys); or a label's key."""
     heading_act_wanted = Signal(object, str)
     """(Heading, name of the act)"""
 
@@ -64,7 +64,7 @@ class Board(QListView):
         Qt.Key.Key_Return: "return",
         Qt.Key.Key_Enter: "return",
         Qt.Key.Key_D: "dismiss",
-        Qt.Key.Key_Delete: "delete",
+        Qt.Key.Key_Delete: "del",
         Qt.Key.Key_K: "keep",
         Qt.Key.Key_O: "open",
     }

@@ -47,7 +47,7 @@ PAGES = {
         "Suspect labels",
         review_rows.suspects,
         "No label looks wrong.",
-        "A or Return takes the likelier label · D keeps the label · 1–0 another · O looks closely",
+        "A or Return takes the likelier label · D or Delete keeps the label · 1–0 another · O looks closely",
     ),
     "quality": Page(
         "Quality",
@@ -237,6 +237,8 @@ class ReviewPanel(QWidget):
         review = self._review
         ids = [row.image.image_id for row in rows]
         group = rows[0].group if isinstance(rows[0], review_rows.Photo) else None
+        if name == "del":
+            name = "delete" if self.page in ("duplicates", "quality") else "dismiss"
         if name == "return":
             name = "accept" if self.page in ("suspects", "unsure") else "open"
         if name == "open":
@@ -251,16 +253,13 @@ class ReviewPanel(QWidget):
             elif name == "dismiss":
                 review.not_twins(group)
         elif name == "delete" and self.page in ("suspects", "quality"):
-            self._suspect_or_fault_deleted(ids)
+            review.delete(list(dict.fromkeys(ids)))
         elif self.page == "suspects" and name == "accept":
             review.accept([row.doubt for row in rows if isinstance(row, review_rows.Question)])
         elif (self.page == "suspects" and name == "dismiss") or (self.page == "unsure" and name == "accept"):
             review.label_is_right(ids)
         elif self.page == "quality" and name == "dismiss":
             review.flags_are_fine(ids)
-
-    def _suspect_or_fault_deleted(self, ids: list[str]) -> None:
-        self._review.delete(list(dict.fromkeys(ids)))
 
     def _label(self, key: str, ids: list[str]) -> None:
         place, labels = "1234567890".index(key), self._labels()

@@ -1,0 +1,185 @@
+"""Review's place in the window: its section of the tree, its panel in the middle, and the grid narrowed to what it found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QEvent, QObject, QSize, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout
+
+from apitorch_desktop.ui.controls import Elided, button, surface
+from apitorch_desktop.ui.grid.loader import ThumbnailLoader
+from apitorch_desktop.ui.review import Review
+from apitorch_desktop.ui.review_panel import LABELS, PAGES, ReviewPanel
+from apitorch_desktop.ui.tree_model import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PySide6.QtCore import QSettings
+
+    from apitorch_desktop.api.types import TrainingImage
+    from apitorch_desktop.ui.editing import Editing
+    from apitorch_desktop.ui.frame import Frame
+    from apitorch_desktop.ui.photos import Photos
+    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.theme import Theme
+
+BUDGET = 96 * 2**20
+"""Bytes of decoded thumbnails kept for the board."""
+
+
+class OnlyBar(QFrame):
+    """Floats above the grid: which photos are shown, and the way back to all."""
+
+    all_wanted = Signal()
+    review_wanted = Signal()
+
+    def __init__(self, photos: Photos, theme: Theme) -> None:
+        super().__init__(photos.grid)
+        self._theme = theme
+        self._grid = photos.grid
+        surface(self, "card")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(14, 4, 6, 4)
+        self._words = Elided("", "base")
+        self.back = button("Back to Review", "link", self.review_wanted.emit)
+        self.all = button("Show all", "link", self.all_wanted.emit)
+        row.addWidget(self._words)
+        row.addWidget(self.back)
+        row.addWidget(self.all)
+        photos.grid.installEventFilter(self)
+        photos.only_shown.connect(self._say)
+        self.hide()
+
+    def _say(self, words: str) -> None:
+        self._words.setText(words)
+        self.setVisible(bool(words))
+        self._place()
+
+    def words(self) -> str:
+        """Which photos are shown."""
+        return self._words.whole()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Qt's: stay where the grid ends."""
+        if event.type() == QEvent.Type.Resize:
+            self._place()
+        return False
+
+    def _place(self) -> None:
+        grid, gap = self._grid, self._theme.px(12)
+        room = max(0, grid.width() - 2 * gap)
+        size = self.sizeHint().boundedTo(QSize(room, grid.height()))
+        self.setGeometry(
+            (grid.width() - size.width()) // 2, grid.height() - size.height() - gap, size.width(), size.height()
+        )
+        self.raise_()
+
+
+class ReviewDesk(QObject):
+    """Made once; `shown` tells whether the panel is wanted in the middle."""
+
+    shown_changed = Signal()
+
+    def __init__(
+        self, session: Session, editing: Editing, photos: Photos, frame: Frame, theme: Theme, settings: QSettings
+    ) -> None:
+        super().__init__(frame)
+        self._session = session
+        self._photos = photos
+        self._frame = frame
+        self.shown = False
+        self.review = Review(session, editing, photos.model, settings)
+        self._loader = ThumbnailLoader(session.tasks, self._thumbnail, budget=BUDGET, parent=self)
+        self.panel = ReviewPanel(self.review, theme, self._loader, self._labels)
+        self.only = OnlyBar(photos, theme)
+        frame.add_middle(self.panel)
+        self._wire()
+
+    def _wire(self) -> None:
+        review, panel, tree = self.review, self.panel, self._frame.tree
+        review.changed.connect(self._list)
+        review.progressed.connect(self._list)
+        tree.view.finding_chosen.connect(self.open_page)
+        panel.closed.connect(self.close)
+        panel.open_wanted.connect(self._photos.show_big)
+        panel.grid_wanted.connect(self._show_in_grid)
+        panel.label_wanted.connect(self._show_label)
+        self.only.all_wanted.connect(lambda: self._photos.show_only((), ""))
+        self.only.review_wanted.connect(self._back)
+        self._photos.model.idsReplaced.connect(self._loader.follow)
+        self._session.opened_changed.connect(self._opened_changed)
+        self._session.sets_changed.connect(self._list)
+
+    def open_page(self, page: str) -> None:
+        """Show one of Review's pages in the middle."""
+        if page not in PAGES and page != LABELS:
+            return
+        self.shown = True
+        self._photos.close_big()
+        self.panel.show_page(page)
+        self.shown_changed.emit()
+        self.panel.focus()
+
+    def close(self) -> None:
+        """Back to the photos."""
+        if self.shown:
+            self.shown = False
+            self.shown_changed.emit()
+            self._photos.grid.setFocus()
+
+    def _back(self) -> None:
+        self._photos.show_only((), "")
+        self.open_page(self.panel.page)
+
+    def _show_in_grid(self, ids: list[str], words: str) -> None:
+        self._photos.show_only(ids, words)
+        self.close()
+
+    def _show_label(self, label: str) -> None:
+        self._photos.show_only((), "")
+        self.close()
+        self._photos.grid.reveal_label(label)
+
+    def _opened_changed(self) -> None:
+        self._loader.clear()
+        self.close()
+
+    def _labels(self) -> list[str]:
+        return self._session.opened.labels if self._session.opened is not None else []
+
+    def _thumbnail(self, image: TrainingImage, cancelled: Callable[[], bool]) -> bytes:
+        workspace, opened = self._session.workspace, self._session.opened
+        if workspace is None or opened is None:
+            raise RuntimeError("no training set is open")
+        return workspace.thumbnail(opened.training_set.id, image, cancelled=cancelled)
+
+    # --- the tree
+
+    def _list(self) -> None:
+        opened, found, review = self._session.opened, self.review.found, self.review
+        model = self._frame.tree.model
+        if opened is None or not (self._photos.model.total or found is not None):
+            model.set_findings("", [])
+            return
+        known = found is not None
+        counts: dict[str, int | None] = dict.fromkeys((*PAGES, LABELS))
+        if found is not None:
+            counts["duplicates"] = len(review.surplus()) if found.groups is not None else None
+            counts["suspects"] = sum(one.suspect for one in found.doubts) if found.doubts is not None else None
+            counts["quality"] = len(found.flagged) + len(found.unreadable) if found.flagged is not None else None
+            counts["unsure"] = len(found.unsure) if found.unsure is not None else None
+            counts[LABELS] = len(found.advice) or None
+        icons = {
+            "duplicates": "duplicates",
+            "suspects": "flag",
+            "quality": "quality",
+            "unsure": "target",
+            LABELS: "tag",
+        }
+        titles = {key: page.title for key, page in PAGES.items()} | {LABELS: "Labels"}
+        heading = f"Review · {opened.training_set.name}"
+        if review.busy and (review.share is not None or not known):
+            heading += f" · {review.share:.0%}" if review.share is not None else " · …"
+        model.set_findings(heading, [Finding(key, titles[key], icons[key], counts[key]) for key in titles])
