@@ -19,6 +19,7 @@ from apitorch_desktop.service.rows.base import (
     existing_label,
     label_for,
     make_label,
+    raw,
     set_number,
 )
 from apitorch_desktop.service.rows.prepared import Prepared
@@ -325,9 +326,7 @@ _ROWS = select(
 
 
 def _image_rows(connection: Connection, query: Select[Any]) -> list[ImageRow]:
-    """Records straight from the driver's tuples: half the time of SQLAlchemy's rows at 100,000."""
-    cursor = connection.execute(query).cursor
-    return [ImageRow(*row) for row in cursor.fetchall()] if cursor is not None else []
+    return [ImageRow(*row) for row in raw(connection, query)]
 
 
 def _by_seq(connection: Connection, seqs: list[int]) -> list[ImageRow]:

@@ -9,7 +9,7 @@ from apitorch_desktop.service.blobs import in_batches
 from apitorch_desktop.service.faults import NotFound
 from apitorch_desktop.service.records import EmbeddingRow, ExampleRow, VersionRow
 from apitorch_desktop.service.rows import inputs
-from apitorch_desktop.service.rows.base import IN_QUERY, NO_SUCH_SET, Rows
+from apitorch_desktop.service.rows.base import IN_QUERY, NO_SUCH_SET, Rows, raw
 from apitorch_desktop.service.rows.schema import blobs, embeddings, images, labels, training_sets, versions
 from apitorch_desktop.service.writer import Transaction
 
@@ -29,8 +29,7 @@ class Learning(Rows):
         )
         with self._database.reading() as connection:
             revision = _revision(connection, training_set_id)
-            cursor = connection.execute(query).cursor
-            return revision, [ExampleRow(*row) for row in cursor.fetchall()] if cursor is not None else []
+            return revision, [ExampleRow(*row) for row in raw(connection, query)]
 
     def missing(self, training_set_id: int, encoder: str) -> list[str]:
         """The sha256 of a training set's images that this encoder has no embedding of, oldest first, each once."""
