@@ -1,0 +1,86 @@
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from apitorch_desktop.api.errors import Conflict, NotFound, WrongKey
+from apitorch_desktop.api.types import Alternative, Classification
+from apitorch_desktop.dataset.archives import Archives
+from apitorch_desktop.dataset.batches import BatchRow, classify, save_table
+from apitorch_desktop.dataset.sources import File, Picture, Url, place_of
+
+
+def answer(classifier, label, value="", others=()):
+    alternatives = [Alternative(label=name, confidence_value=share) for name, share in others]
+    made = Classification(id="cls_1", classifier=classifier, label=label, sentence=f"Image is {label}.")
+    if value:
+        made.confidence_value, made.confidence = value, "high"
+    if alternatives:
+        made.alternatives = alternatives
+    return made
+
+
+def row(**answers):
+    return BatchRow(File(Path("a.jpg")), "a.jpg", "a.jpg", answers=answers)
+
+
+def test_disagreement_is_the_distance_between_distributions_of_the_same_labels():
+    one = answer("a", "hat", "0.9", [("dress", "0.1")])
+    other = answer("b", "dress", "0.6", [("hat", "0.4")])
+    assert row(a=one, b=other).disagreement == pytest.approx(0.5)
+    assert row(a=one, b=one).disagreement == 0
+
+
+def test_classifiers_of_other_labels_are_not_compared():
+    clothes = answer("a", "hat", "0.9", [("dress", "0.1")])
+    safe = answer("b", "safe for work", "0.99", [("not safe for work", "0.01")])
+    assert row(a=clothes, b=safe).disagreement is None
+    assert row(a=clothes, b="It failed.").disagreement is None
+
+
+def test_answers_without_values_agree_or_not():
+    one, other = answer("a", "hat"), answer("b", "hat")
+    assert row(a=one, b=other).disagreement == 0
+
+
+def test_where_one_of_several_is_refused_each_answers_for_itself(tmp_path):
+    def ask(slugs, **given):
+        if "young" in slugs:
+            raise Conflict("“young” cannot answer yet.") if len(slugs) == 1 else NotFound("one of them")
+        return [answer(slug, "hat", "0.8") for slug in slugs]
+
+    answers = classify(ask, ["old", "young"], Url("https://example.org/a.jpg"), Archives())
+    assert answers["old"].label == "hat"
+    assert answers["young"] == "“young” cannot answer yet."
+
+
+def test_a_photo_that_is_gone_is_said_and_a_wrong_key_ends_it(tmp_path):
+    def refused(slugs, **given):
+        raise WrongKey("no")
+
+    with pytest.raises(WrongKey):
+        classify(refused, ["a"], Picture(b"x", "x"), Archives())
+
+
+def test_tables_hold_answers_and_failures_in_both_forms(tmp_path):
+    rows = [row(clothes=answer("clothes", "hat", "0.81")), row(clothes='“b, "c".jpg” is no image.')]
+    save_table(tmp_path / "a.csv", rows)
+    read = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    assert [one["label"] for one in read] == ["hat", ""]
+    assert read[0]["confidence_value"] == "0.81"
+    assert read[1]["error"] == '“b, "c".jpg” is no image.'
+    save_table(tmp_path / "a.jsonl", rows)
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert lines[0]["label"] == "hat"
+    assert lines[1]["error"] == read[1]["error"]
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    with pytest.raises(OSError, match="nowhere"):
+        save_table(tmp_path / "nowhere" / "a.csv", [])
+
+
+def test_places_are_shown_in_one_line():
+    assert place_of(File(Path("/a/line\nbreak.jpg"))) == "/a/line␊break.jpg"
