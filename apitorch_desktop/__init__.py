@@ -16,7 +16,7 @@ Glossary (one word for one thing)
     job               plain Python run on a QThread lane
 
 Layers, each calling only downwards
-    cli               the command
+    cli               the command; commands, batch and terminal are what its subcommands do and say
     ui                the window; the only room with Qt; knows the service as a process and over HTTP
     dataset | service what a person does to a training set | an API Torch service
     api | vision      wire types and client | from pixels to answers

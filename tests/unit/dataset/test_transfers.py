@@ -454,13 +454,17 @@ def test_faults_of_the_service_pass_and_are_waited_out(make, strange, tmp_path):
     assert {label: len(datas) for label, datas in strange.labels().items()} == {"cat": 5, "dog": 5, "emu": 5}
 
 
-def test_retry_after_is_obeyed_and_the_pace_is_halved(make, strange, tmp_path):
+def test_retry_after_is_obeyed_and_the_pace_is_told(make, strange, tmp_path, monkeypatch):
+    told = []
+    limited = Pace.limited
+    monkeypatch.setattr(Pace, "limited", lambda pace, seconds: told.append(seconds) or limited(pace, seconds))
     strange.retry_after = "1"
     strange.faults = ["429"]
     transfers = make(strange.client)
     transfers.add_upload("c", SET, "Slow", pictures(tmp_path, 6))
     run(transfers, threads=1)
     assert strange.times[1] - strange.times[0] >= 0.95
+    assert told == [1.0]
     assert len(strange.images) == 6
 
 
@@ -504,15 +508,19 @@ def test_bad_pictures_are_refused_once(make, strange, tmp_path):
 # --- two programs, one journal
 
 _PROGRAM = """
-import sys, threading
+import sys, threading, time
 from pathlib import Path
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.dataset.transfers import Transfers
 folder, url, key = sys.argv[1:4]
 client = ApiClient(url, key, attempts=1)
 transfers = Transfers(Path(folder), lambda _: client)
-print(len(transfers.all()), flush=True)
-transfers.work(lambda: False)
+worker = threading.Thread(target=transfers.work, args=(lambda: False,), daemon=True)
+worker.start()
+while "Another" not in transfers.status(1).note:
+    time.sleep(0.01)
+print(transfers.status(1).note, flush=True)
+worker.join()
 """
 
 
@@ -523,8 +531,7 @@ def test_a_second_program_leaves_a_transfer_alone_until_the_first_has_ended(make
     other = [sys.executable, "-c", _PROGRAM, str(tmp_path / "transfers"), strange.url, strange.key]
     with subprocess.Popen(other, stdout=subprocess.PIPE, text=True) as program:
         try:
-            assert program.stdout.readline().strip() == "1"
-            time.sleep(0.3)
+            assert program.stdout.readline() == "Another window or command works on it.\n"
             assert not strange.images
             stop = threading.Event()
             worker = threading.Thread(target=first.work, args=(stop.is_set,))
@@ -674,6 +681,16 @@ def test_the_pace_rises_while_all_is_well_and_falls_when_latency_rises():
     for _ in range(100):
         pace.succeeded(2.0)
     assert pace.allowed == 1
+
+
+def test_calls_that_were_refused_together_halve_the_pace_once():
+    pace = Pace()
+    for _ in range(100):
+        pace.succeeded(0.05)
+    pace.limited(2.0)
+    pace.limited(2.0)
+    assert pace.allowed == 4
+    assert 1.9 < pace.wait() <= 2.0
 
 
 def test_after_a_failure_one_call_at_a_time_tries():
