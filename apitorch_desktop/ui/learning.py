@@ -47,6 +47,12 @@ class Learning(QObject):
         """The classifier's slug, "" where the service gives none."""
         return self._slug if isinstance(self._slug, str) else ""
 
+    def rename(self, training_set: TrainingSet) -> None:
+        """The training set has another name, and its classifier perhaps another slug."""
+        if training_set.slug != self._slug:
+            self._slug = training_set.slug
+            self.expect()
+
     def expect(self) -> None:
         """Something changed: ask until it has learned."""
         self._until = monotonic() + PATIENCE

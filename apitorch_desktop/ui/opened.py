@@ -55,6 +55,37 @@ def difference(where: Mapping[str, str], images: Sequence[TrainingImage]) -> Dif
     return found
 
 
+@dataclass(slots=True)
+class Arranged:
+    """A listing as it is shown, made on a lane: of 100,000 images that takes longer than a window may wait."""
+
+    groups: list[Group]
+    where: dict[str, str]
+    newest: tuple[str, str]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images by label."""
+        return {group.label: len(group.images) for group in self.groups}
+
+
+def arranged(labels: Iterable[str], images: Sequence[TrainingImage]) -> Arranged:
+    """Images by label, in the order of the alphabet."""
+    groups = {label: Group(label) for label in labels}
+    for image in images:
+        groups.setdefault(str(image.label), Group(str(image.label))).images.append(image)
+    where = {image.image_id: str(image.label) for image in images}
+    return Arranged([groups[label] for label in sorted(groups)], where, newest(images))
+
+
+def newest(images: Iterable[TrainingImage], before: tuple[str, str] = ("", "")) -> tuple[str, str]:
+    """(created_at, id) of the image that came last, as far as the service tells."""
+    for image in images:
+        if isinstance(image.created_at, str) and image.created_at > before[0]:
+            before = (image.created_at, image.image_id)
+    return before
+
+
 class Opened(QObject):
     """One open training set. Destroyed when another is opened; its jobs end with it."""
 
@@ -110,19 +141,22 @@ class Opened(QObject):
     def load(self) -> None:
         """Show what was seen before, then what is there."""
         set_id, workspace = self.training_set.id, self._workspace
-        labels = [] if self.training_set.labels is UNSET else self.training_set.labels
-        self._show(labels, [])
+        self._show(arranged([] if self.training_set.labels is UNSET else self.training_set.labels, []))
 
-        def known(listing: Listing | None) -> None:
-            if listing is not None and not self.listed:
-                self._label_ids = dict(listing.label_ids)
-                self._show(listing.labels, listing.images)
+        def look(_context: Context) -> tuple[Listing, Arranged] | None:
+            listing = workspace.known_listing(set_id)
+            return (listing, arranged(listing.labels, listing.images)) if listing is not None else None
+
+        def known(found: tuple[Listing, Arranged] | None) -> None:
+            if found is not None and not self.listed:
+                self._label_ids = dict(found[0].label_ids)
+                self._show(found[1])
                 self.changed.emit()
             self.refresh()
 
         self._tasks.run(
             Lane.DISK,
-            lambda _context: workspace.known_listing(set_id),
+            look,
             done=known,
             failed=lambda _fault: self.refresh(),
             owner=self,
@@ -157,6 +191,9 @@ class Opened(QObject):
 
     def _listed(self, answer: tuple[Listing, Difference, int]) -> None:
         listing, found, version = answer
+        if version != self._version:
+            self._compare_again(listing)
+            return
         self._task = None
         self.loading, self.listed = False, True
         self._label_ids = dict(listing.label_ids)
@@ -164,13 +201,23 @@ class Opened(QObject):
             self.add_label(label)
         for label in [name for name, count in self._counts.items() if not count and name not in listing.labels]:
             self.remove_label(label)
-        if version != self._version:
-            found = difference(self._where, listing.images)
         self._apply(found)
         self.changed.emit()
         if self._again:
             self._again = False
             self.refresh()
+
+    def _compare_again(self, listing: Listing) -> None:
+        """Something was changed here while the listing came."""
+        where, version = dict(self._where), self._version
+        self._task = self._tasks.run(
+            Lane.INTERACTIVE,
+            lambda _context: (listing, difference(where, listing.images), version),
+            done=self._listed,
+            failed=self._not_listed,
+            owner=self,
+            title="Compare the listing",
+        )
 
     def _not_listed(self, fault: Exception) -> None:
         self._task = None
@@ -217,15 +264,10 @@ class Opened(QObject):
             Lane.INTERACTIVE, job, done=done, failed=failed, owner=self, title="Look for new images"
         )
 
-    def _show(self, labels: Iterable[str], images: Sequence[TrainingImage]) -> None:
-        groups = {label: Group(label) for label in labels}
-        for image in images:
-            groups.setdefault(str(image.label), Group(str(image.label))).images.append(image)
-        self._where = {image.image_id: str(image.label) for image in images}
-        self._counts = {label: len(group.images) for label, group in groups.items()}
-        self._note_newest(images)
+    def _show(self, all_of_it: Arranged) -> None:
+        self._where, self._counts, self._newest = all_of_it.where, all_of_it.counts, all_of_it.newest
         self._version += 1
-        self._images.set_groups(groups[label] for label in sorted(groups))
+        self._images.set_groups(all_of_it.groups)
         self._show_accuracies()
 
     def _apply(self, found: Difference) -> None:
@@ -234,11 +276,6 @@ class Opened(QObject):
         for label, ids in found.moved.items():
             self.moved(ids, label)
         self.came(found.came)
-
-    def _note_newest(self, images: Iterable[TrainingImage]) -> None:
-        for image in images:
-            if isinstance(image.created_at, str) and image.created_at > self._newest[0]:
-                self._newest = (image.created_at, image.image_id)
 
     # --- single changes, also from edits
 
@@ -251,7 +288,7 @@ class Opened(QObject):
             label = str(image.label)
             self._where[image.image_id] = label
             self._counts[label] = self._counts.get(label, 0) + 1
-        self._note_newest(new)
+        self._newest = newest(new, self._newest)
         self._images.add(new)
         self._touched()
 

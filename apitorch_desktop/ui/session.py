@@ -224,6 +224,7 @@ class Session(QObject):
                 self._close_set()
             elif fresh is not None:
                 self.opened.training_set = fresh
+                self.opened.learning.rename(fresh)
         self.sets_changed.emit()
         if self.opened is None and self.workspace is not None:
             wanted = there.get(self._wish or "") or (sets[0] if sets else None)

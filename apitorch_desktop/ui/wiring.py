@@ -13,6 +13,7 @@ from apitorch_desktop.ui.photos import SORTS
 from apitorch_desktop.ui.session import State
 from apitorch_desktop.ui.shortcuts import Keys
 from apitorch_desktop.ui.status_line import Message
+from apitorch_desktop.ui.transfer_wiring import wire_transfers
 from apitorch_desktop.ui.tree_model import Row
 from apitorch_desktop.ui.words import plural
 
@@ -37,13 +38,14 @@ class Wiring(QObject):
         self._photos = made.photos
         self._nothing = ""
         self._big = False
+        self._reveal = ""
         self._above: QWidget | None = None
         self._wire_session()
         self._wire_tree()
         self._wire_toolbar()
         self._wire_photos()
         self._made.review.shown_changed.connect(self._show_middle)
-        self._wire_transfers()
+        wire_transfers(made, self)
         self._wire_classifying()
         self._keys = Keys(made, self.open_list)
         self._show_middle()
@@ -77,7 +79,7 @@ class Wiring(QObject):
         session.over.connect(status.message.ended)
         session.sets_changed.connect(self._show_sets)
         session.opened_changed.connect(self._opened_changed)
-        session.listing_changed.connect(self._show_middle)
+        session.listing_changed.connect(self._listing_changed)
         session.classifier_changed.connect(self._show_classifier)
         session.connection_changed.connect(self._connection_changed)
         made.tasks.failures.connect(lambda fault: session.failed(fault))
@@ -131,7 +133,7 @@ class Wiring(QObject):
     # --- the middle
 
     def _opened_changed(self) -> None:
-        self._nothing = ""
+        self._nothing = self._reveal = ""
         opened = self._session.opened
         self._frame.toolbar.search.clear()
         self._filters.clear()
@@ -146,6 +148,11 @@ class Wiring(QObject):
         )
         self._show_classifier()
         self._show_middle()
+
+    def _listing_changed(self) -> None:
+        self._show_middle()
+        if self._reveal and self._photos.grid.reveal_label(self._reveal):
+            self._reveal = ""
 
     def _show_middle(self) -> None:
         frame, session, empty = self._frame, self._session, self._frame.empty
@@ -228,7 +235,8 @@ class Wiring(QObject):
 
     def _choose_label(self, set_id: str, label: str) -> None:
         self._choose_set(set_id)
-        self._photos.grid.reveal_label(label)
+        if not self._photos.grid.reveal_label(label):
+            self._reveal = label  # as soon as it is listed
 
     def _make_node(self, above: Node | None, name: str) -> None:
         if above is None:
@@ -322,29 +330,6 @@ class Wiring(QObject):
         if not shown and self._made.review.shown:
             self._made.review.panel.focus()
 
-    # --- transfers
-
-    def _wire_transfers(self) -> None:
-        made, part = self._made, self._frame.status.transfer
-        desk, panel, session = made.desk, made.transfers, self._session
-        desk.listed.connect(panel.show_statuses)
-        desk.listed.connect(lambda _all: part.show_transfer(desk.current()))
-        desk.changed.connect(lambda _one: part.show_transfer(desk.current()))
-        desk.changed.connect(panel.show_status)
-        desk.failed.connect(session.failed)
-        panel.wanted.connect(desk.command)
-        panel.failures_wanted.connect(
-            lambda one: desk.failures(one, lambda failures: panel.show_failures(one, failures))
-        )
-        panel.summary_wanted.connect(self._save_summary)
-        panel.closed.connect(lambda: self.leave(panel))
-        part.pause_wanted.connect(lambda one: desk.command("pause", one))
-        part.resume_wanted.connect(lambda one: desk.command("resume", one))
-        part.cancel_wanted.connect(lambda one: desk.command("cancel", one))
-        part.retry_wanted.connect(lambda one: desk.command("retry_failed", one))
-        part.dismissed.connect(desk.dismiss)
-        part.list_wanted.connect(self.open_list)
-
     # --- classification
 
     def _wire_classifying(self) -> None:
@@ -371,19 +356,6 @@ class Wiring(QObject):
         """Take a part away, if it is the one that is shown in the place of the photos."""
         if self._above is part:
             self.show_above(None)
-
-    def _save_summary(self, transfer_id: int) -> None:
-        from PySide6.QtWidgets import QFileDialog
-
-        name, _ = QFileDialog.getSaveFileName(
-            self._made.window, "Save the summary", str(Path.home() / "import summary.txt"), "Text (*.txt)"
-        )
-        if name:
-            self._made.desk.save_summary(
-                transfer_id,
-                Path(name),
-                lambda path: self._session.said.emit(Message(f"Saved “{path.name}”.", "muted")),
-            )
 
 
 def _content(arguments: list[str]) -> DroppedContent:

@@ -1,0 +1,45 @@
+"""Transfers in the window: the desk that runs them, the bottom line, and the list of all of them, connected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtWidgets import QFileDialog
+
+from apitorch_desktop.ui.status_line import Message
+
+if TYPE_CHECKING:
+    from apitorch_desktop.ui.assembly import Assembly
+    from apitorch_desktop.ui.wiring import Wiring
+
+
+def wire_transfers(made: Assembly, wiring: Wiring) -> None:
+    """Have line and list show what the desk tells, and the desk do what they ask for."""
+    desk, panel, part = made.desk, made.transfers, made.frame.status.transfer
+    desk.listed.connect(panel.show_statuses)
+    desk.listed.connect(lambda _all: part.show_transfer(desk.current()))
+    desk.changed.connect(lambda _one: part.show_transfer(desk.current()))
+    desk.changed.connect(panel.show_status)
+    desk.failed.connect(made.session.failed)
+    panel.wanted.connect(desk.command)
+    panel.failures_wanted.connect(lambda one: desk.failures(one, lambda failures: panel.show_failures(one, failures)))
+    panel.summary_wanted.connect(lambda one: _save_summary(made, one))
+    panel.closed.connect(lambda: wiring.leave(panel))
+    part.pause_wanted.connect(lambda one: desk.command("pause", one))
+    part.resume_wanted.connect(lambda one: desk.command("resume", one))
+    part.cancel_wanted.connect(lambda one: desk.command("cancel", one))
+    part.retry_wanted.connect(lambda one: desk.command("retry_failed", one))
+    part.dismissed.connect(desk.dismiss)
+    part.list_wanted.connect(wiring.open_list)
+
+
+def _save_summary(made: Assembly, transfer_id: int) -> None:
+    name, _ = QFileDialog.getSaveFileName(
+        made.window, "Save the summary", str(Path.home() / "import summary.txt"), "Text (*.txt)"
+    )
+    if name:
+        said = made.session.said
+        made.desk.save_summary(
+            transfer_id, Path(name), lambda path: said.emit(Message(f"Saved “{path.name}”.", "muted"))
+        )
