@@ -1,6 +1,7 @@
 """HTTP before the application: uvicorn's protocol with time limits, a cap on connections, and errors in JSON."""
 
 import asyncio
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ def server_config(
     tls_key: Path | None = None,
 ) -> uvicorn.Config:
     """What to run uvicorn with: `uvicorn.Server(server_config(app, limits)).run(sockets=[…])`; no logging set up."""
+    for name in (
+        "uvicorn.error",
+        "python_multipart",
+    ):  # what clients send wrong they are told; no log is filled with it
+        logging.getLogger(name).setLevel(logging.ERROR)
     crowd = Crowd(limits)
     return uvicorn.Config(
         app,

@@ -35,7 +35,8 @@ def map_path_parameters(context, path_parameters):
     """Every other time the thing that is named is there."""
     for name, value in (path_parameters or {}).items():
         there = THERE.get(name, [])
-        if there and type(value) is type(there[0]) and hash(str(value)) % 2:
+        right = isinstance(value, str) if there and isinstance(there[0], str) else isinstance(value, int) and value > 0
+        if there and right and hash(str(value)) % 2:
             path_parameters[name] = there[hash(str(value)) % len(there)]
     return path_parameters
 

@@ -109,7 +109,7 @@ def test_schemathesis_finds_the_description_true(start, photos, tmp_path):
         done = subprocess.run(
             [
                 Path(sys.executable).with_name("schemathesis"), "run", "openapi.json", "--url", service.origin,
-                "--auth", f"{service.key}:", "--checks", "all", "--max-examples", os.environ.get("FUZZ_EXAMPLES", "12"),
+                "--auth", f"{service.key}:", "--checks", "all", "--max-examples", os.environ.get("FUZZ_EXAMPLES", "8"),
                 "--seed", os.environ.get("FUZZ_SEED", "1"), "--workers", "2", "--no-color", "--request-timeout", "30",
                 "--suppress-health-check", "all", "--generation-database", "none",
                 # What may stand in the query or in the body is described in the query alone
