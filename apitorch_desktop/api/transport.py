@@ -91,7 +91,8 @@ class Transport:
     """Calls to one base URL with one key. Thread-safe; `repr` shows the URL only.
 
     `timeout` is (connect, silence) in seconds, `total` bounds one attempt as a whole and the time in which a new one
-    may begin, `attempts` counts the first, `backoff` is the first pause between two, in seconds.
+    may begin, `attempts` counts the first, `backoff` is the first pause between two, in seconds;
+    `longest` bounds an answer, in bytes.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Transport:
         total: float,
         attempts: int,
         backoff: float = 0.3,
+        longest: int = LONGEST_ANSWER,
     ) -> None:
         self.base_url = normalise(base_url)
         self._origin = _origin(self.base_url)
@@ -111,6 +113,7 @@ class Transport:
         self._total = total
         self._attempts = max(1, attempts)
         self._backoff = backoff
+        self._longest = longest
         self._mine = local()
         self._lock = Lock()
         self._sessions: WeakSet[requests.Session] = WeakSet()
@@ -162,7 +165,7 @@ class Transport:
 
         def once(attempt: int) -> T:
             try:
-                content = self._fetch(method, self.base_url + route, headers, body, LONGEST_ANSWER, cancelled)
+                content = self._fetch(method, self.base_url + route, headers, body, self._longest, cancelled)
             except NotFound:
                 if attempt and gone is not None:
                     return gone

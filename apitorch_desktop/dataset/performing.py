@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.api.errors import BadRequest, NotFound
+from apitorch_desktop.api.errors import BadRequest, Conflict, NotFound
 from apitorch_desktop.dataset.board import Board
 from apitorch_desktop.dataset.edit_records import (
     Act,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.trash import Trash
     from apitorch_desktop.dataset.workspace import Workspace
 
-_TAKEN = 409
 _STAYS = "The service does not tell which image came of the correction, so nothing was taken out."
 
 
@@ -98,7 +97,7 @@ class Performer:
         targets = {one.target for one in entry.placements if one.target is not None} | set(facts.labels_made)
         facts.labels_made = sorted(targets - set(board.counts())) if targets else []
         if entry.act is Act.CREATE_LABEL and not facts.labels_made:
-            raise BadRequest(f"There is a label “{facts.new}” already.", status=_TAKEN, advice="Choose another name.")
+            raise Conflict(f"There is a label “{facts.new}” already.", advice="Choose another name.")
         facts.planned = True
         self._journal.plan(entry)
 
@@ -130,11 +129,8 @@ class Performer:
 
     def _make_label(self, label: str) -> None:
         self._begin()
-        try:
+        with suppress(Conflict):  # there is one already, perhaps of our own making
             self._client.create_label(self.outcome.training_set_id, label)
-        except BadRequest as error:
-            if error.status != _TAKEN:
-                raise
 
     def _drop_label(self, label: str, board: Board) -> None:
         board.forget()
