@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import QEvent, QObject, QPoint, QSettings, Qt
-from PySide6.QtWidgets import QLabel, QPushButton
+from PySide6.QtWidgets import QAbstractButton, QAbstractItemView, QLabel, QLineEdit, QPushButton, QWidget
 
 from apitorch_desktop.dataset.transfers import Kind, State, TransferStatus
 from apitorch_desktop.ui.empty_state import EmptyState
@@ -227,3 +227,16 @@ def test_the_search_waits_for_the_typing_to_rest_and_escape_empties_it(theme, qt
     wait_until(lambda: asked == ["shirt"])
     pointer.key("Escape")
     wait_until(lambda: asked == ["shirt", ""])
+
+
+def test_whatever_takes_the_focus_has_a_name_for_a_screen_reader(frame):
+    frame.resize(800, 640)
+    nameless = []
+    for part in frame.findChildren(QWidget):
+        hidden = not part.isVisibleTo(frame)
+        if part.focusPolicy() == Qt.FocusPolicy.NoFocus or part.parent() is frame.splitter or hidden:
+            continue
+        named = part.accessibleName() or (part.text() if isinstance(part, QAbstractButton) else "")
+        if not named and not isinstance(part.parent(), (QLineEdit, QAbstractItemView)):
+            nameless.append(f"{type(part).__name__} in {type(part.parent()).__name__}")
+    assert not nameless
