@@ -247,7 +247,7 @@ def test_a_known_kind_that_is_not_supported_is_named(start: bytes, kind: str):
 
 @pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "PCX", "SGI", "DDS", "JPEG2000", "EPS"])
 def test_formats_that_nobody_needs_are_not_decoded(kind: str):
-    refused(saved(scene(64, 64), kind))
+    assert "damaged" not in str(refused(saved(scene(64, 64), kind)))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])

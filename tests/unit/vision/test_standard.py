@@ -63,7 +63,9 @@ def test_a_picture_without_lettering_contains_none(read):
 
 
 def test_one_or_two_letters_are_no_text(read):
-    assert read(sign("A", size=120)).value is False
+    assert read(sign("H2", size=80)).value is False
+    assert read(sign("OK!?", size=80)).value is False
+    assert read(sign("YES", size=80)).value is True
 
 
 def test_most_photos_of_clothes_contain_no_text(read, some_photos):
