@@ -13,7 +13,8 @@ What can go wrong (`Wrong`): a status (401, 403, 404, 429, 500, 502 in HTML, 507
     lost      the request is done, and the connection closed without an answer
     longer    the body is longer than its Content-Length; `shorter` the other way round
     drip      a byte of the body at a time, `seconds` between two
-    portal    200 with a log-in page; `garbage` 200 with broken JSON; `bomb` a gzip bomb
+    portal    200 with a log-in page; `page` 404 in HTML; `json` 200 of some other
+              service; `garbage` 200 with broken JSON; `bomb` a gzip bomb
     redirect  to `to`
 Its images are on another origin (localhost in place of 127.0.0.1), as API Torch's are. `expire()` lets all signed
 addresses run out, `change_ids()` gives every image another id, `vanish()` closes the port, `come_back()` opens it again.
@@ -461,6 +462,10 @@ class _Handler(BaseHTTPRequestHandler):
                 return answer
             case "portal":
                 return _Answer(200, b"<!DOCTYPE html><title>Log in to Airport Wi-Fi</title>", "text/html")
+            case "page":
+                return _Answer(404, b"<html><h1>Not Found</h1></html>", "text/html")
+            case "json":
+                return _Answer(200, b'{"status": "up"}')
             case "garbage":
                 return _Answer(200, b'{"object": "ping", "mess')
             case "bomb":

@@ -7,9 +7,12 @@ import base64
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from apitorch_desktop.api import types
-from apitorch_desktop.api.errors import BadRequest
+from apitorch_desktop.api.errors import BadRequest, NotApiTorch
 from apitorch_desktop.api.extensions import Extensions, label_of, query, segment
 from apitorch_desktop.api.multipart import Multipart
 from apitorch_desktop.api.transport import Transport
@@ -56,7 +59,10 @@ class ApiClient(Extensions):
 
     def ping(self) -> types.Ping:
         """Whether the service is there and knows the key, and which extensions it lists."""
-        return self._transport.call("GET", "ping", types.Ping)
+        answer = self._transport.call("GET", "ping", dict[str, Any])
+        if answer.get("object") != "ping":  # all fields of a Ping have a default: any JSON would do
+            raise NotApiTorch(f"What answers at {self.base_url} is not API Torch.")
+        return msgspec.convert(answer, types.Ping, strict=False)
 
     def training_sets(self) -> list[types.TrainingSet]:
         """The training sets of this key."""

@@ -192,7 +192,7 @@ def clean_key(text: str) -> str:
     """An API key as it was meant: without spaces, line breaks, quotes, `Bearer`, `-u`, a variable's name, a last colon."""
     text = re.sub(r"[\u200b-\u200f\u2060\ufeff\u00ad]", "", text)
     text = re.sub(r"^\W*(?:export\s+|set\s+)?[\w ]*key\s*[=:]", "", text, flags=re.IGNORECASE)
-    scheme = r"^[\s\"'“”‘’]*(?:authorization\s*:)?\s*(?:(?:bearer|basic|token)\b\s*:?|-u\b)"
+    scheme = r"^[\s\"'“”‘’]*(?:authorization\s*:)?\s*(?:(?:bearer|basic|token)(?:\s*:|\s)|-u\s)"
     text = re.sub(scheme, "", text, flags=re.IGNORECASE)
     return "".join(text.split()).strip("\"'“”‘’`<>,;").rstrip(":")
 
