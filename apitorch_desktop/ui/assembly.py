@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, QTimer
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.theme import Theme
 
 
+def _loads(*names: str) -> list[Callable[[], object]]:
+    return [partial(import_module, f"apitorch_desktop.ui.{name}") for name in names]
+
+
 class Assembly(QObject):
     """Makes every object of the window once, hands each what it needs, and ends them."""
 
@@ -37,16 +44,24 @@ class Assembly(QObject):
         self._arguments = arguments
         self._stores: Stores | None = None
         self.tasks = Tasks()
-        # Each step is short, and input and painting come in between
-        self._steps: list[Callable[[], None]] = [
-            self._begin,
+        # Each step is short, and input and painting come in between: a module a turn, then what is made of them
+        self._steps: list[Callable[[], object]] = [
+            self._begin_service,
+            *_loads("controls", "grid.drops", "toolbar", "tree", "status_line", "frame"),
             self._dress,
             self._make_frame,
+            self._begin_stores,
+            *_loads("grid.model", "session", "editing", "transfer_desk"),
             self._make_session,
+            *_loads("grid.view", "image_view", "photos"),
             self._make_photos,
+            *_loads("review_panel", "review_desk"),
             self._make_review,
+            *_loads("importing", "connection_menu", "transfers_panel"),
             self._make_flows,
+            *_loads("answer_card", "classify_panel", "classifying", "batch_panel", "batching"),
             self._make_classifying,
+            *_loads("wiring"),
             self._wire,
             self._show_stores,
         ]
@@ -59,7 +74,15 @@ class Assembly(QObject):
 
     # --- the steps
 
-    def _begin(self) -> None:
+    def _begin_service(self) -> None:
+        """The service takes the longest, so it is started before it is sure to be needed, unless another was open."""
+        from apitorch_desktop.ui.embedded import EmbeddedService
+
+        self.embedded = EmbeddedService(self.tasks, paths.service_folder(), self)
+        if not os.environ.get("APITORCH_BASE_URL") and self.settings.value("open/connection", "embedded") == "embedded":
+            self.embedded.start()
+
+    def _begin_stores(self) -> None:
         folder, cache = paths.desktop_folder(), paths.cache_folder()
 
         def job(_context: Context) -> Stores:
@@ -82,7 +105,6 @@ class Assembly(QObject):
 
     def _make_session(self) -> None:
         from apitorch_desktop.ui.editing import Editing
-        from apitorch_desktop.ui.embedded import EmbeddedService
         from apitorch_desktop.ui.grid.model import GridModel
         from apitorch_desktop.ui.session import Session
         from apitorch_desktop.ui.transfer_desk import TransferDesk
@@ -90,7 +112,6 @@ class Assembly(QObject):
         self.model = GridModel()
         self.session = Session(self.tasks, self.model, self)
         self.editing = Editing(self.session)
-        self.embedded = EmbeddedService(self.tasks, paths.service_folder(), self)
         self.desk = TransferDesk(self.tasks, self)
 
     def _make_photos(self) -> None:
@@ -107,10 +128,12 @@ class Assembly(QObject):
 
     def _make_flows(self) -> None:
         from apitorch_desktop.ui.connection_menu import ConnectionMenu
+        from apitorch_desktop.ui.exporting import Exporting
         from apitorch_desktop.ui.importing import Importing
         from apitorch_desktop.ui.transfers_panel import TransfersPanel
 
         self.importing = Importing(self.session, self.editing, self.desk, self.theme, self.window)
+        self.exporting = Exporting(self.session, self.desk, self.theme, self.window)
         self.connection_menu = ConnectionMenu(self.session, self.frame.toolbar, self.theme, self.settings, self.window)
         self.connection_menu.use_scheme()
         self.transfers = TransfersPanel(self.theme)

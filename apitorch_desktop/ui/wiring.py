@@ -55,7 +55,10 @@ class Wiring(QObject):
         made = self._made
         if stores.connections.note:
             self._session.said.emit(Message(stores.connections.note, "warn", "connections"))
+        stores.clients.set_embedded(made.embedded.url, made.embedded.key)  # it may be up by now
         self._turn_to(stores, stores.connections.current.id)
+        if made.embedded.gave_up:
+            self._service_changed()
         made.desk.start(stores.transfers)
         self.take_in(arguments)
 
@@ -223,7 +226,7 @@ class Wiring(QObject):
         view.refused.connect(lambda reason: session.said.emit(Message(reason, "muted")))
         view.delete_wanted.connect(self._delete_node)
         view.merge_wanted.connect(lambda node, into: editing.merge_labels(node.parent.key, node.key, into))
-        view.export_wanted.connect(self._export)
+        view.export_wanted.connect(lambda node: self._made.exporting.ask(node.key))
         tree.model.renamed.connect(self._rename_node)
         tree.model.drafted.connect(self._make_node)
 
@@ -258,14 +261,6 @@ class Wiring(QObject):
             self._made.editing.delete_label(node.parent.key, node.key)
         else:
             self._made.editing.delete_training_set(node.key, node.text)
-
-    def _export(self, node: Node) -> None:
-        from PySide6.QtWidgets import QFileDialog
-
-        connection = self._session.connection
-        folder = QFileDialog.getExistingDirectory(self._made.window, f"Export “{node.text}” to", str(Path.home()))
-        if folder and connection is not None:
-            self._made.desk.download(connection.id, node.key, f"Exporting “{node.text}”", Path(folder))
 
     # --- the toolbar
 

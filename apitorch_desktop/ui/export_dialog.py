@@ -1,0 +1,156 @@
+"""The export dialog: in which form, where to, and whether the photos are split for training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from apitorch_desktop.ui.controls import Choice, button, label
+
+if TYPE_CHECKING:
+    from apitorch_desktop.ui.theme import Theme
+
+FORMS: Final = {
+    "imagefolder": (
+        "A folder for each label",
+        "What torchvision, Keras, fastai and this program read; can be resumed.",
+    ),
+    "zip": ("One zip file", "A folder for each label, in one file."),
+    "csv": ("Folders and a CSV list", "A row for each photo: file, label, size, date."),
+    "jsonl": ("Hugging Face imagefolder", "With metadata.jsonl, for `datasets`."),
+    "createml": ("Create ML", "With the annotations Apple’s Create ML reads."),
+    "croissant": ("Croissant", "With a Croissant description, for `mlcroissant`."),
+    "onnx": (
+        "The classifier (ONNX)",
+        "One file that prepares a photo and answers as the service does, checked after writing.",
+    ),
+}
+PARTS: Final = ("Train", "Validation", "Test")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOrder:
+    """What the person wants: a form of `FORMS`, a folder, shares in percent (None: no split) and the seed."""
+
+    form: str
+    folder: Path
+    shares: tuple[int, int, int] | None
+    seed: int
+
+
+class ExportDialog(QDialog):
+    """Asks; the work is done elsewhere. `no_onnx`: why the classifier cannot be exported, or empty."""
+
+    agreed = Signal(object)
+    """The `ExportOrder`."""
+
+    def __init__(self, theme: Theme, name: str, *, no_onnx: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._no_onnx = no_onnx
+        self.setWindowTitle(f"Export “{name}”")
+        self.form = Choice(theme, "Form")
+        for key, (title, _) in FORMS.items():
+            self.form.addItem(title, key)
+        self.about = label("", "small", "muted", wrap=True)
+        self.folder = QLineEdit(str(Path.home()))
+        self.folder.setAccessibleName("Folder")
+        self.browse = button("Choose…", "", self._browse)
+        self.split = QCheckBox("Split the photos, each label in the same shares")
+        self.shares = [self._number(value, 0, 100, " %", part) for value, part in zip((80, 10, 10), PARTS, strict=True)]
+        self.seed = self._number(0, 0, 999_999, "", "Seed")
+        self.note = label("", "small", "muted", wrap=True)
+        self.cancel = button("Cancel", "", self.reject)
+        self.start = button("Export", "primary", self._agree)
+        self.start.setDefault(True)
+        self._lay_out(name)
+        self.form.currentIndexChanged.connect(lambda _index: self._weigh())
+        self.folder.textChanged.connect(lambda _text: self._weigh())
+        self.split.toggled.connect(lambda _on: self._weigh())
+        for spin in self.shares:
+            spin.valueChanged.connect(lambda _value: self._weigh())
+        self._weigh()
+
+    def _number(self, value: int, least: int, most: int, suffix: str, name: str) -> QSpinBox:
+        spin = QSpinBox(minimum=least, maximum=most, value=value, suffix=suffix)
+        spin.setAccessibleName(name)
+        return spin
+
+    def _lay_out(self, name: str) -> None:
+        px = self._theme.px
+        where = QHBoxLayout()
+        where.addWidget(self.folder, 1)
+        where.addWidget(self.browse)
+        self._parts = QWidget()
+        row = QHBoxLayout(self._parts)
+        row.setContentsMargins(0, 0, 0, 0)
+        for part, spin in zip(PARTS, self.shares, strict=True):
+            row.addWidget(label(part, "small", "muted"))
+            row.addWidget(spin)
+        row.addWidget(label("Seed", "small", "muted"))
+        row.addWidget(self.seed)
+        row.addStretch(1)
+        fields = QFormLayout()
+        fields.setVerticalSpacing(px(8))
+        fields.addRow("&As", self.form)
+        fields.addRow("", self.about)
+        fields.addRow("&To", where)
+        fields.addRow("", self.split)
+        fields.addRow("", self._parts)
+        verbs = QHBoxLayout()
+        verbs.addWidget(self.note, 1)
+        verbs.addWidget(self.cancel)
+        verbs.addWidget(self.start)
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(*[px(16)] * 4)
+        rows.setSpacing(px(12))
+        rows.addWidget(label(f"Export “{name}”", "answer", wrap=True))
+        rows.addLayout(fields)
+        rows.addLayout(verbs)
+        self.resize(px(560), self.sizeHint().height())
+
+    def _browse(self) -> None:
+        from PySide6.QtWidgets import QFileDialog
+
+        folder = QFileDialog.getExistingDirectory(self, "Export to", self.folder.text())
+        if folder:
+            self.folder.setText(folder)
+
+    def _weigh(self) -> None:
+        form = str(self.form.currentData())
+        self.about.setText(FORMS[form][1])
+        self.split.setVisible(form != "onnx")
+        splitting = self.split.isChecked() and form != "onnx"
+        self._parts.setVisible(splitting)
+        reason = ""
+        if form == "onnx":
+            reason = self._no_onnx
+        elif splitting and not sum(spin.value() for spin in self.shares):
+            reason = "Give at least one part a share."
+        if not self.folder.text().strip():
+            reason = reason or "Choose a folder."
+        near = "What looks nearly the same stays in one part." if splitting else ""
+        self.note.setText(reason or near)
+        self.start.setEnabled(not reason)
+        self.start.setToolTip(reason)
+
+    def _agree(self) -> None:
+        form = str(self.form.currentData())
+        splitting = self.split.isChecked() and form != "onnx"
+        train, validation, test = (spin.value() for spin in self.shares)
+        shares = (train, validation, test) if splitting else None
+        self.accept()
+        self.agreed.emit(ExportOrder(form, Path(self.folder.text().strip()).expanduser(), shares, self.seed.value()))

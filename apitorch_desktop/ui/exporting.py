@@ -1,0 +1,160 @@
+"""From *Export…* to files: a folder tree as a transfer that can be resumed, every other form in one go."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QUrl
+
+from apitorch_desktop.ui.status_line import Message
+from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.words import plural
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QWidget
+
+    from apitorch_desktop.api.types import TrainingSet
+    from apitorch_desktop.dataset.exporting import Exported
+    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.ui.export_dialog import ExportOrder
+    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.tasks import Context
+    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.transfer_desk import TransferDesk
+
+_TOPIC = "export"
+
+
+class Exporting(QObject):
+    """Exports of the session's connection."""
+
+    def __init__(self, session: Session, desk: TransferDesk, theme: Theme, window: QWidget) -> None:
+        super().__init__(window)
+        self._session = session
+        self._desk = desk
+        self._theme = theme
+        self._window = window
+
+    def ask(self, set_id: str) -> None:
+        """Ask how a training set is to be exported, then do it."""
+        from apitorch_desktop.ui.export_dialog import ExportDialog
+
+        session = self._session
+        found = session.find_set(set_id)
+        if found is None or session.workspace is None:
+            session.said.emit(Message(session.why_not("") or "This training set is no more.", "warn", _TOPIC))
+            return
+        trained = any(one.slug == found.slug for one in session.classifiers)
+        no_onnx = session.why_not("export.onnx") or ("" if trained else "It has no classifier yet.")
+        dialog = ExportDialog(self._theme, found.name, no_onnx=no_onnx, parent=self._window)
+        dialog.agreed.connect(lambda order: self.export(found, order))
+        dialog.open()
+
+    def export(self, found: TrainingSet, order: ExportOrder) -> None:
+        """Do it."""
+        session = self._session
+        workspace, connection = session.workspace, session.connection
+        if workspace is None or connection is None:
+            session.said.emit(Message(session.why_not(""), "warn", _TOPIC))
+        elif order.form == "onnx":
+            self._classifier(found, workspace, order.folder)
+        elif order.form == "imagefolder" and order.shares is None:
+            self._desk.download(connection.id, found.id, f"Exporting “{found.name}”", order.folder)
+        else:
+            self._files(found, workspace, order)
+
+    def _files(self, found: TrainingSet, workspace: Workspace, order: ExportOrder) -> None:
+        session, name = self._session, found.name
+
+        def job(context: Context) -> Exported:
+            from apitorch_desktop.dataset.exporting import Fetcher, Format, Split, export
+
+            split = None
+            if order.shares is not None:
+                train, validation, test = (share / 100 for share in order.shares)
+                split = Split(train, validation, test, order.seed)
+            order.folder.mkdir(parents=True, exist_ok=True)
+            fetch = Fetcher(workspace.client, found.id, context.cancelled)
+            return export(
+                fetch.listing,
+                fetch,
+                order.folder,
+                Format(order.form),
+                split=split,
+                progress=lambda done, total: context.progress((done, total)),
+                cancelled=context.cancelled,
+            )
+
+        def stop() -> None:
+            task.cancel()
+            session.over.emit(_TOPIC)
+            session.said.emit(Message(f"The export of “{name}” was cancelled; nothing was written.", "muted", _TOPIC))
+
+        def progress(at: tuple[int, int]) -> None:
+            text = f"Exporting “{name}”: {at[0]:,} of {at[1]:,}"
+            session.said.emit(Message(text, "muted", _TOPIC, (("Cancel", stop),)))
+
+        task = session.tasks.run(
+            Lane.BATCH,
+            job,
+            done=lambda done: self._done(name, done),
+            failed=lambda fault: session.failed(fault, f"Exporting “{name}”"),
+            progress=progress,
+            owner=session.turn,
+            title=f"Export “{name}”",
+        )
+
+    def _done(self, name: str, done: Exported) -> None:
+        self._session.over.emit(_TOPIC)
+        self._say(f"Exported {plural(done.written, 'photo')} of “{name}”.", done.path)
+        if done.failed:
+            what, why = done.failed[0]
+            more = f" And {len(done.failed) - 1:,} more." if len(done.failed) > 1 else ""
+            text = f"{plural(len(done.failed), 'photo')} of “{name}” could not be exported. “{what}”: {why}{more}"
+            self._session.said.emit(Message(text, "warn", _TOPIC))
+
+    def _classifier(self, found: TrainingSet, workspace: Workspace, folder: Path) -> None:
+        session, name, slug = self._session, found.name, str(found.slug)
+
+        def job(context: Context) -> Path:
+            data = workspace.client.onnx(slug, cancelled=context.cancelled)
+            folder.mkdir(parents=True, exist_ok=True)
+            path = _free(folder, slug)
+            part = folder / f".{os.getpid()}-{os.urandom(6).hex()}.part"
+            try:
+                part.write_bytes(data)
+                part.rename(path)
+            finally:
+                part.unlink(missing_ok=True)
+            return path
+
+        session.said.emit(Message(f"Exporting the classifier of “{name}”…", "muted", _TOPIC))
+        session.tasks.run(
+            Lane.BATCH,
+            job,
+            done=lambda path: self._say(f"Exported the classifier of “{name}” as “{path.name}”.", path),
+            failed=lambda fault: session.failed(fault, f"Exporting the classifier of “{name}”"),
+            owner=session.turn,
+            title="Export the classifier",
+        )
+
+    def _say(self, text: str, path: Path) -> None:
+        def show() -> None:
+            from PySide6.QtGui import QDesktopServices
+
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(path if path.is_dir() else path.parent)))
+
+        self._session.said.emit(Message(text, "", _TOPIC, (("Show", show),)))
+
+
+def _free(folder: Path, slug: str) -> Path:
+    """A name that is not taken: nothing is overwritten."""
+    path = folder / f"{slug}.onnx"
+    number = 2
+    while path.exists():
+        path = folder / f"{slug}-{number}.onnx"
+        number += 1
+    return path
