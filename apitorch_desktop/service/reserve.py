@@ -7,6 +7,7 @@ from pathlib import Path
 
 SIZE = 16 * 2**20
 _PLENTY = 4  # times its size must be free before the room is taken
+_NEAR = 2 * 2**30  # with more than this free there is no hurry
 
 
 class Reserve:
@@ -17,12 +18,12 @@ class Reserve:
         self._held = False
 
     def keep(self) -> None:
-        """Take the room, if there is plenty and it is not taken yet. Quick; never raises."""
+        """Take the room once the disk gets full, while there is still plenty of it. Quick; never raises."""
         if self._held:
             return
         try:
             if not self._path.exists():
-                if shutil.disk_usage(self._path.parent).free < _PLENTY * SIZE:
+                if not _PLENTY * SIZE <= shutil.disk_usage(self._path.parent).free <= _NEAR:
                     return
                 descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 try:
