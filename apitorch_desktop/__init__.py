@@ -11,6 +11,9 @@ Glossary (one word for one thing)
     head              what training fits on embeddings: logistic regression, a temperature, a memory of hard images
     confidence        the calibrated probability of an answer, and its word ("high")
     thumbnail         a small JPEG of an image: upright, sRGB, no profile
+    owner             whom training sets and API keys of a service belong to; the local one is always there
+    blob              the bytes of an image, stored once by their sha256, whoever refers to them
+    revision          a number of a training set that grows with each change of its images or labels
     connection        a base URL with its key; the embedded service is one
     transfer          a journalled batch of uploads or downloads
     job               plain Python run on a QThread lane
