@@ -138,6 +138,8 @@ class Catalog:
     def listing(self, connection_id: str, training_set_id: Id) -> Listing | None:
         """A listing as it was last seen."""
         owner = connection_id, str(training_set_id)
+        heads: list[tuple[bytes, float]] = []
+        bodies: dict[bytes, bytes] = {}
         with self._seen.transaction() as rows:  # one moment for both tables
             heads = rows.execute(
                 "SELECT head, seen_at FROM listing WHERE connection = ? AND training_set = ?", owner

@@ -116,14 +116,13 @@ class Workspace:
         """All labels and images, in pages where the service has them; remembered. `progress` is called with each part."""
         with self._heard():
             if self.has("paging"):
-                answers = list(self._pages(training_set_id, progress, cancelled))
                 labels = self.client.labels(training_set_id)
-                listing = listing_of(answers)
-                missing = [label.label for label in labels if label.label not in set(listing.labels)]
-                _order(listing, [label.label for label in labels if label.label not in missing] + missing)
+                total = sum(label.count for label in labels)
+                listing = listing_of(list(self._pages(training_set_id, total, progress, cancelled)))
+                _order(listing, [label.label for label in labels])
                 listing.label_ids |= {label.label: label.id for label in labels}
             else:
-                listing = listing_of([self.client.images(training_set_id)])
+                listing = listing_of([self.client.images(training_set_id, cancelled=cancelled)])
                 if progress is not None:
                     progress(Part(listing.images, len(listing.images)))
         self.catalog.save_listing(self.connection.id, listing)
@@ -141,10 +140,10 @@ class Workspace:
     def _pages(
         self,
         training_set_id: Id,
+        total: int,
         progress: Callable[[Part], None] | None,
         cancelled: Callable[[], bool] | None,
     ) -> Iterator[TrainingImages]:
-        total = sum(label.count for label in self.client.labels(training_set_id)) if progress else None
         after: str | None = None
         limit = _FIRST_PAGE
         while True:
