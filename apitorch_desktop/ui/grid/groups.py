@@ -106,33 +106,29 @@ class Groups:
 
     # --- change
 
-    def append(self, label: str, images: list[TrainingImage]) -> None:
-        """Put new images, all of which pass the filter, at the end of a group that is shown, as `place` allows."""
+    def append(self, label: str, images: list[TrainingImage], passing: list[TrainingImage]) -> None:
+        """Put new images at the end of a group that is shown, those that pass the filter at the end of what is shown."""
         position = self.position(label)
         if position is None:
             raise KeyError(label)
         shown = self.shown[position].images
-        self.all[label] += images
+        self.take_in(label, images)
         if shown is not self.all[label]:
-            shown += images
+            shown += passing
         for at in range(position + 1, len(self.firsts)):
-            self.firsts[at] += len(images)
+            self.firsts[at] += len(passing)
+
+    def take_in(self, label: str, images: list[TrainingImage]) -> None:
+        """Put new images at the end of a label, whose group is shown in another order, or not."""
+        self.all[label] += images
         self._note(label, images)
 
-    def hide_new(self, label: str, images: list[TrainingImage]) -> None:
-        """Take in new images that do not pass the filter."""
-        self.all[label] = self.all[label] + images
-        self._note(label, images)
-
-    def insert(self, label: str, image: TrainingImage) -> int:
-        """Put one new image, which passes the filter, to its place in a sorted group that is shown; its row."""
+    def insert(self, label: str, image: TrainingImage) -> None:
+        """Show one image, taken in already, at its place in a sorted group."""
         position, at = self.place(label, image)
-        self.all[label] = [*self.all[label], image]
         self.shown[position].images.insert(at, image)
         for later in range(position + 1, len(self.firsts)):
             self.firsts[later] += 1
-        self._note(label, [image])
-        return self.firsts[position] + at
 
     def place(self, label: str, image: TrainingImage) -> tuple[int, int]:
         """Where an image belongs in what is shown: position of the group, and place in it."""

@@ -91,21 +91,20 @@ class GridModel(QAbstractListModel):
         groups = self._groups
         groups.add_label(label)
         passing = [image for image in batch if groups.passes(image)] if groups.filtered else batch
-        if len(passing) < len(batch):
-            groups.hide_new(label, [image for image in batch if not groups.passes(image)])
         if groups.sorted and len(passing) > _ONE_BY_ONE:
-            self._rearrange(lambda: groups.put(label, passing))
+            self._rearrange(lambda: groups.take_in(label, batch))
         elif groups.sorted:
+            groups.take_in(label, batch)
             for image in passing:
-                position, at = groups.place(label, image) if groups.position(label) is not None else self._open(label)
+                groups.show_label(label)
+                position, at = groups.place(label, image)
                 self._insert(groups.firsts[position] + at, 1, lambda image=image: groups.insert(label, image))  # type: ignore[misc]
         elif passing:
-            position, at = self._open(label)
-            self._insert(groups.firsts[position] + at, len(passing), lambda: groups.append(label, passing))
-
-    def _open(self, label: str) -> tuple[int, int]:
-        position = self._groups.show_label(label)
-        return position, len(self._groups.shown[position].images)
+            position = groups.show_label(label)
+            row = groups.firsts[position] + len(groups.shown[position].images)
+            self._insert(row, len(passing), lambda: groups.append(label, batch, passing))
+        else:
+            groups.take_in(label, batch)
 
     def _insert(self, row: int, count: int, change: Callable[[], object]) -> None:
         self.beginInsertRows(QModelIndex(), row, row + count - 1)
@@ -276,6 +275,8 @@ class GridModel(QAbstractListModel):
 
     def flags(self, index: QModelIndex | QPersistentModelIndex) -> Qt.ItemFlag:
         """Qt's."""
+        if not index.isValid():
+            return Qt.ItemFlag.NoItemFlags
         return Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsDragEnabled
 
     def data(self, index: QModelIndex | QPersistentModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
