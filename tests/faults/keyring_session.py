@@ -1,0 +1,65 @@
+"""A program of its own in a session of its own: asks the keyring as the arguments say, and prints a line of JSON each.
+
+store, find, remove: through `Keys`, each time one that remembers nothing. lock: as the session does when it is locked.
+unlock: as its log-in does. mute: be a Secret Service that never answers, until killed.
+"""
+
+import json
+import sys
+import time
+
+from apitorch_desktop.dataset.connections import Connection
+from apitorch_desktop.dataset.keys import Keys
+
+CONNECTION = Connection("c1", "Hosted", "https://www.apitorch.com/api/")
+
+
+def lock() -> None:
+    import secretstorage
+
+    bus = secretstorage.dbus_init()
+    collection = secretstorage.get_default_collection(bus)
+    collection.lock()
+    assert collection.is_locked()
+    bus.close()
+
+
+def unlock() -> None:
+    import secretstorage
+    from secretstorage.util import DBusAddressWrapper, format_secret, open_session
+
+    bus = secretstorage.dbus_init()
+    collection = secretstorage.get_default_collection(bus)
+    service = "org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface"  # what the session's log-in calls
+    secret = format_secret(open_session(bus), b"pw\n", "text/plain")
+    call = DBusAddressWrapper("/org/freedesktop/secrets", service, bus).call
+    call("UnlockWithMasterPassword", "o(oayays)", collection.collection_path, secret)
+    assert not collection.is_locked()
+    bus.close()
+
+
+def mute() -> None:
+    from jeepney.bus_messages import message_bus
+    from jeepney.io.blocking import open_dbus_connection
+
+    bus = open_dbus_connection("SESSION")
+    bus.send_and_get_reply(message_bus.RequestName("org.freedesktop.secrets"))
+    print("mute", flush=True)
+    while True:
+        bus.receive()
+
+
+def main() -> None:
+    for word in sys.argv[1:]:
+        if word in ("lock", "unlock", "mute"):
+            globals()[word]()
+            continue
+        verb, _, key = word.partition("=")
+        keys, begun = Keys(), time.monotonic()
+        found = getattr(keys, verb)(CONNECTION, *([key] if key else []))
+        told = {"key": found.key, "kept": found.kept, "trouble": found.trouble, "message": found.message}
+        print(json.dumps(told | {"seconds": time.monotonic() - begun}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
