@@ -110,7 +110,7 @@ class Review(QObject):
 
         self._say(busy=True)
         self._task = self._session.tasks.run(
-            Lane.BULK, job, done=self._done, failed=self._failed, progress=self._heard, owner=opened, title="Review"
+            Lane.REVIEW, job, done=self._done, failed=self._failed, progress=self._heard, owner=opened, title="Review"
         )
 
     def _heard(self, news: Any) -> None:

@@ -41,6 +41,8 @@ class Lane(Enum):
     THUMBNAILS = "thumbnails"
     KEYRING = "keyring"
     DISK = "disk"
+    REVIEW = "review"
+    """Waits for Review's own process; the transfers hold the threads of BULK."""
     WATCH = "watch"
     """Jobs that last as long as the window: they wait for news and pass them on."""
 
@@ -52,6 +54,7 @@ _THREADS = {
     Lane.THUMBNAILS: 2,
     Lane.KEYRING: 1,
     Lane.DISK: 1,
+    Lane.REVIEW: 1,
     Lane.WATCH: 2,
 }
 
