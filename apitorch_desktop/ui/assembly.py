@@ -127,6 +127,7 @@ class Assembly(QObject):
         self.review = ReviewDesk(self.session, self.editing, self.photos, self.frame, self.theme, self.settings)
 
     def _make_flows(self) -> None:
+        from apitorch_desktop.ui.comparing import Comparing
         from apitorch_desktop.ui.connection_menu import ConnectionMenu
         from apitorch_desktop.ui.exporting import Exporting
         from apitorch_desktop.ui.importing import Importing
@@ -134,6 +135,7 @@ class Assembly(QObject):
 
         self.importing = Importing(self.session, self.editing, self.desk, self.theme, self.window)
         self.exporting = Exporting(self.session, self.desk, self.theme, self.window)
+        self.comparing = Comparing(self.session, self.desk, self.theme, self.window)
         self.connection_menu = ConnectionMenu(self.session, self.frame.toolbar, self.theme, self.settings, self.window)
         self.connection_menu.use_scheme()
         self.transfers = TransfersPanel(self.theme)

@@ -59,6 +59,11 @@ class TransferDesk(QObject):
                     return one
         return None
 
+    @property
+    def transfers(self) -> Transfers | None:
+        """The journal, once it is open."""
+        return self._transfers
+
     def start(self, transfers: Transfers) -> None:
         """Begin to work: also on what was left unfinished."""
         self._transfers = transfers

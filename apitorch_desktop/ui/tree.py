@@ -58,6 +58,7 @@ class TreeView(QTreeView):
     merge_wanted = Signal(object, str)
     """(the label's Node, the label to merge it into)"""
     export_wanted = Signal(object)
+    compare_wanted = Signal(object)
     refused = Signal(str)
     """What was asked for cannot be done; the reason."""
 
@@ -181,6 +182,7 @@ class TreeView(QTreeView):
         if node is not None and node.row is Row.TRAINING_SET:
             add("Rename…", "training-sets", lambda: self.rename(node), "F2")
             add("Export…", "", lambda: self.export_wanted.emit(node))
+            add("Compare…", "", lambda: self.compare_wanted.emit(node))
             menu.addSeparator()
             add("Delete training set…", "training-sets", lambda: self.delete_wanted.emit(node), "Del")
             menu.addSeparator()

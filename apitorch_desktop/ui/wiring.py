@@ -227,6 +227,7 @@ class Wiring(QObject):
         view.delete_wanted.connect(self._delete_node)
         view.merge_wanted.connect(lambda node, into: editing.merge_labels(node.parent.key, node.key, into))
         view.export_wanted.connect(lambda node: self._made.exporting.ask(node.key))
+        view.compare_wanted.connect(lambda node: self._made.comparing.open(node.key))
         tree.model.renamed.connect(self._rename_node)
         tree.model.drafted.connect(self._make_node)
 

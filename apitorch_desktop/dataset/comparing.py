@@ -1,0 +1,134 @@
+"""Two training sets held against each other, wherever they are: what only one has, what is labelled otherwise, and the way over.
+
+Photos are told apart by the SHA-256 of their bytes: from the listing where the service gives it, else from the bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from apitorch_desktop.api.errors import ApiError, Cancelled, WrongKey
+from apitorch_desktop.dataset.sources import Picture, Upload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from apitorch_desktop.api.types import Id, TrainingImage
+    from apitorch_desktop.dataset.workspace import Workspace
+
+    Progress = Callable[[int, int], None]
+    Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two: a training set of a connection that is open."""
+
+    workspace: Workspace
+    training_set_id: Id
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What differs. `relabelled`: the same photo here and there, under other labels; the pairs are (here, there).
+
+    `unread` are photos, as (name, why), that could not be looked at: they are in none of the lists.
+    """
+
+    only_here: list[TrainingImage] = field(default_factory=list)
+    only_there: list[TrainingImage] = field(default_factory=list)
+    relabelled: list[tuple[TrainingImage, TrainingImage]] = field(default_factory=list)
+    same: int = 0
+    unread: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def equal(self) -> bool:
+        """Whether there is no difference, and nothing is unknown."""
+        return not (self.only_here or self.only_there or self.relabelled or self.unread)
+
+
+def compare(here: Side, there: Side | None, progress: Progress | None = None, stop: Stop | None = None) -> Comparison:
+    """Hold two training sets against each other; None for one that is yet to be made. Blocking.
+
+    Where a service gives no hashes, every photo of it is fetched once; `progress(done, total)` counts those.
+    Raises ApiError, and Cancelled.
+    """
+    sides = [side for side in (here, there) if side is not None]
+    listings = [side.workspace.listing(side.training_set_id, cancelled=stop) for side in sides]
+    unread: list[tuple[str, str]] = []
+    missing = sum(not _hash(image) for listing in listings for image in listing.images)
+    counter = _Counter(missing, progress, stop)
+    found = [_by_content(side, listing.images, counter, unread) for side, listing in zip(sides, listings, strict=True)]
+    left, right = found[0], found[1] if len(found) > 1 else {}
+    answer = Comparison(unread=unread)
+    for digest, images in left.items():
+        others = right.get(digest, {})
+        answer.same += len(images.keys() & others.keys())
+        mine = [images[label] for label in images if label not in others]
+        theirs = [others[label] for label in others if label not in images]
+        pairs = min(len(mine), len(theirs))
+        answer.relabelled += zip(mine[:pairs], theirs[:pairs], strict=True)
+        answer.only_here += mine[pairs:]
+        answer.only_there += theirs[pairs:]
+    for digest, images in right.items():
+        if digest not in left:
+            answer.only_there += images.values()
+    return answer
+
+
+def uploads(
+    source: Side, images: Iterable[TrainingImage], progress: Progress | None = None, stop: Stop | None = None
+) -> Iterator[Upload]:
+    """Photos of one side as uploads for the other, fetched one after the other while they are taken.
+
+    Raises ApiError and Cancelled; a transfer that takes them in accepts all or nothing.
+    """
+    images = list(images)
+    counter = _Counter(len(images), progress, stop)
+    for image in images:
+        data = source.workspace.image(source.training_set_id, image, cancelled=stop)
+        name = image.original_filename if isinstance(image.original_filename, str) else image.filename
+        yield Upload(str(image.label), Picture(data, name), name, len(data), hashlib.sha256(data).hexdigest())
+        counter.step()
+
+
+class _Counter:
+    def __init__(self, total: int, progress: Progress | None, stop: Stop | None) -> None:
+        self._total, self._progress, self._stop = total, progress, stop
+        self._done = 0
+
+    def step(self) -> None:
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+        if self._stop is not None and self._stop():
+            raise Cancelled("The comparison was cancelled.")
+
+
+def _hash(image: TrainingImage) -> str:
+    return image.sha256 if isinstance(image.sha256, str) else ""
+
+
+def _by_content(
+    side: Side, images: Iterable[TrainingImage], counter: _Counter, unread: list[tuple[str, str]]
+) -> dict[str, dict[str, TrainingImage]]:
+    """sha256 → label → image."""
+    found: dict[str, dict[str, TrainingImage]] = {}
+    for image in images:
+        digest = _hash(image)
+        if not digest:
+            try:
+                data = side.workspace.image(side.training_set_id, image)
+            except (Cancelled, WrongKey):
+                raise
+            except ApiError as error:
+                if error.can_retry:
+                    raise
+                unread.append((image.filename, str(error)))
+                continue
+            digest = hashlib.sha256(data).hexdigest()
+            counter.step()
+        found.setdefault(digest, {}).setdefault(str(image.label), image)
+    return found

@@ -1,0 +1,204 @@
+"""*Compare…*: the open training set against another one, pushed and pulled through transfers and undoable edits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, Qt
+
+from apitorch_desktop.ui.faults import explain
+from apitorch_desktop.ui.status_line import Message
+from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.words import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PySide6.QtWidgets import QWidget
+
+    from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
+    from apitorch_desktop.dataset.comparing import Comparison, Side
+    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.ui.compare_dialog import CompareDialog
+    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.tasks import Context
+    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.transfer_desk import TransferDesk
+
+
+class Comparing(QObject):
+    """Opens the dialog and does what it asks for."""
+
+    def __init__(self, session: Session, desk: TransferDesk, theme: Theme, window: QWidget) -> None:
+        super().__init__(window)
+        self._session = session
+        self._desk = desk
+        self._theme = theme
+        self._window = window
+
+    def open(self, set_id: str) -> CompareDialog | None:
+        """Compare a training set of the session's connection."""
+        from apitorch_desktop.ui.compare_dialog import CompareDialog
+
+        session = self._session
+        found, stores, workspace = session.find_set(set_id), session.stores, session.workspace
+        if found is None or stores is None or workspace is None:
+            session.said.emit(Message(session.why_not("") or "This training set is no more.", "warn"))
+            return None
+        others = stores.connections.all()
+        current = next((one.id for one in others if one.id != workspace.connection.id), workspace.connection.id)
+        dialog = CompareDialog(self._theme, found.name, others, current, self._window)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        _Round(session, self._desk, dialog, workspace, found)
+        dialog.open()
+        return dialog
+
+
+class _Round(QObject):
+    """One open dialog with its two sides."""
+
+    def __init__(
+        self, session: Session, desk: TransferDesk, dialog: CompareDialog, workspace: Workspace, here: TrainingSet
+    ) -> None:
+        super().__init__(dialog)
+        self._session = session
+        self._desk = desk
+        self._dialog = dialog
+        self._workspace = workspace
+        self._here = here
+        self._other: Workspace | None = None
+        self._there: Id | None = None
+        self._found: Comparison | None = None
+        dialog.other_chosen.connect(self._turn_to)
+        dialog.compare_wanted.connect(self._compare)
+        dialog.push_wanted.connect(lambda relabel: self._push(relabel=relabel))
+        dialog.pull_wanted.connect(lambda relabel: self._pull(relabel=relabel))
+        self._turn_to(str(dialog.connection.currentData()))
+
+    def _turn_to(self, connection_id: str) -> None:
+        stores = self._session.stores
+        if stores is None:
+            return
+        mine = self._workspace
+        self._dialog.show_working("Asking the service…", None)
+
+        def job(_context: Context) -> tuple[Workspace, list[TrainingSet]]:
+            from apitorch_desktop.dataset.workspace import Workspace
+
+            if connection_id == mine.connection.id:
+                return mine, mine.training_sets()
+            connection = stores.connections.get(connection_id)
+            other = Workspace(connection, stores.clients.get(connection_id), stores.catalog, stores.scratch)
+            other.connect()
+            return other, other.training_sets()
+
+        def listed(answer: tuple[Workspace, list[TrainingSet]]) -> None:
+            self._other, sets = answer
+            same = self._other is mine
+            sets = [one for one in sets if not (same and one.id == self._here.id)]
+            no_new = (
+                "" if self._other.has("training-sets") else "This service makes training sets on its own page only."
+            )
+            self._dialog.show_sets(sets, self._here.name, no_new)
+
+        self._run(Lane.INTERACTIVE, job, listed)
+
+    def _compare(self, there: Id | None) -> None:
+        self._there = there
+        self._find(lambda found: self._dialog.show_comparison(found))
+
+    def _find(self, then: Callable[[Comparison], object]) -> None:
+        here, there = self._side_here(), self._side_there()
+
+        def job(context: Context) -> Comparison:
+            from apitorch_desktop.dataset.comparing import compare
+
+            return compare(here, there, lambda done, of: context.progress((done, of)), context.cancelled)
+
+        def compared(found: Comparison) -> None:
+            self._found = found
+            then(found)
+
+        self._dialog.show_working("Comparing…", None)
+        self._run(Lane.BATCH, job, compared, "Looking at photos")
+
+    def _side_here(self) -> Side:
+        from apitorch_desktop.dataset.comparing import Side
+
+        return Side(self._workspace, self._here.id)
+
+    def _side_there(self) -> Side | None:
+        from apitorch_desktop.dataset.comparing import Side
+
+        return Side(self._other, self._there) if self._other is not None and self._there is not None else None
+
+    # --- the way over
+
+    def _push(self, *, relabel: bool) -> None:
+        other, found = self._other, self._found
+        if other is None or found is None:
+            return
+        if self._there is None:
+            name = self._here.name
+
+            def made(one: TrainingSet) -> None:
+                self._there = one.id
+                self._push(relabel=relabel)
+
+            self._run(Lane.INTERACTIVE, lambda _context: other.client.create_training_set(name), made)
+            return
+        moves = [(theirs, str(mine.label)) for mine, theirs in found.relabelled] if relabel else []
+        there = self._side_there()
+        if there is not None:
+            self._send(self._side_here(), there, found.only_here, moves)
+
+    def _pull(self, *, relabel: bool) -> None:
+        found, there = self._found, self._side_there()
+        if found is None or there is None:
+            return
+        moves = [(mine, str(theirs.label)) for mine, theirs in found.relabelled] if relabel else []
+        self._send(there, self._side_here(), found.only_there, moves)
+
+    def _send(
+        self, source: Side, target: Side, images: list[TrainingImage], moves: list[tuple[TrainingImage, str]]
+    ) -> None:
+        """Put photos of one side to the other: accepted into a transfer, and moves as edits of that side."""
+        session, desk = self._session, self._desk
+        stores, transfers = session.stores, desk.transfers
+        if stores is None or transfers is None:
+            return
+        name = target.workspace.connection.name
+        title = f"Copying {plural(len(images), 'photo')} of “{self._here.name}” to “{name}”"
+
+        def job(context: Context) -> None:
+            from apitorch_desktop.dataset.comparing import uploads
+
+            by_label: dict[str, list[TrainingImage]] = {}
+            for image, wanted in moves:
+                by_label.setdefault(wanted, []).append(image)
+            for wanted, moving in by_label.items():
+                stores.edits.move(target.workspace, target.training_set_id, moving, wanted)
+            if images:
+                fetched = uploads(source, images, lambda done, of: context.progress((done, of)), context.cancelled)
+                transfers.add_upload(target.workspace.connection.id, target.training_set_id, title, fetched)
+
+        def sent(_none: object) -> None:
+            desk.reload()
+            session.refresh()
+            text = f"{plural(len(images), 'photo')} on the way to “{name}”"
+            changed = f", {plural(len(moves), 'label')} changed there" if moves else ""
+            session.said.emit(Message(f"{text}{changed}.", "muted", "compare"))
+            self._dialog.accept()
+
+        self._dialog.show_working("Fetching the photos…", None)
+        self._run(Lane.BATCH, job, sent, "Fetching photos")
+
+    def _run(self, lane: Lane, job: Callable[[Context], Any], done: Callable[[Any], object], doing: str = "") -> None:
+        def failed(fault: Exception) -> bool:
+            self._dialog.show_failure(explain(fault).text)
+            return True
+
+        def progress(at: tuple[int, int]) -> None:
+            self._dialog.show_working(f"{doing}: {at[0]:,} of {at[1]:,}", at[0] / max(1, at[1]))
+
+        self._session.tasks.run(lane, job, done=done, failed=failed, progress=progress, owner=self, title="Compare")
