@@ -278,6 +278,30 @@ def _left(group: Group, label_of: LabelOf, dismissed: frozenset[tuple[str, str]]
     return Group(twins, keepers)
 
 
+def renamed(found: Findings, ids: dict[str, str]) -> Findings:
+    """The same of images that a service gave other ids, old → new."""
+
+    def now(image: str) -> str:
+        return ids.get(image, image)
+
+    change = msgspec.structs.replace
+    groups = found.groups and [
+        Group(
+            [change(twin, image=now(twin.image)) for twin in group.twins],
+            {rule: now(kept) for rule, kept in group.keepers.items()},
+        )
+        for group in found.groups
+    ]
+    return change(
+        found,
+        groups=groups,
+        flagged=found.flagged and [change(one, image=now(one.image)) for one in found.flagged],
+        doubts=found.doubts and [change(one, image=now(one.image)) for one in found.doubts],
+        unsure=found.unsure and [now(one) for one in found.unsure],
+        unreadable={now(one): why for one, why in found.unreadable.items()},
+    )
+
+
 def pairs_of(images: list[str]) -> list[tuple[str, str]]:
     """Every two of some ids, in one order."""
     ordered = sorted(images)

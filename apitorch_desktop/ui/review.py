@@ -175,10 +175,14 @@ class Review(QObject):
         if not outcome.changed or stores is None or workspace is None:
             return
         from apitorch_desktop.dataset.dismissals import followed
+        from apitorch_desktop.dataset.review_records import renamed
 
         ids, dismissals, connection = dict(outcome.changed), stores.dismissals, workspace.connection.id
         self._dismissed = frozenset(followed(one, ids) for one in self._dismissed)
         self._kept = {ids.get(one, one) for one in self._kept}
+        if self._all is not None:
+            self._all = renamed(self._all, ids)
+            self._refresh()
         stores.reviewing.follow(connection, ids)
         self._session.tasks.run(
             Lane.DISK, lambda _context: dismissals.follow(connection, ids), failed=self._session.failed, title="Follow"
@@ -232,10 +236,12 @@ class Review(QObject):
     def delete(self, ids: Sequence[str]) -> None:
         """Delete photos; they go to the trash."""
         self._editing.delete(self.images(ids))
+        self._refresh()
 
     def move(self, ids: Sequence[str], label: str) -> None:
         """Put photos under a label."""
         self._editing.move(self.images(ids), label)
+        self._refresh()
 
     def accept(self, doubts: Sequence[Doubt]) -> None:
         """Put photos under the labels that are likelier."""

@@ -99,6 +99,7 @@ class Board(QListView):
     def _themed(self) -> None:
         self._painter.refresh()
         self.verticalScrollBar().setSingleStep(self._theme.px(40))
+        self.setViewportMargins(self._theme.px(7), 0, 0, 0)
         self.scheduleDelayedItemsLayout()
 
     # --- what is chosen

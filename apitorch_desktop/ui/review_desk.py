@@ -12,6 +12,7 @@ from apitorch_desktop.ui.grid.loader import ThumbnailLoader
 from apitorch_desktop.ui.review import Review
 from apitorch_desktop.ui.review_panel import LABELS, PAGES, ReviewPanel
 from apitorch_desktop.ui.tree_model import Finding
+from apitorch_desktop.ui.words import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ class OnlyBar(QFrame):
         row = QHBoxLayout(self)
         row.setContentsMargins(14, 4, 6, 4)
         self._words = Elided("", "base")
-        self.back = button("Back to Review", "link", self.review_wanted.emit)
+        self.back = button("To Review", "link", self.review_wanted.emit)
         self.all = button("Show all", "link", self.all_wanted.emit)
         row.addWidget(self._words)
         row.addWidget(self.back)
@@ -181,5 +182,5 @@ class ReviewDesk(QObject):
         titles = {key: page.title for key, page in PAGES.items()} | {LABELS: "Labels"}
         heading = f"Review · {opened.training_set.name}"
         if review.busy and (review.share is not None or not known):
-            heading += f" · {review.share:.0%}" if review.share is not None else " · …"
+            heading += f" · {percent(review.share)}" if review.share is not None else " · …"
         model.set_findings(heading, [Finding(key, titles[key], icons[key], counts[key]) for key in titles])

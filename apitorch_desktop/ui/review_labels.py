@@ -59,7 +59,9 @@ class LabelsPage(QScrollArea):
             self.matrix.show_learned(learned)
             weakest = min(zip(learned.label_accuracy, learned.labels, strict=True), default=None)
             tail = f" Weakest: {weakest[1]}, {percent(weakest[0])}." if weakest is not None else ""
-            self._headline.setText(f"{percent(learned.accuracy)} right on photos not seen before.{tail}")
+            self._headline.setText(
+                f"{percent(learned.accuracy)} right on photos not seen before, nor their near-duplicates.{tail}"
+            )
         else:
             self._headline.setText(found.why_not or "How well labels are recognised is not known yet.")
         if found.advice != self._advised:

@@ -25,6 +25,7 @@ _SMALL_EDGE: Final = 96
 _GAP: Final = 8
 _MARGIN: Final = 10
 _QUESTION_WIDTH: Final = 324
+_KEEP: Final = "Keep this"
 _ROLES: Final[tuple[Role, ...]] = ("base", "strong", "small", "tiny")
 
 
@@ -59,7 +60,7 @@ class BoardPainter:
         if isinstance(row, Question):
             return QSize(min(width, px(_QUESTION_WIDTH + _GAP * 2)), px(_SMALL_EDGE + _GAP * 2 + 4))
         lines = 2 * self._metrics["small"].height()
-        return QSize(px(EDGE + _GAP * 2), px(EDGE + _GAP + 4) + lines + px(_GAP))
+        return QSize(px(EDGE + _GAP * 2), px(EDGE + _GAP + 9) + lines + px(_GAP))
 
     def act_at(self, row: Row, rect: QRect, point: QPoint, mirrored: bool) -> str:
         """The act whose verb is there, or empty."""
@@ -95,7 +96,7 @@ class BoardPainter:
             return {}
         px = self._theme.px
         box = self._box(rect)
-        width = self._metrics["tiny"].horizontalAdvance("Delete") + px(16)
+        width = self._metrics["tiny"].horizontalAdvance(_KEEP) + px(16)
         return {"keep": QRect(box.left() + px(6), box.bottom() - px(26), width, px(20))} if row.mark == "go" else {}
 
     def _box(self, rect: QRect) -> QRect:
@@ -163,13 +164,13 @@ class BoardPainter:
 
     def _lines(self, painter: QPainter, rect: QRect, row: Photo, box: QRect, mirrored: bool) -> None:
         px, metrics = self._theme.px, self._metrics["small"]
-        top = box.bottom() + px(4)
+        top = box.bottom() + px(9)
         for at, text in enumerate(row.lines):
             place = QRect(box.left(), top + at * metrics.height(), box.width(), metrics.height())
             shown = metrics.elidedText(text, Qt.TextElideMode.ElideMiddle, place.width())
             self._write(painter, _mirror(place, rect, mirrored), shown, "small", "text" if at == 0 else "muted")
         if row.mark:
-            text = "Kept" if row.mark == "keep" else "Delete"
+            text = "Kept" if row.mark == "keep" else _KEEP
             width = self._metrics["tiny"].horizontalAdvance(text) + px(16)
             place = _mirror(QRect(box.left() + px(6), box.bottom() - px(26), width, px(20)), rect, mirrored)
             painter.setPen(Qt.PenStyle.NoPen)

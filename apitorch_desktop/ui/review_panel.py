@@ -13,7 +13,7 @@ from apitorch_desktop.ui.controls import Choice, Elided, FlowLayout, Meter, butt
 from apitorch_desktop.ui.review import RULES
 from apitorch_desktop.ui.review_board import Board
 from apitorch_desktop.ui.review_labels import LabelsPage
-from apitorch_desktop.ui.words import plural
+from apitorch_desktop.ui.words import percent, plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -190,7 +190,7 @@ class ReviewPanel(QWidget):
         self._meter.set_value(review.share)
         note = ""
         if review.busy and review.share is not None:
-            note = f"looking at the photos: {review.share:.0%}"
+            note = f"looking at the photos: {percent(review.share)}"
         elif review.busy and not known:
             note = "comparing…"
         self._note.setText(note or review.trouble)
@@ -289,7 +289,7 @@ class ReviewPanel(QWidget):
             return
         ids = [one.image for one in found.doubts or () if one.given == given and one.likely == taken]
         if ids:
-            self.grid_wanted.emit(ids, f"“{given}” taken for “{taken}”: {plural(len(ids), 'photo')}")
+            self.grid_wanted.emit(ids, f"{len(ids):,} of “{given}” taken for “{taken}”")
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Escape goes back to the photos."""

@@ -182,7 +182,8 @@ def label_balance(counts: Mapping[str, int], accuracy: Mapping[str, float] | Non
         elif right is not None and right < 0.5:
             found.append(
                 Advice(
-                    label, f"“{label}” is recognised in {right:.0%} of its images: look at its suspects, or add images."
+                    label,
+                    f"“{label}” is recognised in {right * 100:.0f} % of its images: look at its suspects, or add images.",
                 )
             )
         elif count > max(3 * middle, 100):

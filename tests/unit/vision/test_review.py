@@ -130,7 +130,7 @@ def test_balance_advises_where_something_is_missing():
     assert "400" in by_label["cap"].sentence
     assert "hat" not in by_label
     assert [one.urgent for one in advice] == sorted((one.urgent for one in advice), reverse=True)
-    assert "40%" in sentences({"hat": 60, "shoe": 60}, {"hat": 0.4, "shoe": 0.9})[0]
+    assert "40 %" in sentences({"hat": 60, "shoe": 60}, {"hat": 0.4, "shoe": 0.9})[0]
 
 
 def test_what_to_label_next_is_unsure_and_varied(clothing):
