@@ -1,4 +1,4 @@
-"""Sends calls: one requests.Session a thread, every wait bounded, retries where they are safe, the key kept out of sight.
+"""Sends calls: each thread has its connections, every wait is bounded, retries are safe, the key is kept out of sight.
 
 The key goes to the base URL's own origin only, whatever a redirect, a signed URL or a .netrc says. No exception
 that leaves this module refers to one that holds it.
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from threading import Event, Lock, local
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlencode, urljoin, urlsplit, urlunsplit
 from weakref import WeakSet
 
 from apitorch_desktop.api.answers import decode, redirected, refusal
@@ -33,10 +33,10 @@ from apitorch_desktop.api.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import requests
+    from urllib3 import BaseHTTPResponse
 
-    from apitorch_desktop.api.bounded import Watch
     from apitorch_desktop.api.multipart import Multipart
+    from apitorch_desktop.api.sending import Sender
 
 T = TypeVar("T")
 
@@ -109,6 +109,8 @@ class Transport:
         self.base_url = normalise(base_url)
         self._origin = _origin(self.base_url)
         self._key = key
+        coded = base64.b64encode(key.encode("utf-8", "replace") + b":").decode("ascii")
+        self._authorization = f"Basic {coded}"  # a blank password
         self._timeout = timeout
         self._total = total
         self._attempts = max(1, attempts)
@@ -116,7 +118,7 @@ class Transport:
         self._longest = longest
         self._mine = local()
         self._lock = Lock()
-        self._sessions: WeakSet[requests.Session] = WeakSet()
+        self._senders: WeakSet[Sender] = WeakSet()
         self._not_before: dict[str, float] = {}
 
     def __repr__(self) -> str:
@@ -129,9 +131,9 @@ class Transport:
     def close(self) -> None:
         """Close the connections that are kept alive. Calls can still be made: they open new ones."""
         with self._lock:
-            sessions = list(self._sessions)
-        for session in sessions:
-            session.close()
+            senders = list(self._senders)
+        for sender in senders:
+            sender.close()
 
     def call(
         self,
@@ -153,15 +155,18 @@ class Transport:
         finds nothing. Raises ApiError.
         """
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
-        body: Any = form
+        body: Any = None
         if multipart is not None:
             body = multipart
-            headers["Content-Type"] = multipart.content_type
+            headers |= {"Content-Type": multipart.content_type, "Content-Length": str(len(multipart))}
         elif json is not None:
             import msgspec
 
             body = msgspec.json.encode(json)
             headers["Content-Type"] = "application/json"
+        elif form is not None:
+            body = urlencode(form).encode()
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
 
         def once(attempt: int) -> T:
             try:
@@ -252,7 +257,7 @@ class Transport:
     ) -> bytes:
         for _ in range(_MOST_REDIRECTS + 1):
             with self._exchange(method, url, headers, body, cancelled) as response:
-                status = response.status_code
+                status = response.status
                 if status in {301, 302, 303, 307, 308}:
                     target = urljoin(url, response.headers.get("Location", ""))
                 elif 200 <= status < 300:
@@ -273,81 +278,45 @@ class Transport:
     @contextmanager
     def _exchange(
         self, method: str, url: str, headers: dict[str, str], body: Any, cancelled: Callable[[], bool] | None
-    ) -> Iterator[requests.Response]:
+    ) -> Iterator[BaseHTTPResponse]:
         import requests
         import urllib3
 
         from apitorch_desktop.api.failures import explain
 
-        session, watch = self._session()
-        watch.start(self._timeout[1], self._total, cancelled)
-        own = _origin(url) == self._origin
+        sender = self._sender()
+        sender.watch.start(self._timeout[1], self._total, cancelled)
+        origin = _origin(url)
+        if origin == self._origin:
+            headers = {**headers, "Authorization": self._authorization}
         response = None
         failure: ApiError | None = None
         try:
-            response = session.request(
-                method,
-                url,
-                headers=headers,
-                data=body,
-                auth=_Key(self._key if own else ""),
-                timeout=self._timeout,
-                stream=True,
-                allow_redirects=False,
-                proxies={"no_proxy": urlsplit(url).hostname or ""} if is_loopback(url) else None,
-            )
+            response = sender.send(method, origin, url, headers, body, direct=is_loopback(url))
             yield response
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as fault:
             failure = explain(fault, url)
         finally:
             if response is not None:
                 response.close()
-        if failure is not None:  # out here it has no `__context__`: that would hold the request with its key
+        if failure is not None:  # out here it has no `__context__`: that could hold the headers with the key
             raise failure
 
-    def _session(self) -> tuple[requests.Session, Watch]:
-        found: tuple[requests.Session, Watch] | None = getattr(self._mine, "session", None)
-        if found is not None:
-            return found
-        import requests
+    def _sender(self) -> Sender:
+        found: Sender | None = getattr(self._mine, "sender", None)
+        if found is None:
+            from apitorch_desktop.api.sending import Sender
 
-        from apitorch_desktop import __version__
-        from apitorch_desktop.api.bounded import BoundedAdapter, Watch
-
-        session, watch = requests.Session(), Watch()
-        session.headers["User-Agent"] = f"apitorch-desktop/{__version__}"
-        session.cookies.set_policy(_no_cookies())
-        session.mount("http://", BoundedAdapter(watch))
-        session.mount("https://", BoundedAdapter(watch))
-        with self._lock:
-            self._sessions.add(session)
-        self._mine.session = (session, watch)
-        return session, watch
+            self._mine.sender = found = Sender(self._timeout)
+            with self._lock:
+                self._senders.add(found)
+        return found
 
 
-class _Key:
-    """Basic authentication with a blank password. Always given, even empty: else requests asks .netrc."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._key:
-            coded = base64.b64encode(self._key.encode("utf-8", "replace") + b":").decode("ascii")
-            request.headers["Authorization"] = f"Basic {coded}"
-        return request
-
-
-def _no_cookies() -> Any:
-    from http.cookiejar import DefaultCookiePolicy
-
-    return DefaultCookiePolicy(allowed_domains=[])
-
-
-def _read(response: requests.Response, limit: int, what: str, *, cut: bool = False) -> bytes:
+def _read(response: BaseHTTPResponse, limit: int, what: str, *, cut: bool = False) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    for piece in response.raw.stream(_PIECE, decode_content=True):
+    for piece in response.stream(_PIECE, decode_content=True):
         size += len(piece)
         pieces.append(piece)
         if size > limit:

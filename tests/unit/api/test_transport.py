@@ -374,6 +374,14 @@ def test_a_proxy_does_not_stand_between_us_and_this_machine(service, transport, 
     assert ping(transport()).message == "ok"
 
 
+def test_a_proxy_is_used_for_other_machines(service, transport, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, f"http://user:word@127.0.0.1:{service.port}")
+    assert ping(transport("http://torch.example/")).message == "ok"
+    assert service.seen[0].path == "http://torch.example/api/ping"
+    assert service.seen[0].host == "torch.example"
+
+
 def test_a_proxy_that_is_not_there_is_named(transport, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
