@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 _EXTENDED_NAME = re.compile(rb"""filename\*\s*=\s*utf-8'[^']*'([^;\s]+)""", re.IGNORECASE)
-_FILENAME_LENGTH = 1024
 _HEADERS = 8
 _HEADER_SIZE = 4096
 
@@ -112,9 +111,6 @@ class MultipartReader:
                 raise Refusal(413, f"The field “{self._name[:80]}” is too long.")
             self._text += data[start:end]
         elif self._spool is not None:
-            if len(self._spool) + size > self._limits.image:
-                most = self._limits.image // 2**20
-                raise Refusal(413, f"The image is larger than {most} MiB. Make it smaller and send it again.")
             self._spool.write(memoryview(data)[start:end])
 
     def _end(self) -> None:
@@ -135,7 +131,5 @@ def _text(raw: bytes) -> str:
 
 
 def _filename(raw: bytes) -> str:
-    """The last part of the name, without what cannot be shown; browsers and our client write %22, %0D and %0A."""
-    name = _text(raw).replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
-    name = name.replace("\\", "/").rpartition("/")[2].replace("\0", "")
-    return name[:_FILENAME_LENGTH]
+    """The name as it was meant: browsers, and our client, write %22, %0D and %0A for what a header cannot hold."""
+    return _text(raw).replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")

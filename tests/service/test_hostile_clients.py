@@ -1,6 +1,8 @@
 """Clients that mean harm or are broken: slow, endless, lying, many. The service answers others, within its memory."""
 
+import base64
 import contextlib
+import io
 import json
 import socket
 import threading
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from PIL import Image
 
 from apitorch_desktop.service.config import Limits
 
@@ -126,14 +129,20 @@ def test_a_body_that_stops_coming_is_408(quick):
         )
 
 
-def test_a_body_that_trickles_is_408(quick):
+def test_a_body_that_trickles_is_408_while_it_still_does(quick):
     with connect(quick) as connection:
         connection.sendall(head(quick, Content_Type="application/json", Content_Length="1000"))
+        answered = threading.Thread(target=lambda: answers.append(first_answer(connection)))
+        answers = []
+        answered.start()
+        began = time.monotonic()
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            for _ in range(100):
+            while answered.is_alive() and time.monotonic() - began < 8:
                 connection.sendall(b" ")
                 time.sleep(0.05)
-        assert parsed(read_all(connection))[0] == 408
+        assert time.monotonic() - began < 6
+        answered.join()
+        assert answers[0][0] == 408
 
 
 def test_slow_bodies_hold_up_nobody(quick, picture):
@@ -248,14 +257,19 @@ def test_an_endless_body_is_cut_off(service):
     assert service.memory() - before < 100 * MIB
 
 
-def test_the_client_reads_413_though_it_sent_everything_first(service):
-    """`requests` sends the whole body before it reads: the refusal must not be lost in a reset."""
+@pytest.mark.parametrize(("key", "size", "status"), [(None, 40 * MIB, 413), ("x" * 42, 30 * MIB, 401)])
+def test_a_client_that_sends_everything_first_still_gets_its_answer(service, key, size, status):
+    """As `requests` does: the refusal must not be lost in a reset."""
     path = f"training-set/{service.new_set('All sent')}/a/image"
-    for _ in range(5):
-        answer = service.call("POST", path, files={"image": ("a.jpg", b"\0" * (40 * MIB))})
-        assert answer.status_code == 413
-    answer = service.call("POST", path, "x" * 42, files={"image": ("a.jpg", b"\0" * (30 * MIB))})
-    assert answer.status_code == 401
+    assert service.call("POST", path, key, files={"image": ("a.jpg", b"\0" * size)}).status_code == status
+    basic = {} if key is None else {"Authorization": "Basic " + base64.b64encode(f"{key}:".encode()).decode()}
+    kind = "multipart/form-data; boundary=x"
+    with connect(service) as connection:
+        connection.sendall(head(service, path=f"/api/{path}", Content_Type=kind, Content_Length=str(size), **basic))
+        for _ in range(size // MIB):
+            connection.sendall(b"\0" * MIB)
+            time.sleep(0.005)
+        assert first_answer(connection)[0] in {status, 400}
 
 
 @pytest.mark.parametrize("claimed", ["1000000", "150"])
@@ -471,50 +485,46 @@ def test_thousands_of_idle_connections_leave_room_for_others(start):
 
 
 def test_memory_stays_within_its_bound_under_many_large_uploads(start):
-    """24 × 30 MiB at once, all incomplete until all are there, then all to be worked on."""
+    """20 × 30 MiB at once, all incomplete until all are there, then all to be worked on."""
     service = start(limits={"body_memory": 16 * MIB, "workers": 2})
     set_id = service.new_set("Many")
-    service.upload(set_id, "a", b"\xff\xd8nothing")  # what is loaded once is loaded
+    file = io.BytesIO()
+    Image.new("RGB", (3200, 3200)).save(file, "BMP")
+    image = file.getvalue()
+    body = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + image + b"\r\n--x--\r\n"
+    top = head(
+        service,
+        path=f"/api/training-set/{set_id}/a/image",
+        Content_Type="multipart/form-data; boundary=x",
+        Content_Length=str(len(body)),
+    )
+    assert answer_to(service, top, body)[0] == 200  # what is loaded once is loaded
     before, most, done = service.memory(), [0], threading.Event()
 
     def watch():
         while not done.wait(0.01):
             most[0] = max(most[0], service.memory())
 
-    size = 30 * MIB
-    part = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nno image'
-    top = head(
-        service,
-        path=f"/api/training-set/{set_id}/a/image",
-        Content_Type="multipart/form-data; boundary=x",
-        Content_Length=str(size),
-        Connection="close",
-    )
+    def finish(connection):
+        connection.sendall(body[-9:])
+        return first_answer(connection)[0]
+
     watcher = threading.Thread(target=watch)
     watcher.start()
-    connections = [connect(service) for _ in range(24)]
-
-    def fill(connection):
-        connection.sendall(top + part)
-        connection.sendall(b"\1" * (size - len(part) - 8))
-
-    def finish(connection):
-        connection.sendall(b"\r\n--x--\r\n"[-8:])
-        return parsed(read_all(connection))[0]
-
+    connections = [connect(service) for _ in range(20)]
     try:
-        with ThreadPoolExecutor(24) as pool:
-            list(pool.map(fill, connections))
+        with ThreadPoolExecutor(20) as pool:
+            list(pool.map(lambda connection: connection.sendall(top + body[:-9]), connections))
             assert assert_alive(service) < 2
-            assert set(pool.map(finish, connections)) == {400}
+            assert set(pool.map(finish, connections)) == {200}
     finally:
         done.set()
         watcher.join()
         for connection in connections:
             connection.close()
-    bound = 2 * 16 * MIB + 2 * 30 * MIB + 24 * 192 * 1024
-    assert most[0] - before < bound
-    assert not list(Path(service.folder).glob("tmp*"))
+    working = 2 * 30 * MIB  # one is let beyond the 16 MiB, and may have a copy
+    assert most[0] - before < 2 * 16 * MIB + working + 2 * 40 * MIB + 20 * 192 * 1024
+    assert not list(service.folder.glob("tmp*"))
 
 
 def test_parallel_uploads_of_the_same_and_of_different_images_make_one_row_each(service, picture):
@@ -537,6 +547,9 @@ def test_another_key_sees_and_touches_nothing(start, picture):
     service = start(limits={}, OTHER_KEY=other)
     set_id = service.new_set("Mine")
     image = service.upload(set_id, "a", picture()).json()
+    for seed in range(1, 4):
+        service.upload(set_id, "ab"[seed % 2], picture(seed))
+    assert "mine" in [row["slug"] for row in service.call("GET", "classifiers").json()["data"]]
     label = service.call("GET", f"training-set/{set_id}/labels").json()["data"][0]["id"]
     classifications = service.call("POST", "feedback/freeform", data={"message": "aGVsbG8="})
     assert classifications.status_code == 200
@@ -573,7 +586,7 @@ def test_another_key_sees_and_touches_nothing(start, picture):
     stolen = {"json": {"image_ids": [image["id"]], "label": "b"}}
     assert service.call("POST", f"training-set/{theirs}/images/move", other, **stolen).status_code == 404
     listed = service.call("GET", f"training-set/{set_id}/images").json()["data"]
-    assert [len(group["images"]) for group in listed] == [1]
+    assert [len(group["images"]) for group in listed] == [2, 2]
 
 
 def test_the_bounds_are_stated_where_they_are_set():
