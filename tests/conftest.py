@@ -50,8 +50,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def photos() -> Path:
-    """Real photos: `train/<label>/*.jpg` and `test/<label>/*.jpg`; skips where they are not at hand."""
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos: `train/<label>/*.jpg` and `test/<label>/*.jpg`; real ones where they are at hand, else made ones."""
+    if _PHOTOS.is_dir() and "MADE_PHOTOS" not in os.environ:
+        return _PHOTOS
+    from tests.made_photos import make
+
+    return make(tmp_path_factory.mktemp("made_photos"))
+
+
+@pytest.fixture(scope="session")
+def real_photos() -> Path:
+    """The real ones, for figures that hold for them only; skips where they are not beside this checkout."""
     if not _PHOTOS.is_dir():
         pytest.skip("the clothing photos are not beside this checkout")
     return _PHOTOS
