@@ -59,6 +59,9 @@ def nothing_left_alive(qapp, qtlog):
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
     windows = [repr(widget) for widget in QApplication.topLevelWidgets() if widget.isVisible()]
     assert not windows, f"left open: {windows}"
+    end = time.monotonic() + 2  # a thread that has ended is still seen for a moment
+    while _lane_threads() and time.monotonic() < end:
+        time.sleep(0.001)
     assert not _lane_threads(), "a lane's thread is left running: call Tasks.shutdown"
     if not _timers().keys() <= timers.keys():
         gc.collect()  # it takes its time, so only where it may matter

@@ -68,8 +68,9 @@ def read(mime: QMimeData) -> DroppedContent:
         return DroppedContent(image_ids=_ids(_bytes(mime, IDS_TYPE)))
     listed = mime.urls() if mime.hasUrls() else []
     paths = tuple(dict.fromkeys(Path(url.toLocalFile()) for url in listed if url.isLocalFile() and url.toLocalFile()))
+    addresses = [bytes(url.toEncoded().data()).decode("ascii", "replace") for url in listed]
     if paths:
-        return DroppedContent(paths=paths, urls=_web(url.toString() for url in listed))
+        return DroppedContent(paths=paths, urls=_web(addresses))
     shown = _Images()
     if mime.hasHtml():
         shown.feed(mime.html())
@@ -82,7 +83,7 @@ def read(mime: QMimeData) -> DroppedContent:
     promised = _web([_text(mime, _MOZ_PICTURE)])
     if promised or inline or _web(shown.sources):
         return DroppedContent(urls=promised or _web(shown.sources), pictures=inline)
-    return DroppedContent(urls=_web(_links(mime, [url.toString() for url in listed])))
+    return DroppedContent(urls=_web(_links(mime, addresses)))
 
 
 def ids_bytes(image_ids: Sequence[str]) -> bytes:

@@ -118,6 +118,9 @@ class Hands(QObject):
         """A button came up."""
         if event.button() != Qt.MouseButton.LeftButton:
             return
+        if self._origin is not None:
+            self._pointer = event.position().toPoint()
+            self._follow_band()
         if self._on_release is not None:
             pressed, toggle = self._on_release
             if pressed.isValid() and toggle:

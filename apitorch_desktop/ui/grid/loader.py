@@ -50,6 +50,8 @@ class ThumbnailLoader(QObject):
 
     loaded = Signal(list)
     """Ids whose picture or reason has changed, gathered over a frame."""
+    cleared = Signal()
+    """All pictures are gone: who shows some asks again."""
 
     def __init__(
         self,
@@ -150,8 +152,11 @@ class ThumbnailLoader(QObject):
         self._failures.clear()
         self._asked.clear()
         self._bytes = 0
+        self._news.clear()
         self._told_a_fault = False
         self._again.stop()
+        self._frame.stop()
+        self.cleared.emit()
 
     # --- sending for pictures
 

@@ -238,7 +238,10 @@ class GridPicking(GridSurface):
         if self.isRightToLeft():
             step = _MIRRORED.get(step, step)
         index = self.currentIndex()
-        row = self.content.step(index.row(), step, self.verticalScrollBar().pageStep()) if index.isValid() else 0
+        if index.isValid():
+            row = self.content.step(index.row(), step, self.verticalScrollBar().pageStep())
+        else:
+            row = self.images.shown - 1 if step == "end" else 0
         if shift:
             self.extend_to(row, add=ctrl)
         elif ctrl:

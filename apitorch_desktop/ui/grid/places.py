@@ -25,15 +25,13 @@ class Anchor(NamedTuple):
         return round(box.y + self.share * box.height - self.y)
 
 
-def anchor_at(content: GridLayout, top: int, y: float) -> Anchor | None:
-    """What is at a height of the window: the row there, or the nearest below, or above."""
+def anchor_at(content: GridLayout, top: int, y: float, row: int | None = None) -> Anchor | None:
+    """What is at a height of the window: `row`, where it is known, or the first one there, or the nearest below, or above."""
     at = top + round(y)
     rows = content.rows_between(at, at + 2 * content.pitch + content.spacing.header)
-    if rows:
-        row = rows.start
-    elif content.count:
-        row = content.count - 1
-    else:
+    if row is None:
+        row = rows.start if rows else content.count - 1
+    if row < 0:
         return None
     box = content.box(row)
     share = min(1.0, max(0.0, (at - box.y) / box.height))

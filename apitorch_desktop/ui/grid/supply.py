@@ -33,6 +33,7 @@ class Supply(QObject):
         self._settle = QTimer(self, interval=_SETTLED, singleShot=True)
         self._settle.timeout.connect(self._settled)
         loader.loaded.connect(self._came)
+        loader.cleared.connect(self._cleared)
 
     def look(self, image_id: str, row: int) -> tuple[QPixmap | None, str | None]:
         """What there is to paint for a row: a picture, or why there is none, or neither yet."""
@@ -78,3 +79,7 @@ class Supply(QObject):
             row = self._painted.get(image_id)
             if row is not None:
                 self._surface.repaint_row(row)
+
+    def _cleared(self) -> None:
+        self._surface.viewport().update()
+        self.scrolled()

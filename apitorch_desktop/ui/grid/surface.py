@@ -168,7 +168,7 @@ class GridSurface(QListView):
         size = min(LARGEST, max(SMALLEST, size))
         if size == self._cell:
             return
-        anchor = anchor_at(self.content, self.top(), point.y()) if self.top() else None
+        anchor = anchor_at(self.content, self.top(), point.y(), self.row_under(point)) if self.top() else None
         self._cell = size
         self._relayout(anchor)
         self.viewport().update()
@@ -282,7 +282,8 @@ class GridSurface(QListView):
             return
         box, bar, height = content.box(index.row()), self.verticalScrollBar(), self.viewport().height()
         high = box.y - content.spacing.header
-        low = box.bottom + content.spacing.gap - height
+        last = box.bottom + content.pitch > content.height
+        low = (content.height if last else box.bottom + content.spacing.gap) - height
         if hint is QListView.ScrollHint.PositionAtTop:
             bar.setValue(high)
         elif hint is QListView.ScrollHint.PositionAtCenter:

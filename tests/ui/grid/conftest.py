@@ -1,0 +1,93 @@
+"""A grid over real photos, on the real screen."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.ui.grid.loader import ThumbnailLoader
+from apitorch_desktop.ui.grid.model import GridModel, Group
+from apitorch_desktop.ui.grid.view import GridView
+from tests.ui.conftest import turn, wait_until
+
+
+def image(number, label="shirt", url="", **more):
+    more.setdefault("original_filename", f"IMG_{number}.jpg")
+    return TrainingImage(filename=f"{number:040x}.jpg", url=str(url), label=label, **more)
+
+
+def groups(*counts, labels=("boots", "hat", "shirt", "shoes", "skirt")):
+    made, number = [], 0
+    for label, count in zip(labels, counts, strict=False):
+        made.append(Group(label, [image(number + at + 1, label, bytes=1000) for at in range(count)]))
+        number += count
+    return made
+
+
+class Source:
+    """Thumbnails made of real photos, by image; counts what is asked for, and can be told to wait or to fail."""
+
+    def __init__(self, photos):
+        from apitorch_desktop.vision.images import thumbnail
+
+        self._thumbnail = thumbnail
+        self._made = {}
+        self.photos = sorted((photos / "train").glob("*/*.jpg"))
+        self.asked = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.errors = {}
+
+    def __call__(self, image, cancelled):
+        self.asked.append(image.image_id)
+        self.gate.wait(20)
+        error = self.errors.get(image.image_id)
+        if error is not None:
+            raise error
+        path = self.photos[hash(image.image_id) % 40]
+        if path not in self._made:
+            self._made[path] = self._thumbnail(path.read_bytes())
+        return self._made[path]
+
+    def large(self, image, cancelled):
+        return Path(self.photos[hash(image.image_id) % 40]).read_bytes()
+
+
+@pytest.fixture
+def source(photos):
+    source = Source(photos)
+    yield source
+    source.gate.set()
+
+
+@pytest.fixture
+def loader(tasks, source):
+    loader = ThumbnailLoader(tasks, source, large=source.large)
+    yield loader
+    loader.clear()
+
+
+@pytest.fixture
+def model(qapp):
+    return GridModel()
+
+
+@pytest.fixture
+def grid(qtbot, model, loader, theme, tasks):
+    """A grid of 800 × 700 px at (60, 60), with the keyboard focus."""
+    view = GridView(model, loader, theme, tasks=tasks)
+    qtbot.addWidget(view)
+    view.setGeometry(60, 60, 800, 700)
+    view.show()
+    qtbot.waitExposed(view)
+    view.activateWindow()
+    view.setFocus()
+    wait_until(lambda: view.hasFocus())
+    turn()
+    return view
+
+
+def middle(view, row):
+    """The middle of a row's cell on the screen."""
+    return view.viewport().mapToGlobal(view.visualRect(view.images.index(row)).center())
