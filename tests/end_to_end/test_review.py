@@ -1,0 +1,107 @@
+"""Review in the real program: faults planted among real photos are found by themselves, and put right by key and pointer."""
+
+from PySide6.QtWidgets import QApplication
+
+from apitorch_desktop.cli import main
+from apitorch_desktop.ui.review_rows import Photo
+from apitorch_desktop.ui.tree_model import Row
+from tests.end_to_end import pointer, program
+from tests.unit.dataset.planted import plant
+
+
+def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tmp_path, home):
+    planted = plant(photos, each=9, wrong=4, twins=4, blurred=2, black=2)
+    folder = tmp_path / "Clothes"
+    for label, name, data in planted.uploads:
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        (folder / label / name).write_bytes(data)
+    assert main(["import", str(folder), "--name", "Clothes"]) == 0
+
+    def first_start(made):
+        review, panel = made.review.review, made.review.panel
+        wait_for_review(made)
+        rows = {node.key: node.count for node in made.frame.tree.model.top() if node.row is Row.FINDING}
+        assert rows["duplicates"] == 4
+        assert rows["quality"] == 4
+        assert rows["suspects"] == sum(one.suspect for one in review.found.doubts)
+        clean_up_duplicates(made)
+        accept_and_dismiss(made)
+        through_the_matrix(made)
+        assert panel.isHidden() or not made.review.shown
+
+    def wait_for_review(made):
+        review = made.review.review
+        program.wait(lambda: review.found is not None and review.found.doubts is not None, "what Review found", 240)
+        program.wait(lambda: not review.busy, "the end of the review", 240)
+
+    def press_finding(made, key):
+        node = next(one for one in made.frame.tree.model.top() if one.row is Row.FINDING and one.key == key)
+        view = made.frame.tree.view
+        index = made.frame.tree.model.index_of(node)
+        view.scrollTo(index)
+        program.press(view.viewport(), view.visualRect(index))
+        program.wait(lambda: made.frame.middle.currentWidget() is made.review.panel, "the panel")
+
+    def clean_up_duplicates(made):
+        panel, total = made.review.panel, made.model.total
+        press_finding(made, "duplicates")
+        going = {row.image.image_id for row in panel.board.rows.rows if isinstance(row, Photo) and row.mark == "go"}
+        assert len(going) == 4
+        program.press(panel.clean)
+        program.wait(lambda: made.model.total == total - 4, "the others gone")
+        program.wait(lambda: edits(made)[:1] == ["delete 4 images"], "the deletion done")
+        assert not any(made.model.label_of(one) for one in going)
+        assert panel._none.isVisible()
+        pointer.key("ctrl+z")
+        program.wait(lambda: made.model.total == total, "the others back")
+        program.wait(lambda: len(made.review.review.surplus()) == 4, "the groups back, without another look", 240)
+
+    def accept_and_dismiss(made):
+        review, panel = made.review.review, made.review.panel
+        press_finding(made, "suspects")
+        program.wait(panel.board.hasFocus, "the focus on the board")
+        first = panel.board.chosen()[0].doubt
+        assert made.model.badges[first.image] == f"{first.likely}?"
+        pointer.key("a")
+        program.wait(lambda: made.model.label_of(first.image) == first.likely, "the photo under the likelier label")
+        second = panel.board.chosen()[0].doubt
+        assert second.image != first.image
+        pointer.key("d")
+        program.wait(lambda: all(one.image != second.image for one in review.found.doubts), "the doubt gone")
+        assert second.image not in made.model.badges or not made.model.badges[second.image].endswith("?")
+        dismissed.append((second.image, second.given))
+
+    def through_the_matrix(made):
+        review, panel = made.review.review, made.review.panel
+        wait_for_review(made)
+        press_finding(made, "labels")
+        learned = review.found.learned
+        labels = learned.labels
+        there = {(one.given, one.likely) for one in review.found.doubts}
+        row, column = next(
+            (i, j) for i, a in enumerate(labels) for j, b in enumerate(labels) if i != j and (a, b) in there
+        )
+        matrix = panel.labels.matrix
+        wanted = {one.image for one in review.found.doubts if (one.given, one.likely) == (labels[row], labels[column])}
+        program.press(matrix, matrix.cell_rect(row, column))
+        program.wait(lambda: made.frame.middle.currentWidget() is made.photos.grid, "the grid")
+        assert {made.model.image(at).image_id for at in range(made.model.shown)} == wanted
+        assert made.review.only.isVisible()
+        program.press(made.review.only.all)
+        program.wait(lambda: made.model.shown == made.model.total, "all photos again")
+
+    def second_start(made):
+        image, label = dismissed[0]
+        wait_for_review(made)
+        assert made.model.label_of(image) == label
+        assert all(one.image != image for one in made.review.review.found.doubts)
+
+    dismissed = []
+    assert program.run(monkeypatch, first_start) == 0
+    assert program.run(monkeypatch, second_start) == 0
+    assert not [one for one in QApplication.topLevelWidgets() if one.isVisible()]
+
+
+def edits(made):
+    stores, connection = made.session.stores, made.session.connection
+    return [edit.title for edit in stores.edits.history(connection.id, 3) if edit.stage == "done"]
