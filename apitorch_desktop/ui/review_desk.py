@@ -11,6 +11,7 @@ from apitorch_desktop.ui.controls import Elided, button, surface
 from apitorch_desktop.ui.grid.loader import ThumbnailLoader
 from apitorch_desktop.ui.review import Review
 from apitorch_desktop.ui.review_panel import LABELS, PAGES, ReviewPanel
+from apitorch_desktop.ui.trash import Trash, TrashPage
 from apitorch_desktop.ui.tree_model import Finding
 from apitorch_desktop.ui.words import percent
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.session import Session
     from apitorch_desktop.ui.theme import Theme
 
+TRASH = "trash"
 BUDGET = 96 * 2**20
 """Bytes of decoded thumbnails kept for the board."""
 
@@ -95,7 +97,12 @@ class ReviewDesk(QObject):
         self._loader = ThumbnailLoader(session.tasks, self._thumbnail, budget=BUDGET, parent=self)
         self.panel = ReviewPanel(self.review, theme, self._loader, self._labels)
         self.only = OnlyBar(photos, theme)
+        self.trash = Trash(session, editing)
+        self.trash_page = TrashPage(self.trash, session, theme)
+        self.part: ReviewPanel | TrashPage = self.panel
+        """What is shown in the middle while `shown`."""
         frame.add_middle(self.panel)
+        frame.add_middle(self.trash_page)
         self._wire()
 
     def _wire(self) -> None:
@@ -104,6 +111,8 @@ class ReviewDesk(QObject):
         review.progressed.connect(self._list)
         tree.view.finding_chosen.connect(self.open_page)
         panel.closed.connect(self.close)
+        self.trash_page.closed.connect(self.close)
+        self.trash.changed.connect(self._list)
         panel.open_wanted.connect(self._photos.show_big)
         panel.grid_wanted.connect(self._show_in_grid)
         panel.label_wanted.connect(self._show_label)
@@ -115,13 +124,15 @@ class ReviewDesk(QObject):
 
     def open_page(self, page: str) -> None:
         """Show one of Review's pages in the middle."""
-        if page not in PAGES and page != LABELS:
+        if page not in PAGES and page not in (LABELS, TRASH):
             return
         self.shown = True
         self._photos.close_big()
-        self.panel.show_page(page)
+        self.part = self.trash_page if page == TRASH else self.panel
+        if page != TRASH:
+            self.panel.show_page(page)
         self.shown_changed.emit()
-        self.panel.focus()
+        self.part.focus()
 
     def close(self) -> None:
         """Back to the photos."""
@@ -161,7 +172,7 @@ class ReviewDesk(QObject):
     def _list(self) -> None:
         opened, found, review = self._session.opened, self.review.found, self.review
         model = self._frame.tree.model
-        if opened is None or not (self._photos.model.total or found is not None):
+        if opened is None or not (self._photos.model.total or found is not None or self.trash.here):
             model.set_findings("", [])
             return
         known = found is not None
@@ -183,4 +194,7 @@ class ReviewDesk(QObject):
         heading = f"Review · {opened.training_set.name}"
         if review.busy and (review.share is not None or not known):
             heading += f" · {percent(review.share)}" if review.share is not None else " · …"
-        model.set_findings(heading, [Finding(key, titles[key], icons[key], counts[key]) for key in titles])
+        rows = [Finding(key, titles[key], icons[key], counts[key]) for key in titles]
+        if self.trash.here or (self.shown and self.part is self.trash_page):
+            rows.append(Finding(TRASH, "Trash", "trash", len(self.trash.here)))
+        model.set_findings(heading, rows)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QApplication
 
+from apitorch_desktop.ui.away_band import away_words
 from apitorch_desktop.ui.filters import FilterMenu
+from apitorch_desktop.ui.pages import NewSetPage
 from apitorch_desktop.ui.photos import SORTS
 from apitorch_desktop.ui.session import State
 from apitorch_desktop.ui.shortcuts import Keys
@@ -90,6 +92,10 @@ class Wiring(QObject):
         menu = made.connection_menu
         menu.chosen.connect(self._choose_connection)
         menu.retry_wanted.connect(self._try_again)
+        band = self._frame.away
+        band.again_wanted.connect(self._try_again)
+        band.change_wanted.connect(lambda: menu.open_dialog(session.connection))
+        made.editing.waiting_changed.connect(self._show_away)
 
     def _turn_to(self, stores: Stores, connection_id: str) -> None:
         connection = stores.connections.get(connection_id)
@@ -125,13 +131,22 @@ class Wiring(QObject):
         self._session.service_changed(bool(embedded.url), embedded.sentence)
 
     def _connection_changed(self) -> None:
-        session, status = self._session, self._frame.status
         self._show_middle()
-        if session.state in (State.AWAY, State.REFUSED) and (session.heard or session.training_sets):
-            again = (("Try again", self._try_again),)
-            status.message.say(Message(session.sentence, "warn", "connection", again))
-        elif session.state is State.READY:
-            status.message.ended("connection")
+        self._show_away()
+
+    def _show_away(self) -> None:
+        """Mark what is seen as what was last seen, while the service is away."""
+        session, band = self._session, self._frame.away
+        connection, opened = session.connection, session.opened
+        if connection is not None and session.state is State.AWAY and session.training_sets:
+            seen_at = opened.seen_at if opened is not None else 0.0
+            name = "The service on this computer" if connection.embedded else connection.name
+            band.show_words(away_words(name, seen_at, self._made.editing.waiting), session.sentence)
+        elif connection is not None and session.state is State.REFUSED:
+            can_change = not (connection.embedded or connection.from_environment)
+            band.show_words(f"“{connection.name}”: {session.sentence}", "", can_change=can_change)
+        else:
+            band.show_words("", "")
 
     # --- the middle
 
@@ -154,6 +169,7 @@ class Wiring(QObject):
 
     def _listing_changed(self) -> None:
         self._show_middle()
+        self._show_away()
         if self._reveal and self._photos.grid.reveal_label(self._reveal):
             self._reveal = ""
 
@@ -169,7 +185,7 @@ class Wiring(QObject):
             frame.middle.setCurrentWidget(self._photos.big)
             return
         if self._made.review.shown:
-            frame.middle.setCurrentWidget(self._made.review.panel)
+            frame.middle.setCurrentWidget(self._made.review.part)
             return
         if photos and not self._nothing:
             focus = QApplication.focusWidget()
@@ -183,6 +199,8 @@ class Wiring(QObject):
             empty.show_nothing_found(self._nothing)
         elif opened is not None and opened.loading:
             empty.show_busy(f"Looking at “{opened.training_set.name}”…")
+        elif opened is not None and not opened.listed and not opened.seen_at and session.state is not State.READY:
+            empty.show_failure(f"“{opened.training_set.name}” was never looked at from here", session.sentence)
         elif opened is not None:
             empty.show_empty_set(opened.training_set.name)
         elif session.state in (State.AWAY, State.REFUSED) and not session.training_sets:
@@ -192,7 +210,9 @@ class Wiring(QObject):
         elif session.training_sets:
             empty.show_choice()
         elif session.heard:
-            empty.show_welcome(can_create=session.why_not("training-sets"))
+            can_create = session.why_not("training-sets")
+            page = session.new_set_page()
+            empty.show_welcome(can_create=can_create, can_import=can_create if page else "", page=page)
         else:
             empty.show_busy(session.sentence or "Starting…")
 
@@ -227,6 +247,9 @@ class Wiring(QObject):
         view.delete_wanted.connect(self._delete_node)
         view.merge_wanted.connect(lambda node, into: editing.merge_labels(node.parent.key, node.key, into))
         view.export_wanted.connect(lambda node: self._made.exporting.ask(node.key))
+        page = NewSetPage(session, self)
+        view.new_set_page = session.new_set_page
+        view.page_wanted.connect(page.open)
         view.compare_wanted.connect(lambda node: self._made.comparing.open(node.key))
         tree.model.renamed.connect(self._rename_node)
         tree.model.drafted.connect(self._make_node)
@@ -324,7 +347,7 @@ class Wiring(QObject):
         self._big = shown
         self._show_middle()
         if not shown and self._made.review.shown:
-            self._made.review.panel.focus()
+            self._made.review.part.focus()
 
     # --- classification
 

@@ -1,0 +1,222 @@
+"""The trash: what was deleted from the open training set, with the way back; bytes on this machine until it is emptied."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QStackedWidget, QVBoxLayout, QWidget
+
+from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.ui.controls import FlowLayout, button, icon_button, label, surface
+from apitorch_desktop.ui.grid.loader import ThumbnailLoader
+from apitorch_desktop.ui.review_board import Board
+from apitorch_desktop.ui.review_rows import Photo
+from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.words import plural, size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from PySide6.QtGui import QKeyEvent
+
+    from apitorch_desktop.dataset.edits import Trashed
+    from apitorch_desktop.ui.editing import Editing
+    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.theme import Theme
+
+BUDGET = 32 * 2**20
+
+
+class Trash(QObject):
+    """What is in the trash of the open training set, and in all of the connection's."""
+
+    changed = Signal()
+
+    def __init__(self, session: Session, editing: Editing) -> None:
+        super().__init__(session)
+        self._session = session
+        self._editing = editing
+        self.here: list[Trashed] = []
+        self.all: list[Trashed] = []
+        session.opened_changed.connect(self.refresh)
+        editing.edited.connect(lambda _outcome: self.refresh())
+
+    def refresh(self) -> None:
+        """Look what is there."""
+        session = self._session
+        stores, connection, opened = session.stores, session.connection, session.opened
+        if stores is None or connection is None or opened is None:
+            self._show([])
+            return
+        edits, connection_id = stores.edits, connection.id
+        session.tasks.run(
+            Lane.DISK,
+            lambda _context: edits.trash(connection_id),
+            done=self._show,
+            failed=session.failed,
+            owner=opened,
+            title="Look into the trash",
+        )
+
+    def _show(self, found: list[Trashed]) -> None:
+        opened = self._session.opened
+        self.all = found
+        self.here = (
+            [] if opened is None else [one for one in found if str(one.training_set_id) == str(opened.training_set.id)]
+        )
+        self.changed.emit()
+
+    def restore(self, trashed: Sequence[Trashed]) -> None:
+        """Bring photos back under the labels they had."""
+        if trashed:
+            photos = plural(len(trashed), "photo")
+            self._editing.do(
+                f"Bringing back {photos}",
+                lambda edits, workspace, progress: edits.restore(workspace, trashed, progress),
+                done=f"Brought back {photos}",
+            )
+
+    def empty(self) -> None:
+        """Delete for good what the whole connection has in the trash."""
+        session = self._session
+        stores, connection = session.stores, session.connection
+        if stores is None or connection is None:
+            return
+        edits, connection_id = stores.edits, connection.id
+
+        def done(freed: int) -> None:
+            from apitorch_desktop.ui.status_line import Message
+
+            session.said.emit(Message(f"The trash is empty: {size(freed)} are free again.", "muted", "trash"))
+            self.refresh()
+
+        session.tasks.run(
+            Lane.DISK,
+            lambda _context: edits.empty_trash(connection_id),
+            done=done,
+            failed=lambda fault: session.failed(fault, "Emptying the trash"),
+            title="Empty the trash",
+        )
+
+    def picture(self, number: int) -> bytes:
+        """A thumbnail of what is in the trash; on a worker. Raises UnreadableImage, FileNotFoundError."""
+        from apitorch_desktop.vision import images
+
+        stores = self._session.stores
+        trashed = next((one for one in self.all if one.id == number), None)
+        if stores is None or trashed is None:
+            raise FileNotFoundError("It is not in the trash any more.")
+        return images.thumbnail(stores.edits.trashed_bytes(trashed))
+
+
+class TrashPage(QWidget):
+    """Shows the trash in the middle of the window."""
+
+    closed = Signal()
+
+    def __init__(self, trash: Trash, session: Session, theme: Theme) -> None:
+        super().__init__()
+        self._trash = trash
+        surface(self, "canvas")
+        self._loader = ThumbnailLoader(session.tasks, self._picture, budget=BUDGET, parent=self)
+        session.opened_changed.connect(self._loader.clear)
+        self.board = Board(theme, self._loader)
+        self.board.setAccessibleName("Deleted photos")
+        self.restore = button("", "primary", self._restore)
+        self.empty = button("Empty the trash…", "", self._empty)
+        self._none = label("The trash of this training set is empty.", "base", "muted", wrap=True)
+        self._none.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        close = icon_button(theme, "close", "Back to the photos (Esc)")
+        close.clicked.connect(self.closed)
+        self._lay_out(close)
+        trash.changed.connect(self._show)
+        self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
+        self.board.act_wanted.connect(self._act)
+        self._show()
+
+    def _lay_out(self, close: QWidget) -> None:
+        head = QHBoxLayout()
+        head.setContentsMargins(16, 8, 8, 0)
+        head.addWidget(label("Trash", "title"), 1)
+        head.addWidget(close)
+        controls = QWidget()
+        flow = FlowLayout(controls)
+        flow.addWidget(self.restore)
+        flow.addWidget(self.empty)
+        below = QVBoxLayout()
+        below.setContentsMargins(16, 4, 16, 4)
+        below.addWidget(controls)
+        self.stack = QStackedWidget()
+        self.stack.addWidget(self.board)
+        self.stack.addWidget(self._none)
+        foot = QHBoxLayout()
+        foot.setContentsMargins(16, 4, 16, 8)
+        foot.addWidget(label("Return brings back what is selected", "small", "muted", wrap=True))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addLayout(head)
+        column.addLayout(below)
+        column.addWidget(self.stack, 1)
+        column.addLayout(foot)
+
+    def focus(self) -> None:
+        """Put the focus where the keys are heard."""
+        (self.board if self._trash.here else self).setFocus()
+
+    def _show(self) -> None:
+        rows = [Photo(str(one.id), _record(one), (one.name, f"{one.label} · {_day(one)}")) for one in self._trash.here]
+        self.board.rows.show(rows)
+        self.stack.setCurrentWidget(self.board if rows else self._none)
+        self._show_controls()
+
+    def _show_controls(self) -> None:
+        chosen = len(self._chosen())
+        self.restore.setVisible(chosen > 0)
+        self.restore.setText(f"Bring back {plural(chosen, 'photo')}")
+        self.empty.setVisible(bool(self._trash.all))
+
+    def _chosen(self) -> list[Trashed]:
+        wanted = {row.key for row in self.board.chosen()}
+        return [one for one in self._trash.here if str(one.id) in wanted]
+
+    def _act(self, name: str) -> None:
+        if name == "return":
+            self._restore()
+
+    def _restore(self) -> None:
+        self._trash.restore(self._chosen())
+
+    def _empty(self) -> None:
+        photos = plural(len(self._trash.all), "photo")
+        question = QMessageBox(
+            QMessageBox.Icon.NoIcon,
+            "Empty the trash",
+            f"Delete {photos} for good? This cannot be undone, and neither can the edits they were deleted by.",
+            parent=self.window(),
+        )
+        go = question.addButton(f"Delete {photos} for good", QMessageBox.ButtonRole.DestructiveRole)
+        question.setDefaultButton(question.addButton(QMessageBox.StandardButton.Cancel))
+        question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        go.clicked.connect(self._trash.empty)
+        question.open()
+
+    def _picture(self, image: TrainingImage, _cancelled: Callable[[], bool]) -> bytes:
+        return self._trash.picture(int(image.image_id.removeprefix("trash:")))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Escape goes back to the photos."""
+        if event.key() == Qt.Key.Key_Escape:
+            self.closed.emit()
+        else:
+            super().keyPressEvent(event)
+
+
+def _record(trashed: Trashed) -> TrainingImage:
+    return TrainingImage(id=f"trash:{trashed.id}", filename=trashed.name, url="", label=trashed.label)
+
+
+def _day(trashed: Trashed) -> str:
+    return datetime.fromtimestamp(trashed.deleted_at, UTC).astimezone().date().isoformat()
