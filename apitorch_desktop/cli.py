@@ -1,9 +1,9 @@
 """The command `apitorch-desktop`: no argument opens the window; serve, keys, import, export, classify for scripts."""
 
-import argparse
+from __future__ import annotations
+
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 from apitorch_desktop import __version__
 
 if TYPE_CHECKING:
+    import argparse  # 5 ms that the window need not wait for
+    from collections.abc import Callable, Iterator, Sequence
+
     from apitorch_desktop.api.client import ApiClient
+
+    Command = Callable[[argparse.Namespace], int]
 
 KEY_VARIABLE = "APITORCH_API_KEY"
 URL_VARIABLE = "APITORCH_BASE_URL"
@@ -19,8 +24,6 @@ EXPORT_FORMATS = ("imagefolder", "zip", "csv", "jsonl", "createml", "croissant")
 
 _REVIEW_WORKER = "review-worker"
 """Not for people: the window starts itself anew by this word, see `dataset/reviewing.py`."""
-
-Command = Callable[[argparse.Namespace], int]
 
 
 class CommandFailed(Exception):  # noqa: N818 - named for what happened
@@ -66,7 +69,7 @@ def _is_for_the_window(words: list[str]) -> bool:
 
 
 @contextmanager
-def connected() -> "Iterator[ApiClient]":
+def connected() -> Iterator[ApiClient]:
     """The service a script's command talks to: APITORCH_BASE_URL with APITORCH_API_KEY where set, else the embedded one.
 
     The embedded service is attached to where it runs, else started for as long as the command takes.
@@ -232,6 +235,8 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Comma
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="apitorch-desktop",
         description="Curate images for a classifier, and classify by drag and drop. Without a command the window opens.",
@@ -253,5 +258,7 @@ def _port(text: str) -> int:
     except ValueError:
         port = -1
     if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"“{text}” is not a port: give a number from 0 to 65535")
+        from argparse import ArgumentTypeError
+
+        raise ArgumentTypeError(f"“{text}” is not a port: give a number from 0 to 65535")
     return port

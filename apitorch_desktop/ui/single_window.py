@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from time import monotonic, sleep
@@ -103,4 +102,6 @@ class SingleWindow(QObject):
         inside = str(self._folder / "window.socket")
         if len(inside.encode()) <= _LONGEST_PATH:
             return inside
+        import hashlib  # loads OpenSSL: 8 ms that the first paint need not wait for
+
         return f"apitorch-desktop-{hashlib.sha256(inside.encode()).hexdigest()[:24]}"

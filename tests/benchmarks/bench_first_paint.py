@@ -2,7 +2,8 @@
 
     xvfb-run python tests/benchmarks/bench_first_paint.py [RUNS]
 
-Prints both medians and the median of the ratios pair by pair. Aim: at most 1.3.
+Prints both medians and the median of the ratios pair by pair. Aim: at most 1.3. What is painted first are the window's
+surfaces; the third figure is how long it takes until every part lies on them and can be used.
 """
 
 import os
@@ -23,11 +24,23 @@ class UntilPainted(QObject):
             QTimer.singleShot(0, lambda: os._exit(0))  # behind the paint in the queue
         return False
 
+def until_whole():
+    from apitorch_desktop.ui.assembly import Assembly
+    for window in QApplication.topLevelWidgets():
+        made = window.findChild(Assembly)
+        if made is not None and not made._steps:
+            QTimer.singleShot(0, lambda: os._exit(0))
+
 run = QApplication.exec
 def watched_run(*_):
     app = QApplication.instance()
-    watch = UntilPainted(app)
-    app.installEventFilter(watch)
+    if sys.argv[1] == "whole":
+        timer = QTimer(interval=2)
+        timer.timeout.connect(until_whole)
+        timer.start()
+    else:
+        watch = UntilPainted(app)
+        app.installEventFilter(watch)
     return run()
 QApplication.exec = watched_run
 
@@ -60,7 +73,9 @@ def main(runs: int = 15) -> None:
     pairs = [(_seconds("bare"), _seconds("ours")) for _ in range(runs)]
     bare, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(b / a for a, b in pairs)
+    whole = statistics.median(_seconds("whole") for _ in range(runs))
     print(f"bare {bare * 1000:.0f} ms, ours {ours * 1000:.0f} ms, ratio {ratio:.2f} (median of {runs} pairs)")
+    print(f"all parts in place after {whole * 1000:.0f} ms")
 
 
 if __name__ == "__main__":
