@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.archives import Archives
 from apitorch_desktop.dataset.importing import SENT, Plan, PlanItem
 from apitorch_desktop.dataset.sources import SourceGone, Url, read
@@ -11,6 +12,8 @@ from apitorch_desktop.dataset.sources import SourceGone, Url, read
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from apitorch_desktop.dataset.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,27 @@ class Known:
     name: str
     label: str
     pattern: "NDArray[np.uint8]"
+
+
+def known_of(workspace: "Workspace", training_set_id: Id, cancelled: Callable[[], bool] | None = None) -> list[Known]:
+    """What a training set holds, by its thumbnails: those that were seen before come from the cache. Raises ApiError.
+
+    A picture that cannot be shown is left out.
+    """
+    from apitorch_desktop.vision import duplicates, images
+
+    known: list[Known] = []
+    for image in workspace.listing(training_set_id, cancelled=cancelled).images:
+        if cancelled is not None and cancelled():
+            return []
+        try:
+            data = workspace.thumbnail(training_set_id, image, cancelled=cancelled)
+            pattern = duplicates.pattern(images.shrunk(data, 2 * duplicates.SIDE))
+        except images.UnreadableImage:
+            continue
+        name = image.original_filename if isinstance(image.original_filename, str) else image.filename
+        known.append(Known(name, str(image.label), pattern))
+    return known
 
 
 def find_similar(

@@ -57,8 +57,8 @@ class ImportOrder:
 class ImportDialog(QDialog):
     """Looks through what was dropped on a lane, shows the plan, lets it be set right, and says when it is agreed to.
 
-    `existing_of(training_set_id)` and `scan(context)` run on lanes; `similar(plan, training_set_id, context)`, if given, tells
-    which pictures look nearly like something there (index → what).
+    `existing_of(training_set_id)` and `scan(context)` run on lanes; so does `similar(plan, training_set_id or None, context)`,
+    which tells what pictures look nearly like (index → what), while the plan is shown: nobody has to wait for it.
     """
 
     agreed = Signal(object)
@@ -74,7 +74,7 @@ class ImportDialog(QDialog):
         suggestion: str = "",
         no_new_set: str = "",
         existing_of: Callable[[Id], Existing],
-        similar: Callable[[Plan, Id, Context], Mapping[int, str]] | None = None,
+        similar: Callable[[Plan, Id | None, Context], Mapping[int, str]] | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -85,6 +85,8 @@ class ImportDialog(QDialog):
         self._plan: Plan | None = None
         self._task: Task | None = None
         self._look: Task | None = None
+        self._likeness: Task | None = None
+        self._looking = ""
         self.setWindowTitle("Import photos")
         self._build(sets, chosen, suggestion, no_new_set)
         self._lay_out()
@@ -115,7 +117,7 @@ class ImportDialog(QDialog):
 
     def reject(self) -> None:
         """Close; nothing was sent, nothing is kept."""
-        for task in (self._task, self._look):
+        for task in (self._task, self._look, self._likeness):
             if task is not None:
                 task.cancel()
         super().reject()
@@ -245,19 +247,17 @@ class ImportDialog(QDialog):
             plan.set_similar({})
             self._look = None
             self._show_plan()
+            self._look_for_similar()
             return
         self.head.setText("Comparing with what is there…")
-        existing_of, similar = self._existing_of, self._similar
+        existing_of = self._existing_of
 
-        def job(context: Context) -> tuple[Existing, Mapping[int, str]]:
-            existing = existing_of(target)
-            return existing, similar(plan, target, context) if similar else {}
-
-        def compared(found: tuple[Existing, Mapping[int, str]]) -> None:
+        def compared(found: Existing) -> None:
             self._look = None
-            plan.set_existing(*found[0])
-            plan.set_similar(found[1])
+            plan.set_existing(*found)
+            plan.set_similar({})
             self._show_plan()
+            self._look_for_similar()
 
         def failed(fault: Exception) -> None:
             self._look = None
@@ -265,9 +265,45 @@ class ImportDialog(QDialog):
             self._say_problem(f"What is there already could not be compared. {fault}")
 
         self._look = self._tasks.run(
-            Lane.INTERACTIVE, job, done=compared, failed=failed, owner=self, title="Compare with what is there"
+            Lane.INTERACTIVE,
+            lambda _context: existing_of(target),
+            done=compared,
+            failed=failed,
+            owner=self,
+            title="Compare with what is there",
         )
         self._weigh()
+
+    def _look_for_similar(self) -> None:
+        """Find near-duplicates while the person looks at the plan."""
+        if self._likeness is not None:
+            self._likeness.cancel()
+        plan, similar, target = self._plan, self._similar, self.target.currentData()
+        if plan is None or similar is None:
+            return
+
+        def found(alike: Mapping[int, str]) -> None:
+            self._likeness, self._looking = None, ""
+            plan.set_similar(alike)
+            self._edited()
+
+        def failed(_fault: Exception) -> None:  # the plan is good without it
+            self._likeness, self._looking = None, ""
+            self._weigh()
+
+        def progress(at: tuple[int, int]) -> None:
+            self._looking = f"Looking for near-duplicates: {at[0]:,} of {at[1]:,}."
+            self._weigh()
+
+        self._likeness = self._tasks.run(
+            Lane.BATCH,
+            lambda context: similar(plan, target, context),
+            done=found,
+            failed=failed,
+            progress=progress,
+            owner=self,
+            title="Look for near-duplicates",
+        )
 
     # --- showing
 
@@ -313,7 +349,7 @@ class ImportDialog(QDialog):
         else:
             spread = f"{photos} under {labels:,} label{'s' * (labels != 1)}"
             self.head.setText(f"{spread}, {size(plan.bytes_to_send())}" if sending else "Nothing to import")
-        self.below.setText(_left(plan))
+        self.below.setText(" ".join(part for part in (_left(plan), self._looking) if part))
         self.below.setVisible(bool(self.below.text()))
         self.start.setEnabled(not reason)
         self.start.setToolTip(reason)
@@ -358,6 +394,8 @@ class ImportDialog(QDialog):
 
     def _agree(self) -> None:
         if self._plan is not None:
+            if self._likeness is not None:
+                self._likeness.cancel()
             order = ImportOrder(self._plan, self.target.currentData(), self.name.text().strip())
             self.accept()
             self.agreed.emit(order)

@@ -10,12 +10,13 @@ from PySide6.QtCore import QObject, QTimer
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from apitorch_desktop.ui.grid.drops import DroppedContent
+from apitorch_desktop.ui.session import State
 from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks import Lane
 from apitorch_desktop.ui.words import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from apitorch_desktop.api.types import Id, TrainingSet
     from apitorch_desktop.dataset.importing import Dropped, Plan
@@ -84,7 +85,7 @@ class Importing(QObject):
     def begin(self, content: DroppedContent, set_id: str | None = None, label: str | None = None) -> None:
         """Import into a training set (default: the open one), under a label where one is given."""
         session = self._session
-        if session.workspace is None:
+        if session.workspace is None or session.state is State.STARTING:
             self._waiting.append(content)
             session.said.emit(Message("The import begins as soon as the service is up.", "muted", "waiting"))
             return
@@ -200,10 +201,25 @@ class Importing(QObject):
         assert workspace is not None  # noqa: S101 - `begin` waits for it
 
         def existing(set_id: Id) -> Existing:
+            from apitorch_desktop.api.errors import ConnectionFailed
             from apitorch_desktop.dataset.importing import existing_of
 
-            listing = workspace.listing(set_id)
+            try:
+                listing = workspace.listing(set_id)
+            except ConnectionFailed:  # what was seen last is better than nothing; the service itself knows a duplicate
+                seen = workspace.known_listing(set_id)
+                if seen is None:
+                    raise
+                listing = seen
             return existing_of(listing.images), listing.labels
+
+        def alike(plan: Plan, set_id: Id | None, context: Context) -> Mapping[int, str]:
+            from apitorch_desktop.dataset.similar import find_similar, known_of
+
+            there = known_of(workspace, set_id, context.cancelled) if set_id is not None else []
+            return find_similar(
+                plan, there, progress=lambda done, of: context.progress((done, of)), cancelled=context.cancelled
+            )
 
         dialog = import_dialog.ImportDialog(
             self._theme,
@@ -213,6 +229,7 @@ class Importing(QObject):
             suggestion=suggestion,
             no_new_set=session.why_not("training-sets"),
             existing_of=existing,
+            similar=alike,
             parent=self._window,
         )
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)

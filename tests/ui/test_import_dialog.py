@@ -7,10 +7,12 @@ from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.api.types import TrainingSet
 from apitorch_desktop.dataset.importing import scan
+from apitorch_desktop.dataset.similar import find_similar
 from apitorch_desktop.paths import resources
 from apitorch_desktop.ui.import_dialog import ImportDialog
 from apitorch_desktop.ui.tasks import Tasks
 from apitorch_desktop.ui.theme import Theme
+from tests.ui.conftest import wait_until
 
 
 @pytest.fixture
@@ -93,3 +95,24 @@ def test_agreeing_hands_over_the_plan_and_the_new_name(dialog, qtbot):
 def test_escape_ends_the_look_and_agrees_to_nothing(dialog, qtbot):
     with qtbot.assertNotEmitted(dialog.agreed), qtbot.waitSignal(dialog.rejected):
         qtbot.keyClick(dialog, Qt.Key.Key_Escape)
+
+
+def test_near_duplicates_are_found_while_the_plan_is_shown(qtbot, tmp_path, theme, tasks):
+    folder = tmp_path / "hats"
+    folder.mkdir()
+    picture = Image.effect_mandelbrot((320, 240), (-2, -1.2, 0.6, 1.2), 60).convert("RGB")
+    picture.save(folder / "a.png")
+    picture.resize((160, 120)).save(folder / "b.jpg", quality=70)
+    dialog = ImportDialog(
+        theme, tasks, [], None, suggestion="hats", existing_of=lambda _id: ({}, ()),
+        similar=lambda plan, _id, context: find_similar(plan, [], cancelled=context.cancelled),
+    )  # fmt: skip
+    qtbot.addWidget(dialog)
+    dialog.show()
+    dialog.scan(lambda context: scan([folder], cancelled=context.cancelled))
+    wait_until(lambda: "look nearly like one" in dialog.below.text())
+    dialog.view.setCurrentText("Look nearly the same")
+    assert _column(dialog.filter_model, 0) == ["b.jpg"]
+    assert "“a.png” of this import" in dialog.filter_model.index(0, 3).data()
+    assert dialog.start.text() == "Import 2 photos"
+    dialog.close()
