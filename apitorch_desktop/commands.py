@@ -120,9 +120,11 @@ def _transfers(client: "ApiClient") -> "Iterator[Transfers]":
 
 
 def _connection() -> str:
-    from apitorch_desktop.dataset.connections import EMBEDDED, ENVIRONMENT
+    from apitorch_desktop.api.transport import normalise
+    from apitorch_desktop.dataset.connections import EMBEDDED, environment_id
 
-    return ENVIRONMENT if os.environ.get(URL_VARIABLE) else EMBEDDED
+    url = os.environ.get(URL_VARIABLE)
+    return environment_id(normalise(url)) if url else EMBEDDED
 
 
 def _named(sets: "Sequence[TrainingSet]", name: str) -> "TrainingSet | None":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EMBEDDED: Final = "embedded"
 """Id of the embedded service's connection; it is always there."""
 ENVIRONMENT: Final = "environment"
-"""Id of the connection that APITORCH_BASE_URL names, where it is set."""
+"""What the id of the connection begins with that APITORCH_BASE_URL names: its address follows (`environment_id`)."""
 URL_VARIABLE: Final = "APITORCH_BASE_URL"
 KEY_VARIABLE: Final = "APITORCH_API_KEY"
 _FILE = "connections.json"
@@ -51,7 +51,7 @@ class Connection:
     @property
     def from_environment(self) -> bool:
         """Whether the environment names it: it wins at the start, and cannot be changed or removed here."""
-        return self.id == ENVIRONMENT
+        return self.id.partition(":")[0] == ENVIRONMENT
 
 
 @dataclass(slots=True)
@@ -79,6 +79,7 @@ class Connections:
         with self._lock:
             settings = self._settings
             embedded = settings.connections.get(EMBEDDED) or Connection(EMBEDDED, "This computer")
+            embedded = replace(embedded, colour=embedded.colour or _COLOURS[0])
             named = [self._from_environment] if self._from_environment else []
             rest = [one for one in settings.connections.values() if not one.embedded]
             return [embedded, *named, *sorted(rest, key=lambda one: (one.name.casefold(), one.id))]
@@ -94,7 +95,7 @@ class Connections:
     def current(self) -> Connection:
         """The connection that is open, or is to be opened at the start: the environment's where it names one."""
         with self._lock:
-            default = ENVIRONMENT if self._from_environment else self._settings.current
+            default = self._from_environment.id if self._from_environment else self._settings.current
             try:
                 return self.get(self._chosen or default)
             except KeyError:
@@ -141,7 +142,7 @@ class Connections:
     def remove(self, connection_id: str) -> None:
         """Forget a connection; remove its key from `Keys` first. The embedded and the environment's stay."""
         with self._lock:
-            if connection_id in {EMBEDDED, ENVIRONMENT}:
+            if connection_id.partition(":")[0] in {EMBEDDED, ENVIRONMENT}:
                 raise BadRequest("This connection cannot be removed.", advice="")
             self._settings.connections.pop(connection_id, None)
             if self._chosen == connection_id:
@@ -161,7 +162,7 @@ class Connections:
             return None
         key = f" and {KEY_VARIABLE}" if environment.get(KEY_VARIABLE, "").strip() else ""
         self.note = f"{URL_VARIABLE}{key} decide which service is open: they win over the settings here."
-        return Connection(ENVIRONMENT, f"{_host(url)} (environment)", url, _COLOURS[1])
+        return Connection(environment_id(url), f"{_host(url)} (environment)", url, _COLOURS[1])
 
     def _load(self) -> _Settings:
         try:
@@ -186,6 +187,11 @@ class Connections:
         connections = [asdict(one) for one in self._settings.connections.values()]
         text = json.dumps({"current": self._settings.current, "connections": connections}, indent=2)
         write_atomically(self._path, text.encode())
+
+
+def environment_id(base_url: str) -> str:
+    """The id of the environment's connection: what was seen of one address, and waits for it, is not another's."""
+    return f"{ENVIRONMENT}:{base_url}"
 
 
 def clean_key(text: str) -> str:

@@ -25,6 +25,7 @@ from apitorch_desktop.dataset.performing import Performer, edit_of, placements_o
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from apitorch_desktop.api.types import Id
     from apitorch_desktop.dataset.edit_journal import Journal
     from apitorch_desktop.dataset.edit_records import Entry, Facts, Placement
     from apitorch_desktop.dataset.trash import Trash
@@ -324,6 +325,12 @@ class Driver:
     def _check_bytes(self, entry: Entry, *, there: bool) -> None:
         if self._lost(entry, there=there):
             raise CannotUndo(f"“{entry.title}” needs images that are no longer in the trash.")
+
+    def expected(self, connection_id: str, training_set_id: Id) -> list[Outcome]:
+        """See `Edits.expected`."""
+        entries = [self._journal.load(entry) for entry in self.unfinished(connection_id)]
+        outcomes = [self._expected(entry) for entry in entries]
+        return [one for one in outcomes if str(one.training_set_id) == str(training_set_id)]
 
     def _expected(self, entry: Entry) -> Outcome:
         """What an edit that is still to be sent will have changed, as far as it can be told without the service."""

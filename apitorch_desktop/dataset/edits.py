@@ -277,6 +277,10 @@ class Edits:
         """Edits that wait for the service, or were interrupted."""
         return [edit_of(entry, self._journal) for entry in self._driver.unfinished(connection_id)]
 
+    def expected(self, connection_id: str, training_set_id: Id) -> list[Outcome]:
+        """What the unfinished edits of a training set will have changed, oldest first: for who shows what was last seen."""
+        return self._driver.expected(connection_id, training_set_id)
+
     def resume(self, workspace: Workspace, progress: Progress = None) -> list[Outcome]:
         """Finish what is unfinished, in order; call it whenever a connection is opened or comes back.
 

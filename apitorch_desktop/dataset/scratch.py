@@ -77,6 +77,11 @@ class Scratch:
         """How many scratch images are still to be deleted."""
         return len(self._rows(connection_id))
 
+    def images(self, connection_id: str) -> set[str]:
+        """Ids of the images that lie there for a moment, or are still to be deleted."""
+        rows = self._file.read("SELECT image FROM upload WHERE connection = ? AND image IS NOT NULL", connection_id)
+        return {f"ti_{image.removeprefix('ti_')}" for (image,) in rows}
+
     def clean(self, client: ApiClient, connection_id: str) -> int:
         """Delete what a failure or a crash left; how many are still to be deleted. Raises nothing: it is tried again."""
         self._clear(client, [row for row, *_ in self._rows(connection_id)])

@@ -65,9 +65,11 @@ class Workspace:
         self._extensions = catalog.extensions(connection.id)
         self._addresses = Addresses(self._all_images)
 
-    def moved(self, client: ApiClient) -> None:
-        """Use another client from now on: the same service at a new address or with a new key."""
+    def moved(self, client: ApiClient, extensions: frozenset[str] | None = None) -> None:
+        """Use another client from now on: the same service at a new address or with a new key; it may have learned."""
         self.client = client
+        if extensions is not None:
+            self._extensions = extensions
 
     @property
     def offline(self) -> bool:
@@ -123,11 +125,20 @@ class Workspace:
                 listing.label_ids |= {label.label: label.id for label in labels}
             else:
                 listing = listing_of([self.client.images(training_set_id, cancelled=cancelled)])
+                self._leave_out_scratch(listing)
                 if progress is not None:
                     progress(Part(listing.images, len(listing.images)))
         self.catalog.save_listing(self.connection.id, listing)
         self._addresses.note(training_set_id, listing.images)
         return listing
+
+    def _leave_out_scratch(self, listing: Listing) -> None:
+        """What lies under the scratch label for a moment is nobody's training image."""
+        if SCRATCH_LABEL in listing.labels:
+            ours = self._scratch.images(self.connection.id)
+            listing.images = [image for image in listing.images if image.image_id not in ours]
+            if not any(image.label == SCRATCH_LABEL for image in listing.images):
+                listing.labels.remove(SCRATCH_LABEL)
 
     def known_listing(self, training_set_id: Id) -> Listing | None:
         """The listing as last seen: without the network."""

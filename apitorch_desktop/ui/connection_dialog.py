@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 from PySide6.QtWidgets import (
     QButtonGroup,
     QDialog,
@@ -19,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from apitorch_desktop.ui.controls import Meter, button, label, set_property
+from apitorch_desktop.ui.icons import dot
 from apitorch_desktop.ui.tasks import Lane
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class _Swatches(QWidget):
             swatch.setCheckable(True)
             swatch.setToolTip(name)
             swatch.setAccessibleName(f"Colour {name.lower()}")
-            swatch.setIcon(_dot(theme.px(16), colour))
+            swatch.setIcon(dot(theme.px(16), colour))
             swatch.setIconSize(QSize(theme.px(16), theme.px(16)))
             swatch.setProperty("kind", "quiet")
             swatch.setProperty("colour", colour)
@@ -73,7 +73,7 @@ class _Swatches(QWidget):
 class ConnectionDialog(QDialog):
     """Adds a connection or changes one. Nothing is kept before the service has accepted the key.
 
-    Where the service cannot be reached, it can be kept all the same; a key it refused cannot.
+    Where the service cannot be reached, or fails, it can be kept all the same; a key it refused cannot.
     """
 
     saved = Signal(object)
@@ -215,15 +215,15 @@ class ConnectionDialog(QDialog):
         self._say(f"The service answers and accepts the key.{more}", "good")
 
     def _refused(self, fault: Exception) -> None:
-        from apitorch_desktop.api.errors import ApiError, ConnectionFailed, TimedOut
+        from apitorch_desktop.api.errors import ConnectionFailed, RateLimited, ServerFault, TimedOut
+        from apitorch_desktop.ui.faults import explain
 
         self._set_busy(busy=False)
         self._edited()
-        advice = fault.advice if isinstance(fault, ApiError) else ""
-        self._unreachable = isinstance(fault, (ConnectionFailed, TimedOut))
+        self._unreachable = isinstance(fault, (ConnectionFailed, TimedOut, ServerFault, RateLimited))
         if self._unreachable:
             self.save.setText("Save all the same")
-        self._say(f"{fault} {advice}".strip(), "bad")
+        self._say(explain(fault).text, "bad")
 
     # --- keeping it
 
@@ -298,16 +298,3 @@ class ConnectionDialog(QDialog):
         self._task = self._tasks.run(
             Lane.KEYRING, job, done=gone, failed=self._refused, owner=self, title="Remove the connection"
         )
-
-
-def _dot(size: int, colour: str) -> QIcon:
-    pixmap = QPixmap(size * 2, size * 2)
-    pixmap.setDevicePixelRatio(2)
-    pixmap.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(pixmap)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(QColor(colour))
-    painter.drawEllipse(1, 1, size - 2, size - 2)
-    painter.end()
-    return QIcon(pixmap)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 
+from apitorch_desktop.ui.icons import dot
 from apitorch_desktop.ui.session import State
+from apitorch_desktop.ui.tasks import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _DOTS = {State.STARTING: "warn", State.READY: "good", State.AWAY: "bad", State.REFUSED: "bad"}
 _SCHEMES: tuple[tuple[Scheme, str], ...] = (("system", "Like the system"), ("light", "Light"), ("dark", "Dark"))
 HERE = "On this computer"
+FROM_ENVIRONMENT = "APITORCH_BASE_URL names it, and wins over the settings here; change it where that is set."
 
 
 class ConnectionMenu(QObject):
@@ -56,19 +59,24 @@ class ConnectionMenu(QObject):
         session = self._session
         connection = session.connection
         name = _name(connection) if connection is not None else HERE
-        words = session.sentence or "Connected."
-        self._toolbar.set_connection(name, _DOTS[session.state], f"{name}: {words}" if session.sentence else words)
+        words = f"{name}: {session.sentence}" if session.sentence else f"{name}: connected."
+        if connection is not None and connection.from_environment:
+            words = f"{words} {FROM_ENVIRONMENT}"
+        colour = connection.colour if connection is not None else ""
+        self._toolbar.set_connection(name, _DOTS[session.state], words, colour)
 
     def _fill(self) -> None:
         menu = self._toolbar.connection_menu
         menu.clear()
+        menu.setToolTipsVisible(True)
         stores = self._session.stores
         if stores is not None:
             self._add_connections(menu, stores.connections.all())
             menu.addSeparator()
             current = self._session.connection
             if current is not None and not current.embedded:
-                self._add(menu, f"Change “{current.name}”…", lambda: self.open_dialog(current))
+                reason = FROM_ENVIRONMENT if current.from_environment else ""
+                self._add(menu, f"Change “{current.name}”…", lambda: self.open_dialog(current), reason)
             self._add(menu, "Add a connection…", lambda: self.open_dialog(None))
         if self._session.state in (State.AWAY, State.REFUSED):
             self._add(menu, "Try again now", self.retry_wanted.emit)
@@ -88,6 +96,8 @@ class ConnectionMenu(QObject):
         for connection in connections:
             here = current is not None and connection.id == current.id
             action = QAction(_name(connection), group, checkable=True, checked=here)
+            action.setIcon(dot(self._theme.px(12), connection.colour))
+            action.setIconVisibleInMenu(True)
             action.setToolTip(connection.base_url)
             action.triggered.connect(lambda _checked=False, one=connection.id: self.chosen.emit(one))
             menu.addAction(action)
@@ -116,8 +126,22 @@ class ConnectionMenu(QObject):
         )
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.saved.connect(lambda saved: self.chosen.emit(saved.id))
-        dialog.removed.connect(lambda _removed: self.chosen.emit(stores.connections.current.id))
+        dialog.removed.connect(self._removed)
         dialog.open()
+
+    def _removed(self, connection: Connection) -> None:
+        """What was seen of it goes too; nobody should find it here later."""
+        session = self._session
+        stores = session.stores
+        if stores is None:
+            return
+        session.tasks.run(
+            Lane.DISK,
+            lambda _context: stores.catalog.forget_connection(connection.id),
+            failed=session.failed,
+            title="Forget what was seen",
+        )
+        self.chosen.emit(stores.connections.current.id)
 
 
 def _name(connection: Connection) -> str:

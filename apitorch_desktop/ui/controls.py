@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, QSize, Qt, QTimer
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
@@ -116,12 +116,14 @@ class Rule(QFrame):
 
 
 class MenuButton(QPushButton):
-    """A button with a chevron at its end and, where `dot` is set, a dot in a token's colour at its start."""
+    """A button with a chevron at its end and, where they are set, a dot in a token's colour and a stripe at its start."""
 
     def __init__(self, theme: Theme, text: str = "", icon: str = "") -> None:
         super().__init__(text)
         self._theme = theme
         self._dot = ""
+        self.stripe = ""
+        """Colour (`#rrggbb`) of a stripe along the start; empty for none."""
         self._compact = False
         self._chevron = theme.icon("chevron-down", "muted")
         if icon:
@@ -170,8 +172,12 @@ class MenuButton(QPushButton):
         end = QRect(inner.right() - px(12), (self.height() - px(12)) // 2, px(12), px(12))
         self._chevron.paint(painter, mirror(end))
         inner.setRight(end.left() - px(6))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if self.stripe:
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(QColor(self.stripe))
+            painter.drawRoundedRect(mirror(QRect(px(4), px(6), px(3), self.height() - px(12))), 1.5, 1.5)
         if self._dot:
-            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(self._theme.color(self._dot))
             painter.drawEllipse(mirror(QRect(inner.left(), self.height() // 2 - px(4), px(8), px(8))))

@@ -24,16 +24,23 @@ if TYPE_CHECKING:
     """An edit: does it, on a lane, and answers what changed."""
 
 
+_UNFINISHED = ("waiting", "doing", "undoing")
+
+
 class Editing(QObject):
     """Edits of the session's connection, their undo and their redo."""
 
     edited = Signal(object)
     """The `Outcome` of an edit, once it is shown."""
+    waiting_changed = Signal()
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._session = session
+        self.waiting = 0
+        """Edits of this connection that are kept until the service is back."""
         session.connected.connect(self._finish)
+        session.connection_changed.connect(self._count_waiting)
 
     # --- photos
 
@@ -204,20 +211,27 @@ class Editing(QObject):
         if opened is not None and str(outcome.training_set_id) == str(opened.training_set.id):
             opened.apply(outcome)
         session.over.emit("edit")
+        if edit.stage in _UNFINISHED:
+            session.lost(edit.note)
+            self._count_waiting()
         if said:
             undone = edit.stage == "undone"
             again = ("Redo", self.redo) if undone else ("Undo", self.undo)
             text = f"{said}: {edit.title}" if said in ("Undone", "Done again") else said
-            later = "It is sent when the service is back." if edit.stage == "waiting" else ""
-            text = " ".join(part for part in (f"{text}.", later, edit.note) if part)
+            if edit.stage in _UNFINISHED:
+                text = f"{text}: it is kept here, and sent when the service is back"
+                note = ""  # what keeps it is said with the connection
+            else:
+                note = edit.note
+            text = f"{text}. {note}".strip()
             session.said.emit(Message(text, "", "edit", (again,)))
         self.edited.emit(outcome)
         unknown = session.find_set(outcome.training_set_id) is None
         if unknown or outcome.training_set_removed or outcome.replaces is not None or "training set" in edit.act:
             session.refresh()
 
-    def _finish(self) -> None:
-        """Send what waited for the service."""
+    def _finish(self, back: bool = False) -> None:
+        """Send what waited for the service, then show what is there: others may have worked on it meanwhile."""
         session = self._session
         stores, workspace = session.stores, session.workspace
         if stores is None or workspace is None:
@@ -227,18 +241,63 @@ class Editing(QObject):
         def done(outcomes: list[Outcome]) -> None:
             for outcome in outcomes:
                 self._show(outcome, "")
-            notes = [outcome.edit.note for outcome in outcomes if outcome.edit.note]
-            if notes:
-                session.said.emit(Message(" ".join(notes[:2]), "warn", "resumed"))
+            self._count_waiting()
+            sentence = told(outcomes)
+            if sentence:
+                session.said.emit(Message(sentence, "warn", "resumed"))
+            show()
+
+        def show() -> None:
+            if session.opened is not None and back:
+                session.opened.refresh()
+
+        def failed(fault: Exception) -> None:
+            session.failed(fault, "Sending what waited")
+            show()
 
         session.tasks.run(
             Lane.INTERACTIVE,
             lambda _context: edits.resume(workspace) if edits.unfinished(workspace.connection.id) else [],
             done=done,
-            failed=session.failed,
+            failed=failed,
             owner=session.turn,
             title="Finish what was interrupted",
         )
+
+    def _count_waiting(self) -> None:
+        session = self._session
+        stores, connection = session.stores, session.connection
+        if stores is None or connection is None:
+            return
+        edits = stores.edits
+
+        def counted(count: int) -> None:
+            if count != self.waiting:
+                self.waiting = count
+                self.waiting_changed.emit()
+
+        session.tasks.run(
+            Lane.DISK,
+            lambda _context: len(edits.unfinished(connection.id)),
+            done=counted,
+            failed=session.failed,
+            owner=session.turn,
+            title="Count what waits",
+        )
+
+
+def told(outcomes: Sequence[Outcome]) -> str:
+    """What of the edits that waited did not come out as meant, and what to do; "" where all did."""
+    parts = []
+    for edit in (outcome.edit for outcome in outcomes):
+        if edit.stage == "refused":
+            parts.append(f"Not done: {edit.title}. {edit.note}")
+        elif edit.note and edit.stage not in _UNFINISHED:
+            parts.append(f"{edit.title[:1].upper()}{edit.title[1:]}: {edit.note[:1].lower()}{edit.note[1:]}")
+    if not parts:
+        return ""
+    more = f" And {len(parts) - 2:,} more." if len(parts) > 2 else ""
+    return f"While it was away: {' '.join(parts[:2])}{more} You see what is there now; do again what you still want."
 
 
 def _copy(image: TrainingImage) -> TrainingImage:

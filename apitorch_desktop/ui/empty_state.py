@@ -76,8 +76,19 @@ class EmptyState(QWidget):
         self._text.setMaximumWidth(px(420))
         self._meter.setFixedWidth(px(160))
 
-    def show_welcome(self, *, can_create: str = "", can_import: str = "") -> None:
-        """Nothing there at all. Each argument is the reason why an action is greyed out, or empty."""
+    def show_welcome(self, *, can_create: str = "", can_import: str = "", page: str = "") -> None:
+        """Nothing there at all. `can_…` is the reason why an action is greyed out, or empty; `page` makes training sets."""
+        if page:
+            self._say(
+                "There is no training set yet",
+                "This service makes them on its own page. Make one there, then drop photos on it here.",
+                [self._import, self._new],
+            )
+            self._new.setProperty("tip", f"Opens {page}")
+            offer(self._import, can_import)
+            offer(self._new, "")
+            return
+        self._new.setProperty("tip", "")
         self._say(
             "Drop a folder of photos here",
             "Its sub-folders become labels, and a classifier learns from them by itself. "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
+from apitorch_desktop.ui.away_band import AwayBand
 from apitorch_desktop.ui.controls import Rule
 from apitorch_desktop.ui.drop_hint import DropHint
 from apitorch_desktop.ui.empty_state import EmptyState
@@ -44,6 +45,7 @@ class Frame(QWidget):
         """What a drop on the middle would do."""
         self.setAcceptDrops(True)
         self.toolbar = Toolbar(theme, (SMALLEST, LARGEST))
+        self.away = AwayBand(theme)
         self.tree = TreePanel(theme, why_not)
         self.empty = EmptyState(theme)
         self.status = StatusLine(theme)
@@ -74,6 +76,7 @@ class Frame(QWidget):
         column.setSizeConstraint(QVBoxLayout.SizeConstraint.SetNoConstraint)  # a window that cannot shrink cannot fold
         column.addWidget(self.toolbar)
         column.addWidget(Rule(self._theme))
+        column.addWidget(self.away)
         column.addWidget(self.splitter, 1)
         column.addWidget(Rule(self._theme))
         column.addWidget(self.status)

@@ -13,7 +13,7 @@ from apitorch_desktop.ui.learning import Learning
 from apitorch_desktop.ui.tasks import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from apitorch_desktop.api.types import TrainingImage, TrainingSet
     from apitorch_desktop.dataset.catalog import Listing
@@ -104,6 +104,8 @@ class Opened(QObject):
         self.loading = True
         self.listed = False
         """Whether the service itself has been heard, not only the catalog."""
+        self.seen_at = 0.0
+        """Seconds since the epoch: when the service was last seen to have what is shown; 0 where it never was."""
         self._where: dict[str, str] = {}
         self._counts: dict[str, int] = {}
         self._label_ids: dict[str, str] = {}
@@ -138,19 +140,22 @@ class Opened(QObject):
 
     # --- listing
 
-    def load(self) -> None:
-        """Show what was seen before, then what is there."""
+    def load(self, expected: Callable[[], list[Outcome]] = list) -> None:
+        """Show what was seen before, with what edits that wait will make of it (`expected`), then what is there."""
         set_id, workspace = self.training_set.id, self._workspace
         self._show(arranged([] if self.training_set.labels is UNSET else self.training_set.labels, []))
 
-        def look(_context: Context) -> tuple[Listing, Arranged] | None:
+        def look(_context: Context) -> tuple[Listing, Arranged, list[Outcome]] | None:
             listing = workspace.known_listing(set_id)
-            return (listing, arranged(listing.labels, listing.images)) if listing is not None else None
+            return (listing, arranged(listing.labels, listing.images), expected()) if listing is not None else None
 
-        def known(found: tuple[Listing, Arranged] | None) -> None:
+        def known(found: tuple[Listing, Arranged, list[Outcome]] | None) -> None:
             if found is not None and not self.listed:
-                self._label_ids = dict(found[0].label_ids)
-                self._show(found[1])
+                listing, all_of_it, waiting = found
+                self._label_ids, self.seen_at = dict(listing.label_ids), listing.seen_at
+                self._show(all_of_it)
+                for outcome in waiting:
+                    self.apply(outcome)
                 self.changed.emit()
             self.refresh()
 
@@ -196,7 +201,7 @@ class Opened(QObject):
             return
         self._task = None
         self.loading, self.listed = False, True
-        self._label_ids = dict(listing.label_ids)
+        self._label_ids, self.seen_at = dict(listing.label_ids), listing.seen_at
         for label in listing.labels:
             self.add_label(label)
         for label in [name for name, count in self._counts.items() if not count and name not in listing.labels]:

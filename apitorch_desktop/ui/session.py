@@ -15,8 +15,11 @@ from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks import Lane
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from apitorch_desktop.api.types import Classifier, Id, TrainingSet
     from apitorch_desktop.dataset.connections import Connection
+    from apitorch_desktop.dataset.edits import Outcome
     from apitorch_desktop.dataset.workspace import Workspace
     from apitorch_desktop.ui.grid.model import GridModel
     from apitorch_desktop.ui.stores import Stores
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 AWAY_RETRY = 3000
 """Milliseconds until a service that was not there is tried again by itself."""
+LISTEN = 1000
+"""Milliseconds between two looks whether a call of any lane, a thumbnail's too, found nobody."""
 
 
 class State(Enum):
@@ -41,8 +46,8 @@ class Session(QObject):
     """The one connection the window shows, and what is open of it. All work on lanes; `said` is the way to the person."""
 
     connection_changed = Signal()
-    connected = Signal()
-    """The service was heard: at first, and whenever it comes back."""
+    connected = Signal(bool)
+    """The service was heard: at first, and whenever it comes back; True where it was shown as last seen until now."""
     sets_changed = Signal()
     opened_changed = Signal()
     """Another training set is open, or none."""
@@ -75,6 +80,8 @@ class Session(QObject):
         """Owner of the jobs for this connection: gone when another is turned to."""
         self._retry = QTimer(self, interval=AWAY_RETRY, singleShot=True)
         self._retry.timeout.connect(self.connect_service)
+        self._listen = QTimer(self, interval=LISTEN)
+        self._listen.timeout.connect(self._look_for_silence)
 
     # --- the connection
 
@@ -83,15 +90,23 @@ class Session(QObject):
         self._leave()
         self.stores, self.connection, self._wish = stores, connection, wish
         self._set_state(State.STARTING, "Connecting…")
-        catalog = stores.catalog
 
-        def seen(sets: list[TrainingSet]) -> None:
+        def look(_context: Context) -> tuple[Workspace, list[TrainingSet]]:
+            from apitorch_desktop.api.away import AwayClient
+            from apitorch_desktop.dataset.workspace import Workspace
+
+            found = Workspace(connection, AwayClient(connection.base_url), stores.catalog, stores.scratch)
+            return found, found.known_training_sets()
+
+        def seen(answer: tuple[Workspace, list[TrainingSet]]) -> None:
+            workspace, sets = answer
             if sets and not self.heard:
+                self.workspace = workspace
                 self._show_sets(sets)
 
         self.tasks.run(
             Lane.DISK,
-            lambda _context: catalog.training_sets(connection.id),
+            look,
             done=seen,
             failed=lambda _fault: True,
             owner=self.turn,
@@ -132,17 +147,20 @@ class Session(QObject):
             self._set_state(State.AWAY, sentence)
 
     def _connected(self, answer: tuple[Workspace, list[TrainingSet]]) -> None:
-        fresh = self.workspace is None
-        self.workspace, sets = answer
+        found, sets = answer
+        back = self.workspace is not None
+        if self.workspace is None:
+            self.workspace = found
+        elif self.workspace is not found:  # the one that showed what was seen before was made meanwhile
+            self.workspace.moved(found.client, found.extensions)
         self.heard = True
+        self._listen.start()
         self._set_state(State.READY, "")
         self.over.emit("connection")
         self.over.emit("key")
         self._show_sets(sets)
-        if self.opened is not None and not fresh:
-            self.opened.refresh()
         self.refresh_classifiers()
-        self.connected.emit()
+        self.connected.emit(back)
 
     def _not_connected(self, fault: Exception) -> None:
         from apitorch_desktop.api.errors import ApiError
@@ -156,6 +174,17 @@ class Session(QObject):
         else:
             self._set_state(State.REFUSED, trouble.text)
 
+    def lost(self, sentence: str) -> None:
+        """Something waits for the service: it is not there, or does not let us at the moment. It is tried again."""
+        if self.state is State.READY:
+            self._set_state(State.AWAY, sentence)
+            self._retry.start()
+
+    def _look_for_silence(self) -> None:
+        if self.state is State.READY and self.workspace is not None and self.workspace.offline:
+            self._listen.stop()
+            self.connect_service()
+
     def _set_state(self, state: State, sentence: str) -> None:
         self.state, self.sentence = state, sentence
         self.connection_changed.emit()
@@ -165,6 +194,7 @@ class Session(QObject):
         self.turn.deleteLater()
         self.turn = QObject(self)
         self._retry.stop()
+        self._listen.stop()
         self.workspace = None
         self.heard = False
         self.training_sets, self.classifiers = [], []
@@ -179,6 +209,14 @@ class Session(QObject):
         if extension and not self.workspace.has(extension):
             return f"“{self.connection.name}” has no call for this."
         return ""
+
+    def new_set_page(self) -> str:
+        """The service's page where training sets are made, for one that cannot be asked to; else ""."""
+        if self.workspace is None or self.workspace.has("training-sets"):
+            return ""
+        from apitorch_desktop.ui.pages import new_set_page
+
+        return new_set_page(self.training_sets, self.workspace.client.base_url)
 
     # --- training sets
 
@@ -259,9 +297,19 @@ class Session(QObject):
         opened = self.opened = Opened(self.tasks, self.workspace, self.images, found, self)
         opened.changed.connect(self._listing_changed)
         opened.learning.changed.connect(self._classifier_changed)
-        opened.failed.connect(lambda fault: self.failed(fault, "Listing the photos"))
-        opened.load()
+        opened.failed.connect(self._not_listed)
+        opened.load(self._expected(found.id))
         self.opened_changed.emit()
+
+    def _expected(self, set_id: Id) -> Callable[[], list[Outcome]]:
+        stores, connection = self.stores, self.connection
+        assert stores is not None and connection is not None  # noqa: S101 - a training set is open
+        return lambda: stores.edits.expected(connection.id, set_id)
+
+    def _not_listed(self, fault: Exception) -> None:
+        from apitorch_desktop.api.errors import ConnectionFailed
+
+        self.failed(fault, "" if isinstance(fault, ConnectionFailed) else "Listing the photos")
 
     def _listing_changed(self) -> None:
         self.sets_changed.emit()
@@ -307,9 +355,7 @@ class Session(QObject):
         """Tell the person of a failure, once for each cause; a service that is away is tried again."""
         trouble = explain(fault, doing)
         if trouble.topic == "connection":
-            if self.state is State.READY:
-                self._set_state(State.AWAY, trouble.text)
-                self._retry.start()
+            self.lost(trouble.text)
             if not doing:
                 return  # the connection's own state says it
         passing = trouble.topic in ("slow", "rate")  # over by itself, so it is not kept on the screen

@@ -61,9 +61,13 @@ class TreeView(QTreeView):
     compare_wanted = Signal(object)
     refused = Signal(str)
     """What was asked for cannot be done; the reason."""
+    page_wanted = Signal()
+    """The service makes training sets on its own page only."""
 
     def __init__(self, theme: Theme, model: TreeModel, why_not: WhyNot) -> None:
         super().__init__()
+        self.new_set_page: Callable[[], str] = str
+        """Where training sets are made that cannot be made from here; "" where that is not known, or not needed."""
         self._rows = model
         self._why_not = why_not
         self._painter = TreeDelegate(theme, self)
@@ -101,6 +105,9 @@ class TreeView(QTreeView):
     def name_new(self, parent: Node | None) -> None:
         """Open a row to name a new training set, or a new label of one."""
         reason = self._why_not("labels" if parent is not None else "training-sets")
+        if reason and parent is None and self.new_set_page():
+            self.page_wanted.emit()
+            return
         if reason:
             self.refused.emit(reason)
             return
@@ -186,7 +193,10 @@ class TreeView(QTreeView):
             menu.addSeparator()
             add("Delete training set…", "training-sets", lambda: self.delete_wanted.emit(node), "Del")
             menu.addSeparator()
-        add("New training set…", "training-sets", lambda: self.name_new(None))
+        page = self.new_set_page() if self._why_not("training-sets") else ""
+        add("New training set…", "" if page else "training-sets", lambda: self.name_new(None))
+        if page:
+            menu.actions()[-1].setToolTip(f"Made on the service’s own page: {page}")
         return menu
 
     def _add_merge(self, menu: QMenu, node: Node) -> None:

@@ -9,7 +9,14 @@ from keyring.backend import KeyringBackend
 from keyring.errors import KeyringError, KeyringLocked, PasswordDeleteError
 
 from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, NotApiTorch, WrongKey
-from apitorch_desktop.dataset.connections import EMBEDDED, ENVIRONMENT, Connection, Connections, check, clean_key
+from apitorch_desktop.dataset.connections import (
+    EMBEDDED,
+    Connection,
+    Connections,
+    check,
+    clean_key,
+    environment_id,
+)
 from apitorch_desktop.dataset.keys import FoundKey, Kept, Keys, Trouble
 from tests.misbehaving import KEY
 
@@ -52,7 +59,7 @@ def test_connections_are_kept_and_the_current_one_is_open_again(tmp_path):
 def test_no_key_is_in_the_settings_file(tmp_path):
     connections = Connections(tmp_path, {"APITORCH_BASE_URL": "torch.example", "APITORCH_API_KEY": KEY})
     connections.add("Torch", "www.apitorch.com")
-    connections.choose(ENVIRONMENT)
+    connections.choose(connections.current.id)
     assert all(KEY not in path.read_text() for path in tmp_path.iterdir())
     with pytest.raises(BadRequest):
         connections.add("Torch", f"https://{KEY}@www.apitorch.com")
@@ -62,17 +69,21 @@ def test_the_environment_wins_and_says_so(tmp_path):
     saved = Connections(tmp_path, {})
     saved.choose(saved.add("Torch", "www.apitorch.com").id)
     connections = Connections(tmp_path, {"APITORCH_BASE_URL": " http://torch.example/api ", "APITORCH_API_KEY": KEY})
-    assert connections.current.id == ENVIRONMENT
-    assert connections.current.base_url == "http://torch.example/api/"
+    named = connections.current
+    assert named.from_environment
+    assert named.base_url == "http://torch.example/api/"
+    other = Connections(tmp_path, {"APITORCH_BASE_URL": "http://other.example/api"}).current
+    assert other.from_environment  # what waits for one address is not sent to another
+    assert other.id != named.id
     assert connections.note == (
         "APITORCH_BASE_URL and APITORCH_API_KEY decide which service is open: they win over the settings here."
     )
     connections.choose(EMBEDDED)
     assert connections.current.embedded
-    connections.choose(ENVIRONMENT)
+    connections.choose(named.id)
     assert connections.current.from_environment
     with pytest.raises(BadRequest):
-        connections.remove(ENVIRONMENT)
+        connections.remove(named.id)
     assert Connections(tmp_path, {}).current.embedded  # the last choice that can be kept
 
 
@@ -219,7 +230,9 @@ def test_a_key_never_goes_to_an_address_it_was_not_given_for(ring):
 
 def test_the_environments_key_is_for_the_environments_connection(ring):
     keys = Keys({"APITORCH_API_KEY": f'"{KEY}"'})
-    assert keys.find(Connection(ENVIRONMENT, "x", "http://torch.example/api/")) == FoundKey(KEY, Kept.ENVIRONMENT)
+    assert keys.find(
+        Connection(environment_id("http://torch.example/api/"), "x", "http://torch.example/api/")
+    ) == FoundKey(KEY, Kept.ENVIRONMENT)
     assert keys.find(HOSTED).key == ""
 
 

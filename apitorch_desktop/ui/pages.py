@@ -1,0 +1,60 @@
+"""A service's own pages, in the person's browser: what a service cannot be asked to do is done there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from PySide6.QtCore import QObject, Qt, QUrl
+from PySide6.QtGui import QDesktopServices, QGuiApplication
+
+from apitorch_desktop.ui.status_line import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from apitorch_desktop.api.types import TrainingSet
+    from apitorch_desktop.ui.session import Session
+
+_FOLDER = "training-sets"
+
+
+def new_set_page(sets: Iterable[TrainingSet], base_url: str) -> str:
+    """Where training sets are made: the page above those that the service names, else the one beside its interface."""
+    for one in sets:
+        parts = urlsplit(one.url) if isinstance(one.url, str) else urlsplit("")
+        above, found, _ = parts.path.partition(f"/{_FOLDER}/")
+        if parts.scheme in {"http", "https"} and parts.hostname and found:
+            return urlunsplit((parts.scheme, parts.netloc, f"{above}/{_FOLDER}", "", ""))
+    return f"{base_url.removesuffix('api/')}{_FOLDER}" if base_url else ""
+
+
+class NewSetPage(QObject):
+    """Opens the page, and lists the training sets again when the person comes back."""
+
+    def __init__(self, session: Session, parent: QObject) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._opened = False
+        app = QGuiApplication.instance()
+        assert isinstance(app, QGuiApplication)  # noqa: S101 - for mypy: there is a window
+        app.applicationStateChanged.connect(self._state_changed)
+
+    def open(self) -> None:
+        """Open it, and say what happens there."""
+        page = self._session.new_set_page()
+        if not page:
+            return
+        self._opened = True
+        host = urlsplit(page).netloc
+        if QDesktopServices.openUrl(QUrl(page)):
+            text = f"New training sets are made on {host}. Yours is listed here when you come back."
+            self._session.said.emit(Message(text, "muted", "page", (("Look now", self._session.refresh),)))
+        else:
+            text = f"No web browser could be started. Make the training set at {page}, then come back."
+            self._session.said.emit(Message(text, "warn", "page", (("Look now", self._session.refresh),)))
+
+    def _state_changed(self, state: Qt.ApplicationState) -> None:
+        if self._opened and state == Qt.ApplicationState.ApplicationActive:
+            self._opened = False
+            self._session.refresh_sets()
