@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QByteArray, QRect, QTimer, Signal
+from PySide6.QtCore import QByteArray, QEvent, QRect, QTimer, Signal
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QMainWindow
 
@@ -61,6 +61,12 @@ class MainWindow(QMainWindow):
         for line in (QRect(0, top, width, 1), QRect(0, bottom, width, 1), QRect(px(LEFT), top, 1, bottom - top)):
             painter.fillRect(line, theme.color("line"))
         painter.end()
+
+    def event(self, event: QEvent) -> bool:
+        """The system's theme, and with it its type, may be another."""
+        if event.type() == QEvent.Type.ThemeChange and not self._unpainted:
+            self._theme.look_again()
+        return super().event(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Keep size and place, and let the rest end."""

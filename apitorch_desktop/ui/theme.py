@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from PySide6.QtCore import QEvent, QObject, Signal
+from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QColor
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ class Theme(QObject):
         self.tokens = LIGHT
         self.scale = 1.0
         self._base: QFont | None = None
+        self._system_type = ("", 0.0)
         self._resources = resources
         self._app: QApplication | None = None
         self._wanted: Scheme = "system"
@@ -144,9 +145,12 @@ class Theme(QObject):
         """Dress the application in type and style sheet, and follow the system from now on."""
         if self._app is None:
             self.prepare(app)
+        from PySide6.QtGui import QFontDatabase
+
         app.setStyle("Fusion")
         app.styleHints().colorSchemeChanged.connect(self._system_changed)
-        app.installEventFilter(self)
+        font = QFontDatabase.systemFont(QFontDatabase.SystemFont.GeneralFont)
+        self._system_type = (font.family(), font.pointSizeF())
         self._dress()
 
     def use(self, scheme: Scheme) -> None:
@@ -184,14 +188,14 @@ class Theme(QObject):
             self._svg[name] = (self._resources / "icons" / f"{name}.svg").read_bytes()
         return self._svg[name]
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Qt's: the application's type changes with the system's."""
-        if watched is self._app and event.type() == QEvent.Type.ApplicationFontChange:
-            font = self._app.font()
-            if font.pointSizeF() != self._points():
-                self._base = font
-                self._dress()
-        return False
+    def look_again(self) -> None:
+        """The system says that its theme changed: dress anew where its type is another. The window hears of it."""
+        from PySide6.QtGui import QFontDatabase
+
+        font = QFontDatabase.systemFont(QFontDatabase.SystemFont.GeneralFont)
+        if self._base is not None and (font.family(), font.pointSizeF()) != self._system_type:
+            self._base, self._system_type = font, (font.family(), font.pointSizeF())
+            self._dress()
 
     def _points(self) -> float:
         # 13 px at least, as drawn: Qt's own default on a bare X server is 12
