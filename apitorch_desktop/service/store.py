@@ -138,14 +138,15 @@ class Store:
         return found
 
     def _sweep_files(self) -> Sweep:
-        """Files first, then rows: an image that comes in meanwhile may look unknown, which the writer then finds out."""
+        """What looks like an orphan or missing is asked for again: images come and go meanwhile."""
         stored = set(self._blobs.names())
         known = self._known()
         orphans = stored - known
         if orphans:
             _log.info("%d files that no row refers to are removed.", len(orphans))
             self._writer.release(orphans)
-        missing = tuple(sorted(known - stored)) if known - stored else ()
+        absent = {sha256 for sha256 in known - stored if not self._blobs.has(sha256)}
+        missing = tuple(sorted(absent & self._known())) if absent else ()
         if missing:
             _log.error("%d stored images are gone from “%s”: %s …", len(missing), self.folder, ", ".join(missing[:3]))
         return Sweep(len(orphans), missing)

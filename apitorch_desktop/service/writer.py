@@ -93,7 +93,6 @@ class Writer:
 
     def release(self, sha256s: Iterable[str]) -> None:
         """Delete those of the images that nothing refers to; returns when it is done."""
-
         for batch in in_batches(sha256s, _AT_A_TIME):
             self.run(partial(_let_go, batch), frees=True)
 
@@ -189,6 +188,7 @@ class Writer:
             for training_set in alive:
                 _BUMP(connection, training_set=training_set)
             unreferred = _drop_unreferred(connection, whole.released)
+        doomed.difference_update(work.staged.sha256 for work in group if work.staged is not None and work.error is None)
         doomed.update(unreferred)
         changed.update(whole.changed | whole.gone)
 

@@ -153,6 +153,23 @@ def test_one_that_fails_leaves_the_others_of_its_group(store: Store, zebras: int
     assert [row.id for row in store.images.page(ME, zebras).images] == [first.id, last.id]
 
 
+def test_when_a_group_fails_as_a_whole_each_is_tried_on_its_own_and_files_follow_the_rows(store: Store, zebras: int):
+    rows = [add(store, zebras, "a", data) for data in (b"comes back", b"goes")]
+    held = Held(store)
+    answers = held.together(
+        lambda: store.images.delete(ME, rows[0].id),
+        lambda: store.images.delete(ME, rows[1].id),
+        lambda: store.images.add(ME, zebras, "b", b"comes back", Facts())[0],
+        lambda: store.images.add(ME, zebras, "b", b"comes and goes", Facts())[0],
+        lambda: store._writer.run(lambda transaction: transaction.connection.exec_driver_sql("no SQL at all")),
+        lambda: store.labels.delete(ME, zebras, "a"),
+    )
+    assert [type(answer).__name__ for answer in answers] == ["ImageRow"] * 4 + ["StorageFault", "LabelRow"]
+    assert store.images.page(ME, zebras).images == [answers[2], answers[3]]
+    assert store.read(answers[2].sha256) == b"comes back"
+    assert files(store.folder) == {answers[2].sha256, answers[3].sha256}
+
+
 def test_an_image_whose_rows_failed_leaves_no_file(store: Store, zebras: int):
     held = Held(store)
     gone, answer = held.together(
@@ -319,6 +336,45 @@ def test_a_reader_sees_one_moment(store: Store, zebras: int):
             stop.set()
         writer.result(10)
     assert seen >= 50
+
+
+def test_a_sweep_beside_uploads_and_deletes_harms_and_reports_nothing(store: Store, zebras: int):
+    stop = threading.Event()
+
+    def change(seed: int) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            row = add(store, zebras, "a", f"{seed} {number}".encode())
+            if number % 2:
+                store.images.delete(ME, row.id)
+
+    with ThreadPoolExecutor(4) as threads:
+        changing = [threads.submit(change, seed) for seed in range(4)]
+        try:
+            found = [store.sweep() for _ in range(20)]
+        finally:
+            stop.set()
+        for each in changing:
+            each.result(10)
+    assert [sweep.missing for sweep in found] == [()] * 20
+    assert all(store.read(row.sha256) for row in store.images.page(ME, zebras).images)
+
+
+def test_an_image_that_comes_or_goes_during_a_sweep_is_neither_missing_nor_an_orphan(store: Store, zebras: int):
+    going = add(store, zebras, "a", b"going")
+    names, came = store._blobs.names, []
+
+    def meanwhile() -> Iterator[str]:
+        yield from list(names())
+        came.append(add(store, zebras, "a", b"coming"))
+        store.images.delete(ME, going.id)
+
+    store._blobs.names = meanwhile
+    assert store.sweep().missing == ()
+    store._blobs.names = names
+    assert store.read(came[0].sha256) == b"coming"
+    assert store.sweep().removed == 0
 
 
 def test_classifying_the_same_image_from_many_threads_keeps_every_answer(store: Store):
