@@ -91,7 +91,9 @@ class Board(QListView):
         self.verticalScrollBar().valueChanged.connect(self._soon.start)
         for signal in (self.rows.modelReset, self.rows.rowsRemoved, self.rows.dataChanged):
             signal.connect(self._soon.start)
-        self.rows.modelReset.connect(self._first)
+        self._held = ("", 0)
+        self.rows.modelAboutToBeReset.connect(self._hold)
+        self.rows.modelReset.connect(self._take_up)
         loader.loaded.connect(lambda _ids: self.viewport().update())
         theme.changed.connect(self._themed)
         self._themed()
@@ -111,13 +113,22 @@ class Board(QListView):
         row = self.rows.row(self.currentIndex())
         return found or ([row] if isinstance(row, (Photo, Question)) else [])
 
-    def _first(self) -> None:
-        """After other rows came, the first photo has the focus."""
-        for at, row in enumerate(self.rows.rows):
-            if not isinstance(row, Heading):
-                self.setCurrentIndex(self.rows.index(at))
-                self.scrollToTop()
-                return
+    def _hold(self) -> None:
+        row = self.rows.row(self.currentIndex())
+        self._held = (row.key if row is not None else "", self.verticalScrollBar().value())
+
+    def _take_up(self) -> None:
+        """After other rows came, the photo that had the focus has it, else the first."""
+        key, scrolled = self._held
+        rows = self.rows.rows
+        photos = [at for at, row in enumerate(rows) if not isinstance(row, Heading)]
+        again = next((at for at in photos if rows[at].key == key), None)
+        if photos:
+            self.setCurrentIndex(self.rows.index(photos[0] if again is None else again))
+        if again is None:
+            self.scrollToTop()
+        else:
+            self.verticalScrollBar().setValue(scrolled)
 
     def select_section(self, heading: Heading) -> None:
         """Select the photos below a heading."""

@@ -18,7 +18,7 @@ from apitorch_desktop.ui.words import percent, plural
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from PySide6.QtGui import QKeyEvent
+    from PySide6.QtGui import QKeyEvent, QShowEvent
 
     from apitorch_desktop.ui.grid.loader import ThumbnailLoader
     from apitorch_desktop.ui.review import Review
@@ -137,8 +137,8 @@ class ReviewPanel(QWidget):
 
     def _wire(self) -> None:
         review = self._review
-        review.changed.connect(self._show)
-        review.progressed.connect(self._show_progress)
+        review.changed.connect(self._changed)
+        review.progressed.connect(self._changed_progress)
         self.board.act_wanted.connect(self.act)
         self.board.heading_act_wanted.connect(self._act_on_heading)
         self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
@@ -149,15 +149,29 @@ class ReviewPanel(QWidget):
 
     def show_page(self, page: str) -> None:
         """Turn to a page: a key of PAGES, or LABELS."""
+        if page != self.page:
+            self.board.rows.show([])
         self.page = page
         self._show()
-        self.board.scrollToTop()
         self.focus()
 
     def focus(self) -> None:
         """Put the focus where the keys are heard."""
         shown = self.stack.currentWidget()
         (self.labels.matrix if shown is self.labels else self.board if shown is self.board else self).setFocus()
+
+    def _changed(self) -> None:
+        if self.isVisible():  # else it is shown when it comes to the front
+            self._show()
+
+    def _changed_progress(self) -> None:
+        if self.isVisible():
+            self._show_progress()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Take in what came meanwhile."""
+        super().showEvent(event)
+        self._show()
 
     def _show(self) -> None:
         found, page = self._review.found, PAGES.get(self.page)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.review import Review
 
 Index = QModelIndex | QPersistentModelIndex
+_ONE_BY_ONE = 24
+"""Rows that leave one at a time; for more it is quicker to lay all out anew."""
 RowRole = Qt.ItemDataRole.UserRole
 
 
@@ -65,18 +67,24 @@ class BoardModel(QAbstractListModel):
     def show(self, rows: Sequence[Row]) -> None:
         """Show these rows."""
         wanted = {row.key for row in rows}
+        if sum(row.key not in wanted for row in self.rows) > _ONE_BY_ONE:
+            self._reset(rows)
+            return
         for at in range(len(self.rows) - 1, -1, -1):
             if self.rows[at].key not in wanted:
                 self.beginRemoveRows(QModelIndex(), at, at)
                 del self.rows[at]
                 self.endRemoveRows()
         if [row.key for row in self.rows] != [row.key for row in rows]:
-            self.beginResetModel()
-            self.rows = list(rows)
-            self.endResetModel()
+            self._reset(rows)
         elif self.rows != rows:
             self.rows = list(rows)
             self.dataChanged.emit(self.index(0), self.index(len(rows) - 1))
+
+    def _reset(self, rows: Sequence[Row]) -> None:
+        self.beginResetModel()
+        self.rows = list(rows)
+        self.endResetModel()
 
     def row(self, index: Index) -> Row | None:
         """The row behind an index."""

@@ -40,7 +40,7 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
         index = made.frame.tree.model.index_of(node)
         view.scrollTo(index)
         program.press(view.viewport(), view.visualRect(index))
-        program.wait(lambda: made.frame.middle.currentWidget() is made.review.panel, "the panel")
+        program.wait(lambda: made.frame.middle.currentWidget() is made.review.part, "the panel")
 
     def clean_up_duplicates(made):
         panel, total = made.review.panel, made.model.total
@@ -55,6 +55,18 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
         pointer.key("ctrl+z")
         program.wait(lambda: made.model.total == total, "the others back")
         program.wait(lambda: len(made.review.review.surplus()) == 4, "the groups back, without another look", 240)
+
+        program.press(panel.clean)
+        program.wait(lambda: made.model.total == total - 4, "the others gone again")
+        program.wait(lambda: len(made.review.trash.here) == 4, "the others in the trash")
+        press_finding(made, "trash")
+        page = made.review.trash_page
+        program.wait(page.board.hasFocus, "the focus in the trash")
+        shown = page.board.rows.rows[0].image.image_id
+        program.wait(lambda: page.board.loader.pixmap(shown) is not None, "a picture from the trash")
+        pointer.key("ctrl+a", "Return")
+        program.wait(lambda: made.model.total == total, "the others back from the trash")
+        program.wait(lambda: page._none.isVisible(), "an empty trash")
 
     def accept_and_dismiss(made):
         review, panel = made.review.review, made.review.panel
