@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEventLoop, QMetaType, QMimeData, QTimer, QUrl, Signal
+from PySide6.QtCore import QByteArray, QEventLoop, QMetaType, QMimeData, QTimer, QUrl, Signal
 
 from apitorch_desktop.ui.grid import drops
 from apitorch_desktop.ui.tasks import Lane
@@ -49,8 +49,11 @@ class Copies:
         """Those that are ready in time; the window lives on meanwhile."""
         if self._left:
             self._loop = QEventLoop()
-            QTimer.singleShot(milliseconds, self._loop.quit)
+            bound = QTimer(interval=milliseconds, singleShot=True)
+            bound.timeout.connect(self._loop.quit)
+            bound.start()
             self._loop.exec()
+            bound.stop()
             self._loop = None
         return [self._paths[at] for at in sorted(self._paths)]
 
@@ -97,9 +100,9 @@ class DraggedImages(QMimeData):
     def retrieveData(self, mimetype: str, preferredType: QMetaType | QMetaType.Type) -> Any:  # noqa: N803 - Qt's name
         """Qt's: called when a program takes the data."""
         if mimetype == drops.IDS_TYPE:
-            return self._ids
+            return QByteArray(self._ids)  # plain bytes would reach no other program
         if mimetype == _FILES and self._make is not None:
-            return self._ready_files()
+            return QByteArray(self._ready_files())
         return None
 
     def end(self) -> None:
