@@ -65,7 +65,8 @@ def settle(hands: Hands) -> None:
     if not half:
         return
     hands.outcome.stale = True
-    copied = [one for one in half if one.step == Step.COPIED or hands.trash.has(one.sha256)]
+    copied = [one for one in half if one.step == Step.COPIED]
+    copied += hands.keep([one for one in half if one.step != Step.COPIED])
     hands.backwards = True
     try:
         hands.upload(copied)

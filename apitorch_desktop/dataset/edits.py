@@ -56,12 +56,12 @@ class Edits:
         self._journal = Journal(folder / "edits.sqlite")
         self._trash = Trash(folder / "trash")
         self._driver = Driver(self._journal, self._trash)
-        self._trash.drop(self._trash.all() - self._journal.needed())
-
-    @property
-    def note(self) -> str:
+        self.note = self._journal.note
         """A sentence about a journal that was damaged and begun anew, or empty."""
-        return self._journal.note
+        if self.note:
+            aside = self._trash.put_aside()
+            self.note += f" What was in the trash is in {aside}." if aside else ""
+        self._trash.drop(self._trash.all() - self._journal.needed())
 
     def close(self) -> None:
         """Close the journal."""

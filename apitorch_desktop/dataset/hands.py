@@ -67,8 +67,11 @@ class Hands:
         listed = record.sha256 if record is not None and isinstance(record.sha256, str) else ""
         return placement.sha256 or listed
 
-    def keep(self, placements: Sequence[Placement]) -> list[Placement]:
-        """Make sure that the bytes are on this machine. Answers those whose image is there: go on with these."""
+    def keep(self, placements: Sequence[Placement], *, safe: bool = False) -> list[Placement]:
+        """Make sure that the bytes are on this machine. Answers those whose image is there: go on with these.
+
+        `safe`: from a loss of power too; before an image is deleted that is nowhere else.
+        """
 
         def one(placement: Placement) -> None:
             known = self.listed_hash(placement)
@@ -87,7 +90,8 @@ class Hands:
 
         each(placements, one, self.cancelled)
         kept = [placement for placement in placements if not placement.gone]
-        self.trash.settle({placement.sha256 for placement in kept})
+        if safe:
+            self.trash.settle({placement.sha256 for placement in kept})
         if len(kept) < len(placements):
             self.missing += len(placements) - len(kept)
             self.journal.save(self.entry, placements)

@@ -270,7 +270,7 @@ class Performer:
     def _keep(self, hands: Hands) -> None:
         placements = self._entry.placements
         for start in range(0, len(placements), 200):
-            hands.keep(placements[start : start + 200])
+            hands.keep(placements[start : start + 200], safe=True)
             if self._progress is not None:
                 self._progress(min(start + 200, len(placements)), len(placements))
 

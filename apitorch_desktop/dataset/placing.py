@@ -194,7 +194,7 @@ class Placer:
         hands = self._hands
         hands.fill_in(leaving)
         for chunk in _chunks(leaving, _CHUNK):
-            hands.keep(chunk)
+            hands.keep(chunk, safe=True)
             hands.journal.save(self._entry, chunk)
             self._tell(len(chunk))
         kept = self._left(leaving)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -20,34 +21,24 @@ class Trash:
         self._folder = folder
 
     def keep(self, data: bytes) -> str:
-        """Keep bytes; they are on disk when this returns. Answers their sha256 (hex). Raises OSError."""
+        """Keep bytes; safe from a loss of power after `settle`. Answers their sha256 (hex). Raises OSError."""
         sha256 = hashlib.sha256(data).hexdigest()
-        path = self._path(sha256)
-        if self.has(sha256):
-            return sha256
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{os.getpid()}-{secrets.token_hex(6)}.part")
-        try:
-            with part.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        if not self.has(sha256):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            part = self._folder / f"{os.getpid()}-{secrets.token_hex(6)}.part"
+            try:
+                part.write_bytes(data)
+                part.replace(self._path(sha256))
+            finally:
+                part.unlink(missing_ok=True)
         return sha256
 
     def settle(self, hashes: Collection[str]) -> None:
-        """Write down the names of what was kept; with this they survive a loss of power. One sync for many files."""
-        if os.name != "posix":  # a folder cannot be synced
-            return
-        for folder in {self._path(sha256).parent for sha256 in hashes} | {self._folder}:
-            with suppress(OSError):
-                descriptor = os.open(folder, os.O_RDONLY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+        """Return when these are on the disk; all at once, which costs half of one by one. Raises OSError."""
+        for sha256 in hashes:
+            _sync(self._path(sha256), os.O_RDWR)
+        if hashes and os.name == "posix":  # elsewhere a folder cannot be synced
+            _sync(self._folder, os.O_RDONLY)
 
     def has(self, sha256: str) -> bool:
         """Whether these bytes are kept."""
@@ -61,7 +52,7 @@ class Trash:
         """The bytes. Raises FileNotFoundError, also for a file that was damaged."""
         data = self._path(sha256).read_bytes()
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise FileNotFoundError(f"The image {sha256[:12]}… in the trash is damaged.")
+            raise FileNotFoundError(errno.ENOENT, "the image is damaged", str(self._path(sha256)))
         return data
 
     def drop(self, hashes: Collection[str]) -> int:
@@ -75,10 +66,18 @@ class Trash:
                 freed += size
         return freed
 
+    def put_aside(self) -> Path | None:
+        """Move all that is there out of the way, for the journal that knew it is lost. Answers where to."""
+        if not self._folder.is_dir():
+            return None
+        aside = self._folder.with_name(f"{self._folder.name}.{secrets.token_hex(4)}")
+        self._folder.replace(aside)
+        return aside
+
     def all(self) -> set[str]:
         """What is there, for a sweep; leftovers of a crash are removed on the way."""
         found = set()
-        for path in self._folder.glob("??/*"):
+        for path in self._folder.glob("*"):
             if path.name.endswith(".part"):
                 path.unlink(missing_ok=True)
             else:
@@ -86,4 +85,12 @@ class Trash:
         return found
 
     def _path(self, sha256: str) -> Path:
-        return self._folder / sha256[:2] / sha256
+        return self._folder / (sha256 or "none")
+
+
+def _sync(path: Path, mode: int) -> None:
+    descriptor = os.open(path, mode)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

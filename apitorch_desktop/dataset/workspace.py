@@ -40,6 +40,11 @@ _PAGE = 5000
 class NeedsScratch(Exception):  # noqa: N818 - named for what is needed
     """This service classifies by URL only: ask the person for leave and a training set, then pass it as `scratch`."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "This service takes no files, only addresses: choose a training set where a file may lie meanwhile."
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

@@ -45,7 +45,7 @@ def explain(fault: BaseException, doing: str = "") -> Trouble:
 
 def _said(fault: BaseException) -> str:
     """The sentence of an exception whose text is meant for the person; "" for any other."""
-    meant = {"ServiceFailed", "UnreadableImage", "CannotUndo", "ExportRefused", "NeedsScratch"}
+    meant = {"ServiceFailed", "UnreadableImage", "CannotUndo", "ExportRefused", "NeedsScratch", "FileFailed"}
     return str(fault) if any(kind.__name__ in meant for kind in type(fault).__mro__) else ""
 
 

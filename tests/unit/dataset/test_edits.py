@@ -290,7 +290,7 @@ def test_the_trash_keeps_deleted_images_until_it_is_emptied(either: Home):
     assert home.edits.trash("c1") == []
     assert home.edits.undoable("c1") is None
     assert home.edits.redoable("c1") is None
-    assert not list((home.folder / "trash").glob("??/*"))
+    assert not list((home.folder / "trash").glob("*"))
     with pytest.raises(CannotUndo):
         home.edits.undo(home.workspace)
 
@@ -300,19 +300,56 @@ def test_bytes_that_nobody_needs_are_not_kept(either: Home):
     home.edits.move(home.workspace, home.set_id, home.images("l0"), "l9")
     home.edits.delete(home.workspace, home.set_id, home.images("l1"))
     home.edits.undo(home.workspace)
-    assert not list((home.folder / "trash").glob("??/*"))
+    assert not list((home.folder / "trash").glob("*"))
 
 
 def test_a_damaged_image_in_the_trash_stops_the_undo_and_changes_nothing(either: Home):
     home = either
     home.edits.delete(home.workspace, home.set_id, home.images("l0")[:2])
     after = content(home)
-    path = next((home.folder / "trash").glob("??/*"))
+    path = next((home.folder / "trash").glob("*"))
     path.write_bytes(b"damaged")
     with pytest.raises(OSError, match="damaged"):
         home.edits.undo(home.workspace)
     assert content(home) == after
     assert home.edits.undoable("c1") is not None
+
+
+def test_a_damaged_journal_is_begun_anew_and_no_bytes_are_lost(plain: Home):
+    plain.edits.delete(plain.workspace, plain.set_id, plain.images("l0"))
+    plain.close()
+    kept = {path.name for path in (plain.folder / "trash").iterdir()}
+    (plain.folder / "edits.sqlite").write_bytes(b"damaged " * 5000)
+    plain.open()
+    assert "edits.sqlite was damaged and is begun anew" in plain.edits.note
+    assert plain.edits.trash("c1") == []
+    [aside] = plain.folder.glob("trash.*")
+    assert str(aside) in plain.edits.note
+    assert {path.name for path in aside.iterdir()} == kept
+    plain.workspace.connect()
+    plain.edits.move(plain.workspace, plain.set_id, plain.images("l1"), "x")
+    plain.edits.undo(plain.workspace)
+
+
+def test_a_disk_that_is_full_is_named_and_nothing_is_half(plain: Home):
+    before = content(plain)
+    images = plain.images("l0")
+    right = plain.edits._trash.keep
+
+    def full(data: bytes) -> str:
+        raise OSError(28, "No space left on device", "trash")
+
+    plain.edits._trash.keep = full
+    for act in (
+        lambda: plain.edits.delete(plain.workspace, plain.set_id, images),
+        lambda: plain.edits.move(plain.workspace, plain.set_id, images, "x"),
+    ):
+        with pytest.raises(OSError, match="No space left"):
+            act()
+        assert content(plain) == before
+    assert plain.edits.unfinished("c1") == []
+    plain.edits._trash.keep = right
+    plain.edits.delete(plain.workspace, plain.set_id, images)
 
 
 # --- someone else, refusals, cancelling
