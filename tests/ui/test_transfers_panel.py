@@ -46,7 +46,7 @@ def test_a_note_stands_in_place_of_figures_that_do_not_move():
 def test_controls_go_with_the_state(panel, qtbot):
     panel.show_statuses([RUNNING])
     card = panel.card(1)
-    assert card.pause.isVisible()
+    qtbot.waitUntil(card.pause.isVisible)  # a layout shows what it takes in a turn later
     assert not card.retry.isVisible()
     with qtbot.waitSignal(panel.wanted) as caught:
         qtbot.mouseClick(card.pause, Qt.MouseButton.LeftButton)
