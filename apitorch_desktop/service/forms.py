@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -105,9 +106,10 @@ def sentence(error: Exception) -> str:
     return f"{name} does not fit: {what}."
 
 
-def _list_fields(kind: type[Struct]) -> set[str]:
+@cache
+def _list_fields(kind: type[Struct]) -> frozenset[str]:
     fields = msgspec.structs.fields(kind)
-    return {field.encode_name for field in fields if "list" in str(field.type)}
+    return frozenset(field.encode_name for field in fields if "list" in str(field.type))
 
 
 def _decoded(body: bytes, charset: str) -> str:
