@@ -83,6 +83,7 @@ def ours(folder):
             classifier = opened.learning.classifier if opened is not None else None
             if made.model.total >= count and classifier is not None and classifier.status == "ready":
                 state["lateness"].report(f"ours, {made.model.total} photos", state["began"])
+                timer.stop()
                 made.window.close()
 
         timer = QTimer(interval=100)
