@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.trash import Trash
     from apitorch_desktop.dataset.workspace import Workspace
 
+_QUICKLY_LISTED = 20_000
 _STAYS = "The service does not tell which image came of the correction, so nothing was taken out."
 
 
@@ -167,9 +168,11 @@ class Performer:
         """Send a correction, and find out which image came of it, from where."""
         entry, facts, workspace, board = self._entry, self._facts, self._workspace, self._board()
         told = workspace.has("images")
-        found = ""
+        found, places = "", {}
         if not facts.sent:
-            if not told:
+            if told:
+                places = self._places(board)
+            else:
                 facts.before = {facts.new: list(board.under(facts.new))}
             answer = self._feedback()
             facts.sent, facts.doubt = True, False
@@ -179,8 +182,6 @@ class Performer:
         if not told and not found:
             new = set(board.under(facts.new)) - set((facts.before or {}).get(facts.new, ()))
             found = new.pop() if len(new) == 1 else ""
-        known = workspace.known_listing(self.outcome.training_set_id) if told else None
-        places = {image_id(image.image_id): str(image.label) for image in known.images} if known is not None else {}
         source = places.get(found)
         if not found or source == facts.new:  # nothing came of it that could be undone
             self.outcome.stale = True
@@ -192,6 +193,13 @@ class Performer:
             self.outcome.moved[found] = facts.new
         elif record is not None:
             self.outcome.added.append(record)
+
+    def _places(self, board: Board) -> dict[str, str]:
+        """Which image is under which label before a correction moves one; of a large training set as last seen."""
+        if sum(board.counts().values()) <= _QUICKLY_LISTED:
+            return {found: label for label, images in board.all().items() for found in images}
+        known = self._workspace.known_listing(self.outcome.training_set_id)
+        return {image_id(image.image_id): str(image.label) for image in known.images} if known is not None else {}
 
     def _feedback(self) -> FeedbackAnswer:
         facts = self._facts
