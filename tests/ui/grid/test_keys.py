@@ -5,9 +5,8 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QAccessible
 
 from apitorch_desktop.ui.grid.view import DEFAULT, LARGEST, SMALLEST
-from tests.end_to_end.pointer import key, write
 from tests.ui.conftest import turn, wait_until
-from tests.ui.grid.conftest import groups
+from tests.ui.grid.conftest import groups, key, write
 
 
 @pytest.fixture
