@@ -319,7 +319,7 @@ class Importing(QObject):
                 workspace,
                 status.training_set_id,
                 created,
-                title=status.title,
+                title=f"import {plural(len(created), 'photo')}",
                 labels_before=labels,
                 new_training_set=begun is not None and begun.new_set,
             )
