@@ -1,5 +1,6 @@
 """Config and Limits: what a service is told at its start, and how much of everything it takes."""
 
+import os
 from dataclasses import dataclass, field
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -12,21 +13,21 @@ class Limits:
     Memory that clients can claim stays below 2 × `body_memory` (bodies being received, those beyond it wait on disk;
     bodies taken from there, and images read from the store, to be worked on) + `answer_memory` (answers being sent)
     + 2 × `workers` × 64 megapixels × 4 bytes (images being decoded and classified) + `connections` × 192 KiB (heads,
-    and what the transport holds). `tests/service/test_hostile.py` measures it.
+    and what the transport holds). `tests/service/test_hostile_clients.py` measures it.
     """
 
     image: int = 32 * 2**20
     """One image file; more is a 413."""
     text: int = 16 * 2**20
     """A JSON body, and all text fields of a form together; 16 MiB hold 300,000 image ids."""
-    field: int = 2**20
+    text_field: int = 2**20
     """One text field of a form."""
     parts: int = 64
     """Parts of a multipart body; only text fields beside the one image make sense."""
     body_memory: int = 64 * 2**20
     answer_memory: int = 192 * 2**20
-    workers: int = 2
-    """Images being checked, decoded or read at the same time."""
+    workers: int = field(default_factory=lambda: max(2, min(4, os.cpu_count() or 2)))
+    """Images being decoded, and beside them images being classified, at the same time."""
     fetches: int = 8
     """Images being fetched by URL at the same time."""
     connections: int = 2000

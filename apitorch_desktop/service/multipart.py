@@ -107,7 +107,7 @@ class MultipartReader:
         size = end - start
         if self._text is not None:
             self._text_size += size
-            if len(self._text) + size > self._limits.field or self._text_size > self._limits.text:
+            if len(self._text) + size > self._limits.text_field or self._text_size > self._limits.text:
                 raise Refusal(413, f"The field “{self._name[:80]}” is too long.")
             self._text += data[start:end]
         elif self._spool is not None:

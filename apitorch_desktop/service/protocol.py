@@ -125,9 +125,10 @@ class BoundedProtocol(H11Protocol):
     def handle_events(self) -> None:
         """See H11Protocol: this is where a head turns out to be whole."""
         super().handle_events()
-        if self.cycle is not None and not self.cycle.response_complete and self._head is not None:
-            self._head.cancel()
-            self._head = None
+        if self.cycle is not None and not self.cycle.response_complete:
+            if self._head is not None:
+                self._head.cancel()
+                self._head = None
             self._crowd.works(self)
 
     def on_response_complete(self) -> None:
