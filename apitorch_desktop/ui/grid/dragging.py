@@ -35,7 +35,7 @@ class Copies:
         self._loop: QEventLoop | None = None
         self._running: list[Task] = [
             tasks.run(
-                Lane.BULK,
+                Lane.BATCH,
                 lambda context, image=image: copy(image, context.cancelled),  # type: ignore[misc]
                 done=partial(self._made, at),
                 failed=self._failed,
