@@ -15,6 +15,7 @@ import requests
 from PIL import Image
 
 from apitorch_desktop.service.config import Limits
+from tests.service.test_remote import answering
 
 QUICK = {"silence": 0.6, "head_time": 0.6, "grace": 0.6}
 MIB = 2**20
@@ -466,6 +467,37 @@ def test_a_page_of_its_own_may_call(service):
 def test_what_a_browser_fetches_for_another_site_is_refused(service, site):
     fetched = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"}
     assert service.call("GET", "ping", headers=fetched).status_code == 403
+
+
+# --- image_url
+
+
+TRICKS = ["http://127.0.0.1:{port}/a.jpg", "http://localhost:{port}/", "http://0x7f.1:{port}/", "http://[::ffff:127.0.0.1]:{port}/",
+          "http://2130706433:{port}/", "HTTP://127.1:{port}/", "http://0:{port}/", "{origin}/api/ping", "{origin}/api/docs",
+          "{origin}/images/1/../../api/ping", "http://169.254.169.254/latest/meta-data/", "http://[fe80::1]/"]  # fmt: skip
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_an_image_url_never_reaches_this_machine_or_its_network(service, trick):
+    with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") as (port, heads):
+        url = trick.format(port=port, origin=service.origin)
+        for path, body in [
+            (f"training-set/{service.new_set('URL')}/a/image", {}),
+            ("classify", {"classifiers": "safe-for-work"}),
+        ]:
+            for sent in ({"json": {**body, "image_url": url}}, {"data": {**body, "image_url": url}}):
+                answer = service.call("POST", path, **sent)
+                assert answer.status_code == 400, answer.text
+                assert "private network" in answer.json()["message"]
+        assert heads == []
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "file://localhost/etc/passwd", "ftp://127.0.0.1/", "data:image/gif;base64,AA",
+                                 "/etc/passwd", "http:/etc", "\\\\server\\share", "http://exa\r\nHost: x/"])  # fmt: skip
+def test_an_image_url_is_http_or_nothing(service, url):
+    answer = service.call("POST", f"training-set/{service.new_set('URL')}/a/image", json={"image_url": url})
+    assert answer.status_code == 400
+    assert answer.json()["type"] == "bad_request"
 
 
 # --- many
