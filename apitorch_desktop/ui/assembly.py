@@ -207,7 +207,7 @@ class Assembly(QObject):
     def _closing(self) -> None:
         self.frame.save()
         self.photos.save()
-        self.wiring.save()
+        self.wiring.turning.save()
 
     def end(self) -> bool:
         """Stop what runs, the service with it; whether everything did."""

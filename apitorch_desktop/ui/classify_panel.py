@@ -10,7 +10,8 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QScrollArea, QSiz
 
 from apitorch_desktop.api.types import MAX_CLASSIFIERS
 from apitorch_desktop.ui.answer_card import AnswerCard
-from apitorch_desktop.ui.controls import Elided, FlowLayout, button, icon_button, label, offer, surface
+from apitorch_desktop.ui.controls import Elided, button, icon_button, label, offer, surface
+from apitorch_desktop.ui.flow_layout import FlowLayout
 from apitorch_desktop.ui.grid import drops
 
 if TYPE_CHECKING:

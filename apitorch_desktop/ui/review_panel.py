@@ -9,7 +9,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui import review_rows
-from apitorch_desktop.ui.controls import Choice, Elided, FlowLayout, Meter, button, icon_button, label, surface
+from apitorch_desktop.ui.controls import Choice, Elided, Meter, button, icon_button, label, surface
+from apitorch_desktop.ui.flow_layout import FlowLayout
 from apitorch_desktop.ui.review import RULES
 from apitorch_desktop.ui.review_board import Board
 from apitorch_desktop.ui.review_labels import LabelsPage

@@ -11,10 +11,10 @@ from apitorch_desktop.ui.status_line import Message
 
 if TYPE_CHECKING:
     from apitorch_desktop.ui.assembly import Assembly
-    from apitorch_desktop.ui.wiring import Wiring
+    from apitorch_desktop.ui.middle import Middle
 
 
-def wire_transfers(made: Assembly, wiring: Wiring) -> None:
+def wire_transfers(made: Assembly, middle: Middle) -> None:
     """Have line and list show what the desk tells, and the desk do what they ask for."""
     desk, panel, part = made.desk, made.transfers, made.frame.status.transfer
     desk.listed.connect(panel.show_statuses)
@@ -25,13 +25,13 @@ def wire_transfers(made: Assembly, wiring: Wiring) -> None:
     panel.wanted.connect(desk.command)
     panel.failures_wanted.connect(lambda one: desk.failures(one, lambda failures: panel.show_failures(one, failures)))
     panel.summary_wanted.connect(lambda one: _save_summary(made, one))
-    panel.closed.connect(lambda: wiring.leave(panel))
+    panel.closed.connect(lambda: middle.leave(panel))
     part.pause_wanted.connect(lambda one: desk.command("pause", one))
     part.resume_wanted.connect(lambda one: desk.command("resume", one))
     part.cancel_wanted.connect(lambda one: desk.command("cancel", one))
     part.retry_wanted.connect(lambda one: desk.command("retry_failed", one))
     part.dismissed.connect(desk.dismiss)
-    part.list_wanted.connect(wiring.open_list)
+    part.list_wanted.connect(lambda: middle.switch(panel))
 
 
 def _save_summary(made: Assembly, transfer_id: int) -> None:

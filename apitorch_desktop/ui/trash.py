@@ -9,7 +9,8 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QStackedWidget, QVBoxLayout, QWidget
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.controls import FlowLayout, button, icon_button, label, surface
+from apitorch_desktop.ui.controls import button, icon_button, label, surface
+from apitorch_desktop.ui.flow_layout import FlowLayout
 from apitorch_desktop.ui.grid.loader import ThumbnailLoader
 from apitorch_desktop.ui.review_board import Board
 from apitorch_desktop.ui.review_rows import Photo

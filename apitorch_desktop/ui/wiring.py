@@ -6,22 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
-from PySide6.QtWidgets import QApplication
 
-from apitorch_desktop.ui.away_band import away_words
 from apitorch_desktop.ui.filters import FilterMenu
+from apitorch_desktop.ui.middle import Middle
 from apitorch_desktop.ui.pages import NewSetPage
 from apitorch_desktop.ui.photos import SORTS
-from apitorch_desktop.ui.session import State
 from apitorch_desktop.ui.shortcuts import Keys
 from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.transfer_wiring import wire_transfers
 from apitorch_desktop.ui.tree_model import Row
+from apitorch_desktop.ui.turning import Turning
 from apitorch_desktop.ui.words import plural
 
 if TYPE_CHECKING:
-    from PySide6.QtWidgets import QWidget
-
     from apitorch_desktop.ui.assembly import Assembly
     from apitorch_desktop.ui.grid.drops import DroppedContent
     from apitorch_desktop.ui.stores import Stores
@@ -38,43 +35,27 @@ class Wiring(QObject):
         self._session = made.session
         self._frame = made.frame
         self._photos = made.photos
-        self._nothing = ""
-        self._big = False
         self._reveal = ""
-        self._above: QWidget | None = None
+        self.turning = Turning(made)
+        self.middle = Middle(made)
         self._wire_session()
         self._wire_tree()
         self._wire_toolbar()
         self._wire_photos()
-        self._made.review.shown_changed.connect(self._show_middle)
-        wire_transfers(made, self)
+        wire_transfers(made, self.middle)
         self._wire_classifying()
-        self._keys = Keys(made, self.open_list)
-        self._show_middle()
+        self._keys = Keys(made, lambda: self.middle.switch(made.transfers))
 
     def begin(self, stores: Stores, arguments: list[str]) -> None:
         """Everything on disk is open: turn to the connection, work on transfers, take in what the command named."""
-        made = self._made
-        if stores.connections.note:
-            self._session.said.emit(Message(stores.connections.note, "warn", "connections"))
-        stores.clients.set_embedded(made.embedded.url, made.embedded.key)  # it may be up by now
-        self._turn_to(stores, stores.connections.current.id)
-        if made.embedded.gave_up:
-            self._service_changed()
-        made.desk.start(stores.transfers)
+        self.turning.begin(stores)
+        self._made.desk.start(stores.transfers)
         self.take_in(arguments)
 
     def take_in(self, arguments: list[str]) -> None:
         """Import what a command line named."""
         if arguments:
             self._made.importing.begin(_content(arguments))
-
-    def save(self) -> None:
-        """Keep what is open for the next start."""
-        opened = self._session.opened
-        if opened is not None and self._session.connection is not None:
-            self._settings.setValue("open/connection", self._session.connection.id)
-            self._settings.setValue("open/training_set", str(opened.training_set.id))
 
     # --- the session
 
@@ -86,72 +67,12 @@ class Wiring(QObject):
         session.opened_changed.connect(self._opened_changed)
         session.listing_changed.connect(self._listing_changed)
         session.classifier_changed.connect(self._show_classifier)
-        session.connection_changed.connect(self._connection_changed)
         made.tasks.failures.connect(lambda fault: session.failed(fault))
-        made.embedded.changed.connect(self._service_changed)
-        menu = made.connection_menu
-        menu.chosen.connect(self._choose_connection)
-        menu.retry_wanted.connect(self._try_again)
-        band = self._frame.away
-        band.again_wanted.connect(self._try_again)
-        band.change_wanted.connect(lambda: menu.open_dialog(session.connection))
-        made.editing.waiting_changed.connect(self._show_away)
 
-    def _turn_to(self, stores: Stores, connection_id: str) -> None:
-        connection = stores.connections.get(connection_id)
-        wish = None
-        if self._settings.value("open/connection") == connection_id:
-            wish = str(self._settings.value("open/training_set", ""))
-        if connection.embedded:
-            self._made.embedded.start()
-        self._session.use(stores, connection, wish)
-
-    def _choose_connection(self, connection_id: str) -> None:
-        stores = self._session.stores
-        if stores is None:
-            return
-        self.save()
-        try:
-            stores.connections.choose(connection_id)
-        except OSError as fault:  # the choice is not kept for the next start; that is said, not in the way
-            self._session.failed(fault, "Keeping the choice")
-        self._turn_to(stores, connection_id)
-
-    def _try_again(self) -> None:
-        connection = self._session.connection
-        if connection is not None and connection.embedded and self._made.embedded.gave_up:
-            self._made.embedded.start()
-        else:
-            self._session.connect_service()
-
-    def _service_changed(self) -> None:
-        embedded, stores = self._made.embedded, self._session.stores
-        if stores is not None:
-            stores.clients.set_embedded(embedded.url, embedded.key)
-        self._session.service_changed(bool(embedded.url), embedded.sentence)
-
-    def _connection_changed(self) -> None:
-        self._show_middle()
-        self._show_away()
-
-    def _show_away(self) -> None:
-        """Mark what is seen as what was last seen, while the service is away."""
-        session, band = self._session, self._frame.away
-        connection, opened = session.connection, session.opened
-        if connection is not None and session.state is State.AWAY and session.training_sets:
-            seen_at = opened.seen_at if opened is not None else 0.0
-            name = "The service on this computer" if connection.embedded else connection.name
-            band.show_words(away_words(name, seen_at, self._made.editing.waiting), session.sentence)
-        elif connection is not None and session.state is State.REFUSED:
-            can_change = not (connection.embedded or connection.from_environment)
-            band.show_words(f"“{connection.name}”: {session.sentence}", "", can_change=can_change)
-        else:
-            band.show_words("", "")
-
-    # --- the middle
+    # --- what is open
 
     def _opened_changed(self) -> None:
-        self._nothing = self._reveal = ""
+        self._reveal = ""
         opened = self._session.opened
         self._frame.toolbar.search.clear()
         self._filters.clear()
@@ -165,56 +86,10 @@ class Wiring(QObject):
             else "Drop to make a training set of it"
         )
         self._show_classifier()
-        self._show_middle()
 
     def _listing_changed(self) -> None:
-        self._show_middle()
-        self._show_away()
         if self._reveal and self._photos.grid.reveal_label(self._reveal):
             self._reveal = ""
-
-    def _show_middle(self) -> None:
-        frame, session, empty = self._frame, self._session, self._frame.empty
-        photos = session.images.total
-        opened = session.opened
-        frame.toolbar.set_photos_at_hand(photos > 0, "There are no photos yet.")
-        if self._above is not None:
-            frame.middle.setCurrentWidget(self._above)
-            return
-        if self._big:
-            frame.middle.setCurrentWidget(self._photos.big)
-            return
-        if self._made.review.shown:
-            frame.middle.setCurrentWidget(self._made.review.part)
-            return
-        if photos and not self._nothing:
-            focus = QApplication.focusWidget()
-            begun = focus is None or focus in (empty, frame) or empty.isAncestorOf(focus)
-            frame.middle.setCurrentWidget(self._photos.grid)
-            if begun:
-                self._photos.grid.setFocus()
-            return
-        frame.middle.setCurrentWidget(empty)
-        if self._nothing:
-            empty.show_nothing_found(self._nothing)
-        elif opened is not None and opened.loading:
-            empty.show_busy(f"Looking at “{opened.training_set.name}”…")
-        elif opened is not None and not opened.listed and not opened.seen_at and session.state is not State.READY:
-            empty.show_failure(f"“{opened.training_set.name}” was never looked at from here", session.sentence)
-        elif opened is not None:
-            empty.show_empty_set(opened.training_set.name)
-        elif session.state in (State.AWAY, State.REFUSED) and not session.training_sets:
-            title = "The service does not answer" if session.state is State.AWAY else "The service refuses"
-            title = "The service could not be started" if self._made.embedded.gave_up else title
-            empty.show_failure(title, session.sentence)
-        elif session.training_sets:
-            empty.show_choice()
-        elif session.heard:
-            can_create = session.why_not("training-sets")
-            page = session.new_set_page()
-            empty.show_welcome(can_create=can_create, can_import=can_create if page else "", page=page)
-        else:
-            empty.show_busy(session.sentence or "Starting…")
 
     def _show_sets(self) -> None:
         tree, session = self._frame.tree, self._session
@@ -222,7 +97,6 @@ class Wiring(QObject):
         if session.opened is not None:
             tree.view.set_open(session.opened.training_set.id)
         self._show_classifier()
-        self._show_middle()
 
     def _show_classifier(self) -> None:
         session, card = self._session, self._frame.tree.card
@@ -257,7 +131,7 @@ class Wiring(QObject):
     def _choose_set(self, set_id: str) -> None:
         self._photos.close_big()
         self._made.review.close()
-        self.show_above(None)
+        self.middle.show_above(None)
         self._session.open_set(set_id)
 
     def _choose_label(self, set_id: str, label: str) -> None:
@@ -304,7 +178,6 @@ class Wiring(QObject):
         empty = self._frame.empty
         empty.import_wanted.connect(self._made.importing.choose_folder)
         empty.new_set_wanted.connect(lambda: self._frame.tree.view.name_new(None))
-        empty.again_wanted.connect(self._try_again)
         empty.sample_wanted.connect(self._made.importing.open_sample)
 
     def _label_names(self) -> list[str]:
@@ -319,8 +192,6 @@ class Wiring(QObject):
     def _wire_photos(self) -> None:
         photos, frame = self._photos, self._frame
         photos.selection_said.connect(frame.status.set_selection)
-        photos.nothing_found.connect(self._nothing_found)
-        photos.big_shown.connect(self._big_shown)
         grid, said = photos.grid, self._session.said
         grid.contentDropped.connect(self._dropped_on_grid)
         grid.dragOver.connect(lambda words: frame.hint.aim(grid, words, framed=False))
@@ -338,43 +209,18 @@ class Wiring(QObject):
         opened = self._session.opened
         self._made.importing.begin(content, str(opened.training_set.id) if opened is not None else None, label)
 
-    def _nothing_found(self, what: str) -> None:
-        if what != self._nothing:
-            self._nothing = what
-            self._show_middle()
-
-    def _big_shown(self, shown: bool) -> None:
-        self._big = shown
-        self._show_middle()
-        if not shown and self._made.review.shown:
-            self._made.review.part.focus()
-
     # --- classification
 
     def _wire_classifying(self) -> None:
         panel, classifying, frame = self._made.panel, self._made.classifying, self._frame
         panel.drag_said.connect(lambda words: frame.hint.aim(panel, words))
         classifying.add_wanted.connect(self._made.importing.begin)
-        batching, table = self._made.batching, self._made.batch_panel
+        batching, table, middle = self._made.batching, self._made.batch_panel, self.middle
         classifying.batch_wanted.connect(batching.begin)
-        batching.shown.connect(lambda shown: self.show_above(table) if shown else self.leave(table))
+        batching.shown.connect(lambda shown: middle.show_above(table) if shown else middle.leave(table))
         batching.add_wanted.connect(self._made.importing.add)
         batching.one_wanted.connect(classifying.begin)
         self._made.connection_menu.message_wanted.connect(panel.message_wanted)
-
-    def open_list(self) -> None:
-        """Show the list of transfers, or what was there before."""
-        self.show_above(None if self._above is self._made.transfers else self._made.transfers)
-
-    def show_above(self, part: QWidget | None) -> None:
-        """Show something else in the place of the photos; None shows the photos again."""
-        self._above = part
-        self._show_middle()
-
-    def leave(self, part: QWidget) -> None:
-        """Take a part away, if it is the one that is shown in the place of the photos."""
-        if self._above is part:
-            self.show_above(None)
 
 
 def _content(arguments: list[str]) -> DroppedContent:

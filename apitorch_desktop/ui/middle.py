@@ -1,0 +1,112 @@
+"""What the middle of the window shows: photos, one photo, a finding of Review, a table, or why there is nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject
+from PySide6.QtWidgets import QApplication
+
+from apitorch_desktop.ui.session import State
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QWidget
+
+    from apitorch_desktop.ui.assembly import Assembly
+
+
+class Middle(QObject):
+    """Chooses among the parts of the stack; `show` is called whenever something it looks at has changed."""
+
+    def __init__(self, made: Assembly) -> None:
+        super().__init__(made)
+        self._made = made
+        self._session = made.session
+        self._frame = made.frame
+        self._photos = made.photos
+        self._above: QWidget | None = None
+        self._nothing = ""
+        self._big = False
+        made.photos.nothing_found.connect(self._nothing_found)
+        made.photos.big_shown.connect(self._big_shown)
+        made.review.shown_changed.connect(self.show)
+        made.session.listing_changed.connect(self.show)
+        made.session.connection_changed.connect(self.show)
+        made.session.sets_changed.connect(self.show)
+        made.session.opened_changed.connect(self._opened_changed)
+        self.show()
+
+    def show(self) -> None:
+        """Show what there is to show."""
+        frame, session = self._frame, self._session
+        photos = session.images.total
+        frame.toolbar.set_photos_at_hand(photos > 0, "There are no photos yet.")
+        if self._above is not None:
+            frame.middle.setCurrentWidget(self._above)
+        elif self._big:
+            frame.middle.setCurrentWidget(self._photos.big)
+        elif self._made.review.shown:
+            frame.middle.setCurrentWidget(self._made.review.part)
+        elif photos and not self._nothing:
+            focus = QApplication.focusWidget()
+            begun = focus is None or focus in (frame.empty, frame) or frame.empty.isAncestorOf(focus)
+            frame.middle.setCurrentWidget(self._photos.grid)
+            if begun:
+                self._photos.grid.setFocus()
+        else:
+            frame.middle.setCurrentWidget(frame.empty)
+            self._explain()
+
+    def _explain(self) -> None:
+        """Say why there are no photos, and what to do."""
+        session, empty = self._session, self._frame.empty
+        opened = session.opened
+        if self._nothing:
+            empty.show_nothing_found(self._nothing)
+        elif opened is not None and opened.loading:
+            empty.show_busy(f"Looking at “{opened.training_set.name}”…")
+        elif opened is not None and not opened.listed and not opened.seen_at and session.state is not State.READY:
+            empty.show_failure(f"“{opened.training_set.name}” was never looked at from here", session.sentence)
+        elif opened is not None:
+            empty.show_empty_set(opened.training_set.name)
+        elif session.state in (State.AWAY, State.REFUSED) and not session.training_sets:
+            title = "The service does not answer" if session.state is State.AWAY else "The service refuses"
+            title = "The service could not be started" if self._made.embedded.gave_up else title
+            empty.show_failure(title, session.sentence)
+        elif session.training_sets:
+            empty.show_choice()
+        elif session.heard:
+            can_create = session.why_not("training-sets")
+            page = session.new_set_page()
+            empty.show_welcome(can_create=can_create, can_import=can_create if page else "", page=page)
+        else:
+            empty.show_busy(session.sentence or "Starting…")
+
+    def switch(self, part: QWidget) -> None:
+        """Show a part in the place of the photos, or the photos again where it is shown."""
+        self.show_above(None if self._above is part else part)
+
+    def show_above(self, part: QWidget | None) -> None:
+        """Show something else in the place of the photos; None shows the photos again."""
+        self._above = part
+        self.show()
+
+    def leave(self, part: QWidget) -> None:
+        """Take a part away, if it is the one that is shown in the place of the photos."""
+        if self._above is part:
+            self.show_above(None)
+
+    def _opened_changed(self) -> None:
+        self._nothing = ""
+        self.show()
+
+    def _nothing_found(self, what: str) -> None:
+        if what != self._nothing:
+            self._nothing = what
+            self.show()
+
+    def _big_shown(self, shown: bool) -> None:
+        self._big = shown
+        self.show()
+        if not shown and self._made.review.shown:
+            self._made.review.part.focus()

@@ -1,0 +1,111 @@
+"""Turning to a connection: the one of the last run at first, another by choice; and telling what is the matter with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject
+
+from apitorch_desktop.ui.away_band import away_words
+from apitorch_desktop.ui.session import State
+from apitorch_desktop.ui.status_line import Message
+from apitorch_desktop.ui.tasks import Lane
+
+if TYPE_CHECKING:
+    from apitorch_desktop.ui.assembly import Assembly
+    from apitorch_desktop.ui.stores import Stores
+
+
+class Turning(QObject):
+    """Keeps session, embedded service and the connection's menu and band together."""
+
+    def __init__(self, made: Assembly) -> None:
+        super().__init__(made)
+        self._made = made
+        self._settings = made.settings
+        self._session = made.session
+        self._frame = made.frame
+        menu, band, session = made.connection_menu, made.frame.away, made.session
+        made.embedded.changed.connect(self._service_changed)
+        menu.chosen.connect(self._choose_connection)
+        menu.retry_wanted.connect(self.try_again)
+        band.again_wanted.connect(self.try_again)
+        band.change_wanted.connect(lambda: menu.open_dialog(session.connection))
+        made.frame.empty.again_wanted.connect(self.try_again)
+        made.editing.waiting_changed.connect(self._show_away)
+        session.connection_changed.connect(self._show_away)
+        session.listing_changed.connect(self._show_away)
+
+    def begin(self, stores: Stores) -> None:
+        """Everything on disk is open: turn to the connection of the last run."""
+        made = self._made
+        if stores.connections.note:
+            self._session.said.emit(Message(stores.connections.note, "warn", "connections"))
+        stores.clients.set_embedded(made.embedded.url, made.embedded.key)  # it may be up by now
+        self._turn_to(stores, stores.connections.current.id)
+        if made.embedded.gave_up:
+            self._service_changed()
+
+    def save(self) -> None:
+        """Keep what is open for the next start."""
+        opened = self._session.opened
+        if opened is not None and self._session.connection is not None:
+            self._settings.setValue("open/connection", self._session.connection.id)
+            self._settings.setValue("open/training_set", str(opened.training_set.id))
+
+    def _turn_to(self, stores: Stores, connection_id: str) -> None:
+        connection = stores.connections.get(connection_id)
+        wish = None
+        if self._settings.value("open/connection") == connection_id:
+            wish = str(self._settings.value("open/training_set", ""))
+        if connection.embedded:
+            self._made.embedded.start()
+        self._session.use(stores, connection, wish)
+
+    def _choose_connection(self, connection_id: str) -> None:
+        stores = self._session.stores
+        if stores is None:
+            return
+        self.save()
+        connections = stores.connections
+
+        def not_kept(fault: Exception) -> None:  # for the next start; that is said, and not in the way
+            self._session.failed(fault, "Keeping the choice")
+            self._turn_to(stores, connection_id)
+
+        self._made.tasks.run(
+            Lane.DISK,
+            lambda _context: connections.choose(connection_id),
+            done=lambda _chosen: self._turn_to(stores, connection_id),
+            failed=not_kept,
+            owner=self,
+            title="Turn to another connection",
+        )
+
+    def try_again(self) -> None:
+        """Look for the service now."""
+        connection = self._session.connection
+        if connection is not None and connection.embedded and self._made.embedded.gave_up:
+            self._made.embedded.start()
+        else:
+            self._session.connect_service()
+
+    def _service_changed(self) -> None:
+        embedded, stores = self._made.embedded, self._session.stores
+        if stores is not None:
+            stores.clients.set_embedded(embedded.url, embedded.key)
+        self._session.service_changed(bool(embedded.url), embedded.sentence)
+
+    def _show_away(self) -> None:
+        """Mark what is seen as what was last seen, while the service is away."""
+        session, band = self._session, self._frame.away
+        connection, opened = session.connection, session.opened
+        if connection is not None and session.state is State.AWAY and session.training_sets:
+            seen_at = opened.seen_at if opened is not None else 0.0
+            name = "The service on this computer" if connection.embedded else connection.name
+            band.show_words(away_words(name, seen_at, self._made.editing.waiting), session.sentence)
+        elif connection is not None and session.state is State.REFUSED:
+            can_change = not (connection.embedded or connection.from_environment)
+            band.show_words(f"“{connection.name}”: {session.sentence}", "", can_change=can_change)
+        else:
+            band.show_words("", "")
