@@ -106,6 +106,8 @@ class Misbehaving:
         self.unknown_fields = False
         self.numbers_as_strings = False
         self.reorder = False
+        self.slowly = 0.0
+        """Seconds between two pieces of 8 kB of an image."""
         self.ids = "random"
         """"random", or "content": the id comes from label and bytes, so it is the same again."""
         self.feedback_set: int | None = None
@@ -497,9 +499,19 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             if what == "late":
                 time.sleep(wrong.seconds if wrong else 0)
-            self.wfile.write(head + answer.body)
+            self._write(head, answer)
             if what == "shorter":
                 self._hang_up()
+
+    def _write(self, head: bytes, answer: _Answer) -> None:
+        pause = self.misbehaving.slowly if answer.kind == "image/jpeg" else 0
+        if not pause:
+            self.wfile.write(head + answer.body)
+            return
+        self.wfile.write(head)
+        for start in range(0, len(answer.body), 8000):
+            self.wfile.write(answer.body[start : start + 8000])
+            time.sleep(pause)
 
     def _hang_up(self) -> None:
         self.close_connection = True

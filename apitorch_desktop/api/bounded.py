@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _SLICE = 0.1
 """Seconds between two looks at `cancelled`."""
 _BUFFER = 128 * 1024
+_SLOWEST = 8 * 1024
+"""Bytes a second at which a long transfer may go on past the total bound."""
 
 
 class Watch:
@@ -31,29 +33,36 @@ class Watch:
         self.start(60, 300, None)
 
     def start(self, quiet: float, total: float, cancelled: Callable[[], bool] | None) -> None:
-        """A new exchange: at most `quiet` between two signs of life, at most `total` in all."""
+        """A new exchange: at most `quiet` between two signs of life, at most `total` in all.
+
+        What moves earns time, a second for 8 KiB: a large image on a slow line gets through, a drip does not.
+        """
         self._quiet = quiet
         self._total = total
         self._end = monotonic() + total
+        self._moved = 0
         self._cancelled = cancelled
 
     def bound(self, wait: Callable[[], int], sock: socket.socket) -> int:
-        """The result of `wait`, one operation on `sock`. Raises Cancelled or TimedOut."""
-        end = min(monotonic() + self._quiet, self._end)
+        """The bytes that `wait`, one operation on `sock`, has moved. Raises Cancelled or TimedOut."""
+        last = self._end + self._moved / _SLOWEST
+        end = min(monotonic() + self._quiet, last)
         while True:
             if self._cancelled is not None and self._cancelled():
                 raise Cancelled("Cancelled.")
             left = end - monotonic()
             if left <= 0:
-                raise TimedOut(self._late())
+                raise TimedOut(self._late(last))
             sock.settimeout(left if self._cancelled is None else min(left, _SLICE))
             try:
-                return wait()
+                moved = wait()
             except TimeoutError:
                 continue
+            self._moved += moved
+            return moved
 
-    def _late(self) -> str:
-        if monotonic() >= self._end:
+    def _late(self, last: float) -> str:
+        if monotonic() >= last:
             return f"The service did not finish within {self._total:.0f} seconds."
         return f"The service was silent for {self._quiet:.0f} seconds."
 

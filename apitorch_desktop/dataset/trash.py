@@ -9,6 +9,8 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from apitorch_desktop.dataset.parallel import each
+
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
@@ -35,8 +37,7 @@ class Trash:
 
     def settle(self, hashes: Collection[str]) -> None:
         """Return when these are on the disk; all at once, which costs half of one by one. Raises OSError."""
-        for sha256 in hashes:
-            _sync(self._path(sha256), os.O_RDWR)
+        each([self._path(sha256) for sha256 in hashes], lambda path: _sync(path, os.O_RDWR))
         if hashes and os.name == "posix":  # elsewhere a folder cannot be synced
             _sync(self._folder, os.O_RDONLY)
 

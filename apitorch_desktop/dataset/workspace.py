@@ -310,8 +310,9 @@ def listing_of(answers: Sequence[TrainingImages]) -> Listing:
             if isinstance(group.id, str):
                 ids[group.label] = group.id
             for image in group.images:
-                if image.image_id not in seen:
-                    seen.add(image.image_id)
+                found = image.image_id
+                if found not in seen:
+                    seen.add(found)
                     image.label = group.label
                     images.append(image)
     merged = [image for images in groups.values() for image in images]

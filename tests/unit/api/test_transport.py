@@ -202,6 +202,19 @@ def test_a_body_that_drips_is_given_up_in_time(service, transport):
     assert time.monotonic() - begun < 2
 
 
+def test_a_large_image_on_a_slow_line_gets_through(service, transport):
+    data = bytes(range(256)) * 400
+    number = service.add_set("Clothes", {"dress": [data]})
+    calls = transport(total=0.5, attempts=1)
+    url = calls.call("GET", f"training-set/{number}/images", types.TrainingImages).data[0].images[0].url
+    service.slowly = 0.05  # seconds for 8 kB
+    begun = time.monotonic()
+    chunks: list[bytes] = []
+    calls.download(url, chunks, limit=2**20)
+    assert time.monotonic() - begun > 0.55
+    assert b"".join(chunks) == data
+
+
 def test_headers_that_drip_are_given_up_in_time(transport):
     with socket.create_server(("127.0.0.1", 0)) as server:
         stop = threading.Event()
