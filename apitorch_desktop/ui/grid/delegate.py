@@ -168,13 +168,9 @@ class GridPainter:
             mask = self._corners[radius, ratio] = self._corner_mask(radius, ratio)
         edge = round(radius * ratio)
         far_x, far_y = box.right() + 1 - radius, box.bottom() + 1 - radius
-        for x, y, at_x, at_y in (
-            (box.x(), box.y(), 0, 0),
-            (far_x, box.y(), edge, 0),
-            (box.x(), far_y, 0, edge),
-            (far_x, far_y, edge, edge),
-        ):
-            painter.drawPixmap(QRectF(x, y, radius, radius), mask, QRectF(at_x, at_y, edge, edge))
+        for x, from_x in ((box.x(), 0), (far_x, edge)):
+            painter.drawPixmap(x, box.y(), radius, radius, mask, from_x, 0, edge, edge)
+            painter.drawPixmap(x, far_y, radius, radius, mask, from_x, edge, edge, edge)
 
     def _corner_mask(self, radius: int, ratio: float) -> QPixmap:
         edge = round(radius * ratio)
