@@ -492,8 +492,13 @@ def test_an_image_url_never_reaches_this_machine_or_its_network(service, trick):
         assert heads == []
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "file://localhost/etc/passwd", "ftp://127.0.0.1/", "data:image/gif;base64,AA",
-                                 "/etc/passwd", "http:/etc", "\\\\server\\share", "http://exa\r\nHost: x/"])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd", "file://localhost/etc/passwd", "ftp://127.0.0.1/", "data:image/gif;base64,AA", "/etc/passwd",
+        "http:/etc", "\\\\server\\share", "http://exa\r\nHost: x/",
+    ],
+)  # fmt: skip
 def test_an_image_url_is_http_or_nothing(service, url):
     answer = service.call("POST", f"training-set/{service.new_set('URL')}/a/image", json={"image_url": url})
     assert answer.status_code == 400
