@@ -29,13 +29,15 @@ class Garbage(QObject):
         """Collect as far as Python would have by now: mostly only what is young, which takes well under a millisecond."""
         gc.disable()  # another owner of threads may have ended and given back
         due = [count > threshold for count, threshold in zip(gc.get_count(), gc.get_threshold(), strict=True)]
-        if due[2] and all(due[1:]):
+        if all(due[1:]):
             gc.collect()
-            if not self._frozen:
-                self._frozen = True
-                gc.freeze()  # modules and classes live as long as the process: not looked at again
         elif due[1]:
             gc.collect(1)
+            if not self._frozen:
+                # By now the program is up. Its modules and classes live as long as the process: to look at them again
+                # and again would stop the window for 100 ms each time.
+                self._frozen = True
+                gc.freeze()
         elif due[0]:
             gc.collect(0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt, QTimer, Signal
+from PySide6.QtGui import QAccessible, QAccessibleEvent
 
 from apitorch_desktop.ui.grid.surface import DEFAULT, GridSurface
 
@@ -186,6 +187,10 @@ class GridPicking(GridSurface):
         """Show it and say it."""
         self.viewport().update()
         self._say.start()
+        if QAccessible.isActive() and self.currentIndex().isValid():
+            changed = QAccessibleEvent(self, QAccessible.Event.NameChanged)  # "selected" is part of the name
+            changed.setChild(self.currentIndex().row())
+            QAccessible.updateAccessibility(changed)
 
     def _tell_summary(self) -> None:
         summary = self.summary()

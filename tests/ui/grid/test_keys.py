@@ -197,6 +197,8 @@ def test_a_screen_reader_finds_the_photos_and_which_is_focused(filled):
     assert child.state().focused
     assert child.rect().center() == filled.viewport().mapToGlobal(filled.visualRect(filled.images.index(1)).center())
     assert seen.text(QAccessible.Text.Name) == "Photos by label"
+    key("space")
+    assert child.text(QAccessible.Text.Name) == "boots, IMG_2.jpg"
 
 
 def test_an_empty_grid_minds_no_key(grid):
