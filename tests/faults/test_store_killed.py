@@ -1,6 +1,6 @@
 """The service's store survives SIGKILL at any moment: what was acknowledged is there, the rest is whole or absent.
 
-`APITORCH_TEST_KILLS=200` (or any number) kills more often; each kill takes about a second.
+`KILLS=200` in the environment (or any number) kills more often; each kill takes about a second.
 """
 
 import json
@@ -20,7 +20,7 @@ from apitorch_desktop.service.store import Store
 from tests.faults.hammer import THREADS, State, after, seen
 from tests.service.stores import ME, consistent
 
-KILLS = int(os.environ.get("APITORCH_TEST_KILLS", "24"))
+KILLS = int(os.environ.get("KILLS", "24"))
 
 
 def killed(folder: Path, seed: int, delay: float, *, from_open: bool = True) -> list[dict[str, Any]]:
