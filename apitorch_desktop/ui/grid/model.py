@@ -240,9 +240,22 @@ class GridModel(QAbstractListModel):
         """The row of an image, None where it is not shown."""
         return self._groups.row_of(image_id)
 
+    def rows_of(self, image_ids: Collection[str]) -> list[int]:
+        """The rows of those images that are shown, in order; all in one pass."""
+        wanted = set(image_ids)
+        return [row for row, image in enumerate(self._groups.flat()) if image.image_id in wanted]
+
     def record(self, image_id: str) -> TrainingImage | None:
         """The record of an image, shown or not."""
         return self._groups.record(image_id)
+
+    def records_of(self, image_ids: Collection[str]) -> list[TrainingImage]:
+        """The records of some images, shown or not, in the order of the ids; all in one pass."""
+        wanted = set(image_ids)
+        found = {
+            image.image_id: image for image in chain.from_iterable(self._groups.all.values()) if image.image_id in wanted
+        }
+        return [found[image_id] for image_id in dict.fromkeys(image_ids) if image_id in found]
 
     def records(self) -> list[TrainingImage]:
         """The records of all images, shown or not, label by label."""

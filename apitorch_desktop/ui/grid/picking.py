@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt, QTimer, Signal
 from PySide6.QtGui import QAccessible, QAccessibleEvent
 
-from apitorch_desktop.ui.grid.surface import DEFAULT, GridSurface
+from apitorch_desktop.ui.grid.geometry import DEFAULT
+from apitorch_desktop.ui.grid.surface import GridSurface
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,9 +10,9 @@ from PySide6.QtWidgets import QAbstractItemView, QToolTip, QWidget
 
 from apitorch_desktop.ui.grid import drops
 from apitorch_desktop.ui.grid.dragging import DraggedImages
+from apitorch_desktop.ui.grid.geometry import DEFAULT, LARGEST, SMALLEST
 from apitorch_desktop.ui.grid.hands import Hands, edge_speed
 from apitorch_desktop.ui.grid.picking import CTRL, SHIFT, GridPicking, Summary
-from apitorch_desktop.ui.grid.surface import DEFAULT, LARGEST, SMALLEST
 from apitorch_desktop.ui.words import plural
 
 if TYPE_CHECKING:
@@ -165,9 +165,9 @@ class GridView(GridPicking):
 
     # --- drags out
 
-    def start_drag(self) -> None:
-        """Drag what is selected; returns when it has been dropped."""
-        images = self.images.selected_images()
+    def start_drag(self, wanted: Sequence[TrainingImage] = ()) -> None:
+        """Drag what is selected, or what is wanted; returns when it has been dropped."""
+        images = list(wanted) or self.images.selected_images()
         if not images:
             return
         data = DraggedImages(images, self._tasks, self._local_copy)
