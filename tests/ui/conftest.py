@@ -4,6 +4,7 @@ import gc
 import time
 from pathlib import Path
 
+import numpy  # noqa: F401 - loaded first in a lane, its own threads would bear the lane's name
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent, QTimer
 from PySide6.QtWidgets import QApplication
@@ -32,13 +33,16 @@ def wait_until(condition, seconds=10.0, message="it did not happen in time"):
 
 
 def _lane_threads():
-    names = []
+    """Threads that bear a lane's name, by their id: also what a library (OpenBLAS) keeps that was loaded in a lane."""
+    names = {}
     for thread in Path("/proc/self/task").iterdir():
         try:
-            names.append((thread / "comm").read_text().strip())
+            name = (thread / "comm").read_text().strip()
         except OSError:
             continue
-    return [name for name in names if name.startswith(_LANES)]
+        if name.startswith(_LANES):
+            names[thread.name] = name
+    return names
 
 
 def _timers():
@@ -52,7 +56,7 @@ def _timers():
 @pytest.fixture(autouse=True)
 def nothing_left_alive(qapp, qtlog):
     """What a test starts, it ends, and Qt has nothing to say about it."""
-    timers = _timers()
+    timers, threads = _timers(), _lane_threads()
     yield
     said = [f"{record.type_name}: {record.message}" for record in qtlog.records if not record.ignored]
     assert not said, said
@@ -62,7 +66,8 @@ def nothing_left_alive(qapp, qtlog):
     end = time.monotonic() + 2  # a thread that has ended is still seen for a moment
     while _lane_threads() and time.monotonic() < end:
         time.sleep(0.001)
-    assert not _lane_threads(), "a lane's thread is left running: call Tasks.shutdown"
+    left_running = [name for thread, name in _lane_threads().items() if thread not in threads]
+    assert not left_running, f"a lane's thread is left running: call Tasks.shutdown ({left_running})"
     if not _timers().keys() <= timers.keys():
         gc.collect()  # it takes its time, so only where it may matter
     left = {key: parent for key, parent in _timers().items() if key not in timers}
