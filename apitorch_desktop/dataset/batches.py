@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from apitorch_desktop.api.errors import ApiError
     from apitorch_desktop.api.types import Classification, Classifier
     from apitorch_desktop.dataset.archives import Archives
 
@@ -53,31 +54,45 @@ class BatchRow:
         return max((distance for distance in found if distance is not None), default=None)
 
 
-def classify(
-    ask: Callable[..., Sequence[Classification]], slugs: Sequence[str], source: Source, archives: Archives
-) -> Answers:
-    """What classifiers say of one picture. `ask` is `ApiClient.classify` or `Workspace.classify`.
+def ask(
+    call: Callable[[Sequence[str]], Sequence[Classification]], slugs: Sequence[str]
+) -> dict[str, Classification | ApiError]:
+    """Answers by slug, of one `call(slugs)` for all. Raises WrongKey, which would meet every picture alike.
 
-    Where one of several is refused, each is asked alone, so that it says itself what is the matter. Raises WrongKey, which
-    would meet every picture alike.
+    Where one of several is refused, each is asked alone, so that it says itself what is the matter.
     """
-    from apitorch_desktop.api.errors import ApiError, BadRequest, NotFound, ServerFault, WrongKey
-    from apitorch_desktop.dataset.sources import SourceGone
+    from apitorch_desktop.api.errors import ApiError, BadRequest, NotApiTorch, NotFound, ServerFault, WrongKey
 
     try:
-        given = _given(source, archives)
-        answers = ask(list(slugs), **given)
-    except SourceGone as gone:
-        return dict.fromkeys(slugs, str(gone))
+        answers = call(slugs)
     except WrongKey:
         raise
     except ApiError as error:
         if len(slugs) > 1 and isinstance(error, (BadRequest, NotFound, ServerFault)):
-            return {slug: classify(ask, [slug], source, archives)[slug] for slug in slugs}
-        return dict.fromkeys(slugs, f"{error} {error.advice}".strip())
-    found: Answers = dict.fromkeys(slugs, "The service gave no answer.")
+            return {slug: ask(call, [slug])[slug] for slug in slugs}
+        return dict.fromkeys(slugs, error)
+    silent = NotApiTorch("The service gave no answer for this classifier.", advice="Try again.")
+    found: dict[str, Classification | ApiError] = dict.fromkeys(slugs, silent)
     found.update(zip(slugs, answers, strict=False))
     return found
+
+
+def classify(
+    service: Callable[..., Sequence[Classification]], slugs: Sequence[str], source: Source, archives: Archives
+) -> Answers:
+    """What classifiers say of one picture. `service` is `ApiClient.classify` or `Workspace.classify`. Raises as `ask`."""
+    from apitorch_desktop.api.errors import ApiError
+    from apitorch_desktop.dataset.sources import SourceGone
+
+    try:
+        given = _given(source, archives)
+    except SourceGone as gone:
+        return dict.fromkeys(slugs, str(gone))
+    answers = ask(lambda some: service(list(some), **given), slugs)
+    return {
+        slug: f"{answer} {answer.advice}".strip() if isinstance(answer, ApiError) else answer
+        for slug, answer in answers.items()
+    }
 
 
 def _given(source: Source, archives: Archives) -> dict[str, Any]:

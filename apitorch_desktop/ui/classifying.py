@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec import UNSET
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 
+from apitorch_desktop.ui.correcting import Correcting
 from apitorch_desktop.ui.faults import explain
-from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks import Lane
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QImage
     from PySide6.QtWidgets import QMenu, QWidget
 
-    from apitorch_desktop.api.types import Classification, Classifier, TrainingSet
+    from apitorch_desktop.api.types import Classification
     from apitorch_desktop.dataset.workspace import Workspace
     from apitorch_desktop.ui.answer_card import AnswerCard
     from apitorch_desktop.ui.classify_panel import ClassifyPanel
@@ -34,10 +33,6 @@ if TYPE_CHECKING:
 
 EDGE = 720
 """Pixels of the shorter side at which the photo is shown."""
-POLL = 400
-"""Milliseconds between two looks at a classifier that learns."""
-PATIENCE = 90
-"""Looks until it is given up: a classifier of 600 photos learns in seconds, one of 8,000 in some ten."""
 DEFAULTS = ("safe-for-work", "extract-text")
 FILTER = "Photos (*.jpg *.jpeg *.png *.webp *.gif *.tif *.tiff *.bmp);;All files (*)"
 
@@ -81,7 +76,8 @@ class Classifying(QObject):
     ) -> None:
         super().__init__(window)
         self._session = session
-        self._editing = editing
+        self._correcting = Correcting(session, editing, panel, theme, window)
+        self._correcting.learned.connect(self._ask_again)
         self._panel = panel
         self._theme = theme
         self._settings = settings
@@ -91,7 +87,7 @@ class Classifying(QObject):
         panel.content_given.connect(self.begin)
         panel.file_wanted.connect(self.choose_file)
         panel.chosen_changed.connect(self._chosen_changed)
-        panel.message_wanted.connect(self._write_message)
+        panel.message_wanted.connect(self._correcting.write_message)
         panel.card_made.connect(self._wire_card)
         session.classifiers_changed.connect(self._offer)
         session.opened_changed.connect(self._offer)
@@ -328,110 +324,10 @@ class Classifying(QObject):
     # --- what the person says to an answer
 
     def _wire_card(self, card: AnswerCard) -> None:
-        card.right_said.connect(lambda: self._right(card))
-        card.wrong_said.connect(lambda: self._wrong(card))
+        card.right_said.connect(lambda: self._correcting.right(card))
+        card.wrong_said.connect(lambda: self._correcting.wrong(card))
         card.again_wanted.connect(lambda: self.ask([card.slug]))
         card.add_menu_wanted.connect(lambda menu: self._fill_add(menu, card))
-
-    def _right(self, card: AnswerCard) -> None:
-        if card.answer is not None:
-            self._correct(card, card.answer, card.answer.label)
-
-    def _wrong(self, card: AnswerCard) -> None:
-        from apitorch_desktop.ui.feedback_dialog import FeedbackDialog
-
-        answer = card.answer
-        if answer is None:
-            return
-        own = self._set_of(card.slug)
-        fixed = "" if own is not None else f"The labels of “{card.slug}” are fixed."
-        labels = self._labels_for(answer, own)
-        dialog = FeedbackDialog(
-            self._theme, answer.label, labels, no_new_label=fixed if labels else "", parent=self._window
-        )
-        dialog.corrected.connect(lambda label: self._correct(card, answer, label))
-        dialog.open()
-
-    def _set_of(self, slug: str) -> TrainingSet | None:
-        return next((one for one in self._session.training_sets if one.slug == slug), None)
-
-    def _labels_for(self, answer: Classification, own: TrainingSet | None) -> list[str]:
-        """The labels that could be right: the next best answers first, then the rest."""
-        likely = [other.label for other in (answer.alternatives or ())]
-        known = next((one for one in self._session.classifiers if one.slug == answer.classifier), None)
-        listed = [
-            *((known.labels or ()) if known is not None else ()),
-            *((own.labels or ()) if own is not None else ()),
-        ]
-        opened = self._session.opened
-        if opened is not None and own is not None and opened.training_set.id == own.id:
-            listed += opened.labels
-        return list(dict.fromkeys([*likely, *listed]))
-
-    def _correct(self, card: AnswerCard, answer: Classification, right: str) -> None:
-        """Send the right label; once the classifier has learned, ask it again."""
-        own = self._set_of(card.slug)
-        ids = {one.label: one.label_id for one in (answer, *(answer.alternatives or ()))}
-        opened = self._session.opened
-        if opened is not None and own is not None and opened.training_set.id == own.id:
-            ids[right] = opened.label_id(right) or ids.get(right, UNSET)
-        label_id = ids.get(right)
-        set_id = own.id if own is not None else ""
-        agreed = right == answer.label
-        card.show_note("Sending…", busy=True)
-
-        def done(_outcome: object) -> None:
-            if own is None:
-                card.show_note("Thank you: it is kept for this classifier.")
-                self._session.refresh_sets()
-            elif self._session.why_not("training"):
-                card.show_note("Sent. The service learns from it in its own time; try again later.")
-            else:
-                card.show_note("Learning from it…", busy=True)
-                self._watch(card.slug, answer, right)
-
-        self._editing.do(
-            "Sending the correction",
-            lambda edits, workspace, _progress: edits.correct(
-                workspace, answer, right, training_set_id=set_id, label_id=label_id or None
-            ),
-            done=f"Confirmed “{right}”" if agreed else f"Corrected to “{right}”",
-            then=done,
-            failed=lambda _fault: card.show_note(""),
-        )
-
-    def _watch(self, slug: str, before: Classification, right: str) -> None:
-        """Look at the classifier until a newer version than the one that answered is ready, then ask it again."""
-        workspace = self._session.workspace
-        turn = self._turn
-        old = before.version if isinstance(before.version, int) else 0
-        left = [PATIENCE]
-
-        def look() -> None:
-            if workspace is None or turn is not self._turn:
-                return
-            self._run(Lane.INTERACTIVE, lambda _context: workspace.classifier(slug), looked, "Has it learned?", tired)
-
-        def looked(found: Classifier) -> None:
-            card = self._panel.cards.get(slug)
-            version = found.version if isinstance(found.version, int) else 0
-            left[0] -= 1
-            if card is None or card.answer is not before:
-                return
-            if version > old and found.status == "ready":
-                self._ask_again(slug, right)
-            elif found.status == "failed" or left[0] <= 0:
-                card.show_note(str(found.status_message or "It is still learning: try again in a moment."))
-            else:
-                QTimer.singleShot(POLL, self._turn, look)
-
-        def tired(_fault: Exception) -> bool:
-            left[0] -= 1
-            if left[0] > 0:
-                QTimer.singleShot(POLL * 2, self._turn, look)
-            return True
-
-        look()
 
     def _ask_again(self, slug: str, right: str) -> None:
         shot, workspace = self._shot, self._session.workspace
@@ -458,26 +354,6 @@ class Classifying(QObject):
             content = shot.content()
             fill(menu, self._session.training_sets, said, lambda one, name: self.add_wanted.emit(content, one, name))
 
-    def _write_message(self) -> None:
-        from apitorch_desktop.ui.feedback_dialog import MessageDialog
-
-        session = self._session
-        workspace = session.workspace
-        if workspace is None or session.connection is None:
-            return
-        dialog = MessageDialog(self._theme, f"“{session.connection.name}”", self._window)
-        dialog.sent.connect(
-            lambda text: session.tasks.run(
-                Lane.INTERACTIVE,
-                lambda _context: workspace.message(text),
-                done=lambda _answer: session.said.emit(Message("Your message was sent.", "muted", "message")),
-                failed=lambda fault: session.failed(fault, "Sending the message"),
-                owner=session.turn,
-                title="Send the message",
-            )
-        )
-        dialog.open()
-
     # --- lanes
 
     def _run(
@@ -496,24 +372,15 @@ class Classifying(QObject):
 
 
 def _ask(workspace: Workspace, slugs: Sequence[str], shot: Shot, context: Context) -> Answers:
-    """One call for all; where the service refuses it, one for each, so that each says what is the matter with it."""
-    from apitorch_desktop.api.errors import BadRequest, NotFound, ServerFault
+    from apitorch_desktop.dataset.batches import ask
 
     def call(some: Sequence[str]) -> list[Classification]:
+        context.check()
         return workspace.classify(
             some, path=shot.path, data=shot.data, filename=shot.name, image_url=shot.url, cancelled=context.cancelled
         )
 
-    answers: Answers = {}
-    try:
-        answers.update(zip(slugs, call(slugs), strict=False))
-    except (BadRequest, NotFound, ServerFault) as fault:
-        if len(slugs) == 1:
-            return {slugs[0]: fault}
-        for slug in slugs:
-            context.check()
-            answers |= _ask(workspace, [slug], shot, context)
-    return answers
+    return dict(ask(call, slugs))
 
 
 def _read(path: Path) -> bytes:
