@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRect, QSignalBlocker, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QAction, QKeySequence, QPainter
+from PySide6.QtGui import QAction, QPainter
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QSizePolicy, QSlider, QStyle, QWidget
 
-from apitorch_desktop.ui.controls import MenuButton, button, icon_button, set_property, surface
+from apitorch_desktop.ui.controls import MenuButton, button, icon_button, offer, set_property, surface
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -199,16 +199,11 @@ class Toolbar(QWidget):
     def set_photos_at_hand(self, there: bool, reason: str) -> None:
         """Enable what works on photos, or grey it out with the reason."""
         for control in (self.search, self.filter, self.sort, self.zoom):
-            control.setEnabled(there)
-            if not there:
-                control.setToolTip(reason)
+            if control.property("tip") is None:
+                control.setProperty("tip", control.toolTip())
+            offer(control, "" if there else reason)
 
     def focus_search(self) -> None:
         """Go to the search line, its text selected."""
         self.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self.search.selectAll()
-
-    @staticmethod
-    def shortcut_text(sequence: QKeySequence.StandardKey) -> str:
-        """A standard shortcut as the platform writes it."""
-        return QKeySequence(sequence).toString(QKeySequence.SequenceFormat.NativeText)
