@@ -6,12 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 
 SIZE = 16 * 2**20
+_LEAST = 2**20  # on a disk that has less than SIZE to spare
 _PLENTY = 4  # times its size must be free before the room is taken
 _NEAR = 2 * 2**30  # with more than this free there is no hurry
 
 
 class Reserve:
-    """A file of 16 MiB that holds nothing; given up when a change that frees room has none to begin with."""
+    """A file of up to 16 MiB that holds nothing; given up when a change that frees room has none to begin with."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -23,11 +24,13 @@ class Reserve:
             return
         try:
             if not self._path.exists():
-                if not _PLENTY * SIZE <= shutil.disk_usage(self._path.parent).free <= _NEAR:
+                free = shutil.disk_usage(self._path.parent).free
+                size = min(SIZE, free // _PLENTY)
+                if free > _NEAR or size < _LEAST:
                     return
                 descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 try:
-                    os.posix_fallocate(descriptor, 0, SIZE)
+                    os.posix_fallocate(descriptor, 0, size)
                 finally:
                     os.close(descriptor)
             self._held = True

@@ -6,7 +6,6 @@ import faulthandler
 import json
 import logging
 import os
-import secrets
 import socket
 import sys
 from collections.abc import Iterator
@@ -214,8 +213,9 @@ def _admit(store: "Store", given: str | None) -> None:
 @contextlib.contextmanager
 def _announced(path: Path, url: str, key: str) -> Iterator[None]:
     """Let this person's own programs find the service, by a file that only they can read."""
-    half = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    half = path.with_name(f".{path.name}.half")
     try:
+        half.unlink(missing_ok=True)  # of a run that was killed: nobody else has this folder
         with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123
             json.dump({"url": url, "pid": os.getpid(), "key": key}, file)
         half.replace(path)

@@ -8,46 +8,20 @@ import hashlib
 import os
 import random
 import signal
-import sqlite3
 import time
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.faults.callers import CONTENTS, Caller, Corrector, Editor, Learner
 from tests.faults.hammer import NEW, after
+from tests.faults.on_disk import on_disk
 from tests.service.serving import KEY, Served, serve, until
 
 KILLS = int(os.environ.get("KILLS", "20"))
 SEED = int(os.environ.get("SEED", "1"))
 _NAMES = {hashlib.sha256(data).hexdigest(): name for name, data in CONTENTS.items()}
-_FILES = {"store.db", "store.db-wal", "store.db-shm", "thumbnails.db", "thumbnails.db-wal", "thumbnails.db-shm"}
-_FILES |= {"images", "lock", "running.json", "reserve"}
-
-
-def on_disk(folder: Path) -> dict[str, str]:
-    """Hold that rows and files are each other's; the content of each image by id."""
-    with closing(sqlite3.connect(f"file:{folder}/store.db?mode=ro", uri=True)) as rows:
-
-        def column(query: str) -> set[str]:
-            return {row[0] for row in rows.execute(query)}
-
-        rows.execute("BEGIN")
-        kept = column("SELECT sha256 FROM blobs")
-        used = column("SELECT sha256 FROM images UNION SELECT sha256 FROM classifications")
-        images = {f"ti_{image}": sha256 for image, sha256 in rows.execute("SELECT id, sha256 FROM images")}
-        assert rows.execute("PRAGMA foreign_key_check").fetchall() == []
-        assert rows.execute("PRAGMA quick_check").fetchall() == [("ok",)]
-        assert column("SELECT sha256 FROM embeddings") <= kept
-    files = {path for path in (folder / "images").rglob("*") if path.is_file() and path.name != "database"}
-    there = {path.name for path in files}
-    assert kept == used, f"{kept - used} are kept for nobody, {used - kept} are used and have no blob"
-    assert kept == there, f"{kept - there} have no file, {there - kept} have no row"
-    assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.name for path in files)
-    assert {path.name for path in folder.iterdir()} <= _FILES
-    return {image: _NAMES[sha256] for image, sha256 in images.items()}
 
 
 class Killed:
@@ -80,7 +54,7 @@ class Killed:
 
     def check(self, served: Served) -> None:
         """Hold the started service against what it acknowledged; the callers go on from what is there."""
-        contents = on_disk(self.folder)
+        contents = {image: _NAMES[sha256] for image, sha256 in on_disk(self.folder).items()}
         sets = {row["name"]: row["id"] for row in served.call("GET", "training-sets").json()["data"]}
         assert set(sets) <= {caller.name for caller in self.callers}
         for caller in self.callers:

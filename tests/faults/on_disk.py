@@ -1,0 +1,32 @@
+"""A data folder seen from outside, while a service has it or after it has ended: rows and files are each other's."""
+
+import hashlib
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+_FILES = {"store.db", "store.db-wal", "store.db-shm", "thumbnails.db", "thumbnails.db-wal", "thumbnails.db-shm"}
+_FILES |= {"images", "lock", "running.json", "reserve"}
+
+
+def on_disk(folder: Path) -> dict[str, str]:
+    """Hold that rows and files are each other's and whole; the sha256 of each image by id."""
+    with closing(sqlite3.connect(f"file:{folder}/store.db?mode=ro", uri=True)) as rows:
+
+        def column(query: str) -> set[str]:
+            return {row[0] for row in rows.execute(query)}
+
+        rows.execute("BEGIN")
+        kept = column("SELECT sha256 FROM blobs")
+        used = column("SELECT sha256 FROM images UNION SELECT sha256 FROM classifications")
+        images = {f"ti_{image}": sha256 for image, sha256 in rows.execute("SELECT id, sha256 FROM images")}
+        assert rows.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert rows.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+        assert column("SELECT sha256 FROM embeddings") <= kept
+    files = {path for path in (folder / "images").rglob("*") if path.is_file() and path.name != "database"}
+    there = {path.name for path in files}
+    assert kept == used, f"{kept - used} are kept for nobody, {used - kept} are used and have no blob"
+    assert kept == there, f"{kept - there} have no file, {there - kept} have no row"
+    assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.name for path in files)
+    assert {path.name for path in folder.iterdir()} <= _FILES
+    return images
