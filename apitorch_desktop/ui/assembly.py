@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import TrainingImage
     from apitorch_desktop.ui.main_window import MainWindow
+    from apitorch_desktop.ui.signals import Signals
     from apitorch_desktop.ui.stores import Stores
     from apitorch_desktop.ui.tasks import Context
     from apitorch_desktop.ui.theme import Theme
@@ -43,6 +44,7 @@ class Assembly(QObject):
         self.window = window
         self._arguments = arguments
         self._stores: Stores | None = None
+        self._signals: Signals | None = None
         self.tasks = Tasks()
         # Each step is short, and input and painting come in between: a module a turn, then what is made of them
         self._steps: list[Callable[[], object]] = [
@@ -57,6 +59,8 @@ class Assembly(QObject):
             self._make_photos,
             *_loads("review_panel", "review_desk"),
             self._make_review,
+            *_loads("label_strip", "label_picker", "labelling"),
+            self._make_labelling,
             *_loads("importing", "connection_menu", "transfers_panel"),
             self._make_flows,
             *_loads("answer_card", "classify_panel", "classifying", "batch_panel", "batching"),
@@ -117,7 +121,9 @@ class Assembly(QObject):
     def _make_photos(self) -> None:
         from apitorch_desktop.ui.photos import Photos
 
-        self.photos = Photos(self.session, self.editing, self.model, self.theme, self.settings, self._local_copy)
+        self.photos = Photos(
+            self.session, self.editing, self.model, self.theme, self.settings, self._local_copy, self._origin
+        )
         self.frame.add_middle(self.photos.grid)
         self.frame.add_middle(self.photos.big)
 
@@ -125,6 +131,13 @@ class Assembly(QObject):
         from apitorch_desktop.ui.review_desk import ReviewDesk
 
         self.review = ReviewDesk(self.session, self.editing, self.photos, self.frame, self.theme, self.settings)
+
+    def _make_labelling(self) -> None:
+        from apitorch_desktop.ui.labelling import Labelling
+
+        self.labelling = Labelling(
+            self.session, self.editing, self.photos, self.review, self.frame, self.theme, self.settings
+        )
 
     def _make_flows(self) -> None:
         from apitorch_desktop.ui.comparing import Comparing
@@ -155,9 +168,11 @@ class Assembly(QObject):
         self.frame.add_middle(self.batch_panel)
 
     def _wire(self) -> None:
+        from apitorch_desktop.ui.signals import Signals
         from apitorch_desktop.ui.wiring import Wiring
 
         self.wiring = Wiring(self)
+        self._signals = Signals(self.window.close, self)
         self.window.closing.connect(self._closing)
 
     def _show_stores(self) -> None:
@@ -192,6 +207,13 @@ class Assembly(QObject):
 
         return local_copy(self.session, paths.cache_folder() / "out", image, cancelled)
 
+    def _origin(self, image: TrainingImage) -> str:
+        """Where an image that was imported from here came from, "" where that is not known; on a worker."""
+        connection, stores = self.session.connection, self._stores
+        if connection is None or stores is None:
+            return ""
+        return stores.transfers.origin(connection.id, image.image_id)
+
     def asked(self, arguments: list[str]) -> None:
         """A second start handed over its arguments: come to the front, and take them in."""
         self.window.setWindowState(self.window.windowState() & ~Qt.WindowState.WindowMinimized)
@@ -208,9 +230,12 @@ class Assembly(QObject):
         self.frame.save()
         self.photos.save()
         self.wiring.turning.save()
+        self.wiring.restoring.save()
 
     def end(self) -> bool:
         """Stop what runs, the service with it; whether everything did."""
+        if self._signals is not None:
+            self._signals.end()
         ended = self.tasks.shutdown()
         if ended and self._stores is not None:
             self._stores.close()
