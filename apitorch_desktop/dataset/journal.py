@@ -259,6 +259,15 @@ class Journal:
         query = f"SELECT * FROM items WHERE transfer = ? AND state IN ({marks}) ORDER BY id"  # noqa: S608 - numbers
         return [_item(row) for row in self._rows(query, transfer)]
 
+    def item_of(self, connection: str, image_id: str) -> Item | None:
+        """The newest upload of an image."""
+        query = (
+            "SELECT items.* FROM items JOIN transfers ON transfers.id = items.transfer WHERE items.image_id IN (?, ?)"
+            " AND transfers.connection = ? AND transfers.kind = 'upload' ORDER BY items.id DESC LIMIT 1"
+        )
+        bare = image_id.removeprefix("ti_")
+        return next((_item(row) for row in self._rows(query, bare, f"ti_{bare}", connection)), None)
+
     def labels(self, transfer: int) -> list[str]:
         """The labels of a transfer's items."""
         return [row[0] for row in self._rows("SELECT DISTINCT label FROM items WHERE transfer = ?", transfer)]

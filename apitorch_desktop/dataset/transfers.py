@@ -12,7 +12,7 @@ from apitorch_desktop.dataset.engine import Engine
 from apitorch_desktop.dataset.journal import ItemState, Journal
 from apitorch_desktop.dataset.registry import Registry
 from apitorch_desktop.dataset.running import ENDED, Kind, State, TransferStatus
-from apitorch_desktop.dataset.sources import Upload
+from apitorch_desktop.dataset.sources import Upload, place_of
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -150,6 +150,13 @@ class Transfers:
             Result(item.image_id, item.label, item.name, item.sha256, bool(item.created))
             for item in self._journal.items(transfer_id, ItemState.DONE, ItemState.SKIPPED)
         ]
+
+    def origin(self, connection_id: str, image_id: str) -> str:
+        """Where an image that was uploaded from here came from: a path, an archive and the name in it, an address; or ""."""
+        item = self._journal.item_of(connection_id, image_id)
+        if item is None or item.kind == "picture":
+            return ""
+        return place_of(self._journal.source(item))
 
     def summary(self, transfer_id: int) -> str:
         """Plain text for the person to keep: what came in, what did not and why."""

@@ -55,8 +55,11 @@ class Editing(QObject):
         opened.moved([image_id for image_id, _ in before], label)
 
         def back(_fault: Exception) -> None:
+            by_label: dict[str, list[str]] = {}
             for image_id, old in before:
-                opened.moved([image_id], old)
+                by_label.setdefault(old, []).append(image_id)
+            for old, ids in by_label.items():
+                opened.moved(ids, old)
 
         photos = plural(len(moving), "photo")
         set_id = opened.training_set.id

@@ -67,7 +67,12 @@ class Frame(QWidget):
         self.splitter.setHandleWidth(1)
         self.splitter.setChildrenCollapsible(False)
         self.splitter.addWidget(self.tree)
-        self.splitter.addWidget(self.middle)
+        self.centre = QWidget()
+        self._centre = QVBoxLayout(self.centre)
+        self._centre.setContentsMargins(0, 0, 0, 0)
+        self._centre.setSpacing(0)
+        self._centre.addWidget(self.middle, 1)
+        self.splitter.addWidget(self.centre)
         self.splitter.setStretchFactor(0, 0)
         self.splitter.setStretchFactor(1, 1)
         column = QVBoxLayout(self)
@@ -97,6 +102,10 @@ class Frame(QWidget):
     def add_middle(self, part: QWidget) -> None:
         """Something else to show in the middle: the photos, one photo, the list of transfers."""
         self.middle.addWidget(part)
+
+    def add_foot(self, part: QWidget) -> None:
+        """Something below the middle, as wide as that."""
+        self._centre.addWidget(part)
 
     def add_panel(self, panel: QWidget) -> None:
         """Put the classify panel at the right."""

@@ -43,6 +43,8 @@ class ImageView(QWidget):
     """A digit or letter typed."""
     deleteRequested = Signal(list)
     """[id]"""
+    dragWanted = Signal(object)
+    """TrainingImage to be dragged to elsewhere."""
     contextMenuRequested = Signal(object)
     """QPoint on the screen."""
 
@@ -69,6 +71,7 @@ class ImageView(QWidget):
         self._refit = QTimer(self, interval=_RESIZED, singleShot=True)
         self._refit.timeout.connect(self._resized)
         self.canvas.sizeChanged.connect(self._refit.start)
+        self.canvas.dragWanted.connect(lambda: self.dragWanted.emit(self._image))
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Photo")
         self._build(theme)
@@ -129,6 +132,12 @@ class ImageView(QWidget):
         self.on.setEnabled(self._neighbour(image.image_id, 1) is not None)
         self._came(image.image_id)
         self.imageChanged.emit(image)
+
+    def add_detail(self, image_id: str, text: str) -> None:
+        """One more thing about the image shown, if it still is that one."""
+        if self._image is not None and self._image.image_id == image_id:
+            self.details.setText(" · ".join([*details(self._image), text]))
+            self.setAccessibleDescription(f"{self.name.whole()}, {self.details.whole()}")
 
     def set_source(self, fetch: Fetch) -> None:
         """Another connection."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QPointF, QRectF, QSize, QSizeF, Qt, Signal
 from PySide6.QtGui import QPainter
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 
 from apitorch_desktop.ui.grid.delegate import Texts
 
@@ -34,6 +34,8 @@ class PhotoCanvas(QWidget):
     wholeWanted = Signal()
     """The zoom needs more pixels than are at hand."""
     sizeChanged = Signal()
+    dragWanted = Signal()
+    """A photo that cannot be panned is dragged: to another program."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -176,11 +178,14 @@ class PhotoCanvas(QWidget):
         if picture.width() < min(1.0, self.zoom()) * photo.size[0] - 1:
             self.wholeWanted.emit()
 
-    def _show_hand(self) -> None:
+    def _larger(self) -> bool:
+        """Whether there is more of the photo than the window shows."""
         shown = self._shown_size()
-        larger = shown.width() > self.width() + 1 or shown.height() > self.height() + 1
+        return shown.width() > self.width() + 1 or shown.height() > self.height() + 1
+
+    def _show_hand(self) -> None:
         held = Qt.CursorShape.ClosedHandCursor if self._grabbed is not None else Qt.CursorShape.OpenHandCursor
-        self.setCursor(held if larger else Qt.CursorShape.ArrowCursor)
+        self.setCursor(held if self._larger() else Qt.CursorShape.ArrowCursor)
 
     # --- events
 
@@ -198,7 +203,12 @@ class PhotoCanvas(QWidget):
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Drags it."""
-        if self._grabbed is not None:
+        if self._grabbed is not None and not self._larger():
+            if (event.position() - self._grabbed).manhattanLength() >= QApplication.startDragDistance():
+                self._grabbed = None
+                self._show_hand()
+                self.dragWanted.emit()
+        elif self._grabbed is not None:
             moved = event.position() - self._grabbed
             self._grabbed = event.position()
             self.pan(moved.x(), moved.y())

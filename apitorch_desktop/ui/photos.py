@@ -6,12 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, QSettings, Signal
-from PySide6.QtGui import QAction, QGuiApplication, QKeySequence
+from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMenu
 
 from apitorch_desktop.ui.filters import Filter, now
 from apitorch_desktop.ui.grid.loader import ThumbnailLoader
 from apitorch_desktop.ui.grid.view import DEFAULT, GridView, Summary
+from apitorch_desktop.ui.handing import Handing
 from apitorch_desktop.ui.image_view import ImageView
 from apitorch_desktop.ui.status_line import selection_words
 from apitorch_desktop.ui.words import plural, size
@@ -33,7 +34,6 @@ SORTS = (
     ("oldest", "Oldest first"),
     ("big", "Size"),
 )
-KEYS = "1234567890"
 
 
 def _name(image: TrainingImage) -> str:
@@ -78,6 +78,7 @@ class Photos(QObject):
         theme: Theme,
         settings: QSettings,
         local_copy: Callable[[TrainingImage, Callable[[], bool]], Path],
+        origin: Callable[[TrainingImage], str] = lambda _image: "",
     ) -> None:
         super().__init__()
         self._session = session
@@ -86,12 +87,17 @@ class Photos(QObject):
         self.model = model
         self.filter = Filter()
         self.only: frozenset[str] | None = None
+        self.found_ids: Callable[[str], Collection[str]] = lambda _key: ()
+        """Ids of the photos of a key of `filters.FOUND`."""
+        self._found: frozenset[str] = frozenset()
         self.sort = str(settings.value("grid/sort", "label"))
         tasks = session.tasks
         self.loader = ThumbnailLoader(tasks, self._thumbnail, large=self._image, parent=self)
         self.grid = GridView(model, self.loader, theme, tasks=tasks, local_copy=local_copy)
         self.big = ImageView(tasks, self._image, model.neighbour, theme, loader=self.loader)
-        self._local_copy = local_copy
+        self.handing = Handing(session, local_copy, origin)
+        self.key_of: Callable[[str], str] = lambda _label: ""
+        """The key of a label, "" for none."""
         self._wire()
         self.set_sort(self.sort)
         self.grid.setCellSize(int(str(settings.value("grid/size", DEFAULT))))
@@ -103,10 +109,10 @@ class Photos(QObject):
         grid.deleteRequested.connect(self.delete)
         grid.imagesDropped.connect(self.move)
         grid.imageActivated.connect(self.show_big)
-        grid.labelKey.connect(self.label_by_key)
         grid.contextMenuRequested.connect(lambda place, label: self._menu(label).popup(place))
         big.closed.connect(self.close_big)
-        big.labelKey.connect(self.label_by_key)
+        big.imageChanged.connect(self._tell_origin)
+        big.dragWanted.connect(lambda image: self.grid.start_drag([image]))
         big.deleteRequested.connect(self.delete)
         big.contextMenuRequested.connect(lambda place: self._menu(None).popup(place))
         self.model.countsChanged.connect(self._say_found)
@@ -147,12 +153,21 @@ class Photos(QObject):
 
     def apply_filter(self) -> None:
         """Show what passes the filter as it is now."""
-        keep, only = self.filter.keep(now()), self.only
+        self._found = self._ids_found()
+        keep, only = self.filter.keep(now(), self.found_ids), self.only
         if only is None:
             self.model.set_filter(keep)
         else:
             self.model.set_filter(lambda image: image.image_id in only and (keep is None or keep(image)))
         self._say_found()
+
+    def found_changed(self) -> None:
+        """Review found something else: a filter by that shows it."""
+        if self.filter.found and self._ids_found() != self._found:
+            self.apply_filter()
+
+    def _ids_found(self) -> frozenset[str]:
+        return frozenset(one for key in self.filter.found for one in self.found_ids(key))
 
     def show_only(self, ids: Collection[str], words: str) -> None:
         """Show just these photos, and say which they are; none: all again."""
@@ -196,7 +211,7 @@ class Photos(QObject):
 
     def move(self, image_ids: Sequence[str], label: str) -> None:
         """Put photos under a label."""
-        self._editing.move(self._records(image_ids), label)
+        self._editing.move(self.model.records_of(image_ids), label)
 
     def delete(self, image_ids: Sequence[str]) -> None:
         """Delete photos; the big view goes on to the next."""
@@ -206,21 +221,7 @@ class Photos(QObject):
                 self.close_big()
             else:
                 self.big.show_image(following)
-        self._editing.delete(self._records(image_ids))
-
-    def label_by_key(self, key: str) -> None:
-        """Put what is selected under the label whose key was pressed."""
-        opened = self._session.opened
-        if opened is None or key not in KEYS:
-            return
-        place = KEYS.index(key)
-        labels = opened.labels
-        if place < len(labels):
-            self._editing.move(self.selected(), labels[place])
-
-    def _records(self, image_ids: Sequence[str]) -> list[TrainingImage]:
-        found = (self.model.record(image_id) for image_id in image_ids)
-        return [image for image in found if image is not None]
+        self._editing.delete(self.model.records_of(image_ids))
 
     # --- one photo
 
@@ -266,11 +267,17 @@ class Photos(QObject):
             if len(chosen) == 1:
                 add("Open", lambda: self.show_big(chosen[0]), "Return")
             move = menu.addMenu(f"Move {plural(len(chosen), 'photo')} to")
-            for place, name in enumerate(opened.labels):
-                key = KEYS[place] if place < len(KEYS) else ""
-                add(name, partial(self._editing.move, chosen, name), key, under=move)
+            for name in opened.labels:
+                add(name.replace("&", "&&"), partial(self._editing.move, chosen, name), self.key_of(name), under=move)
             menu.addSeparator()
-            add("Copy the picture", self.copy, "Ctrl+C", "" if len(chosen) == 1 else "Select one photo to copy it.")
+            one = len(chosen) == 1
+            add("Copy the picture" if one else f"Copy {plural(len(chosen), 'photo')} as files", self.copy, "Ctrl+C")
+            add("Copy the path" if one else "Copy the paths", self.copy_paths, "Ctrl+Shift+C")
+            add(
+                "Show in the file manager",
+                partial(self.handing.show_in_folder, chosen[0]),
+                reason="" if one else "Select one photo to show it.",
+            )
             menu.addSeparator()
             add(
                 f"Delete {plural(len(chosen), 'photo')}",
@@ -283,11 +290,19 @@ class Photos(QObject):
         return menu
 
     def copy(self) -> None:
-        """Copy the one photo that is selected to the clipboard."""
-        chosen = self.selected()
-        pixmap = self.loader.pixmap(chosen[0].image_id) if len(chosen) == 1 else None
-        if pixmap is not None:
-            QGuiApplication.clipboard().setPixmap(pixmap)
+        """Copy what is selected to the clipboard: one photo as a picture, several as files."""
+        self.handing.copy(self.selected())
+
+    def copy_paths(self) -> None:
+        """Copy the paths of what is selected."""
+        self.handing.copy_paths(self.selected())
+
+    def _tell_origin(self, image: TrainingImage) -> None:
+        def found(origin: str) -> None:
+            if origin:
+                self.big.add_detail(image.image_id, f"from {origin}")
+
+        self.handing.look_up(image, found)
 
     def save(self) -> None:
         """Keep the zoom for the next start."""

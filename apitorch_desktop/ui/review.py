@@ -188,6 +188,19 @@ class Review(QObject):
             Lane.DISK, lambda _context: dismissals.follow(connection, ids), failed=self._session.failed, title="Follow"
         )
 
+    def ids_of(self, key: str) -> list[str]:
+        """Ids of the images a page of the panel shows: suspects, unsure, quality, duplicates."""
+        found = self.found
+        if found is None:
+            return []
+        if key == "suspects":
+            return [one.image for one in found.doubts or () if one.suspect]
+        if key == "unsure":
+            return list(found.unsure or ())
+        if key == "quality":
+            return [*(one.image for one in found.flagged or ()), *found.unreadable]
+        return [image for group in found.groups or () for image in group.images]
+
     # --- near-duplicates
 
     def keeper(self, group: Group) -> str:

@@ -108,6 +108,8 @@ class ReviewDesk(QObject):
     def _wire(self) -> None:
         review, panel, tree = self.review, self.panel, self._frame.tree
         review.changed.connect(self._list)
+        self._photos.found_ids = review.ids_of
+        review.changed.connect(self._photos.found_changed)
         review.progressed.connect(self._list)
         tree.view.finding_chosen.connect(self.open_page)
         panel.closed.connect(self.close)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
-from PySide6.QtWidgets import QDialog, QGridLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.controls import label
+from apitorch_desktop.ui.controls import label, surface
 from apitorch_desktop.ui.grid import drops
+from apitorch_desktop.ui.review_panel import PAGES
 from apitorch_desktop.ui.status_line import Message
 
 if TYPE_CHECKING:
@@ -21,16 +22,30 @@ if TYPE_CHECKING:
     Bound = tuple[str, str, Callable[[], object]]
     """Keys, what they do in words, and how."""
 
-GRID_KEYS = (
+PHOTOS = (
     ("Arrows", "Move the focus; with Shift, select"),
     ("Space", "Select or deselect the photo with the focus"),
-    ("Return", "Show the photo full size"),
-    ("1 … 9, 0", "Put what is selected under that label"),
-    ("Delete", "Delete what is selected"),
+    ("1 … 9, 0", "Put what is selected under that label; right click on one below to change it"),
+    ("A … Z", "Type a label’s first letters to pick or make it"),
+    ("Delete", "Delete what is selected; Undo brings it back"),
     ("Ctrl+A, Ctrl+I", "Select all; select the others"),
+    ("Ctrl+C, Ctrl+Shift+C", "Copy the photos; copy their paths"),
+    ("Ctrl+V", "Import pictures, files and addresses from the clipboard"),
     ("Ctrl+wheel, Ctrl+0", "Size of the thumbnails; back to the first one"),
-    ("F2", "Rename a label or a training set in the tree"),
-    ("Esc", "One layer back"),
+    ("Return", "Show the photo full size"),
+    ("Esc", "Deselect; one layer back"),
+)
+FULL_SIZE = (
+    ("Left, Right", "The photo before, the next one"),
+    ("Return, Ctrl+0, Ctrl+1", "Fit or pixel for pixel; fit; pixel for pixel"),
+    ("Plus, Minus, wheel", "Nearer, further"),
+    ("Shift+arrows", "Pan; so does the mouse"),
+    ("1 … 9, 0, A … Z", "Labels, as among the photos"),
+)
+TREE = (
+    ("F2", "Rename a label or a training set"),
+    ("Delete", "Delete it; Undo brings it back"),
+    ("Return", "Open it"),
 )
 
 
@@ -52,6 +67,9 @@ class Keys(QObject):
             ("F8", "Show or hide the training sets", lambda: frame.switch_side("left")),
             ("F9", "Show or hide the classify panel", lambda: frame.switch_side("right")),
             ("Ctrl+J", "Show or hide the list of transfers", open_list),
+            ("F3", "Next photo whose label looks wrong", lambda: made.labelling.next_suspect(1)),
+            ("Shift+F3", "The one before", lambda: made.labelling.next_suspect(-1)),
+            ("F4", "Go on to the next photo after labelling, or stay", made.labelling.switch_advance),
             ("?, F1", "This page", self.show_sheet),
             ("Ctrl+Q", "Quit", made.window.close),
         ]
@@ -61,7 +79,9 @@ class Keys(QObject):
         within = Qt.ShortcutContext.WidgetWithChildrenShortcut
         for part in (made.photos.grid, frame.tree.view, frame.empty):
             self._bind(part, QKeySequence(QKeySequence.StandardKey.Paste), within, self._paste)
-        self._bind(made.photos.grid, QKeySequence(QKeySequence.StandardKey.Copy), within, made.photos.copy)
+        for photos in (made.photos.grid, made.photos.big):
+            self._bind(photos, QKeySequence(QKeySequence.StandardKey.Copy), within, made.photos.copy)
+            self._bind(photos, QKeySequence("Ctrl+Shift+C"), within, made.photos.copy_paths)
 
     def _bind(self, part: QWidget, keys: QKeySequence, context: Qt.ShortcutContext, act: Callable[[], object]) -> None:
         shortcut = QShortcut(keys, part)
@@ -70,8 +90,10 @@ class Keys(QObject):
 
     def show_sheet(self) -> None:
         """Show all keys."""
-        rows = [(sequence, words) for sequence, words, _ in self._keys] + list(GRID_KEYS)
-        sheet = CheatSheet(self._made.theme, rows, self._made.window)
+        pages = [(f"Review: {page.title.lower()}", _pairs(page.keys)) for page in PAGES.values()]
+        bound = [(sequence, words) for sequence, words, _ in self._keys]
+        sections = [("Everywhere", bound), ("Photos", PHOTOS), ("Full size", FULL_SIZE), ("Tree", TREE), *pages]
+        sheet = CheatSheet(self._made.theme, sections, self._made.window)
         sheet.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         sheet.open()
 
@@ -84,23 +106,67 @@ class Keys(QObject):
 
 
 class CheatSheet(QDialog):
-    """All keys on one page."""
+    """All keys on one page, in two columns."""
 
-    def __init__(self, theme: Theme, keys: Sequence[tuple[str, str]], parent: QWidget) -> None:
+    def __init__(
+        self, theme: Theme, sections: Sequence[tuple[str, Sequence[tuple[str, str]]]], parent: QWidget
+    ) -> None:
         super().__init__(parent)
+        self._theme = theme
         self.setWindowTitle("Keys")
+        px = theme.px
+        columns = QHBoxLayout()
+        columns.setSpacing(px(32))
+        half, used = sum(len(rows) + 2 for _, rows in sections) / 2, 0
+        sides = [QVBoxLayout(), QVBoxLayout()]
+        for title, rows in sections:
+            self._add(sides[used + len(rows) / 2 > half], title, rows)
+            used += len(rows) + 2
+        for side in sides:
+            side.addStretch(1)
+            columns.addLayout(side, 1)
+        inside = surface(QWidget(), "canvas")
+        inside.setLayout(columns)
+        columns.setContentsMargins(*[px(20)] * 4)
+        area = QScrollArea()
+        area.setWidget(inside)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setAccessibleName("Keys")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(area)
+        room = parent.size()
+        self.resize(min(px(980), room.width() - px(24)), min(px(680), room.height() - px(24)))
+
+    def _add(self, side: QVBoxLayout, title: str, rows: Sequence[tuple[str, str]]) -> None:
+        px = self._theme.px
+        side.addWidget(label(title, "heading", "muted"))
         grid = QGridLayout()
-        grid.setHorizontalSpacing(theme.px(24))
-        grid.setVerticalSpacing(theme.px(6))
-        for row, (sequence, words) in enumerate(keys):
+        grid.setHorizontalSpacing(px(16))
+        grid.setVerticalSpacing(px(4))
+        grid.setContentsMargins(0, 0, 0, px(10))
+        grid.setColumnMinimumWidth(0, px(120))
+        grid.setColumnStretch(1, 1)
+        for row, (sequence, words) in enumerate(rows):
             native = ", ".join(
                 QKeySequence(one).toString(QKeySequence.SequenceFormat.NativeText) or one
                 for one in sequence.split(", ")
             )
-            grid.addWidget(label(native, "strong"), row, 0)
-            grid.addWidget(label(words, "base", "muted"), row, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.px(20)] * 4)
-        column.setSpacing(theme.px(12))
-        column.addWidget(label("Keys", "answer"))
-        column.addLayout(grid)
+            grid.addWidget(label(native, "strong", wrap=True), row, 0, Qt.AlignmentFlag.AlignTop)
+            grid.addWidget(label(words, "base", "muted", wrap=True), row, 1)
+        side.addLayout(grid)
+
+
+def _pairs(keys: str) -> list[tuple[str, str]]:
+    """`K keeps this one · A or Return takes it` as keys and words."""
+    pairs = []
+    for part in keys.split(" · "):
+        key, colon, words = part.partition(": ")
+        if not colon:
+            names = part.split(" ")
+            count = 3 if names[1:2] == ["or"] else 1
+            key, words = " ".join(names[:count]), " ".join(names[count:])
+        pairs.append((key.replace(" or ", ", "), words[:1].upper() + words[1:]))
+    return pairs

@@ -230,9 +230,10 @@ class StatusLine(QWidget):
 
 
 def selection_words(count: int, size_text: str, shown: int, total: int) -> str:
-    """`3 of 3,781 selected · 112 kB`, or how many are shown."""
+    """`3 of 3,781 selected · 112 kB · 27 shown`, or how many are shown."""
     if count:
-        return f"{count:,} of {total:,} selected" + (f" · {size_text}" if size_text else "")
+        narrowed = f" · {shown:,} shown" if shown != total else ""
+        return f"{count:,} of {total:,} selected" + (f" · {size_text}" if size_text else "") + narrowed
     if shown != total:
         return f"{shown:,} of {plural(total, 'photo')} shown"
     return plural(total, "photo") if total else ""

@@ -40,6 +40,12 @@ class SearchLine(QLineEdit):
         self._rest.timeout.connect(lambda: self.searched.emit(self.text().strip()))
         self.textChanged.connect(lambda _text: self._rest.start())
 
+    def show_words(self, words: str) -> None:
+        """Show what is searched for already."""
+        if self.text().strip() != words:
+            self.setText(words)
+        self._rest.stop()
+
     def paintEvent(self, event: QPaintEvent) -> None:
         """Qt's, with a glass at the start."""
         super().paintEvent(event)

@@ -245,8 +245,8 @@ class TreeView(QTreeView):
             return
         node = self._target_at(event.position().toPoint())
         inside = event.mimeData().hasFormat(drops.IDS_TYPE)
-        if inside and (node is None or node.row is not Row.LABEL):
-            self._aim(None)
+        if inside and not self._takes_photos(node):
+            self._aim(None, left=True)
             event.ignore()
             return
         self._aim(node, inside=inside)
@@ -267,10 +267,19 @@ class TreeView(QTreeView):
         name = node.key if node is not None and node.row is Row.LABEL else None
         event.acceptProposedAction()
         if content.image_ids:
-            if set_id is not None and name is not None:
+            if set_id is not None and name is not None and self._takes_photos(node):
                 self.images_dropped.emit(list(content.image_ids), set_id, name)
         else:
             self.content_dropped.emit(content, set_id, name)
+
+    def _takes_photos(self, node: Node | None) -> bool:
+        """Photos that are dragged are those of the training set that is open: they move among its labels."""
+        return (
+            node is not None
+            and node.row is Row.LABEL
+            and node.parent is not None
+            and node.parent.key == self._painter.open_id
+        )
 
     def _target_at(self, point: QPoint) -> Node | None:
         node = self._rows.node(self.indexAt(point))

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
-from apitorch_desktop.ui.filters import FilterMenu
+from apitorch_desktop.ui.filter_menu import FilterMenu, SavedFilters
 from apitorch_desktop.ui.middle import Middle
 from apitorch_desktop.ui.pages import NewSetPage
 from apitorch_desktop.ui.photos import SORTS
+from apitorch_desktop.ui.restoring import Restoring
 from apitorch_desktop.ui.shortcuts import Keys
 from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.transfer_wiring import wire_transfers
@@ -44,6 +45,7 @@ class Wiring(QObject):
         self._wire_photos()
         wire_transfers(made, self.middle)
         self._wire_classifying()
+        self.restoring = Restoring(made.session, made.photos, made.settings, self._filter_changed)
         self._keys = Keys(made, lambda: self.middle.switch(made.transfers))
 
     def begin(self, stores: Stores, arguments: list[str]) -> None:
@@ -173,7 +175,7 @@ class Wiring(QObject):
         photos.zoomed.connect(toolbar.set_zoom)
         toolbar.set_sorts(SORTS, photos.sort)
         toolbar.set_zoom(photos.grid.cellSize())
-        self._filters = FilterMenu(toolbar.filter_menu, photos.filter, self._label_names)
+        self._filters = FilterMenu(toolbar.filter_menu, photos.filter, self._label_names, SavedFilters(self._settings))
         self._filters.changed.connect(self._filter_changed)
         empty = self._frame.empty
         empty.import_wanted.connect(self._made.importing.choose_folder)
@@ -185,6 +187,7 @@ class Wiring(QObject):
 
     def _filter_changed(self) -> None:
         self._photos.apply_filter()
+        self._frame.toolbar.search.show_words(self._photos.filter.words)
         self._frame.toolbar.set_filtered(self._photos.filter.chosen())
 
     # --- the photos

@@ -1,29 +1,34 @@
 from datetime import UTC, datetime
 
 import pytest
+from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QMenu
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.filters import Filter, FilterMenu
+from apitorch_desktop.ui.filter_menu import FilterMenu, SavedFilters, suggestion
+from apitorch_desktop.ui.filters import Filter, of_record
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
-def image(label, name, created="2026-11-25T11:00:00+00:00", width=400, height=533):
+FOUND = {"suspects": ["ti_old"], "quality": ["ti_small"]}
+
+
+def image(label, name, name_of_id, created="2026-11-25T11:00:00+00:00", width=400, height=533):
     return TrainingImage(
-        filename="0" * 40 + ".jpg", url="", label=label, original_filename=name, created_at=created,
+        filename="0" * 40 + ".jpg", id=name_of_id, url="", label=label, original_filename=name, created_at=created,
         width=width, height=height,
     )  # fmt: skip
 
 
-SHIRT = image("shirt", "Striped 04.jpg")
-OLD = image("t_shirt", "plain.jpg", created="2026-11-01T11:00:00+00:00")
-SMALL = image("shoes", "striped socks.jpg", width=300, height=120)
+SHIRT = image("shirt", "Striped 04.jpg", "ti_shirt")
+OLD = image("t_shirt", "plain.jpg", "ti_old", created="2026-11-01T11:00:00+00:00")
+SMALL = image("shoes", "striped socks.jpg", "ti_small", width=300, height=120)
 ALL = [SHIRT, OLD, SMALL]
 
 
 def kept(wanted):
-    keep = wanted.keep(NOW)
+    keep = wanted.keep(NOW, FOUND.__getitem__)
     return ALL if keep is None else [one for one in ALL if keep(one)]
 
 
@@ -36,6 +41,15 @@ def kept(wanted):
         (Filter("STRIPED shirt"), [SHIRT]),
         (Filter("striped -shoes"), [SHIRT]),
         (Filter("-"), []),
+        (Filter("striped not shoes"), [SHIRT]),
+        (Filter("striped not"), [SHIRT, SMALL]),
+        (Filter("not"), []),
+        (Filter("not striped"), [OLD]),
+        (Filter(labels={"shoes"}, but=True), [SHIRT, OLD]),
+        (Filter(days=30), ALL),
+        (Filter(found={"suspects"}), [OLD]),
+        (Filter(found={"suspects", "quality"}), [OLD, SMALL]),
+        (Filter("shirt", found={"quality"}), []),
         (Filter(labels={"shoes", "t_shirt"}), [OLD, SMALL]),
         (Filter(days=7), [SHIRT, SMALL]),
         (Filter(size="small"), [SMALL]),
@@ -62,7 +76,37 @@ def test_the_menu_shows_what_is_chosen_and_takes_it_back(qapp):
     labels.actions()[1].trigger()
     assert wanted.labels == {"shoes"}
     menu.aboutToShow.emit()
-    assert [action.isChecked() for action in menu.actions()[0].menu().actions()] == [False, True]
+    assert [action.isChecked() for action in menu.actions()[0].menu().actions()][:2] == [False, True]
     next(action for action in menu.actions() if action.text() == "Show all").trigger()
     assert changes == [1, 0]
     menu.deleteLater()
+
+
+def test_a_filter_is_saved_by_name_taken_again_and_forgotten(qapp, tmp_path):
+    settings = QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)
+    menu, wanted = QMenu(), Filter("striped", {"shirt"}, but=True, days=7, size="big", found={"quality"})
+    filters = FilterMenu(menu, wanted, lambda: ["shirt", "shoes"], SavedFilters(settings))
+    filters._save("  My   filter ")
+    filters.clear()
+    assert wanted == Filter()
+    settings.sync()
+    again = FilterMenu(menu, wanted, lambda: ["shirt"], SavedFilters(QSettings(settings.fileName(), settings.format())))
+    again._fill()
+    next(action for action in menu.actions() if action.text() == "My filter").trigger()
+    assert wanted == Filter("striped", {"shirt"}, but=True, days=7, size="big", found={"quality"})
+    again._fill()
+    forget = next(action.menu() for action in menu.actions() if action.text() == "Forget")
+    forget.actions()[0].trigger()
+    assert SavedFilters(settings).all() == {}
+    menu.deleteLater()
+
+
+def test_a_filter_kept_by_another_hand_is_no_fault():
+    assert of_record("nonsense") == Filter()
+    assert of_record({"words": 3, "labels": [1, "a"], "days": 4, "size": "huge", "found": ["x"]}) == Filter(
+        labels={"a"}
+    )
+
+
+def test_a_name_for_a_filter_says_what_it_shows():
+    assert suggestion(Filter("blue", {"shirt"}, but=True, days=7)) == "blue · not shirt · in the last 7 days"

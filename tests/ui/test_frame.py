@@ -183,6 +183,7 @@ def test_a_failure_is_said_once_and_comes_back_behind_a_note(line):
 
 def test_the_selection_is_always_told(line):
     assert selection_words(3, "112 kB", 3781, 3781) == "3 of 3,781 selected · 112 kB"
+    assert selection_words(3, "112 kB", 27, 3781) == "3 of 3,781 selected · 112 kB · 27 shown"
     assert selection_words(0, "", 27, 3781) == "27 of 3,781 photos shown"
     assert selection_words(0, "", 1, 1) == "1 photo"
     assert selection_words(0, "", 0, 0) == ""

@@ -253,7 +253,9 @@ class GridModel(QAbstractListModel):
         """The records of some images, shown or not, in the order of the ids; all in one pass."""
         wanted = set(image_ids)
         found = {
-            image.image_id: image for image in chain.from_iterable(self._groups.all.values()) if image.image_id in wanted
+            image.image_id: image
+            for image in chain.from_iterable(self._groups.all.values())
+            if image.image_id in wanted
         }
         return [found[image_id] for image_id in dict.fromkeys(image_ids) if image_id in found]
 

@@ -16,6 +16,8 @@ from apitorch_desktop.ui.grid.picking import CTRL, SHIFT, GridPicking, Summary
 from apitorch_desktop.ui.words import plural
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from PySide6.QtGui import (
         QContextMenuEvent,
         QDragEnterEvent,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         QWheelEvent,
     )
 
+    from apitorch_desktop.api.types import TrainingImage
     from apitorch_desktop.ui.grid.delegate import GridPainter
     from apitorch_desktop.ui.grid.dragging import LocalCopy
     from apitorch_desktop.ui.grid.loader import ThumbnailLoader

@@ -1,0 +1,158 @@
+"""Photos handed to other programs: as a picture or as files on the clipboard, as paths, and in the file manager."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QMimeData, QObject, QUrl
+from PySide6.QtGui import QDesktopServices, QGuiApplication
+
+from apitorch_desktop.ui.status_line import Message
+from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.words import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from PySide6.QtGui import QImage
+
+    from apitorch_desktop.api.types import TrainingImage
+    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.tasks import Context
+
+    LocalCopy = Callable[[TrainingImage, Callable[[], bool]], Path]
+    Origin = Callable[[TrainingImage], str]
+    """Where an image came from, in a line; "" where that is not known. Blocks."""
+
+MOST = 500
+"""Photos that are copied or shown at a time: each becomes a file."""
+
+
+class Handing(QObject):
+    """Makes files of photos on a lane and passes them on."""
+
+    def __init__(self, session: Session, local_copy: LocalCopy, origin: Origin) -> None:
+        super().__init__(session)
+        self._session = session
+        self._local_copy = local_copy
+        self._origin = origin
+
+    def copy(self, images: Sequence[TrainingImage]) -> None:
+        """To the clipboard: one photo as a picture and as a file, several as files."""
+        if len(images) == 1:
+            self._run(images, self._one, self._copied_one, "Copying the photo")
+        elif images:
+            self._run(images, self._files, self._copied, f"Copying {plural(len(images), 'photo')}")
+
+    def copy_paths(self, images: Sequence[TrainingImage]) -> None:
+        """The paths of the files as text: the one a photo was imported from while that is there, else a copy's."""
+        if images:
+            self._run(images, self._places, self._copied_paths, "Copying the path")
+
+    def show_in_folder(self, image: TrainingImage) -> None:
+        """Open the file manager where the photo was imported from while that is there, else at a copy."""
+        self._run([image], self._places, lambda paths: show(paths[0]), "Showing the photo in its folder")
+
+    def look_up(self, image: TrainingImage, done: Callable[[str], object]) -> None:
+        """Where a photo came from; `done` is called with "" where that is not known."""
+        self._session.tasks.run(
+            Lane.DISK,
+            lambda _context: self._origin(image),
+            done=done,
+            failed=lambda _fault: True,
+            owner=self,
+            title="Look up where a photo came from",
+        )
+
+    # --- on a lane
+
+    def _files(self, images: Sequence[TrainingImage], context: Context) -> list[Path]:
+        return [self._local_copy(image, context.cancelled) for image in images]
+
+    def _one(self, images: Sequence[TrainingImage], context: Context) -> tuple[Path, QImage]:
+        from apitorch_desktop.ui.grid import pictures
+        from apitorch_desktop.vision.images import open_upright
+
+        path = self._local_copy(images[0], context.cancelled)
+        return path, pictures.converted(open_upright(path.read_bytes()))
+
+    def _places(self, images: Sequence[TrainingImage], context: Context) -> list[Path]:
+        found = []
+        for image in images:
+            origin = self._origin(image)
+            there = bool(origin) and "://" not in origin and Path(origin).is_file()
+            found.append(Path(origin) if there else self._local_copy(image, context.cancelled))
+        return found
+
+    # --- in the window
+
+    def _copied_one(self, made: tuple[Path, QImage]) -> None:
+        path, picture = made
+        data = _urls([path])
+        data.setImageData(picture)
+        QGuiApplication.clipboard().setMimeData(data)
+        self._say("Copied the photo.")
+
+    def _copied(self, paths: list[Path]) -> None:
+        QGuiApplication.clipboard().setMimeData(_urls(paths))
+        self._say(f"Copied {plural(len(paths), 'photo')} as files.")
+
+    def _copied_paths(self, paths: list[Path]) -> None:
+        QGuiApplication.clipboard().setText("\n".join(map(str, paths)))
+        self._say(f"Copied {'the path' if len(paths) == 1 else plural(len(paths), 'path')}.")
+
+    def _say(self, text: str) -> None:
+        self._session.said.emit(Message(text, "muted", "handing"))
+
+    def _run(
+        self,
+        images: Sequence[TrainingImage],
+        act: Callable[[Sequence[TrainingImage], Context], object],
+        done: Callable[..., object],
+        doing: str,
+    ) -> None:
+        session = self._session
+        if len(images) > MOST:
+            self._say(f"{MOST:,} photos at most: select fewer, or export the training set.")
+            return
+        session.tasks.run(
+            Lane.INTERACTIVE,
+            lambda context: act(images, context),
+            done=done,
+            failed=lambda fault: session.failed(fault, doing),
+            owner=session.turn,
+            title=doing,
+        )
+
+
+def _urls(paths: Sequence[Path]) -> QMimeData:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    return data
+
+
+def show(path: Path) -> None:
+    """Open a file's folder in the file manager, the file selected where the desktop can do that."""
+    if not _select(path):
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(path.parent)))
+
+
+def _select(path: Path) -> bool:
+    """Ask the file manager by the interface that freedesktop.org defines for this; whether there is one."""
+    import os
+
+    if not os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
+        return False
+    from PySide6.QtDBus import QDBusConnection, QDBusMessage
+
+    name = "org.freedesktop.FileManager1"
+    bus = QDBusConnection.sessionBus()
+    if not bus.isConnected():
+        return False
+    interface = bus.interface()
+    if not interface.isServiceRegistered(name).value():
+        return False
+    message = QDBusMessage.createMethodCall(name, "/org/freedesktop/FileManager1", name, "ShowItems")
+    message.setArguments([[bytes(QUrl.fromLocalFile(str(path)).toEncoded().data()).decode()], ""])
+    return bool(bus.send(message))

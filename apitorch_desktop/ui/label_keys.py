@@ -1,0 +1,136 @@
+"""Which key stands for which label: in the order of the alphabet until a key is used or chosen, kept after that."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal
+
+if TYPE_CHECKING:
+    from PySide6.QtCore import QSettings
+
+    from apitorch_desktop.dataset.edits import Outcome
+    from apitorch_desktop.ui.editing import Editing
+    from apitorch_desktop.ui.session import Session
+
+KEYS = "1234567890"
+_KEPT = "labelling/keys"
+_MOST = 100
+"""Training sets whose keys are kept; the one used longest ago is forgotten first."""
+
+
+class LabelKeys(QObject):
+    """The keys of the open training set's labels."""
+
+    changed = Signal()
+
+    def __init__(self, session: Session, editing: Editing, settings: QSettings) -> None:
+        super().__init__(session)
+        self._session = session
+        self._settings = settings
+        self._fixed: dict[str, str] = {}
+        """Key → label as used or chosen; a label that is gone keeps its key until another needs it."""
+        self._shown: dict[str, str] = {}
+        session.opened_changed.connect(self._open)
+        session.listing_changed.connect(self._show)
+        editing.edited.connect(self._edited)
+
+    # --- look-up
+
+    def label(self, key: str) -> str | None:
+        """The label of a key."""
+        return self._shown.get(key)
+
+    def key(self, label: str) -> str:
+        """The key of a label, "" for none."""
+        return next((key for key, name in self._shown.items() if name == label), "")
+
+    def shown(self) -> dict[str, str]:
+        """Key → label, in the order of the keyboard."""
+        return dict(self._shown)
+
+    def labels(self) -> list[str]:
+        """The labels of 1 … 9 and 0, "" where a key has none."""
+        return [self._shown.get(key, "") for key in KEYS]
+
+    # --- change
+
+    def use(self, key: str) -> str | None:
+        """The label of a key that was pressed; from now on the keys stay as they are, whatever labels come."""
+        if not self._fixed and self._shown:
+            self._fixed = dict(self._shown)
+            self._keep()
+        return self.label(key)
+
+    def bind(self, key: str, label: str) -> None:
+        """Give a label a key; the label that had it gets the other's."""
+        fixed = {**self._fixed, **self._shown}
+        before = next((one for one, name in fixed.items() if name == label), None)
+        other = fixed.get(key)
+        if before is not None:
+            del fixed[before]
+            if other is not None and before != key:
+                fixed[before] = other
+        fixed[key] = label
+        self._fixed = fixed
+        self._keep()
+        self._show()
+
+    def _edited(self, outcome: Outcome) -> None:
+        opened = self._session.opened
+        if outcome.renamed and opened is not None and str(opened.training_set.id) == str(outcome.training_set_id):
+            taken = set(self._fixed.values())
+            for key, label in self._fixed.items():
+                new = outcome.renamed.get(label, label)
+                if new not in taken:  # merged into one that has a key: this one is free
+                    self._fixed[key] = new
+            self._show()
+
+    # --- what is shown
+
+    def _open(self) -> None:
+        self._fixed = dict(self._read().get(self._place(), {}))
+        self._show()
+
+    def _show(self) -> None:
+        opened = self._session.opened
+        labels = opened.labels if opened is not None else []
+        shown = assign(self._fixed, labels)
+        if self._fixed and opened is not None and opened.listed and not shown.items() <= self._fixed.items():
+            self._fixed |= shown
+            self._keep()
+        if shown != self._shown:
+            self._shown = shown
+            self.changed.emit()
+
+    def _place(self) -> str:
+        connection, opened = self._session.connection, self._session.opened
+        return f"{connection.id} {opened.training_set.id}" if connection is not None and opened is not None else ""
+
+    def _read(self) -> dict[str, dict[str, str]]:
+        try:
+            kept = json.loads(str(self._settings.value(_KEPT, "{}")))
+        except ValueError:
+            return {}
+        good = isinstance(kept, dict) and all(
+            isinstance(keys, dict) and all(key in KEYS and isinstance(name, str) for key, name in keys.items())
+            for keys in kept.values()
+        )
+        return kept if good else {}
+
+    def _keep(self) -> None:
+        kept, place = self._read(), self._place()
+        kept.pop(place, None)
+        kept[place] = self._fixed
+        self._settings.setValue(_KEPT, json.dumps(dict(list(kept.items())[-_MOST:])))
+
+
+def assign(fixed: dict[str, str], labels: list[str]) -> dict[str, str]:
+    """Key → label for labels that are there: the fixed ones first, then the others, onto keys never used if any is left."""
+    there = set(labels)
+    shown = {key: name for key, name in fixed.items() if name in there}
+    has_key = set(shown.values())
+    free = sorted((key for key in KEYS if key not in shown), key=lambda key: (key in fixed, KEYS.index(key)))
+    shown |= dict(zip(free, [name for name in labels if name not in has_key], strict=False))
+    return {key: shown[key] for key in KEYS if key in shown}

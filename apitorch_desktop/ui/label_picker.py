@@ -1,0 +1,155 @@
+"""A few letters typed over the photos: the labels they may mean, or a new one, chosen without leaving the keyboard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QPoint, QRect, Qt, Signal
+from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+
+from apitorch_desktop.ui.controls import Elided, surface
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from PySide6.QtGui import QFocusEvent, QKeyEvent
+
+    from apitorch_desktop.ui.theme import Theme
+
+MOST = 8
+"""Labels offered at a time."""
+_CHOICE = Qt.ItemDataRole.UserRole
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What may be chosen: a label that is there, or a new one."""
+
+    label: str
+    new: bool = False
+
+
+def choices(typed: str, labels: Mapping[str, int]) -> list[Choice]:
+    """Labels that begin with what was typed, then those with a word that does, then those that have it; then a new one."""
+    from apitorch_desktop.api.slugs import snake_case
+
+    wanted = snake_case(typed)
+    if not wanted:
+        return []
+
+    def rank(name: str) -> int:
+        return 0 if name.startswith(wanted) else 1 if f"_{wanted}" in name else 2
+
+    found = sorted((name for name in labels if wanted in name), key=lambda name: (rank(name), name))
+    made = [Choice(name) for name in found[:MOST]]
+    return made if wanted in labels else [*made, Choice(wanted, new=True)]
+
+
+class _Line(QLineEdit):
+    left = Signal()
+    moved = Signal(int)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Escape leaves; up and down choose."""
+        if event.key() == Qt.Key.Key_Escape:
+            self.left.emit()
+        elif event.key() in (Qt.Key.Key_Up, Qt.Key.Key_Down):
+            self.moved.emit(-1 if event.key() == Qt.Key.Key_Up else 1)
+        else:
+            super().keyPressEvent(event)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        """Whoever clicks elsewhere wants something else."""
+        super().focusOutEvent(event)
+        if event.reason() in (Qt.FocusReason.MouseFocusReason, Qt.FocusReason.TabFocusReason):
+            self.left.emit()
+
+
+class LabelPicker(QFrame):
+    """Lies over the foot of the photos while letters are typed."""
+
+    chosen = Signal(object)
+    """A `Choice`."""
+    left = Signal()
+    """Closed; the focus belongs where it was."""
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._labels: Mapping[str, int] = {}
+        self._keys: Mapping[str, str] = {}
+        surface(self, "card")
+        self._title = Elided("", "small", "muted")
+        self.line = _Line()
+        self.line.setAccessibleName("Label")
+        self.line.textChanged.connect(self._show)
+        self.line.returnPressed.connect(self._take)
+        self.line.moved.connect(self._move)
+        self.line.left.connect(self.close_picker)
+        self.list = QListWidget()
+        self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.list.setFrameShape(QFrame.Shape.NoFrame)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setAccessibleName("Labels that fit")
+        self.list.itemClicked.connect(self._take_item)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(10, 8, 10, 8)
+        column.setSpacing(6)
+        column.addWidget(self._title)
+        column.addWidget(self.line)
+        column.addWidget(self.list)
+        self.hide()
+
+    def ask(self, title: str, typed: str, labels: Mapping[str, int], keys: Mapping[str, str], over: QWidget) -> None:
+        """Open over the foot of a part of the window. `labels` with their counts; `keys`: label → key."""
+        self._labels, self._keys = labels, keys
+        self._title.setText(title)
+        parent = self.parentWidget()
+        assert parent is not None  # noqa: S101 - given by the constructor
+        px = self._theme.px
+        place = QRect(over.mapTo(parent, QPoint(0, 0)), over.size())
+        width = min(px(320), place.width() - px(16))
+        height = min(px(330), place.height() - px(16))
+        left, top = place.center().x() - width // 2, place.bottom() - height - px(8)
+        self.setGeometry(left, top, width, height)
+        self.line.setText(typed)
+        self._show()
+        self.show()
+        self.raise_()
+        self.line.setFocus()
+
+    def close_picker(self) -> None:
+        """Give up."""
+        if self.isVisible():
+            self.hide()
+            self.left.emit()
+
+    def _show(self) -> None:
+        self.list.clear()
+        for choice in choices(self.line.text(), self._labels):
+            if choice.new:
+                text = f"Make the label “{choice.label}”"
+            else:
+                key = self._keys.get(choice.label, "")
+                text = f"{choice.label}   {self._labels[choice.label]:,}" + (f"   ({key})" if key else "")
+            item = QListWidgetItem(text)
+            item.setData(_CHOICE, choice)
+            self.list.addItem(item)
+        self.list.setCurrentRow(0)
+
+    def _move(self, step: int) -> None:
+        count = self.list.count()
+        if count:
+            self.list.setCurrentRow((self.list.currentRow() + step) % count)
+
+    def _take(self) -> None:
+        item = self.list.currentItem()
+        if item is not None:
+            self._take_item(item)
+
+    def _take_item(self, item: QListWidgetItem) -> None:
+        choice = item.data(_CHOICE)
+        self.hide()
+        self.left.emit()
+        self.chosen.emit(choice)

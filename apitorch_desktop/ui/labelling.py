@@ -1,0 +1,208 @@
+"""Labelling by keyboard: keys for labels, letters that pick or make one, going on by itself, the next suspect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject
+
+from apitorch_desktop.ui.label_keys import KEYS, LabelKeys
+from apitorch_desktop.ui.label_picker import Choice, LabelPicker
+from apitorch_desktop.ui.label_strip import LabelStrip
+from apitorch_desktop.ui.status_line import Message
+from apitorch_desktop.ui.words import plural
+
+if TYPE_CHECKING:
+    from PySide6.QtCore import QSettings
+
+    from apitorch_desktop.ui.editing import Editing
+    from apitorch_desktop.ui.frame import Frame
+    from apitorch_desktop.ui.photos import Photos
+    from apitorch_desktop.ui.review_desk import ReviewDesk
+    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.theme import Theme
+
+
+class Labelling(QObject):
+    """Puts what is selected under labels, from the grid and from the full-size view."""
+
+    def __init__(
+        self,
+        session: Session,
+        editing: Editing,
+        photos: Photos,
+        review: ReviewDesk,
+        frame: Frame,
+        theme: Theme,
+        settings: QSettings,
+    ) -> None:
+        super().__init__(frame)
+        self._session = session
+        self._editing = editing
+        self._photos = photos
+        self._review = review
+        self._frame = frame
+        self._settings = settings
+        self.keys = LabelKeys(session, editing, settings)
+        self.strip = LabelStrip(theme)
+        self.picker = LabelPicker(theme, frame)
+        self.advance = str(settings.value("labelling/advance", "false")) == "true"
+        self.strip.advance.setChecked(self.advance)
+        frame.add_foot(self.strip)
+        self._wire()
+        self._show_keys()
+        self._show_strip()
+
+    def _wire(self) -> None:
+        photos, strip = self._photos, self.strip
+        photos.key_of = self.keys.key
+        for part in (photos.grid, photos.big):
+            part.labelKey.connect(self.typed)
+        strip.label_wanted.connect(self.label)
+        strip.bound.connect(self.keys.bind)
+        strip.advance_switched.connect(self.set_advance)
+        strip.suspect_wanted.connect(lambda: self.next_suspect(1))
+        self.picker.chosen.connect(self._chosen)
+        self.picker.left.connect(self._focus_back)
+        self.keys.changed.connect(self._show_keys)
+        self._session.listing_changed.connect(self._show_keys)
+        self._review.review.changed.connect(self._show_suspects)
+        self._frame.middle.currentChanged.connect(self._show_strip)
+        self._session.opened_changed.connect(self._show_strip)
+
+    # --- what is shown
+
+    def _show_keys(self) -> None:
+        opened = self._session.opened
+        self.strip.show_keys(self.keys.shown(), opened.labels if opened is not None else ())
+        if opened is not None:
+            keys = self.keys.shown()
+            self._frame.tree.model.set_hints(opened.training_set.id, {name: key for key, name in keys.items()})
+
+    def _show_suspects(self) -> None:
+        self.strip.show_suspects(len(self._suspects()))
+
+    def _show_strip(self) -> None:
+        shown = self._frame.middle.currentWidget()
+        self.strip.setVisible(self._session.opened is not None and shown in (self._photos.grid, self._photos.big))
+        self.picker.close_picker()
+
+    def _focus_back(self) -> None:
+        shown = self._photos.big if self._photos.big.isVisible() else self._photos.grid
+        shown.setFocus()
+
+    # --- labelling
+
+    def typed(self, text: str) -> None:
+        """A key that is no command: a digit is a label's key, a letter begins a label's name."""
+        if text in KEYS:
+            label = self.keys.use(text)
+            if label is not None:
+                self.label(label)
+            else:
+                self._say(f"No label has the key {text}. Make one: type its first letters.")
+        elif text.isalpha():
+            self._ask(text)
+
+    def label(self, label: str) -> None:
+        """Put what is selected under a label."""
+        photos = self._photos
+        chosen = photos.selected()
+        if not chosen:
+            self._say("Select photos first, then put them under a label.")
+            return
+        if photos.big.isVisible():
+            following = photos.model.neighbour(chosen[0].image_id, 1)
+            self._editing.move(chosen, label)
+            if self.advance and following is not None:
+                photos.big.show_image(following)
+            elif image := photos.big.image():
+                photos.big.show_image(image)  # its details name the label
+            return
+        staying = all(image.label == label for image in chosen)
+        self._editing.move(chosen, label)
+        if self.advance:
+            self._go_on(past_selection=staying)
+
+    def _go_on(self, *, past_selection: bool) -> None:
+        grid, model = self._photos.grid, self._photos.model
+        if past_selection:  # nothing came up in the place of what was labelled
+            last = max(model.selection, default=-1)
+            if 0 <= last < model.shown - 1:
+                grid.set_current(last + 1)
+        grid.advance()
+
+    def set_advance(self, on: bool) -> None:
+        """Go on to the next photo after each labelling, or stay."""
+        self.advance = on
+        self.strip.advance.setChecked(on)
+        self._settings.setValue("labelling/advance", "true" if on else "false")
+
+    def switch_advance(self) -> None:
+        """The other way round, and say so."""
+        self.set_advance(not self.advance)
+        self._say("The next photo is selected after each labelling." if self.advance else "The selection stays.")
+
+    def _ask(self, typed: str) -> None:
+        opened, photos = self._session.opened, self._photos
+        if opened is None:
+            return
+        count = len(photos.selected())
+        title = f"Put {plural(count, 'photo')} under" if count else "Go to the label"
+        over = photos.big if photos.big.isVisible() else photos.grid
+        keys = {name: key for key, name in self.keys.shown().items()}
+        self.picker.ask(title, typed, opened.counts, keys, over)
+
+    def _chosen(self, choice: Choice) -> None:
+        opened = self._session.opened
+        if opened is None:
+            return
+        if self._photos.selected():
+            self.label(choice.label)
+        elif choice.new:
+            if reason := self._session.why_not("labels"):
+                self._say(f"{reason} Select photos first: the label is made with them.")
+            else:
+                self._editing.create_label(opened.training_set.id, choice.label)
+        else:
+            self._photos.grid.reveal_label(choice.label)
+
+    # --- suspects
+
+    def _suspects(self) -> set[str]:
+        found = self._review.review.found
+        doubts = found.doubts if found is not None else None
+        return {one.image for one in doubts or () if one.suspect}
+
+    def next_suspect(self, step: int) -> None:
+        """Go to the next photo whose label looks wrong, or back with a `step` of -1; round and round."""
+        photos, suspects = self._photos, self._suspects()
+        review = self._review.review
+        if not suspects:
+            unknown = review.found is None or review.found.doubts is None
+            reason = review.found.why_not if review.found is not None else ""
+            self._say(reason or ("Review has not looked at all photos yet." if unknown else "No label looks wrong."))
+            return
+        rows = photos.model.rows_of(suspects)
+        if not rows:
+            self._say("No suspect is among the photos shown.")
+            return
+        shown = photos.big.image() if photos.big.isVisible() else None
+        current = photos.grid.currentIndex()
+        here = (
+            photos.model.row_of(shown.image_id) if shown is not None else current.row() if current.isValid() else None
+        )
+        if step > 0:
+            row = next((one for one in rows if here is None or one > here), rows[0])
+        else:
+            row = next((one for one in reversed(rows) if here is not None and one < here), rows[-1])
+        if shown is not None:
+            photos.big.show_image(photos.model.image(row))
+            return
+        self._review.close()
+        photos.grid.choose(row)
+        photos.grid.scrollTo(photos.model.index(row))
+        photos.grid.setFocus()
+
+    def _say(self, text: str) -> None:
+        self._session.said.emit(Message(text, "muted", "labelling"))
