@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apitorch_desktop.service.elsewhere import without_password
 from apitorch_desktop.service.faults import CannotOpen, StorageFault
 from apitorch_desktop.service.trouble import storage_fault
 
@@ -322,8 +323,11 @@ def open_blobs(folder: Path, url: str | None = None) -> Blobs:
     try:
         store: Any = from_url(url)
     except Exception as error:
-        raise CannotOpen(f"The address of the image storage cannot be used: {error}") from error
-    return BucketBlobs(store, url.partition("?")[0])
+        raise CannotOpen(  # what the error says has the address, and so a password, in it
+            "The address of the image storage cannot be used. Write it as s3://bucket/prefix, or give the file:// URL of a "
+            "folder that is there."
+        ) from error
+    return BucketBlobs(store, without_password(url))
 
 
 def _name(sha256: str) -> str:

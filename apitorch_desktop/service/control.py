@@ -101,10 +101,11 @@ def ask(folder: Path, action: Action, attach: Callable[[Path], tuple[str, str] |
     """Do it on a data folder, through the service that runs there if there is one. Raises ControlFailed."""
     if running := attach(folder):
         return _call(*running, action)
+    from apitorch_desktop.service import elsewhere
     from apitorch_desktop.service.store import Store
 
     try:
-        with Store.open(folder) as store:
+        with Store.open(folder, **elsewhere.urls()) as store:
             return perform(store.owners, action)
     except InUse as error:
         if running := attach(folder):  # it has just come up

@@ -159,7 +159,9 @@ def _by_url(url: str) -> tuple[Engine, Engine]:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() != "postgresql":
-            raise CannotOpen("The database URL must be one of PostgreSQL, such as postgresql+psycopg://user@host/name.")
+            raise CannotOpen("The database URL must be one of PostgreSQL, such as postgresql://user@host/name.")
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")  # else SQLAlchemy takes it to mean psycopg2
         readers = create_engine(parsed, pool_size=_READERS, max_overflow=2 * _READERS, pool_pre_ping=True)
         writer = create_engine(parsed, pool_size=1, max_overflow=1, pool_pre_ping=True)
     except (ImportError, NoSuchModuleError) as error:
@@ -167,5 +169,5 @@ def _by_url(url: str) -> tuple[Engine, Engine]:
             "The driver for this database URL is not installed. pip install 'apitorch-desktop[postgres]' brings it."
         ) from error
     except ArgumentError as error:
-        raise CannotOpen("The database URL cannot be read. Write it as postgresql+psycopg://user@host/name.") from error
+        raise CannotOpen("The database URL cannot be read. Write it as postgresql://user@host/name.") from error
     return readers.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), writer

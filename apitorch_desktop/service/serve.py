@@ -85,6 +85,7 @@ def _assembled(options: Options) -> Iterator[_Parts]:
     if options.tls_cert and options.tls_key:
         listen.check_tls(options.tls_cert, options.tls_key)
     with contextlib.closing(listen.bind(options.host, options.port)) as bound:
+        from apitorch_desktop.service import elsewhere
         from apitorch_desktop.service.answers import Answers
         from apitorch_desktop.service.app import build_app
         from apitorch_desktop.service.control import Control
@@ -92,7 +93,10 @@ def _assembled(options: Options) -> Iterator[_Parts]:
         from apitorch_desktop.service.store import Store
         from apitorch_desktop.service.training import Trainer
 
-        with Store.open(options.folder or paths.service_folder()) as store:
+        named = elsewhere.urls({} if _is_child() else None)  # a window's own service is on this machine
+        if sentence := elsewhere.told(named):
+            _say(sentence)
+        with Store.open(options.folder or paths.service_folder(), **named) as store:
             _admit(store, given_key)
             attach_key = make_key()
             store.owners.admit(attach_key)

@@ -1,0 +1,41 @@
+"""Elsewhere: a team's PostgreSQL and bucket in place of the data folder's own, named by the environment.
+
+Not by options: such a URL may hold a password, and everybody on the machine can read a command line.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from apitorch_desktop.service.faults import CannotOpen
+
+DATABASE_VARIABLE: Final = "APITORCH_DATABASE_URL"
+BLOB_VARIABLE: Final = "APITORCH_BLOB_URL"
+
+
+def urls(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """`database_url` and `blob_url` for `Store.open`, None where nothing is named. Raises CannotOpen for no URL."""
+    given = os.environ if environment is None else environment
+    database, blobs = given.get(DATABASE_VARIABLE) or None, given.get(BLOB_VARIABLE) or None
+    for name, value in ((DATABASE_VARIABLE, database), (BLOB_VARIABLE, blobs)):
+        if value is not None and "://" not in value:
+            raise CannotOpen(f"{name} is not a URL: write it as {_EXAMPLES[name]}.")
+    return {"database_url": database, "blob_url": blobs}
+
+
+def told(named: Mapping[str, str | None]) -> str:
+    """A sentence about what is elsewhere, without user names and passwords; empty where nothing is."""
+    database, blobs = named["database_url"], named["blob_url"]
+    places = [f"rows in {without_password(database)}"] if database else []
+    places += [f"images in {without_password(blobs)}"] if blobs else []
+    return f"This service keeps its {', its '.join(places)}." if places else ""
+
+
+def without_password(url: str) -> str:
+    """A URL for sentences: without driver, user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme.partition('+')[0]}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+_EXAMPLES = {DATABASE_VARIABLE: "postgresql://user:password@host/name", BLOB_VARIABLE: "s3://bucket/prefix"}
