@@ -220,7 +220,9 @@ def test_a_real_drag_from_another_program_falls_on_the_label_under_the_pointer(p
     panel.view.content_dropped.connect(lambda *what: dropped.append(what))
     picture = tmp_path / "a photo.jpg"
     picture.write_bytes(b"x")
-    assert pointer.drag([picture], place(panel, 1, "dress"), QPoint(700, 700)) == "dropped"
+    target = place(panel, 1, "dress")
+    beside = QPoint(700, target.y() - 30)  # the way there leads over no other label
+    assert pointer.drag([picture], target, beside) == "dropped"
     [(content, set_id, label)] = dropped
     assert content.paths == (picture,)
     assert (set_id, label) == ("1", "dress")
