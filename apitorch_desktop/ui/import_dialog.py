@@ -18,20 +18,20 @@ from PySide6.QtWidgets import (
 )
 
 from apitorch_desktop.ui.controls import Choice, Meter, button, label, set_property
+from apitorch_desktop.ui.plan_judging import PlanJudging
 from apitorch_desktop.ui.plan_models import ITEM, PlanFilter, PlanItemsModel, PlanLabelsModel
 from apitorch_desktop.ui.tasks import Lane
 from apitorch_desktop.ui.words import size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from apitorch_desktop.api.types import Id, TrainingSet
     from apitorch_desktop.dataset.importing import Plan, PlanItem, ScanProgress
+    from apitorch_desktop.ui.plan_judging import ExistingOf, Similar
     from apitorch_desktop.ui.tasks import Context, Task, Tasks
     from apitorch_desktop.ui.theme import Theme
 
-    Existing = tuple[Mapping[str, Collection[str]], Collection[str]]
-    """What a training set holds: sha256 → labels, and its labels."""
 
 _VIEWS: dict[str, tuple[str, ...]] = {
     "All": (),
@@ -57,8 +57,7 @@ class ImportOrder:
 class ImportDialog(QDialog):
     """Looks through what was dropped on a lane, shows the plan, lets it be set right, and says when it is agreed to.
 
-    `existing_of(training_set_id)` and `scan(context)` run on lanes; so does `similar(plan, training_set_id or None, context)`,
-    which tells what pictures look nearly like (index → what), while the plan is shown: nobody has to wait for it.
+    `existing_of` and `similar` are `PlanJudging`'s; they and the scan run on lanes.
     """
 
     agreed = Signal(object)
@@ -73,22 +72,22 @@ class ImportDialog(QDialog):
         *,
         suggestion: str = "",
         no_new_set: str = "",
-        existing_of: Callable[[Id], Existing],
-        similar: Callable[[Plan, Id | None, Context], Mapping[int, str]] | None = None,
+        existing_of: ExistingOf,
+        similar: Similar | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._theme = theme
         self._tasks = tasks
-        self._existing_of = existing_of
-        self._similar = similar
+        self._judging = PlanJudging(tasks, existing_of, similar, self)
         self._plan: Plan | None = None
         self._task: Task | None = None
-        self._look: Task | None = None
-        self._likeness: Task | None = None
-        self._looking = ""
         self.setWindowTitle("Import photos")
         self._build(sets, chosen, suggestion, no_new_set)
+        self._judging.compared.connect(self._show_plan)
+        self._judging.alike_found.connect(self._edited)
+        self._judging.progressed.connect(self._weigh)
+        self._judging.failed.connect(self._say_problem)
         self._lay_out()
         self._show_plan()
 
@@ -117,9 +116,9 @@ class ImportDialog(QDialog):
 
     def reject(self) -> None:
         """Close; nothing was sent, nothing is kept."""
-        for task in (self._task, self._look, self._likeness):
-            if task is not None:
-                task.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        self._judging.stop()
         super().reject()
 
     # --- what it is made of
@@ -235,75 +234,10 @@ class ImportDialog(QDialog):
             self._weigh()
 
     def _hold_against(self) -> None:
-        """Judge the plan against the training set that is chosen, once what is there is known."""
-        target = self.target.currentData()
-        plan = self._plan
-        if plan is None:
-            return
-        if self._look is not None:
-            self._look.cancel()
-        if target is None:
-            plan.set_existing({})
-            plan.set_similar({})
-            self._look = None
-            self._show_plan()
-            self._look_for_similar()
-            return
-        self.head.setText("Comparing with what is there…")
-        existing_of = self._existing_of
-
-        def compared(found: Existing) -> None:
-            self._look = None
-            plan.set_existing(*found)
-            plan.set_similar({})
-            self._show_plan()
-            self._look_for_similar()
-
-        def failed(fault: Exception) -> None:
-            self._look = None
-            self._show_plan()
-            self._say_problem(f"What is there already could not be compared. {fault}")
-
-        self._look = self._tasks.run(
-            Lane.INTERACTIVE,
-            lambda _context: existing_of(target),
-            done=compared,
-            failed=failed,
-            owner=self,
-            title="Compare with what is there",
-        )
-        self._weigh()
-
-    def _look_for_similar(self) -> None:
-        """Find near-duplicates while the person looks at the plan."""
-        if self._likeness is not None:
-            self._likeness.cancel()
-        plan, similar, target = self._plan, self._similar, self.target.currentData()
-        if plan is None or similar is None:
-            return
-
-        def found(alike: Mapping[int, str]) -> None:
-            self._likeness, self._looking = None, ""
-            plan.set_similar(alike)
-            self._edited()
-
-        def failed(_fault: Exception) -> None:  # the plan is good without it
-            self._likeness, self._looking = None, ""
+        if self._plan is not None:
+            self.head.setText("Comparing with what is there…")
+            self._judging.hold(self._plan, self.target.currentData())
             self._weigh()
-
-        def progress(at: tuple[int, int]) -> None:
-            self._looking = f"Looking for near-duplicates: {at[0]:,} of {at[1]:,}."
-            self._weigh()
-
-        self._likeness = self._tasks.run(
-            Lane.BATCH,
-            lambda context: similar(plan, target, context),
-            done=found,
-            failed=failed,
-            progress=progress,
-            owner=self,
-            title="Look for near-duplicates",
-        )
 
     # --- showing
 
@@ -344,12 +278,12 @@ class ImportDialog(QDialog):
         reason = "" if sending else "There is nothing to send"
         if new and not self.name.text().strip():
             reason = reason or "Give the new training set a name"
-        if self._look is not None:
+        if self._judging.comparing:
             reason = "Comparing with what is there"
         else:
             spread = f"{photos} under {labels:,} label{'s' * (labels != 1)}"
             self.head.setText(f"{spread}, {size(plan.bytes_to_send())}" if sending else "Nothing to import")
-        self.below.setText(" ".join(part for part in (_left(plan), self._looking) if part))
+        self.below.setText(" ".join(part for part in (_left(plan), self._judging.looking) if part))
         self.below.setVisible(bool(self.below.text()))
         self.start.setEnabled(not reason)
         self.start.setToolTip(reason)
@@ -394,8 +328,7 @@ class ImportDialog(QDialog):
 
     def _agree(self) -> None:
         if self._plan is not None:
-            if self._likeness is not None:
-                self._likeness.cancel()
+            self._judging.stop()
             order = ImportOrder(self._plan, self.target.currentData(), self.name.text().strip())
             self.accept()
             self.agreed.emit(order)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.sources import Source, Upload
     from apitorch_desktop.dataset.transfers import TransferStatus
     from apitorch_desktop.ui.editing import Editing
-    from apitorch_desktop.ui.import_dialog import Existing, ImportDialog, ImportOrder
+    from apitorch_desktop.ui.import_dialog import ImportDialog, ImportOrder
+    from apitorch_desktop.ui.plan_judging import Existing
     from apitorch_desktop.ui.session import Session
     from apitorch_desktop.ui.tasks import Context
     from apitorch_desktop.ui.theme import Theme
