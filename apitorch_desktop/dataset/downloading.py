@@ -5,26 +5,22 @@ import os
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.api import types
-from apitorch_desktop.api.errors import Cancelled, NotFound, TimedOut
+from apitorch_desktop.api.errors import Cancelled, NotFound
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.dataset.journal import Ended, Entry, Item, ItemState, Journal
+from apitorch_desktop.dataset.whole import Damaged, is_whole, whole
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
 
 _TRIES = 3
-
-
-class Damaged(TimedOut):
-    """What arrived is not what the service said it would be; the next try may be better."""
-
-    advice = "Try again; if it stays so, the service has lost this image."
 
 
 class Downloading:
@@ -114,7 +110,9 @@ class Downloading:
             if url is None:
                 return None
             try:
-                return _checked(client.download(url, cancelled=cancelled), item)
+                if item.sha256 is not None:  # a wrong one is tried again later, as any failure
+                    return _checked(client.download(url, cancelled=cancelled), item)
+                return _checked(whole(partial(client.download, url, cancelled=cancelled), item.name), item)
             except NotFound:
                 if attempt == _TRIES - 1:
                     raise
@@ -170,19 +168,9 @@ def _there(target: Path, item: Item) -> int | None:
     except FileNotFoundError:
         return None
     # without a hash the file name stands for the image; only half a file is worth fetching again
-    same = _is_whole(data) if item.sha256 is None else hashlib.sha256(data).hexdigest() == item.sha256
+    same = is_whole(data) if item.sha256 is None else hashlib.sha256(data).hexdigest() == item.sha256
     if same:
         return len(data)
-    if _is_whole(data):
+    if is_whole(data):
         raise InTheWay(f"“{target.name}” is there already and is another picture.")
     return None
-
-
-def _is_whole(data: bytes) -> bool:
-    from apitorch_desktop.vision import images
-
-    try:
-        images.verify(data)
-    except images.UnreadableImage:
-        return False
-    return True

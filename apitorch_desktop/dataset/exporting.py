@@ -22,6 +22,7 @@ from apitorch_desktop.dataset import indexes
 from apitorch_desktop.dataset.downloading import safe
 from apitorch_desktop.dataset.sources import reason, shown
 from apitorch_desktop.dataset.splitting import Split, parts_of
+from apitorch_desktop.dataset.whole import whole
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
@@ -71,14 +72,18 @@ class Fetcher:
         """The bytes. Raises ApiError."""
         begun = monotonic()
         try:
-            return self._client.download(self._urls.get(image.image_id, image.url), cancelled=self._cancelled)
+            return self._download(image)
         except NotFound:
             with self._lock:
                 if self._listed_at < begun:
                     self.listing = self._list()
             if image.image_id not in self._urls:
                 raise
-        return self._client.download(self._urls[image.image_id], cancelled=self._cancelled)
+        return self._download(image)
+
+    def _download(self, image: TrainingImage) -> bytes:
+        url = self._urls.get(image.image_id, image.url)
+        return whole(lambda: self._client.download(url, cancelled=self._cancelled), image.filename, image.sha256)
 
     def _list(self) -> TrainingImages:
         listing = self._client.images(self._training_set)

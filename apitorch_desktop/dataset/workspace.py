@@ -12,6 +12,7 @@ from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.dataset.addresses import Addresses
 from apitorch_desktop.dataset.catalog import Listing
 from apitorch_desktop.dataset.scratch import SCRATCH_LABEL, Scratch
+from apitorch_desktop.dataset.whole import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -196,7 +197,7 @@ class Workspace:
                 small = self.client.download(newest.thumbnail_url, cancelled=cancelled)
                 if small.startswith(b"\xff\xd8"):
                     return small, True
-            return self.client.download(newest.url, cancelled=cancelled), False
+            return self._download(newest, cancelled), False
 
         with self._heard():
             data, small = self._addresses.use(training_set_id, image, get)
@@ -210,9 +211,11 @@ class Workspace:
     def image(self, training_set_id: Id, image: TrainingImage, *, cancelled: Callable[[], bool] | None = None) -> bytes:
         """The bytes of an image. A signed URL that has run out is fetched anew."""
         with self._heard():
-            return self._addresses.use(
-                training_set_id, image, lambda newest: self.client.download(newest.url, cancelled=cancelled)
-            )
+            return self._addresses.use(training_set_id, image, lambda newest: self._download(newest, cancelled))
+
+    def _download(self, image: TrainingImage, cancelled: Callable[[], bool] | None) -> bytes:
+        name = image.original_filename or image.filename
+        return whole(lambda: self.client.download(image.url, cancelled=cancelled), name, image.sha256)
 
     # --- classification
 
