@@ -69,6 +69,11 @@ class Performer:
                 self._drop_training_set()
             else:
                 self._make_training_set()
+        elif entry.act is Act.FEEDBACK and not self.outcome.training_set_id:
+            if entry.forward:
+                self._send_only()
+            else:
+                self._notes.append(_STAYS)
         else:
             if entry.forward and not facts.planned:
                 self._plan()
@@ -163,6 +168,13 @@ class Performer:
         facts.doubt, facts.sent = False, entry.forward
         self._journal.save(entry)
         self.outcome.renamed[old] = new
+
+    def _send_only(self) -> None:
+        """Send a correction of a classifier that is no training set's: no image here comes of it."""
+        if not self._facts.sent:
+            self._feedback()
+            self._facts.sent, self._facts.doubt = True, False
+            self._journal.save(self._entry)
 
     def _send_feedback(self) -> None:
         """Send a correction, and find out which image came of it, from where."""

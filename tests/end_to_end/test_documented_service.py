@@ -1,0 +1,400 @@
+"""Every flow of the window on a service with the documented calls alone, while it misbehaves in every way it can."""
+
+import shutil
+
+import pytest
+from PySide6.QtCore import QObject, QPoint, Slot
+from PySide6.QtGui import QDesktopServices
+
+from apitorch_desktop.ui.feedback_dialog import FeedbackDialog, MessageDialog
+from apitorch_desktop.ui.import_dialog import ImportDialog
+from apitorch_desktop.ui.scratch_dialog import ScratchDialog
+from apitorch_desktop.ui.session import State
+from apitorch_desktop.ui.tasks import Lane
+from tests.end_to_end import pointer, program
+from tests.end_to_end.documented_program import cell, dialog, digests, listed, pictures_shown, run, shown, use
+from tests.misbehaving import Misbehaving
+
+CORNER = QPoint(1500, 920)
+PASSING = [429, 500, 502, "late", "half", "twice", "drop", "lost", "longer", "shorter", "garbage"]
+"""What goes wrong once and is right the next time."""
+
+
+@pytest.fixture
+def jpegs(photos):
+    return sorted((photos / "train" / "dress").iterdir())[:8]
+
+
+@pytest.fixture
+def service(monkeypatch, jpegs):
+    with Misbehaving() as made:
+        data = [path.read_bytes() for path in jpegs[:6]]
+        made.number = made.add_set("Coats", {"plains": data[:4], "mountain": data[4:]})
+        use(monkeypatch, made)
+        yield made
+
+
+def in_journal(made):
+    return made.session.stores.edits.unfinished(made.session.connection.id)
+
+
+def test_the_listing_and_the_thumbnails_come_whatever_goes_wrong_once(monkeypatch, service):
+    service.unknown_fields = service.numbers_as_strings = service.reorder = True
+    for fault in ("shorter", "half", "drop", 500, 502, "late", "longer"):
+        service.wrong(fault, path="^/files/")
+
+    def steps(made, said):
+        listed(made, 6)
+        assert {label: len(ids) for label, ids in shown(made).items()} == {"mountain": 2, "plains": 4}
+        pictures_shown(made)
+        for fault in PASSING:
+            service.wrong(fault, path="/images$")
+            service.seen.clear()
+            made.session.refresh()
+            program.wait(lambda: any(one.path.endswith("/images") for one in service.seen), f"{fault}: the call")
+            program.wait(lambda: not made.session.opened._task, f"{fault}: its end")
+            assert made.model.total == 6, fault
+            assert made.session.state is State.READY, (fault, made.session.sentence)
+        assert not [one for one in said if "could not" in one]
+
+    run(monkeypatch, steps)
+
+
+def test_addresses_that_run_out_are_fetched_anew_and_changed_ids_followed(monkeypatch, service):
+    def steps(made, said):
+        listed(made, 6)
+        pictures_shown(made)
+        service.expire()
+        image = made.model.image(0)
+        made.photos.show_big(image)  # its bytes are fetched by an address of yesterday
+        program.wait(lambda: made.photos.big.canvas._photo and made.photos.big.canvas._photo.fitted, "the photo")
+        program.wait(lambda: any("/files/" in one.path and one.status == 200 for one in service.seen[-4:]), "the photo")
+        made.photos.close_big()
+        service.change_ids()
+        made.session.refresh()
+        program.wait(lambda: made.model.row_of(image.image_id) is None, "the new ids")
+        listed(made, 6)
+        pictures_shown(made)
+        assert said == []
+
+    run(monkeypatch, steps)
+
+
+def test_photos_dropped_on_a_label_are_there_once_whatever_goes_wrong(monkeypatch, service, jpegs, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for path in jpegs[6:]:
+        shutil.copy(path, folder)
+    (folder / "no photo.jpg").write_text("no picture")
+    names = sorted(folder.iterdir())
+
+    def steps(made, said):
+        listed(made, 6)
+        for fault in (500, 502, 429, "half", "lost", "drop", "shorter"):
+            service.wrong(fault, method="POST", path="/image$")
+        node = next(child for child in made.frame.tree.model.top()[0].children if child.text == "mountain")
+        view = made.frame.tree.view
+        target = view.viewport().mapToGlobal(view.visualRect(made.frame.tree.model.index_of(node)).center())
+        assert pointer.drag(names, target, CORNER) == "dropped"
+        program.wait(lambda: len(service.content(service.number)["mountain"]) == 4, "the uploads")
+        program.wait(lambda: made.model.total == 8, "the photos in the grid")
+        assert any("no photo.jpg" in one for one in said)
+        program.wait(lambda: any(one.startswith("Added 2 photos") for one in said), "the end")
+        made.editing.undo()
+        program.wait(lambda: made.model.total == 6, "the undo")
+        assert len(service.content(service.number)["mountain"]) == 2
+
+    run(monkeypatch, steps)
+
+
+def test_a_folder_goes_through_the_plan_into_a_training_set_that_is_there(monkeypatch, service, jpegs, tmp_path):
+    for path in jpegs[6:]:
+        (tmp_path / "Winter" / "desert").mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "Winter" / "desert")
+
+    def steps(made, _said):
+        listed(made, 6)
+        assert pointer.drag([tmp_path / "Winter"], pointer.centre(made.frame.middle), CORNER) == "dropped"
+        plan = program.wait(lambda: dialog(ImportDialog), "the plan")
+        program.wait(plan.start.isEnabled, "the look at the photos")
+        program.press(plan.start)
+        program.wait(lambda: len(service.content(service.number).get("desert", ())) == 2, "the uploads")
+        program.wait(lambda: "desert" in made.session.opened.labels, "the new label")
+
+    run(monkeypatch, steps)
+
+
+def test_a_url_is_classified_at_once_and_a_file_after_one_question(monkeypatch, service, jpegs):
+    def steps(made, _said):
+        listed(made, 6)
+        panel = made.panel
+        program.wait(lambda: made.session.classifiers, "the classifiers")
+        panel.set_classifiers(made.session.classifiers, ["work-safe"])
+        panel.chosen_changed.emit(["work-safe"])
+        url = made.session.workspace.listing(service.number).images[0].url
+        assert pointer.drag([url], pointer.centre(panel.photo), CORNER) == "dropped"
+        program.wait(lambda: "work-safe" in panel.cards and panel.cards["work-safe"].answer, "an answer for the URL")
+        assert dialog(ScratchDialog) is None
+
+        assert pointer.drag([jpegs[7]], pointer.centre(panel.photo), CORNER) == "dropped"
+        question = program.wait(lambda: dialog(ScratchDialog), "the question")
+        assert question.target.currentText() == "Coats"
+        program.press(question.cancel)
+        card = panel.cards["work-safe"]
+        program.wait(lambda: "give leave" in card.sentence.text(), "what to do without leave")
+        program.press(card.again)
+        question = program.wait(lambda: dialog(ScratchDialog), "the question again")
+        program.press(question.allow)
+        program.wait(lambda: card.answer, "an answer for the file")
+        for fault in (500, "lost"):  # deleting it goes wrong, and is tried again
+            service.wrong(fault, method="DELETE", path="/training-image/")
+        assert pointer.drag([jpegs[6]], pointer.centre(panel.photo), CORNER) == "dropped"
+        program.wait(
+            lambda: "work-safe" in panel.cards and panel.cards["work-safe"].answer, "an answer, not asked again"
+        )
+        assert dialog(ScratchDialog) is None
+        program.wait(lambda: service.content(service.number)["desktop_scratch"] == [], "the scratch label to be empty")
+        made.session.refresh()
+        program.wait(lambda: not made.session.opened._task, "the listing")
+        assert "desktop_scratch" not in made.session.opened.labels
+        assert "desktop_scratch" not in shown(made)
+
+    run(monkeypatch, steps)
+
+
+@pytest.mark.parametrize("fault", [401, 403, 500, 502, "half", "garbage", "portal"])
+def test_a_classification_that_fails_says_so_on_its_card_and_can_be_asked_again(monkeypatch, service, fault):
+    def steps(made, _said):
+        listed(made, 6)
+        program.wait(lambda: made.session.classifiers, "the classifiers")
+        made.panel.set_classifiers(made.session.classifiers, ["work-safe"])
+        url = made.session.workspace.listing(service.number).images[0].url
+        service.wrong(fault, path="/classify$", times=2)
+        from apitorch_desktop.ui.grid.drops import DroppedContent
+
+        made.classifying.begin(DroppedContent(urls=(url,)))
+        card = program.wait(lambda: made.panel.cards.get("work-safe"), "the card")
+        program.wait(lambda: card.again.isVisible(), f"{fault}: a failure on the card")
+        text = card.sentence.text()
+        assert len(text) > 20, text
+        assert not any(word in text for word in ("Error", "Traceback", "None")), text
+        service.right()
+        program.press(card.again)
+        program.wait(lambda: card.answer, "the answer")
+
+    run(monkeypatch, steps)
+
+
+def test_feedback_and_a_message_arrive_and_a_failure_is_said(monkeypatch, service):
+    def steps(made, said):
+        from apitorch_desktop.ui.grid.drops import DroppedContent
+
+        listed(made, 6)
+        program.wait(lambda: made.session.classifiers, "the classifiers")
+        made.panel.set_classifiers(made.session.classifiers, ["work-safe"])
+        url = made.session.workspace.listing(service.number).images[0].url
+        made.classifying.begin(DroppedContent(urls=(url,)))
+        card = program.wait(lambda: made.panel.cards.get("work-safe"), "the card")
+        program.wait(lambda: card.answer, "the answer")
+        program.press(card.wrong)
+        question = program.wait(lambda: dialog(FeedbackDialog), "the feedback dialog")
+        program.wait(question.isActiveWindow, "its focus")
+        pointer.write("unsafe")
+        program.wait(lambda: question.chosen() == "unsafe", "the label")
+        pointer.key("Return")
+        program.wait(lambda: service.sent, "the feedback")
+        assert service.sent[0] == (card.answer.id, "unsafe")
+        program.wait(lambda: "Thank you" in card.note.text(), "the thanks")
+
+        service.wrong(403, path="/feedback/freeform")
+        for text in ("One – not let through", "Grüße, and 安"):
+            program.press(made.panel.message)
+            message = program.wait(lambda: dialog(MessageDialog), "the message dialog")
+            message.text.setPlainText(text)
+            program.press(message.send)
+            program.wait(lambda: said and "essage" in said[-1], "what came of it")
+            if text.startswith("One"):
+                assert said[-1].startswith("Sending the message")
+                said.clear()
+        program.wait(lambda: ("", "Grüße, and 安") in service.sent, "the message")
+
+    run(monkeypatch, steps)
+
+
+@pytest.mark.parametrize("ids", ["random", "content"])
+def test_a_photo_is_relabelled_deleted_and_brought_back_by_keys(monkeypatch, service, ids):
+    service.ids = ids
+    before = service.content(service.number)
+
+    def steps(made, _said):
+        listed(made, 6)
+        pictures_shown(made)
+        service.wrong("longer", path="^/files/")  # a copy that was cut off would be all that is left
+        for fault in ("lost", 500, "half"):
+            service.wrong(fault, method="POST", path="/image$")
+        service.wrong("lost", method="DELETE", path="/training-image/")
+        pointer.click(cell(made, shown(made)["plains"][0]))
+        program.wait(lambda: len(made.model.selected_ids()) == 1, "the selection")
+        pointer.key("1")  # labels in the order of the alphabet: mountain
+        program.wait(lambda: len(service.content(service.number)["mountain"]) == 3, "the copy")
+        program.wait(lambda: len(service.content(service.number)["plains"]) == 3, "the old one’s end")
+        program.wait(lambda: not in_journal(made), "the edit’s end")
+        program.wait(
+            lambda: {one: len(there) for one, there in shown(made).items()} == {"mountain": 3, "plains": 3}, "it"
+        )
+        program.wait(lambda: len(made.model.selected_ids()) == 1, "the selection kept under the new id")
+        pointer.key("ctrl+z")
+        program.wait(lambda: service.content(service.number) == before, "the undo")
+        program.wait(
+            lambda: {one: len(there) for one, there in shown(made).items()} == {"mountain": 2, "plains": 4}, "it"
+        )
+
+        service.wrong(500, method="DELETE", path="/training-image/")
+        pointer.click(cell(made, shown(made)["mountain"][0]))
+        pointer.key("Delete")
+        program.wait(lambda: len(service.content(service.number)["mountain"]) == 1, "the deletion")
+        program.wait(lambda: made.model.total == 5 and not in_journal(made), "its end")
+        pointer.key("ctrl+z")
+        program.wait(lambda: service.content(service.number) == before, "the photo brought back")
+        listed(made, 6)
+        pictures_shown(made)
+
+    run(monkeypatch, steps)
+
+
+def test_edits_in_a_storm_come_out_as_meant(monkeypatch, service):
+    def steps(made, _said):
+        listed(made, 6)
+        ids = shown(made)
+        service.chaos(0.25, [429, 500, 502, "drop", "lost", "half", "shorter"], seed=5)
+        made.photos.move(ids["plains"][:3], "mountain")
+        made.photos.delete(ids["plains"][3:])
+        program.wait(lambda: not made.tasks.active(Lane.INTERACTIVE) or not service.seen, "the first tries", 60)
+        service.right()
+        made.session.connect_service()
+        program.wait(lambda: not in_journal(made), "all edits")
+        counts = {label: len(found) for label, found in service.content(service.number).items()}
+        assert counts == {"mountain": 5, "plains": 0}
+        made.session.refresh()
+        program.wait(lambda: made.model.total == 5, "the grid")
+        assert all(made.model.label_at(row) == "mountain" for row in range(5))
+
+    run(monkeypatch, steps)
+
+
+def test_a_training_set_is_exported_while_addresses_run_out_and_answers_break(monkeypatch, service, tmp_path):
+    wanted = [one for images in service.content(service.number).values() for one in images]
+
+    def steps(made, _said):
+        listed(made, 6)
+        pictures_shown(made)
+        for fault in ("shorter", "longer", 500, "drop", 502, "half", 429, "late"):
+            service.wrong(fault, path="^/files/")
+        expired = []
+        seen = made.desk.changed.connect(lambda status: (service.expire(), expired.append(1)) if not expired else None)
+        found = made.session.find_set(service.number)
+        from apitorch_desktop.ui.export_dialog import ExportOrder
+
+        made.exporting.export(found, ExportOrder("imagefolder", tmp_path / "out", None, 0))
+        program.wait(lambda: len(list((tmp_path / "out").rglob("*.jpg"))) == 6, "the files")
+        program.wait(lambda: all(one.state == "done" for one in made.desk.statuses) and made.desk.statuses, "the end")
+        made.desk.changed.disconnect(seen)
+        assert expired
+
+    run(monkeypatch, steps)
+    files = list((tmp_path / "out" / "coats").rglob("*.jpg"))
+    assert digests(files) == sorted(wanted)
+    assert {path.parent.name for path in files} == {"plains", "mountain"}
+
+
+class Browser(QObject):
+    """In the place of the person's browser."""
+
+    def __init__(self):
+        super().__init__()
+        self.opened = []
+
+    @Slot("QUrl")
+    def show(self, url):
+        self.opened.append(url.toString())
+
+
+def test_what_the_service_cannot_do_is_greyed_out_and_a_new_training_set_is_made_on_its_page(monkeypatch, service):
+    browser = Browser()
+
+    def steps(made, said):
+        listed(made, 6)
+        tree = made.frame.tree
+        top = tree.model.top()[0]
+        label = top.children[0]
+        for node, greyed in (
+            (label, {"Rename…", "Merge into", "Delete label with its photos", "New label…"}),
+            (top, {"Rename…", "Delete training set…", "New label…"}),
+        ):
+            menu = tree.view.menu_for(node)
+            reasons = {one.text(): one.toolTip() for one in menu.actions() if not one.isEnabled() and one.text()}
+            assert set(reasons) == greyed
+            assert all("has no call for this" in reason for reason in reasons.values()), reasons
+            assert {"New training set…"} <= {one.text() for one in menu.actions() if one.isEnabled()}
+            menu.deleteLater()
+        tree.view.rename(label)
+        assert "has no call for this" in said[-1]
+        program.press(tree.add)
+        program.wait(lambda: browser.opened, "the service’s page")
+        assert browser.opened == ["https://www.apitorch.com/training-sets"]
+        program.wait(lambda: "made on www.apitorch.com" in said[-1], "what happens there")
+        service.add_set("Made there")
+        made.session.refresh()
+        program.wait(lambda: len([one for one in tree.model.top() if one.training_set]) == 2, "the new training set")
+
+    QDesktopServices.setUrlHandler("https", browser, "show")
+    try:
+        run(monkeypatch, steps)
+    finally:
+        QDesktopServices.unsetUrlHandler("https")
+
+
+@pytest.mark.parametrize(
+    ("fault", "state"),
+    [
+        (401, State.REFUSED),
+        (403, State.REFUSED),
+        ("portal", State.AWAY),
+        ("json", State.AWAY),
+        (500, State.AWAY),
+        (502, State.AWAY),
+    ],
+)
+def test_a_service_that_does_not_let_us_in_is_told_apart_and_tried_again(monkeypatch, service, fault, state):
+    service.wrong(fault, times=10_000)
+
+    def steps(made, _said):
+        session = made.session
+        program.wait(lambda: session.state is state, f"{fault}: {session.state} {session.sentence}")
+        assert len(session.sentence) > 20
+        assert made.frame.empty.isVisible()
+        service.right()
+        if state is State.REFUSED:
+            assert made.frame.away.isVisible()
+            program.press(made.frame.away.again)
+        listed(made, 6)
+        assert session.state is State.READY
+        assert not made.frame.away.isVisible()
+
+    run(monkeypatch, steps)
+
+
+def test_the_environment_is_said_to_win(monkeypatch, service):
+    def steps(made, _said):
+        listed(made, 6)
+        toolbar = made.frame.toolbar
+        assert "APITORCH_BASE_URL" in toolbar.connection.toolTip()
+        assert toolbar.connection.stripe == made.session.connection.colour != ""
+        texts = [message.text for message in made.frame.status.message._failures]
+        assert any("APITORCH_BASE_URL and APITORCH_API_KEY decide" in one for one in texts), texts
+        made.connection_menu._fill()
+        change = next(one for one in toolbar.connection_menu.actions() if one.text().startswith("Change"))
+        assert not change.isEnabled()
+        assert "wins over" in change.toolTip()
+
+    run(monkeypatch, steps)
