@@ -54,7 +54,9 @@ class Clients:
             url, found = connection.base_url, self.key_of(connection)
             key = found.key
             if not key:
-                raise WrongKey(found.message or f"No key is kept for “{connection.name}”.", advice="Enter it again.")
+                passing = found.trouble in ("locked", "denied", "slow")  # its sentence says what to do
+                message = f"There is no key at hand for “{connection.name}”. {found.message}".strip()
+                raise WrongKey(message, advice="" if passing else "Enter it again.")
         return self._client(url, key, attempts)
 
     def key_of(self, connection: Connection) -> FoundKey:
