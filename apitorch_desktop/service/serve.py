@@ -206,7 +206,8 @@ def _given_key() -> str | None:
 def _admit(store: "Store", given: str | None) -> None:
     """Let the given key in, or make the one that lasts at the first start."""
     if given:
-        store.owners.admit(given)
+        if store.owners.of_key(given) is None:  # a key that “keys make” made stays its owner's
+            store.owners.admit(given)
     elif not store.owners.keys():
         _, key = store.owners.make_key(note="made at the first start")
         _say(f"API key, shown only this once: {key}")

@@ -206,6 +206,14 @@ def test_keys_are_made_listed_and_revoked_with_the_service_running_or_not(tmp_pa
         assert sets == []
 
 
+def test_a_key_that_is_somebodys_stays_theirs_when_the_service_is_started_with_it(tmp_path):
+    with serve(tmp_path) as served:
+        served.call("POST", "training-sets", json={"name": "Mine"})
+    made = run("keys", "--data", str(tmp_path), "make", "Ann Lee").stdout.strip()
+    with serve(tmp_path, key=made) as served:
+        assert served.call("GET", "training-sets").json()["data"] == []
+
+
 def test_only_the_own_programs_key_opens_the_call_for_keys(tmp_path):
     with serve(tmp_path) as served:
         base = served.url.removesuffix("/api/")

@@ -64,7 +64,7 @@ def state(store: Store, trainer: Trainer, set_id: int) -> State:
     return trainer.state(row)
 
 
-def until_ready(store: Store, trainer: Trainer, set_id: int, seconds: float = 30) -> State:
+def until_ready(store: Store, trainer: Trainer, set_id: int, seconds: float = 120) -> State:
     """Wait for the classifier to have learned from all there is."""
 
     def ready() -> State | None:
