@@ -5,8 +5,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-_FILES = {"store.db", "store.db-wal", "store.db-shm", "thumbnails.db", "thumbnails.db-wal", "thumbnails.db-shm"}
-_FILES |= {"images", "lock", "running.json", "reserve"}
+_DATABASES = ("store.db", "thumbnails.db")
+_FILES = {"images", "lock", "running.json", "reserve"} | {
+    f"{name}{end}" for name in _DATABASES for end in ("", "-wal", "-shm", "-journal")
+}
 
 
 def on_disk(folder: Path) -> dict[str, str]:
@@ -28,5 +30,6 @@ def on_disk(folder: Path) -> dict[str, str]:
     assert kept == used, f"{kept - used} are kept for nobody, {used - kept} are used and have no blob"
     assert kept == there, f"{kept - there} have no file, {there - kept} have no row"
     assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.name for path in files)
-    assert {path.name for path in folder.iterdir()} <= _FILES
+    strange = {path.name for path in folder.iterdir()} - _FILES
+    assert not strange, strange
     return images
