@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtGui import QIcon
 
 from apitorch_desktop import paths
 from apitorch_desktop.ui.tasks import Lane, Tasks
@@ -98,6 +99,7 @@ class Assembly(QObject):
 
     def _dress(self) -> None:
         self.theme.apply(self._app)
+        self._app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "apitorch-desktop.svg")))
 
     def _make_frame(self) -> None:
         from apitorch_desktop.ui.frame import Frame
