@@ -1,0 +1,24 @@
+"""A program that is killed while it classifies a local file by way of the scratch label: `python dying_window.py PHOTO`."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from apitorch_desktop.ui.grid.drops import DroppedContent
+from apitorch_desktop.ui.scratch_dialog import ScratchDialog
+from tests.end_to_end import program
+from tests.end_to_end.documented_program import dialog, listed
+
+
+def steps(made):
+    listed(made, 6)
+    program.wait(lambda: made.session.classifiers, "the classifiers")
+    made.panel.set_classifiers(made.session.classifiers, ["work-safe"])
+    made.classifying.begin(DroppedContent(paths=(Path(sys.argv[1]),)))
+    question = program.wait(lambda: dialog(ScratchDialog), "the question")
+    question.allow.click()
+    program.wait(lambda: False, "being killed", 120)
+
+
+program.run(pytest.MonkeyPatch(), steps)
