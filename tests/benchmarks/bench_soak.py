@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_soak.py [MINUTES] [CLIENTS]
 
-Prints resident memory, open descriptors and the median and worst latency of each call, for the first and the last tenth of
+Prints resident memory, open descriptors and the median and worst latency of each call, for the second and the last tenth of
 the time. Nothing may fail, and memory and descriptors of the end should be those of the beginning once it was warm.
 """
 
