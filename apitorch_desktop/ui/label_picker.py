@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QPoint, QRect, Qt, Signal
+from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
 from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.controls import Elided, surface
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.ui.theme import Theme
 
-MOST = 8
+MOST = 6
 """Labels offered at a time."""
 _CHOICE = Qt.ItemDataRole.UserRole
 
@@ -91,6 +91,8 @@ class LabelPicker(QFrame):
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.list.setFrameShape(QFrame.Shape.NoFrame)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setProperty("kind", "choices")
+        self.list.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setAccessibleName("Labels that fit")
         self.list.itemClicked.connect(self._take_item)
         column = QVBoxLayout(self)
@@ -110,7 +112,7 @@ class LabelPicker(QFrame):
         px = self._theme.px
         place = QRect(over.mapTo(parent, QPoint(0, 0)), over.size())
         width = min(px(320), place.width() - px(16))
-        height = min(px(330), place.height() - px(16))
+        height = min(px(290), place.height() - px(16))
         left, top = place.center().x() - width // 2, place.bottom() - height - px(8)
         self.setGeometry(left, top, width, height)
         self.line.setText(typed)
@@ -135,6 +137,7 @@ class LabelPicker(QFrame):
                 text = f"{choice.label}   {self._labels[choice.label]:,}" + (f"   ({key})" if key else "")
             item = QListWidgetItem(text)
             item.setData(_CHOICE, choice)
+            item.setSizeHint(QSize(0, self._theme.px(26)))
             self.list.addItem(item)
         self.list.setCurrentRow(0)
 

@@ -6,11 +6,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRect, QSize, Qt, Signal
-from PySide6.QtGui import QAction, QPainter
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QSizePolicy, QStyle, QStyleOptionButton, QStylePainter
+from PySide6.QtGui import QAction, QFontMetrics, QPainter
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QMenu,
+    QPushButton,
+    QSizePolicy,
+    QStyle,
+    QStyleOptionButton,
+    QStylePainter,
+    QWidget,
+)
 
 from apitorch_desktop.ui.controls import button, surface
-from apitorch_desktop.ui.label_keys import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +26,6 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QContextMenuEvent, QPaintEvent
 
     from apitorch_desktop.ui.theme import Theme
-
-from PySide6.QtWidgets import QWidget
 
 
 class KeyChip(QPushButton):
@@ -36,11 +42,12 @@ class KeyChip(QPushButton):
         self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
 
     def _key_width(self) -> int:
-        return self._theme.px(18)
+        return self._theme.px(16)
 
     def sizeHint(self) -> QSize:
         """Qt's."""
-        width = self._key_width() + self.fontMetrics().horizontalAdvance(self.name) + self._theme.px(20)
+        text = QFontMetrics(self._theme.font("small")).horizontalAdvance(self.name)
+        width = self._key_width() + text + self._theme.px(14)
         return QSize(width, super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
@@ -55,7 +62,7 @@ class KeyChip(QPushButton):
         self.initStyleOption(option)
         painter.drawControl(QStyle.ControlElement.CE_PushButtonBevel, option)
         direction, edge = self.layoutDirection(), self._key_width()
-        box = QStyle.visualRect(direction, self.rect(), QRect(px(5), (self.height() - edge) // 2, edge, edge))
+        box = QStyle.visualRect(direction, self.rect(), QRect(px(3), (self.height() - edge) // 2, edge, edge))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(theme.color("bar"))
@@ -63,11 +70,10 @@ class KeyChip(QPushButton):
         painter.setFont(theme.font("small"))
         painter.setPen(theme.color("text"))
         painter.drawText(box, Qt.AlignmentFlag.AlignCenter, self.key)
-        painter.setFont(self.font())
-        room = self.rect().adjusted(px(5) + edge + px(6), 0, -px(6), 0)
+        room = self.rect().adjusted(px(3) + edge + px(5), 0, -px(4), 0)
         if room.width() < px(16):
             return
-        text = self.fontMetrics().elidedText(self.name, Qt.TextElideMode.ElideRight, room.width())
+        text = painter.fontMetrics().elidedText(self.name, Qt.TextElideMode.ElideRight, room.width())
         start = QStyle.visualAlignment(direction, Qt.AlignmentFlag.AlignLeft)
         painter.drawText(QStyle.visualRect(direction, self.rect(), room), start | Qt.AlignmentFlag.AlignVCenter, text)
 
@@ -99,7 +105,7 @@ class LabelStrip(QWidget):
         self.suspect.setToolTip("Go to the next photo whose label looks wrong (F3; back with Shift+F3)")
         self._row = QHBoxLayout(self)
         self._row.setContentsMargins(12, 4, 12, 4)
-        self._row.setSpacing(2)
+        self._row.setSpacing(0)
         self._row.addStretch(1)
         self._row.addSpacing(8)
         self._row.addWidget(self.advance)
@@ -149,14 +155,3 @@ class LabelStrip(QWidget):
 
     def _bind(self, key: str, name: str, _checked: bool = False) -> None:
         self.bound.emit(key, name)
-
-
-def key_menu(menu: QMenu, chosen: str) -> list[QAction]:
-    """Fill a menu with the keys, the one in use marked; `data()` of an action is its key."""
-    made = []
-    for key in KEYS:
-        action = QAction(key, menu, checkable=True, checked=key == chosen)
-        action.setData(key)
-        menu.addAction(action)
-        made.append(action)
-    return made

@@ -56,6 +56,7 @@ class Labelling(QObject):
     def _wire(self) -> None:
         photos, strip = self._photos, self.strip
         photos.key_of = self.keys.key
+        self._review.labels_by_key = self.keys.labels
         for part in (photos.grid, photos.big):
             part.labelKey.connect(self.typed)
         strip.label_wanted.connect(self.label)

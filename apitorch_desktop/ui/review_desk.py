@@ -16,7 +16,7 @@ from apitorch_desktop.ui.tree_model import Finding
 from apitorch_desktop.ui.words import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from PySide6.QtCore import QSettings
 
@@ -93,6 +93,8 @@ class ReviewDesk(QObject):
         self._photos = photos
         self._frame = frame
         self.shown = False
+        self.labels_by_key: Callable[[], Sequence[str]] = tuple
+        """The labels of 1 … 9 and 0, "" where a key has none."""
         self.review = Review(session, editing, photos.model, settings)
         self._loader = ThumbnailLoader(session.tasks, self._thumbnail, budget=BUDGET, parent=self)
         self.panel = ReviewPanel(self.review, theme, self._loader, self._labels)
@@ -160,8 +162,8 @@ class ReviewDesk(QObject):
         self._loader.clear()
         self.close()
 
-    def _labels(self) -> list[str]:
-        return self._session.opened.labels if self._session.opened is not None else []
+    def _labels(self) -> Sequence[str]:
+        return self.labels_by_key()
 
     def _thumbnail(self, image: TrainingImage, cancelled: Callable[[], bool]) -> bytes:
         workspace, opened = self._session.workspace, self._session.opened

@@ -48,7 +48,7 @@ PAGES = {
         "Suspect labels",
         review_rows.suspects,
         "No label looks wrong.",
-        "A or Return takes the likelier label · D or Delete keeps the label · 1–0 another · O looks closely",
+        "A or Return takes the likelier label · D or Delete keeps the label · 1–0 another label · O looks closely",
     ),
     "quality": Page(
         "Quality",
@@ -278,7 +278,7 @@ class ReviewPanel(QWidget):
 
     def _label(self, key: str, ids: list[str]) -> None:
         place, labels = "1234567890".index(key), self._labels()
-        if place < len(labels):
+        if place < len(labels) and labels[place]:
             same = [one.image_id for one in self._review.images(ids) if one.label == labels[place]]
             self._review.move([one for one in ids if one not in same], labels[place])
             self._review.label_is_right(same)
