@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST = 6
 """Labels offered at a time."""
+_ROW = 26
 _CHOICE = Qt.ItemDataRole.UserRole
 
 
@@ -79,6 +80,8 @@ class LabelPicker(QFrame):
         self._theme = theme
         self._labels: Mapping[str, int] = {}
         self._keys: Mapping[str, str] = {}
+        self._foot = QRect()
+        """Left, bottom, width and the most height of the picker."""
         surface(self, "card")
         self._title = Elided("", "small", "muted")
         self.line = _Line()
@@ -112,9 +115,7 @@ class LabelPicker(QFrame):
         px = self._theme.px
         place = QRect(over.mapTo(parent, QPoint(0, 0)), over.size())
         width = min(px(320), place.width() - px(16))
-        height = min(px(290), place.height() - px(16))
-        left, top = place.center().x() - width // 2, place.bottom() - height - px(8)
-        self.setGeometry(left, top, width, height)
+        self._foot = QRect(place.center().x() - width // 2, place.bottom() - px(8), width, place.height() - px(16))
         self.line.setText(typed)
         self._show()
         self.show()
@@ -137,9 +138,12 @@ class LabelPicker(QFrame):
                 text = f"{choice.label}   {self._labels[choice.label]:,}" + (f"   ({key})" if key else "")
             item = QListWidgetItem(text)
             item.setData(_CHOICE, choice)
-            item.setSizeHint(QSize(0, self._theme.px(26)))
+            item.setSizeHint(QSize(0, self._theme.px(_ROW)))
             self.list.addItem(item)
         self.list.setCurrentRow(0)
+        self.list.setFixedHeight(max(1, self.list.count()) * self._theme.px(_ROW) + 4)
+        height = min(self.sizeHint().height(), self._foot.height())
+        self.setGeometry(self._foot.x(), self._foot.y() - height, self._foot.width(), height)
 
     def _move(self, step: int) -> None:
         count = self.list.count()

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QRect, QSize, Qt, Signal
 from PySide6.QtGui import QAction, QFontMetrics, QPainter
 from PySide6.QtWidgets import (
-    QHBoxLayout,
     QMenu,
     QPushButton,
     QSizePolicy,
     QStyle,
     QStyleOptionButton,
     QStylePainter,
+    QVBoxLayout,
     QWidget,
 )
 
 from apitorch_desktop.ui.controls import button, surface
+from apitorch_desktop.ui.flow_layout import FlowLayout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,7 @@ class KeyChip(QPushButton):
         """Qt's."""
         text = QFontMetrics(self._theme.font("small")).horizontalAdvance(self.name)
         width = self._key_width() + text + self._theme.px(14)
-        return QSize(width, super().sizeHint().height())
+        return QSize(width, self._theme.px(26))
 
     def minimumSizeHint(self) -> QSize:
         """Qt's: the key alone."""
@@ -103,14 +104,13 @@ class LabelStrip(QWidget):
         self.suspect = button("", "chip", self.suspect_wanted.emit)
         self.suspect.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.suspect.setToolTip("Go to the next photo whose label looks wrong (F3; back with Shift+F3)")
-        self._row = QHBoxLayout(self)
-        self._row.setContentsMargins(12, 4, 12, 4)
-        self._row.setSpacing(0)
-        self._row.addStretch(1)
-        self._row.addSpacing(8)
-        self._row.addWidget(self.advance)
-        self._row.addSpacing(6)
-        self._row.addWidget(self.suspect)
+        inner = QWidget()
+        self._flow = FlowLayout(inner, spacing=2)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(12, 4, 12, 4)
+        column.addWidget(inner)
+        self._flow.addWidget(self.advance)
+        self._flow.addWidget(self.suspect)
         self.show_suspects(0)
 
     def show_keys(self, keys: dict[str, str], labels: Sequence[str]) -> None:
@@ -118,14 +118,16 @@ class LabelStrip(QWidget):
         self._labels = labels
         if [(chip.key, chip.name) for chip in self.chips] == list(keys.items()):
             return
+        for part in (*self.chips, self.advance, self.suspect):
+            self._flow.removeWidget(part)
         for chip in self.chips:
-            self._row.removeWidget(chip)
             chip.hide()
             chip.deleteLater()
         self.chips = [KeyChip(self._theme, key, name) for key, name in keys.items()]
-        for place, chip in enumerate(self.chips):
+        for chip in self.chips:
             chip.clicked.connect(partial(self._clicked, chip.name))
-            self._row.insertWidget(place, chip)
+        for part in (*self.chips, self.advance, self.suspect):
+            self._flow.addWidget(part)
 
     def _clicked(self, name: str, _checked: bool = False) -> None:
         self.label_wanted.emit(name)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
-from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.controls import label, surface
 from apitorch_desktop.ui.grid import drops
@@ -142,16 +142,14 @@ class CheatSheet(QDialog):
 
     def _add(self, side: QVBoxLayout, title: str, rows: Sequence[tuple[str, str]]) -> None:
         px = self._theme.px
-        heading = label(title, "heading", "muted")
-        heading.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-        side.addWidget(heading)
         grid = QGridLayout()
         grid.setHorizontalSpacing(px(16))
         grid.setVerticalSpacing(px(4))
         grid.setContentsMargins(0, px(2), 0, px(12))
         grid.setColumnMinimumWidth(0, px(120))
         grid.setColumnStretch(1, 1)
-        for row, (sequence, words) in enumerate(rows):
+        grid.addWidget(label(title, "heading", "muted"), 0, 0, 1, 2)
+        for row, (sequence, words) in enumerate(rows, 1):
             native = ", ".join(
                 QKeySequence(one).toString(QKeySequence.SequenceFormat.NativeText) or one
                 for one in sequence.split(", ")
