@@ -48,6 +48,7 @@ class Addresses:
 
         A record without an address is enough: its id counts.
         """
+        begun = monotonic()
         known = self._known(training_set_id).get(image.image_id)
         tried = known if known is not None else image
         try:
@@ -55,13 +56,13 @@ class Addresses:
                 return get(tried)
         except NotFound:
             pass
-        return get(self._renewed(training_set_id, tried))
+        return get(self._renewed(training_set_id, tried, begun))
 
     def _known(self, training_set_id: Id) -> dict[str, TrainingImage]:
         with self._lock:
             return self._images.get(str(training_set_id), {})
 
-    def _renewed(self, training_set_id: Id, stale: TrainingImage) -> TrainingImage:
+    def _renewed(self, training_set_id: Id, stale: TrainingImage, begun: float) -> TrainingImage:
         key = str(training_set_id)
         with self._lock:
             turn = self._turns[key]
@@ -69,8 +70,10 @@ class Addresses:
             found = self._known(training_set_id).get(stale.image_id)
             if found is not None and found.url != stale.url:
                 return found
-            recent = monotonic() - self._listed.get(key, -_PAUSE) < _PAUSE
-            if not recent or found is not None:
+            listed = self._listed.get(key, -_PAUSE)
+            # Of an image without an address an older listing tells nothing: it may have come since
+            told = listed > (begun - _PAUSE if stale.url else begun)
+            if not told or found is not None:
                 self.note(training_set_id, self._relist(training_set_id))
                 found = self._known(training_set_id).get(stale.image_id)
         if found is None:

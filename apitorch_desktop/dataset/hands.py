@@ -73,13 +73,20 @@ class Hands:
         `safe`: from a loss of power too; before an image is deleted that is nowhere else.
         """
 
-        def one(placement: Placement) -> None:
+        missing: list[Placement] = []
+        for placement in placements:
             known = self.listed_hash(placement)
             if known and self.trash.has(known):
                 placement.sha256 = known
-                return
-            record = self._record(placement)
+            else:
+                missing.append(placement)
+        self._fill_in(missing)
+
+        def one(placement: Placement) -> None:
+            record = placement.record
             try:
+                if record is None:
+                    raise NotFound("It is not listed.")
                 data = self.workspace.image(self.training_set_id, record, cancelled=self.cancelled)
             except NotFound:
                 placement.gone = True
@@ -88,7 +95,7 @@ class Hands:
             if isinstance(record.sha256, str) and record.sha256 != placement.sha256:
                 raise ServerFault("The service sent other bytes than it lists for an image; nothing was deleted.")
 
-        each(placements, one, self.cancelled)
+        each(missing, one, self.cancelled)
         kept = [placement for placement in placements if not placement.gone]
         if safe:
             self.trash.settle({placement.sha256 for placement in kept})
@@ -96,15 +103,6 @@ class Hands:
             self.missing += len(placements) - len(kept)
             self.journal.save(self.entry, placements)
         return kept
-
-    def fill_in(self, placements: Sequence[Placement]) -> None:
-        """Find the records of images of which only the id was known."""
-        unknown = [placement for placement in placements if placement.record is None]
-        if unknown:
-            found = {one: image for images in self.board.all().values() for one, image in images.items()}
-            for placement in unknown:
-                placement.record = found.get(self.now(placement))
-                placement.name = placement.name or name_of(placement.record)
 
     def note_before(self, placements: Sequence[Placement]) -> None:
         """Write down what is there before the first upload: what an upload finds there is not ours to delete."""
@@ -204,12 +202,16 @@ class Hands:
             self.entry.facts.doubt = doubt
             self.journal.save(self.entry)
 
-    def _record(self, placement: Placement) -> TrainingImage:
-        now = self.journal.now(placement.other) if placement.merged else self.now(placement)
-        record = placement.record
-        if record is not None and image_id(record.image_id) == now:
-            return record
-        return TrainingImage(filename=f"{now.removeprefix('ti_')}.", url="", id=now)
+    def _fill_in(self, placements: Sequence[Placement]) -> None:
+        """Find the records that images have now, where they are not at hand; None for those that are not listed."""
+        called = {one.n: self.journal.now(one.other) if one.merged else self.now(one) for one in placements}
+        unknown = [one for one in placements if one.record is None or image_id(one.record.image_id) != called[one.n]]
+        if unknown:
+            self.board.forget()
+            found = {name: image for images in self.board.all().values() for name, image in images.items()}
+            for placement in unknown:
+                placement.record = found.get(called[placement.n])
+                placement.name = placement.name or name_of(placement.record)
 
 
 def name_of(record: TrainingImage | None) -> str:

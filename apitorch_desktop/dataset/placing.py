@@ -192,7 +192,6 @@ class Placer:
 
     def _take(self, leaving: list[Placement]) -> None:
         hands = self._hands
-        hands.fill_in(leaving)
         for chunk in _chunks(leaving, _CHUNK):
             hands.keep(chunk, safe=True)
             hands.journal.save(self._entry, chunk)

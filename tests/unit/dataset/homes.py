@@ -66,14 +66,14 @@ class Home:
 
     def content(self, *, empty: bool = True) -> dict[str, list[str]]:
         """Label → sorted sha256 of its images, by the bytes that are really there."""
-        listing = self.listing()
-        found: dict[str, list[str]] = {label: [] for label in listing.labels}
-        for image in listing.images:
-            if isinstance(image.sha256, str):
-                found[str(image.label)].append(image.sha256)
-            else:
-                data = self.workspace.image(self.set_id, image)
-                found[str(image.label)].append(hashlib.sha256(data).hexdigest())
+        found: dict[str, list[str]] = {}
+        for group in self.client.images(self.set_id).data:
+            found[group.label] = [
+                image.sha256
+                if isinstance(image.sha256, str)
+                else hashlib.sha256(self.client.download(image.url)).hexdigest()
+                for image in group.images
+            ]
         return {label: sorted(hashes) for label, hashes in found.items() if hashes or empty}
 
 

@@ -156,6 +156,13 @@ def test_an_image_that_is_gone_is_not_found_and_not_asked_for_again_and_again(pl
     assert paths(documented, start).count(f"/api/training-set/{plain.set_id}/images") <= 1
 
 
+def test_an_image_that_came_after_the_last_listing_is_found_by_its_id(plain: Home):
+    plain.listing()
+    answer = plain.client.upload_image(plain.set_id, "l0", data=picture(55), filename="new.jpg")
+    record = TrainingImage(filename=answer.id.removeprefix("ti_") + ".jpg", url="")
+    assert plain.workspace.image(plain.set_id, record) == picture(55)
+
+
 def test_addresses_are_forgotten_before_they_pile_up():
     asked: list[object] = []
 
