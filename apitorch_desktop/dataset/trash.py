@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+_FEW = 8
+
 
 class Trash:
     """A folder of files named by their sha256. Thread-safe; who needs which is the journal's to know."""
@@ -37,7 +39,12 @@ class Trash:
 
     def settle(self, hashes: Collection[str]) -> None:
         """Return when these are on the disk; all at once, which costs half of one by one. Raises OSError."""
-        each([self._path(sha256) for sha256 in hashes], lambda path: _sync(path, os.O_RDWR))
+        paths = [self._path(sha256) for sha256 in hashes]
+        if len(paths) > _FEW:
+            each(paths, lambda path: _sync(path, os.O_RDWR))  # together they share the disk's journal
+        else:
+            for path in paths:
+                _sync(path, os.O_RDWR)
         if hashes and os.name == "posix":  # elsewhere a folder cannot be synced
             _sync(self._folder, os.O_RDONLY)
 
