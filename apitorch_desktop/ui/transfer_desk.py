@@ -44,6 +44,7 @@ class TransferDesk(QObject):
         self._transfers: Transfers | None = None
         self._statuses: dict[int, TransferStatus] = {}
         self._dismissed: set[int] = set()
+        self._loaded = False
 
     @property
     def statuses(self) -> list[TransferStatus]:
@@ -171,9 +172,14 @@ class TransferDesk(QObject):
         )
 
     def _show_all(self, statuses: list[TransferStatus]) -> None:
+        before, first = self._statuses, not self._loaded
         self._statuses = {one.id: one for one in statuses}
-        # What ended in an earlier run of the program is in the list, not in the line
+        self._loaded = True
         self.listed.emit(statuses)
+        if first:  # what ended in an earlier run of the program is in the list, and no news
+            return
+        for status in statuses:  # a short transfer may have ended before its first news came
+            self._tell(before.get(status.id), status)
 
     def _heard(self, status: TransferStatus) -> None:
         before = self._statuses.get(status.id)
@@ -181,6 +187,9 @@ class TransferDesk(QObject):
         if before is None:
             self.listed.emit(self.statuses)
         self.changed.emit(status)
+        self._tell(before, status)
+
+    def _tell(self, before: TransferStatus | None, status: TransferStatus) -> None:
         if status.kind == "upload" and status.done > (before.done if before else 0):
             self.progressed.emit(status)
         if status.state in ENDED and (before is None or before.state not in ENDED):
