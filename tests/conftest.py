@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,8 @@ _screen: subprocess.Popen[bytes] | None = None
 def pytest_configure(config: pytest.Config) -> None:
     """Start an X server of the tests' own, so that real pointer events reach real windows and nothing flickers by."""
     global _screen
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: what we start would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("APITORCH_API_KEY", "APITORCH_BASE_URL", "WAYLAND_DISPLAY"):
         os.environ.pop(name, None)
     os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
