@@ -111,6 +111,7 @@ def stacks(state):
 
 def bare(folder):
     """In a child: a window that does nothing, while the same photos go from another process to a service."""
+    from PySide6.QtCore import QTimer
     from PySide6.QtWidgets import QApplication, QMainWindow
 
     app = QApplication([])
@@ -121,7 +122,9 @@ def bare(folder):
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     began = time.perf_counter()
     lateness = Lateness()
-    threading.Thread(target=lambda: (process.wait(), app.quit())).start()
+    ended = QTimer(interval=50)
+    ended.timeout.connect(lambda: process.poll() is not None and app.quit())
+    ended.start()
     app.exec()
     lateness.report("bare window", began)
 
