@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 def run(arguments: Sequence[str]) -> int:
     """Open the window, with pictures and folders to import if any are named; answers the exit status."""
+    sys.setswitchinterval(0.0005)  # of eight busy workers each may keep the window waiting this long, not 5 ms
     single = SingleWindow(paths.desktop_folder())
     if not single.claim():
         return _hand_over(single, arguments)
