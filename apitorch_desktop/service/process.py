@@ -224,7 +224,8 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=environment,
-                start_new_session=os.name == "posix",  # Ctrl+C in a terminal is for us to pass on
+                process_group=0 if os.name == "posix" else None,  # Ctrl+C in a terminal is for us to pass on; a session
+                # of its own would make it a group for the scheduler, in which its niceness counts for nothing outside
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         except OSError as error:

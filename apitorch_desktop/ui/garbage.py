@@ -1,4 +1,4 @@
-"""Cyclic garbage is collected on the GUI thread only.
+"""Cyclic garbage is collected on the GUI thread only, and never so much at once that the window would stutter.
 
 Python collects wherever an allocation happens to be one too many, on a worker as well; a widget or timer in a reference
 cycle would then be destroyed on that worker, and the process dies of it ("Timers cannot be stopped from another thread").
@@ -12,6 +12,8 @@ from PySide6.QtCore import QObject, QTimer
 
 INTERVAL = 1000
 """Milliseconds between two looks at whether there is enough to collect."""
+MOST = 20_000
+"""Objects one collection looks at, at most: some 3 ms. Start-up alone leaves more than 100,000: modules and classes."""
 
 
 class Garbage(QObject):
@@ -19,29 +21,26 @@ class Garbage(QObject):
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
-        self._frozen = False
         self._timer = QTimer(self, interval=INTERVAL)
         self._timer.timeout.connect(self.collect)
         self._timer.start()
         gc.disable()
 
     def collect(self) -> None:
-        """Collect as far as Python would have by now: mostly only what is young, which takes well under a millisecond."""
+        """Collect all there is if that is quick; else take what is there now for good, and collect what comes after it.
+
+        What was taken for good goes as ever when nothing refers to it; only a cycle among it stays, until `end`.
+        """
         gc.disable()  # another owner of threads may have ended and given back
-        due = [count > threshold for count, threshold in zip(gc.get_count(), gc.get_threshold(), strict=True)]
-        if all(due[1:]):
+        if gc.get_count()[0] < gc.get_threshold()[0]:
+            return
+        if sum(len(gc.get_objects(generation)) for generation in range(3)) > MOST:
+            gc.freeze()
+        else:
             gc.collect()
-        elif due[1]:
-            gc.collect(1)
-            if not self._frozen:
-                # By now the program is up. Its modules and classes live as long as the process: to look at them again
-                # and again would stop the window for 100 ms each time.
-                self._frozen = True
-                gc.freeze()
-        elif due[0]:
-            gc.collect(0)
 
     def end(self) -> None:
         """No worker runs any more: give the collector back to Python."""
         self._timer.stop()
+        gc.unfreeze()
         gc.enable()

@@ -62,11 +62,11 @@ class MainWindow(QMainWindow):
             painter.fillRect(line, theme.color("line"))
         painter.end()
 
-    def event(self, event: QEvent) -> bool:
+    def changeEvent(self, event: QEvent) -> None:
         """The system's theme, and with it its type, may be another."""
         if event.type() == QEvent.Type.ThemeChange and not self._unpainted:
             self._theme.look_again()
-        return super().event(event)
+        super().changeEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Keep size and place, and let the rest end."""

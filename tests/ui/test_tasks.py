@@ -8,6 +8,7 @@ import pytest
 from PySide6.QtCore import QEventLoop, QObject, QThread, QTimer
 from PySide6.QtWidgets import QWidget
 
+from apitorch_desktop.ui import garbage
 from apitorch_desktop.ui.tasks import Cancelled, Lane, Tasks
 from tests.ui.conftest import turn, wait_until
 
@@ -229,6 +230,7 @@ def test_widgets_in_garbage_are_not_destroyed_by_a_worker(tasks, qapp, qtlog):
 
 def test_garbage_is_collected_though_pythons_own_collector_rests(tasks):
     assert not gc.isenabled()
+    gc.freeze()  # what the other tests left
 
     class Lost:
         pass
@@ -240,6 +242,15 @@ def test_garbage_is_collected_though_pythons_own_collector_rests(tasks):
     pile = [[number] for number in range(2000)]
     wait_until(lambda: watch() is None, seconds=5)
     del pile
+
+
+def test_a_heap_too_large_to_look_through_at_once_is_set_aside(tasks):
+    gc.unfreeze()
+    pile = [[number] for number in range(garbage.MOST)]
+    wait_until(lambda: gc.get_freeze_count() >= len(pile), seconds=5)
+    tasks.shutdown()
+    assert gc.get_freeze_count() == 0
+    assert gc.isenabled()
 
 
 def test_progress_is_thinned_out_but_the_last_always_arrives(tasks):
@@ -342,6 +353,7 @@ def test_shutdown_ends_a_hundred_waiting_jobs_at_once(qapp):
 _PROGRAM = """
 import os, sys, time
 from PySide6.QtCore import QCoreApplication, QTimer
+from apitorch_desktop.ui import garbage
 from apitorch_desktop.ui.tasks import Lane, Tasks
 app = QCoreApplication([])
 tasks = Tasks()
