@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
 from string import Template
 from typing import TYPE_CHECKING
 
@@ -49,7 +48,7 @@ def palette(tokens: Tokens) -> QPalette:
 
 def style_sheet(template: str, tokens: Tokens, scale: float) -> str:
     """The style sheet with the tokens filled in; lengths above 2 px are scaled."""
-    filled = Template(template).substitute(asdict(tokens))
+    filled = Template(template).substitute(tokens._asdict())
     return re.sub(r"(\d+)px", lambda m: f"{_scaled(int(m[1]), scale)}px", filled)
 
 

@@ -5,10 +5,11 @@ Before the first paint nothing here may touch the namespace `Qt`, a font or a dr
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QByteArray, QEvent, QRect, QTimer, Signal
-from PySide6.QtGui import QPainter
+from PySide6.QtCore import QByteArray, QEvent, QTimer, Signal
+from PySide6.QtGui import QImage, QPainter
 from PySide6.QtWidgets import QMainWindow
 
 if TYPE_CHECKING:
@@ -55,11 +56,21 @@ class MainWindow(QMainWindow):
         width, height = self.width(), self.height()
         top, bottom = px(TOP), height - px(BOTTOM)
         painter = QPainter(self)
-        painter.fillRect(QRect(0, 0, width, height), theme.color("side"))
-        painter.fillRect(QRect(px(LEFT), top, width - px(LEFT) - px(RIGHT), bottom - top), theme.color("canvas"))
-        painter.fillRect(QRect(width - px(RIGHT), top, px(RIGHT), bottom - top), theme.color("panel"))
-        for line in (QRect(0, top, width, 1), QRect(0, bottom, width, 1), QRect(px(LEFT), top, 1, bottom - top)):
-            painter.fillRect(line, theme.color("line"))
+        for token, x, y, w, h in (
+            ("side", 0, 0, width, height),
+            ("canvas", px(LEFT), top, width - px(LEFT) - px(RIGHT), bottom - top),
+            ("panel", width - px(RIGHT), top, px(RIGHT), bottom - top),
+            ("line", 0, top, width, 1),
+            ("line", 0, bottom, width, 1),
+            ("line", px(LEFT), top, 1, bottom - top),
+            ("line", width - px(RIGHT), top, 1, bottom - top),
+        ):
+            # One pixel made large: whatever else fills a rectangle has an overload that loads the namespace `Qt`
+            pixel = theme.color(token).rgb().to_bytes(4, sys.byteorder)
+            painter.resetTransform()
+            painter.translate(x, y)
+            painter.scale(w, h)
+            painter.drawImage(0, 0, QImage(pixel, 1, 1, QImage.Format.Format_RGB32))
         painter.end()
 
     def changeEvent(self, event: QEvent) -> None:

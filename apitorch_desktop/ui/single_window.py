@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
@@ -45,6 +44,8 @@ class SingleWindow(QObject):
 
     def hand_over(self, arguments: Sequence[str]) -> bool:
         """Give the first window the arguments (paths made absolute); whether it took them."""
+        import json
+
         from PySide6.QtNetwork import QLocalSocket
 
         given = [one if "://" in one else str(Path(one).absolute()) for one in arguments]
@@ -87,6 +88,8 @@ class SingleWindow(QObject):
             if socket.bytesAvailable() > _MOST:
                 socket.abort()
             return
+        import json  # 2 ms that the first paint need not wait for
+
         try:
             said = json.loads(bytes(socket.readLine().data()))
         except ValueError:

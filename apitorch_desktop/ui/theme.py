@@ -5,8 +5,7 @@ The one `Theme` is made in the assembly and handed to every widget that paints; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QColor
@@ -37,8 +36,7 @@ _SIZES: dict[Role, tuple[float, bool]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """The colours, as `#rrggbb`.
 
     `accent`, `good`, `warn` and `bad` are for shapes; where words are written in them their `…_text` is used, which keeps
