@@ -1,7 +1,7 @@
 """Image files and thumbnails behind signed links; a browser that navigates to an image gets a page around it."""
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 from starlette.responses import Response
@@ -28,6 +28,7 @@ _CACHING = {
     "vary": "Accept",
     "cross-origin-resource-policy": "cross-origin",  # who has the link may show it
 }
+_SMALL = 2**18  # bytes: read before there is memory for them, by 48 threads at most
 _FILE_POLICY = "default-src 'none'; sandbox"
 
 
@@ -79,15 +80,18 @@ class FileRoutes:
 
     async def image(self, call: Call) -> Large | Response:
         """`GET /images/…`."""
-        owner, row = await self._row(call)
-        if "text/html" in call.headers.get("accept", ""):
+        owner, image_id = self._opened(call)
+        wanted = call.headers.get("if-none-match", "")
+        for_people = "text/html" in call.headers.get("accept", "")
+        row, read = await self._work.store(self._found, owner, image_id, "" if wanted or for_people else "image")
+        if for_people:
             return image_page(call.links, owner, row)
         etag = f'"{row.sha256}"'
-        if etag in call.headers.get("if-none-match", ""):
+        if etag in wanted:
             return Response(status_code=304, headers={"etag": etag, **_CACHING})
 
         async def load() -> Response:
-            data = await self._work.store(self._store.read, row.sha256)
+            data = read if read is not None else await self._work.store(self._store.read, row.sha256)
             name = f'inline; filename="{row.filename}"'
             return _file(
                 data, _MEDIA_TYPES.get(row.extension, "application/octet-stream"), etag, {"content-disposition": name}
@@ -99,11 +103,10 @@ class FileRoutes:
         """`GET /thumbnails/…`."""
         from apitorch_desktop.vision import images
 
-        _, row = await self._row(call)
+        row, jpeg = await self._work.store(self._found, *self._opened(call), "thumbnail")
         etag = f'"{row.sha256}-{images.THUMBNAIL_SIZE}"'
         if etag in call.headers.get("if-none-match", ""):
             return Response(status_code=304, headers={"etag": etag, **_CACHING})
-        jpeg = await self._work.store(self._store.thumbnails.get, row.sha256)
         if jpeg is None:
             async with self._work.holding(row.bytes):
                 data = await self._work.store(self._store.read, row.sha256)
@@ -111,8 +114,8 @@ class FileRoutes:
             self._store.thumbnails.put(row.sha256, jpeg)
         return _file(jpeg, "image/jpeg", etag, {})
 
-    async def _row(self, call: Call) -> tuple[int, ImageRow]:
-        """The image a signed link opens. Raises Refusal 403, and NotFound."""
+    def _opened(self, call: Call) -> tuple[int, str]:
+        """Owner and id of the image a signed link opens. Raises Refusal 403 and 404."""
         query: LinkQuery = call.query
         owner, filename = call.path["owner"], call.path["filename"]
         found = _FILENAME.fullmatch(filename)
@@ -122,8 +125,19 @@ class FileRoutes:
             )
         if found is None or not _OWNER.fullmatch(owner):
             raise Refusal(404, f"There is no image “{filename[:80]}”.")
-        row = await self._work.store(self._store.images.get, int(owner), found[1])
-        return int(owner), row
+        return int(owner), found[1]
+
+    def _found(
+        self, owner: int, image_id: str, also: Literal["", "image", "thumbnail"]
+    ) -> tuple[ImageRow, bytes | None]:
+        """The image's row, and its bytes where they are small, or its thumbnail where one is kept. Raises NotFound.
+
+        In one go: to change threads for each costs more than to read them.
+        """
+        row = self._store.images.get(owner, image_id)
+        if also == "thumbnail":
+            return row, self._store.thumbnails.get(row.sha256)
+        return row, self._store.read(row.sha256) if also == "image" and row.bytes <= _SMALL else None
 
 
 def _file(data: bytes, media_type: str, etag: str, more: dict[str, str]) -> Response:

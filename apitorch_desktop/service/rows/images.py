@@ -85,7 +85,10 @@ class Images(Rows):
     def get(self, owner: int, image_id: str) -> ImageRow:
         """One image. Raises NotFound."""
         with self._database.reading() as connection:
-            return _row(connection, _find(connection, owner, [image_id])[0].seq)
+            row = _OWNED(connection, id=inputs.hex_id(image_id, "ti_") or "", owner=owner).first()
+        if row is None:
+            raise NotFound(NO_SUCH_IMAGE)
+        return ImageRow(*row)
 
     def move(self, owner: int, image_id: str, label: str) -> ImageRow:
         """Put an image under another label of its training set, made when it is new.
@@ -337,6 +340,13 @@ def _by_seq(connection: Connection, seqs: list[int]) -> list[ImageRow]:
 
 
 _ROW = Prepared(_ROWS.where(images.c.seq == bindparam("seq")))
+
+
+_OWNED = Prepared(
+    _ROWS.join(training_sets, training_sets.c.id == images.c.training_set_id).where(
+        images.c.id == bindparam("id"), training_sets.c.owner_id == bindparam("owner")
+    )
+)
 
 
 def _row(connection: Connection, seq: int) -> ImageRow:
