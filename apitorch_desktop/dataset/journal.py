@@ -259,14 +259,16 @@ class Journal:
         query = f"SELECT * FROM items WHERE transfer = ? AND state IN ({marks}) ORDER BY id"  # noqa: S608 - numbers
         return [_item(row) for row in self._rows(query, transfer)]
 
-    def item_of(self, connection: str, image_id: str) -> Item | None:
-        """The newest upload of an image."""
+    def item_of(self, connection: str, image_id: str, sha256: str = "") -> Item | None:
+        """The newest upload of an image: of its id, else of its bytes where these are told."""
         query = (
-            "SELECT items.* FROM items JOIN transfers ON transfers.id = items.transfer WHERE items.image_id IN (?, ?)"
-            " AND transfers.connection = ? AND transfers.kind = 'upload' ORDER BY items.id DESC LIMIT 1"
+            "SELECT items.* FROM items JOIN transfers ON transfers.id = items.transfer"
+            " WHERE (items.image_id IN (?, ?) OR (items.sha256 = ? AND items.image_id != '')) AND transfers.connection = ?"
+            " AND transfers.kind = 'upload' ORDER BY items.image_id IN (?, ?) DESC, items.id DESC LIMIT 1"
         )
         bare = image_id.removeprefix("ti_")
-        return next((_item(row) for row in self._rows(query, bare, f"ti_{bare}", connection)), None)
+        ids = (bare, f"ti_{bare}")
+        return next((_item(row) for row in self._rows(query, *ids, sha256 or None, connection, *ids)), None)
 
     def labels(self, transfer: int) -> list[str]:
         """The labels of a transfer's items."""

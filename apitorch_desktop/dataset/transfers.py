@@ -1,7 +1,7 @@
 """Uploads and downloads that survive anything: a journal on disk, and the engine that works it off on any threads."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.engine import Engine
 from apitorch_desktop.dataset.journal import ItemState, Journal
+from apitorch_desktop.dataset.origins import Origins
 from apitorch_desktop.dataset.registry import Registry
 from apitorch_desktop.dataset.running import ENDED, Kind, State, TransferStatus
 from apitorch_desktop.dataset.sources import Upload, place_of
@@ -56,6 +57,7 @@ class Transfers:
 
     def __init__(self, folder: Path, client_for: "Callable[[str], ApiClient]") -> None:
         self._journal = Journal(folder)
+        self._origins = Origins(folder)
         self._registry = Registry(self._journal)
         self._engine = Engine(self._journal, self._registry, client_for)
 
@@ -126,11 +128,16 @@ class Transfers:
         self._registry.refresh()
 
     def forget(self, transfer_id: int) -> None:
-        """Drop an ended transfer (done, failed or cancelled) from the journal. Raises ValueError for one that is not."""
+        """Drop an ended transfer (done, failed or cancelled) from the journal, all but where its images came from.
+
+        Raises ValueError for one that has not ended.
+        """
         with self._registry.command(transfer_id) as run:
             if run.state not in ENDED:
                 raise ValueError("This transfer has not ended: cancel it first.")
             self._engine.release(run)
+            if run.entry.kind == Kind.UPLOAD:
+                self._origins.keep(run.entry.connection, self._places(transfer_id))
             self._journal.forget(transfer_id)
             with self._registry.ready:
                 del self._registry.runs[transfer_id]
@@ -151,12 +158,36 @@ class Transfers:
             for item in self._journal.items(transfer_id, ItemState.DONE, ItemState.SKIPPED)
         ]
 
-    def origin(self, connection_id: str, image_id: str) -> str:
-        """Where an image that was uploaded from here came from: a path, an archive and the name in it, an address; or ""."""
-        item = self._journal.item_of(connection_id, image_id)
-        if item is None or item.kind == "picture":
-            return ""
-        return place_of(self._journal.source(item))
+    def origin(self, connection_id: str, image_id: str, sha256: str = "") -> str:
+        """Where an image that was uploaded from here came from: a path, an archive and the name in it, an address; or "".
+
+        `sha256`: of its bytes, where that is known; it finds what came back under another id.
+        """
+        item = self._journal.item_of(connection_id, image_id, sha256)
+        if item is not None:
+            return "" if item.kind == "picture" else place_of(self._journal.source(item))
+        return self._origins.find(connection_id, image_id, sha256)
+
+    def follow(self, connection_id: str, ids: Mapping[str, str]) -> None:
+        """A service gave images other ids, old → new: where they came from holds."""
+        self._origins.follow(connection_id, ids)
+        known = {new: self._journal.item_of(connection_id, old) for old, new in ids.items()}
+        self._origins.keep(
+            connection_id,
+            [
+                (new, item.sha256 or "", place_of(self._journal.source(item)))
+                for new, item in known.items()
+                if item is not None and item.kind != "picture"
+            ],
+        )
+
+    def _places(self, transfer_id: int) -> list[tuple[str, str, str]]:
+        """(image id, sha256, place) of what an upload brought in, or found there."""
+        return [
+            (item.image_id, item.sha256 or "", place_of(self._journal.source(item)))
+            for item in self._journal.items(transfer_id, ItemState.DONE, ItemState.SKIPPED)
+            if item.image_id and item.kind != "picture"
+        ]
 
     def summary(self, transfer_id: int) -> str:
         """Plain text for the person to keep: what came in, what did not and why."""
@@ -188,6 +219,7 @@ class Transfers:
         """Write down what is known and close the journal; the threads in `work` must have been told to stop."""
         self._engine.close()
         self._journal.close()
+        self._origins.close()
 
     def _add(
         self,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
     from apitorch_desktop.api.types import TrainingImage
+    from apitorch_desktop.dataset.edits import Outcome
     from apitorch_desktop.ui.main_window import MainWindow
     from apitorch_desktop.ui.signals import Signals
     from apitorch_desktop.ui.stores import Stores
@@ -126,6 +127,7 @@ class Assembly(QObject):
         self.photos = Photos(
             self.session, self.editing, self.model, self.theme, self.settings, self._local_copy, self._origin
         )
+        self.editing.edited.connect(self._follow_origins)
         self.frame.add_middle(self.photos.grid)
         self.frame.add_middle(self.photos.big)
 
@@ -214,7 +216,19 @@ class Assembly(QObject):
         connection, stores = self.session.connection, self._stores
         if connection is None or stores is None:
             return ""
-        return stores.transfers.origin(connection.id, image.image_id)
+        sha256 = image.sha256 if isinstance(image.sha256, str) else ""
+        return stores.transfers.origin(connection.id, image.image_id, sha256)
+
+    def _follow_origins(self, outcome: Outcome) -> None:
+        """Ids that a service changed: where the images came from holds."""
+        connection, stores, ids = self.session.connection, self._stores, dict(outcome.changed)
+        if connection is not None and stores is not None and ids:
+            self.tasks.run(
+                Lane.DISK,
+                lambda _context: stores.transfers.follow(connection.id, ids),
+                failed=self.session.failed,
+                title="Follow where photos came from",
+            )
 
     def asked(self, arguments: list[str]) -> None:
         """A second start handed over its arguments: come to the front, and take them in."""

@@ -19,6 +19,7 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.dataset import downloading, pacing
 from apitorch_desktop.dataset.importing import scan
+from apitorch_desktop.dataset.origins import Origins
 from apitorch_desktop.dataset.pacing import Meter, Pace
 from apitorch_desktop.dataset.sources import File, Member, Picture, Upload, Url
 from apitorch_desktop.dataset.transfers import State, Transfers
@@ -735,3 +736,33 @@ def test_a_summary_can_be_kept(make, strange, tmp_path):
     run(transfers)
     assert "3 pictures uploaded\n    cat: 1" in transfers.summary(transfer)
     json.dumps(transfers.summary(transfer))
+
+
+def test_where_images_came_from_is_known_after_the_transfer_is_forgotten_and_under_other_ids(make, client, photos):
+    training_set = client.create_training_set("Photos")
+    plan = scan([photos / "test" / "hat"])
+    transfers = make(client)
+    transfer = transfers.add_upload("c", training_set.id, "Hats", plan.uploads())
+    run(transfers)
+    first, second, third = transfers.results(transfer)[:3]
+    places = {one.name: str(photos / "test" / "hat" / one.name) for one in (first, second, third)}
+    assert transfers.origin("c", first.image_id) == places[first.name]
+    transfers.follow("c", {second.image_id: "ti_" + "a" * 40})
+    transfers.forget(transfer)
+    assert transfers.origin("c", first.image_id) == places[first.name]
+    assert transfers.origin("c", "ti_" + "a" * 40) == places[second.name]
+    transfers.follow("c", {"ti_" + "a" * 40: "b" * 40})
+    assert transfers.origin("c", "b" * 40) == places[second.name]
+    assert transfers.origin("c", "c" * 40, third.sha256) == places[third.name]  # came back under another id
+    assert transfers.origin("c", "c" * 40) == ""
+    assert transfers.origin("elsewhere", first.image_id, first.sha256) == ""
+    transfers.close()
+    again = make(client)
+    assert again.origin("c", first.image_id) == places[first.name]
+
+
+def test_origins_are_bounded_and_the_oldest_go_first(tmp_path):
+    origins = Origins(tmp_path, most=3)
+    origins.keep("c", [(f"ti_{n}", "", f"/photos/{n}.jpg") for n in range(5)])
+    assert [origins.find("c", str(n)) for n in range(5)] == ["", "", *(f"/photos/{n}.jpg" for n in (2, 3, 4))]
+    origins.close()
