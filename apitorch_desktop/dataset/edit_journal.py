@@ -187,6 +187,22 @@ class Journal:
             return str(name)
         return absent()
 
+    def called_before(self, connection: str, names: Collection[str]) -> dict[str, str]:
+        """Names of images that are nowhere → the ids they had when they were deleted, as far as edits know them."""
+        handles: dict[int, str] = {}
+        edits: set[int] = set()
+        for name in names:
+            rows = self._file.read("SELECT id, edit FROM handle WHERE connection = ? AND name = ?", connection, name)
+            handles |= {handle: name for handle, _ in rows}
+            edits |= {edit for _, edit in rows}
+        found: dict[str, str] = {}
+        for edit in sorted(edits):
+            for (body,) in self._file.read("SELECT body FROM placement WHERE edit = ?", edit):
+                placement = msgspec.msgpack.decode(body, type=Placement)
+                if placement.handle in handles and not is_absent(placement.first):
+                    found[handles[placement.handle]] = placement.first
+        return found
+
     def set_now(self, entry: Entry) -> Id:
         """The id of an edit's training set: now, or where it is absent, when it was last seen; empty before that."""
         name = self.now(entry.place)

@@ -67,7 +67,7 @@ class Outcome:
     `training_set_id` is the id now; `replaces` the one it had before, where a training set came back.
     `removed`: image ids that are gone. `added`: images that came, with their labels. `moved`: image id → label, the
     image keeps its id. `changed`: old id → new id of an image that stays the same to a person (selection, thumbnail);
-    it is also in `added`, the old one in `removed`. `renamed`: label → label. `labels_added`, `labels_removed`: names.
+    it is also in `added`, the old one in `removed` unless it came back from the trash. `renamed`: label → label. `labels_added`, `labels_removed`: names.
     `stale`: list again: the service did more, or other things, than this tells.
     """
 
@@ -116,8 +116,8 @@ class Step(IntEnum):
 class Placement(msgspec.Struct):
     """One image's part in an edit: from `source` to `target`, None being nowhere. `there`: it is at the target.
 
-    `first` is what the image was called when the edit was planned; `handle` finds what it is called now. `merged`:
-    where it is now, the label had the same bytes, and the two are one; `other` is the handle of that one. `gone`:
+    `first` is what the image was called when the edit was planned, or when it was last deleted by it; `handle` finds
+    what it is called now. `merged`: where it is now, the label had the same bytes, and the two are one; `other` is the handle of that one. `gone`:
     someone else deleted or moved it; it is left out.
     """
 

@@ -189,6 +189,7 @@ class Hands:
             name = old if is_absent(old) else absent()
             if not placement.merged:
                 self.outcome.removed.append(old)
+                placement.first = placement.first if is_absent(old) else old
             trashed.append((placement, name, self.trash.size(placement.sha256)))
             became.append((old, name))
             self.arrived(placement)

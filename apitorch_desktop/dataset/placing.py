@@ -173,8 +173,18 @@ class Placer:
             kept = hands.keep(chunk)
             hands.upload(kept)
             self._look_up(kept)
-            self._note_copied(kept, [hands.now(one) for one in kept])
+            olds = [hands.now(one) for one in kept]
+            before = self._called_before(kept, olds)
+            own = self._note_copied(kept, olds)
+            self._outcome.changed |= {before[old]: new for old, new in own.items() if before.get(old, new) != new}
             self._tell(len(chunk))
+
+    def _called_before(self, coming: list[Placement], names: list[str]) -> dict[str, str]:
+        """What is nowhere → the id it had when it was deleted: what a person knows of the image holds when it is back."""
+        found = {name: one.first for one, name in zip(coming, names, strict=True)}
+        unknown = {name for name, first in found.items() if is_absent(first)}
+        found |= self._hands.journal.called_before(self._entry.connection, unknown)
+        return {name: first for name, first in found.items() if not is_absent(first)}
 
     def _look_up(self, copied: list[Placement]) -> None:
         """Note the service's records of new images, where its answers did not give them."""

@@ -79,6 +79,28 @@ def test_a_move_and_its_undo_tell_what_changed(either: Home):
     assert home.edits.redoable("c1").title == outcome.edit.title
 
 
+@pytest.mark.parametrize("way", ["undo", "trash"])
+def test_what_comes_back_under_another_id_says_which_one_it_had(either: Home, way):
+    home = either
+    images = home.images("l0")[:2]
+    olds = {image.image_id for image in images}
+    home.edits.delete(home.workspace, home.set_id, images)
+    for _ in range(2):  # deleted, back, deleted again, back again: always the id of last time
+        if way == "undo":
+            outcome = home.edits.undo(home.workspace)
+        else:
+            outcome = home.edits.restore(home.workspace, home.edits.trash("c1"))
+        came = {image.image_id for image in outcome.added}
+        assert len(came) == 2
+        assert outcome.changed == {old: new for old, new in outcome.changed.items() if old in olds and new in came}
+        assert set(outcome.changed) == olds - came
+        olds = came
+        if way == "undo":
+            home.edits.redo(home.workspace)
+        else:
+            home.edits.delete(home.workspace, home.set_id, [one for one in home.images("l0") if one.image_id in came])
+
+
 def test_undo_survives_a_restart_and_ids_that_changed_since(either: Home):
     home = either
     states = [content(home)]
