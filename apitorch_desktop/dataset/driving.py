@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from apitorch_desktop.api.types import Id
+    from apitorch_desktop.dataset.dismissing import Dismissing
     from apitorch_desktop.dataset.edit_journal import Journal
     from apitorch_desktop.dataset.edit_records import Entry, Facts, Placement
     from apitorch_desktop.dataset.trash import Trash
@@ -41,9 +42,10 @@ _AWAY = (ConnectionFailed, TimedOut)
 class Driver:
     """Thread-safe; one edit of a connection at a time."""
 
-    def __init__(self, journal: Journal, trash: Trash) -> None:
+    def __init__(self, journal: Journal, trash: Trash, dismissing: Dismissing) -> None:
         self._journal = journal
         self._trash = trash
+        self._dismissing = dismissing
         self._lock = Lock()
         self._turns: defaultdict[str, RLock] = defaultdict(RLock)
 
@@ -105,6 +107,8 @@ class Driver:
             if entry is None:
                 raise CannotUndo("There is nothing to undo, or what it needs was in the trash when that was emptied.")
             self._journal.load(entry)
+            if entry.act is Act.DISMISS:
+                return self._dismissing.turn(entry, Stage.UNDONE)
             if entry.stage is Stage.WAITING:
                 entry.stage = Stage.UNDONE
                 self._journal.save(entry)
@@ -129,6 +133,8 @@ class Driver:
             if entry is None:
                 raise CannotUndo("There is nothing to do again.")
             self._journal.load(entry)
+            if entry.act is Act.DISMISS:
+                return self._dismissing.turn(entry, Stage.DONE)
             self._check_bytes(entry, there=False)
             finished, behind = self._finish(workspace)
             entry.stage = Stage.WAITING
@@ -293,6 +299,7 @@ class Driver:
         self._close(entry)
         outcome.edit = edit_of(entry, self._journal)
         outcome.training_set_id = outcome.edit.training_set_id
+        self._dismissing.follow(entry.connection, outcome.changed)
         return outcome
 
     def _close(self, entry: Entry) -> None:

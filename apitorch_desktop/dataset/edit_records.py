@@ -27,6 +27,8 @@ class Act(StrEnum):
     CREATE_TRAINING_SET = "create training set"
     RENAME_TRAINING_SET = "rename training set"
     DELETE_TRAINING_SET = "delete training set"
+    DISMISS = "dismiss"
+    """What Review found is fine: needs no service."""
 
 
 class Stage(StrEnum):
@@ -67,8 +69,10 @@ class Outcome:
     `training_set_id` is the id now; `replaces` the one it had before, where a training set came back.
     `removed`: image ids that are gone. `added`: images that came, with their labels. `moved`: image id → label, the
     image keeps its id. `changed`: old id → new id of an image that stays the same to a person (selection, thumbnail);
-    it is also in `added`, the old one in `removed` unless it came back from the trash. `renamed`: label → label. `labels_added`, `labels_removed`: names.
-    `stale`: list again: the service did more, or other things, than this tells.
+    it is also in `added`, the old one in `removed` unless it came back from the trash. `renamed`: label → label.
+    `labels_added`, `labels_removed`: names.
+    `stale`: list again: the service did more, or other things, than this tells. `dismissed`: what Review found (see
+    `dismissals.Dismissal`) → whether a person says that it is fine.
     """
 
     edit: Edit
@@ -83,6 +87,7 @@ class Outcome:
     labels_removed: list[str] = field(default_factory=list)
     training_set_removed: bool = False
     stale: bool = False
+    dismissed: dict[tuple[str, str], bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +122,8 @@ class Placement(msgspec.Struct):
     """One image's part in an edit: from `source` to `target`, None being nowhere. `there`: it is at the target.
 
     `first` is what the image was called when the edit was planned, or when it was last deleted by it; `handle` finds
-    what it is called now. `merged`: where it is now, the label had the same bytes, and the two are one; `other` is the handle of that one. `gone`:
-    someone else deleted or moved it; it is left out.
+    what it is called now. `merged`: where it is now, the label had the same bytes, and the two are one; `other` is the
+    handle of that one. `gone`: someone else deleted or moved it; it is left out.
     """
 
     n: int
@@ -146,7 +151,7 @@ class Facts(msgspec.Struct, omit_defaults=True):
     `classification` and `label_id`: of feedback; `sent`: that it was, or that a label has its new name. `planned`: the
     placements are those of the service, not only of what was last seen. `doubt`: a call's answer was not heard.
     `begun`: a label may have been made or deleted. `sealed`: what its undo needs was in the trash when that was
-    emptied. `refused`: why it is being taken back for good.
+    emptied. `refused`: why it is being taken back for good. `dismissed`: (placement, finding, the other twin's placement).
     """
 
     labels_made: list[str] = []
@@ -166,6 +171,7 @@ class Facts(msgspec.Struct, omit_defaults=True):
     planned: bool = False
     doubt: bool = False
     begun: bool = False
+    dismissed: list[tuple[int, str, int]] = []
     sealed: bool = False
     refused: str = ""
 

@@ -12,6 +12,8 @@ from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import BadRequest
 from apitorch_desktop.api.extensions import label_of
+from apitorch_desktop.dataset.dismissals import Dismissals
+from apitorch_desktop.dataset.dismissing import Dismissing
 from apitorch_desktop.dataset.driving import Driver
 from apitorch_desktop.dataset.edit_journal import Journal
 from apitorch_desktop.dataset.edit_records import (
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from apitorch_desktop.api.types import Classification, Id, TrainingImage
+    from apitorch_desktop.dataset.dismissals import Dismissal
     from apitorch_desktop.dataset.workspace import Workspace
 
     Progress = Callable[[int, int], None] | None
@@ -55,7 +58,9 @@ class Edits:
     def __init__(self, folder: Path) -> None:
         self._journal = Journal(folder / "edits.sqlite")
         self._trash = Trash(folder / "trash")
-        self._driver = Driver(self._journal, self._trash)
+        self.dismissals = Dismissals(folder)
+        self._dismissing = Dismissing(self._journal, self.dismissals)
+        self._driver = Driver(self._journal, self._trash, self._dismissing)
         self.note = self._journal.note
         """A sentence about a journal that was damaged and begun anew, or empty."""
         if self.note:
@@ -66,6 +71,7 @@ class Edits:
     def close(self) -> None:
         """Close the journal."""
         self._journal.close()
+        self.dismissals.close()
 
     # --- acts; `images` are records of the listing, with their labels
 
@@ -252,6 +258,12 @@ class Edits:
         facts = Facts(new=label, labels_made=[label], classification=classification.id, label_id=str(named))
         title = f"correct to “{label}”"
         return self._do(workspace, training_set_id, Act.FEEDBACK, title, facts)
+
+    def dismiss(self, connection_id: str, training_set_id: Id, found: Sequence[Dismissal], title: str) -> Outcome:
+        """What Review found is fine; needs no service."""
+        with self._driver.turn(connection_id):
+            entry = self._dismissing.do(connection_id, set_key(training_set_id), found, title)
+        return Outcome(edit_of(entry, self._journal), training_set_id, dismissed=dict.fromkeys(found, True))
 
     # --- the journal
 

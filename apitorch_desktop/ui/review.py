@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks import Lane
 from apitorch_desktop.ui.words import plural
 
@@ -170,23 +169,24 @@ class Review(QObject):
         return badges | {one.image: f"{one.likely}?" for one in found.doubts or () if one.suspect}
 
     def _edited(self, outcome: Outcome) -> None:
-        """Ids that a service changed: what is known of the images holds."""
+        """Ids that a service changed: what is known of the images holds. And what was dismissed, or is no more."""
+        if outcome.dismissed:
+            self._hold(outcome.dismissed)
+            if not all(outcome.dismissed.values()):  # groups that were kept apart are found again
+                self._listing_changed()
         stores, workspace = self._session.stores, self._session.workspace
         if not outcome.changed or stores is None or workspace is None:
             return
         from apitorch_desktop.dataset.dismissals import followed
         from apitorch_desktop.dataset.review_records import renamed
 
-        ids, dismissals, connection = dict(outcome.changed), stores.dismissals, workspace.connection.id
+        ids = dict(outcome.changed)
         self._dismissed = frozenset(followed(one, ids) for one in self._dismissed)
         self._kept = {ids.get(one, one) for one in self._kept}
         if self._all is not None:
             self._all = renamed(self._all, ids)
             self._refresh()
-        stores.reviewing.follow(connection, ids)
-        self._session.tasks.run(
-            Lane.DISK, lambda _context: dismissals.follow(connection, ids), failed=self._session.failed, title="Follow"
-        )
+        stores.reviewing.follow(workspace.connection.id, ids)
 
     def ids_of(self, key: str) -> list[str]:
         """Ids of the images a page of the panel shows: suspects, unsure, quality, duplicates."""
@@ -235,8 +235,10 @@ class Review(QObject):
         """They are no duplicates: keep all."""
         from apitorch_desktop.dataset.review_records import pairs_of
 
-        pairs = pairs_of(group.images)
-        self.dismiss([(one, f"twin:{other}") for one, other in pairs], f"Kept all {len(group.images)}")
+        pairs, some = pairs_of(group.images), plural(len(group.images), "near-duplicate")
+        self.dismiss(
+            [(one, f"twin:{other}") for one, other in pairs], f"keep all of {some}", f"Kept all {len(group.images)}"
+        )
 
     # --- acts
 
@@ -269,41 +271,37 @@ class Review(QObject):
         opened = self._session.opened
         if opened is not None:
             found = [(one, f"label:{label}") for one in ids if (label := opened.label_of(one))]
-            self.dismiss(found, f"{plural(len(found), 'label')} confirmed")
+            labels = plural(len(found), "label")
+            self.dismiss(found, f"confirm {labels}", f"{labels} confirmed")
 
     def flags_are_fine(self, ids: Sequence[str]) -> None:
         """These photos are fine as they are."""
         wanted = set(ids)
         flagged = self.found.flagged if self.found is not None else None
         found = [(one.image, f"flag:{flag}") for one in flagged or () if one.image in wanted for flag in one.flags]
-        self.dismiss(found, f"{plural(len(wanted), 'photo')} left as {'it is' if len(wanted) == 1 else 'they are'}")
+        left = f"{plural(len(wanted), 'photo')} as {'it is' if len(wanted) == 1 else 'they are'}"
+        self.dismiss(found, f"leave {left}", f"Left {left}")
 
-    def dismiss(self, what: Sequence[Dismissal], said: str) -> None:
-        """Remember that these are fine; takes effect at once."""
-        stores, workspace = self._session.stores, self._session.workspace
+    def dismiss(self, what: Sequence[Dismissal], title: str, said: str) -> None:
+        """These are fine: takes effect at once, and goes on the journal of edits as `title`."""
+        opened = self._session.opened
         new = [one for one in what if one not in self._dismissed]
-        if stores is None or workspace is None or not new:
+        if opened is None or not new:
             return
-        dismissals, connection = stores.dismissals, workspace.connection.id
-
-        def undo() -> None:
-            self._dismissed -= set(new)
-            self._refresh()
-            self._session.over.emit("dismissal")
-            self._on_disk(lambda: dismissals.take_back(connection, new))
-
-        self._dismissed |= set(new)
-        self._refresh()
-        self._on_disk(lambda: dismissals.add(connection, new))
-        self._session.said.emit(Message(f"{said}.", "", "dismissal", (("Undo", undo),)))
-
-    def _on_disk(self, act: Any) -> None:
-        self._session.tasks.run(
-            Lane.DISK,
-            lambda _context: act(),
-            failed=lambda fault: self._session.failed(fault, "Keeping this"),
-            title="Keep",
+        set_id = opened.training_set.id
+        self._hold(dict.fromkeys(new, True))
+        self._editing.do(
+            "Keeping this",
+            lambda edits, workspace, _progress: edits.dismiss(workspace.connection.id, set_id, new, title),
+            done=said,
+            failed=lambda _fault: self._hold(dict.fromkeys(new, False)),
         )
+
+    def _hold(self, dismissed: dict[Dismissal, bool]) -> None:
+        """Take what is fine, or is not so any more, into account."""
+        self._dismissed |= {one for one, fine in dismissed.items() if fine}
+        self._dismissed -= {one for one, fine in dismissed.items() if not fine}
+        self._refresh()
 
 
 def _over(known: Findings, part: Findings) -> Findings:

@@ -92,12 +92,15 @@ class Stores:
     edits: Edits
     transfers: Transfers
     reviewing: Reviewing
-    dismissals: Dismissals
+
+    @property
+    def dismissals(self) -> Dismissals:
+        """What a person said is fine; `edits` journals it."""
+        return self.edits.dismissals
 
     def close(self) -> None:
         """Write down what is known and close the files."""
         self.reviewing.close()
-        self.dismissals.close()
         self.transfers.close()
         self.edits.close()
         self.scratch.close()
@@ -109,7 +112,6 @@ def open_stores(folder: Path, cache: Path) -> Stores:
     """Open them; blocking. Raises OSError where the folder cannot be used."""
     from apitorch_desktop.dataset.catalog import Catalog
     from apitorch_desktop.dataset.connections import Connections
-    from apitorch_desktop.dataset.dismissals import Dismissals
     from apitorch_desktop.dataset.edits import Edits
     from apitorch_desktop.dataset.keys import Keys
     from apitorch_desktop.dataset.reviewing import Reviewing
@@ -128,5 +130,4 @@ def open_stores(folder: Path, cache: Path) -> Stores:
         Edits(folder),
         Transfers(folder / "transfers", lambda connection_id: clients.get(connection_id, attempts=1)),
         Reviewing(cache),
-        Dismissals(folder),
     )

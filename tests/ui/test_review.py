@@ -112,13 +112,37 @@ def test_keeping_all_is_remembered_and_can_be_taken_back(desk):
     group = desk.found.groups[0]
     review.not_twins(group)
     assert group.images not in [one.images for one in desk.found.groups]
-    message = desk.said[-1]
-    assert message.text == "Kept all 2."
-    [(verb, undo)] = message.actions
+    connection = desk.session.connection.id
+    wait_until(lambda: desk.said and desk.said[-1].text == "Kept all 2.")
+    [(verb, undo)] = desk.said[-1].actions
     assert verb == "Undo"
+    assert len(desk.stores.dismissals.all(connection)) == 1
     undo()
-    assert group.images in [one.images for one in desk.found.groups]
-    wait_until(lambda: not desk.stores.dismissals.all(desk.session.connection.id))
+    wait_until(lambda: group.images in [one.images for one in desk.found.groups])
+    assert not desk.stores.dismissals.all(connection)
+    assert desk.said[-1].text == "Undone: keep all of 2 near-duplicates."
+    desk.editing.redo()
+    wait_until(lambda: group.images not in [one.images for one in desk.found.groups])
+
+
+def test_what_was_said_of_a_photo_holds_when_it_was_deleted_and_came_back(desk):
+    review, model = desk.review, desk.model
+    doubt = next(one for one in desk.found.doubts if one.suspect)
+    review.label_is_right([doubt.image])
+    wait_until(lambda: len(desk.stores.edits.history(desk.session.connection.id)) == 1)
+    review.delete([doubt.image])
+    wait_until(lambda: any(one.text.startswith("Deleted 1 photo") for one in desk.said), 30)
+    total = model.total
+    desk.editing.undo()
+    wait_until(lambda: model.total == total + 1, 30)
+    connection = desk.session.connection.id
+    [(image, finding)] = desk.stores.dismissals.all(connection)
+    wait_until(lambda: {one for one, _ in desk.stores.dismissals.all(connection)} != {doubt.image})
+    [(image, finding)] = desk.stores.dismissals.all(connection)
+    assert (model.label_of(image), finding) == (doubt.given, f"label:{doubt.given}")
+    desk.editing.undo()  # and is taken back under the id that the photo has now
+    wait_until(lambda: not desk.stores.dismissals.all(connection))
+    wait_until(lambda: any(one.image == image for one in desk.found.doubts))
 
 
 def test_a_rule_and_a_choice_by_hand_say_which_is_kept(desk):

@@ -86,10 +86,8 @@ def test_what_comes_back_under_another_id_says_which_one_it_had(either: Home, wa
     olds = {image.image_id for image in images}
     home.edits.delete(home.workspace, home.set_id, images)
     for _ in range(2):  # deleted, back, deleted again, back again: always the id of last time
-        if way == "undo":
-            outcome = home.edits.undo(home.workspace)
-        else:
-            outcome = home.edits.restore(home.workspace, home.edits.trash("c1"))
+        edits, workspace = home.edits, home.workspace
+        outcome = edits.undo(workspace) if way == "undo" else edits.restore(workspace, edits.trash("c1"))
         came = {image.image_id for image in outcome.added}
         assert len(came) == 2
         assert outcome.changed == {old: new for old, new in outcome.changed.items() if old in olds and new in came}
