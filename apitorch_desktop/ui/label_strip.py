@@ -1,4 +1,4 @@
-"""The strip below the photos: the label keys as buttons, whether to go on by itself, and the way to the next suspect."""
+"""The line below the photos: the label keys as buttons, whether to go on by itself, and the way to the next suspect."""
 
 from __future__ import annotations
 
@@ -8,25 +8,29 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QRect, QSize, Qt, Signal
 from PySide6.QtGui import QAction, QFontMetrics, QPainter
 from PySide6.QtWidgets import (
+    QHBoxLayout,
     QMenu,
     QPushButton,
     QSizePolicy,
     QStyle,
     QStyleOptionButton,
     QStylePainter,
-    QVBoxLayout,
     QWidget,
 )
 
 from apitorch_desktop.ui.controls import button, surface
-from apitorch_desktop.ui.flow_layout import FlowLayout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from PySide6.QtGui import QContextMenuEvent, QPaintEvent
+    from PySide6.QtGui import QContextMenuEvent, QPaintEvent, QResizeEvent
 
     from apitorch_desktop.ui.theme import Theme
+
+
+LEAST = 76
+"""Width of a key with the beginning of its label: what would be narrower goes into the menu of the others."""
+GAP = 2
 
 
 class KeyChip(QPushButton):
@@ -79,6 +83,106 @@ class KeyChip(QPushButton):
         painter.drawText(QStyle.visualRect(direction, self.rect(), room), start | Qt.AlignmentFlag.AlignVCenter, text)
 
 
+class KeyRow(QWidget):
+    """Keys side by side in one line: names are cut where the room ends, then the last keys go into a menu."""
+
+    label_wanted = Signal(str)
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self.chips: list[KeyChip] = []
+        self.more = QPushButton(self)
+        self.more.setProperty("kind", "quiet")
+        self.more.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.more.setFont(theme.font("small"))
+        self.more.clicked.connect(lambda: self.menu().popup(self.more.mapToGlobal(self.more.rect().topLeft())))
+        self.more.hide()
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        theme.changed.connect(self._dressed)
+
+    def show_keys(self, keys: dict[str, str]) -> None:
+        """Show these keys and their labels."""
+        for chip in self.chips:
+            chip.hide()
+            chip.deleteLater()
+        self.chips = [KeyChip(self._theme, key, name) for key, name in keys.items()]
+        for chip in self.chips:
+            chip.setParent(self)
+            chip.clicked.connect(partial(self._clicked, chip.name))
+        self._place()
+
+    def hidden(self) -> list[KeyChip]:
+        """Keys for which there is no room: they work all the same, and are in the menu."""
+        return [chip for chip in self.chips if chip.isHidden()]
+
+    def menu(self) -> QMenu:
+        """The keys for which there is no room."""
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        for chip in self.hidden():
+            action = QAction(f"{chip.name.replace('&', '&&')}\t{chip.key}", menu)
+            action.triggered.connect(partial(self._clicked, chip.name))
+            menu.addAction(action)
+        return menu
+
+    def _clicked(self, name: str, _checked: bool = False) -> None:
+        self.label_wanted.emit(name)
+
+    def _dressed(self) -> None:
+        self.more.setFont(self._theme.font("small"))
+        self.updateGeometry()
+        self._place()
+
+    def sizeHint(self) -> QSize:
+        """Qt's."""
+        return QSize(0, self._theme.px(26))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Qt's."""
+        super().resizeEvent(event)
+        self._place()
+
+    def _place(self) -> None:
+        room, height, direction = self.width(), self.height(), self.layoutDirection()
+        widths = [chip.sizeHint().width() for chip in self.chips]
+        shown = shared(widths, room, self._theme.px(LEAST), GAP)
+        if len(shown) < len(widths):
+            self.more.setText(f"{len(widths)} more…")  # the widest it will be
+            shown = shared(widths, room - self.more.sizeHint().width() - GAP, self._theme.px(LEAST), GAP, all_=False)
+        x = 0
+        for at, chip in enumerate(self.chips):
+            chip.setVisible(at < len(shown))
+            if at < len(shown):
+                chip.setGeometry(QStyle.visualRect(direction, self.rect(), QRect(x, 0, shown[at], height)))
+                x += shown[at] + GAP
+        left = len(widths) - len(shown)
+        self.more.setVisible(left > 0)
+        self.more.setText(f"{left} more…")
+        self.more.setAccessibleName(f"{left} more label keys")
+        place = QRect(x, 0, self.more.sizeHint().width(), height)
+        self.more.setGeometry(QStyle.visualRect(direction, self.rect(), place))
+
+
+def shared(widths: Sequence[int], room: int, least: int, gap: int, *, all_: bool = True) -> list[int]:
+    """Widths for as many of the first as fit: each what it wants, or where that is too much, an equal share above `least`.
+
+    With `all_`, none where not all fit.
+    """
+    for count in range(len(widths), 0, -1):
+        some, free = widths[:count], room - gap * (count - 1)
+        if sum(min(width, least) for width in some) > free:
+            if all_:
+                return []
+            continue
+        found = dict.fromkeys(range(count), 0)
+        for done, at in enumerate(sorted(range(count), key=lambda at: some[at])):
+            found[at] = min(some[at], free // (count - done))
+            free -= found[at]
+        return list(found.values())
+    return []
+
+
 class LabelStrip(QWidget):
     """Shows what it is told, and says what is asked for."""
 
@@ -91,9 +195,7 @@ class LabelStrip(QWidget):
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
-        self._theme = theme
         self._labels: Sequence[str] = ()
-        self.chips: list[KeyChip] = []
         surface(self, "canvas")
         self.setAccessibleName("Label keys")
         self.advance = button("Go on", "chip")
@@ -104,33 +206,26 @@ class LabelStrip(QWidget):
         self.suspect = button("", "chip", self.suspect_wanted.emit)
         self.suspect.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.suspect.setToolTip("Go to the next photo whose label looks wrong (F3; back with Shift+F3)")
-        inner = QWidget()
-        self._flow = FlowLayout(inner, spacing=2)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(12, 4, 12, 4)
-        column.addWidget(inner)
-        self._flow.addWidget(self.advance)
-        self._flow.addWidget(self.suspect)
+        self.row = KeyRow(theme)
+        self.row.label_wanted.connect(self.label_wanted)
+        line = QHBoxLayout(self)
+        line.setContentsMargins(12, 4, 12, 4)
+        line.setSpacing(6)
+        line.addWidget(self.row, 1)
+        line.addWidget(self.advance)
+        line.addWidget(self.suspect)
         self.show_suspects(0)
+
+    @property
+    def chips(self) -> list[KeyChip]:
+        """The keys, also those for which there is no room."""
+        return self.row.chips
 
     def show_keys(self, keys: dict[str, str], labels: Sequence[str]) -> None:
         """Show the keys and their labels; `labels` are all there are."""
         self._labels = labels
-        if [(chip.key, chip.name) for chip in self.chips] == list(keys.items()):
-            return
-        for part in (*self.chips, self.advance, self.suspect):
-            self._flow.removeWidget(part)
-        for chip in self.chips:
-            chip.hide()
-            chip.deleteLater()
-        self.chips = [KeyChip(self._theme, key, name) for key, name in keys.items()]
-        for chip in self.chips:
-            chip.clicked.connect(partial(self._clicked, chip.name))
-        for part in (*self.chips, self.advance, self.suspect):
-            self._flow.addWidget(part)
-
-    def _clicked(self, name: str, _checked: bool = False) -> None:
-        self.label_wanted.emit(name)
+        if [(chip.key, chip.name) for chip in self.chips] != list(keys.items()):
+            self.row.show_keys(keys)
 
     def show_suspects(self, count: int) -> None:
         """How many labels look wrong."""

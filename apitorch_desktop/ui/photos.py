@@ -33,6 +33,8 @@ SORTS = (
     ("newest", "Newest first"),
     ("oldest", "Oldest first"),
     ("big", "Size"),
+    ("most", "Largest label first"),
+    ("fewest", "Smallest label first"),
 )
 
 
@@ -48,13 +50,16 @@ def _pixels(image: TrainingImage) -> int:
     return (image.width or 0) * (image.height or 0)
 
 
-_KEYS_OF_SORTS: dict[str, tuple[Callable[[TrainingImage], Any] | None, bool]] = {
-    "label": (None, False),
-    "name": (_name, False),
-    "newest": (_created, True),
-    "oldest": (_created, False),
-    "big": (_pixels, True),
+_KEYS_OF_SORTS: dict[str, tuple[Callable[[TrainingImage], Any] | None, bool, int]] = {
+    "label": (None, False, 0),
+    "name": (_name, False, 0),
+    "newest": (_created, True, 0),
+    "oldest": (_created, False, 0),
+    "big": (_pixels, True, 0),
+    "most": (None, False, 1),
+    "fewest": (None, False, -1),
 }
+"""How the photos of a label are ordered, whether the other way round, and how the labels are by their counts."""
 
 
 class Photos(QObject):
@@ -183,11 +188,11 @@ class Photos(QObject):
             self.apply_filter()
 
     def set_sort(self, key: str) -> None:
-        """Order the photos within their labels."""
-        by, reverse = _KEYS_OF_SORTS.get(key, (None, False))
+        """Order the photos within their labels, or the labels by how many they have."""
+        by, reverse, by_count = _KEYS_OF_SORTS.get(key, (None, False, 0))
         self.sort = key
         self._settings.setValue("grid/sort", key)
-        self.model.set_sort(by, reverse=reverse)
+        self.model.set_sort(by, reverse=reverse, by_count=by_count)
         self.sorted.emit(key)
 
     def _say_found(self) -> None:

@@ -188,7 +188,7 @@ def act_all(acts: Acts) -> None:
         acts.measure("filter: suspects", photos.apply_filter)
         filters.found = set()
         acts.measure("filter ended", photos.apply_filter)
-        for key in ("name", "newest", "big", "label"):
+        for key in ("name", "newest", "big", "most", "label"):
             acts.measure(f"sort by {key}", lambda key=key: photos.set_sort(key))
         acts.measure("next suspect", lambda: labelling.next_suspect(1))
         acts.measure("full size", lambda: photos.show_big(model.image(9)))

@@ -37,6 +37,7 @@ class Groups:
         self._keep: Callable[[TrainingImage], bool] | None = None
         self._key: Callable[[TrainingImage], Any] | None = None
         self._reverse = False
+        self._by_count = 0
         self._labels: dict[str, str] | None = None
         self.reset(groups)
 
@@ -235,6 +236,15 @@ class Groups:
         """Order within groups; `show` afterwards."""
         self._key, self._reverse = key, reverse
 
+    def set_order(self, by_count: int) -> None:
+        """Order the groups by how many images of each are shown: 1 most first, -1 fewest first, 0 as the labels come."""
+        self._by_count = by_count
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the groups are in the order of their counts: any image that comes or goes may change it."""
+        return self._by_count != 0
+
     @property
     def filtered(self) -> bool:
         """Whether a filter may hide something."""
@@ -260,6 +270,8 @@ class Groups:
             if self._key is not None:
                 images = sorted(images, key=self._key, reverse=self._reverse)
             self.shown.append(Group(label, images, self.accuracy.get(label)))
+        if self._by_count:
+            self.shown.sort(key=lambda group: -self._by_count * len(group.images))
         self.index()
 
     def index(self) -> None:

@@ -91,7 +91,7 @@ class GridModel(QAbstractListModel):
         groups = self._groups
         groups.add_label(label)
         passing = [image for image in batch if groups.passes(image)] if groups.filtered else batch
-        if groups.sorted and len(passing) > _ONE_BY_ONE:
+        if groups.ordered or (groups.sorted and len(passing) > _ONE_BY_ONE):
             self._rearrange(lambda: groups.take_in(label, batch))
         elif groups.sorted:
             groups.take_in(label, batch)
@@ -164,9 +164,14 @@ class GridModel(QAbstractListModel):
         """Show only what `keep` says; groups without such an image are hidden. What stays shown stays selected."""
         self._change(lambda: self._groups.set_filter(keep))
 
-    def set_sort(self, key: Callable[[TrainingImage], Any] | None, *, reverse: bool = False) -> None:
-        """Order within the groups; None is the order of coming."""
-        self._change(lambda: self._groups.set_sort(key, reverse))
+    def set_sort(self, key: Callable[[TrainingImage], Any] | None, *, reverse: bool = False, by_count: int = 0) -> None:
+        """Order within the groups, None being that of coming; and of the groups: by count most (1) or fewest (-1) first."""
+
+        def change() -> None:
+            self._groups.set_sort(key, reverse)
+            self._groups.set_order(by_count)
+
+        self._change(change)
 
     def _change(self, change: Callable[[], object]) -> None:
         self._rearrange(change)

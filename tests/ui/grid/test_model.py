@@ -147,6 +147,25 @@ def test_a_sort_orders_within_groups_and_newcomers_find_their_place(listed):
     assert rows(listed)[:4] == ids(image(1), image(2), image(0), image(9))
 
 
+def test_labels_are_ordered_by_how_many_they_have_whatever_comes_and_goes(listed):
+    listed.add([image(5)])
+    listed.selection.set(range(1))
+    kept = listed.selected_ids()
+    listed.set_sort(None, by_count=1)
+    assert [group.label for group in listed.groups] == ["shirt", "hat"]
+    assert listed.selected_ids() == kept
+    listed.add([image(6, "hat"), image(7, "hat"), image(8, "hat")])
+    assert [group.label for group in listed.groups] == ["hat", "shirt"]
+    listed.set_sort(None, by_count=-1)
+    assert [group.label for group in listed.groups] == ["shirt", "hat"]
+    listed.move(ids(image(6), image(7), image(8)), "shirt")
+    assert [(group.label, len(group.images)) for group in listed.groups] == [("hat", 2), ("shirt", 6)]
+    listed.add_label("boots")
+    assert [group.label for group in listed.groups] == ["boots", "hat", "shirt"]
+    listed.set_sort(None)
+    assert [group.label for group in listed.groups] == ["boots", "hat", "shirt"]
+
+
 def test_ids_that_a_service_changed_are_followed(listed):
     told = []
     listed.idsReplaced.connect(told.append)
@@ -204,7 +223,7 @@ class ModelAgainstLists(RuleBasedStateMachine):
         self.model.set_groups([Group("hat"), Group("shirt")])
         self.all = {"hat": [], "shirt": []}
         self.selected = set()
-        self.keep, self.key = None, None
+        self.keep, self.key, self.by_count = None, None, 0
         self.last = 0
         self.focus = QPersistentModelIndex()
         self.focused = ""
@@ -255,11 +274,11 @@ class ModelAgainstLists(RuleBasedStateMachine):
         self.model.set_filter(None if parity is None else lambda one: one.bytes % 2 == parity)
         self.selected &= {one for ones in self.shown().values() for one in ones}
 
-    @rule(way=st.sampled_from([None, False, True]))
-    def sort(self, way):
-        self.key = way
+    @rule(way=st.sampled_from([None, False, True]), by_count=st.sampled_from([0, 1, -1]))
+    def sort(self, way, by_count):
+        self.key, self.by_count = way, by_count
         key = None if way is None else lambda one: one.bytes % 7
-        self.model.set_sort(key, reverse=bool(way))
+        self.model.set_sort(key, reverse=bool(way), by_count=by_count)
 
     @rule(data=st.data())
     def select(self, data):
@@ -278,7 +297,7 @@ class ModelAgainstLists(RuleBasedStateMachine):
                 ones.sort(key=lambda one: one % 7, reverse=self.key)
             if ones or self.keep is None:
                 found[label] = ones
-        return found
+        return dict(sorted(found.items(), key=lambda item: -self.by_count * len(item[1])))
 
     @invariant()
     def the_same(self):
