@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRect, QSize, Qt, Signal
-from PySide6.QtGui import QAction, QFontMetrics, QPainter
+from PySide6.QtGui import QAction, QFontMetrics, QIcon, QPainter
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QMenu,
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.theme import Theme
 
 
-LEAST = 76
+LEAST = 62
 """Width of a key with the beginning of its label: what would be narrower goes into the menu of the others."""
 GAP = 2
+NARROW = 560
+"""Width of the strip below which the way to the next suspect is a flag and a number."""
 
 
 class KeyChip(QPushButton):
@@ -195,7 +197,9 @@ class LabelStrip(QWidget):
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
+        self._theme = theme
         self._labels: Sequence[str] = ()
+        self._suspects = 0
         surface(self, "canvas")
         self.setAccessibleName("Label keys")
         self.advance = button("Go on", "chip")
@@ -229,8 +233,20 @@ class LabelStrip(QWidget):
 
     def show_suspects(self, count: int) -> None:
         """How many labels look wrong."""
-        self.suspect.setText(f"Next suspect: {count:,}")
+        self._suspects = count
         self.suspect.setVisible(count > 0)
+        self._word()
+
+    def _word(self) -> None:
+        narrow, words = self.width() < self._theme.px(NARROW), f"Next suspect: {self._suspects:,}"
+        self.suspect.setIcon(self._theme.icon("flag", "text") if narrow else QIcon())
+        self.suspect.setText(f"{self._suspects:,}" if narrow else words)
+        self.suspect.setAccessibleName(words)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Qt's."""
+        super().resizeEvent(event)
+        self._word()
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         """Which label a key stands for."""
