@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from apitorch_desktop.api import types
 from apitorch_desktop.service.heads import Current, current_of
 from apitorch_desktop.vision import head as heads
+from apitorch_desktop.vision.siblings import siblings
 
 if TYPE_CHECKING:
     from apitorch_desktop.service.records import ExampleRow, TrainingSetRow, VersionRow
@@ -62,8 +63,14 @@ def lesson(store: "Store", set_id: int, encoder: str, unreadable: Callable[[str]
 def fit(
     taught: Lesson, cancelled: Callable[[], bool], preview: Callable[[heads.Head], None] | None = None
 ) -> heads.Training:
-    """Train a head. Raises TrainingCancelled."""
-    return heads.train(taught.embeddings, taught.labels, cancelled=cancelled, preview=preview)
+    """Train a head; what is nearly the same image is never learned from and tested on. Raises TrainingCancelled."""
+
+    def go_on() -> None:
+        if cancelled():
+            raise heads.TrainingCancelled
+
+    groups = siblings(taught.embeddings, taught.labels, go_on)
+    return heads.train(taught.embeddings, taught.labels, groups=groups, cancelled=cancelled, preview=preview)
 
 
 def keep(store: "Store", taught: Lesson, training: heads.Training) -> Current:

@@ -1,4 +1,6 @@
+import io
 import os
+import random
 import signal
 import sys
 import threading
@@ -6,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.slugs import snake_case
@@ -109,6 +112,30 @@ def test_it_learns_by_itself_soon_after_the_last_change(store, clothes, photos, 
     assert [label.count for label in ready.metrics.labels] == [4, 4]
     assert prediction.labels[0] == "hat"
     assert sum(prediction.values) == pytest.approx(1)
+
+
+def test_copies_of_photos_do_not_make_it_look_better_than_it_is(store, clothes, photos, encoder):
+    """Labels drawn by lot cannot be learned; each photo saved again twice must not let it seem so (it did: 98 %)."""
+    files = [path for folder in sorted((photos / "train").iterdir()) for path in sorted(folder.iterdir())[:8]]
+    luck = random.Random(1)
+    with training(store, encoder) as trainer:
+        for path in files:
+            label = luck.choice(["heads", "tails"])
+            add(store, clothes, label, path)
+            for quality, scale in ((88, 1.0), (80, 0.75)):
+                data = saved_again(path, quality, scale)
+                store.images.add(OWNER, clothes, label, data, images.verify(data))
+        metrics = until_ready(store, trainer, clothes).metrics
+    assert metrics.images == 3 * len(files)
+    assert metrics.accuracy < 0.7
+
+
+def saved_again(path, quality, scale):
+    file = io.BytesIO()
+    with Image.open(path) as image:
+        smaller = image.convert("RGB").resize((round(image.width * scale), round(image.height * scale)))
+    smaller.save(file, "JPEG", quality=quality)
+    return file.getvalue()
 
 
 def test_nothing_is_ready_that_has_not_learned_from_the_last_change(store, clothes, photos, encoder):
