@@ -175,7 +175,7 @@ def train(
     embeddings: NDArray[Any],
     labels: Sequence[str],
     *,
-    groups: Sequence[int] | None = None,
+    groups: Sequence[int] | Ints | None = None,
     cancelled: Callable[[], bool] | None = None,
     preview: Callable[[Head], None] | None = None,
     seed: int = 0,
