@@ -11,6 +11,7 @@ from apitorch_desktop.api import types
 from apitorch_desktop.service import forms, guard
 from apitorch_desktop.service.calls import Answer, Call, Large, Links
 from apitorch_desktop.service.config import Config, Limits
+from apitorch_desktop.service.pages import error_page
 from apitorch_desktop.service.pictures import Pictures
 from apitorch_desktop.service.refusals import Disconnected, Refusal, refusal_of
 from apitorch_desktop.service.remote import Fetcher
@@ -105,7 +106,9 @@ class Application:
             if reply.begun:
                 raise
             await self._receiver.drain(headers, incoming)
-            await reply.refuse(refusal, unread=self._receiver.expects(headers) and not incoming.ended)
+            unread = self._receiver.expects(headers) and not incoming.ended
+            for_people = not scope["raw_path"].startswith(b"/api") and "text/html" in headers.get("accept", "")
+            await reply.refuse(refusal, unread=unread, for_people=for_people)
 
     async def _answer(self, scope: "Scope", headers: dict[str, str], incoming: Incoming, reply: "Reply") -> None:
         if len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(len, headers.values())) > self._head:
@@ -163,9 +166,11 @@ class Reply:
         else:
             await self._response(answer)
 
-    async def refuse(self, refusal: Refusal, *, unread: bool) -> None:
-        """Send an error; with `unread` (a body nobody will read) the connection ends."""
+    async def refuse(self, refusal: Refusal, *, unread: bool, for_people: bool) -> None:
+        """Send an error; with `unread` (a body nobody will read) the connection ends. `for_people`: as a page."""
         response = Response(refusal.body(), refusal.status, media_type="application/json")
+        if for_people:
+            response = error_page(refusal.status, refusal.message)
         for name, value in refusal.headers:
             response.headers[name] = value
         if unread:

@@ -50,8 +50,9 @@ def description(operations: Sequence[Operation]) -> dict[str, Any]:
             "title": "API Torch Desktop",
             "version": __version__,
             "summary": "The API Torch interface, served on your own machine.",
-            "description": "Success is 200. Every other answer is an `Error`, whose message says what to do. "
-            "Unknown fields are ignored. Names of extensions beyond the API Torch documentation are in `x-extension`.",
+            "description": "Success is 200. Every other answer is an `Error`, whose message says what to do (to a browser "
+            "that follows a link to a page: a page). Unknown fields are ignored. `x-extension` names the extensions beyond "
+            "the API Torch documentation.",
         },
         "servers": [{"url": "/"}],
         "security": [{"key": []}],

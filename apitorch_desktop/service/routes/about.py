@@ -11,7 +11,8 @@ from apitorch_desktop.api import types
 from apitorch_desktop.service import openapi
 from apitorch_desktop.service.bodies import After
 from apitorch_desktop.service.calls import Call
-from apitorch_desktop.service.pages import docs_page, training_set_page
+from apitorch_desktop.service.docs import docs_page
+from apitorch_desktop.service.pages import training_set_page
 from apitorch_desktop.service.refusals import Refusal
 from apitorch_desktop.service.routes.context import Context
 from apitorch_desktop.service.routing import Operation
@@ -54,14 +55,21 @@ class AboutRoutes:
                 "getDescription",
                 "GET",
                 "/api/openapi.json",
-                "This description.",
+                "The description of all calls in OpenAPI 3.1, for programs.",
                 self.description,
                 "application/json",
                 "About",
                 access="open",
             ),
             Operation(
-                "getDocs", "GET", "/api/docs", "The same for people.", self.docs, "text/html", "About", access="open"
+                "getDocs",
+                "GET",
+                "/api/docs",
+                "The description of all calls for people: a page.",
+                self.docs,
+                "text/html",
+                "About",
+                access="open",
             ),
             Operation(
                 "showTrainingSet",
@@ -88,9 +96,9 @@ class AboutRoutes:
             self._description = msgspec.json.encode(openapi.description(self._table()))
         return Response(self._description, media_type="application/json")
 
-    async def docs(self, call: Call) -> Response:  # noqa: ARG002
+    async def docs(self, call: Call) -> Response:
         """`GET docs`."""
-        return docs_page(self._table(), openapi.ERRORS)
+        return docs_page(openapi.description(self._table()), call.links.origin)
 
     async def page(self, call: Call) -> Response:
         """`GET /training-sets/:id/:slug`."""
