@@ -13,11 +13,11 @@ import pytest
 import requests
 
 from apitorch_desktop.service import process
-from tests.service.serving import KEY, run, serve, until
+from tests.service.running import KEY, run, serving, until
 
 
 def test_prints_one_line_of_json_and_takes_connections_at_once(tmp_path):
-    with serve(tmp_path) as served:
+    with serving(tmp_path, key=KEY) as served:
         assert served.url == f"http://127.0.0.1:{urlsplit(served.url).port}/api/"
         answer = served.call("GET", "ping")
         status, out, err = served.end()
@@ -27,12 +27,12 @@ def test_prints_one_line_of_json_and_takes_connections_at_once(tmp_path):
 
 
 def test_the_first_start_makes_a_key_shows_it_once_and_takes_it_ever_after(tmp_path):
-    with serve(tmp_path, key=None) as served:
+    with serving(tmp_path, key=None) as served:
         _, _, err = served.end()
     (line,) = err.splitlines()
     key = line.rpartition(" ")[2]
     assert len(key) == 42
-    with serve(tmp_path, key=None) as served:
+    with serving(tmp_path, key=None) as served:
         assert served.call("GET", "ping", auth=(key, "")).status_code == 200
         assert served.call("GET", "ping", auth=("x" * 42, "")).status_code == 401
         _, out, err = served.end()
@@ -50,7 +50,7 @@ def test_a_key_that_no_client_could_use_is_refused_in_one_sentence(tmp_path, key
 
 
 def test_a_request_under_way_is_answered_when_it_is_told_to_end(tmp_path):
-    with serve(tmp_path) as served:
+    with serving(tmp_path, key=KEY) as served:
         address = urlsplit(served.url)
         with socket.create_connection((address.hostname, address.port)) as connection:
             body = b'{"name": "Clothes"}'
@@ -69,7 +69,7 @@ def test_a_request_under_way_is_answered_when_it_is_told_to_end(tmp_path):
 
 
 def test_a_client_that_never_finishes_does_not_keep_it_from_ending(tmp_path):
-    with serve(tmp_path) as served:
+    with serving(tmp_path, key=KEY) as served:
         address = urlsplit(served.url)
         with socket.create_connection((address.hostname, address.port)) as connection:
             connection.sendall(_head(b"x" * 100))
@@ -82,7 +82,7 @@ def test_a_client_that_never_finishes_does_not_keep_it_from_ending(tmp_path):
 
 
 def test_control_c_ends_it_cleanly_too(tmp_path):
-    with serve(tmp_path) as served:
+    with serving(tmp_path, key=KEY) as served:
         status, _, err = served.end(signal.SIGINT)
     assert status == 0
     assert err == ""
@@ -101,7 +101,7 @@ def test_a_taken_port_is_one_sentence(tmp_path):
 
 
 def test_two_on_one_folder_the_second_says_so_and_stops(tmp_path):
-    with serve(tmp_path) as served:
+    with serving(tmp_path, key=KEY) as served:
         done = run("serve", "--port", "0", "--data", str(tmp_path), key=KEY)
         assert served.call("GET", "ping").status_code == 200
         assert (tmp_path / "running.json").exists()
@@ -147,7 +147,7 @@ def test_a_word_that_is_neither_a_command_nor_a_picture_is_a_usage_error():
 
 
 def test_listening_on_other_addresses_warns_that_others_can_read_along(tmp_path):
-    with serve(tmp_path, "--host", "0.0.0.0") as served:
+    with serving(tmp_path, "--host", "0.0.0.0", key=KEY) as served:
         assert served.call("GET", "ping").status_code == 200
         _, _, err = served.end()
     assert "--tls-cert" in err
@@ -157,7 +157,7 @@ def test_with_tls_it_does_not_warn_and_own_programs_still_find_it(tmp_path):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     _make_certificate(cert, key)
     data = tmp_path / "data"
-    with serve(data, "--host", "0.0.0.0", "--tls-cert", str(cert), "--tls-key", str(key)) as served:
+    with serving(data, "--host", "0.0.0.0", "--tls-cert", str(cert), "--tls-key", str(key)) as served:
         assert served.url.startswith("https://127.0.0.1:")
         assert served.call("GET", "ping", verify=str(cert)).status_code == 200
         attached = process.attach(data)
@@ -179,7 +179,7 @@ def test_tls_files_that_do_not_fit_are_one_sentence(tmp_path):
 
 
 def test_the_file_for_own_programs_is_for_this_person_only_and_goes_with_the_service(tmp_path):
-    with serve(tmp_path) as served:
+    with serving(tmp_path, key=KEY) as served:
         path = tmp_path / "running.json"
         said = json.loads(path.read_text())
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -193,29 +193,29 @@ def test_the_file_for_own_programs_is_for_this_person_only_and_goes_with_the_ser
 @pytest.mark.parametrize("running", [False, True])
 def test_keys_are_made_listed_and_revoked_with_the_service_running_or_not(tmp_path, running):
     if running:
-        with serve(tmp_path) as served:
+        with serving(tmp_path, key=KEY) as served:
             made = _check_keys(tmp_path)
             assert served.call("GET", "ping", auth=(made, "")).status_code == 200
             assert run("keys", "--data", str(tmp_path), "revoke", "1").returncode == 0
             assert served.call("GET", "ping", auth=(made, "")).status_code == 401
         return
     made = _check_keys(tmp_path)
-    with serve(tmp_path) as served:
+    with serving(tmp_path, key=KEY) as served:
         served.call("POST", "training-sets", json={"name": "Mine"})
         sets = served.call("GET", "training-sets", auth=(made, "")).json()["data"]
         assert sets == []
 
 
 def test_a_key_that_is_somebodys_stays_theirs_when_the_service_is_started_with_it(tmp_path):
-    with serve(tmp_path) as served:
+    with serving(tmp_path, key=KEY) as served:
         served.call("POST", "training-sets", json={"name": "Mine"})
     made = run("keys", "--data", str(tmp_path), "make", "Ann Lee").stdout.strip()
-    with serve(tmp_path, key=made) as served:
+    with serving(tmp_path, key=made) as served:
         assert served.call("GET", "training-sets").json()["data"] == []
 
 
 def test_only_the_own_programs_key_opens_the_call_for_keys(tmp_path):
-    with serve(tmp_path) as served:
+    with serving(tmp_path, key=KEY) as served:
         base = served.url.removesuffix("/api/")
         for auth in [(KEY, ""), None, ("x" * 42, "")]:
             answer = requests.post(f"{base}/control/keys", json={"action": "list"}, auth=auth, timeout=10)

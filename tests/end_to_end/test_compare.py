@@ -10,7 +10,7 @@ from apitorch_desktop.dataset.connections import Connections
 from apitorch_desktop.dataset.keys import Keys
 from apitorch_desktop.paths import desktop_folder
 from tests.end_to_end import program
-from tests.service.serving import KEY, serve
+from tests.service.running import KEY, serving
 
 
 def picture(folder, number):
@@ -26,7 +26,7 @@ def contents(client, set_id):
 @pytest.fixture
 def elsewhere(tmp_path, home, monkeypatch):
     """A second service, known to the window as a connection with its key."""
-    with serve(tmp_path / "elsewhere") as served:
+    with serving(tmp_path / "elsewhere", key=KEY) as served:
         connection = Connections(desktop_folder()).add("Elsewhere", served.url)
         monkeypatch.setattr(Keys, "find", _finding(Keys.find, connection.id))
         yield connection, ApiClient(served.url, KEY)

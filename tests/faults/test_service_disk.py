@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.faults.mounts import fill, read_only, tmpfs
 from tests.faults.on_disk import on_disk
-from tests.service.serving import KEY, Served, run, serve
+from tests.service.running import KEY, Service, run, serving
 
 
 @pytest.fixture
@@ -27,12 +27,12 @@ def _picture(seed: int, side: int) -> bytes:
     return file.getvalue()
 
 
-def _upload(served: Served, number: int, seed: int, side: int = 16):
+def _upload(served: Service, number: int, seed: int, side: int = 16):
     files = {"image": ("a.bmp", _picture(seed, side))}
     return served.call("POST", f"training-set/{number}/a/image", files=files)
 
 
-def _ids(served: Served, number: int) -> set[str]:
+def _ids(served: Service, number: int) -> set[str]:
     listed = served.call("GET", f"training-set/{number}/images").json()["data"]
     return {image["id"] for group in listed for image in group["images"]}
 
@@ -46,7 +46,7 @@ def _is_full(answer) -> None:
 
 def test_a_full_disk_is_507_and_there_is_service_again_when_there_is_room(disk: Path):
     kept: list[str] = []
-    with serve(disk / "data") as served:
+    with serving(disk / "data", key=KEY) as served:
         number = served.call("POST", "training-sets", json={"name": "Full"}).json()["id"]
         for seed in range(100):
             answer = _upload(served, number, seed, 700)
@@ -70,18 +70,18 @@ def test_a_full_disk_is_507_and_there_is_service_again_when_there_is_room(disk: 
         assert answer.status_code == 200, answer.text
         kept.append(answer.json()["id"])
         served.end(signal.SIGKILL)
-    with serve(disk / "data") as served:
+    with serving(disk / "data", key=KEY) as served:
         assert set(on_disk(disk / "data")) == _ids(served, number) == set(kept)
         assert served.end()[0] == 0
 
 
 def test_a_service_starts_on_a_full_disk_so_that_one_can_delete(disk: Path):
-    with serve(disk / "data") as served:
+    with serving(disk / "data", key=KEY) as served:
         number = served.call("POST", "training-sets", json={"name": "Full"}).json()["id"]
         ids = [_upload(served, number, seed, 700).json()["id"] for seed in range(10)]
         served.end(signal.SIGKILL)
     filling = fill(disk)
-    with serve(disk / "data") as served:
+    with serving(disk / "data", key=KEY) as served:
         assert _ids(served, number) == set(ids)
         for image in ids[:5]:
             answer = served.call("DELETE", f"training-image/{image}")
@@ -100,7 +100,7 @@ def test_no_room_for_a_new_folder_is_one_sentence(disk: Path):
 
 
 def test_a_read_only_folder_is_one_sentence_and_nothing_is_lost(disk: Path):
-    with serve(disk / "data") as served:
+    with serving(disk / "data", key=KEY) as served:
         number = served.call("POST", "training-sets", json={"name": "Kept"}).json()["id"]
         image = _upload(served, number, 1).json()["id"]
         served.end()
@@ -110,7 +110,7 @@ def test_a_read_only_folder_is_one_sentence_and_nothing_is_lost(disk: Path):
         _refused(disk / "new", "read-only")
     finally:
         read_only(disk, False)
-    with serve(disk / "data") as served:
+    with serving(disk / "data", key=KEY) as served:
         assert _ids(served, number) == {image}
         assert _upload(served, number, 2).status_code == 200
 

@@ -17,7 +17,7 @@ import pytest
 from tests.faults.callers import CONTENTS, Caller, Corrector, Editor, Learner
 from tests.faults.hammer import NEW, after
 from tests.faults.on_disk import on_disk
-from tests.service.serving import KEY, Served, serve
+from tests.service.running import KEY, Service, serving
 
 KILLS = int(os.environ.get("KILLS", "20"))
 SEED = int(os.environ.get("SEED", "1"))
@@ -37,7 +37,7 @@ class Killed:
 
     def run(self, delay: float, *, learned: bool = False) -> None:
         """Start, check, change, and kill after `delay` seconds of change, or of what follows a training."""
-        with serve(self.folder) as served:
+        with serving(self.folder, key=KEY) as served:
             self.check(served)
             known = self.learner.versions
             threads = [caller.start(served.url, KEY) for caller in self.callers]
@@ -53,7 +53,7 @@ class Killed:
             if caller.error is not None:
                 raise caller.error
 
-    def check(self, served: Served) -> None:
+    def check(self, served: Service) -> None:
         """Hold the started service against what it acknowledged; the callers go on from what is there."""
         contents = {image: _NAMES[sha256] for image, sha256 in on_disk(self.folder).items()}
         sets = {row["name"]: row["id"] for row in served.call("GET", "training-sets").json()["data"]}
@@ -68,7 +68,7 @@ class Killed:
         self._check_feedback(served)
         self._check_versions(served)
 
-    def _labels(self, served: Served, number: int, contents: dict[str, str]) -> dict[str, list[str]]:
+    def _labels(self, served: Service, number: int, contents: dict[str, str]) -> dict[str, list[str]]:
         labels = {row["label"]: [] for row in served.call("GET", f"training-set/{number}/labels").json()["data"]}
         listed = served.call("GET", f"training-set/{number}/images").json()["data"]
         for group in listed:
@@ -80,14 +80,14 @@ class Killed:
             assert _NAMES[hashlib.sha256(data).hexdigest()] == contents[image["id"]]
         return {label: sorted(held) for label, held in labels.items()}
 
-    def _check_feedback(self, served: Served) -> None:
+    def _check_feedback(self, served: Service) -> None:
         kinds = [row["kind"] for row in served.call("GET", "feedback").json()["data"]]
         for kind, change in (("freeform", "message"), ("classification", "correct")):
             acknowledged = sum(caller.acknowledged[change] for caller in self.callers)
             self.unheard[change] += sum(caller.open is not None and caller.open[0] == change for caller in self.callers)
             assert acknowledged <= kinds.count(kind) <= acknowledged + self.unheard[change]
 
-    def _check_versions(self, served: Served) -> None:
+    def _check_versions(self, served: Service) -> None:
         if self.learner.state is None:
             return
         kept = served.call("GET", "classifier/learned/versions").json()["data"]
@@ -106,7 +106,7 @@ def test_nothing_acknowledged_is_lost_when_the_service_is_killed(tmp_path: Path)
         if kill % 20 == 0:
             print(f"{kill} of {KILLS} kills")
         killed.run(chance.uniform(0, 0.6), learned=kill % 40 == 19)
-    with serve(killed.folder) as served:
+    with serving(killed.folder, key=KEY) as served:
         killed.check(served)
         assert served.end()[0] == 0
     made = sum((caller.acknowledged for caller in killed.callers), Counter[str]())
@@ -122,7 +122,7 @@ def test_a_lost_change_an_orphan_and_a_missing_file_would_be_seen(tmp_path: Path
     killed = Killed(tmp_path / "data")
     killed.run(0.5)
     killed.callers[0].state, killed.callers[0].open = {**NEW, "labels": {"a": ["image 77"]}}, None
-    with serve(killed.folder) as served:
+    with serving(killed.folder, key=KEY) as served:
         with pytest.raises(AssertionError, match="Edited"):
             killed.check(served)
         number = served.call("POST", "training-sets", json={"name": "Here"}).json()["id"]

@@ -9,7 +9,7 @@ from apitorch_desktop.service.store import Store
 from apitorch_desktop.service.training import State, Trainer
 from apitorch_desktop.vision import images
 from apitorch_desktop.vision.encoder import Encoder
-from tests.service.serving import until
+from tests.service.running import until
 
 OWNER = LOCAL_OWNER
 

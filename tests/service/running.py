@@ -3,11 +3,16 @@
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 import requests
@@ -15,16 +20,19 @@ import requests
 from apitorch_desktop.service.keys import make_key
 
 HERE = Path(__file__).parent
+KEY = "k" * 42
+COMMAND = [sys.executable, "-m", "apitorch_desktop"]
 
 
 @dataclass
 class Service:
-    """A running service; `url` ends in `/api/`."""
+    """A running service; `url` ends in `/api/`, `key` is None where it was given none."""
 
     url: str
-    key: str
+    key: str | None
     folder: Path
     process: subprocess.Popen[str]
+    errors: IO[str]
 
     @property
     def origin(self) -> str:
@@ -40,13 +48,14 @@ class Service:
 
     @property
     def log(self) -> str:
-        return (self.folder.parent / f"{self.folder.name}.log").read_text()
+        """What it has written on standard error."""
+        return os.pread(self.errors.fileno(), 2**26, 0).decode()
 
     def call(self, method: str, path: str, key: str | None = None, **more) -> requests.Response:
-        """A call; `path` is below `/api/`, or a whole URL."""
+        """A call on a connection of its own; `path` is below `/api/`, or a whole URL."""
         more.setdefault("timeout", 60)
-        url = path if path.startswith("http") else self.url + path
-        return requests.request(method, url, auth=(self.key if key is None else key, ""), **more)
+        more.setdefault("auth", (self.key if key is None else key, ""))
+        return requests.request(method, path if path.startswith("http") else self.url + path, **more)
 
     def new_set(self, name: str = "A set", key: str | None = None) -> int:
         answer = self.call("POST", "training-sets", key, json={"name": name})
@@ -63,28 +72,60 @@ class Service:
                 return int(line.split()[1]) * 1024
         raise AssertionError("no VmRSS")
 
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
+        """Send a signal; the exit status, and what it printed after its first line on both outputs."""
+        self.process.send_signal(number)
+        out, _ = self.process.communicate(timeout=30)
+        return self.process.returncode, out, self.log
+
 
 @contextmanager
-def serving(folder: Path, *options: str, limits: dict | None = None, **environment: str):
-    """`apitorch-desktop serve` on a free port; with `limits` the same parts with other `Limits`."""
-    key = make_key()
-    if limits is None:
-        command = [sys.executable, "-m", "apitorch_desktop", "serve", "--port", "0", "--data", str(folder), *options]
-    else:
+def serving(
+    folder: Path, *options: str, limits: dict | None = None, key: str | None = "", **environment: str
+) -> Iterator[Service]:
+    """`apitorch-desktop serve` on a free port; with `limits` the same parts with other `Limits`.
+
+    `key` is what it is started with: a new one by default, none with None.
+    """
+    key = make_key() if key == "" else key
+    command = [*COMMAND, "serve", "--port", "0", "--data", str(folder), *options]
+    if limits is not None:
         command = [sys.executable, str(HERE / "limited.py"), str(folder), json.dumps(limits), *options]
-    environment = {**os.environ, "APITORCH_API_KEY": key, **environment}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f"{folder.name}.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
-    try:
-        line = process.stdout.readline()
-        assert line, (folder.parent / f"{folder.name}.log").read_text()
-        yield Service(json.loads(line)["url"], key, folder, process)
-    finally:
-        process.terminate()
+    with tempfile.TemporaryFile("w+") as errors:  # elsewhere than the folder, whose disk may be full
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=_environment(key, **environment)
+        )
+        assert process.stdout
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+            line = process.stdout.readline()
+            service = Service("", key, folder, process, errors)
+            assert line, service.log
+            service.url = json.loads(line)["url"]
+            yield service
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            process.stdout.close()
+
+
+def run(*arguments: str, key: str | None = None) -> subprocess.CompletedProcess[str]:
+    """The command, to its end."""
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, env=_environment(key), timeout=60)
+
+
+def until(holds: Callable[[], object], seconds: float = 20, every: float = 0.02) -> object:
+    """Wait until something holds, and answer it."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(every)
+    return found
+
+
+def _environment(key: str | None, **more: str) -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if name != "APITORCH_API_KEY"}
+    return own | ({} if key is None else {"APITORCH_API_KEY": key}) | more

@@ -6,8 +6,7 @@ import pytest
 
 from apitorch_desktop.service import elsewhere
 from apitorch_desktop.service.faults import CannotOpen
-from tests.service.running import serving
-from tests.service.serving import run
+from tests.service.running import run, serving
 from tests.service.stores import postgres
 
 

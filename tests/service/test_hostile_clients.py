@@ -15,6 +15,7 @@ import requests
 from PIL import Image
 
 from apitorch_desktop.service.config import Limits
+from tests.service.running import serving
 from tests.service.test_remote import answering
 
 QUICK = {"silence": 0.6, "head_time": 0.6, "grace": 0.6}
@@ -76,8 +77,6 @@ def assert_alive(service):
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """A service that loses patience within a second."""
-    from tests.service.running import serving
-
     with serving(tmp_path_factory.mktemp("quick") / "data", limits=QUICK) as running:
         yield running
 

@@ -15,7 +15,7 @@ import pytest
 
 from apitorch_desktop.service import process
 from apitorch_desktop.service.process import ServiceFailed, ServiceProcess, attach, attach_or_start
-from tests.service.serving import serve, until
+from tests.service.running import serving, until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
@@ -131,7 +131,7 @@ def test_a_taken_folder_fails_a_start_and_is_attached_to_otherwise(service, tmp_
 
 def test_a_service_in_a_terminal_is_attached_to_and_succeeded_when_it_ends(tmp_path):
     states: list[str] = []
-    with serve(tmp_path) as served:
+    with serving(tmp_path) as served:
         window = attach_or_start(tmp_path, on_change=states.append)
         assert window.attached
         url, key = window.url, window.key
@@ -171,7 +171,7 @@ def test_nothing_is_attached_to_by_a_file_that_says_nonsense(tmp_path, said):
 
 
 def test_a_file_left_by_a_killed_service_is_not_believed(tmp_path):
-    with serve(tmp_path) as served:
+    with serving(tmp_path) as served:
         assert attach(tmp_path) is not None
         served.end(signal.SIGKILL)
     assert (tmp_path / "running.json").exists()

@@ -20,7 +20,7 @@ from apitorch_desktop.service.training import Trainer
 from apitorch_desktop.vision import images
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 from tests.service.curating import OWNER, CountingEncoder, add, fill, state, training, until_ready
-from tests.service.serving import serve, until
+from tests.service.running import serving, until
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_a_folder_of_photos_becomes_a_classifier_that_feedback_corrects(photos, 
     train = sorted((photos / "train").glob("*/*"))
     tests = sorted((photos / "test").glob("*/*"))
     assert (len(train), len(tests)) == (600, 179)
-    with serve(tmp_path) as served:
+    with serving(tmp_path) as served:
         client = ApiClient(served.url, served.key)
         training_set = client.create_training_set("Clothes")
         with ThreadPoolExecutor(4) as pool:
@@ -371,7 +371,7 @@ def test_it_can_be_stopped_in_the_middle_of_the_work(store, clothes, photos, enc
 
 def test_a_service_that_is_killed_while_it_learns_goes_on_at_its_next_start(photos, tmp_path):
     paths = [path for label in ("dress", "hat") for path in sorted((photos / "train" / label).iterdir())[:30]]
-    with serve(tmp_path) as served:
+    with serving(tmp_path) as served:
         client = ApiClient(served.url, served.key)
         training_set = client.create_training_set("Clothes")
         for path in paths:
@@ -379,7 +379,7 @@ def test_a_service_that_is_killed_while_it_learns_goes_on_at_its_next_start(phot
         assert client.classifier("clothes").status == "training"
         client.close()
         served.end(signal.SIGKILL)
-    with serve(tmp_path) as served:
+    with serving(tmp_path) as served:
         client = ApiClient(served.url, served.key)
         until(lambda: client.classifier("clothes").status == "ready", 30, 0.1)
         assert client.classifier("clothes").metrics.images == 60
