@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,15 +21,19 @@ from apitorch_desktop.vision.images import open_upright
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from apitorch_desktop.service.blobs import Staged
     from apitorch_desktop.service.records import FeedbackRow, ImageFacts, TrainingSetRow
     from apitorch_desktop.service.store import Store
     from apitorch_desktop.service.training import Trainer
     from apitorch_desktop.vision.encoder import Encoded, Encoder
+
+_STAGERS = 8  # images on their way to the disk at a time; an answer waits for its own
 
 
 class Answers:
@@ -45,6 +50,7 @@ class Answers:
         self._loading = threading.Lock()
         self._encoder: Encoder | None = None
         self._look = Looker()
+        self._stagers = ThreadPoolExecutor(_STAGERS, "stage")
 
     def warm(self) -> None:
         """Load the encoder now. Raises StorageFault where its model file cannot be used."""
@@ -87,7 +93,8 @@ class Answers:
     ) -> types.Classifications:
         """What each classifier, named by slug, says about a verified image; one encoder pass serves them all.
 
-        Every answer is remembered durably before it is given. Raises Invalid for none or more than ten classifiers,
+        Every answer is remembered durably before it is given, since feedback on it may come from then on; the image is
+        brought to the disk while the encoder looks at it. Raises Invalid for none or more than ten classifiers,
         NotFound for a slug that is not there, Conflict for a training set that has no head yet (the sentence says what
         it needs), UnreadableImage, StorageFull, StorageFault.
         """
@@ -97,7 +104,13 @@ class Answers:
         wanted = [self._wanted(owner, slug) for slug in slugs]
         encoder = self.encoder()
         sight = _Sight(encoder, data, self._look.shorter_side(slugs, encoder.shorter_side))
-        found = [self._ask(want, sight) for want in wanted]
+        staging = self._stagers.submit(self._store.classifications.stage, data)
+        try:
+            found = [self._ask(want, sight) for want in wanted]
+            staged = staging.result()
+        except BaseException:
+            staging.add_done_callback(self._drop)
+            raise
         new = [
             NewClassification(
                 answer.wire.classifier,
@@ -108,12 +121,16 @@ class Answers:
             )
             for answer in found
         ]
-        rows = self._store.classifications.put(owner, data, info, new, filename)
+        rows = self._store.classifications.put(owner, staged, info, new, filename)
         for row, answer in zip(rows, found, strict=True):
             answer.wire.id = f"cls_{row.id}"
             if show_confidence_value and answer.confidence is not None:
                 answer.wire.confidence_value = decimal(answer.confidence)
         return types.Classifications(id=f"api_{rows[0].call_id}", data=[answer.wire for answer in found])
+
+    def _drop(self, staging: "Future[Staged]") -> None:
+        if not staging.exception():
+            self._store.classifications.drop(staging.result())
 
     def feedback_classification(
         self, owner: int, classification_id: str, correct_label_id: str

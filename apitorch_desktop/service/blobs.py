@@ -31,12 +31,13 @@ _MARKER = "database"
 
 
 class Staged:
-    """Bytes on their way in. `error` is set by `settle` for those that could not be kept."""
+    """Bytes on their way in. `error` is set by `settle` for those that could not be kept; `synced` by `sync`."""
 
     def __init__(self, sha256: str, data: bytes, file: Path | None = None) -> None:
         self.sha256 = sha256
         self.data = data
         self.file = file
+        self.synced = False
         self.error: Exception | None = None
 
 
@@ -52,6 +53,9 @@ class Blobs(ABC):
     @abstractmethod
     def stage(self, sha256: str, data: bytes) -> Staged:
         """Take bytes in, for `settle`. Raises StorageFull or StorageFault; then nothing of them stays."""
+
+    def sync(self, staged: Staged) -> None:  # noqa: B027 - what is staged in memory has nothing to sync
+        """Do on the caller's thread what of `settle` can be done there, for who has something else to wait for."""
 
     @abstractmethod
     def discard(self, staged: Staged) -> None:
@@ -203,6 +207,11 @@ class FolderBlobs(Blobs):
             raise storage_fault(error, self._folder) from error
         return Staged(sha256, data, Path(path))
 
+    def sync(self, staged: Staged) -> None:
+        """Sync the staged file ahead of `settle`, which else does it for all at once."""
+        self._sync_files([staged])
+        staged.synced = staged.error is None
+
     def discard(self, staged: Staged) -> None:
         """Remove the staged file."""
         if staged.file is not None:
@@ -213,7 +222,7 @@ class FolderBlobs(Blobs):
     def settle(self, staged: Sequence[Staged]) -> None:
         """Sync the files, name them, sync their folders."""
         for start in range(0, len(staged), _AT_ONCE):
-            self._sync_files(staged[start : start + _AT_ONCE])
+            self._sync_files([one for one in staged[start : start + _AT_ONCE] if not one.synced])
         changed: dict[Path, list[Staged]] = {}
         for one in staged:
             if one.error is None:

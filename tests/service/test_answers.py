@@ -1,4 +1,5 @@
 import re
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,7 +9,7 @@ from msgspec import UNSET
 
 from apitorch_desktop.api.types import CONFIDENCE_WORDS
 from apitorch_desktop.service.answers import Answers
-from apitorch_desktop.service.faults import Conflict, Invalid, NotFound, StorageFault
+from apitorch_desktop.service.faults import Conflict, Invalid, NotFound, StorageFault, StorageFull
 from apitorch_desktop.service.standard import STANDARD, adjust, distribution
 from apitorch_desktop.service.store import Store
 from apitorch_desktop.service.training import Trainer
@@ -16,6 +17,7 @@ from apitorch_desktop.vision import images
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 from apitorch_desktop.vision.standard import Answer
 from tests.service.curating import OWNER, CountingEncoder, add, fill, training, until_ready
+from tests.service.running import until
 
 
 @pytest.fixture(scope="module")
@@ -331,3 +333,49 @@ def test_a_label_that_no_correction_was_about_can_still_be_the_answer():
     unsure, _ = adjust(entry, said, {"excellent": 0.55, "poor": 0.45}, 4)
     sure, _ = adjust(entry, said, {"excellent": 0.95, "poor": 0.05}, 4)
     assert (unsure.label, sure.label, sure.value) == ("good", "excellent", 71)
+
+
+def test_the_image_comes_to_the_disk_while_the_encoder_looks_at_it(desk, hats, monkeypatch):
+    staged, stage, encode = threading.Event(), desk.store.classifications.stage, desk.encoder.encode
+    monkeypatch.setattr(desk.store.classifications, "stage", lambda data: (stage(data), staged.set())[0])
+    monkeypatch.setattr(desk.encoder, "encode", lambda images: (staged.wait(10), encode(images))[1])
+    desk.classify(hats[0], "safe-for-work")
+    assert staged.is_set(), "it waited for the encoder"
+
+
+def test_no_answer_is_given_before_it_is_kept(desk, hats, monkeypatch):
+    """Feedback on it may come at once, and after a crash."""
+    commit, ahead = threading.Event(), desk.store.classifications._writer.run
+    monkeypatch.setattr(
+        desk.store.classifications._writer,
+        "run",
+        lambda *more, **options: (commit.wait(10), ahead(*more, **options))[1],
+    )
+    with ThreadPoolExecutor(1) as pool:
+        answering = pool.submit(desk.classify, hats[0], "safe-for-work")
+        with pytest.raises(TimeoutError):
+            answering.result(1)
+        commit.set()
+        (answer,) = answering.result(10)
+    assert desk.store.classifications.get(OWNER, answer.id).label == answer.label
+
+
+def test_nothing_stays_of_an_image_that_got_no_answer(desk, hats, monkeypatch):
+    there = set(desk.store.folder.joinpath("images").rglob("*"))
+
+    def fail(images):
+        raise Conflict("no answer")
+
+    monkeypatch.setattr(desk.encoder, "encode", fail)
+    with pytest.raises(Conflict):
+        desk.classify(hats[0], "safe-for-work")
+    until(lambda: set(desk.store.folder.joinpath("images").rglob("*")) == there)
+
+
+def test_an_answer_that_cannot_be_kept_for_want_of_room_is_not_given(desk, hats, monkeypatch):
+    def full(sha256, data):
+        raise StorageFull("There is no room left.")
+
+    monkeypatch.setattr(desk.store._blobs, "stage", full)
+    with pytest.raises(StorageFull):
+        desk.classify(hats[0], "safe-for-work")

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, or_, select
 
-from apitorch_desktop.service.blobs import Blobs
+from apitorch_desktop.service.blobs import Blobs, Staged
 from apitorch_desktop.service.database import Database
 from apitorch_desktop.service.faults import NotFound
 from apitorch_desktop.service.records import ClassificationRow, FeedbackRow, ImageFacts, ImageRow, NewClassification
@@ -35,10 +35,23 @@ class Classifications(Rows):
         self._kept = kept
         self._since_trim = 0
 
+    def stage(self, data: bytes) -> Staged:
+        """Get the bytes of an image that is being classified to the disk, for `put` or `drop`. Raises StorageFull, StorageFault.
+
+        The longest of what `put` waits for; it may be done while the answer is made.
+        """
+        staged = self._blobs.stage(hashlib.sha256(data).hexdigest(), data)
+        self._blobs.sync(staged)
+        return staged
+
+    def drop(self, staged: Staged) -> None:
+        """Let go of what will not be `put`."""
+        self._blobs.discard(staged)
+
     def put(
         self,
         owner: int,
-        data: bytes,
+        image: bytes | Staged,
         facts: ImageFacts,
         answers: Sequence[NewClassification],
         original_filename: str = "",
@@ -46,8 +59,9 @@ class Classifications(Rows):
         """Remember what one call answered about one image, with the image. Raises StorageFull, StorageFault."""
         if not answers:
             return []
-        sha256 = hashlib.sha256(data).hexdigest()
-        values = blob_values(sha256, data, facts)
+        staged = self.stage(image) if isinstance(image, bytes) else image
+        sha256 = staged.sha256
+        values = blob_values(sha256, staged.data, facts)
         call, time, name = inputs.new_id(), inputs.now(), inputs.filename(original_filename)
         rows = [
             ClassificationRow(
@@ -77,7 +91,7 @@ class Classifications(Rows):
                 self._since_trim = 0
                 _trim(transaction, self._kept)
 
-        self._writer.run(run, self._blobs.stage(sha256, data))
+        self._writer.run(run, staged)
         return rows
 
     def get(self, owner: int, classification_id: str) -> ClassificationRow:

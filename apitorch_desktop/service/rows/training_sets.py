@@ -1,13 +1,15 @@
 """Training sets: name, slug, revision."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, select, update
 
 from apitorch_desktop.service.faults import Invalid, NotFound
 from apitorch_desktop.service.records import TrainingSetRow
 from apitorch_desktop.service.rows import inputs
 from apitorch_desktop.service.rows.base import NO_SUCH_SET, Rows, insert
+from apitorch_desktop.service.rows.prepared import Prepared
 from apitorch_desktop.service.rows.schema import images, labels, training_sets
 from apitorch_desktop.service.writer import Transaction
 
@@ -35,7 +37,7 @@ class TrainingSets(Rows):
         """One training set by its slug. Raises NotFound."""
         slug = inputs.storable(slug)
         with self._database.reading() as connection:
-            rows = _rows(connection, (training_sets.c.owner_id == owner) & (training_sets.c.slug == slug))
+            rows = _records(_BY_SLUG(connection, owner=owner, slug=slug))
         if not rows:
             raise NotFound(NO_SUCH_SET)
         return rows[0]
@@ -155,17 +157,25 @@ def _row(connection: Connection, owner: int, training_set_id: int | str) -> Trai
 
 
 def _rows(connection: Connection, condition: ColumnElement[bool]) -> list[TrainingSetRow]:
-    """Training sets with their labels by name and the images of each: one query, a row a label."""
+    return _records(connection.execute(_query(condition)))
+
+
+def _query(condition: ColumnElement[bool]) -> Select[Any]:
+    """Training sets with their labels and the images of each: one query, a row a label."""
     held = select(func.count()).where(images.c.label_seq == labels.c.seq).scalar_subquery()
     columns = [training_sets.c[name] for name in TrainingSetRow.__struct_fields__[:-2]]
-    query = (
+    return (
         select(*columns, labels.c.name.label("label"), held.label("count"))
         .join_from(training_sets, labels, labels.c.training_set_id == training_sets.c.id, isouter=True)
         .where(condition)
         .order_by(training_sets.c.id)
     )
+
+
+def _records(rows: Iterable[Any]) -> list[TrainingSetRow]:
+    """What `_query` answers, labels by name."""
     found: dict[int, tuple[tuple[Any, ...], dict[str, int]]] = {}
-    for *row, label, count in connection.execute(query):
+    for *row, label, count in rows:
         _, counts = found.setdefault(row[0], (tuple(row), {}))
         if label is not None:
             counts[label] = count
@@ -173,3 +183,8 @@ def _rows(connection: Connection, condition: ColumnElement[bool]) -> list[Traini
         TrainingSetRow(*(*row, tuple(sorted(counts)), tuple(counts[label] for label in sorted(counts))))
         for row, counts in found.values()
     ]
+
+
+_BY_SLUG = Prepared(
+    _query((training_sets.c.owner_id == bindparam("owner")) & (training_sets.c.slug == bindparam("slug")))
+)
