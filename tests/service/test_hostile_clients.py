@@ -587,8 +587,9 @@ def test_another_key_sees_and_touches_nothing(start, picture):
         service.upload(set_id, "ab"[seed % 2], picture(seed))
     assert "mine" in [row["slug"] for row in service.call("GET", "classifiers").json()["data"]]
     label = service.call("GET", f"training-set/{set_id}/labels").json()["data"][0]["id"]
-    classifications = service.call("POST", "feedback/freeform", data={"message": "aGVsbG8="})
-    assert classifications.status_code == 200
+    assert service.call("POST", "feedback/freeform", data={"message": "aGVsbG8="}).status_code == 200
+    mine = {"data": {"classifiers[]": "design-score"}, "files": {"image": ("a.jpg", picture())}}
+    classified = service.call("POST", "classify", **mine).json()["data"][0]["id"]
 
     assert service.call("GET", "training-sets", other).json()["data"] == []
     assert service.call("GET", "feedback", other).json()["data"] == []
@@ -613,6 +614,7 @@ def test_another_key_sees_and_touches_nothing(start, picture):
         ("GET", "classifier/mine/onnx", {}),
         ("POST", "classifier/mine/current", {"json": {"version": 1}}),
         ("POST", "classify", {"data": {"classifiers[]": "mine"}, "files": {"image": ("a.jpg", picture())}}),
+        ("POST", "feedback/classification", {"json": {"classification_id": classified, "correct_label_id": "high"}}),
     ]
     for method, path, more in tries:
         answer = service.call(method, path, other, **more)
