@@ -150,10 +150,10 @@ class Driver:
             outcome.stale |= bool(finished)
             return outcome
 
-    def resume(self, workspace: Workspace, progress: Progress) -> list[Outcome]:
+    def resume(self, workspace: Workspace, progress: Progress, cancelled: Cancel) -> list[Outcome]:
         """Finish what is unfinished, as far as the service lets us."""
         with self.turn(workspace.connection.id):
-            return self._finish(workspace, progress)[0]
+            return self._finish(workspace, progress, cancelled)[0]
 
     def empty_trash(self, connection_id: str | None) -> int:
         """Delete what is in the trash for good; bytes freed. Edits that need it can no longer be undone or redone."""
@@ -175,18 +175,21 @@ class Driver:
 
     # --- one edit, one way
 
-    def _finish(self, workspace: Workspace, progress: Progress = None) -> tuple[list[Outcome], bool]:
+    def _finish(
+        self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None
+    ) -> tuple[list[Outcome], bool]:
         """What came of what was unfinished; and whether something still is."""
         outcomes: list[Outcome] = []
         for entry in self.unfinished(workspace.connection.id):
             self._journal.load(entry)
             try:
                 if entry.stage is Stage.UNDOING:
-                    outcome = self._back(workspace, entry, progress, None, later=True)
+                    outcome = self._back(workspace, entry, progress, cancelled, later=True)
                 else:
-                    outcome = self._forward(workspace, entry, progress, None, later=True)
+                    outcome = self._forward(workspace, entry, progress, cancelled, later=True)
             except Exception:  # noqa: BLE001 - the edit's note says it; others must not wait for ever
                 outcome = Outcome(edit_of(entry, self._journal), self._journal.set_now(entry), stale=True)
+                cancelled = None
             outcomes.append(outcome)
             if entry.stage in _UNFINISHED:
                 return outcomes, True

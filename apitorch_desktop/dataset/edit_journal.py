@@ -44,6 +44,8 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS trash (
         id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT, training_set TEXT, place INTEGER, image TEXT, label TEXT,
         name TEXT, sha256 TEXT, bytes INTEGER, deleted_at REAL)""",
+    """CREATE TABLE IF NOT EXISTS hidden_label (
+        connection TEXT, training_set TEXT, label TEXT, PRIMARY KEY (connection, training_set, label)) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS trash_image ON trash (connection, image)",
     "CREATE INDEX IF NOT EXISTS trash_sha256 ON trash (sha256)",
 )
@@ -213,6 +215,21 @@ class Journal:
     def _name(rows: sqlite3.Connection, handle: int) -> str:
         found = rows.execute("SELECT name FROM handle WHERE id = ?", (handle,)).fetchone()
         return str(found[0]) if found else absent()
+
+    # --- labels that a service cannot delete
+
+    def hide_labels(self, entry: Entry, gone: Iterable[str], there: Iterable[str]) -> None:
+        """Labels that a person dropped, and others that are back: a service without `labels` lists them, empty, for ever."""
+        with self._file.transaction() as rows:
+            key = (entry.connection, entry.training_set)
+            rows.executemany("INSERT OR IGNORE INTO hidden_label VALUES (?, ?, ?)", [(*key, one) for one in gone])
+            sql = "DELETE FROM hidden_label WHERE connection = ? AND training_set = ? AND label = ?"
+            rows.executemany(sql, [(*key, one) for one in there])
+
+    def hidden_labels(self, connection: str, training_set: str) -> set[str]:
+        """Labels of a training set that are not to be shown while they are empty."""
+        sql = "SELECT label FROM hidden_label WHERE connection = ? AND training_set = ?"
+        return {str(label) for (label,) in self._file.read(sql, connection, training_set)}
 
     # --- the trash
 

@@ -239,6 +239,7 @@ class Edits:
             entry = self._journal.add(connection, key, Act.IMPORT, title, Stage.DONE, facts)
             entry.placements = placements
             self._journal.plan(entry)
+            self._journal.hide_labels(entry, (), made)
         return edit_of(entry, self._journal)
 
     def correct(
@@ -293,19 +294,24 @@ class Edits:
         """What the unfinished edits of a training set will have changed, oldest first: for who shows what was last seen."""
         return self._driver.expected(connection_id, training_set_id)
 
-    def resume(self, workspace: Workspace, progress: Progress = None) -> list[Outcome]:
+    def resume(self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None) -> list[Outcome]:
         """Finish what is unfinished, in order; call it whenever a connection is opened or comes back.
 
         What can no longer be done (someone else deleted or moved the image) is left out, and the edit's `note` says so.
         Where the service is away again, or does not let us (wrong key), the last outcome is of the edit that still waits.
+        `cancelled`: take back the edit that is being finished, and go on with the next.
         """
-        return self._driver.resume(workspace, progress)
+        return self._driver.resume(workspace, progress, cancelled)
 
     def history(self, connection_id: str, limit: int = 200) -> list[Edit]:
         """The edits, newest first."""
         return [
             edit_of(entry, self._journal) for entry in self._journal.entries(connection_id, limit=limit, newest=True)
         ]
+
+    def hidden_labels(self, connection_id: str, training_set_id: Id) -> set[str]:
+        """Labels that were dropped on a service that cannot delete them: not to be shown while they are empty."""
+        return self._journal.hidden_labels(connection_id, set_key(training_set_id))
 
     # --- the trash
 

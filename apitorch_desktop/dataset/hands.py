@@ -41,6 +41,8 @@ class Hands:
     cancelled: Callable[[], bool] | None = None
     backwards: bool = False
     missing: int = 0
+    tick: Callable[[], None] = lambda: None
+    """Called after each call for a single image, from several threads."""
     _owners: dict[str, int] | None = field(default=None, repr=False)
 
     @property
@@ -94,6 +96,7 @@ class Hands:
             placement.sha256 = self.trash.keep(data)
             if isinstance(record.sha256, str) and record.sha256 != placement.sha256:
                 raise ServerFault("The service sent other bytes than it lists for an image; nothing was deleted.")
+            self.tick()
 
         each(missing, one, self.cancelled)
         kept = [placement for placement in placements if not placement.gone]
@@ -134,6 +137,7 @@ class Hands:
             placement.step, placement.copy = Step.COPIED, image_id(answer.id)
             if isinstance(answer.filename, str) and isinstance(answer.url, str):
                 self.came(placement, _record_of(answer))
+            self.tick()
 
         try:
             each(todo, one, self.cancelled)
@@ -149,6 +153,7 @@ class Hands:
         def one(old: str) -> None:
             with suppress(NotFound):
                 self.workspace.client.delete_image(old)
+            self.tick()
 
         each(list(dict.fromkeys(ids)), one, self.cancelled)
 

@@ -97,7 +97,7 @@ class Performer:
                     f"There is a label “{facts.new}” already.", advice="Merge the two, or choose another name."
                 )
             if not counts[facts.old] and not self._workspace.has("labels"):
-                raise BadRequest(f"This service cannot change “{facts.old}”: it has no images.", advice="")
+                self._plan_empty()
             entry.placements = placements_of(board.under(facts.old).values(), facts.old, facts.new or None)
             facts.labels_dropped = [facts.old]
         targets = {one.target for one in entry.placements if one.target is not None} | set(facts.labels_made)
@@ -106,6 +106,16 @@ class Performer:
             raise Conflict(f"There is a label “{facts.new}” already.", advice="Choose another name.")
         facts.planned = True
         self._journal.plan(entry)
+
+    def _plan_empty(self) -> None:
+        """A label without images, on a service that knows labels by their images alone."""
+        label = self._facts.old
+        if self._entry.act is Act.RENAME_LABEL:
+            raise BadRequest(
+                f"“{label}” has no images, and this service makes a label by its first image.",
+                advice="Add images under the new name instead.",
+            )
+        self._notes.append(f"The service keeps the empty label “{label}”; it is not shown here any more.")
 
     def _place(self) -> None:
         entry, facts, has_labels = self._entry, self._facts, self._workspace.has("labels")
@@ -118,9 +128,12 @@ class Performer:
         hands = self._hands()
         Placer(hands, self._progress).run()
         self.outcome.labels_added += come
-        if has_labels:
-            for label in go:
-                self._drop_label(label, hands.board)
+        for label in go:
+            self._drop_label(label, hands.board)
+        if not has_labels:
+            self._journal.hide_labels(entry, self.outcome.labels_removed, come)
+            if entry.act is Act.RENAME_LABEL and go == self.outcome.labels_removed:
+                self.outcome.renamed |= dict(zip(go, come, strict=False))
         if hands.missing:
             count = f"{hands.missing} images were" if hands.missing > 1 else "One image was"
             self._notes.append(f"{count} deleted or moved by someone else, and left out.")
@@ -145,7 +158,7 @@ class Performer:
             self._notes.append(f"The label “{label}” stays: it has other images.")
             self.outcome.stale = True
             return
-        if count is not None:
+        if count is not None and self._workspace.has("labels"):
             self._begin()
             with suppress(NotFound):
                 self._client.delete_label(self.outcome.training_set_id, label)

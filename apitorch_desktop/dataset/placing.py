@@ -7,6 +7,7 @@ what is gone already counts as deleted.
 
 from __future__ import annotations
 
+from threading import Lock
 from time import sleep
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ class Placer:
         self._outcome = hands.outcome
         self._progress = progress
         self._done = self._total = 0
+        self._lock = Lock()
+        self._ticks, self._ticks_each = 0, 1
 
     def run(self) -> None:
         """Bring all placements to the side that the edit's stage names."""
@@ -53,6 +56,8 @@ class Placer:
             else:
                 moving.append(placement)
         self._total = len(moving) + len(coming) + len(leaving)
+        self._hands.tick = self._tick
+        self._tell(0)
         if self._hands.direct:
             self._shift(moving)
         else:
@@ -108,6 +113,7 @@ class Placer:
         hands = self._hands
         if moving:
             hands.note_before(moving)
+        self._ticks_each = 3  # downloaded, uploaded, the old one deleted
         for chunk in _chunks(moving, _CHUNK):
             kept = hands.keep(chunk)
             hands.upload(kept)
@@ -169,6 +175,7 @@ class Placer:
         lost = [one for one in coming if not one.merged and not hands.trash.has(one.sha256)]
         if lost:
             raise BadRequest(f"{len(lost)} of the images are no longer in the trash.", advice="")
+        self._ticks_each = 2
         for chunk in _chunks(coming, _CHUNK):
             kept = hands.keep(chunk)
             hands.upload(kept)
@@ -202,10 +209,10 @@ class Placer:
 
     def _take(self, leaving: list[Placement]) -> None:
         hands = self._hands
+        self._ticks_each = 1 if hands.direct else 2
         for chunk in _chunks(leaving, _CHUNK):
             hands.keep(chunk, safe=True)
             hands.journal.save(self._entry, chunk)
-            self._tell(len(chunk))
         kept = self._left(leaving)
         own = [placement for placement in kept if not placement.merged]
         for chunk in _chunks(own, _MOST if hands.direct else _CHUNK):
@@ -216,6 +223,7 @@ class Placer:
                 hands.delete([hands.now(placement) for placement in chunk])
             hands.taken(chunk)
         hands.taken([placement for placement in kept if placement.merged])
+        self._tell(len(leaving))
 
     def _take_some(self, group: list[Placement]) -> None:
         hands = self._hands
@@ -233,9 +241,19 @@ class Placer:
         raise ServerFault("Other programs keep changing these images. Try again.")
 
     def _tell(self, count: int) -> None:
-        self._done += count
-        if self._progress is not None:
-            self._progress(self._done, self._total)
+        """So many images are through."""
+        with self._lock:
+            self._done += count
+            self._ticks = 0
+            if self._progress is not None:
+                self._progress(self._done, self._total)
+
+    def _tick(self) -> None:
+        """One of an image's calls is through; from several threads."""
+        with self._lock:
+            self._ticks += 1
+            if self._progress is not None:
+                self._progress(min(self._total, self._done + self._ticks // self._ticks_each), self._total)
 
 
 def _chunks(placements: list[Placement], size: int) -> Iterator[list[Placement]]:

@@ -15,7 +15,7 @@ from apitorch_desktop.dataset.scratch import SCRATCH_LABEL, Scratch
 from apitorch_desktop.dataset.whole import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from apitorch_desktop.api.client import ApiClient
@@ -59,14 +59,23 @@ class Workspace:
     """A connection that is open. Thread-safe.
 
     Errors are `api.errors.ApiError`; `offline` tells whether the last call found nobody. `scratch` is the journal of
-    local files that are being classified; it may be shared by the workspaces of a process.
+    local files that are being classified; it may be shared by the workspaces of a process. `hidden_labels`: of a
+    training set, labels that a person dropped where the service cannot: left out of listings while they are empty.
     """
 
-    def __init__(self, connection: Connection, client: ApiClient, catalog: Catalog, scratch: Scratch) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        client: ApiClient,
+        catalog: Catalog,
+        scratch: Scratch,
+        hidden_labels: Callable[[Id], Collection[str]] = lambda _training_set_id: (),
+    ) -> None:
         self.connection = connection
         self.client = client
         self.catalog = catalog
         self._scratch = scratch
+        self._hidden_labels = hidden_labels
         self._offline = False
         self._extensions = catalog.extensions(connection.id)
         self._addresses = Addresses(self._all_images)
@@ -132,6 +141,7 @@ class Workspace:
             else:
                 listing = listing_of([self.client.images(training_set_id, cancelled=cancelled)])
                 self._leave_out_scratch(listing)
+                self._leave_out_hidden(listing, training_set_id)
                 if progress is not None:
                     progress(Part(listing.images, len(listing.images)))
         self.catalog.save_listing(self.connection.id, listing)
@@ -145,6 +155,12 @@ class Workspace:
             listing.images = [image for image in listing.images if image.image_id not in ours]
             if not any(image.label == SCRATCH_LABEL for image in listing.images):
                 listing.labels.remove(SCRATCH_LABEL)
+
+    def _leave_out_hidden(self, listing: Listing, training_set_id: Id) -> None:
+        hidden = set() if self.has("labels") else set(self._hidden_labels(training_set_id))
+        if hidden:
+            hidden -= {str(image.label) for image in listing.images}
+            listing.labels = [label for label in listing.labels if label not in hidden]
 
     def known_listing(self, training_set_id: Id) -> Listing | None:
         """The listing as last seen: without the network."""

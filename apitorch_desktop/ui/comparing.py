@@ -83,12 +83,10 @@ class _Round(QObject):
         self._dialog.show_working("Asking the service…", None)
 
         def job(_context: Context) -> tuple[Workspace, list[TrainingSet]]:
-            from apitorch_desktop.dataset.workspace import Workspace
-
             if connection_id == mine.connection.id:
                 return mine, mine.training_sets()
             connection = stores.connections.get(connection_id)
-            other = Workspace(connection, stores.clients.get(connection_id), stores.catalog, stores.scratch)
+            other = stores.workspace(connection, stores.clients.get(connection_id))
             other.connect()
             return other, other.training_sets()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
@@ -19,12 +20,31 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.session import Session
     from apitorch_desktop.ui.tasks import Context, Task
 
-    Progress = Callable[[int, int], None]
-    Act = Callable[[Edits, Workspace, Progress], Outcome]
-    """An edit: does it, on a lane, and answers what changed."""
+    Act = Callable[[Edits, Workspace, "Watch"], Outcome]
+    """An edit: does it, on a lane, and answers what changed; what it is given last is `progress` to `Edits`."""
 
 
 _UNFINISHED = ("waiting", "doing", "undoing")
+
+
+class Watch:
+    """An edit under way: called with (images done, images in all), from any thread. `cancelled` is asked by `Edits`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._stop = Event()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Tell how far it is."""
+        self._context.progress((done, total))
+
+    def cancel(self) -> None:
+        """Have it taken back."""
+        self._stop.set()
+
+    def cancelled(self) -> bool:
+        """Whether the person wants it taken back. Not when the window closes: then it is finished at the next start."""
+        return self._stop.is_set()
 
 
 class Editing(QObject):
@@ -65,7 +85,9 @@ class Editing(QObject):
         set_id = opened.training_set.id
         self.do(
             f"Moving {photos}",
-            lambda edits, workspace, progress: edits.move(workspace, set_id, records, label, progress),
+            lambda edits, workspace, progress: edits.move(
+                workspace, set_id, records, label, progress, progress.cancelled
+            ),
             done=f"Moved {photos} to “{label}”",
             failed=back,
         )
@@ -81,7 +103,7 @@ class Editing(QObject):
         set_id = opened.training_set.id
         self.do(
             f"Deleting {photos}",
-            lambda edits, workspace, progress: edits.delete(workspace, set_id, records, progress),
+            lambda edits, workspace, progress: edits.delete(workspace, set_id, records, progress, progress.cancelled),
             done=f"Deleted {photos}",
             failed=lambda _fault: opened.came(records),
         )
@@ -112,7 +134,9 @@ class Editing(QObject):
             return
         self.do(
             "Renaming the label",
-            lambda edits, workspace, progress: edits.rename_label(workspace, set_id, label, new, progress),
+            lambda edits, workspace, progress: edits.rename_label(
+                workspace, set_id, label, new, progress, progress.cancelled
+            ),
             done=f"Renamed “{label}” to “{name}”",
         )
 
@@ -120,7 +144,9 @@ class Editing(QObject):
         """Put all photos of a label under another, and drop it."""
         self.do(
             "Merging the labels",
-            lambda edits, workspace, progress: edits.merge_labels(workspace, set_id, label, into, progress),
+            lambda edits, workspace, progress: edits.merge_labels(
+                workspace, set_id, label, into, progress, progress.cancelled
+            ),
             done=f"Merged “{label}” into “{into}”",
         )
 
@@ -128,7 +154,9 @@ class Editing(QObject):
         """Delete a label; its photos go to the trash."""
         self.do(
             "Deleting the label",
-            lambda edits, workspace, progress: edits.delete_label(workspace, set_id, label, progress),
+            lambda edits, workspace, progress: edits.delete_label(
+                workspace, set_id, label, progress, progress.cancelled
+            ),
             done=f"Deleted the label “{label}”",
         )
 
@@ -155,7 +183,9 @@ class Editing(QObject):
         """Delete a training set; its photos go to the trash."""
         self.do(
             f"Deleting “{name}”",
-            lambda edits, workspace, progress: edits.delete_training_set(workspace, set_id, progress),
+            lambda edits, workspace, progress: edits.delete_training_set(
+                workspace, set_id, progress, progress.cancelled
+            ),
             done=f"Deleted “{name}”",
         )
 
@@ -163,11 +193,19 @@ class Editing(QObject):
 
     def undo(self) -> None:
         """Undo the last edit of this connection."""
-        self.do("Undo", lambda edits, workspace, progress: edits.undo(workspace, progress), done="Undone")
+        self.do(
+            "Undo",
+            lambda edits, workspace, progress: edits.undo(workspace, progress, progress.cancelled),
+            done="Undone",
+        )
 
     def redo(self) -> None:
         """Do again what was undone last."""
-        self.do("Redo", lambda edits, workspace, progress: edits.redo(workspace, progress), done="Done again")
+        self.do(
+            "Redo",
+            lambda edits, workspace, progress: edits.redo(workspace, progress, progress.cancelled),
+            done="Done again",
+        )
 
     def do(
         self,
@@ -186,8 +224,11 @@ class Editing(QObject):
             return None
         edits = stores.edits
 
+        watches: list[Watch] = []
+
         def job(context: Context) -> Outcome:
-            return act(edits, workspace, lambda at, of: context.progress((at, of)))
+            watches.append(Watch(context))
+            return act(edits, workspace, watches[0])
 
         def shown(outcome: Outcome) -> None:
             self._show(outcome, done)
@@ -198,15 +239,28 @@ class Editing(QObject):
             if failed is not None:
                 failed(fault)
             session.over.emit("edit")
-            session.failed(fault, doing)
+            if watches and watches[0].cancelled() and _is_cancelled(fault):
+                session.said.emit(Message(f"{doing} was cancelled: all is as it was before.", "", "edit"))
+            else:
+                session.failed(fault, doing)
+            if session.opened is not None and session.opened.listed:
+                session.opened.refresh()  # what was taken back may have come back under other ids
 
         def progress(at: tuple[int, int]) -> None:
-            if at[1] > 1:
-                session.said.emit(Message(f"{doing}: {at[0]:,} of {at[1]:,}", "muted", "edit"))
+            self._say_progress(doing, at, watches[0])
 
         return session.tasks.run(
             Lane.INTERACTIVE, job, done=shown, failed=refused, progress=progress, owner=session.turn, title=doing
         )
+
+    def _say_progress(self, doing: str, at: tuple[int, int], watch: Watch) -> None:
+        done, total = at
+        if total <= 1:
+            return
+        message = Message(f"{doing}: {done:,} of {total:,}", "muted", "edit", (("Cancel", watch.cancel),))
+        if watch.cancelled():
+            message = Message(f"{doing} is cancelled: what was done of it is taken back…", "muted", "edit")
+        self._session.said.emit(message)
 
     def _show(self, outcome: Outcome, said: str) -> None:
         session, edit = self._session, outcome.edit
@@ -258,11 +312,20 @@ class Editing(QObject):
             session.failed(fault, "Sending what waited")
             show()
 
+        watches: list[Watch] = []
+
+        def job(context: Context) -> list[Outcome]:
+            watches.append(Watch(context))
+            if not edits.unfinished(workspace.connection.id):
+                return []
+            return edits.resume(workspace, watches[0], watches[0].cancelled)
+
         session.tasks.run(
             Lane.INTERACTIVE,
-            lambda _context: edits.resume(workspace) if edits.unfinished(workspace.connection.id) else [],
+            job,
             done=done,
             failed=failed,
+            progress=lambda at: self._say_progress("Finishing what was begun", at, watches[0]),
             owner=session.turn,
             title="Finish what was interrupted",
         )
@@ -301,6 +364,12 @@ def told(outcomes: Sequence[Outcome]) -> str:
         return ""
     more = f" And {len(parts) - 2:,} more." if len(parts) > 2 else ""
     return f"While it was away: {' '.join(parts[:2])}{more} You see what is there now; do again what you still want."
+
+
+def _is_cancelled(fault: Exception) -> bool:
+    from apitorch_desktop.api.errors import Cancelled
+
+    return isinstance(fault, Cancelled)
 
 
 def _copy(image: TrainingImage) -> TrainingImage:

@@ -93,9 +93,8 @@ class Session(QObject):
 
         def look(_context: Context) -> tuple[Workspace, list[TrainingSet]]:
             from apitorch_desktop.api.away import AwayClient
-            from apitorch_desktop.dataset.workspace import Workspace
 
-            found = Workspace(connection, AwayClient(connection.base_url), stores.catalog, stores.scratch)
+            found = stores.workspace(connection, AwayClient(connection.base_url))
             return found, found.known_training_sets()
 
         def seen(answer: tuple[Workspace, list[TrainingSet]]) -> None:
@@ -122,11 +121,9 @@ class Session(QObject):
         self._retry.stop()
 
         def job(_context: Context) -> tuple[Workspace, list[TrainingSet]]:
-            from apitorch_desktop.dataset.workspace import Workspace
-
             client = stores.clients.get(connection.id)
             if workspace is None:
-                found = Workspace(connection, client, stores.catalog, stores.scratch)
+                found = stores.workspace(connection, client)
             else:
                 found = workspace
                 found.moved(client)

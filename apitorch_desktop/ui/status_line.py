@@ -122,6 +122,7 @@ class MessagePart(QWidget):
         super().__init__()
         self._note: Message | None = None
         self._failures: list[Message] = []
+        self._verbs: list[str] = []
         self._text = Elided()
         self._actions = QHBoxLayout()
         self._actions.setSpacing(4)
@@ -169,25 +170,30 @@ class MessagePart(QWidget):
 
     def _show(self) -> None:
         self._clock.stop()
-        while (item := self._actions.takeAt(0)) is not None:
-            if (old := item.widget()) is not None:
-                old.hide()
-                old.deleteLater()
         message = self.current()
+        verbs = [verb for verb, _ in message.actions] if message is not None else []
+        if verbs != self._verbs:  # else a button that is just being pressed would be taken away
+            self._verbs = verbs
+            while (item := self._actions.takeAt(0)) is not None:
+                if (old := item.widget()) is not None:
+                    old.hide()
+                    old.deleteLater()
+            for at, verb in enumerate(verbs):
+                self._actions.addWidget(self._action(verb, at))
         self.setVisible(message is not None)
         if message is not None:
             self._text.setText(message.text)
             set_property(self._text, "tone", message.tone)
-            for verb, act in message.actions:
-                self._actions.addWidget(self._action(verb, act))
             if message.tone not in ("bad", "warn"):
                 self._clock.start(SHORT * (3 if message.actions else 1))
         self.shown.emit(message is not None)
 
-    def _action(self, verb: str, act: Callable[[], object]) -> QPushButton:
+    def _action(self, verb: str, at: int) -> QPushButton:
         def pressed() -> None:
+            message = self.current()
             self._next()
-            act()
+            if message is not None and at < len(message.actions):
+                message.actions[at][1]()
 
         return button(verb, "link", pressed)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.reviewing import Reviewing
     from apitorch_desktop.dataset.scratch import Scratch
     from apitorch_desktop.dataset.transfers import Transfers
+    from apitorch_desktop.dataset.workspace import Workspace
 
 
 class Clients:
@@ -92,6 +93,14 @@ class Stores:
     edits: Edits
     transfers: Transfers
     reviewing: Reviewing
+
+    def workspace(self, connection: Connection, client: ApiClient) -> Workspace:
+        """A connection, opened."""
+        from apitorch_desktop.dataset.workspace import Workspace
+
+        return Workspace(
+            connection, client, self.catalog, self.scratch, lambda one: self.edits.hidden_labels(connection.id, one)
+        )
 
     @property
     def dismissals(self) -> Dismissals:

@@ -75,7 +75,7 @@ class Trash(QObject):
             photos = plural(len(trashed), "photo")
             self._editing.do(
                 f"Bringing back {photos}",
-                lambda edits, workspace, progress: edits.restore(workspace, trashed, progress),
+                lambda edits, workspace, progress: edits.restore(workspace, trashed, progress, progress.cancelled),
                 done=f"Brought back {photos}",
             )
 

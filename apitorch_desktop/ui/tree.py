@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     """The reason why what needs an extension cannot be done on this connection, or "" where it can."""
 
 
+_EXTENSIONS = {Row.LABEL: "", Row.TRAINING_SET: "training-sets"}
+"""What a service must have for a row to be renamed or deleted; a label's photos can be copied on any."""
+
+
 class TreeView(QTreeView):
     """Rows that are chosen by a click or Enter, named in place, and dropped upon."""
 
@@ -119,7 +123,7 @@ class TreeView(QTreeView):
 
     def rename(self, node: Node) -> None:
         """Name a row anew, in place."""
-        reason = self._why_not("labels" if node.row is Row.LABEL else "training-sets")
+        reason = self._why_not(_EXTENSIONS[node.row])
         if reason:
             self.refused.emit(reason)
             return
@@ -179,9 +183,9 @@ class TreeView(QTreeView):
             menu.addAction(action)
 
         if node is not None and node.row is Row.LABEL:
-            add("Rename…", "labels", lambda: self.rename(node), "F2")
+            add("Rename…", _EXTENSIONS[Row.LABEL], lambda: self.rename(node), "F2")
             self._add_merge(menu, node)
-            add("Delete label with its photos", "labels", lambda: self.delete_wanted.emit(node), "Del")
+            add("Delete label with its photos", _EXTENSIONS[Row.LABEL], lambda: self.delete_wanted.emit(node), "Del")
             menu.addSeparator()
         above = node if node is not None and node.row is Row.TRAINING_SET else node.parent if node is not None else None
         if above is not None and above.training_set is not None:
@@ -203,7 +207,7 @@ class TreeView(QTreeView):
         others = [
             one for one in (node.parent.children if node.parent else []) if one.row is Row.LABEL and one is not node
         ]
-        reason = self._why_not("labels") or ("" if others else "There is no other label.")
+        reason = self._why_not(_EXTENSIONS[Row.LABEL]) or ("" if others else "There is no other label.")
         into = menu.addMenu("Merge into")
         into.menuAction().setEnabled(not reason)
         into.menuAction().setToolTip(reason)
@@ -221,7 +225,7 @@ class TreeView(QTreeView):
             self.finding_chosen.emit(node.key)
 
     def _delete(self, node: Node) -> None:
-        reason = self._why_not("labels" if node.row is Row.LABEL else "training-sets")
+        reason = self._why_not(_EXTENSIONS[node.row])
         if reason:
             self.refused.emit(reason)
         else:
