@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST = 500
 """Photos that are copied or shown at a time: each becomes a file."""
+ANSWER = 5000
+"""Milliseconds the file manager has to answer, and to start where it must."""
 
 
 class Handing(QObject):
@@ -52,7 +54,7 @@ class Handing(QObject):
 
     def show_in_folder(self, image: TrainingImage) -> None:
         """Open the file manager where the photo was imported from while that is there, else at a copy."""
-        self._run([image], self._places, lambda paths: show(paths[0]), "Showing the photo in its folder")
+        self._run([image], self._places, lambda paths: show(paths[0], self), "Showing the photo in its folder")
 
     def look_up(self, image: TrainingImage, done: Callable[[str], object]) -> None:
         """Where a photo came from; `done` is called with "" where that is not known."""
@@ -132,27 +134,30 @@ def _urls(paths: Sequence[Path]) -> QMimeData:
     return data
 
 
-def show(path: Path) -> None:
-    """Open a file's folder in the file manager, the file selected where the desktop can do that."""
-    if not _select(path):
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(path.parent)))
+def show(path: Path, owner: QObject) -> None:
+    """Open a file's folder in the file manager, the file selected where the desktop can do that.
 
-
-def _select(path: Path) -> bool:
-    """Ask the file manager by the interface that freedesktop.org defines for this; whether there is one."""
+    It is asked by the interface that freedesktop.org defines for this, and started for it where it is not up; without
+    waiting. Where nobody answers, the folder is opened.
+    """
     import os
 
+    def open_folder() -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(path.parent)))
+
     if not os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
-        return False
-    from PySide6.QtDBus import QDBusConnection, QDBusMessage
+        open_folder()
+        return
+    from PySide6.QtDBus import QDBusConnection, QDBusMessage, QDBusPendingCallWatcher
 
     name = "org.freedesktop.FileManager1"
-    bus = QDBusConnection.sessionBus()
-    if not bus.isConnected():
-        return False
-    interface = bus.interface()
-    if not interface.isServiceRegistered(name).value():
-        return False
     message = QDBusMessage.createMethodCall(name, "/org/freedesktop/FileManager1", name, "ShowItems")
     message.setArguments([[bytes(QUrl.fromLocalFile(str(path)).toEncoded().data()).decode()], ""])
-    return bool(bus.send(message))
+    watcher = QDBusPendingCallWatcher(QDBusConnection.sessionBus().asyncCall(message, ANSWER), owner)
+
+    def answered(call: QDBusPendingCallWatcher) -> None:
+        if call.isError():
+            open_folder()
+        call.deleteLater()
+
+    watcher.finished.connect(answered)
