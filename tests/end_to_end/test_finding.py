@@ -1,18 +1,13 @@
-"""Finding and looking closely in the real program: search, filters, status line; full size, copies, the file manager; restart."""
-
-import shutil
-from pathlib import Path
+"""Finding in the real program: search, filters with “not”, saved ones, sorting, the status line; suspects; the next start."""
 
 import pytest
-from PySide6.QtCore import QObject, QUrl, Slot
-from PySide6.QtGui import QDesktopServices, QGuiApplication
-from PySide6.QtWidgets import QLabel
+from PySide6.QtWidgets import QApplication, QInputDialog, QLabel, QMenu
 
 from apitorch_desktop.cli import main
-from apitorch_desktop.ui.import_dialog import ImportDialog
 from apitorch_desktop.ui.shortcuts import CheatSheet
 from tests.end_to_end import pointer, program
 from tests.end_to_end.test_whole_way import dialog
+from tests.unit.dataset.planted import plant
 
 LABELS = ("dress", "hat", "pants")
 EACH = 30
@@ -78,86 +73,82 @@ def test_search_and_status_line_and_the_next_start_as_it_was_left(monkeypatch, s
     assert program.run(monkeypatch, next_start) == 0
 
 
-class Opened(QObject):
-    """Stands where the desktop's file manager would."""
-
-    def __init__(self):
-        super().__init__()
-        self.urls = []
-
-    @Slot(QUrl)
-    def open_url(self, url):
-        self.urls.append(url.toLocalFile())
+# --- by the menus
 
 
-def test_a_photo_is_looked_at_closely_and_handed_to_other_programs(monkeypatch, summer, tmp_path):
-    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
-    few = tmp_path / "Few"
-    for label in LABELS[:2]:
-        (few / label).mkdir(parents=True)
-        for photo in sorted((summer / label).iterdir())[:3]:
-            shutil.copy(photo, few / label)
+def choose(made, button, *path):
+    """Choose from the menu of a button of the toolbar, with the pointer."""
+    program.press(button)
+    shown = program.wait(lambda: popup(), "the menu")
+    for at, words in enumerate(path):
+        action = next(one for one in shown.actions() if one.text() == words)
+        program.press(shown, shown.actionGeometry(action))
+        if at < len(path) - 1:
+            shown = action.menu()
+            program.wait(shown.isVisible, f"the menu of {words}")
+    program.wait(lambda: popup() is None, "the menus closed")
+
+
+def popup():
+    shown = QApplication.activePopupWidget()
+    return shown if isinstance(shown, QMenu) else None
+
+
+def labels_shown(made):
+    return [group.label for group in made.model.groups]
+
+
+def test_filters_with_not_are_saved_by_name_and_labels_sorted_by_count(monkeypatch, summer):
+    for photo in sorted((summer / "hat").iterdir())[:20]:
+        photo.unlink()
+    assert main(["import", str(summer), "--name", "Summer"]) == 0
+    total = 2 * EACH + 10
 
     def steps(made):
-        program.wait(lambda: made.session.heard, "the embedded service")
-        made.importing.begin(content(few))
-        plan = program.wait(lambda: dialog(ImportDialog), "the plan")
-        program.wait(plan.start.isEnabled, "the look at the photos")
-        program.press(plan.start)
-        program.wait(lambda: made.model.total == 6, "the photos")
         ready(made)
-        look_closely(made)
-        copy(made)
-        show_in_folder(made)
-        all_keys(made)
+        bar = made.frame.toolbar
+        program.wait(lambda: said(made) == f"{total} photos", "how many there are")
+        choose(made, bar.filter, "Labels", "dress")
+        program.wait(lambda: labels_shown(made) == ["dress"], "one label")
+        choose(made, bar.filter, "Labels", "All but these")
+        program.wait(lambda: labels_shown(made) == ["hat", "pants"], "all but that")
+        assert said(made) == f"{EACH + 10} of {total} photos shown"
+        choose(made, bar.filter, "Added", "In the last day")
+        choose(made, bar.filter, "Shorter side", "224 pixels and more")
+        program.wait(lambda: bar.filter.text() == "Filter: 3", "how many criteria")
+        big = {
+            one.image_id for one in made.model.records() if min(one.width, one.height) >= 224 and one.label != "dress"
+        }
+        assert made.model.shown == len(big)
+        choose(made, bar.filter, "Save this filter…")
+        asked = program.wait(lambda: dialog(QInputDialog), "the name asked for")
+        program.wait(asked.isActiveWindow, "its focus")
+        pointer.key("ctrl+a")
+        pointer.write("no dresses")
+        pointer.key("Return")
+        program.wait(lambda: dialog(QInputDialog) is None, "the name given")
+        made.window.activateWindow()
+        choose(made, bar.filter, "Show all")
+        program.wait(lambda: made.model.shown == total, "all again")
+        choose(made, bar.sort, "Smallest label first")
+        program.wait(lambda: labels_shown(made)[0] == "hat", "the smallest label first")
+        choose(made, bar.sort, "Largest label first")
+        program.wait(lambda: labels_shown(made)[-1] == "hat", "the smallest label last")
+        choose(made, bar.sort, "File name")
+        program.wait(lambda: labels_shown(made) == list(LABELS), "the order of labels")
+        names = [one.original_filename for one in made.model.groups[0].images]
+        assert names == sorted(names)
+        every_key_is_listed(made)
 
-    def look_closely(made):
-        grid, big = made.photos.grid, made.photos.big
-        point = pointer.centre(grid.viewport(), grid.visualRect(grid.images.index(0)))
-        pointer.click(point, repeat=2)
-        program.wait(big.isVisible, "full size")
-        details = big.details
-        program.wait(lambda: "from " in details.whole(), "where it came from")
-        image = big.image()
-        for fact in (f"{image.width:,} × {image.height:,}", "kB", image.label, image.image_id):
-            assert fact in details.whole()
-        assert str(few / image.label / image.original_filename) in details.whole()
-        pointer.key("Right")
-        program.wait(lambda: big.image().image_id != image.image_id, "the next one")
-        pointer.key("Left", "Escape")
-        program.wait(grid.isVisible, "the grid")
+    def next_start(made):
+        ready(made)
+        assert made.frame.toolbar.sort.text() == "Sort: file name"
+        program.wait(lambda: made.model.total == total, "all photos")
+        choose(made, made.frame.toolbar.filter, "no dresses")
+        program.wait(lambda: made.frame.toolbar.filter.text() == "Filter: 3", "the saved filter")
+        assert "dress" not in labels_shown(made)
 
-    def copy(made):
-        grid, clipboard = made.photos.grid, QGuiApplication.clipboard()
-        grid.setFocus()
-        grid.choose(0)
-        image = made.model.image(0)
-        pointer.key("ctrl+c")
-        program.wait(lambda: clipboard.mimeData().hasImage(), "the picture on the clipboard")
-        assert (clipboard.image().width(), clipboard.image().height()) == (image.width, image.height)
-        [url] = clipboard.mimeData().urls()
-        assert Path(url.toLocalFile()).read_bytes() == (few / image.label / image.original_filename).read_bytes()
-        grid.extend_to(2)
-        pointer.key("ctrl+c")
-        program.wait(lambda: len(clipboard.mimeData().urls()) == 3, "three files on the clipboard")
-        grid.choose(1)
-        pointer.key("ctrl+shift+c")
-        there = few / made.model.image(1).label / made.model.image(1).original_filename
-        program.wait(lambda: clipboard.text() == str(there), "the path it was imported from")
-
-    def show_in_folder(made):
-        opened = Opened()
-        QDesktopServices.setUrlHandler("file", opened, "open_url")
-        try:
-            made.photos.grid.choose(0)
-            menu = made.photos._menu(None)
-            next(action for action in menu.actions() if action.text() == "Show in the file manager").trigger()
-            program.wait(lambda: opened.urls == [str(few / made.model.image(0).label)], "the folder")
-            menu.deleteLater()
-        finally:
-            QDesktopServices.unsetUrlHandler("file")
-
-    def all_keys(made):
+    def every_key_is_listed(made):
         pointer.key("question")
         sheet = program.wait(lambda: dialog(CheatSheet), "the page of keys")
         program.wait(sheet.isActiveWindow, "its focus")
@@ -168,9 +159,49 @@ def test_a_photo_is_looked_at_closely_and_handed_to_other_programs(monkeypatch, 
         program.wait(lambda: dialog(CheatSheet) is None, "the page closed")
 
     assert program.run(monkeypatch, steps) == 0
+    assert program.run(monkeypatch, next_start) == 0
 
 
-def content(*paths):
-    from apitorch_desktop.ui.grid.drops import DroppedContent
+def test_what_review_found_is_filtered_and_suspects_are_jumped_to(monkeypatch, photos, tmp_path, home):
+    planted = plant(photos, each=6, wrong=3, twins=3, blurred=2, black=1)
+    folder = tmp_path / "Clothes"
+    for label, name, data in planted.uploads:
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        (folder / label / name).write_bytes(data)
+    assert main(["import", str(folder), "--name", "Clothes"]) == 0
 
-    return DroppedContent(paths=paths)
+    def steps(made):
+        ready(made)
+        review, bar, grid, model = made.review.review, made.frame.toolbar, made.photos.grid, made.model
+        program.wait(lambda: review.found is not None and review.found.doubts is not None, "what Review found", 240)
+        program.wait(lambda: not review.busy, "the end of the review", 240)
+        suspects = set(review.ids_of("suspects"))
+        assert suspects
+        for words, key in (
+            ("Label looks wrong", "suspects"),
+            ("Worth a check next", "unsure"),
+            ("Flagged: blurred, dark, tiny …", "quality"),
+            ("Has a near-duplicate", "duplicates"),
+        ):
+            choose(made, bar.filter, "Found by Review", words)
+            wanted = set(review.ids_of(key))
+            program.wait(lambda wanted=wanted: {one.image_id for one in shown(model)} == wanted, words)
+            assert said(made) == f"{len(wanted)} of {model.total} photos shown"
+            choose(made, bar.filter, "Show all")
+            program.wait(lambda: model.shown == model.total, "all again")
+        grid.setFocus()
+        rows = model.rows_of(suspects)
+        grid.choose(rows[-1])
+        pointer.key("F3")  # round and round
+        program.wait(lambda: grid.currentIndex().row() == rows[0], "the first suspect")
+        assert model.selected_ids() == [model.image(rows[0]).image_id]
+        pointer.key("shift+F3")
+        program.wait(lambda: grid.currentIndex().row() == rows[-1], "the one before")
+        pointer.key("Return", "F3")
+        program.wait(lambda: made.photos.big.image() is model.image(rows[0]), "the next suspect at full size")
+
+    assert program.run(monkeypatch, steps) == 0
+
+
+def shown(model):
+    return [model.image(row) for row in range(model.shown)]
