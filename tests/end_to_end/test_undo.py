@@ -1,0 +1,231 @@
+"""Undo and redo of every act in the real program, over restarts; the trash; what was unfinished goes on at the next start."""
+
+import shutil
+
+import pytest
+
+from apitorch_desktop.cli import main
+from apitorch_desktop.ui.import_dialog import ImportDialog
+from apitorch_desktop.ui.tree_model import Row
+from tests.end_to_end import pointer, program
+from tests.end_to_end.test_whole_way import dialog
+
+LABELS = ("dress", "hat", "pants", "shoes")
+EACH = 4
+
+
+@pytest.fixture
+def summer(photos, tmp_path, home):
+    """A training set in the embedded service."""
+    folder = tmp_path / "Summer"
+    for label in LABELS:
+        (folder / label).mkdir(parents=True)
+        for photo in sorted((photos / "train" / label).iterdir())[:EACH]:
+            shutil.copy(photo, folder / label)
+    assert main(["import", str(folder), "--name", "Summer"]) == 0
+    return folder
+
+
+def ready(made):
+    program.wait(lambda: made.session.opened and made.session.opened.listed and made.model.total, "the photos")
+    program.wait(made.photos.grid.isVisible, "the grid")
+    to_grid(made)
+
+
+def to_grid(made):
+    made.window.activateWindow()
+    made.photos.grid.setFocus()
+    program.wait(made.photos.grid.hasFocus, "the focus in the grid")
+
+
+def listing(made):
+    """Label → sorted sha256, as the service has them."""
+    groups = made.session.workspace.client.images(made.session.opened.training_set.id).data
+    return {group.label: sorted(image.sha256 for image in group.images) for group in groups}
+
+
+def history(made):
+    return made.session.stores.edits.history(made.session.connection.id)
+
+
+def done(made, count):
+    program.wait(lambda: [one.stage for one in history(made)].count("done") == count, f"{count} edits done")
+
+
+def node(made, label):
+    return next(one for one in made.frame.tree.model.top()[0].children if one.text == label)
+
+
+def press_node(made, found):
+    view, model = made.frame.tree.view, made.frame.tree.model
+    index = model.index_of(found)
+    view.scrollTo(index)
+    program.press(view.viewport(), view.visualRect(index))
+    program.wait(view.hasFocus, "the focus in the tree")
+
+
+def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(monkeypatch, summer, photos, tmp_path):
+    more = tmp_path / "More"
+    (more / "hat").mkdir(parents=True)
+    shutil.copy(max((photos / "train" / "hat").iterdir()), more / "hat")
+    states = []
+
+    def acts(made):
+        ready(made)
+        states.append(listing(made))
+        for number, act in enumerate(
+            (move, rename, merge, delete_photos, delete_label, make_label, bring_in, correct), 1
+        ):
+            act(made)
+            done(made, number)
+            states.append(listing(made))
+            assert states[-1] != states[-2], act.__name__
+            program.wait(
+                lambda: dict(made.session.opened.counts) == counts(states[-1]), f"the counts after {act.__name__}"
+            )
+
+    def counts(state):
+        return {label: len(images) for label, images in sorted(state.items())}
+
+    def move(made):
+        made.photos.grid.choose(0)
+        pointer.key("2")
+
+    def rename(made):
+        press_node(made, node(made, "pants"))
+        pointer.key("F2", "ctrl+a")
+        pointer.write("Long Pants")
+        pointer.key("Return")
+        program.wait(lambda: "long_pants" in made.session.opened.counts, "the new name")
+
+    def merge(made):
+        made.frame.tree.view.merge_wanted.emit(node(made, "dress"), "hat")
+
+    def delete_photos(made):
+        to_grid(made)
+        made.photos.grid.choose(0)
+        pointer.key("shift+Right", "Delete")
+
+    def delete_label(made):
+        press_node(made, node(made, "long_pants"))
+        pointer.key("Delete")
+
+    def make_label(made):
+        made.editing.create_label(made.session.opened.training_set.id, "scarf")
+
+    def bring_in(made):
+        from apitorch_desktop.ui.grid.drops import DroppedContent
+
+        made.importing.begin(DroppedContent(paths=(more,)), str(made.session.opened.training_set.id), None)
+        plan = program.wait(lambda: dialog(ImportDialog), "the plan")
+        program.wait(plan.start.isEnabled, "the look at the photos")
+        program.press(plan.start)
+        program.wait(lambda: dialog(ImportDialog) is None, "the plan closed")
+
+    def correct(made):
+        client, opened = made.session.workspace.client, made.session.opened
+        photo = max((photos / "test" / "dress").iterdir())
+        program.wait(lambda: client.classifier("summer").status == "ready", "the classifier")
+        [answer] = client.classify(["summer"], path=photo)
+        made.editing.do(
+            "Correcting",
+            lambda edits, workspace, _progress: edits.correct(
+                workspace, answer, "hat", training_set_id=opened.training_set.id
+            ),
+        )
+
+    def back(made):
+        ready(made)
+        for state in reversed(states[4:-1]):
+            pointer.key("ctrl+z")
+            program.wait(lambda state=state: listing(made) == state, "one more undone")
+
+    def further_back(made):
+        ready(made)
+        for state in reversed(states[:4]):
+            pointer.key("ctrl+z")
+            program.wait(lambda state=state: listing(made) == state, "one more undone")
+        program.wait(lambda: dict(made.session.opened.counts) == counts(states[0]), "the start shown")
+        for state in states[1:]:
+            pointer.key("ctrl+shift+z")
+            program.wait(lambda state=state: listing(made) == state, "one more done again")
+
+    assert program.run(monkeypatch, acts) == 0
+    assert program.run(monkeypatch, back) == 0
+    assert program.run(monkeypatch, further_back) == 0
+
+
+def test_deleted_photos_wait_in_the_trash_over_a_restart_and_come_back_with_one_key(monkeypatch, summer):
+    states = []
+
+    def first(made):
+        ready(made)
+        states.append(listing(made))
+        grid = made.photos.grid
+        grid.choose(0)
+        pointer.key("shift+Right", "shift+Right", "Delete")  # no question is asked
+        program.wait(lambda: made.model.total == len(LABELS) * EACH - 3, "three gone")
+        done(made, 1)
+        program.wait(lambda: len(made.review.trash.here) == 3, "three in the trash")
+
+    def second(made):
+        ready(made)
+        program.wait(lambda: len(made.review.trash.here) == 3, "still in the trash")
+        trash = next(one for one in made.frame.tree.model.top() if one.row is Row.FINDING and one.key == "trash")
+        view = made.frame.tree.view
+        view.scrollTo(made.frame.tree.model.index_of(trash))
+        program.press(view.viewport(), view.visualRect(made.frame.tree.model.index_of(trash)))
+        page = made.review.trash_page
+        program.wait(page.board.hasFocus, "the focus in the trash")
+        program.wait(
+            lambda: page.board.loader.pixmap(page.board.rows.rows[0].image.image_id), "a picture from the trash"
+        )
+        pointer.key("ctrl+a", "Return")
+        program.wait(lambda: listing(made) == states[0], "all back")
+        program.wait(page._none.isVisible, "an empty trash")
+        pointer.key("ctrl+z")  # and that, too, is undone
+        program.wait(lambda: len(made.review.trash.here) == 3, "in the trash again")
+        pointer.key("ctrl+z")
+        program.wait(lambda: listing(made) == states[0], "the deletion undone")
+
+    assert program.run(monkeypatch, first) == 0
+    assert program.run(monkeypatch, second) == 0
+
+
+def test_set_place_and_unfinished_transfer_are_there_at_the_next_start(monkeypatch, summer, photos, tmp_path):
+    other = tmp_path / "Winter"
+    (other / "hat").mkdir(parents=True)
+    for photo in sorted((photos / "train" / "hat").iterdir())[:EACH]:
+        shutil.copy(photo, other / "hat")
+    assert main(["import", str(other), "--name", "Winter"]) == 0
+    more = sorted((photos / "train" / "skirt").iterdir())[:6]
+
+    def first(made):
+        from apitorch_desktop.dataset.sources import File, Upload
+
+        ready(made)
+        wanted = made.session.find_set(next(one.id for one in made.session.training_sets if one.name == "Winter"))
+        made.wiring._choose_set(wanted.id)
+        program.wait(lambda: made.model.total == EACH and made.session.opened.listed, "the other set")
+        made.photos.set_sort("newest")
+        made.photos.grid.setCellSize(120)
+        made.frame.show_side("right", False)
+        transfers, connection = made.session.stores.transfers, made.session.connection
+        uploads = [Upload("skirt", File(photo), photo.name) for photo in more]
+        transfer = transfers.add_upload(connection.id, wanted.id, "Skirts", uploads)
+        transfers.pause(transfer)
+
+    def second(made):
+        program.wait(lambda: made.session.opened is not None, "the set that was open")
+        assert made.session.opened.training_set.name == "Winter"
+        program.wait(lambda: made.session.opened.listed, "its photos")
+        assert made.photos.sort == "newest"
+        assert made.photos.grid.cellSize() == 120
+        assert not made.frame.side_shown("right")
+        paused = program.wait(lambda: next(iter(made.desk.statuses), None), "the transfer")
+        assert paused.state == "paused"
+        made.desk.command("resume", paused.id)
+        program.wait(lambda: made.session.opened.counts.get("skirt") == len(more), "the rest came in")
+
+    assert program.run(monkeypatch, first) == 0
+    assert program.run(monkeypatch, second) == 0
