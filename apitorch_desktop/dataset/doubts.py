@@ -58,6 +58,29 @@ def _note_place(hands: Hands, placement: Placement, label: str | None) -> str | 
     return ""
 
 
+def _carried(hands: Hands, half: list[Placement]) -> list[Placement]:
+    """Images of which only the copy is there: the old one was deleted already, so they are on the other side, as a whole."""
+    found = [one for one in half if one.step == Step.COPIED and not one.merged and None not in (one.source, one.target)]
+    if not found:
+        return []
+    entry = hands.entry
+    hands.board.forget()
+    listed = {image for images in hands.board.all().values() for image in images}
+    found = [one for one in found if hands.now(one) not in listed]
+    before = entry.facts.before if entry.facts.before_forward != entry.forward else None
+    taken = {image for images in (before or {}).values() for image in images}
+    taken |= {hands.now(one) for one in entry.placements if one.there != entry.forward and not one.merged}
+    became = []
+    for placement in found:
+        old, copy = hands.now(placement), placement.copy
+        hands.arrived(placement)
+        placement.there = not entry.forward
+        became.append(hands.merge(placement, copy) if copy in taken else (old, copy))
+        taken.add(copy)
+    hands.journal.save(entry, found, became=became)
+    return found
+
+
 def settle(hands: Hands) -> None:
     """Take back copies that a run in the other direction began; where one is in doubt, it is made, and then deleted."""
     entry = hands.entry
@@ -65,6 +88,8 @@ def settle(hands: Hands) -> None:
     if not half:
         return
     hands.outcome.stale = True
+    carried = _carried(hands, half)
+    half = [one for one in half if one not in carried]
     copied = [one for one in half if one.step == Step.COPIED]
     copied += hands.keep([one for one in half if one.step != Step.COPIED])
     hands.backwards = True

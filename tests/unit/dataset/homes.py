@@ -40,7 +40,13 @@ class Home:
         self.catalog = Catalog(self.folder / "cache")
         self.scratch = Scratch(self.folder)
         self.edits = Edits(self.folder)
-        self.workspace = Workspace(Connection("c1", "Home", self.url), self.client, self.catalog, self.scratch)
+        self.workspace = Workspace(
+            Connection("c1", "Home", self.url),
+            self.client,
+            self.catalog,
+            self.scratch,
+            lambda one: self.edits.hidden_labels("c1", one),
+        )
 
     def close(self) -> None:
         """As at its end."""

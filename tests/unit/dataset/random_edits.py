@@ -23,9 +23,7 @@ class Dice:
         """Try one edit; whether it was one."""
         acts = [self._move] * 5 + [self._delete] * 2 + [self._restore] * 3 + [self._import] * 2 * self._importing
         listing = self._home.listing()
-        labels = [
-            label for label in listing.labels if self._whole or any(image.label == label for image in listing.images)
-        ]
+        labels = listing.labels
         if labels:
             acts += [self._rename, self._merge, self._delete_label]
         if self._whole:

@@ -36,7 +36,7 @@ def test_random_edits_undone_to_the_start_and_redone_to_the_end_leave_the_same_l
     home: Home = request.getfixturevalue("real" if kind == "real" else "plain")
     if kind != "real":
         service: Misbehaving = request.getfixturevalue("documented")
-        home.content = lambda empty: {label: hashes for label, hashes in service.content(home.set_id).items() if hashes}
+        home.content = lambda empty: {label: service.content(home.set_id)[label] for label in home.listing().labels}
     dice = Dice(home, seed=7, whole=kind == "real")
     seen = [content(home)]
     while len(seen) <= count:
@@ -170,6 +170,83 @@ def test_labels_are_made_renamed_merged_and_deleted_with_their_undo(real: Home):
     for state in reversed(states[:-1]):
         real.edits.undo(real.workspace)
         assert content(real) == state
+
+
+def test_labels_are_renamed_merged_and_deleted_where_the_service_has_no_call_for_it(plain: Home):
+    def there():
+        return {label: len(plain.images(label)) for label in plain.listing().labels}
+
+    states = [(there(), content(plain))]
+    outcomes = []
+    for act in (
+        lambda: plain.edits.rename_label(plain.workspace, plain.set_id, "l0", "Shoes & Boots"),
+        lambda: plain.edits.merge_labels(plain.workspace, plain.set_id, "l1", "l2"),
+        lambda: plain.edits.delete_label(plain.workspace, plain.set_id, "shoes_boots"),
+    ):
+        outcomes.append(act())
+        states.append((there(), content(plain)))
+    assert [counts for counts, _ in states[1:]] == [
+        {"l1": 5, "l2": 5, "l3": 5, "shoes_boots": 5},
+        {"l2": 10, "l3": 5, "shoes_boots": 5},
+        {"l2": 10, "l3": 5},
+    ]
+    assert outcomes[0].renamed == {"l0": "shoes_boots"}
+    assert [outcome.labels_removed for outcome in outcomes] == [["l0"], ["l1"], ["shoes_boots"]]
+    assert len(plain.edits.trash("c1")) == 5
+    for state in reversed(states[:-1]):
+        plain.restart()
+        plain.edits.undo(plain.workspace)
+        assert (there(), content(plain)) == state
+    for state in states[1:]:
+        plain.restart()
+        plain.edits.redo(plain.workspace)
+        assert (there(), content(plain)) == state
+
+
+def test_a_label_that_was_dropped_is_shown_again_when_somebody_fills_it(plain: Home):
+    plain.edits.delete_label(plain.workspace, plain.set_id, "l0")
+    assert "l0" not in plain.listing().labels
+    plain.client.upload_image(plain.set_id, "l0", data=picture(90), filename="n.jpg")
+    assert "l0" in plain.listing().labels
+
+
+def test_an_empty_label_of_a_service_without_calls_for_labels_is_left_out_or_kept(plain: Home, documented: Misbehaving):
+    documented.sets[plain.set_id].labels["bare"] = {}
+    assert "bare" in plain.listing().labels
+    with pytest.raises(BadRequest, match="makes a label by its first image"):
+        plain.edits.rename_label(plain.workspace, plain.set_id, "bare", "other")
+    outcome = plain.edits.delete_label(plain.workspace, plain.set_id, "bare")
+    assert "keeps the empty label “bare”" in outcome.edit.note
+    assert "bare" not in plain.listing().labels
+    plain.edits.undo(plain.workspace)
+    assert "bare" in plain.listing().labels
+
+
+def test_a_long_edit_tells_how_far_it_is_and_can_be_cancelled(plain: Home, documented: Misbehaving):
+    for number in range(30, 60):
+        plain.client.upload_image(plain.set_id, "l0", data=picture(number), filename="n.jpg")
+    before, seen = content(plain), []
+    plain.edits.rename_label(plain.workspace, plain.set_id, "l0", "x", lambda *at: seen.append(at))
+    assert seen == sorted(seen)
+    assert seen[0] == (0, 35)
+    assert seen[-1] == (35, 35)
+    assert len(set(seen)) > 30, "it tells of single images"
+    plain.edits.undo(plain.workspace)
+    assert content(plain) == before
+    for limit in (3, 20, 30):
+        seen.clear()
+        with pytest.raises(Cancelled):
+            plain.edits.rename_label(
+                plain.workspace,
+                plain.set_id,
+                "l0",
+                "x",
+                lambda *at: seen.append(at),
+                lambda limit=limit: bool(seen) and seen[-1][0] >= limit,
+            )
+        assert content(plain) == before
+        assert plain.edits.unfinished("c1") == []
+    assert plain.listing().labels == ["l0", "l1", "l2", "l3"]
 
 
 def test_a_name_that_is_taken_is_refused_and_nothing_changes(either: Home):
@@ -494,6 +571,8 @@ ACTS = {
     "move": lambda home: home.edits.move(home.workspace, home.set_id, home.images("l0"), "l1"),
     "delete": lambda home: home.edits.delete(home.workspace, home.set_id, home.images("l2")),
     "merge": lambda home: home.edits.merge_labels(home.workspace, home.set_id, "l0", "l1"),
+    "rename": lambda home: home.edits.rename_label(home.workspace, home.set_id, "l0", "new"),
+    "delete label": lambda home: home.edits.delete_label(home.workspace, home.set_id, "l0"),
     "undo": lambda home: home.edits.undo(home.workspace),
 }
 
@@ -532,6 +611,30 @@ def test_whichever_call_fails_an_edit_is_whole_in_the_end(act, fault, plain: Hom
             return
         number += 1
         assert number < 200
+
+
+@pytest.mark.parametrize("act", ["move", "merge", "rename", "delete label"])
+@pytest.mark.parametrize("twin", [False, True], ids=["apart", "one is there already"])
+def test_wherever_an_edit_is_cut_off_its_undo_loses_no_image(act, twin, plain: Home, documented: Misbehaving):
+    """The n-th call is the last that is heard; then it is taken back, not finished."""
+    if twin:
+        plain.client.upload_image(plain.set_id, "l1", data=picture(0), filename="twin.jpg")
+    before = content(plain)
+    for number in range(100):
+        start = len(documented.seen)
+        documented.fail_at(number, "lost")
+        with suppress(ApiError):
+            ACTS[act](plain)
+        ended = len(documented.seen) - start <= number
+        documented.right()
+        plain.restart()
+        with suppress(CannotUndo):  # the first call failed: it never was
+            plain.edits.undo(plain.workspace)
+        assert content(plain) == before, number
+        assert plain.edits.unfinished("c1") == []
+        if ended:
+            return
+    pytest.fail("it never ended")
 
 
 WHOLE_ACTS = {
