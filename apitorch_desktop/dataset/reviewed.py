@@ -152,7 +152,22 @@ class Reviewed:
             metrics.accuracy,
         )
         found.advice = _advice(found.counts, dict(zip(metrics.labels, metrics.label_accuracy, strict=True)))
-        found.unsure = [items[place].id for place in review.label_next(chances, embeddings, NEXT)]
+        asked = _worth_asking(found, items, together)
+        chosen = review.label_next(chances[asked], embeddings[asked], NEXT)
+        found.unsure = [items[asked[place]].id for place in chosen]
+
+
+def _worth_asking(found: records.Findings, items: list[records.Item], together: list[int]) -> list[int]:
+    """Places of images a person may be asked about: sound pictures that are not suspect anyway, one of each kind of copies.
+
+    Faulty pictures are the least sure of all, and teach nothing; suspects are asked about where they are listed.
+    """
+    out = {one.image for one in found.flagged or ()} | {one.image for one in found.doubts or () if one.suspect}
+    first: dict[int, int] = {}
+    for place, item in enumerate(items):
+        if item.id not in out:
+            first.setdefault(together[place], place)
+    return sorted(first.values())
 
 
 def _flagged(items: list[records.Item], seen: dict[str, Seen]) -> list[records.Flagged]:

@@ -91,6 +91,10 @@ def test_what_is_planted_among_600_photos_is_found_with_the_documented_calls_alo
 
     assert sum(map(sum, found.learned.confusion)) == 670
     assert len(found.unsure) == len(set(found.unsure)) > 10
+    asked = set(found.unsure)  # neither what is blurred or black, nor what is suspect anyway, nor two of a kind
+    assert not asked & {one.image for one in found.flagged}
+    assert not asked & {one.image for one in found.doubts if one.suspect}
+    assert all(len(asked & set(group.images)) <= 1 for group in found.groups)
 
 
 def test_only_new_photos_are_looked_at_again_even_by_another_process(few, reviewing, photos):
