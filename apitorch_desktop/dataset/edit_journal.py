@@ -221,15 +221,15 @@ class Journal:
     def hide_labels(self, entry: Entry, gone: Iterable[str], there: Iterable[str]) -> None:
         """Labels that a person dropped, and others that are back: a service without `labels` lists them, empty, for ever."""
         with self._file.transaction() as rows:
-            key = (entry.connection, entry.training_set)
+            key = (entry.connection, str(set_id(entry.training_set)))  # a number and its digits are one id
             rows.executemany("INSERT OR IGNORE INTO hidden_label VALUES (?, ?, ?)", [(*key, one) for one in gone])
             sql = "DELETE FROM hidden_label WHERE connection = ? AND training_set = ? AND label = ?"
             rows.executemany(sql, [(*key, one) for one in there])
 
-    def hidden_labels(self, connection: str, training_set: str) -> set[str]:
+    def hidden_labels(self, connection: str, training_set_id: Id) -> set[str]:
         """Labels of a training set that are not to be shown while they are empty."""
         sql = "SELECT label FROM hidden_label WHERE connection = ? AND training_set = ?"
-        return {str(label) for (label,) in self._file.read(sql, connection, training_set)}
+        return {str(label) for (label,) in self._file.read(sql, connection, str(training_set_id))}
 
     # --- the trash
 

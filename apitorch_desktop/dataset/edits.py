@@ -311,7 +311,7 @@ class Edits:
 
     def hidden_labels(self, connection_id: str, training_set_id: Id) -> set[str]:
         """Labels that were dropped on a service that cannot delete them: not to be shown while they are empty."""
-        return self._journal.hidden_labels(connection_id, set_key(training_set_id))
+        return self._journal.hidden_labels(connection_id, training_set_id)
 
     # --- the trash
 

@@ -5,6 +5,7 @@ import shutil
 import pytest
 from PySide6.QtCore import QObject, QPoint, Slot
 from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QPushButton
 
 from apitorch_desktop.ui.feedback_dialog import FeedbackDialog, MessageDialog
 from apitorch_desktop.ui.import_dialog import ImportDialog
@@ -262,6 +263,83 @@ def test_a_photo_is_relabelled_deleted_and_brought_back_by_keys(monkeypatch, ser
     run(monkeypatch, steps)
 
 
+def row_of(made, text):
+    """Where a row of the tree is on the screen."""
+    tree = made.frame.tree
+    node = next(one for top in tree.model.top() for one in (top, *top.children) if one.text == text)
+    index = tree.model.index_of(node)
+    tree.view.scrollTo(index)
+    return tree.view.viewport().mapToGlobal(tree.view.visualRect(index).center())
+
+
+def labels(made):
+    return {label: count for label, count in made.session.opened.counts.items()}
+
+
+def test_labels_are_renamed_merged_and_deleted_by_copies_with_undo(monkeypatch, service):
+    before = service.content(service.number)
+
+    def ended(made, counts, what):
+        program.wait(lambda: labels(made) == counts and not in_journal(made), f"{what}: {labels(made)}")
+        made.session.refresh()
+        program.wait(lambda: not made.session.opened._task, "the listing")
+        program.wait(lambda: labels(made) == counts, f"{what}, listed again: {labels(made)}")
+        assert {label: len(ids) for label, ids in shown(made).items()} == counts
+
+    def steps(made, said):
+        listed(made, 6)
+        pictures_shown(made)
+        service.wrong("lost", method="POST", path="/image$")
+        pointer.click(row_of(made, "plains"))
+        pointer.key("F2")
+        pointer.write("prairie")
+        pointer.key("Return")
+        states = [{"mountain": 2, "plains": 4}, {"mountain": 2, "prairie": 4}, {"prairie": 6}, {}]
+        ended(made, states[1], "renamed")
+        assert any("Renamed “plains” to “prairie”" in one for one in said)
+        assert not [one for one in said if "Cancel" in one]
+        assert service.content(service.number)["prairie"] == before["plains"]
+        pictures_shown(made)  # by what is kept: no photo is fetched anew for its new id
+        made.editing.merge_labels(str(service.number), "mountain", "prairie")
+        ended(made, states[2], "merged")
+        pointer.click(row_of(made, "prairie"))
+        pointer.key("Delete")
+        program.wait(lambda: labels(made) == {} and not in_journal(made), "the deletion")
+        assert not any(service.content(service.number).values())
+        for state in (states[2], states[1], states[0]):
+            pointer.key("ctrl+z")
+            ended(made, state, "undone")
+        assert {label: images for label, images in service.content(service.number).items() if images} == before
+        for state in states[1:3]:
+            pointer.key("ctrl+shift+z")
+            ended(made, state, "done again")
+
+    run(monkeypatch, steps)
+
+
+def test_renaming_a_label_says_how_far_it_is_and_is_cancelled_by_a_button(monkeypatch, service):
+    before = service.content(service.number)
+
+    def steps(made, said):
+        listed(made, 6)
+        pictures_shown(made)
+        service.slowly = 0.05  # so that there is time to press the button
+        made.editing.rename_label(str(service.number), "plains", "prairie")
+        message = made.frame.status.message
+        program.wait(lambda: any("of 4" in one for one in said), "how far it is")
+        cancel = program.wait(
+            lambda: next((one for one in message.findChildren(QPushButton) if one.text() == "Cancel"), None), "a button"
+        )
+        program.press(cancel)
+        program.wait(lambda: any("was cancelled: all is as it was before" in one for one in said), f"the end: {said}")
+        service.slowly = 0
+        assert {label: images for label, images in service.content(service.number).items() if images} == before
+        program.wait(lambda: labels(made) == {"mountain": 2, "plains": 4}, "the labels as they were")
+        assert made.session.stores.edits.undoable(made.session.connection.id) is None
+
+    run(monkeypatch, steps)
+
+
 def test_edits_in_a_storm_come_out_as_meant(monkeypatch, service):
     def steps(made, _said):
         listed(made, 6)
@@ -328,7 +406,7 @@ def test_what_the_service_cannot_do_is_greyed_out_and_a_new_training_set_is_made
         top = tree.model.top()[0]
         label = top.children[0]
         for node, greyed in (
-            (label, {"Rename…", "Merge into", "Delete label with its photos", "New label…"}),
+            (label, {"New label…"}),
             (top, {"Rename…", "Delete training set…", "New label…"}),
         ):
             menu = tree.view.menu_for(node)
@@ -337,7 +415,7 @@ def test_what_the_service_cannot_do_is_greyed_out_and_a_new_training_set_is_made
             assert all("has no call for this" in reason for reason in reasons.values()), reasons
             assert {"New training set…"} <= {one.text() for one in menu.actions() if one.isEnabled()}
             menu.deleteLater()
-        tree.view.rename(label)
+        tree.view.rename(top)
         assert "has no call for this" in said[-1]
         program.press(tree.add)
         program.wait(lambda: browser.opened, "the service’s page")
