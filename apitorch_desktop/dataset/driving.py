@@ -63,7 +63,7 @@ class Driver:
 
     def last_done(self, connection_id: str) -> Entry | None:
         """What undo would undo."""
-        stages = (Stage.DONE, Stage.WAITING, Stage.DOING)
+        stages = (Stage.DONE, Stage.WAITING, Stage.DOING, Stage.BEGUN)
         for entry in self._journal.entries(connection_id, *stages, limit=1, newest=True):
             return None if entry.facts.sealed else entry
         return None
@@ -106,6 +106,8 @@ class Driver:
             entry = self.last_done(connection)
             if entry is None:
                 raise CannotUndo("There is nothing to undo, or what it needs was in the trash when that was emptied.")
+            if entry.stage is Stage.BEGUN:
+                raise CannotUndo("The import is still under way. Cancel it first, then undo it.")
             self._journal.load(entry)
             if entry.act is Act.DISMISS:
                 return self._dismissing.turn(entry, Stage.UNDONE)

@@ -71,12 +71,10 @@ class Journal:
     # --- edits
 
     def add(self, connection: str, training_set: str, act: Act, title: str, stage: Stage, facts: Facts) -> Entry:
-        """A new edit; what was undone before it cannot be redone any more."""
+        """A new edit; what was undone before it cannot be redone any more, once it is more than begun."""
         with self._file.transaction() as rows:
-            undone = rows.execute(
-                "SELECT id FROM edit WHERE connection = ? AND stage = ?", (connection, Stage.UNDONE)
-            ).fetchall()
-            _forget(rows, [number for (number,) in undone])
+            if stage is not Stage.BEGUN:
+                _forget_undone(rows, connection)
             old = rows.execute(
                 "SELECT id FROM edit WHERE connection = ? AND stage IN (?, ?) ORDER BY id DESC LIMIT -1 OFFSET ?",
                 (connection, Stage.DONE, Stage.REFUSED, _KEPT),
@@ -170,6 +168,18 @@ class Journal:
                 key = (entry.connection, name)
                 rows.execute(f"DELETE FROM handle WHERE id IN (SELECT place {where})", key)  # noqa: S608 - our own text
                 rows.execute(f"DELETE {where}", key)
+
+    def forget_undone(self, connection: str) -> None:
+        """What was undone cannot be redone any more."""
+        with self._file.transaction() as rows:
+            _forget_undone(rows, connection)
+
+    def imports(self, connection: str, *stages: Stage) -> list[Entry]:
+        """Imports in the given stages (all of them without any), oldest first; without placements."""
+        rows = self._file.read(
+            "SELECT * FROM edit WHERE connection = ? AND act = ? ORDER BY id", connection, Act.IMPORT
+        )
+        return [entry for entry in map(_entry, rows) if not stages or entry.stage in stages]
 
     def drop(self, entry: Entry) -> None:
         """Forget an edit."""
@@ -310,6 +320,11 @@ def _put(rows: sqlite3.Connection, entry: Entry, placements: Iterable[Placement]
         "INSERT OR REPLACE INTO placement VALUES (?, ?, ?)",
         [(entry.id, placement.n, msgspec.msgpack.encode(placement)) for placement in placements],
     )
+
+
+def _forget_undone(rows: sqlite3.Connection, connection: str) -> None:
+    found = rows.execute("SELECT id FROM edit WHERE connection = ? AND stage = ?", (connection, Stage.UNDONE))
+    _forget(rows, [number for (number,) in found.fetchall()])
 
 
 def _forget(rows: sqlite3.Connection, numbers: list[int]) -> None:

@@ -34,6 +34,8 @@ class Act(StrEnum):
 class Stage(StrEnum):
     """Where an edit stands."""
 
+    BEGUN = "begun"
+    """An import whose transfer is still under way (`imports.Imports`)."""
     WAITING = "waiting"
     """The service is away; it is sent on return (`Edits.resume`)."""
     DOING = "doing"
@@ -152,6 +154,7 @@ class Facts(msgspec.Struct, omit_defaults=True):
     placements are those of the service, not only of what was last seen. `doubt`: a call's answer was not heard.
     `begun`: a label may have been made or deleted. `sealed`: what its undo needs was in the trash when that was
     emptied. `refused`: why it is being taken back for good. `dismissed`: (placement, finding, the other twin's placement).
+    `transfer`: an import's; `labels_before`: what its training set had before it.
     """
 
     labels_made: list[str] = []
@@ -172,6 +175,8 @@ class Facts(msgspec.Struct, omit_defaults=True):
     doubt: bool = False
     begun: bool = False
     dismissed: list[tuple[int, str, int]] = []
+    transfer: int = 0
+    labels_before: list[str] = []
     sealed: bool = False
     refused: str = ""
 

@@ -6,6 +6,7 @@ an image changes its label by download, upload, confirmation, and only then dele
 
 from __future__ import annotations
 
+from time import time
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -28,6 +29,7 @@ from apitorch_desktop.dataset.edit_records import (
     image_id,
     set_key,
 )
+from apitorch_desktop.dataset.imports import Imports
 from apitorch_desktop.dataset.performing import edit_of, placements_of
 from apitorch_desktop.dataset.trash import Trash
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import Classification, Id, TrainingImage
     from apitorch_desktop.dataset.dismissals import Dismissal
+    from apitorch_desktop.dataset.transfers import Transfers
     from apitorch_desktop.dataset.workspace import Workspace
 
     Progress = Callable[[int, int], None] | None
@@ -61,6 +64,7 @@ class Edits:
         self.dismissals = Dismissals(folder)
         self._dismissing = Dismissing(self._journal, self.dismissals)
         self._driver = Driver(self._journal, self._trash, self._dismissing)
+        self._opened_at = time()
         self.note = self._journal.note
         """A sentence about a journal that was damaged and begun anew, or empty."""
         if self.note:
@@ -241,6 +245,10 @@ class Edits:
             self._journal.plan(entry)
             self._journal.hide_labels(entry, (), made)
         return edit_of(entry, self._journal)
+
+    def importing(self, transfers: Transfers) -> Imports:
+        """Imports by way of transfers, journalled before their first image is sent."""
+        return Imports(self._journal, self._driver, transfers, self._opened_at)
 
     def correct(
         self,

@@ -2,18 +2,22 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.types import Id
+from apitorch_desktop.dataset.archives import Archives
 from apitorch_desktop.dataset.engine import Engine
-from apitorch_desktop.dataset.journal import ItemState, Journal
+from apitorch_desktop.dataset.journal import Ended, ItemState, Journal
 from apitorch_desktop.dataset.origins import Origins
 from apitorch_desktop.dataset.registry import Registry
 from apitorch_desktop.dataset.running import ENDED, Kind, State, TransferStatus
 from apitorch_desktop.dataset.sources import Upload, place_of
+from apitorch_desktop.dataset.uploading import Uploading
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
 
 __all__ = ["ENDED", "Failure", "Kind", "Result", "State", "TransferStatus", "Transfers"]
+
+_CALM = 30.0
+"""Seconds to wait at most for what is on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +66,22 @@ class Transfers:
         self._journal = Journal(folder)
         self._origins = Origins(folder)
         self._registry = Registry(self._journal)
+        self._client_for = client_for
         self._engine = Engine(self._journal, self._registry, client_for)
 
-    def add_upload(self, connection_id: str, training_set_id: Id, title: str, items: Iterable[Upload]) -> int:
-        """Accept an upload; it is on disk when this returns, pictures from memory included. Answers its id."""
-        return self._add(Kind.UPLOAD, connection_id, training_set_id, title, None, items)
+    def add_upload(
+        self,
+        connection_id: str,
+        training_set_id: Id,
+        title: str,
+        items: Iterable[Upload],
+        first: Callable[[int], object] = lambda _transfer_id: None,
+    ) -> int:
+        """Accept an upload; it is on disk when this returns, pictures from memory included. Answers its id.
+
+        `first` is called with the id before anybody begins to work on it, and before it is sure to be there.
+        """
+        return self._add(Kind.UPLOAD, connection_id, training_set_id, title, None, items, first)
 
     def add_download(self, connection_id: str, training_set_id: Id, title: str, folder: Path) -> int:
         """Accept a download of a whole training set to `folder/<slug>/<label>/<filename>`. Answers its id."""
@@ -189,6 +207,32 @@ class Transfers:
             if item.image_id and item.kind != "picture"
         ]
 
+    def calm(self, transfer_id: int) -> None:
+        """Wait until nothing of an ended transfer is under way, and find out what became of uploads without an answer.
+
+        At most half a minute; where the service is away, what nobody has heard of stays unknown.
+        """
+        self._registry.load()
+        run, ready = self._registry.runs[transfer_id], self._registry.ready
+        with ready:
+            ready.wait_for(lambda: not (run.in_flight or run.busy or run.flushing), _CALM)
+            if run.active:
+                return
+            run.ended += [Ended(item.id, ItemState.WAITING) for item in run.queue]
+            run.queue.clear()
+            run.prepared = run.exhausted = False
+        self._engine.flush(run)
+        unheard = self._journal.items(transfer_id, ItemState.SENDING)
+        if run.entry.kind == Kind.UPLOAD and unheard and self._journal.baseline(transfer_id) is not None:
+            with suppress(ApiError, LookupError):
+                archives = Archives()
+                client = self._client_for(run.entry.connection)
+                Uploading(self._journal, run.entry, archives).prepare(client, lambda: False)
+                archives.close()
+            tallies = self._journal.tallies(transfer_id)
+            with ready:
+                run.count(tallies)
+
     def summary(self, transfer_id: int) -> str:
         """Plain text for the person to keep: what came in, what did not and why."""
         status = self.status(transfer_id)
@@ -229,8 +273,14 @@ class Transfers:
         title: str,
         folder: Path | None,
         items: Iterable[Upload],
+        first: Callable[[int], object] = lambda _transfer_id: None,
     ) -> int:
         locks: list[BaseFileLock | None] = []
+
+        def own(new: int) -> None:
+            first(new)
+            locks.append(self._registry.own(new))
+
         transfer = self._journal.add(
             kind,
             connection_id,
@@ -238,7 +288,7 @@ class Transfers:
             title,
             folder,
             items,
-            lambda new: locks.append(self._registry.own(new)),
+            own,
         )
         self._registry.added(transfer, locks[0])
         return transfer

@@ -193,11 +193,14 @@ class Editing(QObject):
 
     def undo(self) -> None:
         """Undo the last edit of this connection."""
-        self.do(
-            "Undo",
-            lambda edits, workspace, progress: edits.undo(workspace, progress, progress.cancelled),
-            done="Undone",
-        )
+        stores = self._session.stores
+
+        def act(edits: Edits, workspace: Workspace, watch: Watch) -> Outcome:
+            if stores is not None:
+                stores.imports.stop(workspace.connection.id)
+            return edits.undo(workspace, watch, watch.cancelled)
+
+        self.do("Undo", act, done="Undone")
 
     def redo(self) -> None:
         """Do again what was undone last."""

@@ -1,8 +1,7 @@
-"""From what is dropped, pasted or chosen to an upload: at once onto a label, else through the plan; journalled when it ended."""
+"""From what is dropped, pasted or chosen to an upload: at once onto a label, else through the plan; always journalled."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import Id, TrainingSet
     from apitorch_desktop.dataset.importing import Dropped, Plan
+    from apitorch_desktop.dataset.imports import Ended
     from apitorch_desktop.dataset.sources import Source, Upload
     from apitorch_desktop.dataset.transfers import TransferStatus
     from apitorch_desktop.ui.editing import Editing
@@ -37,14 +37,6 @@ COUNTS = 2000
 """Milliseconds between two looks at the counts of the others."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """What an undo of an import has to know of the time before it."""
-
-    labels_before: tuple[str, ...]
-    new_set: bool
-
-
 class Importing(QObject):
     """The one way for pictures into a training set."""
 
@@ -56,12 +48,12 @@ class Importing(QObject):
         self._theme = theme
         self._window = window
         self._waiting: list[DroppedContent] = []
-        self._begun: dict[int, _Begun] = {}
         self._newer = QTimer(self, interval=NEWER, singleShot=True)
         self._newer.timeout.connect(self._look_for_newer)
         self._counts = QTimer(self, interval=COUNTS, singleShot=True)
         self._counts.timeout.connect(session.refresh_sets)
         session.connected.connect(self._go_on)
+        session.connected.connect(self._settle)
         desk.progressed.connect(self._progressed)
         desk.ended.connect(self._ended)
 
@@ -269,17 +261,36 @@ class Importing(QObject):
 
     def _send(self, set_id: Id, title: str, uploads: Sequence[Upload], *, new_set: bool) -> None:
         session = self._session
-        connection = session.connection
-        if connection is None:
+        connection, stores, workspace = session.connection, session.stores, session.workspace
+        if connection is None or stores is None or workspace is None:
             return
-        found = session.find_set(set_id)
-        labels = tuple(found.labels or ()) if found is not None else ()
+        labels = self._labels(set_id)
 
-        def accepted(transfer_id: int) -> None:
-            self._begun[transfer_id] = _Begun(labels, new_set)
+        def accept(_context: Context) -> int:
+            seen = workspace.known_listing(set_id)
+            before = {*labels, *(seen.labels if seen is not None else ())}
+            return stores.imports.upload(
+                connection.id, set_id, title, uploads, labels_before=before, new_training_set=new_set
+            )
 
-        self._desk.upload(connection.id, set_id, title, uploads, accepted)
+        session.tasks.run(
+            Lane.DISK,
+            accept,
+            done=lambda _id: self._desk.reload(),
+            failed=lambda fault: session.failed(fault, "Accepting the photos"),
+            owner=self,
+            title="Accept the photos",
+        )
         session.open_set(str(set_id))
+
+    def _labels(self, set_id: Id) -> list[str]:
+        """The labels a training set has now, as far as the window knows."""
+        session = self._session
+        found = session.find_set(set_id)
+        labels = list(found.labels or ()) if found is not None else []
+        if session.opened is not None and str(session.opened.training_set.id) == str(set_id):
+            labels += session.opened.labels
+        return labels
 
     # --- what comes of it
 
@@ -303,44 +314,44 @@ class Importing(QObject):
         if status.kind != "upload" or not self._is_here(status):
             return
         self._progressed(status)
-        begun = self._begun.pop(status.id, None)
-        self._desk.created(status.id, lambda created: self._journal(status, created, begun))
-
-    def _journal(self, status: TransferStatus, created: list[tuple[str, str]], begun: _Begun | None) -> None:
         session = self._session
-        stores, workspace = session.stores, session.workspace
-        if stores is None or workspace is None or not created:
-            self._say_end(status, 0)
+        stores, labels = session.stores, self._labels(status.training_set_id)
+        if stores is None:
             return
-        found = session.find_set(status.training_set_id)
-        labels = begun.labels_before if begun is not None else tuple(found.labels or ()) if found is not None else ()
-
-        def write(_context: Context) -> None:
-            stores.edits.imported(
-                workspace,
-                status.training_set_id,
-                created,
-                title=f"import {plural(len(created), 'photo')}",
-                labels_before=labels,
-                new_training_set=begun is not None and begun.new_set,
-            )
-
+        imports = stores.imports
         session.tasks.run(
-            Lane.DISK,
-            write,
-            done=lambda _none: self._say_end(status, len(created)),
+            Lane.INTERACTIVE,  # it may have to wait for an edit under way
+            lambda _context: imports.ended(status.connection_id, status.id, labels),
+            done=lambda ended: self._say_end(status, ended),
             failed=lambda fault: session.failed(fault, "Remembering the import for Undo"),
             owner=session.turn,
             title="Remember the import",
         )
 
-    def _say_end(self, status: TransferStatus, created: int) -> None:
+    def _settle(self) -> None:
+        """Remember imports that ended when nobody was there to do it."""
+        session = self._session
+        stores, connection = session.stores, session.connection
+        if stores is None or connection is None:
+            return
+        imports = stores.imports
+        session.tasks.run(
+            Lane.INTERACTIVE,
+            lambda _context: imports.settle(connection.id),
+            failed=lambda fault: session.failed(fault, "Remembering the imports for Undo"),
+            owner=session.turn,
+            title="Remember the imports of the last run",
+        )
+
+    def _say_end(self, status: TransferStatus, ended: Ended) -> None:
         if status.state == "failed":
             return  # the transfer itself stays in the line, with its failures
-        parts = [f"Added {plural(created, 'photo')}"] if created else ["Nothing new was added"]
+        if ended.created and ended.edit is None:
+            return  # it was told before, or is undone by now
+        parts = [f"Added {plural(ended.created, 'photo')}"] if ended.created else ["Nothing new was added"]
         if status.skipped:
             parts.append(f"{status.skipped:,} {'was' if status.skipped == 1 else 'were'} there already")
-        actions = (("Undo", self._editing.undo),) if created else ()
+        actions = (("Undo", self._editing.undo),) if ended.created else ()
         self._session.said.emit(Message(f"{'; '.join(parts)}.", "", "edit", actions))
 
     def _is_here(self, status: TransferStatus) -> bool:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.connections import Connection, Connections
     from apitorch_desktop.dataset.dismissals import Dismissals
     from apitorch_desktop.dataset.edits import Edits
+    from apitorch_desktop.dataset.imports import Imports
     from apitorch_desktop.dataset.keys import FoundKey, Keys
     from apitorch_desktop.dataset.reviewing import Reviewing
     from apitorch_desktop.dataset.scratch import Scratch
@@ -101,6 +102,11 @@ class Stores:
         return Workspace(
             connection, client, self.catalog, self.scratch, lambda one: self.edits.hidden_labels(connection.id, one)
         )
+
+    @property
+    def imports(self) -> Imports:
+        """Uploads that can be undone."""
+        return self.edits.importing(self.transfers)
 
     @property
     def dismissals(self) -> Dismissals:

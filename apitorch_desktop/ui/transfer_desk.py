@@ -10,11 +10,10 @@ from apitorch_desktop.ui.tasks import Lane
 from apitorch_desktop.ui.transfer_words import ENDED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from apitorch_desktop.api.types import Id
-    from apitorch_desktop.dataset.sources import Upload
     from apitorch_desktop.dataset.transfers import Failure, Transfers, TransferStatus
     from apitorch_desktop.ui.tasks import Context, Tasks
 
@@ -92,25 +91,6 @@ class TransferDesk(QObject):
     def reload(self) -> None:
         """Read the list again."""
         self._run(lambda transfers: transfers.all(), self._show_all, "Listing the transfers")
-
-    def upload(
-        self,
-        connection_id: str,
-        set_id: Id,
-        title: str,
-        uploads: Iterable[Upload],
-        done: Callable[[int], object] | None = None,
-    ) -> None:
-        """Accept an upload; `done` is called with its id once it is on disk."""
-
-        def added(transfer_id: int) -> None:
-            if done is not None:
-                done(transfer_id)
-            self.reload()
-
-        self._run(
-            lambda transfers: transfers.add_upload(connection_id, set_id, title, uploads), added, "Accepting the photos"
-        )
 
     def download(self, connection_id: str, set_id: Id, title: str, folder: Path) -> None:
         """Accept a download of a whole training set into a folder."""

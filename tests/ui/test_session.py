@@ -107,7 +107,7 @@ def test_what_a_transfer_brings_in_appears_without_a_new_listing(filled, tmp_pat
     desk.progressed.connect(lambda _status: session.opened.look_for_newer())
     before = filled.model.image(0).image_id
     uploads = [Upload("desert", File(path), path.name) for path in pictures(tmp_path / "more", 6, 20)]
-    desk.upload("embedded", session.opened.training_set.id, "More", uploads)
+    filled.stores.imports.upload("embedded", session.opened.training_set.id, "More", uploads)
     wait_until(lambda: filled.model.total == 11, 30, "the photos did not come")
     assert not resets
     assert session.opened.counts["desert"] == 6
