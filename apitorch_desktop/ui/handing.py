@@ -145,7 +145,8 @@ def show(path: Path, owner: QObject) -> None:
     def open_folder() -> None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(path.parent)))
 
-    if not os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
+    address = os.environ.get("DBUS_SESSION_BUS_ADDRESS", "")
+    if not address:
         open_folder()
         return
     from PySide6.QtDBus import QDBusConnection, QDBusMessage, QDBusPendingCallWatcher
@@ -153,7 +154,8 @@ def show(path: Path, owner: QObject) -> None:
     name = "org.freedesktop.FileManager1"
     message = QDBusMessage.createMethodCall(name, "/org/freedesktop/FileManager1", name, "ShowItems")
     message.setArguments([[bytes(QUrl.fromLocalFile(str(path)).toEncoded().data()).decode()], ""])
-    watcher = QDBusPendingCallWatcher(QDBusConnection.sessionBus().asyncCall(message, ANSWER), owner)
+    bus = QDBusConnection.connectToBus(address, f"files {address}")  # Qt's own may be of another time, or broken
+    watcher = QDBusPendingCallWatcher(bus.asyncCall(message, ANSWER), owner)
 
     def answered(call: QDBusPendingCallWatcher) -> None:
         if call.isError():

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QLocale, QPointF, Qt, QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.controls import Elided, Rule, button, icon_button, label
 from apitorch_desktop.ui.grid.model import name_of
@@ -79,6 +79,11 @@ class ImageView(QWidget):
     def _build(self, theme: Theme) -> None:
         self.name = Elided("", "strong")
         self.details = Elided("", "small", "muted")
+        """Size, bytes, date and label."""
+        self.id = Elided("", "small", "muted")
+        self.origin = Elided("", "small", "muted", Qt.TextElideMode.ElideMiddle)
+        """Where it came from."""
+        self.origin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.zoom_said = label("", "small", "muted")
         self.again = button("Try again", "link", self._retry)
         self.again.hide()
@@ -92,12 +97,17 @@ class ImageView(QWidget):
         self.back.clicked.connect(lambda: self.go(-1))
         self.on.clicked.connect(lambda: self.go(1))
         self.close_button.clicked.connect(self.closed)
-        strip = QHBoxLayout()
-        strip.setContentsMargins(theme.px(18), theme.px(4), theme.px(10), theme.px(4))
-        strip.setSpacing(theme.px(10))
-        strip.addWidget(self.name, 4)
-        strip.addWidget(self.details, 5)
-        strip.addStretch(0)
+        strip, below, foot = QHBoxLayout(), QHBoxLayout(), QVBoxLayout()
+        foot.setContentsMargins(theme.px(18), theme.px(4), theme.px(10), theme.px(4))
+        foot.setSpacing(0)
+        for line in (strip, below):
+            line.setSpacing(theme.px(10))
+        strip.addWidget(self.name, 1)
+        below.addWidget(self.id)
+        below.addWidget(self.origin, 1)
+        foot.addLayout(strip)
+        foot.addWidget(self.details)
+        foot.addLayout(below)
         for widget in (self.again, self.zoom_said, self.fit, self.actual, self.back, self.on, self.close_button):
             widget.setFocusPolicy(Qt.FocusPolicy.TabFocus if widget is not self.zoom_said else Qt.FocusPolicy.NoFocus)
             strip.addWidget(widget)
@@ -106,7 +116,7 @@ class ImageView(QWidget):
         column.setSpacing(0)
         column.addWidget(self.canvas, 1)
         column.addWidget(Rule(theme))
-        column.addLayout(strip)
+        column.addLayout(foot)
 
     # --- what is shown
 
@@ -126,8 +136,7 @@ class ImageView(QWidget):
         claimed = (image.width, image.height) if known else None
         self.canvas.show_photo(self._photos.get(image.image_id), thumbnail, claimed)  # type: ignore[arg-type]
         self.name.setText(name_of(image))
-        self.details.setText(" · ".join(details(image)))
-        self.setAccessibleDescription(f"{self.name.whole()}, {self.details.whole()}")
+        self._tell(image)
         self.back.setEnabled(self._neighbour(image.image_id, -1) is not None)
         self.on.setEnabled(self._neighbour(image.image_id, 1) is not None)
         self._came(image.image_id)
@@ -136,8 +145,14 @@ class ImageView(QWidget):
     def add_detail(self, image_id: str, text: str) -> None:
         """One more thing about the image shown, if it still is that one."""
         if self._image is not None and self._image.image_id == image_id:
-            self.details.setText(" · ".join([*details(self._image), text]))
-            self.setAccessibleDescription(f"{self.name.whole()}, {self.details.whole()}")
+            self._tell(self._image, text)
+
+    def _tell(self, image: TrainingImage, *more: str) -> None:
+        self.details.setText(" · ".join(details(image)))
+        self.id.setText(image.image_id)
+        self.origin.setText(" · ".join(more))
+        parts = (self.name, self.details, self.id, self.origin)
+        self.setAccessibleDescription(", ".join(part.whole() for part in parts if part.whole()))
 
     def set_source(self, fetch: Fetch) -> None:
         """Another connection."""
@@ -244,7 +259,7 @@ class ImageView(QWidget):
 
 
 def details(image: TrainingImage) -> list[str]:
-    """Size, bytes, date, label and id, as far as the service tells them."""
+    """Size, bytes, date and label, as far as the service tells them."""
     facts = []
     if isinstance(image.width, int) and isinstance(image.height, int):
         facts.append(f"{image.width:,} × {image.height:,}")
@@ -254,7 +269,7 @@ def details(image: TrainingImage) -> list[str]:
         facts.append(date)
     if isinstance(image.label, str):
         facts.append(image.label)
-    return [*facts, image.image_id]
+    return facts
 
 
 def _date(text: str) -> str:
