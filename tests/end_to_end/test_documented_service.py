@@ -273,7 +273,7 @@ def row_of(made, text):
 
 
 def labels(made):
-    return {label: count for label, count in made.session.opened.counts.items()}
+    return dict(made.session.opened.counts)
 
 
 def test_labels_are_renamed_merged_and_deleted_by_copies_with_undo(monkeypatch, service):
