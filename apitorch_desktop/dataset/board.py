@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.dataset.edit_records import image_id
+from apitorch_desktop.dataset.scratch import is_scratch
 from apitorch_desktop.dataset.workspace import listing_of
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Board:
         """The labels with their numbers of images, empty ones included."""
         if self._counts is None:
             if self._workspace.has("paging"):
-                self._counts = {label.label: label.count for label in self._workspace.client.labels(self._set)}
+                labels = self._workspace.client.labels(self._set)
+                self._counts = {one.label: one.count for one in labels if not is_scratch(one.label)}
             else:
                 self.all()
         return dict(self._counts or {})

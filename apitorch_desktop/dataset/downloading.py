@@ -15,6 +15,7 @@ from apitorch_desktop.api import types
 from apitorch_desktop.api.errors import Cancelled, NotFound
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.dataset.journal import Ended, Entry, Item, ItemState, Journal
+from apitorch_desktop.dataset.scratch import without_scratch
 from apitorch_desktop.dataset.whole import Damaged, is_whole, whole
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Downloading:
                 half.unlink(missing_ok=True)
 
     def _list(self, client: "ApiClient") -> types.TrainingImages:
-        listing = client.images(self._entry.training_set)
+        listing = without_scratch(client.images(self._entry.training_set))
         self._urls = {image.image_id: image.url for group in listing.data for image in group.images}
         self._listed_at = monotonic()
         return listing

@@ -20,6 +20,7 @@ from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import Id, TrainingImage, TrainingImages
 from apitorch_desktop.dataset import indexes
 from apitorch_desktop.dataset.downloading import safe
+from apitorch_desktop.dataset.scratch import without_scratch
 from apitorch_desktop.dataset.sources import reason, shown
 from apitorch_desktop.dataset.splitting import Split, parts_of
 from apitorch_desktop.dataset.whole import whole
@@ -86,7 +87,7 @@ class Fetcher:
         return whole(lambda: self._client.download(url, cancelled=self._cancelled), image.filename, image.sha256)
 
     def _list(self) -> TrainingImages:
-        listing = self._client.images(self._training_set)
+        listing = without_scratch(self._client.images(self._training_set))
         self._urls = {image.image_id: image.url for group in listing.data for image in group.images}
         self._listed_at = monotonic()
         return listing

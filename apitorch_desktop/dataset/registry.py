@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from threading import Condition, Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -29,8 +30,20 @@ class Registry:
         self.changed: set[int] = set()
         self._journal = journal
         self._listeners: list[Callable[[TransferStatus], None]] = []
+        self._sequence = count(1)
         self._version = -1
         self._refresh_at = 0.0
+
+    def status(self, transfer: int) -> TransferStatus:
+        """One transfer as it stands. Raises KeyError."""
+        with self.ready:
+            return self.runs[transfer].status(next(self._sequence))
+
+    def snapshot(self) -> tuple[int, list[TransferStatus]]:
+        """All of them at one moment, and the sequence of that: what was taken before has a smaller one."""
+        with self.ready:
+            sequence = next(self._sequence)
+            return sequence, [run.status(sequence) for run in self.runs.values()]
 
     def load(self) -> None:
         """Read the journal, the first time."""
@@ -124,7 +137,7 @@ class Registry:
             for run in due:
                 run.told_at = now
             self.changed -= {run.id for run in due}
-            statuses = [run.status() for run in due]
+            statuses = [run.status(next(self._sequence)) for run in due]
             listeners = list(self._listeners)
         for status in statuses:
             for listener in listeners:

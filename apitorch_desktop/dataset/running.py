@@ -71,6 +71,8 @@ class TransferStatus:
     created_at: float
     finished_at: float | None
     folder: Path | None = None
+    sequence: int = 0
+    """Larger than that of every status taken before it: what comes late is told from what is new."""
 
     @property
     def fraction(self) -> float:
@@ -180,8 +182,8 @@ class Run:
         if now > before:
             self.meter.add(now - before)
 
-    def status(self) -> TransferStatus:
-        """What the window is told."""
+    def status(self, sequence: int) -> TransferStatus:
+        """What the window is told; by way of the registry, which knows the sequence."""
         rate, items = self.meter.rates()
         state, note = self.state, self.note
         if self.active:
@@ -195,6 +197,7 @@ class Run:
             self.total, self.done, self.failed, self.skipped, self.bytes_total,
             min(self.bytes_done + moving, self.bytes_total), rate if self.active else 0.0,
             self._seconds_left(left, moving, rate, items), self.entry.created_at, self.finished_at, self.entry.folder,
+            sequence,
         )  # fmt: skip
 
     def _seconds_left(self, left: int, moving: int, rate: float, items: float) -> float | None:

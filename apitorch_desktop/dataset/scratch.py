@@ -17,10 +17,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from apitorch_desktop.api.client import ApiClient
-    from apitorch_desktop.api.types import Classification, Id, TrainingImage
+    from apitorch_desktop.api.types import Classification, Id, TrainingImage, TrainingImages
 
 SCRATCH_LABEL: Final = "desktop_scratch"
 """The label under which a local file lies for a moment while it is classified by its URL."""
+
+
+def without_scratch(answer: TrainingImages) -> TrainingImages:
+    """A listing without what lies under the scratch label for a moment: that is nobody's training image."""
+    answer.data = [group for group in answer.data if not is_scratch(group.label)]
+    return answer
+
+
+def is_scratch(label: str) -> bool:
+    """Whether a label is the scratch label, in any spelling."""
+    return snake_case(label) == SCRATCH_LABEL
+
+
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS upload (
         id INTEGER PRIMARY KEY, connection TEXT, training_set TEXT, sha256 TEXT, image TEXT, started_at REAL)""",
@@ -77,11 +90,6 @@ class Scratch:
         """How many scratch images are still to be deleted."""
         return len(self._rows(connection_id))
 
-    def images(self, connection_id: str) -> set[str]:
-        """Ids of the images that lie there for a moment, or are still to be deleted."""
-        rows = self._file.read("SELECT image FROM upload WHERE connection = ? AND image IS NOT NULL", connection_id)
-        return {f"ti_{image.removeprefix('ti_')}" for (image,) in rows}
-
     def clean(self, client: ApiClient, connection_id: str) -> int:
         """Delete what a failure or a crash left; how many are still to be deleted. Raises nothing: it is tried again."""
         self._clear(client, [row for row, *_ in self._rows(connection_id)])
@@ -123,7 +131,7 @@ class Scratch:
 
 def _scratch_images(client: ApiClient, training_set_id: Id) -> Iterator[TrainingImage]:
     for group in client.images(training_set_id).data:
-        if snake_case(group.label) == SCRATCH_LABEL:
+        if is_scratch(group.label):
             yield from group.images
 
 

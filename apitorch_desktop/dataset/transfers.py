@@ -97,15 +97,25 @@ class Transfers:
 
     def all(self) -> list[TransferStatus]:
         """All transfers that were not forgotten, in the order in which they are worked off."""
+        return self.snapshot()[1]
+
+    def snapshot(self) -> tuple[int, list[TransferStatus]]:
+        """As `all`, with the moment's sequence: a status with a smaller one was taken before, a larger one after."""
         self._registry.load()
-        with self._registry.ready:
-            return [run.status() for run in self._registry.runs.values()]
+        return self._registry.snapshot()
 
     def status(self, transfer_id: int) -> TransferStatus:
         """One transfer. Raises KeyError."""
         self._registry.load()
+        return self._registry.status(transfer_id)
+
+    def hurry(self, connection_id: str) -> None:
+        """The connection's service is there again: what waits for it tries at once."""
+        self._registry.load()
         with self._registry.ready:
-            return self._registry.runs[transfer_id].status()
+            waiting = [run for run in self._registry.runs.values() if run.entry.connection == connection_id]
+        for run in waiting:
+            self._engine.hurry(run)
 
     def pause(self, transfer_id: int) -> None:
         """Finish what is on its way, then rest until `resume`."""

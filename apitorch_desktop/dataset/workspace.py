@@ -11,7 +11,7 @@ from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, 
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.dataset.addresses import Addresses
 from apitorch_desktop.dataset.catalog import Listing
-from apitorch_desktop.dataset.scratch import SCRATCH_LABEL, Scratch
+from apitorch_desktop.dataset.scratch import SCRATCH_LABEL, Scratch, is_scratch, without_scratch
 from apitorch_desktop.dataset.whole import whole
 
 if TYPE_CHECKING:
@@ -133,28 +133,19 @@ class Workspace:
         """All labels and images, in pages where the service has them; remembered. `progress` is called with each part."""
         with self._heard():
             if self.has("paging"):
-                labels = self.client.labels(training_set_id)
+                labels = [one for one in self.client.labels(training_set_id) if not is_scratch(one.label)]
                 total = sum(label.count for label in labels)
                 listing = listing_of(list(self._pages(training_set_id, total, progress, cancelled)))
                 _order(listing, [label.label for label in labels])
                 listing.label_ids |= {label.label: label.id for label in labels}
             else:
                 listing = listing_of([self.client.images(training_set_id, cancelled=cancelled)])
-                self._leave_out_scratch(listing)
                 self._leave_out_hidden(listing, training_set_id)
                 if progress is not None:
                     progress(Part(listing.images, len(listing.images)))
         self.catalog.save_listing(self.connection.id, listing)
         self._addresses.note(training_set_id, listing.images)
         return listing
-
-    def _leave_out_scratch(self, listing: Listing) -> None:
-        """What lies under the scratch label for a moment is nobody's training image."""
-        if SCRATCH_LABEL in listing.labels:
-            ours = self._scratch.images(self.connection.id)
-            listing.images = [image for image in listing.images if image.image_id not in ours]
-            if not any(image.label == SCRATCH_LABEL for image in listing.images):
-                listing.labels.remove(SCRATCH_LABEL)
 
     def _leave_out_hidden(self, listing: Listing, training_set_id: Id) -> None:
         hidden = set() if self.has("labels") else set(self._hidden_labels(training_set_id))
@@ -318,13 +309,16 @@ class Workspace:
 
 
 def listing_of(answers: Sequence[TrainingImages]) -> Listing:
-    """One listing of what a service answered, in one piece or in pages; an image that comes twice is there once."""
+    """One listing of what a service answered, in one piece or in pages; an image that comes twice is there once.
+
+    Without the scratch label.
+    """
     first = answers[0]
     groups: dict[str, list[TrainingImage]] = {}
     ids: dict[str, str] = {}
     seen: set[str] = set()
     for answer in answers:
-        for group in answer.data:
+        for group in without_scratch(answer).data:
             images = groups.setdefault(group.label, [])
             if isinstance(group.id, str):
                 ids[group.label] = group.id

@@ -43,7 +43,8 @@ class TransferDesk(QObject):
         self._transfers: Transfers | None = None
         self._statuses: dict[int, TransferStatus] = {}
         self._dismissed: set[int] = set()
-        self._loaded = False
+        self._listed_at = 0
+        """Sequence of the newest list."""
 
     @property
     def statuses(self) -> list[TransferStatus]:
@@ -90,7 +91,11 @@ class TransferDesk(QObject):
 
     def reload(self) -> None:
         """Read the list again."""
-        self._run(lambda transfers: transfers.all(), self._show_all, "Listing the transfers")
+        self._run(lambda transfers: transfers.snapshot(), self._show_all, "Listing the transfers")
+
+    def hurry(self, connection_id: str) -> None:
+        """A service is there again: what waits for it need not wait longer."""
+        self._run(lambda transfers: transfers.hurry(connection_id), lambda _none: None, "Going on with the transfers")
 
     def download(self, connection_id: str, set_id: Id, title: str, folder: Path) -> None:
         """Accept a download of a whole training set into a folder."""
@@ -151,18 +156,28 @@ class TransferDesk(QObject):
             title=doing,
         )
 
-    def _show_all(self, statuses: list[TransferStatus]) -> None:
-        before, first = self._statuses, not self._loaded
-        self._statuses = {one.id: one for one in statuses}
-        self._loaded = True
-        self.listed.emit(statuses)
+    # Lists and single news come from several threads, in any order: the sequence tells which is newer.
+
+    def _show_all(self, snapshot: tuple[int, list[TransferStatus]]) -> None:
+        sequence, listed = snapshot
+        if sequence < self._listed_at:
+            return
+        before, first = self._statuses, not self._listed_at
+        newest = {
+            one.id: known if (known := before.get(one.id)) and known.sequence > sequence else one for one in listed
+        }
+        newest |= {one.id: one for one in before.values() if one.sequence > sequence}  # added since
+        self._statuses, self._listed_at = newest, sequence
+        self.listed.emit(self.statuses)
         if first:  # what ended in an earlier run of the program is in the list, and no news
             return
-        for status in statuses:  # a short transfer may have ended before its first news came
+        for status in self.statuses:  # a short transfer may have ended before its first news came
             self._tell(before.get(status.id), status)
 
     def _heard(self, status: TransferStatus) -> None:
         before = self._statuses.get(status.id)
+        if status.sequence < (before.sequence if before is not None else self._listed_at):
+            return  # newer is known; or it was forgotten meanwhile
         self._statuses[status.id] = status
         if before is None:
             self.listed.emit(self.statuses)

@@ -1,7 +1,9 @@
 import dataclasses
 import hashlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -10,7 +12,10 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, ConnectionFailed, NotFound, WrongKey
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.addresses import Addresses
+from apitorch_desktop.dataset.comparing import Side, compare
+from apitorch_desktop.dataset.exporting import Fetcher, export
 from apitorch_desktop.dataset.scratch import SCRATCH_LABEL
+from apitorch_desktop.dataset.transfers import Transfers
 from apitorch_desktop.dataset.workspace import NeedsScratch, Part
 from apitorch_desktop.vision.images import UnreadableImage, verify
 from tests.misbehaving import Misbehaving
@@ -242,6 +247,51 @@ def test_whichever_call_fails_no_scratch_image_stays(fault, plain: Home, documen
         if ended:
             return
     pytest.fail("it never ended")
+
+
+def test_a_photo_that_is_being_classified_is_in_no_listing_download_comparison_or_export(
+    plain: Home, documented: Misbehaving, tmp_path: Path
+):
+    """The moment is held: the answer to `classify` waits until all four have looked."""
+    number = documented.add_set("Zebras", {"plains": [picture(1)], "mountain": [picture(2)]})
+    listed, go_on = threading.Event(), threading.Event()
+    right = documented.answer
+
+    def answer(method, path, query, body):
+        if path.endswith("/classify"):
+            listed.set()
+            documented._lock.release()  # others are answered meanwhile
+            try:
+                assert go_on.wait(30)
+            finally:
+                documented._lock.acquire()
+        return right(method, path, query, body)
+
+    documented.answer = answer
+    workspace, client = plain.workspace, plain.workspace.client
+    with ThreadPoolExecutor(1) as pool:
+        classified = pool.submit(workspace.classify, ["work-safe"], data=picture(3), scratch=number)
+        try:
+            assert listed.wait(30)
+            assert scratch_images(documented, number) == 1
+            listing = workspace.listing(number)
+            assert (sorted(listing.labels), len(listing.images)) == (["mountain", "plains"], 2)
+            transfers = Transfers(tmp_path / "transfers", lambda _id: client)
+            transfers.add_download("c1", number, "Zebras", tmp_path / "down")
+            transfers.work(lambda: False, until_done=True)
+            transfers.close()
+            fetcher = Fetcher(client, number)
+            export(fetcher.listing, fetcher, tmp_path / "out")
+            for folder in ("down", "out"):
+                files = [path for path in (tmp_path / folder).rglob("*") if path.is_file()]
+                assert sorted(path.parent.name for path in files) == ["mountain", "plains"], folder
+            other = documented.add_set("Others", {"plains": [picture(1)]})
+            found = compare(Side(workspace, number), Side(workspace, other))
+            assert [image.label for image in found.only_here] == ["mountain"]
+        finally:
+            go_on.set()
+        assert classified.result()[0].label == "safe for work"
+    assert scratch_images(documented, number) == 0
 
 
 def test_scratch_images_are_deleted_after_the_service_was_away(plain: Home, documented: Misbehaving):

@@ -1,0 +1,99 @@
+"""The transfers as the window sees them: whatever order news arrive in, what is shown is what is there."""
+
+import random
+from dataclasses import replace
+from threading import Thread
+
+import pytest
+
+from apitorch_desktop.dataset.sources import File, Upload
+from apitorch_desktop.dataset.transfers import Transfers
+from apitorch_desktop.ui.transfer_desk import TransferDesk
+
+
+def nobody(_connection):
+    raise LookupError
+
+
+@pytest.fixture
+def transfers(tmp_path):
+    made = Transfers(tmp_path / "transfers", nobody)
+    yield made
+    made.close()
+
+
+def uploads(tmp_path, count):
+    return [Upload("plains", File(tmp_path / f"{number}.jpg"), f"{number}.jpg") for number in range(count)]
+
+
+@pytest.fixture
+def news(transfers, tmp_path):
+    """All that a desk could be told while three threads add, pause, resume, cancel, reorder and forget: lists and statuses."""
+    heard = []
+    end = transfers.listen(heard.append)
+    kept = [transfers.add_upload("c1", 1, f"Kept {number}", uploads(tmp_path, 2)) for number in range(3)]
+
+    def act(transfer, seed):
+        dice = random.Random(seed)
+        for number in range(12):
+            verb = dice.choice(["pause", "resume", "cancel", "retry_failed"])
+            getattr(transfers, verb)(transfer)
+            heard.append(transfers.snapshot())
+            if number % 4 == 0:
+                transfers.reorder([transfer])
+                passing = transfers.add_upload("c1", 1, "Passing", uploads(tmp_path, 1))
+                heard.append(transfers.snapshot())
+                transfers.cancel(passing)
+                transfers.forget(passing)
+                heard.append(transfers.snapshot())
+
+    threads = [Thread(target=act, args=(transfer, seed)) for seed, transfer in enumerate(kept)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    end()
+    heard.append(transfers.snapshot())
+    return heard
+
+
+def plain(statuses):
+    return [replace(one, sequence=0) for one in statuses]
+
+
+def tell(desk, piece):
+    if isinstance(piece, tuple):
+        desk._show_all(piece)
+    else:
+        desk._heard(piece)
+
+
+def test_news_in_any_order_leave_what_is_there(tasks, transfers, news):
+    for seed in range(60):
+        desk = TransferDesk(tasks)
+        shuffled = list(news)
+        random.Random(seed).shuffle(shuffled)
+        for piece in shuffled:
+            tell(desk, piece)
+        assert plain(desk.statuses) == plain(transfers.all()), seed
+        desk.deleteLater()
+
+
+def test_an_older_list_neither_takes_back_a_status_nor_loses_nor_brings_back_a_transfer(tasks, transfers, tmp_path):
+    desk = TransferDesk(tasks)
+    first = transfers.add_upload("c1", 1, "First", uploads(tmp_path, 1))
+    old = transfers.snapshot()
+    late = transfers.status(first)
+    transfers.pause(first)
+    second = transfers.add_upload("c1", 1, "Second", uploads(tmp_path, 1))
+    for transfer in (first, second):
+        desk._heard(transfers.status(transfer))
+    desk._show_all(old)
+    assert [(one.id, one.state) for one in desk.statuses] == [(first, "paused"), (second, "waiting")]
+    transfers.cancel(first)
+    transfers.forget(first)
+    desk._show_all(transfers.snapshot())
+    desk._show_all(old)
+    desk._heard(late)
+    assert [one.id for one in desk.statuses] == [second]
+    desk.deleteLater()
