@@ -1,15 +1,17 @@
 """The calls a service may offer beyond the documentation; offer one only where `ping` lists its extension."""
 
+import io
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from apitorch_desktop.api import types
-from apitorch_desktop.api.errors import BadRequest
+from apitorch_desktop.api.errors import BadRequest, NotApiTorch
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.transport import Transport
 
 _PAGE = 1000
+_LARGEST_ARCHIVE = 128 * 2**20
 _LARGEST_MODEL = 1024 * 2**20
 
 
@@ -123,6 +125,31 @@ class Extensions:
         """`images`: delete many images, all or none."""
         route = f"training-set/{segment(training_set_id)}/images/delete"
         self._transport.call("POST", route, dict[str, Any], json={"image_ids": list(image_ids)})
+
+    def archive(
+        self, training_set_id: types.Id, image_ids: Sequence[str], *, cancelled: Callable[[], bool] | None = None
+    ) -> dict[str, bytes]:
+        """`images.archive`: the bytes of many images by file name. What is not there any more is left out.
+
+        Ask for some MiB at a time: the answer is held in memory, and a service refuses too many at once.
+        """
+        import tarfile
+
+        route = f"training-set/{segment(training_set_id)}/images/archive"
+        packed = self._transport.file(
+            route, limit=_LARGEST_ARCHIVE, json={"image_ids": list(image_ids)}, cancelled=cancelled
+        )
+        found: dict[str, bytes] = {}
+        try:
+            with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as archive:
+                for entry in archive:
+                    if entry.isreg() and (file := archive.extractfile(entry)) is not None:
+                        found[entry.name] = file.read()
+        except tarfile.TarError as error:
+            fault = NotApiTorch("The archive of images breaks off or is damaged.")
+            fault.truncated = True
+            raise fault from error
+        return found
 
     def versions(self, slug: str) -> list[types.ClassifierVersion]:
         """`versions`: what is kept of a trained classifier, newest first."""

@@ -18,6 +18,7 @@ EXTENSIONS: Final = (
     "alternatives",
     "labels",
     "images",
+    "images.archive",
     "feedback.read",
     "versions",
     "export.onnx",

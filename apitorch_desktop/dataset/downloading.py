@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from time import monotonic
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 from apitorch_desktop.api import types
 from apitorch_desktop.api.errors import Cancelled, NotFound
 from apitorch_desktop.api.slugs import slugify
+from apitorch_desktop.dataset.bundles import EXTENSION as BUNDLES
+from apitorch_desktop.dataset.bundles import Bundles, Wanted
 from apitorch_desktop.dataset.journal import Ended, Entry, Item, ItemState, Journal
 from apitorch_desktop.dataset.scratch import without_scratch
 from apitorch_desktop.dataset.whole import Damaged, is_whole, whole
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
 
 _TRIES = 3
+_SMALL = 2**18
+"""Bytes up to which an image comes in a bundle; the time of a larger one is its bytes', not the call's."""
 
 
 class Downloading:
@@ -37,6 +42,9 @@ class Downloading:
         self._urls: dict[str, str] = {}
         self._listed_at = 0.0
         self._made: list[Path] = []
+        self._folders: set[Path] = set()
+        self._halves = count()
+        self._bundles: Bundles | None = None
         # who else writes into this folder, from another journal, has other names
         self._mark = f".{zlib.crc32(os.fsencode(journal.folder.absolute())):08x}-{entry.id}-"
 
@@ -48,26 +56,28 @@ class Downloading:
         self._sweep(listing)
         if self._entry.listed or self._journal.items(self._entry.id, *ItemState):
             self._journal.wait_again(self._entry.id, ItemState.SENDING)
-            return
-        root = self._root(listing)
-        self._journal.fill(
-            self._entry.id,
-            [
-                (
-                    group.label, f"{root}/{safe(group.label)}/{safe(image.filename)}", image.filename,
-                    image.bytes if isinstance(image.bytes, int) else None,
-                    image.sha256 if isinstance(image.sha256, str) else None, image.image_id,
-                )
-                for group in listing.data
-                for image in group.images
-            ],
-        )  # fmt: skip
+        else:
+            root = self._root(listing)
+            self._journal.fill(
+                self._entry.id,
+                [
+                    (
+                        group.label, f"{root}/{safe(group.label)}/{safe(image.filename)}", image.filename,
+                        image.bytes if isinstance(image.bytes, int) else None,
+                        image.sha256 if isinstance(image.sha256, str) else None, image.image_id,
+                    )
+                    for group in listing.data
+                    for image in group.images
+                ],
+            )  # fmt: skip
+        if BUNDLES in (client.ping().extensions or ()):
+            self._bundles = Bundles(self._entry.training_set, self._small())
 
     def perform(
         self, client: "ApiClient", item: Item, moved: Callable[[int], None], cancelled: Callable[[], bool]
     ) -> Ended:
         """Fetch one image, unless it is there already."""
-        target = self._folder / os.fsdecode(item.source)
+        target = self._target(item)
         if (size := _there(target, item)) is not None:
             return Ended(item.id, ItemState.SKIPPED, size)
         data = self._fetch(client, item, cancelled)
@@ -76,7 +86,8 @@ class Downloading:
             return Ended(item.id, ItemState.SKIPPED, 0, reason=reason)
         moved(len(data))
         self._write(target, data)
-        return Ended(item.id, ItemState.DONE, len(data), hashlib.sha256(data).hexdigest(), created=True)
+        sha256 = item.sha256 or hashlib.sha256(data).hexdigest()  # one that is known was held against the bytes
+        return Ended(item.id, ItemState.DONE, len(data), sha256, created=True)
 
     def settle(self) -> None:
         """Have the files and their names on disk before the journal says so: many together take half the time."""
@@ -87,6 +98,20 @@ class Downloading:
         if os.name == "posix":
             for folder in {path.parent for path in made}:
                 _sync(folder)
+
+    def _small(self) -> list[Wanted]:
+        """The images that are small, and not there yet."""
+        return [
+            Wanted(item.image_id, item.name, item.size)
+            for item in self._journal.items(self._entry.id, ItemState.WAITING)
+            if item.size is not None
+            and item.sha256 is not None
+            and item.size <= _SMALL
+            and not self._target(item).exists()
+        ]
+
+    def _target(self, item: Item) -> Path:
+        return self._folder / os.fsdecode(item.source)
 
     def _root(self, listing: types.TrainingImages) -> str:
         return safe(listing.training_set_slug or slugify(self._entry.title))
@@ -105,6 +130,8 @@ class Downloading:
 
     def _fetch(self, client: "ApiClient", item: Item, cancelled: Callable[[], bool]) -> bytes | None:
         """The image's bytes, checked; None where it is gone. An address that has run out is fetched anew."""
+        if self._bundles is not None and (data := self._bundles.take(client, item.image_id, cancelled)) is not None:
+            return _checked(data, item)
         for attempt in range(_TRIES):
             begun = monotonic()
             url = self._urls.get(item.image_id)
@@ -123,12 +150,15 @@ class Downloading:
         return None
 
     def _write(self, target: Path, data: bytes) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        half = target.with_name(f"{self._mark}{os.urandom(6).hex()}.part")
+        if target.parent not in self._folders:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._folders.add(target.parent)
+        half = target.with_name(f"{self._mark}{next(self._halves)}.part")  # only who holds the transfer's lock writes
         try:
             half.write_bytes(data)
             half.replace(target)
         except BaseException:
+            self._folders.discard(target.parent)  # it may have been taken away
             half.unlink(missing_ok=True)
             raise
         with self._lock:

@@ -99,6 +99,12 @@ class DeleteMany(Struct):
     image_ids: ImageIds
 
 
+class Archive(Struct):
+    """Which images are wanted."""
+
+    image_ids: ImageIds
+
+
 class Options(Struct):
     """`show_confidence_value`: whether `confidence_value` is wanted, a decimal number in a string."""
 

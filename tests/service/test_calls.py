@@ -1,6 +1,8 @@
 import base64
+import io
 import json
 import sqlite3
+import tarfile
 from urllib.parse import urlsplit
 
 import pytest
@@ -28,7 +30,7 @@ def test_ping_answers_the_documented_fields_and_lists_every_extension(service):
     assert body["service"]
     assert body["version"]
     named = {"training-sets", "labels", "images", "paging", "thumbnails", "classify.upload", "training", "alternatives"}
-    assert set(body["extensions"]) == named | {"feedback.read", "versions", "export.onnx"}
+    assert set(body["extensions"]) == named | {"images.archive", "feedback.read", "versions", "export.onnx"}
 
 
 @pytest.mark.parametrize("path", ["ping/", "ping?", "ping?x=1", "./ping"])
@@ -275,6 +277,32 @@ def test_a_listing_has_all_labels_and_signed_urls_that_give_the_bytes_back(servi
         assert small.status_code == 200
         assert small.content.startswith(b"\xff\xd8")
     assert got == set(sent.values())
+
+
+def test_many_images_come_in_one_archive_and_what_is_gone_is_left_out(service, picture):
+    set_id, other = service.new_set("Archive"), service.new_set("Another")
+    sent = {service.upload(set_id, "ab"[seed % 2], picture(seed)).json()["id"]: picture(seed) for seed in range(5)}
+    foreign = service.upload(other, "a", picture(9)).json()["id"]
+    gone, *kept = sent
+    service.call("DELETE", f"training-image/{gone}")
+    wanted = {"image_ids": [*sent, foreign, kept[0].removeprefix("ti_")]}
+    answer = service.call("POST", f"training-set/{set_id}/images/archive", json=wanted)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-tar")
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+        got = {entry.name: archive.extractfile(entry).read() for entry in archive}
+    assert got == {f"{image.removeprefix('ti_')}.jpg": sent[image] for image in kept}
+    assert_refused(service.call("POST", f"training-set/{set_id}/images/archive", json={"image_ids": []}), 400)
+    assert_refused(service.call("POST", "training-set/999999/images/archive", json=wanted), 404)
+    for ids in ([foreign], [gone], [kept[0], "1"]):
+        assert_refused(service.call("POST", f"training-set/{set_id}/images/archive", json={"image_ids": ids}), 404)
+
+
+def test_an_archive_that_would_be_too_large_is_refused(service, picture):
+    set_id = service.new_set("Large archive")
+    ids = [service.upload(set_id, "a", picture(seed) + bytes(30 * 2**20)).json()["id"] for seed in range(3)]
+    assert_refused(service.call("POST", f"training-set/{set_id}/images/archive", json={"image_ids": ids}), 400)
+    one = service.call("POST", f"training-set/{set_id}/images/archive", json={"image_ids": ids[:1]})
+    assert one.status_code == 200
 
 
 def test_pages_of_a_listing_follow_one_another_and_miss_nothing(service, picture):

@@ -1,6 +1,9 @@
 """Training images: uploaded, listed, moved, deleted."""
 
+import io
+import tarfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from msgspec import UNSET, UnsetType
@@ -9,7 +12,9 @@ from starlette.responses import Response
 from apitorch_desktop.api import types
 from apitorch_desktop.service import bodies
 from apitorch_desktop.service.calls import Call, Large, Links
+from apitorch_desktop.service.faults import StorageFault
 from apitorch_desktop.service.records import ImageRow, LabelRow
+from apitorch_desktop.service.refusals import Refusal
 from apitorch_desktop.service.routes.context import Context
 from apitorch_desktop.service.routing import Operation
 
@@ -19,6 +24,7 @@ _SET = "/api/training-set/{id}"
 _IMAGE = "/api/training-image/{image_id}"
 _WIRE_SIZE = 700
 """Bytes of an image in a listing, roughly."""
+_ARCHIVE = 64 * 2**20
 
 
 class ImageRoutes:
@@ -103,6 +109,18 @@ class ImageRoutes:
                 extension="images",
                 errors=(404,),
             ),
+            Operation(
+                "archiveImages",
+                "POST",
+                _SET + "/images/archive",
+                "The files of many images as one tar, named as in a listing. What is not there any more is left out.",
+                self.archive,
+                "application/x-tar",
+                tag,
+                body=bodies.Archive,
+                extension="images.archive",
+                errors=(404,),
+            ),
         ]
 
     async def upload(self, call: Call) -> types.ImageAnswer:
@@ -171,6 +189,30 @@ class ImageRoutes:
             self._images.delete_many, call.owner, call.number("id", "training set"), body.image_ids
         )
         return types.ChangedImages(data=[], message=f"{_count(count)} deleted.")
+
+    async def archive(self, call: Call) -> Large:
+        """`POST training-set/:id/images/archive`."""
+        body: bodies.Archive = call.body
+        rows = await self._work.store(self._images.some, call.owner, call.number("id", "training set"), body.image_ids)
+        size = sum(row.bytes + 2 * tarfile.BLOCKSIZE for row in rows)
+        if size > _ARCHIVE and len(rows) > 1:
+            raise Refusal(400, f"These are over {_ARCHIVE // 2**20} MiB. Ask for fewer images at once.")
+
+        def load() -> Response:
+            packed = io.BytesIO()
+            with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+                for row in rows:
+                    with suppress(StorageFault):  # whoever asks for it alone is told
+                        data = self._store.read(row.sha256)
+                        entry = tarfile.TarInfo(row.filename)
+                        entry.size = len(data)
+                        archive.addfile(entry, io.BytesIO(data))
+            return Response(packed.getvalue(), media_type="application/x-tar")
+
+        async def made() -> Response:
+            return await self._work.store(load)
+
+        return Large(size, made)
 
 
 def _given(value: T | UnsetType) -> T | None:

@@ -135,6 +135,24 @@ class Images(Rows):
 
         return self._writer.run(run, frees=True)
 
+    def some(self, owner: int, training_set_id: int | str, image_ids: Sequence[str]) -> list[ImageRow]:
+        """Those of the images that are in the training set, in any order.
+
+        Raises NotFound for the training set, for what cannot be an image's id, and where none is there.
+        """
+        digits = list({inputs.hex_id(each, "ti_") or "" for each in image_ids})
+        rows: list[ImageRow] = []
+        with self._database.reading() as connection:
+            number = set_number(connection, owner, training_set_id)
+            for start in range(0, len(digits), IN_QUERY):
+                query = _ROWS.where(
+                    images.c.id.in_(digits[start : start + IN_QUERY]), images.c.training_set_id == number
+                )
+                rows += _image_rows(connection, query)
+        if not rows or "" in digits:
+            raise NotFound(NO_SUCH_IMAGE)
+        return rows
+
     def page(
         self,
         owner: int,

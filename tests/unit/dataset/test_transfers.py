@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.api.errors import ConnectionFailed
+from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, TimedOut
 from apitorch_desktop.dataset import downloading, pacing
 from apitorch_desktop.dataset.importing import scan
 from apitorch_desktop.dataset.origins import Origins
@@ -590,6 +590,55 @@ def test_another_picture_in_the_way_stays_and_is_reported(make, client, tmp_path
     assert transfers.status(transfer).state is State.FAILED
     assert "another picture" in transfers.failures(transfer)[0].reason
     assert there.read_bytes() == picture(2)
+
+
+def test_small_images_come_in_bundles_and_what_a_bundle_lacks_alone(make, client, tmp_path):
+    training_set = client.create_training_set("Bundles")
+    uploads = pictures(tmp_path / "in", 150)
+    transfers = make(client)
+    transfers.add_upload("c", training_set.id, "Up", uploads)
+    run(transfers)
+    wanted, alone = [], []
+    archive, fetch = ApiClient.archive, ApiClient.download
+
+    def some(self, set_id, image_ids, **more):
+        wanted.append(list(image_ids))
+        if len(wanted) == 2:
+            raise TimedOut("Too late.")
+        found = archive(self, set_id, image_ids, **more)
+        name = min(found)
+        found[name] = found[name][:-1] if len(wanted) % 2 else b""
+        if len(wanted) == 3:
+            del found[name]
+        return found
+
+    def download(self, url, **more):
+        alone.append(url)
+        return fetch(self, url, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ApiClient, "archive", some)
+        patch.setattr(ApiClient, "download", download)
+        transfer = transfers.add_download("c", training_set.id, "Down", tmp_path / "out")
+        run(transfers)
+    status = transfers.status(transfer)
+    assert (status.state, status.done) == (State.DONE, 150), transfers.failures(transfer)
+    files = sorted(path.read_bytes() for path in (tmp_path / "out").rglob("*.png"))
+    assert files == sorted(picture(number) for number in range(150))
+    assert len(wanted) < 12
+    assert 1 <= len(alone) <= len(wanted), "only what arrived damaged or not at all"
+
+
+def test_bundles_that_a_service_refuses_are_fetched_one_by_one(make, client, tmp_path):
+    training_set = client.create_training_set("No bundles")
+    transfers = make(client)
+    transfers.add_upload("c", training_set.id, "Up", pictures(tmp_path / "in", 20))
+    run(transfers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ApiClient, "archive", lambda *_, **__: (_ for _ in ()).throw(BadRequest("Not today.")))
+        transfer = transfers.add_download("c", training_set.id, "Down", tmp_path / "out")
+        run(transfers)
+    assert (transfers.status(transfer).state, transfers.status(transfer).done) == (State.DONE, 20)
 
 
 def fill(strange, count, make_name=lambda digits: digits):
