@@ -29,7 +29,8 @@ class Garbage(QObject):
     def collect(self) -> None:
         """Collect all there is if that is quick; else take what is there now for good, and collect what comes after it.
 
-        What was taken for good goes as ever when nothing refers to it; only a cycle among it stays, until `end`.
+        What was taken for good goes as ever when nothing refers to it; only a cycle among it stays. It is never given back:
+        to collect widgets after their application has ended crashes.
         """
         gc.disable()  # another owner of threads may have ended and given back
         if gc.get_count()[0] < gc.get_threshold()[0]:
@@ -42,5 +43,4 @@ class Garbage(QObject):
     def end(self) -> None:
         """No worker runs any more: give the collector back to Python."""
         self._timer.stop()
-        gc.unfreeze()
         gc.enable()
