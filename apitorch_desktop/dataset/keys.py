@@ -75,7 +75,7 @@ class Keys:
     def __init__(self, environment: Mapping[str, str] = os.environ, patience: float = PATIENCE) -> None:
         self._environment = environment
         self._patience = patience
-        self._run: dict[str, tuple[str, Kept]] = {}
+        self._run: dict[str, FoundKey] = {}
         self._lock = Lock()
         self._pending: dict[tuple[str, ...], Future[Any]] = {}
 
@@ -89,15 +89,13 @@ class Keys:
         with self._lock:
             known = self._run.get(name)
         if known:
-            return FoundKey(*known)
+            return known
         trouble, value = self._ask("get", name, lambda keyring: keyring.get_password(SERVICE, name))
         if trouble:
             return FoundKey("", Kept.NOWHERE, trouble, _SENTENCES[trouble])
         if not value:
             return FoundKey("", Kept.NOWHERE)
-        with self._lock:
-            self._run[name] = (value, Kept.KEYRING)
-        return FoundKey(value, Kept.KEYRING)
+        return self._remember(name, FoundKey(value, Kept.KEYRING))
 
     def store(self, connection: Connection, key: str) -> FoundKey:
         """Keep a key, cleaned: in the keyring, or for this run only, and then `message` says so and why."""
@@ -111,13 +109,15 @@ class Keys:
         trouble, held = self._ask("set", name, put, key)
         if not trouble and not held:
             trouble = Trouble.MISSING
-        kept = Kept.THIS_RUN if trouble else Kept.KEYRING
-        with self._lock:
-            self._run[name] = (key, kept)
         if not trouble:
-            return FoundKey(key, kept)
+            return self._remember(name, FoundKey(key, Kept.KEYRING))
         message = f"{_SENTENCES[trouble]} The key is kept until the program ends."
-        return FoundKey(key, kept, trouble, message)
+        return self._remember(name, FoundKey(key, Kept.THIS_RUN, trouble, message))
+
+    def _remember(self, name: str, found: FoundKey) -> FoundKey:
+        with self._lock:
+            self._run[name] = found
+        return found
 
     def remove(self, connection: Connection) -> FoundKey:
         """Forget a key; `message` says where the keyring may still have it."""
@@ -130,7 +130,7 @@ class Keys:
                 keyring.delete_password(SERVICE, name)
 
         trouble, _ = self._ask("delete", name, drop)
-        if not trouble or trouble is Trouble.MISSING or (known and known[1] is Kept.THIS_RUN):
+        if not trouble or trouble is Trouble.MISSING or (known and known.kept is Kept.THIS_RUN):
             return FoundKey("", Kept.NOWHERE)
         return FoundKey("", Kept.NOWHERE, trouble, f"{_SENTENCES[trouble]} The key may still be in it.")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from time import time
-from typing import TYPE_CHECKING
+from time import monotonic, time
+from typing import TYPE_CHECKING, TypeVar
 
 from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, TimedOut
 from apitorch_desktop.api.slugs import slugify
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     )
     from apitorch_desktop.dataset.catalog import Catalog
     from apitorch_desktop.dataset.connections import Connection
+
+T = TypeVar("T")
 
 __all__ = ["SCRATCH_LABEL", "NeedsScratch", "Part", "Workspace", "listing_of"]
 
@@ -77,6 +79,7 @@ class Workspace:
         self._scratch = scratch
         self._hidden_labels = hidden_labels
         self._offline = False
+        self._heard_at = monotonic()
         self._extensions = catalog.extensions(connection.id)
         self._addresses = Addresses(self._all_images)
 
@@ -90,6 +93,19 @@ class Workspace:
     def offline(self) -> bool:
         """Whether the last call found nobody at the address."""
         return self._offline
+
+    def quiet_for(self) -> float:
+        """Seconds since the service was last heard, whatever it answered."""
+        return monotonic() - self._heard_at
+
+    def noting(self, call: Callable[[], T]) -> T:
+        """Make a call of this connection that is no method here, and note whether the service was there."""
+        with self._heard():
+            return call()
+
+    def note_heard(self) -> None:
+        """It was heard by other ways, a transfer's say."""
+        self._heard_at = monotonic()
 
     @property
     def extensions(self) -> frozenset[str]:
@@ -303,9 +319,9 @@ class Workspace:
             self._offline = True
             raise
         except ApiError:
-            self._offline = False
+            self._offline, self._heard_at = False, monotonic()
             raise
-        self._offline = False
+        self._offline, self._heard_at = False, monotonic()
 
 
 def listing_of(answers: Sequence[TrainingImages]) -> Listing:

@@ -248,7 +248,7 @@ class ConnectionDialog(QDialog):
                 if connection.base_url != kept.base_url:
                     keys.remove(kept)
                 if not typed:
-                    return connection, keys.find(connection)
+                    return connection, replace(keys.find(connection), message="")  # nothing new
             return connection, keys.store(connection, typed)
 
         self._set_busy(busy=True)

@@ -10,6 +10,7 @@ from PySide6.QtGui import QAction, QActionGroup
 
 from apitorch_desktop.ui.icons import dot
 from apitorch_desktop.ui.session import State
+from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks import Lane
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QMenu, QWidget
 
     from apitorch_desktop.dataset.connections import Connection
+    from apitorch_desktop.dataset.keys import FoundKey
     from apitorch_desktop.ui.session import Session
     from apitorch_desktop.ui.theme import Scheme, Theme
     from apitorch_desktop.ui.toolbar import Toolbar
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 _DOTS = {State.STARTING: "warn", State.READY: "good", State.AWAY: "bad", State.REFUSED: "bad"}
 _SCHEMES: tuple[tuple[Scheme, str], ...] = (("system", "Like the system"), ("light", "Light"), ("dark", "Dark"))
 HERE = "On this computer"
+FROM_ENVIRONMENT_WITH_KEY = (
+    "APITORCH_BASE_URL and APITORCH_API_KEY name it, and win over the settings here; change them where they are set."
+)
 FROM_ENVIRONMENT = "APITORCH_BASE_URL names it, and wins over the settings here; change it where that is set."
 
 
@@ -60,10 +65,19 @@ class ConnectionMenu(QObject):
         connection = session.connection
         name = _name(connection) if connection is not None else HERE
         words = f"{name}: {session.sentence}" if session.sentence else f"{name}: connected."
-        if connection is not None and connection.from_environment:
-            words = f"{words} {FROM_ENVIRONMENT}"
+        mark, more = self._peculiar()
         colour = connection.colour if connection is not None else ""
-        self._toolbar.set_connection(name, _DOTS[session.state], words, colour)
+        self._toolbar.set_connection(name, _DOTS[session.state], f"{words} {more}".strip(), colour, mark)
+
+    def _peculiar(self) -> tuple[str, str]:
+        """What is unusual about address or key, as an icon and in words; ("", "") for nothing."""
+        connection, key = self._session.connection, self._session.key
+        kept = key.kept if key is not None else ""
+        if connection is not None and connection.from_environment:
+            return "terminal", FROM_ENVIRONMENT_WITH_KEY if kept == "environment" else FROM_ENVIRONMENT
+        if key is not None and kept == "this run":
+            return "key", f"{key.message} Then it has to be entered again."
+        return "", ""
 
     def _fill(self) -> None:
         menu = self._toolbar.connection_menu
@@ -74,8 +88,16 @@ class ConnectionMenu(QObject):
             self._add_connections(menu, stores.connections.all())
             menu.addSeparator()
             current = self._session.connection
+            mark, more = self._peculiar()
+            if mark == "terminal":
+                self._add(menu, "Named by the environment", lambda: None, more)
+            elif mark == "key":
+                self._add(menu, "Keep the key in the keyring", self._keep_key)
+                menu.actions()[-1].setToolTip(more)
+            if mark:
+                menu.actions()[-1].setIcon(self._theme.icon(mark, "warn"))
             if current is not None and not current.embedded:
-                reason = FROM_ENVIRONMENT if current.from_environment else ""
+                reason = more if current.from_environment else ""
                 self._add(menu, f"Change “{current.name}”…", lambda: self.open_dialog(current), reason)
             self._add(menu, "Add a connection…", lambda: self.open_dialog(None))
         if self._session.state in (State.AWAY, State.REFUSED):
@@ -89,6 +111,28 @@ class ConnectionMenu(QObject):
             action = QAction(words, group, checkable=True, checked=scheme == wanted)
             action.triggered.connect(partial(self._choose_scheme, scheme))
             look.addAction(action)
+
+    def _keep_key(self) -> None:
+        """Try the keyring again, which may be unlocked by now."""
+        session = self._session
+        stores, connection, key = session.stores, session.connection, session.key
+        if stores is None or connection is None or key is None:
+            return
+        keys = stores.keys
+
+        def kept(found: FoundKey) -> None:
+            session.take_key(found)
+            text = found.message or "The key is in the keyring now."
+            session.said.emit(Message(text, "warn" if found.message else "muted", "keyring"))
+
+        session.tasks.run(
+            Lane.KEYRING,
+            lambda _context: keys.store(connection, key.key),
+            done=kept,
+            failed=session.failed,
+            owner=session.turn,
+            title="Keep the key",
+        )
 
     def _add_connections(self, menu: QMenu, connections: list[Connection]) -> None:
         group = QActionGroup(menu)

@@ -121,6 +121,7 @@ class MenuButton(QPushButton):
         self._dot = ""
         self.stripe = ""
         """Colour (`#rrggbb`) of a stripe along the start; empty for none."""
+        self._mark = ""
         self._compact = False
         self._chevron = theme.icon("chevron-down", "muted")
         if icon:
@@ -138,6 +139,17 @@ class MenuButton(QPushButton):
         self.updateGeometry()
         self.update()
 
+    @property
+    def mark(self) -> str:
+        """Name of a small icon at the end of the text, for what is unusual; empty for none."""
+        return self._mark
+
+    @mark.setter
+    def mark(self, icon: str) -> None:
+        self._mark = icon
+        self.updateGeometry()
+        self.update()
+
     def set_compact(self, compact: bool) -> None:
         """Show the icon or the dot without the text; the text is the accessible name all the same."""
         if compact != self._compact:
@@ -150,6 +162,7 @@ class MenuButton(QPushButton):
         px = self._theme.px
         mark = px(16) if self._dot else px(20) if self._compact and not self.icon().isNull() else 0
         text = 0 if self._compact else self.fontMetrics().horizontalAdvance(self.text()) + px(6)
+        text += px(20) if self._mark else 0
         return QSize(px(12) + mark + text + px(12) + px(10) + 2, super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
@@ -169,6 +182,11 @@ class MenuButton(QPushButton):
         end = QRect(inner.right() - px(12), (self.height() - px(12)) // 2, px(12), px(12))
         self._chevron.paint(painter, mirror(end))
         inner.setRight(end.left() - px(6))
+        if self._mark:
+            size = px(14)
+            place = QRect(inner.right() - size, (self.height() - size) // 2, size, size)
+            self._theme.icon(self._mark, "warn").paint(painter, mirror(place))
+            inner.setRight(place.left() - px(6))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if self.stripe:
             painter.setPen(Qt.PenStyle.NoPen)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 
 from apitorch_desktop.ui.faults import explain
+from apitorch_desktop.ui.heartbeat import Heartbeat, Rhythm
 from apitorch_desktop.ui.opened import Opened
 from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks import Lane
@@ -20,15 +21,14 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import Classifier, Id, TrainingSet
     from apitorch_desktop.dataset.connections import Connection
     from apitorch_desktop.dataset.edits import Outcome
+    from apitorch_desktop.dataset.keys import FoundKey
     from apitorch_desktop.dataset.workspace import Workspace
     from apitorch_desktop.ui.grid.model import GridModel
     from apitorch_desktop.ui.stores import Stores
     from apitorch_desktop.ui.tasks import Context, Tasks
 
-AWAY_RETRY = 3000
-"""Milliseconds until a service that was not there is tried again by itself."""
-LISTEN = 1000
-"""Milliseconds between two looks whether a call of any lane, a thumbnail's too, found nobody."""
+PING_PATIENCE = 10.0
+"""Seconds in which the service answers a ping, or is taken to be away."""
 
 
 class State(Enum):
@@ -60,7 +60,9 @@ class Session(QObject):
     over = Signal(str)
     """What messages of this topic were about is over."""
 
-    def __init__(self, tasks: Tasks, images: GridModel, parent: QObject | None = None) -> None:
+    def __init__(
+        self, tasks: Tasks, images: GridModel, parent: QObject | None = None, rhythm: Rhythm | None = None
+    ) -> None:
         super().__init__(parent)
         self.tasks = tasks
         self.images = images
@@ -71,6 +73,8 @@ class Session(QObject):
         self.sentence = "Starting…"
         """The state in words, with what to do."""
         self.training_sets: list[TrainingSet] = []
+        self.key: FoundKey | None = None
+        """Where the connection's key is kept, once that was looked up; the embedded service's is nowhere."""
         self.heard = False
         """Whether `training_sets` are the service's own answer."""
         self.classifiers: list[Classifier] = []
@@ -78,10 +82,9 @@ class Session(QObject):
         self._wish: str | None = None
         self.turn = QObject(self)
         """Owner of the jobs for this connection: gone when another is turned to."""
-        self._retry = QTimer(self, interval=AWAY_RETRY, singleShot=True)
-        self._retry.timeout.connect(self.connect_service)
-        self._listen = QTimer(self, interval=LISTEN)
-        self._listen.timeout.connect(self._look_for_silence)
+        self.heartbeat = Heartbeat(tasks, rhythm or Rhythm(), self)
+        self.heartbeat.wanted.connect(self.connect_service)
+        self.heartbeat.missed.connect(self._missed)
 
     # --- the connection
 
@@ -118,9 +121,11 @@ class Session(QObject):
         stores, connection, workspace = self.stores, self.connection, self.workspace
         if stores is None or connection is None:
             return
-        self._retry.stop()
+        self.heartbeat.rest()
 
-        def job(_context: Context) -> tuple[Workspace, list[TrainingSet]]:
+        def job(context: Context) -> tuple[Workspace, list[TrainingSet]]:
+            if not connection.embedded:
+                context.post(stores.clients.key_of(connection))
             client = stores.clients.get(connection.id)
             if workspace is None:
                 found = stores.workspace(connection, client)
@@ -131,8 +136,20 @@ class Session(QObject):
             return found, found.training_sets()
 
         self.tasks.run(
-            Lane.INTERACTIVE, job, done=self._connected, failed=self._not_connected, owner=self.turn, title="Connect"
+            Lane.INTERACTIVE,
+            job,
+            done=self._connected,
+            failed=self._not_connected,
+            progress=self.take_key,
+            owner=self.turn,
+            title="Connect",
         )
+
+    def take_key(self, key: FoundKey) -> None:
+        """Where the connection's key is kept was found out, or has changed."""
+        if key != self.key:
+            self.key = key
+            self.connection_changed.emit()
 
     def service_changed(self, up: bool, sentence: str) -> None:
         """The embedded service came up, or went down; its new address is known to the clients."""
@@ -141,6 +158,7 @@ class Session(QObject):
         if up:
             self.connect_service()
         else:
+            self.heartbeat.rest()
             self._set_state(State.AWAY, sentence)
 
     def _connected(self, answer: tuple[Workspace, list[TrainingSet]]) -> None:
@@ -151,7 +169,7 @@ class Session(QObject):
         elif self.workspace is not found:  # the one that showed what was seen before was made meanwhile
             self.workspace.moved(found.client, found.extensions)
         self.heard = True
-        self._listen.start()
+        self.heartbeat.heard(self.workspace, self._ping)
         self._set_state(State.READY, "")
         self.over.emit("connection")
         self.over.emit("key")
@@ -167,7 +185,7 @@ class Session(QObject):
         if trouble.topic == "connection" or (isinstance(fault, ApiError) and fault.can_retry):
             if not starting:  # the embedded service says itself when it is up, or why not
                 self._set_state(State.AWAY, trouble.text)
-                self._retry.start()
+                self.heartbeat.away()
         else:
             self._set_state(State.REFUSED, trouble.text)
 
@@ -175,11 +193,20 @@ class Session(QObject):
         """Something waits for the service: it is not there, or does not let us at the moment. It is tried again."""
         if self.state is State.READY:
             self._set_state(State.AWAY, sentence)
-            self._retry.start()
+            self.heartbeat.away()
 
-    def _look_for_silence(self) -> None:
-        if self.state is State.READY and self.workspace is not None and self.workspace.offline:
-            self._listen.stop()
+    def _ping(self) -> None:
+        stores, connection = self.stores, self.connection
+        if stores is not None and connection is not None:
+            stores.clients.get(connection.id, attempts=1, silence=PING_PATIENCE).ping()
+
+    def _missed(self, fault: Exception) -> None:
+        """A ping failed: make sure, unless that would take as long again."""
+        from apitorch_desktop.api.errors import TimedOut
+
+        if isinstance(fault, TimedOut):
+            self.lost(explain(fault).text)
+        else:
             self.connect_service()
 
     def _set_state(self, state: State, sentence: str) -> None:
@@ -190,8 +217,8 @@ class Session(QObject):
         """Let go of the connection that was open, and of all its jobs."""
         self.turn.deleteLater()
         self.turn = QObject(self)
-        self._retry.stop()
-        self._listen.stop()
+        self.heartbeat.rest(forget=True)
+        self.key = None
         self.workspace = None
         self.heard = False
         self.training_sets, self.classifiers = [], []

@@ -30,15 +30,18 @@ class Clients:
         self._keys = keys
         self._embedded = ("", "")
         self._lock = Lock()
-        self._made: dict[tuple[str, str, int], ApiClient] = {}
+        self._made: dict[tuple[str, str, int, float], ApiClient] = {}
 
     def set_embedded(self, url: str, key: str) -> None:
         """Where the embedded service is now; empty while it is away."""
         with self._lock:
             self._embedded = (url, key)
 
-    def get(self, connection_id: str, *, attempts: int = 4) -> ApiClient:
-        """A client. Raises ApiError: the embedded service is away, no key is kept, the connection is gone."""
+    def get(self, connection_id: str, *, attempts: int = 4, silence: float = 60) -> ApiClient:
+        """A client that waits `silence` seconds for an answer.
+
+        Raises ApiError: the embedded service is away, no key is kept, the connection is gone.
+        """
         from apitorch_desktop.api.errors import ConnectionFailed, NotFound, WrongKey
 
         try:
@@ -59,19 +62,20 @@ class Clients:
                 passing = found.trouble in ("locked", "denied", "slow")  # its sentence says what to do
                 message = f"There is no key at hand for “{connection.name}”. {found.message}".strip()
                 raise WrongKey(message, advice="" if passing else "Enter it again.")
-        return self._client(url, key, attempts)
+        return self._client(url, key, attempts, silence)
 
     def key_of(self, connection: Connection) -> FoundKey:
         """The key of a connection that is not the embedded one, and where it is kept."""
         return self._keys.find(connection)
 
-    def _client(self, url: str, key: str, attempts: int) -> ApiClient:
+    def _client(self, url: str, key: str, attempts: int, silence: float) -> ApiClient:
         from apitorch_desktop.api.client import ApiClient
 
         with self._lock:
-            made = self._made.get((url, key, attempts))
+            made = self._made.get((url, key, attempts, silence))
             if made is None:
-                made = self._made[url, key, attempts] = ApiClient(url, key, attempts=attempts)
+                made = ApiClient(url, key, attempts=attempts, timeout=(5, silence))
+                self._made[url, key, attempts, silence] = made
             return made
 
     def close(self) -> None:

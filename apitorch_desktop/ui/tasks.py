@@ -44,7 +44,7 @@ class Lane(Enum):
     REVIEW = "review"
     """Waits for Review's own process; the transfers hold the threads of BULK."""
     WATCH = "watch"
-    """Jobs that last as long as the window: they wait for news and pass them on."""
+    """Jobs that last as long as the window, and wait for news to pass them on; one thread is for the heartbeat."""
 
 
 _THREADS = {
@@ -55,7 +55,7 @@ _THREADS = {
     Lane.KEYRING: 1,
     Lane.DISK: 1,
     Lane.REVIEW: 1,
-    Lane.WATCH: 2,
+    Lane.WATCH: 3,
 }
 
 

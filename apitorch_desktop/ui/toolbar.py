@@ -168,11 +168,15 @@ class Toolbar(QWidget):
             menu.set_compact(width < px(ICONS))
         self.classify.setText(" Classify" if width >= px(ICONS) else "")
 
-    def set_connection(self, name: str, dot: str, tip: str, colour: str = "") -> None:
-        """Show the connection's name, its own colour, and its state as a dot in a token's; `tip` says it in words."""
+    def set_connection(self, name: str, dot: str, tip: str, colour: str = "", mark: str = "") -> None:
+        """Show the connection's name, its own colour, and its state as a dot in a token's; `tip` says it in words.
+
+        `mark`: an icon for what is unusual about it.
+        """
         self.connection.setText(name)
         self.connection.stripe = colour
         self.connection.dot = dot
+        self.connection.mark = mark
         self.connection.setToolTip(tip)
         self.connection.setAccessibleDescription(tip)
 

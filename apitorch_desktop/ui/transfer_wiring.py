@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QFileDialog
 from apitorch_desktop.ui.status_line import Message
 
 if TYPE_CHECKING:
+    from apitorch_desktop.dataset.transfers import TransferStatus
     from apitorch_desktop.ui.assembly import Assembly
     from apitorch_desktop.ui.middle import Middle
 
@@ -22,6 +23,8 @@ def wire_transfers(made: Assembly, middle: Middle) -> None:
     desk.changed.connect(lambda _one: part.show_transfer(desk.current()))
     desk.changed.connect(panel.show_status)
     desk.failed.connect(made.session.failed)
+    desk.changed.connect(lambda one: _note_heard(made, one))
+    made.session.connected.connect(lambda _back: _hurry(made))
     panel.wanted.connect(desk.command)
     panel.failures_wanted.connect(lambda one: desk.failures(one, lambda failures: panel.show_failures(one, failures)))
     panel.summary_wanted.connect(lambda one: _save_summary(made, one))
@@ -32,6 +35,19 @@ def wire_transfers(made: Assembly, middle: Middle) -> None:
     part.retry_wanted.connect(lambda one: desk.command("retry_failed", one))
     part.dismissed.connect(desk.dismiss)
     part.list_wanted.connect(lambda: middle.switch(panel))
+
+
+def _note_heard(made: Assembly, status: TransferStatus) -> None:
+    """What moves bytes is there: no need to ask."""
+    workspace = made.session.workspace
+    moves = bool(status.rate) and not status.note
+    if moves and workspace is not None and status.connection_id == workspace.connection.id:
+        workspace.note_heard()
+
+
+def _hurry(made: Assembly) -> None:
+    if made.session.connection is not None:
+        made.desk.hurry(made.session.connection.id)
 
 
 def _save_summary(made: Assembly, transfer_id: int) -> None:

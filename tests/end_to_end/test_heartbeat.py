@@ -1,0 +1,110 @@
+"""A service that vanishes, hangs or comes back is noticed by itself, and what waits then goes on."""
+
+import time
+
+import pytest
+
+from apitorch_desktop.ui import session
+from apitorch_desktop.ui.heartbeat import Rhythm
+from apitorch_desktop.ui.session import State
+from tests.end_to_end import program
+from tests.end_to_end.documented_program import listed, pictures_shown, run, shown, use
+from tests.misbehaving import Misbehaving
+
+
+@pytest.fixture
+def service(monkeypatch, photos):
+    data = [path.read_bytes() for path in sorted((photos / "train" / "dress").iterdir())[:6]]
+    with Misbehaving() as made:
+        made.number = made.add_set("Coats", {"plains": data[:4], "mountain": data[4:]})
+        use(monkeypatch, made)
+        yield made
+
+
+def away(made):
+    program.wait(lambda: made.session.state is State.AWAY, "the service to be missed")
+    program.wait(made.frame.away.isVisible, "the band that says so")
+
+
+def waiting(made):
+    return made.session.stores.edits.unfinished(made.session.connection.id)
+
+
+def counts(made):
+    return {label: len(ids) for label, ids in shown(made).items()}
+
+
+def quickly(made):
+    """A heart that beats several times a second."""
+    made.session.heartbeat.rhythm = Rhythm(look=20, beat=300, retry=200, longest=400)
+    made.session.connect_service()
+    program.wait(lambda: made.session.heartbeat._look.interval() == 20, "the new rhythm")
+
+
+def pings(service):
+    return sum(one.path.endswith("/ping") for one in service.seen)
+
+
+def test_a_service_that_vanishes_is_missed_by_itself_and_what_waits_goes_on_when_it_is_back(
+    monkeypatch, service, photos
+):
+    dropped = sorted((photos / "train" / "shoes").iterdir())[:3]
+
+    def steps(made, said):
+        from apitorch_desktop.ui.grid.drops import DroppedContent
+
+        listed(made, 6)
+        pictures_shown(made)
+        quickly(made)
+        for _ in range(2):
+            service.vanish()
+            away(made)
+            service.come_back()
+            program.wait(lambda: made.session.state is State.READY, "its return")
+            program.wait(lambda: not made.frame.away.isVisible(), "the band to go")
+        service.vanish()
+        away(made)
+        made.photos.move(shown(made)["plains"][:1], "mountain")
+        made.importing.begin(DroppedContent(paths=tuple(dropped)), str(service.number), "mountain")
+        program.wait(lambda: waiting(made) and made.desk.statuses, "an edit and a transfer that wait")
+        service.come_back()
+        program.wait(lambda: len(service.content(service.number)["mountain"]) == 6, "all that waited", 20)
+        program.wait(lambda: counts(made) == {"mountain": 6, "plains": 3}, "the grid")
+        assert not [one for one in said if "nobody foresaw" in one]
+
+    run(monkeypatch, steps)
+
+
+def test_a_service_that_answers_no_more_is_away_too(monkeypatch, service):
+    monkeypatch.setattr(session, "PING_PATIENCE", 0.3)
+
+    def steps(made, _said):
+        listed(made, 6)
+        pictures_shown(made)
+        quickly(made)
+        service.wrong("late", path="/ping$", seconds=1.5)
+        away(made)
+        assert made.session.sentence.startswith("The service was silent")
+        program.wait(lambda: made.session.state is State.READY, "its return")
+
+    run(monkeypatch, steps)
+
+
+def test_a_quiet_window_asks_seldom_and_not_at_all_while_calls_are_answered(monkeypatch, service):
+    def steps(made, _said):
+        listed(made, 6)
+        pictures_shown(made)
+        quickly(made)
+        begun, before = time.monotonic(), pings(service)
+        program.wait(lambda: pings(service) >= before + 3, "three beats")
+        assert time.monotonic() - begun > 3 * 0.25
+        others = len(service.seen) - pings(service)
+        program.wait(lambda: pings(service) >= before + 5, "two more")
+        assert len(service.seen) - pings(service) == others, "a beat is a ping and nothing else"
+        before, end = pings(service), time.monotonic() + 1.2
+        while time.monotonic() < end:
+            made.session.workspace.training_sets()
+            program.turn()
+        assert pings(service) <= before + 1  # one may have been under way
+
+    run(monkeypatch, steps)

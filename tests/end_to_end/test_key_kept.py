@@ -1,0 +1,85 @@
+"""What is unusual about a connection's key or address is seen at the connection all the time, not only when it was given."""
+
+import pytest
+
+from apitorch_desktop.ui.session import State
+from tests.end_to_end import program
+from tests.end_to_end.documented_program import listed, run, use
+from tests.misbehaving import Misbehaving
+
+
+@pytest.fixture
+def service(photos):
+    data = [path.read_bytes() for path in sorted((photos / "train" / "dress").iterdir())[:3]]
+    with Misbehaving() as made:
+        made.number = made.add_set("Coats", {"plains": data})
+        yield made
+
+
+def entry(made, words):
+    made.connection_menu._fill()
+    return next(one for one in made.frame.toolbar.connection_menu.actions() if one.text() == words)
+
+
+def test_a_key_for_this_run_only_is_marked_until_the_keyring_takes_it(monkeypatch, service):
+    class Ring:
+        """A back end of `keyring`; the tests' own environment has none."""
+
+        def __init__(self):
+            self.kept = {}
+
+        def get_password(self, *name):
+            return self.kept.get(name)
+
+        def set_password(self, service, name, key):
+            self.kept[service, name] = key
+
+    def steps(made, said):
+        program.wait(lambda: made.session.state is State.READY, "the embedded service")
+        button, stores = made.frame.toolbar.connection, made.session.stores
+        assert (button.mark, "kept" in button.toolTip()) == ("", False)
+        other = stores.connections.add("Elsewhere", service.url)
+        assert stores.keys.store(other, service.key).kept == "this run"
+        made.connection_menu.chosen.emit(other.id)
+        listed(made, 3)
+        assert button.mark == "key"
+        assert "This machine has no keyring. The key is kept until the program ends." in button.toolTip()
+        assert button.accessibleDescription() == button.toolTip()
+        service.vanish()
+        made.session.refresh()
+        program.wait(lambda: made.session.state is State.AWAY, "the service to be missed")
+        assert (button.mark, "until the program ends" in button.toolTip()) == ("key", True)
+        service.come_back()
+        program.wait(lambda: made.session.state is State.READY, "its return")
+        entry(made, "Keep the key in the keyring").trigger()
+        program.wait(lambda: any("no keyring" in one for one in said), "that there still is none")
+        assert button.mark == "key"
+        ring = Ring()
+        for name in ("get_password", "set_password"):
+            monkeypatch.setattr(f"keyring.{name}", getattr(ring, name))
+        entry(made, "Keep the key in the keyring").trigger()
+        program.wait(lambda: "The key is in the keyring now." in said, "that it is kept")
+        assert list(ring.kept.values()) == [service.key]
+        assert (button.mark, "kept" in button.toolTip()) == ("", False)
+        made.connection_menu.chosen.emit("embedded")
+        program.wait(lambda: made.session.state is State.READY and button.text() != "Elsewhere", "the first again")
+        assert button.mark == ""
+
+    run(monkeypatch, steps)
+
+
+@pytest.mark.parametrize("with_key", [True, False])
+def test_what_the_environment_names_is_marked(monkeypatch, service, with_key):
+    use(monkeypatch, service)
+    if not with_key:
+        monkeypatch.delenv("APITORCH_API_KEY")
+
+    def steps(made, _said):
+        program.wait(lambda: made.session.state is (State.READY if with_key else State.REFUSED), "the service")
+        button = made.frame.toolbar.connection
+        assert button.mark == "terminal"
+        words = "APITORCH_BASE_URL and APITORCH_API_KEY name it" if with_key else "APITORCH_BASE_URL names it"
+        assert f"{words}, and win" in button.toolTip()
+        assert words in entry(made, "Named by the environment").toolTip()
+
+    run(monkeypatch, steps)
