@@ -19,7 +19,8 @@ from apitorch_desktop.api.errors import (
     TimedOut,
     WrongKey,
 )
-from apitorch_desktop.dataset.edit_records import Act, CannotUndo, Outcome, Stage, Step
+from apitorch_desktop.dataset.conflicts import note_conflicts
+from apitorch_desktop.dataset.edit_records import LABEL_ACTS, Act, CannotUndo, Outcome, Stage, Step
 from apitorch_desktop.dataset.performing import Performer, edit_of, placements_of
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ class Driver:
         outcomes: list[Outcome] = []
         for entry in self.unfinished(workspace.connection.id):
             self._journal.load(entry)
+            forward, gone = entry.forward, {one.n for one in entry.placements if one.gone}
             try:
                 if entry.stage is Stage.UNDOING:
                     outcome = self._back(workspace, entry, progress, cancelled, later=True)
@@ -192,6 +194,7 @@ class Driver:
             except Exception:  # noqa: BLE001 - the edit's note says it; others must not wait for ever
                 outcome = Outcome(edit_of(entry, self._journal), self._journal.set_now(entry), stale=True)
                 cancelled = None
+            outcome.conflicts = note_conflicts(self._journal, entry, forward, gone)
             outcomes.append(outcome)
             if entry.stage in _UNFINISHED:
                 return outcomes, True
@@ -208,10 +211,13 @@ class Driver:
         again: bool = False,
     ) -> Outcome:
         """Do it. Raises what stands in the way, when nothing of it was done or all was taken back."""
+        look = later and entry.stage is Stage.WAITING
         entry.stage = Stage.DOING
         self._journal.save(entry)
         try:
-            outcome = Performer(workspace, self._journal, self._trash, entry, progress, cancelled).run()
+            outcome = Performer(
+                workspace, self._journal, self._trash, entry, progress, cancelled, look_first=look
+            ).run()
         except Exception as fault:
             if _is_passing(fault):
                 return self._interrupted(workspace, entry, fault, later or again)
@@ -225,8 +231,11 @@ class Driver:
         self, workspace: Workspace, entry: Entry, progress: Progress, cancelled: Cancel, *, later: bool = False
     ) -> Outcome:
         """Take it back. Raises what stands in the way, when it is done still, or again."""
+        look = later and not _touched(entry)
         try:
-            outcome = Performer(workspace, self._journal, self._trash, entry, progress, cancelled).run()
+            outcome = Performer(
+                workspace, self._journal, self._trash, entry, progress, cancelled, look_first=look
+            ).run()
         except Exception as fault:
             if _is_passing(fault):
                 if not isinstance(fault, _AWAY) and not later and not _touched(entry):
@@ -258,7 +267,7 @@ class Driver:
     def _wait(self, workspace: Workspace, entry: Entry) -> Outcome:
         """Keep an edit of which nothing was done until the service is back."""
         entry.stage, facts = Stage.WAITING, entry.facts
-        if entry.act in {Act.RENAME_LABEL, Act.MERGE_LABELS, Act.DELETE_LABEL}:
+        if entry.act in LABEL_ACTS:
             listing = workspace.known_listing(self._journal.set_now(entry))
             images = [image for image in listing.images if image.label == facts.old] if listing is not None else []
             entry.placements = placements_of(images, facts.old, facts.new or None)

@@ -13,6 +13,7 @@ import msgspec
 
 from apitorch_desktop.dataset.edit_records import (
     Act,
+    Conflict,
     Entry,
     Facts,
     Placement,
@@ -44,6 +45,7 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS trash (
         id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT, training_set TEXT, place INTEGER, image TEXT, label TEXT,
         name TEXT, sha256 TEXT, bytes INTEGER, deleted_at REAL)""",
+    "CREATE TABLE IF NOT EXISTS conflict (id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT, body BLOB)",
     """CREATE TABLE IF NOT EXISTS hidden_label (
         connection TEXT, training_set TEXT, label TEXT, PRIMARY KEY (connection, training_set, label)) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS trash_image ON trash (connection, image)",
@@ -225,6 +227,28 @@ class Journal:
     def _name(rows: sqlite3.Connection, handle: int) -> str:
         found = rows.execute("SELECT name FROM handle WHERE id = ?", (handle,)).fetchone()
         return str(found[0]) if found else absent()
+
+    # --- conflicts
+
+    def add_conflicts(self, connection: str, conflicts: Iterable[Conflict]) -> None:
+        """Keep what is to be decided; of each photo the newest."""
+        old = {one.image_id: one.id for one in self.conflicts(connection)}
+        with self._file.transaction() as rows:
+            for one in conflicts:
+                rows.execute("DELETE FROM conflict WHERE id = ?", (old.get(one.image_id, 0),))
+                body = msgspec.msgpack.encode(one)
+                rows.execute("INSERT INTO conflict (connection, body) VALUES (?, ?)", (connection, body))
+
+    def conflicts(self, connection: str) -> list[Conflict]:
+        """What is to be decided, oldest first."""
+        rows = self._file.read("SELECT id, body FROM conflict WHERE connection = ? ORDER BY id", connection)
+        decode = msgspec.msgpack.Decoder(Conflict).decode
+        return [msgspec.structs.replace(decode(body), id=number) for number, body in rows]
+
+    def drop_conflicts(self, numbers: Iterable[int]) -> None:
+        """These are decided."""
+        with self._file.transaction() as rows:
+            rows.executemany("DELETE FROM conflict WHERE id = ?", [(number,) for number in numbers])
 
     # --- labels that a service cannot delete
 

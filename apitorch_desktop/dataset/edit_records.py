@@ -27,8 +27,14 @@ class Act(StrEnum):
     CREATE_TRAINING_SET = "create training set"
     RENAME_TRAINING_SET = "rename training set"
     DELETE_TRAINING_SET = "delete training set"
+    SETTLE = "settle"
+    """What was wanted of photos that someone else had deleted or moved meanwhile (`conflicts`)."""
     DISMISS = "dismiss"
     """What Review found is fine: needs no service."""
+
+
+LABEL_ACTS = frozenset({Act.RENAME_LABEL, Act.MERGE_LABELS, Act.DELETE_LABEL})
+"""Acts on all images of a label."""
 
 
 class Stage(StrEnum):
@@ -90,6 +96,8 @@ class Outcome:
     training_set_removed: bool = False
     stale: bool = False
     dismissed: dict[tuple[str, str], bool] = field(default_factory=dict)
+    conflicts: int = 0
+    """Photos that someone else had deleted or moved while the edit waited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,22 @@ class Trashed:
     sha256: str
     bytes: int
     deleted_at: float
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """A photo that someone else deleted or moved while an edit of it waited for the service.
+
+    `label` is where it was when the edit was made, `wanted` where it was to be, None for deleted. `record` is the listing's.
+    """
+
+    image_id: str
+    training_set_id: Id
+    name: str
+    label: str
+    wanted: str | None
+    sha256: str = ""
+    record: TrainingImage | None = None
+    id: int = 0
 
 
 class CannotUndo(Exception):  # noqa: N818 - named for what the person is told

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import BadRequest
 from apitorch_desktop.api.extensions import label_of
+from apitorch_desktop.dataset.conflicts import Conflicts
 from apitorch_desktop.dataset.dismissals import Dismissals
 from apitorch_desktop.dataset.dismissing import Dismissing
 from apitorch_desktop.dataset.driving import Driver
@@ -64,6 +65,7 @@ class Edits:
         self.dismissals = Dismissals(folder)
         self._dismissing = Dismissing(self._journal, self.dismissals)
         self._driver = Driver(self._journal, self._trash, self._dismissing)
+        self.conflicts = Conflicts(self._journal, self._trash, self._driver)
         self._opened_at = time()
         self.note = self._journal.note
         """A sentence about a journal that was damaged and begun anew, or empty."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from apitorch_desktop.api.errors import BadRequest, Conflict, NotFound
 from apitorch_desktop.dataset.board import Board
 from apitorch_desktop.dataset.edit_records import (
+    LABEL_ACTS,
     Act,
     Edit,
     Outcome,
@@ -35,7 +36,10 @@ _STAYS = "The service does not tell which image came of the correction, so nothi
 
 
 class Performer:
-    """One run of one edit; its placements are loaded. Raises ApiError and OSError; the journal knows how far it came."""
+    """One run of one edit; its placements are loaded. Raises ApiError and OSError; the journal knows how far it came.
+
+    `look_first`: it waited; what someone else moved meanwhile is left out, too, where the service would move it all the same.
+    """
 
     def __init__(
         self,
@@ -45,7 +49,10 @@ class Performer:
         entry: Entry,
         progress: Callable[[int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        *,
+        look_first: bool = False,
     ) -> None:
+        self._look_first = look_first
         self._workspace = workspace
         self._client = workspace.client
         self._journal = journal
@@ -88,7 +95,7 @@ class Performer:
     def _plan(self) -> None:
         """Find out which images it is about, and which labels it makes."""
         entry, facts, board = self._entry, self._facts, self._board()
-        if entry.act in {Act.RENAME_LABEL, Act.MERGE_LABELS, Act.DELETE_LABEL}:
+        if entry.act in LABEL_ACTS:
             counts = board.counts()
             if facts.old not in counts:
                 raise NotFound(f"There is no label “{facts.old}” any more.")
@@ -126,7 +133,7 @@ class Performer:
             for label in come:
                 self._make_label(label)
         hands = self._hands()
-        Placer(hands, self._progress).run()
+        Placer(hands, self._progress).run(look_first=self._look_first)
         self.outcome.labels_added += come
         for label in go:
             self._drop_label(label, hands.board)

@@ -41,9 +41,9 @@ class Placer:
         self._lock = Lock()
         self._ticks, self._ticks_each = 0, 1
 
-    def run(self) -> None:
-        """Bring all placements to the side that the edit's stage names."""
-        if self._entry.facts.doubt:
+    def run(self, *, look_first: bool = False) -> None:
+        """Bring all placements to the side that the edit's stage names. `look_first`: see `Performer`."""
+        if self._entry.facts.doubt or look_first:
             look(self._hands)
         settle(self._hands)
         moving, coming, leaving = [], [], []

@@ -1,5 +1,6 @@
 """Uploads and downloads that survive anything: a journal on disk, and the engine that works it off on any threads."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from apitorch_desktop.dataset.journal import Ended, ItemState, Journal
 from apitorch_desktop.dataset.origins import Origins
 from apitorch_desktop.dataset.registry import Registry
 from apitorch_desktop.dataset.running import ENDED, Kind, State, TransferStatus
-from apitorch_desktop.dataset.sources import Upload, place_of
+from apitorch_desktop.dataset.sources import SourceGone, Upload, Url, place_of, read
 from apitorch_desktop.dataset.uploading import Uploading
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ENDED", "Failure", "Kind", "Result", "State", "TransferStatus", "Transfers"]
 
+_MOST_BYTES = 256 * 2**20
 _CALM = 30.0
 """Seconds to wait at most for what is on its way."""
 
@@ -242,6 +244,23 @@ class Transfers:
             tallies = self._journal.tallies(transfer_id)
             with ready:
                 run.count(tallies)
+
+    def original(self, connection_id: str, image_id: str) -> bytes | None:
+        """What an image was uploaded from, where that is still on this machine and the same. Reads the disk."""
+        item = self._journal.item_of(connection_id, image_id)
+        if item is None:
+            return None
+        archives = Archives()
+        try:
+            source = self._journal.source(item)
+            if isinstance(source, Url):
+                return None
+            data = read(source, archives, _MOST_BYTES)
+        except (SourceGone, OSError):
+            return None
+        finally:
+            archives.close()
+        return data if item.sha256 in (None, hashlib.sha256(data).hexdigest()) else None
 
     def summary(self, transfer_id: int) -> str:
         """Plain text for the person to keep: what came in, what did not and why."""

@@ -358,7 +358,7 @@ class Editing(QObject):
 def told(outcomes: Sequence[Outcome]) -> str:
     """What of the edits that waited did not come out as meant, and what to do; "" where all did."""
     parts = []
-    for edit in (outcome.edit for outcome in outcomes):
+    for edit in (outcome.edit for outcome in outcomes if not outcome.conflicts):  # those are shown photo by photo
         if edit.stage == "refused":
             parts.append(f"Not done: {edit.title}. {edit.note}")
         elif edit.note and edit.stage not in _UNFINISHED:

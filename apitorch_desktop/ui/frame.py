@@ -103,6 +103,12 @@ class Frame(QWidget):
         """Something else to show in the middle: the photos, one photo, the list of transfers."""
         self.middle.addWidget(part)
 
+    def add_band(self, part: QWidget) -> None:
+        """A line across the window, below the one that says that the service is away."""
+        column = self.layout()
+        assert isinstance(column, QVBoxLayout)  # noqa: S101 - made so in `_lay_out`
+        column.insertWidget(column.indexOf(self.away) + 1, part)
+
     def add_foot(self, part: QWidget) -> None:
         """Something below the middle, as wide as that."""
         self._centre.addWidget(part)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
+from apitorch_desktop.ui.conflict_desk import ConflictDesk
 from apitorch_desktop.ui.filter_menu import FilterMenu, SavedFilters
 from apitorch_desktop.ui.middle import Middle
 from apitorch_desktop.ui.pages import NewSetPage
@@ -43,6 +44,7 @@ class Wiring(QObject):
         self._wire_tree()
         self._wire_toolbar()
         self._wire_photos()
+        self.conflicts = ConflictDesk(made, self.middle)
         wire_transfers(made, self.middle)
         self._wire_classifying()
         self.restoring = Restoring(made.session, made.photos, made.settings, self._filter_changed)

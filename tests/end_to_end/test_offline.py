@@ -1,10 +1,14 @@
 """A service that is away: what was seen stays browsable and marked, edits wait and are sent, conflicts are said."""
 
+import hashlib
+import secrets
+
 import pytest
 
 from apitorch_desktop.dataset.connections import Connections
 from apitorch_desktop.paths import desktop_folder
 from apitorch_desktop.ui.session import State
+from apitorch_desktop.ui.tasks import Lane
 from tests.end_to_end import pointer, program
 from tests.end_to_end.documented_program import cell, listed, pictures_shown, run, shown, use
 from tests.misbehaving import Misbehaving
@@ -103,53 +107,123 @@ def test_edits_wait_over_a_restart_and_are_sent_on_return(monkeypatch, service):
     run(monkeypatch, restarted)
 
 
-@pytest.mark.parametrize("act", ["move", "delete"])
-def test_what_others_deleted_meanwhile_is_said_with_what_to_do(monkeypatch, service, act):
+def someone_moves(service, image_id, label):
+    """To copy is to have another id, where there is no call to move."""
+    labels = service.sets[service.number].labels
+    for images in list(labels.values()):
+        image = images.pop(image_id.removeprefix("ti_"), None)
+        if image is not None:
+            labels.setdefault(label, {})[secrets.token_hex(20)] = image
+
+
+def someone_deletes(service, image_id):
+    for images in service.sets[service.number].labels.values():
+        images.pop(image_id.removeprefix("ti_"), None)
+
+
+def sent_into_conflict(made, service):
+    """Two moves and two deletions, made while the service is away; meanwhile of each one is moved, and one deleted."""
+    listed(made, 6)
+    pictures_shown(made)
+    moved, deleted = shown(made)["plains"][:2], shown(made)["plains"][2:]
+    service.vanish()
+    made.photos.move(moved, "mountain")
+    made.photos.delete(deleted)
+    away(made)
+    program.wait(lambda: len(waiting(made)) == 2, "the edits that wait")
+    someone_moves(service, moved[0], "desert")
+    someone_deletes(service, moved[1])
+    someone_moves(service, deleted[0], "meadow")
+    someone_deletes(service, deleted[1])
+    service.come_back()
+    program.wait(lambda: not waiting(made), "the edits")
+
+
+def to_decide(made, count):
+    """The page, opened by a click on what the window says."""
+    desk = made.wiring.conflicts
+    program.wait(lambda: len(desk.standings) == count and desk.band.isVisible(), f"{count}: {desk.standings}")
+    assert f"{count} photo{'s' if count > 1 else ''} that you changed" in desk.band.words.whole()
+    program.press(desk.band.decide)
+    program.wait(desk.page.isVisible, "the page")
+    return desk
+
+
+def test_what_others_moved_or_deleted_meanwhile_is_shown_until_it_is_decided(monkeypatch, service):
+    def first(made, said):
+        sent_into_conflict(made, service)
+        desk = made.wiring.conflicts
+        program.wait(lambda: desk.band.isVisible(), "the line that says so")
+        assert not [one for one in said if one.startswith("While it was away")]
+
+    def second(made, said):
+        desk = to_decide(made, 3)
+        board, page = desk.page.board, desk.page
+        spoken = [board.rows.data(board.rows.index(at)) for at in range(len(board.rows.rows))]
+        assert [one for one in spoken if one[0].isupper()] == [
+            "Now under “desert”. you wanted it under “mountain”",
+            "Deleted by someone else. you wanted it under “mountain”",
+            "Now under “meadow”. you deleted it",
+        ]
+        images = [row.image for row in board.rows.rows if hasattr(row, "image")]
+        program.wait(lambda: all(board.loader.pixmap(one.image_id) for one in images), "their thumbnails")
+        program.wait(lambda: board.hasFocus(), "the keys to go there")
+        assert page.mine.accessibleName() == "Do mine with 1 photo"
+        pointer.key("Return")  # the first, my way
+        program.wait(lambda: counts(made).get("mountain") == 3, f"my way: {counts(made)}")
+        program.wait(lambda: len(desk.standings) == 2, "the rest")
+        board.setCurrentIndex(board.rows.index(1))
+        program.wait(lambda: not page.mine.isEnabled(), "that it cannot be done")
+        assert "not on this computer" in page.mine.toolTip()
+        program.press(page.theirs)
+        program.wait(lambda: len(desk.standings) == 1, "the last")
+        pointer.key("Escape")
+        program.wait(lambda: not page.isVisible() and desk.band.isVisible(), "the photos again")
+        desk = to_decide(made, 1)
+        pointer.key("d")
+        program.wait(lambda: not desk.standings and not desk.band.isVisible() and not page.isVisible(), "the end")
+        program.wait(lambda: made.photos.grid.hasFocus(), "the keys to go to the photos")
+        assert counts(made) == {"meadow": 1, "mountain": 3}
+        pointer.key("ctrl+z")
+        program.wait(lambda: counts(made).get("desert") == 1, "the undo of my way")
+
+    def third(made, _said):
+        listed(made, 4)
+        program.wait(lambda: not made.tasks.active(Lane.INTERACTIVE), "a look")
+        assert not made.wiring.conflicts.band.isVisible()
+
+    run(monkeypatch, first)
+    run(monkeypatch, second)
+    run(monkeypatch, third)
+
+
+def test_a_photo_that_others_deleted_is_sent_again_from_where_it_came(monkeypatch, service, photos):
+    path = min((photos / "train" / "shoes").iterdir())
+
     def steps(made, said):
+        from apitorch_desktop.ui.grid.drops import DroppedContent
+
         listed(made, 6)
-        chosen = shown(made)["plains"][:2]
+        made.importing.begin(DroppedContent(paths=(path,)), str(service.number), "plains")
+        program.wait(lambda: made.model.total == 7 and any(one.startswith("Added 1") for one in said), "the photo")
+        pictures_shown(made)
+        new = next(
+            one
+            for one in shown(made)["plains"]
+            if made.session.stores.transfers.origin(made.session.connection.id, one)
+        )
         service.vanish()
-        if act == "move":
-            made.photos.move(chosen, "mountain")
-        else:
-            made.photos.delete(chosen)
+        made.photos.move([new], "mountain")
         away(made)
         program.wait(lambda: waiting(made), "the edit that waits")
-        del service.sets[service.number].labels["plains"][chosen[0].removeprefix("ti_")]
-        said.clear()
+        someone_deletes(service, new)
         service.come_back()
-        program.wait(lambda: not waiting(made), "the edit")
-        sentence = program.wait(
-            lambda: next((one for one in said if one.startswith("While")), ""), f"what is said: {said}"
-        )
-        assert "deleted or moved by someone else, and left out" in sentence
-        assert "You see what is there now; do again what you still want." in sentence
-        left = 5 if act == "move" else 4
-        program.wait(lambda: made.model.total == left, "the grid as the service has it")
-        assert sum(map(len, service.content(service.number).values())) == left
-
-    run(monkeypatch, steps)
-
-
-def test_what_others_moved_meanwhile_stays_where_they_put_it(monkeypatch, service):
-    service.ids = "random"
-
-    def steps(made, said):
-        listed(made, 6)
-        chosen = shown(made)["plains"][0]
-        service.vanish()
-        made.photos.move([chosen], "mountain")
-        away(made)
-        program.wait(lambda: waiting(made), "the edit that waits")
-        labels = service.sets[service.number].labels
-        labels["desert"] = {"f" * 40: labels["plains"].pop(chosen.removeprefix("ti_"))}
-        said.clear()
-        service.come_back()
-        program.wait(lambda: not waiting(made), "the edit")
-        program.wait(
-            lambda: any(one.startswith("While it was away: Not done: move 1 image") for one in said), f"{said}"
-        )
-        program.wait(lambda: counts(made) == {"desert": 1, "mountain": 2, "plains": 3}, "where they put it")
+        desk = to_decide(made, 1)
+        program.press(desk.page.mine)
+        wanted = hashlib.sha256(path.read_bytes()).hexdigest()
+        program.wait(lambda: wanted in service.content(service.number)["mountain"], "the photo, sent again")
+        program.wait(lambda: counts(made) == {"mountain": 3, "plains": 4}, f"{counts(made)}")
+        program.wait(lambda: not desk.band.isVisible(), "nothing more to decide")
 
     run(monkeypatch, steps)
 

@@ -1,0 +1,226 @@
+"""Conflicts: edits that waited for the service, of photos that someone else deleted or moved meanwhile; kept until decided."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, NotFound, TimedOut
+from apitorch_desktop.dataset.edit_records import (
+    LABEL_ACTS,
+    Act,
+    Conflict,
+    Facts,
+    Placement,
+    Stage,
+    absent,
+    image_id,
+    is_absent,
+    set_key,
+)
+from apitorch_desktop.dataset.hands import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from apitorch_desktop.api.types import Id, TrainingImage
+    from apitorch_desktop.dataset.driving import Driver
+    from apitorch_desktop.dataset.edit_journal import Journal
+    from apitorch_desktop.dataset.edit_records import Entry, Outcome
+    from apitorch_desktop.dataset.trash import Trash
+    from apitorch_desktop.dataset.workspace import Workspace
+
+    Original = Callable[[str], bytes | None]
+    """By an image's id: what it was uploaded from, where that is still on this machine."""
+
+_FETCHED = 100
+"""Thumbnails that are fetched at most to find a photo again under another id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A conflict as it is at this moment. `now`: the photo as the service lists it, None where it is nowhere.
+
+    `reason`: why what was wanted cannot be done any more, a sentence; or empty.
+    """
+
+    conflict: Conflict
+    now: TrainingImage | None
+    reason: str = ""
+
+    @property
+    def now_label(self) -> str | None:
+        """The label it is under now."""
+        return str(self.now.label) if self.now is not None else None
+
+
+class Conflicts:
+    """Thread-safe; everything blocks, and all but `all` and `keep_theirs` may ask the service."""
+
+    def __init__(self, journal: Journal, trash: Trash, driver: Driver) -> None:
+        self._journal = journal
+        self._trash = trash
+        self._driver = driver
+
+    def all(self, connection_id: str) -> list[Conflict]:
+        """What is still to be decided, oldest first."""
+        return self._journal.conflicts(connection_id)
+
+    def look(self, workspace: Workspace, original: Original) -> list[Standing]:
+        """What is there now. What came out as wanted after all is decided by that; so is all of a training set that is gone.
+
+        Where the service is away, this is what was last seen. Raises ApiError for anything else.
+        """
+        found: list[Standing] = []
+        listings: dict[str, list[TrainingImage] | None] = {}
+        settled: list[int] = []
+        for conflict in self.all(workspace.connection.id):
+            key = str(conflict.training_set_id)
+            if key not in listings:
+                listings[key] = _images(workspace, conflict.training_set_id)
+            images = listings[key]
+            now = _find(workspace, conflict, images) if images is not None else None
+            standing = Standing(conflict, now)
+            if images is None or standing.now_label == conflict.wanted:
+                settled.append(conflict.id)
+            elif now is None and self._bytes(workspace, conflict, original) is None:
+                found.append(Standing(conflict, now, "It is not on this computer, so it cannot be sent again."))
+            else:
+                found.append(standing)
+        if settled and not workspace.offline:
+            self._journal.drop_conflicts(settled)
+        return found
+
+    def keep_theirs(self, conflicts: Sequence[Conflict]) -> None:
+        """Leave these as the others made them."""
+        self._journal.drop_conflicts([one.id for one in conflicts])
+
+    def do_mine(
+        self,
+        workspace: Workspace,
+        standings: Sequence[Standing],
+        original: Original,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Outcome:
+        """Do what was wanted, as one edit, with its undo; all of one training set. Raises ApiError; then they stay."""
+        placements: list[Placement] = []
+        done: list[int] = []
+        sets = {set_key(one.conflict.training_set_id) for one in standings}
+        for standing in standings:
+            placement = self._placement(workspace, standing, original, len(placements))
+            if placement is not None:
+                placements.append(placement)
+                done.append(standing.conflict.id)
+        if len(sets) != 1 or not placements:
+            raise BadRequest("None of these can be done any more.", advice="Keep what is there.")
+        photos = "1 photo" if len(placements) == 1 else f"{len(placements):,} photos"
+        outcome = self._driver.do(
+            workspace, sets.pop(), Act.SETTLE, f"change {photos} your way", Facts(), placements, progress, cancelled
+        )
+        self._journal.drop_conflicts(done)
+        return outcome
+
+    def _placement(self, workspace: Workspace, standing: Standing, original: Original, n: int) -> Placement | None:
+        conflict, now = standing.conflict, standing.now
+        if now is not None:
+            record = replace(now)
+            return Placement(n, image_id(now.image_id), str(now.label), conflict.wanted, name_of(record), record=record)
+        data = self._bytes(workspace, conflict, original)
+        if data is None or conflict.wanted is None:
+            return None
+        return Placement(
+            n, absent(), None, conflict.wanted, conflict.name, self._trash.keep(data), record=conflict.record
+        )
+
+    def _bytes(self, workspace: Workspace, conflict: Conflict, original: Original) -> bytes | None:
+        """The photo itself, from the trash or from what it was uploaded from; None where it is not on this machine."""
+        known = conflict.sha256
+        if known:
+            with suppress(OSError):
+                return self._trash.read(known)
+        data = original(conflict.image_id)
+        if data is None:
+            return None
+        if known:
+            import hashlib
+
+            return data if hashlib.sha256(data).hexdigest() == known else None
+        return data if _thumbnail_of(data) == workspace.known_thumbnail(conflict.image_id) else None
+
+
+def note_conflicts(journal: Journal, entry: Entry, forward: bool, gone: Collection[int]) -> int:
+    """After an edit that waited was sent, or could not be: keep what is to be decided of its images; how many.
+
+    `forward`: the way it was sent; `gone`: which placements were left out before.
+    """
+    left_out = [one for one in entry.placements if one.gone and one.n not in gone]
+    if entry.stage is Stage.REFUSED and entry.act in LABEL_ACTS and not entry.facts.planned:
+        left_out = entry.placements  # the label itself is no more; where its images are now will be seen
+    training_set_id, found = journal.set_now(entry), []
+    for one in left_out:
+        seen, wanted = (one.source, one.target) if forward else (one.target, one.source)
+        if seen is not None:
+            now = journal.now(one.handle)
+            listed = one.record.sha256 if one.record is not None and isinstance(one.record.sha256, str) else ""
+            name = one.first if is_absent(now) else now
+            found.append(Conflict(name, training_set_id, one.name, seen, wanted, one.sha256 or listed, one.record))
+    if found:
+        journal.add_conflicts(entry.connection, found)
+    return len(found)
+
+
+def _images(workspace: Workspace, training_set_id: Id) -> list[TrainingImage] | None:
+    """What a training set has, or had when it was last seen; None where it is no more."""
+    try:
+        return workspace.listing(training_set_id).images
+    except (ConnectionFailed, TimedOut):
+        known = workspace.known_listing(training_set_id)
+        return known.images if known is not None else []
+    except NotFound:
+        return None
+
+
+def _find(workspace: Workspace, conflict: Conflict, images: Sequence[TrainingImage]) -> TrainingImage | None:
+    """The photo among those that are there: by its id, by its bytes, or by what it looks like, to the byte."""
+    wanted = image_id(conflict.image_id)
+    for image in images:
+        if image_id(image.image_id) == wanted:
+            return image
+    others = [image for image in images if image.label != conflict.label]
+    if conflict.sha256 and any(isinstance(image.sha256, str) for image in images):
+        return next((image for image in others if image.sha256 == conflict.sha256), None)
+    looks = workspace.known_thumbnail(conflict.image_id)
+    if looks is None:
+        return None
+    left = _FETCHED
+    for image in others:
+        known = workspace.known_thumbnail(image.image_id)
+        if known is None and left and not workspace.offline:
+            left -= 1
+            known = _fetched(workspace, conflict.training_set_id, image)
+        if known == looks:
+            return image
+    return None
+
+
+def _fetched(workspace: Workspace, training_set_id: Id, image: TrainingImage) -> bytes | None:
+    from apitorch_desktop.api.errors import ApiError
+    from apitorch_desktop.vision.images import UnreadableImage
+
+    try:
+        return workspace.thumbnail(training_set_id, image)
+    except (ApiError, UnreadableImage):
+        return None
+
+
+def _thumbnail_of(data: bytes) -> bytes:
+    from apitorch_desktop.vision import images
+
+    try:
+        return images.thumbnail(data)
+    except images.UnreadableImage:
+        return b""

@@ -1,0 +1,174 @@
+"""Conflicts in the window: looked at when an edit was sent or a connection is opened, shown until they are decided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject
+
+from apitorch_desktop.ui.conflict_page import ConflictBand, ConflictPage
+from apitorch_desktop.ui.grid.loader import ThumbnailLoader
+from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.words import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from apitorch_desktop.api.types import TrainingImage
+    from apitorch_desktop.dataset.conflicts import Conflicts, Standing
+    from apitorch_desktop.dataset.edits import Edits, Outcome
+    from apitorch_desktop.dataset.transfers import Transfers
+    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.ui.assembly import Assembly
+    from apitorch_desktop.ui.editing import Act, Watch
+    from apitorch_desktop.ui.middle import Middle
+
+BUDGET = 32 * 2**20
+"""Bytes of decoded thumbnails kept for the page."""
+
+
+class ConflictDesk(QObject):
+    """Made once; `page` is shown in the middle, `band` above it as long as something is to be decided."""
+
+    def __init__(self, made: Assembly, middle: Middle) -> None:
+        super().__init__(made)
+        self._session = made.session
+        self._editing = made.editing
+        self._photos = made.photos
+        self._middle = middle
+        self._ran = 0
+        self.standings: list[Standing] = []
+        self._loader = ThumbnailLoader(made.session.tasks, self._thumbnail, budget=BUDGET, parent=self)
+        self.page = ConflictPage(made.theme, self._loader)
+        self.band = ConflictBand(made.theme)
+        made.frame.add_middle(self.page)
+        made.frame.add_band(self.band)
+        self.band.decide_wanted.connect(self.open)
+        self.page.closed.connect(self.close)
+        self.page.mine_wanted.connect(self.do_mine)
+        self.page.theirs_wanted.connect(self.keep_theirs)
+        made.session.sets_changed.connect(self._turned)
+        made.session.connected.connect(self.refresh)
+        made.editing.edited.connect(lambda _outcome: self.refresh())
+        self._connection = ""
+
+    def _turned(self) -> None:
+        """Another connection has conflicts of its own, also while its service is away."""
+        session = self._session
+        here = session.connection.id if session.connection is not None and session.workspace is not None else ""
+        if here != self._connection:
+            self._connection = here
+            self._show([])
+            self._loader.clear()
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Look at what is to be decided."""
+        session = self._session
+        stores, workspace = session.stores, session.workspace
+        if stores is None or workspace is None:
+            return
+        conflicts, transfers = stores.edits.conflicts, stores.transfers
+        self._ran += 1
+        mine = self._ran
+
+        def look() -> list[Standing]:
+            connection = workspace.connection.id
+            if not conflicts.all(connection):
+                return []
+            return conflicts.look(workspace, lambda one: transfers.original(connection, one))
+
+        session.tasks.run(
+            Lane.INTERACTIVE,
+            lambda _context: look(),
+            done=lambda found: self._show(found) if mine == self._ran else None,
+            failed=lambda fault: session.failed(fault, "Looking at what others changed"),
+            owner=session.turn,
+            title="Look at what others changed",
+        )
+
+    def _show(self, found: list[Standing]) -> None:
+        self.standings = found
+        self.page.show_standings(found)
+        self.band.show_count(len(found))
+        if not found:
+            self.close()
+
+    def open(self) -> None:
+        """Show the page in the middle."""
+        self._photos.close_big()
+        self._middle.show_above(self.page)
+        self.page.focus()
+
+    def close(self) -> None:
+        """Back to the photos."""
+        had = self.page.isVisible()
+        self._middle.leave(self.page)
+        if had:
+            self._photos.grid.setFocus()
+
+    # --- decisions
+
+    def do_mine(self, standings: Sequence[Standing]) -> None:
+        """Do what was wanted of these: one edit for each training set, with its undo."""
+        stores = self._session.stores
+        if stores is None:
+            return
+        conflicts, transfers = stores.edits.conflicts, stores.transfers
+        by_set: dict[str, list[Standing]] = {}
+        for one in standings:
+            by_set.setdefault(str(one.conflict.training_set_id), []).append(one)
+        for ones in by_set.values():
+            photos = plural(len(ones), "photo")
+            self._editing.do(
+                f"Changing {photos} your way",
+                _mine(conflicts, transfers, ones),
+                done=f"Changed {photos} your way",
+                failed=lambda _fault: self.refresh(),
+            )
+
+    def keep_theirs(self, standings: Sequence[Standing]) -> None:
+        """Leave these as they are."""
+        session = self._session
+        stores = session.stores
+        if stores is None:
+            return
+        conflicts = stores.edits.conflicts
+        session.tasks.run(
+            Lane.DISK,
+            lambda _context: conflicts.keep_theirs([one.conflict for one in standings]),
+            done=lambda _none: self.refresh(),
+            failed=lambda fault: session.failed(fault, "Keeping theirs"),
+            owner=self,
+            title="Keep what others made",
+        )
+
+    def _thumbnail(self, image: TrainingImage, cancelled: Callable[[], bool]) -> bytes:
+        """A thumbnail: what was seen of a photo that is gone; on a worker. Raises UnreadableImage, ApiError."""
+        from apitorch_desktop.vision.images import UnreadableImage
+
+        workspace = self._session.workspace
+        found = next((one for one in self.standings if _is_of(one, image)), None)
+        if workspace is None or found is None:
+            raise UnreadableImage("It is decided already.")
+        known = workspace.known_thumbnail(found.conflict.image_id) or workspace.known_thumbnail(image.image_id)
+        if known is None and found.now is not None:
+            known = workspace.thumbnail(found.conflict.training_set_id, found.now, cancelled=cancelled)
+        if known is None:
+            raise UnreadableImage("It was deleted before it was seen here.")
+        return known
+
+
+def _mine(conflicts: Conflicts, transfers: Transfers, standings: Sequence[Standing]) -> Act:
+    def act(_edits: Edits, workspace: Workspace, watch: Watch) -> Outcome:
+        connection = workspace.connection.id
+        return conflicts.do_mine(
+            workspace, standings, lambda image: transfers.original(connection, image), watch, watch.cancelled
+        )
+
+    return act
+
+
+def _is_of(standing: Standing, image: TrainingImage) -> bool:
+    now = standing.now.image_id if standing.now is not None else ""
+    return image.image_id in (standing.conflict.image_id, now)
