@@ -145,7 +145,8 @@ class ConflictPage(QWidget):
         photos = plural(len(chosen), "photo")
         offer(self.mine, _reason(chosen))
         offer(self.theirs, "" if chosen else "Select photos first")
-        self.mine.setAccessibleName(f"Do mine with {photos}")
+        self.mine.setText(_mine_words(chosen))
+        self.mine.setAccessibleName(f"{_mine_words(chosen)}, {photos}")
         self.theirs.setAccessibleName(f"Keep theirs for {photos}")
         many = len(every) > len(chosen)
         self.all_mine.setText(f"Do mine with all {len(every):,}")
@@ -190,11 +191,7 @@ def rows_of(standings: Sequence[Standing]) -> list[Row]:
     for kind, ones in kinds.items():
         first = ones[0]
         wanted = first.conflict.wanted
-        you = (
-            f"you wanted {'it' if len(ones) == 1 else 'them'} under “{wanted}”" if wanted is not None else "you deleted"
-        )
-        if wanted is None:
-            you += " it" if len(ones) == 1 else " them"
+        you = f"you chose “{wanted}”" if wanted is not None else f"you deleted {'it' if len(ones) == 1 else 'them'}"
         they = "Deleted by someone else" if first.now is None else f"Now under “{first.now_label}”"
         acts = [(verb, act) for verb, act in (("Do mine", MINE), ("Keep theirs", THEIRS))]
         if all(one.reason for one in ones):
@@ -213,6 +210,16 @@ def _photo(standing: Standing) -> Photo:
 
 def _kind(standing: Standing) -> str:
     return f"{standing.now_label!r} {standing.conflict.wanted!r}"
+
+
+def _mine_words(standings: Sequence[Standing]) -> str:
+    """What doing mine would do, where it is the same for all of these."""
+    acts = set()
+    for one in standings:
+        wanted = one.conflict.wanted
+        verb = "move to" if one.now is not None else "send again to"
+        acts.add("delete" if wanted is None else f"{verb} “{wanted}”")
+    return f"Do mine: {acts.pop()}" if len(acts) == 1 else "Do mine"
 
 
 def _reason(standings: Sequence[Standing]) -> str:

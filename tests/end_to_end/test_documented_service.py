@@ -473,6 +473,6 @@ def test_the_environment_is_said_to_win(monkeypatch, service):
         made.connection_menu._fill()
         change = next(one for one in toolbar.connection_menu.actions() if one.text().startswith("Change"))
         assert not change.isEnabled()
-        assert "wins over" in change.toolTip()
+        assert "win over the settings" in change.toolTip()
 
     run(monkeypatch, steps)

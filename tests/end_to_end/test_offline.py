@@ -161,14 +161,14 @@ def test_what_others_moved_or_deleted_meanwhile_is_shown_until_it_is_decided(mon
         board, page = desk.page.board, desk.page
         spoken = [board.rows.data(board.rows.index(at)) for at in range(len(board.rows.rows))]
         assert [one for one in spoken if one[0].isupper()] == [
-            "Now under “desert”. you wanted it under “mountain”",
-            "Deleted by someone else. you wanted it under “mountain”",
+            "Now under “desert”. you chose “mountain”",
+            "Deleted by someone else. you chose “mountain”",
             "Now under “meadow”. you deleted it",
         ]
         images = [row.image for row in board.rows.rows if hasattr(row, "image")]
         program.wait(lambda: all(board.loader.pixmap(one.image_id) for one in images), "their thumbnails")
         program.wait(lambda: board.hasFocus(), "the keys to go there")
-        assert page.mine.accessibleName() == "Do mine with 1 photo"
+        assert page.mine.accessibleName() == "Do mine: move to “mountain”, 1 photo"
         pointer.key("Return")  # the first, my way
         program.wait(lambda: counts(made).get("mountain") == 3, f"my way: {counts(made)}")
         program.wait(lambda: len(desk.standings) == 2, "the rest")
