@@ -1,6 +1,7 @@
 """The rows' database: SQLite in the data folder, or PostgreSQL by URL; connections for readers and for the writer."""
 
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ LOCAL_OWNER = 1
 
 _READERS = 8
 _BUSY = 10  # seconds a statement waits for a lock, such as a checkpoint's
+_LEAVING = 3  # seconds that PostgreSQL may take to see that a service before this one is gone
 _LOG = 16 * 2**20  # bytes of SQLite's log that stay on disk after a big change
 _ADVISORY_LOCK = 0x6170_6974_6F72_6368  # "apitorch": one service a PostgreSQL database
 
@@ -86,7 +88,11 @@ class Database:
 
     def _take_lock(self) -> None:
         self._lock = self._writer.connect()
-        held = self._lock.exec_driver_sql(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})").scalar()
+        end = time.monotonic() + _LEAVING
+        while not (held := self._lock.exec_driver_sql(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})").scalar()):
+            if time.monotonic() > end:
+                break
+            time.sleep(0.05)
         self._lock.commit()
         if not held:
             raise InUse("Another service uses this database. Stop it first: two must not write to one database.")
