@@ -168,7 +168,7 @@ class Assembly(QObject):
         self.classifying = Classifying(self.session, self.editing, self.panel, self.theme, self.settings, self.window)
         self.frame.add_panel(self.panel)
         self.batch_panel = BatchPanel(self.theme)
-        self.batching = Batching(self.session, self.batch_panel, self.panel, self.window)
+        self.batching = Batching(self.session, self.batch_panel, self.panel, self.theme, self.window)
         self.frame.add_middle(self.batch_panel)
 
     def _wire(self) -> None:

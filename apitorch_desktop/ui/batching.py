@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from apitorch_desktop.ui.faults import explain
+from apitorch_desktop.ui.scratch_leave import REFUSED, ScratchLeave
 from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks import Lane
 from apitorch_desktop.ui.words import duration, plural
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.grid.drops import DroppedContent
     from apitorch_desktop.ui.session import Session
     from apitorch_desktop.ui.tasks import Context
+    from apitorch_desktop.ui.theme import Theme
 
 AT_ONCE = 2
 TELL = 100
@@ -43,11 +45,14 @@ class Batching(QObject):
     one_wanted = Signal(object)
     """`DroppedContent` of one photo, for the classify panel."""
 
-    def __init__(self, session: Session, panel: BatchPanel, chooser: ClassifyPanel, window: QWidget) -> None:
+    def __init__(
+        self, session: Session, panel: BatchPanel, chooser: ClassifyPanel, theme: Theme, window: QWidget
+    ) -> None:
         super().__init__(window)
         self._session = session
         self._panel = panel
         self._chooser = chooser
+        self._leave = ScratchLeave(session, theme, window)
         self._window = window
         self._turn = QObject(self)
         self._left = 0
@@ -99,12 +104,18 @@ class Batching(QObject):
             return rows + [BatchRow(one.source, one.name, place_of(one.source), one.problem or "") for one in items]
 
         def looked(rows: list[BatchRow]) -> None:
+            from apitorch_desktop.dataset.sources import Url
+
             if not rows:
                 session.said.emit(Message("There is no photo in what was dropped.", "warn", "batch"))
                 self._close()
                 return
             self._panel.begin(f"Classify {plural(len(rows), 'photo')}", slugs, rows)
-            self._ask([row for row in rows if not row.problem])
+            asked = [row for row in rows if not row.problem]
+            if self._leave.missing and any(not isinstance(row.source, Url) for row in asked):
+                self._leave.ask(lambda: self._ask(asked), self._refused)
+            else:
+                self._ask(asked)
 
         self._panel.begin("Looking through the photos…", slugs, [])
         self._panel.show_progress("", going=True)
@@ -118,6 +129,10 @@ class Batching(QObject):
             owner=self._turn,
             title="Look through the photos",
         )
+
+    def _refused(self) -> None:
+        self._session.said.emit(Message(REFUSED, "warn", "batch"))
+        self._close()
 
     # --- asking
 

@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, Signal
 
 from apitorch_desktop.ui.correcting import Correcting
 from apitorch_desktop.ui.faults import explain
+from apitorch_desktop.ui.scratch_leave import REFUSED, ScratchLeave
 from apitorch_desktop.ui.tasks import Lane
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ class Classifying(QObject):
         self._session = session
         self._correcting = Correcting(session, editing, panel, theme, window)
         self._correcting.learned.connect(self._ask_again)
+        self._leave = ScratchLeave(session, theme, window)
         self._panel = panel
-        self._theme = theme
         self._settings = settings
         self._window = window
         self._shot: Shot | None = None
@@ -292,34 +293,13 @@ class Classifying(QObject):
 
         if not isinstance(fault, NeedsScratch):
             return False
-        from apitorch_desktop.ui.scratch_dialog import ScratchDialog
-
-        session = self._session
-        name = session.connection.name if session.connection is not None else "This service"
-        dialog = ScratchDialog(self._theme, name, session.training_sets, self._window)
-        dialog.agreed.connect(lambda set_id: self._allow_scratch(set_id, slugs))
-        dialog.rejected.connect(lambda: self._refuse_scratch(slugs))
-        dialog.open()
+        self._leave.ask(lambda: self.ask(slugs), lambda: self._refuse_scratch(slugs))
         return True
-
-    def _allow_scratch(self, set_id: Any, slugs: Sequence[str]) -> None:
-        from dataclasses import replace
-
-        session = self._session
-        stores, connection, workspace = session.stores, session.connection, session.workspace
-        if stores is None or connection is None or workspace is None:
-            return
-        changed = replace(connection, scratch_training_set=set_id)
-        workspace.connection = session.connection = changed
-        connections = stores.connections
-        self._run(
-            Lane.DISK, lambda _context: connections.update(changed), lambda _done: self.ask(slugs), "Keep the leave"
-        )
 
     def _refuse_scratch(self, slugs: Sequence[str]) -> None:
         for slug in slugs:
             if (card := self._panel.cards.get(slug)) is not None:
-                card.show_failure("This service classifies photos by their address only. Drop a URL, or give leave.")
+                card.show_failure(REFUSED)
 
     # --- what the person says to an answer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Qt
@@ -16,14 +17,20 @@ if TYPE_CHECKING:
 
     from PySide6.QtWidgets import QWidget
 
+    from apitorch_desktop.api.client import ApiClient
     from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
     from apitorch_desktop.dataset.comparing import Comparison, Side
+    from apitorch_desktop.dataset.connections import Connection
     from apitorch_desktop.dataset.workspace import Workspace
     from apitorch_desktop.ui.compare_dialog import CompareDialog
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.tasks import Context
+    from apitorch_desktop.ui.stores import Stores
+    from apitorch_desktop.ui.tasks import Context, Task
     from apitorch_desktop.ui.theme import Theme
     from apitorch_desktop.ui.transfer_desk import TransferDesk
+
+START_PATIENCE = 30.0
+"""Seconds for which the embedded service is waited for."""
 
 
 class Comparing(QObject):
@@ -69,6 +76,7 @@ class _Round(QObject):
         self._other: Workspace | None = None
         self._there: Id | None = None
         self._found: Comparison | None = None
+        self._task: Task | None = None
         dialog.other_chosen.connect(self._turn_to)
         dialog.compare_wanted.connect(self._compare)
         dialog.push_wanted.connect(lambda relabel: self._push(relabel=relabel))
@@ -80,13 +88,16 @@ class _Round(QObject):
         if stores is None:
             return
         mine = self._workspace
+        self._other, self._there = None, None
+        if self._task is not None:
+            self._task.cancel()  # of the connection that was chosen before; its answer may come late
         self._dialog.show_working("Asking the service…", None)
 
-        def job(_context: Context) -> tuple[Workspace, list[TrainingSet]]:
+        def job(context: Context) -> tuple[Workspace, list[TrainingSet]]:
             if connection_id == mine.connection.id:
                 return mine, mine.training_sets()
             connection = stores.connections.get(connection_id)
-            other = stores.workspace(connection, stores.clients.get(connection_id))
+            other = stores.workspace(connection, _client(stores, connection, context))
             other.connect()
             return other, other.training_sets()
 
@@ -168,23 +179,31 @@ class _Round(QObject):
         name = target.workspace.connection.name
         title = f"Copying {plural(len(images), 'photo')} of “{self._here.name}” to “{name}”"
 
-        def job(context: Context) -> None:
+        def job(context: Context) -> bool:
+            """Whether all labels are changed by now; else the journal has what is left."""
             from apitorch_desktop.dataset.comparing import uploads
 
             by_label: dict[str, list[TrainingImage]] = {}
             for image, wanted in moves:
                 by_label.setdefault(wanted, []).append(image)
+            all_changed = True
             for wanted, moving in by_label.items():
-                stores.edits.move(target.workspace, target.training_set_id, moving, wanted)
+                outcome = stores.edits.move(target.workspace, target.training_set_id, moving, wanted)
+                all_changed &= outcome.edit.stage == "done"
             if images:
                 fetched = uploads(source, images, lambda done, of: context.progress((done, of)), context.cancelled)
                 transfers.add_upload(target.workspace.connection.id, target.training_set_id, title, fetched)
+            return all_changed
 
-        def sent(_none: object) -> None:
+        def sent(all_changed: bool) -> None:
             desk.reload()
             session.refresh()
             text = f"{plural(len(images), 'photo')} on the way to “{name}”"
             changed = f", {plural(len(moves), 'label')} changed there" if moves else ""
+            if not all_changed:
+                changed = (
+                    f"; {plural(len(moves), 'label')} could not be changed yet: that goes on when “{name}” is open"
+                )
             session.said.emit(Message(f"{text}{changed}.", "muted", "compare"))
             self._dialog.accept()
 
@@ -199,4 +218,19 @@ class _Round(QObject):
         def progress(at: tuple[int, int]) -> None:
             self._dialog.show_working(f"{doing}: {at[0]:,} of {at[1]:,}", at[0] / max(1, at[1]))
 
-        self._session.tasks.run(lane, job, done=done, failed=failed, progress=progress, owner=self, title="Compare")
+        self._task = self._session.tasks.run(
+            lane, job, done=done, failed=failed, progress=progress, owner=self, title="Compare"
+        )
+
+
+def _client(stores: Stores, connection: Connection, context: Context) -> ApiClient:
+    """A client of the other side; where that is the embedded service, it may just be starting."""
+    from apitorch_desktop.api.errors import ConnectionFailed
+
+    end = monotonic() + START_PATIENCE
+    while True:
+        try:
+            return stores.clients.get(connection.id)
+        except ConnectionFailed:
+            if not connection.embedded or monotonic() > end or context.wait(0.1):
+                raise

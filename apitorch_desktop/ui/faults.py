@@ -25,7 +25,7 @@ def explain(fault: BaseException, doing: str = "") -> Trouble:
     from apitorch_desktop.api.errors import ApiError, ConnectionFailed, RateLimited, TimedOut, WrongKey
 
     if isinstance(fault, ApiError):
-        text = f"{fault} {fault.advice}".strip()
+        text = _joined(str(fault), fault.advice)
         if isinstance(fault, ConnectionFailed):
             return Trouble(text, "connection", can_retry=True)
         topics = {TimedOut: "slow", WrongKey: "key", RateLimited: "rate"}
@@ -41,6 +41,12 @@ def explain(fault: BaseException, doing: str = "") -> Trouble:
     _LOG.error("not foreseen: %s", fault, exc_info=fault)
     text = _with(doing, f"Something went wrong that nobody foresaw ({type(fault).__name__}). Try again.")
     return Trouble(text, text)
+
+
+def _joined(text: str, advice: str) -> str:
+    """A message with what to do about it, where the service did not say the same already."""
+    more = [one for one in advice.split(". ") if one.rstrip(".") not in text]
+    return f"{text} {'. '.join(more)}".strip()
 
 
 def _said(fault: BaseException) -> str:

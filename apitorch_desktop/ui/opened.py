@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from apitorch_desktop.ui.grid.model import Group
+from apitorch_desktop.ui.grid.model import GridModel, Group
 from apitorch_desktop.ui.learning import Learning
 from apitorch_desktop.ui.tasks import Lane
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.catalog import Listing
     from apitorch_desktop.dataset.edits import Outcome
     from apitorch_desktop.dataset.workspace import Part, Workspace
-    from apitorch_desktop.ui.grid.model import GridModel
     from apitorch_desktop.ui.tasks import Context, Task, Tasks
 
 TELL = 80
@@ -112,6 +111,7 @@ class Opened(QObject):
         self._newest: tuple[str, str] = ("", "")
         self._version = 0
         self._task: Task | None = None
+        self._look: Task | None = None
         self._again = False
         self._tell = QTimer(self, interval=TELL, singleShot=True)
         self._tell.timeout.connect(self.changed)
@@ -159,7 +159,7 @@ class Opened(QObject):
                 self.changed.emit()
             self.refresh()
 
-        self._tasks.run(
+        self._look = self._tasks.run(
             Lane.DISK,
             look,
             done=known,
@@ -168,6 +168,16 @@ class Opened(QObject):
             title="Look up what was seen before",
         )
         self.learning.expect()
+
+    def close(self) -> None:
+        """Another is open: what still comes for this one, an answer or the end of an edit, changes nothing in the grid."""
+        for task in (self._look, self._task):
+            if task is not None:
+                task.cancel()
+        self._tell.stop()
+        self.blockSignals(True)
+        self._images = GridModel()
+        self.deleteLater()
 
     def refresh(self) -> None:
         """List again, and change what is different."""

@@ -349,7 +349,7 @@ class Session(QObject):
     def _close_set(self) -> None:
         if self.opened is None:
             return
-        self.opened.deleteLater()
+        self.opened.close()
         self.opened = None
         self.images.set_groups([])
         self.opened_changed.emit()

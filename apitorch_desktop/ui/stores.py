@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from apitorch_desktop.api.client import ApiClient
@@ -29,6 +30,8 @@ class Clients:
         self._connections = connections
         self._keys = keys
         self._embedded = ("", "")
+        self.on_embedded_wanted: Callable[[], object] = lambda: None
+        """Called, on any thread, when the embedded service is asked for and not up."""
         self._lock = Lock()
         self._made: dict[tuple[str, str, int, float], ApiClient] = {}
 
@@ -52,6 +55,7 @@ class Clients:
             with self._lock:
                 url, key = self._embedded
             if not url:
+                self.on_embedded_wanted()
                 raise ConnectionFailed(
                     "The service on this computer is not up.", advice="It is started again by itself."
                 )

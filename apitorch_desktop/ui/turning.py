@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, Signal, Slot
 
 from apitorch_desktop.ui.away_band import away_words
 from apitorch_desktop.ui.session import State
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 class Turning(QObject):
     """Keeps session, embedded service and the connection's menu and band together."""
 
+    embedded_wanted = Signal()
+    """Something needs the embedded service, whatever connection is shown: a transfer, a comparison. From any thread."""
+
     def __init__(self, made: Assembly) -> None:
         super().__init__(made)
         self._made = made
@@ -27,6 +30,7 @@ class Turning(QObject):
         self._frame = made.frame
         menu, band, session = made.connection_menu, made.frame.away, made.session
         made.embedded.changed.connect(self._service_changed)
+        self.embedded_wanted.connect(self._start_embedded)
         menu.chosen.connect(self._choose_connection)
         menu.retry_wanted.connect(self.try_again)
         band.again_wanted.connect(self.try_again)
@@ -42,9 +46,15 @@ class Turning(QObject):
         if stores.connections.note:
             self._session.said.emit(Message(stores.connections.note, "warn", "connections"))
         stores.clients.set_embedded(made.embedded.url, made.embedded.key)  # it may be up by now
+        stores.clients.on_embedded_wanted = self.embedded_wanted.emit
         self._turn_to(stores, stores.connections.current.id)
         if made.embedded.gave_up:
             self._service_changed()
+
+    @Slot()
+    def _start_embedded(self) -> None:
+        if not self._made.embedded.gave_up:
+            self._made.embedded.start()
 
     def save(self) -> None:
         """Keep what is open for the next start."""
