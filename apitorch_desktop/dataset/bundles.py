@@ -1,6 +1,7 @@
 """Bundles: many images in one call where a service offers it, each handed to whoever asks for that image.
 
-On a fast line a call costs more than the image it brings: a bundle of small ones takes a third of the time.
+On this machine a call costs more than the small image it brings: in bundles 1,000 take two thirds of the time
+(`tests/benchmarks/bench_transfers.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -29,6 +30,11 @@ class Wanted(NamedTuple):
     size: int
 
 
+class _Bundle(NamedTuple):
+    images: list[Wanted]
+    arrived: Event
+
+
 class Bundles:
     """Hands out each of the images `wanted` once, in about that order. Thread-safe."""
 
@@ -37,66 +43,76 @@ class Bundles:
         self._wanted = wanted
         self._places = {one.image_id: place for place, one in enumerate(wanted)}
         self._lock = Lock()
-        self._coming: dict[str, Event] = {}
+        self._coming: dict[str, _Bundle] = {}
         self._there: dict[str, bytes] = {}
         self._asked: set[str] = set()
 
     def take(self, client: "ApiClient", image_id: str, cancelled: Callable[[], bool]) -> bytes | None:
         """The image's bytes; None for one that has to be fetched alone. Raises ApiError."""
+        place = self._places.get(image_id)
+        if place is None:
+            return None
+        data = self._get(client, image_id, place, cancelled)
+        if data is not None:
+            self._go_ahead(client, place, cancelled)
+        return data
+
+    def _get(self, client: "ApiClient", image_id: str, place: int, cancelled: Callable[[], bool]) -> bytes | None:
         while True:
-            ahead: list[Wanted] = []
             with self._lock:
-                data = self._there.pop(image_id, None)
+                if image_id in self._there:
+                    return self._there.pop(image_id)
+                if image_id in self._asked:
+                    return None
                 coming = self._coming.get(image_id)
-                if data is not None and not self._coming and len(self._there) < _MOST // 2:
-                    ahead, done = self._next(self._places[image_id])
-                elif data is None and coming is None:
-                    if image_id in self._asked or image_id not in self._places:
-                        return None
-                    ahead, done = self._next(self._places[image_id])
-            if ahead and data is not None:
-                with suppress(ApiError):  # whoever comes for one of them tries again
-                    self._fetch(client, ahead, done, cancelled)
-            if data is not None:
-                return data
-            if ahead:
-                self._fetch(client, ahead, done, cancelled)
-                continue
-            while coming is not None and not coming.wait(0.1):
+                mine = self._next(place) if coming is None else None
+            if mine is not None:
+                self._fetch(client, mine, cancelled)
+            while coming is not None and not coming.arrived.wait(0.1):
                 if cancelled():
                     raise Cancelled("Cancelled.")
 
-    def _next(self, start: int) -> tuple[list[Wanted], Event]:
-        """The next bundle, of images from a place on that nobody has asked for; now on its way."""
-        bundle: list[Wanted] = []
+    def _go_ahead(self, client: "ApiClient", place: int, cancelled: Callable[[], bool]) -> None:
+        """Fetch the next bundle before this one is used up, so that the others go on writing meanwhile."""
+        with self._lock:
+            if self._coming or len(self._there) >= _MOST // 2:
+                return
+            bundle = self._next(place)
+        if bundle.images:
+            with suppress(ApiError):  # whoever comes for one of them tries again
+                self._fetch(client, bundle, cancelled)
+
+    def _next(self, place: int) -> _Bundle:
+        """The next images from a place on that nobody has asked for; now on their way."""
+        bundle = _Bundle([], Event())
         size = 0
-        for one in islice(self._wanted, start, None):
+        for one in islice(self._wanted, place, None):
             if one.image_id in self._asked or one.image_id in self._coming:
                 continue
             size += one.size
-            if bundle and (size > _BYTES or len(bundle) == _MOST):
+            if bundle.images and (size > _BYTES or len(bundle.images) == _MOST):
                 break
-            bundle.append(one)
-        done = Event()
-        self._coming.update((one.image_id, done) for one in bundle)
-        return bundle, done
+            bundle.images.append(one)
+            self._coming[one.image_id] = bundle
+        return bundle
 
-    def _fetch(self, client: "ApiClient", bundle: list[Wanted], done: Event, cancelled: Callable[[], bool]) -> None:
+    def _fetch(self, client: "ApiClient", bundle: _Bundle, cancelled: Callable[[], bool]) -> None:
+        ids = [one.image_id for one in bundle.images]
         found: dict[str, bytes] = {}
-        refused = False
+        settled = True
+        """Whether asking for these again would bring no more: what is missing then has to be fetched alone."""
         try:
-            found = client.archive(self._training_set, [one.image_id for one in bundle], cancelled=cancelled)
-            refused = True  # what is missing in the answer has to be fetched alone
+            found = client.archive(self._training_set, ids, cancelled=cancelled)
         except ApiError as error:
-            refused = not (error.can_retry or isinstance(error, Cancelled))
-            if not refused:
+            settled = not (error.can_retry or isinstance(error, Cancelled))
+            if not settled:
                 raise
         finally:
             with self._lock:
-                for one in bundle:
+                for one in bundle.images:
                     del self._coming[one.image_id]
                     if one.filename in found:
                         self._there[one.image_id] = found[one.filename]
-                    if refused:
-                        self._asked.add(one.image_id)
-            done.set()
+                if settled:
+                    self._asked.update(ids)
+            bundle.arrived.set()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, NotFound, TimedOut
+from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, NotFound, TimedOut
 from apitorch_desktop.dataset.edit_records import (
     LABEL_ACTS,
     Act,
@@ -208,7 +208,6 @@ def _find(workspace: Workspace, conflict: Conflict, images: Sequence[TrainingIma
 
 
 def _fetched(workspace: Workspace, training_set_id: Id, image: TrainingImage) -> bytes | None:
-    from apitorch_desktop.api.errors import ApiError
     from apitorch_desktop.vision.images import UnreadableImage
 
     try:

@@ -22,18 +22,6 @@ if TYPE_CHECKING:
 SCRATCH_LABEL: Final = "desktop_scratch"
 """The label under which a local file lies for a moment while it is classified by its URL."""
 
-
-def without_scratch(answer: TrainingImages) -> TrainingImages:
-    """A listing without what lies under the scratch label for a moment: that is nobody's training image."""
-    answer.data = [group for group in answer.data if not is_scratch(group.label)]
-    return answer
-
-
-def is_scratch(label: str) -> bool:
-    """Whether a label is the scratch label, in any spelling."""
-    return snake_case(label) == SCRATCH_LABEL
-
-
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS upload (
         id INTEGER PRIMARY KEY, connection TEXT, training_set TEXT, sha256 TEXT, image TEXT, started_at REAL)""",
@@ -127,6 +115,17 @@ class Scratch:
     def _forget(self, row: int) -> None:
         with self._file.transaction() as rows:
             rows.execute("DELETE FROM upload WHERE id = ?", (row,))
+
+
+def without_scratch(answer: TrainingImages) -> TrainingImages:
+    """A listing without what lies under the scratch label for a moment: that is nobody's training image."""
+    answer.data = [group for group in answer.data if not is_scratch(group.label)]
+    return answer
+
+
+def is_scratch(label: str) -> bool:
+    """Whether a label is the scratch label, in any spelling."""
+    return snake_case(label) == SCRATCH_LABEL
 
 
 def _scratch_images(client: ApiClient, training_set_id: Id) -> Iterator[TrainingImage]:

@@ -52,6 +52,10 @@ class Answers:
         self._look = Looker()
         self._stagers = ThreadPoolExecutor(_STAGERS, "stage")
 
+    def close(self) -> None:
+        """End the threads; nothing may be classified any more."""
+        self._stagers.shutdown(cancel_futures=True)
+
     def warm(self) -> None:
         """Load the encoder now. Raises StorageFault where its model file cannot be used."""
         self.encoder()

@@ -93,14 +93,8 @@ class MoveMany(Struct):
     label: Label
 
 
-class DeleteMany(Struct):
-    """Which images go."""
-
-    image_ids: ImageIds
-
-
-class Archive(Struct):
-    """Which images are wanted."""
+class ManyImages(Struct):
+    """Which images."""
 
     image_ids: ImageIds
 

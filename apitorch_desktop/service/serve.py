@@ -114,7 +114,7 @@ def _assembled(options: Options) -> Iterator[_Parts]:
                     f"Warning: {options.host} is reached from other machines, and without TLS whoever is on the way reads "
                     "keys and images. Give --tls-cert and --tls-key, or listen on 127.0.0.1."
                 )
-            with contextlib.closing(build_app(store, trainer, answers, config)) as app:
+            with contextlib.closing(answers), contextlib.closing(build_app(store, trainer, answers, config)) as app:
                 guarded = Control(app, store.owners, attach_key)
                 try:
                     yield _Parts(store, trainer, answers, guarded, bound, attach_key, config)

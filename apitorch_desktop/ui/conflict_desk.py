@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.transfers import Transfers
     from apitorch_desktop.dataset.workspace import Workspace
     from apitorch_desktop.ui.assembly import Assembly
-    from apitorch_desktop.ui.editing import Act, Watch
+    from apitorch_desktop.ui.editing import Act, Cancel, Progress
     from apitorch_desktop.ui.middle import Middle
 
 BUDGET = 32 * 2**20
@@ -160,10 +160,10 @@ class ConflictDesk(QObject):
 
 
 def _mine(conflicts: Conflicts, transfers: Transfers, standings: Sequence[Standing]) -> Act:
-    def act(_edits: Edits, workspace: Workspace, watch: Watch) -> Outcome:
+    def act(_edits: Edits, workspace: Workspace, progress: Progress, cancelled: Cancel) -> Outcome:
         connection = workspace.connection.id
         return conflicts.do_mine(
-            workspace, standings, lambda image: transfers.original(connection, image), watch, watch.cancelled
+            workspace, standings, lambda image: transfers.original(connection, image), progress, cancelled
         )
 
     return act

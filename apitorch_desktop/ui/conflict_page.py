@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QModelIndex, QSize, Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtCore import QModelIndex, Signal
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.controls import Elided, button, icon_button, label, offer, surface
-from apitorch_desktop.ui.flow_layout import FlowLayout
-from apitorch_desktop.ui.review_board import Board
+from apitorch_desktop.ui.band import Band
+from apitorch_desktop.ui.board_page import BoardPage
+from apitorch_desktop.ui.controls import button, offer
 from apitorch_desktop.ui.review_rows import Heading, Photo
 from apitorch_desktop.ui.words import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from PySide6.QtGui import QKeyEvent, QResizeEvent
 
     from apitorch_desktop.dataset.conflicts import Standing
     from apitorch_desktop.ui.grid.loader import ThumbnailLoader
@@ -27,104 +24,48 @@ if TYPE_CHECKING:
 MINE, THEIRS = "mine", "theirs"
 
 
-class ConflictBand(QFrame):
-    """A line across the window, there until everything is decided."""
+class ConflictBand(Band):
+    """There until everything is decided."""
 
     decide_wanted = Signal()
 
     def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self._theme = theme
-        surface(self, "note")
-        self._icon = QLabel()
-        self.words = Elided()
-        self.decide = button("Decide…", "link", self.decide_wanted.emit)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(14, 4, 14, 4)
-        row.setSpacing(8)
-        row.addWidget(self._icon)
-        row.addWidget(self.words, 1)
-        row.addWidget(self.decide)
-        theme.changed.connect(self._measure)
-        self._measure()
-        self.hide()
+        super().__init__(theme)
+        self.decide = self.add("Decide…", self.decide_wanted.emit)
 
     def show_count(self, count: int) -> None:
         """How many photos are to be decided; 0 takes the line away."""
         was = "was" if count == 1 else "were"
         words = f"{plural(count, 'photo')} that you changed {was} deleted or moved by someone else meanwhile."
-        self.words.setText(words)
-        self.setAccessibleName(words)
         self.decide.setAccessibleName(f"Decide what becomes of {plural(count, 'photo')}")
-        self.setVisible(count > 0)
-
-    def _measure(self) -> None:
-        size = QSize(self._theme.px(16), self._theme.px(16))
-        self._icon.setPixmap(self._theme.icon("warning", "warn").pixmap(size, self.devicePixelRatioF()))
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Qt's; the icon is as sharp as the screen."""
-        super().resizeEvent(event)
-        self._measure()
+        self.say(words if count else "")
 
 
-class ConflictPage(QWidget):
+class ConflictPage(BoardPage):
     """Shows what it is told; says what is wanted."""
 
     mine_wanted = Signal(list)
     """Standings: do what was wanted."""
     theirs_wanted = Signal(list)
     """Standings: leave what is there."""
-    closed = Signal()
 
     def __init__(self, theme: Theme, loader: ThumbnailLoader) -> None:
-        super().__init__()
-        surface(self, "canvas")
+        super().__init__(theme, loader, "Photos that someone else deleted or moved")
         self._standings: dict[str, Standing] = {}
-        self.board = Board(theme, loader)
-        self.board.setAccessibleName("Photos that someone else deleted or moved")
         self.mine = button("Do mine", "primary", lambda: self._decide(MINE, self._chosen()))
         self.theirs = button("Keep theirs", "", lambda: self._decide(THEIRS, self._chosen()))
         self.all_mine = button("", "", lambda: self._decide(MINE, list(self._standings.values())))
         self.all_theirs = button("", "", lambda: self._decide(THEIRS, list(self._standings.values())))
-        close = icon_button(theme, "close", "Back to the photos (Esc)")
-        close.clicked.connect(self.closed)
-        self._lay_out(close)
+        self.lay_out(
+            "Changed by someone else meanwhile",
+            (self.mine, self.theirs, self.all_mine, self.all_theirs),
+            "Return does yours with what is selected; D keeps theirs",
+            why="You changed these photos while the service was away. When it was back they were no longer where you saw "
+            "them, so nothing was done with them. Do what you wanted all the same, or keep what the others made of them.",
+        )
         self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
         self.board.act_wanted.connect(self._act)
         self.board.heading_act_wanted.connect(self._heading_act)
-
-    def _lay_out(self, close: QWidget) -> None:
-        head = QHBoxLayout()
-        head.setContentsMargins(16, 8, 8, 0)
-        head.addWidget(label("Changed by someone else meanwhile", "title"), 1)
-        head.addWidget(close)
-        why = label(
-            "You changed these photos while the service was away. When it was back they were no longer where you saw them, "
-            "so nothing was done with them. Do what you wanted all the same, or keep what the others made of them.",
-            "base",
-            "muted",
-            wrap=True,
-        )
-        controls = QWidget()
-        flow = FlowLayout(controls)
-        for control in (self.mine, self.theirs, self.all_mine, self.all_theirs):
-            flow.addWidget(control)
-        below = QVBoxLayout()
-        below.setContentsMargins(16, 4, 16, 4)
-        below.setSpacing(8)
-        below.addWidget(why)
-        below.addWidget(controls)
-        foot = QHBoxLayout()
-        foot.setContentsMargins(16, 4, 16, 8)
-        foot.addWidget(label("Return does yours with what is selected; D keeps theirs", "small", "muted", wrap=True))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addLayout(head)
-        column.addLayout(below)
-        column.addWidget(self.board, 1)
-        column.addLayout(foot)
 
     def focus(self) -> None:
         """Put the focus where the keys are heard."""
@@ -173,13 +114,6 @@ class ConflictPage(QWidget):
 
     def _heading_act(self, heading: Heading, act: str) -> None:
         self._decide(act, [one for one in self._standings.values() if _kind(one) == heading.key])
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Escape goes back to the photos."""
-        if event.key() == Qt.Key.Key_Escape:
-            self.closed.emit()
-        else:
-            super().keyPressEvent(event)
 
 
 def rows_of(standings: Sequence[Standing]) -> list[Row]:

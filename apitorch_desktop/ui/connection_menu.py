@@ -142,6 +142,10 @@ class ConnectionMenu(QObject):
             action = QAction(_name(connection), group, checkable=True, checked=here)
             action.setIcon(dot(self._theme.px(12), connection.colour))
             action.setIconVisibleInMenu(True)
+            if here:  # the dot stands where a mark would be
+                bold = action.font()
+                bold.setBold(True)
+                action.setFont(bold)
             action.setToolTip(connection.base_url)
             action.triggered.connect(lambda _checked=False, one=connection.id: self.chosen.emit(one))
             menu.addAction(action)

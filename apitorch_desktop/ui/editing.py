@@ -20,22 +20,24 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.session import Session
     from apitorch_desktop.ui.tasks import Context, Task
 
-    Act = Callable[[Edits, Workspace, "Watch"], Outcome]
-    """An edit: does it, on a lane, and answers what changed; what it is given last is `progress` to `Edits`."""
+    Progress = Callable[[int, int], None]
+    Cancel = Callable[[], bool]
+    Act = Callable[[Edits, Workspace, Progress, Cancel], Outcome]
+    """An edit: does it, on a lane, and answers what changed; the last two are for `Edits`."""
 
 
 _UNFINISHED = ("waiting", "doing", "undoing")
 
 
 class Watch:
-    """An edit under way: called with (images done, images in all), from any thread. `cancelled` is asked by `Edits`."""
+    """An edit under way: how far it is, and whether the person wants it taken back; from any thread."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._stop = Event()
 
-    def __call__(self, done: int, total: int) -> None:
-        """Tell how far it is."""
+    def progress(self, done: int, total: int) -> None:
+        """So many images of all are through."""
         self._context.progress((done, total))
 
     def cancel(self) -> None:
@@ -85,9 +87,7 @@ class Editing(QObject):
         set_id = opened.training_set.id
         self.do(
             f"Moving {photos}",
-            lambda edits, workspace, progress: edits.move(
-                workspace, set_id, records, label, progress, progress.cancelled
-            ),
+            lambda edits, workspace, *watch: edits.move(workspace, set_id, records, label, *watch),
             done=f"Moved {photos} to “{label}”",
             failed=back,
         )
@@ -103,7 +103,7 @@ class Editing(QObject):
         set_id = opened.training_set.id
         self.do(
             f"Deleting {photos}",
-            lambda edits, workspace, progress: edits.delete(workspace, set_id, records, progress, progress.cancelled),
+            lambda edits, workspace, *watch: edits.delete(workspace, set_id, records, *watch),
             done=f"Deleted {photos}",
             failed=lambda _fault: opened.came(records),
         )
@@ -114,7 +114,7 @@ class Editing(QObject):
         """Make a new, empty label."""
         self.do(
             "Making the label",
-            lambda edits, workspace, _progress: edits.create_label(workspace, set_id, label),
+            lambda edits, workspace, *_watch: edits.create_label(workspace, set_id, label),
             done=f"Made the label “{label}”",
         )
 
@@ -134,9 +134,7 @@ class Editing(QObject):
             return
         self.do(
             "Renaming the label",
-            lambda edits, workspace, progress: edits.rename_label(
-                workspace, set_id, label, new, progress, progress.cancelled
-            ),
+            lambda edits, workspace, *watch: edits.rename_label(workspace, set_id, label, new, *watch),
             done=f"Renamed “{label}” to “{name}”",
         )
 
@@ -144,9 +142,7 @@ class Editing(QObject):
         """Put all photos of a label under another, and drop it."""
         self.do(
             "Merging the labels",
-            lambda edits, workspace, progress: edits.merge_labels(
-                workspace, set_id, label, into, progress, progress.cancelled
-            ),
+            lambda edits, workspace, *watch: edits.merge_labels(workspace, set_id, label, into, *watch),
             done=f"Merged “{label}” into “{into}”",
         )
 
@@ -154,9 +150,7 @@ class Editing(QObject):
         """Delete a label; its photos go to the trash."""
         self.do(
             "Deleting the label",
-            lambda edits, workspace, progress: edits.delete_label(
-                workspace, set_id, label, progress, progress.cancelled
-            ),
+            lambda edits, workspace, *watch: edits.delete_label(workspace, set_id, label, *watch),
             done=f"Deleted the label “{label}”",
         )
 
@@ -166,7 +160,7 @@ class Editing(QObject):
         """Make a new training set; `then` is called with its id."""
         self.do(
             "Making the training set",
-            lambda edits, workspace, _progress: edits.create_training_set(workspace, name),
+            lambda edits, workspace, *_watch: edits.create_training_set(workspace, name),
             done=f"Made “{name}”",
             then=lambda outcome: then(outcome.training_set_id) if then is not None else None,
         )
@@ -175,7 +169,7 @@ class Editing(QObject):
         """Give a training set another name."""
         self.do(
             "Renaming the training set",
-            lambda edits, workspace, _progress: edits.rename_training_set(workspace, set_id, name),
+            lambda edits, workspace, *_watch: edits.rename_training_set(workspace, set_id, name),
             done=f"Renamed to “{name}”",
         )
 
@@ -183,9 +177,7 @@ class Editing(QObject):
         """Delete a training set; its photos go to the trash."""
         self.do(
             f"Deleting “{name}”",
-            lambda edits, workspace, progress: edits.delete_training_set(
-                workspace, set_id, progress, progress.cancelled
-            ),
+            lambda edits, workspace, *watch: edits.delete_training_set(workspace, set_id, *watch),
             done=f"Deleted “{name}”",
         )
 
@@ -195,10 +187,10 @@ class Editing(QObject):
         """Undo the last edit of this connection."""
         stores = self._session.stores
 
-        def act(edits: Edits, workspace: Workspace, watch: Watch) -> Outcome:
+        def act(edits: Edits, workspace: Workspace, progress: Progress, cancelled: Cancel) -> Outcome:
             if stores is not None:
                 stores.imports.stop(workspace.connection.id)
-            return edits.undo(workspace, watch, watch.cancelled)
+            return edits.undo(workspace, progress, cancelled)
 
         self.do("Undo", act, done="Undone")
 
@@ -206,7 +198,7 @@ class Editing(QObject):
         """Do again what was undone last."""
         self.do(
             "Redo",
-            lambda edits, workspace, progress: edits.redo(workspace, progress, progress.cancelled),
+            lambda edits, workspace, *watch: edits.redo(workspace, *watch),
             done="Done again",
         )
 
@@ -231,7 +223,7 @@ class Editing(QObject):
 
         def job(context: Context) -> Outcome:
             watches.append(Watch(context))
-            return act(edits, workspace, watches[0])
+            return act(edits, workspace, watches[0].progress, watches[0].cancelled)
 
         def shown(outcome: Outcome) -> None:
             self._show(outcome, done)
@@ -321,7 +313,7 @@ class Editing(QObject):
             watches.append(Watch(context))
             if not edits.unfinished(workspace.connection.id):
                 return []
-            return edits.resume(workspace, watches[0], watches[0].cancelled)
+            return edits.resume(workspace, watches[0].progress, watches[0].cancelled)
 
         session.tasks.run(
             Lane.INTERACTIVE,

@@ -8,6 +8,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.controls import Meter, button, label, offer, surface
+from apitorch_desktop.ui.flow_layout import FlowLayout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,12 +60,10 @@ class EmptyState(QWidget):
         column.addLayout(around)
         column.addSpacing(12)
         self._actions = QWidget()
-        row = QHBoxLayout(self._actions)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(8)
+        row = FlowLayout(self._actions, 8, centred=True)
         for control in (self._import, self._new, self._sample, self._again):
             row.addWidget(control)
-        column.addWidget(self._actions, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addWidget(self._actions)
         column.addWidget(self._meter, 0, Qt.AlignmentFlag.AlignHCenter)
         column.addStretch(5)
 

@@ -9,8 +9,9 @@ from PySide6.QtWidgets import QLayout, QLayoutItem, QStyle, QWidget
 class FlowLayout(QLayout):
     """Widgets side by side, in as many rows as the width asks for; mirrored from right to left."""
 
-    def __init__(self, parent: QWidget | None = None, spacing: int = 6) -> None:
+    def __init__(self, parent: QWidget | None = None, spacing: int = 6, *, centred: bool = False) -> None:
         super().__init__(parent)
+        self._centred = centred
         self._items: list[QLayoutItem] = []
         self.setSpacing(spacing)
         self.setContentsMargins(0, 0, 0, 0)
@@ -56,19 +57,31 @@ class FlowLayout(QLayout):
         self._place(rect, move=True)
 
     def _place(self, rect: QRect, *, move: bool) -> int:
-        x = y = height = 0
         parent = self.parentWidget()
         direction = parent.layoutDirection() if parent else Qt.LayoutDirection.LeftToRight
+        y = 0
+        for row in self._rows(rect.width()):
+            height = max(size.height() for _, size in row)
+            x = (rect.width() - _width(row, self.spacing())) // 2 if self._centred else 0
+            for item, size in row if move else ():
+                place = QRect(rect.topLeft() + QPoint(x, y), size)
+                item.setGeometry(QStyle.visualRect(direction, rect, place))
+                x += size.width() + self.spacing()
+            y += height + self.spacing()
+        return max(0, y - self.spacing())
+
+    def _rows(self, room: int) -> list[list[tuple[QLayoutItem, QSize]]]:
+        rows: list[list[tuple[QLayoutItem, QSize]]] = []
         for item in self._items:
             if item.isEmpty():
                 continue
-            size = item.sizeHint()
-            width = min(size.width(), rect.width())
-            if x and x + width > rect.width():
-                x, y, height = 0, y + height + self.spacing(), 0
-            if move:
-                place = QRect(rect.topLeft() + QPoint(x, y), QSize(width, size.height()))
-                item.setGeometry(QStyle.visualRect(direction, rect, place))
-            x += width + self.spacing()
-            height = max(height, size.height())
-        return y + height
+            one = (item, item.sizeHint().boundedTo(QSize(room, item.sizeHint().height())))
+            if rows and _width([*rows[-1], one], self.spacing()) <= room:
+                rows[-1].append(one)
+            else:
+                rows.append([one])
+        return rows
+
+
+def _width(row: list[tuple[QLayoutItem, QSize]], spacing: int) -> int:
+    return sum(size.width() for _, size in row) + spacing * (len(row) - 1)

@@ -46,7 +46,7 @@ class Heartbeat(QObject):
         self.rhythm = rhythm
         self._tasks = tasks
         self._workspace: Workspace | None = None
-        self._ping: Callable[[], object] = int
+        self._ping: Callable[[], object] = lambda: None
         self._task: Task | None = None
         self._pause = 0.0
         self._look = QTimer(self, timerType=Qt.TimerType.CoarseTimer)

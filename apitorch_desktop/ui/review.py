@@ -292,7 +292,7 @@ class Review(QObject):
         self._hold(dict.fromkeys(new, True))
         self._editing.do(
             "Keeping this",
-            lambda edits, workspace, _progress: edits.dismiss(workspace.connection.id, set_id, new, title),
+            lambda edits, workspace, *_watch: edits.dismiss(workspace.connection.id, set_id, new, title),
             done=said,
             failed=lambda _fault: self._hold(dict.fromkeys(new, False)),
         )

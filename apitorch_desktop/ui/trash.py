@@ -6,21 +6,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMessageBox, QStackedWidget
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.controls import button, icon_button, label, surface
-from apitorch_desktop.ui.flow_layout import FlowLayout
+from apitorch_desktop.ui.board_page import BoardPage
+from apitorch_desktop.ui.controls import button, label
 from apitorch_desktop.ui.grid.loader import ThumbnailLoader
-from apitorch_desktop.ui.review_board import Board
 from apitorch_desktop.ui.review_rows import Photo
 from apitorch_desktop.ui.tasks import Lane
 from apitorch_desktop.ui.words import plural, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from PySide6.QtGui import QKeyEvent
 
     from apitorch_desktop.dataset.edits import Trashed
     from apitorch_desktop.ui.editing import Editing
@@ -75,7 +72,7 @@ class Trash(QObject):
             photos = plural(len(trashed), "photo")
             self._editing.do(
                 f"Bringing back {photos}",
-                lambda edits, workspace, progress: edits.restore(workspace, trashed, progress, progress.cancelled),
+                lambda edits, workspace, *watch: edits.restore(workspace, trashed, *watch),
                 done=f"Brought back {photos}",
             )
 
@@ -112,56 +109,27 @@ class Trash(QObject):
         return images.thumbnail(stores.edits.trashed_bytes(trashed))
 
 
-class TrashPage(QWidget):
+class TrashPage(BoardPage):
     """Shows the trash in the middle of the window."""
 
-    closed = Signal()
-
     def __init__(self, trash: Trash, session: Session, theme: Theme) -> None:
-        super().__init__()
+        loader = ThumbnailLoader(session.tasks, self._picture, budget=BUDGET, parent=session)
+        super().__init__(theme, loader, "Deleted photos")
         self._trash = trash
-        surface(self, "canvas")
-        self._loader = ThumbnailLoader(session.tasks, self._picture, budget=BUDGET, parent=self)
-        session.opened_changed.connect(self._loader.clear)
-        self.board = Board(theme, self._loader)
-        self.board.setAccessibleName("Deleted photos")
+        session.opened_changed.connect(loader.clear)
         self.restore = button("", "primary", self._restore)
         self.empty = button("Empty the trash…", "", self._empty)
         self._none = label("The trash of this training set is empty.", "base", "muted", wrap=True)
         self._none.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        close = icon_button(theme, "close", "Back to the photos (Esc)")
-        close.clicked.connect(self.closed)
-        self._lay_out(close)
+        self.stack = QStackedWidget()
+        self.stack.addWidget(self.board)
+        self.stack.addWidget(self._none)
+        hint = "Return brings back what is selected"
+        self.lay_out("Trash", (self.restore, self.empty), hint, middle=self.stack)
         trash.changed.connect(self._show)
         self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
         self.board.act_wanted.connect(self._act)
         self._show()
-
-    def _lay_out(self, close: QWidget) -> None:
-        head = QHBoxLayout()
-        head.setContentsMargins(16, 8, 8, 0)
-        head.addWidget(label("Trash", "title"), 1)
-        head.addWidget(close)
-        controls = QWidget()
-        flow = FlowLayout(controls)
-        flow.addWidget(self.restore)
-        flow.addWidget(self.empty)
-        below = QVBoxLayout()
-        below.setContentsMargins(16, 4, 16, 4)
-        below.addWidget(controls)
-        self.stack = QStackedWidget()
-        self.stack.addWidget(self.board)
-        self.stack.addWidget(self._none)
-        foot = QHBoxLayout()
-        foot.setContentsMargins(16, 4, 16, 8)
-        foot.addWidget(label("Return brings back what is selected", "small", "muted", wrap=True))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addLayout(head)
-        column.addLayout(below)
-        column.addWidget(self.stack, 1)
-        column.addLayout(foot)
 
     def focus(self) -> None:
         """Put the focus where the keys are heard."""
@@ -206,13 +174,6 @@ class TrashPage(QWidget):
 
     def _picture(self, image: TrainingImage, _cancelled: Callable[[], bool]) -> bytes:
         return self._trash.picture(int(image.image_id.removeprefix("trash:")))
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Escape goes back to the photos."""
-        if event.key() == Qt.Key.Key_Escape:
-            self.closed.emit()
-        else:
-            super().keyPressEvent(event)
 
 
 def _record(trashed: Trashed) -> TrainingImage:

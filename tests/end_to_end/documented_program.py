@@ -1,11 +1,12 @@
 """The real program on a service with the documented calls alone: as the environment names it, with what it says noted."""
 
 import hashlib
-
-from PySide6.QtWidgets import QApplication
+from contextlib import contextmanager
 
 from apitorch_desktop.dataset.connections import KEY_VARIABLE, URL_VARIABLE
+from apitorch_desktop.ui.session import State
 from tests.end_to_end import program
+from tests.misbehaving import Misbehaving
 
 
 def use(monkeypatch, service):
@@ -14,9 +15,25 @@ def use(monkeypatch, service):
     monkeypatch.setenv(KEY_VARIABLE, service.key)
 
 
-def dialog(kind):
-    """The visible dialog of a kind."""
-    return next((one for one in QApplication.topLevelWidgets() if isinstance(one, kind) and one.isVisible()), None)
+@contextmanager
+def coats(monkeypatch, paths):
+    """A misbehaving service with six photos in the training set `number`, found by the program."""
+    data = [path.read_bytes() for path in paths[:6]]
+    with Misbehaving() as service:
+        service.number = service.add_set("Coats", {"plains": data[:4], "mountain": data[4:]})
+        use(monkeypatch, service)
+        yield service
+
+
+def away(made):
+    """Wait until the service is missed."""
+    program.wait(lambda: made.session.state is State.AWAY, "the service to be missed")
+    program.wait(made.frame.away.isVisible, "the band that says so")
+
+
+def waiting(made):
+    """Edits that are still to be sent."""
+    return made.session.stores.edits.unfinished(made.session.connection.id)
 
 
 def run(monkeypatch, steps, *arguments):
@@ -43,6 +60,11 @@ def shown(made):
     for row in range(made.model.shown):
         found.setdefault(made.model.label_at(row), []).append(made.model.image(row).image_id)
     return found
+
+
+def counts(made):
+    """Label → how many photos, as the grid has them."""
+    return {label: len(ids) for label, ids in shown(made).items()}
 
 
 def pictures_shown(made):

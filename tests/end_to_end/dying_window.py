@@ -8,7 +8,8 @@ import pytest
 from apitorch_desktop.ui.grid.drops import DroppedContent
 from apitorch_desktop.ui.scratch_dialog import ScratchDialog
 from tests.end_to_end import program
-from tests.end_to_end.documented_program import dialog, listed
+from tests.end_to_end.documented_program import listed
+from tests.end_to_end.program import dialog
 
 
 def steps(made):

@@ -86,3 +86,8 @@ class Lateness:
 
     def __exit__(self, *_):
         self._timer.stop()
+
+
+def dialog(kind: type[QWidget]):
+    """The visible dialog of a kind; None where there is none."""
+    return next((one for one in QApplication.topLevelWidgets() if isinstance(one, kind) and one.isVisible()), None)

@@ -10,7 +10,8 @@ from apitorch_desktop.ui.review_rows import Photo
 from apitorch_desktop.ui.scratch_dialog import ScratchDialog
 from apitorch_desktop.ui.session import State
 from tests.end_to_end import pointer, program
-from tests.end_to_end.documented_program import dialog, listed, run, use
+from tests.end_to_end.documented_program import coats, listed, run
+from tests.end_to_end.program import dialog
 from tests.misbehaving import Misbehaving
 from tests.unit.dataset.planted import plant
 
@@ -24,11 +25,8 @@ def jpegs(photos):
 
 @pytest.fixture
 def service(monkeypatch, jpegs):
-    with Misbehaving() as made:
-        data = [path.read_bytes() for path in jpegs[:6]]
-        made.number = made.add_set("Coats", {"plains": data[:4], "mountain": data[4:]})
+    with coats(monkeypatch, jpegs) as made:
         made.unknown_fields = made.numbers_as_strings = made.reorder = True
-        use(monkeypatch, made)
         yield made
 
 

@@ -13,8 +13,8 @@ from apitorch_desktop.ui.scratch_dialog import ScratchDialog
 from apitorch_desktop.ui.session import State
 from apitorch_desktop.ui.tasks import Lane
 from tests.end_to_end import pointer, program
-from tests.end_to_end.documented_program import cell, dialog, digests, listed, pictures_shown, run, shown, use
-from tests.misbehaving import Misbehaving
+from tests.end_to_end.documented_program import cell, coats, digests, listed, pictures_shown, run, shown, waiting
+from tests.end_to_end.program import dialog
 
 CORNER = QPoint(1500, 920)
 PASSING = [429, 500, 502, "late", "half", "twice", "drop", "lost", "longer", "shorter", "garbage"]
@@ -28,15 +28,8 @@ def jpegs(photos):
 
 @pytest.fixture
 def service(monkeypatch, jpegs):
-    with Misbehaving() as made:
-        data = [path.read_bytes() for path in jpegs[:6]]
-        made.number = made.add_set("Coats", {"plains": data[:4], "mountain": data[4:]})
-        use(monkeypatch, made)
+    with coats(monkeypatch, jpegs) as made:
         yield made
-
-
-def in_journal(made):
-    return made.session.stores.edits.unfinished(made.session.connection.id)
 
 
 def test_the_listing_and_the_thumbnails_come_whatever_goes_wrong_once(monkeypatch, service):
@@ -239,7 +232,7 @@ def test_a_photo_is_relabelled_deleted_and_brought_back_by_keys(monkeypatch, ser
         pointer.key("1")  # labels in the order of the alphabet: mountain
         program.wait(lambda: len(service.content(service.number)["mountain"]) == 3, "the copy")
         program.wait(lambda: len(service.content(service.number)["plains"]) == 3, "the old one’s end")
-        program.wait(lambda: not in_journal(made), "the edit’s end")
+        program.wait(lambda: not waiting(made), "the edit’s end")
         program.wait(
             lambda: {one: len(there) for one, there in shown(made).items()} == {"mountain": 3, "plains": 3}, "it"
         )
@@ -254,7 +247,7 @@ def test_a_photo_is_relabelled_deleted_and_brought_back_by_keys(monkeypatch, ser
         pointer.click(cell(made, shown(made)["mountain"][0]))
         pointer.key("Delete")
         program.wait(lambda: len(service.content(service.number)["mountain"]) == 1, "the deletion")
-        program.wait(lambda: made.model.total == 5 and not in_journal(made), "its end")
+        program.wait(lambda: made.model.total == 5 and not waiting(made), "its end")
         pointer.key("ctrl+z")
         program.wait(lambda: service.content(service.number) == before, "the photo brought back")
         listed(made, 6)
@@ -280,7 +273,7 @@ def test_labels_are_renamed_merged_and_deleted_by_copies_with_undo(monkeypatch, 
     before = service.content(service.number)
 
     def ended(made, counts, what):
-        program.wait(lambda: labels(made) == counts and not in_journal(made), f"{what}: {labels(made)}")
+        program.wait(lambda: labels(made) == counts and not waiting(made), f"{what}: {labels(made)}")
         made.session.refresh()
         program.wait(lambda: not made.session.opened._task, "the listing")
         program.wait(lambda: labels(made) == counts, f"{what}, listed again: {labels(made)}")
@@ -304,7 +297,7 @@ def test_labels_are_renamed_merged_and_deleted_by_copies_with_undo(monkeypatch, 
         ended(made, states[2], "merged")
         pointer.click(row_of(made, "prairie"))
         pointer.key("Delete")
-        program.wait(lambda: labels(made) == {} and not in_journal(made), "the deletion")
+        program.wait(lambda: labels(made) == {} and not waiting(made), "the deletion")
         assert not any(service.content(service.number).values())
         for state in (states[2], states[1], states[0]):
             pointer.key("ctrl+z")
@@ -350,7 +343,7 @@ def test_edits_in_a_storm_come_out_as_meant(monkeypatch, service):
         program.wait(lambda: not made.tasks.active(Lane.INTERACTIVE) or not service.seen, "the first tries", 60)
         service.right()
         made.session.connect_service()
-        program.wait(lambda: not in_journal(made), "all edits")
+        program.wait(lambda: not waiting(made), "all edits")
         counts = {label: len(found) for label, found in service.content(service.number).items()}
         assert counts == {"mountain": 5, "plains": 0}
         made.session.refresh()

@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QApplication, QInputDialog, QLabel, QMenu
 from apitorch_desktop.cli import main
 from apitorch_desktop.ui.shortcuts import CheatSheet
 from tests.end_to_end import pointer, program
-from tests.end_to_end.test_whole_way import dialog
+from tests.end_to_end.program import dialog
 from tests.unit.dataset.planted import plant
 
 LABELS = ("dress", "hat", "pants")

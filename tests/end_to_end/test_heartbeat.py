@@ -8,30 +8,13 @@ from apitorch_desktop.ui import session
 from apitorch_desktop.ui.heartbeat import Rhythm
 from apitorch_desktop.ui.session import State
 from tests.end_to_end import program
-from tests.end_to_end.documented_program import listed, pictures_shown, run, shown, use
-from tests.misbehaving import Misbehaving
+from tests.end_to_end.documented_program import away, coats, counts, listed, pictures_shown, run, shown, waiting
 
 
 @pytest.fixture
 def service(monkeypatch, photos):
-    data = [path.read_bytes() for path in sorted((photos / "train" / "dress").iterdir())[:6]]
-    with Misbehaving() as made:
-        made.number = made.add_set("Coats", {"plains": data[:4], "mountain": data[4:]})
-        use(monkeypatch, made)
+    with coats(monkeypatch, sorted((photos / "train" / "dress").iterdir())) as made:
         yield made
-
-
-def away(made):
-    program.wait(lambda: made.session.state is State.AWAY, "the service to be missed")
-    program.wait(made.frame.away.isVisible, "the band that says so")
-
-
-def waiting(made):
-    return made.session.stores.edits.unfinished(made.session.connection.id)
-
-
-def counts(made):
-    return {label: len(ids) for label, ids in shown(made).items()}
 
 
 def quickly(made):

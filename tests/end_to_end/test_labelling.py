@@ -1,13 +1,11 @@
 """Labelling in the real program, by keyboard and mouse: keys, letters, going on, suspects, drags, undo over a restart."""
 
-import shutil
-
 import pytest
 from PySide6.QtCore import QPoint
 
-from apitorch_desktop.cli import main
 from apitorch_desktop.ui.label_strip import KeyChip
 from tests.end_to_end import pointer, program
+from tests.end_to_end.summer import summer as summer_set
 
 LABELS = ("dress", "hat", "pants")
 EACH = 4
@@ -15,14 +13,7 @@ EACH = 4
 
 @pytest.fixture
 def summer(photos, tmp_path, home):
-    """A training set in the embedded service."""
-    folder = tmp_path / "Summer"
-    for label in LABELS:
-        (folder / label).mkdir(parents=True)
-        for photo in sorted((photos / "train" / label).iterdir())[:EACH]:
-            shutil.copy(photo, folder / label)
-    assert main(["import", str(folder), "--name", "Summer"]) == 0
-    return folder
+    return summer_set(photos, tmp_path, LABELS, EACH)
 
 
 TOTAL = len(LABELS) * EACH

@@ -8,7 +8,8 @@ from apitorch_desktop.cli import main
 from apitorch_desktop.ui.import_dialog import ImportDialog
 from apitorch_desktop.ui.tree_model import Row
 from tests.end_to_end import pointer, program
-from tests.end_to_end.test_whole_way import dialog
+from tests.end_to_end.program import dialog
+from tests.end_to_end.summer import summer as summer_set
 
 LABELS = ("dress", "hat", "pants", "shoes")
 EACH = 4
@@ -16,14 +17,7 @@ EACH = 4
 
 @pytest.fixture
 def summer(photos, tmp_path, home):
-    """A training set in the embedded service."""
-    folder = tmp_path / "Summer"
-    for label in LABELS:
-        (folder / label).mkdir(parents=True)
-        for photo in sorted((photos / "train" / label).iterdir())[:EACH]:
-            shutil.copy(photo, folder / label)
-    assert main(["import", str(folder), "--name", "Summer"]) == 0
-    return folder
+    return summer_set(photos, tmp_path, LABELS, EACH)
 
 
 def ready(made):
@@ -129,7 +123,7 @@ def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(mo
         [answer] = client.classify(["summer"], path=photo)
         made.editing.do(
             "Correcting",
-            lambda edits, workspace, _progress: edits.correct(
+            lambda edits, workspace, *_watch: edits.correct(
                 workspace, answer, "hat", training_set_id=opened.training_set.id
             ),
         )

@@ -9,7 +9,7 @@ from PySide6.QtGui import QGuiApplication, QImage
 from apitorch_desktop.ui.grid.drops import DroppedContent
 from apitorch_desktop.ui.import_dialog import ImportDialog
 from tests.end_to_end import pointer, program
-from tests.end_to_end.test_whole_way import dialog
+from tests.end_to_end.program import dialog
 
 
 def plan(made):

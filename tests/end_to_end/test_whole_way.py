@@ -6,7 +6,6 @@ import shutil
 
 import pytest
 from PySide6.QtCore import QPoint
-from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.paths import service_folder
 from apitorch_desktop.ui.feedback_dialog import FeedbackDialog
@@ -31,10 +30,6 @@ def folder(photos, tmp_path):
             shutil.copy(photo, place / label)
     (place / "dress" / "not a photo.jpg").write_text("no picture")
     return place
-
-
-def dialog(kind):
-    return next((one for one in QApplication.topLevelWidgets() if isinstance(one, kind) and one.isVisible()), None)
 
 
 def wrongly_classified(made, photos):
@@ -63,7 +58,7 @@ def test_from_a_folder_of_photos_to_a_corrected_classification(monkeypatch, fold
 
     def import_the_folder(made):
         assert pointer.drag([folder], pointer.centre(made.frame.middle), CORNER) == "dropped"
-        plan = program.wait(lambda: dialog(ImportDialog), "the plan")
+        plan = program.wait(lambda: program.dialog(ImportDialog), "the plan")
         program.wait(plan.start.isEnabled, "the look at the photos")
         assert plan.start.text() == f"Import {len(LABELS) * EACH} photos"
         assert "1 cannot be read" in plan.below.text()
@@ -89,7 +84,7 @@ def test_from_a_folder_of_photos_to_a_corrected_classification(monkeypatch, fold
         assert answer.label != right
         before = made.session.opened.counts[right]
         program.press(card.wrong)
-        question = program.wait(lambda: dialog(FeedbackDialog), "the feedback dialog")
+        question = program.wait(lambda: program.dialog(FeedbackDialog), "the feedback dialog")
         program.wait(question.isActiveWindow, "the focus in the feedback dialog")
         pointer.write(right)
         program.wait(lambda: question.chosen() == right, "the label typed")

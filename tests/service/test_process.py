@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from apitorch_desktop.service import process
 from apitorch_desktop.service.process import ServiceFailed, ServiceProcess, attach, attach_or_start
@@ -210,7 +211,10 @@ def test_modules_in_the_folder_one_stands_in_are_not_taken_for_its_own(tmp_path,
     monkeypatch.chdir(folder)
     service = ServiceProcess(tmp_path / "data")
     service.start()
-    service.stop()
+    try:
+        assert requests.get(f"{service.url}ping", auth=(service.key, ""), timeout=10).status_code == 200
+    finally:
+        service.stop()
 
 
 def test_what_it_says_is_kept_within_bounds(tmp_path):

@@ -1,7 +1,7 @@
 """Image files and thumbnails behind signed links; a browser that navigates to an image gets a page around it."""
 
 import re
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 from starlette.responses import Response
@@ -81,13 +81,11 @@ class FileRoutes:
     async def image(self, call: Call) -> Large | Response:
         """`GET /images/…`."""
         owner, image_id = self._opened(call)
-        wanted = call.headers.get("if-none-match", "")
-        for_people = "text/html" in call.headers.get("accept", "")
-        row, read = await self._work.store(self._found, owner, image_id, "" if wanted or for_people else "image")
-        if for_people:
-            return image_page(call.links, owner, row)
+        if "text/html" in call.headers.get("accept", ""):
+            return image_page(call.links, owner, await self._work.store(self._store.images.get, owner, image_id))
+        row, read = await self._work.store(self._with_bytes, owner, image_id)
         etag = f'"{row.sha256}"'
-        if etag in wanted:
+        if etag in call.headers.get("if-none-match", ""):
             return Response(status_code=304, headers={"etag": etag, **_CACHING})
 
         async def load() -> Response:
@@ -103,7 +101,7 @@ class FileRoutes:
         """`GET /thumbnails/…`."""
         from apitorch_desktop.vision import images
 
-        row, jpeg = await self._work.store(self._found, *self._opened(call), "thumbnail")
+        row, jpeg = await self._work.store(self._with_thumbnail, *self._opened(call))
         etag = f'"{row.sha256}-{images.THUMBNAIL_SIZE}"'
         if etag in call.headers.get("if-none-match", ""):
             return Response(status_code=304, headers={"etag": etag, **_CACHING})
@@ -127,17 +125,17 @@ class FileRoutes:
             raise Refusal(404, f"There is no image “{filename[:80]}”.")
         return int(owner), found[1]
 
-    def _found(
-        self, owner: int, image_id: str, also: Literal["", "image", "thumbnail"]
-    ) -> tuple[ImageRow, bytes | None]:
-        """The image's row, and its bytes where they are small, or its thumbnail where one is kept. Raises NotFound.
+    # Two things in one go: to change threads for each costs more than to read them.
 
-        In one go: to change threads for each costs more than to read them.
-        """
+    def _with_bytes(self, owner: int, image_id: str) -> tuple[ImageRow, bytes | None]:
+        """The image's row, and its bytes where they are small. Raises NotFound."""
         row = self._store.images.get(owner, image_id)
-        if also == "thumbnail":
-            return row, self._store.thumbnails.get(row.sha256)
-        return row, self._store.read(row.sha256) if also == "image" and row.bytes <= _SMALL else None
+        return row, self._store.read(row.sha256) if row.bytes <= _SMALL else None
+
+    def _with_thumbnail(self, owner: int, image_id: str) -> tuple[ImageRow, bytes | None]:
+        """The image's row, and its thumbnail where one is kept. Raises NotFound."""
+        row = self._store.images.get(owner, image_id)
+        return row, self._store.thumbnails.get(row.sha256)
 
 
 def _file(data: bytes, media_type: str, etag: str, more: dict[str, str]) -> Response:

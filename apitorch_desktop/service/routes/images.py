@@ -25,6 +25,7 @@ _IMAGE = "/api/training-image/{image_id}"
 _WIRE_SIZE = 700
 """Bytes of an image in a listing, roughly."""
 _ARCHIVE = 64 * 2**20
+"""Bytes of an archive at most; it is held in memory."""
 
 
 class ImageRoutes:
@@ -105,7 +106,7 @@ class ImageRoutes:
                 self.delete_many,
                 types.ChangedImages,
                 tag,
-                body=bodies.DeleteMany,
+                body=bodies.ManyImages,
                 extension="images",
                 errors=(404,),
             ),
@@ -117,7 +118,7 @@ class ImageRoutes:
                 self.archive,
                 "application/x-tar",
                 tag,
-                body=bodies.Archive,
+                body=bodies.ManyImages,
                 extension="images.archive",
                 errors=(404,),
             ),
@@ -184,7 +185,7 @@ class ImageRoutes:
 
     async def delete_many(self, call: Call) -> types.ChangedImages:
         """`POST training-set/:id/images/delete`."""
-        body: bodies.DeleteMany = call.body
+        body: bodies.ManyImages = call.body
         count = await self._work.store(
             self._images.delete_many, call.owner, call.number("id", "training set"), body.image_ids
         )
@@ -192,7 +193,7 @@ class ImageRoutes:
 
     async def archive(self, call: Call) -> Large:
         """`POST training-set/:id/images/archive`."""
-        body: bodies.Archive = call.body
+        body: bodies.ManyImages = call.body
         rows = await self._work.store(self._images.some, call.owner, call.number("id", "training set"), body.image_ids)
         size = sum(row.bytes + 2 * tarfile.BLOCKSIZE for row in rows)
         if size > _ARCHIVE and len(rows) > 1:

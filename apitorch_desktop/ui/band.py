@@ -1,0 +1,60 @@
+"""Band: a line across the window that says what the person should know, with what can be done about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSize
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel
+
+from apitorch_desktop.ui.controls import Elided, button, surface
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PySide6.QtGui import QResizeEvent
+    from PySide6.QtWidgets import QPushButton
+
+    from apitorch_desktop.ui.theme import Theme
+
+
+class Band(QFrame):
+    """Hidden as long as there is nothing to say."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        surface(self, "note")
+        self._icon = QLabel()
+        self.words = Elided()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(14, 4, 14, 4)
+        row.setSpacing(8)
+        row.addWidget(self._icon)
+        row.addWidget(self.words, 1)
+        self._row = row
+        theme.changed.connect(self._measure)
+        self._measure()
+        self.hide()
+
+    def add(self, verb: str, act: Callable[[], object]) -> QPushButton:
+        """One more thing that can be done."""
+        made = button(verb, "link", act)
+        self._row.addWidget(made)
+        return made
+
+    def say(self, text: str, tip: str = "") -> None:
+        """Show a sentence, or with an empty one nothing; `tip` tells what the matter is in full."""
+        self.words.setText(text)
+        self.setToolTip(tip)
+        self.setAccessibleName(f"{text} {tip}".strip())
+        self.setVisible(bool(text))
+
+    def _measure(self) -> None:
+        size = QSize(self._theme.px(16), self._theme.px(16))
+        self._icon.setPixmap(self._theme.icon("warning", "warn").pixmap(size, self.devicePixelRatioF()))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Qt's; the icon is as sharp as the screen."""
+        super().resizeEvent(event)
+        self._measure()

@@ -1,0 +1,70 @@
+"""BoardPage: photos on a board in the middle of the window, under a title and what can be done with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from apitorch_desktop.ui.controls import icon_button, label, surface
+from apitorch_desktop.ui.flow_layout import FlowLayout
+from apitorch_desktop.ui.review_board import Board
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PySide6.QtGui import QKeyEvent
+
+    from apitorch_desktop.ui.grid.loader import ThumbnailLoader
+    from apitorch_desktop.ui.theme import Theme
+
+
+class BoardPage(QWidget):
+    """A page with a board; who inherits it lays it out once, with `lay_out`."""
+
+    closed = Signal()
+
+    def __init__(self, theme: Theme, loader: ThumbnailLoader, name: str) -> None:
+        super().__init__()
+        surface(self, "canvas")
+        self.board = Board(theme, loader)
+        self.board.setAccessibleName(name)
+        self._close = icon_button(theme, "close", "Back to the photos (Esc)")
+        self._close.clicked.connect(self.closed)
+
+    def lay_out(
+        self, title: str, controls: Sequence[QWidget], hint: str, *, why: str = "", middle: QWidget | None = None
+    ) -> None:
+        """`why`: a sentence below the title. `middle`: the board with what else may stand in its place. `hint`: its keys."""
+        head = QHBoxLayout()
+        head.setContentsMargins(16, 8, 8, 0)
+        head.addWidget(label(title, "title"), 1)
+        head.addWidget(self._close)
+        row = QWidget()
+        flow = FlowLayout(row)
+        for control in controls:
+            flow.addWidget(control)
+        below = QVBoxLayout()
+        below.setContentsMargins(16, 4, 16, 4)
+        below.setSpacing(8)
+        if why:
+            below.addWidget(label(why, "base", "muted", wrap=True))
+        below.addWidget(row)
+        foot = QHBoxLayout()
+        foot.setContentsMargins(16, 4, 16, 8)
+        foot.addWidget(label(hint, "small", "muted", wrap=True))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addLayout(head)
+        column.addLayout(below)
+        column.addWidget(middle or self.board, 1)
+        column.addLayout(foot)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Escape goes back to the photos."""
+        if event.key() == Qt.Key.Key_Escape:
+            self.closed.emit()
+        else:
+            super().keyPressEvent(event)
