@@ -24,6 +24,7 @@ class Garbage(QObject):
         self._timer = QTimer(self, interval=INTERVAL)
         self._timer.timeout.connect(self.collect)
         self._timer.start()
+        self._was_on = gc.isenabled()
         gc.disable()
 
     def collect(self) -> None:
@@ -43,4 +44,5 @@ class Garbage(QObject):
     def end(self) -> None:
         """No worker runs any more: give the collector back to Python."""
         self._timer.stop()
-        gc.enable()
+        if self._was_on:
+            gc.enable()

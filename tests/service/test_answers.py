@@ -274,12 +274,34 @@ def test_the_standard_classifiers_answer_as_documented(desk, photos):
     assert [each.label for each in safe.alternatives] == ["not safe for work"]
 
 
-def test_classifying_does_not_wait_for_the_trainers_backlog(desk, photos):
-    hat, dress = (min((photos / "test" / label).iterdir()) for label in ("hat", "dress"))
-    desk.classify(hat, "clothes")
-    fill(desk.store, desk.store.training_sets.create(OWNER, "Many").id, photos, ["pants", "shoes", "shirt"], 60)
-    desk.classify(dress, "clothes")
-    assert desk.answers.classifier(OWNER, "many").status_message.startswith("Looking at the photos")
+class _HeldEncoder(CountingEncoder):
+    """An encoder in the middle of a pass, until it is let go."""
+
+    def __init__(self, encoder) -> None:
+        super().__init__(encoder)
+        self.held, self.go = threading.Event(), threading.Event()
+
+    def encode(self, pictures):
+        self.held.set()
+        assert self.go.wait(60)
+        return super().encode(pictures)
+
+
+def test_classifying_does_not_wait_for_the_trainers_backlog(tmp_path, trained, encoder, photos):
+    import shutil
+
+    shutil.copytree(trained, tmp_path / "data")
+    held = _HeldEncoder(encoder)
+    with Store.open(tmp_path / "data") as store, training(store, held) as trainer:
+        desk = Desk(store, trainer, encoder)
+        try:
+            fill(store, store.training_sets.create(OWNER, "Many").id, photos, ["pants", "shoes"], 20)
+            assert held.held.wait(60)
+            desk.classify(min((photos / "test" / "dress").iterdir()), "clothes")
+            assert desk.answers.classifier(OWNER, "many").status_message.startswith("Looking at the photos")
+            assert held.count == 0
+        finally:
+            held.go.set()
 
 
 def test_many_classify_at_once_and_each_gets_an_answer_of_its_own(desk, hats):

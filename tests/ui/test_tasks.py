@@ -249,7 +249,18 @@ def test_a_heap_too_large_to_look_through_at_once_is_set_aside(tasks):
     pile = [[number] for number in range(garbage.MOST)]
     wait_until(lambda: gc.get_freeze_count() >= before + len(pile), seconds=5)
     tasks.shutdown()
-    assert gc.isenabled()
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_pythons_collector_is_afterwards_as_it_was(qapp, was_on):
+    (gc.enable if was_on else gc.disable)()
+    try:
+        tasks = Tasks()
+        assert not gc.isenabled()
+        tasks.shutdown()
+        assert gc.isenabled() is was_on
+    finally:
+        gc.disable()
 
 
 def test_progress_is_thinned_out_but_the_last_always_arrives(tasks):
@@ -338,7 +349,6 @@ def test_shutdown_does_not_wait_for_ever_for_a_job_that_does_not_heed(qapp):
     gate.set()
     assert tasks.shutdown(10) is True
     assert called == []
-    assert gc.isenabled()
 
 
 def test_shutdown_ends_a_hundred_waiting_jobs_at_once(qapp):
