@@ -7,6 +7,7 @@ import base64
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -19,6 +20,8 @@ from apitorch_desktop.api.transport import Transport
 
 _LONGEST_QUERY = 4000
 """Characters of a message that still go in the URL, as documented; servers refuse lines of more than 8,000."""
+
+_PATIENCE = 2.0
 
 
 class ApiClient(Extensions):
@@ -84,9 +87,11 @@ class ApiClient(Extensions):
 
         The file is streamed. `on_sent` is called with the bytes sent so far, from 0 again when the upload is retried.
         The same image to the same label gives the first id, so a retry is harmless; without `repeat` it is sent again
-        only where the service cannot have seen it.
+        only where the service cannot have seen it. One that is all sent when it is cancelled has two seconds to be answered.
         """
         body = _image_body([], path, data, filename, on_sent)
+        if cancelled is not None:
+            cancelled = _patient(cancelled, body)
         route = f"training-set/{segment(training_set_id)}/{segment(label_of(label))}/image"
         return self._transport.call(
             "POST", route, types.ImageAnswer, multipart=body, repeatable=repeat, cancelled=cancelled
@@ -184,6 +189,20 @@ class ApiClient(Extensions):
         if len(coded) <= _LONGEST_QUERY:
             return self._transport.call("POST", f"feedback/freeform?{query(message=coded)}", types.FeedbackAnswer)
         return self._transport.call("POST", "feedback/freeform", types.FeedbackAnswer, form={"message": coded})
+
+
+def _patient(cancelled: Callable[[], bool], body: Multipart) -> Callable[[], bool]:
+    """`cancelled`, heeded late once all is sent: cut then, nobody would know whether the image is there."""
+    last: list[float] = []
+
+    def heeded() -> bool:
+        if not cancelled():
+            return False
+        if not last:
+            last.append(monotonic() + _PATIENCE)
+        return not body.through or monotonic() >= last[0]
+
+    return heeded
 
 
 def _image_body(

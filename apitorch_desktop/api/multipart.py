@@ -28,6 +28,8 @@ class Multipart:
         self._source = source
         self._name = filename
         self._on_sent = on_sent
+        self.through = False
+        """Whether all of it was sent: from then on the service may have it."""
         texts = [
             f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
             for name, value in fields
@@ -45,12 +47,13 @@ class Multipart:
         return len(self._head) + self._size + len(self._tail)
 
     def __iter__(self) -> Iterator[bytes]:
-        sent = 0
+        self.through, sent = False, 0
         for chunk in self._chunks():
             yield chunk
             sent += len(chunk)
             if self._on_sent is not None:
                 self._on_sent(sent)
+        self.through = True
 
     def _chunks(self) -> Iterator[bytes]:
         yield self._head

@@ -1,6 +1,7 @@
 import base64
 import os
 import threading
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -82,6 +83,23 @@ def test_an_upload_can_be_cancelled_on_its_way(service: Misbehaving, client: Api
             number, "dress", data=b"x" * 3_000_000, on_sent=sent.append, cancelled=lambda: len(sent) > 3
         )
     assert sizes(service, number) == {}
+
+
+@pytest.mark.parametrize("seconds", [0.5, 20])
+def test_an_upload_that_is_all_sent_when_it_is_cancelled_has_a_moment_to_be_answered(seconds, service, client):
+    number = service.add_set("Clothes")
+    service.wrong("late", method="POST", seconds=seconds)
+    began = time.monotonic()
+
+    def upload():
+        return client.upload_image(number, "dress", data=b"x" * 1000, cancelled=lambda: time.monotonic() > began + 0.2)
+
+    if seconds < 1:
+        assert upload().id
+    else:
+        with pytest.raises(Cancelled):
+            upload()
+        assert time.monotonic() < began + 15
 
 
 @pytest.mark.parametrize("trouble", ["gone", "folder", "unreadable", "shrinking"])
