@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QDialog,
     QHBoxLayout,
-    QHeaderView,
     QLineEdit,
     QSplitter,
-    QTreeView,
     QVBoxLayout,
     QWidget,
 )
 
 from apitorch_desktop.ui.controls import Choice, Meter, button, label, set_property
 from apitorch_desktop.ui.plan_judging import PlanJudging
-from apitorch_desktop.ui.plan_models import ITEM, PlanFilter, PlanItemsModel, PlanLabelsModel
+from apitorch_desktop.ui.plan_models import PlanLabelsModel
+from apitorch_desktop.ui.plan_photos import PlanPhotos, plan_table
 from apitorch_desktop.ui.tasks import Lane
 from apitorch_desktop.ui.words import size
 
@@ -27,22 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from apitorch_desktop.api.types import Id, TrainingSet
-    from apitorch_desktop.dataset.importing import Plan, PlanItem, ScanProgress
+    from apitorch_desktop.dataset.importing import Plan, ScanProgress
     from apitorch_desktop.ui.plan_judging import ExistingOf, Similar
     from apitorch_desktop.ui.tasks import Context, Task, Tasks
     from apitorch_desktop.ui.theme import Theme
-
-
-_VIEWS: dict[str, tuple[str, ...]] = {
-    "All": (),
-    "To be sent": ("new", "similar", "other_label"),
-    "Cannot be read": ("problem",),
-    "There already": ("there", "twice"),
-    "Look nearly the same": ("similar",),
-    "Under two labels": ("other_label",),
-    "Without a label": ("no_label",),
-    "Left out": ("left_out",),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +68,7 @@ class ImportDialog(QDialog):
         self._tasks = tasks
         self._judging = PlanJudging(tasks, existing_of, similar, self)
         self._plan: Plan | None = None
+        self._only: str | None = None
         self._task: Task | None = None
         self.setWindowTitle("Import photos")
         self._build(sets, chosen, suggestion, no_new_set)
@@ -142,31 +130,15 @@ class ImportDialog(QDialog):
         self.notes = label("", "small", "warn", wrap=True)
         self.meter = Meter(self._theme, None, height=4)
         self.labels_model = PlanLabelsModel()
-        self.items_model = PlanItemsModel(self._theme)
-        self.filter_model = PlanFilter()
-        self.filter_model.setSourceModel(self.items_model)
-        for model in (self.labels_model, self.items_model):
-            model.edited.connect(self._edited)
-            model.problem.connect(self._say_problem)
-        self.labels = _table("Labels", self.labels_model, (120, 62, 72, 48))
-        self.labels.selectionModel().selectionChanged.connect(lambda *_: self._narrow())
-        self.items = _table("Photos", self.filter_model, (180, 100, 76, 140))
-        self.items.setSelectionMode(QTreeView.SelectionMode.ExtendedSelection)
-        self.items.setSortingEnabled(True)
-        self.items.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
-        self.view = Choice(self._theme, "Show")
-        for name in _VIEWS:
-            self.view.addItem(name, name)
-        self.view.currentIndexChanged.connect(lambda _index: self._narrow())
-        self.search = QLineEdit(placeholderText="Find a photo", clearButtonEnabled=True)
-        self.search.setAccessibleName("Find a photo")
-        self.search.textChanged.connect(lambda _text: self._narrow())
-        self.leave_out = button("Leave out", "", lambda: self._set_included(included=False))
-        self.take_in = button("Take in", "", lambda: self._set_included(included=True))
-        self.relabel = QLineEdit(placeholderText="Label for the selected…")
-        self.relabel.setAccessibleName("Label for the selected photos")
-        self.relabel.returnPressed.connect(self._relabel)
-        self.items.selectionModel().selectionChanged.connect(lambda *_: self._weigh())
+        self.labels_model.edited.connect(self._edited)
+        self.labels_model.problem.connect(self._say_problem)
+        self.labels_model.renamed.connect(self._follow)
+        self.labels = plan_table("Labels", self.labels_model, (120, 62, 72, 48))
+        self.labels.selectionModel().selectionChanged.connect(lambda *_: self._label_chosen())
+        self.photos = PlanPhotos(self._theme)
+        self.photos.edited.connect(self._edited)
+        self.photos.problem.connect(self._say_problem)
+        self.photos.all_labels_wanted.connect(self.labels.clearSelection)
         self.cancel = button("Cancel", "", self.reject)
         self.start = button("Import", "primary", self._agree)
 
@@ -176,24 +148,11 @@ class ImportDialog(QDialog):
         top.addWidget(label("Into"))
         top.addWidget(self.target)
         top.addWidget(self.name, 1)
-        sieve = QHBoxLayout()
-        sieve.addWidget(self.view)
-        sieve.addWidget(self.search, 1)
-        acts = QHBoxLayout()
-        acts.addWidget(self.leave_out)
-        acts.addWidget(self.take_in)
-        acts.addWidget(self.relabel, 1)
-        right = QWidget()
-        column = QVBoxLayout(right)
-        column.setContentsMargins(0, 0, 0, 0)
-        for line in (sieve, acts):
-            column.addLayout(line)
-        column.insertWidget(1, self.items, 1)
         self._split = QSplitter(Qt.Orientation.Horizontal, childrenCollapsible=False)
         self._split.setProperty("kind", "gap")
         self._split.setHandleWidth(px(8))
         self._split.addWidget(self.labels)
-        self._split.addWidget(right)
+        self._split.addWidget(self.photos)
         self._split.setStretchFactor(1, 2)
         verbs = QHBoxLayout()
         verbs.addWidget(
@@ -246,7 +205,7 @@ class ImportDialog(QDialog):
         self.meter.setVisible(plan is None)
         self._split.setEnabled(plan is not None)
         self.labels_model.show(plan)
-        self.items_model.show(plan)
+        self.photos.show_plan(plan)
         self._say_problem("")
         if plan is None:
             self.head.setText("Looking at what was dropped…")
@@ -254,8 +213,8 @@ class ImportDialog(QDialog):
 
     def _edited(self) -> None:
         self.labels_model.show(self._plan)
-        self.items_model.refresh()
-        self._narrow()
+        self._choose_label()
+        self.photos.refresh(self._only)
         self._say_problem("")
         self._weigh()
 
@@ -264,10 +223,6 @@ class ImportDialog(QDialog):
         plan = self._plan
         new = self.target.currentData() is None
         self.name.setVisible(new)
-        selected = bool(self._selected())
-        for control in (self.leave_out, self.take_in, self.relabel):
-            control.setEnabled(selected)
-            control.setToolTip("" if selected else "Select photos first")
         if plan is None:
             self.start.setEnabled(False)
             return
@@ -299,32 +254,22 @@ class ImportDialog(QDialog):
         self.notes.setVisible(bool(notes))
         set_property(self.notes, "tone", "bad" if sentence else "warn")
 
-    def _narrow(self) -> None:
+    def _label_chosen(self) -> None:
         rows = self.labels.selectionModel().selectedRows()
-        only = self.labels_model.label(rows[0].row()).label if rows else None
-        self.filter_model.narrow(_VIEWS[self.view.currentData()], only, self.search.text().strip())
+        self._only = self.labels_model.label(rows[0].row()).label if rows else None
+        self.photos.show_label(self._only)
 
-    # --- setting right
+    def _choose_label(self) -> None:
+        """Choose the label again that was chosen before the labels were shown anew."""
+        row = self.labels_model.row_of(self._only)
+        if row is None:
+            self._only = None
+        else:
+            self.labels.setCurrentIndex(self.labels_model.index(row, 0))
 
-    def _selected(self) -> list[PlanItem]:
-        rows = self.items.selectionModel().selectedRows() if self._plan else []
-        return [row.data(ITEM) for row in rows]
-
-    def _set_included(self, *, included: bool) -> None:
-        if self._plan is not None:
-            self._plan.set_included(self._selected(), included)
-            self._edited()
-
-    def _relabel(self) -> None:
-        if self._plan is None:
-            return
-        try:
-            self._plan.set_label(self._selected(), self.relabel.text())
-        except ValueError as error:
-            self._say_problem(str(error))
-            return
-        self.relabel.clear()
-        self._edited()
+    def _follow(self, old: str, new: str) -> None:
+        if self._only == old:
+            self._only = new
 
     def _agree(self) -> None:
         if self._plan is not None:
@@ -332,20 +277,6 @@ class ImportDialog(QDialog):
             order = ImportOrder(self._plan, self.target.currentData(), self.name.text().strip())
             self.accept()
             self.agreed.emit(order)
-
-
-def _table(name: str, model: Any, widths: Sequence[int]) -> QTreeView:
-    table = QTreeView(rootIsDecorated=False, uniformRowHeights=True)
-    table.setModel(model)
-    table.setAccessibleName(name)
-    table.setProperty("kind", "table")
-    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    table.setEditTriggers(QTreeView.EditTrigger.EditKeyPressed | QTreeView.EditTrigger.DoubleClicked)
-    table.header().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-    table.header().setStretchLastSection(True)
-    for column, width in enumerate(widths):
-        table.setColumnWidth(column, width)
-    return table
 
 
 def _left(plan: Plan) -> str:

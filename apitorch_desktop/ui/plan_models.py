@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtGui import QFont
 
+from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.ui.words import size
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ _WORDS = {"new": "", "left_out": "Left out"}
 class PlanLabelsModel(QAbstractTableModel):
     """Labels with how many pictures each gets; the name can be edited. `problem` says why an edit was refused."""
 
+    renamed = Signal(str, str)
+    """(what a label was called, what it is called now); `edited` comes after it."""
     edited = Signal()
     problem = Signal(str)
     _HEADERS = ("Label", "Photos", "Not sent", "")
@@ -52,6 +55,10 @@ class PlanLabelsModel(QAbstractTableModel):
     def label(self, row: int) -> PlanLabel:
         """The label of a row."""
         return self._rows[row]
+
+    def row_of(self, label: str | None) -> int | None:
+        """The row of a label, None where it has none."""
+        return next((at for at, row in enumerate(self._rows) if row.label == label), None)
 
     def rowCount(self, parent: _Index = _NOWHERE) -> int:
         """Qt's."""
@@ -92,13 +99,15 @@ class PlanLabelsModel(QAbstractTableModel):
 
     def setData(self, index: _Index, value: Any, role: int = _Role.EditRole) -> bool:
         """Put a label's pictures under another name."""
-        if self._plan is None or role != _Role.EditRole or str(value) == self._rows[index.row()].label:
+        label = self._rows[index.row()].label
+        if self._plan is None or role != _Role.EditRole or str(value) == label:
             return False
         try:
-            self._plan.rename_label(self._rows[index.row()].label, str(value))
+            self._plan.rename_label(label, str(value))
         except ValueError as error:
             self.problem.emit(str(error))
             return False
+        self.renamed.emit(label, snake_case(str(value)))
         self.edited.emit()
         return True
 

@@ -52,9 +52,12 @@ def test_says_what_becomes_which_label_and_what_stays_out(dialog):
     assert _column(dialog.labels_model, 0) == ["hat", "t_shirt"]
     assert dialog.start.text() == "Import 3 photos"
     assert "1 cannot be read" in dialog.below.text()
-    dialog.view.setCurrentText("Cannot be read")
-    assert _column(dialog.filter_model, 0) == ["notes.jpg"]
-    assert "notes.jpg" in dialog.filter_model.index(0, 3).data() or "image" in dialog.filter_model.index(0, 3).data()
+    dialog.photos.view.setCurrentText("Cannot be read")
+    assert _column(dialog.photos.filter_model, 0) == ["notes.jpg"]
+    assert (
+        "notes.jpg" in dialog.photos.filter_model.index(0, 3).data()
+        or "image" in dialog.photos.filter_model.index(0, 3).data()
+    )
 
 
 def test_another_training_set_shows_what_is_there_already(dialog, qtbot):
@@ -72,12 +75,12 @@ def test_labels_and_photos_are_set_right_in_place(dialog, qtbot):
     assert _column(dialog.labels_model, 0) == ["caps_hats", "t_shirt"]
     assert not dialog.labels_model.setData(dialog.labels_model.index(0, 0), "!!!")
     assert "cannot be a label" in dialog.notes.text()
-    dialog.items.selectAll()
-    qtbot.mouseClick(dialog.leave_out, Qt.MouseButton.LeftButton)
+    dialog.photos.items.selectAll()
+    qtbot.mouseClick(dialog.photos.leave_out, Qt.MouseButton.LeftButton)
     assert not dialog.start.isEnabled()
     assert dialog.start.toolTip() == "There is nothing to send"
-    dialog.items.selectAll()
-    qtbot.mouseClick(dialog.take_in, Qt.MouseButton.LeftButton)
+    dialog.photos.items.selectAll()
+    qtbot.mouseClick(dialog.photos.take_in, Qt.MouseButton.LeftButton)
     assert dialog.start.isEnabled()
 
 
@@ -111,8 +114,8 @@ def test_near_duplicates_are_found_while_the_plan_is_shown(qtbot, tmp_path, them
     dialog.show()
     dialog.scan(lambda context: scan([folder], cancelled=context.cancelled))
     wait_until(lambda: "look nearly like one" in dialog.below.text())
-    dialog.view.setCurrentText("Look nearly the same")
-    assert _column(dialog.filter_model, 0) == ["b.jpg"]
-    assert "“a.png” of this import" in dialog.filter_model.index(0, 3).data()
+    dialog.photos.view.setCurrentText("Look nearly the same")
+    assert _column(dialog.photos.filter_model, 0) == ["b.jpg"]
+    assert "“a.png” of this import" in dialog.photos.filter_model.index(0, 3).data()
     assert dialog.start.text() == "Import 2 photos"
     dialog.close()

@@ -1,0 +1,186 @@
+"""The photos of an import plan: found by how they stand, by label and by text; left out, taken in, put under a label."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QTreeView, QVBoxLayout, QWidget
+
+from apitorch_desktop.ui.controls import Choice, button, offer
+from apitorch_desktop.ui.plan_models import ITEM, PlanFilter, PlanItemsModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from apitorch_desktop.dataset.importing import Plan, PlanItem
+    from apitorch_desktop.ui.theme import Theme
+
+_VIEWS: dict[str, tuple[str, ...]] = {
+    "All": (),
+    "To be sent": ("new", "similar", "other_label"),
+    "Cannot be read": ("problem",),
+    "There already": ("there", "twice"),
+    "Look nearly the same": ("similar",),
+    "Under two labels": ("other_label",),
+    "Without a label": ("no_label",),
+    "Left out": ("left_out",),
+}
+
+
+class PlanPhotos(QWidget):
+    """The list with what narrows it above and what sets it right below. Changes go through the plan."""
+
+    edited = Signal()
+    problem = Signal(str)
+    """Why an edit was refused."""
+    all_labels_wanted = Signal()
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._plan: Plan | None = None
+        self._only: str | None = None
+        self.items_model = PlanItemsModel(theme)
+        self.items_model.edited.connect(self.edited)
+        self.items_model.problem.connect(self.problem)
+        self.filter_model = PlanFilter()
+        self.filter_model.setSourceModel(self.items_model)
+        self.view = Choice(theme, "Show")
+        for name in _VIEWS:
+            self.view.addItem(name, name)
+        self.view.currentIndexChanged.connect(lambda _index: self.narrow())
+        self.search = QLineEdit(placeholderText="Find a photo", clearButtonEnabled=True)
+        self.search.setAccessibleName("Find a photo")
+        self.search.textChanged.connect(lambda _text: self.narrow())
+        self.all_labels = button("All labels", "", self.all_labels_wanted.emit)
+        self.all_labels.hide()
+        self.items = plan_table("Photos", self.filter_model, (180, 100, 76, 140))
+        self.items.setSelectionMode(QTreeView.SelectionMode.ExtendedSelection)
+        self.items.setSortingEnabled(True)
+        self.items.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
+        self.items.selectionModel().selectionChanged.connect(lambda *_: self.weigh())
+        self.leave_out = button("Leave out", "", lambda: self._set_included(included=False))
+        self.take_in = button("Take in", "", lambda: self._set_included(included=True))
+        self.relabel = QLineEdit(placeholderText="Label for the selected…")
+        self.relabel.setAccessibleName("Label for the selected photos")
+        for part in (self.search, self.items, self.relabel):
+            part.installEventFilter(self)
+        self._lay_out()
+        self.weigh()
+
+    def _lay_out(self) -> None:
+        sieve, acts = QHBoxLayout(), QHBoxLayout()
+        sieve.addWidget(self.view)
+        sieve.addWidget(self.search, 1)
+        sieve.addWidget(self.all_labels)
+        acts.addWidget(self.leave_out)
+        acts.addWidget(self.take_in)
+        acts.addWidget(self.relabel, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(sieve)
+        column.addWidget(self.items, 1)
+        column.addLayout(acts)
+        way = (self.view, self.search, self.all_labels, self.items, self.leave_out, self.take_in, self.relabel)
+        for one, following in pairwise(way):
+            QWidget.setTabOrder(one, following)
+
+    # --- showing
+
+    def show_plan(self, plan: Plan | None) -> None:
+        """Show a plan's photos."""
+        self._plan = plan
+        self.items_model.show(plan)
+        self.weigh()
+
+    def refresh(self, only: str | None) -> None:
+        """The plan was judged anew; show those of one label, None for all."""
+        self.items_model.refresh()
+        self.show_label(only)
+
+    def show_label(self, only: str | None) -> None:
+        """Show those of one label, None for all."""
+        self._only = only
+        self.all_labels.setVisible(only is not None)
+        self.narrow()
+
+    def narrow(self) -> None:
+        """Show what is chosen to be shown."""
+        self.filter_model.narrow(_VIEWS[self.view.currentData()], self._only, self.search.text().strip())
+        self.weigh()
+
+    def weigh(self) -> None:
+        """Offer what can be done with what is selected."""
+        reason = "" if self.selected() else "Select photos first"
+        for control in (self.leave_out, self.take_in, self.relabel):
+            offer(control, reason)
+
+    def selected(self) -> list[PlanItem]:
+        """What is selected."""
+        rows = self.items.selectionModel().selectedRows() if self._plan else []
+        return [row.data(ITEM) for row in rows]
+
+    # --- setting right
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Keep Enter in a line with a use of its own for it from being the dialog's; F2 sets labels."""
+        if event.type() != QEvent.Type.KeyPress or not isinstance(event, QKeyEvent):
+            return super().eventFilter(watched, event)
+        enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        if enter and watched is self.search:
+            self._to_photos()
+        elif enter and watched is self.relabel:
+            self._relabel()
+        elif event.key() == Qt.Key.Key_F2 and watched is self.items:
+            self._name_selected()
+        else:
+            return super().eventFilter(watched, event)
+        return True
+
+    def _to_photos(self) -> None:
+        """Down into the list, at its first photo where none is selected."""
+        if not self.selected() and self.filter_model.rowCount():
+            self.items.setCurrentIndex(self.filter_model.index(0, 0))
+        self.items.setFocus()
+
+    def _set_included(self, *, included: bool) -> None:
+        if self._plan is not None:
+            self._plan.set_included(self.selected(), included)
+            self.edited.emit()
+
+    def _relabel(self) -> None:
+        if self._plan is None:
+            return
+        try:
+            self._plan.set_label(self.selected(), self.relabel.text())
+        except ValueError as error:
+            self.problem.emit(str(error))
+            return
+        self.relabel.clear()
+        self.items.setFocus()  # before it may be greyed out: what was selected may be in this view no more
+        self.edited.emit()
+
+    def _name_selected(self) -> None:
+        """One photo in its row, several in the line for all of them."""
+        selected = self.items.selectionModel().selectedRows(1)
+        if len(selected) == 1:
+            self.items.edit(selected[0])
+        elif selected:
+            self.relabel.setFocus()
+
+
+def plan_table(name: str, model: Any, widths: Sequence[int]) -> QTreeView:
+    """A table of the plan, whose last column takes what is left."""
+    table = QTreeView(rootIsDecorated=False, uniformRowHeights=True)
+    table.setModel(model)
+    table.setAccessibleName(name)
+    table.setProperty("kind", "table")
+    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    table.setEditTriggers(QTreeView.EditTrigger.EditKeyPressed | QTreeView.EditTrigger.DoubleClicked)
+    table.header().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+    table.header().setStretchLastSection(True)
+    for column, width in enumerate(widths):
+        table.setColumnWidth(column, width)
+    return table
