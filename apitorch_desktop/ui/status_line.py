@@ -143,12 +143,13 @@ class MessagePart(QWidget):
         return self._note or (self._failures[-1] if self._failures else None)
 
     def say(self, message: Message) -> None:
-        """Show a message. A note is over after a while; a failure stays, and comes back behind a note."""
+        """Show a message. A note is over after a while, or at a failure; a failure stays, and comes back behind a note."""
         if message.tone in ("bad", "warn"):
             if message.topic and message in self._failures:
                 return  # the same failure again: it is said already
             self._failures = [one for one in self._failures if not message.topic or one.topic != message.topic]
             self._failures.append(message)
+            self._note = None  # else what was just asked for seems not to answer
         else:
             self._note = message
         self._show()

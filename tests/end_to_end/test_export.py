@@ -1,17 +1,26 @@
 """Exports from the window: asked in the dialog, written in the background, read back from disk."""
 
+import csv
+import hashlib
 import json
+import zipfile
+from collections import Counter
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.paths import resources
-from apitorch_desktop.ui.export_dialog import ExportDialog
+from apitorch_desktop.ui.export_dialog import FORMS, ExportDialog
 from apitorch_desktop.ui.theme import Theme
-from tests.end_to_end import program
+from tests.end_to_end import pointer, program
+from tests.end_to_end.widgets import choose, pick, press_cell
+from tests.unit.dataset.readers import read_croissant, read_hugging_face, walked
 
+SPLIT = (50, 25, 25, 7)
+"""Percent for training, validation and test; the seed."""
 LABELS = ("dress", "shoes")
+EACH = 8
+SLUG = "two-kinds"
 
 
 @pytest.fixture
@@ -27,7 +36,7 @@ def made_set(photos):
         client = session.workspace.client
         made = client.create_training_set("Two kinds")
         for label in LABELS:
-            for photo in sorted((photos / "train" / label).iterdir())[:5]:
+            for photo in sorted((photos / "train" / label).iterdir())[:EACH]:
                 client.upload_image(made.id, label, path=photo)
         program.wait(lambda: client.classifier("two-kinds").status == "ready", "the classifier", 60)
         session.refresh()
@@ -39,50 +48,109 @@ def made_set(photos):
     return make
 
 
-def asked():
-    return next(
-        (one for one in QApplication.topLevelWidgets() if isinstance(one, ExportDialog) and one.isVisible()), None
+def export(made, form, folder, split=None):
+    """Ask for an export in the tree's menu and say how in the dialog; `split`: shares in percent, then the seed."""
+    tree, model = made.frame.tree.view, made.frame.tree.model
+    program.wait(made.window.isActiveWindow, "the focus in the window")
+    press_cell(tree, model.index_of(model.top()[0]), button=3)
+    choose("Export…")
+    shown = program.wait(lambda: program.dialog(ExportDialog), "the export dialog")
+    program.wait(shown.isActiveWindow, "the focus in the dialog")
+    if shown.form.currentText() != FORMS[form][0]:
+        pick(shown.form, FORMS[form][0])
+    write_into(shown.folder, str(folder))
+    if split:
+        program.press(shown.split)
+        program.wait(lambda: shown.shares[0].isVisible(), "the shares")
+        for spin, value in zip((*shown.shares, shown.seed), split, strict=True):
+            write_into(spin, str(value))
+    program.wait(shown.start.isEnabled, "an export that can begin")
+    program.press(shown.start)
+    program.wait(lambda: program.dialog(ExportDialog) is None, "the dialog closed")
+    made.window.activateWindow()
+
+
+def write_into(line, text):
+    program.press(line)
+    program.wait(line.hasFocus, "the focus in the line")
+    pointer.key("ctrl+a")
+    pointer.write(text)
+
+
+def exported(made, path, what):
+    return program.wait(lambda: path.exists() and path, what)
+
+
+def parts(labelled):
+    """sha256 → the part of a split, of a `<part>/<label>/` tree."""
+    return {sha: part.name for part in labelled.iterdir() if part.is_dir() for _, sha in walked(part)}
+
+
+def test_every_form_is_chosen_by_pointer_and_read_back(monkeypatch, made_set, photos, tmp_path):
+    there = sorted(
+        (label, hashlib.sha256(photo.read_bytes()).hexdigest())
+        for label in LABELS
+        for photo in sorted((photos / "train" / label).iterdir())[:EACH]
     )
 
-
-def test_a_split_list_a_folder_tree_and_the_classifier(monkeypatch, made_set, tmp_path):
-    def export(made, set_id, form, folder, *, split=False):
-        made.exporting.ask(set_id)
-        dialog = program.wait(asked, "the export dialog")
-        dialog.form.setCurrentIndex(dialog.form.findData(form))
-        dialog.folder.setText(str(folder))
-        dialog.split.setChecked(split)
-        program.wait(dialog.start.isEnabled, "an export that can begin")
-        program.press(dialog.start)
-
     def steps(made):
-        session = made.session
-        program.wait(lambda: session.heard, "the embedded service")
-        set_id = made_set(session)
-        export(made, set_id, "jsonl", tmp_path / "lists", split=True)
-        metadata = tmp_path / "lists" / "two-kinds"
-        program.wait(metadata.is_dir, "the split export")
-        lists = [found.read_text().splitlines() for found in metadata.rglob("metadata.jsonl")]
-        lines = [json.loads(line) for found in lists for line in found]
-        assert len(lines) == 10
-        assert (metadata / "train").is_dir()
+        program.wait(lambda: made.session.heard, "the embedded service")
+        made_set(made.session)
+        for form in ("csv", "jsonl", "createml", "croissant"):
+            export(made, form, tmp_path / form, SPLIT)
+            exported(made, tmp_path / form / SLUG, f"the export as {form}")
+        for name, seed in (("same", 7), ("other", 8)):
+            export(made, "zip", tmp_path / name, (*SPLIT[:3], seed))
+            exported(made, tmp_path / name / f"{SLUG}.zip", "the zip")
 
-        export(made, set_id, "imagefolder", tmp_path / "tree")
-        program.wait(lambda: len(list((tmp_path / "tree").rglob("*.jpg"))) == 10, "the folder tree")
+        export(made, "imagefolder", tmp_path / "tree")
+        program.wait(lambda: len(list((tmp_path / "tree").rglob("*.jpg"))) == len(there), "the folder tree")
 
-        export(made, set_id, "onnx", tmp_path / "models")
-        model = tmp_path / "models" / "two-kinds.onnx"
-        program.wait(model.exists, "the classifier's file")
-        import onnxruntime
+        export(made, "onnx", tmp_path / "models")
+        exported(made, tmp_path / "models" / f"{SLUG}.onnx", "the classifier's file")
 
-        metadata = onnxruntime.InferenceSession(str(model)).get_modelmeta().custom_metadata_map
-        assert set(json.loads(metadata["labels"])) == set(LABELS)
-
-        export(made, set_id, "jsonl", tmp_path / "lists")
-        said = program.wait(lambda: made.frame.status.message.current(), "a refusal to overwrite")
-        program.wait(lambda: "is there already" in made.frame.status.message.current().text, f"not {said.text}")
+        export(made, "jsonl", tmp_path / "jsonl")
+        program.wait(
+            lambda: (said := made.frame.status.message.current()) and "is there already" in said.text,
+            "a refusal to overwrite",
+        )
 
     assert program.run(monkeypatch, steps) == 0
+
+    assert walked(tmp_path / "tree" / SLUG) == there
+    with (tmp_path / "csv" / SLUG / "labels.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted((row["label"], row["sha256"]) for row in rows) == there
+    split = {row["sha256"]: row["split"] for row in rows}
+    assert Counter(split.values()) == {"train": EACH, "validation": EACH // 2, "test": EACH // 2}
+    read = read_hugging_face(tmp_path / "jsonl" / SLUG, tmp_path / "cache")
+    assert {sha: part for part, _, sha, _ in read} == split
+    assert sorted((label, sha) for _, label, sha, _ in read) == there
+    croissant = tmp_path / "croissant" / SLUG
+    read = [(label, digest(croissant / path), part) for label, path, part in read_croissant(croissant)]
+    assert sorted((label, sha) for label, sha, _ in read) == there
+    assert {sha: part for _, sha, part in read} == split
+    entries = [
+        (one["annotations"][0]["label"], digest(listed.parent / one["image"]))
+        for listed in (tmp_path / "createml" / SLUG).glob("*/_annotations.createml.json")
+        for one in json.loads(listed.read_text("utf-8"))
+    ]
+    assert sorted(entries) == there
+    for name in ("same", "other"):
+        with zipfile.ZipFile(tmp_path / name / f"{SLUG}.zip") as archive:
+            archive.extractall(tmp_path / name)
+    assert parts(tmp_path / "same" / SLUG) == split, "the same seed parts them alike in every form"
+    assert parts(tmp_path / "other" / SLUG).keys() == split.keys()
+    assert parts(tmp_path / "other" / SLUG) != split
+
+    import onnxruntime
+
+    model = onnxruntime.InferenceSession(str(tmp_path / "models" / f"{SLUG}.onnx"))
+    assert set(json.loads(model.get_modelmeta().custom_metadata_map["labels"])) == set(LABELS)
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_escape_closes_the_dialog_and_a_classifier_that_is_not_there_is_greyed_out(qtbot, dressed):

@@ -171,8 +171,10 @@ def test_undo_is_offered_where_something_was_done(line):
 
 def test_a_failure_is_said_once_and_comes_back_behind_a_note(line):
     failure = Message("The disk is full.", "bad", "full")
+    line.message.say(Message("Exported 3 photos.", "", "export"))
     for _ in range(3):
         line.message.say(failure)
+    assert line.message.current() == failure  # at once: it answers what was just asked for
     line.message.say(Message("Moved 3 photos.", "", "edit"))
     assert line.message.current().text == "Moved 3 photos."
     line.message.ended("edit")

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zipfile
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +21,7 @@ from apitorch_desktop.dataset.exporting import Exported, ExportRefused, Fetcher,
 from apitorch_desktop.dataset.importing import scan
 from apitorch_desktop.dataset.splitting import parts_of
 from tests.faults.documented import SET, documented
+from tests.unit.dataset.readers import read_croissant, read_hugging_face, walked
 
 
 def photo(seed, size=(64, 48), quality=90):
@@ -63,36 +63,6 @@ class Here:
 def here():
     labels = {"hat": [photo(n) for n in range(9)], "dress": [photo(n) for n in range(20, 27)], "hüte": [photo(40)]}
     return Here(labels)
-
-
-def walked(root: Path) -> list[tuple[str, str]]:
-    """As torchvision's ImageFolder reads a tree: the folder's name is the class of every picture under it."""
-    found = []
-    for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in {".jpg", ".jpeg", ".png"}:
-                with Image.open(path) as image:
-                    image.load()
-                found.append((folder.name, hashlib.sha256(path.read_bytes()).hexdigest()))
-    return sorted(found)
-
-
-def read_by(module: str, program: str, *arguments: object) -> list:
-    """What another program's reader says, in a process of its own, offline; skips where it is not installed."""
-    environment = os.environ | {
-        "HF_HOME": os.environ["APITORCH_DESKTOP_HOME"] + "/hf",
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_OFFLINE": "1",
-        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    }
-    script = f"import importlib.util, sys\nif importlib.util.find_spec('{module}') is None: sys.exit(77)\n{program}"
-    done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, env=environment
-    )
-    if done.returncode == 77:
-        pytest.skip(f"{module} is not installed")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 # --- the formats, each with its reader
@@ -139,48 +109,19 @@ def test_csv_has_a_row_an_image(here, tmp_path):
     assert sorted((item.label, item.sha256) for item in listed.items) == here.labelled()
 
 
-_DATASETS = """
-import hashlib, json, sys
-import datasets
-datasets.disable_progress_bars()
-found = datasets.load_dataset("imagefolder", data_dir=sys.argv[1], cache_dir=sys.argv[2])
-rows = []
-for part, rows_of in found.items():
-    for row in rows_of.cast_column("image", datasets.Image(decode=True)):
-        row["image"].load()
-        rows.append([part, row["label"], row["sha256"], row["width"] == row["image"].width])
-print(json.dumps(rows))
-"""
-
-
 @pytest.mark.parametrize("split", [None, Split(0.6, 0.2, 0.2)], ids=["whole", "split"])
 def test_hugging_face_reads_the_jsonl(here, tmp_path, split):
     done = export(here.listing, here.fetch, tmp_path, Format.JSONL, split=split)
-    rows = read_by("datasets", _DATASETS, done.path, tmp_path / "cache")
+    rows = read_hugging_face(done.path, tmp_path / "cache")
     assert sorted((label, digest) for _, label, digest, _ in rows) == here.labelled()
     assert all(same for *_, same in rows)
     assert {part for part, *_ in rows} == ({"train"} if split is None else {"train", "validation", "test"})
 
 
-_CROISSANT = """
-import json, sys, hashlib, io
-import mlcroissant
-found = mlcroissant.Dataset(jsonld=sys.argv[1])
-assert not found.metadata.issues.errors, found.metadata.issues.report()
-rows = []
-for row in found.records(record_set="images"):
-    row["images/image"].load()
-    path = row["images/file_name"].decode()
-    split = row.get("images/split", b"").decode()
-    rows.append([row["images/label"].decode(), path, split])
-print(json.dumps(rows))
-"""
-
-
 @pytest.mark.parametrize("split", [None, Split(0.6, 0.2, 0.2)], ids=["whole", "split"])
 def test_mlcroissant_reads_the_croissant(here, tmp_path, split):
     done = export(here.listing, here.fetch, tmp_path, Format.CROISSANT, split=split)
-    rows = read_by("mlcroissant", _CROISSANT, done.path / "croissant.json")
+    rows = read_croissant(done.path)
     found = [(label, hashlib.sha256((done.path / path).read_bytes()).hexdigest()) for label, path, _ in rows]
     assert sorted(found) == here.labelled()
     for label, path, part in rows:
