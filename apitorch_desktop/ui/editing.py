@@ -54,6 +54,8 @@ class Editing(QObject):
 
     edited = Signal(object)
     """The `Outcome` of an edit, once it is shown."""
+    refused = Signal()
+    """An edit could not be done."""
     waiting_changed = Signal()
 
     def __init__(self, session: Session) -> None:
@@ -74,14 +76,15 @@ class Editing(QObject):
             return
         before = [(image.image_id, str(image.label)) for image in moving]
         records = [_copy(image) for image in moving]  # the grid's own are told their new label at once
-        opened.moved([image_id for image_id, _ in before], label)
+        ids = [image_id for image_id, _ in before]
+        opened.moved(ids, label)
 
         def back(_fault: Exception) -> None:
             by_label: dict[str, list[str]] = {}
             for image_id, old in before:
                 by_label.setdefault(old, []).append(image_id)
-            for old, ids in by_label.items():
-                opened.moved(ids, old)
+            for old, its in by_label.items():
+                opened.moved(its, old)
 
         photos = plural(len(moving), "photo")
         set_id = opened.training_set.id
@@ -90,6 +93,7 @@ class Editing(QObject):
             lambda edits, workspace, *watch: edits.move(workspace, set_id, records, label, *watch),
             done=f"Moved {photos} to “{label}”",
             failed=back,
+            holds=ids,
         )
 
     def delete(self, images: Sequence[TrainingImage]) -> None:
@@ -98,7 +102,8 @@ class Editing(QObject):
         if opened is None or not images:
             return
         records = [_copy(image) for image in images]
-        opened.gone([image.image_id for image in images])
+        ids = [image.image_id for image in images]
+        opened.gone(ids)
         photos = plural(len(images), "photo")
         set_id = opened.training_set.id
         self.do(
@@ -106,6 +111,7 @@ class Editing(QObject):
             lambda edits, workspace, *watch: edits.delete(workspace, set_id, records, *watch),
             done=f"Deleted {photos}",
             failed=lambda _fault: opened.came(records),
+            holds=ids,
         )
 
     # --- labels
@@ -210,27 +216,41 @@ class Editing(QObject):
         done: str = "",
         then: Callable[[Outcome], object] | None = None,
         failed: Callable[[Exception], object] | None = None,
+        holds: Sequence[str] = (),
     ) -> Task | None:
-        """Do an edit, show what changed, say `done`; `doing` names it while it lasts and where it fails."""
+        """Do an edit, show what changed, say `done`; `doing` names it while it lasts and where it fails.
+
+        `holds`: images of the open training set in which the edit is shown already.
+        """
         session = self._session
         stores, workspace = session.stores, session.workspace
         if stores is None or workspace is None:
-            session.said.emit(Message(session.why_not(""), "warn", "connection"))
+            sentence = session.why_not("")
+            session.said.emit(Message(sentence, "warn", "connection"))
+            if failed is not None:
+                failed(RuntimeError(sentence))
             return None
-        edits = stores.edits
-
+        edits, opened = stores.edits, session.opened
+        if opened is not None:
+            opened.own.hold(holds)
         watches: list[Watch] = []
 
         def job(context: Context) -> Outcome:
             watches.append(Watch(context))
             return act(edits, workspace, watches[0].progress, watches[0].cancelled)
 
+        def release() -> None:
+            if opened is not None:
+                opened.own.release(holds)
+
         def shown(outcome: Outcome) -> None:
+            release()
             self._show(outcome, done)
             if then is not None:
                 then(outcome)
 
         def refused(fault: Exception) -> None:
+            release()
             if failed is not None:
                 failed(fault)
             session.over.emit("edit")
@@ -240,6 +260,7 @@ class Editing(QObject):
                 session.failed(fault, doing)
             if session.opened is not None and session.opened.listed:
                 session.opened.refresh()  # what was taken back may have come back under other ids
+            self.refused.emit()
 
         def progress(at: tuple[int, int]) -> None:
             self._say_progress(doing, at, watches[0])

@@ -2,56 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from apitorch_desktop.ui.differences import OwnChanges, difference
 from apitorch_desktop.ui.grid.model import GridModel, Group
 from apitorch_desktop.ui.learning import Learning
 from apitorch_desktop.ui.tasks import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from apitorch_desktop.api.types import TrainingImage, TrainingSet
     from apitorch_desktop.dataset.catalog import Listing
     from apitorch_desktop.dataset.edits import Outcome
     from apitorch_desktop.dataset.workspace import Part, Workspace
+    from apitorch_desktop.ui.differences import Difference
     from apitorch_desktop.ui.tasks import Context, Task, Tasks
 
 TELL = 80
 """Milliseconds in which changes of counts are gathered."""
-
-
-@dataclass(slots=True)
-class Difference:
-    """What makes one listing of another."""
-
-    came: list[TrainingImage] = field(default_factory=list)
-    gone: list[str] = field(default_factory=list)
-    moved: dict[str, list[str]] = field(default_factory=dict)
-    """Label → ids of the images that are under it now."""
-
-    def __bool__(self) -> bool:
-        return bool(self.came or self.gone or self.moved)
-
-
-def difference(where: Mapping[str, str], images: Sequence[TrainingImage]) -> Difference:
-    """What has to change where images lie as `where` says (id → label), for it to be as in `images`."""
-    found = Difference()
-    ids: set[str] = set()
-    for image in images:
-        name, label = image.image_id, str(image.label)
-        ids.add(name)
-        before = where.get(name)
-        if before is None:
-            found.came.append(image)
-        elif before != label:
-            found.moved.setdefault(label, []).append(name)
-    found.gone = [name for name in where if name not in ids]
-    return found
 
 
 @dataclass(slots=True)
@@ -110,6 +83,7 @@ class Opened(QObject):
         self._label_ids: dict[str, str] = {}
         self._newest: tuple[str, str] = ("", "")
         self._version = 0
+        self.own = OwnChanges()
         self._task: Task | None = None
         self._look: Task | None = None
         self._again = False
@@ -186,6 +160,7 @@ class Opened(QObject):
             return
         set_id, workspace, where, version = self.training_set.id, self._workspace, dict(self._where), self._version
         first = not where
+        self.own.begin()
 
         def job(context: Context) -> tuple[Listing, Difference, int]:
             listing = workspace.listing(set_id, progress=context.post if first else None, cancelled=context.cancelled)
@@ -202,7 +177,7 @@ class Opened(QObject):
         )
 
     def _part_came(self, part: Part) -> None:
-        self.came(part.images)
+        self._take_in(part.images)
 
     def _listed(self, answer: tuple[Listing, Difference, int]) -> None:
         listing, found, version = answer
@@ -212,10 +187,14 @@ class Opened(QObject):
         self._task = None
         self.loading, self.listed = False, True
         self._label_ids, self.seen_at = dict(listing.label_ids), listing.seen_at
+        found, behind = self.own.without(found, self._where)
+        self._again |= behind
         for label in listing.labels:
-            self.add_label(label)
+            if not self.own.has_label(label):
+                self.add_label(label)
         for label in [name for name, count in self._counts.items() if not count and name not in listing.labels]:
-            self.remove_label(label)
+            if not self.own.has_label(label):
+                self.remove_label(label)
         self._apply(found)
         self.changed.emit()
         if self._again:
@@ -296,6 +275,10 @@ class Opened(QObject):
 
     def came(self, images: Sequence[TrainingImage]) -> None:
         """Images are there that were not."""
+        self.own.note(image.image_id for image in images)
+        self._take_in(images)
+
+    def _take_in(self, images: Sequence[TrainingImage]) -> None:
         new = [image for image in images if image.image_id not in self._where]
         if not new:
             return
@@ -310,14 +293,16 @@ class Opened(QObject):
     def gone(self, image_ids: Iterable[str]) -> None:
         """Images are no more."""
         known = [one for one in image_ids if one in self._where]
+        self.own.note(known)
         for image_id in known:
             self._counts[self._where.pop(image_id)] -= 1
         if known:
             self._images.remove(known)
             self._touched()
 
-    def moved(self, image_ids: Iterable[str], label: str) -> None:
+    def moved(self, image_ids: Collection[str], label: str) -> None:
         """Images are under another label."""
+        self.own.note(image_ids)
         known = [one for one in image_ids if self._where.get(one, label) != label]
         for image_id in known:
             self._counts[self._where[image_id]] -= 1
@@ -329,6 +314,7 @@ class Opened(QObject):
 
     def add_label(self, label: str) -> None:
         """A label is there."""
+        self.own.note(labels=[label])
         if label not in self._counts:
             self._counts[label] = 0
             self._images.add_label(label)
@@ -336,6 +322,7 @@ class Opened(QObject):
 
     def remove_label(self, label: str) -> None:
         """A label is no more, with its images."""
+        self.own.note((one for one, place in self._where.items() if place == label), [label])
         if self._counts.pop(label, None) is not None:
             self._where = {one: place for one, place in self._where.items() if place != label}
             self._images.remove_label(label)
@@ -345,6 +332,7 @@ class Opened(QObject):
         """A label has another name, or was merged into another."""
         if old not in self._counts or old == new:
             return
+        self.own.note((one for one, place in self._where.items() if place in (old, new)), [old, new])
         counts: dict[str, int] = {}
         for name, count in self._counts.items():
             name = new if name == old else name
@@ -359,6 +347,7 @@ class Opened(QObject):
         known = {old: new for old, new in outcome.changed.items() if old in self._where}
         for old, new in known.items():
             self._where[new] = self._where.pop(old)
+        self.own.note([*known, *known.values()])
         if known:
             self._images.replace_ids(known)
         for old, new in outcome.renamed.items():

@@ -31,11 +31,12 @@ def few(photos, tmp_path, home):
         (folder / label).mkdir(parents=True)
         for photo in sorted((photos / "train" / label).iterdir())[:2]:
             shutil.copy(photo, folder / label)
+    assert main(["import", str(folder), "--name", "Few"]) == 0
     with Image.open(min((photos / "train" / "dress").iterdir())) as photo:
         photo.convert("RGB").transpose(Image.Transpose.ROTATE_180).resize((2400, 3200)).save(
             folder / "dress" / "zz.jpg"
         )
-    assert main(["import", str(folder), "--name", "Few"]) == 0
+    assert main(["import", str(folder), "--name", "Few"]) == 0  # once more: the large one comes last under its label
     return folder
 
 

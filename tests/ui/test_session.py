@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,49 @@ def test_photos_that_somebody_else_deleted_leave_on_refresh(filled):
     filled.session.refresh()
     wait_until(lambda: filled.model.total == 4)
     assert filled.model.row_of(gone) is None
+
+
+@pytest.mark.parametrize("when", ["done", "under way"])
+def test_a_listing_that_was_asked_for_before_an_edit_does_not_take_it_back(filled, monkeypatch, when):
+    opened, workspace = filled.session.opened, filled.session.workspace
+    moved, deleted, left = filled.labels()["plains"]
+    listing, move = workspace.listing, filled.stores.edits.move
+    fetched, go, sent = threading.Event(), threading.Event(), threading.Event()
+
+    def late(*given, **more):
+        found = listing(*given, **more)
+        fetched.set()
+        assert go.wait(30)
+        return found
+
+    def slow(*given, **more):
+        assert sent.wait(30)
+        return move(*given, **more)
+
+    monkeypatch.setattr(workspace, "listing", late)
+    monkeypatch.setattr(filled.stores.edits, "move", slow)
+    if when == "under way":
+        filled.editing.move([filled.model.record(moved)], "mountain")
+    opened.refresh()
+    wait_until(fetched.is_set)
+    if when == "done":
+        filled.editing.move([filled.model.record(moved)], "mountain")
+        sent.set()
+    filled.editing.delete([filled.model.record(deleted)])
+    wait_until(lambda: "Deleted 1 photo" in " ".join(filled.sentences()))
+    if when == "done":
+        wait_until(lambda: "Moved 1 photo" in " ".join(filled.sentences()))
+    filled.editing.create_label(opened.training_set.id, "new")
+    wait_until(lambda: "new" in opened.counts)
+    seen = []
+    opened.changed.connect(lambda: seen.append(dict(opened.counts)))
+    go.set()
+    wait_until(lambda: seen and not opened._task)
+    sent.set()
+    wait_until(lambda: "Moved 1 photo" in " ".join(filled.sentences()))
+    assert all(counts == {"mountain": 3, "new": 0, "plains": 1} for counts in seen), seen
+    assert filled.labels()["plains"] == [left]
+    assert filled.model.label_of(moved) == "mountain"
 
 
 def test_a_connection_to_nobody_says_what_to_do_and_a_wrong_key_is_told_apart(filled):
