@@ -1,4 +1,4 @@
-"""Conflicts: edits that waited for the service, of photos that someone else deleted or moved meanwhile; kept until decided."""
+"""Conflicts: photos that someone else deleted or moved before an edit of them was sent; kept until decided."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Conflicts:
 
 
 def note_conflicts(journal: Journal, entry: Entry, forward: bool, gone: Collection[int]) -> int:
-    """After an edit that waited was sent, or could not be: keep what is to be decided of its images; how many.
+    """After an edit was sent, or could not be: keep what is to be decided of its images; how many.
 
     `forward`: the way it was sent; `gone`: which placements were left out before.
     """

@@ -1,13 +1,43 @@
-"""After an interruption: see what came about of an edit, and take back the copies that its other direction began."""
+"""Doubts: see where an edit's images are by now, and take back the copies that its other direction began."""
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.dataset.edit_records import Placement, Step
 
 if TYPE_CHECKING:
     from apitorch_desktop.dataset.hands import Hands
+
+_QUICKLY_LISTED = 5000
+"""Images under the labels concerned up to which they are listed before an edit: some 50 ms."""
+
+
+class Look(Enum):
+    """Whether to see, before an edit, what someone else deleted or moved meanwhile: it is left out then."""
+
+    NONE = auto()
+    NEAR = auto()
+    """Its images were just seen: the labels they are under are listed, where that is quick."""
+    WHOLE = auto()
+    """It waited: all is listed."""
+
+
+def look_near(hands: Hands) -> None:
+    """Find what someone else moved, where the service would move or delete it all the same. Raises ApiError.
+
+    With the documented calls alone an image that was moved has another id, so that the call for the old one fails.
+    """
+    if not hands.direct:
+        return
+    todo = [one for one in hands.entry.placements if one.there != hands.entry.forward and not (one.gone or one.merged)]
+    starts = {one.n: start for one in todo if (start := hands.way(one)[0]) is not None}
+    counts = hands.board.counts()
+    if sum(counts.get(label, 0) for label in set(starts.values())) > _QUICKLY_LISTED:
+        return
+    if any(hands.now(one) not in hands.board.under(starts[one.n]) for one in todo if one.n in starts):
+        look(hands)
 
 
 def look(hands: Hands) -> None:

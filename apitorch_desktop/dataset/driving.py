@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from threading import Lock, RLock
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from apitorch_desktop.api.errors import (
     ApiError,
     ConnectionFailed,
     NotApiTorch,
+    NotFound,
     RateLimited,
     ServerFault,
     StorageFull,
@@ -20,7 +19,9 @@ from apitorch_desktop.api.errors import (
     WrongKey,
 )
 from apitorch_desktop.dataset.conflicts import note_conflicts
+from apitorch_desktop.dataset.doubts import Look
 from apitorch_desktop.dataset.edit_records import LABEL_ACTS, Act, CannotUndo, Outcome, Stage, Step
+from apitorch_desktop.dataset.foreseeing import foreseen
 from apitorch_desktop.dataset.performing import Performer, edit_of, placements_of
 
 if TYPE_CHECKING:
@@ -96,7 +97,10 @@ class Driver:
             entry.placements = placements
             if placements:
                 self._journal.plan(entry)
-            outcome = self._wait(workspace, entry) if behind else self._forward(workspace, entry, progress, cancelled)
+            if behind:
+                outcome = self._wait(workspace, entry)
+            else:
+                outcome = self._noting(entry, lambda: self._forward(workspace, entry, progress, cancelled))
             outcome.stale |= bool(finished)
             return outcome
 
@@ -115,13 +119,16 @@ class Driver:
             if entry.stage is Stage.WAITING:
                 entry.stage = Stage.UNDONE
                 self._journal.save(entry)
-                return self._expected(entry)
+                return foreseen(entry, self._journal)
             if entry.stage is Stage.DONE:
                 self._check_bytes(entry, there=True)
                 finished, behind = self._finish(workspace)
                 entry.stage = Stage.UNDOING
                 self._journal.save(entry)
-                outcome = self._expected(entry) if behind else self._back(workspace, entry, progress, cancelled)
+                if behind:
+                    outcome = foreseen(entry, self._journal)
+                else:
+                    outcome = self._noting(entry, lambda: self._back(workspace, entry, progress, cancelled))
                 outcome.stale |= bool(finished)
                 return outcome
             entry.stage = Stage.UNDOING
@@ -143,9 +150,9 @@ class Driver:
             entry.stage = Stage.WAITING
             self._journal.save(entry)
             if behind:
-                return self._expected(entry)
+                return foreseen(entry, self._journal)
             try:
-                outcome = self._forward(workspace, entry, progress, cancelled, again=True)
+                outcome = self._noting(entry, lambda: self._forward(workspace, entry, progress, cancelled, again=True))
             finally:
                 if entry.stage is Stage.REFUSED:
                     entry.stage, entry.facts.refused = Stage.UNDONE, ""
@@ -200,6 +207,17 @@ class Driver:
                 return outcomes, True
         return outcomes, False
 
+    def _noting(self, entry: Entry, run: Callable[[], Outcome]) -> Outcome:
+        """Run an edit, and keep what is to be decided of its images. Raises what the run raises."""
+        forward, gone = entry.forward, {one.n for one in entry.placements if one.gone}
+        try:
+            outcome = run()
+        except NotFound:
+            note_conflicts(self._journal, entry, forward, gone)
+            raise
+        outcome.conflicts = note_conflicts(self._journal, entry, forward, gone)
+        return outcome
+
     def _forward(
         self,
         workspace: Workspace,
@@ -211,13 +229,14 @@ class Driver:
         again: bool = False,
     ) -> Outcome:
         """Do it. Raises what stands in the way, when nothing of it was done or all was taken back."""
-        look = later and entry.stage is Stage.WAITING
+        look = Look.NONE
+        if entry.stage is Stage.WAITING:
+            planned_now = entry.act in LABEL_ACTS and not entry.facts.planned
+            look = Look.WHOLE if later else Look.NONE if planned_now else Look.NEAR
         entry.stage = Stage.DOING
         self._journal.save(entry)
         try:
-            outcome = Performer(
-                workspace, self._journal, self._trash, entry, progress, cancelled, look_first=look
-            ).run()
+            outcome = Performer(workspace, self._journal, self._trash, entry, progress, cancelled, look=look).run()
         except Exception as fault:
             if _is_passing(fault):
                 return self._interrupted(workspace, entry, fault, later or again)
@@ -231,11 +250,9 @@ class Driver:
         self, workspace: Workspace, entry: Entry, progress: Progress, cancelled: Cancel, *, later: bool = False
     ) -> Outcome:
         """Take it back. Raises what stands in the way, when it is done still, or again."""
-        look = later and not _touched(entry)
+        look = Look.NONE if _touched(entry) else Look.WHOLE if later else Look.NEAR
         try:
-            outcome = Performer(
-                workspace, self._journal, self._trash, entry, progress, cancelled, look_first=look
-            ).run()
+            outcome = Performer(workspace, self._journal, self._trash, entry, progress, cancelled, look=look).run()
         except Exception as fault:
             if _is_passing(fault):
                 if not isinstance(fault, _AWAY) and not later and not _touched(entry):
@@ -274,7 +291,7 @@ class Driver:
             facts.labels_dropped = [facts.old]
         facts.planned = entry.act is Act.IMPORT
         self._journal.plan(entry)
-        return self._expected(entry)
+        return foreseen(entry, self._journal)
 
     def _take_back(self, workspace: Workspace, entry: Entry, fault: Exception) -> None:
         """Undo what was done of an edit that cannot be done."""
@@ -328,7 +345,7 @@ class Driver:
         """It stays unfinished; the outcome tells how it will be."""
         entry.note = f"{fault} It is finished as soon as the service is back."
         self._journal.save(entry)
-        outcome = self._expected(entry)
+        outcome = foreseen(entry, self._journal)
         outcome.stale = True
         return outcome
 
@@ -350,34 +367,8 @@ class Driver:
     def expected(self, connection_id: str, training_set_id: Id) -> list[Outcome]:
         """See `Edits.expected`."""
         entries = [self._journal.load(entry) for entry in self.unfinished(connection_id)]
-        outcomes = [self._expected(entry) for entry in entries]
+        outcomes = [foreseen(entry, self._journal) for entry in entries]
         return [one for one in outcomes if str(one.training_set_id) == str(training_set_id)]
-
-    def _expected(self, entry: Entry) -> Outcome:
-        """What an edit that is still to be sent will have changed, as far as it can be told without the service."""
-        facts, forward = entry.facts, entry.forward
-        outcome = Outcome(edit_of(entry, self._journal), self._journal.set_now(entry))
-        for placement in entry.placements:
-            if placement.gone:
-                continue
-            now = self._journal.now(placement.handle)
-            start, end = placement.source, placement.target
-            if not forward:
-                start, end = end, start
-            if start is not None and end is not None:
-                outcome.moved[now] = end
-            elif end is None:
-                outcome.removed.append(now)
-            elif placement.record is not None:
-                outcome.added.append(replace(placement.record, label=end))
-        come, go = facts.labels_made, facts.labels_dropped
-        outcome.labels_added, outcome.labels_removed = list(come), list(go)
-        if not forward:
-            outcome.labels_added, outcome.labels_removed = outcome.labels_removed, outcome.labels_added
-        if entry.act is Act.RENAME_LABEL:
-            outcome.renamed = {facts.old: facts.new} if forward else {facts.new: facts.old}
-            outcome.moved, outcome.labels_added, outcome.labels_removed = {}, [], []
-        return outcome
 
 
 def _is_passing(fault: Exception) -> bool:

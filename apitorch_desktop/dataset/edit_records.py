@@ -97,7 +97,7 @@ class Outcome:
     stale: bool = False
     dismissed: dict[tuple[str, str], bool] = field(default_factory=dict)
     conflicts: int = 0
-    """Photos that someone else had deleted or moved while the edit waited."""
+    """Photos that someone else had deleted or moved before it was sent: they are to be decided (`conflicts`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Trashed:
 
 
 class Conflict(msgspec.Struct, frozen=True):
-    """A photo that someone else deleted or moved while an edit of it waited for the service.
+    """A photo that someone else had deleted or moved before an edit of it was sent.
 
     `label` is where it was when the edit was made, `wanted` where it was to be, None for deleted. `record` is the listing's.
     """
@@ -178,7 +178,7 @@ class Facts(msgspec.Struct, omit_defaults=True):
     placements are those of the service, not only of what was last seen. `doubt`: a call's answer was not heard.
     `begun`: a label may have been made or deleted. `sealed`: what its undo needs was in the trash when that was
     emptied. `refused`: why it is being taken back for good. `dismissed`: (placement, finding, the other twin's placement).
-    `transfer`: an import's; `labels_before`: what its training set had before it.
+    `transfer`: an import's; `labels_before`: what its training set had before it; `mark`: names the lock of who accepts it.
     """
 
     labels_made: list[str] = []
@@ -201,6 +201,7 @@ class Facts(msgspec.Struct, omit_defaults=True):
     dismissed: list[tuple[int, str, int]] = []
     transfer: int = 0
     labels_before: list[str] = []
+    mark: str = ""
     sealed: bool = False
     refused: str = ""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.errors import BadRequest, Conflict, NotFound
 from apitorch_desktop.dataset.board import Board
+from apitorch_desktop.dataset.doubts import Look
 from apitorch_desktop.dataset.edit_records import (
     LABEL_ACTS,
     Act,
@@ -36,10 +37,7 @@ _STAYS = "The service does not tell which image came of the correction, so nothi
 
 
 class Performer:
-    """One run of one edit; its placements are loaded. Raises ApiError and OSError; the journal knows how far it came.
-
-    `look_first`: it waited; what someone else moved meanwhile is left out, too, where the service would move it all the same.
-    """
+    """One run of one edit; its placements are loaded. Raises ApiError and OSError; the journal knows how far it came."""
 
     def __init__(
         self,
@@ -50,9 +48,9 @@ class Performer:
         progress: Callable[[int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
         *,
-        look_first: bool = False,
+        look: Look = Look.NONE,
     ) -> None:
-        self._look_first = look_first
+        self._look = look
         self._workspace = workspace
         self._client = workspace.client
         self._journal = journal
@@ -133,7 +131,7 @@ class Performer:
             for label in come:
                 self._make_label(label)
         hands = self._hands()
-        Placer(hands, self._progress).run(look_first=self._look_first)
+        Placer(hands, self._progress).run(self._look)
         self.outcome.labels_added += come
         for label in go:
             self._drop_label(label, hands.board)
@@ -146,7 +144,10 @@ class Performer:
             self._notes.append(f"{count} deleted or moved by someone else, and left out.")
             self.outcome.stale = True
         if entry.placements and all(one.gone for one in entry.placements):
-            raise NotFound("These images are no longer in the training set.", advice="Refresh to see what is there.")
+            raise NotFound(
+                "Someone else deleted or moved these images, so they are left as they are.",
+                advice="You see what is there now.",
+            )
 
     def _begin(self) -> None:
         if not self._facts.begun:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import BadRequest, NotFound, ServerFault
-from apitorch_desktop.dataset.doubts import look, settle
+from apitorch_desktop.dataset.doubts import Look, look, look_near, settle
 from apitorch_desktop.dataset.edit_records import Placement, image_id, is_absent
 
 if TYPE_CHECKING:
@@ -41,10 +41,12 @@ class Placer:
         self._lock = Lock()
         self._ticks, self._ticks_each = 0, 1
 
-    def run(self, *, look_first: bool = False) -> None:
-        """Bring all placements to the side that the edit's stage names. `look_first`: see `Performer`."""
-        if self._entry.facts.doubt or look_first:
+    def run(self, first: Look = Look.NONE) -> None:
+        """Bring all placements to the side that the edit's stage names. `first`: what to see before."""
+        if self._entry.facts.doubt or first is Look.WHOLE:
             look(self._hands)
+        elif first is Look.NEAR:
+            look_near(self._hands)
         settle(self._hands)
         moving, coming, leaving = [], [], []
         for placement in self._left(self._entry.placements):

@@ -1,10 +1,10 @@
-"""Edits that waited, of photos that someone else deleted or moved meanwhile: kept until decided, done my way or theirs."""
+"""Photos that someone else deleted or moved before an edit of them was sent: kept until decided, done my way or theirs."""
 
 import secrets
 
 import pytest
 
-from apitorch_desktop.api.errors import BadRequest, ConnectionFailed
+from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, NotFound
 from apitorch_desktop.dataset.edits import Stage
 from tests.misbehaving import Misbehaving
 from tests.unit.dataset.homes import Home, picture
@@ -205,3 +205,50 @@ def test_nobody_in_between_is_no_conflict(away):
     assert [outcome.conflicts for outcome in home.edits.resume(home.workspace)] == [0, 0]
     assert home.edits.conflicts.all("c1") == []
     assert counts(home)["l9"] == 5
+
+
+def test_what_others_did_between_the_listing_and_an_edit_is_to_be_decided_too(away):
+    home = away.home
+    moved, deleted = home.images("l0")[:4], home.images("l1")[:3]
+    away.someone_moves(moved[0].image_id, "l3")
+    away.someone_deletes(moved[1].image_id)
+    away.someone_moves(deleted[0].image_id, "l2")
+    away.someone_deletes(deleted[1].image_id)
+    first = home.edits.move(home.workspace, home.set_id, moved, "l9")
+    second = home.edits.delete(home.workspace, home.set_id, deleted)
+    assert (first.conflicts, second.conflicts) == (2, 2)
+    assert first.edit.note == "2 images were deleted or moved by someone else, and left out."
+    assert counts(home) == {"l0": 1, "l1": 2, "l2": 6, "l3": 6, "l9": 2}
+    home.restart()
+    assert [one[1:4] for one in looked(home)] == [("l0", "l3", "l9"), ("l0", None, "l9"), ("l1", "l2", None)]
+    home.edits.conflicts.do_mine(home.workspace, home.edits.conflicts.look(home.workspace, away.data.get), original)
+    assert counts(home) == {"l0": 1, "l1": 2, "l2": 5, "l3": 5, "l9": 3}
+
+
+def test_an_edit_of_which_others_left_nothing_is_refused_and_its_photos_are_to_be_decided(away):
+    home = away.home
+    images = home.images("l0")[:2]
+    away.someone_moves(images[0].image_id, "l3")
+    away.someone_deletes(images[1].image_id)
+    with pytest.raises(NotFound, match="Someone else"):
+        home.edits.move(home.workspace, home.set_id, images, "l9")
+    assert home.edits.history("c1") == []
+    assert [one[1:4] for one in looked(home)] == [("l0", "l3", "l9"), ("l0", None, "l9")]
+
+
+@pytest.mark.parametrize("way", ["undo", "redo"])
+def test_undo_and_redo_leave_what_others_moved_where_they_put_it(away, way):
+    home = away.home
+    images = home.images("l0")[:2]
+    changes = [home.edits.move(home.workspace, home.set_id, images, "l1").changed]
+    if way == "redo":
+        changes.append(home.edits.undo(home.workspace).changed)
+    now = images[0].image_id
+    for changed in changes:
+        now = changed.get(now, now)
+    home.listing()
+    away.someone_moves(now, "l3")
+    outcome = getattr(home.edits, way)(home.workspace)
+    assert outcome.conflicts == 1
+    there = {"l0": 4, "l1": 5} if way == "undo" else {"l0": 3, "l1": 6}
+    assert counts(home) == there | {"l2": 5, "l3": 6}

@@ -464,7 +464,7 @@ def test_images_that_someone_else_deleted_are_left_out_and_named(either: Home):
     home.client.delete_image(home.images("l1")[0].image_id)
     for image in (gone := home.images("l2")):
         home.client.delete_image(image.image_id)
-    with pytest.raises(NotFound, match="no longer"):
+    with pytest.raises(NotFound, match="Someone else deleted or moved"):
         home.edits.delete(home.workspace, home.set_id, gone)
 
 
