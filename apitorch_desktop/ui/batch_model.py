@@ -89,8 +89,13 @@ class BatchModel(QAbstractTableModel):
         return 0 if parent.isValid() else 2 + len(self.slugs)
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _Role.DisplayRole) -> Any:
-        """Qt's."""
-        if orientation != Qt.Orientation.Horizontal or role != _Role.DisplayRole:
+        """Qt's; a first click shows where the classifiers disagree most."""
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == _Role.InitialSortOrderRole:
+            apart = section == len(self.slugs) + 1
+            return Qt.SortOrder.DescendingOrder if apart else Qt.SortOrder.AscendingOrder
+        if role != _Role.DisplayRole:
             return None
         return ["Photo", *self.slugs, "Disagreement"][section]
 

@@ -27,7 +27,8 @@ class BatchPanel(QWidget):
     stop_wanted = Signal()
     again_wanted = Signal()
     """Ask about the failed ones again."""
-    save_wanted = Signal()
+    save_wanted = Signal(str)
+    """How the table is to be saved: "csv" or "jsonl"."""
     opened = Signal(object)
     """A `BatchRow` to look at in the classify panel."""
     send_menu_wanted = Signal(object)
@@ -57,7 +58,11 @@ class BatchPanel(QWidget):
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._weigh())
         self.stop = button("Cancel", "", self.stop_wanted.emit)
         self.again = button("Retry failed", "", self.again_wanted.emit)
-        self.save = button("Save the table…", "", self.save_wanted.emit)
+        self.save = MenuButton(theme, "Save the table")
+        forms = QMenu(self.save)
+        for words, form in (("As CSV…", "csv"), ("As JSON lines…", "jsonl")):
+            forms.addAction(words).triggered.connect(lambda _checked=False, form=form: self.save_wanted.emit(form))
+        self.save.setMenu(forms)
         self.send = MenuButton(theme, "Add to set")
         menu = QMenu(self.send)
         menu.aboutToShow.connect(lambda: self.send_menu_wanted.emit(menu))
@@ -118,8 +123,9 @@ class BatchPanel(QWidget):
         self._weigh()
 
     def selected(self) -> list[BatchRow]:
-        """The rows that are selected, as shown."""
-        return [index.data(ROW) for index in self.table.selectionModel().selectedRows()]
+        """The photos that are selected; what is none, or cannot be read, is not among them."""
+        rows: list[BatchRow] = [index.data(ROW) for index in self.table.selectionModel().selectedRows()]
+        return [row for row in rows if not row.problem]
 
     def _failures(self) -> list[BatchRow]:
         from apitorch_desktop.ui.batch_model import failed
@@ -127,7 +133,7 @@ class BatchPanel(QWidget):
         return [row for row in self.model.rows if failed(row)] if self.model.counts[1] else []
 
     def _weigh(self) -> None:
-        chosen = len(self.table.selectionModel().selectedRows())
+        chosen = len(self.selected())
         offer(self.send, "" if chosen else "Select photos first")
         self.send.setText(f"Add {plural(chosen, 'photo')} to set" if chosen else "Add to set")
         offer(self.save, "" if self.model.counts[0] else "There is no answer yet")

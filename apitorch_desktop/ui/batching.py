@@ -7,7 +7,7 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
 from apitorch_desktop.ui.faults import explain
 from apitorch_desktop.ui.scratch_leave import REFUSED, ScratchLeave
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 AT_ONCE = 2
 TELL = 100
 """Milliseconds between two looks at the progress."""
-FILTER = "Table (*.csv);;JSON lines (*.jsonl)"
+FILTERS = {"csv": "Table (*.csv)", "jsonl": "JSON lines (*.jsonl)"}
 
 
 class Batching(QObject):
@@ -222,18 +222,16 @@ class Batching(QObject):
 
     # --- what is done with the answers
 
-    def _save(self) -> None:
+    def _save(self, form: str) -> None:
         from PySide6.QtWidgets import QFileDialog
 
-        name, kind = QFileDialog.getSaveFileName(
-            self._window, "Save the table", str(Path.home() / "classified.csv"), FILTER
-        )
-        if not name:
-            return
-        path = Path(name)
-        if not path.suffix:
-            path = path.with_suffix(".jsonl" if "jsonl" in kind else ".csv")
-        self.save(path)
+        start = str(Path.home() / f"classified.{form}")
+        asked = QFileDialog(self._window, "Save the table", start, FILTERS[form])
+        asked.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        asked.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        asked.setDefaultSuffix(form)
+        asked.fileSelected.connect(lambda name: self.save(Path(name)))
+        asked.open()
 
     def save(self, path: Path) -> None:
         """Write the table to a file, as CSV or JSON lines by its name."""

@@ -1,15 +1,28 @@
 """A folder dropped on the classify panel: the table fills, sorts by disagreement, is saved, and photos go to a label."""
 
 import csv
+import json
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
+from PySide6.QtWidgets import QFileDialog, QLineEdit
 
+from apitorch_desktop.ui.batch_model import ROW
 from tests.end_to_end import pointer, program
+from tests.end_to_end.widgets import choose, press_cell, press_header
 
 LABELS = ("dress", "shoes")
 EACH = 6
 CORNER = QPoint(1500, 920)
+
+
+def counts(client, target):
+    return {one.label: one.count for one in client.labels(target)}
+
+
+def press_cell_with_ctrl(table, index):
+    at = pointer.centre(table.viewport(), table.visualRect(index))
+    pointer.xdotool("mousemove", at.x(), at.y(), "keydown", "ctrl", "click", 1, "keyup", "ctrl")
 
 
 @pytest.fixture
@@ -49,25 +62,72 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
         assert "1 could not be classified" in table.words.text()
         assert table.meter.value < 1
 
-        shown = table.table.model()
-        apart = len(table.model.slugs) + 1
-        assert not table.table.isColumnHidden(apart)
-        table.table.sortByColumn(apart, Qt.SortOrder.DescendingOrder)
-        figures = [float(shown.index(row, apart).data() or -1) for row in range(shown.rowCount())]
-        assert figures == sorted(figures, reverse=True)
-        assert figures[0] > 0.5
-
-        made.batching.save(tmp_path / "answers.csv")
-        program.wait((tmp_path / "answers.csv").exists, "the saved table")
+        sorted_by_a_click(table)
+        for form in ("csv", "jsonl"):
+            save(table, f"As {'CSV' if form == 'csv' else 'JSON lines'}…", tmp_path / f"answers.{form}")
         rows = list(csv.DictReader((tmp_path / "answers.csv").read_text("utf-8").splitlines()))
         right = [one for one in rows if one["classifier"] == "right" and one["label"]]
         assert len(right) == 8
         assert sum(one["image"].rpartition("/")[2].startswith(one["label"]) for one in right) >= 7
+        lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text("utf-8").splitlines()]
+        assert [(one["image"], one["classifier"], one["label"]) for one in lines if one["label"]] == [
+            (one["image"], one["classifier"], one["label"]) for one in rows if one["label"]
+        ]
+        send(made, table, client)
 
-        target = session.find_set(next(one.id for one in session.training_sets if one.name == "Right"))
-        table.table.selectAll()
-        chosen = [one for one in table.selected() if not one.problem]
-        made.importing.add([(one.source, one.name) for one in chosen], str(target.id), "dress")
-        program.wait(lambda: sum(one.count for one in client.labels(target.id)) == 2 * EACH + 8, "the photos there")
+    def save(table, words, path):
+        program.press(table.save)
+        choose(words)
+        asked = program.wait(lambda: program.dialog(QFileDialog), "where to")
+        line = asked.findChild(QLineEdit, "fileNameEdit")
+        program.wait(lambda: line.hasFocus() and line.text(), "the focus in the name")
+        pointer.key("ctrl+a")
+        pointer.write(str(path))
+        program.wait(lambda: line.text() == str(path), "the name")
+        pointer.key("Return")
+        program.wait(path.exists, "the saved table")
+        program.wait(lambda: program.dialog(QFileDialog) is None, "the dialog closed")
+        table.window().activateWindow()
+
+    def sorted_by_a_click(table):
+        """By disagreement the greatest first, by confidence the least sure first; another click turns it round."""
+        shown = table.table.model()
+        apart = len(table.model.slugs) + 1
+        assert not table.table.isColumnHidden(apart)
+
+        def figures(figure):
+            return [figure(shown.index(row, 0).data(ROW)) for row in range(shown.rowCount())]
+
+        for column, figure, falling in (
+            (apart, lambda row: row.disagreement, True),
+            (1, lambda row: row.confidence("right"), False),
+        ):
+            for down, part in ((falling, 0.4), (not falling, 0.6)):
+                press_header(table.table, column, part)
+                order = Qt.SortOrder.DescendingOrder if down else Qt.SortOrder.AscendingOrder
+                program.wait(lambda order=order: table.table.header().sortIndicatorOrder() == order, "the order")
+                known = [one for one in figures(figure) if one is not None]
+                assert len(set(known)) > 2
+                assert known == sorted(known, reverse=down)
+        assert figures(lambda row: row.problem)[0], "what has no answer is the most doubtful"
+
+    def send(made, table, client):
+        """Two photos and what is none, by the menu; nothing but the photos goes."""
+        target = next(one.id for one in made.session.training_sets if one.name == "Right")
+        shown = table.table.model()
+        press_header(table.table, 0)
+        names = {shown.index(row, 0).data(): row for row in range(shown.rowCount())}
+        dresses = sorted(name for name in names if name.startswith("dress"))[:2]
+        press_cell(table.table, shown.index(names[dresses[0]], 0))
+        pointer.key("shift+Down")
+        press_cell_with_ctrl(table.table, shown.index(names["notes.jpg"], 0))
+        program.wait(lambda: table.send.text() == "Add 2 photos to set", "how many")
+        program.press(table.send)
+        choose("Right", "shoes")
+        program.wait(lambda: counts(client, target) == {"dress": EACH, "shoes": EACH + 2}, "the photos there")
+        assert table.isVisible()
+        groups = {group.label: group.images for group in client.images(target).data}
+        names = {image.original_filename for image in groups["shoes"]}
+        assert set(dresses) <= names
 
     assert program.run(monkeypatch, steps) == 0
