@@ -199,8 +199,10 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         f"{KEY_VARIABLE} is the key to call it with (42 characters); without it one is made at the first start and shown "
         "once. For a team: APITORCH_DATABASE_URL (postgresql://user:password@host/name) keeps the rows in PostgreSQL and "
-        "APITORCH_BLOB_URL (s3://bucket/prefix; credentials as for any S3 client, AWS_ACCESS_KEY_ID and so on) the images "
-        "in a bucket, in place of the data folder, which then holds caches only; one service at a time may use them. "
+        "APITORCH_BLOB_URL (s3://bucket/prefix) the images in a bucket that is there, in place of the data folder, which "
+        "then holds caches only; one service at a time may use them. A bucket takes AWS_ACCESS_KEY_ID, "
+        "AWS_SECRET_ACCESS_KEY and AWS_REGION, and one that is not Amazon's AWS_ENDPOINT_URL (and AWS_ALLOW_HTTP=true where "
+        "that begins with http://). "
         "They are variables since a command line is no place for a password. “keys” reads them too."
     )
 

@@ -1,8 +1,8 @@
-"""Images by the hash of their content: in a folder, or by URL in a bucket through obstore.
+"""Images by the hash of their content: in a folder, or by URL in a bucket (bucket.py).
 
 Two steps make an image durable. `stage` runs on the caller's thread and gets the bytes out of the way; `settle` runs on
 the writer's, for many at once, and when it returns they are there for good, under their name, whole. A file whose row
-is not committed afterwards is an orphan, which the sweep at the next start removes.
+is not committed afterwards is an orphan, which the sweep at the next start, or soon after it, removes.
 
 A folder is read and listed without obstore, which renames whole files into place but syncs none, takes 0.12 ms for a
 100 kB image where the file itself takes 0.016 ms, and 0.6 s to list 100,000 where the folders take 0.05 s. The layout
@@ -13,21 +13,16 @@ import os
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from apitorch_desktop.service.elsewhere import without_password
 from apitorch_desktop.service.faults import CannotOpen, StorageFault
 from apitorch_desktop.service.trouble import storage_fault
 
-if TYPE_CHECKING:
-    from obstore.store import ObjectStore
-
-_AT_ONCE = 64  # files open at a time in `settle`; requests to a bucket at a time
-_SHA256_DIGITS = 64
-_MARKER = "database"
+_AT_ONCE = 64  # files open at a time in `settle`
+SHA256_DIGITS = 64
+MARKER = "database"
+"""The name under which the id of the database is kept with the images."""
 
 
 class Staged:
@@ -88,87 +83,6 @@ class Blobs(ABC):
     @abstractmethod
     def mark(self, database: str) -> None:
         """Keep the id of the database with the images, durably. Raises StorageFull, StorageFault."""
-
-
-class BucketBlobs(Blobs):
-    """Images in a bucket, which says itself when an object is durable."""
-
-    quick_to_list = False
-
-    def __init__(self, store: "ObjectStore", place: str) -> None:
-        self.place = place
-        self._store = store
-
-    def stage(self, sha256: str, data: bytes) -> Staged:
-        """Take bytes in, for `settle`. Raises StorageFull or StorageFault; then nothing of them stays."""
-        return Staged(sha256, data)
-
-    def discard(self, staged: Staged) -> None:
-        """Drop what was staged and will not be settled."""
-
-    def settle(self, staged: Sequence[Staged]) -> None:
-        """Make them durable; what could not be is told in each one's `error`."""
-
-        def put(one: Staged) -> None:
-            try:
-                self._store.put(_name(one.sha256), one.data)
-            except Exception as error:  # noqa: BLE001 - obstore's errors are of many kinds; it goes to the caller
-                one.error = _bucket_fault(error)
-
-        with ThreadPoolExecutor(min(_AT_ONCE, len(staged) or 1), "blobs") as threads:
-            list(threads.map(put, staged))
-
-    def has(self, sha256: str) -> bool:
-        """Whether it is there; a bucket that cannot be reached is taken to have it."""
-        try:
-            self._store.head(_name(sha256))
-        except FileNotFoundError:
-            return False
-        except Exception:  # noqa: BLE001 - whoever reads or writes next hears of it
-            return True
-        return True
-
-    def read(self, sha256: str) -> bytes:
-        """The bytes. Raises StorageFault."""
-        try:
-            return bytes(self._store.get(_name(sha256)).bytes())
-        except FileNotFoundError as error:
-            raise StorageFault("The stored image is gone from the disk. Upload it again.") from error
-        except Exception as error:
-            raise _bucket_fault(error) from error
-
-    def delete(self, sha256s: Sequence[str]) -> None:
-        """Delete; what is not there is fine. Raises StorageFault; the next sweep tries again."""
-        try:
-            self._store.delete([_name(sha256) for sha256 in sha256s])
-        except FileNotFoundError:
-            pass
-        except Exception as error:
-            raise _bucket_fault(error) from error
-
-    def names(self) -> Iterator[str]:
-        """The sha256 of everything stored."""
-        for batch in self._store.list():
-            for entry in batch:
-                name = entry["path"].rpartition("/")[2]
-                if len(name) == _SHA256_DIGITS:
-                    yield name
-
-    def marker(self) -> str | None:
-        """What `mark` left."""
-        try:
-            return bytes(self._store.get(_MARKER).bytes()).decode()
-        except FileNotFoundError:
-            return None
-        except Exception as error:
-            raise _bucket_fault(error) from error
-
-    def mark(self, database: str) -> None:
-        """Keep the id of the database with the images."""
-        try:
-            self._store.put(_MARKER, database.encode())
-        except Exception as error:
-            raise _bucket_fault(error) from error
 
 
 class FolderBlobs(Blobs):
@@ -259,23 +173,23 @@ class FolderBlobs(Blobs):
         """The sha256 of every stored file."""
         for folder in self._folders.values():
             with os.scandir(folder) as entries:
-                yield from (entry.name for entry in entries if len(entry.name) == _SHA256_DIGITS)
+                yield from (entry.name for entry in entries if len(entry.name) == SHA256_DIGITS)
 
     def marker(self) -> str | None:
         """What `mark` left."""
         try:
-            return (self._folder / _MARKER).read_text()
+            return (self._folder / MARKER).read_text()
         except FileNotFoundError:
             return None
 
     def mark(self, database: str) -> None:
         """Keep the id of the database with the images."""
-        staged = self.stage(_MARKER, database.encode())
+        staged = self.stage(MARKER, database.encode())
         self._sync_files([staged])
         if staged.error is not None or staged.file is None:
             self.discard(staged)
             raise staged.error or StorageFault("The images could not be marked.")
-        staged.file.replace(self._folder / _MARKER)
+        staged.file.replace(self._folder / MARKER)
         _sync_folder(self._folder)
 
     def _path(self, sha256: str) -> Path:
@@ -327,25 +241,9 @@ def open_blobs(folder: Path, url: str | None = None) -> Blobs:
             return FolderBlobs(place)
         except OSError as error:
             raise CannotOpen(str(storage_fault(error, place))) from error
-    from obstore.store import from_url
+    from apitorch_desktop.service.bucket import open_bucket
 
-    try:
-        store: Any = from_url(url)
-    except Exception as error:
-        raise CannotOpen(  # what the error says has the address, and so a password, in it
-            "The address of the image storage cannot be used. Write it as s3://bucket/prefix, or give the file:// URL of a "
-            "folder that is there."
-        ) from error
-    return BucketBlobs(store, without_password(url))
-
-
-def _name(sha256: str) -> str:
-    return f"{sha256[0]}/{sha256}"
-
-
-def _bucket_fault(error: Exception) -> StorageFault:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return StorageFault(f"The image storage failed ({reason[:200]}). See that it can be reached, and try again.")
+    return open_bucket(url)
 
 
 def _sync_folder(folder: Path) -> None:

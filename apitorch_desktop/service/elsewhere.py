@@ -15,12 +15,22 @@ BLOB_VARIABLE: Final = "APITORCH_BLOB_URL"
 
 
 def urls(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
-    """`database_url` and `blob_url` for `Store.open`, None where nothing is named. Raises CannotOpen for no URL."""
+    """`database_url` and `blob_url` for `Store.open`, None where nothing is named.
+
+    Raises CannotOpen for what is no URL, and for a bucket that would refuse every call.
+    """
     given = os.environ if environment is None else environment
     database, blobs = given.get(DATABASE_VARIABLE) or None, given.get(BLOB_VARIABLE) or None
     for name, value in ((DATABASE_VARIABLE, database), (BLOB_VARIABLE, blobs)):
         if value is not None and "://" not in value:
             raise CannotOpen(f"{name} is not a URL: write it as {_EXAMPLES[name]}.")
+    if blobs and blobs.startswith("s3") and given.get("AWS_ALLOW_HTTP", "").lower() not in _YES:
+        for name in _ENDPOINTS:
+            if given.get(name, "").startswith("http://"):
+                raise CannotOpen(
+                    f"{name} begins with http://, and images would go there unencrypted. Give an https:// address, or set "
+                    "AWS_ALLOW_HTTP=true."
+                )
     return {"database_url": database, "blob_url": blobs}
 
 
@@ -38,4 +48,6 @@ def without_password(url: str) -> str:
     return f"{parts.scheme.partition('+')[0]}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_YES = {"1", "true", "on", "yes", "y"}
 _EXAMPLES = {DATABASE_VARIABLE: "postgresql://user:password@host/name", BLOB_VARIABLE: "s3://bucket/prefix"}

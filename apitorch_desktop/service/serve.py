@@ -156,12 +156,14 @@ async def _serve(options: Options, parts: _Parts, ending: "Ending") -> None:
 async def _sweep(store: "Store") -> None:
     from apitorch_desktop.service.faults import StoreError
 
-    while True:
+    if store.at_start is not None:
         await asyncio.sleep(_SWEEP)
+    while True:
         try:
             await asyncio.to_thread(store.sweep)
         except StoreError:
-            _log.exception("the daily sweep failed")
+            _log.exception("the sweep failed")
+        await asyncio.sleep(_SWEEP)
 
 
 def _encoder() -> "Encoder":

@@ -67,8 +67,8 @@ class Store:
         self.learning = Learning(database, self._writer)
         self.classifications = Classifications(database, self._writer, stored)
         self._writer.on_forgotten(self.thumbnails.forget)
-        self.at_start = self._sweep_files() if stored.quick_to_list else Sweep(0, ())
-        """What the sweep at the start found."""
+        self.at_start = self._sweep_files() if stored.quick_to_list else None
+        """What the sweep at the start found; None where that takes too long at a start, and `sweep` is to be called soon."""
 
     @classmethod
     def open(cls, folder: Path, *, database_url: str | None = None, blob_url: str | None = None) -> "Store":
@@ -131,7 +131,7 @@ class Store:
         self._writer.on_change(listener)
 
     def sweep(self) -> Sweep:
-        """Drop answers that are too old, and files nobody refers to. The start does the files; do it once a day."""
+        """Drop answers that are too old, and files nobody refers to; do it once a day. Raises StorageFault."""
         self.classifications.trim()
         found = self._sweep_files()
         self.thumbnails.keep_only(self._known())

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from apitorch_desktop.service.blobs import Blobs, BucketBlobs, FolderBlobs, open_blobs
+from apitorch_desktop.service.blobs import Blobs, FolderBlobs, open_blobs
+from apitorch_desktop.service.bucket import BucketBlobs
 from apitorch_desktop.service.faults import CannotOpen, StorageFault, StorageFull, StorageReadOnly
 from apitorch_desktop.service.store import Store
 from tests.service.stores import ME, add, add_many

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from apitorch_desktop.service import elsewhere
-from apitorch_desktop.service.faults import CannotOpen
+from apitorch_desktop.service.bucket import open_bucket
+from apitorch_desktop.service.faults import CannotOpen, StorageFault
 from tests.service.running import run, serving
 from tests.service.stores import postgres
+from tests.service.test_remote import answering
 
 
 def test_serve_keeps_rows_in_postgresql_and_images_in_the_bucket(tmp_path: Path, picture, monkeypatch):
@@ -59,6 +61,60 @@ def test_what_is_told_of_an_address_leaves_out_who_and_the_password():
     assert elsewhere.told(elsewhere.urls({"APITORCH_DATABASE_URL": ""})) == ""
     with pytest.raises(CannotOpen, match="APITORCH_BLOB_URL is not a URL"):
         elsewhere.urls({"APITORCH_BLOB_URL": "bucket"})
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"])
+def test_a_bucket_that_would_go_unencrypted_is_refused_until_that_is_allowed(name: str):
+    named = {"APITORCH_BLOB_URL": "s3://bucket", name: "http://10.0.0.1:9000"}
+    for refused in ({}, {"AWS_ALLOW_HTTP": ""}, {"AWS_ALLOW_HTTP": "false"}):
+        with pytest.raises(CannotOpen, match=f"{name} begins with http://.*AWS_ALLOW_HTTP=true"):
+            elsewhere.urls(named | refused)
+    for taken in ({"AWS_ALLOW_HTTP": "true"}, {name: "https://10.0.0.1"}, {"APITORCH_BLOB_URL": "file:///bucket"}):
+        elsewhere.urls(named | taken)
+
+
+@pytest.mark.parametrize("reply", [None, b"<Error>\n<Code>NoSuchBucket</Code></Error>"])
+def test_a_bucket_that_is_not_there_is_one_sentence_at_the_start(tmp_path: Path, monkeypatch, reply: bytes | None):
+    head = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    with answering(head % len(reply or b"") + (reply or b"")) as (port, _):
+        named = {
+            "APITORCH_BLOB_URL": "s3://photos/team",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port if reply else 1}",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "somebody",
+            "AWS_SECRET_ACCESS_KEY": "pa55",
+        }
+        for name, value in named.items():
+            monkeypatch.setenv(name, value)
+        done = run("serve", "--port", "0", "--data", str(tmp_path / "data"))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert "pa55" not in done.stderr
+    assert ("404 Not Found, NoSuchBucket" if reply else "error sending request") in done.stderr.splitlines()[-1]
+
+
+def test_a_bucket_that_cannot_be_reached_is_a_fault_of_the_storage_whatever_is_asked(monkeypatch):
+    for name, value in (("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "x")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "pa55")
+    blobs = open_bucket("s3://photos/team")
+    sha256 = "0" * 64
+    for call in (
+        lambda: list(blobs.names()),
+        blobs.marker,
+        lambda: blobs.mark("database"),
+        lambda: blobs.read(sha256),
+        lambda: blobs.delete([sha256]),
+    ):
+        with pytest.raises(StorageFault, match="can be reached"):
+            call()
+    assert blobs.has(sha256)
+    staged = blobs.stage(sha256, b"x")
+    blobs.settle([staged])
+    assert isinstance(staged.error, StorageFault)
 
 
 def test_the_windows_own_service_stays_on_this_machine(tmp_path: Path, monkeypatch):
