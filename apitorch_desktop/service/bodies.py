@@ -6,6 +6,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from apitorch_desktop.api.types import MAX_CLASSIFIERS
 
+_MORE_THAN_SPACE = r"[^\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+"""What `str.split` leaves; what `\\s` means differs between languages."""
+
 Url = Annotated[str, Meta(description="Address of an image, http:// or https://.", extra_json_schema={"format": "uri"})]
 Label = Annotated[
     str,
@@ -17,7 +20,7 @@ Label = Annotated[
 ]
 After = Annotated[str, Meta(extra_json_schema={"pattern": "^([1-9][0-9]{0,17}|(ti_)?[0-9a-f]{40})$"})]
 Coded = Annotated[str, Meta(extra_json_schema={"contentEncoding": "base64", "format": "base64-utf8", "minLength": 4})]
-Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Name = Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema={"pattern": _MORE_THAN_SPACE})]
 Description = Annotated[str, Meta(max_length=10_000)]
 Version = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 ImageId = Annotated[

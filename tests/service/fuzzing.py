@@ -1,27 +1,34 @@
-"""Hooks for schemathesis: values of the formats that OpenAPI has no words for, and ids of things that are there."""
+"""Hooks for schemathesis: values of the formats that OpenAPI has no words for, and calls on things that are there."""
 
 import base64
 import json
 import os
 import zlib
+from pathlib import Path
 
 import schemathesis
 from hypothesis import strategies as st
 
+from apitorch_desktop.api.slugs import snake_case
+
 THERE = json.loads(os.environ["FUZZ_THERE"])
-"""What the test has made: a list of values for each name in a path, and `image_url`."""
+"""What the test has made: the `key`; `named`, values for each name in a path and for `image_url`; `kept`, training sets that
+stay as they are; `doomed`, those that are deleted; `calls`, by operation, requests that the service can grant."""
+SEEN = Path(os.environ["FUZZ_SEEN"])
+"""A file that gets a line for each answer: operation, and status."""
 
 GIF = b"GIF87a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
 """An image in seven-bit bytes: what is not text schemathesis takes for a violation of any schema it has to check again."""
 TAKES_FILE = {"uploadImage", "classifyImage"}
+LABELS = {"label", "correct_label_id"}
 
 _words = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=20)
 _other = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 
 schemathesis.openapi.format("label", st.builds(lambda a, b, c: a + b + c, _other, _words, _other))
-schemathesis.openapi.format("slug", st.sampled_from(THERE["slug"]) | _words)
-schemathesis.openapi.format("image-id", st.sampled_from(THERE["image_id"]))
-schemathesis.openapi.format("uri", st.sampled_from(THERE["image_url"]))
+schemathesis.openapi.format("slug", st.sampled_from(THERE["named"]["slug"]) | _words)
+schemathesis.openapi.format("image-id", st.sampled_from(THERE["named"]["image_id"]))
+schemathesis.openapi.format("uri", st.sampled_from(THERE["named"]["image_url"]))
 schemathesis.openapi.format(
     "base64-utf8",
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
@@ -31,21 +38,84 @@ schemathesis.openapi.format(
 schemathesis.openapi.format("image-file", st.just(GIF.decode("ascii")))
 
 
+@schemathesis.auth()
+class Key:
+    """The API key, where a case is not about a wrong or a missing one.
+
+    Given as `--auth` it would be put into those as well, on their way out: the service then rightly grants what
+    schemathesis takes for a violation.
+    """
+
+    def get(self, case, context):
+        return "Basic " + base64.b64encode(f"{THERE['key']}:".encode()).decode()
+
+    def set(self, case, data, context):
+        case.headers["Authorization"] = data
+
+
+def _chance(value):
+    """A number that is the same whenever schemathesis tries a value again."""
+    return zlib.crc32(repr(value).encode("utf-8", "surrogatepass"))
+
+
 @schemathesis.hook
 def map_path_parameters(context, path_parameters):
     """Every other time the thing that is named is there."""
+    named, held = THERE["named"], set(THERE["kept"])
+    if context.operation.method == "delete":
+        named, held = {**named, "id": THERE["doomed"]}, held | set(named["id"])
     for name, value in (path_parameters or {}).items():
-        there = THERE.get(name, [])
+        there = named.get(name, [])
         right = isinstance(value, str) if there and isinstance(there[0], str) else isinstance(value, int) and value > 0
-        chance = zlib.crc32(str(value).encode())
-        if there and right and chance % 2:
+        chance = _chance(value)
+        if there and right and (chance % 2 or (name == "id" and value in held)):
             path_parameters[name] = there[chance // 2 % len(there)]
     return path_parameters
 
 
 @schemathesis.hook
 def filter_case(context, case):
+    """Drop what is not the violation, or the valid request, that schemathesis takes it for."""
+    return _file_or_url(case) and not _label_after_all(case)
+
+
+def _file_or_url(case):
     """What `oneOf` says, which the test takes out of the description: exactly one of `image` and `image_url`."""
     if case.media_type != "multipart/form-data" or case.operation.definition.raw["operationId"] not in TAKES_FILE:
         return True
     return isinstance(case.body, dict) and ("image" in case.body) != ("image_url" in case.body)
+
+
+def _label_after_all(case):
+    """Of the format `label` schemathesis knows no more than the name: any text is to it one that violates it."""
+    for mutation in getattr(case.meta.phase.data, "mutations", ()) if case.meta else ():
+        if "format" in mutation.keywords and mutation.path and mutation.path[-1] in LABELS:
+            held = case.get_container(mutation.parameter_location)
+            value = held.get(mutation.path[-1]) if isinstance(held, dict) else None
+            if isinstance(value, str) and snake_case(value):
+                return True
+    return False
+
+
+@schemathesis.hook
+def map_case(context, case):
+    """Every other valid request is one of those that the service can grant."""
+    calls = THERE["calls"].get(case.operation.definition.raw["operationId"])
+    chance = _chance((case.path_parameters, dict(case.query or {}), case.body))
+    if not calls or not chance % 2 or (case.meta and case.meta.generation.mode.is_negative):
+        return case
+    call = calls[chance // 2 % len(calls)]
+    case.path_parameters = {**case.path_parameters, **call.get("path", {})}
+    case.query = {**case.query, **call.get("query", {})}
+    if isinstance(case.body, dict):
+        json_body = case.media_type == "application/json"
+        for name, value in call.get("body", {}).items():
+            case.body[f"{name}[]" if isinstance(value, list) and not json_body else name] = value
+    return case
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    """Note what came of it."""
+    with SEEN.open("a") as seen:
+        seen.write(f"{case.operation.definition.raw['operationId']} {response.status_code}\n")

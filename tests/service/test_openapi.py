@@ -5,12 +5,15 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import jsonschema_rs
 import pytest
 import requests
 
+from tests.service.running import run, until
 from tests.service.test_remote import answering
 
 DOCUMENTED = {
@@ -80,25 +83,87 @@ def test_the_page_for_people_names_every_call_and_works_offline(service, descrip
     assert "<script" not in page.text
 
 
+def made_for_fuzzing(service, photos, elsewhere):
+    """What `fuzzing.py` calls THERE: training sets to be changed, one that has learned twice, and links of another owner."""
+
+    def upload(set_id, label, count, key=None):
+        paths = sorted((photos / "train" / label).glob("*.jpg"))[:count]
+        return [service.upload(set_id, label, path.read_bytes(), key=key).json() for path in paths]
+
+    def learned(version):
+        answer = service.call("GET", "classifier/kept").json()
+        return answer["status"] == "ready" and answer["version"] == version
+
+    sets = [service.new_set(f"Fuzzed {number}") for number in range(3)]
+    images = {each: [*upload(each, "dress", 6), *upload(each, "hat", 6)] for each in sets}
+    kept = service.new_set("Kept")
+    upload(kept, "dress", 2), upload(kept, "hat", 2)
+    until(lambda: learned(1), 120)
+    upload(kept, "hat", 3)
+    until(lambda: learned(2), 120)
+    corrected = [
+        service.call("POST", "classify", json={"classifiers": ["kept"], "image_url": image["url"]}).json()["data"][0][
+            "id"
+        ]
+        for image in images[sets[0]][:4]
+    ]
+    labelled, *doomed = [service.new_set(f"Doomed {number}") for number in range(4)]
+    for label in range(4):
+        service.call("POST", f"training-set/{labelled}/labels", json={"label": f"l{label}"})
+    theirs = run("keys", "--data", str(service.folder), "make", "Ann").stdout.strip()
+    other = service.new_set("Theirs", theirs)
+    links = [image[name] for image in upload(other, "hat", 3, theirs) for name in ("url", "thumbnail_url")]
+    links.append(service.call("GET", "training-sets", theirs).json()["data"][0]["url"])
+
+    def opened(link, *names):
+        parts = urlsplit(link)
+        return {
+            "path": dict(zip(names, parts.path.split("/")[-2:], strict=True)),
+            "query": dict(parse_qsl(parts.query)),
+        }
+
+    def each_image(**body):
+        return [
+            {"path": {"id": each}, "body": {"image_ids": [image["id"]], **body}}
+            for each in sets
+            for image in images[each]
+        ]
+
+    return {
+        "key": service.key,
+        "kept": [kept, labelled],
+        "doomed": doomed,
+        "named": {
+            "id": sets,
+            "label": ["dress", "hat"],
+            "image_id": [image["id"] for each in sets for image in images[each]],
+            "slug": ["safe-for-work", "design-score", "kept", "fuzzed-0", "fuzzed-1"],
+            "image_url": [elsewhere, images[sets[0]][0]["url"]],
+        },
+        "calls": {
+            "getImage": [opened(link, "owner", "filename") for link in links if "/images/" in link],
+            "getThumbnail": [opened(link, "owner", "filename") for link in links if "/thumbnails/" in link],
+            "showTrainingSet": [opened(link, "id", "set_slug") for link in links if "/training-sets/" in link],
+            "deleteTrainingSet": [{"path": {"id": each}} for each in doomed],
+            "deleteLabel": [{"path": {"id": labelled, "label": f"l{label}"}} for label in range(4)],
+            "deleteImage": [{"path": {"image_id": image["id"]}} for image in images[sets[0]]],
+            "listChanges": [{"path": {"slug": "kept"}, "query": {"from": 1, "to": 2}}],
+            "setCurrentVersion": [{"path": {"slug": "kept"}, "body": {"version": version}} for version in (1, 2)],
+            "exportClassifier": [{"path": {"slug": "kept"}}],
+            "moveImages": each_image(label="b"),
+            "archiveImages": each_image(),
+            "deleteImages": each_image(),
+            "correctClassification": [{"query": {"classification_id": each}} for each in corrected],
+        },
+    }
+
+
 def test_schemathesis_finds_the_description_true(start, photos, tmp_path):
     photo = next((photos / "test" / "hat").glob("*.jpg")).read_bytes()
     service = start("--allow-private-urls")
-    sets = [service.new_set(f"Fuzzed {number}") for number in range(3)]
-    images = [
-        service.upload(set_id, label, path.read_bytes()).json()
-        for set_id in sets
-        for label in ("dress", "hat")
-        for path in sorted((photos / "train" / label).glob("*.jpg"))[:2]
-    ]
     reply = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(photo) + photo
+    seen = tmp_path / "seen"
     with answering(reply) as (port, _):
-        there = {
-            "id": sets,
-            "label": ["dress", "hat"],
-            "image_id": [image["id"] for image in images],
-            "slug": ["safe-for-work", "design-score", "fuzzed-0", "fuzzed-1"],
-            "image_url": [f"http://127.0.0.1:{port}/a.jpg", images[0]["url"]],
-        }
         described = requests.get(service.url + "openapi.json", timeout=10).json()
         for path in ("/api/classify", "/api/training-set/{id}/{label}/image"):
             multipart = described["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
@@ -109,7 +174,7 @@ def test_schemathesis_finds_the_description_true(start, photos, tmp_path):
         done = subprocess.run(
             [
                 Path(sys.executable).with_name("schemathesis"), "run", "openapi.json", "--url", service.origin,
-                "--auth", f"{service.key}:", "--checks", "all", "--max-examples", os.environ.get("FUZZ_EXAMPLES", "8"),
+                "--checks", "all", "--max-examples", os.environ.get("FUZZ_EXAMPLES", "8"),
                 "--seed", os.environ.get("FUZZ_SEED", "1"), "--workers", "2", "--no-color", "--request-timeout", "30",
                 "--suppress-health-check", "all", "--generation-database", "none",
                 # What may stand in the query or in the body is described in the query alone
@@ -118,7 +183,8 @@ def test_schemathesis_finds_the_description_true(start, photos, tmp_path):
             env={
                 **os.environ,
                 "SCHEMATHESIS_HOOKS": "tests.service.fuzzing",
-                "FUZZ_THERE": json.dumps(there),
+                "FUZZ_THERE": json.dumps(made_for_fuzzing(service, photos, f"http://127.0.0.1:{port}/a.jpg")),
+                "FUZZ_SEEN": str(seen),
                 "PYTHONPATH": str(Path(__file__).parents[2]),
                 "PYTHONHASHSEED": "0",
             },
@@ -128,3 +194,7 @@ def test_schemathesis_finds_the_description_true(start, photos, tmp_path):
         )  # fmt: skip
     assert done.returncode == 0, done.stdout[-60_000:] + done.stderr + service.log
     assert "Traceback" not in service.log
+    answers = Counter(tuple(line.split()) for line in seen.read_text().splitlines())
+    print(*(f"{name} {status}: {count}" for (name, status), count in sorted(answers.items())), sep="\n")
+    described_calls = {operation["operationId"] for operation in calls_of(described).values()}
+    assert {name for name, status in answers if status == "200"} == described_calls - {"sendMessage"}
