@@ -3,14 +3,19 @@
 import shutil
 
 import pytest
+from PySide6.QtCore import QPoint
+from PySide6.QtWidgets import QApplication, QLineEdit
 
 from apitorch_desktop.cli import main
+from apitorch_desktop.ui.feedback_dialog import FeedbackDialog
 from apitorch_desktop.ui.import_dialog import ImportDialog
 from apitorch_desktop.ui.tree_model import Row
 from tests.end_to_end import pointer, program
 from tests.end_to_end.program import dialog
 from tests.end_to_end.summer import summer as summer_set
+from tests.end_to_end.widgets import choose, press_cell
 
+CORNER = QPoint(1500, 920)
 LABELS = ("dress", "hat", "pants", "shoes")
 EACH = 4
 
@@ -42,8 +47,13 @@ def history(made):
     return made.session.stores.edits.history(made.session.connection.id)
 
 
+def how_many(made):
+    """Edits that are done."""
+    return [one.stage for one in history(made)].count("done")
+
+
 def done(made, count):
-    program.wait(lambda: [one.stage for one in history(made)].count("done") == count, f"{count} edits done")
+    program.wait(lambda: how_many(made) == count, f"{count} edits done")
 
 
 def node(made, label):
@@ -58,6 +68,14 @@ def press_node(made, found):
     program.wait(view.hasFocus, "the focus in the tree")
 
 
+def tree_menu(made, found, *path):
+    """Choose from the menu of a row of the tree."""
+    made.window.activateWindow()
+    program.wait(made.window.isActiveWindow, "the focus in the window")
+    press_cell(made.frame.tree.view, made.frame.tree.model.index_of(found), button=3)
+    choose(*path)
+
+
 def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(monkeypatch, summer, photos, tmp_path):
     more = tmp_path / "More"
     (more / "hat").mkdir(parents=True)
@@ -67,9 +85,8 @@ def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(mo
     def acts(made):
         ready(made)
         states.append(listing(made))
-        for number, act in enumerate(
-            (move, rename, merge, delete_photos, delete_label, make_label, bring_in, correct), 1
-        ):
+        acts = (move, rename, merge, delete_photos, delete_label, make_label, bring_in, correct)
+        for number, act in enumerate(acts, how_many(made) + 1):
             act(made)
             done(made, number)
             states.append(listing(made))
@@ -93,7 +110,7 @@ def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(mo
         program.wait(lambda: "long_pants" in made.session.opened.counts, "the new name")
 
     def merge(made):
-        made.frame.tree.view.merge_wanted.emit(node(made, "dress"), "hat")
+        tree_menu(made, node(made, "dress"), "Merge into", "hat")
 
     def delete_photos(made):
         to_grid(made)
@@ -105,28 +122,32 @@ def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(mo
         pointer.key("Delete")
 
     def make_label(made):
-        made.editing.create_label(made.session.opened.training_set.id, "scarf")
+        tree_menu(made, made.frame.tree.model.top()[0], "New label…")
+        program.wait(lambda: isinstance(QApplication.focusWidget(), QLineEdit), "a row to name it in")
+        pointer.write("Scarf")
+        pointer.key("Return")
 
     def bring_in(made):
-        from apitorch_desktop.ui.grid.drops import DroppedContent
-
-        made.importing.begin(DroppedContent(paths=(more,)), str(made.session.opened.training_set.id), None)
+        assert pointer.drag([more], pointer.centre(made.photos.grid), CORNER) == "dropped"
         plan = program.wait(lambda: dialog(ImportDialog), "the plan")
         program.wait(plan.start.isEnabled, "the look at the photos")
         program.press(plan.start)
         program.wait(lambda: dialog(ImportDialog) is None, "the plan closed")
 
     def correct(made):
-        client, opened = made.session.workspace.client, made.session.opened
-        photo = max((photos / "test" / "dress").iterdir())
+        client = made.session.workspace.client
         program.wait(lambda: client.classifier("summer").status == "ready", "the classifier")
-        [answer] = client.classify(["summer"], path=photo)
-        made.editing.do(
-            "Correcting",
-            lambda edits, workspace, *_watch: edits.correct(
-                workspace, answer, "hat", training_set_id=opened.training_set.id
-            ),
-        )
+        photo = max((photos / "test" / "dress").iterdir())
+        assert pointer.drag([photo], pointer.centre(made.panel.photo), CORNER) == "dropped"
+        card = program.wait(lambda: made.panel.cards.get("summer"), "a card for the answer")
+        program.wait(lambda: card.answer, "the answer")
+        made.window.activateWindow()
+        program.press(card.wrong)
+        question = program.wait(lambda: dialog(FeedbackDialog), "the question what it is")
+        program.wait(question.isActiveWindow, "the focus in it")
+        pointer.write("scarf")
+        program.wait(lambda: question.chosen() == "scarf", "the label")
+        pointer.key("Return")
 
     def back(made):
         ready(made)
@@ -155,11 +176,12 @@ def test_deleted_photos_wait_in_the_trash_over_a_restart_and_come_back_with_one_
     def first(made):
         ready(made)
         states.append(listing(made))
+        before = how_many(made)
         grid = made.photos.grid
         grid.choose(0)
         pointer.key("shift+Right", "shift+Right", "Delete")  # no question is asked
         program.wait(lambda: made.model.total == len(LABELS) * EACH - 3, "three gone")
-        done(made, 1)
+        done(made, before + 1)
         program.wait(lambda: len(made.review.trash.here) == 3, "three in the trash")
 
     def second(made):
