@@ -4,7 +4,6 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -19,6 +18,7 @@ from apitorch_desktop.dataset.bundles import EXTENSION as BUNDLES
 from apitorch_desktop.dataset.bundles import Bundles, Wanted
 from apitorch_desktop.dataset.journal import Ended, Entry, Item, ItemState, Journal
 from apitorch_desktop.dataset.scratch import without_scratch
+from apitorch_desktop.dataset.syncing import sync
 from apitorch_desktop.dataset.whole import Damaged, is_whole, whole
 
 if TYPE_CHECKING:
@@ -90,14 +90,10 @@ class Downloading:
         return Ended(item.id, ItemState.DONE, len(data), sha256, created=True)
 
     def settle(self) -> None:
-        """Have the files and their names on disk before the journal says so: many together take half the time."""
+        """Have the files and their names on disk before the journal says so."""
         with self._lock:
             made, self._made = self._made, []
-        for path in made:
-            _sync(path)
-        if os.name == "posix":
-            for folder in {path.parent for path in made}:
-                _sync(folder)
+        sync(made, missing_ok=True)  # the person may have moved them meanwhile
 
     def _small(self) -> list[Wanted]:
         """The images that are small, and not there yet."""
@@ -173,15 +169,6 @@ def safe(name: str) -> str:
     """A name that a service gave, as the name of one file: it leads nowhere else."""
     kept = name.replace("/", "_").replace("\\", "_").replace("\0", "_")
     return kept if kept not in {"", ".", ".."} else f"_{kept}"
-
-
-def _sync(path: Path) -> None:
-    with suppress(FileNotFoundError):  # moved away by the person meanwhile
-        handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _checked(data: bytes, item: Item) -> bytes:

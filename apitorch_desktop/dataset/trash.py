@@ -9,13 +9,11 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.dataset.parallel import each
+from apitorch_desktop.dataset.syncing import sync
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
-
-_FEW = 8
 
 
 class Trash:
@@ -38,15 +36,8 @@ class Trash:
         return sha256
 
     def settle(self, hashes: Collection[str]) -> None:
-        """Return when these are on the disk; all at once, which costs half of one by one. Raises OSError."""
-        paths = [self._path(sha256) for sha256 in hashes]
-        if len(paths) > _FEW:
-            each(paths, lambda path: _sync(path, os.O_RDWR))  # together they share the disk's journal
-        else:
-            for path in paths:
-                _sync(path, os.O_RDWR)
-        if hashes and os.name == "posix":  # elsewhere a folder cannot be synced
-            _sync(self._folder, os.O_RDONLY)
+        """Return when these are on the disk. Raises OSError."""
+        sync([self._path(sha256) for sha256 in hashes])
 
     def has(self, sha256: str) -> bool:
         """Whether these bytes are kept."""
@@ -94,11 +85,3 @@ class Trash:
 
     def _path(self, sha256: str) -> Path:
         return self._folder / (sha256 or "none")
-
-
-def _sync(path: Path, mode: int) -> None:
-    descriptor = os.open(path, mode)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
