@@ -156,20 +156,20 @@ class Photos(QObject):
         self.filter.words = text
         self.apply_filter()
 
-    def apply_filter(self) -> None:
-        """Show what passes the filter as it is now."""
+    def apply_filter(self, *, again: bool = False) -> None:
+        """Show what passes the filter as it is now; `again`: it is the one that was applied before."""
         self._found = self._ids_found()
         keep, only = self.filter.keep(now(), self.found_ids), self.only
         if only is None:
-            self.model.set_filter(keep)
+            self.model.set_filter(keep, again=again)
         else:
-            self.model.set_filter(lambda image: image.image_id in only and (keep is None or keep(image)))
+            self.model.set_filter(lambda one: one.image_id in only and (keep is None or keep(one)), again=again)
         self._say_found()
 
     def found_changed(self) -> None:
         """Review found something else: a filter by that shows it."""
         if self.filter.found and self._ids_found() != self._found:
-            self.apply_filter()
+            self.apply_filter(again=True)
 
     def _ids_found(self) -> frozenset[str]:
         return frozenset(one for key in self.filter.found for one in self.found_ids(key))
@@ -185,7 +185,7 @@ class Photos(QObject):
     def _follow(self, new_ids: dict[str, str]) -> None:
         if self.only is not None:
             self.only = frozenset(new_ids.get(one, one) for one in self.only)
-            self.apply_filter()
+            self.apply_filter(again=True)
 
     def set_sort(self, key: str) -> None:
         """Order the photos within their labels, or the labels by how many they have."""

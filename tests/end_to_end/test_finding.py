@@ -1,11 +1,11 @@
 """Finding in the real program: search, filters with “not”, saved ones, sorting, the status line; suspects; the next start."""
 
 import pytest
-from PySide6.QtWidgets import QApplication, QInputDialog, QLabel, QMenu
+from PySide6.QtWidgets import QInputDialog, QLabel
 
 from apitorch_desktop.cli import main
 from apitorch_desktop.ui.shortcuts import CheatSheet
-from tests.end_to_end import pointer, program
+from tests.end_to_end import pointer, program, widgets
 from tests.end_to_end.program import dialog
 from tests.unit.dataset.planted import plant
 
@@ -76,22 +76,10 @@ def test_search_and_status_line_and_the_next_start_as_it_was_left(monkeypatch, s
 # --- by the menus
 
 
-def choose(made, button, *path):
-    """Choose from the menu of a button of the toolbar, with the pointer."""
+def choose(button, *path):
+    """Choose from the menu of a button of the toolbar."""
     program.press(button)
-    shown = program.wait(lambda: popup(), "the menu")
-    for at, words in enumerate(path):
-        action = next(one for one in shown.actions() if one.text() == words)
-        program.press(shown, shown.actionGeometry(action))
-        if at < len(path) - 1:
-            shown = action.menu()
-            program.wait(shown.isVisible, f"the menu of {words}")
-    program.wait(lambda: popup() is None, "the menus closed")
-
-
-def popup():
-    shown = QApplication.activePopupWidget()
-    return shown if isinstance(shown, QMenu) else None
+    widgets.choose(*path)
 
 
 def labels_shown(made):
@@ -108,19 +96,19 @@ def test_filters_with_not_are_saved_by_name_and_labels_sorted_by_count(monkeypat
         ready(made)
         bar = made.frame.toolbar
         program.wait(lambda: said(made) == f"{total} photos", "how many there are")
-        choose(made, bar.filter, "Labels", "dress")
+        choose(bar.filter, "Labels", "dress")
         program.wait(lambda: labels_shown(made) == ["dress"], "one label")
-        choose(made, bar.filter, "Labels", "All but these")
+        choose(bar.filter, "Labels", "All but these")
         program.wait(lambda: labels_shown(made) == ["hat", "pants"], "all but that")
         assert said(made) == f"{EACH + 10} of {total} photos shown"
-        choose(made, bar.filter, "Added", "In the last day")
-        choose(made, bar.filter, "Shorter side", "224 pixels and more")
+        choose(bar.filter, "Added", "In the last day")
+        choose(bar.filter, "Shorter side", "224 pixels and more")
         program.wait(lambda: bar.filter.text() == "Filter: 3", "how many criteria")
         big = {
             one.image_id for one in made.model.records() if min(one.width, one.height) >= 224 and one.label != "dress"
         }
         assert made.model.shown == len(big)
-        choose(made, bar.filter, "Save this filter…")
+        choose(bar.filter, "Save this filter…")
         asked = program.wait(lambda: dialog(QInputDialog), "the name asked for")
         program.wait(asked.isActiveWindow, "its focus")
         pointer.key("ctrl+a")
@@ -128,13 +116,13 @@ def test_filters_with_not_are_saved_by_name_and_labels_sorted_by_count(monkeypat
         pointer.key("Return")
         program.wait(lambda: dialog(QInputDialog) is None, "the name given")
         made.window.activateWindow()
-        choose(made, bar.filter, "Show all")
+        choose(bar.filter, "Show all")
         program.wait(lambda: made.model.shown == total, "all again")
-        choose(made, bar.sort, "Smallest label first")
+        choose(bar.sort, "Smallest label first")
         program.wait(lambda: labels_shown(made)[0] == "hat", "the smallest label first")
-        choose(made, bar.sort, "Largest label first")
+        choose(bar.sort, "Largest label first")
         program.wait(lambda: labels_shown(made)[-1] == "hat", "the smallest label last")
-        choose(made, bar.sort, "File name")
+        choose(bar.sort, "File name")
         program.wait(lambda: labels_shown(made) == list(LABELS), "the order of labels")
         names = [one.original_filename for one in made.model.groups[0].images]
         assert names == sorted(names)
@@ -144,7 +132,7 @@ def test_filters_with_not_are_saved_by_name_and_labels_sorted_by_count(monkeypat
         ready(made)
         assert made.frame.toolbar.sort.text() == "Sort: file name"
         program.wait(lambda: made.model.total == total, "all photos")
-        choose(made, made.frame.toolbar.filter, "no dresses")
+        choose(made.frame.toolbar.filter, "no dresses")
         program.wait(lambda: made.frame.toolbar.filter.text() == "Filter: 3", "the saved filter")
         assert "dress" not in labels_shown(made)
 
@@ -183,11 +171,11 @@ def test_what_review_found_is_filtered_and_suspects_are_jumped_to(monkeypatch, p
             ("Flagged: blurred, dark, tiny …", "quality"),
             ("Has a near-duplicate", "duplicates"),
         ):
-            choose(made, bar.filter, "Found by Review", words)
+            choose(bar.filter, "Found by Review", words)
             wanted = set(review.ids_of(key))
             program.wait(lambda wanted=wanted: {one.image_id for one in shown(model)} == wanted, words)
             assert said(made) == f"{len(wanted)} of {model.total} photos shown"
-            choose(made, bar.filter, "Show all")
+            choose(bar.filter, "Show all")
             program.wait(lambda: model.shown == model.total, "all again")
         grid.setFocus()
         rows = model.rows_of(suspects)

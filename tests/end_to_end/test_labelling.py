@@ -6,6 +6,7 @@ from PySide6.QtCore import QPoint
 from apitorch_desktop.ui.label_strip import KeyChip
 from tests.end_to_end import pointer, program
 from tests.end_to_end.summer import summer as summer_set
+from tests.end_to_end.widgets import choose
 
 LABELS = ("dress", "hat", "pants")
 EACH = 4
@@ -38,10 +39,10 @@ def counts(made):
 
 
 def settled(made, count):
-    """The journal knows so many edits."""
+    """The journal knows so many edits since the set was imported."""
     stores, connection = made.session.stores, made.session.connection
     program.wait(
-        lambda: len([one for one in stores.edits.history(connection.id) if one.stage == "done"]) == count,
+        lambda: [one.stage for one in stores.edits.history(connection.id)].count("done") == count + 1,
         f"{count} edits in the journal",
     )
 
@@ -140,6 +141,50 @@ def test_going_on_labels_one_photo_after_the_other(monkeypatch, summer):
         program.wait(grid.hasFocus, "the grid")
 
     assert program.run(monkeypatch, steps) == 0
+
+
+def test_labels_sorted_by_count_stay_where_they_are_until_sorted_again(monkeypatch, summer):
+    def order(made):
+        return [(group.label, len(group.images)) for group in made.model.groups]
+
+    def sort(made, words):
+        program.press(made.frame.toolbar.sort)
+        choose(words)
+
+    def steps(made):
+        ready(made)
+        grid = made.photos.grid
+        grid.setCellSize(280)  # so that there is something to scroll
+        press_photo(made, 0)
+        pointer.key("2")
+        program.wait(lambda: counts(made) == {"dress": 3, "hat": 5, "pants": 4}, "three counts")
+        sort(made, "Smallest label first")
+        program.wait(lambda: order(made) == [("dress", 3), ("pants", 4), ("hat", 5)], "the order of the counts")
+        to_grid(made)
+
+        press_photo(made, 4)  # a pair of pants, to the dresses
+        image, place = made.model.image(4).image_id, grid.top()
+        assert place > 0
+        pointer.key("1")
+        program.wait(lambda: dict(order(made)) == {"dress": 4, "pants": 3, "hat": 5}, "labelled")
+        assert [label for label, _ in order(made)] == ["dress", "pants", "hat"], "no label has changed its place"
+        assert (made.model.selected_ids(), grid.currentIndex().row(), grid.top()) == ([image], 5, place)
+        assert grid.hasFocus()
+        pointer.key("ctrl+z")
+        program.wait(lambda: order(made) == [("dress", 3), ("pants", 4), ("hat", 5)], "undone, in the same places")
+        pointer.key("ctrl+shift+z")
+        program.wait(lambda: order(made) == [("dress", 4), ("pants", 3), ("hat", 5)], "done again")
+
+        sort(made, "Smallest label first")
+        program.wait(lambda: order(made) == [("pants", 3), ("dress", 4), ("hat", 5)], "sorted again")
+
+    assert program.run(monkeypatch, steps) == 0
+
+
+def to_grid(made):
+    made.window.activateWindow()
+    made.photos.grid.setFocus()
+    program.wait(made.photos.grid.hasFocus, "the focus in the grid")
 
 
 def drag_inside(start, target):

@@ -38,6 +38,7 @@ class Groups:
         self._key: Callable[[TrainingImage], Any] | None = None
         self._reverse = False
         self._by_count = 0
+        self._held: dict[str, int] | None = None
         self._labels: dict[str, str] | None = None
         self.reset(groups)
 
@@ -52,7 +53,7 @@ class Groups:
                 self.all[group.label] = list(group.images)
             if group.accuracy is not None:
                 self.accuracy[group.label] = group.accuracy
-        self._labels = None
+        self._labels = self._held = None
         self.show()
 
     # --- look-up
@@ -201,6 +202,8 @@ class Groups:
             return
         images = self.all.pop(old)
         self.accuracy.pop(old, None)
+        if self._held is not None and old in self._held:
+            self._held.setdefault(new, self._held.pop(old))
         self.put(new, images)
 
     def remove_label(self, label: str) -> None:
@@ -228,9 +231,11 @@ class Groups:
 
     # --- filter and sort
 
-    def set_filter(self, keep: Callable[[TrainingImage], bool] | None) -> None:
-        """Show only what `keep` says; `show` afterwards."""
+    def set_filter(self, keep: Callable[[TrainingImage], bool] | None, *, again: bool = False) -> None:
+        """Show only what `keep` says; `again`: the same filter, that finds others by now. `show` afterwards."""
         self._keep = keep
+        if not again:
+            self._held = None
 
     def set_sort(self, key: Callable[[TrainingImage], Any] | None, reverse: bool) -> None:
         """Order within groups; `show` afterwards."""
@@ -239,6 +244,12 @@ class Groups:
     def set_order(self, by_count: int) -> None:
         """Order the groups by how many images of each are shown: 1 most first, -1 fewest first, 0 as the labels come."""
         self._by_count = by_count
+        self._held = None
+
+    def hold(self) -> None:
+        """From now on groups that are ordered by their counts stay where they are, until an order or filter is set."""
+        if self._by_count and self._held is None:
+            self._held = {group.label: at for at, group in enumerate(self.shown)}
 
     @property
     def ordered(self) -> bool:
@@ -270,7 +281,9 @@ class Groups:
             if self._key is not None:
                 images = sorted(images, key=self._key, reverse=self._reverse)
             self.shown.append(Group(label, images, self.accuracy.get(label)))
-        if self._by_count:
+        if (held := self._held) is not None:
+            self.shown.sort(key=lambda group: held.get(group.label, len(held)))
+        elif self._by_count:
             self.shown.sort(key=lambda group: -self._by_count * len(group.images))
         self.index()
 

@@ -115,6 +115,7 @@ class GridModel(QAbstractListModel):
     def remove(self, image_ids: Collection[str]) -> None:
         """Take images out; unknown ids are ignored."""
         if any(image_id in self._groups.labels() for image_id in image_ids):
+            self._groups.hold()
             self._change(lambda: self._groups.take(image_ids))
 
     def move(self, image_ids: Collection[str], label: str) -> None:
@@ -122,6 +123,7 @@ class GridModel(QAbstractListModel):
         labels = self._groups.labels()
         going = [image_id for image_id in image_ids if labels.get(image_id, label) != label]
         if going:
+            self._groups.hold()
             self._change(lambda: self._groups.put(label, self._groups.take(going)))
 
     def replace_ids(self, new_ids: Mapping[str, str]) -> None:
@@ -139,6 +141,7 @@ class GridModel(QAbstractListModel):
     def rename_label(self, old: str, new: str) -> None:
         """Another name for a group; merges where `new` exists."""
         if old in self._groups.all and old != new:
+            self._groups.hold()
             self._change(lambda: self._groups.rename_label(old, new))
 
     def remove_label(self, label: str) -> None:
@@ -160,12 +163,18 @@ class GridModel(QAbstractListModel):
 
     # --- filter and sort
 
-    def set_filter(self, keep: Callable[[TrainingImage], bool] | None) -> None:
-        """Show only what `keep` says; groups without such an image are hidden. What stays shown stays selected."""
-        self._change(lambda: self._groups.set_filter(keep))
+    def set_filter(self, keep: Callable[[TrainingImage], bool] | None, *, again: bool = False) -> None:
+        """Show only what `keep` says; groups without such an image are hidden. What stays shown stays selected.
+
+        `again`: the same filter finds others by now; labels ordered by their counts keep their places.
+        """
+        self._change(lambda: self._groups.set_filter(keep, again=again))
 
     def set_sort(self, key: Callable[[TrainingImage], Any] | None, *, reverse: bool = False, by_count: int = 0) -> None:
-        """Order within the groups, None being that of coming; and of the groups: by count most (1) or fewest (-1) first."""
+        """Order within the groups, None being that of coming; and of the groups: by count most (1) or fewest (-1) first.
+
+        Once images go to other labels, or away, the groups stay in their places: nothing jumps while one is labelling.
+        """
 
         def change() -> None:
             self._groups.set_sort(key, reverse)

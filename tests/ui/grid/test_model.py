@@ -147,23 +147,39 @@ def test_a_sort_orders_within_groups_and_newcomers_find_their_place(listed):
     assert rows(listed)[:4] == ids(image(1), image(2), image(0), image(9))
 
 
-def test_labels_are_ordered_by_how_many_they_have_whatever_comes_and_goes(listed):
+def test_labels_are_ordered_by_how_many_they_have_and_stay_in_place_while_labelling(listed):
+    def order():
+        return [(group.label, len(group.images)) for group in listed.groups]
+
     listed.add([image(5)])
     listed.selection.set(range(1))
     kept = listed.selected_ids()
     listed.set_sort(None, by_count=1)
-    assert [group.label for group in listed.groups] == ["shirt", "hat"]
+    assert order() == [("shirt", 3), ("hat", 2)]
     assert listed.selected_ids() == kept
     listed.add([image(6, "hat"), image(7, "hat"), image(8, "hat")])
-    assert [group.label for group in listed.groups] == ["hat", "shirt"]
-    listed.set_sort(None, by_count=-1)
-    assert [group.label for group in listed.groups] == ["shirt", "hat"]
+    assert order() == [("hat", 5), ("shirt", 3)]
     listed.move(ids(image(6), image(7), image(8)), "shirt")
-    assert [(group.label, len(group.images)) for group in listed.groups] == [("hat", 2), ("shirt", 6)]
-    listed.add_label("boots")
-    assert [group.label for group in listed.groups] == ["boots", "hat", "shirt"]
+    assert order() == [("hat", 2), ("shirt", 6)]
+    listed.remove(ids(image(1), image(2)))
+    listed.add([image(9, "boots")])
+    assert order() == [("hat", 0), ("shirt", 6), ("boots", 1)]
+    listed.set_filter(lambda one: one.bytes > 3, again=True)
+    assert order() == [("shirt", 5), ("boots", 1)]
+    listed.rename_label("shirt", "top")
+    listed.set_filter(None, again=True)
+    assert order() == [("hat", 0), ("top", 6), ("boots", 1)]
+    listed.set_filter(lambda one: one.bytes > 3)
+    assert order() == [("top", 5), ("boots", 1)]
+    listed.set_filter(None)
+    assert order() == [("top", 6), ("boots", 1), ("hat", 0)]
+    listed.remove(ids(image(9)))
+    listed.add([image(20, "hat")])
+    assert order() == [("top", 6), ("boots", 0), ("hat", 1)]
+    listed.set_sort(None, by_count=1)
+    assert order() == [("top", 6), ("hat", 1), ("boots", 0)]
     listed.set_sort(None)
-    assert [group.label for group in listed.groups] == ["boots", "hat", "shirt"]
+    assert order() == [("boots", 0), ("hat", 1), ("top", 6)]
 
 
 def test_ids_that_a_service_changed_are_followed(listed):
@@ -224,6 +240,7 @@ class ModelAgainstLists(RuleBasedStateMachine):
         self.all = {"hat": [], "shirt": []}
         self.selected = set()
         self.keep, self.key, self.by_count = None, None, 0
+        self.held = None
         self.last = 0
         self.focus = QPersistentModelIndex()
         self.focused = ""
@@ -231,6 +248,10 @@ class ModelAgainstLists(RuleBasedStateMachine):
 
     def check_view_of_insertions(self, parent, first, last):
         assert self.model.rowCount() == self.model.shown
+
+    def hold(self, going):
+        if going and self.by_count and self.held is None:
+            self.held = list(self.shown())
 
     def make_known(self):
         return sorted(one for ones in self.all.values() for one in ones)
@@ -251,6 +272,7 @@ class ModelAgainstLists(RuleBasedStateMachine):
         if known:
             going = data.draw(st.sets(st.sampled_from(known), max_size=6))
             going = {one for one in going if one not in self.all.get(label, ())}
+            self.hold(going)
             self.model.move(ids(*map(image, going)), label)
             moved = [one for ones in self.all.values() for one in ones if one in going]
             if moved:
@@ -264,19 +286,20 @@ class ModelAgainstLists(RuleBasedStateMachine):
         known = self.make_known()
         if known:
             going = data.draw(st.sets(st.sampled_from(known), max_size=6))
+            self.hold(going)
             self.model.remove(ids(*map(image, going)))
             self.all = {name: [one for one in ones if one not in going] for name, ones in self.all.items()}
             self.selected -= going
 
     @rule(parity=st.sampled_from([None, 0, 1]))
     def filter(self, parity):
-        self.keep = parity
+        self.keep, self.held = parity, None
         self.model.set_filter(None if parity is None else lambda one: one.bytes % 2 == parity)
         self.selected &= {one for ones in self.shown().values() for one in ones}
 
     @rule(way=st.sampled_from([None, False, True]), by_count=st.sampled_from([0, 1, -1]))
     def sort(self, way, by_count):
-        self.key, self.by_count = way, by_count
+        self.key, self.by_count, self.held = way, by_count, None
         key = None if way is None else lambda one: one.bytes % 7
         self.model.set_sort(key, reverse=bool(way), by_count=by_count)
 
@@ -297,6 +320,9 @@ class ModelAgainstLists(RuleBasedStateMachine):
                 ones.sort(key=lambda one: one % 7, reverse=self.key)
             if ones or self.keep is None:
                 found[label] = ones
+        held = self.held
+        if held is not None:
+            return dict(sorted(found.items(), key=lambda item: held.index(item[0]) if item[0] in held else len(held)))
         return dict(sorted(found.items(), key=lambda item: -self.by_count * len(item[1])))
 
     @invariant()
