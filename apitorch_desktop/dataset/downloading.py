@@ -18,8 +18,8 @@ from apitorch_desktop.dataset.bundles import EXTENSION as BUNDLES
 from apitorch_desktop.dataset.bundles import Bundles, Wanted
 from apitorch_desktop.dataset.journal import Ended, Entry, Item, ItemState, Journal
 from apitorch_desktop.dataset.scratch import without_scratch
-from apitorch_desktop.dataset.syncing import sync
 from apitorch_desktop.dataset.whole import Damaged, is_whole, whole
+from apitorch_desktop.syncing import sync
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from apitorch_desktop.service.faults import CannotOpen, StorageFault
 from apitorch_desktop.service.trouble import storage_fault
+from apitorch_desktop.syncing import FEW, sync_all
 
 _AT_ONCE = 64  # files open at a time in `settle`
 SHA256_DIGITS = 64
@@ -135,18 +136,29 @@ class FolderBlobs(Blobs):
 
     def settle(self, staged: Sequence[Staged]) -> None:
         """Sync the files, name them, sync their folders."""
-        for start in range(0, len(staged), _AT_ONCE):
-            self._sync_files([one for one in staged[start : start + _AT_ONCE] if not one.synced])
+        unsynced = [one for one in staged if not one.synced]
+        if not self._sync_together(len(unsynced)):
+            for start in range(0, len(unsynced), _AT_ONCE):
+                self._sync_files(unsynced[start : start + _AT_ONCE])
         changed: dict[Path, list[Staged]] = {}
         for one in staged:
             if one.error is None:
                 self._put_in_place(one, changed)
+        if self._sync_together(len(changed)):
+            return
         for folder, ones in changed.items():
             try:
                 _sync_folder(folder)
             except OSError as error:
                 for one in ones:
                     one.error = storage_fault(error, self._folder)
+
+    def _sync_together(self, count: int) -> bool:
+        """Sync all there is at once, where that is less than `count` syncs; False where that cannot be, or fails."""
+        try:
+            return count > FEW and sync_all(self._folder)
+        except OSError:  # one by one then tells which
+            return False
 
     def has(self, sha256: str) -> bool:
         """Whether it is there."""

@@ -76,6 +76,30 @@ def test_a_file_is_synced_before_it_is_named_and_its_folder_after(tmp_path: Path
     assert happened == ["sync incoming"] * 3 + ["name"] * 3 + ["sync folder"] * folders
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_many_files_are_synced_together_before_they_are_named_and_after(tmp_path: Path, monkeypatch, fails: bool):
+    blobs = open_blobs(tmp_path)
+    happened: list[str] = []
+    replace = Path.replace
+    data = [str(number).encode() for number in range(20)]
+    incoming = tmp_path / "images" / "incoming"
+
+    def traced_sync(folder: Path) -> bool:
+        happened.append("sync")
+        assert len(list(incoming.iterdir())) == (0 if "name" in happened else len(data))
+        if fails:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return True
+
+    monkeypatch.setattr("apitorch_desktop.service.blobs.sync_all", traced_sync)
+    monkeypatch.setattr(Path, "replace", lambda *paths: (happened.append("name"), replace(*paths))[1])
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: happened.append("one"))
+    put(blobs, *data)
+    folders = len({sha(one)[0] for one in data})
+    one_by_one = [len(data) * fails, folders * fails]
+    assert happened == ["sync"] + ["one"] * one_by_one[0] + ["name"] * len(data) + ["sync"] + ["one"] * one_by_one[1]
+
+
 @pytest.mark.parametrize(
     ("code", "fault"),
     [

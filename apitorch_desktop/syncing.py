@@ -14,24 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-_FEW = 4
+FEW = 4
 """Up to so many are synced one by one: the whole file system may have much to write that is not ours."""
 
 
 def sync(paths: Collection[Path], *, missing_ok: bool = False) -> None:
     """Return when these files and their names are on the disk. Raises OSError.
 
-    Where the system has it, by one syncfs(2) a file system: a fifth of the time of one fsync(2) a file.
+    Where the system has it, by one syncfs(2) a file system: for 64 files a fifth of the time of one fsync(2) each.
     """
     there = [path for path in paths if path.exists()]
     if not missing_ok and len(there) < len(paths):
         gone = next(path for path in paths if not path.exists())
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(gone))
     folders = {path.parent for path in there}
-    whole = _syncfs() if len(there) > _FEW else None
-    if whole is not None:
-        for folder in {folder.stat().st_dev: folder for folder in folders}.values():
-            _on(folder, whole)
+    if len(there) > FEW and all(
+        sync_all(folder) for folder in {folder.stat().st_dev: folder for folder in folders}.values()
+    ):
         return
     for path in there:
         with suppress(FileNotFoundError):  # moved away by the person meanwhile
@@ -39,6 +38,17 @@ def sync(paths: Collection[Path], *, missing_ok: bool = False) -> None:
     if os.name == "posix":  # elsewhere a folder cannot be synced
         for folder in folders:
             _on(folder, os.fsync)
+
+
+def sync_all(folder: Path) -> bool:
+    """Have all that was written to a folder's file system on the disk; False where the system cannot do that.
+
+    Raises OSError.
+    """
+    syncfs = _syncfs()
+    if syncfs is not None:
+        _on(folder, syncfs)
+    return syncfs is not None
 
 
 def _on(path: Path, act: Callable[[int], None]) -> None:
