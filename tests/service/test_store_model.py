@@ -2,12 +2,22 @@
 
 import os
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
 
 from apitorch_desktop.api.slugs import slugify, snake_case
 from apitorch_desktop.service.faults import Conflict, Invalid, NotFound
@@ -17,9 +27,11 @@ from apitorch_desktop.service.store import Store
 from tests.service.stores import ME, Facts, add, consistent
 
 NAMES = st.sampled_from(["Cats", "cats", "Dogs", "Safe for work", "🐈", "cats 2", " "])
-LABELS = st.sampled_from(["a", "A", "b", "B-b", "b b", "!", "7", "ü"])
+LABELS = st.sampled_from(["a", "A", "B-b", "b b", "a", "b b", "!", "ü"])
 _QUICK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # what is tested here is not the disk
-CONTENTS = st.sampled_from([bytes([i]) * 10 for i in range(6)])
+CONTENTS = st.sampled_from([bytes([i]) * 10 for i in range(4)])
+FILLING = st.lists(st.tuples(LABELS, CONTENTS), min_size=4, max_size=10)
+MOST_SETS = 3  # so that what is done meets what is there
 
 
 class Model(RuleBasedStateMachine):
@@ -39,6 +51,7 @@ class Model(RuleBasedStateMachine):
         self.classified: dict[str, bytes] = {}
         self.told: set[int] = set()
         self.feedback = 0
+        self.stranger = self.store.owners.make("Ann").id
         self.store.on_change(self.told.add)
 
     def teardown(self) -> None:
@@ -73,6 +86,21 @@ class Model(RuleBasedStateMachine):
         target[image] = self.held[number][old].pop(image)
         return image
 
+    def held_twice(self) -> list[tuple[int, bytes]]:
+        """Training sets, and a content that several of their labels have."""
+        contents = {
+            number: Counter(c for held in labels.values() for c in held.values())
+            for number, labels in self.held.items()
+        }
+        return [
+            (number, content) for number, counts in contents.items() for content, count in counts.items() if count > 1
+        ]
+
+    @initialize(target=sets)
+    def begin(self):
+        return self.create_set("Cats")
+
+    @precondition(lambda self: len(self.held) < MOST_SETS)
     @rule(target=sets, name=NAMES)
     def create_set(self, name: str):
         try:
@@ -124,6 +152,33 @@ class Model(RuleBasedStateMachine):
             self.order[number].append(row.id)
         assert held[row.id] == content
         return row.id
+
+    @rule(target=images, number=sets, filling=FILLING)
+    def fill(self, number: int, filling: list[tuple[str, bytes]]):
+        added = [self.add(number, label, content) for label, content in filling]
+        return multiple(*(image for image in added if isinstance(image, str)))
+
+    @rule(number=sets, image=images, answer=answers, label=LABELS)
+    def another_owner_finds_nothing(self, number: int, image: str, answer: str, label: str) -> None:
+        store, them = self.store, self.stranger
+        for call in (
+            lambda: store.training_sets.get(them, number),
+            lambda: store.training_sets.update(them, number, name="Theirs"),
+            lambda: store.training_sets.delete(them, number),
+            lambda: store.labels.create(them, number, "new"),
+            lambda: store.labels.rename(them, number, label, "new", merge=True),
+            lambda: store.labels.delete(them, number, label),
+            lambda: store.images.add(them, number, "new", b"x", Facts()),
+            lambda: store.images.get(them, image),
+            lambda: store.images.move(them, image, "new"),
+            lambda: store.images.move_many(them, number, [image], "new"),
+            lambda: store.images.delete(them, image),
+            lambda: store.images.delete_many(them, number, [image]),
+            lambda: store.images.page(them, number),
+            lambda: store.classifications.correct(them, answer, number, "new"),
+        ):
+            with pytest.raises(NotFound):
+                call()
 
     @rule(image=images, label=LABELS, with_prefix=st.booleans())
     def move(self, image: str, label: str, with_prefix: bool) -> None:
@@ -214,6 +269,13 @@ class Model(RuleBasedStateMachine):
                     self.put(number, image, name)
                 del labels[old]
 
+    @precondition(lambda self: any(len(labels) > 1 for labels in self.held.values()))
+    @rule(data=st.data())
+    def merge_two_labels(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from([number for number, labels in self.held.items() if len(labels) > 1]))
+        old, new, *_ = data.draw(st.permutations(list(self.held[number])))
+        self.rename_label(number, old, new, merge=True)
+
     @rule(number=sets, label=LABELS)
     def delete_label(self, number: int, label: str) -> None:
         name = snake_case(label)
@@ -258,6 +320,12 @@ class Model(RuleBasedStateMachine):
             self.order[number].append(image.id)
         return image.id
 
+    @precondition(lambda self: self.held_twice())
+    @rule(target=images, data=st.data(), label=LABELS)
+    def correct_what_two_labels_have(self, data: st.DataObject, label: str):
+        number, content = data.draw(st.sampled_from(self.held_twice()))
+        return self.correct(self.classify(content), number, label)
+
     @rule()
     def restart(self) -> None:
         self.store.close()
@@ -297,12 +365,12 @@ _LONG = bool(os.environ.get("APITORCH_TEST_LONG"))
 
 TestStoreAgainstAModel = Model.TestCase
 TestStoreAgainstAModel.settings = settings(
-    max_examples=500 if _LONG else 25,
-    stateful_step_count=60 if _LONG else 30,
+    max_examples=500 if _LONG else 60,
+    stateful_step_count=60 if _LONG else 40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-TestStoreAgainstAModel = pytest.mark.timeout(3000 if _LONG else 300)(TestStoreAgainstAModel)
+TestStoreAgainstAModel = pytest.mark.timeout(3000 if _LONG else 900)(TestStoreAgainstAModel)
 
 
 def test_the_model_sees_a_lost_image(tmp_path: Path) -> None:
