@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt
-from PySide6.QtGui import QIcon, QPixmap
+from PySide6.QtGui import QIcon, QPainter, QPixmap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ class BatchModel(QAbstractTableModel):
         """A row's picture, small."""
         number = self._numbers.get(id(row))
         if number is not None:
-            self._icons[number] = QIcon(QPixmap.fromImage(image))
+            self._icons[number] = _icon(image)
             self.dataChanged.emit(self.index(number, 0), self.index(number, 0))
 
     @property
@@ -92,6 +92,8 @@ class BatchModel(QAbstractTableModel):
         """Qt's; a first click shows where the classifiers disagree most."""
         if orientation != Qt.Orientation.Horizontal:
             return None
+        if role == _Role.ToolTipRole:
+            return ["", *self.slugs, "How far the answers are apart, from 0 to 1"][section]
         if role == _Role.InitialSortOrderRole:
             apart = section == len(self.slugs) + 1
             return Qt.SortOrder.DescendingOrder if apart else Qt.SortOrder.AscendingOrder
@@ -141,7 +143,7 @@ class BatchModel(QAbstractTableModel):
             if answer is None or isinstance(answer, str):
                 return "…"
             value = row.confidence(slug)
-            return answer.label if value is None else f"{answer.label}  {value:.2f}"
+            return answer.label if value is None else f"{value:.2f} {answer.label}"
         if role == _Role.ToolTipRole:
             return failure or (answer.sentence if answer is not None and not isinstance(answer, str) else None)
         if role == _Role.ForegroundRole:
@@ -170,6 +172,19 @@ class BatchFilter(QSortFilterProxyModel):
         row: BatchRow = self.sourceModel().index(source_row, 0).data(ROW)
         said = [answer if isinstance(answer, str) else answer.label for answer in row.answers.values()]
         return self._text in "\n".join([row.name, row.problem, *said]).casefold()
+
+
+def _icon(image: QImage) -> QIcon:
+    """A picture in the middle of a square, so that names begin at one line; not tinted where its row is selected."""
+    edge = max(image.width(), image.height())
+    square = QPixmap(edge, edge)
+    square.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(square)
+    painter.drawImage((edge - image.width()) // 2, (edge - image.height()) // 2, image)
+    painter.end()
+    icon = QIcon(square)
+    icon.addPixmap(square, QIcon.Mode.Selected)
+    return icon
 
 
 def failed(row: BatchRow) -> bool:

@@ -8,7 +8,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QMenu, QTreeView, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.batch_model import ROW, BatchFilter, BatchModel
-from apitorch_desktop.ui.controls import MenuButton, Meter, button, icon_button, label, offer, surface
+from apitorch_desktop.ui.controls import Elided, MenuButton, Meter, button, icon_button, label, offer, surface
 from apitorch_desktop.ui.words import plural
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class BatchPanel(QWidget):
         self._shown = BatchFilter()
         self._shown.setSourceModel(self.model)
         self.title = label("", "answer")
-        self.words = label("", "small", "muted")
+        self.words = Elided("", "small", "muted")
         self.meter = Meter(theme, 0, height=4)
         self.search = QLineEdit(placeholderText="Find a photo or an answer", clearButtonEnabled=True)
         self.search.setAccessibleName("Find a photo or an answer")
@@ -58,7 +58,8 @@ class BatchPanel(QWidget):
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._weigh())
         self.stop = button("Cancel", "", self.stop_wanted.emit)
         self.again = button("Retry failed", "", self.again_wanted.emit)
-        self.save = MenuButton(theme, "Save the table")
+        self.save = MenuButton(theme, "Save")
+        self.save.setAccessibleName("Save the table")
         forms = QMenu(self.save)
         for words, form in (("As CSV…", "csv"), ("As JSON lines…", "jsonl")):
             forms.addAction(words).triggered.connect(lambda _checked=False, form=form: self.save_wanted.emit(form))
@@ -101,9 +102,12 @@ class BatchPanel(QWidget):
         header = self.table.header()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setStretchLastSection(True)
-        self.table.setColumnWidth(0, self._theme.px(240))
-        for column in range(len(slugs)):
-            self.table.setColumnWidth(column + 1, self._theme.px(170))
+        header.setTextElideMode(Qt.TextElideMode.ElideRight)
+        px, room = self._theme.px, self.table.viewport().width()
+        name, figure = min(px(240), max(px(112), room // 3)), px(64)
+        answer = min(px(170), max(px(104), (room - name - figure) // max(1, len(slugs))))
+        for column, width in enumerate((name, *[answer] * len(slugs), figure)):
+            self.table.setColumnWidth(column, width)
         self.table.setColumnHidden(len(slugs) + 1, True)
 
     def show_progress(self, words: str, *, going: bool) -> None:
@@ -135,5 +139,5 @@ class BatchPanel(QWidget):
     def _weigh(self) -> None:
         chosen = len(self.selected())
         offer(self.send, "" if chosen else "Select photos first")
-        self.send.setText(f"Add {plural(chosen, 'photo')} to set" if chosen else "Add to set")
+        self.send.setText(f"Add {chosen:,} to set" if chosen else "Add to set")
         offer(self.save, "" if self.model.counts[0] else "There is no answer yet")

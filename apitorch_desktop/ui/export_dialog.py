@@ -87,27 +87,30 @@ class ExportDialog(QDialog):
     def _number(self, value: int, least: int, most: int, suffix: str, name: str) -> QSpinBox:
         spin = QSpinBox(minimum=least, maximum=most, value=value, suffix=suffix)
         spin.setAccessibleName(name)
+        spin.lineEdit().setTextMargins(self._theme.px(6), 0, 0, 0)
         return spin
 
     def _lay_out(self, name: str) -> None:
         px = self._theme.px
         where = QHBoxLayout()
+        where.setSpacing(px(8))
         where.addWidget(self.folder, 1)
         where.addWidget(self.browse)
         self._parts = QWidget()
         row = QHBoxLayout(self._parts)
         row.setContentsMargins(0, 0, 0, 0)
-        for part, spin in zip(PARTS, self.shares, strict=True):
+        row.setSpacing(px(8))
+        for part, spin in zip((*PARTS, "Seed"), (*self.shares, self.seed), strict=True):
             row.addWidget(label(part, "small", "muted"))
-            row.addWidget(spin)
-        row.addWidget(label("Seed", "small", "muted"))
-        row.addWidget(self.seed)
-        row.addStretch(1)
+            row.addWidget(spin, 1)
         fields = QFormLayout()
         fields.setVerticalSpacing(px(8))
         fields.addRow("&As", self.form)
         fields.addRow("", self.about)
-        fields.addRow("&To", where)
+        to = label("&To")  # a row of several has no buddy of itself
+        to.setBuddy(self.folder)
+        to.setMinimumWidth(px(20))  # underlined, its letters stand wider apart than they were measured
+        fields.addRow(to, where)
         fields.addRow("", self.split)
         fields.addRow("", self._parts)
         verbs = QHBoxLayout()

@@ -90,6 +90,8 @@ class FilterMenu(QObject):
         menu.addSeparator()
         for name, one in kept.items():
             self._act(menu, name, partial(self._take, one))
+        if kept:
+            menu.addSeparator()
         self._act(menu, "Save this filter…", self._ask, enabled=bool(self._filter.chosen() or self._filter.words))
         if kept:
             below = menu.addMenu("Forget")
@@ -153,6 +155,7 @@ class FilterMenu(QObject):
         dialog.setOkButtonText("Save")
         dialog.setTextValue(suggestion(self._filter))
         dialog.textValueSelected.connect(self._save)
+        dialog.resize(dialog.fontMetrics().averageCharWidth() * LONGEST, dialog.sizeHint().height())
         dialog.open()
 
     def _save(self, name: str) -> None:

@@ -113,6 +113,7 @@ class ImportDialog(QDialog):
 
     def _build(self, sets: Sequence[TrainingSet], chosen: Id | None, suggestion: str, no_new_set: str) -> None:
         self.target = Choice(self._theme, "Training set")
+        self.target.setMinimumWidth(self._theme.px(240))
         if not no_new_set:
             self.target.addItem("A new training set", None)
         for one in sets:
@@ -133,7 +134,7 @@ class ImportDialog(QDialog):
         self.labels_model.edited.connect(self._edited)
         self.labels_model.problem.connect(self._say_problem)
         self.labels_model.renamed.connect(self._follow)
-        self.labels = plan_table("Labels", self.labels_model, (120, 62, 72, 48))
+        self.labels = plan_table("Labels", self.labels_model, (120, 64, 76, 44))
         self.labels.selectionModel().selectionChanged.connect(lambda *_: self._label_chosen())
         self.photos = PlanPhotos(self._theme)
         self.photos.edited.connect(self._edited)
@@ -148,6 +149,7 @@ class ImportDialog(QDialog):
         top.addWidget(label("Into"))
         top.addWidget(self.target)
         top.addWidget(self.name, 1)
+        top.addStretch(0)
         self._split = QSplitter(Qt.Orientation.Horizontal, childrenCollapsible=False)
         self._split.setProperty("kind", "gap")
         self._split.setHandleWidth(px(8))
@@ -168,8 +170,8 @@ class ImportDialog(QDialog):
             rows.addWidget(widget)
         rows.addWidget(self._split, 1)
         rows.addLayout(verbs)
-        self.resize(px(860), px(560))
-        self._split.setSizes([px(324), px(516)])
+        self.resize(px(960), px(560))
+        self._split.setSizes([px(308), px(612)])
 
     # --- looking
 

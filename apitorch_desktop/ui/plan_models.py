@@ -27,6 +27,7 @@ STANDING = SORT + 1
 ITEM = SORT + 2
 """Role of the `PlanItem` itself."""
 
+_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _TONES = {"problem": "bad_text", "no_label": "warn_text", "other_label": "warn_text", "similar": "warn_text"}
 _WORDS = {"new": "", "left_out": "Left out"}
 
@@ -70,9 +71,11 @@ class PlanLabelsModel(QAbstractTableModel):
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _Role.DisplayRole) -> Any:
         """Qt's."""
-        if orientation == Qt.Orientation.Horizontal and role == _Role.DisplayRole:
-            return self._HEADERS[section]
-        return None
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == _Role.TextAlignmentRole and section in (1, 2):
+            return _RIGHT
+        return self._HEADERS[section] if role == _Role.DisplayRole else None
 
     def flags(self, index: _Index) -> Qt.ItemFlag:
         """Qt's: names can be edited."""
@@ -84,7 +87,7 @@ class PlanLabelsModel(QAbstractTableModel):
         row = self._rows[index.row()]
         column = index.column()
         if role == _Role.TextAlignmentRole and column in (1, 2):
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            return _RIGHT
         if role == _Role.ToolTipRole:
             spelled = ", ".join(f"“{name}”" for name in row.spelled if name != row.label and name)
             return f"From {spelled}" if spelled else None
@@ -117,7 +120,7 @@ class PlanItemsModel(QAbstractTableModel):
 
     edited = Signal()
     problem = Signal(str)
-    _HEADERS = ("Photo", "Label", "Size", "")
+    _HEADERS = ("Photo", "Label", "Size", "Note")
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -147,9 +150,11 @@ class PlanItemsModel(QAbstractTableModel):
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _Role.DisplayRole) -> Any:
         """Qt's."""
-        if orientation == Qt.Orientation.Horizontal and role == _Role.DisplayRole:
-            return self._HEADERS[section]
-        return None
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == _Role.TextAlignmentRole and section == 2:
+            return _RIGHT
+        return self._HEADERS[section] if role == _Role.DisplayRole else None
 
     def flags(self, index: _Index) -> Qt.ItemFlag:
         """Qt's."""
@@ -209,7 +214,7 @@ class PlanItemsModel(QAbstractTableModel):
         if role == _Role.ForegroundRole:
             return self._theme.color(_TONES.get(item.standing.value, "muted")) if column == 3 else None
         if role == _Role.TextAlignmentRole and column == 2:
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            return _RIGHT
         if role == _Role.FontRole and column == 0 and item.standing.value in ("left_out", "problem"):
             font = QFont(self._theme.font())
             font.setStrikeOut(item.standing.value == "left_out")

@@ -59,7 +59,7 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
         program.wait(lambda: table.isVisible() and table.model.counts[0] == 9, "the table")
         program.wait(lambda: not table.stop.isVisible(), "the end of the batch")
         assert table.model.counts == (9, 1, 9)
-        assert "1 could not be classified" in table.words.text()
+        assert "1 could not be classified" in table.words.whole()
         assert table.meter.value < 1
 
         sorted_by_a_click(table)
@@ -121,7 +121,7 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
         press_cell(table.table, shown.index(names[dresses[0]], 0))
         pointer.key("shift+Down")
         press_cell_with_ctrl(table.table, shown.index(names["notes.jpg"], 0))
-        program.wait(lambda: table.send.text() == "Add 2 photos to set", "how many")
+        program.wait(lambda: table.send.text() == "Add 2 to set", "how many")
         program.press(table.send)
         choose("Right", "shoes")
         program.wait(lambda: counts(client, target) == {"dress": EACH, "shoes": EACH + 2}, "the photos there")

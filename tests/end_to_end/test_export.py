@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel
 
 from apitorch_desktop.paths import resources
 from apitorch_desktop.ui.export_dialog import FORMS, ExportDialog
@@ -157,6 +158,7 @@ def test_escape_closes_the_dialog_and_a_classifier_that_is_not_there_is_greyed_o
     dialog = ExportDialog(dressed, "Empty", no_onnx="It has no classifier yet.")
     qtbot.addWidget(dialog)
     dialog.show()
+    assert not [one.text() for one in dialog.findChildren(QLabel) if "&" in one.text() and one.buddy() is None]
     dialog.form.setCurrentIndex(dialog.form.findData("onnx"))
     assert not dialog.start.isEnabled()
     assert dialog.note.text() == "It has no classifier yet."
