@@ -36,8 +36,23 @@ def look_near(hands: Hands) -> None:
     counts = hands.board.counts()
     if sum(counts.get(label, 0) for label in set(starts.values())) > _QUICKLY_LISTED:
         return
-    if any(hands.now(one) not in hands.board.under(starts[one.n]) for one in todo if one.n in starts):
+    elsewhere = [one for one in todo if one.n in starts and hands.now(one) not in hands.board.under(starts[one.n])]
+    if elsewhere and not (hands.entry.forward and _ours(hands, elsewhere)):
         look(hands)
+
+
+def _ours(hands: Hands, elsewhere: list[Placement]) -> bool:
+    """Whether it was us: an edit made before the one before it was shown. The images then start from where that left them."""
+    entry = hands.entry
+    left = hands.journal.left_at(entry, {hands.now(one) for one in elsewhere})
+    for placement in elsewhere:
+        name = hands.now(placement)
+        found = next((label for label in left.get(name, ()) if name in hands.board.under(label)), None)
+        if found is None:
+            return False
+        placement.source = found
+    hands.journal.save(entry, elsewhere)
+    return True
 
 
 def look(hands: Hands) -> None:

@@ -217,6 +217,22 @@ class Journal:
                     found[handles[placement.handle]] = placement.first
         return found
 
+    def left_at(self, entry: Entry, names: Collection[str]) -> dict[str, list[str]]:
+        """Names of images → the labels under which other edits left them, the newest edit first."""
+        found: dict[str, list[str]] = {}
+        handles: dict[int, dict[int, str]] = {}
+        for name in names:
+            sql = "SELECT id, edit FROM handle WHERE connection = ? AND name = ? AND edit NOT IN (0, ?)"
+            for handle, edit in self._file.read(sql, entry.connection, name, entry.id):
+                handles.setdefault(edit, {})[handle] = name
+        for edit in sorted(handles, reverse=True):
+            for (body,) in self._file.read("SELECT body FROM placement WHERE edit = ?", edit):
+                placement = msgspec.msgpack.decode(body, type=Placement)
+                label = placement.target if placement.there else placement.source
+                if placement.handle in handles[edit] and label is not None:
+                    found.setdefault(handles[edit][placement.handle], []).append(label)
+        return found
+
     def set_now(self, entry: Entry) -> Id:
         """The id of an edit's training set: now, or where it is absent, when it was last seen; empty before that."""
         name = self.now(entry.place)

@@ -252,3 +252,14 @@ def test_undo_and_redo_leave_what_others_moved_where_they_put_it(away, way):
     assert outcome.conflicts == 1
     there = {"l0": 4, "l1": 5} if way == "undo" else {"l0": 3, "l1": 6}
     assert counts(home) == there | {"l2": 5, "l3": 6}
+
+
+def test_an_edit_made_before_the_one_before_it_was_shown_is_no_conflict(real: Home):
+    images = real.images("l0")[:2]
+    real.edits.move(real.workspace, real.set_id, images[:1], "l1")
+    assert real.edits.move(real.workspace, real.set_id, images, "l2").conflicts == 0
+    assert counts(real) == {"l0": 3, "l1": 5, "l2": 7, "l3": 5}
+    real.edits.undo(real.workspace)
+    assert counts(real) == {"l0": 4, "l1": 6, "l2": 5, "l3": 5}
+    real.client.move_image(images[0].image_id, "l3")
+    assert real.edits.move(real.workspace, real.set_id, images, "l2").conflicts == 1
