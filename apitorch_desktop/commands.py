@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
     from apitorch_desktop.api.types import TrainingSet
     from apitorch_desktop.dataset.importing import Plan
+    from apitorch_desktop.dataset.imports import Begun, Imports
     from apitorch_desktop.dataset.running import TransferStatus
     from apitorch_desktop.dataset.transfers import Transfers
 
@@ -37,9 +38,9 @@ def import_folder(client: "ApiClient", folder: Path, name: str) -> int:
     if not name.strip():
         raise CommandFailed("The name of a training set cannot be empty.", 2)
     line = terminal.Line()
-    with _transfers(client) as transfers:
+    with _transfers(client) as transfers, _imports(transfers) as imports:
         found = _training_set(client, name)
-        before = _go_on(transfers, found, line) if found is not None else {}
+        before = _go_on(transfers, imports, found, line) if found is not None else {}
         labels = found.labels if found is not None and isinstance(found.labels, list) else []
         there = listed(client, found.id, None, paged=False) if found is not None else []
 
@@ -55,18 +56,23 @@ def import_folder(client: "ApiClient", folder: Path, name: str) -> int:
         line.clear()
         if not plan.items:
             raise CommandFailed(f"There is no picture in “{terminal.shown(folder)}”.")
-        training_set = found or _create(client, name)
         failures: list[tuple[str, str]] = []
         came = Counter[str]()
         status = None
         if plan.sending():
-            transfer = transfers.add_upload(_connection(), training_set.id, name, plan.uploads())
+            begun: Begun | None = None
+            training_set = found or (begun := _create(imports, client, name)).training_set
+            before_it = {*labels, *(str(one.label) for one in there)}
+            transfer = imports.upload(
+                _connection(), training_set.id, name, plan.uploads(), labels_before=before_it, begun=begun
+            )
             status = _run(transfers, transfer, line)
             came.update(result.label for result in transfers.results(transfer) if result.created)
             failures = [
                 (f"{one.label}/{one.name}", f"{one.reason} {one.advice}") for one in transfers.failures(transfer)
             ]
             if status.finished_at is not None:
+                imports.ended(_connection(), transfer)
                 transfers.forget(transfer)
     return _report_import(plan, name, came, status, failures)
 
@@ -119,6 +125,21 @@ def _transfers(client: "ApiClient") -> "Iterator[Transfers]":
         patient.close()
 
 
+@contextmanager
+def _imports(transfers: "Transfers") -> "Iterator[Imports]":
+    """The window's journal of edits: its Undo takes away what comes in here."""
+    from apitorch_desktop import paths
+    from apitorch_desktop.dataset.edits import Edits
+
+    edits = Edits(paths.desktop_folder(), beside=True)
+    if edits.note:
+        terminal.say(edits.note, sys.stderr)
+    try:
+        yield edits.importing(transfers)
+    finally:
+        edits.close()
+
+
 def _connection() -> str:
     from apitorch_desktop.api.transport import normalise
     from apitorch_desktop.dataset.connections import EMBEDDED, environment_id
@@ -139,15 +160,17 @@ def _training_set(client: "ApiClient", name: str) -> "TrainingSet | None":
     return _named(client.training_sets(), name)
 
 
-def _create(client: "ApiClient", name: str) -> "TrainingSet":
+def _create(imports: "Imports", client: "ApiClient", name: str) -> "Begun":
     if "training-sets" not in (client.ping().extensions or []):
         raise CommandFailed(
             f"This service cannot make training sets by itself: make “{name}” on its own page, then run this again."
         )
-    return client.create_training_set(name.strip())
+    return imports.make_set(_connection(), client, name)
 
 
-def _go_on(transfers: "Transfers", training_set: "TrainingSet", line: terminal.Line) -> dict[str, set[str]]:
+def _go_on(
+    transfers: "Transfers", imports: "Imports", training_set: "TrainingSet", line: terminal.Line
+) -> dict[str, set[str]]:
     """Finish what an earlier run, or the window, left unfinished for this training set.
 
     Answers sha256 → labels of what these brought in: a service with the documented calls only does not tell.
@@ -168,6 +191,7 @@ def _go_on(transfers: "Transfers", training_set: "TrainingSet", line: terminal.L
             if result.sha256:
                 there.setdefault(result.sha256, set()).add(result.label)
         if ended.state is State.DONE:
+            imports.ended(_connection(), status.id)
             transfers.forget(status.id)
         elif ended.note:
             terminal.say(ended.note)

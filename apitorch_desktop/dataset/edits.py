@@ -6,7 +6,6 @@ an image changes its label by download, upload, confirmation, and only then dele
 
 from __future__ import annotations
 
-from time import time
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -59,20 +58,22 @@ class Edits:
     Cancelled. FileFailed and other OSErrors: this machine's disk.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, beside: bool = False) -> None:
+        """`beside` the window, whose edits may be under way: the trash is left as it is."""
         self._journal = Journal(folder / "edits.sqlite")
         self._trash = Trash(folder / "trash")
         self.dismissals = Dismissals(folder)
         self._dismissing = Dismissing(self._journal, self.dismissals)
         self._driver = Driver(self._journal, self._trash, self._dismissing)
         self.conflicts = Conflicts(self._journal, self._trash, self._driver)
-        self._opened_at = time()
+        self._folder = folder
         self.note = self._journal.note
         """A sentence about a journal that was damaged and begun anew, or empty."""
         if self.note:
             aside = self._trash.put_aside()
             self.note += f" What was in the trash is in {aside}." if aside else ""
-        self._trash.drop(self._trash.all() - self._journal.needed())
+        if not beside:
+            self._trash.drop(self._trash.all() - self._journal.needed())
 
     def close(self) -> None:
         """Close the journal."""
@@ -249,8 +250,8 @@ class Edits:
         return edit_of(entry, self._journal)
 
     def importing(self, transfers: Transfers) -> Imports:
-        """Imports by way of transfers, journalled before their first image is sent."""
-        return Imports(self._journal, self._driver, transfers, self._opened_at)
+        """Imports by way of transfers, journalled before anything of them is sent."""
+        return Imports(self._journal, self._driver, transfers, self._folder / "imports")
 
     def correct(
         self,

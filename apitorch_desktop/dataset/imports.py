@@ -1,4 +1,4 @@
-"""Imports: uploads that can be undone. The journal of edits knows of one before its first image is sent.
+"""Imports: uploads that can be undone. The journal of edits knows of one before its training set is made or an image sent.
 
 So whatever ends the program in the middle, the next start knows which transfer belongs to which edit, and what the
 training set was like before.
@@ -7,21 +7,28 @@ training set was like before.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.dataset.edit_records import Act, Edit, Facts, Placement, Stage, image_id, set_key
+from apitorch_desktop.api.errors import ApiError
+from apitorch_desktop.dataset.edit_records import Act, CannotUndo, Edit, Facts, Placement, Stage, image_id, set_key
 from apitorch_desktop.dataset.performing import edit_of
 from apitorch_desktop.dataset.running import ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from apitorch_desktop.api.types import Id
+    from filelock import BaseFileLock
+
+    from apitorch_desktop.api.client import ApiClient
+    from apitorch_desktop.api.types import Id, TrainingSet
     from apitorch_desktop.dataset.driving import Driver
     from apitorch_desktop.dataset.edit_journal import Journal
     from apitorch_desktop.dataset.edit_records import Entry
     from apitorch_desktop.dataset.sources import Upload
     from apitorch_desktop.dataset.transfers import Transfers, TransferStatus
+    from apitorch_desktop.dataset.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +39,42 @@ class Ended:
     edit: Edit | None
 
 
-class Imports:
-    """Keeps the journal of edits in step with the transfers. Thread-safe; everything blocks."""
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A training set that was made for an import, which is on the journal already: hand it to `Imports.upload`."""
 
-    def __init__(self, journal: Journal, driver: Driver, transfers: Transfers, opened_at: float) -> None:
+    training_set: TrainingSet
+    entry: Entry
+    lock: BaseFileLock
+    """Held while the import is being accepted: nobody takes it for one that was interrupted."""
+
+
+class Imports:
+    """Keeps the journal of edits in step with the transfers. Thread-safe, and several processes may; everything blocks."""
+
+    def __init__(self, journal: Journal, driver: Driver, transfers: Transfers, locks: Path) -> None:
         self._journal = journal
         self._driver = driver
         self._transfers = transfers
-        self._opened_at = opened_at
+        self._locks = locks
+
+    def make_set(self, connection_id: str, client: ApiClient, name: str) -> Begun:
+        """`training-sets`: make the training set of an import, journalled beforehand. Raises ApiError."""
+        mark = token_hex(8)
+        before = [set_key(one.id) for one in client.training_sets()]
+        facts = Facts(planned=True, new_training_set=True, new=name.strip(), sets_before=before, mark=mark)
+        lock = self._own(mark)
+        assert lock is not None  # noqa: S101 - for mypy: the mark is new
+        entry = self._journal.add(connection_id, "", Act.IMPORT, "the import", Stage.BEGUN, facts)
+        try:
+            made = client.create_training_set(facts.new)
+        except BaseException as fault:
+            if isinstance(fault, ApiError) and (fault.unsent or not fault.can_retry):
+                self._journal.drop(entry)
+            _let_go(lock)  # else it may have been made: `settle` finds out
+            raise
+        self._is(entry, made.id)
+        return Begun(made, entry, lock)
 
     def upload(
         self,
@@ -49,31 +84,41 @@ class Imports:
         items: Iterable[Upload],
         *,
         labels_before: Iterable[str] = (),
-        new_training_set: bool = False,
+        begun: Begun | None = None,
     ) -> int:
         """Accept an upload, journalled. Answers the transfer's id. Its undo is that of `Edits.imported`."""
-        facts = Facts(
-            planned=True, labels_before=sorted(set(labels_before)), new_training_set=new_training_set, transfer=0
-        )
-        key = set_key(training_set_id)
-        entry = self._journal.add(connection_id, key, Act.IMPORT, "the import", Stage.BEGUN, facts)
+        entry = begun.entry if begun is not None else None
+        facts = Facts(planned=True, labels_before=sorted(set(labels_before)), mark=token_hex(8))
+        lock = begun.lock if begun is not None else self._own(facts.mark)
 
         def link(transfer_id: int) -> None:
-            facts.transfer = transfer_id
-            self._journal.save(entry)
+            nonlocal entry
+            if entry is None:
+                facts.transfer = transfer_id
+                key = set_key(training_set_id)
+                entry = self._journal.add(connection_id, key, Act.IMPORT, "the import", Stage.BEGUN, facts)
+            else:
+                entry.facts.transfer = transfer_id
+                self._journal.save(entry)
 
         try:
             return self._transfers.add_upload(connection_id, training_set_id, title, items, first=link)
         except BaseException:
-            self._journal.drop(entry)
+            if entry is not None:
+                self._write(entry, {})
             raise
+        finally:
+            _let_go(lock)
 
     def ended(self, connection_id: str, transfer_id: int, labels_before: Iterable[str] = ()) -> Ended:
         """An upload ended: write down what it brought in. `labels_before`: for one that was accepted without a journal.
 
         After *Retry*, what came in since is an edit of its own.
         """
-        status = self._transfers.status(transfer_id)
+        try:
+            status = self._transfers.status(transfer_id)
+        except KeyError:  # another process wrote it down, and forgot it
+            return Ended(0, None)
         self._transfers.calm(transfer_id)
         created = {image_id(one.image_id): one.label for one in self._transfers.results(transfer_id) if one.created}
         with self._driver.turn(connection_id):
@@ -104,37 +149,102 @@ class Imports:
             Placement(n, image, None, label, there=True) for n, (image, label) in enumerate(new.items())
         ]
         facts.labels_made = sorted(set(new.values()) - set(facts.labels_before))
-        entry.stage = Stage.DONE
+        entry.stage, facts.sets_before = Stage.DONE, None
         entry.title = f"import {len(new):,} photo{'' if len(new) == 1 else 's'}"
+        if not new:
+            entry.title = f"make the training set “{facts.new}”"
         self._journal.forget_undone(entry.connection)
         self._journal.plan(entry)
         self._journal.hide_labels(entry, (), facts.labels_made)
         return edit_of(entry, self._journal)
 
-    def settle(self, connection_id: str) -> None:
-        """Write down imports that ended while nobody was there to do it: after a start, and whenever in doubt."""
+    def settle(self, workspace: Workspace) -> list[str]:
+        """Write down imports that ended while nobody was there to do it: after a start, and whenever in doubt.
+
+        One that was interrupted before its photos were accepted comes to nothing: the training set made for it goes, if
+        it is empty. Answers the names of these. Raises ApiError.
+        """
+        connection_id, lost = workspace.connection.id, []
         for entry in self._journal.imports(connection_id, Stage.BEGUN):
             status = self._status(entry)
-            if status is None:
-                if entry.facts.transfer or entry.created_at < self._opened_at:  # else it is just being accepted
-                    self._journal.drop(entry)
-            elif status.state in ENDED:
-                self.ended(connection_id, status.id)
+            if status is not None:
+                if status.state in ENDED:
+                    self.ended(connection_id, status.id)
+            elif self._is_interrupted(entry):
+                made = self._half_made(workspace, entry)
+                if made is not None:
+                    workspace.client.delete_training_set(made)
+                    workspace.catalog.forget_training_set(connection_id, made)
+                self._journal.drop(entry)
+                lost += [entry.facts.new] if entry.facts.new_training_set else []
+        return lost
 
-    def stop(self, connection_id: str) -> None:
-        """Where an import under way is what `Edits.undo` would undo: cancel it, and write down what came in."""
+    def stop(self, workspace: Workspace) -> None:
+        """Where an import under way is what `Edits.undo` would undo: cancel it, and write down what came in.
+
+        Raises CannotUndo where nothing of it is there to be undone, and ApiError.
+        """
+        connection_id = workspace.connection.id
         entry = self._driver.last_done(connection_id)
         if entry is None or entry.stage is not Stage.BEGUN:
             return
         status = self._status(entry)
-        if status is None:
+        if status is not None:
+            self._transfers.cancel(status.id)
+            self.ended(connection_id, status.id)
+        elif not self._is_interrupted(entry):
+            raise CannotUndo("The import is just beginning. Undo it in a moment.")
+        elif (made := self._half_made(workspace, entry)) is not None:
+            self._is(entry, made)
+            self._write(entry, {})
+        else:
             self._journal.drop(entry)
-            return
-        self._transfers.cancel(status.id)
-        self.ended(connection_id, status.id)
+        left = self._driver.last_done(connection_id)
+        if left is None or left.id != entry.id:  # what was done before the import is not meant
+            raise CannotUndo("The import was cancelled before a photo came in, so there is nothing to undo.")
+
+    def _is(self, entry: Entry, training_set_id: Id) -> None:
+        """Note which training set an import made."""
+        entry.training_set, entry.facts.sets_before = set_key(training_set_id), None
+        self._journal.save(entry, became=[(self._journal.now(entry.place), entry.training_set)])
+
+    def _half_made(self, workspace: Workspace, entry: Entry) -> Id | None:
+        """The training set that an interrupted import made, where it is there, and empty."""
+        facts = entry.facts
+        if not facts.new_training_set:
+            return None
+        for one in workspace.client.training_sets():
+            key = set_key(one.id)
+            new = facts.sets_before is not None and key not in facts.sets_before and one.name == facts.new
+            if (key == entry.training_set or new) and not workspace.listing(one.id).images:
+                return one.id
+        return None
+
+    def _own(self, mark: str) -> BaseFileLock | None:
+        """The right to an import that is being accepted; None while a process has it. It ends with that at the latest."""
+        from filelock import FileLock, Timeout
+
+        self._locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self._locks / f"{mark}.lock", thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return None
+        return lock
+
+    def _is_interrupted(self, entry: Entry) -> bool:
+        lock = self._own(entry.facts.mark)
+        _let_go(lock)
+        return lock is not None
 
     def _status(self, entry: Entry) -> TransferStatus | None:
         try:
             return self._transfers.status(entry.facts.transfer)
         except KeyError:
             return None
+
+
+def _let_go(lock: BaseFileLock | None) -> None:
+    if lock is not None:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)

@@ -147,36 +147,30 @@ class _Round(QObject):
         other, found = self._other, self._found
         if other is None or found is None:
             return
-        if self._there is None:
-            name = self._here.name
-
-            def made(one: TrainingSet) -> None:
-                self._there = one.id
-                self._push(relabel=relabel)
-
-            self._run(Lane.INTERACTIVE, lambda _context: other.client.create_training_set(name), made)
-            return
         moves = [(theirs, str(mine.label)) for mine, theirs in found.relabelled] if relabel else []
-        there = self._side_there()
-        if there is not None:
-            self._send(self._side_here(), there, found.only_here, moves)
+        self._send(self._side_here(), other, self._there, found.only_here, moves)
 
     def _pull(self, *, relabel: bool) -> None:
         found, there = self._found, self._side_there()
         if found is None or there is None:
             return
         moves = [(mine, str(theirs.label)) for mine, theirs in found.relabelled] if relabel else []
-        self._send(there, self._side_here(), found.only_there, moves)
+        self._send(there, self._workspace, self._here.id, found.only_there, moves)
 
     def _send(
-        self, source: Side, target: Side, images: list[TrainingImage], moves: list[tuple[TrainingImage, str]]
+        self,
+        source: Side,
+        target: Workspace,
+        set_id: Id | None,
+        images: list[TrainingImage],
+        moves: list[tuple[TrainingImage, str]],
     ) -> None:
-        """Put photos of one side to the other: accepted into a transfer, and moves as edits of that side."""
+        """Put photos of one side to the other, as an import there (None: into a new set), and moves as edits there."""
         session, desk = self._session, self._desk
-        stores, transfers = session.stores, desk.transfers
-        if stores is None or transfers is None:
+        stores = session.stores
+        if stores is None:
             return
-        name = target.workspace.connection.name
+        imports, connection_id, name = stores.imports, target.connection.id, target.connection.name
         title = f"Copying {plural(len(images), 'photo')} of “{self._here.name}” to “{name}”"
 
         def job(context: Context) -> bool:
@@ -188,11 +182,18 @@ class _Round(QObject):
                 by_label.setdefault(wanted, []).append(image)
             all_changed = True
             for wanted, moving in by_label.items():
-                outcome = stores.edits.move(target.workspace, target.training_set_id, moving, wanted)
+                assert set_id is not None  # noqa: S101 - a new one has no labels to be changed
+                outcome = stores.edits.move(target, set_id, moving, wanted)
                 all_changed &= outcome.edit.stage == "done"
-            if images:
+            begun = imports.make_set(connection_id, target.client, self._here.name) if set_id is None else None
+            if begun is not None:
+                context.post(begun.training_set)
+            there = begun.training_set.id if begun is not None else set_id
+            if there is not None and (images or begun is not None):
                 fetched = uploads(source, images, lambda done, of: context.progress((done, of)), context.cancelled)
-                transfers.add_upload(target.workspace.connection.id, target.training_set_id, title, fetched)
+                seen = target.known_listing(there)
+                before = seen.labels if seen is not None else ()
+                imports.upload(connection_id, there, title, fetched, labels_before=before, begun=begun)
             return all_changed
 
         def sent(all_changed: bool) -> None:
@@ -215,7 +216,10 @@ class _Round(QObject):
             self._dialog.show_failure(explain(fault).text)
             return True
 
-        def progress(at: tuple[int, int]) -> None:
+        def progress(at: tuple[int, int] | TrainingSet) -> None:
+            if not isinstance(at, tuple):  # made for what is sent, so that another try does not make another
+                self._there = at.id
+                return
             self._dialog.show_working(f"{doing}: {at[0]:,} of {at[1]:,}", at[0] / max(1, at[1]))
 
         self._task = self._session.tasks.run(

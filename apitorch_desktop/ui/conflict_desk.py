@@ -50,6 +50,7 @@ class ConflictDesk(QObject):
         made.session.sets_changed.connect(self._turned)
         made.session.connected.connect(self.refresh)
         made.editing.edited.connect(lambda _outcome: self.refresh())
+        made.editing.refused.connect(self.refresh)
         self._connection = ""
 
     def _turned(self) -> None:

@@ -60,8 +60,8 @@ class ConflictPage(BoardPage):
             "Changed by someone else meanwhile",
             (self.mine, self.theirs, self.all_mine, self.all_theirs),
             "Return does yours with what is selected; D keeps theirs",
-            why="You changed these photos while the service was away. When it was back they were no longer where you saw "
-            "them, so nothing was done with them. Do what you wanted all the same, or keep what the others made of them.",
+            why="When your change reached the service, these photos were no longer where you saw them, so nothing was done "
+            "with them. Do what you wanted all the same, or keep what the others made of them.",
         )
         self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
         self.board.act_wanted.connect(self._act)

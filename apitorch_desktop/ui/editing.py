@@ -195,7 +195,7 @@ class Editing(QObject):
 
         def act(edits: Edits, workspace: Workspace, progress: Progress, cancelled: Cancel) -> Outcome:
             if stores is not None:
-                stores.imports.stop(workspace.connection.id)
+                stores.imports.stop(workspace)
             return edits.undo(workspace, progress, cancelled)
 
         self.do("Undo", act, done="Undone")

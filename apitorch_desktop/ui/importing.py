@@ -148,7 +148,7 @@ class Importing(QObject):
                 session.said.emit(Message("There is no photo in what was dropped.", "warn", "import"))
             if sending:
                 title = f"Adding {plural(len(sending), 'photo')} to “{label}”"
-                self._send(target.id, title, plan.uploads(), new_set=False)
+                self._send(target.id, title, plan.uploads())
 
         session.tasks.run(
             Lane.DISK,
@@ -164,7 +164,7 @@ class Importing(QObject):
         from apitorch_desktop.dataset.sources import Upload
 
         uploads = [Upload(label, source, name) for source, name in photos]
-        self._send(set_id, f"Adding {plural(len(uploads), 'photo')} to “{label}”", uploads, new_set=False)
+        self._send(set_id, f"Adding {plural(len(uploads), 'photo')} to “{label}”", uploads)
 
     # --- through the plan
 
@@ -235,31 +235,38 @@ class Importing(QObject):
         if order.training_set_id is None:
             self._send_to_new(order.new_name, title, uploads)
         else:
-            self._send(order.training_set_id, title, uploads, new_set=False)
+            self._send(order.training_set_id, title, uploads)
 
     # --- sending
 
     def _send_to_new(self, name: str, title: str, uploads: Sequence[Upload]) -> None:
         session = self._session
-        workspace = session.workspace
-        if workspace is None:
+        stores, workspace = session.stores, session.workspace
+        if stores is None or workspace is None:
             return
+        imports, connection_id = stores.imports, workspace.connection.id
+
+        def job(context: Context) -> None:
+            begun = imports.make_set(connection_id, workspace.client, name)
+            context.post(begun.training_set)
+            imports.upload(connection_id, begun.training_set.id, title, uploads, begun=begun)
 
         def made(one: TrainingSet) -> None:
             session.over.emit("sample")
-            session.show_new_set(one)
-            self._send(one.id, title, uploads, new_set=True)
+            if session.workspace is workspace:
+                session.show_new_set(one)
 
         session.tasks.run(
             Lane.INTERACTIVE,
-            lambda _context: workspace.client.create_training_set(name),
-            done=made,
+            job,
+            progress=made,
+            done=lambda _none: self._desk.reload(),
             failed=lambda fault: session.failed(fault, f"Making “{name}”"),
-            owner=session.turn,
+            owner=self,
             title="Make the training set",
         )
 
-    def _send(self, set_id: Id, title: str, uploads: Sequence[Upload], *, new_set: bool) -> None:
+    def _send(self, set_id: Id, title: str, uploads: Sequence[Upload]) -> None:
         session = self._session
         connection, stores, workspace = session.connection, session.stores, session.workspace
         if connection is None or stores is None or workspace is None:
@@ -269,9 +276,7 @@ class Importing(QObject):
         def accept(_context: Context) -> int:
             seen = workspace.known_listing(set_id)
             before = {*labels, *(seen.labels if seen is not None else ())}
-            return stores.imports.upload(
-                connection.id, set_id, title, uploads, labels_before=before, new_training_set=new_set
-            )
+            return stores.imports.upload(connection.id, set_id, title, uploads, labels_before=before)
 
         session.tasks.run(
             Lane.DISK,
@@ -329,15 +334,24 @@ class Importing(QObject):
         )
 
     def _settle(self) -> None:
-        """Remember imports that ended when nobody was there to do it."""
+        """Remember imports that ended when nobody was there to do it, and clear away those that never really began."""
         session = self._session
-        stores, connection = session.stores, session.connection
-        if stores is None or connection is None:
+        stores, workspace = session.stores, session.workspace
+        if stores is None or workspace is None:
             return
         imports = stores.imports
+
+        def done(lost: list[str]) -> None:
+            if lost:
+                names = "”, “".join(lost)
+                text = f"The import into “{names}” was cut off before its photos were read. Drop them again."
+                session.said.emit(Message(text, "warn", "import"))
+                session.refresh()
+
         session.tasks.run(
             Lane.INTERACTIVE,
-            lambda _context: imports.settle(connection.id),
+            lambda _context: imports.settle(workspace),
+            done=done,
             failed=lambda fault: session.failed(fault, "Remembering the imports for Undo"),
             owner=session.turn,
             title="Remember the imports of the last run",

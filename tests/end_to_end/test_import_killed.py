@@ -1,15 +1,21 @@
 """The program killed in the middle of an import: Undo, after the next start, takes away what came in."""
 
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.errors import NotFound
 from tests.end_to_end import pointer, program
 from tests.end_to_end.documented_program import listed, run, use
+from tests.end_to_end.dying_new_set import PHOTOS
 from tests.misbehaving import Misbehaving
+from tests.service.running import serving
 
 _DYING = Path(__file__).with_name("dying_import.py")
 MORE = 12
@@ -77,3 +83,93 @@ def test_undo_takes_away_an_import_in_whose_middle_the_program_was_killed(monkey
 
     run(monkeypatch, steps)
     assert there(service) == before
+
+
+@pytest.fixture
+def ours(monkeypatch, tmp_path, home):
+    """A service of our own, without a training set."""
+    with serving(tmp_path / "service") as made:
+        use(monkeypatch, made)
+        client = ApiClient(made.url, made.key)
+        yield client
+        client.close()
+
+
+@pytest.fixture
+def folder(photos, tmp_path):
+    place = tmp_path / "Summer"
+    for label in ("dress", "hat"):
+        (place / label).mkdir(parents=True)
+        for photo in sorted((photos / "train" / label).iterdir())[:6]:
+            shutil.copy(photo, place / label)
+    return place
+
+
+def sets(client):
+    """Name → photos."""
+    found = {}
+    for one in client.training_sets():
+        with suppress(NotFound):  # it is just going
+            found[one.name] = sum(len(group.images) for group in client.images(one.id).data)
+    return found
+
+
+def killed_with_a_new_set(client, folder, when):
+    command = [sys.executable, "-m", "tests.end_to_end.dying_new_set", str(folder), when]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as dying:
+        try:
+            assert dying.stdout.readline() == "started\n"
+            wanted = PHOTOS if when == "middle" else 0
+            program.wait(lambda: sets(client) == {"Summer": wanted}, f"the set with {wanted} photos")
+        finally:
+            dying.kill()
+
+
+@pytest.mark.parametrize("when", ["unheard", "unread"])
+def test_a_training_set_made_just_before_the_program_was_killed_does_not_stay(monkeypatch, ours, folder, when):
+    killed_with_a_new_set(ours, folder, when)
+
+    def steps(made, said):
+        program.wait(lambda: any("“Summer” was cut off" in one for one in said), f"what is said: {said}")
+        assert sets(ours) == {}
+        program.wait(lambda: made.frame.empty.isVisible() and not made.session.training_sets, "the empty window")
+        assert made.session.stores.edits.history(made.session.connection.id) == []
+
+    run(monkeypatch, steps)
+
+
+def test_undo_of_a_killed_import_takes_its_new_training_set_away_once_it_is_whole(monkeypatch, ours, folder):
+    killed_with_a_new_set(ours, folder, "middle")
+
+    def steps(made, said):
+        program.wait(lambda: any(one.startswith("Added 12 photos") for one in said), f"the rest: {said}")
+        assert sets(ours) == {"Summer": 12}
+        listed(made, 12)
+        made.photos.grid.setFocus()
+        pointer.key("ctrl+z")
+        program.wait(lambda: sets(ours) == {}, f"the undo: {said}")
+        program.wait(lambda: not made.session.training_sets, "the window without it")
+        pointer.key("ctrl+shift+z")
+        program.wait(lambda: sets(ours) == {"Summer": 12}, f"all of it again: {said}")
+
+    run(monkeypatch, steps)
+
+
+def test_the_window_undoes_what_the_command_line_brought_in(monkeypatch, ours, folder):
+    words = [sys.executable, "-m", "apitorch_desktop", "import", str(folder), "--name", "Summer"]
+    assert subprocess.run(words, timeout=120).returncode == 0
+    shutil.copy(min((folder / "hat").iterdir()), folder / "dress" / "one more.jpg")
+    assert subprocess.run(words, timeout=120).returncode == 0
+    assert sets(ours) == {"Summer": 13}
+
+    def steps(made, said):
+        listed(made, 13)
+        made.photos.grid.setFocus()
+        pointer.key("ctrl+z")
+        program.wait(lambda: sets(ours) == {"Summer": 12}, f"the second import undone: {said}")
+        program.wait(lambda: made.model.total == 12, "the grid")
+        pointer.key("ctrl+z")
+        program.wait(lambda: sets(ours) == {}, f"the first import undone: {said}")
+        program.wait(lambda: said[-1].startswith("Undone: import 12 photos"), f"that it is said: {said}")
+
+    run(monkeypatch, steps)

@@ -1,9 +1,13 @@
 """Imports are on the journal of edits before their first image is sent: whatever happens, Undo takes away what came in."""
 
+import subprocess
+import sys
 import threading
+from contextlib import nullcontext
 
 import pytest
 
+from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.dataset.edits import CannotUndo, Stage
 from apitorch_desktop.dataset.sources import Picture, Upload
 from apitorch_desktop.dataset.transfers import Transfers
@@ -91,11 +95,12 @@ def test_undo_of_an_import_that_was_interrupted_cancels_it_and_takes_away_what_c
     if sent:
         importer.work(sent)
     importer.restart()
-    importer.imports.settle("c1")
+    importer.imports.settle(importer.home.workspace)
     assert len(importer.state().get("new", ())) + len(importer.state()["l0"]) - 5 >= sent
     with pytest.raises(CannotUndo, match="still under way"):
         importer.home.edits.undo(importer.home.workspace)
-    importer.imports.stop("c1")
+    with nullcontext() if sent else pytest.raises(CannotUndo, match="before a photo came in"):
+        importer.imports.stop(importer.home.workspace)
     if sent:
         importer.home.edits.undo(importer.home.workspace)
     assert importer.state() == before
@@ -109,7 +114,7 @@ def test_an_import_that_ended_when_nobody_was_there_is_remembered_at_the_next_st
     importer.accept()
     importer.work()
     importer.restart()
-    importer.imports.settle("c1")
+    importer.imports.settle(importer.home.workspace)
     assert importer.home.edits.undoable("c1").title == "import 12 photos"
     importer.home.edits.undo(importer.home.workspace)
     assert importer.state() == before
@@ -124,7 +129,7 @@ def test_an_upload_whose_answer_was_lost_is_taken_away_too(plain: Home, document
     importer.transfers._journal._rows("UPDATE items SET state = 1 WHERE id = 1")  # as a kill would have left it
     importer.restart()
     assert importer.state() != before
-    importer.imports.stop("c1")
+    importer.imports.stop(plain.workspace)
     plain.edits.undo(plain.workspace)
     assert importer.state() == before
     importer.transfers.close()
@@ -179,3 +184,128 @@ def test_an_import_that_was_never_accepted_is_forgotten(importer, monkeypatch):
     with pytest.raises(OSError, match="full"):
         importer.accept()
     assert importer.home.edits.history("c1") == []
+
+
+# --- into a training set made for it
+
+
+def names(home: Home) -> list[str]:
+    return [one.name for one in home.client.training_sets()]
+
+
+@pytest.fixture
+def maker(real: Home):
+    made = Importer(real)
+    yield made
+    made.transfers.close()
+
+
+def into_new(maker: Importer, name: str) -> int:
+    begun = maker.imports.make_set("c1", maker.home.client, name)
+    uploads = [Upload("a", Picture(picture(200 + number), "n.jpg"), f"{number}.jpg") for number in range(3)]
+    return maker.imports.upload("c1", begun.training_set.id, "Importing", uploads, begun=begun)
+
+
+def test_the_training_set_an_import_made_goes_with_its_undo_and_comes_back_with_its_redo(maker):
+    home, name = maker.home, "Made for it"
+    transfer = into_new(maker, name)
+    maker.work()
+    assert maker.imports.ended("c1", transfer).edit.title == "import 3 photos"
+    maker.restart()
+    home.edits.undo(home.workspace)
+    assert name not in names(home)
+    again = home.edits.redo(home.workspace)
+    assert sorted(home.client.images(again.training_set_id).data[0].label) == ["a"]
+    assert len(home.client.images(again.training_set_id).data[0].images) == 3
+
+
+def killed(home: Home, name: str, heard: bool) -> None:
+    """A process that makes a training set for an import and dies, after or before it has heard of it."""
+    code = """
+import os, sys
+from pathlib import Path
+from apitorch_desktop.dataset.transfers import Transfers
+from tests.unit.dataset.homes import Home
+folder, url, key, name, heard = sys.argv[1:]
+home = Home(Path(folder), url, key, 0)
+right = home.client.create_training_set
+def die(*given):
+    right(*given)
+    os._exit(9)
+if not heard:
+    home.client.create_training_set = die
+home.edits.importing(Transfers(home.folder / "transfers", lambda _one: home.client)).make_set("c1", home.client, name)
+os._exit(9)
+"""
+    words = [str(home.folder), home.url, home.key, name, "heard" if heard else ""]
+    assert subprocess.run([sys.executable, "-c", code, *words], timeout=60).returncode == 9
+    assert name in names(home)
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_training_set_made_just_before_a_kill_goes_at_the_next_start(maker, heard):
+    home, name = maker.home, f"Half made {heard}"
+    killed(home, name, heard)
+    maker.restart()
+    assert maker.imports.settle(home.workspace) == [name]
+    assert name not in names(home)
+    assert home.edits.history("c1") == []
+    assert maker.imports.settle(home.workspace) == []
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_undo_before_that_takes_it_away_and_nothing_else(maker, heard):
+    home, name = maker.home, f"Undone {heard}"
+    home.edits.move(home.workspace, home.set_id, home.images("l1")[:1], "l2")
+    before = home.content()
+    killed(home, name, heard)
+    maker.restart()
+    maker.imports.stop(home.workspace)
+    outcome = home.edits.undo(home.workspace)
+    assert (outcome.training_set_removed, outcome.edit.title) == (True, f"make the training set “{name}”")
+    assert name not in names(home)
+    assert home.content() == before
+
+
+def test_a_training_set_that_others_filled_meanwhile_stays(maker):
+    home, name = maker.home, "Filled"
+    killed(home, name, False)
+    [found] = [one for one in home.client.training_sets() if one.name == name]
+    home.client.upload_image(found.id, "theirs", data=picture(300), filename="t.jpg")
+    maker.restart()
+    maker.imports.settle(home.workspace)
+    assert name in names(home)
+
+
+def test_an_import_that_is_just_being_accepted_is_left_alone_by_undo_and_by_other_programs(maker):
+    home, name = maker.home, "Just now"
+    home.edits.move(home.workspace, home.set_id, home.images("l1")[:1], "l2")
+    begun = maker.imports.make_set("c1", home.client, name)
+    other = Home(home.folder, home.url, home.key, home.set_id)
+    transfers = Transfers(home.folder / "transfers", lambda _connection: other.client)
+    assert other.edits.importing(transfers).settle(other.workspace) == []
+    with pytest.raises(CannotUndo, match="just beginning"):
+        maker.imports.stop(home.workspace)
+    maker.imports.upload("c1", begun.training_set.id, "Importing", [], begun=begun)
+    transfers.close()
+    other.close()
+    assert name in names(home)
+
+
+def test_photos_that_cannot_be_accepted_leave_a_training_set_that_undo_removes(maker, monkeypatch):
+    home, name = maker.home, "No room"
+    monkeypatch.setattr(maker.transfers, "add_upload", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(OSError, match="full"):
+        into_new(maker, name)
+    assert home.edits.undoable("c1").title == f"make the training set “{name}”"
+    home.edits.undo(home.workspace)
+    assert name not in names(home)
+
+
+def test_a_training_set_that_could_not_be_made_leaves_nothing_on_the_journal(maker, monkeypatch):
+    fault = ConnectionFailed("Nothing answers.")
+    fault.unsent = True
+    monkeypatch.setattr(maker.home.client, "create_training_set", lambda *_: (_ for _ in ()).throw(fault))
+    with pytest.raises(ConnectionFailed):
+        maker.imports.make_set("c1", maker.home.client, "Never")
+    assert maker.home.edits.history("c1") == []
