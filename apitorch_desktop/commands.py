@@ -79,7 +79,9 @@ def import_folder(client: "ApiClient", folder: Path, name: str) -> int:
 
 def export_training_set(client: "ApiClient", training_set: str, folder: Path, form: str = "imagefolder") -> int:
     """`export TRAINING_SET FOLDER [--format …]`; the training set by id or name. The exit status."""
+    from apitorch_desktop import paths
     from apitorch_desktop.dataset.exporting import Exported, ExportRefused, Fetcher, Format, export
+    from apitorch_desktop.dataset.scratch import scratch_label
 
     sets = client.training_sets()
     found = next((one for one in sets if str(one.id) == training_set), None) or _named(sets, training_set)
@@ -90,7 +92,8 @@ def export_training_set(client: "ApiClient", training_set: str, folder: Path, fo
     line = terminal.Line()
     if form == Format.IMAGEFOLDER:
         return _download(client, found, folder, line)
-    fetch = Fetcher(client, found.id)
+    ours = scratch_label(paths.desktop_folder(), _connection(), found.id)
+    fetch = Fetcher(client, found.id, scratch_label=ours)
     try:
         done: Exported = export(
             fetch.listing,

@@ -35,7 +35,8 @@ class Board:
         if self._counts is None:
             if self._workspace.has("paging"):
                 labels = self._workspace.client.labels(self._set)
-                self._counts = {one.label: one.count for one in labels if not is_scratch(one.label)}
+                ours = self._workspace.scratch_label(self._set)
+                self._counts = {one.label: one.count for one in labels if not is_scratch(one.label, ours)}
             else:
                 self.all()
         return dict(self._counts or {})

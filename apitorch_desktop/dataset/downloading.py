@@ -17,7 +17,7 @@ from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.dataset.bundles import EXTENSION as BUNDLES
 from apitorch_desktop.dataset.bundles import Bundles, Wanted
 from apitorch_desktop.dataset.journal import Ended, Entry, Item, ItemState, Journal
-from apitorch_desktop.dataset.scratch import without_scratch
+from apitorch_desktop.dataset.scratch import scratch_label, without_scratch
 from apitorch_desktop.dataset.whole import Damaged, is_whole, whole
 from apitorch_desktop.syncing import sync
 
@@ -119,7 +119,8 @@ class Downloading:
                 half.unlink(missing_ok=True)
 
     def _list(self, client: "ApiClient") -> types.TrainingImages:
-        listing = without_scratch(client.images(self._entry.training_set))
+        ours = scratch_label(self._journal.folder.parent, self._entry.connection, self._entry.training_set)
+        listing = without_scratch(client.images(self._entry.training_set), ours)
         self._urls = {image.image_id: image.url for group in listing.data for image in group.images}
         self._listed_at = monotonic()
         return listing

@@ -62,7 +62,16 @@ class ExportRefused(Exception):  # noqa: N818 - named for what happened
 class Fetcher:
     """The bytes of a training set's images through a client; an address that has run out is listed anew. Thread-safe."""
 
-    def __init__(self, client: "ApiClient", training_set_id: Id, cancelled: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self,
+        client: "ApiClient",
+        training_set_id: Id,
+        cancelled: Callable[[], bool] | None = None,
+        *,
+        scratch_label: str = "",
+    ) -> None:
+        """`scratch_label`: what is under it is left out (`scratch.Scratch.label`)."""
+        self._scratch_label = scratch_label
         self._client = client
         self._training_set = training_set_id
         self._cancelled = cancelled
@@ -87,7 +96,7 @@ class Fetcher:
         return whole(lambda: self._client.download(url, cancelled=self._cancelled), image.filename, image.sha256)
 
     def _list(self) -> TrainingImages:
-        listing = without_scratch(self._client.images(self._training_set))
+        listing = without_scratch(self._client.images(self._training_set), self._scratch_label)
         self._urls = {image.image_id: image.url for group in listing.data for image in group.images}
         self._listed_at = monotonic()
         return listing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from itertools import count
 from threading import Lock
 from time import sleep, time
 from typing import TYPE_CHECKING, Final
@@ -20,11 +21,17 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import Classification, Id, TrainingImage, TrainingImages
 
 SCRATCH_LABEL: Final = "desktop_scratch"
-"""The label under which a local file lies for a moment while it is classified by its URL."""
+"""The label under which a local file lies for a moment while it is classified by its URL.
 
+Where a person has images of their own under it, it is the next name that is free: ours is what the journal names.
+"""
+
+_FILE = "scratch.sqlite"
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS upload (
         id INTEGER PRIMARY KEY, connection TEXT, training_set TEXT, sha256 TEXT, image TEXT, started_at REAL)""",
+    """CREATE TABLE IF NOT EXISTS label (
+        connection TEXT, training_set TEXT, label TEXT, PRIMARY KEY (connection, training_set)) WITHOUT ROWID""",
 )
 _LOOKS = 3
 """Times a listing is asked for an image that was just uploaded."""
@@ -34,7 +41,7 @@ class Scratch:
     """The journal of what lies under the scratch label, in `folder`. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = SqliteFile(folder / "scratch.sqlite", _SCHEMA)
+        self._file = SqliteFile(folder / _FILE, _SCHEMA)
         self._lock = Lock()
         self._in_use: set[int] = set()
 
@@ -54,6 +61,7 @@ class Scratch:
     ) -> list[Classification]:
         """What classifiers say about bytes: upload, classify by the signed URL, delete. Raises ApiError."""
         sha256 = hashlib.sha256(data).hexdigest()
+        label = self.label(connection_id, training_set_id) or self._claim(client, connection_id, training_set_id)
         with self._lock, self._file.transaction() as rows:  # before the upload: a crash must find it
             row = rows.execute(
                 "INSERT INTO upload (connection, training_set, sha256, started_at) VALUES (?, ?, ?, ?)",
@@ -62,17 +70,31 @@ class Scratch:
             assert row is not None  # noqa: S101 - for mypy: an INSERT has one
             self._in_use.add(row)
         try:
-            answer = client.upload_image(
-                training_set_id, SCRATCH_LABEL, data=data, filename=filename, cancelled=cancelled
-            )
+            answer = client.upload_image(training_set_id, label, data=data, filename=filename, cancelled=cancelled)
             with self._file.transaction() as rows:
                 rows.execute("UPDATE upload SET image = ? WHERE id = ?", (answer.id, row))
-            url = answer.url if isinstance(answer.url, str) else _url_of(client, training_set_id, answer.id)
+            url = answer.url if isinstance(answer.url, str) else _url_of(client, training_set_id, label, answer.id)
             return client.classify(classifiers, image_url=url, cancelled=cancelled)
         finally:
             with self._lock:
                 self._in_use.discard(row)
             self._clear(client, [row])
+
+    def label(self, connection_id: str, training_set_id: Id) -> str:
+        """The label of a training set that is ours and nobody's training images; "" where there is none."""
+        sql = "SELECT label FROM label WHERE connection = ? AND training_set = ?"
+        found = self._file.read(sql, connection_id, str(training_set_id))
+        return str(found[0][0]) if found else ""
+
+    def _claim(self, client: ApiClient, connection_id: str, training_set_id: Id) -> str:
+        """Take the first of our names under which nobody has an image, and write down that it is ours."""
+        groups = client.images(training_set_id).data
+        taken = {snake_case(group.label) for group in groups if group.images}
+        names = (f"{SCRATCH_LABEL}_{number}" if number > 1 else SCRATCH_LABEL for number in count(1))
+        label = next(name for name in names if name not in taken)
+        with self._file.transaction() as rows:
+            rows.execute("INSERT OR REPLACE INTO label VALUES (?, ?, ?)", (connection_id, str(training_set_id), label))
+        return label
 
     def left(self, connection_id: str) -> int:
         """How many scratch images are still to be deleted."""
@@ -91,15 +113,16 @@ class Scratch:
 
     def _clear(self, client: ApiClient, ids: list[int]) -> None:
         for row in ids:
-            found = self._file.read("SELECT training_set, sha256, image FROM upload WHERE id = ?", row)
+            found = self._file.read("SELECT connection, training_set, sha256, image FROM upload WHERE id = ?", row)
             if not found:
                 continue
-            training_set, sha256, image = found[0]
+            connection, training_set, sha256, image = found[0]
+            label = self.label(connection, training_set) or SCRATCH_LABEL
             if image and self._shared(row, training_set, sha256):
                 self._forget(row)  # the same picture is being classified at this moment: the last one deletes it
                 continue
             try:
-                images = [image] if image else list(_same(client, training_set, sha256))
+                images = [image] if image else list(_same(client, training_set, label, sha256))
                 for image_id in images:
                     _delete(client, image_id)
             except NotFound:
@@ -117,36 +140,47 @@ class Scratch:
             rows.execute("DELETE FROM upload WHERE id = ?", (row,))
 
 
-def without_scratch(answer: TrainingImages) -> TrainingImages:
-    """A listing without what lies under the scratch label for a moment: that is nobody's training image."""
-    answer.data = [group for group in answer.data if not is_scratch(group.label)]
+def scratch_label(folder: Path, connection_id: str, training_set_id: Id) -> str:
+    """`Scratch.label`, for who has no journal open: of that in `folder`."""
+    if not (folder / _FILE).exists():
+        return ""
+    scratch = Scratch(folder)
+    try:
+        return scratch.label(connection_id, training_set_id)
+    finally:
+        scratch.close()
+
+
+def without_scratch(answer: TrainingImages, ours: str) -> TrainingImages:
+    """A listing without what lies under our label for a moment: that is nobody's training image."""
+    answer.data = [group for group in answer.data if not is_scratch(group.label, ours)]
     return answer
 
 
-def is_scratch(label: str) -> bool:
-    """Whether a label is the scratch label, in any spelling."""
-    return snake_case(label) == SCRATCH_LABEL
+def is_scratch(label: str, ours: str) -> bool:
+    """Whether a label, in any spelling, is the one that is ours, if there is one."""
+    return bool(ours) and snake_case(label) == ours
 
 
-def _scratch_images(client: ApiClient, training_set_id: Id) -> Iterator[TrainingImage]:
+def _scratch_images(client: ApiClient, training_set_id: Id, ours: str) -> Iterator[TrainingImage]:
     for group in client.images(training_set_id).data:
-        if is_scratch(group.label):
+        if is_scratch(group.label, ours):
             yield from group.images
 
 
-def _url_of(client: ApiClient, training_set_id: Id, image_id: str) -> str:
+def _url_of(client: ApiClient, training_set_id: Id, ours: str, image_id: str) -> str:
     for look in range(_LOOKS):
         if look:
             sleep(0.3 * look)
-        for image in _scratch_images(client, training_set_id):
+        for image in _scratch_images(client, training_set_id, ours):
             if image.image_id.removeprefix("ti_") == image_id.removeprefix("ti_"):
                 return image.url
     raise NotFound("The service does not list the image that was just uploaded.", advice="Try again in a minute.")
 
 
-def _same(client: ApiClient, training_set_id: Id, sha256: str) -> Iterator[str]:
+def _same(client: ApiClient, training_set_id: Id, ours: str, sha256: str) -> Iterator[str]:
     """Ids of the scratch images with these bytes: the crash came before the service's answer."""
-    for image in list(_scratch_images(client, training_set_id)):
+    for image in list(_scratch_images(client, training_set_id, ours)):
         known = image.sha256 if isinstance(image.sha256, str) else ""
         if (known or hashlib.sha256(client.download(image.url)).hexdigest()) == sha256:
             yield image.image_id

@@ -147,15 +147,16 @@ class Workspace:
         cancelled: Callable[[], bool] | None = None,
     ) -> Listing:
         """All labels and images, in pages where the service has them; remembered. `progress` is called with each part."""
+        ours = self.scratch_label(training_set_id)
         with self._heard():
             if self.has("paging"):
-                labels = [one for one in self.client.labels(training_set_id) if not is_scratch(one.label)]
+                labels = [one for one in self.client.labels(training_set_id) if not is_scratch(one.label, ours)]
                 total = sum(label.count for label in labels)
-                listing = listing_of(list(self._pages(training_set_id, total, progress, cancelled)))
+                listing = listing_of(list(self._pages(training_set_id, total, progress, cancelled)), ours)
                 _order(listing, [label.label for label in labels])
                 listing.label_ids |= {label.label: label.id for label in labels}
             else:
-                listing = listing_of([self.client.images(training_set_id, cancelled=cancelled)])
+                listing = listing_of([self.client.images(training_set_id, cancelled=cancelled)], ours)
                 self._leave_out_hidden(listing, training_set_id)
                 if progress is not None:
                     progress(Part(listing.images, len(listing.images)))
@@ -189,7 +190,7 @@ class Workspace:
         while True:
             page = self.client.image_page(training_set_id, after=after, limit=limit, cancelled=cancelled)
             if progress is not None:
-                progress(Part(listing_of([page]).images, total))
+                progress(Part(listing_of([page], self.scratch_label(training_set_id)).images, total))
             yield page
             if not isinstance(page.next, str) or page.next == after:
                 return
@@ -287,6 +288,10 @@ class Workspace:
                 self.client, self.connection.id, scratch, classifiers, data or b"", filename, cancelled
             )
 
+    def scratch_label(self, training_set_id: Id) -> str:
+        """The label that is ours in a training set, for local files that are being classified; "" where there is none."""
+        return self._scratch.label(self.connection.id, training_set_id)
+
     def clean_scratch(self) -> int:
         """Delete scratch images that are still there after a failure or a crash; how many are still to be deleted."""
         return self._scratch.clean(self.client, self.connection.id)
@@ -324,17 +329,17 @@ class Workspace:
         self._offline, self._heard_at = False, monotonic()
 
 
-def listing_of(answers: Sequence[TrainingImages]) -> Listing:
+def listing_of(answers: Sequence[TrainingImages], ours: str = "") -> Listing:
     """One listing of what a service answered, in one piece or in pages; an image that comes twice is there once.
 
-    Without the scratch label.
+    Without the scratch label, `ours`.
     """
     first = answers[0]
     groups: dict[str, list[TrainingImage]] = {}
     ids: dict[str, str] = {}
     seen: set[str] = set()
     for answer in answers:
-        for group in without_scratch(answer).data:
+        for group in without_scratch(answer, ours).data:
             images = groups.setdefault(group.label, [])
             if isinstance(group.id, str):
                 ids[group.label] = group.id

@@ -77,7 +77,8 @@ class Exporting(QObject):
                 train, validation, test = (share / 100 for share in order.shares)
                 split = Split(train, validation, test, order.seed)
             order.folder.mkdir(parents=True, exist_ok=True)
-            fetch = Fetcher(workspace.client, found.id, context.cancelled)
+            ours = workspace.scratch_label(found.id)
+            fetch = Fetcher(workspace.client, found.id, context.cancelled, scratch_label=ours)
             return export(
                 fetch.listing,
                 fetch,

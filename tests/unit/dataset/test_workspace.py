@@ -276,11 +276,11 @@ def test_a_photo_that_is_being_classified_is_in_no_listing_download_comparison_o
             assert scratch_images(documented, number) == 1
             listing = workspace.listing(number)
             assert (sorted(listing.labels), len(listing.images)) == (["mountain", "plains"], 2)
-            transfers = Transfers(tmp_path / "transfers", lambda _id: client)
+            transfers = Transfers(plain.folder / "transfers", lambda _id: client)
             transfers.add_download("c1", number, "Zebras", tmp_path / "down")
             transfers.work(lambda: False, until_done=True)
             transfers.close()
-            fetcher = Fetcher(client, number)
+            fetcher = Fetcher(client, number, scratch_label=workspace.scratch_label(number))
             export(fetcher.listing, fetcher, tmp_path / "out")
             for folder in ("down", "out"):
                 files = [path for path in (tmp_path / folder).rglob("*") if path.is_file()]
@@ -294,9 +294,51 @@ def test_a_photo_that_is_being_classified_is_in_no_listing_download_comparison_o
     assert scratch_images(documented, number) == 0
 
 
+def test_a_persons_own_label_of_that_name_is_theirs(plain: Home, documented: Misbehaving, tmp_path: Path):
+    theirs = picture(98)
+    number = documented.add_set("Scratches", {"plains": [picture(1)], "Desktop scratch": [theirs]})
+    workspace, client = plain.workspace, plain.workspace.client
+    seen, right = [], client.classify
+
+    def classify(*given, **more):
+        seen.append((documented.content(number), workspace.listing(number)))
+        return right(*given, **more)
+
+    client.classify = classify
+    for again in range(2):
+        assert workspace.classify(["work-safe"], data=picture(3 + again), scratch=number)
+        plain.restart()
+        workspace, client = plain.workspace, plain.workspace.client
+        client.classify = classify
+    for content, listing in seen:
+        assert len(content["desktop_scratch_2"]) == 1  # ours, beside theirs
+        assert sorted(str(image.label) for image in listing.images) == ["Desktop scratch", "plains"]
+        assert "desktop_scratch_2" not in listing.labels
+    assert documented.content(number)["Desktop scratch"] == [hashlib.sha256(theirs).hexdigest()]
+    assert documented.content(number)["desktop_scratch_2"] == []
+    transfers = Transfers(plain.folder / "transfers", lambda _id: client)
+    transfers.add_download("c1", number, "Scratches", tmp_path / "down")
+    transfers.work(lambda: False, until_done=True)
+    transfers.close()
+    fetcher = Fetcher(client, number, scratch_label=workspace.scratch_label(number))
+    export(fetcher.listing, fetcher, tmp_path / "out")
+    for folder in ("down", "out"):
+        names = sorted(path.parent.name for path in (tmp_path / folder).rglob("*") if path.is_file())
+        assert names == ["Desktop scratch", "plains"], folder
+
+
+def test_another_connection_and_another_training_set_have_labels_of_their_own(plain: Home, documented: Misbehaving):
+    one, other = documented.add_set("One"), documented.add_set("Other", {"desktop_scratch": [picture(98)]})
+    plain.workspace.classify(["work-safe"], data=picture(3), scratch=one)
+    assert plain.workspace.scratch_label(one) == "desktop_scratch"
+    assert plain.workspace.scratch_label(other) == plain.scratch.label("c2", one) == ""
+    assert plain.workspace.listing(other).labels == ["desktop_scratch"]
+    assert plain.workspace.listing(one).labels == []
+
+
 def test_scratch_images_are_deleted_after_the_service_was_away(plain: Home, documented: Misbehaving):
     scratch = documented.add_set("Scratch")
-    documented.sets[scratch].labels[SCRATCH_LABEL] = {}
+    plain.workspace.classify(["work-safe"], data=picture(4), scratch=scratch)  # the label is ours from now on
     documented._put(documented.sets[scratch], SCRATCH_LABEL, picture(99))  # another program's
     documented.wrong("lost", path="/classify$")
     documented.wrong("drop", method="DELETE", times=9)
