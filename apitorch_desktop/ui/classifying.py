@@ -84,6 +84,7 @@ class Classifying(QObject):
         self._settings = settings
         self._window = window
         self._shot: Shot | None = None
+        self._left_out: set[str] = set()
         self._turn = QObject(self)
         panel.content_given.connect(self.begin)
         panel.file_wanted.connect(self.choose_file)
@@ -105,15 +106,19 @@ class Classifying(QObject):
         kept = self._kept()
         slugs = [str(one.slug) for one in listed if isinstance(one.slug, str)]
         chosen = list(DEFAULTS) if kept is None else kept
-        if session.opened is not None and (own := session.opened.learning.slug) in slugs:
-            others = {str(one.slug) for one in session.training_sets} - {own}
-            chosen = [own, *(slug for slug in chosen if slug not in others and slug != own)]
+        if (own := self._own()) in slugs and own not in self._left_out:
+            chosen = [own, *(slug for slug in chosen if slug != own)]
         panel.set_classifiers(listed, chosen)
         panel.offer_message(session.why_not(""))
         panel.show_hint("" if panel.chosen or not listed else "Choose a classifier to ask.")
         asked = list(panel.cards)
         if self._shot is not None and panel.chosen and not asked:
             self.ask(panel.chosen)
+
+    def _own(self) -> str:
+        """The slug of the open training set's classifier, "" where none is open."""
+        opened = self._session.opened
+        return opened.learning.slug if opened is not None else ""
 
     def _kept(self) -> list[str] | None:
         connection = self._session.connection
@@ -123,9 +128,10 @@ class Classifying(QObject):
         return [kept] if isinstance(kept, str) else [str(one) for one in kept if one]
 
     def _chosen_changed(self, chosen: list[str]) -> None:
-        connection = self._session.connection
-        if connection is not None:
-            self._settings.setValue(f"classify/{connection.id}", chosen or [""])
+        connection, own = self._session.connection, self._own()
+        (self._left_out.discard if own in chosen else self._left_out.add)(own)
+        if connection is not None:  # the own one comes and goes with its training set
+            self._settings.setValue(f"classify/{connection.id}", [one for one in chosen if one != own] or [""])
         self._panel.show_hint("" if chosen else "Choose a classifier to ask.")
         if self._shot is None:
             return

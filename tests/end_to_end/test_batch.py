@@ -5,7 +5,7 @@ import json
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtWidgets import QFileDialog, QLineEdit
+from PySide6.QtWidgets import QFileDialog, QLineEdit, QPushButton
 
 from apitorch_desktop.ui.batch_model import ROW
 from tests.end_to_end import pointer, program
@@ -53,7 +53,7 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
         session.refresh()
         session.refresh_classifiers()
         program.wait(lambda: len(session.classifiers) >= 5, "the classifiers")
-        made.panel.set_classifiers(session.classifiers, ["right", "upside-down"])
+        choose_classifiers(made)
 
         assert pointer.drag([folder], pointer.centre(made.panel.photo), CORNER) == "dropped"
         program.wait(lambda: table.isVisible() and table.model.counts[0] == 9, "the table")
@@ -74,6 +74,23 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
             (one["image"], one["classifier"], one["label"]) for one in rows if one["label"]
         ]
         send(made, table, client)
+
+    def choose_classifiers(made):
+        """That of the open training set, and another's; what was chosen stays when they are listed anew."""
+        panel, tree = made.panel, made.frame.tree
+        node = program.wait(lambda: next((one for one in tree.model.top() if one.text == "Right"), None), "the tree")
+        press_cell(tree.view, tree.model.index_of(node))
+        program.wait(lambda: panel.chosen[:1] == ["right"], "the open training set's classifier")
+        for slug in panel.chosen[1:]:
+            program.press(next(one for one in panel.findChildren(QPushButton) if one.text() == slug))
+            program.wait(lambda slug=slug: slug not in panel.chosen, f"{slug} left out")
+        panel._fill_menu()  # a tool button's menu waits in a loop of its own: no step could go on beside it
+        next(one for one in panel._menu.actions() if one.text() == "Upside down  (upside-down)").trigger()
+        listed = []
+        made.session.classifiers_changed.connect(lambda: listed.append(1))
+        made.session.refresh_classifiers()
+        program.wait(lambda: listed, "the classifiers listed anew")
+        assert panel.chosen == ["right", "upside-down"]
 
     def save(table, words, path):
         program.press(table.save)
