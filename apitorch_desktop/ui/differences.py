@@ -68,6 +68,10 @@ class OwnChanges:
         self._held.subtract(image_ids)
         self._held = +self._held
 
+    def holds(self, image_id: str) -> bool:
+        """Whether an edit of an image is on its way."""
+        return image_id in self._held
+
     def has_label(self, label: str) -> bool:
         """Whether a label was made, renamed or deleted here since."""
         return label in self._labels

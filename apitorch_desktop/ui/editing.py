@@ -82,7 +82,8 @@ class Editing(QObject):
         def back(_fault: Exception) -> None:
             by_label: dict[str, list[str]] = {}
             for image_id, old in before:
-                by_label.setdefault(old, []).append(image_id)
+                if not opened.own.holds(image_id):
+                    by_label.setdefault(old, []).append(image_id)
             for old, its in by_label.items():
                 opened.moved(its, old)
 

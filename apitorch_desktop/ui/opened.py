@@ -357,7 +357,8 @@ class Opened(QObject):
         self.gone(one for one in outcome.removed if one not in known)
         by_label: dict[str, list[str]] = {}
         for image_id, label in outcome.moved.items():
-            by_label.setdefault(label, []).append(image_id)
+            if not self.own.holds(image_id):  # else a later edit is shown already
+                by_label.setdefault(label, []).append(image_id)
         for image in outcome.added:
             if image.image_id in self._where:
                 by_label.setdefault(str(image.label), []).append(image.image_id)

@@ -233,6 +233,29 @@ def test_a_listing_that_was_asked_for_before_an_edit_does_not_take_it_back(fille
     assert filled.model.label_of(moved) == "mountain"
 
 
+def test_a_photo_that_is_moved_twice_in_a_row_does_not_go_back_in_between(filled, monkeypatch):
+    move, gates = filled.stores.edits.move, {"mountain": threading.Event(), "third": threading.Event()}
+
+    def gated(workspace, set_id, records, label, *watch):
+        assert gates[label].wait(30)
+        return move(workspace, set_id, records, label, *watch)
+
+    monkeypatch.setattr(filled.stores.edits, "move", gated)
+    photo = filled.labels()["plains"][0]
+    for label, gate in gates.items():
+        filled.editing.move([filled.model.record(photo)], label)
+        if label == "mountain":
+            gate.set()
+    wait_until(lambda: "to “mountain”" in " ".join(filled.sentences()))
+    assert filled.model.label_of(photo) == "third"
+    gates["third"].set()
+    wait_until(lambda: "to “third”" in " ".join(filled.sentences()))
+    assert filled.model.label_of(photo) == "third"
+    assert {one.label for one in filled.session.workspace.listing(filled.session.opened.training_set.id).images} == {
+        "plains", "mountain", "third",
+    }  # fmt: skip
+
+
 def test_a_connection_to_nobody_says_what_to_do_and_a_wrong_key_is_told_apart(filled):
     session, connections = filled.session, filled.stores.connections
     url = filled.embedded.url
