@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
 
 _CLAIM: Final = 64
+_LOW: Final = 16
+"""Items left in the queue when the next are claimed: the threads do not wait for the journal meanwhile."""
 _FLUSH_AFTER: Final = 0.1
 _OWN_EVERY: Final = 2.0
 _MOST_TRIES: Final = 20
@@ -109,6 +111,9 @@ class Engine:
                 if step is _Step.ITEM:
                     item = run.queue.popleft()
                     run.in_flight[item.id] = 0
+                elif step is _Step.FILL:
+                    run.filling = True
+                    run.flushing += 1  # until it is over nothing is finished, nor prepared again
                 else:
                     run.busy = True
                 if step in (_Step.ITEM, _Step.PREPARE):
@@ -124,11 +129,14 @@ class Engine:
         if not run.prepared:
             wait = float("inf") if run.in_flight or run.flushing else self._pace(run).wait()
             return wait or _Step.PREPARE
+        if not (run.exhausted or run.filling) and len(run.queue) <= (_LOW if self._claims(run) > _LOW else 0):
+            return _Step.FILL
         if run.queue:
             return self._pace(run).wait() or _Step.ITEM
-        if not run.exhausted:
-            return _Step.FILL
         return float("inf") if run.in_flight or run.flushing else _Step.FINISH
+
+    def _claims(self, run: Run) -> int:
+        return 1 if run.method is None or run.method.careful else _CLAIM
 
     def _left(self, only: int | None) -> bool:
         with self._ready:
@@ -156,7 +164,7 @@ class Engine:
                 self._prepare(run, cancelled)
             elif step is _Step.FILL:
                 self.flush(run)
-                count = 1 if run.method is None or run.method.careful else _CLAIM
+                count = self._claims(run)
                 items = self._journal.claim(run.id, count)
                 with self._ready:
                     run.queue.extend(items)
@@ -165,7 +173,11 @@ class Engine:
                 self._finish(run)
         finally:
             with self._ready:
-                run.busy = False
+                if step is _Step.FILL:
+                    run.filling = False
+                    run.flushing -= 1
+                else:
+                    run.busy = False
                 if changed:
                     self._registry.changed.add(run.id)
                 self._ready.notify_all()

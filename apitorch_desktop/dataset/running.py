@@ -112,13 +112,15 @@ class Run:
         self.method: Method | None = None
         self.lock: BaseFileLock | None = None
         self.busy = False
-        """Somebody prepares, fills or finishes it; others leave it alone."""
+        """Somebody prepares or finishes it; others leave it alone."""
         self.prepared = False
         self.exhausted = False
         self.queue: deque[Item] = deque()
         self.in_flight: dict[int, int] = {}
         self.ended: list[Ended] = []
         """What is not yet in the journal."""
+        self.filling = False
+        """Somebody claims the next items; others go on with those there are."""
         self.flushing = 0
         self.flushed_at = 0.0
         self.told_at = 0.0
