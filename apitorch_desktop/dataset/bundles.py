@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
 
 EXTENSION: Final = "images.archive"
+AT_ONCE: Final = 3
+"""Images at a time: one thread fetches the next bundle while others write; more only wait for the interpreter."""
 _MOST: Final = 64
 _BYTES: Final = 2**20
 """Of one bundle, about: on a slow line it still takes but seconds, and can be cancelled."""

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from apitorch_desktop.api import types
 from apitorch_desktop.api.errors import Cancelled, NotFound
 from apitorch_desktop.api.slugs import slugify
+from apitorch_desktop.dataset.bundles import AT_ONCE, Bundles, Wanted
 from apitorch_desktop.dataset.bundles import EXTENSION as BUNDLES
-from apitorch_desktop.dataset.bundles import Bundles, Wanted
 from apitorch_desktop.dataset.journal import Ended, Entry, Item, ItemState, Journal
+from apitorch_desktop.dataset.pacing import MOST_AT_ONCE
 from apitorch_desktop.dataset.scratch import scratch_label, without_scratch
 from apitorch_desktop.dataset.whole import Damaged, is_whole, whole
 from apitorch_desktop.syncing import sync
@@ -33,6 +34,7 @@ class Downloading:
     """How a transfer's downloads are done; see `running.Method`."""
 
     careful = False
+    at_once = MOST_AT_ONCE
 
     def __init__(self, journal: Journal, entry: Entry) -> None:
         self._journal = journal
@@ -72,6 +74,7 @@ class Downloading:
             )  # fmt: skip
         if BUNDLES in (client.ping().extensions or ()):
             self._bundles = Bundles(self._entry.training_set, self._small())
+            self.at_once = AT_ONCE
 
     def perform(
         self, client: "ApiClient", item: Item, moved: Callable[[int], None], cancelled: Callable[[], bool]
@@ -147,16 +150,18 @@ class Downloading:
         return None
 
     def _write(self, target: Path, data: bytes) -> None:
-        if target.parent not in self._folders:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._folders.add(target.parent)
-        half = target.with_name(f"{self._mark}{next(self._halves)}.part")  # only who holds the transfer's lock writes
+        folder = target.parent
+        if folder not in self._folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._folders.add(folder)
+        half = f"{folder}{os.sep}{self._mark}{next(self._halves)}.part"  # only who holds the transfer's lock writes
         try:
-            half.write_bytes(data)
-            half.replace(target)
+            with open(half, "wb") as file:  # noqa: PTH123 - a path less for each of many small files
+                file.write(data)
+            os.replace(half, target)  # noqa: PTH105
         except BaseException:
-            self._folders.discard(target.parent)  # it may have been taken away
-            half.unlink(missing_ok=True)
+            self._folders.discard(folder)  # it may have been taken away
+            Path(half).unlink(missing_ok=True)
             raise
         with self._lock:
             self._made.append(target)
@@ -182,6 +187,8 @@ def _checked(data: bytes, item: Item) -> bytes:
 
 def _there(target: Path, item: Item) -> int | None:
     """The size of the image where it is there already, as far as can be told. Raises InTheWay."""
+    if not os.path.lexists(target):
+        return None
     try:
         data = target.read_bytes()
     except FileNotFoundError:

@@ -131,6 +131,8 @@ class Engine:
             return wait or _Step.PREPARE
         if not (run.exhausted or run.filling) and len(run.queue) <= (_LOW if self._claims(run) > _LOW else 0):
             return _Step.FILL
+        if run.queue and run.method is not None and len(run.in_flight) >= run.method.at_once:
+            return float("inf")
         if run.queue:
             return self._pace(run).wait() or _Step.ITEM
         return float("inf") if run.in_flight or run.flushing else _Step.FINISH
@@ -217,7 +219,8 @@ class Engine:
 
     def _perform(self, run: Run, item: Item, cancelled: Callable[[], bool]) -> None:
         assert run.method is not None  # noqa: S101 - for mypy: it was prepared
-        begun = monotonic()
+        begun, pace = monotonic(), self._pace(run)
+        allowed = pace.allowed
         with self._trying(run, item):
             ended = run.method.perform(
                 self._client(run),
@@ -227,19 +230,22 @@ class Engine:
             )
             with self._ready:
                 if run.entry.kind == Kind.UPLOAD or ended.state is ItemState.DONE:
-                    self._pace(run).succeeded(monotonic() - begun)
+                    pace.succeeded(monotonic() - begun)
                 run.note = ""
                 run.end(item, ended)
         with self._ready:
-            self._pace(run).in_flight -= 1
+            pace.in_flight -= 1
             self._registry.changed.add(run.id)
-            self._ready.notify_all()
             due = (
                 run.method.careful
                 or not run.active
                 or monotonic() - run.flushed_at > _FLUSH_AFTER
                 or len(run.ended) >= _CLAIM
             )
+            if not (run.active and run.in_flight) or pace.allowed > allowed:
+                self._ready.notify_all()
+            elif due:  # else this thread takes the place that is free
+                self._ready.notify()
         if due:
             self.flush(run)
 

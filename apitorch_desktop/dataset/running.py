@@ -89,6 +89,8 @@ class Method(Protocol):
 
     careful: bool
     """An item whose answer was lost must not be sent again before `prepare` has looked."""
+    at_once: int
+    """Items at a time, at most."""
 
     def prepare(self, client: "ApiClient", cancelled: Callable[[], bool]) -> None:
         """Find out what has to be known before items can be done; and what became of those whose answer was lost."""

@@ -9,6 +9,7 @@ from apitorch_desktop.api import types
 from apitorch_desktop.api.errors import NotFound
 from apitorch_desktop.dataset.archives import Archives
 from apitorch_desktop.dataset.journal import Ended, Entry, Item, ItemState, Journal
+from apitorch_desktop.dataset.pacing import MOST_AT_ONCE
 from apitorch_desktop.dataset.sources import File, SourceGone, Url, filename_of, read
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Uploading:
 
     def __init__(self, journal: Journal, entry: Entry, archives: Archives) -> None:
         self.careful = True
+        self.at_once = MOST_AT_ONCE
         self._journal = journal
         self._entry = entry
         self._archives = archives
