@@ -2,7 +2,7 @@
 
 import mimetypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from apitorch_desktop.api.errors import BadRequest
@@ -48,7 +48,10 @@ class Multipart:
 
     def __iter__(self) -> Iterator[bytes]:
         self.through, sent = False, 0
-        for chunk in self._chunks():
+        chunks: Iterable[bytes] = self._chunks()
+        if self._size <= _CHUNK:  # in one piece: each costs both sides a system call, and the service a turn of its loop
+            chunks = [b"".join(chunks)]
+        for chunk in chunks:
             yield chunk
             sent += len(chunk)
             if self._on_sent is not None:
