@@ -49,7 +49,9 @@ class Multipart:
     def __iter__(self) -> Iterator[bytes]:
         self.through, sent = False, 0
         chunks: Iterable[bytes] = self._chunks()
-        if self._size <= _CHUNK:  # in one piece: each costs both sides a system call, and the service a turn of its loop
+        if (
+            self._size <= _CHUNK
+        ):  # in one piece: each costs both sides a system call, and the service a turn of its loop
             chunks = [b"".join(chunks)]
         for chunk in chunks:
             yield chunk
