@@ -23,7 +23,7 @@ Layers, each calling only downwards
     ui                the window; the only room with Qt; knows the service as a process and over HTTP
     dataset | service what a person does to a training set | an API Torch service
     api | vision      wire types and client | from pixels to answers
-    paths             where things are on this machine
+    paths | syncing   where things are on this machine | files brought to the disk together
 """
 
 __version__ = "0.1.0"
