@@ -1,6 +1,6 @@
 """Bundles: many images in one call where a service offers it, each handed to whoever asks for that image.
 
-On this machine a call costs more than the small image it brings: in bundles 1,000 take two thirds of the time
+On this machine a call costs more than the small image it brings: in bundles 1,000 take less than half the time
 (`tests/benchmarks/bench_transfers.py`).
 """
 

@@ -67,6 +67,15 @@ def item(plan, name, label=None):
     return next(one for one in plan.plan.items if one.name == name and label in (None, one.label))
 
 
+def write_label(plan, label):
+    """Into the cell that is being edited."""
+    items = plan.photos.items
+    program.wait(lambda: items.state() == items.State.EditingState, "the label being edited")
+    pointer.key("ctrl+a")
+    pointer.write(label)
+    pointer.key("Return")
+
+
 def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, more):
     after = {}
 
@@ -127,12 +136,7 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
     def one_label_by_double_click(plan):
         pick(plan.photos.view, "All")
         press_cell(plan.photos.items, cell(plan, "a hat.jpg", 1), repeat=2)
-        program.wait(
-            lambda: plan.photos.items.state() == plan.photos.items.State.EditingState, "the label being edited"
-        )
-        pointer.key("ctrl+a")
-        pointer.write("Hat")
-        pointer.key("Return")
+        write_label(plan, "Hat")
         program.wait(lambda: item(plan, "a hat.jpg").label == "hat", "the label set right")
         assert plan.isVisible()
 
@@ -150,12 +154,7 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
         program.wait(lambda: item(plan, "another hat.jpg").label == "cap", "the label given")
         program.wait(plan.photos.items.hasFocus, "the focus in the list again")
         pointer.key("F2")
-        program.wait(
-            lambda: plan.photos.items.state() == plan.photos.items.State.EditingState, "the label being edited"
-        )
-        pointer.key("ctrl+a")
-        pointer.write("hat")
-        pointer.key("Return")
+        write_label(plan, "hat")
         program.wait(lambda: item(plan, "another hat.jpg").label == "hat", "the label set right")
         assert plan.isVisible()
         program.press(plan.photos.search)

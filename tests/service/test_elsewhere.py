@@ -39,15 +39,20 @@ def test_serve_keeps_rows_in_postgresql_and_images_in_the_bucket(tmp_path: Path,
             assert "Another service uses this database" in second.stderr
 
 
+def assert_one_sentence(done):
+    """It did not start, and told so without a traceback or the password."""
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert "pa55" not in done.stderr
+
+
 @pytest.mark.parametrize("name", ["APITORCH_DATABASE_URL", "APITORCH_BLOB_URL"])
 @pytest.mark.parametrize("value", ["nonsense", "gopher://secret:pa55@x/y"])
 def test_an_address_that_cannot_be_used_is_one_sentence_without_its_password(tmp_path: Path, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     done = run("serve", "--port", "0", "--data", str(tmp_path / "data"))
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    assert "pa55" not in done.stderr
+    assert_one_sentence(done)
 
 
 def test_what_is_told_of_an_address_leaves_out_who_and_the_password():
@@ -88,10 +93,7 @@ def test_a_bucket_that_is_not_there_is_one_sentence_at_the_start(tmp_path: Path,
         for name, value in named.items():
             monkeypatch.setenv(name, value)
         done = run("serve", "--port", "0", "--data", str(tmp_path / "data"))
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    assert "pa55" not in done.stderr
+    assert_one_sentence(done)
     assert ("404 Not Found, NoSuchBucket" if reply else "error sending request") in done.stderr.splitlines()[-1]
 
 
