@@ -100,8 +100,8 @@ def connected() -> Iterator[ApiClient]:
 
 @contextmanager
 def _embedded() -> Iterator[tuple[str, str]]:
-    from apitorch_desktop import paths
     from apitorch_desktop.service.process import ServiceFailed, attach_or_start
+    from apitorch_desktop.utils import paths
 
     try:
         service = attach_or_start(paths.service_folder())
@@ -132,9 +132,9 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _keys(arguments: argparse.Namespace) -> int:
-    from apitorch_desktop import paths
     from apitorch_desktop.service.control import ControlFailed, ask
     from apitorch_desktop.service.process import attach
+    from apitorch_desktop.utils import paths
 
     action = {"action": arguments.action}
     if arguments.action == "make":

@@ -79,9 +79,9 @@ def import_folder(client: "ApiClient", folder: Path, name: str) -> int:
 
 def export_training_set(client: "ApiClient", training_set: str, folder: Path, form: str = "imagefolder") -> int:
     """`export TRAINING_SET FOLDER [--format …]`; the training set by id or name. The exit status."""
-    from apitorch_desktop import paths
     from apitorch_desktop.dataset.exporting import Exported, ExportRefused, Fetcher, Format, export
     from apitorch_desktop.dataset.scratch import scratch_label
+    from apitorch_desktop.utils import paths
 
     sets = client.training_sets()
     found = next((one for one in sets if str(one.id) == training_set), None) or _named(sets, training_set)
@@ -116,8 +116,8 @@ def export_training_set(client: "ApiClient", training_set: str, folder: Path, fo
 
 @contextmanager
 def _transfers(client: "ApiClient") -> "Iterator[Transfers]":
-    from apitorch_desktop import paths
     from apitorch_desktop.dataset.transfers import Transfers
+    from apitorch_desktop.utils import paths
 
     patient = client.single()  # the engine itself repeats and paces
     transfers = Transfers(paths.desktop_folder() / "transfers", lambda _connection: patient)
@@ -131,8 +131,8 @@ def _transfers(client: "ApiClient") -> "Iterator[Transfers]":
 @contextmanager
 def _imports(transfers: "Transfers") -> "Iterator[Imports]":
     """The window's journal of edits: its Undo takes away what comes in here."""
-    from apitorch_desktop import paths
     from apitorch_desktop.dataset.edits import Edits
+    from apitorch_desktop.utils import paths
 
     edits = Edits(paths.desktop_folder(), beside=True)
     if edits.note:

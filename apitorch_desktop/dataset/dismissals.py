@@ -6,7 +6,7 @@ from threading import Lock
 from time import time
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.dataset.sqlite_file import SqliteFile
+from apitorch_desktop.utils.sqlite import SqliteFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

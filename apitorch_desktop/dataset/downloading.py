@@ -20,7 +20,7 @@ from apitorch_desktop.dataset.journal import Ended, Entry, Item, ItemState, Jour
 from apitorch_desktop.dataset.pacing import MOST_AT_ONCE
 from apitorch_desktop.dataset.scratch import scratch_label, without_scratch
 from apitorch_desktop.dataset.whole import Damaged, is_whole, whole
-from apitorch_desktop.syncing import sync
+from apitorch_desktop.utils.files import sync
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient

@@ -23,7 +23,7 @@ from apitorch_desktop.dataset.edit_records import (
     is_absent,
     set_id,
 )
-from apitorch_desktop.dataset.sqlite_file import SqliteFile
+from apitorch_desktop.utils.sqlite import SqliteFile
 
 if TYPE_CHECKING:
     import sqlite3

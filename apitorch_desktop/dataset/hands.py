@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from apitorch_desktop.api.errors import NotFound, ServerFault
 from apitorch_desktop.api.types import ImageAnswer, TrainingImage
 from apitorch_desktop.dataset.edit_records import Placement, Step, absent, image_id, is_absent
-from apitorch_desktop.dataset.parallel import each
+from apitorch_desktop.utils.parallel import each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

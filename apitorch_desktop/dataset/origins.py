@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.dataset.sqlite_file import SqliteFile
+from apitorch_desktop.utils.sqlite import SqliteFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

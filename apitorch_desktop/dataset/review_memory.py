@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from apitorch_desktop.dataset.sqlite_file import SqliteFile
+from apitorch_desktop.utils.sqlite import SqliteFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

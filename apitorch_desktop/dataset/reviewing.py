@@ -13,8 +13,8 @@ from queue import Empty, Queue
 from typing import TYPE_CHECKING, Final
 
 from apitorch_desktop.api.errors import Cancelled, NotFound
-from apitorch_desktop.dataset import parallel
 from apitorch_desktop.dataset import review_records as records
+from apitorch_desktop.utils import parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

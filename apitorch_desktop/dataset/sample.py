@@ -9,7 +9,7 @@ from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from apitorch_desktop import paths
+from apitorch_desktop.utils import paths
 
 if TYPE_CHECKING:
     import numpy as np

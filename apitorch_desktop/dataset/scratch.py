@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from apitorch_desktop.api.errors import ApiError, NotFound
 from apitorch_desktop.api.slugs import snake_case
-from apitorch_desktop.dataset.sqlite_file import SqliteFile
+from apitorch_desktop.utils.sqlite import SqliteFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

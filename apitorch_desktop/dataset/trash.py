@@ -9,7 +9,7 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.syncing import sync
+from apitorch_desktop.utils.files import sync
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from apitorch_desktop.service.faults import CannotOpen, StorageFault
 from apitorch_desktop.service.trouble import storage_fault
-from apitorch_desktop.syncing import FEW, sync_all
+from apitorch_desktop.utils.files import FEW, sync_all
 
 _AT_ONCE = 64  # files open at a time in `settle`
 SHA256_DIGITS = 64

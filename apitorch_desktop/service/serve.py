@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apitorch_desktop import paths
 from apitorch_desktop.api.types import KEY_LENGTH
 from apitorch_desktop.service import listen
 from apitorch_desktop.service.config import Config
 from apitorch_desktop.service.listen import CannotListen
 from apitorch_desktop.service.process import CHILD_VARIABLE, KEY_VARIABLE, RUNNING_FILE
+from apitorch_desktop.utils import paths
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtGui import QIcon
 
-from apitorch_desktop import paths
 from apitorch_desktop.ui.tasks import Lane, Tasks
+from apitorch_desktop.utils import paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QDateTime, QLocale, Signal
 
 from apitorch_desktop.ui.band import Band
-from apitorch_desktop.ui.words import plural
+from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
     from apitorch_desktop.ui.theme import Theme

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QMenu, QTreeV
 
 from apitorch_desktop.ui.batch_model import ROW, BatchFilter, BatchModel
 from apitorch_desktop.ui.controls import Elided, MenuButton, Meter, button, icon_button, label, offer, surface
-from apitorch_desktop.ui.words import plural
+from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

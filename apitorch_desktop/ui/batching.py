@@ -13,7 +13,7 @@ from apitorch_desktop.ui.faults import explain
 from apitorch_desktop.ui.scratch_leave import REFUSED, ScratchLeave
 from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks import Lane
-from apitorch_desktop.ui.words import duration, plural
+from apitorch_desktop.utils.text import duration, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

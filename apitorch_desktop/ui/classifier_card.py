@@ -8,7 +8,7 @@ from msgspec import UNSET
 from PySide6.QtWidgets import QHBoxLayout
 
 from apitorch_desktop.ui.controls import Card, Elided, Meter, label
-from apitorch_desktop.ui.words import percent
+from apitorch_desktop.utils.text import percent
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.types import Classifier, TrainingSet

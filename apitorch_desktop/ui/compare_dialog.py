@@ -8,7 +8,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QHeaderView, QTreeView, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.controls import Choice, Meter, button, label, offer
-from apitorch_desktop.ui.words import plural
+from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Qt
 from apitorch_desktop.ui.faults import explain
 from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks import Lane
-from apitorch_desktop.ui.words import plural
+from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from apitorch_desktop.ui.band import Band
 from apitorch_desktop.ui.board_page import BoardPage
 from apitorch_desktop.ui.controls import button, offer
 from apitorch_desktop.ui.review_rows import Heading, Photo
-from apitorch_desktop.ui.words import plural
+from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

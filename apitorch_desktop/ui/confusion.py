@@ -8,7 +8,7 @@ from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from apitorch_desktop.ui.words import percent, plural
+from apitorch_desktop.utils.text import percent, plural
 
 if TYPE_CHECKING:
     from PySide6.QtCore import QEvent

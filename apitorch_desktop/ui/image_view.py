@@ -12,7 +12,7 @@ from apitorch_desktop.ui.controls import Elided, Rule, button, icon_button, labe
 from apitorch_desktop.ui.grid.model import name_of
 from apitorch_desktop.ui.photo_canvas import PhotoCanvas
 from apitorch_desktop.ui.photo_loader import PhotoLoader
-from apitorch_desktop.ui.words import size
+from apitorch_desktop.utils.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ from apitorch_desktop.ui.plan_judging import PlanJudging
 from apitorch_desktop.ui.plan_models import PlanLabelsModel
 from apitorch_desktop.ui.plan_photos import PlanPhotos, plan_table
 from apitorch_desktop.ui.tasks import Lane
-from apitorch_desktop.ui.words import size
+from apitorch_desktop.utils.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ from apitorch_desktop.ui.grid.drops import DroppedContent
 from apitorch_desktop.ui.session import State
 from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks import Lane
-from apitorch_desktop.ui.words import plural
+from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

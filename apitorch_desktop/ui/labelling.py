@@ -10,7 +10,7 @@ from apitorch_desktop.ui.label_keys import KEYS, LabelKeys
 from apitorch_desktop.ui.label_picker import Choice, LabelPicker
 from apitorch_desktop.ui.label_strip import LabelStrip
 from apitorch_desktop.ui.status_line import Message
-from apitorch_desktop.ui.words import plural
+from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
     from PySide6.QtCore import QSettings

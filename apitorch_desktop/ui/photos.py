@@ -15,7 +15,7 @@ from apitorch_desktop.ui.grid.view import DEFAULT, GridView, Summary
 from apitorch_desktop.ui.handing import Handing
 from apitorch_desktop.ui.image_view import ImageView
 from apitorch_desktop.ui.status_line import selection_words
-from apitorch_desktop.ui.words import plural, size
+from apitorch_desktop.utils.text import plural, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

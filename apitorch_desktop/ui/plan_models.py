@@ -8,7 +8,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtGui import QFont
 
 from apitorch_desktop.api.slugs import snake_case
-from apitorch_desktop.ui.words import size
+from apitorch_desktop.utils.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Collection

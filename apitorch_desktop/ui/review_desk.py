@@ -13,7 +13,7 @@ from apitorch_desktop.ui.review import Review
 from apitorch_desktop.ui.review_panel import LABELS, PAGES, ReviewPanel
 from apitorch_desktop.ui.trash import Trash, TrashPage
 from apitorch_desktop.ui.tree_model import Finding
-from apitorch_desktop.ui.words import percent
+from apitorch_desktop.utils.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

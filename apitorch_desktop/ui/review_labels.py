@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.confusion import ConfusionMatrix
 from apitorch_desktop.ui.controls import Card, button, label, surface
-from apitorch_desktop.ui.words import percent
+from apitorch_desktop.utils.text import percent
 
 if TYPE_CHECKING:
     from apitorch_desktop.dataset.review_records import Advice, Findings

@@ -10,7 +10,7 @@ from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen
 from apitorch_desktop.ui.grid.delegate import Cell, GridPainter
 from apitorch_desktop.ui.review_rows import Heading, Photo, Question
 from apitorch_desktop.ui.theme import DARK
-from apitorch_desktop.ui.words import percent
+from apitorch_desktop.utils.text import percent
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QFont

@@ -14,7 +14,7 @@ from apitorch_desktop.ui.flow_layout import FlowLayout
 from apitorch_desktop.ui.review import RULES
 from apitorch_desktop.ui.review_board import Board
 from apitorch_desktop.ui.review_labels import LabelsPage
-from apitorch_desktop.ui.words import percent, plural
+from apitorch_desktop.utils.text import percent, plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
 from apitorch_desktop.ui.grid.model import name_of
-from apitorch_desktop.ui.words import percent, plural, size
+from apitorch_desktop.utils.text import percent, plural, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

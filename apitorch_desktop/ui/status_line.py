@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
 from apitorch_desktop.ui.controls import Elided, Meter, Tone, button, icon_button, set_property, surface
 from apitorch_desktop.ui.transfer_words import ENDED, failed_words, state_words
-from apitorch_desktop.ui.words import plural
+from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.ui.words import duration, size
+from apitorch_desktop.utils.text import duration, size
 
 if TYPE_CHECKING:
     from apitorch_desktop.dataset.transfers import TransferStatus

@@ -14,7 +14,7 @@ from apitorch_desktop.ui.controls import button, label
 from apitorch_desktop.ui.grid.loader import ThumbnailLoader
 from apitorch_desktop.ui.review_rows import Photo
 from apitorch_desktop.ui.tasks import Lane
-from apitorch_desktop.ui.words import plural, size
+from apitorch_desktop.utils.text import plural, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,7 +18,7 @@ from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.transfer_wiring import wire_transfers
 from apitorch_desktop.ui.tree_model import Row
 from apitorch_desktop.ui.turning import Turning
-from apitorch_desktop.ui.words import plural
+from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
     from apitorch_desktop.ui.assembly import Assembly

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from apitorch_desktop.paths import resources
+from apitorch_desktop.utils.paths import resources
 
 PREPARATION: Final = 1
 """Part of an encoder's name: raise it when `prepare` changes what it makes, so that no old embedding is used."""

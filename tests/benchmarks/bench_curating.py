@@ -248,7 +248,7 @@ def main(images: int = 10_000, rounds: int = 3) -> None:
 
     with tempfile.TemporaryDirectory() as home:
         os.environ["APITORCH_DESKTOP_HOME"] = home
-        from apitorch_desktop.paths import cache_folder, service_folder
+        from apitorch_desktop.utils.paths import cache_folder, service_folder
 
         fill(service_folder(), cache_folder(), images)
         subprocess.run([sys.executable, __file__, "--child", str(images), str(rounds)], check=True, timeout=3600)

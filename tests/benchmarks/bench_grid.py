@@ -16,12 +16,12 @@ from PySide6.QtGui import QColor, QIcon, QPixmap
 from PySide6.QtWidgets import QApplication, QListView
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.paths import resources
 from apitorch_desktop.ui.grid.loader import ThumbnailLoader
 from apitorch_desktop.ui.grid.model import GridModel, Group
 from apitorch_desktop.ui.grid.view import GridView
 from apitorch_desktop.ui.tasks import Tasks
 from apitorch_desktop.ui.theme import Theme
+from apitorch_desktop.utils.paths import resources
 
 SIZE = QSize(842, 810)
 LABELS = [f"label_{number}" for number in range(10)]

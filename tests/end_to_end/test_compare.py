@@ -8,7 +8,7 @@ from PIL import Image
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.dataset.connections import Connections
 from apitorch_desktop.dataset.keys import Keys
-from apitorch_desktop.paths import desktop_folder
+from apitorch_desktop.utils.paths import desktop_folder
 from tests.end_to_end import program
 from tests.service.running import KEY, serving
 

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 import pytest
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.paths import service_folder
 from apitorch_desktop.service.process import ServiceProcess
 from apitorch_desktop.ui.review_rows import Heading, Photo
+from apitorch_desktop.utils.paths import service_folder
 from tests.end_to_end import pointer, program
 from tests.end_to_end.documented_program import away, cell, counts, listed, pictures_shown, run, shown, waiting
 from tests.end_to_end.summer import summer

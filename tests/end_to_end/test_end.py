@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from apitorch_desktop.paths import desktop_folder, service_folder
+from apitorch_desktop.utils.paths import desktop_folder, service_folder
 
 
 def wait(condition, seconds=60):

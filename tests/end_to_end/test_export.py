@@ -10,9 +10,9 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel
 
-from apitorch_desktop.paths import resources
 from apitorch_desktop.ui.export_dialog import FORMS, ExportDialog
 from apitorch_desktop.ui.theme import Theme
+from apitorch_desktop.utils.paths import resources
 from tests.end_to_end import pointer, program
 from tests.end_to_end.widgets import choose, pick, press_cell
 from tests.unit.dataset.readers import read_croissant, read_hugging_face, walked

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from apitorch_desktop.paths import desktop_folder
 from apitorch_desktop.ui.single_window import SingleWindow
+from apitorch_desktop.utils.paths import desktop_folder
 
 _SECOND = [sys.executable, "-m", "apitorch_desktop"]
 _CLAIM = """

@@ -7,9 +7,9 @@ import shutil
 import pytest
 from PySide6.QtCore import QPoint
 
-from apitorch_desktop.paths import service_folder
 from apitorch_desktop.ui.feedback_dialog import FeedbackDialog
 from apitorch_desktop.ui.import_dialog import ImportDialog
+from apitorch_desktop.utils.paths import service_folder
 from tests.end_to_end import pointer, program
 
 LABELS = ("dress", "pants", "shoes", "t-shirt")

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.paths import desktop_folder
+from apitorch_desktop.utils.paths import desktop_folder
 from tests.end_to_end import program
 from tests.end_to_end.documented_program import listed, run, use
 from tests.misbehaving import Misbehaving

@@ -8,10 +8,10 @@ from PySide6.QtWidgets import QApplication
 from apitorch_desktop.api.types import TrainingSet
 from apitorch_desktop.dataset.importing import scan
 from apitorch_desktop.dataset.similar import find_similar
-from apitorch_desktop.paths import resources
 from apitorch_desktop.ui.import_dialog import ImportDialog
 from apitorch_desktop.ui.tasks import Tasks
 from apitorch_desktop.ui.theme import Theme
+from apitorch_desktop.utils.paths import resources
 from tests.ui.conftest import wait_until
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from apitorch_desktop import paths
 from apitorch_desktop.dataset.sources import File, Upload
 from apitorch_desktop.ui.editing import Editing
 from apitorch_desktop.ui.embedded import EmbeddedService
@@ -18,6 +17,7 @@ from apitorch_desktop.ui.session import Session, State
 from apitorch_desktop.ui.stores import open_stores
 from apitorch_desktop.ui.tasks import Lane
 from apitorch_desktop.ui.transfer_desk import TransferDesk
+from apitorch_desktop.utils import paths
 from tests.ui.conftest import wait_until
 
 

@@ -7,9 +7,9 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QApplication
 
-from apitorch_desktop.paths import resources
 from apitorch_desktop.ui.dress import style_sheet
 from apitorch_desktop.ui.theme import DARK, LIGHT, Theme
+from apitorch_desktop.utils.paths import resources
 
 SURFACES = ("canvas", "side", "panel", "behind_accent", "bar")
 WORDS = ("text", "muted", "accent_text", "good_text", "warn_text", "bad_text")

@@ -5,11 +5,11 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.dataset.transfers import Failure, Kind, State, TransferStatus
-from apitorch_desktop.paths import resources
 from apitorch_desktop.ui.theme import Theme
 from apitorch_desktop.ui.transfer_words import counts_words, state_words
 from apitorch_desktop.ui.transfers_panel import TransfersPanel
-from apitorch_desktop.ui.words import duration, size
+from apitorch_desktop.utils.paths import resources
+from apitorch_desktop.utils.text import duration, size
 
 RUNNING = TransferStatus(
     id=1, kind=Kind.UPLOAD, connection_id="embedded", training_set_id=1, title="Importing “Summer”",

@@ -7,11 +7,11 @@ from PySide6.QtTest import QAbstractItemModelTester
 from PySide6.QtWidgets import QApplication, QLineEdit
 
 from apitorch_desktop.api.types import TrainingSet
-from apitorch_desktop.paths import resources
 from apitorch_desktop.ui.grid import drops
 from apitorch_desktop.ui.theme import Theme
 from apitorch_desktop.ui.tree import TreePanel
 from apitorch_desktop.ui.tree_model import Finding, Row, TreeModel
+from apitorch_desktop.utils.paths import resources
 from tests.end_to_end import pointer
 
 

@@ -55,7 +55,7 @@ def test_the_wheel_carries_encoder_notices_and_resources_and_finds_them(checkout
 
     installed = tmp_path / "installed"
     zipfile.ZipFile(wheel).extractall(installed)
-    code = "from apitorch_desktop.paths import resources; print(resources())"
+    code = "from apitorch_desktop.utils.paths import resources; print(resources())"
     environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"}
     found = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert found.stdout.strip() == str(installed / "apitorch_desktop" / "resources")

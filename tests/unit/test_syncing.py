@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from apitorch_desktop import syncing
-from apitorch_desktop.syncing import sync
+from apitorch_desktop.utils import files as syncing
+from apitorch_desktop.utils.files import sync
 
 
 @pytest.fixture

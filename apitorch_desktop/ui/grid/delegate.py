@@ -9,7 +9,7 @@ from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPainterPath, QPen, QPixmap, QStaticText, QTextOption
 
 from apitorch_desktop.ui.theme import DARK
-from apitorch_desktop.ui.words import percent, plural
+from apitorch_desktop.utils.text import percent, plural
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QFont, QIcon

@@ -9,7 +9,7 @@ from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistent
 
 from apitorch_desktop.ui.grid.groups import Group, Groups
 from apitorch_desktop.ui.grid.selection import Selection
-from apitorch_desktop.ui.words import size
+from apitorch_desktop.utils.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

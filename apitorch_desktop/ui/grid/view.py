@@ -13,7 +13,7 @@ from apitorch_desktop.ui.grid.dragging import DraggedImages
 from apitorch_desktop.ui.grid.geometry import DEFAULT, LARGEST, SMALLEST
 from apitorch_desktop.ui.grid.hands import Hands, edge_speed
 from apitorch_desktop.ui.grid.picking import CTRL, SHIFT, GridPicking, Summary
-from apitorch_desktop.ui.words import plural
+from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

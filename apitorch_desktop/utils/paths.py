@@ -14,7 +14,7 @@ _APP = "apitorch-desktop"
 @cache
 def resources() -> Path:
     """The folder `resources`: inside the installed package, or at the top of a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "resources"
     return installed if installed.is_dir() else package.parent / "resources"
 

@@ -1,0 +1,1 @@
+"""Helpers without a feature of their own: paths, durable files, SQLite, text, parallel work."""
