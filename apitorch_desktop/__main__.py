@@ -1,6 +1,6 @@
 """`python -m apitorch_desktop`: the same as the command `apitorch-desktop`."""
 
-from apitorch_desktop.cli import main
+from apitorch_desktop.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

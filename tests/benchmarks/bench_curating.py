@@ -210,7 +210,7 @@ def act_all(acts: Acts) -> None:
 def run_child(images: int, rounds: int) -> None:
     from PySide6.QtWidgets import QApplication
 
-    from apitorch_desktop.cli import main
+    from apitorch_desktop.cli.main import main
 
     def exec_(*_):
         from apitorch_desktop.ui.assembly import Assembly

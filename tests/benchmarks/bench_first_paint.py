@@ -51,7 +51,7 @@ if sys.argv[1] == "bare":
     window.show()
     app.exec()
 else:
-    from apitorch_desktop.cli import main
+    from apitorch_desktop.cli.main import main
     main([])
 """
 

@@ -55,7 +55,7 @@ def ours(folder):
     from PySide6.QtCore import QTimer
     from PySide6.QtWidgets import QApplication
 
-    from apitorch_desktop.cli import main
+    from apitorch_desktop.cli.main import main
 
     run = QApplication.exec
 

@@ -4,7 +4,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from apitorch_desktop.cli import main
+from apitorch_desktop.cli.main import main
 from apitorch_desktop.service import app, signing
 
 _FILE = Path(sys.argv.pop(1))

@@ -2,7 +2,7 @@
 
 import shutil
 
-from apitorch_desktop.cli import main
+from apitorch_desktop.cli.main import main
 
 
 def summer(photos, folder, labels, each):

@@ -3,7 +3,7 @@
 import pytest
 from PySide6.QtWidgets import QInputDialog, QLabel
 
-from apitorch_desktop.cli import main
+from apitorch_desktop.cli.main import main
 from apitorch_desktop.ui.shortcuts import CheatSheet
 from tests.end_to_end import pointer, program, widgets
 from tests.end_to_end.program import dialog

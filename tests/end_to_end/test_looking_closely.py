@@ -16,7 +16,7 @@ from PySide6.QtCore import QObject, QPoint, Qt, QUrl, Slot
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QApplication, QMenu
 
-from apitorch_desktop.cli import main
+from apitorch_desktop.cli.main import main
 from tests.end_to_end import pointer, program
 
 HERE = Path(__file__).parent

@@ -6,7 +6,7 @@ import pytest
 from PySide6.QtCore import QPoint
 from PySide6.QtWidgets import QApplication, QLineEdit
 
-from apitorch_desktop.cli import main
+from apitorch_desktop.cli.main import main
 from apitorch_desktop.ui.feedback_dialog import FeedbackDialog
 from apitorch_desktop.ui.import_dialog import ImportDialog
 from apitorch_desktop.ui.tree_model import Row

@@ -36,7 +36,7 @@ def test_everything_but_the_window_imports_without_qt():
 
 _START = """
 import sys
-import apitorch_desktop.cli, apitorch_desktop.ui.app
+import apitorch_desktop.cli.main, apitorch_desktop.ui.app
 print(" ".join(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-from apitorch_desktop import terminal
-from apitorch_desktop.cli import URL_VARIABLE, CommandFailed
+from apitorch_desktop.cli import output
+from apitorch_desktop.cli.main import URL_VARIABLE, CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,10 +34,10 @@ def import_folder(client: "ApiClient", folder: Path, name: str) -> int:
     from apitorch_desktop.dataset.uploading import listed
 
     if not os.path.lexists(folder):
-        raise CommandFailed(f"There is no “{terminal.shown(folder)}”.", 2)
+        raise CommandFailed(f"There is no “{output.shown(folder)}”.", 2)
     if not name.strip():
         raise CommandFailed("The name of a training set cannot be empty.", 2)
-    line = terminal.Line()
+    line = output.Line()
     with _transfers(client) as transfers, _imports(transfers) as imports:
         found = _training_set(client, name)
         before = _go_on(transfers, imports, found, line) if found is not None else {}
@@ -55,7 +55,7 @@ def import_folder(client: "ApiClient", folder: Path, name: str) -> int:
         plan = scan([folder], existing=existing, labels_there=labels, progress=tell)
         line.clear()
         if not plan.items:
-            raise CommandFailed(f"There is no picture in “{terminal.shown(folder)}”.")
+            raise CommandFailed(f"There is no picture in “{output.shown(folder)}”.")
         failures: list[tuple[str, str]] = []
         came = Counter[str]()
         status = None
@@ -87,9 +87,9 @@ def export_training_set(client: "ApiClient", training_set: str, folder: Path, fo
     found = next((one for one in sets if str(one.id) == training_set), None) or _named(sets, training_set)
     if found is None:
         raise CommandFailed(
-            f"There is no training set “{training_set}”. {terminal.there_are([one.name for one in sets])}"
+            f"There is no training set “{training_set}”. {output.there_are([one.name for one in sets])}"
         )
-    line = terminal.Line()
+    line = output.Line()
     if form == Format.IMAGEFOLDER:
         return _download(client, found, folder, line)
     ours = scratch_label(paths.desktop_folder(), _connection(), found.id)
@@ -106,8 +106,8 @@ def export_training_set(client: "ApiClient", training_set: str, folder: Path, fo
         raise CommandFailed(str(refusal)) from None
     finally:
         line.clear()
-    terminal.say(f"{terminal.pictures(done.written)} of “{found.name}” exported to {terminal.shown(done.path)}.")
-    terminal.listed("not exported", done.failed)
+    output.say(f"{output.pictures(done.written)} of “{found.name}” exported to {output.shown(done.path)}.")
+    output.listed("not exported", done.failed)
     return 1 if done.failed else 0
 
 
@@ -136,7 +136,7 @@ def _imports(transfers: "Transfers") -> "Iterator[Imports]":
 
     edits = Edits(paths.desktop_folder(), beside=True)
     if edits.note:
-        terminal.say(edits.note, sys.stderr)
+        output.say(edits.note, sys.stderr)
     try:
         yield edits.importing(transfers)
     finally:
@@ -172,7 +172,7 @@ def _create(imports: "Imports", client: "ApiClient", name: str) -> "Begun":
 
 
 def _go_on(
-    transfers: "Transfers", imports: "Imports", training_set: "TrainingSet", line: terminal.Line
+    transfers: "Transfers", imports: "Imports", training_set: "TrainingSet", line: output.Line
 ) -> dict[str, set[str]]:
     """Finish what an earlier run, or the window, left unfinished for this training set.
 
@@ -188,7 +188,7 @@ def _go_on(
         if status.state is State.STOPPED:
             transfers.resume(status.id)
         left = status.total - status.done - status.skipped - status.failed
-        terminal.say(f"Going on with {terminal.pictures(left)} that an earlier import left.")
+        output.say(f"Going on with {output.pictures(left)} that an earlier import left.")
         ended = _run(transfers, status.id, line)
         for result in transfers.results(status.id):
             if result.sha256:
@@ -197,11 +197,11 @@ def _go_on(
             imports.ended(_connection(), status.id)
             transfers.forget(status.id)
         elif ended.note:
-            terminal.say(ended.note)
+            output.say(ended.note)
     return there
 
 
-def _run(transfers: "Transfers", transfer: int, line: terminal.Line) -> "TransferStatus":
+def _run(transfers: "Transfers", transfer: int, line: output.Line) -> "TransferStatus":
     """Work a transfer off, with progress; Ctrl-C leaves it in the journal."""
     stop = Event()
     faults: list[BaseException] = []
@@ -223,7 +223,7 @@ def _run(transfers: "Transfers", transfer: int, line: terminal.Line) -> "Transfe
             line.show(_progress(transfers.status(transfer)))
     except KeyboardInterrupt:
         line.clear()
-        terminal.say("Stopping: what is not done goes on when the same command is given again.", sys.stderr)
+        output.say("Stopping: what is not done goes on when the same command is given again.", sys.stderr)
         raise
     finally:
         stop.set()
@@ -244,11 +244,11 @@ def _progress(status: "TransferStatus") -> str:
     elif status.rate:
         words.append(f"{status.rate / 1e6:.1f} MB/s")
         if status.seconds_left is not None:
-            words.append(f"{terminal.time(status.seconds_left)} left")
+            words.append(f"{output.time(status.seconds_left)} left")
     return " · ".join(words)
 
 
-def _download(client: "ApiClient", found: "TrainingSet", folder: Path, line: terminal.Line) -> int:
+def _download(client: "ApiClient", found: "TrainingSet", folder: Path, line: output.Line) -> int:
     """The folder tree: a transfer of its own, which goes on where an earlier one was interrupted."""
     from apitorch_desktop.dataset.running import State
 
@@ -263,11 +263,11 @@ def _download(client: "ApiClient", found: "TrainingSet", folder: Path, line: ter
         if status.finished_at is not None or status.state is State.STOPPED:
             transfers.cancel(transfer)
             transfers.forget(transfer)
-    there = f", {terminal.pictures(status.skipped)} were there already" if status.skipped else ""
-    terminal.say(f"{terminal.pictures(status.done)} of “{found.name}” exported to {terminal.shown(folder)}{there}.")
+    there = f", {output.pictures(status.skipped)} were there already" if status.skipped else ""
+    output.say(f"{output.pictures(status.done)} of “{found.name}” exported to {output.shown(folder)}{there}.")
     if status.note:
-        terminal.say(status.note)
-    terminal.listed("not exported", failures)
+        output.say(status.note)
+    output.listed("not exported", failures)
     return 0 if status.state is State.DONE else 1
 
 
@@ -279,29 +279,29 @@ def _report_import(
     counts = plan.counts()
     if came:
         labels = f"{len(came):,} label{'' if len(came) == 1 else 's'}"
-        terminal.say(f"{terminal.pictures(came.total())} came into “{name}”, under {labels}.")
+        output.say(f"{output.pictures(came.total())} came into “{name}”, under {labels}.")
     else:
-        terminal.say(f"Nothing new came into “{name}”.")
+        output.say(f"Nothing new came into “{name}”.")
     width = max(map(len, came), default=0)
     for label, count in sorted(came.items()):
-        terminal.say(f"    {label:{width}}  {count:,}")
+        output.say(f"    {label:{width}}  {count:,}")
     there = counts[Standing.THERE] + (status.skipped if status else 0)
     if there:
-        terminal.say(f"{terminal.pictures(there)} {'was' if there == 1 else 'were'} there already.")
+        output.say(f"{output.pictures(there)} {'was' if there == 1 else 'were'} there already.")
     if counts[Standing.TWICE]:
-        terminal.say(
-            f"{terminal.pictures(counts[Standing.TWICE])} came twice in this folder, and once into the training set."
+        output.say(
+            f"{output.pictures(counts[Standing.TWICE])} came twice in this folder, and once into the training set."
         )
     for note in plan.notes:
-        terminal.say(note)
+        output.say(note)
     if plan.ignored:
-        terminal.listed("passed over, no pictures", [(file, "") for file in plan.ignored], sort="file")
+        output.listed("passed over, no pictures", [(file, "") for file in plan.ignored], sort="file")
     unsent = (Standing.PROBLEM, Standing.NO_LABEL)
-    out = [(terminal.place(item.source), item.note) for item in plan.items if item.standing in unsent] + failures
+    out = [(output.place(item.source), item.note) for item in plan.items if item.standing in unsent] + failures
     left = status.total - status.done - status.skipped - status.failed if status else 0
     if left:
-        terminal.say(
-            f"{terminal.pictures(left)} did not come in yet: {status.note if status else ''} Run the same command to go on."
+        output.say(
+            f"{output.pictures(left)} did not come in yet: {status.note if status else ''} Run the same command to go on."
         )
-    terminal.listed("did not come in", out)
+    output.listed("did not come in", out)
     return 1 if out or left or not plan.complete else 0

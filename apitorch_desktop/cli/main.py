@@ -158,24 +158,24 @@ def _keys(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from apitorch_desktop import commands
+    from apitorch_desktop.cli import import_export
 
     with connected() as client:
-        return commands.import_folder(client, arguments.folder, arguments.name)
+        return import_export.import_folder(client, arguments.folder, arguments.name)
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from apitorch_desktop import commands
+    from apitorch_desktop.cli import import_export
 
     with connected() as client:
-        return commands.export_training_set(client, arguments.training_set, arguments.folder, arguments.format)
+        return import_export.export_training_set(client, arguments.training_set, arguments.folder, arguments.format)
 
 
 def _classify(arguments: argparse.Namespace) -> int:
-    from apitorch_desktop import batch
+    from apitorch_desktop.cli import classify
 
     with connected() as client:
-        return batch.classify_files(client, arguments.images, arguments.classifier, arguments.csv)
+        return classify.classify_files(client, arguments.images, arguments.classifier, arguments.csv)
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
@@ -253,9 +253,9 @@ def _parser() -> argparse.ArgumentParser:
         "service. Exit status: 0 all was done, 1 some of it was not, 2 a usage error.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    import_export = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, (about, add, command) in _COMMANDS.items():
-        sub = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+        sub = import_export.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
         add(sub)
         sub.set_defaults(command=command)
     return parser

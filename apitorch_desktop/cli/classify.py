@@ -9,8 +9,8 @@ from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING
 
-from apitorch_desktop import terminal
-from apitorch_desktop.cli import CommandFailed
+from apitorch_desktop.cli import output
+from apitorch_desktop.cli.main import CommandFailed
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
@@ -27,12 +27,12 @@ def classify_files(
     from apitorch_desktop.dataset.importing import scan
     from apitorch_desktop.dataset.lists import is_url
 
-    _await(client, classifier, terminal.Line())
+    _await(client, classifier, output.Line())
     plan = scan([str(image) if is_url(str(image)) else Path(image) for image in images])
     items = plan.items
     if not items:
         raise CommandFailed("There is no picture to classify.")
-    line = terminal.Line(quiet=table is None)
+    line = output.Line(quiet=table is None)
     archives = Archives()
     wrong: list[tuple[str, str]] = []
 
@@ -43,8 +43,8 @@ def classify_files(
         try:
             for number, (item, answer) in enumerate(zip(items, pool.map(one, items), strict=True), 1):
                 if isinstance(answer, str):
-                    wrong.append((terminal.place(item.source), answer))
-                write(terminal.place(item.source), classifier, answer)
+                    wrong.append((output.place(item.source), answer))
+                write(output.place(item.source), classifier, answer)
                 line.show(f"{number:,} of {len(items):,} pictures")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -52,16 +52,14 @@ def classify_files(
     line.clear()
     archives.close()
     for note in plan.notes:
-        terminal.say(note)
+        output.say(note)
     if table is not None:
-        terminal.say(
-            f"{terminal.pictures(len(items) - len(wrong))} classified; the answers are in {terminal.shown(table)}."
-        )
-    terminal.listed("not classified", wrong)
+        output.say(f"{output.pictures(len(items) - len(wrong))} classified; the answers are in {output.shown(table)}.")
+    output.listed("not classified", wrong)
     return 1 if wrong or not plan.complete else 0
 
 
-def _await(client: "ApiClient", slug: str, line: terminal.Line) -> None:
+def _await(client: "ApiClient", slug: str, line: output.Line) -> None:
     """Wait until a classifier can answer: one that is still learning will, soon. Raises CommandFailed."""
     from apitorch_desktop.api.errors import NotFound
     from apitorch_desktop.api.slugs import slugify
@@ -74,7 +72,7 @@ def _await(client: "ApiClient", slug: str, line: terminal.Line) -> None:
         except NotFound:
             state = None
         if state is None:
-            raise CommandFailed(f"There is no classifier “{slug}”. {terminal.there_are(slugs)}")
+            raise CommandFailed(f"There is no classifier “{slug}”. {output.there_are(slugs)}")
         if isinstance(state.version, int) or state.status not in ("training", "needs_images", "failed"):
             break
         said = str(state.status_message or "")
@@ -91,7 +89,7 @@ def _table(path: Path | None) -> "Iterator[Callable[[str, str, Classification | 
     from apitorch_desktop.dataset.batches import COLUMNS, cells
 
     if path is None:
-        yield lambda place, _classifier, answer: terminal.say(_row_of(place, answer))
+        yield lambda place, _classifier, answer: output.say(_row_of(place, answer))
         return
     half = path.with_name(f".{os.getpid()}-{os.urandom(6).hex()}.part")
     try:
@@ -102,7 +100,7 @@ def _table(path: Path | None) -> "Iterator[Callable[[str, str, Classification | 
             yield lambda place, classifier, answer: writer.writerow(cells(place, classifier, answer))
         half.replace(path)
     except OSError as error:
-        raise CommandFailed(f"“{terminal.shown(path)}” cannot be written: {error.strerror}.") from None
+        raise CommandFailed(f"“{output.shown(path)}” cannot be written: {error.strerror}.") from None
     finally:
         half.unlink(missing_ok=True)
 
