@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
+    from apitorch_desktop.api.http_pool import Sender
     from apitorch_desktop.api.multipart import Multipart
-    from apitorch_desktop.api.sending import Sender
 
 T = TypeVar("T")
 
@@ -291,7 +291,7 @@ class Transport:
         import requests
         import urllib3
 
-        from apitorch_desktop.api.failures import explain
+        from apitorch_desktop.api.error_mapping import explain
 
         sender = self._sender()
         sender.watch.start(self._timeout[1], self._total, cancelled)
@@ -314,7 +314,7 @@ class Transport:
     def _sender(self) -> Sender:
         found: Sender | None = getattr(self._mine, "sender", None)
         if found is None:
-            from apitorch_desktop.api.sending import Sender
+            from apitorch_desktop.api.http_pool import Sender
 
             self._mine.sender = found = Sender(self._timeout)
             with self._lock:

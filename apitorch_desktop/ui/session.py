@@ -95,7 +95,7 @@ class Session(QObject):
         self._set_state(State.STARTING, "Connecting…")
 
         def look(_context: Context) -> tuple[Workspace, list[TrainingSet]]:
-            from apitorch_desktop.api.away import AwayClient
+            from apitorch_desktop.api.offline_client import AwayClient
 
             found = stores.workspace(connection, AwayClient(connection.base_url))
             return found, found.known_training_sets()
