@@ -234,14 +234,14 @@ def _fetched(
 
 
 def _shot(label: str, image: TrainingImage, data: bytes, staged: Path, look: bool) -> indexes.Shot:
-    from apitorch_desktop.vision import duplicates, images
+    from apitorch_desktop.vision import images, near_duplicates
 
     shot = indexes.Shot(image, label, staged, len(data), hashlib.sha256(data).hexdigest())
     with suppress(images.UnreadableImage):  # what no program can show is exported all the same
         info = images.measure(data)
         shot.pixels = (info.width, info.height)
         if look:
-            shot.pattern = duplicates.pattern(images.shrunk(data, 2 * duplicates.SIDE))
+            shot.pattern = near_duplicates.pattern(images.shrunk(data, 2 * near_duplicates.SIDE))
     return shot
 
 
@@ -252,14 +252,16 @@ def _divide(
     cancelled: Callable[[], bool] | None,
 ) -> None:
     """Give each image its part."""
-    from apitorch_desktop.vision import duplicates
+    from apitorch_desktop.vision import near_duplicates
 
     same: dict[str, list[str]] = {}
     for shot in shots:
         same.setdefault(shot.sha256, []).append(shot.image.image_id)
     seen = [shot for shot in shots if shot.pattern is not None]
-    pairs = duplicates.near_duplicates([shot.pattern for shot in seen if shot.pattern is not None], cancelled=cancelled)
-    alike = [[seen[index].image.image_id for index in group] for group in duplicates.groups(pairs)]
+    pairs = near_duplicates.near_duplicates(
+        [shot.pattern for shot in seen if shot.pattern is not None], cancelled=cancelled
+    )
+    alike = [[seen[index].image.image_id for index in group] for group in near_duplicates.groups(pairs)]
     parts = parts_of({shot.image.image_id: shot.label for shot in shots}, split, [*same.values(), *alike, *groups])
     for shot in shots:
         shot.part = parts[shot.image.image_id]

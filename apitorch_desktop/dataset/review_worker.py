@@ -130,7 +130,7 @@ class Worker:
         )
 
     def _take(self, pictures: list[records.Picture]) -> None:
-        from apitorch_desktop.vision import images, review
+        from apitorch_desktop.vision import images, issues
 
         begin = self._now()
         fresh: dict[str, Seen] = {}
@@ -145,7 +145,7 @@ class Worker:
                 fresh[picture.key] = Seen(problem=str(fault))
         encoded = self.encoder.encode([image for _, image in opened])
         for (key, image), embedding in zip(opened, encoded.embeddings, strict=True):
-            look = review.look(image, image.width, image.height)
+            look = issues.look(image, image.width, image.height)
             fresh[key] = Seen(
                 look.blur,
                 look.dark,

@@ -13,7 +13,7 @@ import numpy as np
 
 from apitorch_desktop.dataset import review_records as records
 from apitorch_desktop.dataset.review_memory import Compared, Seen
-from apitorch_desktop.vision import duplicates, head, review
+from apitorch_desktop.vision import head, issues, near_duplicates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ class Reviewed:
         """What is known, after each part, with whether it is all. Raises `Stopped` when `wanted()`: something else is."""
         items = [item for item in begin.items if item.key in seen and not seen[item.key].problem]
         counts = dict.fromkeys(begin.labels, 0) | Counter(item.label for item in begin.items)
-        found = records.Findings(counts=counts, sentences={flag: review.explain(flag) for flag in review.FLAGS})
+        found = records.Findings(counts=counts, sentences={flag: issues.explain(flag) for flag in issues.FLAGS})
         found.unreadable = {
             item.id: seen[item.key].problem for item in begin.items if item.key in seen and seen[item.key].problem
         }
@@ -72,11 +72,11 @@ class Reviewed:
             return
         pairs = [pair for pair in self.compared.pairs if pair[0] in there and pair[1] in there]
         new_patterns, new_embeddings = _patterns(fresh, seen), _embeddings(fresh, seen)
-        for pair in duplicates.near_duplicates(new_patterns, new_embeddings, cancelled=wanted):
+        for pair in near_duplicates.near_duplicates(new_patterns, new_embeddings, cancelled=wanted):
             pairs.append((fresh[pair.first], fresh[pair.second], pair.likeness))  # noqa: PERF401 - two lists follow
         if known and fresh:
             old_patterns, old_embeddings = _patterns(known, seen), _embeddings(known, seen)
-            for pair in duplicates.matches(
+            for pair in near_duplicates.matches(
                 new_patterns, old_patterns, new_embeddings, old_embeddings, cancelled=wanted
             ):
                 pairs.append((fresh[pair.first], known[pair.second], pair.likeness))  # noqa: PERF401
@@ -93,20 +93,22 @@ class Reviewed:
         for place, item in enumerate(items):
             places.setdefault(item.key, []).append(place)
         apart = {frozenset(pair) for pair in begin.apart}
-        links: list[duplicates.Pair] = []
+        links: list[near_duplicates.Pair] = []
         for same in places.values():  # the very same bytes under several labels
-            links += [duplicates.Pair(same[0], other, 1.0) for other in same[1:]]
+            links += [near_duplicates.Pair(same[0], other, 1.0) for other in same[1:]]
         for first, second, likeness in self.compared.pairs:
             links += [
-                duplicates.Pair(a, b, likeness) for a in places.get(first, ())[:1] for b in places.get(second, ())[:1]
+                near_duplicates.Pair(a, b, likeness)
+                for a in places.get(first, ())[:1]
+                for b in places.get(second, ())[:1]
             ]
-        everyone = duplicates.groups(links)
+        everyone = near_duplicates.groups(links)
         together = list(range(len(items)))
         for group in everyone:
             for place in group:
                 together[place] = group[0]
         kept = [link for link in links if frozenset((items[link.first].id, items[link.second].id)) not in apart]
-        found = duplicates.groups(kept)
+        found = near_duplicates.groups(kept)
         self.unmeasured = [
             items[place].id
             for group in found
@@ -143,7 +145,7 @@ class Reviewed:
         chances, metrics = training.out_of_fold, training.metrics
         found.doubts = [
             records.Doubt(items[one.image].id, one.given, one.likely, one.given_value, one.likely_value)
-            for one in review.suspects(chances, labels, training.head.labels)
+            for one in issues.suspects(chances, labels, training.head.labels)
         ]
         found.learned = records.Learned(
             list(metrics.labels),
@@ -153,7 +155,7 @@ class Reviewed:
         )
         found.advice = _advice(found.counts, dict(zip(metrics.labels, metrics.label_accuracy, strict=True)))
         asked = _worth_asking(found, items, together)
-        chosen = review.label_next(chances[asked], embeddings[asked], NEXT)
+        chosen = issues.label_next(chances[asked], embeddings[asked], NEXT)
         found.unsure = [items[asked[place]].id for place in chosen]
 
 
@@ -175,8 +177,8 @@ def _flagged(items: list[records.Item], seen: dict[str, Seen]) -> list[records.F
     for item in items:
         one = seen[item.key]
         width, height = (item.width, item.height) if item.width and item.height else (one.width, one.height)
-        look = review.Look(_NO_PATTERN, one.blur, one.dark, one.bright, one.contrast, width, height)
-        if flags := review.quality_flags(look):
+        look = issues.Look(_NO_PATTERN, one.blur, one.dark, one.bright, one.contrast, width, height)
+        if flags := issues.quality_flags(look):
             found.append(records.Flagged(item.id, list(flags)))
     return found
 
@@ -188,20 +190,20 @@ def _group(items: list[records.Item], seen: dict[str, Seen]) -> records.Group:
         measured = (one.width, one.height, one.size) if one.size else (0, 0, 0)
         width, height, size = (item.width, item.height, item.bytes) if item.width else measured
         twins.append(records.Twin(item.id, item.label, width, height, size, item.created_at, one.blur))
-    copies = [review.Copy(twin.width, twin.height, twin.bytes, twin.created_at, twin.blur) for twin in twins]
-    keepers: dict[str, str] = {rule: twins[review.keeper(copies, rule)].image for rule in review.RULES}
+    copies = [issues.Copy(twin.width, twin.height, twin.bytes, twin.created_at, twin.blur) for twin in twins]
+    keepers: dict[str, str] = {rule: twins[issues.keeper(copies, rule)].image for rule in issues.RULES}
     return records.Group(twins, keepers)
 
 
 def _advice(counts: dict[str, int], accuracy: dict[str, float] | None) -> list[records.Advice]:
-    return [records.Advice(one.label, one.sentence, one.urgent) for one in review.label_balance(counts, accuracy)]
+    return [records.Advice(one.label, one.sentence, one.urgent) for one in issues.label_balance(counts, accuracy)]
 
 
 _NO_PATTERN: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
 
 
 def _patterns(keys: list[str], seen: dict[str, Seen]) -> list[NDArray[np.uint8]]:
-    side = duplicates.SIDE
+    side = near_duplicates.SIDE
     return [np.frombuffer(seen[key].pattern, np.uint8).reshape(side, side) for key in keys]
 
 

@@ -30,7 +30,7 @@ def known_of(workspace: "Workspace", training_set_id: Id, cancelled: Callable[[]
 
     A picture that cannot be shown is left out.
     """
-    from apitorch_desktop.vision import duplicates, images
+    from apitorch_desktop.vision import images, near_duplicates
 
     known: list[Known] = []
     for image in workspace.listing(training_set_id, cancelled=cancelled).images:
@@ -38,7 +38,7 @@ def known_of(workspace: "Workspace", training_set_id: Id, cancelled: Callable[[]
             return []
         try:
             data = workspace.thumbnail(training_set_id, image, cancelled=cancelled)
-            pattern = duplicates.pattern(images.shrunk(data, 2 * duplicates.SIDE))
+            pattern = near_duplicates.pattern(images.shrunk(data, 2 * near_duplicates.SIDE))
         except images.UnreadableImage:
             continue
         name = image.original_filename if isinstance(image.original_filename, str) else image.filename
@@ -57,7 +57,7 @@ def find_similar(
 
     The first of several alike in the plan itself is left alone. `progress(done, total)` counts pictures.
     """
-    from apitorch_desktop.vision import duplicates
+    from apitorch_desktop.vision import near_duplicates
 
     stop = cancelled or (lambda: False)
     wanted = [index for index, item in enumerate(plan.items) if item.standing in SENT]
@@ -76,10 +76,10 @@ def find_similar(
     finally:
         archives.close()
     found: dict[int, str] = {}
-    for pair in duplicates.near_duplicates(patterns, cancelled=cancelled):
+    for pair in near_duplicates.near_duplicates(patterns, cancelled=cancelled):
         found.setdefault(indices[pair.second], f"“{plan.items[indices[pair.first]].name}” of this import")
     best: dict[int, float] = {}
-    for pair in duplicates.matches(patterns, [known.pattern for known in there], cancelled=cancelled):
+    for pair in near_duplicates.matches(patterns, [known.pattern for known in there], cancelled=cancelled):
         index, known = indices[pair.first], there[pair.second]
         if pair.likeness > best.get(index, 0):
             best[index] = pair.likeness
@@ -88,12 +88,12 @@ def find_similar(
 
 
 def _pattern(item: PlanItem, archives: Archives) -> "NDArray[np.uint8] | None":
-    from apitorch_desktop.vision import duplicates, images
+    from apitorch_desktop.vision import images, near_duplicates
 
     if isinstance(item.source, Url):
         return None
     try:
         data = read(item.source, archives, images.MAX_BYTES)
-        return duplicates.pattern(images.shrunk(data, 2 * duplicates.SIDE))
+        return near_duplicates.pattern(images.shrunk(data, 2 * near_duplicates.SIDE))
     except (SourceGone, images.UnreadableImage):
         return None

@@ -31,7 +31,7 @@ class Exporter:
         Raises NotFound, Conflict where nothing has been trained yet, StorageFault where the file would answer otherwise
         than the service.
         """
-        from apitorch_desktop.vision import export
+        from apitorch_desktop.vision import onnx_export
 
         row = self._store.training_sets.by_slug(owner, slug)
         found = self._trainer.head(row.id)
@@ -41,11 +41,11 @@ class Exporter:
         with tempfile.TemporaryDirectory(prefix="apitorch-export-") as folder:
             path = Path(folder) / f"{slug[:80]}.onnx"
             try:
-                export.write_onnx(path, found[1], encoder, slug)
-                difference = export.check_export(path, found[1], encoder, self._sample(owner, row.id, encoder))
-            except export.ExportFailed as error:
+                onnx_export.write_onnx(path, found[1], encoder, slug)
+                difference = onnx_export.check_export(path, found[1], encoder, self._sample(owner, row.id, encoder))
+            except onnx_export.ExportFailed as error:
                 raise Conflict(str(error)) from error
-            if difference > export.TOLERANCE:
+            if difference > onnx_export.TOLERANCE:
                 raise StorageFault(f"The exported file differs by {difference:.5f} from the service's own answers.")
             return path.read_bytes()
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from apitorch_desktop.api import types
 from apitorch_desktop.service.heads import Current, current_of
 from apitorch_desktop.vision import head as heads
-from apitorch_desktop.vision.siblings import siblings
+from apitorch_desktop.vision.folds import siblings
 
 if TYPE_CHECKING:
     from apitorch_desktop.service.records import ExampleRow, TrainingSetRow, VersionRow

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.service.faults import StorageFault
-from apitorch_desktop.vision import standard
-from apitorch_desktop.vision.standard import Answer
+from apitorch_desktop.vision import standard_classifiers
+from apitorch_desktop.vision.standard_classifiers import Answer
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -46,21 +46,21 @@ STANDARD: Final[Mapping[str, Standard]] = {
             "safe-for-work",
             "Safe for Work",
             "Tells whether an image is fit to be seen at work: no nudity.",
-            standard.SAFE_LABELS,
+            standard_classifiers.SAFE_LABELS,
             "Image is {}",
         ),
         Standard(
             "extract-text",
             "Extract Text",
             "Finds and reads the lettering in an image.",
-            standard.TEXT_LABELS,
+            standard_classifiers.TEXT_LABELS,
             "Image {}",
         ),
         Standard(
             "design-score",
             "Design Score",
             "Scores how well made an image is: sharpness, exposure, contrast, noise, blockiness, resolution.",
-            standard.DESIGN_LABELS,
+            standard_classifiers.DESIGN_LABELS,
             "Image has the design score “{}”",
             truth=False,
         ),
@@ -78,7 +78,7 @@ class Looker:
     @staticmethod
     def shorter_side(slugs: Iterable[str], least: int) -> int | None:
         """How large an image these classifiers need at least; None for its full size."""
-        sides = {"design-score": None, "extract-text": max(least, standard.TextReader.shorter_side)}
+        sides = {"design-score": None, "extract-text": max(least, standard_classifiers.TextReader.shorter_side)}
         wanted = [sides.get(slug, least) for slug in slugs]
         return None if None in wanted else max(side for side in wanted if side)
 
@@ -88,15 +88,15 @@ class Looker:
         Raises StorageFault where extract-text cannot work here.
         """
         if slug == "safe-for-work":
-            return standard.safe_for_work(unsafe())
+            return standard_classifiers.safe_for_work(unsafe())
         if slug == "design-score":
-            return standard.design_score(image)
+            return standard_classifiers.design_score(image)
         with self._lock:
             if self._reader is None:
-                self._reader = standard.TextReader()
+                self._reader = standard_classifiers.TextReader()
         try:
             return self._reader(image)
-        except standard.ReaderUnavailable as error:
+        except standard_classifiers.ReaderUnavailable as error:
             raise StorageFault(str(error)) from error
 
 

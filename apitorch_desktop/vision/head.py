@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from apitorch_desktop.vision import calibration, fitting
+from apitorch_desktop.vision import calibration, linear
 from apitorch_desktop.vision.calibration import Floats, Ints, confidence_word, softmax
 
 __all__ = ["Head", "Metrics", "TooFewImages", "Training", "TrainingCancelled", "confidence_word", "train"]
@@ -224,7 +224,7 @@ def _fit_all(
         strengths = (strengths[trial.choose(np.ones(len(sample), bool))[0]],)
     validation = _Validation(rows, answers, groups, len(names), strengths, seed, go_on)
     chosen, temperature = validation.choose(np.ones(len(rows), bool))
-    fitted = next(fitting.logistic(rows, answers, strengths[chosen : chosen + 1], go_on))
+    fitted = next(linear.logistic(rows, answers, strengths[chosen : chosen + 1], go_on))
     head = Head(names, fitted.weights / temperature, fitted.bias / temperature)
     out_of_fold = validation.probabilities()
     head = _with_memory(head, rows, answers, hard=out_of_fold.argmax(axis=1) != answers)
@@ -257,7 +257,7 @@ class _Validation:
                 continue
             present, compact = np.unique(answers[~held], return_inverse=True)
             self.fair &= ~held | np.isin(answers, present)
-            for index, fitted in enumerate(fitting.logistic(rows[~held], compact, strengths, go_on)):
+            for index, fitted in enumerate(linear.logistic(rows[~held], compact, strengths, go_on)):
                 known = fitted.logits(rows[held])
                 spread = np.repeat(known.min(axis=1, keepdims=True) + _UNSEEN, labels, axis=1)
                 spread[:, present] = known
@@ -312,11 +312,11 @@ def _ridge(rows: NDArray[np.float32], answers: Ints, names: Sequence[str], seed:
     targets = calibration.soft_targets(answers, len(names))[held]
     trials = []
     for penalty in (0.03, 0.3, 3.0):
-        logits = fitting.ridge(rows[~held], answers[~held], penalty).logits(rows[held])
+        logits = linear.ridge(rows[~held], answers[~held], penalty).logits(rows[held])
         temperature = calibration.fit_temperature(logits, targets)
         trials.append((calibration.cross_entropy(softmax(logits / temperature), targets), penalty, temperature))
     _, penalty, temperature = min(trials)
-    fitted = fitting.ridge(rows, answers, penalty)
+    fitted = linear.ridge(rows, answers, penalty)
     return Head(names, fitted.weights / temperature, fitted.bias / temperature)
 
 

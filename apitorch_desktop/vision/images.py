@@ -16,7 +16,7 @@ from typing import Final
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from apitorch_desktop.vision import colours
+from apitorch_desktop.vision import color
 
 MAX_PIXELS: Final = 64_000_000
 MAX_BYTES: Final = 32 * 2**20
@@ -197,7 +197,7 @@ def _pixels(data: bytes, image: ImageFile.ImageFile, smallest: tuple[int, int] |
             return fast
         image.draft(None, smallest)
     image.load()
-    return colours.opaque(image)
+    return color.opaque(image)
 
 
 def _reduced_jpeg(data: bytes, image: ImageFile.ImageFile, smallest: tuple[int, int]) -> Image.Image | None:
@@ -224,7 +224,7 @@ def _extent(full: tuple[int, int], reduced: tuple[int, int]) -> tuple[float, flo
 
 def _finish(image: ImageFile.ImageFile, pixels: Image.Image) -> Image.Image:
     """`pixels` of `image`, turned and in sRGB."""
-    turned = colours.to_srgb(pixels, image.info.get("icc_profile"))
+    turned = color.to_srgb(pixels, image.info.get("icc_profile"))
     if (transpose := _UPRIGHT.get(_orientation(image))) is not None:
         turned = turned.transpose(transpose)
     result = turned.copy() if turned is image else turned  # the file is closed behind us

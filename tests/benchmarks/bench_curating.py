@@ -32,7 +32,7 @@ def fill(folder: Path, cache: Path, images: int) -> None:
 
     from apitorch_desktop.dataset.review_memory import ReviewMemory, Seen
     from apitorch_desktop.service.store import Store
-    from apitorch_desktop.vision import review
+    from apitorch_desktop.vision import issues
     from apitorch_desktop.vision.encoder import Encoder
     from tests.service.stores import ME
 
@@ -55,7 +55,7 @@ def fill(folder: Path, cache: Path, images: int) -> None:
         label = n % len(LABELS)
         like = label if n % 50 else (label + 7) % len(LABELS)
         vector = middles[like] + random.normal(size=encoder.dimensions)
-        look = review.look(picture, 640, 480)
+        look = issues.look(picture, 640, 480)
         rows.append((image_id, number, label + 1, sha256, len(data), f"IMG_{n:05}.jpg"))
         embeddings.append((sha256, encoder.name, vector.astype("<f4").tobytes()))
         seen[sha256] = Seen(
@@ -228,8 +228,8 @@ def run_child(images: int, rounds: int) -> None:
                 lambda: None,
                 lambda: made.session.opened and made.session.opened.listed and made.model.total == images,
             )
-            review = made.review.review
-            acts.wait(lambda: review.found is not None and not review.busy, "Review")
+            issues = made.review.review
+            acts.wait(lambda: issues.found is not None and not issues.busy, "Review")
             acts.rest(1)
             act_all(acts)
             status = 0

@@ -19,11 +19,11 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from apitorch_desktop.vision.duplicates import near_duplicates
 from apitorch_desktop.vision.encoder import Encoder
 from apitorch_desktop.vision.head import train
 from apitorch_desktop.vision.images import THUMBNAIL_SIZE, open_upright, shrunk, thumbnail, verify
-from apitorch_desktop.vision.review import look, quality_flags
+from apitorch_desktop.vision.issues import look, quality_flags
+from apitorch_desktop.vision.near_duplicates import near_duplicates
 
 PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "clothing"
 

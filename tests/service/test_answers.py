@@ -15,7 +15,7 @@ from apitorch_desktop.service.store import Store
 from apitorch_desktop.service.training import Trainer
 from apitorch_desktop.vision import images
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
-from apitorch_desktop.vision.standard import Answer
+from apitorch_desktop.vision.standard_classifiers import Answer
 from tests.service.curating import OWNER, CountingEncoder, add, fill, training, until_ready
 from tests.service.running import until
 

@@ -6,7 +6,7 @@ from apitorch_desktop.service.answers import Answers
 from apitorch_desktop.service.exporting import Exporter
 from apitorch_desktop.service.faults import Conflict, StorageFault
 from apitorch_desktop.service.store import Store
-from apitorch_desktop.vision import export
+from apitorch_desktop.vision import onnx_export
 from apitorch_desktop.vision.encoder import Encoder
 from apitorch_desktop.vision.head import Head
 from tests.service.curating import OWNER, fill, training, until_ready
@@ -31,16 +31,16 @@ def test_photos_that_are_damaged_or_gone_keep_no_file_back(learned, tmp_path):
     for other in others:
         other.unlink()
     (tmp_path / "clothes.onnx").write_bytes(exporter.onnx(OWNER, "clothes"))
-    assert sorted(export.labels_of(tmp_path / "clothes.onnx")) == ["dress", "hat"]
+    assert sorted(onnx_export.labels_of(tmp_path / "clothes.onnx")) == ["dress", "hat"]
 
 
 def test_a_file_that_answers_otherwise_does_not_go_out_even_where_there_is_no_photo_left(learned, monkeypatch):
     store, exporter, clothes = learned
     for path in (store.folder / "images").glob("?/*"):
         path.unlink()
-    write, head = export.write_onnx, exporter._trainer.head(clothes)[1]
+    write, head = onnx_export.write_onnx, exporter._trainer.head(clothes)[1]
     other = Head(head.labels, head.weights * 0.5, head.bias)
-    monkeypatch.setattr(export, "write_onnx", lambda path, _, encoder, slug: write(path, other, encoder, slug))
+    monkeypatch.setattr(onnx_export, "write_onnx", lambda path, _, encoder, slug: write(path, other, encoder, slug))
     with pytest.raises(StorageFault, match="differs by"):
         exporter.onnx(OWNER, "clothes")
 

@@ -8,9 +8,9 @@ import pytest
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.dataset import sample
 from apitorch_desktop.vision import images
-from apitorch_desktop.vision.duplicates import near_duplicates, pattern
 from apitorch_desktop.vision.encoder import Encoder
 from apitorch_desktop.vision.head import train
+from apitorch_desktop.vision.near_duplicates import near_duplicates, pattern
 
 
 @pytest.fixture(scope="module")

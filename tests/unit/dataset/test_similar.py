@@ -5,7 +5,7 @@ from PIL import Image, ImageEnhance
 
 from apitorch_desktop.dataset.importing import Standing, scan
 from apitorch_desktop.dataset.similar import Known, find_similar
-from apitorch_desktop.vision import duplicates, images
+from apitorch_desktop.vision import images, near_duplicates
 
 
 def changed(data, scale=1.0, brighter=1.0, quality=70):
@@ -18,7 +18,7 @@ def changed(data, scale=1.0, brighter=1.0, quality=70):
 
 def test_what_looks_nearly_the_same_is_said_with_where_it_is(tmp_path, photos):
     there, other, third = (path.read_bytes() for path in sorted((photos / "train" / "hat").glob("*.jpg"))[:3])
-    known = [Known("old.jpg", "hat", duplicates.pattern(images.shrunk(data, 96))) for data in (other, there)]
+    known = [Known("old.jpg", "hat", near_duplicates.pattern(images.shrunk(data, 96))) for data in (other, there)]
     (tmp_path / "cap").mkdir()
     (tmp_path / "cap" / "a.jpg").write_bytes(changed(there, 0.7))
     (tmp_path / "cap" / "b.jpg").write_bytes(third)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from apitorch_desktop.vision.duplicates import ALIKE, Pair, groups, likeness, matches, near_duplicates, pattern
 from apitorch_desktop.vision.images import open_upright, thumbnail
+from apitorch_desktop.vision.near_duplicates import ALIKE, Pair, groups, likeness, matches, near_duplicates, pattern
 from tests.unit.vision.odd_files import photo_like, saved
 
 

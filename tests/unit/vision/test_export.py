@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.vision.encoder import Encoder
-from apitorch_desktop.vision.export import ExportFailed, check_export, labels_of, write_onnx
 from apitorch_desktop.vision.head import REMEMBERED, Head, projection, train
 from apitorch_desktop.vision.images import open_upright
+from apitorch_desktop.vision.onnx_export import ExportFailed, check_export, labels_of, write_onnx
 from tests.unit.vision.odd_files import photo_like
 from tests.unit.vision.test_encoder import model
 

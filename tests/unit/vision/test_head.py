@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from apitorch_desktop.vision import calibration, fitting
+from apitorch_desktop.vision import calibration, linear
 from apitorch_desktop.vision.head import (
     REMEMBERED,
     Head,
@@ -291,8 +291,8 @@ def test_the_fit_is_the_one_of_scikit_learn(labels, dimensions):
     """In the space the images span or not, folded or not, with two labels or more: the same probabilities."""
     rows, names = clouds(labels, 12, dimensions)
     answers = np.unique(names, return_inverse=True)[1]
-    mean, scale, standard = fitting._standardised(rows)
-    for strength, ours in zip((0.01, 1.0), fitting.logistic(rows, answers, (0.01, 1.0), lambda: None), strict=True):
+    mean, scale, standard = linear._standardised(rows)
+    for strength, ours in zip((0.01, 1.0), linear.logistic(rows, answers, (0.01, 1.0), lambda: None), strict=True):
         reference = LogisticRegression(C=strength, tol=1e-8, max_iter=5000).fit(standard.astype(float), answers)
         wanted = reference.predict_proba(((rows - mean) / scale).astype(float))
         assert np.allclose(calibration.softmax(ours.logits(rows)), wanted, atol=2e-3)

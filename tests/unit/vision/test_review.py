@@ -4,7 +4,7 @@ from PIL import Image, ImageFilter
 
 from apitorch_desktop.vision.head import train
 from apitorch_desktop.vision.images import open_upright, shrunk
-from apitorch_desktop.vision.review import (
+from apitorch_desktop.vision.issues import (
     FLAGS,
     Copy,
     explain,

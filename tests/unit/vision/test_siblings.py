@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from apitorch_desktop.vision.folds import siblings
 from apitorch_desktop.vision.head import TrainingCancelled
 from apitorch_desktop.vision.images import open_upright
-from apitorch_desktop.vision.siblings import siblings
 
 
 def again(path, encoder, quality: int, scale: float = 1.0):

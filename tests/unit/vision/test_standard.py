@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
-from apitorch_desktop.vision import quality
+from apitorch_desktop.vision import image_quality
 from apitorch_desktop.vision.images import open_upright
-from apitorch_desktop.vision.standard import ReaderUnavailable, TextReader, design_score, safe_for_work
+from apitorch_desktop.vision.standard_classifiers import ReaderUnavailable, TextReader, design_score, safe_for_work
 from tests.unit.vision.odd_files import photo_like, saved
 
 
@@ -98,8 +98,8 @@ def test_a_missing_model_is_said_to_be_missing(monkeypatch, tmp_path):
 
 def test_heavy_libraries_wait_until_they_are_asked_for():
     code = (
-        "import sys, apitorch_desktop.vision.standard, apitorch_desktop.vision.head, apitorch_desktop.vision.encoder,"
-        "apitorch_desktop.vision.review, apitorch_desktop.vision.export;"
+        "import sys, apitorch_desktop.vision.standard_classifiers, apitorch_desktop.vision.head, apitorch_desktop.vision.encoder,"
+        "apitorch_desktop.vision.issues, apitorch_desktop.vision.onnx_export;"
         "print(sorted({'rapidocr', 'cv2', 'onnxruntime', 'sklearn', 'scipy', 'onnx'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -162,13 +162,16 @@ def test_the_noise_estimate_is_near_what_was_added():
     flat = np.full((300, 300), 120.0)
     for sigma in (2, 5, 12):
         picture = (flat + np.random.default_rng(1).normal(0, sigma, flat.shape)).astype(np.float32)
-        assert quality.noise(picture) == pytest.approx(sigma, rel=0.3)
-    assert quality.noise(flat.astype(np.float32)) == 0
+        assert image_quality.noise(picture) == pytest.approx(sigma, rel=0.3)
+    assert image_quality.noise(flat.astype(np.float32)) == 0
 
 
 def test_blur_rises_with_every_radius(some_photos):
     for image in some_photos:
-        blurs = [quality.blur(quality.luma(image.filter(ImageFilter.GaussianBlur(radius)))) for radius in (0, 1, 2, 4)]
+        blurs = [
+            image_quality.blur(image_quality.luma(image.filter(ImageFilter.GaussianBlur(radius))))
+            for radius in (0, 1, 2, 4)
+        ]
         assert blurs == sorted(blurs)
 
 
@@ -176,8 +179,8 @@ def test_blocks_are_found_wherever_the_grid_lies(some_photos):
     for image in some_photos:
         harsh = open_upright(saved(image, "JPEG", quality=4))
         cropped = harsh.crop((3, 5, harsh.width, harsh.height))
-        soft = quality.blockiness(quality.luma(open_upright(saved(image, "PNG")).resize(image.size)))
-        assert quality.blockiness(quality.luma(cropped)) > 1.5 * soft
+        soft = image_quality.blockiness(image_quality.luma(open_upright(saved(image, "PNG")).resize(image.size)))
+        assert image_quality.blockiness(image_quality.luma(cropped)) > 1.5 * soft
 
 
 def test_pictures_come_from_any_source(read):

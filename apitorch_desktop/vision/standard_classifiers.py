@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from apitorch_desktop.vision import quality
+from apitorch_desktop.vision import image_quality
 
 SAFE_LABELS: Final = ("safe for work", "not safe for work")
 TEXT_LABELS: Final = ("contains text", "does not contain text")
@@ -118,17 +118,17 @@ def design_score(image: Image.Image) -> Answer:
     Takes the upright RGB image at its full size: noise and JPEG blocks do not survive scaling. The score is the mean of the
     measures' geometric mean and their worst, so that one bad fault is enough for a low one.
     """
-    native = quality.luma(_centre(image))
+    native = image_quality.luma(_centre(image))
     small = image.copy()
     small.thumbnail((_SEEN, _SEEN), Image.Resampling.LANCZOS)
-    seen = quality.luma(small)
-    mean, black, white = quality.exposure(seen)
+    seen = image_quality.luma(small)
+    mean, black, white = image_quality.exposure(seen)
     measures = {
-        "sharpness": _good(quality.blur(seen), 0.65, 0.3),
+        "sharpness": _good(image_quality.blur(seen), 0.65, 0.3),
         "exposure": min(_good(abs(mean - 0.5), 0.4, 0.2), _good(max(black, white), 0.7, 0.2)),
-        "contrast": _good(quality.contrast(seen), 0.1, 0.5),
-        "noise": _good(quality.noise(native), 15, 1),
-        "blockiness": _good(quality.blockiness(native), 6, 1),
+        "contrast": _good(image_quality.contrast(seen), 0.1, 0.5),
+        "noise": _good(image_quality.noise(native), 15, 1),
+        "blockiness": _good(image_quality.blockiness(native), 6, 1),
         "resolution": _good(float(np.log10(min(image.size))), 2, 3),
     }
     values = np.array(list(measures.values()))

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from apitorch_desktop.vision import quality
-from apitorch_desktop.vision.duplicates import pattern
+from apitorch_desktop.vision import image_quality
+from apitorch_desktop.vision.near_duplicates import pattern
 
 Flag = Literal["blurred", "dark", "bright", "low contrast", "odd shape", "tiny"]
 FLAGS: Final[tuple[Flag, ...]] = get_args(Flag)
@@ -55,14 +55,14 @@ class Look:
 
 def look(thumbnail: Image.Image, width: int, height: int) -> Look:
     """From an upright RGB thumbnail (or the picture itself) and the picture's size as shown. About 1 ms."""
-    seen = quality.luma(thumbnail)
-    dark, bright = quality.levels(seen, 0.05, 0.95)
+    seen = image_quality.luma(thumbnail)
+    dark, bright = image_quality.levels(seen, 0.05, 0.95)
     return Look(
         pattern=pattern(thumbnail),
-        blur=quality.blur(seen, _BLUR_WINDOW),
+        blur=image_quality.blur(seen, _BLUR_WINDOW),
         dark=dark,
         bright=bright,
-        contrast=quality.contrast(seen),
+        contrast=image_quality.contrast(seen),
         width=width,
         height=height,
     )
