@@ -11,10 +11,10 @@ from msgspec import UNSET, UnsetType
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service import lessons
-from apitorch_desktop.service.faults import Conflict, Invalid, NotFound, StorageFault
 from apitorch_desktop.service.lessons import decimal
-from apitorch_desktop.service.records import NewClassification
 from apitorch_desktop.service.standard import STANDARD, Looker, Standard, adjust, distribution
+from apitorch_desktop.service.storage.errors import Conflict, Invalid, NotFound, StorageFault
+from apitorch_desktop.service.storage.records import NewClassification
 from apitorch_desktop.vision.encoder import UnusableEncoder
 from apitorch_desktop.vision.head import confidence_word
 from apitorch_desktop.vision.images import open_upright
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from apitorch_desktop.service.blobs import Staged
-    from apitorch_desktop.service.records import FeedbackRow, ImageFacts, TrainingSetRow
-    from apitorch_desktop.service.store import Store
+    from apitorch_desktop.service.storage.blobs import Staged
+    from apitorch_desktop.service.storage.records import FeedbackRow, ImageFacts, TrainingSetRow
+    from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.service.training import Trainer
     from apitorch_desktop.vision.encoder import Encoded, Encoder
 

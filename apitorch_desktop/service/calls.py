@@ -9,9 +9,9 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from apitorch_desktop.service.memory import Spool
-from apitorch_desktop.service.records import ImageRow, TrainingSetRow
 from apitorch_desktop.service.refusals import Refusal
 from apitorch_desktop.service.signing import Signer
+from apitorch_desktop.service.storage.records import ImageRow, TrainingSetRow
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from apitorch_desktop.service.faults import InUse, StoreError
+from apitorch_desktop.service.storage.errors import InUse, StoreError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from apitorch_desktop.service.rows.owners import Owners
+    from apitorch_desktop.service.storage.owners import Owners
 
 PATH = "/control/keys"
 _LONGEST = 4096
@@ -102,7 +102,7 @@ def ask(folder: Path, action: Action, attach: Callable[[Path], tuple[str, str] |
     if running := attach(folder):
         return _call(*running, action)
     from apitorch_desktop.service import elsewhere
-    from apitorch_desktop.service.store import Store
+    from apitorch_desktop.service.storage.store import Store
 
     try:
         with Store.open(folder, **elsewhere.urls()) as store:

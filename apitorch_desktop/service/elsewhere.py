@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from apitorch_desktop.service.faults import CannotOpen
+from apitorch_desktop.service.storage.errors import CannotOpen
 
 DATABASE_VARIABLE: Final = "APITORCH_DATABASE_URL"
 BLOB_VARIABLE: Final = "APITORCH_BLOB_URL"

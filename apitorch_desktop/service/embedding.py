@@ -5,8 +5,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.service.faults import NotFound, StorageFault
-from apitorch_desktop.service.records import EmbeddingRow
+from apitorch_desktop.service.storage.errors import NotFound, StorageFault
+from apitorch_desktop.service.storage.records import EmbeddingRow
 from apitorch_desktop.vision.images import UnreadableImage, open_upright
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from apitorch_desktop.service.store import Store
+    from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.vision.encoder import Encoder
 
 BATCH = 8

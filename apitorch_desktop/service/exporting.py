@@ -4,13 +4,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.service.faults import Conflict, NotFound, StorageFault
+from apitorch_desktop.service.storage.errors import Conflict, NotFound, StorageFault
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from apitorch_desktop.service.answers import Answers
-    from apitorch_desktop.service.store import Store
+    from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.service.training import Trainer
     from apitorch_desktop.vision.encoder import Encoder
 

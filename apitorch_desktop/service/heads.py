@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service.faults import NotFound
-from apitorch_desktop.service.records import VersionRow
+from apitorch_desktop.service.storage.errors import NotFound
+from apitorch_desktop.service.storage.records import VersionRow
 from apitorch_desktop.vision.head import Head
 
 if TYPE_CHECKING:
-    from apitorch_desktop.service.store import Store
+    from apitorch_desktop.service.storage.store import Store
 
 _KEPT = 64
 _log = logging.getLogger(__name__)

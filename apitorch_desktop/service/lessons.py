@@ -16,8 +16,8 @@ from apitorch_desktop.vision import head as heads
 from apitorch_desktop.vision.folds import siblings
 
 if TYPE_CHECKING:
-    from apitorch_desktop.service.records import ExampleRow, TrainingSetRow, VersionRow
-    from apitorch_desktop.service.store import Store
+    from apitorch_desktop.service.storage.records import ExampleRow, TrainingSetRow, VersionRow
+    from apitorch_desktop.service.storage.store import Store
 
 _NAMED = 3  # labels named in a sentence
 _BATCH = 4096

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
 
-from apitorch_desktop.service.faults import StorageFull
+from apitorch_desktop.service.storage.errors import StorageFull
 
 
 class Memory:

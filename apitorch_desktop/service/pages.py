@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from apitorch_desktop.service.calls import Links
-from apitorch_desktop.service.records import ImageRow, LabelRow, TrainingSetRow
+from apitorch_desktop.service.storage.records import ImageRow, LabelRow, TrainingSetRow
 
 _STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); --soft: color-mix(in srgb, currentColor 68%, transparent); }

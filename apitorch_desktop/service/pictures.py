@@ -18,7 +18,7 @@ from apitorch_desktop.service.signing import Signer
 from apitorch_desktop.service.work import Work
 
 if TYPE_CHECKING:
-    from apitorch_desktop.service.store import Store
+    from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.vision.images import ImageInfo
 
 _PORTS = {"http": 80, "https": 443}

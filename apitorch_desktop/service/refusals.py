@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service import faults
+from apitorch_desktop.service.storage import errors
 
 TYPES = {
     400: "bad_request",
@@ -21,12 +21,12 @@ TYPES = {
 """The `type` of an error by its status."""
 
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (
-    (faults.NotFound, 404),
-    (faults.Conflict, 409),
-    (faults.Invalid, 400),
-    (faults.StorageFull, 507),
-    (faults.Closed, 503),
-    (faults.StorageFault, 500),
+    (errors.NotFound, 404),
+    (errors.Conflict, 409),
+    (errors.Invalid, 400),
+    (errors.StorageFull, 507),
+    (errors.Closed, 503),
+    (errors.StorageFault, 500),
 )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.service.answers import Answers
     from apitorch_desktop.service.server import Ending
-    from apitorch_desktop.service.store import Store
+    from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.service.training import Trainer
     from apitorch_desktop.vision.encoder import Encoder
 
@@ -49,8 +49,8 @@ class Options:
 
 def run(options: Options) -> int:
     """Serve until SIGTERM, SIGINT or the parent's end; answers the exit status."""
-    from apitorch_desktop.service.faults import InUse, StoreError
     from apitorch_desktop.service.server import Ending
+    from apitorch_desktop.service.storage.errors import InUse, StoreError
 
     _prepare()
     ending = Ending(child=_is_child())
@@ -89,8 +89,8 @@ def _assembled(options: Options) -> Iterator[_Parts]:
         from apitorch_desktop.service.answers import Answers
         from apitorch_desktop.service.app import build_app
         from apitorch_desktop.service.control import Control
-        from apitorch_desktop.service.keys import make_key
-        from apitorch_desktop.service.store import Store
+        from apitorch_desktop.service.storage.keys import make_key
+        from apitorch_desktop.service.storage.store import Store
         from apitorch_desktop.service.training import Trainer
 
         named = elsewhere.urls({} if _is_child() else None)  # a window's own service is on this machine
@@ -154,7 +154,7 @@ async def _serve(options: Options, parts: _Parts, ending: "Ending") -> None:
 
 
 async def _sweep(store: "Store") -> None:
-    from apitorch_desktop.service.faults import StoreError
+    from apitorch_desktop.service.storage.errors import StoreError
 
     if store.at_start is not None:
         await asyncio.sleep(_SWEEP)
@@ -174,7 +174,7 @@ def _encoder() -> "Encoder":
 
 def _warm(answers: "Answers") -> None:
     """The first classification need not wait for the encoder to load."""
-    from apitorch_desktop.service.faults import StorageFault
+    from apitorch_desktop.service.storage.errors import StorageFault
 
     try:
         answers.warm()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from apitorch_desktop.api.slugs import snake_case
-from apitorch_desktop.service.faults import StorageFault
+from apitorch_desktop.service.storage.errors import StorageFault
 from apitorch_desktop.vision import standard_classifiers
 from apitorch_desktop.vision.standard_classifiers import Answer
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from apitorch_desktop.api import types
 from apitorch_desktop.service import lessons
 from apitorch_desktop.service.embedding import BATCH, Embedder
-from apitorch_desktop.service.faults import Closed, Conflict, NotFound, StoreError
 from apitorch_desktop.service.heads import Current, Heads, metrics_of
 from apitorch_desktop.service.lessons import Unlearnable
+from apitorch_desktop.service.storage.errors import Closed, Conflict, NotFound, StoreError
 from apitorch_desktop.vision.encoder import UnusableEncoder
 from apitorch_desktop.vision.head import TrainingCancelled
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from apitorch_desktop.service.records import TrainingSetRow, VersionRow
-    from apitorch_desktop.service.store import Store
+    from apitorch_desktop.service.storage.records import TrainingSetRow, VersionRow
+    from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.vision.encoder import Encoder
     from apitorch_desktop.vision.head import Head
 

@@ -31,7 +31,7 @@ def fill(folder: Path, cache: Path, images: int) -> None:
     from PIL import Image
 
     from apitorch_desktop.dataset.review_memory import ReviewMemory, Seen
-    from apitorch_desktop.service.store import Store
+    from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.vision import issues
     from apitorch_desktop.vision.encoder import Encoder
     from tests.service.stores import ME
@@ -75,7 +75,7 @@ def fill(folder: Path, cache: Path, images: int) -> None:
             "INSERT INTO embeddings (sha256, encoder, vector, unsafe) VALUES (?, ?, ?, 0.01)", embeddings
         )
         connection.commit()
-    from apitorch_desktop.service.blobs import open_blobs
+    from apitorch_desktop.service.storage.blobs import open_blobs
 
     blobs = open_blobs(folder, None)
     blobs.settle([blobs.stage(name, data) for name, data in pictures.items()])

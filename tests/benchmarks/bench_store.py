@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from apitorch_desktop.service.store import Store
+from apitorch_desktop.service.storage.store import Store
 from tests.service.stores import ME, Facts
 
 _SELECT = """

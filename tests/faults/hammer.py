@@ -13,9 +13,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from apitorch_desktop.service.faults import StoreError
-from apitorch_desktop.service.records import EmbeddingRow, NewClassification
-from apitorch_desktop.service.store import Store
+from apitorch_desktop.service.storage.errors import StoreError
+from apitorch_desktop.service.storage.records import EmbeddingRow, NewClassification
+from apitorch_desktop.service.storage.store import Store
 from tests.service.stores import ME, Facts
 
 THREADS = 4

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from apitorch_desktop.service.faults import CannotOpen, NotFound, StorageFull, StorageReadOnly
-from apitorch_desktop.service.records import EmbeddingRow, ImageRow, NewClassification
-from apitorch_desktop.service.store import Store
+from apitorch_desktop.service.storage.errors import CannotOpen, NotFound, StorageFull, StorageReadOnly
+from apitorch_desktop.service.storage.records import EmbeddingRow, ImageRow, NewClassification
+from apitorch_desktop.service.storage.store import Store
 from tests.faults.mounts import fill, read_only, tmpfs
 from tests.service.stores import ME, Facts, add, consistent
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from apitorch_desktop.service.store import Store
+from apitorch_desktop.service.storage.store import Store
 from tests.faults.hammer import THREADS, State, after, seen
 from tests.service.stores import ME, consistent
 

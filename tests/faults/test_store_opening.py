@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from apitorch_desktop.service.faults import CannotOpen, InUse, StorageFault
-from apitorch_desktop.service.rows import schema
-from apitorch_desktop.service.store import Store
+from apitorch_desktop.service.storage import schema
+from apitorch_desktop.service.storage.errors import CannotOpen, InUse, StorageFault
+from apitorch_desktop.service.storage.store import Store
 from tests.service.stores import ME, add, consistent
 
 _HOLD = """
 import sys
 from pathlib import Path
-from apitorch_desktop.service.store import Store
+from apitorch_desktop.service.storage.store import Store
 store = Store.open(Path(sys.argv[1]))
 print("open", flush=True)
 sys.stdin.read()

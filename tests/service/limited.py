@@ -14,7 +14,7 @@ from apitorch_desktop.service.answers import Answers
 from apitorch_desktop.service.app import build_app
 from apitorch_desktop.service.config import Config, Limits
 from apitorch_desktop.service.protocol import server_config
-from apitorch_desktop.service.store import Store
+from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.service.training import Trainer
 from apitorch_desktop.vision.encoder import Encoder
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from apitorch_desktop.service.records import ImageRow
-from apitorch_desktop.service.rows.owners import LOCAL_OWNER
-from apitorch_desktop.service.store import Store
+from apitorch_desktop.service.storage.owners import LOCAL_OWNER
+from apitorch_desktop.service.storage.records import ImageRow
+from apitorch_desktop.service.storage.store import Store
 
 ME = LOCAL_OWNER
 
@@ -49,7 +49,7 @@ def consistent(store: Store) -> None:
     """Hold that every row has its file, every file its row, and every blob somebody who refers to it."""
     from sqlalchemy import select
 
-    from apitorch_desktop.service.rows.schema import blobs, classifications, images
+    from apitorch_desktop.service.storage.schema import blobs, classifications, images
 
     with store._database.reading() as connection:
         kept = set(connection.execute(select(blobs.c.sha256)).scalars())

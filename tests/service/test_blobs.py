@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from apitorch_desktop.service.blobs import Blobs, FolderBlobs, open_blobs
-from apitorch_desktop.service.bucket import BucketBlobs
-from apitorch_desktop.service.faults import CannotOpen, StorageFault, StorageFull, StorageReadOnly
-from apitorch_desktop.service.store import Store
+from apitorch_desktop.service.storage.blob_bucket import BucketBlobs
+from apitorch_desktop.service.storage.blobs import Blobs, FolderBlobs, open_blobs
+from apitorch_desktop.service.storage.errors import CannotOpen, StorageFault, StorageFull, StorageReadOnly
+from apitorch_desktop.service.storage.store import Store
 from tests.service.stores import ME, add, add_many
 
 
@@ -91,7 +91,7 @@ def test_many_files_are_synced_together_before_they_are_named_and_after(tmp_path
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return True
 
-    monkeypatch.setattr("apitorch_desktop.service.blobs.sync_all", traced_sync)
+    monkeypatch.setattr("apitorch_desktop.service.storage.blobs.sync_all", traced_sync)
     monkeypatch.setattr(Path, "replace", lambda *paths: (happened.append("name"), replace(*paths))[1])
     monkeypatch.setattr(os, "fsync", lambda _descriptor: happened.append("one"))
     put(blobs, *data)
@@ -130,7 +130,7 @@ def test_a_failing_disk_is_told_and_leaves_nothing_in_the_way(
             if step == "replace":
                 patch.setattr(Path, "replace", fail)
             elif step == "write":
-                patch.setattr("apitorch_desktop.service.blobs.tempfile.mkstemp", fail)
+                patch.setattr("apitorch_desktop.service.storage.blobs.tempfile.mkstemp", fail)
             else:
                 patch.setattr(os, "fsync", fail if step == "fsync" else fail_for_folders)
             with pytest.raises(fault) as caught:

@@ -7,11 +7,11 @@ import pytest
 
 from apitorch_desktop.service import bodies, forms
 from apitorch_desktop.service.config import Limits
-from apitorch_desktop.service.faults import StorageFull
 from apitorch_desktop.service.memory import Memory, Spool
 from apitorch_desktop.service.multipart import MultipartReader
 from apitorch_desktop.service.refusals import Refusal
 from apitorch_desktop.service.routing import Operation, Routes
+from apitorch_desktop.service.storage.errors import StorageFull
 
 
 def test_memory_is_given_in_turn_and_never_more_than_there_is():

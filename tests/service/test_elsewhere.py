@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from apitorch_desktop.service import elsewhere
-from apitorch_desktop.service.bucket import open_bucket
-from apitorch_desktop.service.faults import CannotOpen, StorageFault
+from apitorch_desktop.service.storage.blob_bucket import open_bucket
+from apitorch_desktop.service.storage.errors import CannotOpen, StorageFault
 from tests.service.running import run, serving
 from tests.service.stores import postgres
 from tests.service.test_remote import answering

@@ -4,8 +4,8 @@ import pytest
 
 from apitorch_desktop.service.answers import Answers
 from apitorch_desktop.service.exporting import Exporter
-from apitorch_desktop.service.faults import Conflict, StorageFault
-from apitorch_desktop.service.store import Store
+from apitorch_desktop.service.storage.errors import Conflict, StorageFault
+from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import onnx_export
 from apitorch_desktop.vision.encoder import Encoder
 from apitorch_desktop.vision.head import Head

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from apitorch_desktop.api.types import KEY_LENGTH
-from apitorch_desktop.service.keys import HINT_LENGTH, hash_key, make_key, same
+from apitorch_desktop.service.storage.keys import HINT_LENGTH, hash_key, make_key, same
 
 
 def test_a_key_has_42_letters_and_digits_and_no_two_are_alike():

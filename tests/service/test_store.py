@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from apitorch_desktop.service.faults import Closed, Conflict, Invalid, NotFound, StorageFault
-from apitorch_desktop.service.records import EmbeddingRow, NewClassification
-from apitorch_desktop.service.store import Store
+from apitorch_desktop.service.storage.errors import Closed, Conflict, Invalid, NotFound, StorageFault
+from apitorch_desktop.service.storage.records import EmbeddingRow, NewClassification
+from apitorch_desktop.service.storage.store import Store
 from tests.service.stores import ME, Facts, add, add_many, consistent, empty, files, postgres
 
 NO_IDS = [
@@ -600,7 +600,7 @@ class TestClassifications:
     def test_the_oldest_are_forgotten_with_their_images(self, store, zebras):
         from sqlalchemy import update
 
-        from apitorch_desktop.service.rows.schema import classifications
+        from apitorch_desktop.service.storage.schema import classifications
 
         kept = add(store, zebras, "a", b"kept by a training set")
         old = [self.put(store, b"old"), self.put(store, b"kept by a training set")]

@@ -20,10 +20,10 @@ from hypothesis.stateful import (
 )
 
 from apitorch_desktop.api.slugs import slugify, snake_case
-from apitorch_desktop.service.faults import Conflict, Invalid, NotFound
-from apitorch_desktop.service.records import NewClassification
-from apitorch_desktop.service.rows.training_sets import STANDARD_SLUGS
-from apitorch_desktop.service.store import Store
+from apitorch_desktop.service.storage.errors import Conflict, Invalid, NotFound
+from apitorch_desktop.service.storage.records import NewClassification
+from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.service.storage.training_sets import STANDARD_SLUGS
 from tests.service.stores import ME, Facts, add, consistent
 
 NAMES = st.sampled_from(["Cats", "cats", "Dogs", "Safe for work", "🐈", "cats 2", " "])

@@ -4,8 +4,8 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from apitorch_desktop.service.store import Store
-from apitorch_desktop.service.thumbnails import Thumbnails
+from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.service.storage.thumbnails import Thumbnails
 from tests.service.stores import ME, add
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from apitorch_desktop.service import database as database_module
-from apitorch_desktop.service import writer as writer_module
-from apitorch_desktop.service.faults import Closed, InUse, NotFound, StorageFault, StorageFull, StorageReadOnly
-from apitorch_desktop.service.records import NewClassification
-from apitorch_desktop.service.store import Store
-from apitorch_desktop.service.writer import Transaction
+from apitorch_desktop.service.storage import database as database_module
+from apitorch_desktop.service.storage import writer as writer_module
+from apitorch_desktop.service.storage.errors import Closed, InUse, NotFound, StorageFault, StorageFull, StorageReadOnly
+from apitorch_desktop.service.storage.records import NewClassification
+from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.service.storage.writer import Transaction
 from tests.service.stores import ME, Facts, add, add_many, consistent, empty, files, postgres
 
 

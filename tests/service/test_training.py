@@ -13,9 +13,9 @@ from PIL import Image
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.service import lessons
-from apitorch_desktop.service.faults import Conflict, NotFound, StorageFull
 from apitorch_desktop.service.lessons import needs
-from apitorch_desktop.service.store import Store
+from apitorch_desktop.service.storage.errors import Conflict, NotFound, StorageFull
+from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.service.training import Trainer
 from apitorch_desktop.vision import images
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder

@@ -10,7 +10,7 @@ from apitorch_desktop.service.work import Work
 
 if TYPE_CHECKING:
     from apitorch_desktop.service.answers import Answers
-    from apitorch_desktop.service.store import Store
+    from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.service.training import Trainer
 
 

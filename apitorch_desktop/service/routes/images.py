@@ -12,11 +12,11 @@ from starlette.responses import Response
 from apitorch_desktop.api import types
 from apitorch_desktop.service import bodies
 from apitorch_desktop.service.calls import Call, Large, Links
-from apitorch_desktop.service.faults import StorageFault
-from apitorch_desktop.service.records import ImageRow, LabelRow
 from apitorch_desktop.service.refusals import Refusal
 from apitorch_desktop.service.routes.context import Context
 from apitorch_desktop.service.routing import Operation
+from apitorch_desktop.service.storage.errors import StorageFault
+from apitorch_desktop.service.storage.records import ImageRow, LabelRow
 
 T = TypeVar("T")
 

@@ -5,10 +5,10 @@ from msgspec import UNSET, UnsetType
 from apitorch_desktop.api import types
 from apitorch_desktop.service import bodies
 from apitorch_desktop.service.calls import Call, Links
-from apitorch_desktop.service.records import LabelRow, TrainingSetRow
 from apitorch_desktop.service.refusals import Refusal
 from apitorch_desktop.service.routes.context import Context
 from apitorch_desktop.service.routing import Operation
+from apitorch_desktop.service.storage.records import LabelRow, TrainingSetRow
 
 _SET = "/api/training-set/{id}"
 _LABELS = _SET + "/labels"

@@ -5,13 +5,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, exists, func, select, update
 
-from apitorch_desktop.service.blobs import in_batches
-from apitorch_desktop.service.faults import NotFound
-from apitorch_desktop.service.records import EmbeddingRow, ExampleRow, VersionRow
-from apitorch_desktop.service.rows import inputs
-from apitorch_desktop.service.rows.base import IN_QUERY, NO_SUCH_SET, Rows, raw
-from apitorch_desktop.service.rows.schema import blobs, embeddings, images, labels, training_sets, versions
-from apitorch_desktop.service.writer import Transaction
+from apitorch_desktop.service.storage import validation
+from apitorch_desktop.service.storage.base import IN_QUERY, NO_SUCH_SET, Rows, raw
+from apitorch_desktop.service.storage.blobs import in_batches
+from apitorch_desktop.service.storage.errors import NotFound
+from apitorch_desktop.service.storage.records import EmbeddingRow, ExampleRow, VersionRow
+from apitorch_desktop.service.storage.schema import blobs, embeddings, images, labels, training_sets, versions
+from apitorch_desktop.service.storage.writer import Transaction
 
 KEPT_VERSIONS = 10
 
@@ -102,7 +102,7 @@ class Learning(Rows):
                     metrics=metrics,
                     images=images,
                     labels=labels,
-                    trained_at=inputs.now(),
+                    trained_at=validation.now(),
                 )
             )
             _make_current(transaction, training_set_id, number)
@@ -165,7 +165,7 @@ def _version(connection: Connection, training_set_id: int, version: int | None) 
     query = _versions(training_set_id)
     if version is None:
         query = query.where(versions.c.version == training_sets.c.current_version)
-    elif inputs.number(version) is None:
+    elif validation.number(version) is None:
         raise NotFound("There is no such version.")
     else:
         query = query.where(versions.c.version == version)

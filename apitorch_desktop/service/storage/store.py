@@ -24,23 +24,23 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 from sqlalchemy import select
 
-from apitorch_desktop.service.blobs import Blobs, open_blobs
-from apitorch_desktop.service.database import Database
-from apitorch_desktop.service.faults import CannotOpen, InUse, NotFound, StorageFault
-from apitorch_desktop.service.records import BlobRow, Sweep
-from apitorch_desktop.service.reserve import Reserve
-from apitorch_desktop.service.rows import inputs
-from apitorch_desktop.service.rows.base import NO_SUCH_IMAGE
-from apitorch_desktop.service.rows.classifications import Classifications
-from apitorch_desktop.service.rows.images import Images
-from apitorch_desktop.service.rows.labels import Labels
-from apitorch_desktop.service.rows.learning import Learning
-from apitorch_desktop.service.rows.owners import Owners
-from apitorch_desktop.service.rows.schema import blobs
-from apitorch_desktop.service.rows.training_sets import TrainingSets
-from apitorch_desktop.service.thumbnails import Thumbnails
-from apitorch_desktop.service.trouble import storage_fault
-from apitorch_desktop.service.writer import Writer
+from apitorch_desktop.service.storage import validation
+from apitorch_desktop.service.storage.base import NO_SUCH_IMAGE
+from apitorch_desktop.service.storage.blobs import Blobs, open_blobs
+from apitorch_desktop.service.storage.classifications import Classifications
+from apitorch_desktop.service.storage.database import Database
+from apitorch_desktop.service.storage.disk_reserve import Reserve
+from apitorch_desktop.service.storage.errors import CannotOpen, InUse, NotFound, StorageFault
+from apitorch_desktop.service.storage.images import Images
+from apitorch_desktop.service.storage.labels import Labels
+from apitorch_desktop.service.storage.model_versions import Learning
+from apitorch_desktop.service.storage.owners import Owners
+from apitorch_desktop.service.storage.records import BlobRow, Sweep
+from apitorch_desktop.service.storage.schema import blobs
+from apitorch_desktop.service.storage.thumbnails import Thumbnails
+from apitorch_desktop.service.storage.training_sets import TrainingSets
+from apitorch_desktop.service.storage.trouble import storage_fault
+from apitorch_desktop.service.storage.writer import Writer
 
 _log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class Store:
 
     def read(self, sha256: str) -> bytes:
         """The bytes of an image. Raises NotFound for one that is not kept, StorageFault for one that cannot be read."""
-        if not inputs.is_sha256(sha256):
+        if not validation.is_sha256(sha256):
             raise NotFound(NO_SUCH_IMAGE)
         try:
             return self._blobs.read(sha256)
@@ -115,7 +115,7 @@ class Store:
 
     def blob(self, sha256: str) -> BlobRow:
         """Size and kind of an image, whoever refers to it. Raises NotFound."""
-        if inputs.is_sha256(sha256):
+        if validation.is_sha256(sha256):
             query = select(*(blobs.c[field] for field in BlobRow.__struct_fields__)).where(blobs.c.sha256 == sha256)
             with self._database.reading() as connection:
                 row = connection.execute(query).first()

@@ -6,12 +6,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, delete, select, update
 
-from apitorch_desktop.service.blobs import Blobs
-from apitorch_desktop.service.database import Database
-from apitorch_desktop.service.faults import Invalid, NotFound
-from apitorch_desktop.service.records import ImageFacts, ImagePage, ImageRow
-from apitorch_desktop.service.rows import inputs
-from apitorch_desktop.service.rows.base import (
+from apitorch_desktop.service.storage import validation
+from apitorch_desktop.service.storage.base import (
     IN_QUERY,
     NO_SUCH_IMAGE,
     NO_SUCH_SET,
@@ -22,9 +18,13 @@ from apitorch_desktop.service.rows.base import (
     raw,
     set_number,
 )
-from apitorch_desktop.service.rows.prepared import Prepared
-from apitorch_desktop.service.rows.schema import blobs, images, labels, training_sets
-from apitorch_desktop.service.writer import Transaction, Writer
+from apitorch_desktop.service.storage.blobs import Blobs
+from apitorch_desktop.service.storage.database import Database
+from apitorch_desktop.service.storage.errors import Invalid, NotFound
+from apitorch_desktop.service.storage.records import ImageFacts, ImagePage, ImageRow
+from apitorch_desktop.service.storage.schema import blobs, images, labels, training_sets
+from apitorch_desktop.service.storage.statements import Prepared
+from apitorch_desktop.service.storage.writer import Transaction, Writer
 
 
 class Found(NamedTuple):
@@ -61,10 +61,10 @@ class Images(Rows):
         The same bytes under the same label are one image: the first row comes back, and False. `data` must have been
         verified. Raises NotFound, Invalid, StorageFull, StorageFault; then nothing of it is kept.
         """
-        name, number = inputs.label(label), inputs.number(training_set_id)
+        name, number = validation.label(label), validation.number(training_set_id)
         sha256 = hashlib.sha256(data).hexdigest()
         values = blob_values(sha256, data, facts)
-        original_filename = inputs.filename(original_filename)
+        original_filename = validation.filename(original_filename)
 
         def run(transaction: Transaction) -> tuple[ImageRow, bool]:
             label_seq, blob, image = _look(transaction.connection, owner, number, name, sha256)
@@ -85,7 +85,7 @@ class Images(Rows):
     def get(self, owner: int, image_id: str) -> ImageRow:
         """One image. Raises NotFound."""
         with self._database.reading() as connection:
-            row = _OWNED(connection, id=inputs.hex_id(image_id, "ti_") or "", owner=owner).first()
+            row = _OWNED(connection, id=validation.hex_id(image_id, "ti_") or "", owner=owner).first()
         if row is None:
             raise NotFound(NO_SUCH_IMAGE)
         return ImageRow(*row)
@@ -140,7 +140,7 @@ class Images(Rows):
 
         Raises NotFound for the training set, for what cannot be an image's id, and where none is there.
         """
-        digits = list({inputs.hex_id(each, "ti_") or "" for each in image_ids})
+        digits = list({validation.hex_id(each, "ti_") or "" for each in image_ids})
         rows: list[ImageRow] = []
         with self._database.reading() as connection:
             number = set_number(connection, owner, training_set_id)
@@ -208,10 +208,10 @@ def add_row(
     """A new image of a blob that is there, under a label that has it not."""
     values = {
         **blob,
-        "id": inputs.new_id(),
+        "id": validation.new_id(),
         "training_set_id": training_set,
         "original_filename": original_filename,
-        "created_at": inputs.now(),
+        "created_at": validation.now(),
     }
     seq = _INSERT(transaction.connection, **values, label_seq=label_seq).scalar_one()
     transaction.changed.add(training_set)
@@ -262,7 +262,7 @@ def _look(
 
 def _find(connection: Connection, owner: int, image_ids: Sequence[str], training_set: int | None = None) -> list[Found]:
     """In the order of the ids. Raises NotFound for any that is not there."""
-    digits = [inputs.hex_id(each, "ti_") or "" for each in image_ids]
+    digits = [validation.hex_id(each, "ti_") or "" for each in image_ids]
     found: dict[str, Found] = {}
     for start in range(0, len(digits), IN_QUERY):
         query = (
@@ -320,10 +320,10 @@ def _with_content(connection: Connection, label_seq: int, sha256s: set[str]) -> 
 
 
 def _position(connection: Connection, owner: int, after: str) -> int:
-    number = inputs.number(after)
+    number = validation.number(after)
     if number is not None:
         return number
-    if inputs.hex_id(after, "ti_") is None:
+    if validation.hex_id(after, "ti_") is None:
         raise Invalid("“after” is neither the “next” of a page nor the id of an image.")
     return int(_find(connection, owner, [after])[0].seq)
 

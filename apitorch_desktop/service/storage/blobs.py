@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from apitorch_desktop.service.faults import CannotOpen, StorageFault
-from apitorch_desktop.service.trouble import storage_fault
+from apitorch_desktop.service.storage.errors import CannotOpen, StorageFault
+from apitorch_desktop.service.storage.trouble import storage_fault
 from apitorch_desktop.utils.files import FEW, sync_all
 
 _AT_ONCE = 64  # files open at a time in `settle`
@@ -253,7 +253,7 @@ def open_blobs(folder: Path, url: str | None = None) -> Blobs:
             return FolderBlobs(place)
         except OSError as error:
             raise CannotOpen(str(storage_fault(error, place))) from error
-    from apitorch_desktop.service.bucket import open_bucket
+    from apitorch_desktop.service.storage.blob_bucket import open_bucket
 
     return open_bucket(url)
 

@@ -13,13 +13,13 @@ from typing import Generic, TypeVar
 from sqlalchemy import Connection, bindparam, delete, exists, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from apitorch_desktop.service.blobs import Blobs, Staged, in_batches
-from apitorch_desktop.service.database import Database
-from apitorch_desktop.service.faults import Closed, StorageFault, StorageFull, StoreError
-from apitorch_desktop.service.reserve import Reserve
-from apitorch_desktop.service.rows import schema
-from apitorch_desktop.service.rows.prepared import Prepared
-from apitorch_desktop.service.trouble import out_of_reach, storage_fault
+from apitorch_desktop.service.storage import schema
+from apitorch_desktop.service.storage.blobs import Blobs, Staged, in_batches
+from apitorch_desktop.service.storage.database import Database
+from apitorch_desktop.service.storage.disk_reserve import Reserve
+from apitorch_desktop.service.storage.errors import Closed, StorageFault, StorageFull, StoreError
+from apitorch_desktop.service.storage.statements import Prepared
+from apitorch_desktop.service.storage.trouble import out_of_reach, storage_fault
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")

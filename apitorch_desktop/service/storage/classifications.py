@@ -7,15 +7,21 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, or_, select
 
-from apitorch_desktop.service.blobs import Blobs, Staged
-from apitorch_desktop.service.database import Database
-from apitorch_desktop.service.faults import NotFound
-from apitorch_desktop.service.records import ClassificationRow, FeedbackRow, ImageFacts, ImageRow, NewClassification
-from apitorch_desktop.service.rows import inputs
-from apitorch_desktop.service.rows.base import Rows, insert, label_for, set_number
-from apitorch_desktop.service.rows.images import add_row, blob_values, put_under
-from apitorch_desktop.service.rows.schema import blobs, classifications, feedback
-from apitorch_desktop.service.writer import Transaction, Writer
+from apitorch_desktop.service.storage import validation
+from apitorch_desktop.service.storage.base import Rows, insert, label_for, set_number
+from apitorch_desktop.service.storage.blobs import Blobs, Staged
+from apitorch_desktop.service.storage.database import Database
+from apitorch_desktop.service.storage.errors import NotFound
+from apitorch_desktop.service.storage.images import add_row, blob_values, put_under
+from apitorch_desktop.service.storage.records import (
+    ClassificationRow,
+    FeedbackRow,
+    ImageFacts,
+    ImageRow,
+    NewClassification,
+)
+from apitorch_desktop.service.storage.schema import blobs, classifications, feedback
+from apitorch_desktop.service.storage.writer import Transaction, Writer
 
 KEPT_CLASSIFICATIONS = 10_000
 KEPT_DAYS = 30
@@ -62,10 +68,10 @@ class Classifications(Rows):
         staged = self.stage(image) if isinstance(image, bytes) else image
         sha256 = staged.sha256
         values = blob_values(sha256, staged.data, facts)
-        call, time, name = inputs.new_id(), inputs.now(), inputs.filename(original_filename)
+        call, time, name = validation.new_id(), validation.now(), validation.filename(original_filename)
         rows = [
             ClassificationRow(
-                id=inputs.new_id(),
+                id=validation.new_id(),
                 owner_id=owner,
                 call_id=call,
                 classifier=answer.classifier,
@@ -135,7 +141,7 @@ class Classifications(Rows):
 
     def put_message(self, owner: int, message: str) -> FeedbackRow:
         """Keep a free-form message. Raises Invalid over 100,000 characters."""
-        row = _feedback(owner, "freeform", message=inputs.text(message, inputs.LONGEST_MESSAGE, "The message"))
+        row = _feedback(owner, "freeform", message=validation.text(message, validation.LONGEST_MESSAGE, "The message"))
         self._writer.run(lambda transaction: _insert(transaction, row))
         return row
 
@@ -157,7 +163,7 @@ _FIELDS = ClassificationRow.__struct_fields__
 
 
 def _get(connection: Connection, owner: int, classification_id: str) -> ClassificationRow:
-    digits = inputs.hex_id(classification_id, "cls_")
+    digits = validation.hex_id(classification_id, "cls_")
     if digits is not None:
         query = select(*(classifications.c[field] for field in _FIELDS))
         match = and_(classifications.c.id == digits, classifications.c.owner_id == owner)
@@ -171,7 +177,7 @@ def _get(connection: Connection, owner: int, classification_id: str) -> Classifi
 
 
 def _feedback(owner: int, kind: str, **values: Any) -> FeedbackRow:
-    return FeedbackRow(id=inputs.new_id(), owner_id=owner, kind=kind, created_at=inputs.now(), **values)
+    return FeedbackRow(id=validation.new_id(), owner_id=owner, kind=kind, created_at=validation.now(), **values)
 
 
 def _insert(transaction: Transaction, row: FeedbackRow) -> None:
@@ -182,7 +188,7 @@ def _trim(transaction: Transaction, kept: int) -> None:
     first_kept = (
         select(classifications.c.seq).order_by(classifications.c.seq.desc()).offset(kept - 1).limit(1).scalar_subquery()
     )
-    oldest = inputs.timestamp(datetime.now(UTC) - timedelta(days=KEPT_DAYS))
+    oldest = validation.timestamp(datetime.now(UTC) - timedelta(days=KEPT_DAYS))
     old = or_(classifications.c.seq < first_kept, classifications.c.created_at < oldest)
     transaction.released.update(transaction.execute(select(classifications.c.sha256).where(old).distinct()).scalars())
     transaction.execute(delete(classifications).where(old))

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from apitorch_desktop.service.blobs import MARKER, SHA256_DIGITS, Blobs, Staged
 from apitorch_desktop.service.elsewhere import without_password
-from apitorch_desktop.service.faults import CannotOpen, StorageFault
+from apitorch_desktop.service.storage.blobs import MARKER, SHA256_DIGITS, Blobs, Staged
+from apitorch_desktop.service.storage.errors import CannotOpen, StorageFault
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig

@@ -5,7 +5,7 @@ import secrets
 from datetime import UTC, datetime
 
 from apitorch_desktop.api.slugs import slugify, snake_case
-from apitorch_desktop.service.faults import Invalid
+from apitorch_desktop.service.storage.errors import Invalid
 
 LONGEST_NAME = 200
 LONGEST_DESCRIPTION = 10_000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from apitorch_desktop.service.faults import StorageFault, StorageFull, StorageReadOnly, StoreError
+from apitorch_desktop.service.storage.errors import StorageFault, StorageFull, StorageReadOnly, StoreError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EROFS, errno.EACCES, errno.EPERM}

@@ -5,13 +5,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, select, update
 
-from apitorch_desktop.service.faults import Invalid, NotFound
-from apitorch_desktop.service.records import TrainingSetRow
-from apitorch_desktop.service.rows import inputs
-from apitorch_desktop.service.rows.base import NO_SUCH_SET, Rows, insert
-from apitorch_desktop.service.rows.prepared import Prepared
-from apitorch_desktop.service.rows.schema import images, labels, training_sets
-from apitorch_desktop.service.writer import Transaction
+from apitorch_desktop.service.storage import validation
+from apitorch_desktop.service.storage.base import NO_SUCH_SET, Rows, insert
+from apitorch_desktop.service.storage.errors import Invalid, NotFound
+from apitorch_desktop.service.storage.records import TrainingSetRow
+from apitorch_desktop.service.storage.schema import images, labels, training_sets
+from apitorch_desktop.service.storage.statements import Prepared
+from apitorch_desktop.service.storage.writer import Transaction
 
 STANDARD_SLUGS = ("safe-for-work", "extract-text", "design-score")
 """Slugs of the standard classifiers: only a training set that collects their feedback has one."""
@@ -35,7 +35,7 @@ class TrainingSets(Rows):
 
     def by_slug(self, owner: int, slug: str) -> TrainingSetRow:
         """One training set by its slug. Raises NotFound."""
-        slug = inputs.storable(slug)
+        slug = validation.storable(slug)
         with self._database.reading() as connection:
             rows = _records(_BY_SLUG(connection, owner=owner, slug=slug))
         if not rows:
@@ -57,10 +57,10 @@ class TrainingSets(Rows):
 
         Raises Invalid for a name that is empty or over 200 characters, or a description over 10,000.
         """
-        name, description = inputs.name(name), _description(description)
+        name, description = validation.name(name), _description(description)
 
         def run(transaction: Transaction) -> TrainingSetRow:
-            slug = inputs.slug(name, {*_slugs(transaction.connection, owner), *STANDARD_SLUGS})
+            slug = validation.slug(name, {*_slugs(transaction.connection, owner), *STANDARD_SLUGS})
             return _make(transaction, owner, name=name, slug=slug, description=description, standard="")
 
         return self._writer.run(run)
@@ -69,7 +69,7 @@ class TrainingSets(Rows):
         """The training set that collects feedback on a standard classifier; made when it is not there yet."""
         if slug not in STANDARD_SLUGS:
             raise Invalid(f"“{slug}” is no standard classifier.")
-        name = inputs.name(name)
+        name = validation.name(name)
 
         def run(transaction: Transaction) -> TrainingSetRow:
             rows = _rows(
@@ -96,7 +96,7 @@ class TrainingSets(Rows):
 
         Raises NotFound, Invalid.
         """
-        new_name = None if name is None else inputs.name(name)
+        new_name = None if name is None else validation.name(name)
         new_description = None if description is None else _description(description)
 
         def run(transaction: Transaction) -> TrainingSetRow:
@@ -106,7 +106,7 @@ class TrainingSets(Rows):
                 values["name"] = new_name
                 if not row.standard:
                     taken = _slugs(transaction.connection, owner) - {row.slug}
-                    values["slug"] = inputs.slug(new_name, {*taken, *STANDARD_SLUGS})
+                    values["slug"] = validation.slug(new_name, {*taken, *STANDARD_SLUGS})
             if new_description is not None:
                 values["description"] = new_description
             if values:
@@ -131,7 +131,7 @@ class TrainingSets(Rows):
 
 
 def _description(given: str) -> str:
-    return inputs.text(given, inputs.LONGEST_DESCRIPTION, "The description")
+    return validation.text(given, validation.LONGEST_DESCRIPTION, "The description")
 
 
 def _slugs(connection: Connection, owner: int) -> set[str]:
@@ -142,13 +142,13 @@ def _make(transaction: Transaction, owner: int, **values: object) -> TrainingSet
     number = insert(
         transaction,
         training_sets,
-        {**values, "owner_id": owner, "revision": 0, "created_at": inputs.now()},
+        {**values, "owner_id": owner, "revision": 0, "created_at": validation.now()},
     )
     return _row(transaction.connection, owner, number)
 
 
 def _row(connection: Connection, owner: int, training_set_id: int | str) -> TrainingSetRow:
-    number = inputs.number(training_set_id)
+    number = validation.number(training_set_id)
     if number is not None:
         rows = _rows(connection, (training_sets.c.id == number) & (training_sets.c.owner_id == owner))
         if rows:

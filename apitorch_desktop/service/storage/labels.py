@@ -2,12 +2,12 @@
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from apitorch_desktop.service.faults import Conflict
-from apitorch_desktop.service.records import LabelRow
-from apitorch_desktop.service.rows import inputs
-from apitorch_desktop.service.rows.base import Rows, existing_label, find_label, make_label, set_number
-from apitorch_desktop.service.rows.schema import images, labels
-from apitorch_desktop.service.writer import Transaction
+from apitorch_desktop.service.storage import validation
+from apitorch_desktop.service.storage.base import Rows, existing_label, find_label, make_label, set_number
+from apitorch_desktop.service.storage.errors import Conflict
+from apitorch_desktop.service.storage.records import LabelRow
+from apitorch_desktop.service.storage.schema import images, labels
+from apitorch_desktop.service.storage.writer import Transaction
 
 
 class Labels(Rows):
@@ -31,7 +31,7 @@ class Labels(Rows):
 
     def create(self, owner: int, training_set_id: int | str, label: str) -> LabelRow:
         """A new, empty label. Raises NotFound, Invalid, Conflict when it is there already."""
-        name = inputs.label(label)
+        name = validation.label(label)
 
         def run(transaction: Transaction) -> LabelRow:
             number = set_number(transaction.connection, owner, training_set_id)
@@ -47,7 +47,7 @@ class Labels(Rows):
         An image that both labels have stays once, as the other label's. Raises NotFound, Invalid, and Conflict when
         the new label is there and `merge` was not said.
         """
-        name = inputs.label(new)
+        name = validation.label(new)
 
         def run(transaction: Transaction) -> LabelRow:
             number = set_number(transaction.connection, owner, training_set_id)

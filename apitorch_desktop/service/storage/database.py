@@ -11,10 +11,10 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from apitorch_desktop.service.faults import CannotOpen, Closed, InUse
-from apitorch_desktop.service.rows import schema
-from apitorch_desktop.service.rows.inputs import now
-from apitorch_desktop.service.trouble import storage_fault
+from apitorch_desktop.service.storage import schema
+from apitorch_desktop.service.storage.errors import CannotOpen, Closed, InUse
+from apitorch_desktop.service.storage.trouble import storage_fault
+from apitorch_desktop.service.storage.validation import now
 
 LOCAL_OWNER = 1
 """The owner that is always there: the person whose machine this is."""

@@ -5,11 +5,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from apitorch_desktop.service.database import Database
-from apitorch_desktop.service.faults import Invalid, NotFound
-from apitorch_desktop.service.rows import inputs
-from apitorch_desktop.service.rows.schema import labels, training_sets
-from apitorch_desktop.service.writer import Transaction, Writer
+from apitorch_desktop.service.storage import validation
+from apitorch_desktop.service.storage.database import Database
+from apitorch_desktop.service.storage.errors import Invalid, NotFound
+from apitorch_desktop.service.storage.schema import labels, training_sets
+from apitorch_desktop.service.storage.writer import Transaction, Writer
 
 IN_QUERY = 500
 """Values in one statement."""
@@ -28,7 +28,7 @@ class Rows:
 
 def set_number(connection: Connection, owner: int, training_set_id: int | str) -> int:
     """The number of a training set that is the owner's. Raises NotFound."""
-    number = inputs.number(training_set_id)
+    number = validation.number(training_set_id)
     if number is not None:
         query = select(training_sets.c.id).where(training_sets.c.id == number, training_sets.c.owner_id == owner)
         if connection.execute(query).first() is not None:
@@ -38,10 +38,10 @@ def set_number(connection: Connection, owner: int, training_set_id: int | str) -
 
 def find_label(connection: Connection, training_set: int, label: str) -> tuple[int, str, str] | None:
     """Row number, id and name of a label given by id or in any spelling; None when it is not there."""
-    if inputs.hex_id(label, "tl_") is not None and label.startswith("tl_"):
+    if validation.hex_id(label, "tl_") is not None and label.startswith("tl_"):
         match = labels.c.id == label
     else:
-        match = labels.c.name == inputs.label(label)
+        match = labels.c.name == validation.label(label)
     query = select(labels.c.seq, labels.c.id, labels.c.name).where(labels.c.training_set_id == training_set, match)
     row = connection.execute(query).first()
     return None if row is None else (row[0], row[1], row[2])
@@ -63,14 +63,14 @@ def label_for(transaction: Transaction, training_set: int, label: str) -> tuple[
     found = find_label(transaction.connection, training_set, label)
     if found is not None:
         return found[0], found[2]
-    if label.startswith("tl_") and inputs.hex_id(label, "tl_"):
+    if label.startswith("tl_") and validation.hex_id(label, "tl_"):
         raise NotFound("There is no label with this id in this training set. It may have been deleted.")
-    return make_label(transaction, training_set, inputs.label(label))
+    return make_label(transaction, training_set, validation.label(label))
 
 
 def make_label(transaction: Transaction, training_set: int, name: str) -> tuple[int, str]:
     """A label that is known to be new. Row number and name."""
-    values = {"id": "tl_" + inputs.new_id(), "training_set_id": training_set, "name": name}
+    values = {"id": "tl_" + validation.new_id(), "training_set_id": training_set, "name": name}
     transaction.changed.add(training_set)
     return insert(transaction, labels, values), name
 

@@ -4,15 +4,15 @@ import builtins
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 
-from apitorch_desktop.service.database import LOCAL_OWNER, Database
-from apitorch_desktop.service.faults import Conflict, NotFound
-from apitorch_desktop.service.keys import HINT_LENGTH, hash_key, make_key, same
-from apitorch_desktop.service.records import KeyRow, OwnerRow
-from apitorch_desktop.service.rows import inputs
-from apitorch_desktop.service.rows.base import Rows, insert
-from apitorch_desktop.service.rows.prepared import Prepared
-from apitorch_desktop.service.rows.schema import keys, owners
-from apitorch_desktop.service.writer import Transaction, Writer
+from apitorch_desktop.service.storage import validation
+from apitorch_desktop.service.storage.base import Rows, insert
+from apitorch_desktop.service.storage.database import LOCAL_OWNER, Database
+from apitorch_desktop.service.storage.errors import Conflict, NotFound
+from apitorch_desktop.service.storage.keys import HINT_LENGTH, hash_key, make_key, same
+from apitorch_desktop.service.storage.records import KeyRow, OwnerRow
+from apitorch_desktop.service.storage.schema import keys, owners
+from apitorch_desktop.service.storage.statements import Prepared
+from apitorch_desktop.service.storage.writer import Transaction, Writer
 
 __all__ = ["LOCAL_OWNER", "Owners"]
 
@@ -50,12 +50,12 @@ class Owners(Rows):
 
     def make(self, name: str) -> OwnerRow:
         """A new owner. Raises Invalid for an empty or too long name, Conflict for one that is taken."""
-        name = inputs.name(name)
+        name = validation.name(name)
 
         def run(transaction: Transaction) -> OwnerRow:
             if transaction.execute(select(owners.c.id).where(owners.c.name == name)).first() is not None:
                 raise Conflict(f"There is an owner “{name}” already. Choose another name.")
-            time = inputs.now()
+            time = validation.now()
             return OwnerRow(insert(transaction, owners, {"name": name, "created_at": time}), name, time)
 
         return self._writer.run(run)
@@ -68,20 +68,20 @@ class Owners(Rows):
     def make_key(self, owner: int = LOCAL_OWNER, note: str = "") -> tuple[KeyRow, str]:
         """A new stored key, and its row. Only its hash is kept: show it now. Raises NotFound, Invalid."""
         key = make_key()
-        note = inputs.text(note, inputs.LONGEST_NAME, "The note")
+        note = validation.text(note, validation.LONGEST_NAME, "The note")
 
         def run(transaction: Transaction) -> KeyRow:
             if transaction.execute(select(owners.c.id).where(owners.c.id == owner)).first() is None:
                 raise NotFound("There is no such owner.")
             values: dict[str, object] = {"owner_id": owner, "hash": hash_key(key), "hint": key[:HINT_LENGTH]}
-            number = insert(transaction, keys, {**values, "note": note, "created_at": inputs.now()})
+            number = insert(transaction, keys, {**values, "note": note, "created_at": validation.now()})
             return _keys(transaction.connection, keys.c.id == number)[0]
 
         return self._writer.run(run), key
 
     def revoke_key(self, key_id: int | str) -> KeyRow:
         """Let a stored key in no longer; its owner's training sets stay. Raises NotFound."""
-        number = inputs.number(key_id)
+        number = validation.number(key_id)
 
         def run(transaction: Transaction) -> KeyRow:
             found = [] if number is None else _keys(transaction.connection, keys.c.id == number)
