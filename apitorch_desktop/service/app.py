@@ -8,23 +8,23 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service import forms, guard
-from apitorch_desktop.service.calls import Answer, Call, Large, Links
 from apitorch_desktop.service.config import Config, Limits
-from apitorch_desktop.service.pages import error_page
-from apitorch_desktop.service.pictures import Pictures
-from apitorch_desktop.service.refusals import Disconnected, Refusal, refusal_of
-from apitorch_desktop.service.remote import Fetcher
-from apitorch_desktop.service.requests import Incoming, Received, Receiver
+from apitorch_desktop.service.http import access, form_data
+from apitorch_desktop.service.http.body import Incoming, Received, Receiver
+from apitorch_desktop.service.http.errors import Disconnected, Refusal, refusal_of
+from apitorch_desktop.service.http.html import error_page
+from apitorch_desktop.service.http.image_input import Pictures
+from apitorch_desktop.service.http.request import Answer, Call, Large, Links
+from apitorch_desktop.service.http.routing import Operation, Routes
+from apitorch_desktop.service.http.signed_urls import Signer
+from apitorch_desktop.service.http.url_fetcher import Fetcher
+from apitorch_desktop.service.http.work import Work
 from apitorch_desktop.service.routes.about import AboutRoutes
 from apitorch_desktop.service.routes.classifiers import ClassifierRoutes
 from apitorch_desktop.service.routes.context import Context
 from apitorch_desktop.service.routes.files import FileRoutes
 from apitorch_desktop.service.routes.images import ImageRoutes
 from apitorch_desktop.service.routes.training_sets import TrainingSetRoutes
-from apitorch_desktop.service.routing import Operation, Routes
-from apitorch_desktop.service.signing import Signer
-from apitorch_desktop.service.work import Work
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -113,8 +113,8 @@ class Application:
     async def _answer(self, scope: "Scope", headers: dict[str, str], incoming: Incoming, reply: "Reply") -> None:
         if len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(len, headers.values())) > self._head:
             raise Refusal(400, f"The request line and headers are over {self._head // 1024} KiB. Send a form instead.")
-        host = guard.check_host(headers.get("host"), self._config)
-        guard.check_origin(headers, host, by_link=not scope["raw_path"].startswith(b"/api"))
+        host = access.check_host(headers.get("host"), self._config)
+        access.check_origin(headers, host, by_link=not scope["raw_path"].startswith(b"/api"))
         operation, path = self._routes.find(scope["method"], scope["raw_path"])
         owner = self._owner(operation, headers, scope["query_string"])
         call = Call(
@@ -125,7 +125,7 @@ class Application:
             headers=headers,
         )
         if operation.query is not None:
-            call.query = forms.from_pairs(operation.query, forms.pairs_of(scope["query_string"]))
+            call.query = form_data.from_pairs(operation.query, form_data.pairs_of(scope["query_string"]))
         received = Received()
         if operation.body is not None:
             received = await self._receiver.receive(
@@ -143,7 +143,7 @@ class Application:
 
     def _owner(self, operation: Operation, headers: dict[str, str], query: bytes) -> int:
         if operation.access == "key" or (operation.basic and b"signature=" not in query):
-            return guard.owner_of(headers.get("authorization"), self._of_key)
+            return access.owner_of(headers.get("authorization"), self._of_key)
         return 0
 
 

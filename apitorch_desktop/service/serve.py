@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.types import KEY_LENGTH
-from apitorch_desktop.service import listen
 from apitorch_desktop.service.config import Config
-from apitorch_desktop.service.listen import CannotListen
+from apitorch_desktop.service.http import listen
+from apitorch_desktop.service.http.listen import CannotListen
 from apitorch_desktop.service.process import CHILD_VARIABLE, KEY_VARIABLE, RUNNING_FILE
 from apitorch_desktop.utils import paths
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from apitorch_desktop.service.answers import Answers
-    from apitorch_desktop.service.server import Ending
+    from apitorch_desktop.service.http.server import Ending
     from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.service.training import Trainer
     from apitorch_desktop.vision.encoder import Encoder
@@ -49,7 +49,7 @@ class Options:
 
 def run(options: Options) -> int:
     """Serve until SIGTERM, SIGINT or the parent's end; answers the exit status."""
-    from apitorch_desktop.service.server import Ending
+    from apitorch_desktop.service.http.server import Ending
     from apitorch_desktop.service.storage.errors import InUse, StoreError
 
     _prepare()
@@ -127,8 +127,8 @@ def _assembled(options: Options) -> Iterator[_Parts]:
 
 async def _serve(options: Options, parts: _Parts, ending: "Ending") -> None:
     """Run the server, and where it speaks TLS a second one, on loopback, for this person's own programs."""
-    from apitorch_desktop.service.protocol import server_config
-    from apitorch_desktop.service.server import Server
+    from apitorch_desktop.service.http.protocol import server_config
+    from apitorch_desktop.service.http.server import Server
 
     tls = options.tls_cert is not None
     limits = parts.config.limits

@@ -5,12 +5,12 @@ import random
 
 import pytest
 
-from apitorch_desktop.service import bodies, forms
 from apitorch_desktop.service.config import Limits
-from apitorch_desktop.service.memory import Memory, Spool
-from apitorch_desktop.service.multipart import MultipartReader
-from apitorch_desktop.service.refusals import Refusal
-from apitorch_desktop.service.routing import Operation, Routes
+from apitorch_desktop.service.http import form_data, schemas
+from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.multipart import MultipartReader
+from apitorch_desktop.service.http.resources import Memory, Spool
+from apitorch_desktop.service.http.routing import Operation, Routes
 from apitorch_desktop.service.storage.errors import StorageFull
 
 
@@ -90,7 +90,7 @@ def test_a_body_that_fits_nowhere_is_a_full_disk(tmp_path):
     ],
 )
 def test_a_list_in_a_form_is_written_in_many_ways(query, wanted):
-    assert forms.from_pairs(bodies.Classify, forms.pairs_of(query)).classifiers == wanted
+    assert form_data.from_pairs(schemas.Classify, form_data.pairs_of(query)).classifiers == wanted
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_list_in_a_form_is_written_in_many_ways(query, wanted):
 )
 def test_options_in_a_form_are_fields_within_a_field(text, wanted):
     pairs = [("classifiers", "a"), ("options[show_confidence_value]", text)]
-    assert forms.from_pairs(bodies.Classify, pairs).options.show_confidence_value is wanted
+    assert form_data.from_pairs(schemas.Classify, pairs).options.show_confidence_value is wanted
 
 
 @pytest.mark.parametrize(
@@ -112,13 +112,13 @@ def test_options_in_a_form_are_fields_within_a_field(text, wanted):
 )
 def test_what_does_not_fit_is_named(pairs, word):
     with pytest.raises(Refusal, match=word.replace("[", r"\[")) as caught:
-        forms.from_pairs(bodies.Classify, pairs)
+        form_data.from_pairs(schemas.Classify, pairs)
     assert caught.value.status == 400
     assert "`" not in caught.value.message
 
 
 def test_json_is_taken_as_it_is_described_and_no_looser():
-    assert forms.from_json(bodies.Current, b'{"version": 2.0}').version == 2
+    assert form_data.from_json(schemas.Current, b'{"version": 2.0}').version == 2
     for body in (
         b'{"version": "2"}',
         b'{"version": 2.5}',
@@ -127,7 +127,7 @@ def test_json_is_taken_as_it_is_described_and_no_looser():
         b'{"version": 1e30}',
     ):
         with pytest.raises(Refusal):
-            forms.from_json(bodies.Current, body)
+            form_data.from_json(schemas.Current, body)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 10_000])

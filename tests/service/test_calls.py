@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from apitorch_desktop.service.signing import Signer
+from apitorch_desktop.service.http.signed_urls import Signer
 
 
 def assert_refused(answer: requests.Response, status: int, *words: str) -> str:

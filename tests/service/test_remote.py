@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apitorch_desktop.service.addresses import is_public
-from apitorch_desktop.service.memory import Memory, Spool
-from apitorch_desktop.service.refusals import Refusal
-from apitorch_desktop.service.remote import Fetcher
+from apitorch_desktop.service.http.addresses import is_public
+from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.resources import Memory, Spool
+from apitorch_desktop.service.http.url_fetcher import Fetcher
 
 IMAGE = b"\xff\xd8 as good as an image \xff\xd9"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(IMAGE) + IMAGE
@@ -167,7 +167,7 @@ def test_a_name_is_looked_up_once_so_that_a_second_answer_changes_nothing(tmp_pa
     "onward", ["http://127.0.0.1:{port}/", "http://[::1]/", "//0x7f.1:{port}/", "//2130706433:{port}/"]
 )
 def test_every_redirect_is_checked_anew(onward, tmp_path, monkeypatch):
-    monkeypatch.setattr("apitorch_desktop.service.remote.is_public", lambda address: address == "127.0.0.2")
+    monkeypatch.setattr("apitorch_desktop.service.http.url_fetcher.is_public", lambda address: address == "127.0.0.2")
     resolve, _ = resolving(["127.0.0.2"], ["127.0.0.1"])
     with answering(OK) as (inner, reached):
         hop = f"HTTP/1.1 302 Found\r\nLocation: {onward.format(port=inner)}\r\nContent-Length: 0\r\n\r\n".encode()

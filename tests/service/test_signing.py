@@ -5,7 +5,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from apitorch_desktop.service.signing import Signer
+from apitorch_desktop.service.http.signed_urls import Signer
 
 PATH = "/images/ab/abcdef.jpg"
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -8,14 +8,14 @@ from starlette.responses import Response
 
 from apitorch_desktop import __version__
 from apitorch_desktop.api import types
-from apitorch_desktop.service import openapi
-from apitorch_desktop.service.bodies import After
-from apitorch_desktop.service.calls import Call
-from apitorch_desktop.service.docs import docs_page
-from apitorch_desktop.service.pages import training_set_page
-from apitorch_desktop.service.refusals import Refusal
+from apitorch_desktop.service.http import openapi
+from apitorch_desktop.service.http.docs import docs_page
+from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.html import training_set_page
+from apitorch_desktop.service.http.request import Call
+from apitorch_desktop.service.http.routing import Operation
+from apitorch_desktop.service.http.schemas import After
 from apitorch_desktop.service.routes.context import Context
-from apitorch_desktop.service.routing import Operation
 
 _PAGE = 200
 

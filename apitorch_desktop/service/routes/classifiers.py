@@ -8,12 +8,12 @@ from msgspec import UNSET
 from starlette.responses import Response
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service import bodies
-from apitorch_desktop.service.calls import Call, Large
 from apitorch_desktop.service.exporting import Exporter
-from apitorch_desktop.service.refusals import Refusal
+from apitorch_desktop.service.http import schemas
+from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.request import Call, Large
+from apitorch_desktop.service.http.routing import Operation
 from apitorch_desktop.service.routes.context import Context
-from apitorch_desktop.service.routing import Operation
 
 _ONNX_SIZE = 32 * 2**20
 _ONE = "/api/classifier/{slug}"
@@ -51,8 +51,8 @@ class ClassifierRoutes:
                 self.classify,
                 types.Classifications,
                 tag,
-                body=bodies.Classify,
-                by_url=bodies.ClassifyByUrl,
+                body=schemas.Classify,
+                by_url=schemas.ClassifyByUrl,
                 errors=(404, 409),
             ),
             Operation(
@@ -85,7 +85,7 @@ class ClassifierRoutes:
                 self.make_current,
                 types.Classifier,
                 tag,
-                body=bodies.Current,
+                body=schemas.Current,
                 extension="versions",
                 errors=(404,),
             ),
@@ -97,7 +97,7 @@ class ClassifierRoutes:
                 self.changes,
                 types.ClassificationChanges,
                 tag,
-                query=bodies.Between,
+                query=schemas.Between,
                 extension="versions",
                 errors=(404,),
             ),
@@ -120,7 +120,7 @@ class ClassifierRoutes:
                 self.correct,
                 types.FeedbackAnswer,
                 "Feedback",
-                body=bodies.Correction,
+                body=schemas.Correction,
                 loose=True,
                 errors=(404, 409),
             ),
@@ -132,7 +132,7 @@ class ClassifierRoutes:
                 self.message,
                 types.FeedbackAnswer,
                 "Feedback",
-                body=bodies.Message,
+                body=schemas.Message,
                 loose=True,
             ),
             Operation(
@@ -157,11 +157,11 @@ class ClassifierRoutes:
 
     async def classify(self, call: Call) -> types.Classifications:
         """`POST classify`."""
-        body: bodies.Classify = call.body
+        body: schemas.Classify = call.body
         slugs = [body.classifiers] if isinstance(body.classifiers, str) else body.classifiers
         if not 1 <= len(slugs) <= types.MAX_CLASSIFIERS:
             raise Refusal(400, f"Name 1 to {types.MAX_CLASSIFIERS} classifiers, not {len(slugs)}.")
-        shown = body.options.show_confidence_value if isinstance(body.options, bodies.Options) else False
+        shown = body.options.show_confidence_value if isinstance(body.options, schemas.Options) else False
         async with self._pictures.of(call, body.image_url) as picture:
             return await self._work.answer(
                 self._answers.classify,
@@ -180,14 +180,14 @@ class ClassifierRoutes:
 
     async def make_current(self, call: Call) -> types.Classifier:
         """`POST classifier/:slug/current`."""
-        body: bodies.Current = call.body
+        body: schemas.Current = call.body
         set_id = await self._trained(call)
         await self._work.store(self._trainer.make_current, set_id, body.version)
         return await self.one(call)
 
     async def changes(self, call: Call) -> types.ClassificationChanges:
         """`GET classifier/:slug/changes`."""
-        query: bodies.Between = call.query
+        query: schemas.Between = call.query
         set_id = await self._trained(call)
         data = await self._work.answer(self._trainer.changes, set_id, query.from_, query.to)
         return types.ClassificationChanges(data=data)
@@ -206,7 +206,7 @@ class ClassifierRoutes:
 
     async def correct(self, call: Call) -> types.FeedbackAnswer:
         """`POST feedback/classification`."""
-        body: bodies.Correction = call.body
+        body: schemas.Correction = call.body
         if not isinstance(body.classification_id, str) or body.correct_label_id is UNSET:
             raise Refusal(400, "Send classification_id and correct_label_id, the label it should have been.")
         return await self._work.store(
@@ -215,7 +215,7 @@ class ClassifierRoutes:
 
     async def message(self, call: Call) -> types.FeedbackAnswer:
         """`POST feedback/freeform`."""
-        body: bodies.Message = call.body
+        body: schemas.Message = call.body
         if not isinstance(body.message, str):
             raise Refusal(400, "Send message, base64 of UTF-8.")
         return await self._work.store(self._answers.feedback_freeform, call.owner, _decoded(body.message))

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.service.config import Config
-from apitorch_desktop.service.pictures import Pictures
-from apitorch_desktop.service.signing import Signer
-from apitorch_desktop.service.work import Work
+from apitorch_desktop.service.http.image_input import Pictures
+from apitorch_desktop.service.http.signed_urls import Signer
+from apitorch_desktop.service.http.work import Work
 
 if TYPE_CHECKING:
     from apitorch_desktop.service.answers import Answers

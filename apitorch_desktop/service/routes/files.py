@@ -6,11 +6,11 @@ from typing import Any
 from msgspec import Struct
 from starlette.responses import Response
 
-from apitorch_desktop.service.calls import Call, Large, image_path
-from apitorch_desktop.service.pages import image_page
-from apitorch_desktop.service.refusals import Refusal
+from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.html import image_page
+from apitorch_desktop.service.http.request import Call, Large, image_path
+from apitorch_desktop.service.http.routing import Operation
 from apitorch_desktop.service.routes.context import Context
-from apitorch_desktop.service.routing import Operation
 from apitorch_desktop.service.storage.records import ImageRow
 
 _FILENAME = re.compile(r"([0-9a-f]{40})(\.[a-z0-9]{1,10})")

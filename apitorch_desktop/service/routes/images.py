@@ -10,11 +10,11 @@ from msgspec import UNSET, UnsetType
 from starlette.responses import Response
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service import bodies
-from apitorch_desktop.service.calls import Call, Large, Links
-from apitorch_desktop.service.refusals import Refusal
+from apitorch_desktop.service.http import schemas
+from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.request import Call, Large, Links
+from apitorch_desktop.service.http.routing import Operation
 from apitorch_desktop.service.routes.context import Context
-from apitorch_desktop.service.routing import Operation
 from apitorch_desktop.service.storage.errors import StorageFault
 from apitorch_desktop.service.storage.records import ImageRow, LabelRow
 
@@ -49,8 +49,8 @@ class ImageRoutes:
                 self.upload,
                 types.ImageAnswer,
                 tag,
-                body=bodies.Upload,
-                by_url=bodies.UploadByUrl,
+                body=schemas.Upload,
+                by_url=schemas.UploadByUrl,
                 errors=(404,),
             ),
             Operation(
@@ -61,7 +61,7 @@ class ImageRoutes:
                 self.listing,
                 types.TrainingImages,
                 tag,
-                query=bodies.ListQuery,
+                query=schemas.ListQuery,
                 errors=(404,),
             ),
             Operation(
@@ -82,7 +82,7 @@ class ImageRoutes:
                 self.move,
                 types.ImageAnswer,
                 tag,
-                body=bodies.Move,
+                body=schemas.Move,
                 extension="images",
                 errors=(404,),
             ),
@@ -94,7 +94,7 @@ class ImageRoutes:
                 self.move_many,
                 types.ChangedImages,
                 tag,
-                body=bodies.MoveMany,
+                body=schemas.MoveMany,
                 extension="images",
                 errors=(404,),
             ),
@@ -106,7 +106,7 @@ class ImageRoutes:
                 self.delete_many,
                 types.ChangedImages,
                 tag,
-                body=bodies.ManyImages,
+                body=schemas.ManyImages,
                 extension="images",
                 errors=(404,),
             ),
@@ -118,7 +118,7 @@ class ImageRoutes:
                 self.archive,
                 "application/x-tar",
                 tag,
-                body=bodies.ManyImages,
+                body=schemas.ManyImages,
                 extension="images.archive",
                 errors=(404,),
             ),
@@ -126,7 +126,7 @@ class ImageRoutes:
 
     async def upload(self, call: Call) -> types.ImageAnswer:
         """`POST training-set/:id/:label/image`."""
-        body: bodies.Upload = call.body
+        body: schemas.Upload = call.body
         set_id = call.number("id", "training set")
         async with self._pictures.of(call, body.image_url) as picture:
             row, new = await self._work.store(
@@ -137,7 +137,7 @@ class ImageRoutes:
 
     async def listing(self, call: Call) -> Large:
         """`GET training-set/:id/images`."""
-        query: bodies.ListQuery = call.query
+        query: schemas.ListQuery = call.query
         set_id = call.number("id", "training set")
         row = await self._work.store(self._store.training_sets.get, call.owner, set_id)
         paged = not (query.label is UNSET and query.after is UNSET and query.limit is UNSET)
@@ -169,13 +169,13 @@ class ImageRoutes:
 
     async def move(self, call: Call) -> types.ImageAnswer:
         """`PATCH training-image/:image_id`."""
-        body: bodies.Move = call.body
+        body: schemas.Move = call.body
         row = await self._work.store(self._images.move, call.owner, call.path["image_id"], body.label)
         return _answer(call, row, f"Image moved to “{row.label}”.")
 
     async def move_many(self, call: Call) -> types.ChangedImages:
         """`POST training-set/:id/images/move`."""
-        body: bodies.MoveMany = call.body
+        body: schemas.MoveMany = call.body
         rows = await self._work.store(
             self._images.move_many, call.owner, call.number("id", "training set"), body.image_ids, body.label
         )
@@ -185,7 +185,7 @@ class ImageRoutes:
 
     async def delete_many(self, call: Call) -> types.ChangedImages:
         """`POST training-set/:id/images/delete`."""
-        body: bodies.ManyImages = call.body
+        body: schemas.ManyImages = call.body
         count = await self._work.store(
             self._images.delete_many, call.owner, call.number("id", "training set"), body.image_ids
         )
@@ -193,7 +193,7 @@ class ImageRoutes:
 
     async def archive(self, call: Call) -> Large:
         """`POST training-set/:id/images/archive`."""
-        body: bodies.ManyImages = call.body
+        body: schemas.ManyImages = call.body
         rows = await self._work.store(self._images.some, call.owner, call.number("id", "training set"), body.image_ids)
         size = sum(row.bytes + 2 * tarfile.BLOCKSIZE for row in rows)
         if size > _ARCHIVE and len(rows) > 1:

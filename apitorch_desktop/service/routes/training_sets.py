@@ -3,11 +3,11 @@
 from msgspec import UNSET, UnsetType
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service import bodies
-from apitorch_desktop.service.calls import Call, Links
-from apitorch_desktop.service.refusals import Refusal
+from apitorch_desktop.service.http import schemas
+from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.request import Call, Links
+from apitorch_desktop.service.http.routing import Operation
 from apitorch_desktop.service.routes.context import Context
-from apitorch_desktop.service.routing import Operation
 from apitorch_desktop.service.storage.records import LabelRow, TrainingSetRow
 
 _SET = "/api/training-set/{id}"
@@ -44,7 +44,7 @@ class TrainingSetRoutes:
                 self.create,
                 one,
                 tag,
-                body=bodies.NewTrainingSet,
+                body=schemas.NewTrainingSet,
                 extension="training-sets",
             ),
             Operation(
@@ -55,7 +55,7 @@ class TrainingSetRoutes:
                 self.update,
                 one,
                 tag,
-                body=bodies.TrainingSetChange,
+                body=schemas.TrainingSetChange,
                 extension="training-sets",
                 errors=(404,),
             ),
@@ -89,7 +89,7 @@ class TrainingSetRoutes:
                 self.create_label,
                 label,
                 tag,
-                body=bodies.NewLabel,
+                body=schemas.NewLabel,
                 extension="labels",
                 errors=(404, 409),
             ),
@@ -101,7 +101,7 @@ class TrainingSetRoutes:
                 self.rename_label,
                 label,
                 tag,
-                body=bodies.LabelChange,
+                body=schemas.LabelChange,
                 extension="labels",
                 errors=(404, 409),
             ),
@@ -125,13 +125,13 @@ class TrainingSetRoutes:
 
     async def create(self, call: Call) -> types.TrainingSet:
         """`POST training-sets`."""
-        body: bodies.NewTrainingSet = call.body
+        body: schemas.NewTrainingSet = call.body
         row = await self._work.store(self._sets.create, call.owner, body.name, body.description or "")
         return _wire(row, call.links, f"Training set “{row.name}” created.")
 
     async def update(self, call: Call) -> types.TrainingSet:
         """`PATCH training-set/:id`."""
-        body: bodies.TrainingSetChange = call.body
+        body: schemas.TrainingSetChange = call.body
         name = None if isinstance(body.name, UnsetType) else body.name
         description = None if isinstance(body.description, UnsetType) else body.description
         if name is None and description is None:
@@ -155,13 +155,13 @@ class TrainingSetRoutes:
 
     async def create_label(self, call: Call) -> types.ChangedLabel:
         """`POST training-set/:id/labels`."""
-        body: bodies.NewLabel = call.body
+        body: schemas.NewLabel = call.body
         row = await self._work.store(self._labels.create, call.owner, call.number("id", "training set"), body.label)
         return _label(row, f"Label “{row.name}” created.")
 
     async def rename_label(self, call: Call) -> types.ChangedLabel:
         """`PATCH training-set/:id/labels/:label`."""
-        body: bodies.LabelChange = call.body
+        body: schemas.LabelChange = call.body
         set_id = call.number("id", "training set")
         row = await self._work.store(
             self._labels.rename, call.owner, set_id, call.path["label"], body.label, merge=body.merge

@@ -8,8 +8,8 @@ from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from apitorch_desktop.service.config import Limits
-from apitorch_desktop.service.memory import Spool
-from apitorch_desktop.service.refusals import Refusal
+from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.resources import Spool
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from apitorch_desktop.service.config import Limits
-from apitorch_desktop.service.refusals import Refusal
+from apitorch_desktop.service.http.errors import Refusal
 
 _KEEP_ALIVE = 30
 _OTHER_FILES = 256

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from apitorch_desktop.service.calls import Answer, Call
-from apitorch_desktop.service.refusals import Refusal
+from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.request import Answer, Call
 
 Handler = Callable[[Call], Awaitable[Answer]]
 Access = Literal["key", "link", "open"]

@@ -8,12 +8,12 @@ from msgspec import Struct
 from python_multipart.multipart import parse_options_header
 from starlette.types import Message, Receive
 
-from apitorch_desktop.service import forms
 from apitorch_desktop.service.config import Limits
-from apitorch_desktop.service.memory import Spool
-from apitorch_desktop.service.multipart import MultipartReader
-from apitorch_desktop.service.refusals import Disconnected, Refusal
-from apitorch_desktop.service.work import Work
+from apitorch_desktop.service.http import form_data
+from apitorch_desktop.service.http.errors import Disconnected, Refusal
+from apitorch_desktop.service.http.multipart import MultipartReader
+from apitorch_desktop.service.http.resources import Spool
+from apitorch_desktop.service.http.work import Work
 
 _JSON, _FORM, _MULTIPART = "application/json", "application/x-www-form-urlencoded", "multipart/form-data"
 _CHARSETS = {"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "latin1", "windows-1252", "cp1252"}
@@ -81,7 +81,7 @@ class Receiver:
         most = self._limits.image + _OVERHEAD if image and head.kind == _MULTIPART else self._limits.text
         if head.length is not None and head.length > most:
             raise self._too_large(image and head.kind == _MULTIPART)
-        spare = forms.pairs_of(loose) if loose else []
+        spare = form_data.pairs_of(loose) if loose else []
         if head.kind == _MULTIPART:
             return await self._multipart(head, incoming, kind, image, most, spare)
         return Received(await self._text(head, incoming, kind, most, spare))
@@ -117,7 +117,7 @@ class Receiver:
             async for chunk in self._chunks(incoming, most):
                 reader.write(chunk)
             reader.finish()
-            fields = forms.from_pairs(kind, [*spare, *reader.fields])
+            fields = form_data.from_pairs(kind, [*spare, *reader.fields])
         except BaseException:
             spool.close()
             raise
@@ -131,7 +131,7 @@ class Receiver:
             async for chunk in self._chunks(incoming, most):
                 spool.write(chunk)
             if not len(spool):
-                return forms.from_pairs(kind, spare)
+                return form_data.from_pairs(kind, spare)
             async with self._work.bytes_of(spool) as body:
                 if len(body) > 2**16:
                     return await self._work.decode(_parsed, head, kind, body, spare)
@@ -167,11 +167,11 @@ class Receiver:
 
 def _parsed(head: _Head, kind: type[Struct], body: bytes, spare: list[tuple[str, str]]) -> Struct:
     if head.kind == _FORM:
-        return forms.from_pairs(kind, [*spare, *forms.pairs_of(body, head.charset)])
+        return form_data.from_pairs(kind, [*spare, *form_data.pairs_of(body, head.charset)])
     if not head.kind:
         raise Refusal(400, f"Say in Content-Type what the body is: {_JSON}, {_FORM} or {_MULTIPART}.")
-    fields = forms.from_json(kind, body, head.charset)
-    return forms.filled(fields, spare) if spare else fields
+    fields = form_data.from_json(kind, body, head.charset)
+    return form_data.filled(fields, spare) if spare else fields
 
 
 def _head(headers: dict[str, str]) -> _Head:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from apitorch_desktop.service.config import Limits
-from apitorch_desktop.service.memory import Memory, Spool
+from apitorch_desktop.service.http.resources import Memory, Spool
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -16,9 +16,9 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import h11
 
 from apitorch_desktop import __version__
-from apitorch_desktop.service.addresses import is_public
-from apitorch_desktop.service.memory import Spool
-from apitorch_desktop.service.refusals import Refusal
+from apitorch_desktop.service.http.addresses import is_public
+from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.resources import Spool
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from apitorch_desktop.service.calls import Links
+from apitorch_desktop.service.http.request import Links
 from apitorch_desktop.service.storage.records import ImageRow, LabelRow, TrainingSetRow
 
 _STYLE = """

@@ -8,9 +8,9 @@ from urllib.parse import quote
 from msgspec import Struct
 from starlette.responses import Response
 
-from apitorch_desktop.service.memory import Spool
-from apitorch_desktop.service.refusals import Refusal
-from apitorch_desktop.service.signing import Signer
+from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.resources import Spool
+from apitorch_desktop.service.http.signed_urls import Signer
 from apitorch_desktop.service.storage.records import ImageRow, TrainingSetRow
 
 

@@ -9,13 +9,13 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import msgspec
 
-from apitorch_desktop.service.calls import Call, image_path
 from apitorch_desktop.service.config import Config
-from apitorch_desktop.service.guard import is_served
-from apitorch_desktop.service.refusals import Refusal
-from apitorch_desktop.service.remote import Fetcher
-from apitorch_desktop.service.signing import Signer
-from apitorch_desktop.service.work import Work
+from apitorch_desktop.service.http.access import is_served
+from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.request import Call, image_path
+from apitorch_desktop.service.http.signed_urls import Signer
+from apitorch_desktop.service.http.url_fetcher import Fetcher
+from apitorch_desktop.service.http.work import Work
 
 if TYPE_CHECKING:
     from apitorch_desktop.service.storage.store import Store

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from apitorch_desktop.service.pages import html_page
+from apitorch_desktop.service.http.html import html_page
 
 Schema = dict[str, Any]
 

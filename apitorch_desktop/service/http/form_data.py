@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Struct
 
-from apitorch_desktop.service.refusals import Refusal
+from apitorch_desktop.service.http.errors import Refusal
 
 T = TypeVar("T", bound=Struct)
 

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from apitorch_desktop.service.config import Config
-from apitorch_desktop.service.refusals import Refusal
+from apitorch_desktop.service.http.errors import Refusal
 
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _CHALLENGE = [("www-authenticate", 'Basic realm="API Torch", charset="UTF-8"')]

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from apitorch_desktop import __version__
 from apitorch_desktop.api import types
-from apitorch_desktop.service.routing import PARAMETERS, Operation
+from apitorch_desktop.service.http.routing import PARAMETERS, Operation
 
 Schema = dict[str, Any]
 

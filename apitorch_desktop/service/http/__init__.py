@@ -1,0 +1,1 @@
+"""HTTP plumbing of the service: routing, request bodies, access checks, limits, OpenAPI."""
