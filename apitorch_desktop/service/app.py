@@ -29,9 +29,9 @@ from apitorch_desktop.service.routes.training_sets import TrainingSetRoutes
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from apitorch_desktop.service.answers import Answers
+    from apitorch_desktop.service.classifiers.classification import Answers
+    from apitorch_desktop.service.classifiers.trainer import Trainer
     from apitorch_desktop.service.storage.store import Store
-    from apitorch_desktop.service.training import Trainer
 
 _log = logging.getLogger(__name__)
 _CHUNK = 2**16

@@ -23,10 +23,10 @@ from apitorch_desktop.utils import paths
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from apitorch_desktop.service.answers import Answers
+    from apitorch_desktop.service.classifiers.classification import Answers
+    from apitorch_desktop.service.classifiers.trainer import Trainer
     from apitorch_desktop.service.http.server import Ending
     from apitorch_desktop.service.storage.store import Store
-    from apitorch_desktop.service.training import Trainer
     from apitorch_desktop.vision.encoder import Encoder
 
 _SWEEP = 24 * 3600.0
@@ -86,12 +86,12 @@ def _assembled(options: Options) -> Iterator[_Parts]:
         listen.check_tls(options.tls_cert, options.tls_key)
     with contextlib.closing(listen.bind(options.host, options.port)) as bound:
         from apitorch_desktop.service import elsewhere
-        from apitorch_desktop.service.answers import Answers
         from apitorch_desktop.service.app import build_app
+        from apitorch_desktop.service.classifiers.classification import Answers
+        from apitorch_desktop.service.classifiers.trainer import Trainer
         from apitorch_desktop.service.control import Control
         from apitorch_desktop.service.storage.keys import make_key
         from apitorch_desktop.service.storage.store import Store
-        from apitorch_desktop.service.training import Trainer
 
         named = elsewhere.urls({} if _is_child() else None)  # a window's own service is on this machine
         if sentence := elsewhere.told(named):

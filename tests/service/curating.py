@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from apitorch_desktop.service.classifiers.trainer import State, Trainer
 from apitorch_desktop.service.storage.owners import LOCAL_OWNER
 from apitorch_desktop.service.storage.store import Store
-from apitorch_desktop.service.training import State, Trainer
 from apitorch_desktop.vision import images
 from apitorch_desktop.vision.encoder import Encoder
 from tests.service.running import until

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import uvicorn
 
-from apitorch_desktop.service.answers import Answers
 from apitorch_desktop.service.app import build_app
+from apitorch_desktop.service.classifiers.classification import Answers
+from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.config import Config, Limits
 from apitorch_desktop.service.http import listen
 from apitorch_desktop.service.http.protocol import server_config
 from apitorch_desktop.service.storage.store import Store
-from apitorch_desktop.service.training import Trainer
 from apitorch_desktop.vision.encoder import Encoder
 
 

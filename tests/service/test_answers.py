@@ -8,11 +8,11 @@ from hypothesis import strategies as some
 from msgspec import UNSET
 
 from apitorch_desktop.api.types import CONFIDENCE_WORDS
-from apitorch_desktop.service.answers import Answers
-from apitorch_desktop.service.standard import STANDARD, adjust, distribution
+from apitorch_desktop.service.classifiers.classification import Answers
+from apitorch_desktop.service.classifiers.standard import STANDARD, adjust, distribution
+from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.storage.errors import Conflict, Invalid, NotFound, StorageFault, StorageFull
 from apitorch_desktop.service.storage.store import Store
-from apitorch_desktop.service.training import Trainer
 from apitorch_desktop.vision import images
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 from apitorch_desktop.vision.standard_classifiers import Answer

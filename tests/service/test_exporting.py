@@ -2,8 +2,8 @@
 
 import pytest
 
-from apitorch_desktop.service.answers import Answers
-from apitorch_desktop.service.exporting import Exporter
+from apitorch_desktop.service.classifiers.classification import Answers
+from apitorch_desktop.service.classifiers.onnx_export import Exporter
 from apitorch_desktop.service.storage.errors import Conflict, StorageFault
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import onnx_export

@@ -12,11 +12,11 @@ from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.slugs import snake_case
-from apitorch_desktop.service import lessons
-from apitorch_desktop.service.lessons import needs
+from apitorch_desktop.service.classifiers import training_data
+from apitorch_desktop.service.classifiers.trainer import Trainer
+from apitorch_desktop.service.classifiers.training_data import needs
 from apitorch_desktop.service.storage.errors import Conflict, NotFound, StorageFull
 from apitorch_desktop.service.storage.store import Store
-from apitorch_desktop.service.training import Trainer
 from apitorch_desktop.vision import images
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 from tests.service.curating import OWNER, CountingEncoder, add, fill, state, training, until_ready
@@ -95,8 +95,8 @@ def test_what_is_lacking_is_said_in_a_sentence(store, clothes, photos, counts, s
 
 def test_it_learns_by_itself_soon_after_the_last_change(store, clothes, photos, encoder, monkeypatch):
     begun = []
-    fit = lessons.fit
-    monkeypatch.setattr(lessons, "fit", lambda *given: begun.append(time.monotonic()) or fit(*given))
+    fit = training_data.fit
+    monkeypatch.setattr(training_data, "fit", lambda *given: begun.append(time.monotonic()) or fit(*given))
     with training(store, encoder, delay=0.5) as trainer:
         fill(store, clothes, photos, ["dress", "hat"], 4)
         changed = time.monotonic()

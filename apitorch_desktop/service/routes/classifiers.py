@@ -8,7 +8,7 @@ from msgspec import UNSET
 from starlette.responses import Response
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service.exporting import Exporter
+from apitorch_desktop.service.classifiers.onnx_export import Exporter
 from apitorch_desktop.service.http import schemas
 from apitorch_desktop.service.http.errors import Refusal
 from apitorch_desktop.service.http.request import Call, Large

@@ -9,9 +9,9 @@ from apitorch_desktop.service.http.signed_urls import Signer
 from apitorch_desktop.service.http.work import Work
 
 if TYPE_CHECKING:
-    from apitorch_desktop.service.answers import Answers
+    from apitorch_desktop.service.classifiers.classification import Answers
+    from apitorch_desktop.service.classifiers.trainer import Trainer
     from apitorch_desktop.service.storage.store import Store
-    from apitorch_desktop.service.training import Trainer
 
 
 @dataclass(frozen=True)

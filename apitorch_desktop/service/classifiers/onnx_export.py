@@ -9,9 +9,9 @@ from apitorch_desktop.service.storage.errors import Conflict, NotFound, StorageF
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from apitorch_desktop.service.answers import Answers
+    from apitorch_desktop.service.classifiers.classification import Answers
+    from apitorch_desktop.service.classifiers.trainer import Trainer
     from apitorch_desktop.service.storage.store import Store
-    from apitorch_desktop.service.training import Trainer
     from apitorch_desktop.vision.encoder import Encoder
 
 _SAMPLE = 8

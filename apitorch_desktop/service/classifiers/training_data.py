@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service.heads import Current, current_of
+from apitorch_desktop.service.classifiers.head_cache import Current, current_of
 from apitorch_desktop.vision import head as heads
 from apitorch_desktop.vision.folds import siblings
 

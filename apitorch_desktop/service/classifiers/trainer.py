@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service import lessons
-from apitorch_desktop.service.embedding import BATCH, Embedder
-from apitorch_desktop.service.heads import Current, Heads, metrics_of
-from apitorch_desktop.service.lessons import Unlearnable
+from apitorch_desktop.service.classifiers import training_data
+from apitorch_desktop.service.classifiers.embedder import BATCH, Embedder
+from apitorch_desktop.service.classifiers.head_cache import Current, Heads, metrics_of
+from apitorch_desktop.service.classifiers.training_data import Unlearnable
 from apitorch_desktop.service.storage.errors import Closed, Conflict, NotFound, StoreError
 from apitorch_desktop.vision.encoder import UnusableEncoder
 from apitorch_desktop.vision.head import TrainingCancelled
@@ -141,7 +141,7 @@ class Trainer:
 
     def state(self, training_set: "TrainingSetRow") -> State:
         """Status, sentence, version, metrics and labels."""
-        if needs := lessons.needs(training_set):
+        if needs := training_data.needs(training_set):
             return State("needs_images", needs, labels=list(training_set.labels))
         rows = self._store.learning.versions(training_set.id)
         state = State("ready", "", labels=list(training_set.labels))
@@ -160,14 +160,14 @@ class Trainer:
             return replace(state, status="failed", message=failure)
         swapping = held is not None and (current is None or held.version != current.version or held.provisional)
         if swapping or current is None or rows[0].revision != training_set.revision:
-            return replace(state, status="training", message=lessons.progress(training_set, lacking))
+            return replace(state, status="training", message=training_data.progress(training_set, lacking))
         chosen = current.version if current.version != rows[0].version else None
-        return replace(state, message=lessons.summary(metrics, chosen))
+        return replace(state, message=training_data.summary(metrics, chosen))
 
     def predict(self, training_set: "TrainingSetRow", embedding: "npt.NDArray[np.float32]") -> Prediction | None:
         """What the current head says about an embedding (d,), or None where there is no head yet."""
         current = self._heads.current(training_set.id)
-        if current is None or lessons.needs(training_set) or current.head.dimensions != embedding.shape[-1]:
+        if current is None or training_data.needs(training_set) or current.head.dimensions != embedding.shape[-1]:
             return None
         values = current.head.predict(embedding)[0].tolist()
         best = sorted(range(len(values)), key=values.__getitem__, reverse=True)
@@ -175,7 +175,7 @@ class Trainer:
 
     def versions(self, set_id: int) -> list[types.ClassifierVersion]:
         """The versions that are kept, newest first."""
-        return [lessons.version_of(row, metrics_of(row)) for row in self._store.learning.versions(set_id)]
+        return [training_data.version_of(row, metrics_of(row)) for row in self._store.learning.versions(set_id)]
 
     def make_current(self, set_id: int, version: int) -> None:
         """Let a kept version answer until the next retraining. Raises NotFound."""
@@ -190,7 +190,7 @@ class Trainer:
                 f"Versions {from_version} and {to_version} see images through different encoders: "
                 "compare versions made with the same one."
             )
-        return lessons.differences(self._store, set_id, before, after)
+        return training_data.differences(self._store, set_id, before, after)
 
     def head(self, set_id: int) -> "tuple[int, Head] | None":
         """The current version and its head, for export; None where there is none yet."""
@@ -229,7 +229,7 @@ class Trainer:
         """Take up the training sets whose newest version has not learned from what is there."""
         for set_id in self._store.training_sets.all_ids():
             row = self._store.training_sets.find(set_id)
-            if row is not None and not lessons.needs(row) and not self._learned(set_id, row.revision):
+            if row is not None and not training_data.needs(row) and not self._learned(set_id, row.revision):
                 self.changed(set_id)
 
     def _next_to_embed(self) -> _Work | None:
@@ -320,12 +320,12 @@ class Trainer:
         started = time.monotonic()
         urgent = started >= work.waiting_since + self._patience
         encoder = self._embedder.encoder().name
-        lesson = lessons.lesson(self._store, work.set_id, encoder, self._embedder.unreadable)
+        lesson = training_data.lesson(self._store, work.set_id, encoder, self._embedder.unreadable)
         if lesson.complete and self._learned(work.set_id, lesson.revision):
             return True
         if not lesson.enough:
             row = self._store.training_sets.find(work.set_id)
-            if lesson.complete and row and not lessons.needs(row):
+            if lesson.complete and row and not training_data.needs(row):
                 raise Unlearnable("Too few of the photos can be read to learn from them.")
             self._served(work, started, lesson.complete)
             return lesson.complete
@@ -334,13 +334,13 @@ class Trainer:
             return self._stopping or (work.changes != work.seen and not urgent)
 
         def offer(head: "Head", metrics: types.Metrics | None = None) -> None:
-            self._heads.put(work.set_id, lessons.provisional(self._store, lesson, head, metrics))
+            self._heads.put(work.set_id, training_data.provisional(self._store, lesson, head, metrics))
 
-        training = lessons.fit(lesson, cancelled, offer)
+        training = training_data.fit(lesson, cancelled, offer)
         if lesson.complete:
-            self._heads.put(work.set_id, lessons.keep(self._store, lesson, training))
+            self._heads.put(work.set_id, training_data.keep(self._store, lesson, training))
         else:
-            offer(training.head, lessons.wire_metrics(training.metrics))
+            offer(training.head, training_data.wire_metrics(training.metrics))
         self._served(work, started, lesson.complete)
         return lesson.complete
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET, UnsetType
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service import lessons
-from apitorch_desktop.service.lessons import decimal
-from apitorch_desktop.service.standard import STANDARD, Looker, Standard, adjust, distribution
+from apitorch_desktop.service.classifiers import training_data
+from apitorch_desktop.service.classifiers.standard import STANDARD, Looker, Standard, adjust, distribution
+from apitorch_desktop.service.classifiers.training_data import decimal
 from apitorch_desktop.service.storage.errors import Conflict, Invalid, NotFound, StorageFault
 from apitorch_desktop.service.storage.records import NewClassification
 from apitorch_desktop.vision.encoder import UnusableEncoder
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from apitorch_desktop.service.classifiers.trainer import Trainer
     from apitorch_desktop.service.storage.blobs import Staged
     from apitorch_desktop.service.storage.records import FeedbackRow, ImageFacts, TrainingSetRow
     from apitorch_desktop.service.storage.store import Store
-    from apitorch_desktop.service.training import Trainer
     from apitorch_desktop.vision.encoder import Encoded, Encoder
 
 _STAGERS = 8  # images on their way to the disk at a time; an answer waits for its own
@@ -74,7 +74,7 @@ class Answers:
         """The standard classifiers, then the owner's training sets with enough images, whatever their status."""
         rows = self._store.training_sets.all(owner)
         corrections = {row.standard: row for row in rows if row.standard}
-        trained = [row for row in rows if not row.standard and not lessons.needs(row)]
+        trained = [row for row in rows if not row.standard and not training_data.needs(row)]
         return [_standard(entry, self._corrected(corrections.get(slug))) for slug, entry in STANDARD.items()] + [
             self._trained(row) for row in trained
         ]
@@ -155,10 +155,10 @@ class Answers:
         where = f"“{image.label}” of “{training_set.name}”"
         answer = _feedback(feedback)
         answer.message = f"The image is now under {where}." if gained else f"The image was under {where} already."
-        if not lessons.needs(training_set):
+        if not training_data.needs(training_set):
             answer.message += " The classifier learns from it."
         elif row.training_set_id is None:
-            answer.message += f" {lessons.needs(training_set)}"
+            answer.message += f" {training_data.needs(training_set)}"
         return answer
 
     def feedback_freeform(self, owner: int, message: str) -> types.FeedbackAnswer:
@@ -173,7 +173,7 @@ class Answers:
         if entry := STANDARD.get(slug):
             return _Want(slug, entry, self._corrections(owner, slug))
         row = self._training_set(owner, slug)
-        if needs := lessons.needs(row):
+        if needs := training_data.needs(row):
             raise Conflict(f"“{slug}” cannot answer yet. {needs}")
         return _Want(slug, None, row)
 
@@ -197,7 +197,7 @@ class Answers:
         answer = self._look(want.slug, sight.image, sight.unsafe)
         values = None if answer.confidence_value is None else distribution(want.entry, answer)
         row, version, learned = want.row, None, None
-        if row and not lessons.needs(row):
+        if row and not training_data.needs(row):
             learned = self._trainer.predict(row, sight.embedding)
         if row and learned:
             version = learned.version

@@ -1,0 +1,1 @@
+"""Training, classification and the standard classifiers of the service."""
