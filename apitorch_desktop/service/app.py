@@ -19,11 +19,11 @@ from apitorch_desktop.service.http.routing import Operation, Routes
 from apitorch_desktop.service.http.signed_urls import Signer
 from apitorch_desktop.service.http.url_fetcher import Fetcher
 from apitorch_desktop.service.http.work import Work
-from apitorch_desktop.service.routes.about import AboutRoutes
 from apitorch_desktop.service.routes.classifiers import ClassifierRoutes
-from apitorch_desktop.service.routes.context import Context
+from apitorch_desktop.service.routes.dependencies import Context
 from apitorch_desktop.service.routes.files import FileRoutes
 from apitorch_desktop.service.routes.images import ImageRoutes
+from apitorch_desktop.service.routes.meta import AboutRoutes
 from apitorch_desktop.service.routes.training_sets import TrainingSetRoutes
 
 if TYPE_CHECKING:

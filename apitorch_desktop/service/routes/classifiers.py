@@ -13,7 +13,7 @@ from apitorch_desktop.service.http import schemas
 from apitorch_desktop.service.http.errors import Refusal
 from apitorch_desktop.service.http.request import Call, Large
 from apitorch_desktop.service.http.routing import Operation
-from apitorch_desktop.service.routes.context import Context
+from apitorch_desktop.service.routes.dependencies import Context
 
 _ONNX_SIZE = 32 * 2**20
 _ONE = "/api/classifier/{slug}"

@@ -10,7 +10,7 @@ from apitorch_desktop.service.http.errors import Refusal
 from apitorch_desktop.service.http.html import image_page
 from apitorch_desktop.service.http.request import Call, Large, image_path
 from apitorch_desktop.service.http.routing import Operation
-from apitorch_desktop.service.routes.context import Context
+from apitorch_desktop.service.routes.dependencies import Context
 from apitorch_desktop.service.storage.records import ImageRow
 
 _FILENAME = re.compile(r"([0-9a-f]{40})(\.[a-z0-9]{1,10})")

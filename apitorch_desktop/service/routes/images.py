@@ -14,7 +14,7 @@ from apitorch_desktop.service.http import schemas
 from apitorch_desktop.service.http.errors import Refusal
 from apitorch_desktop.service.http.request import Call, Large, Links
 from apitorch_desktop.service.http.routing import Operation
-from apitorch_desktop.service.routes.context import Context
+from apitorch_desktop.service.routes.dependencies import Context
 from apitorch_desktop.service.storage.errors import StorageFault
 from apitorch_desktop.service.storage.records import ImageRow, LabelRow
 

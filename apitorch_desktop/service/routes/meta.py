@@ -15,7 +15,7 @@ from apitorch_desktop.service.http.html import training_set_page
 from apitorch_desktop.service.http.request import Call
 from apitorch_desktop.service.http.routing import Operation
 from apitorch_desktop.service.http.schemas import After
-from apitorch_desktop.service.routes.context import Context
+from apitorch_desktop.service.routes.dependencies import Context
 
 _PAGE = 200
 
