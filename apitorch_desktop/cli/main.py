@@ -100,7 +100,7 @@ def connected() -> Iterator[ApiClient]:
 
 @contextmanager
 def _embedded() -> Iterator[tuple[str, str]]:
-    from apitorch_desktop.service.process import ServiceFailed, attach_or_start
+    from apitorch_desktop.service.launcher import ServiceFailed, attach_or_start
     from apitorch_desktop.utils import paths
 
     try:
@@ -114,7 +114,7 @@ def _embedded() -> Iterator[tuple[str, str]]:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from apitorch_desktop.service.serve import Options, run
+    from apitorch_desktop.service.main import Options, run
 
     if (arguments.tls_cert is None) != (arguments.tls_key is None):
         raise CommandFailed("Give both --tls-cert and --tls-key, or neither.", 2)
@@ -132,8 +132,8 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _keys(arguments: argparse.Namespace) -> int:
-    from apitorch_desktop.service.control import ControlFailed, ask
-    from apitorch_desktop.service.process import attach
+    from apitorch_desktop.service.admin import ControlFailed, ask
+    from apitorch_desktop.service.launcher import attach
     from apitorch_desktop.utils import paths
 
     action = {"action": arguments.action}

@@ -42,7 +42,7 @@ class EmbeddedService(QObject):
         folder = self._folder
 
         def job(context: Context) -> None:
-            from apitorch_desktop.service.process import ServiceProcess
+            from apitorch_desktop.service.launcher import ServiceProcess
 
             def tell(state: str) -> None:
                 up = state == "up"

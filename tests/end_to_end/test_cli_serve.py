@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from apitorch_desktop.service import process
+from apitorch_desktop.service import launcher
 from tests.service.running import KEY, run, serving, until
 
 
@@ -160,7 +160,7 @@ def test_with_tls_it_does_not_warn_and_own_programs_still_find_it(tmp_path):
     with serving(data, "--host", "0.0.0.0", "--tls-cert", str(cert), "--tls-key", str(key)) as served:
         assert served.url.startswith("https://127.0.0.1:")
         assert served.call("GET", "ping", verify=str(cert)).status_code == 200
-        attached = process.attach(data)
+        attached = launcher.attach(data)
         assert attached
         url, own = attached
         assert requests.get(url + "ping", auth=(own, ""), timeout=10).status_code == 200

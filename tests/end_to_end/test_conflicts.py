@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.service.process import ServiceProcess
+from apitorch_desktop.service.launcher import ServiceProcess
 from apitorch_desktop.ui.review_rows import Heading, Photo
 from apitorch_desktop.utils.paths import service_folder
 from tests.end_to_end import pointer, program

@@ -120,7 +120,7 @@ def test_a_bucket_that_cannot_be_reached_is_a_fault_of_the_storage_whatever_is_a
 
 
 def test_the_windows_own_service_stays_on_this_machine(tmp_path: Path, monkeypatch):
-    from apitorch_desktop.service.process import attach_or_start
+    from apitorch_desktop.service.launcher import attach_or_start
 
     monkeypatch.setenv("APITORCH_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     service = attach_or_start(tmp_path / "data")

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from apitorch_desktop.service import process
-from apitorch_desktop.service.process import ServiceFailed, ServiceProcess, attach, attach_or_start
+from apitorch_desktop.service import launcher
+from apitorch_desktop.service.launcher import ServiceFailed, ServiceProcess, attach, attach_or_start
 from tests.service.running import serving, until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
@@ -185,7 +185,7 @@ def test_a_file_left_by_a_killed_service_is_not_believed(tmp_path):
 _PARENT = """
 import sys, time
 from pathlib import Path
-from apitorch_desktop.service.process import ServiceProcess
+from apitorch_desktop.service.launcher import ServiceProcess
 service = ServiceProcess(Path(sys.argv[1]))
 service.start()
 print(service.pid, flush=True)
@@ -218,7 +218,7 @@ def test_modules_in_the_folder_one_stands_in_are_not_taken_for_its_own(tmp_path,
 
 
 def test_what_it_says_is_kept_within_bounds(tmp_path):
-    log = process._Log(tmp_path / "service.log")
+    log = launcher._Log(tmp_path / "service.log")
     reader, writer = os.pipe()
     pump = threading.Thread(target=log.pump, args=(os.fdopen(reader, "rb"),))
     pump.start()
@@ -228,12 +228,12 @@ def test_what_it_says_is_kept_within_bounds(tmp_path):
     pump.join()
     sizes = [path.stat().st_size for path in tmp_path.glob("service.log*")]
     assert len(sizes) == 2
-    assert max(sizes) <= process._LOG_BYTES + 4096
+    assert max(sizes) <= launcher._LOG_BYTES + 4096
     assert b"039999" in (tmp_path / "service.log").read_bytes()
 
 
 def test_the_window_can_import_it_without_anything_heavy():
-    code = "import sys, apitorch_desktop.service.process; print(*sys.modules)"
+    code = "import sys, apitorch_desktop.service.launcher; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split())
     assert not loaded & {"numpy", "sqlalchemy", "uvicorn", "starlette", "onnxruntime", "requests", "msgspec", "PIL"}
 

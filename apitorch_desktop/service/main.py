@@ -17,7 +17,7 @@ from apitorch_desktop.api.types import KEY_LENGTH
 from apitorch_desktop.service.config import Config
 from apitorch_desktop.service.http import listen
 from apitorch_desktop.service.http.listen import CannotListen
-from apitorch_desktop.service.process import CHILD_VARIABLE, KEY_VARIABLE, RUNNING_FILE
+from apitorch_desktop.service.launcher import CHILD_VARIABLE, KEY_VARIABLE, RUNNING_FILE
 from apitorch_desktop.utils import paths
 
 if TYPE_CHECKING:
@@ -86,10 +86,10 @@ def _assembled(options: Options) -> Iterator[_Parts]:
         listen.check_tls(options.tls_cert, options.tls_key)
     with contextlib.closing(listen.bind(options.host, options.port)) as bound:
         from apitorch_desktop.service import elsewhere
+        from apitorch_desktop.service.admin import Control
         from apitorch_desktop.service.app import build_app
         from apitorch_desktop.service.classifiers.classification import Answers
         from apitorch_desktop.service.classifiers.trainer import Trainer
-        from apitorch_desktop.service.control import Control
         from apitorch_desktop.service.storage.keys import make_key
         from apitorch_desktop.service.storage.store import Store
 
