@@ -145,7 +145,7 @@ def _imports(transfers: "Transfers") -> "Iterator[Imports]":
 
 def _connection() -> str:
     from apitorch_desktop.api.transport import normalise
-    from apitorch_desktop.dataset.connections import EMBEDDED, environment_id
+    from apitorch_desktop.dataset.connections.store import EMBEDDED, environment_id
 
     url = os.environ.get(URL_VARIABLE)
     return environment_id(normalise(url)) if url else EMBEDDED

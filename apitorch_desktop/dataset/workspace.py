@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         TrainingSet,
     )
     from apitorch_desktop.dataset.catalog import Catalog
-    from apitorch_desktop.dataset.connections import Connection
+    from apitorch_desktop.dataset.connections.store import Connection
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import TrainingImage, TrainingSet
     from apitorch_desktop.dataset.comparing import Comparison
-    from apitorch_desktop.dataset.connections import Connection
+    from apitorch_desktop.dataset.connections.store import Connection
     from apitorch_desktop.ui.theme import Theme
 
 _Index = QModelIndex | QPersistentModelIndex

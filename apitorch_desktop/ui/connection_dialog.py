@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from apitorch_desktop.api.types import Ping
-    from apitorch_desktop.dataset.connections import Connection, Connections
-    from apitorch_desktop.dataset.keys import FoundKey, Keys
+    from apitorch_desktop.dataset.connections.api_keys import FoundKey, Keys
+    from apitorch_desktop.dataset.connections.store import Connection, Connections
     from apitorch_desktop.ui.tasks import Context, Task, Tasks
     from apitorch_desktop.ui.theme import Theme
 
@@ -192,7 +192,7 @@ class ConnectionDialog(QDialog):
         keys = self._keys
 
         def job(_context: Context) -> Ping:
-            from apitorch_desktop.dataset.connections import check
+            from apitorch_desktop.dataset.connections.store import check
 
             return check(address, typed or (keys.find(known).key if known else ""))
 

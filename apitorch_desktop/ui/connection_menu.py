@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from PySide6.QtCore import QSettings
     from PySide6.QtWidgets import QMenu, QWidget
 
-    from apitorch_desktop.dataset.connections import Connection
-    from apitorch_desktop.dataset.keys import FoundKey
+    from apitorch_desktop.dataset.connections.api_keys import FoundKey
+    from apitorch_desktop.dataset.connections.store import Connection
     from apitorch_desktop.ui.session import Session
     from apitorch_desktop.ui.theme import Scheme, Theme
     from apitorch_desktop.ui.toolbar import Toolbar

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from apitorch_desktop.api.types import Classifier, Id, TrainingSet
-    from apitorch_desktop.dataset.connections import Connection
+    from apitorch_desktop.dataset.connections.api_keys import FoundKey
+    from apitorch_desktop.dataset.connections.store import Connection
     from apitorch_desktop.dataset.edits import Outcome
-    from apitorch_desktop.dataset.keys import FoundKey
     from apitorch_desktop.dataset.workspace import Workspace
     from apitorch_desktop.ui.grid.model import GridModel
     from apitorch_desktop.ui.stores import Stores

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.client import ApiClient
     from apitorch_desktop.dataset.catalog import Catalog
-    from apitorch_desktop.dataset.connections import Connection, Connections
+    from apitorch_desktop.dataset.connections.api_keys import FoundKey, Keys
+    from apitorch_desktop.dataset.connections.store import Connection, Connections
     from apitorch_desktop.dataset.dismissals import Dismissals
     from apitorch_desktop.dataset.edits import Edits
     from apitorch_desktop.dataset.imports import Imports
-    from apitorch_desktop.dataset.keys import FoundKey, Keys
     from apitorch_desktop.dataset.reviewing import Reviewing
     from apitorch_desktop.dataset.scratch import Scratch
     from apitorch_desktop.dataset.transfers import Transfers
@@ -134,9 +134,9 @@ class Stores:
 def open_stores(folder: Path, cache: Path) -> Stores:
     """Open them; blocking. Raises OSError where the folder cannot be used."""
     from apitorch_desktop.dataset.catalog import Catalog
-    from apitorch_desktop.dataset.connections import Connections
+    from apitorch_desktop.dataset.connections.api_keys import Keys
+    from apitorch_desktop.dataset.connections.store import Connections
     from apitorch_desktop.dataset.edits import Edits
-    from apitorch_desktop.dataset.keys import Keys
     from apitorch_desktop.dataset.reviewing import Reviewing
     from apitorch_desktop.dataset.scratch import Scratch
     from apitorch_desktop.dataset.transfers import Transfers

@@ -27,7 +27,7 @@ from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.dataset.catalog import Catalog
-from apitorch_desktop.dataset.connections import Connection
+from apitorch_desktop.dataset.connections.store import Connection
 from apitorch_desktop.dataset.edits import Edits
 from apitorch_desktop.dataset.scratch import Scratch
 from apitorch_desktop.dataset.workspace import Workspace

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.connections import Connections
-from apitorch_desktop.dataset.keys import Keys
+from apitorch_desktop.dataset.connections.api_keys import Keys
+from apitorch_desktop.dataset.connections.store import Connections
 from apitorch_desktop.utils.paths import desktop_folder
 from tests.end_to_end import program
 from tests.service.running import KEY, serving

@@ -5,7 +5,7 @@ import secrets
 
 import pytest
 
-from apitorch_desktop.dataset.connections import Connections
+from apitorch_desktop.dataset.connections.store import Connections
 from apitorch_desktop.ui.session import State
 from apitorch_desktop.ui.tasks import Lane
 from apitorch_desktop.utils.paths import desktop_folder

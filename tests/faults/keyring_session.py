@@ -8,8 +8,8 @@ import json
 import sys
 import time
 
-from apitorch_desktop.dataset.connections import Connection
-from apitorch_desktop.dataset.keys import Keys
+from apitorch_desktop.dataset.connections.api_keys import Keys
+from apitorch_desktop.dataset.connections.store import Connection
 
 CONNECTION = Connection("c1", "Hosted", "https://www.apitorch.com/api/")
 

@@ -4,8 +4,8 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLineEdit
 
-from apitorch_desktop.dataset.connections import Connections
-from apitorch_desktop.dataset.keys import Kept, Keys
+from apitorch_desktop.dataset.connections.api_keys import Kept, Keys
+from apitorch_desktop.dataset.connections.store import Connections
 from apitorch_desktop.ui.connection_dialog import ConnectionDialog
 from tests.misbehaving import Misbehaving
 from tests.service.running import serving

@@ -9,7 +9,8 @@ from keyring.backend import KeyringBackend
 from keyring.errors import KeyringError, KeyringLocked, PasswordDeleteError
 
 from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, NotApiTorch, WrongKey
-from apitorch_desktop.dataset.connections import (
+from apitorch_desktop.dataset.connections.api_keys import FoundKey, Kept, Keys, Trouble
+from apitorch_desktop.dataset.connections.store import (
     EMBEDDED,
     Connection,
     Connections,
@@ -17,7 +18,6 @@ from apitorch_desktop.dataset.connections import (
     clean_key,
     environment_id,
 )
-from apitorch_desktop.dataset.keys import FoundKey, Kept, Keys, Trouble
 from tests.misbehaving import KEY
 
 HOSTED = Connection("c1", "Hosted", "https://www.apitorch.com/api/")

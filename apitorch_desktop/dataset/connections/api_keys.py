@@ -10,7 +10,7 @@ from enum import StrEnum
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
-from apitorch_desktop.dataset.connections import KEY_VARIABLE, Connection, clean_key
+from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, Connection, clean_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

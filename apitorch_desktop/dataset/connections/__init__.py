@@ -1,0 +1,1 @@
+"""Stored connections, their API keys and their clients."""
