@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.dataset.edit_records import image_id
-from apitorch_desktop.dataset.scratch import is_scratch
-from apitorch_desktop.dataset.workspace import listing_of
+from apitorch_desktop.dataset.workspace.scratch import is_scratch
+from apitorch_desktop.dataset.workspace.workspace import listing_of
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.types import Id, TrainingImage
-    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 _PAGE = 10_000
 

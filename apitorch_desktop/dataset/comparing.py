@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from apitorch_desktop.api.types import Id, TrainingImage
-    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
     Progress = Callable[[int, int], None]
     Stop = Callable[[], bool]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.edit_journal import Journal
     from apitorch_desktop.dataset.edit_records import Entry, Outcome
     from apitorch_desktop.dataset.trash import Trash
-    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
     Original = Callable[[str], bytes | None]
     """By an image's id: what it was uploaded from, where that is still on this machine."""

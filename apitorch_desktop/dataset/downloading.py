@@ -18,8 +18,8 @@ from apitorch_desktop.dataset.bundles import AT_ONCE, Bundles, Wanted
 from apitorch_desktop.dataset.bundles import EXTENSION as BUNDLES
 from apitorch_desktop.dataset.journal import Ended, Entry, Item, ItemState, Journal
 from apitorch_desktop.dataset.pacing import MOST_AT_ONCE
-from apitorch_desktop.dataset.scratch import scratch_label, without_scratch
-from apitorch_desktop.dataset.whole import Damaged, is_whole, whole
+from apitorch_desktop.dataset.workspace.scratch import scratch_label, without_scratch
+from apitorch_desktop.dataset.workspace.whole import Damaged, is_whole, whole
 from apitorch_desktop.utils.files import sync
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import Classification, Id, TrainingImage
     from apitorch_desktop.dataset.dismissals import Dismissal
     from apitorch_desktop.dataset.transfers import Transfers
-    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
     Progress = Callable[[int, int], None] | None
     Cancel = Callable[[], bool] | None

@@ -20,10 +20,10 @@ from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import Id, TrainingImage, TrainingImages
 from apitorch_desktop.dataset import indexes
 from apitorch_desktop.dataset.downloading import safe
-from apitorch_desktop.dataset.scratch import without_scratch
 from apitorch_desktop.dataset.sources import reason, shown
 from apitorch_desktop.dataset.splitting import Split, parts_of
-from apitorch_desktop.dataset.whole import whole
+from apitorch_desktop.dataset.workspace.scratch import without_scratch
+from apitorch_desktop.dataset.workspace.whole import whole
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient

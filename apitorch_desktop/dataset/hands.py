@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.edit_journal import Journal
     from apitorch_desktop.dataset.edit_records import Entry, Outcome
     from apitorch_desktop.dataset.trash import Trash
-    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 
 @dataclass

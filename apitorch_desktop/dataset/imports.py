@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.edit_records import Entry
     from apitorch_desktop.dataset.sources import Upload
     from apitorch_desktop.dataset.transfers import Transfers, TransferStatus
-    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.edit_journal import Journal
     from apitorch_desktop.dataset.edit_records import Entry
     from apitorch_desktop.dataset.trash import Trash
-    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 _QUICKLY_LISTED = 20_000
 _STAYS = "The service does not tell which image came of the correction, so nothing was taken out."

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import Id, TrainingImage
     from apitorch_desktop.dataset.review_records import Findings
-    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 COMMAND: Final = "review-worker"
 """The word that makes this program the child: `apitorch-desktop review-worker CACHE_FOLDER`."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QMenu, QWidget
 
     from apitorch_desktop.dataset.batches import BatchRow
-    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.batch_panel import BatchPanel
     from apitorch_desktop.ui.classify_panel import ClassifyPanel
     from apitorch_desktop.ui.grid.drops import DroppedContent

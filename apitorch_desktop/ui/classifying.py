@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QMenu, QWidget
 
     from apitorch_desktop.api.types import Classification
-    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.answer_card import AnswerCard
     from apitorch_desktop.ui.classify_panel import ClassifyPanel
     from apitorch_desktop.ui.editing import Editing
@@ -295,7 +295,7 @@ class Classifying(QObject):
 
     def _needs_scratch(self, fault: Exception, slugs: Sequence[str]) -> bool:
         """Where files can only be classified by URL, ask once for the training set to put them in for a moment."""
-        from apitorch_desktop.dataset.workspace import NeedsScratch
+        from apitorch_desktop.dataset.workspace.workspace import NeedsScratch
 
         if not isinstance(fault, NeedsScratch):
             return False

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
     from apitorch_desktop.dataset.comparing import Comparison, Side
     from apitorch_desktop.dataset.connections.store import Connection
-    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.compare_dialog import CompareDialog
     from apitorch_desktop.ui.session import Session
     from apitorch_desktop.ui.stores import Stores

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.conflicts import Conflicts, Standing
     from apitorch_desktop.dataset.edits import Edits, Outcome
     from apitorch_desktop.dataset.transfers import Transfers
-    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.assembly import Assembly
     from apitorch_desktop.ui.editing import Act, Cancel, Progress
     from apitorch_desktop.ui.middle import Middle

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import TrainingSet
     from apitorch_desktop.dataset.exporting import Exported
-    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.export_dialog import ExportOrder
     from apitorch_desktop.ui.session import Session
     from apitorch_desktop.ui.tasks import Context

@@ -13,7 +13,7 @@ from apitorch_desktop.ui.tasks import Lane
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.tasks import Task, Tasks
 
 

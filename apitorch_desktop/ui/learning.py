@@ -11,7 +11,7 @@ from apitorch_desktop.ui.tasks import Lane
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.types import Classifier, Metrics, TrainingSet
-    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.tasks import Task, Tasks
 
 POLL = 700

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from apitorch_desktop.api.types import TrainingImage, TrainingSet
-    from apitorch_desktop.dataset.catalog import Listing
     from apitorch_desktop.dataset.edits import Outcome
-    from apitorch_desktop.dataset.workspace import Part, Workspace
+    from apitorch_desktop.dataset.workspace.offline_cache import Listing
+    from apitorch_desktop.dataset.workspace.workspace import Part, Workspace
     from apitorch_desktop.ui.differences import Difference
     from apitorch_desktop.ui.tasks import Context, Task, Tasks
 

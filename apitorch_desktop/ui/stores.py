@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from apitorch_desktop.api.client import ApiClient
-    from apitorch_desktop.dataset.catalog import Catalog
     from apitorch_desktop.dataset.connections.api_keys import FoundKey, Keys
     from apitorch_desktop.dataset.connections.store import Connection, Connections
     from apitorch_desktop.dataset.dismissals import Dismissals
     from apitorch_desktop.dataset.edits import Edits
     from apitorch_desktop.dataset.imports import Imports
     from apitorch_desktop.dataset.reviewing import Reviewing
-    from apitorch_desktop.dataset.scratch import Scratch
     from apitorch_desktop.dataset.transfers import Transfers
-    from apitorch_desktop.dataset.workspace import Workspace
+    from apitorch_desktop.dataset.workspace.offline_cache import Catalog
+    from apitorch_desktop.dataset.workspace.scratch import Scratch
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 
 class Clients:
@@ -105,7 +105,7 @@ class Stores:
 
     def workspace(self, connection: Connection, client: ApiClient) -> Workspace:
         """A connection, opened."""
-        from apitorch_desktop.dataset.workspace import Workspace
+        from apitorch_desktop.dataset.workspace.workspace import Workspace
 
         return Workspace(
             connection, client, self.catalog, self.scratch, lambda one: self.edits.hidden_labels(connection.id, one)
@@ -133,13 +133,13 @@ class Stores:
 
 def open_stores(folder: Path, cache: Path) -> Stores:
     """Open them; blocking. Raises OSError where the folder cannot be used."""
-    from apitorch_desktop.dataset.catalog import Catalog
     from apitorch_desktop.dataset.connections.api_keys import Keys
     from apitorch_desktop.dataset.connections.store import Connections
     from apitorch_desktop.dataset.edits import Edits
     from apitorch_desktop.dataset.reviewing import Reviewing
-    from apitorch_desktop.dataset.scratch import Scratch
     from apitorch_desktop.dataset.transfers import Transfers
+    from apitorch_desktop.dataset.workspace.offline_cache import Catalog
+    from apitorch_desktop.dataset.workspace.scratch import Scratch
 
     folder.mkdir(parents=True, exist_ok=True)
     connections, keys = Connections(folder), Keys()

@@ -26,11 +26,11 @@ import requests
 from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.catalog import Catalog
 from apitorch_desktop.dataset.connections.store import Connection
 from apitorch_desktop.dataset.edits import Edits
-from apitorch_desktop.dataset.scratch import Scratch
-from apitorch_desktop.dataset.workspace import Workspace
+from apitorch_desktop.dataset.workspace.offline_cache import Catalog
+from apitorch_desktop.dataset.workspace.scratch import Scratch
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 from tests.misbehaving import KEY, Misbehaving
 from tests.misbehaving import Image as Stored
 from tests.service.running import serving

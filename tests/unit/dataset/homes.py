@@ -11,11 +11,11 @@ from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.dataset.catalog import Catalog, Listing
 from apitorch_desktop.dataset.connections.store import Connection
 from apitorch_desktop.dataset.edits import Edits
-from apitorch_desktop.dataset.scratch import Scratch
-from apitorch_desktop.dataset.workspace import Workspace
+from apitorch_desktop.dataset.workspace.offline_cache import Catalog, Listing
+from apitorch_desktop.dataset.workspace.scratch import Scratch
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 
 def picture(seed: int) -> bytes:

@@ -4,7 +4,7 @@ import threading
 from msgspec.structs import replace
 
 from apitorch_desktop.api.types import TrainingImage, TrainingSet
-from apitorch_desktop.dataset.catalog import Catalog, Listing
+from apitorch_desktop.dataset.workspace.offline_cache import Catalog, Listing
 
 
 def image(number: int, label: str = "dress", day: int = 1) -> TrainingImage:
@@ -96,7 +96,7 @@ def test_two_pieces_that_are_the_same_are_both_there(tmp_path):
 
 def test_thumbnails_stay_within_their_bytes_and_the_longest_unused_go_first(tmp_path, monkeypatch):
     clock = [1000.0]
-    monkeypatch.setattr("apitorch_desktop.dataset.catalog.time", lambda: clock[0])
+    monkeypatch.setattr("apitorch_desktop.dataset.workspace.offline_cache.time", lambda: clock[0])
     catalog = Catalog(tmp_path, thumbnail_bytes=10_000)
     for number in range(10):
         clock[0] += 10

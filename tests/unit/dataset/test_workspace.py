@@ -11,12 +11,12 @@ from msgspec.structs import replace
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, ConnectionFailed, NotFound, WrongKey
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.dataset.addresses import Addresses
 from apitorch_desktop.dataset.comparing import Side, compare
 from apitorch_desktop.dataset.exporting import Fetcher, export
-from apitorch_desktop.dataset.scratch import SCRATCH_LABEL
 from apitorch_desktop.dataset.transfers import Transfers
-from apitorch_desktop.dataset.workspace import NeedsScratch, Part
+from apitorch_desktop.dataset.workspace.image_fetcher import Addresses
+from apitorch_desktop.dataset.workspace.scratch import SCRATCH_LABEL
+from apitorch_desktop.dataset.workspace.workspace import NeedsScratch, Part
 from apitorch_desktop.vision.images import UnreadableImage, verify
 from tests.misbehaving import Misbehaving
 from tests.unit.dataset.homes import Home, picture
@@ -43,8 +43,8 @@ def test_a_listing_is_the_same_in_one_piece_and_in_pages(real: Home):
 
 
 def test_many_pages_make_one_listing(real: Home, monkeypatch):
-    monkeypatch.setattr("apitorch_desktop.dataset.workspace._FIRST_PAGE", 3)
-    monkeypatch.setattr("apitorch_desktop.dataset.workspace._PAGE", 4)
+    monkeypatch.setattr("apitorch_desktop.dataset.workspace.workspace._FIRST_PAGE", 3)
+    monkeypatch.setattr("apitorch_desktop.dataset.workspace.workspace._PAGE", 4)
     real.client.create_label(real.set_id, "empty")
     parts: list[Part] = []
     listing = real.workspace.listing(real.set_id, progress=parts.append)

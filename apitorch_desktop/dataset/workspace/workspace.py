@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, TimedOut
 from apitorch_desktop.api.slugs import slugify
-from apitorch_desktop.dataset.addresses import Addresses
-from apitorch_desktop.dataset.catalog import Listing
-from apitorch_desktop.dataset.scratch import SCRATCH_LABEL, Scratch, is_scratch, without_scratch
-from apitorch_desktop.dataset.whole import whole
+from apitorch_desktop.dataset.workspace.image_fetcher import Addresses
+from apitorch_desktop.dataset.workspace.offline_cache import Listing
+from apitorch_desktop.dataset.workspace.scratch import SCRATCH_LABEL, Scratch, is_scratch, without_scratch
+from apitorch_desktop.dataset.workspace.whole import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
         TrainingImages,
         TrainingSet,
     )
-    from apitorch_desktop.dataset.catalog import Catalog
     from apitorch_desktop.dataset.connections.store import Connection
+    from apitorch_desktop.dataset.workspace.offline_cache import Catalog
 
 T = TypeVar("T")
 

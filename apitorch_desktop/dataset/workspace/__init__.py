@@ -1,0 +1,1 @@
+"""An open connection: listings, image bytes, the offline cache."""
