@@ -22,10 +22,10 @@ def classify_files(
     client: "ApiClient", images: Sequence[str | Path], classifier: str, table: Path | None = None
 ) -> int:
     """`classify IMAGE… --classifier SLUG [--csv FILE]`; files, folders and web addresses. The exit status."""
-    from apitorch_desktop.dataset.archives import Archives
     from apitorch_desktop.dataset.batches import classify
     from apitorch_desktop.dataset.importing import scan
-    from apitorch_desktop.dataset.lists import is_url
+    from apitorch_desktop.dataset.sources.archives import Archives
+    from apitorch_desktop.dataset.sources.image_lists import is_url
 
     _await(client, classifier, output.Line())
     plan = scan([str(image) if is_url(str(image)) else Path(image) for image in images])

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
-    from apitorch_desktop.dataset.sources import Source
+    from apitorch_desktop.dataset.sources.image_source import Source
 
 MOST_LISTED: Final = 50
 """Files of one kind of trouble that are named; the rest is counted."""
@@ -74,13 +74,13 @@ def time(seconds: float) -> str:
 
 def shown(path: Path | str) -> str:
     """A path in one line, whatever is in it."""
-    from apitorch_desktop.dataset.sources import shown as in_one_line
+    from apitorch_desktop.dataset.sources.image_source import shown as in_one_line
 
     return in_one_line(str(path))
 
 
 def place(source: "Source") -> str:
     """Where a picture lies, as the person knows it."""
-    from apitorch_desktop.dataset.sources import place_of
+    from apitorch_desktop.dataset.sources.image_source import place_of
 
     return place_of(source)

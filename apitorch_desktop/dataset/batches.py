@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
-from apitorch_desktop.dataset.sources import File, Source, Url, filename_of, read
+from apitorch_desktop.dataset.sources.image_source import File, Source, Url, filename_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.errors import ApiError
     from apitorch_desktop.api.types import Classification, Classifier
-    from apitorch_desktop.dataset.archives import Archives
+    from apitorch_desktop.dataset.sources.archives import Archives
 
     Answers = dict[str, Classification | str]
     """By slug: the answer, or a sentence that says why there is none."""
@@ -82,7 +82,7 @@ def classify(
 ) -> Answers:
     """What classifiers say of one picture. `service` is `ApiClient.classify` or `Workspace.classify`. Raises as `ask`."""
     from apitorch_desktop.api.errors import ApiError
-    from apitorch_desktop.dataset.sources import SourceGone
+    from apitorch_desktop.dataset.sources.image_source import SourceGone
 
     try:
         given = _given(source, archives)

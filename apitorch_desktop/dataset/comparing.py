@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.errors import ApiError, Cancelled, WrongKey
-from apitorch_desktop.dataset.sources import Picture, Upload
+from apitorch_desktop.dataset.sources.image_source import Picture, Upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -17,13 +17,13 @@ from apitorch_desktop.api.errors import (
     StorageFull,
     WrongKey,
 )
-from apitorch_desktop.dataset.archives import Archives
 from apitorch_desktop.dataset.downloading import Downloading, InTheWay
 from apitorch_desktop.dataset.journal import Ended, Item, ItemState, Journal
 from apitorch_desktop.dataset.pacing import Pace
 from apitorch_desktop.dataset.registry import TELL_EVERY, Registry
 from apitorch_desktop.dataset.running import Kind, Method, Run, State
-from apitorch_desktop.dataset.sources import SourceGone, reason
+from apitorch_desktop.dataset.sources.archives import Archives
+from apitorch_desktop.dataset.sources.image_source import SourceGone, reason
 from apitorch_desktop.dataset.uploading import Uploading
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import Id, TrainingImage, TrainingImages
 from apitorch_desktop.dataset import indexes
 from apitorch_desktop.dataset.downloading import safe
-from apitorch_desktop.dataset.sources import reason, shown
+from apitorch_desktop.dataset.sources.image_source import reason, shown
 from apitorch_desktop.dataset.splitting import Split, parts_of
 from apitorch_desktop.dataset.workspace.scratch import without_scratch
 from apitorch_desktop.dataset.workspace.whole import whole

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from apitorch_desktop.dataset import lists
-from apitorch_desktop.dataset.archives import Archives, BadArchive, is_archive
-from apitorch_desktop.dataset.sources import File, Member, Picture, Source, Url, filename_of, reason, shown
+from apitorch_desktop.dataset.sources import image_lists
+from apitorch_desktop.dataset.sources.archives import Archives, BadArchive, is_archive
+from apitorch_desktop.dataset.sources.image_source import File, Member, Picture, Source, Url, filename_of, reason, shown
 
 SUFFIXES: Final = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".mpo", ".heic", ".heif",
@@ -88,7 +88,7 @@ class Finder:
         elif isinstance(dropped, Path):
             self._add_path(dropped)
         else:
-            sources, strange = lists.in_text(dropped)
+            sources, strange = image_lists.in_text(dropped)
             for line in strange:
                 self._complain(f"“{shown(line[:100])}” is neither a web address nor a file.")
             for source in sources:
@@ -113,7 +113,7 @@ class Finder:
             self._add_folder(path)
         elif not stat.S_ISREG(mode):
             self._refuse(path, f"“{shown(path.name)}” is no ordinary file.")
-        elif path.suffix.lower() in lists.SUFFIXES:
+        elif path.suffix.lower() in image_lists.SUFFIXES:
             self._add_list(path)
         elif path.suffix.lower() not in SUFFIXES and is_archive(path):
             self._add_archive(path)
@@ -131,12 +131,12 @@ class Finder:
 
     def _add_list(self, path: Path) -> None:
         try:
-            rows = lists.rows(path)
-        except lists.BadList as error:
+            rows = image_lists.rows(path)
+        except image_lists.BadList as error:
             self._complain(str(error))
             return
         for row in rows:
-            source = lists.resolve(row.where, path.parent)
+            source = image_lists.resolve(row.where, path.parent)
             look = None
             if isinstance(source, File) and (sentence := not_plain(source.path)):
                 look = Look(problem=sentence)
@@ -146,13 +146,13 @@ class Finder:
 
     def _add_archive(self, path: Path) -> None:
         entries: list[tuple[tuple[str, ...], Source, Look | None]] = []
-        tables: dict[tuple[str, ...], list[lists.Row]] = {}
+        tables: dict[tuple[str, ...], list[image_lists.Row]] = {}
         try:
             for name, size, data in self._archives.members(path, self._limit, self._cancelled):
                 parts = _parts(name)
                 if not parts or any(_hidden(part) for part in parts):
                     continue
-                if parts[-1] in lists.METADATA and size > 0:
+                if parts[-1] in image_lists.METADATA and size > 0:
                     self._read_table(parts, data, tables)
                 elif is_picture(parts[-1], data[:16]):
                     entries.append((parts, Member(path, name), self._look_at_member(size, data)))
@@ -175,10 +175,12 @@ class Finder:
             return Look(size, problem=too_large(size, self._limit))
         return self._look(data)
 
-    def _read_table(self, parts: tuple[str, ...], data: bytes, tables: dict[tuple[str, ...], list[lists.Row]]) -> None:
+    def _read_table(
+        self, parts: tuple[str, ...], data: bytes, tables: dict[tuple[str, ...], list[image_lists.Row]]
+    ) -> None:
         try:
-            rows = lists.parse(data, parts[-1])
-        except lists.BadList as error:
+            rows = image_lists.parse(data, parts[-1])
+        except image_lists.BadList as error:
             self._complain(str(error))
             return
         if any(row.label for row in rows):
@@ -188,9 +190,9 @@ class Finder:
 
     def _add_folder(self, folder: Path) -> None:
         entries: list[tuple[tuple[str, ...], Source, Look | None]] = []
-        tables: dict[tuple[str, ...], list[lists.Row]] = {}
+        tables: dict[tuple[str, ...], list[image_lists.Row]] = {}
         for parts, path, sentence in self._walk(folder):
-            if parts[-1] in lists.METADATA and not sentence:
+            if parts[-1] in image_lists.METADATA and not sentence:
                 try:
                     self._read_table(parts, path.read_bytes(), tables)
                 except OSError as error:
@@ -241,7 +243,7 @@ class Finder:
         self,
         entries: Sequence[tuple[tuple[str, ...], Source, Look | None]],
         root: str,
-        tables: dict[tuple[str, ...], list[lists.Row]],
+        tables: dict[tuple[str, ...], list[image_lists.Row]],
     ) -> None:
         listed = {
             (*above, *_parts(row.where)): row.label for above, rows in tables.items() for row in rows if row.label

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.driving import Driver
     from apitorch_desktop.dataset.edit_journal import Journal
     from apitorch_desktop.dataset.edit_records import Entry
-    from apitorch_desktop.dataset.sources import Upload
+    from apitorch_desktop.dataset.sources.image_source import Upload
     from apitorch_desktop.dataset.transfers import Transfers, TransferStatus
     from apitorch_desktop.dataset.workspace.workspace import Workspace
 

@@ -15,7 +15,7 @@ from time import time
 from typing import Any, NamedTuple
 
 from apitorch_desktop.api.types import Id
-from apitorch_desktop.dataset.sources import File, Member, Picture, Source, Upload, Url, shown
+from apitorch_desktop.dataset.sources.image_source import File, Member, Picture, Source, Upload, Url, shown
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS transfers (

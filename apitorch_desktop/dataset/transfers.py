@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.types import Id
-from apitorch_desktop.dataset.archives import Archives
 from apitorch_desktop.dataset.engine import Engine
 from apitorch_desktop.dataset.journal import Ended, ItemState, Journal
 from apitorch_desktop.dataset.origins import Origins
 from apitorch_desktop.dataset.registry import Registry
 from apitorch_desktop.dataset.running import ENDED, Kind, State, TransferStatus
-from apitorch_desktop.dataset.sources import SourceGone, Upload, Url, place_of, read
+from apitorch_desktop.dataset.sources.archives import Archives
+from apitorch_desktop.dataset.sources.image_source import SourceGone, Upload, Url, place_of, read
 from apitorch_desktop.dataset.uploading import Uploading
 
 if TYPE_CHECKING:

@@ -86,7 +86,7 @@ class Batching(QObject):
         def look(context: Context) -> list[BatchRow]:
             from apitorch_desktop.dataset.batches import BatchRow, still_learning
             from apitorch_desktop.dataset.importing import scan
-            from apitorch_desktop.dataset.sources import Picture, place_of
+            from apitorch_desktop.dataset.sources.image_source import Picture, place_of
 
             rows = []
             for image in images:
@@ -104,7 +104,7 @@ class Batching(QObject):
             return rows + [BatchRow(one.source, one.name, place_of(one.source), one.problem or "") for one in items]
 
         def looked(rows: list[BatchRow]) -> None:
-            from apitorch_desktop.dataset.sources import Url
+            from apitorch_desktop.dataset.sources.image_source import Url
 
             if not rows:
                 session.said.emit(Message("There is no photo in what was dropped.", "warn", "batch"))
@@ -205,7 +205,7 @@ class Batching(QObject):
 
     def _open(self, row: BatchRow) -> None:
         """Show a row's photo in the classify panel."""
-        from apitorch_desktop.dataset.sources import File, Picture, Url
+        from apitorch_desktop.dataset.sources.image_source import File, Picture, Url
         from apitorch_desktop.ui.grid import drops
 
         match row.source:
@@ -275,8 +275,8 @@ class _Share:
 
 def _work(context: Context, workspace: Workspace, slugs: Sequence[str], share: _Share, edge: int) -> None:
     """Ask about rows until there are no more; each is posted with its small picture."""
-    from apitorch_desktop.dataset.archives import Archives
     from apitorch_desktop.dataset.batches import classify
+    from apitorch_desktop.dataset.sources.archives import Archives
 
     archives = Archives()
     try:
@@ -289,7 +289,7 @@ def _work(context: Context, workspace: Workspace, slugs: Sequence[str], share: _
 
 
 def _small(row: BatchRow, archives: object, edge: int) -> QImage | None:
-    from apitorch_desktop.dataset.sources import SourceGone, Url, read
+    from apitorch_desktop.dataset.sources.image_source import SourceGone, Url, read
     from apitorch_desktop.ui.grid.pictures import from_image
     from apitorch_desktop.vision.images import MAX_BYTES, UnreadableImage
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import Id, TrainingSet
     from apitorch_desktop.dataset.importing import Dropped, Plan
     from apitorch_desktop.dataset.imports import Ended
-    from apitorch_desktop.dataset.sources import Source, Upload
+    from apitorch_desktop.dataset.sources.image_source import Source, Upload
     from apitorch_desktop.dataset.transfers import TransferStatus
     from apitorch_desktop.ui.editing import Editing
     from apitorch_desktop.ui.import_dialog import ImportDialog, ImportOrder
@@ -101,7 +101,7 @@ class Importing(QObject):
             return
 
         def draw(_context: Context) -> list[Upload]:
-            from apitorch_desktop.dataset.sources import Picture, Upload
+            from apitorch_desktop.dataset.sources.image_source import Picture, Upload
 
             return [
                 Upload(one.label, Picture(one.data, one.filename), one.filename, len(one.data))
@@ -161,7 +161,7 @@ class Importing(QObject):
 
     def add(self, photos: Sequence[tuple[Source, str]], set_id: str, label: str) -> None:
         """Send photos (where each is, and its name) to a label as they are: they were looked at already."""
-        from apitorch_desktop.dataset.sources import Upload
+        from apitorch_desktop.dataset.sources.image_source import Upload
 
         uploads = [Upload(label, source, name) for source, name in photos]
         self._send(set_id, f"Adding {plural(len(uploads), 'photo')} to “{label}”", uploads)
@@ -375,7 +375,7 @@ class Importing(QObject):
 
 def sources_of(content: DroppedContent) -> list[Dropped]:
     """What was dropped, as `importing.scan` takes it."""
-    from apitorch_desktop.dataset.sources import Picture
+    from apitorch_desktop.dataset.sources.image_source import Picture
 
     sources: list[Dropped] = list(content.paths)
     if content.urls:

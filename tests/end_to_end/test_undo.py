@@ -217,7 +217,7 @@ def test_set_place_and_unfinished_transfer_are_there_at_the_next_start(monkeypat
     more = sorted((photos / "train" / "skirt").iterdir())[:6]
 
     def first(made):
-        from apitorch_desktop.dataset.sources import File, Upload
+        from apitorch_desktop.dataset.sources.image_source import File, Upload
 
         ready(made)
         wanted = made.session.find_set(next(one.id for one in made.session.training_sets if one.name == "Winter"))

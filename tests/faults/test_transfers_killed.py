@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.sources import File, Upload
+from apitorch_desktop.dataset.sources.image_source import File, Upload
 from apitorch_desktop.dataset.transfers import State, Transfers
 
 KILLS = int(os.environ.get("KILLS", "5"))

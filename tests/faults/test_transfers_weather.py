@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.sources import File, Upload
+from apitorch_desktop.dataset.sources.image_source import File, Upload
 from apitorch_desktop.dataset.transfers import State, Transfers
 from tests.faults.documented import SET, documented
 from tests.faults.weather import Weather

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from apitorch_desktop.dataset.sources import File, Upload
+from apitorch_desktop.dataset.sources.image_source import File, Upload
 from apitorch_desktop.ui.editing import Editing
 from apitorch_desktop.ui.embedded import EmbeddedService
 from apitorch_desktop.ui.grid.model import GridModel

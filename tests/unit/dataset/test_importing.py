@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.dataset import archives, finding
+from apitorch_desktop.dataset import finding
 from apitorch_desktop.dataset.importing import Picture, Plan, PlanItem, Standing, existing_of, scan
-from apitorch_desktop.dataset.sources import File, Member, Url, shown
+from apitorch_desktop.dataset.sources import archives
+from apitorch_desktop.dataset.sources.image_source import File, Member, Url, shown
 
 
 def picture(seed=0, form="JPEG", size=(24, 16)):

@@ -9,7 +9,7 @@ import pytest
 
 from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.dataset.edits import CannotUndo, Stage
-from apitorch_desktop.dataset.sources import Picture, Upload
+from apitorch_desktop.dataset.sources.image_source import Picture, Upload
 from apitorch_desktop.dataset.transfers import Transfers
 from tests.misbehaving import Misbehaving
 from tests.unit.dataset.homes import Home, picture

@@ -21,7 +21,7 @@ from apitorch_desktop.dataset import downloading, pacing
 from apitorch_desktop.dataset.importing import scan
 from apitorch_desktop.dataset.origins import Origins
 from apitorch_desktop.dataset.pacing import Meter, Pace
-from apitorch_desktop.dataset.sources import File, Member, Picture, Upload, Url
+from apitorch_desktop.dataset.sources.image_source import File, Member, Picture, Upload, Url
 from apitorch_desktop.dataset.transfers import State, Transfers
 from tests.faults.documented import SET, documented
 from tests.service.running import serving

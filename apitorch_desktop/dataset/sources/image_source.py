@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    from apitorch_desktop.dataset.archives import Archives
+    from apitorch_desktop.dataset.sources.archives import Archives
 
 
 class SourceGone(Exception):  # noqa: N818 - named for what happened

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from apitorch_desktop.dataset.sources import File, Picture, Source, Url, reason, shown
+from apitorch_desktop.dataset.sources.image_source import File, Picture, Source, Url, reason, shown
 
 SUFFIXES: Final = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt"})
 METADATA: Final = ("metadata.jsonl", "metadata.csv")

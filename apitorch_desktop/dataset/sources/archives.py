@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, Protocol
 
-from apitorch_desktop.dataset.sources import SourceGone, reason, shown
+from apitorch_desktop.dataset.sources.image_source import SourceGone, reason, shown
 
 MOST_MEMBERS: Final = 1_000_000
 """Members of an archive that are looked at; a tar of a million empty members is a few MB when packed."""

@@ -1,0 +1,1 @@
+"""Sources of images: files, archives, addresses, lists."""
