@@ -15,7 +15,7 @@ from apitorch_desktop.cli.main import CommandFailed
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
     from apitorch_desktop.api.types import Classification
-    from apitorch_desktop.dataset.importing import PlanItem
+    from apitorch_desktop.dataset.importer.plan import PlanItem
 
 
 def classify_files(
@@ -23,7 +23,7 @@ def classify_files(
 ) -> int:
     """`classify IMAGE… --classifier SLUG [--csv FILE]`; files, folders and web addresses. The exit status."""
     from apitorch_desktop.dataset.batches import classify
-    from apitorch_desktop.dataset.importing import scan
+    from apitorch_desktop.dataset.importer.plan import scan
     from apitorch_desktop.dataset.sources.archives import Archives
     from apitorch_desktop.dataset.sources.image_lists import is_url
 

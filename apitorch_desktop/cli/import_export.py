@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.client import ApiClient
     from apitorch_desktop.api.types import TrainingSet
-    from apitorch_desktop.dataset.importing import Plan
-    from apitorch_desktop.dataset.imports import Begun, Imports
+    from apitorch_desktop.dataset.importer.plan import Plan
+    from apitorch_desktop.dataset.importer.undoable_import import Begun, Imports
     from apitorch_desktop.dataset.running import TransferStatus
     from apitorch_desktop.dataset.transfers import Transfers
 
@@ -30,7 +30,7 @@ def import_folder(client: "ApiClient", folder: Path, name: str) -> int:
     Also takes what else can be imported: an archive, a list, one file. What is interrupted goes on when the same
     command is given again.
     """
-    from apitorch_desktop.dataset.importing import ScanProgress, existing_of, scan
+    from apitorch_desktop.dataset.importer.plan import ScanProgress, existing_of, scan
     from apitorch_desktop.dataset.uploading import listed
 
     if not os.path.lexists(folder):
@@ -274,7 +274,7 @@ def _download(client: "ApiClient", found: "TrainingSet", folder: Path, line: out
 def _report_import(
     plan: "Plan", name: str, came: Counter[str], status: "TransferStatus | None", failures: list[tuple[str, str]]
 ) -> int:
-    from apitorch_desktop.dataset.importing import Standing
+    from apitorch_desktop.dataset.importer.plan import Standing
 
     counts = plan.counts()
     if came:

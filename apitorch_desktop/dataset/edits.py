@@ -29,7 +29,7 @@ from apitorch_desktop.dataset.edit_records import (
     image_id,
     set_key,
 )
-from apitorch_desktop.dataset.imports import Imports
+from apitorch_desktop.dataset.importer.undoable_import import Imports
 from apitorch_desktop.dataset.performing import edit_of, placements_of
 from apitorch_desktop.dataset.trash import Trash
 

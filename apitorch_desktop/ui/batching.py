@@ -85,7 +85,7 @@ class Batching(QObject):
 
         def look(context: Context) -> list[BatchRow]:
             from apitorch_desktop.dataset.batches import BatchRow, still_learning
-            from apitorch_desktop.dataset.importing import scan
+            from apitorch_desktop.dataset.importer.plan import scan
             from apitorch_desktop.dataset.sources.image_source import Picture, place_of
 
             rows = []

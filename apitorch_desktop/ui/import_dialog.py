@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from apitorch_desktop.api.types import Id, TrainingSet
-    from apitorch_desktop.dataset.importing import Plan, ScanProgress
+    from apitorch_desktop.dataset.importer.plan import Plan, ScanProgress
     from apitorch_desktop.ui.plan_judging import ExistingOf, Similar
     from apitorch_desktop.ui.tasks import Context, Task, Tasks
     from apitorch_desktop.ui.theme import Theme

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from apitorch_desktop.api.types import Id, TrainingSet
-    from apitorch_desktop.dataset.importing import Dropped, Plan
-    from apitorch_desktop.dataset.imports import Ended
+    from apitorch_desktop.dataset.importer.plan import Dropped, Plan
+    from apitorch_desktop.dataset.importer.undoable_import import Ended
     from apitorch_desktop.dataset.sources.image_source import Source, Upload
     from apitorch_desktop.dataset.transfers import TransferStatus
     from apitorch_desktop.ui.editing import Editing
@@ -67,7 +67,7 @@ class Importing(QObject):
 
     def choose_files(self) -> None:
         """Ask for photos, archives or lists."""
-        from apitorch_desktop.dataset.finding import SUFFIXES
+        from apitorch_desktop.dataset.importer.scanner import SUFFIXES
 
         suffixes = " ".join(f"*{one}" for one in (*sorted(SUFFIXES), *_LISTS))
         kinds = f"Photos, archives and lists ({suffixes});;All files (*)"
@@ -92,7 +92,7 @@ class Importing(QObject):
 
     def open_sample(self) -> None:
         """Open the sample training set; it is drawn and sent where it is not there yet."""
-        from apitorch_desktop.dataset.sample import NAME, training_images
+        from apitorch_desktop.dataset.importer.sample_set import NAME, training_images
 
         session = self._session
         there = next((one for one in session.training_sets if one.name == NAME), None)
@@ -130,7 +130,7 @@ class Importing(QObject):
         session = self._session
 
         def look(context: Context) -> Plan:
-            from apitorch_desktop.dataset.importing import scan
+            from apitorch_desktop.dataset.importer.plan import scan
 
             return scan(sources, default_label=label, cancelled=context.cancelled)
 
@@ -172,7 +172,7 @@ class Importing(QObject):
         dialog = self._dialog(target, _name_of(content))
 
         def look(context: Context) -> Plan:
-            from apitorch_desktop.dataset.importing import scan
+            from apitorch_desktop.dataset.importer.plan import scan
 
             return scan(sources, progress=context.progress, cancelled=context.cancelled)
 
@@ -195,7 +195,7 @@ class Importing(QObject):
 
         def existing(set_id: Id) -> Existing:
             from apitorch_desktop.api.errors import ConnectionFailed
-            from apitorch_desktop.dataset.importing import existing_of
+            from apitorch_desktop.dataset.importer.plan import existing_of
 
             try:
                 listing = workspace.listing(set_id)
@@ -207,7 +207,7 @@ class Importing(QObject):
             return existing_of(listing.images), listing.labels
 
         def alike(plan: Plan, set_id: Id | None, context: Context) -> Mapping[int, str]:
-            from apitorch_desktop.dataset.similar import find_similar, known_of
+            from apitorch_desktop.dataset.importer.similarity import find_similar, known_of
 
             there = known_of(workspace, set_id, context.cancelled) if set_id is not None else []
             return find_similar(

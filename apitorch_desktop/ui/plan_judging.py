@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from apitorch_desktop.api.types import Id
-    from apitorch_desktop.dataset.importing import Plan
+    from apitorch_desktop.dataset.importer.plan import Plan
     from apitorch_desktop.ui.tasks import Context, Task, Tasks
 
     Existing = tuple[Mapping[str, Collection[str]], Collection[str]]

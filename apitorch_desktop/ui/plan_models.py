@@ -13,7 +13,7 @@ from apitorch_desktop.utils.text import size
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from apitorch_desktop.dataset.importing import Plan, PlanItem, PlanLabel
+    from apitorch_desktop.dataset.importer.plan import Plan, PlanItem, PlanLabel
     from apitorch_desktop.ui.theme import Theme
 
 _Index = QModelIndex | QPersistentModelIndex

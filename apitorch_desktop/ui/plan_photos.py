@@ -15,7 +15,7 @@ from apitorch_desktop.ui.plan_models import ITEM, PlanFilter, PlanItemsModel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from apitorch_desktop.dataset.importing import Plan, PlanItem
+    from apitorch_desktop.dataset.importer.plan import Plan, PlanItem
     from apitorch_desktop.ui.theme import Theme
 
 _VIEWS: dict[str, tuple[str, ...]] = {

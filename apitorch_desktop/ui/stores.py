@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.connections.store import Connection, Connections
     from apitorch_desktop.dataset.dismissals import Dismissals
     from apitorch_desktop.dataset.edits import Edits
-    from apitorch_desktop.dataset.imports import Imports
+    from apitorch_desktop.dataset.importer.undoable_import import Imports
     from apitorch_desktop.dataset.reviewing import Reviewing
     from apitorch_desktop.dataset.transfers import Transfers
     from apitorch_desktop.dataset.workspace.offline_cache import Catalog

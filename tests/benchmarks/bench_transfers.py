@@ -32,7 +32,7 @@ import sys, threading, time
 from pathlib import Path
 from msgspec.structs import replace
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.importing import scan
+from apitorch_desktop.dataset.importer.plan import scan
 from apitorch_desktop.dataset.transfers import State, Transfers
 what, url, key, set_id, folder, journal = sys.argv[1:]
 client = ApiClient(url, key, attempts=1)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from PySide6.QtCore import QPoint
 
-from apitorch_desktop.dataset.importing import Standing
+from apitorch_desktop.dataset.importer.plan import Standing
 from apitorch_desktop.ui.import_dialog import ImportDialog
 from tests.end_to_end import pointer, program
 from tests.end_to_end.program import dialog

@@ -6,8 +6,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.api.types import TrainingSet
-from apitorch_desktop.dataset.importing import scan
-from apitorch_desktop.dataset.similar import find_similar
+from apitorch_desktop.dataset.importer.plan import scan
+from apitorch_desktop.dataset.importer.similarity import find_similar
 from apitorch_desktop.ui.import_dialog import ImportDialog
 from apitorch_desktop.ui.tasks import Tasks
 from apitorch_desktop.ui.theme import Theme

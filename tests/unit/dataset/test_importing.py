@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.dataset import finding
-from apitorch_desktop.dataset.importing import Picture, Plan, PlanItem, Standing, existing_of, scan
+from apitorch_desktop.dataset.importer import scanner
+from apitorch_desktop.dataset.importer.plan import Picture, Plan, PlanItem, Standing, existing_of, scan
 from apitorch_desktop.dataset.sources import archives
 from apitorch_desktop.dataset.sources.image_source import File, Member, Url, shown
 
@@ -521,7 +521,7 @@ def test_progress_is_told_and_cancelling_keeps_what_was_found(tmp_path):
 
 
 def test_names_sort_as_people_do():
-    assert sorted(["a10.jpg", "a2.jpg", "B1.jpg", "²"], key=finding.natural)[:3] == ["a2.jpg", "a10.jpg", "B1.jpg"]
+    assert sorted(["a10.jpg", "a2.jpg", "B1.jpg", "²"], key=scanner.natural)[:3] == ["a2.jpg", "a10.jpg", "B1.jpg"]
 
 
 def test_ten_thousand_items_are_judged_at_once():

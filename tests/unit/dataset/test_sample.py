@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from apitorch_desktop.api.slugs import snake_case
-from apitorch_desktop.dataset import sample
+from apitorch_desktop.dataset.importer import sample_set
 from apitorch_desktop.vision import images
 from apitorch_desktop.vision.encoder import Encoder
 from apitorch_desktop.vision.head import train
@@ -15,12 +15,12 @@ from apitorch_desktop.vision.near_duplicates import near_duplicates, pattern
 
 @pytest.fixture(scope="module")
 def drawn():
-    return list(sample.training_images())
+    return list(sample_set.training_images())
 
 
 @pytest.fixture(scope="module")
 def held_out():
-    return list(sample.held_out_images())
+    return list(sample_set.held_out_images())
 
 
 def test_the_set_is_small_balanced_and_every_picture_whole(drawn):
@@ -36,13 +36,13 @@ def test_the_set_is_small_balanced_and_every_picture_whole(drawn):
 
 
 def test_it_is_the_same_every_time(drawn):
-    again = [hashlib.sha256(image.data).hexdigest() for image in sample.training_images()]
+    again = [hashlib.sha256(image.data).hexdigest() for image in sample_set.training_images()]
     assert again == [hashlib.sha256(image.data).hexdigest() for image in drawn]
 
 
 def test_it_is_drawn_in_a_moment():
     began = process_time()
-    list(sample.training_images())
+    list(sample_set.training_images())
     assert process_time() - began < 6  # of processor time, on all cores; a second by the clock of an idle machine
 
 

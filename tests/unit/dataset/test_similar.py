@@ -3,8 +3,8 @@ import zipfile
 
 from PIL import Image, ImageEnhance
 
-from apitorch_desktop.dataset.importing import Standing, scan
-from apitorch_desktop.dataset.similar import Known, find_similar
+from apitorch_desktop.dataset.importer.plan import Standing, scan
+from apitorch_desktop.dataset.importer.similarity import Known, find_similar
 from apitorch_desktop.vision import images, near_duplicates
 
 

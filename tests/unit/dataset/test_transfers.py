@@ -18,7 +18,7 @@ from PIL import Image
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, TimedOut
 from apitorch_desktop.dataset import downloading, pacing
-from apitorch_desktop.dataset.importing import scan
+from apitorch_desktop.dataset.importer.plan import scan
 from apitorch_desktop.dataset.origins import Origins
 from apitorch_desktop.dataset.pacing import Meter, Pace
 from apitorch_desktop.dataset.sources.image_source import File, Member, Picture, Upload, Url

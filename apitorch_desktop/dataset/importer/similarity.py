@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.types import Id
-from apitorch_desktop.dataset.importing import SENT, Plan, PlanItem
+from apitorch_desktop.dataset.importer.plan import SENT, Plan, PlanItem
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import SourceGone, Url, read
 

@@ -10,7 +10,7 @@ from time import monotonic
 
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.dataset.finding import Dropped, Finder, Found, Look, not_plain, too_large
+from apitorch_desktop.dataset.importer.scanner import Dropped, Finder, Found, Look, not_plain, too_large
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import File, Picture, Source, SourceGone, Upload, Url, read, shown
 

@@ -1,0 +1,1 @@
+"""From dropped files to an import plan and an undoable import."""
