@@ -79,7 +79,7 @@ def import_folder(client: "ApiClient", folder: Path, name: str) -> int:
 
 def export_training_set(client: "ApiClient", training_set: str, folder: Path, form: str = "imagefolder") -> int:
     """`export TRAINING_SET FOLDER [--format …]`; the training set by id or name. The exit status."""
-    from apitorch_desktop.dataset.exporting import Exported, ExportRefused, Fetcher, Format, export
+    from apitorch_desktop.dataset.exporter.exporter import Exported, ExportRefused, Fetcher, Format, export
     from apitorch_desktop.dataset.workspace.scratch import scratch_label
     from apitorch_desktop.utils import paths
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QWidget
 
     from apitorch_desktop.api.types import TrainingSet
-    from apitorch_desktop.dataset.exporting import Exported
+    from apitorch_desktop.dataset.exporter.exporter import Exported
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.export_dialog import ExportOrder
     from apitorch_desktop.ui.session import Session
@@ -70,7 +70,7 @@ class Exporting(QObject):
         session, name = self._session, found.name
 
         def job(context: Context) -> Exported:
-            from apitorch_desktop.dataset.exporting import Fetcher, Format, Split, export
+            from apitorch_desktop.dataset.exporter.exporter import Fetcher, Format, Split, export
 
             split = None
             if order.shares is not None:

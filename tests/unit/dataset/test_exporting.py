@@ -17,9 +17,9 @@ from PIL import Image
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import Cancelled, ConnectionFailed, NotFound, WrongKey
 from apitorch_desktop.api.types import TrainingImage, TrainingImages, TrainingLabel
-from apitorch_desktop.dataset.exporting import Exported, ExportRefused, Fetcher, Format, Split, export
+from apitorch_desktop.dataset.exporter.exporter import Exported, ExportRefused, Fetcher, Format, Split, export
+from apitorch_desktop.dataset.exporter.split import parts_of
 from apitorch_desktop.dataset.importer.plan import scan
-from apitorch_desktop.dataset.splitting import parts_of
 from tests.faults.documented import SET, documented
 from tests.unit.dataset.readers import read_croissant, read_hugging_face, walked
 

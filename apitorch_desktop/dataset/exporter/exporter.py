@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final
 from apitorch_desktop.api.errors import ApiError, Cancelled, NotFound, WrongKey
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import Id, TrainingImage, TrainingImages
-from apitorch_desktop.dataset import indexes
 from apitorch_desktop.dataset.downloading import safe
+from apitorch_desktop.dataset.exporter import formats
+from apitorch_desktop.dataset.exporter.split import Split, parts_of
 from apitorch_desktop.dataset.sources.image_source import reason, shown
-from apitorch_desktop.dataset.splitting import Split, parts_of
 from apitorch_desktop.dataset.workspace.scratch import without_scratch
 from apitorch_desktop.dataset.workspace.whole import whole
 
@@ -142,7 +142,7 @@ def export(
             shot.staged.rename(place)
         _index(form, listing, shots, tree)
         if form is Format.ZIP:
-            indexes.write_zip(tree, staging / target.name)
+            formats.write_zip(tree, staging / target.name)
         (staging / target.name).rename(target)
     return Exported(target, len(shots), 0, failed)
 
@@ -187,15 +187,15 @@ def _fetched(
     threads: int,
     progress: Callable[[int, int], None] | None,
     cancelled: Callable[[], bool],
-) -> tuple[list[indexes.Shot], list[tuple[str, str]]]:
+) -> tuple[list[formats.Shot], list[tuple[str, str]]]:
     """Every image in a file of its own, and those that could not be had; with `look`, what shows near-duplicates."""
     wanted = [(group.label, image) for group in listing.data for image in group.images]
-    shots: list[indexes.Shot] = []
+    shots: list[formats.Shot] = []
     failed: list[tuple[str, str]] = []
     in_a_row = 0
     halt = Event()
 
-    def one(number: int, label: str, image: TrainingImage) -> indexes.Shot:
+    def one(number: int, label: str, image: TrainingImage) -> formats.Shot:
         if halt.is_set():
             raise Cancelled("Cancelled.")
         data = fetch(image)
@@ -207,7 +207,7 @@ def _fetched(
         return _shot(label, image, data, staged, look)
 
     with ThreadPoolExecutor(threads, "export") as pool:
-        waiting: deque[Future[indexes.Shot]] = deque()
+        waiting: deque[Future[formats.Shot]] = deque()
         try:
             for done, (label, image) in enumerate(wanted):
                 while len(waiting) < 4 * threads and done + len(waiting) < len(wanted):
@@ -233,10 +233,10 @@ def _fetched(
     return shots, failed
 
 
-def _shot(label: str, image: TrainingImage, data: bytes, staged: Path, look: bool) -> indexes.Shot:
+def _shot(label: str, image: TrainingImage, data: bytes, staged: Path, look: bool) -> formats.Shot:
     from apitorch_desktop.vision import images, near_duplicates
 
-    shot = indexes.Shot(image, label, staged, len(data), hashlib.sha256(data).hexdigest())
+    shot = formats.Shot(image, label, staged, len(data), hashlib.sha256(data).hexdigest())
     with suppress(images.UnreadableImage):  # what no program can show is exported all the same
         info = images.measure(data)
         shot.pixels = (info.width, info.height)
@@ -246,7 +246,7 @@ def _shot(label: str, image: TrainingImage, data: bytes, staged: Path, look: boo
 
 
 def _divide(
-    shots: list[indexes.Shot],
+    shots: list[formats.Shot],
     split: Split,
     groups: Sequence[Sequence[str]],
     cancelled: Callable[[], bool] | None,
@@ -267,21 +267,21 @@ def _divide(
         shot.part = parts[shot.image.image_id]
 
 
-def _index(form: Format, listing: TrainingImages, shots: list[indexes.Shot], tree: Path) -> None:
+def _index(form: Format, listing: TrainingImages, shots: list[formats.Shot], tree: Path) -> None:
     match form:
         case Format.CSV:
-            indexes.write_csv(shots, tree)
+            formats.write_csv(shots, tree)
         case Format.JSONL:
-            indexes.write_jsonl(shots, tree)
+            formats.write_jsonl(shots, tree)
         case Format.CREATEML:
-            indexes.write_createml(shots, tree)
+            formats.write_createml(shots, tree)
         case Format.CROISSANT:
-            indexes.write_croissant(listing, shots, tree)
+            formats.write_croissant(listing, shots, tree)
         case _:
             pass
 
 
-def _merge(shots: list[indexes.Shot], target: Path, failed: list[tuple[str, str]]) -> tuple[int, int]:
+def _merge(shots: list[formats.Shot], target: Path, failed: list[tuple[str, str]]) -> tuple[int, int]:
     """Move images into a tree that is there; how many were not written, and how many of these are there already."""
     kept = skipped = 0
     for shot in shots:

@@ -1,0 +1,1 @@
+"""Export of a training set to a folder or an archive."""
