@@ -131,7 +131,7 @@ def _transfers(client: "ApiClient") -> "Iterator[Transfers]":
 @contextmanager
 def _imports(transfers: "Transfers") -> "Iterator[Imports]":
     """The window's journal of edits: its Undo takes away what comes in here."""
-    from apitorch_desktop.dataset.edits import Edits
+    from apitorch_desktop.dataset.edits.history import Edits
     from apitorch_desktop.utils import paths
 
     edits = Edits(paths.desktop_folder(), beside=True)

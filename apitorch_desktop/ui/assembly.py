@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.dataset.edits import Outcome
+    from apitorch_desktop.dataset.edits.history import Outcome
     from apitorch_desktop.ui.main_window import MainWindow
     from apitorch_desktop.ui.signals import Signals
     from apitorch_desktop.ui.stores import Stores

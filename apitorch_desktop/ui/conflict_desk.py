@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.dataset.conflicts import Conflicts, Standing
-    from apitorch_desktop.dataset.edits import Edits, Outcome
+    from apitorch_desktop.dataset.edits.conflicts import Conflicts, Standing
+    from apitorch_desktop.dataset.edits.history import Edits, Outcome
     from apitorch_desktop.dataset.transfers import Transfers
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.assembly import Assembly

@@ -16,7 +16,7 @@ from apitorch_desktop.utils.text import plural
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from apitorch_desktop.dataset.conflicts import Standing
+    from apitorch_desktop.dataset.edits.conflicts import Standing
     from apitorch_desktop.ui.grid.loader import ThumbnailLoader
     from apitorch_desktop.ui.review_rows import Row
     from apitorch_desktop.ui.theme import Theme

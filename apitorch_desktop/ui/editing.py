@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from apitorch_desktop.api.types import Id, TrainingImage
-    from apitorch_desktop.dataset.edits import Edits, Outcome
+    from apitorch_desktop.dataset.edits.history import Edits, Outcome
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.session import Session
     from apitorch_desktop.ui.tasks import Context, Task

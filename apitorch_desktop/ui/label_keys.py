@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Signal
 if TYPE_CHECKING:
     from PySide6.QtCore import QSettings
 
-    from apitorch_desktop.dataset.edits import Outcome
+    from apitorch_desktop.dataset.edits.history import Outcome
     from apitorch_desktop.ui.editing import Editing
     from apitorch_desktop.ui.session import Session
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from apitorch_desktop.api.types import TrainingImage, TrainingSet
-    from apitorch_desktop.dataset.edits import Outcome
+    from apitorch_desktop.dataset.edits.history import Outcome
     from apitorch_desktop.dataset.workspace.offline_cache import Listing
     from apitorch_desktop.dataset.workspace.workspace import Part, Workspace
     from apitorch_desktop.ui.differences import Difference

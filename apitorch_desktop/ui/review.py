@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import TrainingImage
     from apitorch_desktop.dataset.dismissals import Dismissal
-    from apitorch_desktop.dataset.edits import Outcome
+    from apitorch_desktop.dataset.edits.history import Outcome
     from apitorch_desktop.dataset.review_records import Doubt, Findings, Group
     from apitorch_desktop.ui.editing import Editing
     from apitorch_desktop.ui.grid.model import GridModel

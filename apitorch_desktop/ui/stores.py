@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.connections.api_keys import FoundKey, Keys
     from apitorch_desktop.dataset.connections.store import Connection, Connections
     from apitorch_desktop.dataset.dismissals import Dismissals
-    from apitorch_desktop.dataset.edits import Edits
+    from apitorch_desktop.dataset.edits.history import Edits
     from apitorch_desktop.dataset.importer.undoable_import import Imports
     from apitorch_desktop.dataset.reviewing import Reviewing
     from apitorch_desktop.dataset.transfers import Transfers
@@ -135,7 +135,7 @@ def open_stores(folder: Path, cache: Path) -> Stores:
     """Open them; blocking. Raises OSError where the folder cannot be used."""
     from apitorch_desktop.dataset.connections.api_keys import Keys
     from apitorch_desktop.dataset.connections.store import Connections
-    from apitorch_desktop.dataset.edits import Edits
+    from apitorch_desktop.dataset.edits.history import Edits
     from apitorch_desktop.dataset.reviewing import Reviewing
     from apitorch_desktop.dataset.transfers import Transfers
     from apitorch_desktop.dataset.workspace.offline_cache import Catalog

@@ -19,7 +19,7 @@ from apitorch_desktop.utils.text import plural, size
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from apitorch_desktop.dataset.edits import Trashed
+    from apitorch_desktop.dataset.edits.history import Trashed
     from apitorch_desktop.ui.editing import Editing
     from apitorch_desktop.ui.session import Session
     from apitorch_desktop.ui.theme import Theme

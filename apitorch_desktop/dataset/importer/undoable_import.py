@@ -12,8 +12,8 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.errors import ApiError
-from apitorch_desktop.dataset.edit_records import Act, CannotUndo, Edit, Facts, Placement, Stage, image_id, set_key
-from apitorch_desktop.dataset.performing import edit_of
+from apitorch_desktop.dataset.edits.executor import edit_of
+from apitorch_desktop.dataset.edits.model import Act, CannotUndo, Edit, Facts, Placement, Stage, image_id, set_key
 from apitorch_desktop.dataset.running import ENDED
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.client import ApiClient
     from apitorch_desktop.api.types import Id, TrainingSet
-    from apitorch_desktop.dataset.driving import Driver
-    from apitorch_desktop.dataset.edit_journal import Journal
-    from apitorch_desktop.dataset.edit_records import Entry
+    from apitorch_desktop.dataset.edits.journal import Journal
+    from apitorch_desktop.dataset.edits.model import Entry
+    from apitorch_desktop.dataset.edits.runner import Driver
     from apitorch_desktop.dataset.sources.image_source import Upload
     from apitorch_desktop.dataset.transfers import Transfers, TransferStatus
     from apitorch_desktop.dataset.workspace.workspace import Workspace

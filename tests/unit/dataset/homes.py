@@ -12,7 +12,7 @@ from PIL import Image
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.connections.store import Connection
-from apitorch_desktop.dataset.edits import Edits
+from apitorch_desktop.dataset.edits.history import Edits
 from apitorch_desktop.dataset.workspace.offline_cache import Catalog, Listing
 from apitorch_desktop.dataset.workspace.scratch import Scratch
 from apitorch_desktop.dataset.workspace.workspace import Workspace

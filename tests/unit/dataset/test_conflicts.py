@@ -5,7 +5,7 @@ import secrets
 import pytest
 
 from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, NotFound
-from apitorch_desktop.dataset.edits import Stage
+from apitorch_desktop.dataset.edits.history import Stage
 from tests.misbehaving import Misbehaving
 from tests.unit.dataset.homes import Home, picture
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apitorch_desktop.api.errors import ApiError, BadRequest, Cancelled, ConnectionFailed, NotFound
-from apitorch_desktop.dataset.edits import CannotUndo, Stage
+from apitorch_desktop.dataset.edits.history import CannotUndo, Stage
 from tests.misbehaving import Misbehaving
 from tests.unit.dataset.homes import Home, picture, until
 from tests.unit.dataset.random_edits import Dice

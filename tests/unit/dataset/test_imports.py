@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 
 from apitorch_desktop.api.errors import ConnectionFailed
-from apitorch_desktop.dataset.edits import CannotUndo, Stage
+from apitorch_desktop.dataset.edits.history import CannotUndo, Stage
 from apitorch_desktop.dataset.sources.image_source import Picture, Upload
 from apitorch_desktop.dataset.transfers import Transfers
 from tests.misbehaving import Misbehaving

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.dataset.edit_records import Act, Facts, Outcome, Placement, Stage
+from apitorch_desktop.dataset.edits.model import Act, Facts, Outcome, Placement, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from apitorch_desktop.dataset.dismissals import Dismissal, Dismissals
-    from apitorch_desktop.dataset.edit_journal import Journal
-    from apitorch_desktop.dataset.edit_records import Entry
+    from apitorch_desktop.dataset.edits.journal import Journal
+    from apitorch_desktop.dataset.edits.model import Entry
 
 _TWIN = "twin:"
 
@@ -39,7 +39,7 @@ class Dismissing:
 
     def turn(self, entry: Entry, stage: Stage) -> Outcome:
         """Take a dismissal back (UNDONE), or do it again (DONE)."""
-        from apitorch_desktop.dataset.performing import edit_of
+        from apitorch_desktop.dataset.edits.executor import edit_of
 
         found = self.found(entry)
         if stage is Stage.UNDONE:

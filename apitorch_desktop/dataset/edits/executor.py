@@ -6,9 +6,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.errors import BadRequest, Conflict, NotFound
-from apitorch_desktop.dataset.board import Board
-from apitorch_desktop.dataset.doubts import Look
-from apitorch_desktop.dataset.edit_records import (
+from apitorch_desktop.dataset.edits.image_mover import Placer
+from apitorch_desktop.dataset.edits.image_ops import Hands, name_of
+from apitorch_desktop.dataset.edits.label_index import Board
+from apitorch_desktop.dataset.edits.model import (
     LABEL_ACTS,
     Act,
     Edit,
@@ -20,16 +21,15 @@ from apitorch_desktop.dataset.edit_records import (
     set_id,
     set_key,
 )
-from apitorch_desktop.dataset.hands import Hands, name_of
-from apitorch_desktop.dataset.placing import Placer
+from apitorch_desktop.dataset.edits.reconcile import Look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from apitorch_desktop.api.types import FeedbackAnswer, TrainingImage, TrainingSet
-    from apitorch_desktop.dataset.edit_journal import Journal
-    from apitorch_desktop.dataset.edit_records import Entry
-    from apitorch_desktop.dataset.trash import Trash
+    from apitorch_desktop.dataset.edits.journal import Journal
+    from apitorch_desktop.dataset.edits.model import Entry
+    from apitorch_desktop.dataset.edits.trash import Trash
     from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 _QUICKLY_LISTED = 20_000

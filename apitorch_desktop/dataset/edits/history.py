@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import BadRequest
 from apitorch_desktop.api.extensions import label_of
-from apitorch_desktop.dataset.conflicts import Conflicts
 from apitorch_desktop.dataset.dismissals import Dismissals
-from apitorch_desktop.dataset.dismissing import Dismissing
-from apitorch_desktop.dataset.driving import Driver
-from apitorch_desktop.dataset.edit_journal import Journal
-from apitorch_desktop.dataset.edit_records import (
+from apitorch_desktop.dataset.edits.conflicts import Conflicts
+from apitorch_desktop.dataset.edits.dismiss import Dismissing
+from apitorch_desktop.dataset.edits.executor import edit_of, placements_of
+from apitorch_desktop.dataset.edits.journal import Journal
+from apitorch_desktop.dataset.edits.model import (
     Act,
     CannotUndo,
     Edit,
@@ -29,9 +29,9 @@ from apitorch_desktop.dataset.edit_records import (
     image_id,
     set_key,
 )
+from apitorch_desktop.dataset.edits.runner import Driver
+from apitorch_desktop.dataset.edits.trash import Trash
 from apitorch_desktop.dataset.importer.undoable_import import Imports
-from apitorch_desktop.dataset.performing import edit_of, placements_of
-from apitorch_desktop.dataset.trash import Trash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.dataset.edit_records import Placement, Step
+from apitorch_desktop.dataset.edits.model import Placement, Step
 
 if TYPE_CHECKING:
-    from apitorch_desktop.dataset.hands import Hands
+    from apitorch_desktop.dataset.edits.image_ops import Hands
 
 _QUICKLY_LISTED = 5000
 """Images under the labels concerned up to which they are listed before an edit: some 50 ms."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, NotFound, TimedOut
-from apitorch_desktop.dataset.edit_records import (
+from apitorch_desktop.dataset.edits.image_ops import name_of
+from apitorch_desktop.dataset.edits.model import (
     LABEL_ACTS,
     Act,
     Conflict,
@@ -21,16 +22,15 @@ from apitorch_desktop.dataset.edit_records import (
     is_absent,
     set_key,
 )
-from apitorch_desktop.dataset.hands import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from apitorch_desktop.api.types import Id, TrainingImage
-    from apitorch_desktop.dataset.driving import Driver
-    from apitorch_desktop.dataset.edit_journal import Journal
-    from apitorch_desktop.dataset.edit_records import Entry, Outcome
-    from apitorch_desktop.dataset.trash import Trash
+    from apitorch_desktop.dataset.edits.journal import Journal
+    from apitorch_desktop.dataset.edits.model import Entry, Outcome
+    from apitorch_desktop.dataset.edits.runner import Driver
+    from apitorch_desktop.dataset.edits.trash import Trash
     from apitorch_desktop.dataset.workspace.workspace import Workspace
 
     Original = Callable[[str], bytes | None]

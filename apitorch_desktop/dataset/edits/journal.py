@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from apitorch_desktop.dataset.edit_records import (
+from apitorch_desktop.dataset.edits.model import (
     Act,
     Conflict,
     Entry,

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from apitorch_desktop.dataset.edit_records import Act, Outcome
-from apitorch_desktop.dataset.performing import edit_of
+from apitorch_desktop.dataset.edits.executor import edit_of
+from apitorch_desktop.dataset.edits.model import Act, Outcome
 
 if TYPE_CHECKING:
-    from apitorch_desktop.dataset.edit_journal import Journal
-    from apitorch_desktop.dataset.edit_records import Entry
+    from apitorch_desktop.dataset.edits.journal import Journal
+    from apitorch_desktop.dataset.edits.model import Entry
 
 
 def foreseen(entry: Entry, journal: Journal) -> Outcome:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import BadRequest, NotFound, ServerFault
-from apitorch_desktop.dataset.doubts import Look, look, look_near, settle
-from apitorch_desktop.dataset.edit_records import Placement, image_id, is_absent
+from apitorch_desktop.dataset.edits.model import Placement, image_id, is_absent
+from apitorch_desktop.dataset.edits.reconcile import Look, look, look_near, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from apitorch_desktop.dataset.hands import Hands
+    from apitorch_desktop.dataset.edits.image_ops import Hands
 
 _CHUNK = 200
 """Images between two entries in the journal, where each takes a call of its own."""

@@ -10,17 +10,17 @@ from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import NotFound, ServerFault
 from apitorch_desktop.api.types import ImageAnswer, TrainingImage
-from apitorch_desktop.dataset.edit_records import Placement, Step, absent, image_id, is_absent
+from apitorch_desktop.dataset.edits.model import Placement, Step, absent, image_id, is_absent
 from apitorch_desktop.utils.parallel import each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from apitorch_desktop.api.types import Id
-    from apitorch_desktop.dataset.board import Board
-    from apitorch_desktop.dataset.edit_journal import Journal
-    from apitorch_desktop.dataset.edit_records import Entry, Outcome
-    from apitorch_desktop.dataset.trash import Trash
+    from apitorch_desktop.dataset.edits.journal import Journal
+    from apitorch_desktop.dataset.edits.label_index import Board
+    from apitorch_desktop.dataset.edits.model import Entry, Outcome
+    from apitorch_desktop.dataset.edits.trash import Trash
     from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 

@@ -18,20 +18,20 @@ from apitorch_desktop.api.errors import (
     TimedOut,
     WrongKey,
 )
-from apitorch_desktop.dataset.conflicts import note_conflicts
-from apitorch_desktop.dataset.doubts import Look
-from apitorch_desktop.dataset.edit_records import LABEL_ACTS, Act, CannotUndo, Outcome, Stage, Step
-from apitorch_desktop.dataset.foreseeing import foreseen
-from apitorch_desktop.dataset.performing import Performer, edit_of, placements_of
+from apitorch_desktop.dataset.edits.conflicts import note_conflicts
+from apitorch_desktop.dataset.edits.executor import Performer, edit_of, placements_of
+from apitorch_desktop.dataset.edits.foreseeing import foreseen
+from apitorch_desktop.dataset.edits.model import LABEL_ACTS, Act, CannotUndo, Outcome, Stage, Step
+from apitorch_desktop.dataset.edits.reconcile import Look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from apitorch_desktop.api.types import Id
-    from apitorch_desktop.dataset.dismissing import Dismissing
-    from apitorch_desktop.dataset.edit_journal import Journal
-    from apitorch_desktop.dataset.edit_records import Entry, Facts, Placement
-    from apitorch_desktop.dataset.trash import Trash
+    from apitorch_desktop.dataset.edits.dismiss import Dismissing
+    from apitorch_desktop.dataset.edits.journal import Journal
+    from apitorch_desktop.dataset.edits.model import Entry, Facts, Placement
+    from apitorch_desktop.dataset.edits.trash import Trash
     from apitorch_desktop.dataset.workspace.workspace import Workspace
 
     Progress = Callable[[int, int], None] | None

@@ -1,0 +1,1 @@
+"""Undoable edits of training sets, journalled and sent to the service."""
