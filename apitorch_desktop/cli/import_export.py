@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import TrainingSet
     from apitorch_desktop.dataset.importer.plan import Plan
     from apitorch_desktop.dataset.importer.undoable_import import Begun, Imports
-    from apitorch_desktop.dataset.running import TransferStatus
-    from apitorch_desktop.dataset.transfers import Transfers
+    from apitorch_desktop.dataset.transfers.model import TransferStatus
+    from apitorch_desktop.dataset.transfers.queue import Transfers
 
 _THREADS = 8
 
@@ -31,7 +31,7 @@ def import_folder(client: "ApiClient", folder: Path, name: str) -> int:
     command is given again.
     """
     from apitorch_desktop.dataset.importer.plan import ScanProgress, existing_of, scan
-    from apitorch_desktop.dataset.uploading import listed
+    from apitorch_desktop.dataset.transfers.upload import listed
 
     if not os.path.lexists(folder):
         raise CommandFailed(f"There is no “{output.shown(folder)}”.", 2)
@@ -116,7 +116,7 @@ def export_training_set(client: "ApiClient", training_set: str, folder: Path, fo
 
 @contextmanager
 def _transfers(client: "ApiClient") -> "Iterator[Transfers]":
-    from apitorch_desktop.dataset.transfers import Transfers
+    from apitorch_desktop.dataset.transfers.queue import Transfers
     from apitorch_desktop.utils import paths
 
     patient = client.single()  # the engine itself repeats and paces
@@ -178,7 +178,7 @@ def _go_on(
 
     Answers sha256 → labels of what these brought in: a service with the documented calls only does not tell.
     """
-    from apitorch_desktop.dataset.running import Kind, State
+    from apitorch_desktop.dataset.transfers.model import Kind, State
 
     there: dict[str, set[str]] = {}
     for status in transfers.all():
@@ -250,7 +250,7 @@ def _progress(status: "TransferStatus") -> str:
 
 def _download(client: "ApiClient", found: "TrainingSet", folder: Path, line: output.Line) -> int:
     """The folder tree: a transfer of its own, which goes on where an earlier one was interrupted."""
-    from apitorch_desktop.dataset.running import State
+    from apitorch_desktop.dataset.transfers.model import State
 
     with _transfers(client) as transfers:
         for old in transfers.all():  # its files are there; a new listing tells what is missing

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import TrainingImage
     from apitorch_desktop.dataset.edits.conflicts import Conflicts, Standing
     from apitorch_desktop.dataset.edits.history import Edits, Outcome
-    from apitorch_desktop.dataset.transfers import Transfers
+    from apitorch_desktop.dataset.transfers.queue import Transfers
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.assembly import Assembly
     from apitorch_desktop.ui.editing import Act, Cancel, Progress

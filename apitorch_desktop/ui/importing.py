@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.importer.plan import Dropped, Plan
     from apitorch_desktop.dataset.importer.undoable_import import Ended
     from apitorch_desktop.dataset.sources.image_source import Source, Upload
-    from apitorch_desktop.dataset.transfers import TransferStatus
+    from apitorch_desktop.dataset.transfers.queue import TransferStatus
     from apitorch_desktop.ui.editing import Editing
     from apitorch_desktop.ui.import_dialog import ImportDialog, ImportOrder
     from apitorch_desktop.ui.plan_judging import Existing

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtGui import QMouseEvent, QResizeEvent
 
-    from apitorch_desktop.dataset.transfers import TransferStatus
+    from apitorch_desktop.dataset.transfers.queue import TransferStatus
     from apitorch_desktop.ui.theme import Theme
 
 SHORT = 8_000

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.edits.history import Edits
     from apitorch_desktop.dataset.importer.undoable_import import Imports
     from apitorch_desktop.dataset.reviewing import Reviewing
-    from apitorch_desktop.dataset.transfers import Transfers
+    from apitorch_desktop.dataset.transfers.queue import Transfers
     from apitorch_desktop.dataset.workspace.offline_cache import Catalog
     from apitorch_desktop.dataset.workspace.scratch import Scratch
     from apitorch_desktop.dataset.workspace.workspace import Workspace
@@ -137,7 +137,7 @@ def open_stores(folder: Path, cache: Path) -> Stores:
     from apitorch_desktop.dataset.connections.store import Connections
     from apitorch_desktop.dataset.edits.history import Edits
     from apitorch_desktop.dataset.reviewing import Reviewing
-    from apitorch_desktop.dataset.transfers import Transfers
+    from apitorch_desktop.dataset.transfers.queue import Transfers
     from apitorch_desktop.dataset.workspace.offline_cache import Catalog
     from apitorch_desktop.dataset.workspace.scratch import Scratch
 

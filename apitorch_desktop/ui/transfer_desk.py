@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from apitorch_desktop.api.types import Id
-    from apitorch_desktop.dataset.transfers import Failure, Transfers, TransferStatus
+    from apitorch_desktop.dataset.transfers.queue import Failure, Transfers, TransferStatus
     from apitorch_desktop.ui.tasks import Context, Tasks
 
 WORKERS = 4

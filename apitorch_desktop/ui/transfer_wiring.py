@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFileDialog
 from apitorch_desktop.ui.status_line import Message
 
 if TYPE_CHECKING:
-    from apitorch_desktop.dataset.transfers import TransferStatus
+    from apitorch_desktop.dataset.transfers.queue import TransferStatus
     from apitorch_desktop.ui.assembly import Assembly
     from apitorch_desktop.ui.middle import Middle
 

@@ -13,7 +13,7 @@ from apitorch_desktop.ui.transfer_words import ENDED, failed_words, state_words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from apitorch_desktop.dataset.transfers import Failure, TransferStatus
+    from apitorch_desktop.dataset.transfers.queue import Failure, TransferStatus
     from apitorch_desktop.ui.theme import Theme
 
 _COLUMNS = ("File", "Label", "Why", "What to do")

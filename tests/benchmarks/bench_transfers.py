@@ -33,7 +33,7 @@ from pathlib import Path
 from msgspec.structs import replace
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.dataset.importer.plan import scan
-from apitorch_desktop.dataset.transfers import State, Transfers
+from apitorch_desktop.dataset.transfers.queue import State, Transfers
 what, url, key, set_id, folder, journal = sys.argv[1:]
 client = ApiClient(url, key, attempts=1)
 pong = client.ping()

@@ -11,7 +11,7 @@ import pytest
 from PySide6.QtCore import QPoint
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.transfers import Transfers
+from apitorch_desktop.dataset.transfers.queue import Transfers
 from apitorch_desktop.ui.import_dialog import ImportDialog
 from tests.end_to_end import pointer, program
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.dataset.sources.image_source import File, Upload
-from apitorch_desktop.dataset.transfers import State, Transfers
+from apitorch_desktop.dataset.transfers.queue import State, Transfers
 
 KILLS = int(os.environ.get("KILLS", "5"))
 PHOTOS = int(os.environ.get("PHOTOS", "300"))
@@ -30,7 +30,7 @@ _PROGRAM = """
 import sys, threading
 from pathlib import Path
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.transfers import Transfers
+from apitorch_desktop.dataset.transfers.queue import Transfers
 client = ApiClient(sys.argv[2], sys.argv[3], attempts=1)
 transfers = Transfers(Path(sys.argv[1]), lambda _: client)
 workers = [

@@ -7,7 +7,7 @@ import pytest
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.dataset.sources.image_source import File, Upload
-from apitorch_desktop.dataset.transfers import State, Transfers
+from apitorch_desktop.dataset.transfers.queue import State, Transfers
 from tests.faults.documented import SET, documented
 from tests.faults.weather import Weather
 from tests.service.running import serving

@@ -6,7 +6,7 @@ import pytest
 from PySide6.QtCore import QEvent, QObject, QPoint, QSettings, Qt
 from PySide6.QtWidgets import QAbstractButton, QAbstractItemView, QLabel, QLineEdit, QPushButton, QWidget
 
-from apitorch_desktop.dataset.transfers import Kind, State, TransferStatus
+from apitorch_desktop.dataset.transfers.queue import Kind, State, TransferStatus
 from apitorch_desktop.ui.empty_state import EmptyState
 from apitorch_desktop.ui.frame import Frame
 from apitorch_desktop.ui.status_line import Message, StatusLine, selection_words

@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 
 from apitorch_desktop.dataset.sources.image_source import File, Upload
-from apitorch_desktop.dataset.transfers import Transfers
+from apitorch_desktop.dataset.transfers.queue import Transfers
 from apitorch_desktop.ui.transfer_desk import TransferDesk
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import Classification, Id, TrainingImage
     from apitorch_desktop.dataset.dismissals import Dismissal
-    from apitorch_desktop.dataset.transfers import Transfers
+    from apitorch_desktop.dataset.transfers.queue import Transfers
     from apitorch_desktop.dataset.workspace.workspace import Workspace
 
     Progress = Callable[[int, int], None] | None

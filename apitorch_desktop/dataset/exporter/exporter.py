@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final
 from apitorch_desktop.api.errors import ApiError, Cancelled, NotFound, WrongKey
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import Id, TrainingImage, TrainingImages
-from apitorch_desktop.dataset.downloading import safe
 from apitorch_desktop.dataset.exporter import formats
 from apitorch_desktop.dataset.exporter.split import Split, parts_of
 from apitorch_desktop.dataset.sources.image_source import reason, shown
+from apitorch_desktop.dataset.transfers.download import safe
 from apitorch_desktop.dataset.workspace.scratch import without_scratch
 from apitorch_desktop.dataset.workspace.whole import whole
 

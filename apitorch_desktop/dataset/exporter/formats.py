@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from apitorch_desktop.api.types import TrainingImage, TrainingImages
-from apitorch_desktop.dataset.downloading import safe
+from apitorch_desktop.dataset.transfers.download import safe
 
 if TYPE_CHECKING:
     import numpy as np

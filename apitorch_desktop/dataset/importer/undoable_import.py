@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.dataset.edits.executor import edit_of
 from apitorch_desktop.dataset.edits.model import Act, CannotUndo, Edit, Facts, Placement, Stage, image_id, set_key
-from apitorch_desktop.dataset.running import ENDED
+from apitorch_desktop.dataset.transfers.model import ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.edits.model import Entry
     from apitorch_desktop.dataset.edits.runner import Driver
     from apitorch_desktop.dataset.sources.image_source import Upload
-    from apitorch_desktop.dataset.transfers import Transfers, TransferStatus
+    from apitorch_desktop.dataset.transfers.queue import Transfers, TransferStatus
     from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 

@@ -10,7 +10,7 @@ import pytest
 from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.dataset.edits.history import CannotUndo, Stage
 from apitorch_desktop.dataset.sources.image_source import Picture, Upload
-from apitorch_desktop.dataset.transfers import Transfers
+from apitorch_desktop.dataset.transfers.queue import Transfers
 from tests.misbehaving import Misbehaving
 from tests.unit.dataset.homes import Home, picture
 
@@ -224,7 +224,7 @@ def killed(home: Home, name: str, heard: bool) -> None:
     code = """
 import os, sys
 from pathlib import Path
-from apitorch_desktop.dataset.transfers import Transfers
+from apitorch_desktop.dataset.transfers.queue import Transfers
 from tests.unit.dataset.homes import Home
 folder, url, key, name, heard = sys.argv[1:]
 home = Home(Path(folder), url, key, 0)

@@ -17,12 +17,13 @@ from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, TimedOut
-from apitorch_desktop.dataset import downloading, pacing
 from apitorch_desktop.dataset.importer.plan import scan
-from apitorch_desktop.dataset.origins import Origins
-from apitorch_desktop.dataset.pacing import Meter, Pace
 from apitorch_desktop.dataset.sources.image_source import File, Member, Picture, Upload, Url
-from apitorch_desktop.dataset.transfers import State, Transfers
+from apitorch_desktop.dataset.transfers import download as downloading
+from apitorch_desktop.dataset.transfers import rate_control
+from apitorch_desktop.dataset.transfers.origins import Origins
+from apitorch_desktop.dataset.transfers.queue import State, Transfers
+from apitorch_desktop.dataset.transfers.rate_control import Meter, Pace
 from tests.faults.documented import SET, documented
 from tests.service.running import serving
 
@@ -470,7 +471,7 @@ def test_retry_after_is_obeyed_and_the_pace_is_told(make, strange, tmp_path, mon
 
 
 def test_a_picture_that_breaks_the_service_every_time_fails_alone(make, strange, tmp_path, monkeypatch):
-    monkeypatch.setattr(pacing, "_LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(rate_control, "_LONGEST_PAUSE", 0.1)
     uploads = pictures(tmp_path, 4)
     transfers = make(strange.client)
     upload = ApiClient.upload_image
@@ -512,7 +513,7 @@ _PROGRAM = """
 import sys, threading, time
 from pathlib import Path
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.transfers import Transfers
+from apitorch_desktop.dataset.transfers.queue import Transfers
 folder, url, key = sys.argv[1:4]
 client = ApiClient(url, key, attempts=1)
 transfers = Transfers(Path(folder), lambda _: client)

@@ -13,7 +13,7 @@ from apitorch_desktop.api.errors import ApiError, ConnectionFailed, NotFound, Wr
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.comparing import Side, compare
 from apitorch_desktop.dataset.exporter.exporter import Fetcher, export
-from apitorch_desktop.dataset.transfers import Transfers
+from apitorch_desktop.dataset.transfers.queue import Transfers
 from apitorch_desktop.dataset.workspace.image_fetcher import Addresses
 from apitorch_desktop.dataset.workspace.scratch import SCRATCH_LABEL
 from apitorch_desktop.dataset.workspace.workspace import NeedsScratch, Part

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.types import Id
-from apitorch_desktop.dataset.engine import Engine
-from apitorch_desktop.dataset.journal import Ended, ItemState, Journal
-from apitorch_desktop.dataset.origins import Origins
-from apitorch_desktop.dataset.registry import Registry
-from apitorch_desktop.dataset.running import ENDED, Kind, State, TransferStatus
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import SourceGone, Upload, Url, place_of, read
-from apitorch_desktop.dataset.uploading import Uploading
+from apitorch_desktop.dataset.transfers.engine import Engine
+from apitorch_desktop.dataset.transfers.journal import Ended, ItemState, Journal
+from apitorch_desktop.dataset.transfers.model import ENDED, Kind, State, TransferStatus
+from apitorch_desktop.dataset.transfers.origins import Origins
+from apitorch_desktop.dataset.transfers.registry import Registry
+from apitorch_desktop.dataset.transfers.upload import Uploading
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

@@ -17,14 +17,14 @@ from apitorch_desktop.api.errors import (
     StorageFull,
     WrongKey,
 )
-from apitorch_desktop.dataset.downloading import Downloading, InTheWay
-from apitorch_desktop.dataset.journal import Ended, Item, ItemState, Journal
-from apitorch_desktop.dataset.pacing import Pace
-from apitorch_desktop.dataset.registry import TELL_EVERY, Registry
-from apitorch_desktop.dataset.running import Kind, Method, Run, State
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import SourceGone, reason
-from apitorch_desktop.dataset.uploading import Uploading
+from apitorch_desktop.dataset.transfers.download import Downloading, InTheWay
+from apitorch_desktop.dataset.transfers.journal import Ended, Item, ItemState, Journal
+from apitorch_desktop.dataset.transfers.model import Kind, Method, Run, State
+from apitorch_desktop.dataset.transfers.rate_control import Pace
+from apitorch_desktop.dataset.transfers.registry import TELL_EVERY, Registry
+from apitorch_desktop.dataset.transfers.upload import Uploading
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from apitorch_desktop.api import types
 from apitorch_desktop.api.errors import NotFound
-from apitorch_desktop.dataset.journal import Ended, Entry, Item, ItemState, Journal
-from apitorch_desktop.dataset.pacing import MOST_AT_ONCE
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import File, SourceGone, Url, filename_of, read
+from apitorch_desktop.dataset.transfers.journal import Ended, Entry, Item, ItemState, Journal
+from apitorch_desktop.dataset.transfers.rate_control import MOST_AT_ONCE
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient

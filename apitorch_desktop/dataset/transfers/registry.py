@@ -7,8 +7,8 @@ from threading import Condition, Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from apitorch_desktop.dataset.journal import Journal
-from apitorch_desktop.dataset.running import ENDED, Run, State, TransferStatus
+from apitorch_desktop.dataset.transfers.journal import Journal
+from apitorch_desktop.dataset.transfers.model import ENDED, Run, State, TransferStatus
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from apitorch_desktop.api.types import Id
-from apitorch_desktop.dataset.journal import Ended, Entry, Item, ItemState, Tally
-from apitorch_desktop.dataset.pacing import Meter
+from apitorch_desktop.dataset.transfers.journal import Ended, Entry, Item, ItemState, Tally
+from apitorch_desktop.dataset.transfers.rate_control import Meter
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from apitorch_desktop.api import types
 from apitorch_desktop.api.errors import Cancelled, NotFound
 from apitorch_desktop.api.slugs import slugify
-from apitorch_desktop.dataset.bundles import AT_ONCE, Bundles, Wanted
-from apitorch_desktop.dataset.bundles import EXTENSION as BUNDLES
-from apitorch_desktop.dataset.journal import Ended, Entry, Item, ItemState, Journal
-from apitorch_desktop.dataset.pacing import MOST_AT_ONCE
+from apitorch_desktop.dataset.transfers.bundles import AT_ONCE, Bundles, Wanted
+from apitorch_desktop.dataset.transfers.bundles import EXTENSION as BUNDLES
+from apitorch_desktop.dataset.transfers.journal import Ended, Entry, Item, ItemState, Journal
+from apitorch_desktop.dataset.transfers.rate_control import MOST_AT_ONCE
 from apitorch_desktop.dataset.workspace.scratch import scratch_label, without_scratch
 from apitorch_desktop.dataset.workspace.whole import Damaged, is_whole, whole
 from apitorch_desktop.utils.files import sync

@@ -1,0 +1,1 @@
+"""Journalled uploads and downloads."""
