@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; answers its exit status: 0 all done, 1 some of it not, 2 a usage error."""
     words = list(sys.argv[1:] if argv is None else argv)
     if len(words) == 2 and words[0] == _REVIEW_WORKER:
-        from apitorch_desktop.dataset.review_worker import run as work
+        from apitorch_desktop.dataset.review.worker import run as work
 
         return work(Path(words[1]))
     if _is_for_the_window(words):

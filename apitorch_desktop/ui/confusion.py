@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PySide6.QtCore import QEvent
     from PySide6.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QPaintEvent
 
-    from apitorch_desktop.dataset.review_records import Learned
+    from apitorch_desktop.dataset.review.findings import Learned
     from apitorch_desktop.ui.theme import Theme
 
 _LEAST, _MOST = 22, 44

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from PySide6.QtCore import QSettings
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.dataset.dismissals import Dismissal
     from apitorch_desktop.dataset.edits.history import Outcome
-    from apitorch_desktop.dataset.review_records import Doubt, Findings, Group
+    from apitorch_desktop.dataset.review.dismissals import Dismissal
+    from apitorch_desktop.dataset.review.findings import Doubt, Findings, Group
     from apitorch_desktop.ui.editing import Editing
     from apitorch_desktop.ui.grid.model import GridModel
     from apitorch_desktop.ui.session import Session
@@ -144,7 +144,7 @@ class Review(QObject):
         self._refresh()
 
     def _refresh(self) -> None:
-        from apitorch_desktop.dataset.review_records import current
+        from apitorch_desktop.dataset.review.findings import current
 
         opened = self._session.opened
         if self._all is None or opened is None:
@@ -177,8 +177,8 @@ class Review(QObject):
         stores, workspace = self._session.stores, self._session.workspace
         if not outcome.changed or stores is None or workspace is None:
             return
-        from apitorch_desktop.dataset.dismissals import followed
-        from apitorch_desktop.dataset.review_records import renamed
+        from apitorch_desktop.dataset.review.dismissals import followed
+        from apitorch_desktop.dataset.review.findings import renamed
 
         ids = dict(outcome.changed)
         self._dismissed = frozenset(followed(one, ids) for one in self._dismissed)
@@ -233,7 +233,7 @@ class Review(QObject):
 
     def not_twins(self, group: Group) -> None:
         """They are no duplicates: keep all."""
-        from apitorch_desktop.dataset.review_records import pairs_of
+        from apitorch_desktop.dataset.review.findings import pairs_of
 
         pairs, some = pairs_of(group.images), plural(len(group.images), "near-duplicate")
         self.dismiss(

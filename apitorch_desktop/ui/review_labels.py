@@ -12,7 +12,7 @@ from apitorch_desktop.ui.controls import Card, button, label, surface
 from apitorch_desktop.utils.text import percent
 
 if TYPE_CHECKING:
-    from apitorch_desktop.dataset.review_records import Advice, Findings
+    from apitorch_desktop.dataset.review.findings import Advice, Findings
     from apitorch_desktop.ui.theme import Theme
 
 

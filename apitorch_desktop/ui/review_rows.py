@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.dataset.review_records import Doubt, Group, Twin
+    from apitorch_desktop.dataset.review.findings import Doubt, Group, Twin
     from apitorch_desktop.ui.review import Review
 
 Index = QModelIndex | QPersistentModelIndex

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
     from apitorch_desktop.dataset.connections.api_keys import FoundKey, Keys
     from apitorch_desktop.dataset.connections.store import Connection, Connections
-    from apitorch_desktop.dataset.dismissals import Dismissals
     from apitorch_desktop.dataset.edits.history import Edits
     from apitorch_desktop.dataset.importer.undoable_import import Imports
-    from apitorch_desktop.dataset.reviewing import Reviewing
+    from apitorch_desktop.dataset.review.dismissals import Dismissals
+    from apitorch_desktop.dataset.review.reviewer import Reviewing
     from apitorch_desktop.dataset.transfers.queue import Transfers
     from apitorch_desktop.dataset.workspace.offline_cache import Catalog
     from apitorch_desktop.dataset.workspace.scratch import Scratch
@@ -136,7 +136,7 @@ def open_stores(folder: Path, cache: Path) -> Stores:
     from apitorch_desktop.dataset.connections.api_keys import Keys
     from apitorch_desktop.dataset.connections.store import Connections
     from apitorch_desktop.dataset.edits.history import Edits
-    from apitorch_desktop.dataset.reviewing import Reviewing
+    from apitorch_desktop.dataset.review.reviewer import Reviewing
     from apitorch_desktop.dataset.transfers.queue import Transfers
     from apitorch_desktop.dataset.workspace.offline_cache import Catalog
     from apitorch_desktop.dataset.workspace.scratch import Scratch

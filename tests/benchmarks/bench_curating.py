@@ -30,7 +30,7 @@ def fill(folder: Path, cache: Path, images: int) -> None:
     import numpy as np
     from PIL import Image
 
-    from apitorch_desktop.dataset.review_memory import ReviewMemory, Seen
+    from apitorch_desktop.dataset.review.cache import ReviewMemory, Seen
     from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.vision import issues
     from apitorch_desktop.vision.encoder import Encoder

@@ -11,10 +11,10 @@ from queue import Queue
 import pytest
 from PySide6.QtCore import QTimer
 
-from apitorch_desktop.dataset import review_records as records
-from apitorch_desktop.dataset.review_memory import ReviewMemory
-from apitorch_desktop.dataset.review_worker import Worker
-from apitorch_desktop.dataset.reviewing import Reviewing
+from apitorch_desktop.dataset.review import findings as records
+from apitorch_desktop.dataset.review.cache import ReviewMemory
+from apitorch_desktop.dataset.review.reviewer import Reviewing
+from apitorch_desktop.dataset.review.worker import Worker
 from apitorch_desktop.ui.tasks import Lane
 from tests.misbehaving import KEY, Misbehaving
 from tests.ui.conftest import tasks, turn  # noqa: F401 - a fixture

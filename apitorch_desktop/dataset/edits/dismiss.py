@@ -12,9 +12,9 @@ from apitorch_desktop.dataset.edits.model import Act, Facts, Outcome, Placement,
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from apitorch_desktop.dataset.dismissals import Dismissal, Dismissals
     from apitorch_desktop.dataset.edits.journal import Journal
     from apitorch_desktop.dataset.edits.model import Entry
+    from apitorch_desktop.dataset.review.dismissals import Dismissal, Dismissals
 
 _TWIN = "twin:"
 

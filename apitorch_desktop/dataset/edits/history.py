@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import BadRequest
 from apitorch_desktop.api.extensions import label_of
-from apitorch_desktop.dataset.dismissals import Dismissals
 from apitorch_desktop.dataset.edits.conflicts import Conflicts
 from apitorch_desktop.dataset.edits.dismiss import Dismissing
 from apitorch_desktop.dataset.edits.executor import edit_of, placements_of
@@ -32,13 +31,14 @@ from apitorch_desktop.dataset.edits.model import (
 from apitorch_desktop.dataset.edits.runner import Driver
 from apitorch_desktop.dataset.edits.trash import Trash
 from apitorch_desktop.dataset.importer.undoable_import import Imports
+from apitorch_desktop.dataset.review.dismissals import Dismissals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from apitorch_desktop.api.types import Classification, Id, TrainingImage
-    from apitorch_desktop.dataset.dismissals import Dismissal
+    from apitorch_desktop.dataset.review.dismissals import Dismissal
     from apitorch_desktop.dataset.transfers.queue import Transfers
     from apitorch_desktop.dataset.workspace.workspace import Workspace
 

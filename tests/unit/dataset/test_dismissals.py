@@ -1,4 +1,4 @@
-from apitorch_desktop.dataset.dismissals import Dismissals, followed
+from apitorch_desktop.dataset.review.dismissals import Dismissals, followed
 from tests.unit.dataset.homes import Home
 
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.api.errors import Cancelled, ConnectionFailed
-from apitorch_desktop.dataset.review_records import Findings, current, pairs_of
-from apitorch_desktop.dataset.reviewing import ReviewFailed, Reviewing
+from apitorch_desktop.dataset.review.findings import Findings, current, pairs_of
+from apitorch_desktop.dataset.review.reviewer import ReviewFailed, Reviewing
 from tests.misbehaving import KEY, Misbehaving
 from tests.unit.dataset.homes import Home, until
 from tests.unit.dataset.planted import plant

@@ -13,14 +13,14 @@ from queue import Empty, Queue
 from typing import TYPE_CHECKING, Final
 
 from apitorch_desktop.api.errors import Cancelled, NotFound
-from apitorch_desktop.dataset import review_records as records
+from apitorch_desktop.dataset.review import findings as records
 from apitorch_desktop.utils import parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from apitorch_desktop.api.types import Id, TrainingImage
-    from apitorch_desktop.dataset.review_records import Findings
+    from apitorch_desktop.dataset.review.findings import Findings
     from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 COMMAND: Final = "review-worker"
@@ -318,5 +318,5 @@ def _environment() -> dict[str, str]:
     """Few threads for what multiplies matrices; and this package, where it is run from a checkout."""
     threads = str(max(1, (os.cpu_count() or 2) // 2))
     more = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads)
-    path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    path = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, **more, "PYTHONPATH": os.pathsep.join(path)}

@@ -13,14 +13,14 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from apitorch_desktop.dataset import review_records as records
-from apitorch_desktop.dataset.review_memory import ReviewMemory, Seen
+from apitorch_desktop.dataset.review import findings as records
+from apitorch_desktop.dataset.review.cache import ReviewMemory, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from apitorch_desktop.dataset.reviewed import Reviewed
+    from apitorch_desktop.dataset.review.analysis import Reviewed
     from apitorch_desktop.vision.encoder import Encoder
 
 _LEAST = 10  # nice
@@ -112,7 +112,7 @@ class Worker:
         return self._encoder
 
     def _start(self, begin: records.Begin) -> None:
-        from apitorch_desktop.dataset.reviewed import Reviewed
+        from apitorch_desktop.dataset.review.analysis import Reviewed
 
         owner = begin.connection, begin.training_set
         if owner != self._owner:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from apitorch_desktop.dataset import review_records as records
-from apitorch_desktop.dataset.review_memory import Compared, Seen
+from apitorch_desktop.dataset.review import findings as records
+from apitorch_desktop.dataset.review.cache import Compared, Seen
 from apitorch_desktop.vision import head, issues, near_duplicates
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Review of a training set: duplicates, label issues, quality, balance."""
