@@ -22,7 +22,7 @@ def classify_files(
     client: "ApiClient", images: Sequence[str | Path], classifier: str, table: Path | None = None
 ) -> int:
     """`classify IMAGE… --classifier SLUG [--csv FILE]`; files, folders and web addresses. The exit status."""
-    from apitorch_desktop.dataset.batches import classify
+    from apitorch_desktop.dataset.batch import classify
     from apitorch_desktop.dataset.importer.plan import scan
     from apitorch_desktop.dataset.sources.archives import Archives
     from apitorch_desktop.dataset.sources.image_lists import is_url
@@ -86,7 +86,7 @@ def _await(client: "ApiClient", slug: str, line: output.Line) -> None:
 @contextmanager
 def _table(path: Path | None) -> "Iterator[Callable[[str, str, Classification | str], None]]":
     """Where answers go: a line each on standard output, or rows of a CSV file that appears whole."""
-    from apitorch_desktop.dataset.batches import COLUMNS, cells
+    from apitorch_desktop.dataset.batch import COLUMNS, cells
 
     if path is None:
         yield lambda place, _classifier, answer: output.say(_row_of(place, answer))

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
     from apitorch_desktop.api.types import TrainingImage
+    from apitorch_desktop.dataset.app_data import Stores
     from apitorch_desktop.dataset.edits.history import Outcome
     from apitorch_desktop.ui.main_window import MainWindow
     from apitorch_desktop.ui.signals import Signals
-    from apitorch_desktop.ui.stores import Stores
     from apitorch_desktop.ui.tasks import Context
     from apitorch_desktop.ui.theme import Theme
 
@@ -92,7 +92,7 @@ class Assembly(QObject):
         folder, cache = paths.desktop_folder(), paths.cache_folder()
 
         def job(_context: Context) -> Stores:
-            from apitorch_desktop.ui.stores import open_stores
+            from apitorch_desktop.dataset.app_data import open_stores
 
             return open_stores(folder, cache)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtGui import QImage
 
-    from apitorch_desktop.dataset.batches import BatchRow
+    from apitorch_desktop.dataset.batch import BatchRow
     from apitorch_desktop.ui.theme import Theme
 
 _Index = QModelIndex | QPersistentModelIndex

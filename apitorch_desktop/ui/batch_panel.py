@@ -14,7 +14,7 @@ from apitorch_desktop.utils.text import plural
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from apitorch_desktop.dataset.batches import BatchRow
+    from apitorch_desktop.dataset.batch import BatchRow
     from apitorch_desktop.ui.theme import Theme
 
 THUMBNAIL = 36

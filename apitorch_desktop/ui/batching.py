@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QImage
     from PySide6.QtWidgets import QMenu, QWidget
 
-    from apitorch_desktop.dataset.batches import BatchRow
+    from apitorch_desktop.dataset.batch import BatchRow
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.batch_panel import BatchPanel
     from apitorch_desktop.ui.classify_panel import ClassifyPanel
@@ -84,7 +84,7 @@ class Batching(QObject):
         images = [image for one in ids if (image := session.images.record(one)) is not None]
 
         def look(context: Context) -> list[BatchRow]:
-            from apitorch_desktop.dataset.batches import BatchRow, still_learning
+            from apitorch_desktop.dataset.batch import BatchRow, still_learning
             from apitorch_desktop.dataset.importer.plan import scan
             from apitorch_desktop.dataset.sources.image_source import Picture, place_of
 
@@ -238,7 +238,7 @@ class Batching(QObject):
         rows, session = list(self._panel.model.rows), self._session
 
         def write(_context: Context) -> None:
-            from apitorch_desktop.dataset.batches import save_table
+            from apitorch_desktop.dataset.batch import save_table
 
             save_table(path, rows)
 
@@ -275,7 +275,7 @@ class _Share:
 
 def _work(context: Context, workspace: Workspace, slugs: Sequence[str], share: _Share, edge: int) -> None:
     """Ask about rows until there are no more; each is posted with its small picture."""
-    from apitorch_desktop.dataset.batches import classify
+    from apitorch_desktop.dataset.batch import classify
     from apitorch_desktop.dataset.sources.archives import Archives
 
     archives = Archives()

@@ -358,7 +358,7 @@ class Classifying(QObject):
 
 
 def _ask(workspace: Workspace, slugs: Sequence[str], shot: Shot, context: Context) -> Answers:
-    from apitorch_desktop.dataset.batches import ask
+    from apitorch_desktop.dataset.batch import ask
 
     def call(some: Sequence[str]) -> list[Classification]:
         context.check()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from apitorch_desktop.api.types import TrainingImage, TrainingSet
-    from apitorch_desktop.dataset.comparing import Comparison
+    from apitorch_desktop.dataset.compare import Comparison
     from apitorch_desktop.dataset.connections.store import Connection
     from apitorch_desktop.ui.theme import Theme
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.client import ApiClient
     from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
-    from apitorch_desktop.dataset.comparing import Comparison, Side
+    from apitorch_desktop.dataset.app_data import Stores
+    from apitorch_desktop.dataset.compare import Comparison, Side
     from apitorch_desktop.dataset.connections.store import Connection
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.compare_dialog import CompareDialog
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.stores import Stores
     from apitorch_desktop.ui.tasks import Context, Task
     from apitorch_desktop.ui.theme import Theme
     from apitorch_desktop.ui.transfer_desk import TransferDesk
@@ -120,7 +120,7 @@ class _Round(QObject):
         here, there = self._side_here(), self._side_there()
 
         def job(context: Context) -> Comparison:
-            from apitorch_desktop.dataset.comparing import compare
+            from apitorch_desktop.dataset.compare import compare
 
             return compare(here, there, lambda done, of: context.progress((done, of)), context.cancelled)
 
@@ -132,12 +132,12 @@ class _Round(QObject):
         self._run(Lane.BATCH, job, compared, "Looking at photos")
 
     def _side_here(self) -> Side:
-        from apitorch_desktop.dataset.comparing import Side
+        from apitorch_desktop.dataset.compare import Side
 
         return Side(self._workspace, self._here.id)
 
     def _side_there(self) -> Side | None:
-        from apitorch_desktop.dataset.comparing import Side
+        from apitorch_desktop.dataset.compare import Side
 
         return Side(self._other, self._there) if self._other is not None and self._there is not None else None
 
@@ -175,7 +175,7 @@ class _Round(QObject):
 
         def job(context: Context) -> bool:
             """Whether all labels are changed by now; else the journal has what is left."""
-            from apitorch_desktop.dataset.comparing import uploads
+            from apitorch_desktop.dataset.compare import uploads
 
             by_label: dict[str, list[TrainingImage]] = {}
             for image, wanted in moves:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from apitorch_desktop.api.types import Classifier, Id, TrainingSet
+    from apitorch_desktop.dataset.app_data import Stores
     from apitorch_desktop.dataset.connections.api_keys import FoundKey
     from apitorch_desktop.dataset.connections.store import Connection
     from apitorch_desktop.dataset.edits.history import Outcome
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.stores import Stores
     from apitorch_desktop.ui.tasks import Context, Tasks
 
 PING_PATIENCE = 10.0

@@ -12,8 +12,8 @@ from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks import Lane
 
 if TYPE_CHECKING:
+    from apitorch_desktop.dataset.app_data import Stores
     from apitorch_desktop.ui.assembly import Assembly
-    from apitorch_desktop.ui.stores import Stores
 
 
 class Turning(QObject):

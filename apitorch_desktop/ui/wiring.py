@@ -21,9 +21,9 @@ from apitorch_desktop.ui.turning import Turning
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
+    from apitorch_desktop.dataset.app_data import Stores
     from apitorch_desktop.ui.assembly import Assembly
     from apitorch_desktop.ui.grid.drops import DroppedContent
-    from apitorch_desktop.ui.stores import Stores
     from apitorch_desktop.ui.tree_model import Node
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from apitorch_desktop.dataset.app_data import open_stores
 from apitorch_desktop.dataset.sources.image_source import File, Upload
 from apitorch_desktop.ui.editing import Editing
 from apitorch_desktop.ui.embedded import EmbeddedService
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.session import Session, State
-from apitorch_desktop.ui.stores import open_stores
 from apitorch_desktop.ui.tasks import Lane
 from apitorch_desktop.ui.transfer_desk import TransferDesk
 from apitorch_desktop.utils import paths

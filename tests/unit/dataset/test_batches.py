@@ -6,7 +6,7 @@ import pytest
 
 from apitorch_desktop.api.errors import Conflict, NotFound, WrongKey
 from apitorch_desktop.api.types import Alternative, Classification
-from apitorch_desktop.dataset.batches import BatchRow, classify, save_table
+from apitorch_desktop.dataset.batch import BatchRow, classify, save_table
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import File, Picture, Url, place_of
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, ConnectionFailed, NotFound, WrongKey
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.dataset.comparing import Side, compare
+from apitorch_desktop.dataset.compare import Side, compare
 from apitorch_desktop.dataset.exporter.exporter import Fetcher, export
 from apitorch_desktop.dataset.transfers.queue import Transfers
 from apitorch_desktop.dataset.workspace.image_fetcher import Addresses
