@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtGui import QIcon
 
-from apitorch_desktop.ui.tasks import Lane, Tasks
+from apitorch_desktop.ui.tasks.runner import Lane, Tasks
 from apitorch_desktop.utils import paths
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.edits.history import Outcome
     from apitorch_desktop.ui.main_window import MainWindow
     from apitorch_desktop.ui.signals import Signals
-    from apitorch_desktop.ui.tasks import Context
+    from apitorch_desktop.ui.tasks.runner import Context
     from apitorch_desktop.ui.theme import Theme
 
 

@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from apitorch_desktop.ui.faults import explain
 from apitorch_desktop.ui.scratch_leave import REFUSED, ScratchLeave
 from apitorch_desktop.ui.status_line import Message
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import duration, plural
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.classify_panel import ClassifyPanel
     from apitorch_desktop.ui.grid.drops import DroppedContent
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.tasks import Context
+    from apitorch_desktop.ui.tasks.runner import Context
     from apitorch_desktop.ui.theme import Theme
 
 AT_ONCE = 2

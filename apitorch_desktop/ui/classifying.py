@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Signal
 from apitorch_desktop.ui.correcting import Correcting
 from apitorch_desktop.ui.faults import explain
 from apitorch_desktop.ui.scratch_leave import REFUSED, ScratchLeave
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.editing import Editing
     from apitorch_desktop.ui.grid.drops import DroppedContent
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.tasks import Context
+    from apitorch_desktop.ui.tasks.runner import Context
     from apitorch_desktop.ui.theme import Theme
 
     Answers = dict[str, Classification | Exception]

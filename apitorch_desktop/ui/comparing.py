@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, Qt
 
 from apitorch_desktop.ui.faults import explain
 from apitorch_desktop.ui.status_line import Message
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.compare_dialog import CompareDialog
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.tasks import Context, Task
+    from apitorch_desktop.ui.tasks.runner import Context, Task
     from apitorch_desktop.ui.theme import Theme
     from apitorch_desktop.ui.transfer_desk import TransferDesk
 

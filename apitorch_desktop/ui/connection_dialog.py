@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 
 from apitorch_desktop.ui.controls import Meter, button, label, set_property
 from apitorch_desktop.ui.icons import dot
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import Ping
     from apitorch_desktop.dataset.connections.api_keys import FoundKey, Keys
     from apitorch_desktop.dataset.connections.store import Connection, Connections
-    from apitorch_desktop.ui.tasks import Context, Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
     from apitorch_desktop.ui.theme import Theme
 
 _SWATCHES = {

@@ -11,7 +11,7 @@ from PySide6.QtGui import QAction, QActionGroup
 from apitorch_desktop.ui.icons import dot
 from apitorch_desktop.ui.session import State
 from apitorch_desktop.ui.status_line import Message
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable

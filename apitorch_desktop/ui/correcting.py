@@ -8,7 +8,7 @@ from msgspec import UNSET
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from apitorch_desktop.ui.status_line import Message
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QWidget

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Signal
 
 from apitorch_desktop.ui.status_line import Message
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.edits.history import Edits, Outcome
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.tasks import Context, Task
+    from apitorch_desktop.ui.tasks.runner import Context, Task
 
     Progress = Callable[[int, int], None]
     Cancel = Callable[[], bool]

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from apitorch_desktop.ui.tasks import Context, Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
 
 STOP_TIMEOUT = 4.0
 """Seconds the service has to finish what is under way when the window closes; then it is ended by force."""

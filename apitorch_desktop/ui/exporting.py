@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, QUrl
 
 from apitorch_desktop.ui.status_line import Message
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.export_dialog import ExportOrder
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.tasks import Context
+    from apitorch_desktop.ui.tasks.runner import Context
     from apitorch_desktop.ui.theme import Theme
     from apitorch_desktop.ui.transfer_desk import TransferDesk
 

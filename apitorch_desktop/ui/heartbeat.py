@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QCoreApplication, QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.tasks import Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import Task, Tasks
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from apitorch_desktop.ui.controls import Choice, Meter, button, label, set_prope
 from apitorch_desktop.ui.plan_judging import PlanJudging
 from apitorch_desktop.ui.plan_models import PlanLabelsModel
 from apitorch_desktop.ui.plan_photos import PlanPhotos, plan_table
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import size
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import Id, TrainingSet
     from apitorch_desktop.dataset.importer.plan import Plan, ScanProgress
     from apitorch_desktop.ui.plan_judging import ExistingOf, Similar
-    from apitorch_desktop.ui.tasks import Context, Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
     from apitorch_desktop.ui.theme import Theme
 
 

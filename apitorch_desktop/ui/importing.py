@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 from apitorch_desktop.ui.grid.drops import DroppedContent
 from apitorch_desktop.ui.session import State
 from apitorch_desktop.ui.status_line import Message
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.import_dialog import ImportDialog, ImportOrder
     from apitorch_desktop.ui.plan_judging import Existing
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.tasks import Context
+    from apitorch_desktop.ui.tasks.runner import Context
     from apitorch_desktop.ui.theme import Theme
     from apitorch_desktop.ui.transfer_desk import TransferDesk
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.types import Classifier, Metrics, TrainingSet
     from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.tasks import Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import Task, Tasks
 
 POLL = 700
 """Milliseconds between two questions."""

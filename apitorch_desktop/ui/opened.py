@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from apitorch_desktop.ui.differences import OwnChanges, difference
 from apitorch_desktop.ui.grid.model import GridModel, Group
 from apitorch_desktop.ui.learning import Learning
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.workspace.offline_cache import Listing
     from apitorch_desktop.dataset.workspace.workspace import Part, Workspace
     from apitorch_desktop.ui.differences import Difference
-    from apitorch_desktop.ui.tasks import Context, Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
 
 TELL = 80
 """Milliseconds in which changes of counts are gathered."""

@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, QSize, Signal
 
 from apitorch_desktop.ui.grid import pictures
 from apitorch_desktop.ui.grid.loader import explain
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import TrainingImage
     from apitorch_desktop.ui.grid.loader import Fetch
-    from apitorch_desktop.ui.tasks import Context, Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
 
 
 class Photo:

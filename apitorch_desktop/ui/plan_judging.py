@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from apitorch_desktop.api.types import Id
     from apitorch_desktop.dataset.importer.plan import Plan
-    from apitorch_desktop.ui.tasks import Context, Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
 
     Existing = tuple[Mapping[str, Collection[str]], Collection[str]]
     """What a training set holds: sha256 → labels, and its labels."""

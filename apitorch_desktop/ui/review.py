@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.editing import Editing
     from apitorch_desktop.ui.grid.model import GridModel
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.tasks import Context, Task
+    from apitorch_desktop.ui.tasks.runner import Context, Task
 
 QUIET = 1500
 """Milliseconds without a change after which the set is looked at again."""

@@ -13,7 +13,7 @@ from apitorch_desktop.ui.faults import explain
 from apitorch_desktop.ui.heartbeat import Heartbeat, Rhythm
 from apitorch_desktop.ui.opened import Opened
 from apitorch_desktop.ui.status_line import Message
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.edits.history import Outcome
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.tasks import Context, Tasks
+    from apitorch_desktop.ui.tasks.runner import Context, Tasks
 
 PING_PATIENCE = 10.0
 """Seconds in which the service answers a ping, or is taken to be away."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.transfer_words import ENDED
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import Id
     from apitorch_desktop.dataset.transfers.queue import Failure, Transfers, TransferStatus
-    from apitorch_desktop.ui.tasks import Context, Tasks
+    from apitorch_desktop.ui.tasks.runner import Context, Tasks
 
 WORKERS = 4
 """Threads that work transfers off: as many as the bulk lane has."""

@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 from apitorch_desktop.ui.away_band import away_words
 from apitorch_desktop.ui.session import State
 from apitorch_desktop.ui.status_line import Message
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from apitorch_desktop.dataset.app_data import Stores

@@ -19,7 +19,7 @@ from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.ui.grid.loader import ThumbnailLoader
 from apitorch_desktop.ui.grid.model import GridModel, Group
 from apitorch_desktop.ui.grid.view import GridView
-from apitorch_desktop.ui.tasks import Tasks
+from apitorch_desktop.ui.tasks.runner import Tasks
 from apitorch_desktop.ui.theme import Theme
 from apitorch_desktop.utils.paths import resources
 

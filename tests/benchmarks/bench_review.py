@@ -15,7 +15,7 @@ from apitorch_desktop.dataset.review import findings as records
 from apitorch_desktop.dataset.review.cache import ReviewMemory
 from apitorch_desktop.dataset.review.reviewer import Reviewing
 from apitorch_desktop.dataset.review.worker import Worker
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 from tests.misbehaving import KEY, Misbehaving
 from tests.ui.conftest import tasks, turn  # noqa: F401 - a fixture
 from tests.unit.dataset.homes import Home

@@ -7,7 +7,7 @@ import pytest
 
 from apitorch_desktop.dataset.connections.store import Connections
 from apitorch_desktop.ui.session import State
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.paths import desktop_folder
 from tests.end_to_end import pointer, program
 from tests.end_to_end.documented_program import away, cell, coats, counts, listed, pictures_shown, run, shown, waiting

@@ -10,7 +10,7 @@ from PySide6.QtCore import QCoreApplication, QEvent, QTimer
 from PySide6.QtWidgets import QApplication
 from shiboken6 import Shiboken
 
-from apitorch_desktop.ui.tasks import Lane, Tasks
+from apitorch_desktop.ui.tasks.runner import Lane, Tasks
 from apitorch_desktop.ui.theme import Theme
 from apitorch_desktop.utils.paths import resources
 

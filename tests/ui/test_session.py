@@ -15,7 +15,7 @@ from apitorch_desktop.ui.editing import Editing
 from apitorch_desktop.ui.embedded import EmbeddedService
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.session import Session, State
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.transfer_desk import TransferDesk
 from apitorch_desktop.utils import paths
 from tests.ui.conftest import wait_until

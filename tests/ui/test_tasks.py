@@ -8,8 +8,8 @@ import pytest
 from PySide6.QtCore import QEventLoop, QObject, QThread, QTimer
 from PySide6.QtWidgets import QWidget
 
-from apitorch_desktop.ui import garbage
-from apitorch_desktop.ui.tasks import Cancelled, Lane, Tasks
+from apitorch_desktop.ui.tasks import gc_timer
+from apitorch_desktop.ui.tasks.runner import Cancelled, Lane, Tasks
 from tests.ui.conftest import turn, wait_until
 
 
@@ -246,7 +246,7 @@ def test_garbage_is_collected_though_pythons_own_collector_rests(tasks):
 
 def test_a_heap_too_large_to_look_through_at_once_is_set_aside(tasks):
     before = gc.get_freeze_count()
-    pile = [[number] for number in range(garbage.MOST)]
+    pile = [[number] for number in range(gc_timer.MOST)]
     wait_until(lambda: gc.get_freeze_count() >= before + len(pile), seconds=5)
     tasks.shutdown()
 
@@ -363,7 +363,7 @@ _PROGRAM = """
 import os, sys, time
 from PySide6.QtCore import QCoreApplication, QTimer
 from apitorch_desktop.ui import garbage
-from apitorch_desktop.ui.tasks import Lane, Tasks
+from apitorch_desktop.ui.tasks.runner import Lane, Tasks
 app = QCoreApplication([])
 tasks = Tasks()
 tasks.run(Lane.BULK, lambda context: time.sleep(60) if sys.argv[1] == "deaf" else context.wait(60))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QByteArray, QEventLoop, QMetaType, QMimeData, QTimer, QUrl, Signal
 
 from apitorch_desktop.ui.grid import drops
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.tasks import Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import Task, Tasks
 
     LocalCopy = Callable[[TrainingImage, Callable[[], bool]], Path]
     """Makes a file of an image for other programs; blocks, called on a worker, told whether it is still wanted."""

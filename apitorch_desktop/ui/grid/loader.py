@@ -11,13 +11,13 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QImage, QPixmap
 
 from apitorch_desktop.ui.grid import pictures
-from apitorch_desktop.ui.tasks import Lane
+from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.tasks import Context, Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
 
     Fetch = Callable[[TrainingImage, Callable[[], bool]], bytes]
     """Bytes of an image; blocks, called on a worker; the second argument says whether nobody waits any more."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.grid.dragging import LocalCopy
     from apitorch_desktop.ui.grid.loader import ThumbnailLoader
     from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.tasks import Tasks
+    from apitorch_desktop.ui.tasks.runner import Tasks
     from apitorch_desktop.ui.theme import Theme
 
 __all__ = ["DEFAULT", "LARGEST", "SMALLEST", "GridView", "Summary"]

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from PySide6.QtCore import QCoreApplication, QObject, Qt, QThread, QTimer, Signal
 from shiboken6 import Shiboken
 
-from apitorch_desktop.ui.garbage import Garbage
-from apitorch_desktop.ui.mailbox import Kind, Mailbox
+from apitorch_desktop.ui.tasks.gc_timer import Garbage
+from apitorch_desktop.ui.tasks.mailbox import Kind, Mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
