@@ -12,7 +12,7 @@ from apitorch_desktop.ui.controls import Card, Elided, MenuButton, Meter, Tone, 
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.types import Classification
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 NEXT_BEST = 2
 """How many other labels a card shows."""

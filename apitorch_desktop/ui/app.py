@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.ui.main_window import MainWindow
 from apitorch_desktop.ui.single_window import SingleWindow
-from apitorch_desktop.ui.theme import Theme
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils import paths
 
 if TYPE_CHECKING:

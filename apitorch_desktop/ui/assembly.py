@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.main_window import MainWindow
     from apitorch_desktop.ui.signals import Signals
     from apitorch_desktop.ui.tasks.runner import Context
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 
 def _loads(*names: str) -> list[Callable[[], object]]:

@@ -10,7 +10,7 @@ from apitorch_desktop.ui.band import Band
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 
 class AwayBand(Band):

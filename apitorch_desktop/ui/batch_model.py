@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QImage
 
     from apitorch_desktop.dataset.batch import BatchRow
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 _Index = QModelIndex | QPersistentModelIndex
 _Role = Qt.ItemDataRole

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from apitorch_desktop.dataset.batch import BatchRow
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 THUMBNAIL = 36
 """Pixels of a row's picture."""

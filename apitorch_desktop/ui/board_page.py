@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QKeyEvent
 
     from apitorch_desktop.ui.grid.loader import ThumbnailLoader
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 
 class BoardPage(QWidget):

@@ -12,7 +12,7 @@ from apitorch_desktop.utils.text import percent
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.types import Classifier, TrainingSet
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 ENOUGH = 2
 """Labels a classifier needs, and photos each of them needs."""

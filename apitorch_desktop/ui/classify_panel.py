@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
 
     from apitorch_desktop.api.types import Classifier
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 _HEIGHT = 236
 _CALL = "Drop a photo here to have it classified, or paste it, or choose a file…"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.grid.drops import DroppedContent
     from apitorch_desktop.ui.session import Session
     from apitorch_desktop.ui.tasks.runner import Context
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
     Answers = dict[str, Classification | Exception]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import TrainingImage, TrainingSet
     from apitorch_desktop.dataset.compare import Comparison
     from apitorch_desktop.dataset.connections.store import Connection
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 _Index = QModelIndex | QPersistentModelIndex
 _NOWHERE = QModelIndex()

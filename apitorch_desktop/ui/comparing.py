@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.compare_dialog import CompareDialog
     from apitorch_desktop.ui.session import Session
     from apitorch_desktop.ui.tasks.runner import Context, Task
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
     from apitorch_desktop.ui.transfer_desk import TransferDesk
 
 START_PATIENCE = 30.0

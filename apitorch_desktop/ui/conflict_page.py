@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.edits.conflicts import Standing
     from apitorch_desktop.ui.grid.loader import ThumbnailLoader
     from apitorch_desktop.ui.review_rows import Row
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 MINE, THEIRS = "mine", "theirs"
 

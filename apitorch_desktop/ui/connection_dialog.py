@@ -18,8 +18,8 @@ from PySide6.QtWidgets import (
 )
 
 from apitorch_desktop.ui.controls import Meter, button, label, set_property
-from apitorch_desktop.ui.icons import dot
 from apitorch_desktop.ui.tasks.runner import Lane
+from apitorch_desktop.ui.theme.icons import dot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.connections.api_keys import FoundKey, Keys
     from apitorch_desktop.dataset.connections.store import Connection, Connections
     from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 _SWATCHES = {
     "Orange": "#d9480f",

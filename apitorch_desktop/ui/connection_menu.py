@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 
-from apitorch_desktop.ui.icons import dot
 from apitorch_desktop.ui.session import State
 from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks.runner import Lane
+from apitorch_desktop.ui.theme.icons import dot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.connections.api_keys import FoundKey
     from apitorch_desktop.dataset.connections.store import Connection
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.theme import Scheme, Theme
+    from apitorch_desktop.ui.theme.theme import Scheme, Theme
     from apitorch_desktop.ui.toolbar import Toolbar
 
 _DOTS = {State.STARTING: "warn", State.READY: "good", State.AWAY: "bad", State.REFUSED: "bad"}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtGui import QResizeEvent
 
-    from apitorch_desktop.ui.theme import Role, Theme
+    from apitorch_desktop.ui.theme.theme import Role, Theme
 
 Tone = Literal["", "muted", "accent", "good", "warn", "bad"]
 Kind = Literal["", "primary", "quiet", "link", "chip"]

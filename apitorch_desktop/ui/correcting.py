@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.classify_panel import ClassifyPanel
     from apitorch_desktop.ui.editing import Editing
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 POLL = 400
 """Milliseconds between two looks at a classifier that learns."""

@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 from apitorch_desktop.ui.controls import Choice, button, label
 
 if TYPE_CHECKING:
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 FORMS: Final = {
     "imagefolder": (

@@ -14,7 +14,7 @@ from apitorch_desktop.ui.controls import button, label
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 
 class FeedbackDialog(QDialog):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import TrainingImage
     from apitorch_desktop.ui.grid.loader import Fetch, ThumbnailLoader
     from apitorch_desktop.ui.tasks.runner import Tasks
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
     Neighbour = Callable[[str, int], TrainingImage | None]
     """`GridModel.neighbour`: the image so many places on or back."""

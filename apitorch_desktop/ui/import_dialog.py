@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.importer.plan import Plan, ScanProgress
     from apitorch_desktop.ui.plan_judging import ExistingOf, Similar
     from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.plan_judging import Existing
     from apitorch_desktop.ui.session import Session
     from apitorch_desktop.ui.tasks.runner import Context
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
     from apitorch_desktop.ui.transfer_desk import TransferDesk
 
 NEWER = 350

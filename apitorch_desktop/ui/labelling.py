@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.photos import Photos
     from apitorch_desktop.ui.review_desk import ReviewDesk
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 
 class Labelling(QObject):

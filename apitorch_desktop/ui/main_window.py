@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PySide6.QtCore import QSettings
     from PySide6.QtGui import QCloseEvent, QPaintEvent
 
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 WIDTH, HEIGHT = 1440, 900
 LEFT, RIGHT, TOP, BOTTOM = 252, 348, 46, 44

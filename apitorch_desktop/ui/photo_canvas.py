@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QImage, QMouseEvent, QPaintEvent, QPixmap, QResizeEvent, QWheelEvent
 
     from apitorch_desktop.ui.photo_loader import Photo
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 _AIR = 16
 """Pixels around a fitted photo."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.editing import Editing
     from apitorch_desktop.ui.grid.model import GridModel
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 SORTS = (
     ("label", "Label"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from apitorch_desktop.dataset.importer.plan import Plan, PlanItem
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 _VIEWS: dict[str, tuple[str, ...]] = {
     "All": (),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QResizeEvent
 
     from apitorch_desktop.ui.grid.loader import ThumbnailLoader
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 Index = QModelIndex | QPersistentModelIndex
 _AHEAD = 0.6

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.frame import Frame
     from apitorch_desktop.ui.photos import Photos
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 TRASH = "trash"
 BUDGET = 96 * 2**20

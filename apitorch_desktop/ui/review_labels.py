@@ -13,7 +13,7 @@ from apitorch_desktop.utils.text import percent
 
 if TYPE_CHECKING:
     from apitorch_desktop.dataset.review.findings import Advice, Findings
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 
 class LabelsPage(QScrollArea):

@@ -9,7 +9,7 @@ from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen
 
 from apitorch_desktop.ui.grid.delegate import Cell, GridPainter
 from apitorch_desktop.ui.review_rows import Heading, Photo, Question
-from apitorch_desktop.ui.theme import DARK
+from apitorch_desktop.ui.theme.theme import DARK
 from apitorch_desktop.utils.text import percent
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.ui.grid.loader import ThumbnailLoader
     from apitorch_desktop.ui.review_rows import Row
-    from apitorch_desktop.ui.theme import Role, Theme
+    from apitorch_desktop.ui.theme.theme import Role, Theme
 
 EDGE: Final = 132
 """Pixels of a thumbnail's side."""

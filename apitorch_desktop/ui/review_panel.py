@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.grid.loader import ThumbnailLoader
     from apitorch_desktop.ui.review import Review
     from apitorch_desktop.ui.review_rows import Heading, Row
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from apitorch_desktop.api.types import TrainingSet
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 
 class ScratchDialog(QDialog):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import Id
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 REFUSED = "This service classifies photos by their address only. Drop a URL, or give leave."
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from apitorch_desktop.ui.assembly import Assembly
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
     Bound = tuple[str, str, Callable[[], object]]
     """Keys, what they do in words, and how."""

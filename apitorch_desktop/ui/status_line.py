@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QMouseEvent, QResizeEvent
 
     from apitorch_desktop.dataset.transfers.queue import TransferStatus
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 SHORT = 8_000
 """Milliseconds a message stays that nothing has to be done about; one with an action stays three times as long."""

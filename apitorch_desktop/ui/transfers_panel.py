@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from apitorch_desktop.dataset.transfers.queue import Failure, TransferStatus
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 _COLUMNS = ("File", "Label", "Why", "What to do")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.edits.history import Trashed
     from apitorch_desktop.ui.editing import Editing
     from apitorch_desktop.ui.session import Session
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 BUDGET = 32 * 2**20
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     )
 
     from apitorch_desktop.api.types import Id
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
     WhyNot = Callable[[str], str]
     """The reason why what needs an extension cannot be done on this connection, or "" where it can."""

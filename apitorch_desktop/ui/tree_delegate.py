@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PySide6.QtCore import QObject
     from PySide6.QtGui import QFont
 
-    from apitorch_desktop.ui.theme import Role, Theme
+    from apitorch_desktop.ui.theme.theme import Role, Theme
 
 Index = QModelIndex | QPersistentModelIndex
 MARGIN = 8

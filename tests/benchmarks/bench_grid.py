@@ -20,7 +20,7 @@ from apitorch_desktop.ui.grid.loader import ThumbnailLoader
 from apitorch_desktop.ui.grid.model import GridModel, Group
 from apitorch_desktop.ui.grid.view import GridView
 from apitorch_desktop.ui.tasks.runner import Tasks
-from apitorch_desktop.ui.theme import Theme
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources
 
 SIZE = QSize(842, 810)

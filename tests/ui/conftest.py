@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication
 from shiboken6 import Shiboken
 
 from apitorch_desktop.ui.tasks.runner import Lane, Tasks
-from apitorch_desktop.ui.theme import Theme
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources
 
 _LANES = tuple(f"{lane.value}-" for lane in Lane)

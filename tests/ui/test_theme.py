@@ -7,8 +7,8 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QApplication
 
-from apitorch_desktop.ui.dress import style_sheet
-from apitorch_desktop.ui.theme import DARK, LIGHT, Theme
+from apitorch_desktop.ui.theme.palette import style_sheet
+from apitorch_desktop.ui.theme.theme import DARK, LIGHT, Theme
 from apitorch_desktop.utils.paths import resources
 
 SURFACES = ("canvas", "side", "panel", "behind_accent", "bar")

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QApplication, QLineEdit
 
 from apitorch_desktop.api.types import TrainingSet
 from apitorch_desktop.ui.grid import drops
-from apitorch_desktop.ui.theme import Theme
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.tree import TreePanel
 from apitorch_desktop.ui.tree_model import Finding, Row, TreeModel
 from apitorch_desktop.utils.paths import resources

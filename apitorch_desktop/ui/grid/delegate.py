@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPainterPath, QPen, QPixmap, QStaticText, QTextOption
 
-from apitorch_desktop.ui.theme import DARK
+from apitorch_desktop.ui.theme.theme import DARK
 from apitorch_desktop.utils.text import percent, plural
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QFont, QIcon
 
-    from apitorch_desktop.ui.theme import Role, Theme
+    from apitorch_desktop.ui.theme.theme import Role, Theme
 
 _TEXTS = 2000
 """Laid out texts kept."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QResizeEvent
 
     from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 SMALLEST, LARGEST, DEFAULT = 64, 384, 120
 """Least sizes of a cell in pixels: cells grow a little so that rows fill the width."""

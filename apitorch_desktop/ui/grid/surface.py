@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.ui.grid.loader import ThumbnailLoader
     from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 _REACH = 7
 """Pixels that ring and focus line reach beyond a cell."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.grid.loader import ThumbnailLoader
     from apitorch_desktop.ui.grid.model import GridModel
     from apitorch_desktop.ui.tasks.runner import Tasks
-    from apitorch_desktop.ui.theme import Theme
+    from apitorch_desktop.ui.theme.theme import Theme
 
 __all__ = ["DEFAULT", "LARGEST", "SMALLEST", "GridView", "Summary"]
 

@@ -176,7 +176,7 @@ class Theme(QObject):
 
     def icon(self, name: str, tint: str = "text") -> QIcon:
         """The icon `resources/icons/<name>.svg` in a token's colour; sharp at any scale, greyed out where disabled."""
-        from apitorch_desktop.ui.icons import icon
+        from apitorch_desktop.ui.theme.icons import icon
 
         return icon(self, name, tint)
 
@@ -204,7 +204,7 @@ class Theme(QObject):
         self._dress()
 
     def _dress(self) -> None:
-        from apitorch_desktop.ui.dress import palette, style_sheet
+        from apitorch_desktop.ui.theme.palette import palette, style_sheet
 
         app = self._app
         if app is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtGui import QColor, QPalette
 
 if TYPE_CHECKING:
-    from apitorch_desktop.ui.theme import Tokens
+    from apitorch_desktop.ui.theme.theme import Tokens
 
 
 def palette(tokens: Tokens) -> QPalette:

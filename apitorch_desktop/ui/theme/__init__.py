@@ -1,0 +1,1 @@
+"""Look of the window: tokens, palette, style sheet, icons."""
