@@ -8,7 +8,17 @@ from msgspec import UNSET
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QMenu, QWidget
 
-from apitorch_desktop.ui.controls import Card, Elided, MenuButton, Meter, Tone, button, label, offer, set_property
+from apitorch_desktop.ui.widgets.controls import (
+    Card,
+    Elided,
+    MenuButton,
+    Meter,
+    Tone,
+    button,
+    label,
+    offer,
+    set_property,
+)
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.types import Classification

@@ -51,7 +51,7 @@ class Assembly(QObject):
         # Each step is short, and input and painting come in between: a module a turn, then what is made of them
         self._steps: list[Callable[[], object]] = [
             self._begin_service,
-            *_loads("controls", "grid.drops", "toolbar", "tree", "status_line", "frame"),
+            *_loads("widgets.controls", "widgets.drag_drop", "toolbar", "tree", "status_line", "frame"),
             self._dress,
             self._make_frame,
             self._begin_stores,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QDateTime, QLocale, Signal
 
-from apitorch_desktop.ui.band import Band
+from apitorch_desktop.ui.widgets.banner import Band
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:

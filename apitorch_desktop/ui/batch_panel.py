@@ -8,7 +8,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QMenu, QTreeView, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.batch_model import ROW, BatchFilter, BatchModel
-from apitorch_desktop.ui.controls import Elided, MenuButton, Meter, button, icon_button, label, offer, surface
+from apitorch_desktop.ui.widgets.controls import Elided, MenuButton, Meter, button, icon_button, label, offer, surface
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.batch_panel import BatchPanel
     from apitorch_desktop.ui.classify_panel import ClassifyPanel
-    from apitorch_desktop.ui.grid.drops import DroppedContent
     from apitorch_desktop.ui.session import Session
     from apitorch_desktop.ui.tasks.runner import Context
     from apitorch_desktop.ui.theme.theme import Theme
+    from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
 AT_ONCE = 2
 TELL = 100
@@ -206,15 +206,15 @@ class Batching(QObject):
     def _open(self, row: BatchRow) -> None:
         """Show a row's photo in the classify panel."""
         from apitorch_desktop.dataset.sources.image_source import File, Picture, Url
-        from apitorch_desktop.ui.grid import drops
+        from apitorch_desktop.ui.widgets import drag_drop
 
         match row.source:
             case File(path):
-                self.one_wanted.emit(drops.DroppedContent(paths=(path,)))
+                self.one_wanted.emit(drag_drop.DroppedContent(paths=(path,)))
             case Url(url):
-                self.one_wanted.emit(drops.DroppedContent(urls=(url,)))
+                self.one_wanted.emit(drag_drop.DroppedContent(urls=(url,)))
             case Picture(data, name):
-                self.one_wanted.emit(drops.DroppedContent(pictures=(drops.Picture(data, name),)))
+                self.one_wanted.emit(drag_drop.DroppedContent(pictures=(drag_drop.Picture(data, name),)))
 
     def _close(self) -> None:
         self._stop()
@@ -253,7 +253,7 @@ class Batching(QObject):
 
     def _fill_send(self, menu: QMenu) -> None:
         """The labels the selected photos may be added to."""
-        from apitorch_desktop.ui.label_menu import fill
+        from apitorch_desktop.ui.widgets.label_menu import fill
 
         fill(menu, self._session.training_sets, (), self._send)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 from PySide6.QtWidgets import QHBoxLayout
 
-from apitorch_desktop.ui.controls import Card, Elided, Meter, label
+from apitorch_desktop.ui.widgets.controls import Card, Elided, Meter, label
 from apitorch_desktop.utils.text import percent
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QScrollArea, QSiz
 
 from apitorch_desktop.api.types import MAX_CLASSIFIERS
 from apitorch_desktop.ui.answer_card import AnswerCard
-from apitorch_desktop.ui.controls import Elided, button, icon_button, label, offer, surface
-from apitorch_desktop.ui.flow_layout import FlowLayout
-from apitorch_desktop.ui.grid import drops
+from apitorch_desktop.ui.widgets import drag_drop
+from apitorch_desktop.ui.widgets.controls import Elided, button, icon_button, label, offer, surface
+from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -272,14 +272,14 @@ class ClassifyPanel(QWidget):
         """Classify what the clipboard holds."""
         from PySide6.QtGui import QGuiApplication
 
-        if content := drops.read(QGuiApplication.clipboard().mimeData()):
+        if content := drag_drop.read(QGuiApplication.clipboard().mimeData()):
             self.content_given.emit(content)
 
     # --- drops
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """A photo from anywhere, also out of the grid."""
-        if drops.accepts(event.mimeData()):
+        if drag_drop.accepts(event.mimeData()):
             event.setDropAction(Qt.DropAction.CopyAction)
             event.accept()
             self.drag_said.emit("Drop to classify")
@@ -297,7 +297,7 @@ class ClassifyPanel(QWidget):
     def dropEvent(self, event: QDropEvent) -> None:
         """Classify it."""
         self.drag_said.emit("")
-        if content := drops.read(event.mimeData()):
+        if content := drag_drop.read(event.mimeData()):
             event.setDropAction(Qt.DropAction.CopyAction)
             event.accept()
             self.content_given.emit(content)

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.answer_card import AnswerCard
     from apitorch_desktop.ui.classify_panel import ClassifyPanel
     from apitorch_desktop.ui.editing import Editing
-    from apitorch_desktop.ui.grid.drops import DroppedContent
     from apitorch_desktop.ui.session import Session
     from apitorch_desktop.ui.tasks.runner import Context
     from apitorch_desktop.ui.theme.theme import Theme
+    from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
     Answers = dict[str, Classification | Exception]
 
@@ -49,7 +49,7 @@ class Shot:
 
     def content(self) -> DroppedContent:
         """As something that can be imported."""
-        from apitorch_desktop.ui.grid.drops import DroppedContent, Picture
+        from apitorch_desktop.ui.widgets.drag_drop import DroppedContent, Picture
 
         if self.path is not None:
             return DroppedContent(paths=(self.path,))
@@ -152,7 +152,7 @@ class Classifying(QObject):
 
         names, _ = QFileDialog.getOpenFileNames(self._window, "Classify photos", str(Path.home()), FILTER)
         if names:
-            from apitorch_desktop.ui.grid.drops import DroppedContent
+            from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
             self.begin(DroppedContent(paths=tuple(Path(name) for name in names)))
 
@@ -332,7 +332,7 @@ class Classifying(QObject):
 
     def _fill_add(self, menu: QMenu, card: AnswerCard) -> None:
         """Training sets with their labels; the answer's own label first."""
-        from apitorch_desktop.ui.label_menu import fill
+        from apitorch_desktop.ui.widgets.label_menu import fill
 
         shot = self._shot
         if shot is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QHeaderView, QTreeView, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.controls import Choice, Meter, button, label, offer
+from apitorch_desktop.ui.widgets.controls import Choice, Meter, button, label, offer
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:

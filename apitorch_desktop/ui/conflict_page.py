@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QModelIndex, Signal
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.band import Band
 from apitorch_desktop.ui.board_page import BoardPage
-from apitorch_desktop.ui.controls import button, offer
 from apitorch_desktop.ui.review_rows import Heading, Photo
+from apitorch_desktop.ui.widgets.banner import Band
+from apitorch_desktop.ui.widgets.controls import button, offer
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from apitorch_desktop.ui.controls import Meter, button, label, set_property
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.icons import dot
+from apitorch_desktop.ui.widgets.controls import Meter, button, label, set_property
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.controls import Meter, button, label, offer, surface
-from apitorch_desktop.ui.flow_layout import FlowLayout
+from apitorch_desktop.ui.widgets.controls import Meter, button, label, offer, surface
+from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from apitorch_desktop.ui.controls import Choice, button, label
+from apitorch_desktop.ui.widgets.controls import Choice, button, label
 
 if TYPE_CHECKING:
     from apitorch_desktop.ui.theme.theme import Theme

@@ -9,7 +9,7 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QListView, QPlainTextEdit, QVBoxLayout, QWidget
 
 from apitorch_desktop.api.slugs import snake_case
-from apitorch_desktop.ui.controls import button, label
+from apitorch_desktop.ui.widgets.controls import button, label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,14 +8,14 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.away_band import AwayBand
-from apitorch_desktop.ui.controls import Rule
 from apitorch_desktop.ui.drop_hint import DropHint
 from apitorch_desktop.ui.empty_state import EmptyState
-from apitorch_desktop.ui.grid import drops
 from apitorch_desktop.ui.main_window import LEFT, RIGHT
 from apitorch_desktop.ui.status_line import StatusLine
 from apitorch_desktop.ui.toolbar import Toolbar
 from apitorch_desktop.ui.tree import TreePanel
+from apitorch_desktop.ui.widgets import drag_drop
+from apitorch_desktop.ui.widgets.controls import Rule
 
 if TYPE_CHECKING:
     from PySide6.QtCore import QSettings
@@ -192,7 +192,7 @@ class Frame(QWidget):
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """What comes from elsewhere is taken anywhere; photos of our own only where there is a label."""
-        if drops.accepts(event.mimeData()) and not event.mimeData().hasFormat(drops.IDS_TYPE):
+        if drag_drop.accepts(event.mimeData()) and not event.mimeData().hasFormat(drag_drop.IDS_TYPE):
             event.acceptProposedAction()
             self.hint.aim(self.middle, self.drop_words)
 
@@ -208,7 +208,7 @@ class Frame(QWidget):
     def dropEvent(self, event: QDropEvent) -> None:
         """Hand on what was dropped."""
         self.hint.aim(self.middle, "")
-        content = drops.read(event.mimeData())
+        content = drag_drop.read(event.mimeData())
         if content:
             event.acceptProposedAction()
             self.content_dropped.emit(content)

@@ -15,11 +15,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from apitorch_desktop.ui.controls import Choice, Meter, button, label, set_property
 from apitorch_desktop.ui.plan_judging import PlanJudging
 from apitorch_desktop.ui.plan_models import PlanLabelsModel
 from apitorch_desktop.ui.plan_photos import PlanPhotos, plan_table
 from apitorch_desktop.ui.tasks.runner import Lane
+from apitorch_desktop.ui.widgets.controls import Choice, Meter, button, label, set_property
 from apitorch_desktop.utils.text import size
 
 if TYPE_CHECKING:

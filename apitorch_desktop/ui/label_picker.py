@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
 from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.controls import Elided, surface
+from apitorch_desktop.ui.widgets.controls import Elided, surface
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

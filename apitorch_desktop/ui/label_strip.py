@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from apitorch_desktop.ui.controls import button, surface
+from apitorch_desktop.ui.widgets.controls import button, surface
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QTreeView, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.controls import Choice, button, offer
 from apitorch_desktop.ui.plan_models import ITEM, PlanFilter, PlanItemsModel
+from apitorch_desktop.ui.widgets.controls import Choice, button, offer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QEvent, QObject, QSize, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout
 
-from apitorch_desktop.ui.controls import Elided, button, surface
 from apitorch_desktop.ui.grid.loader import ThumbnailLoader
 from apitorch_desktop.ui.review import Review
 from apitorch_desktop.ui.review_panel import LABELS, PAGES, ReviewPanel
 from apitorch_desktop.ui.trash import Trash, TrashPage
 from apitorch_desktop.ui.tree_model import Finding
+from apitorch_desktop.ui.widgets.controls import Elided, button, surface
 from apitorch_desktop.utils.text import percent
 
 if TYPE_CHECKING:

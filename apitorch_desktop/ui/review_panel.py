@@ -9,11 +9,11 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui import review_rows
-from apitorch_desktop.ui.controls import Choice, Elided, Meter, button, icon_button, label, surface
-from apitorch_desktop.ui.flow_layout import FlowLayout
 from apitorch_desktop.ui.review import RULES
 from apitorch_desktop.ui.review_board import Board
 from apitorch_desktop.ui.review_labels import LabelsPage
+from apitorch_desktop.ui.widgets.controls import Choice, Elided, Meter, button, icon_button, label, surface
+from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 from apitorch_desktop.utils.text import percent, plural
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.controls import Choice, button, label
+from apitorch_desktop.ui.widgets.controls import Choice, button, label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

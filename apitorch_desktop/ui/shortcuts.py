@@ -8,10 +8,10 @@ from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
 from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.controls import label, surface
-from apitorch_desktop.ui.grid import drops
 from apitorch_desktop.ui.review_panel import PAGES
 from apitorch_desktop.ui.status_line import Message
+from apitorch_desktop.ui.widgets import drag_drop
+from apitorch_desktop.ui.widgets.controls import label, surface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,7 +98,7 @@ class Keys(QObject):
         sheet.open()
 
     def _paste(self) -> None:
-        if content := drops.read(QGuiApplication.clipboard().mimeData()):
+        if content := drag_drop.read(QGuiApplication.clipboard().mimeData()):
             self._made.importing.begin(content)
         else:
             text = "There is no picture and no address on the clipboard."

@@ -8,7 +8,7 @@ from PySide6.QtCore import QRect, QSignalBlocker, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QPainter
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QSizePolicy, QSlider, QStyle, QWidget
 
-from apitorch_desktop.ui.controls import MenuButton, button, icon_button, offer, set_property, surface
+from apitorch_desktop.ui.widgets.controls import MenuButton, button, icon_button, offer, set_property, surface
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

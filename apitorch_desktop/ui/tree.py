@@ -17,10 +17,10 @@ from PySide6.QtWidgets import (
 )
 
 from apitorch_desktop.ui.classifier_card import ClassifierCard
-from apitorch_desktop.ui.controls import icon_button, label, surface
-from apitorch_desktop.ui.grid import drops
 from apitorch_desktop.ui.tree_delegate import TreeDelegate
 from apitorch_desktop.ui.tree_model import Node, Row, TreeModel
+from apitorch_desktop.ui.widgets import drag_drop
+from apitorch_desktop.ui.widgets.controls import icon_button, label, surface
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -239,16 +239,16 @@ class TreeView(QTreeView):
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Qt's."""
-        if drops.accepts(event.mimeData()):
+        if drag_drop.accepts(event.mimeData()):
             event.acceptProposedAction()
 
     def dragMoveEvent(self, event: QDragMoveEvent) -> None:
         """Mark the row under the pointer and say what a drop would do."""
-        if not drops.accepts(event.mimeData()):
+        if not drag_drop.accepts(event.mimeData()):
             event.ignore()
             return
         node = self._target_at(event.position().toPoint())
-        inside = event.mimeData().hasFormat(drops.IDS_TYPE)
+        inside = event.mimeData().hasFormat(drag_drop.IDS_TYPE)
         if inside and not self._takes_photos(node):
             self._aim(None, left=True)
             event.ignore()
@@ -263,7 +263,7 @@ class TreeView(QTreeView):
     def dropEvent(self, event: QDropEvent) -> None:
         """Hand on what was dropped, with the row it was dropped on."""
         node = self._target_at(event.position().toPoint())
-        content = drops.read(event.mimeData())
+        content = drag_drop.read(event.mimeData())
         self._aim(None, left=True)
         if not content:
             return

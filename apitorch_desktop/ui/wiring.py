@@ -23,8 +23,8 @@ from apitorch_desktop.utils.text import plural
 if TYPE_CHECKING:
     from apitorch_desktop.dataset.app_data import Stores
     from apitorch_desktop.ui.assembly import Assembly
-    from apitorch_desktop.ui.grid.drops import DroppedContent
     from apitorch_desktop.ui.tree_model import Node
+    from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
 
 class Wiring(QObject):
@@ -229,7 +229,7 @@ class Wiring(QObject):
 
 
 def _content(arguments: list[str]) -> DroppedContent:
-    from apitorch_desktop.ui.grid.drops import DroppedContent
+    from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
     urls = tuple(one for one in arguments if "://" in one)
     return DroppedContent(paths=tuple(Path(one).absolute() for one in arguments if "://" not in one), urls=urls)

@@ -164,7 +164,7 @@ def test_a_classification_that_fails_says_so_on_its_card_and_can_be_asked_again(
         made.panel.set_classifiers(made.session.classifiers, ["work-safe"])
         url = made.session.workspace.listing(service.number).images[0].url
         service.wrong(fault, path="/classify$", times=2)
-        from apitorch_desktop.ui.grid.drops import DroppedContent
+        from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
         made.classifying.begin(DroppedContent(urls=(url,)))
         card = program.wait(lambda: made.panel.cards.get("work-safe"), "the card")
@@ -181,7 +181,7 @@ def test_a_classification_that_fails_says_so_on_its_card_and_can_be_asked_again(
 
 def test_feedback_and_a_message_arrive_and_a_failure_is_said(monkeypatch, service):
     def steps(made, said):
-        from apitorch_desktop.ui.grid.drops import DroppedContent
+        from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
         listed(made, 6)
         program.wait(lambda: made.session.classifiers, "the classifiers")

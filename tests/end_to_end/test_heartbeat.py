@@ -34,7 +34,7 @@ def test_a_service_that_vanishes_is_missed_by_itself_and_what_waits_goes_on_when
     dropped = sorted((photos / "train" / "shoes").iterdir())[:3]
 
     def steps(made, said):
-        from apitorch_desktop.ui.grid.drops import DroppedContent
+        from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
         listed(made, 6)
         pictures_shown(made)

@@ -184,7 +184,7 @@ def test_a_photo_that_others_deleted_is_sent_again_from_where_it_came(monkeypatc
     path = min((photos / "train" / "shoes").iterdir())
 
     def steps(made, said):
-        from apitorch_desktop.ui.grid.drops import DroppedContent
+        from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
         listed(made, 6)
         made.importing.begin(DroppedContent(paths=(path,)), str(service.number), "plains")
@@ -215,7 +215,7 @@ def test_photos_dropped_while_it_is_away_are_sent_on_return(monkeypatch, service
     dropped = sorted((photos / "train" / "shoes").iterdir())[:3]
 
     def steps(made, _said):
-        from apitorch_desktop.ui.grid.drops import DroppedContent
+        from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
         listed(made, 6)
         service.vanish()

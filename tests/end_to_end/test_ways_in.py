@@ -6,8 +6,8 @@ import zipfile
 from PySide6.QtCore import QMimeData
 from PySide6.QtGui import QGuiApplication, QImage
 
-from apitorch_desktop.ui.grid.drops import DroppedContent
 from apitorch_desktop.ui.import_dialog import ImportDialog
+from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from tests.end_to_end import pointer, program
 from tests.end_to_end.program import dialog
 

@@ -7,10 +7,10 @@ from PySide6.QtTest import QAbstractItemModelTester
 from PySide6.QtWidgets import QApplication, QLineEdit
 
 from apitorch_desktop.api.types import TrainingSet
-from apitorch_desktop.ui.grid import drops
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.tree import TreePanel
 from apitorch_desktop.ui.tree_model import Finding, Row, TreeModel
+from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.utils.paths import resources
 from tests.end_to_end import pointer
 
@@ -207,7 +207,7 @@ def test_photos_of_our_own_fall_on_labels_only(panel):
     moved = []
     panel.view.images_dropped.connect(lambda *what: moved.append(what))
     mime = QMimeData()
-    mime.setData(drops.IDS_TYPE, json.dumps(["ti_1", "ti_2"]).encode())
+    mime.setData(drag_drop.IDS_TYPE, json.dumps(["ti_1", "ti_2"]).encode())
     words, taken = drop(panel.view, place(panel, 1, "hat"), mime)
     assert taken
     assert words[0] == "Move to “hat”"

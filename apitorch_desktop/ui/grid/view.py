@@ -8,11 +8,11 @@ from PySide6.QtCore import QEvent, QPersistentModelIndex, QPoint, Qt, QTimer, Si
 from PySide6.QtGui import QDrag, QHelpEvent
 from PySide6.QtWidgets import QAbstractItemView, QToolTip, QWidget
 
-from apitorch_desktop.ui.grid import drops
-from apitorch_desktop.ui.grid.dragging import DraggedImages
 from apitorch_desktop.ui.grid.geometry import DEFAULT, LARGEST, SMALLEST
 from apitorch_desktop.ui.grid.hands import Hands, edge_speed
 from apitorch_desktop.ui.grid.picking import CTRL, SHIFT, GridPicking, Summary
+from apitorch_desktop.ui.widgets import drag_drop
+from apitorch_desktop.ui.widgets.dragging import DraggedImages
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import TrainingImage
     from apitorch_desktop.ui.grid.delegate import GridPainter
-    from apitorch_desktop.ui.grid.dragging import LocalCopy
     from apitorch_desktop.ui.grid.loader import ThumbnailLoader
     from apitorch_desktop.ui.grid.model import GridModel
     from apitorch_desktop.ui.tasks.runner import Tasks
     from apitorch_desktop.ui.theme.theme import Theme
+    from apitorch_desktop.ui.widgets.dragging import LocalCopy
 
 __all__ = ["DEFAULT", "LARGEST", "SMALLEST", "GridView", "Summary"]
 
@@ -190,7 +190,7 @@ class GridView(GridPicking):
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Qt's."""
-        if drops.accepts(event.mimeData()):
+        if drag_drop.accepts(event.mimeData()):
             event.acceptProposedAction()
         else:
             event.ignore()
@@ -201,8 +201,8 @@ class GridView(GridPicking):
         self._drag_speed = edge_speed(point.y(), self.viewport().height())
         if self._drag_speed and not self._drag_edge.isActive():
             self._drag_edge.start()
-        if not drops.accepts(event.mimeData()) or not self._aim(
-            point, inside=event.mimeData().hasFormat(drops.IDS_TYPE)
+        if not drag_drop.accepts(event.mimeData()) or not self._aim(
+            point, inside=event.mimeData().hasFormat(drag_drop.IDS_TYPE)
         ):
             event.ignore()
         else:
@@ -216,7 +216,7 @@ class GridView(GridPicking):
         """Hand on what was dropped, with the label it was dropped on."""
         group = self.group_under(event.position().toPoint())
         label = self.images.groups[group].label if group is not None else None
-        content = drops.read(event.mimeData())
+        content = drag_drop.read(event.mimeData())
         self._aim(None)
         event.acceptProposedAction()
         if not content:

@@ -219,7 +219,7 @@ def test_a_drag_inside_makes_no_files(generous):
 
 
 def test_files_that_are_not_ready_in_time_are_left_out_and_told_of(generous, target, monkeypatch):
-    from apitorch_desktop.ui.grid import dragging
+    from apitorch_desktop.ui.widgets import dragging
 
     monkeypatch.setattr(dragging, "PATIENCE", 200)
     short = []

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QByteArray, QEventLoop, QMetaType, QMimeData, QTimer, QUrl, Signal
 
-from apitorch_desktop.ui.grid import drops
 from apitorch_desktop.ui.tasks.runner import Lane
+from apitorch_desktop.ui.widgets import drag_drop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,14 +84,14 @@ class DraggedImages(QMimeData):
     def __init__(self, images: Sequence[TrainingImage], tasks: Tasks | None, copy: LocalCopy | None) -> None:
         super().__init__()
         self._images = images
-        self._ids = drops.ids_bytes([image.image_id for image in images])
+        self._ids = drag_drop.ids_bytes([image.image_id for image in images])
         self._make = partial(Copies, tasks, copy, images) if tasks is not None and copy is not None else None
         self._copies: Copies | None = None
         self._files: bytes | None = None
 
     def formats(self) -> list[str]:
         """Qt's."""
-        return [drops.IDS_TYPE, _FILES] if self._make is not None else [drops.IDS_TYPE]
+        return [drag_drop.IDS_TYPE, _FILES] if self._make is not None else [drag_drop.IDS_TYPE]
 
     def hasFormat(self, mimetype: str) -> bool:
         """Qt's."""
@@ -99,7 +99,7 @@ class DraggedImages(QMimeData):
 
     def retrieveData(self, mimetype: str, preferredType: QMetaType | QMetaType.Type) -> Any:  # noqa: N803 - Qt's name
         """Qt's: called when a program takes the data."""
-        if mimetype == drops.IDS_TYPE:
+        if mimetype == drag_drop.IDS_TYPE:
             return QByteArray(self._ids)  # plain bytes would reach no other program
         if mimetype == _FILES and self._make is not None:
             return QByteArray(self._ready_files())

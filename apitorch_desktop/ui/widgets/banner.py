@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QSize
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel
 
-from apitorch_desktop.ui.controls import Elided, button, surface
+from apitorch_desktop.ui.widgets.controls import Elided, button, surface
 
 if TYPE_CHECKING:
     from collections.abc import Callable
