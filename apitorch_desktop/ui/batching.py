@@ -290,7 +290,7 @@ def _work(context: Context, workspace: Workspace, slugs: Sequence[str], share: _
 
 def _small(row: BatchRow, archives: object, edge: int) -> QImage | None:
     from apitorch_desktop.dataset.sources.image_source import SourceGone, Url, read
-    from apitorch_desktop.ui.grid.pictures import from_image
+    from apitorch_desktop.ui.images.decode import from_image
     from apitorch_desktop.vision.images import MAX_BYTES, UnreadableImage
 
     if isinstance(row.source, Url):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtGui import QKeyEvent
 
-    from apitorch_desktop.ui.grid.loader import ThumbnailLoader
+    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
     from apitorch_desktop.ui.theme.theme import Theme
 
 

@@ -208,7 +208,7 @@ class Classifying(QObject):
         panel.show_photo_name(shot.name)
 
         def decode(context: Context) -> QImage:
-            from apitorch_desktop.ui.grid.pictures import from_image
+            from apitorch_desktop.ui.images.decode import from_image
 
             data = shot.data
             if shot.path is not None:

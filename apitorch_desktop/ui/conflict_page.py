@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from apitorch_desktop.dataset.edits.conflicts import Standing
-    from apitorch_desktop.ui.grid.loader import ThumbnailLoader
+    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
     from apitorch_desktop.ui.review_rows import Row
     from apitorch_desktop.ui.theme.theme import Theme
 

@@ -73,11 +73,11 @@ class Handing(QObject):
         return [self._local_copy(image, context.cancelled) for image in images]
 
     def _one(self, images: Sequence[TrainingImage], context: Context) -> tuple[Path, QImage]:
-        from apitorch_desktop.ui.grid import pictures
+        from apitorch_desktop.ui.images import decode
         from apitorch_desktop.vision.images import open_upright
 
         path = self._local_copy(images[0], context.cancelled)
-        return path, pictures.converted(open_upright(path.read_bytes()))
+        return path, decode.converted(open_upright(path.read_bytes()))
 
     def _places(self, images: Sequence[TrainingImage], context: Context) -> list[Path]:
         found = []

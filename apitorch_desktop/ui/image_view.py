@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QMouseEvent
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.grid.loader import Fetch, ThumbnailLoader
+    from apitorch_desktop.ui.images.thumbnail_loader import Fetch, ThumbnailLoader
     from apitorch_desktop.ui.tasks.runner import Tasks
     from apitorch_desktop.ui.theme.theme import Theme
 

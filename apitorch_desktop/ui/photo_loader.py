@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QSize, Signal
 
-from apitorch_desktop.ui.grid import pictures
-from apitorch_desktop.ui.grid.loader import explain
+from apitorch_desktop.ui.images import decode
+from apitorch_desktop.ui.images.thumbnail_loader import explain
 from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QImage
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.grid.loader import Fetch
+    from apitorch_desktop.ui.images.thumbnail_loader import Fetch
     from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
 
 
@@ -135,10 +135,10 @@ class PhotoLoader(QObject):
 def _fit(fetch: Fetch, image: TrainingImage, room: QSize, context: Context) -> tuple[bytes, QImage, tuple[int, int]]:
     data = fetch(image, context.cancelled)
     context.check()
-    picture, size = pictures.fitted(data, max(1, room.width()), max(1, room.height()))
+    picture, size = decode.fitted(data, max(1, room.width()), max(1, room.height()))
     return data, picture, size
 
 
 def _levels(data: bytes, context: Context) -> list[QImage]:
     context.check()
-    return pictures.levels(data)
+    return decode.levels(data)

@@ -10,10 +10,10 @@ from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMenu
 
 from apitorch_desktop.ui.filters import Filter, now
-from apitorch_desktop.ui.grid.loader import ThumbnailLoader
 from apitorch_desktop.ui.grid.view import DEFAULT, GridView, Summary
 from apitorch_desktop.ui.handing import Handing
 from apitorch_desktop.ui.image_view import ImageView
+from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.status_line import selection_words
 from apitorch_desktop.utils.text import plural, size
 

@@ -13,7 +13,7 @@ from apitorch_desktop.ui.review_rows import BoardModel, Heading, Photo, Question
 if TYPE_CHECKING:
     from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QResizeEvent
 
-    from apitorch_desktop.ui.grid.loader import ThumbnailLoader
+    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
     from apitorch_desktop.ui.theme.theme import Theme
 
 Index = QModelIndex | QPersistentModelIndex

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QEvent, QObject, QSize, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout
 
-from apitorch_desktop.ui.grid.loader import ThumbnailLoader
+from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.review import Review
 from apitorch_desktop.ui.review_panel import LABELS, PAGES, ReviewPanel
 from apitorch_desktop.ui.trash import Trash, TrashPage

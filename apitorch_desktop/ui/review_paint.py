@@ -15,7 +15,7 @@ from apitorch_desktop.utils.text import percent
 if TYPE_CHECKING:
     from PySide6.QtGui import QFont
 
-    from apitorch_desktop.ui.grid.loader import ThumbnailLoader
+    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
     from apitorch_desktop.ui.review_rows import Row
     from apitorch_desktop.ui.theme.theme import Role, Theme
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtGui import QKeyEvent, QShowEvent
 
-    from apitorch_desktop.ui.grid.loader import ThumbnailLoader
+    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
     from apitorch_desktop.ui.review import Review
     from apitorch_desktop.ui.review_rows import Heading, Row
     from apitorch_desktop.ui.theme.theme import Theme

@@ -16,9 +16,9 @@ from PySide6.QtGui import QColor, QIcon, QPixmap
 from PySide6.QtWidgets import QApplication, QListView
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.grid.loader import ThumbnailLoader
 from apitorch_desktop.ui.grid.model import GridModel, Group
 from apitorch_desktop.ui.grid.view import GridView
+from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.tasks.runner import Tasks
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources

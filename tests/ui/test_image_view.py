@@ -266,7 +266,7 @@ def test_details_are_what_the_service_tells(view, album):
 def test_the_thumbnail_is_there_until_the_photo_is(qtbot, tasks, album, theme):
     import threading
 
-    from apitorch_desktop.ui.grid.loader import ThumbnailLoader
+    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
     from apitorch_desktop.vision.images import thumbnail
 
     gate = threading.Event()

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import TrainingImage
     from apitorch_desktop.ui.grid.layout import Step
-    from apitorch_desktop.ui.grid.loader import ThumbnailLoader
     from apitorch_desktop.ui.grid.model import GridModel
+    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
     from apitorch_desktop.ui.theme.theme import Theme
 
 CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier

@@ -23,8 +23,8 @@ from apitorch_desktop.ui.grid.supply import Supply
 if TYPE_CHECKING:
     from PySide6.QtGui import QPaintEvent
 
-    from apitorch_desktop.ui.grid.loader import ThumbnailLoader
     from apitorch_desktop.ui.grid.model import GridModel
+    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
     from apitorch_desktop.ui.theme.theme import Theme
 
 _REACH = 7

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import TrainingImage
     from apitorch_desktop.ui.grid.delegate import GridPainter
-    from apitorch_desktop.ui.grid.loader import ThumbnailLoader
     from apitorch_desktop.ui.grid.model import GridModel
+    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
     from apitorch_desktop.ui.tasks.runner import Tasks
     from apitorch_desktop.ui.theme.theme import Theme
     from apitorch_desktop.ui.widgets.dragging import LocalCopy

@@ -9,9 +9,9 @@ from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.grid.loader import ThumbnailLoader
 from apitorch_desktop.ui.grid.model import GridModel, Group
 from apitorch_desktop.ui.grid.view import GridView
+from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from tests.end_to_end.pointer import xdotool
 from tests.ui.conftest import turn, wait_until
 

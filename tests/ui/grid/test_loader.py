@@ -4,8 +4,8 @@ import pytest
 from PySide6.QtGui import QPixmap
 
 from apitorch_desktop.api.errors import ConnectionFailed, NotFound
-from apitorch_desktop.ui.grid import loader as loading
-from apitorch_desktop.ui.grid.loader import ThumbnailLoader
+from apitorch_desktop.ui.images import thumbnail_loader as loading
+from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.vision.images import UnreadableImage
 from tests.ui.conftest import turn, wait_until
 from tests.ui.grid.conftest import image

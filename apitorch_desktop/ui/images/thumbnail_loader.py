@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QImage, QPixmap
 
-from apitorch_desktop.ui.grid import pictures
+from apitorch_desktop.ui.images import decode as pictures
 from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:

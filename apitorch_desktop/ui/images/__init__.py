@@ -1,0 +1,1 @@
+"""Thumbnails: loading and decoding."""
