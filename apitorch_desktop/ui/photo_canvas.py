@@ -8,7 +8,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, QSizeF, Qt, Signal
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QApplication, QWidget
 
-from apitorch_desktop.ui.grid.delegate import Texts
+from apitorch_desktop.ui.grid.painter import Texts
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QImage, QMouseEvent, QPaintEvent, QPixmap, QResizeEvent, QWheelEvent

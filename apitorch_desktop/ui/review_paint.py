@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from PySide6.QtCore import QPoint, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen
 
-from apitorch_desktop.ui.grid.delegate import Cell, GridPainter
+from apitorch_desktop.ui.grid.painter import Cell, GridPainter
 from apitorch_desktop.ui.review_rows import Heading, Photo, Question
 from apitorch_desktop.ui.theme.theme import DARK
 from apitorch_desktop.utils.text import percent

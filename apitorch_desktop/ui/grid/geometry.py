@@ -9,7 +9,7 @@ from PySide6.QtGui import QRegion
 from PySide6.QtWidgets import QAbstractItemView, QListView, QWidget
 
 from apitorch_desktop.ui.grid.layout import Box, GridLayout, Spacing
-from apitorch_desktop.ui.grid.places import Anchor, anchor_at
+from apitorch_desktop.ui.grid.scroll_anchor import Anchor, anchor_at
 
 if TYPE_CHECKING:
     from PySide6.QtCore import QItemSelection, QItemSelectionModel

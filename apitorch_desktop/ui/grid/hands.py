@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, QPersistentModelIndex, QPoint, QRect, Qt, QTimer
 from PySide6.QtWidgets import QApplication
 
+from apitorch_desktop.ui.grid.interaction import CTRL, SHIFT
 from apitorch_desktop.ui.grid.layout import Box
-from apitorch_desktop.ui.grid.picking import CTRL, SHIFT
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QMouseEvent

@@ -14,11 +14,11 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QAbstractItemView, QWidget
 
-from apitorch_desktop.ui.grid.delegate import Cell, GridPainter, Header
 from apitorch_desktop.ui.grid.geometry import GridGeometry, Index
 from apitorch_desktop.ui.grid.layout import Box
-from apitorch_desktop.ui.grid.places import Bookmark
-from apitorch_desktop.ui.grid.supply import Supply
+from apitorch_desktop.ui.grid.painter import Cell, GridPainter, Header
+from apitorch_desktop.ui.grid.scroll_anchor import Bookmark
+from apitorch_desktop.ui.grid.thumbnail_requests import Supply
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QPaintEvent

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QAbstractItemView, QToolTip, QWidget
 
 from apitorch_desktop.ui.grid.geometry import DEFAULT, LARGEST, SMALLEST
 from apitorch_desktop.ui.grid.hands import Hands, edge_speed
-from apitorch_desktop.ui.grid.picking import CTRL, SHIFT, GridPicking, Summary
+from apitorch_desktop.ui.grid.interaction import CTRL, SHIFT, GridPicking, Summary
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.dragging import DraggedImages
 from apitorch_desktop.utils.text import plural
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     )
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.grid.delegate import GridPainter
     from apitorch_desktop.ui.grid.model import GridModel
+    from apitorch_desktop.ui.grid.painter import GridPainter
     from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
     from apitorch_desktop.ui.tasks.runner import Tasks
     from apitorch_desktop.ui.theme.theme import Theme
