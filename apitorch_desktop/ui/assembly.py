@@ -55,7 +55,7 @@ class Assembly(QObject):
             self._dress,
             self._make_frame,
             self._begin_stores,
-            *_loads("grid.model", "session", "editing", "transfer_desk"),
+            *_loads("grid.model", "session.session", "session.edit_controller", "transfer_desk"),
             self._make_session,
             *_loads("grid.view", "image_view", "photos"),
             self._make_photos,
@@ -82,7 +82,7 @@ class Assembly(QObject):
 
     def _begin_service(self) -> None:
         """The service takes the longest, so it is started before it is sure to be needed, unless another was open."""
-        from apitorch_desktop.ui.embedded import EmbeddedService
+        from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 
         self.embedded = EmbeddedService(self.tasks, paths.service_folder(), self)
         if not os.environ.get("APITORCH_BASE_URL") and self.settings.value("open/connection", "embedded") == "embedded":
@@ -111,9 +111,9 @@ class Assembly(QObject):
         self.frame.setFocus()  # else the first button would look pressed for Enter
 
     def _make_session(self) -> None:
-        from apitorch_desktop.ui.editing import Editing
         from apitorch_desktop.ui.grid.model import GridModel
-        from apitorch_desktop.ui.session import Session
+        from apitorch_desktop.ui.session.edit_controller import Editing
+        from apitorch_desktop.ui.session.session import Session
         from apitorch_desktop.ui.transfer_desk import TransferDesk
 
         self.model = GridModel()
@@ -191,7 +191,7 @@ class Assembly(QObject):
             self._use_stores(stores)
 
     def _not_opened(self, fault: Exception) -> None:
-        from apitorch_desktop.ui.faults import explain
+        from apitorch_desktop.ui.session.error_messages import explain
 
         if self._steps:
             QTimer.singleShot(0, self, lambda: self._not_opened(fault))

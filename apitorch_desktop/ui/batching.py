@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
-from apitorch_desktop.ui.faults import explain
 from apitorch_desktop.ui.scratch_leave import REFUSED, ScratchLeave
+from apitorch_desktop.ui.session.error_messages import explain
 from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import duration, plural
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.batch_panel import BatchPanel
     from apitorch_desktop.ui.classify_panel import ClassifyPanel
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import Context
     from apitorch_desktop.ui.theme.theme import Theme
     from apitorch_desktop.ui.widgets.drag_drop import DroppedContent

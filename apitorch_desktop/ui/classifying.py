@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Signal
 
 from apitorch_desktop.ui.correcting import Correcting
-from apitorch_desktop.ui.faults import explain
 from apitorch_desktop.ui.scratch_leave import REFUSED, ScratchLeave
+from apitorch_desktop.ui.session.error_messages import explain
 from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.answer_card import AnswerCard
     from apitorch_desktop.ui.classify_panel import ClassifyPanel
-    from apitorch_desktop.ui.editing import Editing
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import Context
     from apitorch_desktop.ui.theme.theme import Theme
     from apitorch_desktop.ui.widgets.drag_drop import DroppedContent

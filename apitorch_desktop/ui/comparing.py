@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Qt
 
-from apitorch_desktop.ui.faults import explain
+from apitorch_desktop.ui.session.error_messages import explain
 from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import plural
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.connections.store import Connection
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.compare_dialog import CompareDialog
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import Context, Task
     from apitorch_desktop.ui.theme.theme import Theme
     from apitorch_desktop.ui.transfer_desk import TransferDesk

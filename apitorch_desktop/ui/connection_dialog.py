@@ -216,7 +216,7 @@ class ConnectionDialog(QDialog):
 
     def _refused(self, fault: Exception) -> None:
         from apitorch_desktop.api.errors import ConnectionFailed, RateLimited, ServerFault, TimedOut
-        from apitorch_desktop.ui.faults import explain
+        from apitorch_desktop.ui.session.error_messages import explain
 
         self._set_busy(busy=False)
         self._edited()

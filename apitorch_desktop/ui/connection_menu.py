@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 
-from apitorch_desktop.ui.session import State
+from apitorch_desktop.ui.session.session import State
 from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.icons import dot
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.dataset.connections.api_keys import FoundKey
     from apitorch_desktop.dataset.connections.store import Connection
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.theme.theme import Scheme, Theme
     from apitorch_desktop.ui.toolbar import Toolbar
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import Classification, Classifier, TrainingSet
     from apitorch_desktop.ui.answer_card import AnswerCard
     from apitorch_desktop.ui.classify_panel import ClassifyPanel
-    from apitorch_desktop.ui.editing import Editing
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.theme.theme import Theme
 
 POLL = 400

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.exporter.exporter import Exported
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.export_dialog import ExportOrder
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import Context
     from apitorch_desktop.ui.theme.theme import Theme
     from apitorch_desktop.ui.transfer_desk import TransferDesk

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QImage
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import Context
 
     LocalCopy = Callable[[TrainingImage, Callable[[], bool]], Path]

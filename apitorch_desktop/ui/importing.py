@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, QTimer
 from PySide6.QtWidgets import QFileDialog, QWidget
 
-from apitorch_desktop.ui.session import State
+from apitorch_desktop.ui.session.session import State
 from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.importer.undoable_import import Ended
     from apitorch_desktop.dataset.sources.image_source import Source, Upload
     from apitorch_desktop.dataset.transfers.queue import TransferStatus
-    from apitorch_desktop.ui.editing import Editing
     from apitorch_desktop.ui.import_dialog import ImportDialog, ImportOrder
     from apitorch_desktop.ui.plan_judging import Existing
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import Context
     from apitorch_desktop.ui.theme.theme import Theme
     from apitorch_desktop.ui.transfer_desk import TransferDesk

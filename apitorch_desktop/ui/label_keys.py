@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from PySide6.QtCore import QSettings
 
     from apitorch_desktop.dataset.edits.history import Outcome
-    from apitorch_desktop.ui.editing import Editing
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.ui.session.session import Session
 
 KEYS = "1234567890"
 _KEPT = "labelling/keys"

@@ -15,11 +15,11 @@ from apitorch_desktop.utils.text import plural
 if TYPE_CHECKING:
     from PySide6.QtCore import QSettings
 
-    from apitorch_desktop.ui.editing import Editing
     from apitorch_desktop.ui.frame import Frame
     from apitorch_desktop.ui.photos import Photos
     from apitorch_desktop.ui.review_desk import ReviewDesk
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.theme.theme import Theme
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.session import Session
 
 KEPT = 24 * 3600.0
 """Seconds a file is kept: the other program may read it long after the drop."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QApplication
 
-from apitorch_desktop.ui.session import State
+from apitorch_desktop.ui.session.session import State
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QWidget

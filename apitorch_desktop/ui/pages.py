@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from apitorch_desktop.api.types import TrainingSet
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.session import Session
 
 _FOLDER = "training-sets"
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.editing import Editing
     from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.theme.theme import Theme
 
 SORTS = (

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PySide6.QtCore import QSettings
 
     from apitorch_desktop.ui.photos import Photos
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.session import Session
 
 _PLACES, _FILTER = "open/places", "open/filter"
 _MOST = 50

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.edits.history import Outcome
     from apitorch_desktop.dataset.review.dismissals import Dismissal
     from apitorch_desktop.dataset.review.findings import Doubt, Findings, Group
-    from apitorch_desktop.ui.editing import Editing
     from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import Context, Task
 
 QUIET = 1500
@@ -129,7 +129,7 @@ class Review(QObject):
         self._say(busy=False)
 
     def _failed(self, fault: Exception) -> bool:
-        from apitorch_desktop.ui.faults import explain
+        from apitorch_desktop.ui.session.error_messages import explain
 
         self._task = None
         self._say(busy=False, trouble=explain(fault).text)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QWidget
 
     from apitorch_desktop.api.types import Id
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.theme.theme import Theme
 
 REFUSED = "This service classifies photos by their address only. Drop a URL, or give leave."

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from apitorch_desktop.dataset.edits.history import Trashed
-    from apitorch_desktop.ui.editing import Editing
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.theme.theme import Theme
 
 BUDGET = 32 * 2**20

@@ -4,7 +4,7 @@ import hashlib
 from contextlib import contextmanager
 
 from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE
-from apitorch_desktop.ui.session import State
+from apitorch_desktop.ui.session.session import State
 from tests.end_to_end import program
 from tests.misbehaving import Misbehaving
 

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QPushButton
 from apitorch_desktop.ui.feedback_dialog import FeedbackDialog, MessageDialog
 from apitorch_desktop.ui.import_dialog import ImportDialog
 from apitorch_desktop.ui.scratch_dialog import ScratchDialog
-from apitorch_desktop.ui.session import State
+from apitorch_desktop.ui.session.session import State
 from apitorch_desktop.ui.tasks.runner import Lane
 from tests.end_to_end import pointer, program
 from tests.end_to_end.documented_program import cell, coats, digests, listed, pictures_shown, run, shown, waiting

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from apitorch_desktop.ui import session
-from apitorch_desktop.ui.heartbeat import Rhythm
-from apitorch_desktop.ui.session import State
+from apitorch_desktop.ui.session import session
+from apitorch_desktop.ui.session.heartbeat import Rhythm
+from apitorch_desktop.ui.session.session import State
 from tests.end_to_end import program
 from tests.end_to_end.documented_program import away, coats, counts, listed, pictures_shown, run, shown, waiting
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from apitorch_desktop.ui.session import State
+from apitorch_desktop.ui.session.session import State
 from tests.end_to_end import program
 from tests.end_to_end.documented_program import listed, run, use
 from tests.misbehaving import Misbehaving

@@ -6,7 +6,7 @@ import secrets
 import pytest
 
 from apitorch_desktop.dataset.connections.store import Connections
-from apitorch_desktop.ui.session import State
+from apitorch_desktop.ui.session.session import State
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.paths import desktop_folder
 from tests.end_to_end import pointer, program

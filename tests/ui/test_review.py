@@ -4,10 +4,10 @@ import pytest
 from PySide6.QtCore import QSettings
 
 from apitorch_desktop.dataset.app_data import open_stores
-from apitorch_desktop.ui.editing import Editing
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.review import Review
-from apitorch_desktop.ui.session import Session
+from apitorch_desktop.ui.session.edit_controller import Editing
+from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.utils import paths
 from tests.misbehaving import KEY, Misbehaving
 from tests.ui.conftest import wait_until

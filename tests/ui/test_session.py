@@ -11,10 +11,10 @@ from PIL import Image
 
 from apitorch_desktop.dataset.app_data import open_stores
 from apitorch_desktop.dataset.sources.image_source import File, Upload
-from apitorch_desktop.ui.editing import Editing
-from apitorch_desktop.ui.embedded import EmbeddedService
 from apitorch_desktop.ui.grid.model import GridModel
-from apitorch_desktop.ui.session import Session, State
+from apitorch_desktop.ui.session.edit_controller import Editing
+from apitorch_desktop.ui.session.embedded_service import EmbeddedService
+from apitorch_desktop.ui.session.session import Session, State
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.transfer_desk import TransferDesk
 from apitorch_desktop.utils import paths

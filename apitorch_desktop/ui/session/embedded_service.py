@@ -68,7 +68,7 @@ class EmbeddedService(QObject):
         self.changed.emit()
 
     def _failed(self, fault: Exception) -> None:
-        from apitorch_desktop.ui.faults import explain
+        from apitorch_desktop.ui.session.error_messages import explain
 
         self._task = None
         self.url = self.key = ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import Id, TrainingImage
     from apitorch_desktop.dataset.edits.history import Edits, Outcome
     from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.session import Session
+    from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import Context, Task
 
     Progress = Callable[[int, int], None]

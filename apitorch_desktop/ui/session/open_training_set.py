@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from apitorch_desktop.ui.differences import OwnChanges, difference
 from apitorch_desktop.ui.grid.model import GridModel, Group
-from apitorch_desktop.ui.learning import Learning
+from apitorch_desktop.ui.session.classifier_status import Learning
+from apitorch_desktop.ui.session.listing_diff import OwnChanges, difference
 from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.edits.history import Outcome
     from apitorch_desktop.dataset.workspace.offline_cache import Listing
     from apitorch_desktop.dataset.workspace.workspace import Part, Workspace
-    from apitorch_desktop.ui.differences import Difference
+    from apitorch_desktop.ui.session.listing_diff import Difference
     from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
 
 TELL = 80

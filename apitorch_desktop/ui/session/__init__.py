@@ -1,0 +1,1 @@
+"""The open connection and the open training set."""
