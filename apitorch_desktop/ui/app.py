@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QApplication
 
-from apitorch_desktop.ui.main_window import MainWindow
+from apitorch_desktop.ui.main_window.main_window import MainWindow
 from apitorch_desktop.ui.single_window import SingleWindow
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils import paths

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import TrainingImage
     from apitorch_desktop.dataset.app_data import Stores
     from apitorch_desktop.dataset.edits.history import Outcome
-    from apitorch_desktop.ui.main_window import MainWindow
+    from apitorch_desktop.ui.main_window.main_window import MainWindow
     from apitorch_desktop.ui.signals import Signals
     from apitorch_desktop.ui.tasks.runner import Context
     from apitorch_desktop.ui.theme.theme import Theme
@@ -51,7 +51,7 @@ class Assembly(QObject):
         # Each step is short, and input and painting come in between: a module a turn, then what is made of them
         self._steps: list[Callable[[], object]] = [
             self._begin_service,
-            *_loads("widgets.controls", "widgets.drag_drop", "toolbar", "tree", "status_line", "frame"),
+            *_loads("widgets.controls", "widgets.drag_drop", "main_window.toolbar", "tree", "main_window.status_bar", "main_window.central_widget"),
             self._dress,
             self._make_frame,
             self._begin_stores,
@@ -103,7 +103,7 @@ class Assembly(QObject):
         self._app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "apitorch-desktop.svg")))
 
     def _make_frame(self) -> None:
-        from apitorch_desktop.ui.frame import Frame
+        from apitorch_desktop.ui.main_window.central_widget import Frame
 
         self.frame = Frame(self.theme, self.settings, self._why_not)
         self.frame.empty.show_busy("Starting…")

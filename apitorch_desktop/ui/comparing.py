@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Qt
 
+from apitorch_desktop.ui.main_window.status_bar import Message
 from apitorch_desktop.ui.session.error_messages import explain
-from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import plural
 

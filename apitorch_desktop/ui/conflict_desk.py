@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.transfers.queue import Transfers
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.assembly import Assembly
-    from apitorch_desktop.ui.middle import Middle
+    from apitorch_desktop.ui.main_window.page_switcher import Middle
     from apitorch_desktop.ui.session.edit_controller import Act, Cancel, Progress
 
 BUDGET = 32 * 2**20

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 
+from apitorch_desktop.ui.main_window.status_bar import Message
 from apitorch_desktop.ui.session.session import State
-from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.icons import dot
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.dataset.connections.api_keys import FoundKey
     from apitorch_desktop.dataset.connections.store import Connection
+    from apitorch_desktop.ui.main_window.toolbar import Toolbar
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.theme.theme import Scheme, Theme
-    from apitorch_desktop.ui.toolbar import Toolbar
 
 _DOTS = {State.STARTING: "warn", State.READY: "good", State.AWAY: "bad", State.REFUSED: "bad"}
 _SCHEMES: tuple[tuple[Scheme, str], ...] = (("system", "Like the system"), ("light", "Light"), ("dark", "Dark"))

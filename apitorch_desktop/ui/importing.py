@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, QTimer
 from PySide6.QtWidgets import QFileDialog, QWidget
 
+from apitorch_desktop.ui.main_window.status_bar import Message
 from apitorch_desktop.ui.session.session import State
-from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from apitorch_desktop.utils.text import plural

@@ -9,13 +9,13 @@ from PySide6.QtCore import QObject
 from apitorch_desktop.ui.label_keys import KEYS, LabelKeys
 from apitorch_desktop.ui.label_picker import Choice, LabelPicker
 from apitorch_desktop.ui.label_strip import LabelStrip
-from apitorch_desktop.ui.status_line import Message
+from apitorch_desktop.ui.main_window.status_bar import Message
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
     from PySide6.QtCore import QSettings
 
-    from apitorch_desktop.ui.frame import Frame
+    from apitorch_desktop.ui.main_window.central_widget import Frame
     from apitorch_desktop.ui.photos import Photos
     from apitorch_desktop.ui.review_desk import ReviewDesk
     from apitorch_desktop.ui.session.edit_controller import Editing

@@ -14,7 +14,7 @@ from apitorch_desktop.ui.grid.view import DEFAULT, GridView, Summary
 from apitorch_desktop.ui.handing import Handing
 from apitorch_desktop.ui.image_view import ImageView
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.status_line import selection_words
+from apitorch_desktop.ui.main_window.status_bar import selection_words
 from apitorch_desktop.utils.text import plural, size
 
 if TYPE_CHECKING:

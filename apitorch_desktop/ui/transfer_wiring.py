@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QFileDialog
 
-from apitorch_desktop.ui.status_line import Message
+from apitorch_desktop.ui.main_window.status_bar import Message
 
 if TYPE_CHECKING:
     from apitorch_desktop.dataset.transfers.queue import TransferStatus
     from apitorch_desktop.ui.assembly import Assembly
-    from apitorch_desktop.ui.middle import Middle
+    from apitorch_desktop.ui.main_window.page_switcher import Middle
 
 
 def wire_transfers(made: Assembly, middle: Middle) -> None:

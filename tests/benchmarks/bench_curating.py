@@ -214,7 +214,7 @@ def run_child(images: int, rounds: int) -> None:
 
     def exec_(*_):
         from apitorch_desktop.ui.assembly import Assembly
-        from apitorch_desktop.ui.main_window import MainWindow
+        from apitorch_desktop.ui.main_window.main_window import MainWindow
 
         status = 1
         window = next(one for one in QApplication.topLevelWidgets() if isinstance(one, MainWindow))

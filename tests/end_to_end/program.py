@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from apitorch_desktop.cli.main import main
 from apitorch_desktop.ui.assembly import Assembly
-from apitorch_desktop.ui.main_window import MainWindow
+from apitorch_desktop.ui.main_window.main_window import MainWindow
 from tests.end_to_end import pointer
 
 PATIENCE = 90

@@ -7,10 +7,10 @@ from PySide6.QtCore import QEvent, QObject, QPoint, QSettings, Qt
 from PySide6.QtWidgets import QAbstractButton, QAbstractItemView, QLabel, QLineEdit, QPushButton, QWidget
 
 from apitorch_desktop.dataset.transfers.queue import Kind, State, TransferStatus
-from apitorch_desktop.ui.empty_state import EmptyState
-from apitorch_desktop.ui.frame import Frame
-from apitorch_desktop.ui.status_line import Message, StatusLine, selection_words
-from apitorch_desktop.ui.toolbar import SearchLine
+from apitorch_desktop.ui.main_window.central_widget import Frame
+from apitorch_desktop.ui.main_window.empty_page import EmptyState
+from apitorch_desktop.ui.main_window.status_bar import Message, StatusLine, selection_words
+from apitorch_desktop.ui.main_window.toolbar import SearchLine
 from tests.end_to_end import pointer
 from tests.ui.conftest import turn, wait_until
 

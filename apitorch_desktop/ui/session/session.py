@@ -9,10 +9,10 @@ import msgspec
 from msgspec import UNSET
 from PySide6.QtCore import QObject, Signal
 
+from apitorch_desktop.ui.main_window.status_bar import Message
 from apitorch_desktop.ui.session.error_messages import explain
 from apitorch_desktop.ui.session.heartbeat import Heartbeat, Rhythm
 from apitorch_desktop.ui.session.open_training_set import Opened
-from apitorch_desktop.ui.status_line import Message
 from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.away_band import AwayBand
-from apitorch_desktop.ui.drop_hint import DropHint
-from apitorch_desktop.ui.empty_state import EmptyState
-from apitorch_desktop.ui.main_window import LEFT, RIGHT
-from apitorch_desktop.ui.status_line import StatusLine
-from apitorch_desktop.ui.toolbar import Toolbar
+from apitorch_desktop.ui.main_window.drop_overlay import DropHint
+from apitorch_desktop.ui.main_window.empty_page import EmptyState
+from apitorch_desktop.ui.main_window.main_window import LEFT, RIGHT
+from apitorch_desktop.ui.main_window.status_bar import StatusLine
+from apitorch_desktop.ui.main_window.toolbar import Toolbar
 from apitorch_desktop.ui.tree import TreePanel
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.controls import Rule

@@ -1,0 +1,1 @@
+"""The main window's frame: toolbar, status bar, pages, drop overlay."""
