@@ -51,7 +51,14 @@ class Assembly(QObject):
         # Each step is short, and input and painting come in between: a module a turn, then what is made of them
         self._steps: list[Callable[[], object]] = [
             self._begin_service,
-            *_loads("widgets.controls", "widgets.drag_drop", "main_window.toolbar", "tree", "main_window.status_bar", "main_window.central_widget"),
+            *_loads(
+                "widgets.controls",
+                "widgets.drag_drop",
+                "main_window.toolbar",
+                "tree",
+                "main_window.status_bar",
+                "main_window.central_widget",
+            ),
             self._dress,
             self._make_frame,
             self._begin_stores,
@@ -63,7 +70,7 @@ class Assembly(QObject):
             self._make_review,
             *_loads("label_strip", "label_picker", "labelling"),
             self._make_labelling,
-            *_loads("importing", "connection_menu", "transfers_panel"),
+            *_loads("importing", "connections.menu", "transfers_panel"),
             self._make_flows,
             *_loads("answer_card", "classify_panel", "classifying", "batch_panel", "batching"),
             self._make_classifying,
@@ -145,7 +152,7 @@ class Assembly(QObject):
 
     def _make_flows(self) -> None:
         from apitorch_desktop.ui.comparing import Comparing
-        from apitorch_desktop.ui.connection_menu import ConnectionMenu
+        from apitorch_desktop.ui.connections.menu import ConnectionMenu
         from apitorch_desktop.ui.exporting import Exporting
         from apitorch_desktop.ui.importing import Importing
         from apitorch_desktop.ui.transfers_panel import TransfersPanel

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject
 
 from apitorch_desktop.ui.conflict_desk import ConflictDesk
+from apitorch_desktop.ui.connections.controller import Turning
+from apitorch_desktop.ui.connections.web_pages import NewSetPage
 from apitorch_desktop.ui.filter_menu import FilterMenu, SavedFilters
 from apitorch_desktop.ui.main_window.page_switcher import Middle
 from apitorch_desktop.ui.main_window.status_bar import Message
-from apitorch_desktop.ui.pages import NewSetPage
 from apitorch_desktop.ui.photos import SORTS
 from apitorch_desktop.ui.restoring import Restoring
 from apitorch_desktop.ui.shortcuts import Keys
 from apitorch_desktop.ui.transfer_wiring import wire_transfers
 from apitorch_desktop.ui.tree_model import Row
-from apitorch_desktop.ui.turning import Turning
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:

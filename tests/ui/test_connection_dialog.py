@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QLineEdit
 
 from apitorch_desktop.dataset.connections.api_keys import Kept, Keys
 from apitorch_desktop.dataset.connections.store import Connections
-from apitorch_desktop.ui.connection_dialog import ConnectionDialog
+from apitorch_desktop.ui.connections.dialog import ConnectionDialog
 from tests.misbehaving import Misbehaving
 from tests.service.running import serving
 from tests.ui.conftest import wait_until

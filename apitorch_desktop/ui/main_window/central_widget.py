@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.away_band import AwayBand
+from apitorch_desktop.ui.connections.offline_banner import AwayBand
 from apitorch_desktop.ui.main_window.drop_overlay import DropHint
 from apitorch_desktop.ui.main_window.empty_page import EmptyState
 from apitorch_desktop.ui.main_window.main_window import LEFT, RIGHT

@@ -238,7 +238,7 @@ class Session(QObject):
         """The service's page where training sets are made, for one that cannot be asked to; else ""."""
         if self.workspace is None or self.workspace.has("training-sets"):
             return ""
-        from apitorch_desktop.ui.pages import new_set_page
+        from apitorch_desktop.ui.connections.web_pages import new_set_page
 
         return new_set_page(self.training_sets, self.workspace.client.base_url)
 

@@ -163,7 +163,7 @@ class ConnectionMenu(QObject):
 
     def open_dialog(self, connection: Connection | None) -> None:
         """Add a connection, or change one."""
-        from apitorch_desktop.ui.connection_dialog import ConnectionDialog
+        from apitorch_desktop.ui.connections.dialog import ConnectionDialog
 
         session = self._session
         stores = session.stores

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal, Slot
 
-from apitorch_desktop.ui.away_band import away_words
+from apitorch_desktop.ui.connections.offline_banner import away_words
 from apitorch_desktop.ui.main_window.status_bar import Message
 from apitorch_desktop.ui.session.session import State
 from apitorch_desktop.ui.tasks.runner import Lane

@@ -1,0 +1,1 @@
+"""Choosing, adding and changing connections."""
