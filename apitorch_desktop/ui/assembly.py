@@ -55,7 +55,7 @@ class Assembly(QObject):
                 "widgets.controls",
                 "widgets.drag_drop",
                 "main_window.toolbar",
-                "tree",
+                "sidebar.panel",
                 "main_window.status_bar",
                 "main_window.central_widget",
             ),

@@ -10,8 +10,8 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.review import Review
 from apitorch_desktop.ui.review_panel import LABELS, PAGES, ReviewPanel
+from apitorch_desktop.ui.sidebar.model import Finding
 from apitorch_desktop.ui.trash import Trash, TrashPage
-from apitorch_desktop.ui.tree_model import Finding
 from apitorch_desktop.ui.widgets.controls import Elided, button, surface
 from apitorch_desktop.utils.text import percent
 

@@ -1,7 +1,7 @@
 import pytest
 
 from apitorch_desktop.api.types import Classifier, LabelMetrics, Metrics, TrainingSet
-from apitorch_desktop.ui.classifier_card import headline, needs
+from apitorch_desktop.ui.sidebar.classifier_card import headline, needs
 from apitorch_desktop.utils.text import duration, percent, plural, size
 
 CLOTHES = TrainingSet(id=1, name="Clothes", slug="clothes", labels=["dress", "hat"], counts=[4, 5])

@@ -7,9 +7,9 @@ from PySide6.QtTest import QAbstractItemModelTester
 from PySide6.QtWidgets import QApplication, QLineEdit
 
 from apitorch_desktop.api.types import TrainingSet
+from apitorch_desktop.ui.sidebar.model import Finding, Row, TreeModel
+from apitorch_desktop.ui.sidebar.panel import TreePanel
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.tree import TreePanel
-from apitorch_desktop.ui.tree_model import Finding, Row, TreeModel
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.utils.paths import resources
 from tests.end_to_end import pointer

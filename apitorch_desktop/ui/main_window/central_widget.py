@@ -13,7 +13,7 @@ from apitorch_desktop.ui.main_window.empty_page import EmptyState
 from apitorch_desktop.ui.main_window.main_window import LEFT, RIGHT
 from apitorch_desktop.ui.main_window.status_bar import StatusLine
 from apitorch_desktop.ui.main_window.toolbar import Toolbar
-from apitorch_desktop.ui.tree import TreePanel
+from apitorch_desktop.ui.sidebar.panel import TreePanel
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.controls import Rule
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from PySide6.QtCore import QSettings
     from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent, QResizeEvent
 
+    from apitorch_desktop.ui.sidebar.panel import WhyNot
     from apitorch_desktop.ui.theme.theme import Theme
-    from apitorch_desktop.ui.tree import WhyNot
 
 FOLD_RIGHT, FOLD_LEFT = 960, 720
 """Widths of the window below which the classify panel, then the tree, fold by themselves."""

@@ -8,7 +8,7 @@ from PySide6.QtCore import QAbstractItemModel, QModelIndex, QPersistentModelInde
 from PySide6.QtGui import QFontMetrics, QPainter, QPen
 from PySide6.QtWidgets import QLineEdit, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
-from apitorch_desktop.ui.tree_model import Node, NodeRole, Row
+from apitorch_desktop.ui.sidebar.model import Node, NodeRole, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,9 +16,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from apitorch_desktop.ui.classifier_card import ClassifierCard
-from apitorch_desktop.ui.tree_delegate import TreeDelegate
-from apitorch_desktop.ui.tree_model import Node, Row, TreeModel
+from apitorch_desktop.ui.sidebar.classifier_card import ClassifierCard
+from apitorch_desktop.ui.sidebar.delegate import TreeDelegate
+from apitorch_desktop.ui.sidebar.model import Node, Row, TreeModel
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.controls import icon_button, label, surface
 

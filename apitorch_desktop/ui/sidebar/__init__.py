@@ -1,0 +1,1 @@
+"""Tree of training sets and labels."""
