@@ -64,7 +64,7 @@ class Assembly(QObject):
             self._begin_stores,
             *_loads("grid.model", "session.session", "session.edit_controller", "transfer_desk"),
             self._make_session,
-            *_loads("grid.view", "image_view", "photos"),
+            *_loads("grid.view", "image_view", "photos.controller"),
             self._make_photos,
             *_loads("review_panel", "review_desk"),
             self._make_review,
@@ -129,7 +129,7 @@ class Assembly(QObject):
         self.desk = TransferDesk(self.tasks, self)
 
     def _make_photos(self) -> None:
-        from apitorch_desktop.ui.photos import Photos
+        from apitorch_desktop.ui.photos.controller import Photos
 
         self.photos = Photos(
             self.session, self.editing, self.model, self.theme, self.settings, self._local_copy, self._origin
@@ -214,7 +214,7 @@ class Assembly(QObject):
 
     def _local_copy(self, image: TrainingImage, cancelled: Callable[[], bool]) -> Path:
         """A file of an image, for other programs; on a worker."""
-        from apitorch_desktop.ui.local_copies import local_copy
+        from apitorch_desktop.ui.photos.local_copies import local_copy
 
         return local_copy(self.session, paths.cache_folder() / "out", image, cancelled)
 

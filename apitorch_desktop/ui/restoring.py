@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, QTimer
 
-from apitorch_desktop.ui.filters import of_record
+from apitorch_desktop.ui.photos.filters import of_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from PySide6.QtCore import QSettings
 
-    from apitorch_desktop.ui.photos import Photos
+    from apitorch_desktop.ui.photos.controller import Photos
     from apitorch_desktop.ui.session.session import Session
 
 _PLACES, _FILTER = "open/places", "open/filter"

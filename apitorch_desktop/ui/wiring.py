@@ -10,10 +10,10 @@ from PySide6.QtCore import QObject
 from apitorch_desktop.ui.conflict_desk import ConflictDesk
 from apitorch_desktop.ui.connections.controller import Turning
 from apitorch_desktop.ui.connections.web_pages import NewSetPage
-from apitorch_desktop.ui.filter_menu import FilterMenu, SavedFilters
 from apitorch_desktop.ui.main_window.page_switcher import Middle
 from apitorch_desktop.ui.main_window.status_bar import Message
-from apitorch_desktop.ui.photos import SORTS
+from apitorch_desktop.ui.photos.controller import SORTS
+from apitorch_desktop.ui.photos.filter_menu import FilterMenu, SavedFilters
 from apitorch_desktop.ui.restoring import Restoring
 from apitorch_desktop.ui.shortcuts import Keys
 from apitorch_desktop.ui.sidebar.model import Row

@@ -5,8 +5,8 @@ from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QMenu
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.filter_menu import FilterMenu, SavedFilters, suggestion
-from apitorch_desktop.ui.filters import Filter, of_record
+from apitorch_desktop.ui.photos.filter_menu import FilterMenu, SavedFilters, suggestion
+from apitorch_desktop.ui.photos.filters import Filter, of_record
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 

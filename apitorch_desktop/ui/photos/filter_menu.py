@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QInputDialog, QMenu
 
-from apitorch_desktop.ui.filters import AGES, FOUND, SIZES, Filter, of_record
+from apitorch_desktop.ui.photos.filters import AGES, FOUND, SIZES, Filter, of_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,0 +1,1 @@
+"""The grid page: search, filter, sort, share."""
