@@ -64,7 +64,7 @@ class Assembly(QObject):
             self._begin_stores,
             *_loads("grid.model", "session.session", "session.edit_controller", "transfer_desk"),
             self._make_session,
-            *_loads("grid.view", "image_view", "photos.controller"),
+            *_loads("grid.view", "viewer.view", "photos.controller"),
             self._make_photos,
             *_loads("review_panel", "review_desk"),
             self._make_review,

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from PySide6.QtCore import QPoint, Qt, QTimer
 
-from apitorch_desktop.ui.image_view import ImageView, details
+from apitorch_desktop.ui.viewer.view import ImageView, details
 from tests.ui.conftest import turn, wait_until
 from tests.ui.grid.conftest import image, key, send, write
 

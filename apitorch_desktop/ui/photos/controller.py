@@ -10,11 +10,11 @@ from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMenu
 
 from apitorch_desktop.ui.grid.view import DEFAULT, GridView, Summary
-from apitorch_desktop.ui.image_view import ImageView
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.main_window.status_bar import selection_words
 from apitorch_desktop.ui.photos.filters import Filter, now
 from apitorch_desktop.ui.photos.share import Handing
+from apitorch_desktop.ui.viewer.view import ImageView
 from apitorch_desktop.utils.text import plural, size
 
 if TYPE_CHECKING:

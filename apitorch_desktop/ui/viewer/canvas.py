@@ -13,8 +13,8 @@ from apitorch_desktop.ui.grid.painter import Texts
 if TYPE_CHECKING:
     from PySide6.QtGui import QImage, QMouseEvent, QPaintEvent, QPixmap, QResizeEvent, QWheelEvent
 
-    from apitorch_desktop.ui.photo_loader import Photo
     from apitorch_desktop.ui.theme.theme import Theme
+    from apitorch_desktop.ui.viewer.loader import Photo
 
 _AIR = 16
 """Pixels around a fitted photo."""

@@ -9,8 +9,8 @@ from PySide6.QtCore import QLocale, QPointF, Qt, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.grid.model import name_of
-from apitorch_desktop.ui.photo_canvas import PhotoCanvas
-from apitorch_desktop.ui.photo_loader import PhotoLoader
+from apitorch_desktop.ui.viewer.canvas import PhotoCanvas
+from apitorch_desktop.ui.viewer.loader import PhotoLoader
 from apitorch_desktop.ui.widgets.controls import Elided, Rule, button, icon_button, label
 from apitorch_desktop.utils.text import size
 
