@@ -68,7 +68,7 @@ class Assembly(QObject):
             self._make_photos,
             *_loads("review_panel", "review_desk"),
             self._make_review,
-            *_loads("label_strip", "label_picker", "labelling"),
+            *_loads("labeling.key_strip", "labeling.picker", "labeling.controller"),
             self._make_labelling,
             *_loads("importing", "connections.menu", "transfers_panel"),
             self._make_flows,
@@ -144,7 +144,7 @@ class Assembly(QObject):
         self.review = ReviewDesk(self.session, self.editing, self.photos, self.frame, self.theme, self.settings)
 
     def _make_labelling(self) -> None:
-        from apitorch_desktop.ui.labelling import Labelling
+        from apitorch_desktop.ui.labeling.controller import Labelling
 
         self.labelling = Labelling(
             self.session, self.editing, self.photos, self.review, self.frame, self.theme, self.settings

@@ -3,7 +3,7 @@
 import pytest
 from PySide6.QtCore import QPoint
 
-from apitorch_desktop.ui.label_strip import KeyChip
+from apitorch_desktop.ui.labeling.key_strip import KeyChip
 from tests.end_to_end import pointer, program
 from tests.end_to_end.summer import summer as summer_set
 from tests.end_to_end.widgets import choose

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
-from apitorch_desktop.ui.label_keys import KEYS, LabelKeys
-from apitorch_desktop.ui.label_picker import Choice, LabelPicker
-from apitorch_desktop.ui.label_strip import LabelStrip
+from apitorch_desktop.ui.labeling.key_bindings import KEYS, LabelKeys
+from apitorch_desktop.ui.labeling.key_strip import LabelStrip
+from apitorch_desktop.ui.labeling.picker import Choice, LabelPicker
 from apitorch_desktop.ui.main_window.status_bar import Message
 from apitorch_desktop.utils.text import plural
 
