@@ -72,7 +72,7 @@ class Assembly(QObject):
             self._make_labelling,
             *_loads("importing", "connections.menu", "transfers_panel"),
             self._make_flows,
-            *_loads("answer_card", "classify_panel", "classifying", "batch_panel", "batching"),
+            *_loads("classify.answer_card", "classify.panel", "classify.controller", "batch_panel", "batching"),
             self._make_classifying,
             *_loads("wiring"),
             self._wire,
@@ -168,8 +168,8 @@ class Assembly(QObject):
     def _make_classifying(self) -> None:
         from apitorch_desktop.ui.batch_panel import BatchPanel
         from apitorch_desktop.ui.batching import Batching
-        from apitorch_desktop.ui.classify_panel import ClassifyPanel
-        from apitorch_desktop.ui.classifying import Classifying
+        from apitorch_desktop.ui.classify.controller import Classifying
+        from apitorch_desktop.ui.classify.panel import ClassifyPanel
 
         self.panel = ClassifyPanel(self.theme)
         self.classifying = Classifying(self.session, self.editing, self.panel, self.theme, self.settings, self.window)

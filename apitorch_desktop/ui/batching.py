@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
+from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchLeave
 from apitorch_desktop.ui.main_window.status_bar import Message
-from apitorch_desktop.ui.scratch_leave import REFUSED, ScratchLeave
 from apitorch_desktop.ui.session.error_messages import explain
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import duration, plural
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.batch import BatchRow
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.batch_panel import BatchPanel
-    from apitorch_desktop.ui.classify_panel import ClassifyPanel
+    from apitorch_desktop.ui.classify.panel import ClassifyPanel
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import Context
     from apitorch_desktop.ui.theme.theme import Theme

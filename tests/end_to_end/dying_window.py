@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from apitorch_desktop.ui.scratch_dialog import ScratchDialog
+from apitorch_desktop.ui.classify.scratch_dialog import ScratchDialog
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from tests.end_to_end import program
 from tests.end_to_end.documented_program import listed

@@ -42,7 +42,7 @@ class ScratchLeave(QObject):
 
     def ask(self, agreed: Callable[[], object], refused: Callable[[], object]) -> None:
         """Ask for a training set in which files may lie for a moment; calls one of the two."""
-        from apitorch_desktop.ui.scratch_dialog import ScratchDialog
+        from apitorch_desktop.ui.classify.scratch_dialog import ScratchDialog
 
         session = self._session
         name = session.connection.name if session.connection is not None else "This service"

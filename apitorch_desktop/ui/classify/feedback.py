@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QWidget
 
     from apitorch_desktop.api.types import Classification, Classifier, TrainingSet
-    from apitorch_desktop.ui.answer_card import AnswerCard
-    from apitorch_desktop.ui.classify_panel import ClassifyPanel
+    from apitorch_desktop.ui.classify.answer_card import AnswerCard
+    from apitorch_desktop.ui.classify.panel import ClassifyPanel
     from apitorch_desktop.ui.session.edit_controller import Editing
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.theme.theme import Theme
@@ -47,7 +47,7 @@ class Correcting(QObject):
 
     def wrong(self, card: AnswerCard) -> None:
         """Ask for the right label, and send it."""
-        from apitorch_desktop.ui.feedback_dialog import FeedbackDialog
+        from apitorch_desktop.ui.classify.feedback_dialog import FeedbackDialog
 
         answer = card.answer
         if answer is None:
@@ -150,7 +150,7 @@ class Correcting(QObject):
 
     def write_message(self) -> None:
         """Write a free-form message to who runs the service, and send it."""
-        from apitorch_desktop.ui.feedback_dialog import MessageDialog
+        from apitorch_desktop.ui.classify.feedback_dialog import MessageDialog
 
         session = self._session
         workspace = session.workspace

@@ -9,7 +9,7 @@ from PySide6.QtGui import QAction, QKeySequence, QPainter, QPainterPath
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from apitorch_desktop.api.types import MAX_CLASSIFIERS
-from apitorch_desktop.ui.answer_card import AnswerCard
+from apitorch_desktop.ui.classify.answer_card import AnswerCard
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.controls import Elided, button, icon_button, label, offer, surface
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
-from apitorch_desktop.ui.correcting import Correcting
-from apitorch_desktop.ui.scratch_leave import REFUSED, ScratchLeave
+from apitorch_desktop.ui.classify.feedback import Correcting
+from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchLeave
 from apitorch_desktop.ui.session.error_messages import explain
 from apitorch_desktop.ui.tasks.runner import Lane
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import Classification
     from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.answer_card import AnswerCard
-    from apitorch_desktop.ui.classify_panel import ClassifyPanel
+    from apitorch_desktop.ui.classify.answer_card import AnswerCard
+    from apitorch_desktop.ui.classify.panel import ClassifyPanel
     from apitorch_desktop.ui.session.edit_controller import Editing
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import Context
