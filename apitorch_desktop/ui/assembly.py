@@ -72,7 +72,7 @@ class Assembly(QObject):
             self._make_labelling,
             *_loads("importing", "connections.menu", "transfers_panel"),
             self._make_flows,
-            *_loads("classify.answer_card", "classify.panel", "classify.controller", "batch_panel", "batching"),
+            *_loads("classify.answer_card", "classify.panel", "classify.controller", "batch.panel", "batch.controller"),
             self._make_classifying,
             *_loads("wiring"),
             self._wire,
@@ -166,8 +166,8 @@ class Assembly(QObject):
         self.frame.add_middle(self.transfers)
 
     def _make_classifying(self) -> None:
-        from apitorch_desktop.ui.batch_panel import BatchPanel
-        from apitorch_desktop.ui.batching import Batching
+        from apitorch_desktop.ui.batch.controller import Batching
+        from apitorch_desktop.ui.batch.panel import BatchPanel
         from apitorch_desktop.ui.classify.controller import Classifying
         from apitorch_desktop.ui.classify.panel import ClassifyPanel
 

@@ -7,7 +7,7 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QFileDialog, QLineEdit, QPushButton
 
-from apitorch_desktop.ui.batch_model import ROW
+from apitorch_desktop.ui.batch.model import ROW
 from tests.end_to_end import pointer, program
 from tests.end_to_end.widgets import choose, press_cell, press_header
 

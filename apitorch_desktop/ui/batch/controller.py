@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.dataset.batch import BatchRow
     from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.batch_panel import BatchPanel
+    from apitorch_desktop.ui.batch.panel import BatchPanel
     from apitorch_desktop.ui.classify.panel import ClassifyPanel
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import Context
@@ -195,7 +195,7 @@ class Batching(QObject):
         self._panel.show_progress(words, going=self._left > 0)
 
     def _again(self) -> None:
-        from apitorch_desktop.ui.batch_model import failed
+        from apitorch_desktop.ui.batch.model import failed
 
         model = self._panel.model
         rows = [row for row in model.rows if failed(row) and not row.problem]

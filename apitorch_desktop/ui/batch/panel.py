@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QMenu, QTreeView, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.batch_model import ROW, BatchFilter, BatchModel
+from apitorch_desktop.ui.batch.model import ROW, BatchFilter, BatchModel
 from apitorch_desktop.ui.widgets.controls import Elided, MenuButton, Meter, button, icon_button, label, offer, surface
 from apitorch_desktop.utils.text import plural
 
@@ -132,7 +132,7 @@ class BatchPanel(QWidget):
         return [row for row in rows if not row.problem]
 
     def _failures(self) -> list[BatchRow]:
-        from apitorch_desktop.ui.batch_model import failed
+        from apitorch_desktop.ui.batch.model import failed
 
         return [row for row in self.model.rows if failed(row)] if self.model.counts[1] else []
 
