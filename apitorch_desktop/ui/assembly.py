@@ -70,7 +70,7 @@ class Assembly(QObject):
             self._make_review,
             *_loads("labeling.key_strip", "labeling.picker", "labeling.controller"),
             self._make_labelling,
-            *_loads("importing", "connections.menu", "transfers_panel"),
+            *_loads("importer.controller", "connections.menu", "transfers_panel"),
             self._make_flows,
             *_loads("classify.answer_card", "classify.panel", "classify.controller", "batch.panel", "batch.controller"),
             self._make_classifying,
@@ -154,7 +154,7 @@ class Assembly(QObject):
         from apitorch_desktop.ui.comparing import Comparing
         from apitorch_desktop.ui.connections.menu import ConnectionMenu
         from apitorch_desktop.ui.exporting import Exporting
-        from apitorch_desktop.ui.importing import Importing
+        from apitorch_desktop.ui.importer.controller import Importing
         from apitorch_desktop.ui.transfers_panel import TransfersPanel
 
         self.importing = Importing(self.session, self.editing, self.desk, self.theme, self.window)

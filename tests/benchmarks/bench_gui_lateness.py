@@ -61,7 +61,7 @@ def ours(folder):
 
     def watched(*_):
         from apitorch_desktop.ui.assembly import Assembly
-        from apitorch_desktop.ui.import_dialog import ImportDialog
+        from apitorch_desktop.ui.importer.dialog import ImportDialog
         from apitorch_desktop.ui.main_window.main_window import MainWindow
 
         state = {}

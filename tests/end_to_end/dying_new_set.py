@@ -12,7 +12,7 @@ from PySide6.QtCore import QPoint
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.dataset.transfers.queue import Transfers
-from apitorch_desktop.ui.import_dialog import ImportDialog
+from apitorch_desktop.ui.importer.dialog import ImportDialog
 from tests.end_to_end import pointer, program
 
 CORNER = QPoint(1500, 920)

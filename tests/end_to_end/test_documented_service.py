@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QPushButton
 
 from apitorch_desktop.ui.classify.feedback_dialog import FeedbackDialog, MessageDialog
 from apitorch_desktop.ui.classify.scratch_dialog import ScratchDialog
-from apitorch_desktop.ui.import_dialog import ImportDialog
+from apitorch_desktop.ui.importer.dialog import ImportDialog
 from apitorch_desktop.ui.session.session import State
 from apitorch_desktop.ui.tasks.runner import Lane
 from tests.end_to_end import pointer, program

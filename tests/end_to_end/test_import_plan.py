@@ -8,7 +8,7 @@ from PIL import Image
 from PySide6.QtCore import QPoint
 
 from apitorch_desktop.dataset.importer.plan import Standing
-from apitorch_desktop.ui.import_dialog import ImportDialog
+from apitorch_desktop.ui.importer.dialog import ImportDialog
 from tests.end_to_end import pointer, program
 from tests.end_to_end.program import dialog
 from tests.end_to_end.summer import summer

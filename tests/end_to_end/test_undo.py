@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QApplication, QLineEdit
 
 from apitorch_desktop.cli.main import main
 from apitorch_desktop.ui.classify.feedback_dialog import FeedbackDialog
-from apitorch_desktop.ui.import_dialog import ImportDialog
+from apitorch_desktop.ui.importer.dialog import ImportDialog
 from apitorch_desktop.ui.sidebar.model import Row
 from tests.end_to_end import pointer, program
 from tests.end_to_end.program import dialog

@@ -6,7 +6,7 @@ import zipfile
 from PySide6.QtCore import QMimeData
 from PySide6.QtGui import QGuiApplication, QImage
 
-from apitorch_desktop.ui.import_dialog import ImportDialog
+from apitorch_desktop.ui.importer.dialog import ImportDialog
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from tests.end_to_end import pointer, program
 from tests.end_to_end.program import dialog

@@ -8,7 +8,7 @@ import pytest
 from PySide6.QtCore import QPoint
 
 from apitorch_desktop.ui.classify.feedback_dialog import FeedbackDialog
-from apitorch_desktop.ui.import_dialog import ImportDialog
+from apitorch_desktop.ui.importer.dialog import ImportDialog
 from apitorch_desktop.utils.paths import service_folder
 from tests.end_to_end import pointer, program
 

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QApplication
 from apitorch_desktop.api.types import TrainingSet
 from apitorch_desktop.dataset.importer.plan import scan
 from apitorch_desktop.dataset.importer.similarity import find_similar
-from apitorch_desktop.ui.import_dialog import ImportDialog
+from apitorch_desktop.ui.importer.dialog import ImportDialog
 from apitorch_desktop.ui.tasks.runner import Tasks
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources

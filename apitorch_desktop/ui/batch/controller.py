@@ -69,7 +69,7 @@ class Batching(QObject):
 
     def begin(self, content: DroppedContent) -> None:
         """Classify all of it by the classifiers that are chosen."""
-        from apitorch_desktop.ui.importing import sources_of
+        from apitorch_desktop.ui.importer.controller import sources_of
 
         session = self._session
         slugs = self._chooser.chosen

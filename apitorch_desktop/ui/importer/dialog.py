@@ -15,9 +15,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from apitorch_desktop.ui.plan_judging import PlanJudging
-from apitorch_desktop.ui.plan_models import PlanLabelsModel
-from apitorch_desktop.ui.plan_photos import PlanPhotos, plan_table
+from apitorch_desktop.ui.importer.plan_checks import PlanJudging
+from apitorch_desktop.ui.importer.plan_models import PlanLabelsModel
+from apitorch_desktop.ui.importer.plan_table import PlanPhotos, plan_table
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.widgets.controls import Choice, Meter, button, label, set_property
 from apitorch_desktop.utils.text import size
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import Id, TrainingSet
     from apitorch_desktop.dataset.importer.plan import Plan, ScanProgress
-    from apitorch_desktop.ui.plan_judging import ExistingOf, Similar
+    from apitorch_desktop.ui.importer.plan_checks import ExistingOf, Similar
     from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
     from apitorch_desktop.ui.theme.theme import Theme
 

@@ -9,7 +9,7 @@ from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QTreeView, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.plan_models import ITEM, PlanFilter, PlanItemsModel
+from apitorch_desktop.ui.importer.plan_models import ITEM, PlanFilter, PlanItemsModel
 from apitorch_desktop.ui.widgets.controls import Choice, button, offer
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.importer.undoable_import import Ended
     from apitorch_desktop.dataset.sources.image_source import Source, Upload
     from apitorch_desktop.dataset.transfers.queue import TransferStatus
-    from apitorch_desktop.ui.import_dialog import ImportDialog, ImportOrder
-    from apitorch_desktop.ui.plan_judging import Existing
+    from apitorch_desktop.ui.importer.dialog import ImportDialog, ImportOrder
+    from apitorch_desktop.ui.importer.plan_checks import Existing
     from apitorch_desktop.ui.session.edit_controller import Editing
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import Context
@@ -187,7 +187,7 @@ class Importing(QObject):
     def _dialog(self, target: TrainingSet | None, suggestion: str) -> ImportDialog:
         from PySide6.QtCore import Qt
 
-        from apitorch_desktop.ui import import_dialog
+        from apitorch_desktop.ui.importer import dialog as import_dialog
 
         session = self._session
         workspace = session.workspace

@@ -1,0 +1,1 @@
+"""Import plan and upload of dropped photos."""
