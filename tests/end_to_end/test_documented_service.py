@@ -364,7 +364,7 @@ def test_a_training_set_is_exported_while_addresses_run_out_and_answers_break(mo
         expired = []
         seen = made.desk.changed.connect(lambda status: (service.expire(), expired.append(1)) if not expired else None)
         found = made.session.find_set(service.number)
-        from apitorch_desktop.ui.export_dialog import ExportOrder
+        from apitorch_desktop.ui.exporter.dialog import ExportOrder
 
         made.exporting.export(found, ExportOrder("imagefolder", tmp_path / "out", None, 0))
         program.wait(lambda: len(list((tmp_path / "out").rglob("*.jpg"))) == 6, "the files")

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.ui.export_dialog import ExportOrder
+from apitorch_desktop.ui.exporter.dialog import ExportOrder
 from tests.end_to_end import program
 from tests.end_to_end.documented_program import digests, listed, run, use
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import TrainingSet
     from apitorch_desktop.dataset.exporter.exporter import Exported
     from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.export_dialog import ExportOrder
+    from apitorch_desktop.ui.exporter.dialog import ExportOrder
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import Context
     from apitorch_desktop.ui.theme.theme import Theme
@@ -40,7 +40,7 @@ class Exporting(QObject):
 
     def ask(self, set_id: str) -> None:
         """Ask how a training set is to be exported, then do it."""
-        from apitorch_desktop.ui.export_dialog import ExportDialog
+        from apitorch_desktop.ui.exporter.dialog import ExportDialog
 
         session = self._session
         found = session.find_set(set_id)
