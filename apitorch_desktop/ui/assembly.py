@@ -151,7 +151,7 @@ class Assembly(QObject):
         )
 
     def _make_flows(self) -> None:
-        from apitorch_desktop.ui.comparing import Comparing
+        from apitorch_desktop.ui.compare.controller import Comparing
         from apitorch_desktop.ui.connections.menu import ConnectionMenu
         from apitorch_desktop.ui.exporter.controller import Exporting
         from apitorch_desktop.ui.importer.controller import Importing

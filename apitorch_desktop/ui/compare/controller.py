@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.compare import Comparison, Side
     from apitorch_desktop.dataset.connections.store import Connection
     from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.compare_dialog import CompareDialog
+    from apitorch_desktop.ui.compare.dialog import CompareDialog
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import Context, Task
     from apitorch_desktop.ui.theme.theme import Theme
@@ -45,7 +45,7 @@ class Comparing(QObject):
 
     def open(self, set_id: str) -> CompareDialog | None:
         """Compare a training set of the session's connection."""
-        from apitorch_desktop.ui.compare_dialog import CompareDialog
+        from apitorch_desktop.ui.compare.dialog import CompareDialog
 
         session = self._session
         found, stores, workspace = session.find_set(set_id), session.stores, session.workspace

@@ -1,0 +1,1 @@
+"""Comparison of two training sets, push and pull."""
