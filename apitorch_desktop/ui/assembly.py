@@ -62,7 +62,7 @@ class Assembly(QObject):
             self._dress,
             self._make_frame,
             self._begin_stores,
-            *_loads("grid.model", "session.session", "session.edit_controller", "transfer_desk"),
+            *_loads("grid.model", "session.session", "session.edit_controller", "transfers.controller"),
             self._make_session,
             *_loads("grid.view", "viewer.view", "photos.controller"),
             self._make_photos,
@@ -70,7 +70,7 @@ class Assembly(QObject):
             self._make_review,
             *_loads("labeling.key_strip", "labeling.picker", "labeling.controller"),
             self._make_labelling,
-            *_loads("importer.controller", "connections.menu", "transfers_panel"),
+            *_loads("importer.controller", "connections.menu", "transfers.panel"),
             self._make_flows,
             *_loads("classify.answer_card", "classify.panel", "classify.controller", "batch.panel", "batch.controller"),
             self._make_classifying,
@@ -121,7 +121,7 @@ class Assembly(QObject):
         from apitorch_desktop.ui.grid.model import GridModel
         from apitorch_desktop.ui.session.edit_controller import Editing
         from apitorch_desktop.ui.session.session import Session
-        from apitorch_desktop.ui.transfer_desk import TransferDesk
+        from apitorch_desktop.ui.transfers.controller import TransferDesk
 
         self.model = GridModel()
         self.session = Session(self.tasks, self.model, self)
@@ -155,7 +155,7 @@ class Assembly(QObject):
         from apitorch_desktop.ui.connections.menu import ConnectionMenu
         from apitorch_desktop.ui.exporter.controller import Exporting
         from apitorch_desktop.ui.importer.controller import Importing
-        from apitorch_desktop.ui.transfers_panel import TransfersPanel
+        from apitorch_desktop.ui.transfers.panel import TransfersPanel
 
         self.importing = Importing(self.session, self.editing, self.desk, self.theme, self.window)
         self.exporting = Exporting(self.session, self.desk, self.theme, self.window)

@@ -16,7 +16,7 @@ from apitorch_desktop.ui.session.edit_controller import Editing
 from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 from apitorch_desktop.ui.session.session import Session, State
 from apitorch_desktop.ui.tasks.runner import Lane
-from apitorch_desktop.ui.transfer_desk import TransferDesk
+from apitorch_desktop.ui.transfers.controller import TransferDesk
 from apitorch_desktop.utils import paths
 from tests.ui.conftest import wait_until
 

@@ -8,7 +8,7 @@ import pytest
 
 from apitorch_desktop.dataset.sources.image_source import File, Upload
 from apitorch_desktop.dataset.transfers.queue import Transfers
-from apitorch_desktop.ui.transfer_desk import TransferDesk
+from apitorch_desktop.ui.transfers.controller import TransferDesk
 
 
 def nobody(_connection):

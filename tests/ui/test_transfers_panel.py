@@ -6,8 +6,8 @@ from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.dataset.transfers.queue import Failure, Kind, State, TransferStatus
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.transfer_words import counts_words, state_words
-from apitorch_desktop.ui.transfers_panel import TransfersPanel
+from apitorch_desktop.ui.transfers.panel import TransfersPanel
+from apitorch_desktop.ui.transfers.status_text import counts_words, state_words
 from apitorch_desktop.utils.paths import resources
 from apitorch_desktop.utils.text import duration, size
 

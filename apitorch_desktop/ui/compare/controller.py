@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import Context, Task
     from apitorch_desktop.ui.theme.theme import Theme
-    from apitorch_desktop.ui.transfer_desk import TransferDesk
+    from apitorch_desktop.ui.transfers.controller import TransferDesk
 
 START_PATIENCE = 30.0
 """Seconds for which the embedded service is waited for."""

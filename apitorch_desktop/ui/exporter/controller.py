@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import Context
     from apitorch_desktop.ui.theme.theme import Theme
-    from apitorch_desktop.ui.transfer_desk import TransferDesk
+    from apitorch_desktop.ui.transfers.controller import TransferDesk
 
 _TOPIC = "export"
 

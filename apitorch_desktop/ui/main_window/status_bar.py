@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
-from apitorch_desktop.ui.transfer_words import ENDED, failed_words, state_words
+from apitorch_desktop.ui.transfers.status_text import ENDED, failed_words, state_words
 from apitorch_desktop.ui.widgets.controls import Elided, Meter, Tone, button, icon_button, set_property, surface
 from apitorch_desktop.utils.text import plural
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from apitorch_desktop.ui.tasks.runner import Lane
-from apitorch_desktop.ui.transfer_words import ENDED
+from apitorch_desktop.ui.transfers.status_text import ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QScrollArea, QTreeView, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.transfer_words import ENDED, failed_words, state_words
+from apitorch_desktop.ui.transfers.status_text import ENDED, failed_words, state_words
 from apitorch_desktop.ui.widgets.controls import Card, Elided, Meter, button, icon_button, label, set_property, surface
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""List and control of transfers."""
