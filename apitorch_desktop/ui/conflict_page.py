@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QModelIndex, Signal
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.board_page import BoardPage
-from apitorch_desktop.ui.review_rows import Heading, Photo
+from apitorch_desktop.ui.photo_board.model import Heading, Photo
+from apitorch_desktop.ui.photo_board.page import BoardPage
 from apitorch_desktop.ui.widgets.banner import Band
 from apitorch_desktop.ui.widgets.controls import button, offer
 from apitorch_desktop.utils.text import plural
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.dataset.edits.conflicts import Standing
     from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-    from apitorch_desktop.ui.review_rows import Row
+    from apitorch_desktop.ui.photo_board.model import Row
     from apitorch_desktop.ui.theme.theme import Theme
 
 MINE, THEIRS = "mine", "theirs"

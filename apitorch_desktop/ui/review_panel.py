@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui import review_rows
+from apitorch_desktop.ui.photo_board import model
+from apitorch_desktop.ui.photo_board.view import Board
 from apitorch_desktop.ui.review import RULES
-from apitorch_desktop.ui.review_board import Board
 from apitorch_desktop.ui.review_labels import LabelsPage
 from apitorch_desktop.ui.widgets.controls import Choice, Elided, Meter, button, icon_button, label, surface
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QKeyEvent, QShowEvent
 
     from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
+    from apitorch_desktop.ui.photo_board.model import Heading, Row
     from apitorch_desktop.ui.review import Review
-    from apitorch_desktop.ui.review_rows import Heading, Row
     from apitorch_desktop.ui.theme.theme import Theme
 
 
@@ -40,25 +40,25 @@ class Page:
 PAGES = {
     "duplicates": Page(
         "Near-duplicates",
-        review_rows.duplicates,
+        model.duplicates,
         "No two photos are nearly the same.",
         "K keeps this one · Delete deletes the others of its group · D keeps all · O looks closely",
     ),
     "suspects": Page(
         "Suspect labels",
-        review_rows.suspects,
+        model.suspects,
         "No label looks wrong.",
         "A or Return takes the likelier label · D or Delete keeps the label · 1–0 another label · O looks closely",
     ),
     "quality": Page(
         "Quality",
-        review_rows.quality,
+        model.quality,
         "No photo is blurred, dark, bright, flat, oddly shaped or tiny.",
         "Delete deletes · D leaves it as it is · O looks closely",
     ),
     "unsure": Page(
         "Check next",
-        review_rows.unsure,
+        model.unsure,
         "There is nothing to make sure of.",
         "A or Return: the label is right · 1–0 another label · O looks closely",
     ),
@@ -251,7 +251,7 @@ class ReviewPanel(QWidget):
             return
         review = self._review
         ids = [row.image.image_id for row in rows]
-        group = rows[0].group if isinstance(rows[0], review_rows.Photo) else None
+        group = rows[0].group if isinstance(rows[0], model.Photo) else None
         if name == "del":
             name = "delete" if self.page in ("duplicates", "quality") else "dismiss"
         if name == "return":
@@ -270,7 +270,7 @@ class ReviewPanel(QWidget):
         elif name == "delete" and self.page in ("suspects", "quality"):
             review.delete(list(dict.fromkeys(ids)))
         elif self.page == "suspects" and name == "accept":
-            review.accept([row.doubt for row in rows if isinstance(row, review_rows.Question)])
+            review.accept([row.doubt for row in rows if isinstance(row, model.Question)])
         elif (self.page == "suspects" and name == "dismiss") or (self.page == "unsure" and name == "accept"):
             review.label_is_right(ids)
         elif self.page == "quality" and name == "dismiss":

@@ -9,9 +9,9 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QMessageBox, QStackedWidget
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.board_page import BoardPage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.review_rows import Photo
+from apitorch_desktop.ui.photo_board.model import Photo
+from apitorch_desktop.ui.photo_board.page import BoardPage
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.widgets.controls import button, label
 from apitorch_desktop.utils.text import plural, size

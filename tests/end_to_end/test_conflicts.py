@@ -6,7 +6,7 @@ import pytest
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.service.launcher import ServiceProcess
-from apitorch_desktop.ui.review_rows import Heading, Photo
+from apitorch_desktop.ui.photo_board.model import Heading, Photo
 from apitorch_desktop.utils.paths import service_folder
 from tests.end_to_end import pointer, program
 from tests.end_to_end.documented_program import away, cell, counts, listed, pictures_shown, run, shown, waiting

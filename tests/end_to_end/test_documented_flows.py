@@ -7,7 +7,7 @@ import pytest
 from PySide6.QtCore import QPoint
 
 from apitorch_desktop.ui.classify.scratch_dialog import ScratchDialog
-from apitorch_desktop.ui.review_rows import Photo
+from apitorch_desktop.ui.photo_board.model import Photo
 from apitorch_desktop.ui.session.session import State
 from tests.end_to_end import pointer, program
 from tests.end_to_end.documented_program import coats, listed, run

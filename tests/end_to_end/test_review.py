@@ -3,7 +3,7 @@
 from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.cli.main import main
-from apitorch_desktop.ui.review_rows import Photo
+from apitorch_desktop.ui.photo_board.model import Photo
 from apitorch_desktop.ui.sidebar.model import Row
 from tests.end_to_end import pointer, program
 from tests.unit.dataset.planted import plant

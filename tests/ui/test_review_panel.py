@@ -7,9 +7,9 @@ from PySide6.QtTest import QAbstractItemModelTester
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.review.findings import Advice, Doubt, Findings, Flagged, Group, Learned, Twin
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
+from apitorch_desktop.ui.photo_board.model import BoardModel, Heading, Photo
 from apitorch_desktop.ui.review import Review
 from apitorch_desktop.ui.review_panel import ReviewPanel
-from apitorch_desktop.ui.review_rows import BoardModel, Heading, Photo
 from tests.end_to_end import pointer
 from tests.ui.conftest import turn, wait_until
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, QTimer, Signal
 from PySide6.QtWidgets import QAbstractItemView, QListView, QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
-from apitorch_desktop.ui.review_paint import BoardPainter
-from apitorch_desktop.ui.review_rows import BoardModel, Heading, Photo, Question
+from apitorch_desktop.ui.photo_board.model import BoardModel, Heading, Photo, Question
+from apitorch_desktop.ui.photo_board.painter import BoardPainter
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QResizeEvent

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.review_board import Board
+from apitorch_desktop.ui.photo_board.view import Board
 from apitorch_desktop.ui.widgets.controls import icon_button, label, surface
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 

@@ -8,7 +8,7 @@ from PySide6.QtCore import QPoint, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen
 
 from apitorch_desktop.ui.grid.painter import Cell, GridPainter
-from apitorch_desktop.ui.review_rows import Heading, Photo, Question
+from apitorch_desktop.ui.photo_board.model import Heading, Photo, Question
 from apitorch_desktop.ui.theme.theme import DARK
 from apitorch_desktop.utils.text import percent
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QFont
 
     from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-    from apitorch_desktop.ui.review_rows import Row
+    from apitorch_desktop.ui.photo_board.model import Row
     from apitorch_desktop.ui.theme.theme import Role, Theme
 
 EDGE: Final = 132

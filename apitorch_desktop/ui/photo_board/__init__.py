@@ -1,0 +1,1 @@
+"""Board of grouped photos, shared by review, trash and conflicts."""
