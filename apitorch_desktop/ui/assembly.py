@@ -66,7 +66,7 @@ class Assembly(QObject):
             self._make_session,
             *_loads("grid.view", "viewer.view", "photos.controller"),
             self._make_photos,
-            *_loads("review_panel", "review_desk"),
+            *_loads("review.panel", "review.navigation"),
             self._make_review,
             *_loads("labeling.key_strip", "labeling.picker", "labeling.controller"),
             self._make_labelling,
@@ -139,7 +139,7 @@ class Assembly(QObject):
         self.frame.add_middle(self.photos.big)
 
     def _make_review(self) -> None:
-        from apitorch_desktop.ui.review_desk import ReviewDesk
+        from apitorch_desktop.ui.review.navigation import ReviewDesk
 
         self.review = ReviewDesk(self.session, self.editing, self.photos, self.frame, self.theme, self.settings)
 

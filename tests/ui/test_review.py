@@ -5,7 +5,7 @@ from PySide6.QtCore import QSettings
 
 from apitorch_desktop.dataset.app_data import open_stores
 from apitorch_desktop.ui.grid.model import GridModel
-from apitorch_desktop.ui.review import Review
+from apitorch_desktop.ui.review.controller import Review
 from apitorch_desktop.ui.session.edit_controller import Editing
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.utils import paths

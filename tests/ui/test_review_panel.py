@@ -8,8 +8,8 @@ from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.review.findings import Advice, Doubt, Findings, Flagged, Group, Learned, Twin
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.model import BoardModel, Heading, Photo
-from apitorch_desktop.ui.review import Review
-from apitorch_desktop.ui.review_panel import ReviewPanel
+from apitorch_desktop.ui.review.controller import Review
+from apitorch_desktop.ui.review.panel import ReviewPanel
 from tests.end_to_end import pointer
 from tests.ui.conftest import turn, wait_until
 

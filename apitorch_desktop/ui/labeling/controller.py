@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.ui.main_window.central_widget import Frame
     from apitorch_desktop.ui.photos.controller import Photos
-    from apitorch_desktop.ui.review_desk import ReviewDesk
+    from apitorch_desktop.ui.review.navigation import ReviewDesk
     from apitorch_desktop.ui.session.edit_controller import Editing
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.theme.theme import Theme

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import TrainingImage
     from apitorch_desktop.dataset.review.findings import Doubt, Group, Twin
-    from apitorch_desktop.ui.review import Review
+    from apitorch_desktop.ui.review.controller import Review
 
 Index = QModelIndex | QPersistentModelIndex
 _ONE_BY_ONE = 24

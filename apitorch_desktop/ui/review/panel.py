@@ -10,8 +10,8 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.photo_board import model
 from apitorch_desktop.ui.photo_board.view import Board
-from apitorch_desktop.ui.review import RULES
-from apitorch_desktop.ui.review_labels import LabelsPage
+from apitorch_desktop.ui.review.controller import RULES
+from apitorch_desktop.ui.review.labels_page import LabelsPage
 from apitorch_desktop.ui.widgets.controls import Choice, Elided, Meter, button, icon_button, label, surface
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 from apitorch_desktop.utils.text import percent, plural
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
     from apitorch_desktop.ui.photo_board.model import Heading, Row
-    from apitorch_desktop.ui.review import Review
+    from apitorch_desktop.ui.review.controller import Review
     from apitorch_desktop.ui.theme.theme import Theme
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.confusion import ConfusionMatrix
+from apitorch_desktop.ui.review.confusion_matrix import ConfusionMatrix
 from apitorch_desktop.ui.widgets.controls import Card, button, label, surface
 from apitorch_desktop.utils.text import percent
 

@@ -8,8 +8,8 @@ from PySide6.QtCore import QEvent, QObject, QSize, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout
 
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.review import Review
-from apitorch_desktop.ui.review_panel import LABELS, PAGES, ReviewPanel
+from apitorch_desktop.ui.review.controller import Review
+from apitorch_desktop.ui.review.panel import LABELS, PAGES, ReviewPanel
 from apitorch_desktop.ui.sidebar.model import Finding
 from apitorch_desktop.ui.trash import Trash, TrashPage
 from apitorch_desktop.ui.widgets.controls import Elided, button, surface

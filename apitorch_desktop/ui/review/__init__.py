@@ -1,0 +1,1 @@
+"""Findings of Review and actions on them."""
