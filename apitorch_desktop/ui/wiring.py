@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
-from apitorch_desktop.ui.conflict_desk import ConflictDesk
+from apitorch_desktop.ui.conflicts.controller import ConflictDesk
 from apitorch_desktop.ui.connections.controller import Turning
 from apitorch_desktop.ui.connections.web_pages import NewSetPage
 from apitorch_desktop.ui.main_window.page_switcher import Middle

@@ -1,0 +1,1 @@
+"""Conflicts between edits and changes made elsewhere."""
