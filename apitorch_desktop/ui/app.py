@@ -10,14 +10,14 @@ from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.ui.main_window.main_window import MainWindow
-from apitorch_desktop.ui.single_window import SingleWindow
+from apitorch_desktop.ui.single_instance import SingleWindow
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils import paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from apitorch_desktop.ui.assembly import Assembly
+    from apitorch_desktop.ui.bootstrap import Assembly
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
     assembled: list[Assembly] = []
 
     def assemble() -> None:
-        from apitorch_desktop.ui.assembly import Assembly
+        from apitorch_desktop.ui.bootstrap import Assembly
 
         assembled.append(Assembly(app, theme, settings, window, list(arguments)))
         assembled[0].start()

@@ -16,7 +16,7 @@ from apitorch_desktop.ui.widgets.controls import label, surface
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from apitorch_desktop.ui.assembly import Assembly
+    from apitorch_desktop.ui.bootstrap import Assembly
     from apitorch_desktop.ui.theme.theme import Theme
 
     Bound = tuple[str, str, Callable[[], object]]

@@ -11,7 +11,7 @@ from apitorch_desktop.ui.main_window.status_bar import Message
 
 if TYPE_CHECKING:
     from apitorch_desktop.dataset.transfers.queue import TransferStatus
-    from apitorch_desktop.ui.assembly import Assembly
+    from apitorch_desktop.ui.bootstrap import Assembly
     from apitorch_desktop.ui.main_window.page_switcher import Middle
 
 

@@ -14,15 +14,15 @@ from apitorch_desktop.ui.main_window.page_switcher import Middle
 from apitorch_desktop.ui.main_window.status_bar import Message
 from apitorch_desktop.ui.photos.controller import SORTS
 from apitorch_desktop.ui.photos.filter_menu import FilterMenu, SavedFilters
-from apitorch_desktop.ui.restoring import Restoring
 from apitorch_desktop.ui.shortcuts import Keys
 from apitorch_desktop.ui.sidebar.model import Row
 from apitorch_desktop.ui.transfer_wiring import wire_transfers
+from apitorch_desktop.ui.view_state import Restoring
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
     from apitorch_desktop.dataset.app_data import Stores
-    from apitorch_desktop.ui.assembly import Assembly
+    from apitorch_desktop.ui.bootstrap import Assembly
     from apitorch_desktop.ui.sidebar.model import Node
     from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 

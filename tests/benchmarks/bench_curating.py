@@ -213,7 +213,7 @@ def run_child(images: int, rounds: int) -> None:
     from apitorch_desktop.cli.main import main
 
     def exec_(*_):
-        from apitorch_desktop.ui.assembly import Assembly
+        from apitorch_desktop.ui.bootstrap import Assembly
         from apitorch_desktop.ui.main_window.main_window import MainWindow
 
         status = 1

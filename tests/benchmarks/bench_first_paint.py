@@ -25,7 +25,7 @@ class UntilPainted(QObject):
         return False
 
 def until_whole():
-    from apitorch_desktop.ui.assembly import Assembly
+    from apitorch_desktop.ui.bootstrap import Assembly
     for window in QApplication.topLevelWidgets():
         made = window.findChild(Assembly)
         if made is not None and not made._steps:

@@ -60,7 +60,7 @@ def ours(folder):
     run = QApplication.exec
 
     def watched(*_):
-        from apitorch_desktop.ui.assembly import Assembly
+        from apitorch_desktop.ui.bootstrap import Assembly
         from apitorch_desktop.ui.importer.dialog import ImportDialog
         from apitorch_desktop.ui.main_window.main_window import MainWindow
 

@@ -6,7 +6,7 @@ from PySide6.QtCore import QCoreApplication, QEvent, QRect, QTimer
 from PySide6.QtWidgets import QApplication, QWidget
 
 from apitorch_desktop.cli.main import main
-from apitorch_desktop.ui.assembly import Assembly
+from apitorch_desktop.ui.bootstrap import Assembly
 from apitorch_desktop.ui.main_window.main_window import MainWindow
 from tests.end_to_end import pointer
 

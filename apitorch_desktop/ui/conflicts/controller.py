@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.edits.history import Edits, Outcome
     from apitorch_desktop.dataset.transfers.queue import Transfers
     from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.assembly import Assembly
+    from apitorch_desktop.ui.bootstrap import Assembly
     from apitorch_desktop.ui.main_window.page_switcher import Middle
     from apitorch_desktop.ui.session.edit_controller import Act, Cancel, Progress
 

@@ -13,7 +13,7 @@ from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from apitorch_desktop.dataset.app_data import Stores
-    from apitorch_desktop.ui.assembly import Assembly
+    from apitorch_desktop.ui.bootstrap import Assembly
 
 
 class Turning(QObject):

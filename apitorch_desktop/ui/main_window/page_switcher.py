@@ -12,7 +12,7 @@ from apitorch_desktop.ui.session.session import State
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QWidget
 
-    from apitorch_desktop.ui.assembly import Assembly
+    from apitorch_desktop.ui.bootstrap import Assembly
 
 
 class Middle(QObject):

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.app_data import Stores
     from apitorch_desktop.dataset.edits.history import Outcome
     from apitorch_desktop.ui.main_window.main_window import MainWindow
-    from apitorch_desktop.ui.signals import Signals
     from apitorch_desktop.ui.tasks.runner import Context
     from apitorch_desktop.ui.theme.theme import Theme
+    from apitorch_desktop.ui.unix_signals import Signals
 
 
 def _loads(*names: str) -> list[Callable[[], object]]:
@@ -179,7 +179,7 @@ class Assembly(QObject):
         self.frame.add_middle(self.batch_panel)
 
     def _wire(self) -> None:
-        from apitorch_desktop.ui.signals import Signals
+        from apitorch_desktop.ui.unix_signals import Signals
         from apitorch_desktop.ui.wiring import Wiring
 
         self.wiring = Wiring(self)
