@@ -80,7 +80,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photos: `train/<label>/*.jpg` and `test/<label>/*.jpg`; real ones where they are at hand, else made ones."""
     if _PHOTOS.is_dir() and "MADE_PHOTOS" not in os.environ:
         return _PHOTOS
-    from tests.made_photos import make
+    from tests.helpers.photos import make
 
     return make(tmp_path_factory.mktemp("made_photos"))
 

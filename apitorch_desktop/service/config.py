@@ -13,7 +13,7 @@ class Limits:
     Memory that clients can claim stays below 2 × `body_memory` (bodies being received, those beyond it wait on disk;
     bodies taken from there, and images read from the store, to be worked on) + `answer_memory` (answers being sent)
     + 2 × `workers` × 64 megapixels × 4 bytes (images being decoded and classified) + `connections` × 192 KiB (heads,
-    and what the transport holds). `tests/service/test_hostile_clients.py` measures it.
+    and what the transport holds). `tests/service/http/test_hostile_clients.py` measures it.
     """
 
     image: int = 32 * 2**20

@@ -31,9 +31,9 @@ from apitorch_desktop.dataset.edits.history import Edits
 from apitorch_desktop.dataset.workspace.offline_cache import Catalog
 from apitorch_desktop.dataset.workspace.scratch import Scratch
 from apitorch_desktop.dataset.workspace.workspace import Workspace
-from tests.misbehaving import KEY, Misbehaving
-from tests.misbehaving import Image as Stored
-from tests.service.running import serving
+from tests.helpers.fake_api import KEY, Misbehaving
+from tests.helpers.fake_api import Image as Stored
+from tests.helpers.service_process import serving
 
 _ROUNDS = 5
 

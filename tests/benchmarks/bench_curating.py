@@ -34,7 +34,7 @@ def fill(folder: Path, cache: Path, images: int) -> None:
     from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.vision import issues
     from apitorch_desktop.vision.encoder import Encoder
-    from tests.service.stores import ME
+    from tests.helpers.stores import ME
 
     encoder = Encoder()
     random = np.random.default_rng(1)

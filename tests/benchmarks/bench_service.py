@@ -25,7 +25,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.service.running import Service, serving
+from tests.helpers.service_process import Service, serving
 
 PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "clothing"
 UPLOADS = 1000

@@ -19,7 +19,7 @@ from contextlib import closing
 from pathlib import Path
 
 from apitorch_desktop.service.storage.store import Store
-from tests.service.stores import ME, Facts
+from tests.helpers.stores import ME, Facts
 
 _SELECT = """
     SELECT i.seq, i.id, i.training_set_id, l.name, i.sha256, i.extension, i.width, i.height, i.bytes,

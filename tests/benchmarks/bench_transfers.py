@@ -25,7 +25,7 @@ from pathlib import Path
 import requests
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.service.running import Service, serving
+from tests.helpers.service_process import Service, serving
 
 _OURS = """
 import sys, threading, time

@@ -8,8 +8,9 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QFileDialog, QLineEdit, QPushButton
 
 from apitorch_desktop.ui.batch.model import ROW
-from tests.end_to_end import pointer, program
-from tests.end_to_end.widgets import choose, press_cell, press_header
+from tests.helpers import app_runner as program
+from tests.helpers import x11_pointer as pointer
+from tests.helpers.widget_driver import choose, press_cell, press_header
 
 LABELS = ("dress", "shoes")
 EACH = 6

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from apitorch_desktop.service import launcher
-from tests.service.running import KEY, run, serving, until
+from tests.helpers.service_process import KEY, run, serving, until
 
 
 def test_prints_one_line_of_json_and_takes_connections_at_once(tmp_path):

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
-from tests.faults.documented import documented
-from tests.service.running import serving
+from tests.helpers.documented import documented
+from tests.helpers.service_process import serving
 
 
 @pytest.fixture(scope="module")

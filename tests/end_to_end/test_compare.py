@@ -9,8 +9,8 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.dataset.connections.api_keys import Keys
 from apitorch_desktop.dataset.connections.store import Connections
 from apitorch_desktop.utils.paths import desktop_folder
-from tests.end_to_end import program
-from tests.service.running import KEY, serving
+from tests.helpers import app_runner as program
+from tests.helpers.service_process import KEY, serving
 
 
 def picture(folder, number):

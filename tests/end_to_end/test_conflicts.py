@@ -8,9 +8,10 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.service.launcher import ServiceProcess
 from apitorch_desktop.ui.photo_board.model import Heading, Photo
 from apitorch_desktop.utils.paths import service_folder
-from tests.end_to_end import pointer, program
-from tests.end_to_end.documented_program import away, cell, counts, listed, pictures_shown, run, shown, waiting
-from tests.end_to_end.summer import summer
+from tests.helpers import app_runner as program
+from tests.helpers import x11_pointer as pointer
+from tests.helpers.documented_program import away, cell, counts, listed, pictures_shown, run, shown, waiting
+from tests.helpers.summer_set import summer
 
 LABELS = ("dress", "hat", "pants")
 

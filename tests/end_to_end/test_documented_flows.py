@@ -9,11 +9,12 @@ from PySide6.QtCore import QPoint
 from apitorch_desktop.ui.classify.scratch_dialog import ScratchDialog
 from apitorch_desktop.ui.photo_board.model import Photo
 from apitorch_desktop.ui.session.session import State
-from tests.end_to_end import pointer, program
-from tests.end_to_end.documented_program import coats, listed, run
-from tests.end_to_end.program import dialog
-from tests.misbehaving import Misbehaving
-from tests.unit.dataset.planted import plant
+from tests.helpers import app_runner as program
+from tests.helpers import x11_pointer as pointer
+from tests.helpers.app_runner import dialog
+from tests.helpers.documented_program import coats, listed, run
+from tests.helpers.fake_api import Misbehaving
+from tests.helpers.planted_set import plant
 
 CORNER = QPoint(1500, 920)
 

@@ -12,9 +12,10 @@ from apitorch_desktop.ui.classify.scratch_dialog import ScratchDialog
 from apitorch_desktop.ui.importer.dialog import ImportDialog
 from apitorch_desktop.ui.session.session import State
 from apitorch_desktop.ui.tasks.runner import Lane
-from tests.end_to_end import pointer, program
-from tests.end_to_end.documented_program import cell, coats, digests, listed, pictures_shown, run, shown, waiting
-from tests.end_to_end.program import dialog
+from tests.helpers import app_runner as program
+from tests.helpers import x11_pointer as pointer
+from tests.helpers.app_runner import dialog
+from tests.helpers.documented_program import cell, coats, digests, listed, pictures_shown, run, shown, waiting
 
 CORNER = QPoint(1500, 920)
 PASSING = [429, 500, 502, "late", "half", "twice", "drop", "lost", "longer", "shorter", "garbage"]

@@ -13,9 +13,10 @@ from PySide6.QtWidgets import QLabel
 from apitorch_desktop.ui.exporter.dialog import FORMS, ExportDialog
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources
-from tests.end_to_end import pointer, program
-from tests.end_to_end.widgets import choose, pick, press_cell
-from tests.unit.dataset.readers import read_croissant, read_hugging_face, walked
+from tests.helpers import app_runner as program
+from tests.helpers import x11_pointer as pointer
+from tests.helpers.export_readers import read_croissant, read_hugging_face, walked
+from tests.helpers.widget_driver import choose, pick, press_cell
 
 SPLIT = (50, 25, 25, 7)
 """Percent for training, validation and test; the seed."""

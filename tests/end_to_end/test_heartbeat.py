@@ -7,8 +7,8 @@ import pytest
 from apitorch_desktop.ui.session import session
 from apitorch_desktop.ui.session.heartbeat import Rhythm
 from apitorch_desktop.ui.session.session import State
-from tests.end_to_end import program
-from tests.end_to_end.documented_program import away, coats, counts, listed, pictures_shown, run, shown, waiting
+from tests.helpers import app_runner as program
+from tests.helpers.documented_program import away, coats, counts, listed, pictures_shown, run, shown, waiting
 
 
 @pytest.fixture

@@ -11,13 +11,14 @@ import pytest
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import NotFound
-from tests.end_to_end import pointer, program
-from tests.end_to_end.documented_program import listed, run, use
-from tests.end_to_end.dying_new_set import PHOTOS
-from tests.misbehaving import Misbehaving
-from tests.service.running import serving
+from tests.helpers import app_runner as program
+from tests.helpers import x11_pointer as pointer
+from tests.helpers.documented_program import listed, run, use
+from tests.helpers.fake_api import Misbehaving
+from tests.helpers.killed_new_set import PHOTOS
+from tests.helpers.service_process import serving
 
-_DYING = Path(__file__).with_name("dying_import.py")
+_DYING = Path(__file__).parents[1] / "helpers" / "killed_import.py"
 MORE = 12
 
 
@@ -115,7 +116,7 @@ def sets(client):
 
 
 def killed_with_a_new_set(client, folder, when):
-    command = [sys.executable, "-m", "tests.end_to_end.dying_new_set", str(folder), when]
+    command = [sys.executable, "-m", "tests.helpers.killed_new_set", str(folder), when]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as dying:
         try:
             assert dying.stdout.readline() == "started\n"

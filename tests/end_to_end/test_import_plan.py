@@ -9,10 +9,11 @@ from PySide6.QtCore import QPoint
 
 from apitorch_desktop.dataset.importer.plan import Standing
 from apitorch_desktop.ui.importer.dialog import ImportDialog
-from tests.end_to_end import pointer, program
-from tests.end_to_end.program import dialog
-from tests.end_to_end.summer import summer
-from tests.end_to_end.widgets import pick, press_cell, tick
+from tests.helpers import app_runner as program
+from tests.helpers import x11_pointer as pointer
+from tests.helpers.app_runner import dialog
+from tests.helpers.summer_set import summer
+from tests.helpers.widget_driver import pick, press_cell, tick
 
 CORNER = QPoint(1500, 920)
 EACH = 3

@@ -3,9 +3,9 @@
 import pytest
 
 from apitorch_desktop.ui.session.session import State
-from tests.end_to_end import program
-from tests.end_to_end.documented_program import listed, run, use
-from tests.misbehaving import Misbehaving
+from tests.helpers import app_runner as program
+from tests.helpers.documented_program import listed, run, use
+from tests.helpers.fake_api import Misbehaving
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ import requests
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.ui.exporter.dialog import ExportOrder
-from tests.end_to_end import program
-from tests.end_to_end.documented_program import digests, listed, run, use
+from tests.helpers import app_runner as program
+from tests.helpers.documented_program import digests, listed, run, use
 
 KEY = "k" * 42
 DAY = 24 * 3600
-_CLOCKED = Path(__file__).with_name("clocked.py")
+_CLOCKED = Path(__file__).parents[1] / "helpers" / "clock_shift.py"
 
 
 class Service(SimpleNamespace):

@@ -9,8 +9,9 @@ from apitorch_desktop.dataset.connections.store import Connections
 from apitorch_desktop.ui.session.session import State
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.paths import desktop_folder
-from tests.end_to_end import pointer, program
-from tests.end_to_end.documented_program import away, cell, coats, counts, listed, pictures_shown, run, shown, waiting
+from tests.helpers import app_runner as program
+from tests.helpers import x11_pointer as pointer
+from tests.helpers.documented_program import away, cell, coats, counts, listed, pictures_shown, run, shown, waiting
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from PySide6.QtWidgets import QApplication
 from apitorch_desktop.cli.main import main
 from apitorch_desktop.ui.photo_board.model import Photo
 from apitorch_desktop.ui.sidebar.model import Row
-from tests.end_to_end import pointer, program
-from tests.unit.dataset.planted import plant
+from tests.helpers import app_runner as program
+from tests.helpers import x11_pointer as pointer
+from tests.helpers.planted_set import plant
 
 
 def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tmp_path, home):

@@ -10,10 +10,11 @@ from apitorch_desktop.cli.main import main
 from apitorch_desktop.ui.classify.feedback_dialog import FeedbackDialog
 from apitorch_desktop.ui.importer.dialog import ImportDialog
 from apitorch_desktop.ui.sidebar.model import Row
-from tests.end_to_end import pointer, program
-from tests.end_to_end.program import dialog
-from tests.end_to_end.summer import summer as summer_set
-from tests.end_to_end.widgets import choose, press_cell
+from tests.helpers import app_runner as program
+from tests.helpers import x11_pointer as pointer
+from tests.helpers.app_runner import dialog
+from tests.helpers.summer_set import summer as summer_set
+from tests.helpers.widget_driver import choose, press_cell
 
 CORNER = QPoint(1500, 920)
 LABELS = ("dress", "hat", "pants", "shoes")

@@ -17,15 +17,15 @@ from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.utils.paths import desktop_folder
-from tests.end_to_end import program
-from tests.end_to_end.documented_program import listed, run, use
-from tests.misbehaving import Misbehaving
+from tests.helpers import app_runner as program
+from tests.helpers.documented_program import listed, run, use
+from tests.helpers.fake_api import Misbehaving
 
 KEY = "k" * 42
 COUNT = 600
 KILLS = 4
 COMMAND = [sys.executable, "-m", "apitorch_desktop"]
-_DYING = Path(__file__).with_name("dying_window.py")
+_DYING = Path(__file__).parents[1] / "helpers" / "killed_window.py"
 
 
 class Processes:

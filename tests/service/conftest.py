@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 from PIL import Image
 
-from tests.service.running import Service, serving
+from tests.helpers.service_process import Service, serving
 
 
 @pytest.fixture(scope="session")

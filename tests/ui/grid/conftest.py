@@ -12,7 +12,7 @@ from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.ui.grid.model import GridModel, Group
 from apitorch_desktop.ui.grid.view import GridView
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from tests.end_to_end.pointer import xdotool
+from tests.helpers.x11_pointer import xdotool
 from tests.ui.conftest import turn, wait_until
 
 

@@ -3,7 +3,7 @@
 import pytest
 from PySide6.QtCore import QPoint
 
-from tests.end_to_end.pointer import xdotool
+from tests.helpers.x11_pointer import xdotool
 from tests.ui.conftest import turn, wait_until
 from tests.ui.grid.conftest import click, groups, image, middle, send
 

@@ -1,0 +1,39 @@
+"""A misbehaving service, and a client for it that does not wait long."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.transport import Transport
+from tests.helpers.fake_api import KEY, Misbehaving
+
+
+@pytest.fixture
+def service() -> Iterator[Misbehaving]:
+    """A service with the documented calls alone."""
+    with Misbehaving() as running:
+        yield running
+
+
+@pytest.fixture
+def client(service: Misbehaving) -> Iterator[ApiClient]:
+    """A client with its defaults."""
+    made = ApiClient(service.url, KEY)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def transport(service: Misbehaving):
+    """`transport(**options)`: one that repeats quickly."""
+    made: list[Transport] = []
+
+    def make(url: str = service.url, key: str = KEY, **options) -> Transport:
+        chosen = {"timeout": (2, 2), "total": 5, "attempts": 4, "backoff": 0.01, **options}
+        made.append(Transport(url, key, **chosen))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

@@ -1,0 +1,201 @@
+import base64
+import os
+import threading
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.errors import BadRequest, Cancelled, NotFound, WrongKey
+from apitorch_desktop.api.extensions import label_of, segment
+from tests.helpers.fake_api import KEY, Misbehaving
+
+
+def sizes(service: Misbehaving, number: int) -> dict[str, int]:
+    return {label: len(images) for label, images in service.sets[number].labels.items()}
+
+
+def test_every_documented_call_is_understood(service: Misbehaving, client: ApiClient, tmp_path: Path):
+    number = service.add_set("Detect Zebra", {"mountain_zebra": [b"m" * 100]})
+    assert (client.ping().object, client.ping().message) == ("ping", "ok")
+    [zebras] = client.training_sets()
+    assert (zebras.id, zebras.name) == (number, "Detect Zebra")
+    path = tmp_path / "zebra.jpg"
+    path.write_bytes(b"z" * 100)
+    answer = client.upload_image(number, "Maneless Zebra", path=path)
+    assert answer.id.startswith("ti_")
+    assert client.upload_image(number, "maneless_zebra", data=b"z" * 100).id == answer.id
+    listing = client.images(number)
+    assert listing.training_set_slug == "detect-zebra"
+    assert [group.label for group in listing.data] == ["mountain_zebra", "maneless_zebra"]
+    [image] = listing.data[1].images
+    assert image.image_id == answer.id
+    assert client.download(image.url) == b"z" * 100
+    [classifier] = client.classifiers()
+    [classification] = client.classify(["work-safe"], image_url=image.url)
+    assert (classifier.name, classification.classifier) == ("Work Safe", "work-safe")
+    client.feedback_classification(classification.id, "not_work_safe")
+    client.feedback_freeform("Schön! 🦓")
+    assert service.sent == [(classification.id, "not_work_safe"), ("", "Schön! 🦓")]
+    assert client.delete_image(answer.id).id == answer.id
+    assert sizes(service, number) == {"mountain_zebra": 1, "maneless_zebra": 0}
+    with pytest.raises(NotFound, match="There is no such image"):
+        client.delete_image(answer.id.removeprefix("ti_"))
+
+
+def test_unknown_fields_numbers_in_strings_and_any_order_are_fine(service: Misbehaving, client: ApiClient):
+    number = service.add_set("Clothes", {"dress": [b"x" * 100, b"y" * 100], "hat": [b"z" * 100], "shirt": []})
+    service.unknown_fields = service.numbers_as_strings = service.reorder = True
+    [clothes] = client.training_sets()
+    assert str(clothes.id) == str(number)
+    listing = client.images(clothes.id)
+    assert {group.label: len(group.images) for group in listing.data} == {"dress": 2, "hat": 1, "shirt": 0}
+    assert client.ping().message == "ok"
+    assert client.classifiers()[0].name == "Work Safe"
+
+
+def test_a_wrong_key_is_named(service: Misbehaving):
+    client = ApiClient(service.url, "x" * 42)
+    with pytest.raises(WrongKey, match="This API key is not valid"):
+        client.ping()
+    client.close()
+
+
+def test_an_upload_tells_how_far_it_is(service: Misbehaving, client: ApiClient, tmp_path: Path):
+    number = service.add_set("Clothes")
+    path = tmp_path / "big.jpg"
+    path.write_bytes(os.urandom(1_000_000))
+    sent: list[int] = []
+    client.upload_image(number, "dress", path=path, on_sent=sent.append)
+    assert sent == sorted(sent)
+    assert len(sent) > 10
+    assert sent[-1] > 1_000_000
+    assert service.content(number)["dress"]
+
+
+def test_an_upload_can_be_cancelled_on_its_way(service: Misbehaving, client: ApiClient):
+    number = service.add_set("Clothes")
+    sent: list[int] = []
+    with pytest.raises(Cancelled):
+        client.upload_image(
+            number, "dress", data=b"x" * 3_000_000, on_sent=sent.append, cancelled=lambda: len(sent) > 3
+        )
+    assert sizes(service, number) == {}
+
+
+@pytest.mark.parametrize("seconds", [0.5, 20])
+def test_an_upload_that_is_all_sent_when_it_is_cancelled_has_a_moment_to_be_answered(seconds, service, client):
+    number = service.add_set("Clothes")
+    service.wrong("late", method="POST", seconds=seconds)
+    began = time.monotonic()
+
+    def upload():
+        return client.upload_image(number, "dress", data=b"x" * 1000, cancelled=lambda: time.monotonic() > began + 0.2)
+
+    if seconds < 1:
+        assert upload().id
+    else:
+        with pytest.raises(Cancelled):
+            upload()
+        assert time.monotonic() < began + 15
+
+
+@pytest.mark.parametrize("trouble", ["gone", "folder", "unreadable", "shrinking"])
+def test_a_file_that_cannot_be_read_is_named_and_the_call_not_repeated(
+    trouble, service: Misbehaving, client: ApiClient, tmp_path: Path
+):
+    number = service.add_set("Clothes")
+    path = tmp_path / "photo 🦓.jpg"
+    on_sent = None
+    if trouble == "folder":
+        path.mkdir()
+    elif trouble != "gone":
+        path.write_bytes(b"x" * 1_000_000)
+    if trouble == "unreadable":
+        if os.geteuid() == 0:
+            pytest.skip("root may read anything")
+        path.chmod(0)
+    if trouble == "shrinking":
+        on_sent = lambda sent: sent < 100_000 and path.write_bytes(b"x")  # noqa: E731
+    with pytest.raises(BadRequest, match=r"photo 🦓\.jpg"):
+        client.upload_image(number, "dress", path=path, on_sent=on_sent)
+    assert sizes(service, number) == {}
+
+
+@pytest.mark.parametrize("name", ['a"b.jpg', "a\\b.jpg", "a\nb.jpg", "🦓.jpg", "x" * 251 + ".jpg", "\udce4.jpg"])
+def test_any_file_name_can_be_sent(name, service: Misbehaving, client: ApiClient):
+    number = service.add_set("Clothes")
+    client.upload_image(number, "dress", data=b"x" * 100, filename=name)
+    assert sizes(service, number) == {"dress": 1}
+
+
+def test_a_long_message_does_not_go_into_the_url(service: Misbehaving, client: ApiClient):
+    client.feedback_freeform("x" * 100_000)
+    assert service.sent == [("", "x" * 100_000)]
+    assert len(service.seen[-1].path) < 100
+    client.feedback_freeform("short")
+    assert quote(base64.b64encode(b"short")) in service.seen[-1].path
+
+
+@pytest.mark.parametrize("count", [0, 11])
+def test_too_few_or_too_many_classifiers_are_refused_before_a_call(count, service: Misbehaving, client: ApiClient):
+    with pytest.raises(BadRequest, match="Choose 1 to 10 classifiers"):
+        client.classify(["a"] * count, image_url="http://x.example/")
+    assert service.seen == []
+
+
+@pytest.mark.parametrize("value", ["", ".", ".."])
+def test_nothing_can_leave_its_segment_of_a_path(value, service: Misbehaving, client: ApiClient):
+    with pytest.raises(BadRequest):
+        client.delete_image(value)
+    with pytest.raises(NotFound):
+        client.delete_image("../training-sets/1?x#y")
+    assert service.seen[0].path == "/api/training-image/..%2Ftraining-sets%2F1%3Fx%23y"
+    assert segment("ä b") == "%C3%A4%20b"
+
+
+def test_a_label_is_sent_in_its_one_spelling():
+    assert label_of("T-Shirt") == "t_shirt"
+    with pytest.raises(BadRequest, match="cannot be a label"):
+        label_of("!?")
+
+
+def test_a_downloaded_file_is_whole_or_not_there(service: Misbehaving, tmp_path: Path):
+    client = ApiClient(service.url, KEY, attempts=1)
+    number = service.add_set("Clothes", {"dress": [b"x" * 100_000]})
+    url = client.images(number).data[0].images[0].url
+    path = tmp_path / ("n" * 251 + ".jpg")
+    for fault in ("half", "shorter", 500):
+        service.wrong(fault, path="^/files")
+        with pytest.raises(Exception, match=r".+"):
+            client.download_to(url, path)
+        assert list(tmp_path.iterdir()) == []
+    client.download_to(url, path)
+    assert path.read_bytes() == b"x" * 100_000
+    assert list(tmp_path.iterdir()) == [path]
+    client.close()
+
+
+def test_many_threads_share_a_client(service: Misbehaving):
+    client = ApiClient(service.url, KEY, attempts=12)
+    number = service.add_set("Clothes")
+    service.chaos(0.15, [500, "drop", "lost", "half", 429, "twice"], seed=5)
+
+    def upload(start: int) -> None:
+        for one in range(start, start + 15):
+            client.upload_image(number, "dress", data=f"{one:>100}".encode())
+
+    threads = [threading.Thread(target=upload, args=(start,)) for start in range(0, 90, 15)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    client.close()
+    assert sizes(service, number) == {"dress": 90}
+
+
+def test_a_client_shows_its_address_and_no_key(client: ApiClient):
+    assert KEY not in repr(client)
+    assert client.base_url in repr(client)

@@ -1,0 +1,818 @@
+import errno
+import hashlib
+import io
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, TimedOut
+from apitorch_desktop.dataset.importer.plan import scan
+from apitorch_desktop.dataset.sources.image_source import File, Member, Picture, Upload, Url
+from apitorch_desktop.dataset.transfers import download as downloading
+from apitorch_desktop.dataset.transfers import rate_control
+from apitorch_desktop.dataset.transfers.origins import Origins
+from apitorch_desktop.dataset.transfers.queue import State, Transfers
+from apitorch_desktop.dataset.transfers.rate_control import Meter, Pace
+from tests.helpers.documented import SET, documented
+from tests.helpers.service_process import serving
+
+
+def picture(seed, size=(20, 20)):
+    stream = io.BytesIO()
+    Image.frombytes("RGB", size, random.Random(seed).randbytes(3 * size[0] * size[1])).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def pictures(folder: Path, count: int, labels=("cat", "dog", "emu"), first=0) -> list[Upload]:
+    """That many pictures on disk, each another, as uploads."""
+    found = []
+    for number in range(first, first + count):
+        path = folder / labels[number % len(labels)] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = picture(number)
+        path.write_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()
+        found.append(Upload(path.parent.name, File(path), path.name, len(data), digest))
+    return found
+
+
+def run(transfers, *, threads=4, only=None, timeout=60, until_done=True):
+    """Work on some threads until all is done."""
+    stop = threading.Event()
+    workers = [
+        threading.Thread(target=transfers.work, args=(stop.is_set,), kwargs={"only": only, "until_done": until_done})
+        for _ in range(threads)
+    ]
+    for worker in workers:
+        worker.start()
+    end = time.monotonic() + timeout
+    for worker in workers:
+        worker.join(max(0, end - time.monotonic()))
+    late = any(worker.is_alive() for worker in workers)
+    stop.set()
+    for worker in workers:
+        worker.join()
+    assert not late, f"not done in time: {transfers.all()}"
+
+
+@contextmanager
+def working(transfers, threads=3):
+    """Work in the background meanwhile."""
+    stop = threading.Event()
+    workers = [threading.Thread(target=transfers.work, args=(stop.is_set,)) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+
+
+def until(condition, timeout=20):
+    end = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.01)
+    return value
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("service") / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(service):
+    client = ApiClient(service.url, service.key, attempts=1)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Open transfers: `make(client)`; the same folder each time."""
+    with ExitStack() as stack:
+
+        def opened(client, folder="transfers"):
+            transfers = Transfers(tmp_path / folder, client if callable(client) else lambda _connection: client)
+            stack.callback(transfers.close)
+            return transfers
+
+        yield opened
+
+
+@pytest.fixture
+def strange():
+    """A service with the documented calls only, and a client of it."""
+    with documented() as state:
+        client = ApiClient(state.url, state.key, attempts=1, timeout=(2, 2))
+        state.client = client
+        yield state
+        client.close()
+
+
+def stored(client, set_id):
+    """label → sorted hashes of the bytes as they come back."""
+    listing = client.images(set_id)
+    return {
+        group.label: sorted(hashlib.sha256(client.download(image.url)).hexdigest() for image in group.images)
+        for group in listing.data
+        if group.images
+    }
+
+
+def wanted(uploads):
+    found = {}
+    for upload in uploads:
+        found.setdefault(upload.label, []).append(upload.sha256)
+    return {label: sorted(digests) for label, digests in found.items()}
+
+
+# --- against the real service
+
+
+def test_photos_arrive_once_byte_for_byte_and_the_results_name_them(make, client, photos):
+    training_set = client.create_training_set("Photos")
+    plan = scan([photos / "test" / "hat", photos / "test" / "skirt"])
+    transfers = make(client)
+    transfer = transfers.add_upload("c", training_set.id, "Hats", plan.uploads())
+    assert transfers.status(transfer).state is State.WAITING
+    run(transfers)
+    status = transfers.status(transfer)
+    assert (status.state, status.done, status.failed, status.fraction) == (State.DONE, len(plan.items), 0, 1.0)
+    assert status.bytes_done == status.bytes_total == plan.bytes_to_send()
+    assert status.finished_at >= status.created_at
+    assert stored(client, training_set.id) == wanted(plan.uploads())
+    listed = {image.image_id for group in client.images(training_set.id).data for image in group.images}
+    results = transfers.results(transfer)
+    assert {result.image_id for result in results} == listed
+    assert all(result.created for result in results)
+
+
+def test_what_was_there_before_is_not_called_new(make, client, tmp_path):
+    training_set = client.create_training_set("Twice")
+    uploads = pictures(tmp_path, 6)
+    client.upload_image(training_set.id, "cat", path=uploads[0].source.path)
+    transfers = make(client)
+    transfer = transfers.add_upload("c", training_set.id, "All", [*uploads, uploads[1]])
+    run(transfers)
+    status = transfers.status(transfer)
+    assert (status.state, status.done, status.skipped) == (State.DONE, 5, 2)
+    assert sum(result.created for result in transfers.results(transfer)) == 5
+    assert stored(client, training_set.id) == wanted(uploads)
+
+
+def test_bad_pictures_fail_with_their_reasons_and_the_rest_goes_on(make, client, tmp_path):
+    training_set = client.create_training_set("Bad")
+    uploads = pictures(tmp_path, 5)
+    broken = tmp_path / "half.png"
+    broken.write_bytes(picture(99)[:-200])
+    gone = tmp_path / "gone.png"
+    uploads += [Upload("cat", File(broken), "half.png", 1000), Upload("cat", File(gone), "gone.png", 1000)]
+    transfers = make(client)
+    transfer = transfers.add_upload("c", training_set.id, "Some are bad", uploads)
+    seen = []
+    transfers.listen(seen.append)
+    run(transfers)
+    status = transfers.status(transfer)
+    assert (status.state, status.done, status.failed) == (State.FAILED, 5, 2)
+    assert status.fraction < 1
+    assert all(told.fraction < 1 for told in seen)
+    failures = {failure.name: failure for failure in transfers.failures(transfer)}
+    assert set(failures) == {"half.png", "gone.png"}
+    assert "cut off" in failures["half.png"].reason
+    assert "not there" in failures["gone.png"].reason
+    summary = transfers.summary(transfer)
+    assert "5 pictures uploaded" in summary
+    assert "cat/half.png" in summary
+    broken.write_bytes(picture(98))
+    gone.write_bytes(picture(97))
+    transfers.retry_failed(transfer)
+    assert transfers.status(transfer).state is State.WAITING
+    run(transfers)
+    status = transfers.status(transfer)
+    assert (status.state, status.done, status.failed, status.fraction) == (State.DONE, 7, 0, 1.0)
+
+
+def test_names_of_any_bytes_travel(make, client, tmp_path):
+    training_set = client.create_training_set("Names")
+    uploads = []
+    for number, name in enumerate(
+        [b"a b.png", b"new\nline.png", b"\xff\xfe.png", '🦓".png'.encode(), b"n" * 251 + b".png"]
+    ):
+        path = Path(os.fsdecode(bytes(tmp_path) + b"/" + name))
+        path.write_bytes(picture(number))
+        uploads.append(Upload("cat", File(path), path.name, None, None))
+    transfers = make(client)
+    transfer = transfers.add_upload("c", training_set.id, "Names", uploads)
+    run(transfers)
+    assert transfers.status(transfer).done == 5
+    assert all(result.name.isprintable() for result in transfers.results(transfer))
+
+
+def test_pictures_from_memory_and_archives_are_kept_until_they_are_there(make, client, tmp_path):
+    import zipfile
+
+    training_set = client.create_training_set("Memory")
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("cat/1.png", picture(1))
+        file.writestr("cat/2.png", picture(2))
+    uploads = [Upload("cat", Picture(picture(3), "clip.png"), "clip.png"), *scan([archive]).uploads()]
+    assert isinstance(uploads[1].source, Member)
+    first = make(client)
+    first.add_upload("c", training_set.id, "Memory", uploads)
+    first.close()  # all of it has to come from the disk now
+    kept = list((tmp_path / "transfers" / "pictures").iterdir())
+    assert [path.read_bytes() for path in kept] == [picture(3)]
+    os.utime(kept[0], (1, 1))
+    second = make(client)
+    run(second)
+    assert second.all()[0].state is State.DONE
+    assert stored(client, training_set.id)["cat"] == sorted(hashlib.sha256(picture(n)).hexdigest() for n in (1, 2, 3))
+    assert not list((tmp_path / "transfers" / "pictures").iterdir())
+
+
+def test_an_archive_that_changed_is_not_taken_for_what_was_looked_at(make, client, tmp_path):
+    import zipfile
+
+    training_set = client.create_training_set("Changed")
+    archive = tmp_path / "a.zip"
+    for seed in (1, 2):
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("cat/1.png", picture(seed))
+        if seed == 1:
+            uploads = scan([archive]).uploads()
+    transfers = make(client)
+    transfer = transfers.add_upload("c", training_set.id, "Changed", uploads)
+    run(transfers)
+    assert "has changed" in transfers.failures(transfer)[0].reason
+
+
+def test_a_web_address_is_fetched_by_the_service(make, client, strange):
+    transfers = make(strange.client)
+    transfer = transfers.add_upload("c", SET, "Web", [Upload("cat", Url("https://e.org/a.jpg"), "a.jpg")])
+    run(transfers)
+    assert transfers.status(transfer).state is State.DONE
+    assert strange.labels() == {"cat": [b"https://e.org/a.jpg"]}
+
+
+def test_a_training_set_that_is_gone_stops_the_transfer_with_a_sentence(make, client, tmp_path):
+    training_set = client.create_training_set("Gone")
+    transfers = make(client)
+    transfer = transfers.add_upload("c", training_set.id, "Gone", pictures(tmp_path, 3))
+    client.delete_training_set(training_set.id)
+    run(transfers)
+    status = transfers.status(transfer)
+    assert status.state is State.STOPPED
+    assert "not there any more" in status.note
+
+
+def test_a_wrong_key_stops_it_and_resume_goes_on_with_the_right_one(make, service, client, tmp_path):
+    training_set = client.create_training_set("Key")
+    now = [ApiClient(service.url, "x" * 42, attempts=1)]
+    transfers = make(lambda _connection: now[0])
+    uploads = pictures(tmp_path, 3)
+    transfer = transfers.add_upload("c", training_set.id, "Key", uploads)
+    run(transfers)
+    assert transfers.status(transfer).state is State.STOPPED
+    assert "key" in transfers.status(transfer).note.lower()
+    now[0].close()
+    now[0] = client
+    transfers.resume(transfer)
+    run(transfers)
+    assert transfers.status(transfer).state is State.DONE
+    assert stored(client, training_set.id) == wanted(uploads)
+
+
+def test_while_nobody_answers_it_waits_says_so_and_goes_on_by_itself(make, client, tmp_path):
+    training_set = client.create_training_set("Away")
+    away = threading.Event()
+
+    def client_for(_connection):
+        if away.is_set():
+            raise ConnectionFailed("Nothing answers.")
+        return client
+
+    away.set()
+    transfers = make(client_for)
+    uploads = pictures(tmp_path, 8)
+    transfer = transfers.add_upload("c", training_set.id, "Away", uploads)
+    with working(transfers):
+        until(lambda: "Nothing answers." in transfers.status(transfer).note)
+        assert transfers.status(transfer).state is State.WAITING
+        away.clear()
+        until(lambda: transfers.status(transfer).state is State.DONE)
+    assert transfers.status(transfer).note == ""
+    assert stored(client, training_set.id) == wanted(uploads)
+
+
+def test_pause_resume_and_cancel(make, strange, tmp_path):
+    strange.latency = 0.02
+    transfers = make(strange.client)
+    transfer = transfers.add_upload("c", SET, "Some", pictures(tmp_path, 60))
+    with working(transfers):
+        until(lambda: transfers.status(transfer).done > 3)
+        transfers.pause(transfer)
+        until(lambda: strange.at_once == 0)
+        time.sleep(0.2)  # the last answers come in
+        assert transfers.status(transfer).state is State.PAUSED
+        done = transfers.status(transfer).done
+        time.sleep(0.15)
+        assert transfers.status(transfer).done == done < 60
+        transfers.resume(transfer)
+        until(lambda: transfers.status(transfer).done > done + 3)
+        transfers.cancel(transfer)
+        until(lambda: strange.at_once == 0)
+    status = transfers.status(transfer)
+    assert status.state is State.CANCELLED
+    assert status.finished_at
+    assert len(strange.images) < 60
+    transfers.resume(transfer)  # a change of mind
+    run(transfers)
+    assert transfers.status(transfer).state is State.DONE
+    assert len(strange.images) == 60
+
+
+def test_the_order_can_be_changed(make, strange, tmp_path):
+    transfers = make(strange.client)
+    ids = [transfers.add_upload("c", SET, name, pictures(tmp_path, 3, first=9 * n)) for n, name in enumerate("abc")]
+    transfers.reorder([ids[2], ids[1]])
+    assert [status.title for status in transfers.all()] == ["c", "b", "a"]
+    ended = []
+    transfers.listen(
+        lambda status: status.state is State.DONE and status.title not in ended and ended.append(status.title)
+    )
+    run(transfers, threads=1)
+    assert ended == ["c", "b", "a"]
+
+
+def test_an_ended_transfer_can_be_forgotten_a_live_one_not(make, strange, tmp_path):
+    transfers = make(strange.client)
+    transfer = transfers.add_upload("c", SET, "Some", pictures(tmp_path, 2))
+    with pytest.raises(ValueError, match="cancel it first"):
+        transfers.forget(transfer)
+    run(transfers)
+    transfers.forget(transfer)
+    assert transfers.all() == []
+    with pytest.raises(KeyError):
+        transfers.status(transfer)
+
+
+def test_listeners_hear_often_enough_never_too_often_and_always_the_end(make, strange, tmp_path):
+    strange.latency = 0.005
+    transfers = make(strange.client)
+    transfers.add_upload("c", SET, "Some", pictures(tmp_path, 80))
+    seen = []
+    end = transfers.listen(lambda status: seen.append((time.monotonic(), status)))
+    began = time.monotonic()
+    run(transfers)
+    took = time.monotonic() - began
+    assert seen[-1][1].state is State.DONE
+    assert 3 <= len(seen) <= 20 * took + 20
+    counts = [status.done for _, status in seen]
+    assert counts == sorted(counts)
+    end()
+    seen.clear()
+    transfers.add_upload("c", SET, "More", pictures(tmp_path, 1, first=500))
+    run(transfers)
+    assert not seen
+
+
+def test_what_was_accepted_is_on_disk_at_once(make, strange, tmp_path):
+    transfers = make(strange.client)
+    began = time.perf_counter()
+    uploads = [Upload("cat", File(tmp_path / f"{n}.jpg"), f"{n}.jpg", 100_000, f"{n:064}") for n in range(10_000)]
+    transfers.add_upload("c", SET, "Many", uploads)
+    took = time.perf_counter() - began
+    with sqlite3.connect(tmp_path / "transfers" / "transfers.sqlite") as other:
+        assert other.execute("SELECT COUNT(*) FROM items").fetchone() == (10_000,)
+    other.close()
+    assert took < 3
+    status = transfers.all()[0]
+    assert (status.total, status.bytes_total) == (10_000, 10**9)
+
+
+def test_a_fault_of_ours_is_told_as_a_failure_and_ends_no_thread(make, strange, tmp_path, monkeypatch):
+    transfers = make(strange.client)
+    transfer = transfers.add_upload("c", SET, "Some", pictures(tmp_path, 4))
+    upload = ApiClient.upload_image
+
+    def sometimes(self, training_set_id, label, **more):
+        if label == "dog":
+            raise ZeroDivisionError("oh")
+        return upload(self, training_set_id, label, **more)
+
+    monkeypatch.setattr(ApiClient, "upload_image", sometimes)
+    run(transfers)
+    assert [failure.label for failure in transfers.failures(transfer)] == ["dog"]
+    assert "ZeroDivisionError" in transfers.failures(transfer)[0].reason
+    assert transfers.status(transfer).done == 3
+
+
+# --- services with the documented calls only
+
+
+def test_a_lost_answer_never_makes_a_second_image(make, strange, tmp_path):
+    strange.images["0" * 40] = ("cat", "old.jpg", b"was there before")
+    strange.faults = ["drop", "", "half", "drop", "", "", "drop"]
+    transfers = make(strange.client)
+    uploads = pictures(tmp_path, 20)
+    transfer = transfers.add_upload("c", SET, "Lost", uploads)
+    run(transfers)
+    status = transfers.status(transfer)
+    assert (status.state, status.done, status.skipped) == (State.DONE, 20, 0)
+    found = strange.labels()
+    assert found["cat"].count(b"was there before") == 1
+    found["cat"].remove(b"was there before")
+    digests = {label: sorted(hashlib.sha256(data).hexdigest() for data in datas) for label, datas in found.items()}
+    assert digests == wanted(uploads)
+    assert {result.image_id.removeprefix("ti_") for result in transfers.results(transfer)} == set(strange.images) - {
+        "0" * 40
+    }
+
+
+def test_faults_of_the_service_pass_and_are_waited_out(make, strange, tmp_path):
+    strange.faults = ["500", "502", "refuse", "503", "429", "", "500"]
+    transfers = make(strange.client)
+    uploads = pictures(tmp_path, 15)
+    transfer = transfers.add_upload("c", SET, "Faults", uploads)
+    run(transfers)
+    assert transfers.status(transfer).state is State.DONE
+    assert {label: len(datas) for label, datas in strange.labels().items()} == {"cat": 5, "dog": 5, "emu": 5}
+
+
+def test_retry_after_is_obeyed_and_the_pace_is_told(make, strange, tmp_path, monkeypatch):
+    told = []
+    limited = Pace.limited
+    monkeypatch.setattr(Pace, "limited", lambda pace, seconds: told.append(seconds) or limited(pace, seconds))
+    strange.retry_after = "1"
+    strange.faults = ["429"]
+    transfers = make(strange.client)
+    transfers.add_upload("c", SET, "Slow", pictures(tmp_path, 6))
+    run(transfers, threads=1)
+    assert strange.times[1] - strange.times[0] >= 0.95
+    assert told == [1.0]
+    assert len(strange.images) == 6
+
+
+def test_a_picture_that_breaks_the_service_every_time_fails_alone(make, strange, tmp_path, monkeypatch):
+    monkeypatch.setattr(rate_control, "_LONGEST_PAUSE", 0.1)
+    uploads = pictures(tmp_path, 4)
+    transfers = make(strange.client)
+    upload = ApiClient.upload_image
+
+    def poisoned(self, training_set_id, label, **more):
+        if label == "dog":
+            strange.faults = ["500"]
+        return upload(self, training_set_id, label, **more)
+
+    monkeypatch.setattr(ApiClient, "upload_image", poisoned)
+    transfer = transfers.add_upload("c", SET, "Poison", uploads)
+    run(transfers, threads=1)
+    status = transfers.status(transfer)
+    assert (status.state, status.done, status.failed) == (State.FAILED, 3, 1)
+    assert transfers.failures(transfer)[0].label == "dog"
+
+
+def test_a_page_in_place_of_an_answer_is_waited_out(make, strange, tmp_path):
+    strange.faults = ["502"] * 3
+    transfers = make(strange.client)
+    transfer = transfers.add_upload("c", SET, "Portal", pictures(tmp_path, 3))
+    run(transfers)
+    assert transfers.status(transfer).state is State.DONE
+
+
+def test_bad_pictures_are_refused_once(make, strange, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"bad picture")
+    transfers = make(strange.client)
+    transfer = transfers.add_upload("c", SET, "Bad", [Upload("cat", File(bad), "bad.jpg", 11)])
+    run(transfers)
+    assert transfers.status(transfer).state is State.FAILED
+    assert strange.uploads == 1
+
+
+# --- two programs, one journal
+
+_PROGRAM = """
+import sys, threading, time
+from pathlib import Path
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.dataset.transfers.queue import Transfers
+folder, url, key = sys.argv[1:4]
+client = ApiClient(url, key, attempts=1)
+transfers = Transfers(Path(folder), lambda _: client)
+worker = threading.Thread(target=transfers.work, args=(lambda: False,), daemon=True)
+worker.start()
+while "Another" not in transfers.status(1).note:
+    time.sleep(0.01)
+print(transfers.status(1).note, flush=True)
+worker.join()
+"""
+
+
+def test_a_second_program_leaves_a_transfer_alone_until_the_first_has_ended(make, strange, tmp_path):
+    strange.latency = 0.02
+    first = make(strange.client)
+    transfer = first.add_upload("c", SET, "Shared", pictures(tmp_path, 40))
+    other = [sys.executable, "-c", _PROGRAM, str(tmp_path / "transfers"), strange.url, strange.key]
+    with subprocess.Popen(other, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            assert program.stdout.readline() == "Another window or command works on it.\n"
+            assert not strange.images
+            stop = threading.Event()
+            worker = threading.Thread(target=first.work, args=(stop.is_set,))
+            worker.start()
+            until(lambda: len(strange.images) > 5)
+            stop.set()
+            worker.join()
+            first.close()  # as if the window was closed
+            until(lambda: len(strange.images) == 40)
+        finally:
+            program.kill()
+    again = make(strange.client)
+    run(again)
+    assert again.status(transfer).state is State.DONE
+    arrived = [data for datas in strange.labels().values() for data in datas]
+    assert sorted(arrived) == sorted(picture(number) for number in range(40))
+
+
+# --- downloads
+
+
+def test_a_training_set_comes_down_whole_and_again_only_what_is_missing(make, client, tmp_path):
+    training_set = client.create_training_set("Down Load")
+    uploads = pictures(tmp_path / "in", 12)
+    transfers = make(client)
+    transfers.add_upload("c", training_set.id, "Up", uploads)
+    run(transfers)
+    first = transfers.add_download("c", training_set.id, "Down", tmp_path / "out")
+    run(transfers)
+    status = transfers.status(first)
+    assert (status.state, status.done, status.bytes_done) == (State.DONE, 12, status.bytes_total)
+    files = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert {path.parent.parent for path in files} == {tmp_path / "out" / "down-load"}
+    assert sorted(files.values()) == sorted(picture(number) for number in range(12))
+    removed, cut = list(files)[:2]
+    removed.unlink()
+    cut.write_bytes(files[cut][:50])
+    second = transfers.add_download("c", training_set.id, "Down", tmp_path / "out")
+    run(transfers)
+    assert (transfers.status(second).done, transfers.status(second).skipped) == (2, 10)
+    assert all(path.read_bytes() == data for path, data in files.items())
+
+
+def test_another_picture_in_the_way_stays_and_is_reported(make, client, tmp_path):
+    training_set = client.create_training_set("In the way")
+    answer = client.upload_image(training_set.id, "cat", data=picture(1))
+    name = client.images(training_set.id).data[0].images[0].filename
+    there = tmp_path / "out" / "in-the-way" / "cat" / name
+    there.parent.mkdir(parents=True)
+    there.write_bytes(picture(2))
+    transfers = make(client)
+    transfer = transfers.add_download("c", training_set.id, "Down", tmp_path / "out")
+    run(transfers)
+    assert answer.id
+    assert transfers.status(transfer).state is State.FAILED
+    assert "another picture" in transfers.failures(transfer)[0].reason
+    assert there.read_bytes() == picture(2)
+
+
+def test_small_images_come_in_bundles_and_what_a_bundle_lacks_alone(make, client, tmp_path):
+    training_set = client.create_training_set("Bundles")
+    uploads = pictures(tmp_path / "in", 150)
+    transfers = make(client)
+    transfers.add_upload("c", training_set.id, "Up", uploads)
+    run(transfers)
+    wanted, alone = [], []
+    archive, fetch = ApiClient.archive, ApiClient.download
+
+    def some(self, set_id, image_ids, **more):
+        wanted.append(list(image_ids))
+        if len(wanted) == 2:
+            raise TimedOut("Too late.")
+        found = archive(self, set_id, image_ids, **more)
+        name = min(found)
+        found[name] = found[name][:-1] if len(wanted) % 2 else b""
+        if len(wanted) == 3:
+            del found[name]
+        return found
+
+    def download(self, url, **more):
+        alone.append(url)
+        return fetch(self, url, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ApiClient, "archive", some)
+        patch.setattr(ApiClient, "download", download)
+        transfer = transfers.add_download("c", training_set.id, "Down", tmp_path / "out")
+        run(transfers)
+    status = transfers.status(transfer)
+    assert (status.state, status.done) == (State.DONE, 150), transfers.failures(transfer)
+    files = sorted(path.read_bytes() for path in (tmp_path / "out").rglob("*.png"))
+    assert files == sorted(picture(number) for number in range(150))
+    assert len(wanted) < 12
+    assert 1 <= len(alone) <= len(wanted), "only what arrived damaged or not at all"
+
+
+def test_bundles_that_a_service_refuses_are_fetched_one_by_one(make, client, tmp_path):
+    training_set = client.create_training_set("No bundles")
+    transfers = make(client)
+    transfers.add_upload("c", training_set.id, "Up", pictures(tmp_path / "in", 20))
+    run(transfers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ApiClient, "archive", lambda *_, **__: (_ for _ in ()).throw(BadRequest("Not today.")))
+        transfer = transfers.add_download("c", training_set.id, "Down", tmp_path / "out")
+        run(transfers)
+    assert (transfers.status(transfer).state, transfers.status(transfer).done) == (State.DONE, 20)
+
+
+def fill(strange, count, make_name=lambda digits: digits):
+    for number in range(count):
+        strange.images[make_name(f"{number:040x}")] = (("cat", "dog")[number % 2], "x.jpg", picture(number))
+
+
+def test_addresses_that_run_out_in_the_middle_are_fetched_anew(make, strange, tmp_path):
+    fill(strange, 30)
+    strange.download_faults = ["", "", "", "expired", "", "", "expired", "", "500", "short", ""]
+    transfers = make(strange.client)
+    transfer = transfers.add_download("c", SET, "Down", tmp_path / "out")
+    run(transfers)
+    assert transfers.status(transfer).state is State.DONE, transfers.failures(transfer)
+    assert sorted(p.read_bytes() for p in (tmp_path / "out").rglob("*.jpg")) == sorted(picture(n) for n in range(30))
+    assert not list((tmp_path / "out").rglob("*.part"))
+    assert 3 <= strange.listings < 12
+
+
+def test_an_image_that_was_deleted_meanwhile_is_no_failure(make, strange, tmp_path):
+    fill(strange, 10)
+    transfers = make(strange.client)
+    transfer = transfers.add_download("c", SET, "Down", tmp_path / "out")
+    transfers.pause(transfer)
+    run(transfers)
+    transfers.resume(transfer)
+    strange.latency = 0
+    fetch = ApiClient.download
+
+    def download(self, url, **more):
+        with strange.lock:
+            if strange.images.pop(f"{3:040x}", None):
+                strange.epoch += 1
+        return fetch(self, url, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ApiClient, "download", download)
+        run(transfers)
+    status = transfers.status(transfer)
+    assert (status.state, status.done, status.skipped) == (State.DONE, 9, 1)
+
+
+def test_names_from_a_service_never_lead_out_of_the_folder(make, strange, tmp_path):
+    fill(strange, 2)
+    strange.images["3" * 40] = ("../../evil", "x", picture(3))
+    strange.images["4" * 40] = ("..", "x", picture(4))
+    transfers = make(strange.client)
+    transfers.add_download("c", SET, "Down", tmp_path / "deep" / "out")
+    run(transfers)
+    outside = [path for path in tmp_path.rglob("*.jpg") if not path.is_relative_to(tmp_path / "deep" / "out" / "set")]
+    assert not outside
+    assert len(list(tmp_path.rglob("*.jpg"))) == 4
+    assert [downloading.safe(name) for name in ("..", "", "a/b", "c\\d")] == ["_..", "_", "a_b", "c_d"]
+
+
+def test_a_full_disk_stops_the_download_and_room_lets_it_go_on(make, strange, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no small file system can be made here")
+    try:
+        for number in range(30):
+            strange.images[f"{number:040x}"] = ("cat", "x.jpg", picture(number, (60, 60)))
+        transfers = make(strange.client)
+        transfer = transfers.add_download("c", SET, "Down", small)
+        run(transfers)
+        status = transfers.status(transfer)
+        assert status.state is State.STOPPED
+        assert os.strerror(errno.ENOSPC) in status.note
+        assert 0 < status.done < 30
+        subprocess.run(["mount", "-o", "remount,size=8m", small], check=True)
+        transfers.resume(transfer)
+        run(transfers)
+        assert transfers.status(transfer).state is State.DONE
+        assert sorted(p.read_bytes() for p in small.rglob("*.jpg")) == sorted(picture(n, (60, 60)) for n in range(30))
+        assert not list(small.rglob("*.part"))
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+# --- pace
+
+
+def test_the_pace_rises_while_all_is_well_and_falls_when_latency_rises():
+    pace = Pace()
+    for _ in range(100):
+        pace.succeeded(0.05)
+    assert pace.allowed == 8
+    for _ in range(100):
+        pace.succeeded(2.0)
+    assert pace.allowed == 1
+
+
+def test_calls_that_were_refused_together_halve_the_pace_once():
+    pace = Pace()
+    for _ in range(100):
+        pace.succeeded(0.05)
+    pace.limited(2.0)
+    pace.limited(2.0)
+    assert pace.allowed == 4
+    assert 1.9 < pace.wait() <= 2.0
+
+
+def test_after_a_failure_one_call_at_a_time_tries():
+    pace = Pace()
+    pace.failed()
+    assert 0 < pace.wait() < 0.5
+    pace.hurry()
+    assert pace.wait() == 0
+    pace.in_flight = 1
+    assert pace.wait() == float("inf")
+    pace.succeeded(0.1)
+    assert pace.wait() == 0
+    pace.in_flight = 0
+    for _ in range(20):
+        pace.failed()
+    assert 5 < pace.wait() <= 15
+
+
+def test_the_meter_tells_bytes_a_second():
+    meter = Meter()
+    assert meter.rates() == (0, 0)
+    for _ in range(10):
+        meter.add(1000, 1)
+        time.sleep(0.05)
+    bytes_a_second, items = meter.rates()
+    assert 10_000 < bytes_a_second < 25_000
+    assert 10 < items < 25
+
+
+def test_a_service_that_slows_down_under_load_gets_fewer_calls(make, strange, tmp_path):
+    strange.latency = 0.2  # times the calls at once
+    transfers = make(strange.client)
+    transfers.add_upload("c", SET, "Load", pictures(tmp_path, 24))
+    run(transfers, threads=8)
+    assert strange.most_at_once <= 6
+
+
+def test_a_summary_can_be_kept(make, strange, tmp_path):
+    transfers = make(strange.client)
+    transfer = transfers.add_upload("c", SET, "Summer", pictures(tmp_path, 3))
+    assert "3 pictures not uploaded yet" in transfers.summary(transfer)
+    run(transfers)
+    assert "3 pictures uploaded\n    cat: 1" in transfers.summary(transfer)
+    json.dumps(transfers.summary(transfer))
+
+
+def test_where_images_came_from_is_known_after_the_transfer_is_forgotten_and_under_other_ids(make, client, photos):
+    training_set = client.create_training_set("Photos")
+    plan = scan([photos / "test" / "hat"])
+    transfers = make(client)
+    transfer = transfers.add_upload("c", training_set.id, "Hats", plan.uploads())
+    run(transfers)
+    first, second, third = transfers.results(transfer)[:3]
+    places = {one.name: str(photos / "test" / "hat" / one.name) for one in (first, second, third)}
+    assert transfers.origin("c", first.image_id) == places[first.name]
+    transfers.follow("c", {second.image_id: "ti_" + "a" * 40})
+    transfers.forget(transfer)
+    assert transfers.origin("c", first.image_id) == places[first.name]
+    assert transfers.origin("c", "ti_" + "a" * 40) == places[second.name]
+    transfers.follow("c", {"ti_" + "a" * 40: "b" * 40})
+    assert transfers.origin("c", "b" * 40) == places[second.name]
+    assert transfers.origin("c", "c" * 40, third.sha256) == places[third.name]  # came back under another id
+    assert transfers.origin("c", "c" * 40) == ""
+    assert transfers.origin("elsewhere", first.image_id, first.sha256) == ""
+    transfers.close()
+    again = make(client)
+    assert again.origin("c", first.image_id) == places[first.name]
+
+
+def test_origins_are_bounded_and_the_oldest_go_first(tmp_path):
+    origins = Origins(tmp_path, most=3)
+    origins.keep("c", [(f"ti_{n}", "", f"/photos/{n}.jpg") for n in range(5)])
+    assert [origins.find("c", str(n)) for n in range(5)] == ["", "", *(f"/photos/{n}.jpg" for n in (2, 3, 4))]
+    origins.close()

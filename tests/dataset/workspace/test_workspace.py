@@ -1,0 +1,385 @@
+import dataclasses
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.errors import ApiError, ConnectionFailed, NotFound, WrongKey
+from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.dataset.compare import Side, compare
+from apitorch_desktop.dataset.exporter.exporter import Fetcher, export
+from apitorch_desktop.dataset.transfers.queue import Transfers
+from apitorch_desktop.dataset.workspace.image_fetcher import Addresses
+from apitorch_desktop.dataset.workspace.scratch import SCRATCH_LABEL
+from apitorch_desktop.dataset.workspace.workspace import NeedsScratch, Part
+from apitorch_desktop.vision.images import UnreadableImage, verify
+from tests.helpers.dataset_home import Home, picture
+from tests.helpers.fake_api import Misbehaving
+
+
+def paths(service: Misbehaving, start: int = 0) -> list[str]:
+    return [seen.path.partition("?")[0] for seen in service.seen[start:]]
+
+
+# --- listings
+
+
+def test_a_listing_is_the_same_in_one_piece_and_in_pages(real: Home):
+    parts: list[Part] = []
+    paged = real.workspace.listing(real.set_id, progress=parts.append)
+    real.workspace._extensions = frozenset()
+    whole = real.workspace.listing(real.set_id)
+    assert [image.image_id for image in paged.images] == [image.image_id for image in whole.images]
+    assert paged.labels == whole.labels == ["l0", "l1", "l2", "l3"]
+    assert paged.label_ids == whole.label_ids
+    assert set(paged.label_ids) == {"l0", "l1", "l2", "l3"}
+    assert sum(len(part.images) for part in parts) == 20
+    assert {part.total for part in parts} == {20}
+
+
+def test_many_pages_make_one_listing(real: Home, monkeypatch):
+    monkeypatch.setattr("apitorch_desktop.dataset.workspace.workspace._FIRST_PAGE", 3)
+    monkeypatch.setattr("apitorch_desktop.dataset.workspace.workspace._PAGE", 4)
+    real.client.create_label(real.set_id, "empty")
+    parts: list[Part] = []
+    listing = real.workspace.listing(real.set_id, progress=parts.append)
+    assert [len(part.images) for part in parts][:2] == [3, 4]
+    assert listing.labels == ["empty", "l0", "l1", "l2", "l3"]
+    assert [image.label for image in listing.images] == [f"l{one}" for one in range(4) for _ in range(5)]
+
+
+def test_what_was_seen_stays_browsable_when_the_service_is_away(plain: Home, documented: Misbehaving):
+    listing = plain.workspace.listing(plain.set_id)
+    plain.workspace.training_sets()
+    assert not plain.workspace.offline
+    documented.vanish()
+    plain.restart_offline()
+    with pytest.raises(ConnectionFailed):
+        plain.workspace.listing(plain.set_id)
+    assert plain.workspace.offline
+    assert plain.workspace.known_listing(plain.set_id) == listing
+    assert [one.name for one in plain.workspace.known_training_sets()] == ["Clothes"]
+    documented.come_back()
+    plain.workspace.connect()
+    assert not plain.workspace.offline
+
+
+def test_a_refusal_is_no_absence(plain: Home, documented: Misbehaving):
+    documented.wrong(401)
+    with pytest.raises(WrongKey):
+        plain.workspace.training_sets()
+    assert not plain.workspace.offline
+
+
+def test_the_extensions_are_known_before_the_service_answers(real: Home):
+    real.restart_offline()
+    assert real.workspace.has("paging")
+    assert not real.workspace.has("telepathy")
+
+
+def test_an_image_that_is_listed_twice_is_there_once(plain: Home, documented: Misbehaving):
+    answer = documented._listing
+
+    def twice(one):
+        found = answer(one)
+        found.body = found.body.replace(b'"images": [{', b'"images": [{"filename": "same.jpg", "url": "x"}, {')
+        return found
+
+    documented._listing = twice
+    listing = plain.workspace.listing(plain.set_id)
+    assert len({image.image_id for image in listing.images}) == len(listing.images) == 21
+
+
+def test_ids_that_all_changed_are_simply_others(plain: Home, documented: Misbehaving):
+    before = {image.image_id for image in plain.listing().images}
+    documented.change_ids()
+    image = plain.listing().images[0]
+    assert image.image_id not in before
+    assert plain.workspace.image(plain.set_id, image)
+
+
+# --- pictures
+
+
+@pytest.mark.parametrize("kind", ["real", "plain"])
+def test_a_thumbnail_is_made_once_and_then_there_without_the_service(kind, request):
+    home: Home = request.getfixturevalue(kind)
+    image = home.listing().images[0]
+    assert home.workspace.known_thumbnail(image.image_id) is None
+    small = home.workspace.thumbnail(home.set_id, image)
+    assert (verify(small).width, verify(small).height, verify(small).format) == (16, 12, "JPEG")
+    home.restart_offline()
+    home.client._transport._origin = "nowhere"
+    assert home.workspace.known_thumbnail(image.image_id) == small
+    assert home.workspace.thumbnail(home.set_id, image) == small
+
+
+def test_a_service_without_thumbnails_gives_what_cannot_be_shown_its_reason(plain: Home, documented: Misbehaving):
+    number = documented.add_set("Odd", {"a": [b"this is no image at all"]})
+    image = plain.workspace.listing(number).images[0]
+    with pytest.raises(UnreadableImage):
+        plain.workspace.thumbnail(number, image)
+    assert plain.workspace.known_thumbnail(image.image_id) is None
+
+
+def test_addresses_that_ran_out_are_fetched_anew_once_for_all(plain: Home, documented: Misbehaving):
+    images = plain.listing().images
+    documented.expire()
+    start = len(documented.seen)
+    found: list[bytes] = []
+    threads = [
+        threading.Thread(target=lambda one=one: found.append(plain.workspace.thumbnail(plain.set_id, one)))
+        for one in images
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 20
+    assert paths(documented, start).count(f"/api/training-set/{plain.set_id}/images") == 1
+
+
+def test_the_day_may_change_as_often_as_it_likes(plain: Home, documented: Misbehaving):
+    image = plain.listing().images[0]
+    for _ in range(3):
+        documented.expire()
+        assert plain.workspace.image(plain.set_id, image) == picture(0)
+
+
+def test_an_image_that_is_gone_is_not_found_and_not_asked_for_again_and_again(plain: Home, documented: Misbehaving):
+    image = plain.listing().images[0]
+    gone = replace(image, filename="f" * 40 + ".jpg", url=image.url.replace("/files/", "/file/"))
+    start = len(documented.seen)
+    for _ in range(10):
+        with pytest.raises(NotFound, match="no longer in the training set"):
+            plain.workspace.image(plain.set_id, gone)
+    assert paths(documented, start).count(f"/api/training-set/{plain.set_id}/images") <= 1
+
+
+def test_an_image_that_came_after_the_last_listing_is_found_by_its_id(plain: Home):
+    plain.listing()
+    answer = plain.client.upload_image(plain.set_id, "l0", data=picture(55), filename="new.jpg")
+    record = TrainingImage(filename=answer.id.removeprefix("ti_") + ".jpg", url="")
+    assert plain.workspace.image(plain.set_id, record) == picture(55)
+
+
+def test_addresses_are_forgotten_before_they_pile_up():
+    asked: list[object] = []
+
+    def relist(number):
+        asked.append(number)
+        return [TrainingImage(filename="a.jpg", url=f"new {number}")]
+
+    addresses = Addresses(relist)
+
+    def get(image: TrainingImage) -> str:
+        if image.url == "old":
+            raise NotFound("run out")
+        return image.url
+
+    for number in range(10):
+        assert addresses.use(number, TrainingImage(filename="a.jpg", url="old"), get) == f"new {number}"
+    assert len(addresses._images) <= 4
+    assert addresses.use(9, TrainingImage(filename="a.jpg", url=""), get) == "new 9"
+    assert asked == list(range(10))
+
+
+# --- classification
+
+
+def test_a_local_file_goes_up_with_the_call_where_the_service_takes_it(real: Home, tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(picture(3))
+    for given in ({"path": path}, {"data": picture(3)}):
+        [answer] = real.workspace.classify(["safe-for-work"], **given)
+        assert answer.classifier == "safe-for-work"
+    assert SCRATCH_LABEL not in real.listing().labels
+
+
+def test_classifiers_have_a_slug_in_any_case(plain: Home, real: Home):
+    assert [one.slug for one in plain.workspace.classifiers()] == ["work-safe"]
+    assert "safe-for-work" in [one.slug for one in real.workspace.classifiers()]
+
+
+def test_without_leave_no_local_file_is_uploaded(plain: Home, documented: Misbehaving):
+    start = len(documented.seen)
+    with pytest.raises(NeedsScratch):
+        plain.workspace.classify(["work-safe"], data=picture(3))
+    assert documented.seen[start:] == []
+
+
+def scratch_images(service: Misbehaving, number: int) -> int:
+    return len(service.sets[number].labels.get(SCRATCH_LABEL, {}))
+
+
+def test_a_local_file_is_classified_through_the_scratch_label_and_deleted(plain: Home, documented: Misbehaving):
+    scratch = documented.add_set("Scratch")
+    [answer] = plain.workspace.classify(["work-safe"], data=picture(3), scratch=scratch)
+    assert answer.label == "safe for work"
+    assert scratch_images(documented, scratch) == 0
+    assert plain.workspace.clean_scratch() == 0
+    plain.workspace.connection = replace_scratch(plain, scratch)
+    assert plain.workspace.classify(["work-safe"], data=picture(4))
+
+
+def replace_scratch(home: Home, number: int):
+    return dataclasses.replace(home.workspace.connection, scratch_training_set=number)
+
+
+@pytest.mark.parametrize("fault", ["drop", "lost", 500, "half", "garbage"])
+def test_whichever_call_fails_no_scratch_image_stays(fault, plain: Home, documented: Misbehaving):
+    scratch = documented.add_set("Scratch")
+    for number in range(10):
+        start = len(documented.seen)
+        documented.fail_at(number, fault)
+        with suppress(ApiError):
+            plain.workspace.classify(["work-safe"], data=picture(number), scratch=scratch)
+        ended = len(documented.seen) - start <= number
+        documented.right()
+        plain.restart()  # connecting clears away what is left
+        assert plain.workspace.clean_scratch() == 0
+        assert scratch_images(documented, scratch) == 0
+        if ended:
+            return
+    pytest.fail("it never ended")
+
+
+def test_a_photo_that_is_being_classified_is_in_no_listing_download_comparison_or_export(
+    plain: Home, documented: Misbehaving, tmp_path: Path
+):
+    """The moment is held: the answer to `classify` waits until all four have looked."""
+    number = documented.add_set("Zebras", {"plains": [picture(1)], "mountain": [picture(2)]})
+    listed, go_on = threading.Event(), threading.Event()
+    right = documented.answer
+
+    def answer(method, path, query, body):
+        if path.endswith("/classify"):
+            listed.set()
+            documented._lock.release()  # others are answered meanwhile
+            try:
+                assert go_on.wait(30)
+            finally:
+                documented._lock.acquire()
+        return right(method, path, query, body)
+
+    documented.answer = answer
+    workspace, client = plain.workspace, plain.workspace.client
+    with ThreadPoolExecutor(1) as pool:
+        classified = pool.submit(workspace.classify, ["work-safe"], data=picture(3), scratch=number)
+        try:
+            assert listed.wait(30)
+            assert scratch_images(documented, number) == 1
+            listing = workspace.listing(number)
+            assert (sorted(listing.labels), len(listing.images)) == (["mountain", "plains"], 2)
+            transfers = Transfers(plain.folder / "transfers", lambda _id: client)
+            transfers.add_download("c1", number, "Zebras", tmp_path / "down")
+            transfers.work(lambda: False, until_done=True)
+            transfers.close()
+            fetcher = Fetcher(client, number, scratch_label=workspace.scratch_label(number))
+            export(fetcher.listing, fetcher, tmp_path / "out")
+            for folder in ("down", "out"):
+                files = [path for path in (tmp_path / folder).rglob("*") if path.is_file()]
+                assert sorted(path.parent.name for path in files) == ["mountain", "plains"], folder
+            other = documented.add_set("Others", {"plains": [picture(1)]})
+            found = compare(Side(workspace, number), Side(workspace, other))
+            assert [image.label for image in found.only_here] == ["mountain"]
+        finally:
+            go_on.set()
+        assert classified.result()[0].label == "safe for work"
+    assert scratch_images(documented, number) == 0
+
+
+def test_a_persons_own_label_of_that_name_is_theirs(plain: Home, documented: Misbehaving, tmp_path: Path):
+    theirs = picture(98)
+    number = documented.add_set("Scratches", {"plains": [picture(1)], "Desktop scratch": [theirs]})
+    workspace, client = plain.workspace, plain.workspace.client
+    seen, right = [], client.classify
+
+    def classify(*given, **more):
+        seen.append((documented.content(number), workspace.listing(number)))
+        return right(*given, **more)
+
+    client.classify = classify
+    for again in range(2):
+        assert workspace.classify(["work-safe"], data=picture(3 + again), scratch=number)
+        plain.restart()
+        workspace, client = plain.workspace, plain.workspace.client
+        client.classify = classify
+    for content, listing in seen:
+        assert len(content["desktop_scratch_2"]) == 1  # ours, beside theirs
+        assert sorted(str(image.label) for image in listing.images) == ["Desktop scratch", "plains"]
+        assert "desktop_scratch_2" not in listing.labels
+    assert documented.content(number)["Desktop scratch"] == [hashlib.sha256(theirs).hexdigest()]
+    assert documented.content(number)["desktop_scratch_2"] == []
+    transfers = Transfers(plain.folder / "transfers", lambda _id: client)
+    transfers.add_download("c1", number, "Scratches", tmp_path / "down")
+    transfers.work(lambda: False, until_done=True)
+    transfers.close()
+    fetcher = Fetcher(client, number, scratch_label=workspace.scratch_label(number))
+    export(fetcher.listing, fetcher, tmp_path / "out")
+    for folder in ("down", "out"):
+        names = sorted(path.parent.name for path in (tmp_path / folder).rglob("*") if path.is_file())
+        assert names == ["Desktop scratch", "plains"], folder
+
+
+def test_another_connection_and_another_training_set_have_labels_of_their_own(plain: Home, documented: Misbehaving):
+    one, other = documented.add_set("One"), documented.add_set("Other", {"desktop_scratch": [picture(98)]})
+    plain.workspace.classify(["work-safe"], data=picture(3), scratch=one)
+    assert plain.workspace.scratch_label(one) == "desktop_scratch"
+    assert plain.workspace.scratch_label(other) == plain.scratch.label("c2", one) == ""
+    assert plain.workspace.listing(other).labels == ["desktop_scratch"]
+    assert plain.workspace.listing(one).labels == []
+
+
+def test_scratch_images_are_deleted_after_the_service_was_away(plain: Home, documented: Misbehaving):
+    scratch = documented.add_set("Scratch")
+    plain.workspace.classify(["work-safe"], data=picture(4), scratch=scratch)  # the label is ours from now on
+    documented._put(documented.sets[scratch], SCRATCH_LABEL, picture(99))  # another program's
+    documented.wrong("lost", path="/classify$")
+    documented.wrong("drop", method="DELETE", times=9)
+    with pytest.raises(ConnectionFailed):
+        plain.workspace.classify(["work-safe"], data=picture(3), scratch=scratch)
+    documented.vanish()
+    documented.right()
+    assert scratch_images(documented, scratch) == 2
+    plain.restart_offline()
+    assert plain.workspace.clean_scratch() == 1
+    documented.come_back()
+    plain.workspace.connect()
+    assert plain.workspace.clean_scratch() == 0
+    assert [image.data for image in documented.sets[scratch].labels[SCRATCH_LABEL].values()] == [picture(99)]
+
+
+def test_a_crash_before_the_uploads_answer_is_cleared_away_by_content(plain: Home, documented: Misbehaving):
+    scratch = documented.add_set("Scratch")
+    documented._put(documented.sets[scratch], "desktop_scratch", picture(99))
+    with plain.scratch._file.transaction() as rows:
+        rows.execute(
+            "INSERT INTO upload (connection, training_set, sha256, started_at) VALUES ('c1', ?, ?, 0)",
+            (str(scratch), hashlib.sha256(picture(3)).hexdigest()),
+        )
+    documented._put(documented.sets[scratch], "desktop_scratch", picture(3))
+    assert plain.workspace.clean_scratch() == 0
+    assert [image.data for image in documented.sets[scratch].labels["desktop_scratch"].values()] == [picture(99)]
+
+
+def test_a_message_and_a_correction_arrive(plain: Home, documented: Misbehaving):
+    plain.workspace.message("Well done")
+    [answer] = plain.workspace.classify(["work-safe"], image_url=plain.images("l0")[0].url)
+    plain.workspace.correct(answer, "not work safe")
+    plain.workspace.correct(answer, "not work safe", label_id=7)
+    assert documented.sent == [("", "Well done"), (answer.id, "not work safe"), (answer.id, "7")]
+
+
+def test_a_service_that_moved_is_used_at_its_new_place(plain: Home, documented: Misbehaving):
+    documented.vanish()
+    with Misbehaving() as other:
+        client = ApiClient(other.url, other.key)
+        plain.workspace.moved(client)
+        assert plain.workspace.connect().message == "ok"
+        client.close()

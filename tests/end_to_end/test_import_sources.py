@@ -1,0 +1,98 @@
+"""Every way in through the window of the real program: archive, list, pasted picture, pasted addresses; undone and done again."""
+
+import csv
+import zipfile
+
+from PySide6.QtCore import QMimeData
+from PySide6.QtGui import QGuiApplication, QImage
+
+from apitorch_desktop.ui.importer.dialog import ImportDialog
+from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
+from tests.helpers import app_runner as program
+from tests.helpers import x11_pointer as pointer
+from tests.helpers.app_runner import dialog
+
+
+def plan(made):
+    shown = program.wait(lambda: dialog(ImportDialog), "the plan")
+    program.wait(lambda: shown._plan is not None, "the look at what came")
+    return shown
+
+
+def accept(made, total, what):
+    shown = plan(made)
+    program.wait(shown.start.isEnabled, f"{what}: something to send")
+    program.press(shown.start)
+    program.wait(lambda: made.model.total == total, f"{what} in the grid")
+    program.wait(lambda: dialog(ImportDialog) is None, "the plan closed")
+
+
+def back(made):
+    """To the grid; no window manager does that here when a dialog closes."""
+    grid = made.photos.grid
+    made.window.activateWindow()
+    grid.setFocus()
+    program.wait(grid.hasFocus, "the focus in the grid")
+
+
+def looked_at(shown):
+    """What a plan lists; it is closed."""
+    program.wait(lambda: shown._plan is not None, "the list of what came")
+    items = list(shown._plan.items)
+    program.wait(shown.isActiveWindow, "the focus in the plan")
+    pointer.key("Escape")
+    program.wait(lambda: dialog(ImportDialog) is None, "the plan closed")
+    return items
+
+
+def settled(made, count):
+    stores, connection = made.session.stores, made.session.connection
+    program.wait(lambda: len(stores.edits.history(connection.id)) == count, f"{count} edits in the journal")
+
+
+def test_archives_lists_pictures_and_addresses_come_in_through_the_plan(monkeypatch, photos, tmp_path):
+    hats, dresses = (sorted((photos / "train" / label).iterdir()) for label in ("hat", "dress"))
+    archive = tmp_path / "Summer.zip"
+    with zipfile.ZipFile(archive, "w") as made_zip:
+        for label, some in (("hat", hats[:3]), ("dress", dresses[:3])):
+            for one in some:
+                made_zip.write(one, f"{label}/{one.name}")
+    table = tmp_path / "more.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([("path", "label"), (hats[3], "hat"), (dresses[3], "dress"), (hats[0], "hat")])
+
+    def steps(made):
+        program.wait(lambda: made.session.heard, "the embedded service")
+        made.importing.begin(DroppedContent(paths=(archive,)))
+        accept(made, 6, "the archive")
+        settled(made, 1)
+        assert dict(made.session.opened.counts) == {"dress": 3, "hat": 3}
+        made.importing.begin(DroppedContent(paths=(table,)))
+        shown = plan(made)
+        program.wait(lambda: "already" in shown.below.text(), "what is there already")
+        accept(made, 8, "the list")
+        settled(made, 2)
+
+        clipboard = QGuiApplication.clipboard()
+        picture = QMimeData()
+        picture.setImageData(QImage(str(min((photos / "test" / "hat").iterdir()))))
+        clipboard.setMimeData(picture)
+        back(made)
+        pointer.key("ctrl+v")
+        assert len(looked_at(plan(made))) == 1
+
+        clipboard.setText("https://example.invalid/a.jpg\nhttps://example.invalid/b.jpg\n")
+        back(made)
+        pointer.key("ctrl+v")
+        assert len(looked_at(plan(made))) == 2
+
+        back(made)
+        pointer.key("ctrl+z")
+        program.wait(lambda: made.model.total == 6, "the list undone")
+        pointer.key("ctrl+z")
+        program.wait(lambda: not made.session.training_sets, "the archive undone, the training set with it")
+        pointer.key("ctrl+shift+z")
+        program.wait(lambda: made.model.total == 6, "the archive in again")
+
+    assert program.run(monkeypatch, steps) == 0

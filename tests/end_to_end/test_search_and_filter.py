@@ -1,0 +1,197 @@
+"""Finding in the real program: search, filters with “not”, saved ones, sorting, the status line; suspects; the next start."""
+
+import pytest
+from PySide6.QtWidgets import QInputDialog, QLabel
+
+from apitorch_desktop.cli.main import main
+from apitorch_desktop.ui.shortcuts import CheatSheet
+from tests.helpers import app_runner as program
+from tests.helpers import widget_driver as widgets
+from tests.helpers import x11_pointer as pointer
+from tests.helpers.app_runner import dialog
+from tests.helpers.planted_set import plant
+
+LABELS = ("dress", "hat", "pants")
+EACH = 30
+
+
+@pytest.fixture
+def summer(photos, tmp_path, home):
+    folder = tmp_path / "Summer"
+    for label in LABELS:
+        (folder / label).mkdir(parents=True)
+        real = sorted((photos / "train" / label).iterdir())
+        for n in range(EACH):
+            data = real[n % len(real)].read_bytes()
+            (folder / label / f"{label} {n:02}.jpg").write_bytes(data + (b"%d" % n if n >= len(real) else b""))
+    return folder
+
+
+def said(made):
+    return made.frame.status.selection.whole()
+
+
+def ready(made):
+    program.wait(lambda: made.session.opened and made.session.opened.listed and made.model.total, "the photos")
+    program.wait(made.photos.grid.isVisible, "the grid")
+    made.photos.grid.setFocus()
+
+
+def test_search_and_status_line_and_the_next_start_as_it_was_left(monkeypatch, summer):
+    assert main(["import", str(summer), "--name", "Summer"]) == 0
+    total = len(LABELS) * EACH
+    kept = {}
+
+    def steps(made):
+        ready(made)
+        grid, model = made.photos.grid, made.model
+        program.wait(lambda: said(made) == f"{total} photos", "how many there are")
+        pointer.key("ctrl+f")
+        program.wait(made.frame.toolbar.search.hasFocus, "the focus in the search")
+        pointer.write("not hat")
+        program.wait(lambda: said(made) == f"{2 * EACH} of {total} photos shown", "the negative search")
+        pointer.key("Return", "ctrl+a")
+        program.wait(lambda: said(made).startswith(f"{2 * EACH} of {total} selected · "), "how many and how much")
+        assert said(made).endswith(f"B · {2 * EACH} shown")
+        grid.setCellSize(150)
+        made.frame.show_side("right", False)
+        program.wait(lambda: grid.width() > 1000, "the side gone")
+        grid.verticalScrollBar().setValue(grid.verticalScrollBar().maximum() // 2)
+        top = grid.content.rows_between(grid.top(), grid.top() + 400).start
+        kept.update(image=model.image(top).image_id, y=grid.content.box(top).y - grid.top())
+
+    def next_start(made):
+        ready(made)
+        grid, model = made.photos.grid, made.model
+        program.wait(lambda: said(made) == f"{2 * EACH} of {total} photos shown", "what was filtered")
+        assert made.frame.toolbar.search.text() == "not hat"
+        assert grid.cellSize() == 150
+        assert not made.frame.side_shown("right")
+        program.wait(lambda: grid.top() > 0, "the place in the grid")
+        row = model.row_of(kept["image"])  # also where a line holds more or fewer photos now
+        assert grid.content.box(row).y - grid.top() == kept["y"]
+
+    assert program.run(monkeypatch, steps) == 0
+    assert program.run(monkeypatch, next_start) == 0
+
+
+# --- by the menus
+
+
+def choose(button, *path):
+    """Choose from the menu of a button of the toolbar."""
+    program.press(button)
+    widgets.choose(*path)
+
+
+def labels_shown(made):
+    return [group.label for group in made.model.groups]
+
+
+def test_filters_with_not_are_saved_by_name_and_labels_sorted_by_count(monkeypatch, summer):
+    for photo in sorted((summer / "hat").iterdir())[:20]:
+        photo.unlink()
+    assert main(["import", str(summer), "--name", "Summer"]) == 0
+    total = 2 * EACH + 10
+
+    def steps(made):
+        ready(made)
+        bar = made.frame.toolbar
+        program.wait(lambda: said(made) == f"{total} photos", "how many there are")
+        choose(bar.filter, "Labels", "dress")
+        program.wait(lambda: labels_shown(made) == ["dress"], "one label")
+        choose(bar.filter, "Labels", "All but these")
+        program.wait(lambda: labels_shown(made) == ["hat", "pants"], "all but that")
+        assert said(made) == f"{EACH + 10} of {total} photos shown"
+        choose(bar.filter, "Added", "In the last day")
+        choose(bar.filter, "Shorter side", "224 pixels and more")
+        program.wait(lambda: bar.filter.text() == "Filter: 3", "how many criteria")
+        big = {
+            one.image_id for one in made.model.records() if min(one.width, one.height) >= 224 and one.label != "dress"
+        }
+        assert made.model.shown == len(big)
+        choose(bar.filter, "Save this filter…")
+        asked = program.wait(lambda: dialog(QInputDialog), "the name asked for")
+        program.wait(asked.isActiveWindow, "its focus")
+        pointer.key("ctrl+a")
+        pointer.write("no dresses")
+        pointer.key("Return")
+        program.wait(lambda: dialog(QInputDialog) is None, "the name given")
+        made.window.activateWindow()
+        choose(bar.filter, "Show all")
+        program.wait(lambda: made.model.shown == total, "all again")
+        choose(bar.sort, "Smallest label first")
+        program.wait(lambda: labels_shown(made)[0] == "hat", "the smallest label first")
+        choose(bar.sort, "Largest label first")
+        program.wait(lambda: labels_shown(made)[-1] == "hat", "the smallest label last")
+        choose(bar.sort, "File name")
+        program.wait(lambda: labels_shown(made) == list(LABELS), "the order of labels")
+        names = [one.original_filename for one in made.model.groups[0].images]
+        assert names == sorted(names)
+        every_key_is_listed(made)
+
+    def next_start(made):
+        ready(made)
+        assert made.frame.toolbar.sort.text() == "Sort: file name"
+        program.wait(lambda: made.model.total == total, "all photos")
+        choose(made.frame.toolbar.filter, "no dresses")
+        program.wait(lambda: made.frame.toolbar.filter.text() == "Filter: 3", "the saved filter")
+        assert "dress" not in labels_shown(made)
+
+    def every_key_is_listed(made):
+        pointer.key("question")
+        sheet = program.wait(lambda: dialog(CheatSheet), "the page of keys")
+        program.wait(sheet.isActiveWindow, "its focus")
+        texts = " ".join(one.text() for one in sheet.findChildren(QLabel))
+        for words in ("Undo", "Next photo whose label looks wrong", "Keeps this one", "Takes the likelier label"):
+            assert words in texts
+        pointer.key("Escape")
+        program.wait(lambda: dialog(CheatSheet) is None, "the page closed")
+
+    assert program.run(monkeypatch, steps) == 0
+    assert program.run(monkeypatch, next_start) == 0
+
+
+def test_what_review_found_is_filtered_and_suspects_are_jumped_to(monkeypatch, photos, tmp_path, home):
+    planted = plant(photos, each=6, wrong=3, twins=3, blurred=2, black=1)
+    folder = tmp_path / "Clothes"
+    for label, name, data in planted.uploads:
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        (folder / label / name).write_bytes(data)
+    assert main(["import", str(folder), "--name", "Clothes"]) == 0
+
+    def steps(made):
+        ready(made)
+        review, bar, grid, model = made.review.review, made.frame.toolbar, made.photos.grid, made.model
+        program.wait(lambda: review.found is not None and review.found.doubts is not None, "what Review found", 240)
+        program.wait(lambda: not review.busy, "the end of the review", 240)
+        suspects = set(review.ids_of("suspects"))
+        assert suspects
+        for words, key in (
+            ("Label looks wrong", "suspects"),
+            ("Worth a check next", "unsure"),
+            ("Flagged: blurred, dark, tiny …", "quality"),
+            ("Has a near-duplicate", "duplicates"),
+        ):
+            choose(bar.filter, "Found by Review", words)
+            wanted = set(review.ids_of(key))
+            program.wait(lambda wanted=wanted: {one.image_id for one in shown(model)} == wanted, words)
+            assert said(made) == f"{len(wanted)} of {model.total} photos shown"
+            choose(bar.filter, "Show all")
+            program.wait(lambda: model.shown == model.total, "all again")
+        grid.setFocus()
+        rows = model.rows_of(suspects)
+        grid.choose(rows[-1])
+        pointer.key("F3")  # round and round
+        program.wait(lambda: grid.currentIndex().row() == rows[0], "the first suspect")
+        assert model.selected_ids() == [model.image(rows[0]).image_id]
+        pointer.key("shift+F3")
+        program.wait(lambda: grid.currentIndex().row() == rows[-1], "the one before")
+        pointer.key("Return", "F3")
+        program.wait(lambda: made.photos.big.image() is model.image(rows[0]), "the next suspect at full size")
+
+    assert program.run(monkeypatch, steps) == 0
+
+
+def shown(model):
+    return [model.image(row) for row in range(model.shown)]

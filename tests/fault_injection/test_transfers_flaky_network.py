@@ -1,0 +1,86 @@
+"""Transfers over connections that are cut, stall and crawl."""
+
+import hashlib
+import threading
+
+import pytest
+
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.dataset.sources.image_source import File, Upload
+from apitorch_desktop.dataset.transfers.queue import State, Transfers
+from tests.helpers.documented import SET, documented
+from tests.helpers.flaky_proxy import Weather
+from tests.helpers.service_process import serving
+
+
+@pytest.fixture
+def uploads(photos):
+    found = []
+    for number, path in enumerate(sorted(photos.glob("*/*/*.jpg"))[:120]):
+        data = path.read_bytes()
+        found.append(Upload(f"l{number % 3}", File(path), path.name, len(data), hashlib.sha256(data).hexdigest()))
+    return found
+
+
+def run(transfers):
+    workers = [
+        threading.Thread(target=transfers.work, args=(lambda: False,), kwargs={"until_done": True}) for _ in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+def wanted(uploads):
+    found = {}
+    for upload in uploads:
+        found.setdefault(upload.label, []).append(upload.sha256)
+    return {label: sorted(digests) for label, digests in found.items()}
+
+
+def digests(labels):
+    return {label: sorted(hashlib.sha256(data).hexdigest() for data in datas) for label, datas in labels.items()}
+
+
+def test_up_and_down_through_bad_weather(tmp_path, uploads):
+    with serving(tmp_path / "data") as service:
+        weather = Weather(service.port)
+        client = ApiClient(f"http://127.0.0.1:{weather.port}/api/", service.key, attempts=1, timeout=(1, 1))
+        try:
+            training_set = service.new_set("Weather")
+            transfers = Transfers(tmp_path / "transfers", lambda _: client)
+            up = transfers.add_upload("c", training_set, "Up", uploads)
+            run(transfers)
+            assert transfers.status(up).state is State.DONE, transfers.failures(up)
+            assert transfers.status(up).done == len(uploads)
+            down = transfers.add_download("c", training_set, "Down", tmp_path / "out")
+            run(transfers)
+            assert transfers.status(down).state is State.DONE, transfers.failures(down)
+            transfers.close()
+            files = {}
+            for path in (tmp_path / "out").rglob("*"):
+                if path.is_file():
+                    files.setdefault(path.parent.name, []).append(path.read_bytes())
+            assert digests(files) == wanted(uploads)
+            assert weather.counts["cut"]
+        finally:
+            client.close()
+            weather.close()
+
+
+def test_bad_weather_makes_no_second_image_where_only_the_documented_calls_are(tmp_path, uploads):
+    with documented() as strange:
+        weather = Weather(int(strange.url.split(":")[2].split("/")[0]), seed=3)
+        client = ApiClient(f"http://127.0.0.1:{weather.port}/api/", strange.key, attempts=1, timeout=(1, 1))
+        strange.url = f"http://127.0.0.1:{weather.port}/api/"  # what it signs leads through the weather too
+        try:
+            transfers = Transfers(tmp_path / "transfers", lambda _: client)
+            up = transfers.add_upload("c", SET, "Up", uploads[:60])
+            run(transfers)
+            assert transfers.status(up).state is State.DONE, transfers.failures(up)
+            transfers.close()
+            assert digests(strange.labels()) == wanted(uploads[:60])
+        finally:
+            client.close()
+            weather.close()

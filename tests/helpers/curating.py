@@ -1,0 +1,77 @@
+"""A real store with a real trainer over real photos, in this process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from apitorch_desktop.service.classifiers.trainer import State, Trainer
+from apitorch_desktop.service.storage.owners import LOCAL_OWNER
+from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.vision import images
+from apitorch_desktop.vision.encoder import Encoder
+from tests.helpers.service_process import until
+
+OWNER = LOCAL_OWNER
+
+
+class CountingEncoder:
+    """The real encoder, and how many images went through it."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self.passes = 0
+        self.count = 0
+        self.name = encoder.name
+        self.dimensions = encoder.dimensions
+        self.shorter_side = encoder.shorter_side
+
+    def encode(self, pictures):
+        self.passes += 1
+        self.count += len(pictures)
+        return self._encoder.encode(pictures)
+
+
+@contextmanager
+def training(store: Store, encoder, *, delay: float = 0.1, patience: float = 20) -> Iterator[Trainer]:
+    """A trainer at work on a store."""
+    trainer = Trainer(store, encoder if callable(encoder) else lambda: encoder, delay=delay, patience=patience)
+    store.on_change(trainer.changed)
+    trainer.start()
+    try:
+        yield trainer
+    finally:
+        assert trainer.stop()
+
+
+def add(store: Store, set_id: int, label: str, *paths: Path) -> list[str]:
+    """Put photos under a label; their ids."""
+    ids = []
+    for path in paths:
+        data = path.read_bytes()
+        ids.append(store.images.add(OWNER, set_id, label, data, images.verify(data), path.name)[0].id)
+    return ids
+
+
+def fill(store: Store, set_id: int, photos: Path, labels: list[str], each: int) -> None:
+    """Put `each` photos of the training part under every one of `labels`."""
+    for label in labels:
+        add(store, set_id, label, *sorted((photos / "train" / label).iterdir())[:each])
+
+
+def state(store: Store, trainer: Trainer, set_id: int) -> State:
+    row = store.training_sets.find(set_id)
+    assert row
+    return trainer.state(row)
+
+
+def until_ready(store: Store, trainer: Trainer, set_id: int, seconds: float = 120) -> State:
+    """Wait for the classifier to have learned from all there is."""
+
+    def ready() -> State | None:
+        now = state(store, trainer, set_id)
+        assert now.status != "failed", now.message
+        return now if now.status == "ready" else None
+
+    found = until(ready, seconds)
+    assert isinstance(found, State)
+    return found

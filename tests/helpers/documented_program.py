@@ -1,0 +1,94 @@
+"""The real program on a service with the documented calls alone: as the environment names it, with what it says noted."""
+
+import hashlib
+from contextlib import contextmanager
+
+from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE
+from apitorch_desktop.ui.session.session import State
+from tests.helpers import app_runner as program
+from tests.helpers.fake_api import Misbehaving
+
+
+def use(monkeypatch, service):
+    """Have the program find the service in its environment."""
+    monkeypatch.setenv(URL_VARIABLE, service.url)
+    monkeypatch.setenv(KEY_VARIABLE, service.key)
+
+
+@contextmanager
+def coats(monkeypatch, paths):
+    """A misbehaving service with six photos in the training set `number`, found by the program."""
+    data = [path.read_bytes() for path in paths[:6]]
+    with Misbehaving() as service:
+        service.number = service.add_set("Coats", {"plains": data[:4], "mountain": data[4:]})
+        use(monkeypatch, service)
+        yield service
+
+
+def away(made):
+    """Wait until the service is missed."""
+    program.wait(lambda: made.session.state is State.AWAY, "the service to be missed")
+    program.wait(made.frame.away.isVisible, "the band that says so")
+
+
+def waiting(made):
+    """Edits that are still to be sent."""
+    return made.session.stores.edits.unfinished(made.session.connection.id)
+
+
+def run(monkeypatch, steps, *arguments):
+    """Run it; `steps(made, said)`: `said` grows with all sentences, and none of them may be unforeseen."""
+    said = []
+
+    def noting(made):
+        made.session.said.connect(lambda message: said.append(message.text))
+        steps(made, said)
+        assert not [one for one in said if "nobody foresaw" in one], said
+
+    assert program.run(monkeypatch, noting, *arguments) == 0
+
+
+def listed(made, count):
+    """Wait until the service itself was heard, with so many photos."""
+    program.wait(lambda: made.session.opened is not None and made.session.opened.listed, "the listing")
+    program.wait(lambda: made.model.total == count, f"{count} photos, not {made.model.total}")
+
+
+def shown(made):
+    """Label → ids, as the grid has them."""
+    found = {}
+    for row in range(made.model.shown):
+        found.setdefault(made.model.label_at(row), []).append(made.model.image(row).image_id)
+    return found
+
+
+def counts(made):
+    """Label → how many photos, as the grid has them."""
+    return {label: len(ids) for label, ids in shown(made).items()}
+
+
+def pictures_shown(made):
+    """Wait until every photo of the grid has its thumbnail."""
+    ids = [made.model.image(row).image_id for row in range(made.model.shown)]
+
+    def missing():
+        return {one: made.photos.loader.failure(one) for one in ids if made.photos.loader.pixmap(one) is None}
+
+    try:
+        program.wait(lambda: not missing(), "the thumbnails", 60)
+    except AssertionError:
+        raise AssertionError(missing()) from None
+
+
+def cell(made, image_id):
+    """Where a photo is on the screen."""
+    grid = made.photos.grid
+    index = made.model.index(made.model.row_of(image_id), 0)
+    grid.scrollTo(index)
+    program.turn()
+    return grid.viewport().mapToGlobal(grid.visualRect(index).center())
+
+
+def digests(paths):
+    """Sorted sha256 of files."""
+    return sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)

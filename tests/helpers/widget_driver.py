@@ -1,0 +1,60 @@
+"""Menus, choices and tables as a person uses them: with the pointer, where they are on the screen."""
+
+from PySide6.QtCore import QRect
+from PySide6.QtWidgets import QApplication, QMenu
+
+from tests.helpers import app_runner as program
+from tests.helpers import x11_pointer as pointer
+
+
+def popup():
+    """The menu that is open."""
+    shown = QApplication.activePopupWidget()
+    return shown if isinstance(shown, QMenu) else None
+
+
+def choose(*path):
+    """Choose from the menu that opens, through its submenus."""
+    shown = program.wait(popup, "the menu")
+    for at, words in enumerate(path):
+        action = next(one for one in shown.actions() if one.text() == words)
+        program.press(shown, shown.actionGeometry(action))
+        if at < len(path) - 1:
+            shown = action.menu()
+            program.wait(shown.isVisible, f"the menu of {words}")
+    program.wait(lambda: popup() is None, "the menus closed")
+
+
+def pick(choice, words):
+    """Pick an entry of a combo box."""
+    program.press(choice)
+    view = choice.view()
+    program.wait(view.isVisible, "the entries")
+    program.press(view.viewport(), view.visualRect(choice.model().index(choice.findText(words), 0)))
+    program.wait(lambda: choice.currentText() == words and not view.isVisible(), f"“{words}” picked")
+
+
+def press_cell(table, index, **how):
+    """Click a cell of a table; `button` and `repeat` as `pointer.click` has them."""
+    table.scrollTo(index)
+    program.turn()
+    pointer.click(pointer.centre(table.viewport(), table.visualRect(index)), **how)
+
+
+def press_header(table, column, part=0.5):
+    """Click the head of a column, at a part of its width: two clicks at one place may be a double-click."""
+    header = table.header()
+    x = header.sectionViewportPosition(column) + round(part * header.sectionSize(column))
+    program.press(header.viewport(), QRect(x - 1, 0, 3, header.height()))
+
+
+def tick(table, index):
+    """Click the box of a cell."""
+    table.scrollTo(index)
+    program.turn()
+    cell = table.visualRect(index)
+    program.press(table.viewport(), QRect(cell.left(), cell.top(), 2 * TICK, cell.height()))
+
+
+TICK = 14
+"""Pixels from the edge of a cell to the middle of its box."""

@@ -1,0 +1,402 @@
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from msgspec import UNSET
+
+from apitorch_desktop.api.types import CONFIDENCE_WORDS
+from apitorch_desktop.service.classifiers.classification import Answers
+from apitorch_desktop.service.classifiers.standard import STANDARD, adjust, distribution
+from apitorch_desktop.service.classifiers.trainer import Trainer
+from apitorch_desktop.service.storage.errors import Conflict, Invalid, NotFound, StorageFault, StorageFull
+from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.vision import images
+from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
+from apitorch_desktop.vision.standard_classifiers import Answer
+from tests.helpers.curating import OWNER, CountingEncoder, add, fill, training, until_ready
+from tests.helpers.service_process import until
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, encoder, photos):
+    """A folder whose training set “Clothes” has learned dresses and hats; copied by what changes it."""
+    folder = tmp_path_factory.mktemp("trained") / "data"
+    with Store.open(folder) as store:
+        clothes = store.training_sets.create(OWNER, "Clothes").id
+        fill(store, clothes, photos, ["dress", "hat"], 12)
+        with training(store, encoder) as trainer:
+            until_ready(store, trainer, clothes)
+    return folder
+
+
+class Desk:
+    """A store with trainer and answers, as the service has them."""
+
+    def __init__(self, store: Store, trainer: Trainer, encoder) -> None:
+        self.store = store
+        self.trainer = trainer
+        self.encoder = CountingEncoder(encoder)
+        self.answers = Answers(store, trainer, lambda: self.encoder)
+
+    def classify(self, path, *slugs, owner=OWNER, **options):
+        data = path.read_bytes()
+        return self.answers.classify(owner, slugs, data, images.verify(data), **options).data
+
+    def row(self, slug="clothes"):
+        return self.store.training_sets.by_slug(OWNER, slug)
+
+
+@pytest.fixture
+def desk(tmp_path, trained, encoder):
+    import shutil
+
+    folder = tmp_path / "data"
+    shutil.copytree(trained, folder)
+    with Store.open(folder) as store, training(store, encoder) as trainer:
+        yield Desk(store, trainer, encoder)
+
+
+@pytest.fixture
+def hats(photos):
+    return sorted((photos / "test" / "hat").iterdir())
+
+
+def test_a_trained_classifier_answers_as_documented_and_with_alternatives(desk, hats):
+    (answer,) = desk.classify(hats[0], "clothes")
+    assert re.fullmatch(r"cls_[0-9a-f]{40}", answer.id)
+    assert (answer.classifier, answer.label, answer.sentence) == ("clothes", "hat", "Image is hat.")
+    assert answer.confidence in CONFIDENCE_WORDS
+    assert answer.confidence_value is UNSET
+    (other,) = answer.alternatives
+    ids = {label.name: label.id for label in desk.store.labels.all(OWNER, desk.row().id)}
+    assert (answer.label_id, other.label, other.label_id) == (ids["hat"], "dress", ids["dress"])
+    assert answer.version == 1
+
+
+def test_the_confidence_value_is_a_decimal_in_a_string_where_it_is_asked_for(desk, hats):
+    (answer,) = desk.classify(hats[0], "clothes", show_confidence_value=True)
+    assert re.fullmatch(r"[01]\.\d{4}", answer.confidence_value)
+    total = float(answer.confidence_value) + sum(float(other.confidence_value) for other in answer.alternatives)
+    assert total == pytest.approx(1, abs=1e-3)
+
+
+def test_one_pass_of_the_encoder_serves_all_classifiers_of_a_call_in_the_order_given(desk, hats, photos, encoder):
+    others = desk.store.training_sets.create(OWNER, "Others").id
+    fill(desk.store, others, photos, ["shirt", "hat"], 3)
+    until_ready(desk.store, desk.trainer, others)
+    answers = desk.classify(hats[0], "others", "safe-for-work", "clothes", "others")
+    assert [answer.classifier for answer in answers] == ["others", "safe-for-work", "clothes"]
+    assert desk.encoder.passes == 1
+    assert answers[1].label in STANDARD["safe-for-work"].labels
+    assert len({answer.id for answer in answers}) == 3
+
+
+def test_answers_outlast_a_restart_and_can_then_be_corrected(tmp_path, trained, encoder, hats):
+    import shutil
+
+    shutil.copytree(trained, tmp_path / "data")
+    with Store.open(tmp_path / "data") as store, training(store, encoder) as trainer:
+        (answer,) = Desk(store, trainer, encoder).classify(hats[0], "clothes", filename="My hat.jpg")
+    with Store.open(tmp_path / "data") as store, training(store, encoder) as trainer:
+        desk = Desk(store, trainer, encoder)
+        row = store.classifications.get(OWNER, answer.id)
+        assert (row.classifier, row.label, row.version, row.original_filename) == ("clothes", "hat", 1, "My hat.jpg")
+        desk.answers.feedback_classification(OWNER, answer.id, "dress")
+        assert dict(zip(desk.row().labels, desk.row().counts, strict=True)) == {"dress": 13, "hat": 12}
+
+
+def test_a_corrected_photo_is_right_the_next_time(desk, hats):
+    for number, path in enumerate(hats[:4]):
+        (answer,) = desk.classify(path, "clothes")
+        correct = "dress" if answer.label == "hat" else "hat"  # whatever it said, the person says otherwise
+        feedback = desk.answers.feedback_classification(OWNER, answer.id, correct)
+        assert feedback.message == f"The image is now under “{correct}” of “Clothes”. The classifier learns from it."
+        assert re.fullmatch(r"ti_[0-9a-f]{40}", feedback.training_image_id)
+        until_ready(desk.store, desk.trainer, desk.row().id)
+        (again,) = desk.classify(path, "clothes")
+        assert (again.label, again.version) == (correct, number + 2)
+
+
+def test_the_right_label_may_be_given_by_its_id_and_may_be_new(desk, hats):
+    (answer,) = desk.classify(hats[0], "clothes")
+    ids = {label.name: label.id for label in desk.store.labels.all(OWNER, desk.row().id)}
+    assert desk.answers.feedback_classification(OWNER, answer.id, ids["dress"]).label == "dress"
+    assert desk.answers.feedback_classification(OWNER, answer.id, "Sun Hat").label == "sun_hat"
+    until_ready(desk.store, desk.trainer, desk.row().id)
+    (again,) = desk.classify(hats[0], "clothes")
+    assert again.label == "sun_hat"  # a label of one photo answers for that photo at least
+    assert dict(zip(desk.row().labels, desk.row().counts, strict=True)) == {"dress": 12, "hat": 12, "sun_hat": 1}
+
+
+def test_a_training_image_moves_to_the_label_it_is_corrected_to(desk, photos):
+    path = min((photos / "train" / "hat").iterdir())
+    (answer,) = desk.classify(path, "clothes")
+    before = {image.id: image.label for image in desk.store.images.page(OWNER, desk.row().id).images}
+    feedback = desk.answers.feedback_classification(OWNER, answer.id, "dress")
+    after = {image.id: image.label for image in desk.store.images.page(OWNER, desk.row().id).images}
+    assert set(after) == set(before)
+    moved = [each for each in after if after[each] != before[each]]
+    assert [f"ti_{each}" for each in moved] == [feedback.training_image_id]
+    again = desk.answers.feedback_classification(OWNER, answer.id, "dress")
+    assert again.message.startswith("The image was under “dress” of “Clothes” already.")
+
+
+@pytest.mark.parametrize("label", ["", "  ", "!!!", "🎩"])
+def test_a_correction_to_no_label_is_refused(desk, hats, label):
+    (answer,) = desk.classify(hats[0], "clothes")
+    with pytest.raises((Invalid, NotFound)):
+        desk.answers.feedback_classification(OWNER, answer.id, label)
+    assert desk.answers.feedback(OWNER) == []
+
+
+@pytest.mark.parametrize("name", ["", "cls_", "cls_" + "0" * 40, "x" * 300, "../..", "cls_\x00"])
+def test_a_correction_of_nothing_is_not_found(desk, name):
+    with pytest.raises(NotFound):
+        desk.answers.feedback_classification(OWNER, name, "hat")
+
+
+def test_what_was_sent_can_be_read_with_what_came_of_it(desk, hats):
+    (answer,) = desk.classify(hats[0], "clothes")
+    sent = desk.answers.feedback_classification(OWNER, answer.id, "dress")
+    message = desk.answers.feedback_freeform(OWNER, "Größer, bitte 🎩")
+    newest, oldest = desk.answers.feedback(OWNER)
+    assert (newest.id, newest.kind, newest.text) == (message.id, "freeform", "Größer, bitte 🎩")
+    assert (oldest.id, oldest.kind, oldest.classifier) == (sent.id, "classification", "clothes")
+    assert (oldest.from_label, oldest.label, oldest.version) == (answer.label, "dress", 1)
+    assert (oldest.classification_id, oldest.training_image_id) == (answer.id, sent.training_image_id)
+
+
+def test_other_owners_see_and_correct_nothing(desk, hats):
+    (answer,) = desk.classify(hats[0], "clothes")
+    other = desk.store.owners.make("Ann").id
+    with pytest.raises(NotFound):
+        desk.answers.feedback_classification(other, answer.id, "dress")
+    with pytest.raises(NotFound):
+        desk.classify(hats[0], "clothes", owner=other)
+    with pytest.raises(NotFound):
+        desk.answers.classifier(other, "clothes")
+    assert desk.answers.feedback(other) == []
+    assert [each.slug for each in desk.answers.classifiers(other)] == list(STANDARD)
+
+
+def test_what_cannot_be_asked_is_refused_with_the_reason(desk, hats, photos):
+    with pytest.raises(NotFound, match="“no-such”"):
+        desk.classify(hats[0], "clothes", "no-such")
+    for slugs in ([], [f"c{number}" for number in range(11)]):
+        with pytest.raises(Invalid, match="1 to 10"):
+            desk.classify(hats[0], *slugs)
+    few = desk.store.training_sets.create(OWNER, "Few").id
+    add(desk.store, few, "hat", hats[0])
+    with pytest.raises(Conflict, match="“hat” has 1"):
+        desk.classify(hats[0], "few")
+    assert desk.store.classifications.feedback(OWNER) == []
+
+
+def test_without_an_encoder_the_answer_is_its_sentence(desk, hats):
+    def broken():
+        raise UnusableEncoder("The encoder's file is damaged.")
+
+    with pytest.raises(StorageFault, match="damaged"):
+        data = hats[0].read_bytes()
+        Answers(desk.store, desk.trainer, broken).classify(OWNER, ["clothes"], data, images.verify(data))
+
+
+def test_classifiers_are_the_standard_ones_and_the_training_sets_with_enough_images(desk, hats):
+    few = desk.store.training_sets.create(OWNER, "Few").id
+    add(desk.store, few, "hat", hats[0])
+    listed = {each.slug: each for each in desk.answers.classifiers(OWNER)}
+    assert list(listed) == ["safe-for-work", "extract-text", "design-score", "clothes"]
+    assert listed["safe-for-work"].return_values == [
+        [True, "Image is safe for work"],
+        [False, "Image is not safe for work"],
+    ]
+    clothes = listed["clothes"]
+    assert (clothes.status, clothes.version, clothes.labels) == ("ready", 1, ["dress", "hat"])
+    assert clothes.metrics.images == 24
+    assert clothes.training_set_id == desk.row().id
+    assert desk.answers.classifier(OWNER, "few").status == "needs_images"
+    assert desk.answers.classifier(OWNER, "extract-text").status == "ready"
+    with pytest.raises(NotFound):
+        desk.answers.classifier(OWNER, "no-such")
+
+
+def test_corrections_of_a_standard_classifier_collect_and_then_adjust_it(desk, photos):
+    shown = [min((photos / "test" / label).iterdir()) for label in ("dress", "hat", "shirt", "pants")]
+    wanted = ["not safe for work", "not safe for work", "safe for work", "safe for work"]
+    for path, label in zip(shown, wanted, strict=True):
+        (answer,) = desk.classify(path, "safe-for-work")
+        assert answer.adjusted is UNSET
+        feedback = desk.answers.feedback_classification(OWNER, answer.id, label)
+    row = desk.row("safe-for-work")
+    assert (row.name, row.standard) == ("Safe for Work", "safe-for-work")
+    assert dict(zip(row.labels, row.counts, strict=True)) == {"not_safe_for_work": 2, "safe_for_work": 2}
+    assert feedback.training_set_id == row.id
+    until_ready(desk.store, desk.trainer, row.id)
+    for path, label in zip(shown, wanted, strict=True):
+        (answer,) = desk.classify(path, "safe-for-work", show_confidence_value=True)
+        assert (answer.label, answer.adjusted, answer.version) == (label, True, 1)
+        assert "4 corrected photos" in answer.sentence
+        assert 0.5 < float(answer.confidence_value) <= 1
+    assert [each.slug for each in desk.answers.classifiers(OWNER)].count("safe-for-work") == 1
+    described = desk.answers.classifier(OWNER, "safe-for-work")
+    assert described.status_message.startswith("Adjusted by corrections.")
+    assert described.labels == ["safe for work", "not safe for work"]
+
+
+def test_a_few_corrections_do_not_turn_what_they_say_nothing_about(desk, photos):
+    for label, correct in (("dress", "not safe for work"), ("hat", "safe for work")):
+        for path in sorted((photos / "test" / label).iterdir())[:2]:
+            (answer,) = desk.classify(path, "safe-for-work")
+            desk.answers.feedback_classification(OWNER, answer.id, correct)
+    until_ready(desk.store, desk.trainer, desk.row("safe-for-work").id)
+    others = [path for label in ("pants", "shoes") for path in sorted((photos / "test" / label).iterdir())[:8]]
+    answers = [desk.classify(path, "safe-for-work")[0] for path in others]
+    assert sum(answer.label == "safe for work" for answer in answers) >= 12
+
+
+def test_the_standard_classifiers_answer_as_documented(desk, photos):
+    path = min((photos / "test" / "hat").iterdir())
+    text, design, safe = desk.classify(path, "extract-text", "design-score", "safe-for-work")
+    assert isinstance(text.value, bool)
+    assert text.label in STANDARD["extract-text"].labels
+    assert text.sentence == f"Image {text.label}."
+    assert design.label in STANDARD["design-score"].labels
+    assert design.measures
+    assert (safe.label, safe.sentence) == ("safe for work", "Image is safe for work.")
+    assert [each.label for each in safe.alternatives] == ["not safe for work"]
+
+
+class _HeldEncoder(CountingEncoder):
+    """An encoder in the middle of a pass, until it is let go."""
+
+    def __init__(self, encoder) -> None:
+        super().__init__(encoder)
+        self.held, self.go = threading.Event(), threading.Event()
+
+    def encode(self, pictures):
+        self.held.set()
+        assert self.go.wait(60)
+        return super().encode(pictures)
+
+
+def test_classifying_does_not_wait_for_the_trainers_backlog(tmp_path, trained, encoder, photos):
+    import shutil
+
+    shutil.copytree(trained, tmp_path / "data")
+    held = _HeldEncoder(encoder)
+    with Store.open(tmp_path / "data") as store, training(store, held) as trainer:
+        desk = Desk(store, trainer, encoder)
+        try:
+            fill(store, store.training_sets.create(OWNER, "Many").id, photos, ["pants", "shoes"], 20)
+            assert held.held.wait(60)
+            desk.classify(min((photos / "test" / "dress").iterdir()), "clothes")
+            assert held.count == 0
+        finally:
+            held.go.set()
+
+
+def test_many_classify_at_once_and_each_gets_an_answer_of_its_own(desk, hats):
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda path: desk.classify(path, "clothes")[0], hats[:12] * 2))
+    assert len({answer.id for answer in answers}) == 24
+    for one, other in zip(answers[:12], answers[12:], strict=True):
+        assert (one.label, one.alternatives) == (other.label, other.alternatives)
+
+
+_SAFE = STANDARD["safe-for-work"]
+_share = some.floats(0, 1)
+
+
+def _says(safe: float) -> Answer:
+    label = _SAFE.labels[0] if safe >= 0.5 else _SAFE.labels[1]
+    return Answer(label, f"Image is {label}.", max(safe, 1 - safe), value=safe >= 0.5)
+
+
+@given(_share, _share)
+def test_adjusted_probabilities_are_probabilities_and_the_best_is_the_answer(said, heard):
+    answer, values = adjust(_SAFE, _says(said), {"safe_for_work": heard, "not_safe_for_work": 1 - heard}, 4)
+    assert sum(values.values()) == pytest.approx(1)
+    assert values[answer.label] == max(values.values()) == answer.confidence_value
+    assert answer.value == (answer.label == "safe for work")
+
+
+@given(_share)
+def test_a_head_that_only_guesses_changes_nothing(said):
+    before = _says(said)
+    answer, values = adjust(_SAFE, before, {"safe_for_work": 0.5, "not_safe_for_work": 0.5}, 4)
+    assert answer.label == before.label
+    for label, value in distribution(_SAFE, before).items():
+        assert values[label] == pytest.approx(value, abs=0.01)
+
+
+@given(_share, some.floats(0.95, 1))
+def test_a_remembered_correction_holds_whatever_was_said(said, sure):
+    answer, _ = adjust(_SAFE, _says(said), {"safe_for_work": 1 - sure, "not_safe_for_work": sure}, 4)
+    assert answer.label == "not safe for work"
+    answer, _ = adjust(
+        _SAFE, _says(said), {"safe_for_work": (1 - sure) / 2, "not_safe_for_work": (1 - sure) / 2, "art": sure}, 5
+    )
+    assert answer.label == "art"
+    assert answer.value is None
+
+
+def test_a_label_that_no_correction_was_about_can_still_be_the_answer():
+    entry = STANDARD["design-score"]
+    said = Answer("good", "Design is good.", value=71)
+    unsure, _ = adjust(entry, said, {"excellent": 0.55, "poor": 0.45}, 4)
+    sure, _ = adjust(entry, said, {"excellent": 0.95, "poor": 0.05}, 4)
+    assert (unsure.label, sure.label, sure.value) == ("good", "excellent", 71)
+
+
+def test_the_image_comes_to_the_disk_while_the_encoder_looks_at_it(desk, hats, monkeypatch):
+    staged, stage, encode = threading.Event(), desk.store.classifications.stage, desk.encoder.encode
+    monkeypatch.setattr(desk.store.classifications, "stage", lambda data: (stage(data), staged.set())[0])
+    monkeypatch.setattr(desk.encoder, "encode", lambda images: (staged.wait(10), encode(images))[1])
+    desk.classify(hats[0], "safe-for-work")
+    assert staged.is_set(), "it waited for the encoder"
+
+
+def test_no_answer_is_given_before_it_is_kept(desk, hats, monkeypatch):
+    """Feedback on it may come at once, and after a crash."""
+    commit, ahead = threading.Event(), desk.store.classifications._writer.run
+    monkeypatch.setattr(
+        desk.store.classifications._writer,
+        "run",
+        lambda *more, **options: (commit.wait(10), ahead(*more, **options))[1],
+    )
+    with ThreadPoolExecutor(1) as pool:
+        answering = pool.submit(desk.classify, hats[0], "safe-for-work")
+        with pytest.raises(TimeoutError):
+            answering.result(1)
+        commit.set()
+        (answer,) = answering.result(10)
+    assert desk.store.classifications.get(OWNER, answer.id).label == answer.label
+
+
+def test_nothing_stays_of_an_image_that_got_no_answer(desk, hats, monkeypatch):
+    there = set(desk.store.folder.joinpath("images").rglob("*"))
+
+    def fail(images):
+        raise Conflict("no answer")
+
+    monkeypatch.setattr(desk.encoder, "encode", fail)
+    with pytest.raises(Conflict):
+        desk.classify(hats[0], "safe-for-work")
+    until(lambda: set(desk.store.folder.joinpath("images").rglob("*")) == there)
+
+
+def test_an_answer_that_cannot_be_kept_for_want_of_room_is_not_given(desk, hats, monkeypatch):
+    def full(sha256, data):
+        raise StorageFull("There is no room left.")
+
+    monkeypatch.setattr(desk.store._blobs, "stage", full)
+    with pytest.raises(StorageFull):
+        desk.classify(hats[0], "safe-for-work")

@@ -1,0 +1,130 @@
+"""A service whose rows are in PostgreSQL and whose images are in a bucket, named by the environment."""
+
+from pathlib import Path
+
+import pytest
+
+from apitorch_desktop.service import elsewhere
+from apitorch_desktop.service.storage.blob_bucket import open_bucket
+from apitorch_desktop.service.storage.errors import CannotOpen, StorageFault
+from tests.helpers.service_process import run, serving
+from tests.helpers.stores import postgres
+from tests.service.http.test_url_fetcher import answering
+
+
+def test_serve_keeps_rows_in_postgresql_and_images_in_the_bucket(tmp_path: Path, picture, monkeypatch):
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    with postgres() as url:
+        named = {"APITORCH_DATABASE_URL": url.replace("+psycopg", ""), "APITORCH_BLOB_URL": bucket.as_uri()}
+        for name, value in named.items():
+            monkeypatch.setenv(name, value)
+        made = run("keys", "--data", str(tmp_path / "data"), "make", "Ann").stdout.strip()
+        with serving(tmp_path / "data") as service:
+            number = service.new_set("Theirs", made)
+            image = service.call("POST", f"training-set/{number}/a/image", made, files={"image": picture()}).json()[
+                "id"
+            ]
+            assert bucket.as_uri() in service.log
+            assert "tester" not in service.log
+        assert len([path for path in bucket.glob("?/*") if path.is_file()]) == 1
+        assert not (tmp_path / "data" / "store.db").exists()
+        assert not (tmp_path / "data" / "images").exists()
+        with serving(tmp_path / "other") as service:  # another folder, the same store
+            listed = service.call("GET", f"training-set/{number}/images", made).json()["data"]
+            assert [row["id"] for group in listed for row in group["images"]] == [image]
+            assert service.call("GET", listed[0]["images"][0]["url"], made).content == picture()
+            second = run("serve", "--port", "0", "--data", str(tmp_path / "third"))
+            assert second.returncode == 1
+            assert "Another service uses this database" in second.stderr
+
+
+def assert_one_sentence(done):
+    """It did not start, and told so without a traceback or the password."""
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert "pa55" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["APITORCH_DATABASE_URL", "APITORCH_BLOB_URL"])
+@pytest.mark.parametrize("value", ["nonsense", "gopher://secret:pa55@x/y"])
+def test_an_address_that_cannot_be_used_is_one_sentence_without_its_password(tmp_path: Path, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    done = run("serve", "--port", "0", "--data", str(tmp_path / "data"))
+    assert_one_sentence(done)
+
+
+def test_what_is_told_of_an_address_leaves_out_who_and_the_password():
+    named = elsewhere.urls(
+        {"APITORCH_DATABASE_URL": "postgresql+psycopg://a:b@host/name?x=y", "APITORCH_BLOB_URL": "s3://bucket/prefix"}
+    )
+    assert (
+        elsewhere.told(named)
+        == "This service keeps its rows in postgresql://host/name, its images in s3://bucket/prefix."
+    )
+    assert elsewhere.told(elsewhere.urls({"APITORCH_DATABASE_URL": ""})) == ""
+    with pytest.raises(CannotOpen, match="APITORCH_BLOB_URL is not a URL"):
+        elsewhere.urls({"APITORCH_BLOB_URL": "bucket"})
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"])
+def test_a_bucket_that_would_go_unencrypted_is_refused_until_that_is_allowed(name: str):
+    named = {"APITORCH_BLOB_URL": "s3://bucket", name: "http://10.0.0.1:9000"}
+    for refused in ({}, {"AWS_ALLOW_HTTP": ""}, {"AWS_ALLOW_HTTP": "false"}):
+        with pytest.raises(CannotOpen, match=f"{name} begins with http://.*AWS_ALLOW_HTTP=true"):
+            elsewhere.urls(named | refused)
+    for taken in ({"AWS_ALLOW_HTTP": "true"}, {name: "https://10.0.0.1"}, {"APITORCH_BLOB_URL": "file:///bucket"}):
+        elsewhere.urls(named | taken)
+
+
+@pytest.mark.parametrize("reply", [None, b"<Error>\n<Code>NoSuchBucket</Code></Error>"])
+def test_a_bucket_that_is_not_there_is_one_sentence_at_the_start(tmp_path: Path, monkeypatch, reply: bytes | None):
+    head = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    with answering(head % len(reply or b"") + (reply or b"")) as (port, _):
+        named = {
+            "APITORCH_BLOB_URL": "s3://photos/team",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port if reply else 1}",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "somebody",
+            "AWS_SECRET_ACCESS_KEY": "pa55",
+        }
+        for name, value in named.items():
+            monkeypatch.setenv(name, value)
+        done = run("serve", "--port", "0", "--data", str(tmp_path / "data"))
+    assert_one_sentence(done)
+    assert ("404 Not Found, NoSuchBucket" if reply else "error sending request") in done.stderr.splitlines()[-1]
+
+
+def test_a_bucket_that_cannot_be_reached_is_a_fault_of_the_storage_whatever_is_asked(monkeypatch):
+    for name, value in (("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "x")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "pa55")
+    blobs = open_bucket("s3://photos/team")
+    sha256 = "0" * 64
+    for call in (
+        lambda: list(blobs.names()),
+        blobs.marker,
+        lambda: blobs.mark("database"),
+        lambda: blobs.read(sha256),
+        lambda: blobs.delete([sha256]),
+    ):
+        with pytest.raises(StorageFault, match="can be reached"):
+            call()
+    assert blobs.has(sha256)
+    staged = blobs.stage(sha256, b"x")
+    blobs.settle([staged])
+    assert isinstance(staged.error, StorageFault)
+
+
+def test_the_windows_own_service_stays_on_this_machine(tmp_path: Path, monkeypatch):
+    from apitorch_desktop.service.launcher import attach_or_start
+
+    monkeypatch.setenv("APITORCH_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    service = attach_or_start(tmp_path / "data")
+    try:
+        assert (tmp_path / "data" / "store.db").exists()
+    finally:
+        service.stop()

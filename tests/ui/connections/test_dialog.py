@@ -1,0 +1,201 @@
+"""The connection dialog against real services: nothing is kept before it was tried, and what is kept is said."""
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLineEdit
+
+from apitorch_desktop.dataset.connections.api_keys import Kept, Keys
+from apitorch_desktop.dataset.connections.store import Connections
+from apitorch_desktop.ui.connections.dialog import ConnectionDialog
+from tests.helpers.fake_api import Misbehaving
+from tests.helpers.service_process import serving
+from tests.ui.conftest import wait_until
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("service") / "data") as service:
+        yield service
+
+
+@pytest.fixture
+def connections(tmp_path):
+    return Connections(tmp_path / "settings", {})
+
+
+@pytest.fixture
+def keys():
+    return Keys({})
+
+
+@pytest.fixture
+def opened(qtbot, theme, tasks, connections, keys):
+    """Opens dialogs; `outcomes` of the last: what was saved, what was removed."""
+    shown = []
+
+    def open_(connection=None):
+        dialog = ConnectionDialog(theme, tasks, connections, keys, connection)
+        dialog.outcomes = []
+        dialog.saved.connect(dialog.outcomes.append)
+        dialog.removed.connect(lambda one: dialog.outcomes.append(("removed", one)))
+        qtbot.addWidget(dialog)
+        dialog.show()
+        shown.append(dialog)
+        return dialog
+
+    yield open_
+    for dialog in shown:
+        dialog.close()
+
+
+def press(qtbot, button):
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def said(dialog, words, seconds=20):
+    wait_until(lambda: words in dialog.answer.text(), seconds, f"not “{words}” but “{dialog.answer.text()}”")
+
+
+def test_a_connection_is_tried_then_kept_and_a_missing_keyring_is_said(qtbot, opened, connections, keys, real):
+    dialog = opened()
+    assert not dialog.save.isEnabled()
+    assert dialog.save.toolTip() == "Enter the address and the key first"
+    dialog.address.setText(real.origin)
+    dialog.key.setText(f'  "{real.key}:" \n')
+    press(qtbot, dialog.test)
+    said(dialog, "The service answers and accepts the key.")
+    assert connections.all()[1:] == []  # a test keeps nothing
+    dialog.name.setText("Workshop")
+    press(qtbot, dialog.save)
+    said(dialog, "This machine has no keyring. The key is kept until the program ends.")
+    assert dialog.isVisible()
+    assert dialog.save.isHidden()
+    [connection] = dialog.outcomes
+    assert connection == connections.all()[1]
+    assert (connection.name, connection.base_url) == ("Workshop", real.url)
+    assert connection.colour.startswith("#") and connection.colour != connections.get("embedded").colour
+    assert keys.find(connection).key == real.key
+    assert keys.find(connection).kept is Kept.THIS_RUN
+    assert dialog.cancel.text() == "Close"
+
+
+def test_a_wrong_key_is_said_and_not_kept(qtbot, opened, connections, real):
+    dialog = opened()
+    dialog.address.setText(real.url)
+    dialog.key.setText("w" * 42)
+    press(qtbot, dialog.save)
+    said(dialog, "key")
+    assert dialog.answer.property("tone") == "bad"
+    assert connections.all()[1:] == []
+    assert dialog.save.text() == "Save"
+    dialog.key.setText("short")
+    press(qtbot, dialog.save)
+    said(dialog, "An API Torch key has 42 characters; this one has 5.")
+    assert connections.all()[1:] == []
+
+
+def test_a_service_out_of_reach_can_be_kept_all_the_same(qtbot, opened, connections, keys):
+    dialog = opened()
+    dialog.address.setText("http://127.0.0.1:9")
+    dialog.key.setText("k" * 42)
+    press(qtbot, dialog.save)
+    said(dialog, "Nothing answers at 127.0.0.1:9")
+    assert dialog.save.text() == "Save all the same"
+    dialog.address.setText("http://127.0.0.1:9/")  # something else is to be tried again first
+    assert dialog.save.text() == "Save"
+    press(qtbot, dialog.save)
+    said(dialog, "Nothing answers")
+    press(qtbot, dialog.save)
+    wait_until(lambda: dialog.outcomes)
+    assert connections.all()[1] == dialog.outcomes[0]
+    assert keys.find(dialog.outcomes[0]).key == "k" * 42
+
+
+@pytest.mark.parametrize(
+    ("fault", "keeps"), [(500, True), (502, True), (403, False), ("portal", False), ("json", False)]
+)
+def test_a_service_that_fails_can_be_kept_and_what_is_no_api_torch_cannot(qtbot, opened, connections, fault, keeps):
+    with Misbehaving() as service:
+        service.wrong(fault, times=100)
+        dialog = opened()
+        dialog.address.setText(service.url)
+        dialog.key.setText(service.key)
+        press(qtbot, dialog.save)
+        wait_until(lambda: dialog.answer.property("tone") == "bad", 30)
+        assert (dialog.save.text() == "Save all the same") is keeps
+        assert connections.all()[1:] == []
+
+
+def test_an_address_that_is_none_is_said(qtbot, opened, connections):
+    dialog = opened()
+    dialog.key.setText("k" * 42)
+    for address, words in (("ftp://host", "is no web address"), ("https://me:pw@host", "user name or a password")):
+        dialog.address.setText(address)
+        press(qtbot, dialog.save)
+        said(dialog, words)
+    assert connections.all()[1:] == []
+
+
+def test_name_and_colour_are_changed_with_the_key_as_it_is_and_another_key_is_tried(
+    qtbot, opened, connections, keys, real
+):
+    kept = connections.add("Old", real.url, "#1971c2")
+    keys.store(kept, real.key)
+    dialog = opened(kept)
+    assert dialog.address.text() == real.url
+    assert dialog.key.echoMode() == QLineEdit.EchoMode.Password
+    dialog.name.setText("New")
+    next(one for one in dialog.colour._group.buttons() if one.toolTip() == "Purple").click()
+    press(qtbot, dialog.save)
+    wait_until(lambda: dialog.outcomes)
+    assert (connections.get(kept.id).name, connections.get(kept.id).colour) == ("New", "#9c36b5")
+    assert keys.find(connections.get(kept.id)).key == real.key
+    wait_until(lambda: not dialog.isVisible())
+    again = opened(connections.get(kept.id))
+    again.key.setText("x" * 42)
+    press(qtbot, again.save)
+    wait_until(lambda: again.answer.property("tone") == "bad", 20)
+    assert keys.find(connections.get(kept.id)).key == real.key
+
+
+def test_a_key_does_not_follow_to_another_address(qtbot, opened, connections, keys, real):
+    kept = connections.add("Here", real.url)
+    keys.store(kept, real.key)
+    with Misbehaving() as other:
+        dialog = opened(kept)
+        dialog.address.setText(other.url)
+        press(qtbot, dialog.save)
+        said(dialog, "There is no API key.")
+        assert [one for one in other.seen if one.authorization] == []
+        dialog.key.setText(other.key)
+        press(qtbot, dialog.save)
+        wait_until(lambda: dialog.outcomes, 20)
+        assert keys.find(kept).key == ""
+        assert keys.find(connections.get(kept.id)).key == other.key
+
+
+def test_a_connection_is_removed_with_its_key(qtbot, opened, connections, keys, real):
+    kept = connections.add("Here", real.url)
+    keys.store(kept, real.key)
+    dialog = opened(kept)
+    press(qtbot, dialog.remove)
+    wait_until(lambda: dialog.outcomes)
+    assert dialog.outcomes == [("removed", kept)]
+    assert connections.all()[1:] == []
+    assert keys.find(kept).key == ""
+
+
+def test_escape_keeps_nothing_while_the_service_is_asked(qtbot, opened, connections):
+    with Misbehaving() as service:
+        service.wrong("late", seconds=1.0, times=5)
+        dialog = opened()
+        dialog.address.setText(service.url)
+        dialog.key.setText(service.key)
+        press(qtbot, dialog.save)
+        said(dialog, "Asking the service")
+        assert not dialog.save.isEnabled()
+        qtbot.keyClick(dialog, Qt.Key.Key_Escape)
+        wait_until(lambda: not dialog.isVisible())
+        wait_until(lambda: not dialog._tasks.active(), 10)
+        assert connections.all()[1:] == []
+        assert dialog.outcomes == []

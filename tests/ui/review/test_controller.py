@@ -1,0 +1,164 @@
+"""Review in the session, on a service with the documented calls alone: a move gives a photo another id there."""
+
+import pytest
+from PySide6.QtCore import QSettings
+
+from apitorch_desktop.dataset.app_data import open_stores
+from apitorch_desktop.ui.grid.model import GridModel
+from apitorch_desktop.ui.review.controller import Review
+from apitorch_desktop.ui.session.edit_controller import Editing
+from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.utils import paths
+from tests.helpers.fake_api import KEY, Misbehaving
+from tests.helpers.planted_set import plant
+from tests.ui.conftest import wait_until
+
+
+class Desk:
+    """What the assembly makes of it, without widgets."""
+
+    def __init__(self, tasks, service, settings):
+        self.stores = open_stores(paths.desktop_folder(), paths.cache_folder())
+        self.model = GridModel()
+        self.session = Session(tasks, self.model)
+        self.editing = Editing(self.session)
+        self.review = Review(self.session, self.editing, self.model, settings)
+        self.said = []
+        self.session.said.connect(self.said.append)
+        connection = self.stores.connections.add("Elsewhere", service.url)
+        self.stores.keys.store(connection, KEY)
+        self.session.use(self.stores, connection)
+
+    @property
+    def found(self):
+        return self.review.found
+
+    def looked(self):
+        found = self.found
+        return found is not None and found.doubts is not None and not self.review.busy
+
+
+@pytest.fixture
+def planted(photos):
+    return plant(photos, each=6, wrong=3, twins=2, blurred=1, black=1)
+
+
+@pytest.fixture
+def service(planted):
+    labels = {}
+    for label, _name, data in planted.uploads:
+        labels.setdefault(label.replace("-", "_"), []).append(data)
+    with Misbehaving() as service:
+        service.add_set("Clothes", labels)
+        yield service
+
+
+@pytest.fixture
+def desk(tasks, service, tmp_path):
+    settings = QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)
+    desk = Desk(tasks, service, settings)
+    wait_until(desk.looked, 120, "Review did not end")
+    yield desk
+    desk.session.deleteLater()
+    assert tasks.shutdown(20)
+    desk.stores.close()
+
+
+def test_an_accepted_label_is_moved_and_a_dismissal_follows_the_photo_to_its_new_id(desk):
+    review, model = desk.review, desk.model
+    dismissed, accepted = desk.found.doubts[1], desk.found.doubts[0]
+    assert model.badges[accepted.image] == f"{accepted.likely}?"
+    review.label_is_right([dismissed.image])
+    assert dismissed.image not in [one.image for one in desk.found.doubts]
+    total = model.total
+    review.accept([accepted])
+    assert accepted.image not in [one.image for one in desk.found.doubts]  # at once, before the service has done it
+    wait_until(lambda: model.label_of(accepted.image) is None, 30, "the photo did not get its new id")
+    assert model.total == total
+    desk.editing.undo()
+    wait_until(
+        lambda: any(one.likely == accepted.likely and one.given == accepted.given for one in desk.found.doubts), 30
+    )
+    # There and back again with the one that was dismissed: its id is another, what was said of it holds
+    review.move([dismissed.image], dismissed.likely)
+    wait_until(lambda: model.label_of(dismissed.image) is None, 30)
+    desk.editing.undo()
+    connection = desk.session.connection.id
+
+    def kept():
+        return [one for one, what in desk.stores.dismissals.all(connection) if what == f"label:{dismissed.given}"]
+
+    wait_until(lambda: len(kept()) == 1 and model.label_of(kept()[0]) == dismissed.given, 30)
+    assert kept() != [dismissed.image]
+    wait_until(desk.looked, 60)
+    assert kept()[0] not in [one.image for one in desk.found.doubts]
+
+
+def test_the_others_of_near_duplicates_go_and_come_back_without_another_look(desk):
+    review, model = desk.review, desk.model
+    surplus, total = review.surplus(), model.total
+    assert len(surplus) == 2
+    review.delete(surplus)
+    assert review.surplus() == []
+    assert model.total == total - 2
+    wait_until(lambda: any(one.text.startswith("Deleted 2 photos") for one in desk.said), 30)
+    desk.editing.undo()
+    wait_until(lambda: model.total == total, 30)
+    wait_until(lambda: len(review.surplus()) == 2, 30)
+
+
+def test_keeping_all_is_remembered_and_can_be_taken_back(desk):
+    review = desk.review
+    group = desk.found.groups[0]
+    review.not_twins(group)
+    assert group.images not in [one.images for one in desk.found.groups]
+    connection = desk.session.connection.id
+    wait_until(lambda: desk.said and desk.said[-1].text == "Kept all 2.")
+    [(verb, undo)] = desk.said[-1].actions
+    assert verb == "Undo"
+    assert len(desk.stores.dismissals.all(connection)) == 1
+    undo()
+    wait_until(lambda: group.images in [one.images for one in desk.found.groups])
+    assert not desk.stores.dismissals.all(connection)
+    assert desk.said[-1].text == "Undone: keep all of 2 near-duplicates."
+    desk.editing.redo()
+    wait_until(lambda: group.images not in [one.images for one in desk.found.groups])
+
+
+def test_what_was_said_of_a_photo_holds_when_it_was_deleted_and_came_back(desk):
+    review, model = desk.review, desk.model
+    doubt = next(one for one in desk.found.doubts if one.suspect)
+    review.label_is_right([doubt.image])
+    wait_until(lambda: len(desk.stores.edits.history(desk.session.connection.id)) == 1)
+    review.delete([doubt.image])
+    wait_until(lambda: any(one.text.startswith("Deleted 1 photo") for one in desk.said), 30)
+    total = model.total
+    desk.editing.undo()
+    wait_until(lambda: model.total == total + 1, 30)
+    connection = desk.session.connection.id
+    [(image, finding)] = desk.stores.dismissals.all(connection)
+    wait_until(lambda: {one for one, _ in desk.stores.dismissals.all(connection)} != {doubt.image})
+    [(image, finding)] = desk.stores.dismissals.all(connection)
+    assert (model.label_of(image), finding) == (doubt.given, f"label:{doubt.given}")
+    desk.editing.undo()  # and is taken back under the id that the photo has now
+    wait_until(lambda: not desk.stores.dismissals.all(connection))
+    wait_until(lambda: any(one.image == image for one in desk.found.doubts))
+
+
+def test_a_rule_and_a_choice_by_hand_say_which_is_kept(desk):
+    review = desk.review
+    group = desk.found.groups[0]
+    other = review.others(group)[0]
+    review.keep(group, other)
+    assert review.keeper(group) == other
+    assert desk.model.badges[review.others(group)[0]] in ("copy", *[f"{one.likely}?" for one in desk.found.doubts])
+    review.set_rule("sharpest")
+    assert review.keeper(group) == group.keepers["sharpest"]
+
+
+def test_new_photos_are_looked_at_by_themselves(desk, service, photos):
+    extra = min((photos / "test" / "hat").iterdir())
+    counts = desk.found.counts["hat"]
+    desk.session.workspace.client.upload_image(desk.session.opened.training_set.id, "hat", path=extra)
+    desk.session.refresh()
+    wait_until(lambda: desk.found.counts["hat"] == counts + 1 and desk.looked(), 60, "the new photo was not looked at")

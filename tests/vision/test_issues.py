@@ -1,0 +1,174 @@
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from apitorch_desktop.vision.head import train
+from apitorch_desktop.vision.images import open_upright, shrunk
+from apitorch_desktop.vision.issues import (
+    FLAGS,
+    Copy,
+    explain,
+    keeper,
+    label_balance,
+    label_next,
+    look,
+    quality_flags,
+    suspects,
+)
+from tests.helpers.image_samples import photo_like, saved
+
+
+def flags(image: Image.Image) -> tuple[str, ...]:
+    """As the window finds them: from the thumbnail of the stored file."""
+    return quality_flags(look(shrunk(saved(image, "JPEG", quality=90)), image.width, image.height))
+
+
+@pytest.fixture(scope="module")
+def looks(clothing):
+    files = [*clothing.train.files, *clothing.test.files]
+    return [look(shrunk(file.read_bytes()), 400, 533) for file in files]
+
+
+def test_ordinary_photos_are_hardly_ever_flagged(looks):
+    flagged = [quality_flags(one) for one in looks]
+    assert np.mean([bool(found) for found in flagged]) <= 0.02
+
+
+def test_20_blurred_and_10_black_pictures_are_all_found(clothing):
+    random = np.random.default_rng(3)
+    for source in random.choice(600, 20, replace=False):
+        photo = open_upright(clothing.train.files[source].read_bytes())
+        assert "blurred" in flags(photo.filter(ImageFilter.GaussianBlur(random.uniform(4, 10))))
+    for level in range(10):
+        black = Image.fromarray(random.integers(0, level + 2, (533, 400, 3), dtype=np.uint8))
+        assert flags(black) == ("dark",)
+
+
+def test_a_night_photo_with_a_light_in_it_is_not_dark_and_a_thing_on_white_not_bright(clothing):
+    night = Image.new("RGB", (400, 300), (8, 8, 12))
+    night.paste(photo_like(200, 160), (100, 70))
+    assert "dark" not in flags(night)
+    product = Image.new("RGB", (400, 400), "white")
+    product.paste(open_upright(clothing.train.files[0].read_bytes()).resize((160, 200)), (120, 100))
+    assert "bright" not in flags(product)
+
+
+def test_each_fault_has_its_flag_and_a_sentence():
+    assert flags(Image.new("RGB", (300, 300), (250, 250, 250))) == ("bright",)
+    assert flags(Image.new("RGB", (300, 300), (120, 130, 125))) == ("low contrast",)
+    assert "odd shape" in flags(photo_like(1000, 200))
+    assert "odd shape" not in flags(photo_like(900, 301))
+    assert "tiny" in flags(photo_like(50, 70))
+    assert "tiny" not in flags(photo_like(64, 64))
+    for flag in FLAGS:
+        assert explain(flag).endswith(".")
+
+
+COPIES = [
+    Copy(400, 300, 50_000, "2024-05-02T10:00:00Z", 0.30),
+    Copy(800, 600, 90_000, "2024-05-03T10:00:00Z", 0.45),
+    Copy(800, 600, 120_000, "2024-05-04T10:00:00Z", 0.45),
+    Copy(200, 150, 9_000, "2024-05-01T10:00:00Z", 0.40),
+    Copy(300, 200, 9_000, "", 0.50),
+]
+
+
+@pytest.mark.parametrize(("rule", "kept"), [("largest", 2), ("oldest", 3), ("sharpest", 0)])
+def test_the_keeper_rule_picks_one(rule, kept):
+    assert keeper(COPIES, rule) == kept
+
+
+def test_equal_copies_are_decided_by_the_other_rules_then_by_order():
+    first, second = Copy(10, 10, 5, "2024-01-02", 0.1), Copy(10, 10, 5, "2024-01-01", 0.1)
+    assert keeper([first, second], "largest") == 1
+    assert keeper([first, second], "sharpest") == 1
+    assert keeper([first, first], "oldest") == 0
+    assert keeper([Copy(5, 5, 1, "", 0), Copy(5, 5, 9, "", 0)], "oldest") == 1
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_20_of_30_planted_wrong_labels_are_among_the_first_60_suspects(clothing, seed):
+    random = np.random.default_rng(seed)
+    names = sorted(set(clothing.train.labels))
+    given = [str(label) for label in clothing.train.labels]
+    wrong = random.choice(600, 30, replace=False)
+    for image in wrong:
+        given[image] = str(random.choice([name for name in names if name != given[image]]))
+    training = train(clothing.train.embeddings, given, seed=seed)
+    found = suspects(training.out_of_fold, given, training.head.labels)
+    assert len({suspect.image for suspect in found[:60]} & set(wrong.tolist())) >= 20
+    right = {image: str(clothing.train.labels[image]) for image in wrong}
+    hits = [right[suspect.image] == suspect.likely for suspect in found[:60] if suspect.image in right]
+    assert np.mean(hits) > 0.6  # the other label it offers is the true one
+    for suspect in found:
+        assert suspect.given == given[suspect.image] != suspect.likely
+        assert suspect.likely_value > suspect.given_value
+
+
+def test_suspects_come_in_order_of_doubt():
+    chances = np.array([[0.9, 0.1, 0], [0.2, 0.7, 0.1], [0.02, 0.28, 0.7], [0.4, 0.45, 0.15]])
+    found = suspects(chances, ["a"] * 4, ["a", "b", "c"])
+    assert [(suspect.image, suspect.likely) for suspect in found] == [(2, "c"), (1, "b"), (3, "b")]
+    assert found[0].given_value == pytest.approx(0.02) and found[0].likely_value == pytest.approx(0.7)
+    assert suspects(np.empty((0, 2)), [], ["a", "b"]) == []
+
+
+def test_balance_advises_where_something_is_missing():
+    def sentences(counts, accuracy=None):
+        return [advice.sentence for advice in label_balance(counts, accuracy)]
+
+    assert sentences({"hat": 60, "shoe": 55, "skirt": 70}) == []
+    assert "two labels" in sentences({})[0] and "two labels" in sentences({"hat": 20})[0]
+    advice = label_balance(
+        {"hat": 60, "shoe": 0, "skirt": 1, "dress": 4, "shirt": 15, "pants": 60, "shorts": 60, "cap": 400}
+    )
+    by_label = {one.label: one for one in advice}
+    assert "no images" in by_label["shoe"].sentence and by_label["shoe"].urgent
+    assert "one image" in by_label["skirt"].sentence and by_label["skirt"].urgent
+    assert "4 images" in by_label["dress"].sentence and not by_label["dress"].urgent
+    assert "others have about 60" in by_label["shirt"].sentence
+    assert "400" in by_label["cap"].sentence
+    assert "hat" not in by_label
+    assert [one.urgent for one in advice] == sorted((one.urgent for one in advice), reverse=True)
+    assert "40 %" in sentences({"hat": 60, "shoe": 60}, {"hat": 0.4, "shoe": 0.9})[0]
+
+
+def test_what_to_label_next_is_unsure_and_varied(clothing):
+    rows, labels = clothing.train.only(*sorted(set(clothing.train.labels)), each=10)
+    head = train(rows, labels).head
+    pool = clothing.test.embeddings
+    chances = head.predict(pool)
+    chosen = label_next(chances, pool, 20)
+    assert len(chosen) == len(set(chosen)) == 20
+
+    def entropy(images):
+        return float(-(chances[images] * np.log(chances[images])).sum(axis=1).mean())
+
+    everything = list(range(len(pool)))
+    assert entropy(chosen) > entropy(everything)
+    doubled = label_next(np.concatenate([chances, chances]), np.concatenate([pool, pool]), 20)
+    assert len({image % len(pool) for image in doubled}) == 20  # never the same picture twice
+
+
+def test_labelling_what_is_asked_for_teaches_as_much_as_chance_at_least(clothing):
+    """From five images a label, 60 more: chosen, and drawn by lot five times."""
+    names = sorted(set(clothing.train.labels))
+    start = np.concatenate([np.flatnonzero(clothing.train.labels == name)[:5] for name in names])
+    rest = np.setdiff1d(np.arange(600), start)
+    rows, labels = clothing.train.embeddings, clothing.train.labels
+
+    def accuracy(images) -> float:
+        head = train(rows[images], [str(label) for label in labels[images]]).head
+        found = np.array(head.labels)[head.predict(clothing.test.embeddings).argmax(axis=1)]
+        return float(np.mean(found == clothing.test.labels))
+
+    first = train(rows[start], [str(label) for label in labels[start]]).head
+    chosen = rest[label_next(first.predict(rows[rest]), rows[rest], 60)]
+    lots = [np.random.default_rng(seed).choice(rest, 60, replace=False) for seed in range(5)]
+    by_lot = np.mean([accuracy(np.concatenate([start, lot])) for lot in lots])
+    assert accuracy(np.concatenate([start, chosen])) > by_lot - 0.03
+
+
+def test_nothing_to_label_is_nothing():
+    assert label_next(np.empty((0, 3)), np.empty((0, 8))) == []
+    assert label_next(np.ones((2, 2)) / 2, np.ones((2, 8)), 5) in ([0, 1], [1, 0])
