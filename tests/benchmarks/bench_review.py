@@ -17,8 +17,8 @@ from apitorch_desktop.dataset.review.reviewer import Reviewing
 from apitorch_desktop.dataset.review.worker import Worker
 from apitorch_desktop.ui.tasks.runner import Lane
 from tests.helpers.dataset_home import Home
+from tests.helpers.event_loop import tasks, turn  # noqa: F401 - a fixture
 from tests.helpers.fake_api import KEY, Misbehaving
-from tests.ui.conftest import tasks, turn  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
 EACH = 20

@@ -10,26 +10,13 @@ from PySide6.QtCore import QCoreApplication, QEvent, QTimer
 from PySide6.QtWidgets import QApplication
 from shiboken6 import Shiboken
 
+from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.tasks.runner import Lane, Tasks
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources
+from tests.helpers.grid_driver import Source
 
 _LANES = tuple(f"{lane.value}-" for lane in Lane)
-
-
-def turn():
-    """A turn of the event loop, with the deletions that Qt puts off to its end."""
-    QApplication.processEvents()
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
-
-
-def wait_until(condition, seconds=10.0, message="it did not happen in time"):
-    """Run the event loop until something is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, message
-        turn()
-        time.sleep(0.002)
 
 
 def _lane_threads():
@@ -88,3 +75,17 @@ def theme(qapp):
     theme.apply(qapp)
     yield theme
     theme.deleteLater()
+
+
+@pytest.fixture
+def source(photos):
+    source = Source(photos)
+    yield source
+    source.gate.set()
+
+
+@pytest.fixture
+def loader(tasks, source):
+    loader = ThumbnailLoader(tasks, source, large=source.large)
+    yield loader
+    loader.clear()

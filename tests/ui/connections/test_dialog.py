@@ -7,9 +7,9 @@ from PySide6.QtWidgets import QLineEdit
 from apitorch_desktop.dataset.connections.api_keys import Kept, Keys
 from apitorch_desktop.dataset.connections.store import Connections
 from apitorch_desktop.ui.connections.dialog import ConnectionDialog
+from tests.helpers.event_loop import wait_until
 from tests.helpers.fake_api import Misbehaving
 from tests.helpers.service_process import serving
-from tests.ui.conftest import wait_until
 
 
 @pytest.fixture(scope="module")

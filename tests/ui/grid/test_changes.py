@@ -8,8 +8,8 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QColor
 
 from apitorch_desktop.ui.grid.model import Group
-from tests.ui.conftest import turn, wait_until
-from tests.ui.grid.conftest import groups, image
+from tests.helpers.event_loop import turn, wait_until
+from tests.helpers.grid_driver import groups, image
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from PySide6.QtCore import QPoint
 
 from apitorch_desktop.ui.grid.view import GridView
+from tests.helpers.event_loop import turn, wait_until
+from tests.helpers.grid_driver import groups, middle
 from tests.helpers.x11_pointer import drag, xdotool
-from tests.ui.conftest import turn, wait_until
-from tests.ui.grid.conftest import groups, middle
 
 _TARGET = Path(__file__).parents[2] / "helpers" / "drop_target.py"
 CORNER = QPoint(1100, 100)

@@ -5,8 +5,8 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QAccessible
 
 from apitorch_desktop.ui.grid.view import DEFAULT, LARGEST, SMALLEST
-from tests.ui.conftest import turn, wait_until
-from tests.ui.grid.conftest import groups, key, write
+from tests.helpers.event_loop import turn, wait_until
+from tests.helpers.grid_driver import groups, key, write
 
 
 @pytest.fixture

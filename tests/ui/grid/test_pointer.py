@@ -3,9 +3,9 @@
 import pytest
 from PySide6.QtCore import QPoint
 
+from tests.helpers.event_loop import turn, wait_until
+from tests.helpers.grid_driver import click, groups, image, middle, send
 from tests.helpers.x11_pointer import xdotool
-from tests.ui.conftest import turn, wait_until
-from tests.ui.grid.conftest import click, groups, image, middle, send
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from apitorch_desktop.api.errors import ConnectionFailed, NotFound
 from apitorch_desktop.ui.images import thumbnail_loader as loading
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.vision.images import UnreadableImage
-from tests.ui.conftest import turn, wait_until
-from tests.ui.grid.conftest import image
+from tests.helpers.event_loop import turn, wait_until
+from tests.helpers.grid_driver import image
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from apitorch_desktop.ui.importer.dialog import ImportDialog
 from apitorch_desktop.ui.tasks.runner import Tasks
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources
-from tests.ui.conftest import wait_until
+from tests.helpers.event_loop import wait_until
 
 
 @pytest.fixture

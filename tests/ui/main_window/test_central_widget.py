@@ -12,7 +12,7 @@ from apitorch_desktop.ui.main_window.empty_page import EmptyState
 from apitorch_desktop.ui.main_window.status_bar import Message, StatusLine, selection_words
 from apitorch_desktop.ui.main_window.toolbar import SearchLine
 from tests.helpers import x11_pointer as pointer
-from tests.ui.conftest import turn, wait_until
+from tests.helpers.event_loop import turn, wait_until
 
 RUNNING = TransferStatus(
     id=1, kind=Kind.UPLOAD, connection_id="embedded", training_set_id=1, title="Importing “Summer”",

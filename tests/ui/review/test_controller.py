@@ -9,9 +9,9 @@ from apitorch_desktop.ui.review.controller import Review
 from apitorch_desktop.ui.session.edit_controller import Editing
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.utils import paths
+from tests.helpers.event_loop import wait_until
 from tests.helpers.fake_api import KEY, Misbehaving
 from tests.helpers.planted_set import plant
-from tests.ui.conftest import wait_until
 
 
 class Desk:

@@ -11,7 +11,7 @@ from apitorch_desktop.ui.photo_board.model import BoardModel, Heading, Photo
 from apitorch_desktop.ui.review.controller import Review
 from apitorch_desktop.ui.review.panel import ReviewPanel
 from tests.helpers import x11_pointer as pointer
-from tests.ui.conftest import turn, wait_until
+from tests.helpers.event_loop import turn, wait_until
 
 LABELS = ["dress", "hat", "shirt"]
 

@@ -18,7 +18,7 @@ from apitorch_desktop.ui.session.session import Session, State
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.transfers.controller import TransferDesk
 from apitorch_desktop.utils import paths
-from tests.ui.conftest import wait_until
+from tests.helpers.event_loop import wait_until
 
 
 class Window:

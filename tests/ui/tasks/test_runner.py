@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from apitorch_desktop.ui.tasks import gc_timer
 from apitorch_desktop.ui.tasks.runner import Cancelled, Lane, Tasks
-from tests.ui.conftest import turn, wait_until
+from tests.helpers.event_loop import turn, wait_until
 
 
 def on_gui_thread(qapp):

@@ -9,8 +9,8 @@ from PIL import Image
 from PySide6.QtCore import QPoint, Qt, QTimer
 
 from apitorch_desktop.ui.viewer.view import ImageView, details
-from tests.ui.conftest import turn, wait_until
-from tests.ui.grid.conftest import image, key, send, write
+from tests.helpers.event_loop import turn, wait_until
+from tests.helpers.grid_driver import image, key, send, write
 
 
 def jpeg(width, height, color=(200, 80, 40), **options):
