@@ -1,7 +1,7 @@
 """Connections whose every wait has an end: a time bound on the whole exchange, and a way to cancel it.
 
 `requests` bounds one `recv`, so a service that drips a byte a minute holds a call for ever, and nothing can end a wait
-that has begun. Here each wait on the socket, in either direction, is cut into slices between which `Watch` is asked.
+that has begun. Here each wait on the socket, in either direction, is cut into slices between which `Deadline` is asked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SLOWEST = 8 * 1024
 """Bytes a second at which a long transfer may go on past the total bound."""
 
 
-class Watch:
+class Deadline:
     """The bounds of the exchange a thread is in. `quiet` and `total` are seconds."""
 
     def __init__(self) -> None:
@@ -67,10 +67,10 @@ class Watch:
         return f"The service was silent for {self._quiet:.0f} seconds."
 
 
-class BoundedAdapter(HTTPAdapter):
+class DeadlineAdapter(HTTPAdapter):
     """Makes connections that heed a watch; for one thread, as the watch is."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Deadline) -> None:
         self._watch = watch
         self._classes: dict[type, type] = {}
         super().__init__(pool_connections=4, pool_maxsize=2, max_retries=0)
@@ -86,10 +86,10 @@ class BoundedAdapter(HTTPAdapter):
         return pool
 
 
-class _Source(io.RawIOBase):
+class _SocketStream(io.RawIOBase):
     """What a socket receives, as a stream."""
 
-    def __init__(self, sock: socket.socket, watch: Watch) -> None:
+    def __init__(self, sock: socket.socket, watch: Deadline) -> None:
         self._sock = sock
         self._keep = sock.makefile("rb", buffering=0)  # holds the descriptor open until the response is done with it
         self._watch = watch
@@ -106,21 +106,21 @@ class _Source(io.RawIOBase):
         super().close()
 
 
-class _Opener:
+class _SocketOpener:
     """The one method of a socket that `HTTPResponse` calls."""
 
-    def __init__(self, sock: socket.socket, watch: Watch) -> None:
+    def __init__(self, sock: socket.socket, watch: Deadline) -> None:
         self._sock = sock
         self._watch = watch
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Source(self._sock, self._watch), _BUFFER)
+        return io.BufferedReader(_SocketStream(self._sock, self._watch), _BUFFER)
 
 
-def _bounded(base: Any, watch: Watch) -> Any:
+def _bounded(base: Any, watch: Deadline) -> Any:
     class Response(HTTPResponse):
         def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-            super().__init__(_Opener(sock, watch), *args, **kwargs)  # type: ignore[arg-type]
+            super().__init__(_SocketOpener(sock, watch), *args, **kwargs)  # type: ignore[arg-type]
 
     class Bounded(base):  # type: ignore[misc]
         response_class = Response

@@ -172,7 +172,7 @@ class Extensions:
 
     def feedback(self) -> list[types.FeedbackAnswer]:
         """`feedback.read`: what was sent, with what came of it."""
-        return self._transport.call("GET", "feedback", types.Feedbacks).data
+        return self._transport.call("GET", "feedback", types.FeedbackList).data
 
     def _label(self, method: str, route: str, json: dict[str, object]) -> types.TrainingLabel:
         answer = self._transport.call(method, route, types.ChangedLabel, json=json)

@@ -13,7 +13,7 @@ import urllib3
 from requests.utils import select_proxy
 
 from apitorch_desktop import __version__
-from apitorch_desktop.api.bounded import BoundedAdapter, Watch
+from apitorch_desktop.api.bounded import Deadline, DeadlineAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from requests import PreparedRequest
 
 
-class Sender:
+class HttpPool:
     """Sends requests as they are given: no redirects, no cookies, no .netrc. For one thread, but for `close`.
 
     `timeout` is (connect, silence) in seconds. Raises what requests, urllib3 and the system raise.
     """
 
     def __init__(self, timeout: tuple[float, float]) -> None:
-        self.watch = Watch()
+        self.watch = Deadline()
         self._timeout = urllib3.Timeout(connect=timeout[0], read=timeout[1])
         self._session = requests.Session()
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, BoundedAdapter(self.watch))
+            self._session.mount(scheme, DeadlineAdapter(self.watch))
         self._pools: dict[str, tuple[Any, dict[str, str], bool]] = {}
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ class _Nowhere(Transport):
     file = download = call
 
 
-class AwayClient(ApiClient):
+class OfflineClient(ApiClient):
     """In the place of a client until the service is heard, so that what was seen of it can be looked at."""
 
     def __init__(self, base_url: str = "") -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
-    from apitorch_desktop.api.http_pool import Sender
+    from apitorch_desktop.api.http_pool import HttpPool
     from apitorch_desktop.api.multipart import Multipart
 
 T = TypeVar("T")
@@ -118,7 +118,7 @@ class Transport:
         self._longest = longest
         self._mine = local()
         self._lock = Lock()
-        self._senders: WeakSet[Sender] = WeakSet()
+        self._senders: WeakSet[HttpPool] = WeakSet()
         self._not_before: dict[str, float] = {}
 
     def __repr__(self) -> str:
@@ -311,12 +311,12 @@ class Transport:
         if failure is not None:  # out here it has no `__context__`: that could hold the headers with the key
             raise failure
 
-    def _sender(self) -> Sender:
-        found: Sender | None = getattr(self._mine, "sender", None)
+    def _sender(self) -> HttpPool:
+        found: HttpPool | None = getattr(self._mine, "sender", None)
         if found is None:
-            from apitorch_desktop.api.http_pool import Sender
+            from apitorch_desktop.api.http_pool import HttpPool
 
-            self._mine.sender = found = Sender(self._timeout)
+            self._mine.sender = found = HttpPool(self._timeout)
             with self._lock:
                 self._senders.add(found)
         return found

@@ -304,7 +304,7 @@ class FeedbackAnswer(Struct, kw_only=True):
     text: str | UnsetType = UNSET
 
 
-class Feedbacks(Struct, kw_only=True):
+class FeedbackList(Struct, kw_only=True):
     """`GET feedback` (`feedback.read`)."""
 
     object: str = "list"

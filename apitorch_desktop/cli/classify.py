@@ -10,7 +10,7 @@ from time import sleep
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.cli import output
-from apitorch_desktop.cli.main import CommandFailed
+from apitorch_desktop.cli.main import CommandError
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
@@ -27,12 +27,12 @@ def classify_files(
     from apitorch_desktop.dataset.sources.archives import Archives
     from apitorch_desktop.dataset.sources.image_lists import is_url
 
-    _await(client, classifier, output.Line())
+    _await(client, classifier, output.ProgressLine())
     plan = scan([str(image) if is_url(str(image)) else Path(image) for image in images])
     items = plan.items
     if not items:
-        raise CommandFailed("There is no picture to classify.")
-    line = output.Line(quiet=table is None)
+        raise CommandError("There is no picture to classify.")
+    line = output.ProgressLine(quiet=table is None)
     archives = Archives()
     wrong: list[tuple[str, str]] = []
 
@@ -59,7 +59,7 @@ def classify_files(
     return 1 if wrong or not plan.complete else 0
 
 
-def _await(client: "ApiClient", slug: str, line: output.Line) -> None:
+def _await(client: "ApiClient", slug: str, line: output.ProgressLine) -> None:
     """Wait until a classifier can answer: one that is still learning will, soon. Raises CommandFailed."""
     from apitorch_desktop.api.errors import NotFound
     from apitorch_desktop.api.slugs import slugify
@@ -72,12 +72,12 @@ def _await(client: "ApiClient", slug: str, line: output.Line) -> None:
         except NotFound:
             state = None
         if state is None:
-            raise CommandFailed(f"There is no classifier “{slug}”. {output.there_are(slugs)}")
+            raise CommandError(f"There is no classifier “{slug}”. {output.there_are(slugs)}")
         if isinstance(state.version, int) or state.status not in ("training", "needs_images", "failed"):
             break
         said = str(state.status_message or "")
         if state.status != "training":
-            raise CommandFailed(f"“{slug}” cannot answer yet. {said}".strip())
+            raise CommandError(f"“{slug}” cannot answer yet. {said}".strip())
         line.show(f"“{slug}” is learning. {said}")
         sleep(0.2)
     line.clear()
@@ -100,7 +100,7 @@ def _table(path: Path | None) -> "Iterator[Callable[[str, str, Classification | 
             yield lambda place, classifier, answer: writer.writerow(cells(place, classifier, answer))
         half.replace(path)
     except OSError as error:
-        raise CommandFailed(f"“{output.shown(path)}” cannot be written: {error.strerror}.") from None
+        raise CommandError(f"“{output.shown(path)}” cannot be written: {error.strerror}.") from None
     finally:
         half.unlink(missing_ok=True)
 

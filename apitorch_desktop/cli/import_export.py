@@ -9,7 +9,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.cli import output
-from apitorch_desktop.cli.main import URL_VARIABLE, CommandFailed
+from apitorch_desktop.cli.main import URL_VARIABLE, CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
     from apitorch_desktop.api.types import TrainingSet
     from apitorch_desktop.dataset.importer.plan import Plan
-    from apitorch_desktop.dataset.importer.undoable_import import Begun, Imports
+    from apitorch_desktop.dataset.importer.undoable_import import NewImportSet, UndoableImports
     from apitorch_desktop.dataset.transfers.model import TransferStatus
-    from apitorch_desktop.dataset.transfers.queue import Transfers
+    from apitorch_desktop.dataset.transfers.queue import TransferQueue
 
 _THREADS = 8
 
@@ -34,10 +34,10 @@ def import_folder(client: "ApiClient", folder: Path, name: str) -> int:
     from apitorch_desktop.dataset.transfers.upload import listed
 
     if not os.path.lexists(folder):
-        raise CommandFailed(f"There is no “{output.shown(folder)}”.", 2)
+        raise CommandError(f"There is no “{output.shown(folder)}”.", 2)
     if not name.strip():
-        raise CommandFailed("The name of a training set cannot be empty.", 2)
-    line = output.Line()
+        raise CommandError("The name of a training set cannot be empty.", 2)
+    line = output.ProgressLine()
     with _transfers(client) as transfers, _imports(transfers) as imports:
         found = _training_set(client, name)
         before = _go_on(transfers, imports, found, line) if found is not None else {}
@@ -55,12 +55,12 @@ def import_folder(client: "ApiClient", folder: Path, name: str) -> int:
         plan = scan([folder], existing=existing, labels_there=labels, progress=tell)
         line.clear()
         if not plan.items:
-            raise CommandFailed(f"There is no picture in “{output.shown(folder)}”.")
+            raise CommandError(f"There is no picture in “{output.shown(folder)}”.")
         failures: list[tuple[str, str]] = []
         came = Counter[str]()
         status = None
         if plan.sending():
-            begun: Begun | None = None
+            begun: NewImportSet | None = None
             training_set = found or (begun := _create(imports, client, name)).training_set
             before_it = {*labels, *(str(one.label) for one in there)}
             transfer = imports.upload(
@@ -79,31 +79,35 @@ def import_folder(client: "ApiClient", folder: Path, name: str) -> int:
 
 def export_training_set(client: "ApiClient", training_set: str, folder: Path, form: str = "imagefolder") -> int:
     """`export TRAINING_SET FOLDER [--format …]`; the training set by id or name. The exit status."""
-    from apitorch_desktop.dataset.exporter.exporter import Exported, ExportRefused, Fetcher, Format, export
+    from apitorch_desktop.dataset.exporter.exporter import (
+        ExportFormat,
+        ExportRefused,
+        ExportResult,
+        ExportSource,
+        export,
+    )
     from apitorch_desktop.dataset.workspace.scratch import scratch_label
     from apitorch_desktop.utils import paths
 
     sets = client.training_sets()
     found = next((one for one in sets if str(one.id) == training_set), None) or _named(sets, training_set)
     if found is None:
-        raise CommandFailed(
-            f"There is no training set “{training_set}”. {output.there_are([one.name for one in sets])}"
-        )
-    line = output.Line()
-    if form == Format.IMAGEFOLDER:
+        raise CommandError(f"There is no training set “{training_set}”. {output.there_are([one.name for one in sets])}")
+    line = output.ProgressLine()
+    if form == ExportFormat.IMAGEFOLDER:
         return _download(client, found, folder, line)
     ours = scratch_label(paths.desktop_folder(), _connection(), found.id)
-    fetch = Fetcher(client, found.id, scratch_label=ours)
+    fetch = ExportSource(client, found.id, scratch_label=ours)
     try:
-        done: Exported = export(
+        done: ExportResult = export(
             fetch.listing,
             fetch,
             folder,
-            Format(form),
+            ExportFormat(form),
             progress=lambda number, total: line.show(f"{number:,} of {total:,} pictures"),
         )
     except ExportRefused as refusal:
-        raise CommandFailed(str(refusal)) from None
+        raise CommandError(str(refusal)) from None
     finally:
         line.clear()
     output.say(f"{output.pictures(done.written)} of “{found.name}” exported to {output.shown(done.path)}.")
@@ -115,12 +119,12 @@ def export_training_set(client: "ApiClient", training_set: str, folder: Path, fo
 
 
 @contextmanager
-def _transfers(client: "ApiClient") -> "Iterator[Transfers]":
-    from apitorch_desktop.dataset.transfers.queue import Transfers
+def _transfers(client: "ApiClient") -> "Iterator[TransferQueue]":
+    from apitorch_desktop.dataset.transfers.queue import TransferQueue
     from apitorch_desktop.utils import paths
 
     patient = client.single()  # the engine itself repeats and paces
-    transfers = Transfers(paths.desktop_folder() / "transfers", lambda _connection: patient)
+    transfers = TransferQueue(paths.desktop_folder() / "transfers", lambda _connection: patient)
     try:
         yield transfers
     finally:
@@ -129,12 +133,12 @@ def _transfers(client: "ApiClient") -> "Iterator[Transfers]":
 
 
 @contextmanager
-def _imports(transfers: "Transfers") -> "Iterator[Imports]":
+def _imports(transfers: "TransferQueue") -> "Iterator[UndoableImports]":
     """The window's journal of edits: its Undo takes away what comes in here."""
-    from apitorch_desktop.dataset.edits.history import Edits
+    from apitorch_desktop.dataset.edits.history import EditHistory
     from apitorch_desktop.utils import paths
 
-    edits = Edits(paths.desktop_folder(), beside=True)
+    edits = EditHistory(paths.desktop_folder(), beside=True)
     if edits.note:
         output.say(edits.note, sys.stderr)
     try:
@@ -163,29 +167,33 @@ def _training_set(client: "ApiClient", name: str) -> "TrainingSet | None":
     return _named(client.training_sets(), name)
 
 
-def _create(imports: "Imports", client: "ApiClient", name: str) -> "Begun":
+def _create(imports: "UndoableImports", client: "ApiClient", name: str) -> "NewImportSet":
     if "training-sets" not in (client.ping().extensions or []):
-        raise CommandFailed(
+        raise CommandError(
             f"This service cannot make training sets by itself: make “{name}” on its own page, then run this again."
         )
     return imports.make_set(_connection(), client, name)
 
 
 def _go_on(
-    transfers: "Transfers", imports: "Imports", training_set: "TrainingSet", line: output.Line
+    transfers: "TransferQueue", imports: "UndoableImports", training_set: "TrainingSet", line: output.ProgressLine
 ) -> dict[str, set[str]]:
     """Finish what an earlier run, or the window, left unfinished for this training set.
 
     Answers sha256 → labels of what these brought in: a service with the documented calls only does not tell.
     """
-    from apitorch_desktop.dataset.transfers.model import Kind, State
+    from apitorch_desktop.dataset.transfers.model import TransferKind, TransferState
 
     there: dict[str, set[str]] = {}
     for status in transfers.all():
         ours = status.connection_id == _connection() and status.training_set_id == training_set.id
-        if not ours or status.kind is not Kind.UPLOAD or status.state not in (State.WAITING, State.STOPPED):
+        if (
+            not ours
+            or status.kind is not TransferKind.UPLOAD
+            or status.state not in (TransferState.WAITING, TransferState.STOPPED)
+        ):
             continue
-        if status.state is State.STOPPED:
+        if status.state is TransferState.STOPPED:
             transfers.resume(status.id)
         left = status.total - status.done - status.skipped - status.failed
         output.say(f"Going on with {output.pictures(left)} that an earlier import left.")
@@ -193,7 +201,7 @@ def _go_on(
         for result in transfers.results(status.id):
             if result.sha256:
                 there.setdefault(result.sha256, set()).add(result.label)
-        if ended.state is State.DONE:
+        if ended.state is TransferState.DONE:
             imports.ended(_connection(), status.id)
             transfers.forget(status.id)
         elif ended.note:
@@ -201,7 +209,7 @@ def _go_on(
     return there
 
 
-def _run(transfers: "Transfers", transfer: int, line: output.Line) -> "TransferStatus":
+def _run(transfers: "TransferQueue", transfer: int, line: output.ProgressLine) -> "TransferStatus":
     """Work a transfer off, with progress; Ctrl-C leaves it in the journal."""
     stop = Event()
     faults: list[BaseException] = []
@@ -248,19 +256,23 @@ def _progress(status: "TransferStatus") -> str:
     return " · ".join(words)
 
 
-def _download(client: "ApiClient", found: "TrainingSet", folder: Path, line: output.Line) -> int:
+def _download(client: "ApiClient", found: "TrainingSet", folder: Path, line: output.ProgressLine) -> int:
     """The folder tree: a transfer of its own, which goes on where an earlier one was interrupted."""
-    from apitorch_desktop.dataset.transfers.model import State
+    from apitorch_desktop.dataset.transfers.model import TransferState
 
     with _transfers(client) as transfers:
         for old in transfers.all():  # its files are there; a new listing tells what is missing
-            if old.folder == folder.absolute() and old.training_set_id == found.id and old.state is State.WAITING:
+            if (
+                old.folder == folder.absolute()
+                and old.training_set_id == found.id
+                and old.state is TransferState.WAITING
+            ):
                 transfers.cancel(old.id)
                 transfers.forget(old.id)
         transfer = transfers.add_download(_connection(), found.id, found.name, folder)
         status = _run(transfers, transfer, line)
         failures = [(f"{one.label}/{one.name}", f"{one.reason} {one.advice}") for one in transfers.failures(transfer)]
-        if status.finished_at is not None or status.state is State.STOPPED:
+        if status.finished_at is not None or status.state is TransferState.STOPPED:
             transfers.cancel(transfer)
             transfers.forget(transfer)
     there = f", {output.pictures(status.skipped)} were there already" if status.skipped else ""
@@ -268,13 +280,13 @@ def _download(client: "ApiClient", found: "TrainingSet", folder: Path, line: out
     if status.note:
         output.say(status.note)
     output.listed("not exported", failures)
-    return 0 if status.state is State.DONE else 1
+    return 0 if status.state is TransferState.DONE else 1
 
 
 def _report_import(
     plan: "Plan", name: str, came: Counter[str], status: "TransferStatus | None", failures: list[tuple[str, str]]
 ) -> int:
-    from apitorch_desktop.dataset.importer.plan import Standing
+    from apitorch_desktop.dataset.importer.plan import ItemStatus
 
     counts = plan.counts()
     if came:
@@ -285,18 +297,18 @@ def _report_import(
     width = max(map(len, came), default=0)
     for label, count in sorted(came.items()):
         output.say(f"    {label:{width}}  {count:,}")
-    there = counts[Standing.THERE] + (status.skipped if status else 0)
+    there = counts[ItemStatus.THERE] + (status.skipped if status else 0)
     if there:
         output.say(f"{output.pictures(there)} {'was' if there == 1 else 'were'} there already.")
-    if counts[Standing.TWICE]:
+    if counts[ItemStatus.TWICE]:
         output.say(
-            f"{output.pictures(counts[Standing.TWICE])} came twice in this folder, and once into the training set."
+            f"{output.pictures(counts[ItemStatus.TWICE])} came twice in this folder, and once into the training set."
         )
     for note in plan.notes:
         output.say(note)
     if plan.ignored:
         output.listed("passed over, no pictures", [(file, "") for file in plan.ignored], sort="file")
-    unsent = (Standing.PROBLEM, Standing.NO_LABEL)
+    unsent = (ItemStatus.PROBLEM, ItemStatus.NO_LABEL)
     out = [(output.place(item.source), item.note) for item in plan.items if item.standing in unsent] + failures
     left = status.total - status.done - status.skipped - status.failed if status else 0
     if left:

@@ -26,7 +26,7 @@ _REVIEW_WORKER = "review-worker"
 """Not for people: the window starts itself anew by this word, see `dataset/reviewing.py`."""
 
 
-class CommandFailed(Exception):  # noqa: N818 - named for what happened
+class CommandError(Exception):
     """A command cannot go on; `str()` is one sentence for the person, `status` the exit status."""
 
     def __init__(self, sentence: str, status: int = 1) -> None:
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Command = arguments.command
     try:
         return command(arguments)
-    except CommandFailed as failure:
+    except CommandError as failure:
         print(f"apitorch-desktop: {failure}", file=sys.stderr)
         return failure.status
     except KeyboardInterrupt:
@@ -87,7 +87,7 @@ def connected() -> Iterator[ApiClient]:
                 client.close()
             return
         if url:
-            raise CommandFailed(f"{URL_VARIABLE} is set but {KEY_VARIABLE} is not: set both, or neither.", 2)
+            raise CommandError(f"{URL_VARIABLE} is set but {KEY_VARIABLE} is not: set both, or neither.", 2)
         with _embedded() as (url, key):
             client = ApiClient(url, key)
             try:
@@ -95,7 +95,7 @@ def connected() -> Iterator[ApiClient]:
             finally:
                 client.close()
     except ApiError as error:
-        raise CommandFailed(f"{error} {error.advice}".strip()) from error
+        raise CommandError(f"{error} {error.advice}".strip()) from error
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def _embedded() -> Iterator[tuple[str, str]]:
     try:
         service = attach_or_start(paths.service_folder())
     except ServiceFailed as failure:
-        raise CommandFailed(str(failure)) from failure
+        raise CommandError(str(failure)) from failure
     try:
         yield service.url, service.key
     finally:
@@ -114,12 +114,12 @@ def _embedded() -> Iterator[tuple[str, str]]:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from apitorch_desktop.service.main import Options, run
+    from apitorch_desktop.service.main import ServiceOptions, run
 
     if (arguments.tls_cert is None) != (arguments.tls_key is None):
-        raise CommandFailed("Give both --tls-cert and --tls-key, or neither.", 2)
+        raise CommandError("Give both --tls-cert and --tls-key, or neither.", 2)
     return run(
-        Options(
+        ServiceOptions(
             host=arguments.host,
             port=arguments.port,
             folder=arguments.data,
@@ -132,7 +132,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _keys(arguments: argparse.Namespace) -> int:
-    from apitorch_desktop.service.admin import ControlFailed, ask
+    from apitorch_desktop.service.admin import AdminError, ask
     from apitorch_desktop.service.launcher import attach
     from apitorch_desktop.utils import paths
 
@@ -143,8 +143,8 @@ def _keys(arguments: argparse.Namespace) -> int:
         action["id"] = arguments.id
     try:
         answer = ask(arguments.data or paths.service_folder(), action, attach)
-    except ControlFailed as failure:
-        raise CommandFailed(str(failure)) from failure
+    except AdminError as failure:
+        raise CommandError(str(failure)) from failure
     if arguments.action == "make":
         print(f"Key {answer['id']} for {answer['name']}, shown only this once:", file=sys.stderr)
         print(answer["key"])

@@ -13,7 +13,7 @@ MOST_LISTED: Final = 50
 """Files of one kind of trouble that are named; the rest is counted."""
 
 
-class Line:
+class ProgressLine:
     """One line of progress on a terminal, drawn over and over; nothing where standard error is none."""
 
     def __init__(self, *, quiet: bool = False) -> None:

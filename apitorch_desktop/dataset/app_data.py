@@ -11,22 +11,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from apitorch_desktop.api.client import ApiClient
-    from apitorch_desktop.dataset.connections.api_keys import FoundKey, Keys
-    from apitorch_desktop.dataset.connections.store import Connection, Connections
-    from apitorch_desktop.dataset.edits.history import Edits
-    from apitorch_desktop.dataset.importer.undoable_import import Imports
-    from apitorch_desktop.dataset.review.dismissals import Dismissals
-    from apitorch_desktop.dataset.review.reviewer import Reviewing
-    from apitorch_desktop.dataset.transfers.queue import Transfers
-    from apitorch_desktop.dataset.workspace.offline_cache import Catalog
-    from apitorch_desktop.dataset.workspace.scratch import Scratch
+    from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, FoundKey
+    from apitorch_desktop.dataset.connections.store import Connection, ConnectionStore
+    from apitorch_desktop.dataset.edits.history import EditHistory
+    from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
+    from apitorch_desktop.dataset.review.dismissals import DismissalStore
+    from apitorch_desktop.dataset.review.reviewer import Reviewer
+    from apitorch_desktop.dataset.transfers.queue import TransferQueue
+    from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
+    from apitorch_desktop.dataset.workspace.scratch import ScratchUploads
     from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 
-class Clients:
+class ClientPool:
     """Clients by connection. Thread-safe; blocks while a keyring is asked for a key."""
 
-    def __init__(self, connections: Connections, keys: Keys) -> None:
+    def __init__(self, connections: ConnectionStore, keys: ApiKeyStore) -> None:
         self._connections = connections
         self._keys = keys
         self._embedded = ("", "")
@@ -91,17 +91,17 @@ class Clients:
 
 
 @dataclass(frozen=True, slots=True)
-class Stores:
+class AppData:
     """Everything on disk. `close` once nothing runs any more."""
 
-    connections: Connections
-    keys: Keys
-    clients: Clients
-    catalog: Catalog
-    scratch: Scratch
-    edits: Edits
-    transfers: Transfers
-    reviewing: Reviewing
+    connections: ConnectionStore
+    keys: ApiKeyStore
+    clients: ClientPool
+    catalog: OfflineCache
+    scratch: ScratchUploads
+    edits: EditHistory
+    transfers: TransferQueue
+    reviewing: Reviewer
 
     def workspace(self, connection: Connection, client: ApiClient) -> Workspace:
         """A connection, opened."""
@@ -112,12 +112,12 @@ class Stores:
         )
 
     @property
-    def imports(self) -> Imports:
+    def imports(self) -> UndoableImports:
         """Uploads that can be undone."""
         return self.edits.importing(self.transfers)
 
     @property
-    def dismissals(self) -> Dismissals:
+    def dismissals(self) -> DismissalStore:
         """What a person said is fine; `edits` journals it."""
         return self.edits.dismissals
 
@@ -131,26 +131,26 @@ class Stores:
         self.clients.close()
 
 
-def open_stores(folder: Path, cache: Path) -> Stores:
+def open_app_data(folder: Path, cache: Path) -> AppData:
     """Open them; blocking. Raises OSError where the folder cannot be used."""
-    from apitorch_desktop.dataset.connections.api_keys import Keys
-    from apitorch_desktop.dataset.connections.store import Connections
-    from apitorch_desktop.dataset.edits.history import Edits
-    from apitorch_desktop.dataset.review.reviewer import Reviewing
-    from apitorch_desktop.dataset.transfers.queue import Transfers
-    from apitorch_desktop.dataset.workspace.offline_cache import Catalog
-    from apitorch_desktop.dataset.workspace.scratch import Scratch
+    from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore
+    from apitorch_desktop.dataset.connections.store import ConnectionStore
+    from apitorch_desktop.dataset.edits.history import EditHistory
+    from apitorch_desktop.dataset.review.reviewer import Reviewer
+    from apitorch_desktop.dataset.transfers.queue import TransferQueue
+    from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
+    from apitorch_desktop.dataset.workspace.scratch import ScratchUploads
 
     folder.mkdir(parents=True, exist_ok=True)
-    connections, keys = Connections(folder), Keys()
-    clients = Clients(connections, keys)
-    return Stores(
+    connections, keys = ConnectionStore(folder), ApiKeyStore()
+    clients = ClientPool(connections, keys)
+    return AppData(
         connections,
         keys,
         clients,
-        Catalog(cache),
-        Scratch(folder),
-        Edits(folder),
-        Transfers(folder / "transfers", lambda connection_id: clients.get(connection_id, attempts=1)),
-        Reviewing(cache),
+        OfflineCache(cache),
+        ScratchUploads(folder),
+        EditHistory(folder),
+        TransferQueue(folder / "transfers", lambda connection_id: clients.get(connection_id, attempts=1)),
+        Reviewer(cache),
     )

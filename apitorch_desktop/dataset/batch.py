@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
-from apitorch_desktop.dataset.sources.image_source import File, Source, Url, filename_of, read
+from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl, Source, filename_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -82,11 +82,11 @@ def classify(
 ) -> Answers:
     """What classifiers say of one picture. `service` is `ApiClient.classify` or `Workspace.classify`. Raises as `ask`."""
     from apitorch_desktop.api.errors import ApiError
-    from apitorch_desktop.dataset.sources.image_source import SourceGone
+    from apitorch_desktop.dataset.sources.image_source import SourceMissing
 
     try:
         given = _given(source, archives)
-    except SourceGone as gone:
+    except SourceMissing as gone:
         return dict.fromkeys(slugs, str(gone))
     answers = ask(lambda some: service(list(some), **given), slugs)
     return {
@@ -96,9 +96,9 @@ def classify(
 
 
 def _given(source: Source, archives: Archives) -> dict[str, Any]:
-    if isinstance(source, Url):
+    if isinstance(source, ImageUrl):
         return {"image_url": source.url}
-    if isinstance(source, File):
+    if isinstance(source, ImageFile):
         return {"path": source.path}
     return {"data": read(source, archives, _LONGEST), "filename": filename_of(source)}
 

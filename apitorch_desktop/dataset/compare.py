@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.errors import ApiError, Cancelled, WrongKey
-from apitorch_desktop.dataset.sources.image_source import Picture, Upload
+from apitorch_desktop.dataset.sources.image_source import ImageBytes, UploadItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -80,7 +80,7 @@ def compare(here: Side, there: Side | None, progress: Progress | None = None, st
 
 def uploads(
     source: Side, images: Iterable[TrainingImage], progress: Progress | None = None, stop: Stop | None = None
-) -> Iterator[Upload]:
+) -> Iterator[UploadItem]:
     """Photos of one side as uploads for the other, fetched one after the other while they are taken.
 
     Raises ApiError and Cancelled; a transfer that takes them in accepts all or nothing.
@@ -90,7 +90,7 @@ def uploads(
     for image in images:
         data = source.workspace.image(source.training_set_id, image, cancelled=stop)
         name = image.original_filename if isinstance(image.original_filename, str) else image.filename
-        yield Upload(str(image.label), Picture(data, name), name, len(data), hashlib.sha256(data).hexdigest())
+        yield UploadItem(str(image.label), ImageBytes(data, name), name, len(data), hashlib.sha256(data).hexdigest())
         counter.step()
 
 

@@ -15,7 +15,7 @@ from apitorch_desktop.service.storage.errors import InUse, StoreError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from apitorch_desktop.service.storage.owners import Owners
+    from apitorch_desktop.service.storage.owners import OwnerRepository
 
 PATH = "/control/keys"
 _LONGEST = 4096
@@ -24,11 +24,11 @@ Action = dict[str, str]
 """`{"action": "make", "name": …}`, `{"action": "list"}` or `{"action": "revoke", "id": …}`."""
 
 
-class ControlFailed(Exception):  # noqa: N818 - named for what happened
+class AdminError(Exception):
     """`str()` is one sentence for the person."""
 
 
-def perform(owners: "Owners", action: Action) -> dict[str, Any]:
+def perform(owners: "OwnerRepository", action: Action) -> dict[str, Any]:
     """Do one thing with the keys; the new key is in the answer to "make" and nowhere else. Raises StoreError."""
     if action["action"] == "make":
         name = action["name"].strip()
@@ -43,10 +43,10 @@ def perform(owners: "Owners", action: Action) -> dict[str, Any]:
     return {"keys": [{name: getattr(row, name) for name in names} for row in stored]}
 
 
-class Control:
+class AdminEndpoint:
     """The service's application, with the one call that only the attach key opens."""
 
-    def __init__(self, app: "ASGIApp", owners: "Owners", attach_key: str) -> None:
+    def __init__(self, app: "ASGIApp", owners: "OwnerRepository", attach_key: str) -> None:
         self._app = app
         self._owners = owners
         self._authorization = b"Basic " + b64encode(f"{attach_key}:".encode())
@@ -110,9 +110,9 @@ def ask(folder: Path, action: Action, attach: Callable[[Path], tuple[str, str] |
     except InUse as error:
         if running := attach(folder):  # it has just come up
             return _call(*running, action)
-        raise ControlFailed(str(error)) from error
+        raise AdminError(str(error)) from error
     except StoreError as error:
-        raise ControlFailed(str(error)) from error
+        raise AdminError(str(error)) from error
 
 
 def _call(url: str, key: str, action: Action) -> dict[str, Any]:
@@ -124,9 +124,9 @@ def _call(url: str, key: str, action: Action) -> dict[str, Any]:
         response = connection.getresponse()
         answer: dict[str, Any] = json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise ControlFailed("The service that runs on this data folder does not answer: try again.") from error
+        raise AdminError("The service that runs on this data folder does not answer: try again.") from error
     finally:
         connection.close()
     if response.status != http.HTTPStatus.OK:
-        raise ControlFailed(str(answer.get("message", "The service refused.")))
+        raise AdminError(str(answer.get("message", "The service refused.")))
     return answer

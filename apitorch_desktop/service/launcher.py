@@ -60,9 +60,9 @@ class ServiceProcess:
         self._key = ""
         self._url = ""
         self._message = ""
-        self._child: _Child | None = None
+        self._child: _ServiceChild | None = None
         self._pid = 0  # of the service attached to
-        self._log = _Log(folder / LOG_FILE)
+        self._log = _ServiceLog(folder / LOG_FILE)
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
 
@@ -142,12 +142,12 @@ class ServiceProcess:
         self._pid = 0
         self._key = self._key or secrets.token_hex(_KEY_BYTES)
         try:
-            self._child = _Child(self._folder, self._port, self._key, self._log)
+            self._child = _ServiceChild(self._folder, self._port, self._key, self._log)
             self._url = self._child.ready(timeout)
         except ServiceFailed as failure:
             if failure.kind != _PORT_TAKEN or not self._url:
                 raise
-            self._child = _Child(self._folder, 0, self._key, self._log)
+            self._child = _ServiceChild(self._folder, 0, self._key, self._log)
             self._url = self._child.ready(timeout)
         self._port = urlsplit(self._url).port or 0
 
@@ -207,10 +207,10 @@ def attach_or_start(folder: Path, *, on_change: Callable[[str], None] | None = N
     return service
 
 
-class _Child:
+class _ServiceChild:
     """One run of the service: its process, the line it prints, and what it says on standard error."""
 
-    def __init__(self, folder: Path, port: int, key: str, log: "_Log") -> None:
+    def __init__(self, folder: Path, port: int, key: str, log: "_ServiceLog") -> None:
         self._log = log
         self._log.forget()
         self._stopped = False
@@ -292,7 +292,7 @@ class _Child:
         self.ended.wait(5)
 
 
-class _Log:
+class _ServiceLog:
     """What the child says on standard error: a file of at most 1 MiB and the one before it."""
 
     def __init__(self, path: Path) -> None:

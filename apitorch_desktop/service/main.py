@@ -23,9 +23,9 @@ from apitorch_desktop.utils import paths
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from apitorch_desktop.service.classifiers.classification import Answers
+    from apitorch_desktop.service.classifiers.classification import ClassificationService
     from apitorch_desktop.service.classifiers.trainer import Trainer
-    from apitorch_desktop.service.http.server import Ending
+    from apitorch_desktop.service.http.server import ShutdownSignals
     from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.vision.encoder import Encoder
 
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Options:
+class ServiceOptions:
     """What the command line says. `folder` None is the embedded service's own; `hostnames` more names to answer to."""
 
     host: str = "127.0.0.1"
@@ -47,13 +47,13 @@ class Options:
     hostnames: tuple[str, ...] = ()
 
 
-def run(options: Options) -> int:
+def run(options: ServiceOptions) -> int:
     """Serve until SIGTERM, SIGINT or the parent's end; answers the exit status."""
-    from apitorch_desktop.service.http.server import Ending
+    from apitorch_desktop.service.http.server import ShutdownSignals
     from apitorch_desktop.service.storage.errors import InUse, StoreError
 
     _prepare()
-    ending = Ending(child=_is_child())
+    ending = ShutdownSignals(child=_is_child())
     try:
         with _assembled(options) as parts:
             asyncio.run(_serve(options, parts, ending))
@@ -67,12 +67,12 @@ def run(options: Options) -> int:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _ServiceParts:
     """What is assembled before the event loop runs."""
 
     store: "Store"
     trainer: "Trainer"
-    answers: "Answers"
+    answers: "ClassificationService"
     app: "ASGIApp"
     bound: socket.socket
     attach_key: str
@@ -80,15 +80,15 @@ class _Parts:
 
 
 @contextlib.contextmanager
-def _assembled(options: Options) -> Iterator[_Parts]:
+def _assembled(options: ServiceOptions) -> Iterator[_ServiceParts]:
     given_key = _given_key()
     if options.tls_cert and options.tls_key:
         listen.check_tls(options.tls_cert, options.tls_key)
     with contextlib.closing(listen.bind(options.host, options.port)) as bound:
         from apitorch_desktop.service import elsewhere
-        from apitorch_desktop.service.admin import Control
+        from apitorch_desktop.service.admin import AdminEndpoint
         from apitorch_desktop.service.app import build_app
-        from apitorch_desktop.service.classifiers.classification import Answers
+        from apitorch_desktop.service.classifiers.classification import ClassificationService
         from apitorch_desktop.service.classifiers.trainer import Trainer
         from apitorch_desktop.service.storage.keys import make_key
         from apitorch_desktop.service.storage.store import Store
@@ -102,7 +102,7 @@ def _assembled(options: Options) -> Iterator[_Parts]:
             store.owners.admit(attach_key)
             trainer = Trainer(store, _encoder)
             store.on_change(trainer.changed)
-            answers = Answers(store, trainer, _encoder)
+            answers = ClassificationService(store, trainer, _encoder)
             loopback = listen.is_loopback(bound)
             config = Config(
                 hosts=listen.names(options.host, options.hostnames, loopback=loopback),
@@ -115,9 +115,9 @@ def _assembled(options: Options) -> Iterator[_Parts]:
                     "keys and images. Give --tls-cert and --tls-key, or listen on 127.0.0.1."
                 )
             with contextlib.closing(answers), contextlib.closing(build_app(store, trainer, answers, config)) as app:
-                guarded = Control(app, store.owners, attach_key)
+                guarded = AdminEndpoint(app, store.owners, attach_key)
                 try:
-                    yield _Parts(store, trainer, answers, guarded, bound, attach_key, config)
+                    yield _ServiceParts(store, trainer, answers, guarded, bound, attach_key, config)
                 finally:
                     ended = trainer.stop()
     if not ended:  # native code that still computes would abort the interpreter's end; all that matters is on disk
@@ -125,7 +125,7 @@ def _assembled(options: Options) -> Iterator[_Parts]:
         os._exit(0)
 
 
-async def _serve(options: Options, parts: _Parts, ending: "Ending") -> None:
+async def _serve(options: ServiceOptions, parts: _ServiceParts, ending: "ShutdownSignals") -> None:
     """Run the server, and where it speaks TLS a second one, on loopback, for this person's own programs."""
     from apitorch_desktop.service.http.protocol import server_config
     from apitorch_desktop.service.http.server import Server
@@ -172,7 +172,7 @@ def _encoder() -> "Encoder":
     return Encoder()
 
 
-def _warm(answers: "Answers") -> None:
+def _warm(answers: "ClassificationService") -> None:
     """The first classification need not wait for the encoder to load."""
     from apitorch_desktop.service.storage.errors import StorageFault
 

@@ -10,20 +10,20 @@ from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.ui.main_window.main_window import MainWindow
-from apitorch_desktop.ui.single_instance import SingleWindow
+from apitorch_desktop.ui.single_instance import SingleInstance
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils import paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from apitorch_desktop.ui.bootstrap import Assembly
+    from apitorch_desktop.ui.bootstrap import Bootstrap
 
 
 def run(arguments: Sequence[str]) -> int:
     """Open the window, with pictures and folders to import if any are named; answers the exit status."""
     sys.setswitchinterval(0.0005)  # of eight busy workers each may keep the window waiting this long, not 5 ms
-    single = SingleWindow(paths.desktop_folder())
+    single = SingleInstance(paths.desktop_folder())
     if not single.claim():
         return _hand_over(single, arguments)
     running = QApplication.instance()
@@ -34,12 +34,12 @@ def run(arguments: Sequence[str]) -> int:
     theme.prepare(app)
     settings = QSettings(str(paths.desktop_folder() / "window.ini"), QSettings.Format.IniFormat)
     window = MainWindow(theme, settings)
-    assembled: list[Assembly] = []
+    assembled: list[Bootstrap] = []
 
     def assemble() -> None:
-        from apitorch_desktop.ui.bootstrap import Assembly
+        from apitorch_desktop.ui.bootstrap import Bootstrap
 
-        assembled.append(Assembly(app, theme, settings, window, list(arguments)))
+        assembled.append(Bootstrap(app, theme, settings, window, list(arguments)))
         assembled[0].start()
         single.asked.connect(assembled[0].asked)
         single.listen()
@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
     return status
 
 
-def _hand_over(single: SingleWindow, arguments: Sequence[str]) -> int:
+def _hand_over(single: SingleInstance, arguments: Sequence[str]) -> int:
     if single.hand_over(arguments):
         return 0
     sys.stderr.write("The window is open already, but does not answer. Close it, then start it again.\n")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtGui import QIcon
 
-from apitorch_desktop.ui.tasks.runner import Lane, Tasks
+from apitorch_desktop.ui.tasks.runner import Lane, TaskRunner
 from apitorch_desktop.utils import paths
 
 if TYPE_CHECKING:
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.dataset.app_data import Stores
-    from apitorch_desktop.dataset.edits.history import Outcome
+    from apitorch_desktop.dataset.app_data import AppData
+    from apitorch_desktop.dataset.edits.history import EditOutcome
     from apitorch_desktop.ui.main_window.main_window import MainWindow
-    from apitorch_desktop.ui.tasks.runner import Context
+    from apitorch_desktop.ui.tasks.runner import JobContext
     from apitorch_desktop.ui.theme.theme import Theme
-    from apitorch_desktop.ui.unix_signals import Signals
+    from apitorch_desktop.ui.unix_signals import UnixSignals
 
 
 def _loads(*names: str) -> list[Callable[[], object]]:
     return [partial(import_module, f"apitorch_desktop.ui.{name}") for name in names]
 
 
-class Assembly(QObject):
+class Bootstrap(QObject):
     """Makes every object of the window once, hands each what it needs, and ends them."""
 
     def __init__(
@@ -45,9 +45,9 @@ class Assembly(QObject):
         self.settings = settings
         self.window = window
         self._arguments = arguments
-        self._stores: Stores | None = None
-        self._signals: Signals | None = None
-        self.tasks = Tasks()
+        self._stores: AppData | None = None
+        self._signals: UnixSignals | None = None
+        self.tasks = TaskRunner()
         # Each step is short, and input and painting come in between: a module a turn, then what is made of them
         self._steps: list[Callable[[], object]] = [
             self._begin_service,
@@ -98,10 +98,10 @@ class Assembly(QObject):
     def _begin_stores(self) -> None:
         folder, cache = paths.desktop_folder(), paths.cache_folder()
 
-        def job(_context: Context) -> Stores:
-            from apitorch_desktop.dataset.app_data import open_stores
+        def job(_context: JobContext) -> AppData:
+            from apitorch_desktop.dataset.app_data import open_app_data
 
-            return open_stores(folder, cache)
+            return open_app_data(folder, cache)
 
         self.tasks.run(Lane.DISK, job, done=self._opened, failed=self._not_opened, owner=self, title="Open the stores")
 
@@ -110,28 +110,28 @@ class Assembly(QObject):
         self._app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "apitorch-desktop.svg")))
 
     def _make_frame(self) -> None:
-        from apitorch_desktop.ui.main_window.central_widget import Frame
+        from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 
-        self.frame = Frame(self.theme, self.settings, self._why_not)
+        self.frame = CentralWidget(self.theme, self.settings, self._why_not)
         self.frame.empty.show_busy("Starting…")
         self.window.setCentralWidget(self.frame)
         self.frame.setFocus()  # else the first button would look pressed for Enter
 
     def _make_session(self) -> None:
         from apitorch_desktop.ui.grid.model import GridModel
-        from apitorch_desktop.ui.session.edit_controller import Editing
+        from apitorch_desktop.ui.session.edit_controller import EditController
         from apitorch_desktop.ui.session.session import Session
-        from apitorch_desktop.ui.transfers.controller import TransferDesk
+        from apitorch_desktop.ui.transfers.controller import TransferController
 
         self.model = GridModel()
         self.session = Session(self.tasks, self.model, self)
-        self.editing = Editing(self.session)
-        self.desk = TransferDesk(self.tasks, self)
+        self.editing = EditController(self.session)
+        self.desk = TransferController(self.tasks, self)
 
     def _make_photos(self) -> None:
-        from apitorch_desktop.ui.photos.controller import Photos
+        from apitorch_desktop.ui.photos.controller import PhotosController
 
-        self.photos = Photos(
+        self.photos = PhotosController(
             self.session, self.editing, self.model, self.theme, self.settings, self._local_copy, self._origin
         )
         self.editing.edited.connect(self._follow_origins)
@@ -139,51 +139,53 @@ class Assembly(QObject):
         self.frame.add_middle(self.photos.big)
 
     def _make_review(self) -> None:
-        from apitorch_desktop.ui.review.navigation import ReviewDesk
+        from apitorch_desktop.ui.review.navigation import ReviewNavigation
 
-        self.review = ReviewDesk(self.session, self.editing, self.photos, self.frame, self.theme, self.settings)
+        self.review = ReviewNavigation(self.session, self.editing, self.photos, self.frame, self.theme, self.settings)
 
     def _make_labelling(self) -> None:
-        from apitorch_desktop.ui.labeling.controller import Labelling
+        from apitorch_desktop.ui.labeling.controller import LabelingController
 
-        self.labelling = Labelling(
+        self.labelling = LabelingController(
             self.session, self.editing, self.photos, self.review, self.frame, self.theme, self.settings
         )
 
     def _make_flows(self) -> None:
-        from apitorch_desktop.ui.compare.controller import Comparing
+        from apitorch_desktop.ui.compare.controller import CompareController
         from apitorch_desktop.ui.connections.menu import ConnectionMenu
-        from apitorch_desktop.ui.exporter.controller import Exporting
-        from apitorch_desktop.ui.importer.controller import Importing
+        from apitorch_desktop.ui.exporter.controller import ExportController
+        from apitorch_desktop.ui.importer.controller import ImportController
         from apitorch_desktop.ui.transfers.panel import TransfersPanel
 
-        self.importing = Importing(self.session, self.editing, self.desk, self.theme, self.window)
-        self.exporting = Exporting(self.session, self.desk, self.theme, self.window)
-        self.comparing = Comparing(self.session, self.desk, self.theme, self.window)
+        self.importing = ImportController(self.session, self.editing, self.desk, self.theme, self.window)
+        self.exporting = ExportController(self.session, self.desk, self.theme, self.window)
+        self.comparing = CompareController(self.session, self.desk, self.theme, self.window)
         self.connection_menu = ConnectionMenu(self.session, self.frame.toolbar, self.theme, self.settings, self.window)
         self.connection_menu.use_scheme()
         self.transfers = TransfersPanel(self.theme)
         self.frame.add_middle(self.transfers)
 
     def _make_classifying(self) -> None:
-        from apitorch_desktop.ui.batch.controller import Batching
+        from apitorch_desktop.ui.batch.controller import BatchController
         from apitorch_desktop.ui.batch.panel import BatchPanel
-        from apitorch_desktop.ui.classify.controller import Classifying
+        from apitorch_desktop.ui.classify.controller import ClassifyController
         from apitorch_desktop.ui.classify.panel import ClassifyPanel
 
         self.panel = ClassifyPanel(self.theme)
-        self.classifying = Classifying(self.session, self.editing, self.panel, self.theme, self.settings, self.window)
+        self.classifying = ClassifyController(
+            self.session, self.editing, self.panel, self.theme, self.settings, self.window
+        )
         self.frame.add_panel(self.panel)
         self.batch_panel = BatchPanel(self.theme)
-        self.batching = Batching(self.session, self.batch_panel, self.panel, self.theme, self.window)
+        self.batching = BatchController(self.session, self.batch_panel, self.panel, self.theme, self.window)
         self.frame.add_middle(self.batch_panel)
 
     def _wire(self) -> None:
-        from apitorch_desktop.ui.unix_signals import Signals
+        from apitorch_desktop.ui.unix_signals import UnixSignals
         from apitorch_desktop.ui.wiring import Wiring
 
         self.wiring = Wiring(self)
-        self._signals = Signals(self.window.close, self)
+        self._signals = UnixSignals(self.window.close, self)
         self.window.closing.connect(self._closing)
 
     def _show_stores(self) -> None:
@@ -192,20 +194,20 @@ class Assembly(QObject):
 
     # --- what lies on disk
 
-    def _opened(self, stores: Stores) -> None:
+    def _opened(self, stores: AppData) -> None:
         self._stores = stores
         if not self._steps:
             self._use_stores(stores)
 
     def _not_opened(self, fault: Exception) -> None:
-        from apitorch_desktop.ui.session.error_messages import explain
+        from apitorch_desktop.ui.session.error_messages import error_message
 
         if self._steps:
             QTimer.singleShot(0, self, lambda: self._not_opened(fault))
             return
-        self.frame.empty.show_failure("The program’s folder cannot be used", explain(fault).text)
+        self.frame.empty.show_failure("The program’s folder cannot be used", error_message(fault).text)
 
-    def _use_stores(self, stores: Stores) -> None:
+    def _use_stores(self, stores: AppData) -> None:
         self.wiring.begin(stores, self._arguments)
         self._arguments = []
 
@@ -226,7 +228,7 @@ class Assembly(QObject):
         sha256 = image.sha256 if isinstance(image.sha256, str) else ""
         return stores.transfers.origin(connection.id, image.image_id, sha256)
 
-    def _follow_origins(self, outcome: Outcome) -> None:
+    def _follow_origins(self, outcome: EditOutcome) -> None:
         """Ids that a service changed: where the images came from holds."""
         connection, stores, ids = self.session.connection, self._stores, dict(outcome.changed)
         if connection is not None and stores is not None and ids:

@@ -16,7 +16,7 @@ from apitorch_desktop.ui.widgets.controls import label, surface
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from apitorch_desktop.ui.bootstrap import Assembly
+    from apitorch_desktop.ui.bootstrap import Bootstrap
     from apitorch_desktop.ui.theme.theme import Theme
 
     Bound = tuple[str, str, Callable[[], object]]
@@ -49,10 +49,10 @@ TREE = (
 )
 
 
-class Keys(QObject):
+class Shortcuts(QObject):
     """Binds the keys. Qt leaves to a line of text what that has for itself (Ctrl+Z, letters)."""
 
-    def __init__(self, made: Assembly, open_list: Callable[[], object]) -> None:
+    def __init__(self, made: Bootstrap, open_list: Callable[[], object]) -> None:
         super().__init__(made)
         self._made = made
         frame, importing, editing = made.frame, made.importing, made.editing

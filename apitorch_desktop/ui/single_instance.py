@@ -21,7 +21,7 @@ _MOST = 1 << 20
 """Bytes of a message: some thousand paths."""
 
 
-class SingleWindow(QObject):
+class SingleInstance(QObject):
     """The claim to be the one window of `folder`."""
 
     asked = Signal(list)

@@ -11,11 +11,11 @@ from apitorch_desktop.ui.main_window.status_bar import Message
 
 if TYPE_CHECKING:
     from apitorch_desktop.dataset.transfers.queue import TransferStatus
-    from apitorch_desktop.ui.bootstrap import Assembly
-    from apitorch_desktop.ui.main_window.page_switcher import Middle
+    from apitorch_desktop.ui.bootstrap import Bootstrap
+    from apitorch_desktop.ui.main_window.page_switcher import PageSwitcher
 
 
-def wire_transfers(made: Assembly, middle: Middle) -> None:
+def wire_transfers(made: Bootstrap, middle: PageSwitcher) -> None:
     """Have line and list show what the desk tells, and the desk do what they ask for."""
     desk, panel, part = made.desk, made.transfers, made.frame.status.transfer
     desk.listed.connect(panel.show_statuses)
@@ -37,7 +37,7 @@ def wire_transfers(made: Assembly, middle: Middle) -> None:
     part.list_wanted.connect(lambda: middle.switch(panel))
 
 
-def _note_heard(made: Assembly, status: TransferStatus) -> None:
+def _note_heard(made: Bootstrap, status: TransferStatus) -> None:
     """What moves bytes is there: no need to ask."""
     workspace = made.session.workspace
     moves = bool(status.rate) and not status.note
@@ -45,12 +45,12 @@ def _note_heard(made: Assembly, status: TransferStatus) -> None:
         workspace.note_heard()
 
 
-def _hurry(made: Assembly) -> None:
+def _hurry(made: Bootstrap) -> None:
     if made.session.connection is not None:
         made.desk.hurry(made.session.connection.id)
 
 
-def _save_summary(made: Assembly, transfer_id: int) -> None:
+def _save_summary(made: Bootstrap, transfer_id: int) -> None:
     name, _ = QFileDialog.getSaveFileName(
         made.window, "Save the summary", str(Path.home() / "import summary.txt"), "Text (*.txt)"
     )

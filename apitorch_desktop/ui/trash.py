@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QMessageBox, QStackedWidget
 
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.photo_board.model import Photo
+from apitorch_desktop.ui.photo_board.model import PhotoRow
 from apitorch_desktop.ui.photo_board.page import BoardPage
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.widgets.controls import button, label
@@ -19,25 +19,25 @@ from apitorch_desktop.utils.text import plural, size
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from apitorch_desktop.dataset.edits.history import Trashed
-    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.dataset.edits.history import TrashedImage
+    from apitorch_desktop.ui.session.edit_controller import EditController
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.theme.theme import Theme
 
 BUDGET = 32 * 2**20
 
 
-class Trash(QObject):
+class TrashController(QObject):
     """What is in the trash of the open training set, and in all of the connection's."""
 
     changed = Signal()
 
-    def __init__(self, session: Session, editing: Editing) -> None:
+    def __init__(self, session: Session, editing: EditController) -> None:
         super().__init__(session)
         self._session = session
         self._editing = editing
-        self.here: list[Trashed] = []
-        self.all: list[Trashed] = []
+        self.here: list[TrashedImage] = []
+        self.all: list[TrashedImage] = []
         session.opened_changed.connect(self.refresh)
         editing.edited.connect(lambda _outcome: self.refresh())
 
@@ -58,7 +58,7 @@ class Trash(QObject):
             title="Look into the trash",
         )
 
-    def _show(self, found: list[Trashed]) -> None:
+    def _show(self, found: list[TrashedImage]) -> None:
         opened = self._session.opened
         self.all = found
         self.here = (
@@ -66,7 +66,7 @@ class Trash(QObject):
         )
         self.changed.emit()
 
-    def restore(self, trashed: Sequence[Trashed]) -> None:
+    def restore(self, trashed: Sequence[TrashedImage]) -> None:
         """Bring photos back under the labels they had."""
         if trashed:
             photos = plural(len(trashed), "photo")
@@ -112,7 +112,7 @@ class Trash(QObject):
 class TrashPage(BoardPage):
     """Shows the trash in the middle of the window."""
 
-    def __init__(self, trash: Trash, session: Session, theme: Theme) -> None:
+    def __init__(self, trash: TrashController, session: Session, theme: Theme) -> None:
         loader = ThumbnailLoader(session.tasks, self._picture, budget=BUDGET, parent=session)
         super().__init__(theme, loader, "Deleted photos")
         self._trash = trash
@@ -136,7 +136,9 @@ class TrashPage(BoardPage):
         (self.board if self._trash.here else self).setFocus()
 
     def _show(self) -> None:
-        rows = [Photo(str(one.id), _record(one), (one.name, f"{one.label} · {_day(one)}")) for one in self._trash.here]
+        rows = [
+            PhotoRow(str(one.id), _record(one), (one.name, f"{one.label} · {_day(one)}")) for one in self._trash.here
+        ]
         self.board.rows.show(rows)
         self.stack.setCurrentWidget(self.board if rows else self._none)
         self._show_controls()
@@ -147,7 +149,7 @@ class TrashPage(BoardPage):
         self.restore.setText(f"Bring back {plural(chosen, 'photo')}")
         self.empty.setVisible(bool(self._trash.all))
 
-    def _chosen(self) -> list[Trashed]:
+    def _chosen(self) -> list[TrashedImage]:
         wanted = {row.key for row in self.board.chosen()}
         return [one for one in self._trash.here if str(one.id) in wanted]
 
@@ -176,9 +178,9 @@ class TrashPage(BoardPage):
         return self._trash.picture(int(image.image_id.removeprefix("trash:")))
 
 
-def _record(trashed: Trashed) -> TrainingImage:
+def _record(trashed: TrashedImage) -> TrainingImage:
     return TrainingImage(id=f"trash:{trashed.id}", filename=trashed.name, url="", label=trashed.label)
 
 
-def _day(trashed: Trashed) -> str:
+def _day(trashed: TrashedImage) -> str:
     return datetime.fromtimestamp(trashed.deleted_at, UTC).astimezone().date().isoformat()

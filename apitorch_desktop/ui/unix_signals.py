@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Signals(QObject):
+class UnixSignals(QObject):
     """Python runs a handler only when it gets its turn, which in Qt's loop may be never: a socket wakes that up."""
 
     def __init__(self, close: Callable[[], object], parent: QObject | None = None) -> None:

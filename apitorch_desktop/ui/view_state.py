@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtCore import QSettings
 
-    from apitorch_desktop.ui.photos.controller import Photos
+    from apitorch_desktop.ui.photos.controller import PhotosController
     from apitorch_desktop.ui.session.session import Session
 
 _PLACES, _FILTER = "open/places", "open/filter"
@@ -22,11 +22,11 @@ _MOST = 50
 """Training sets whose place is kept."""
 
 
-class Restoring(QObject):
+class ViewState(QObject):
     """Notes the place in each training set while it is open, and goes back to it when it is opened again."""
 
     def __init__(
-        self, session: Session, photos: Photos, settings: QSettings, show_filter: Callable[[], object]
+        self, session: Session, photos: PhotosController, settings: QSettings, show_filter: Callable[[], object]
     ) -> None:
         super().__init__(photos)
         self._session = session

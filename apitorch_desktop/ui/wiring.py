@@ -7,30 +7,30 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
-from apitorch_desktop.ui.conflicts.controller import ConflictDesk
-from apitorch_desktop.ui.connections.controller import Turning
+from apitorch_desktop.ui.conflicts.controller import ConflictController
+from apitorch_desktop.ui.connections.controller import ConnectionController
 from apitorch_desktop.ui.connections.web_pages import NewSetPage
-from apitorch_desktop.ui.main_window.page_switcher import Middle
+from apitorch_desktop.ui.main_window.page_switcher import PageSwitcher
 from apitorch_desktop.ui.main_window.status_bar import Message
 from apitorch_desktop.ui.photos.controller import SORTS
 from apitorch_desktop.ui.photos.filter_menu import FilterMenu, SavedFilters
-from apitorch_desktop.ui.shortcuts import Keys
-from apitorch_desktop.ui.sidebar.model import Row
+from apitorch_desktop.ui.shortcuts import Shortcuts
+from apitorch_desktop.ui.sidebar.model import RowType
 from apitorch_desktop.ui.transfer_wiring import wire_transfers
-from apitorch_desktop.ui.view_state import Restoring
+from apitorch_desktop.ui.view_state import ViewState
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
-    from apitorch_desktop.dataset.app_data import Stores
-    from apitorch_desktop.ui.bootstrap import Assembly
-    from apitorch_desktop.ui.sidebar.model import Node
+    from apitorch_desktop.dataset.app_data import AppData
+    from apitorch_desktop.ui.bootstrap import Bootstrap
+    from apitorch_desktop.ui.sidebar.model import TreeNode
     from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
 
 class Wiring(QObject):
     """Made last in the assembly; `begin` turns to the connection that was open at the end of the last run."""
 
-    def __init__(self, made: Assembly) -> None:
+    def __init__(self, made: Bootstrap) -> None:
         super().__init__(made)
         self._made = made
         self._settings = made.settings
@@ -38,19 +38,19 @@ class Wiring(QObject):
         self._frame = made.frame
         self._photos = made.photos
         self._reveal = ""
-        self.turning = Turning(made)
-        self.middle = Middle(made)
+        self.turning = ConnectionController(made)
+        self.middle = PageSwitcher(made)
         self._wire_session()
         self._wire_tree()
         self._wire_toolbar()
         self._wire_photos()
-        self.conflicts = ConflictDesk(made, self.middle)
+        self.conflicts = ConflictController(made, self.middle)
         wire_transfers(made, self.middle)
         self._wire_classifying()
-        self.restoring = Restoring(made.session, made.photos, made.settings, self._filter_changed)
-        self._keys = Keys(made, lambda: self.middle.switch(made.transfers))
+        self.restoring = ViewState(made.session, made.photos, made.settings, self._filter_changed)
+        self._keys = Shortcuts(made, lambda: self.middle.switch(made.transfers))
 
-    def begin(self, stores: Stores, arguments: list[str]) -> None:
+    def begin(self, stores: AppData, arguments: list[str]) -> None:
         """Everything on disk is open: turn to the connection, work on transfers, take in what the command named."""
         self.turning.begin(stores)
         self._made.desk.start(stores.transfers)
@@ -143,7 +143,7 @@ class Wiring(QObject):
         if not self._photos.grid.reveal_label(label):
             self._reveal = label  # as soon as it is listed
 
-    def _make_node(self, above: Node | None, name: str) -> None:
+    def _make_node(self, above: TreeNode | None, name: str) -> None:
         if above is None:
             self._made.editing.create_training_set(name, then=lambda set_id: self._open_when_there(str(set_id)))
         else:
@@ -152,14 +152,14 @@ class Wiring(QObject):
     def _open_when_there(self, set_id: str) -> None:
         self._session.open_set(set_id)  # else it is opened as soon as it is listed
 
-    def _rename_node(self, node: Node, name: str) -> None:
-        if node.row is Row.LABEL and node.parent is not None:
+    def _rename_node(self, node: TreeNode, name: str) -> None:
+        if node.row is RowType.LABEL and node.parent is not None:
             self._made.editing.rename_label(node.parent.key, node.key, name)
         else:
             self._made.editing.rename_training_set(node.key, name)
 
-    def _delete_node(self, node: Node) -> None:
-        if node.row is Row.LABEL and node.parent is not None:
+    def _delete_node(self, node: TreeNode) -> None:
+        if node.row is RowType.LABEL and node.parent is not None:
             self._made.editing.delete_label(node.parent.key, node.key)
         else:
             self._made.editing.delete_training_set(node.key, node.text)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class FileFailed(OSError):  # noqa: N818 - named for what happened
+class FileError(OSError):
     """The file cannot be read or written: `str()` is a sentence that says which, why, and what to do."""
 
     def __init__(self, path: Path, fault: Exception) -> None:
@@ -51,7 +51,7 @@ class SqliteFile:
         with self._lock:
             try:
                 return self._open().execute(sql, values).fetchall()
-            except FileFailed:
+            except FileError:
                 if self._cache:
                     return []
                 raise
@@ -65,7 +65,7 @@ class SqliteFile:
         with self._lock:
             try:
                 connection = self._open()
-            except FileFailed:
+            except FileError:
                 if not self._cache:
                     raise
                 connection = sqlite3.connect(":memory:", isolation_level=None)
@@ -89,21 +89,21 @@ class SqliteFile:
         if self._connection is not None:
             return self._connection
         if self._closed:
-            raise FileFailed(self.path, RuntimeError("it was closed"))
+            raise FileError(self.path, RuntimeError("it was closed"))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = self._connect()
         except sqlite3.DatabaseError as fault:
             self._drop()
             if isinstance(fault, sqlite3.OperationalError):
-                raise FileFailed(self.path, fault) from None
+                raise FileError(self.path, fault) from None
             self._put_aside()
             try:
                 self._connection = self._connect()
             except sqlite3.Error as again:
-                raise FileFailed(self.path, again) from None
+                raise FileError(self.path, again) from None
         except OSError as fault:
-            raise FileFailed(self.path, fault) from None
+            raise FileError(self.path, fault) from None
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
@@ -126,7 +126,7 @@ class SqliteFile:
             self._drop()
             self._put_aside()
         if not self._cache or isinstance(fault, sqlite3.ProgrammingError):
-            raise FileFailed(self.path, fault) from None
+            raise FileError(self.path, fault) from None
 
     def _drop(self) -> None:
         if self._connection is not None:
@@ -145,4 +145,4 @@ class SqliteFile:
             for suffix in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         except OSError as fault:
-            raise FileFailed(self.path, fault) from None
+            raise FileError(self.path, fault) from None

@@ -36,7 +36,7 @@ class UnusableEncoder(Exception):  # noqa: N818 - named for what the person is t
     """The model file cannot be used as an encoder; `str()` is one sentence that says why."""
 
 
-class Preparation(msgspec.Struct, frozen=True):
+class Preprocessing(msgspec.Struct, frozen=True):
     """What is done to a picture before the network sees it; see the module's docstring. `mean` and `std` have 1 or 3."""
 
     layout: str
@@ -66,7 +66,7 @@ class Preparation(msgspec.Struct, frozen=True):
         return pixels if self.layout == "NHWC" else pixels.transpose(2, 0, 1)
 
 
-class Encoded(NamedTuple):
+class EncodedBatch(NamedTuple):
     """`embeddings` float32 (n, d); `unsafe` float32 (n,) in 0…1, None where the model has no such output."""
 
     embeddings: NDArray[np.float32]
@@ -109,14 +109,14 @@ class Encoder:
         """Name of the model's only input."""
         return str(self._session.get_inputs()[0].name)
 
-    def encode(self, images: Sequence[Image.Image]) -> Encoded:
+    def encode(self, images: Sequence[Image.Image]) -> EncodedBatch:
         """Embed upright RGB images (any size; none is fine)."""
         parts = [self._run(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
         if not parts:
             empty = np.empty(0, np.float32)
-            return Encoded(np.empty((0, self.dimensions), np.float32), empty if self.unsafe_output else None)
+            return EncodedBatch(np.empty((0, self.dimensions), np.float32), empty if self.unsafe_output else None)
         embeddings, unsafe = zip(*parts, strict=True)
-        return Encoded(np.concatenate(embeddings), np.concatenate(unsafe) if self.unsafe_output else None)
+        return EncodedBatch(np.concatenate(embeddings), np.concatenate(unsafe) if self.unsafe_output else None)
 
     def _run(self, images: Sequence[Image.Image]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         batch = np.stack([self.preparation.prepare(image) for image in images])
@@ -131,7 +131,7 @@ class Encoder:
     def _any_batch(self) -> bool:
         return not isinstance(self._session.get_inputs()[0].shape[0], int)
 
-    def _preparation(self, metadata: Mapping[str, str]) -> Preparation:
+    def _preparation(self, metadata: Mapping[str, str]) -> Preprocessing:
         inputs = self._session.get_inputs()
         shape: list[Any] = list(inputs[0].shape) if inputs else []
         if len(inputs) != 1 or len(shape) != 4 or inputs[0].type != "tensor(float)" or 3 not in (shape[1], shape[3]):
@@ -140,7 +140,7 @@ class Encoder:
         side = shape[1] if layout == "NHWC" else shape[2]
         try:
             size = int(metadata.get("size") or (side if isinstance(side, int) else 224))
-            preparation = Preparation(
+            preparation = Preprocessing(
                 layout=layout,
                 channels=metadata.get("channels") or "RGB",
                 size=size,

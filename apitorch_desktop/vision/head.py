@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from apitorch_desktop.vision import calibration, linear
 from apitorch_desktop.vision.calibration import Floats, Ints, confidence_word, softmax
 
-__all__ = ["Head", "Metrics", "TooFewImages", "Training", "TrainingCancelled", "confidence_word", "train"]
+__all__ = ["Head", "HeadMetrics", "TooFewImages", "TrainingCancelled", "TrainingResult", "confidence_word", "train"]
 
 MIN_LABELS: Final = 2
 MIN_IMAGES: Final = 2
@@ -49,7 +49,7 @@ class TrainingCancelled(Exception):  # noqa: N818 - not an error
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics:
+class HeadMetrics:
     """Cross-validated figures, on images the head had not seen; tuples are in the order of `labels`.
 
     `confusion[i][j]` counts images of label i predicted as label j; `label_accuracy` is the share of a label's images
@@ -67,7 +67,7 @@ class Metrics:
     calibration_error: float
 
 
-class _File(msgspec.Struct, array_like=True):
+class _HeadFile(msgspec.Struct, array_like=True):
     """What `Head.to_bytes` writes, as MessagePack: arrays little-endian, in row order."""
 
     kind: str
@@ -133,14 +133,14 @@ class Head:
         """A portable file, no pickle."""
         arrays = (self.weights, self.bias, self.sketches, self.remembered)
         return msgspec.msgpack.encode(
-            _File(self.KIND, list(self.labels), self.dimensions, *(array.tobytes() for array in arrays))
+            _HeadFile(self.KIND, list(self.labels), self.dimensions, *(array.tobytes() for array in arrays))
         )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Raises ValueError when `data` is not a head's."""
         try:
-            file = msgspec.msgpack.decode(data, type=_File)
+            file = msgspec.msgpack.decode(data, type=_HeadFile)
             if file.kind != cls.KIND:
                 raise ValueError(file.kind)
             return cls(
@@ -163,11 +163,11 @@ def projection(dimensions: int) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrainingResult:
     """`out_of_fold` (n, k): calibrated probabilities of each training image from heads that had not seen it."""
 
     head: Head
-    metrics: Metrics
+    metrics: HeadMetrics
     out_of_fold: NDArray[np.float64]
 
 
@@ -179,7 +179,7 @@ def train(
     cancelled: Callable[[], bool] | None = None,
     preview: Callable[[Head], None] | None = None,
     seed: int = 0,
-) -> Training:
+) -> TrainingResult:
     """Fit a head on (n, d) embeddings and n labels.
 
     `groups`: images with the same number stay on one side of every fold; without it, those with the same embedding.
@@ -215,7 +215,7 @@ def train(
 
 def _fit_all(
     rows: NDArray[np.float32], answers: Ints, names: list[str], groups: Ints, seed: int, go_on: Callable[[], None]
-) -> Training:
+) -> TrainingResult:
     """Cross-validate, choose C and temperature, fit on everything."""
     strengths: Sequence[float] = _STRENGTHS
     if len(rows) > _CHOOSE_ON:
@@ -228,7 +228,7 @@ def _fit_all(
     head = Head(names, fitted.weights / temperature, fitted.bias / temperature)
     out_of_fold = validation.probabilities()
     head = _with_memory(head, rows, answers, hard=out_of_fold.argmax(axis=1) != answers)
-    return Training(head, _metrics(out_of_fold, answers, names, validation.count), out_of_fold)
+    return TrainingResult(head, _metrics(out_of_fold, answers, names, validation.count), out_of_fold)
 
 
 class _Validation:
@@ -332,12 +332,12 @@ def _sample(answers: Ints, size: int, seed: int) -> Ints:
     return np.flatnonzero(place < wanted[answers])
 
 
-def _metrics(probabilities: Floats, answers: Ints, names: Sequence[str], folds: int) -> Metrics:
+def _metrics(probabilities: Floats, answers: Ints, names: Sequence[str], folds: int) -> HeadMetrics:
     predicted = probabilities.argmax(axis=1)
     confusion = np.zeros((len(names), len(names)), int)
     np.add.at(confusion, (answers, predicted), 1)
     counts = confusion.sum(axis=1)
-    return Metrics(
+    return HeadMetrics(
         accuracy=float(np.mean(predicted == answers)),
         images=len(answers),
         folds=folds,

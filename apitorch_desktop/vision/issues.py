@@ -40,7 +40,7 @@ _TINY: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ReviewFeatures:
     """What review needs of a picture: `pattern` for near-duplicates, `blur` (0 crisp … 1), `dark` and `bright` parts (5th and
     95th percentile of brightness, 0…1), `contrast` (0…1), and the picture's own size in pixels."""
 
@@ -53,11 +53,11 @@ class Look:
     height: int
 
 
-def look(thumbnail: Image.Image, width: int, height: int) -> Look:
+def look(thumbnail: Image.Image, width: int, height: int) -> ReviewFeatures:
     """From an upright RGB thumbnail (or the picture itself) and the picture's size as shown. About 1 ms."""
     seen = image_quality.luma(thumbnail)
     dark, bright = image_quality.levels(seen, 0.05, 0.95)
-    return Look(
+    return ReviewFeatures(
         pattern=pattern(thumbnail),
         blur=image_quality.blur(seen, _BLUR_WINDOW),
         dark=dark,
@@ -68,7 +68,7 @@ def look(thumbnail: Image.Image, width: int, height: int) -> Look:
     )
 
 
-def quality_flags(seen: Look) -> tuple[Flag, ...]:
+def quality_flags(seen: ReviewFeatures) -> tuple[Flag, ...]:
     """What is wrong with a picture, in the order of FLAGS; none when it is fine. `explain` puts a flag in words."""
     black, white = seen.bright < _DARK, seen.dark > _BRIGHT
     flat = seen.contrast < _FLAT
@@ -88,7 +88,7 @@ def explain(flag: Flag) -> str:
     return _EXPLAINED[flag]
 
 
-class Copy(NamedTuple):
+class KeeperCandidate(NamedTuple):
     """What the keeper rule looks at. `created_at` as ISO 8601 or any string that sorts; "" is unknown."""
 
     width: int
@@ -98,7 +98,7 @@ class Copy(NamedTuple):
     blur: float
 
 
-def keeper(copies: Sequence[Copy], rule: Rule = "largest") -> int:
+def keeper(copies: Sequence[KeeperCandidate], rule: Rule = "largest") -> int:
     """Index of the copy to keep of a group of near-duplicates.
 
     `largest`: most pixels, then most bytes; `oldest`: the earliest; `sharpest`: the least blurred. What is equal by the
@@ -116,7 +116,7 @@ def keeper(copies: Sequence[Copy], rule: Rule = "largest") -> int:
     return min(range(len(copies)), key=rank)
 
 
-class Suspect(NamedTuple):
+class SuspectedLabel(NamedTuple):
     """An image whose label others of its kind speak against: out-of-fold probabilities of its own label and the best other."""
 
     image: int
@@ -126,7 +126,7 @@ class Suspect(NamedTuple):
     likely_value: float
 
 
-def suspects(out_of_fold: NDArray[Any], given: Sequence[str], labels: Sequence[str]) -> list[Suspect]:
+def suspects(out_of_fold: NDArray[Any], given: Sequence[str], labels: Sequence[str]) -> list[SuspectedLabel]:
     """Images with a doubtful label, the most doubtful first.
 
     `out_of_fold` (n, k) in the order of `labels` (k), `given` the n labels. An image is a suspect when another label is
@@ -143,10 +143,10 @@ def suspects(out_of_fold: NDArray[Any], given: Sequence[str], labels: Sequence[s
     mine, theirs = probabilities[rows, own], probabilities[rows, best]
     margin = np.log(np.maximum(theirs, 1e-9)) - np.log(np.maximum(mine, 1e-9))
     doubtful = [int(image) for image in np.argsort(-margin, kind="stable") if theirs[image] > mine[image]]
-    return [Suspect(i, labels[own[i]], labels[best[i]], float(mine[i]), float(theirs[i])) for i in doubtful]
+    return [SuspectedLabel(i, labels[own[i]], labels[best[i]], float(mine[i]), float(theirs[i])) for i in doubtful]
 
 
-class Advice(NamedTuple):
+class BalanceAdvice(NamedTuple):
     """A sentence about one label, or about the set (`label` None). `urgent` when no classifier can come of it."""
 
     label: str | None
@@ -154,41 +154,45 @@ class Advice(NamedTuple):
     urgent: bool = False
 
 
-def label_balance(counts: Mapping[str, int], accuracy: Mapping[str, float] | None = None) -> list[Advice]:
+def label_balance(counts: Mapping[str, int], accuracy: Mapping[str, float] | None = None) -> list[BalanceAdvice]:
     """Advice on how many images labels have, the urgent first; empty when nothing needs doing.
 
     `accuracy`: cross-validated, by label.
     """
-    found: list[Advice] = []
+    found: list[BalanceAdvice] = []
     enough = [label for label, count in counts.items() if count >= 2]
     if len(enough) < 2:
-        found.append(Advice(None, "A classifier needs two labels with at least two images each.", urgent=True))
+        found.append(BalanceAdvice(None, "A classifier needs two labels with at least two images each.", urgent=True))
     middle = float(np.median([count for count in counts.values() if count] or [0]))
     for label, count in sorted(counts.items(), key=lambda item: (item[1], item[0])):
         right = (accuracy or {}).get(label)
         if count == 0:
-            found.append(Advice(label, f"“{label}” has no images: add some, or delete the label.", urgent=True))
+            found.append(BalanceAdvice(label, f"“{label}” has no images: add some, or delete the label.", urgent=True))
         elif count < 2:
-            found.append(Advice(label, f"“{label}” has one image: it needs at least two.", urgent=True))
+            found.append(BalanceAdvice(label, f"“{label}” has one image: it needs at least two.", urgent=True))
         elif count < 10:
-            found.append(Advice(label, f"“{label}” has {count} images: from some ten on, answers become reliable."))
+            found.append(
+                BalanceAdvice(label, f"“{label}” has {count} images: from some ten on, answers become reliable.")
+            )
         elif count * 3 < middle:
             found.append(
-                Advice(
+                BalanceAdvice(
                     label,
                     f"“{label}” has {count} images, others have about {middle:.0f}: add images so that it is not overlooked.",
                 )
             )
         elif right is not None and right < 0.5:
             found.append(
-                Advice(
+                BalanceAdvice(
                     label,
                     f"“{label}” is recognised in {right * 100:.0f} % of its images: look at its suspects, or add images.",
                 )
             )
         elif count > max(3 * middle, 100):
             found.append(
-                Advice(label, f"“{label}” has {count} images, others have about {middle:.0f}: more of it helps little.")
+                BalanceAdvice(
+                    label, f"“{label}” has {count} images, others have about {middle:.0f}: more of it helps little."
+                )
             )
     return sorted(found, key=lambda advice: not advice.urgent)
 

@@ -12,7 +12,7 @@ from apitorch_desktop.vision.calibration import Ints
 _COMMON = 5
 
 
-class Linear(NamedTuple):
+class LinearModel(NamedTuple):
     """logits (n, k) = rows (n, d) · `weights`ᵀ (k, d) + `bias` (k,): standardisation is folded in."""
 
     weights: NDArray[Any]
@@ -25,7 +25,7 @@ class Linear(NamedTuple):
 
 def logistic(
     rows: NDArray[np.float32], answers: Ints, strengths: Sequence[float], go_on: Callable[[], None]
-) -> Iterator[Linear]:
+) -> Iterator[LinearModel]:
     """A multinomial logistic regression for each C of `strengths`, ascending, each begun where the last one ended.
 
     `answers` are 0 … k-1, each there at least once. With fewer images than dimensions the fit is made in the space the images
@@ -43,7 +43,7 @@ def logistic(
     for strength in strengths:
         go_on()
         if labels == 1:
-            yield Linear(np.zeros((1, rows.shape[1])), np.zeros(1))
+            yield LinearModel(np.zeros((1, rows.shape[1])), np.zeros(1))
             continue
         model.set_params(C=strength).fit(turned, answers)
         weights, bias = model.coef_, model.intercept_
@@ -52,7 +52,7 @@ def logistic(
         yield _folded(weights if back is None else weights @ back, bias, mean, scale)
 
 
-def ridge(rows: NDArray[np.float32], answers: Ints, penalty: float) -> Linear:
+def ridge(rows: NDArray[np.float32], answers: Ints, penalty: float) -> LinearModel:
     """Least squares on one column a label; `penalty` is a share of the number of images. Logits are uncalibrated."""
     mean, scale, standard = _standardised(rows)
     share = np.bincount(answers) / len(answers)
@@ -83,6 +83,6 @@ def _turned(standard: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray
     return vectors[:, kept] * roots, (vectors[:, kept] / roots).T @ wide
 
 
-def _folded(weights: NDArray[Any], bias: NDArray[Any], mean: NDArray[Any], scale: NDArray[Any]) -> Linear:
+def _folded(weights: NDArray[Any], bias: NDArray[Any], mean: NDArray[Any], scale: NDArray[Any]) -> LinearModel:
     plain = weights / scale
-    return Linear(plain, bias - plain @ mean)
+    return LinearModel(plain, bias - plain @ mean)

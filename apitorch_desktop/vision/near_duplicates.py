@@ -33,7 +33,7 @@ _STEPS: Final = ((5, 6), (1, 5))
 """(smoothing, iterations), from coarse to fine."""
 
 
-class Pair(NamedTuple):
+class DuplicatePair(NamedTuple):
     """Two images by their indices, and how alike they are: ALIKE … 1."""
 
     first: int
@@ -51,12 +51,12 @@ def near_duplicates(
     embeddings: NDArray[Any] | None = None,
     *,
     cancelled: Callable[[], bool] | None = None,
-) -> list[Pair]:
+) -> list[DuplicatePair]:
     """Pairs (first < second) among n images; `embeddings` (n, d) help where pictures are cropped.
 
     Ends early with what it has when `cancelled()`.
     """
-    return _pairs(_Side.of(patterns, embeddings), None, cancelled)
+    return _pairs(_ImageList.of(patterns, embeddings), None, cancelled)
 
 
 def matches(
@@ -66,12 +66,12 @@ def matches(
     embeddings: NDArray[Any] | None = None,
     *,
     cancelled: Callable[[], bool] | None = None,
-) -> list[Pair]:
+) -> list[DuplicatePair]:
     """Pairs (index in `new`, index in `there`): what an import would bring that is there already, nearly."""
-    return _pairs(_Side.of(new, new_embeddings), _Side.of(there, embeddings), cancelled)
+    return _pairs(_ImageList.of(new, new_embeddings), _ImageList.of(there, embeddings), cancelled)
 
 
-def groups(pairs: Iterable[Pair]) -> list[list[int]]:
+def groups(pairs: Iterable[DuplicatePair]) -> list[list[int]]:
     """Images that are linked by pairs, each group ascending, groups by their first image."""
     parent: dict[int, int] = {}
 
@@ -90,7 +90,7 @@ def groups(pairs: Iterable[Pair]) -> list[list[int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class _ImageList:
     """One list of images: patterns (n, SIDE, SIDE), their coarse unit vectors, unit embeddings or None."""
 
     patterns: NDArray[np.uint8]
@@ -98,7 +98,7 @@ class _Side:
     embeddings: Array | None
 
     @classmethod
-    def of(cls, patterns: Sequence[NDArray[np.uint8]], embeddings: NDArray[Any] | None) -> "_Side":
+    def of(cls, patterns: Sequence[NDArray[np.uint8]], embeddings: NDArray[Any] | None) -> "_ImageList":
         stack = np.stack(patterns) if len(patterns) else np.zeros((0, SIDE, SIDE), np.uint8)
         cell = SIDE // _COARSE
         small = stack.reshape(-1, _COARSE, cell, _COARSE, cell).mean(axis=(2, 4), dtype=np.float32)
@@ -112,8 +112,8 @@ def _unit(rows: Array) -> Array:
     return np.asarray(rows / np.maximum(length, np.float32(1e-6)), np.float32)
 
 
-def _pairs(first: _Side, second: _Side | None, cancelled: Callable[[], bool] | None) -> list[Pair]:
-    found: list[Pair] = []
+def _pairs(first: _ImageList, second: _ImageList | None, cancelled: Callable[[], bool] | None) -> list[DuplicatePair]:
+    found: list[DuplicatePair] = []
     other = second or first
     for left, right in _candidates(first, second):
         for start in range(0, len(left), _BATCH):
@@ -122,11 +122,11 @@ def _pairs(first: _Side, second: _Side | None, cancelled: Callable[[], bool] | N
             a, b = left[start : start + _BATCH], right[start : start + _BATCH]
             alike = likeness(first.patterns[a], other.patterns[b])
             enough = ALIKE + _DOUBT * (_apart(first, other, a, b) > _EMBEDDING * 2 / 3)
-            found += [Pair(int(a[i]), int(b[i]), float(alike[i])) for i in np.flatnonzero(alike >= enough)]
+            found += [DuplicatePair(int(a[i]), int(b[i]), float(alike[i])) for i in np.flatnonzero(alike >= enough)]
     return sorted(found)
 
 
-def _candidates(first: _Side, second: _Side | None) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+def _candidates(first: _ImageList, second: _ImageList | None) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """Indices of pairs worth a close look, a block of rows at a time."""
     other = second or first
     for start in range(0, len(first.patterns), _BLOCK):
@@ -143,7 +143,7 @@ def _candidates(first: _Side, second: _Side | None) -> Iterator[tuple[NDArray[np
         yield left + start, right
 
 
-def _apart(first: _Side, other: _Side, a: NDArray[np.intp], b: NDArray[np.intp]) -> Array:
+def _apart(first: _ImageList, other: _ImageList, a: NDArray[np.intp], b: NDArray[np.intp]) -> Array:
     """Cosine distance of pairs; 0 without embeddings."""
     if first.embeddings is None or other.embeddings is None:
         return np.zeros(len(a), np.float32)

@@ -29,7 +29,7 @@ class ReaderUnavailable(Exception):  # noqa: N818 - named for what the person is
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StandardAnswer:
     """A standard classifier's answer; the fields are those of the wire's classification.
 
     `confidence_value` in 0…1, None where the classifier has none; `text` None unless extract-text; `measures` empty
@@ -44,11 +44,11 @@ class Answer:
     measures: dict[str, float] = field(default_factory=dict)
 
 
-def safe_for_work(unsafe: float) -> Answer:
+def safe_for_work(unsafe: float) -> StandardAnswer:
     """From the encoder's unsafe score in 0…1. `value` tells whether it is safe."""
     safe = unsafe < 0.5
     label = SAFE_LABELS[0 if safe else 1]
-    return Answer(label, f"Image is {label}.", confidence_value=max(unsafe, 1 - unsafe), value=safe)
+    return StandardAnswer(label, f"Image is {label}.", confidence_value=max(unsafe, 1 - unsafe), value=safe)
 
 
 class TextReader:
@@ -66,7 +66,7 @@ class TextReader:
         self._lock = threading.Lock()
         self._engine: Any = None
 
-    def __call__(self, image: Image.Image) -> Answer:
+    def __call__(self, image: Image.Image) -> StandardAnswer:
         """`value` tells whether there is text, `text` is what it says, from top to bottom, a line a line.
 
         Raises ReaderUnavailable.
@@ -82,9 +82,9 @@ class TextReader:
         ]
         label = TEXT_LABELS[0 if lines else 1]
         if not lines:
-            return Answer(label, f"Image {label}.", value=False, text="")
+            return StandardAnswer(label, f"Image {label}.", value=False, text="")
         text = "\n".join(line for line, _ in lines)
-        return Answer(
+        return StandardAnswer(
             label, f"Image {label}.", confidence_value=max(score for _, score in lines), value=True, text=text
         )
 
@@ -112,7 +112,7 @@ class TextReader:
         return rapidocr.RapidOCR(params=settings)
 
 
-def design_score(image: Image.Image) -> Answer:
+def design_score(image: Image.Image) -> StandardAnswer:
     """`value` is the score 0…100; `measures` has what it was made of, each 0 (bad) … 1 (good).
 
     Takes the upright RGB image at its full size: noise and JPEG blocks do not survive scaling. The score is the mean of the
@@ -135,7 +135,7 @@ def design_score(image: Image.Image) -> Answer:
     geometric = float(np.exp(np.log(np.maximum(values, 0.02)).mean()))
     score = round(50 * (geometric + float(values.min())))
     label = next(name for floor, name in _FLOORS if score >= floor)
-    return Answer(label, _sentence(score, label, measures, mean), value=score, measures=measures)
+    return StandardAnswer(label, _sentence(score, label, measures, mean), value=score, measures=measures)
 
 
 def _sentence(score: int, label: str, measures: dict[str, float], mean: float) -> str:

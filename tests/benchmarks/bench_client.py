@@ -27,9 +27,9 @@ from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.dataset.connections.store import Connection
-from apitorch_desktop.dataset.edits.history import Edits
-from apitorch_desktop.dataset.workspace.offline_cache import Catalog
-from apitorch_desktop.dataset.workspace.scratch import Scratch
+from apitorch_desktop.dataset.edits.history import EditHistory
+from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
+from apitorch_desktop.dataset.workspace.scratch import ScratchUploads
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from tests.helpers.fake_api import KEY, Misbehaving
 from tests.helpers.fake_api import Image as Stored
@@ -70,7 +70,7 @@ def picture(seed: int) -> bytes:
 def workspace(folder: Path, url: str, key: str) -> tuple[Workspace, contextlib.ExitStack]:
     """An open connection."""
     stack = contextlib.ExitStack()
-    parts = ApiClient(url, key), Catalog(folder), Scratch(folder)
+    parts = ApiClient(url, key), OfflineCache(folder), ScratchUploads(folder)
     for part in parts:
         stack.callback(part.close)
     made = Workspace(Connection("c1", "x", url), *parts)
@@ -123,7 +123,7 @@ def edits(folder: Path, count: int) -> None:
         number = service.new_set("Clothes")
         made, stack = workspace(folder / "edits", service.url, service.key)
         client = made.client
-        journal = Edits(folder / "edits")
+        journal = EditHistory(folder / "edits")
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda seed: client.upload_image(number, "a", data=picture(seed)), range(count)))
         images = made.listing(number).images

@@ -30,7 +30,7 @@ def fill(folder: Path, cache: Path, images: int) -> None:
     import numpy as np
     from PIL import Image
 
-    from apitorch_desktop.dataset.review.cache import ReviewMemory, Seen
+    from apitorch_desktop.dataset.review.cache import CachedImage, ReviewCache
     from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.vision import issues
     from apitorch_desktop.vision.encoder import Encoder
@@ -58,7 +58,7 @@ def fill(folder: Path, cache: Path, images: int) -> None:
         look = issues.look(picture, 640, 480)
         rows.append((image_id, number, label + 1, sha256, len(data), f"IMG_{n:05}.jpg"))
         embeddings.append((sha256, encoder.name, vector.astype("<f4").tobytes()))
-        seen[sha256] = Seen(
+        seen[sha256] = CachedImage(
             look.blur, look.dark, look.bright, look.contrast, 640, 480, len(data), look.pattern.tobytes(),
             vector.astype("<f2").tobytes(),
         )  # fmt: skip
@@ -80,7 +80,7 @@ def fill(folder: Path, cache: Path, images: int) -> None:
     blobs = open_blobs(folder, None)
     blobs.settle([blobs.stage(name, data) for name, data in pictures.items()])
     cache.mkdir(parents=True, exist_ok=True)
-    memory = ReviewMemory(cache)
+    memory = ReviewCache(cache)
     memory.remember("embedded", encoder.name, seen)
     memory.close()
 
@@ -213,14 +213,14 @@ def run_child(images: int, rounds: int) -> None:
     from apitorch_desktop.cli.main import main
 
     def exec_(*_):
-        from apitorch_desktop.ui.bootstrap import Assembly
+        from apitorch_desktop.ui.bootstrap import Bootstrap
         from apitorch_desktop.ui.main_window.main_window import MainWindow
 
         status = 1
         window = next(one for one in QApplication.topLevelWidgets() if isinstance(one, MainWindow))
         waiting = Acts.__new__(Acts)
-        waiting.wait(lambda: window.findChild(Assembly) and not window.findChild(Assembly)._steps, "the window")
-        made = window.findChild(Assembly)
+        waiting.wait(lambda: window.findChild(Bootstrap) and not window.findChild(Bootstrap)._steps, "the window")
+        made = window.findChild(Bootstrap)
         acts = Acts(made, images, rounds)
         try:
             acts.measure(

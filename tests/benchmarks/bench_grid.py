@@ -16,10 +16,10 @@ from PySide6.QtGui import QColor, QIcon, QPixmap
 from PySide6.QtWidgets import QApplication, QListView
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.grid.model import GridModel, Group
+from apitorch_desktop.ui.grid.model import GridModel, LabelGroup
 from apitorch_desktop.ui.grid.view import GridView
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.tasks.runner import Tasks
+from apitorch_desktop.ui.tasks.runner import TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources
 
@@ -82,7 +82,7 @@ class Bench:
         self.theme = Theme(resources())
         self.theme.apply(app)
         self.app = app
-        self.tasks = Tasks()
+        self.tasks = TaskRunner()
         picture = QPixmap(126, 168)
         picture.fill(QColor("#8899aa"))
         OnePicture.one = picture
@@ -190,7 +190,7 @@ def make_image(number, label):
 def make_groups(images):
     each = images // len(LABELS)
     return [
-        Group(label, [make_image(at * each + number, label) for number in range(each)], 0.85)
+        LabelGroup(label, [make_image(at * each + number, label) for number in range(each)], 0.85)
         for at, label in enumerate(LABELS)
     ]
 

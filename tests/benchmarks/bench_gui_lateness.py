@@ -60,7 +60,7 @@ def ours(folder):
     run = QApplication.exec
 
     def watched(*_):
-        from apitorch_desktop.ui.bootstrap import Assembly
+        from apitorch_desktop.ui.bootstrap import Bootstrap
         from apitorch_desktop.ui.importer.dialog import ImportDialog
         from apitorch_desktop.ui.main_window.main_window import MainWindow
 
@@ -78,7 +78,7 @@ def ours(folder):
                 return
             if "began" not in state:
                 return
-            made = next(one for one in tops if isinstance(one, MainWindow)).findChild(Assembly)
+            made = next(one for one in tops if isinstance(one, MainWindow)).findChild(Bootstrap)
             opened = made.session.opened
             classifier = opened.learning.classifier if opened is not None else None
             if made.model.total >= count and classifier is not None and classifier.status == "ready":

@@ -12,9 +12,9 @@ import pytest
 from PySide6.QtCore import QTimer
 
 from apitorch_desktop.dataset.review import findings as records
-from apitorch_desktop.dataset.review.cache import ReviewMemory
-from apitorch_desktop.dataset.review.reviewer import Reviewing
-from apitorch_desktop.dataset.review.worker import Worker
+from apitorch_desktop.dataset.review.cache import ReviewCache
+from apitorch_desktop.dataset.review.reviewer import Reviewer
+from apitorch_desktop.dataset.review.worker import ReviewWorker
 from apitorch_desktop.ui.tasks.runner import Lane
 from tests.helpers.dataset_home import Home
 from tests.helpers.event_loop import tasks, turn  # noqa: F401 - a fixture
@@ -31,7 +31,7 @@ class Here:
         self.answers = Queue()
         self._requests = Queue()
         self.alive, self.pid = True, 0
-        worker = Worker(ReviewMemory(cache), self.answers.put, lambda: False)
+        worker = ReviewWorker(ReviewCache(cache), self.answers.put, lambda: False)
 
         def work() -> None:
             while (request := self._requests.get()) is not None:
@@ -86,7 +86,7 @@ def test_lateness_of_the_window_while_review_works(tasks, photos, tmp_path, caps
             listing = home.listing()
             for image in listing.images:
                 home.workspace.thumbnail(set_id, image)
-            reviewing = Reviewing(tmp_path / where / "cache")
+            reviewing = Reviewer(tmp_path / where / "cache")
             if where == "thread":
                 reviewing._child = Here(tmp_path / where / "cache")
             work = {

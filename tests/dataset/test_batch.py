@@ -8,7 +8,7 @@ from apitorch_desktop.api.errors import Conflict, NotFound, WrongKey
 from apitorch_desktop.api.types import Alternative, Classification
 from apitorch_desktop.dataset.batch import BatchRow, classify, save_table
 from apitorch_desktop.dataset.sources.archives import Archives
-from apitorch_desktop.dataset.sources.image_source import File, Picture, Url, place_of
+from apitorch_desktop.dataset.sources.image_source import ImageBytes, ImageFile, ImageUrl, place_of
 
 
 def answer(classifier, label, value="", others=()):
@@ -22,7 +22,7 @@ def answer(classifier, label, value="", others=()):
 
 
 def row(**answers):
-    return BatchRow(File(Path("a.jpg")), "a.jpg", "a.jpg", answers=answers)
+    return BatchRow(ImageFile(Path("a.jpg")), "a.jpg", "a.jpg", answers=answers)
 
 
 def test_disagreement_is_the_distance_between_distributions_of_the_same_labels():
@@ -50,7 +50,7 @@ def test_where_one_of_several_is_refused_each_answers_for_itself(tmp_path):
             raise Conflict("“young” cannot answer yet.") if len(slugs) == 1 else NotFound("one of them")
         return [answer(slug, "hat", "0.8") for slug in slugs]
 
-    answers = classify(ask, ["old", "young"], Url("https://example.org/a.jpg"), Archives())
+    answers = classify(ask, ["old", "young"], ImageUrl("https://example.org/a.jpg"), Archives())
     assert answers["old"].label == "hat"
     assert answers["young"] == "“young” cannot answer yet."
 
@@ -60,7 +60,7 @@ def test_a_photo_that_is_gone_is_said_and_a_wrong_key_ends_it(tmp_path):
         raise WrongKey("no")
 
     with pytest.raises(WrongKey):
-        classify(refused, ["a"], Picture(b"x", "x"), Archives())
+        classify(refused, ["a"], ImageBytes(b"x", "x"), Archives())
 
 
 def test_tables_hold_answers_and_failures_in_both_forms(tmp_path):
@@ -83,4 +83,4 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path):
 
 
 def test_places_are_shown_in_one_line():
-    assert place_of(File(Path("/a/line\nbreak.jpg"))) == "/a/line␊break.jpg"
+    assert place_of(ImageFile(Path("/a/line\nbreak.jpg"))) == "/a/line␊break.jpg"

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.connections.api_keys import Keys
-from apitorch_desktop.dataset.connections.store import Connections
+from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore
+from apitorch_desktop.dataset.connections.store import ConnectionStore
 from apitorch_desktop.utils.paths import desktop_folder
 from tests.helpers import app_runner as program
 from tests.helpers.service_process import KEY, serving
@@ -27,8 +27,8 @@ def contents(client, set_id):
 def elsewhere(tmp_path, home, monkeypatch):
     """A second service, known to the window as a connection with its key."""
     with serving(tmp_path / "elsewhere", key=KEY) as served:
-        connection = Connections(desktop_folder()).add("Elsewhere", served.url)
-        monkeypatch.setattr(Keys, "find", _finding(Keys.find, connection.id))
+        connection = ConnectionStore(desktop_folder()).add("Elsewhere", served.url)
+        monkeypatch.setattr(ApiKeyStore, "find", _finding(ApiKeyStore.find, connection.id))
         yield connection, ApiClient(served.url, KEY)
 
 

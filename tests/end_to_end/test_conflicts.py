@@ -6,7 +6,7 @@ import pytest
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.service.launcher import ServiceProcess
-from apitorch_desktop.ui.photo_board.model import Heading, Photo
+from apitorch_desktop.ui.photo_board.model import HeadingRow, PhotoRow
 from apitorch_desktop.utils.paths import service_folder
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
@@ -82,7 +82,7 @@ def page_of(made, count):
 
 def press_photo(desk, image_id):
     board = desk.page.board
-    [at] = [at for at, row in rows(board, Photo) if row.image.image_id == image_id]
+    [at] = [at for at, row in rows(board, PhotoRow) if row.image.image_id == image_id]
     board.scrollTo(board.rows.index(at))
     program.turn()
     pointer.click(pointer.centre(board.viewport(), board.visualRect(board.rows.index(at))))
@@ -109,12 +109,12 @@ def test_edits_that_waited_meet_what_someone_else_did_on_the_embedded_service(mo
     def back(made, said):
         program.wait(lambda: not waiting(made) and made.session.opened.listed, "the edits to be sent")
         desk = page_of(made, 2)
-        headings = [(row.title, row.note) for _, row in rows(desk.page.board, Heading)]
+        headings = [(row.title, row.note) for _, row in rows(desk.page.board, HeadingRow)]
         assert sorted(headings) == [
             ("Deleted by someone else", "you chose “pants”"),
             ("Now under “scarf”", "you deleted it"),
         ]
-        images = [row.image for _, row in rows(desk.page.board, Photo)]
+        images = [row.image for _, row in rows(desk.page.board, PhotoRow)]
         program.wait(lambda: all(desk.page.board.loader.pixmap(one.image_id) for one in images), "their thumbnails")
         press_photo(desk, chosen["hat"][0])
         assert desk.page.mine.text() == "Do mine: delete"

@@ -7,8 +7,8 @@ import pytest
 from PySide6.QtCore import QPoint
 
 from apitorch_desktop.ui.classify.scratch_dialog import ScratchDialog
-from apitorch_desktop.ui.photo_board.model import Photo
-from apitorch_desktop.ui.session.session import State
+from apitorch_desktop.ui.photo_board.model import PhotoRow
+from apitorch_desktop.ui.session.session import ConnectionState
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
@@ -63,7 +63,7 @@ def test_a_folder_is_classified_by_way_of_the_scratch_label_asked_for_once(monke
         program.wait(lambda: table.model.counts[0] == 7 and not table.stop.isVisible(), "the end of the batch")
         failed = table.model.counts[1]
         assert failed == 4, "three that went wrong, and the one that is no picture"
-        assert made.session.state is State.READY
+        assert made.session.state is ConnectionState.READY
         program.press(table.again)
         program.wait(lambda: table.model.counts[:2] == (7, 1), "the failed ones")
         assert dialog(ScratchDialog) is None
@@ -199,7 +199,7 @@ def test_review_finds_and_cleans_up_what_is_wrong_while_answers_break(monkeypatc
         program.wait(lambda: review.found is not None and not review.busy, "what Review found", 240)
         program.wait(lambda: len(review.surplus()) == 3, "the copies", 240)
         made.review.open_page("duplicates")
-        program.wait(lambda: any(isinstance(row, Photo) for row in panel.board.rows.rows), "the board")
+        program.wait(lambda: any(isinstance(row, PhotoRow) for row in panel.board.rows.rows), "the board")
         for fault in (500, "lost", 429):
             service.wrong(fault, method="DELETE")
         program.press(panel.clean)

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QPushButton
 from apitorch_desktop.ui.classify.feedback_dialog import FeedbackDialog, MessageDialog
 from apitorch_desktop.ui.classify.scratch_dialog import ScratchDialog
 from apitorch_desktop.ui.importer.dialog import ImportDialog
-from apitorch_desktop.ui.session.session import State
+from apitorch_desktop.ui.session.session import ConnectionState
 from apitorch_desktop.ui.tasks.runner import Lane
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
@@ -49,7 +49,7 @@ def test_the_listing_and_the_thumbnails_come_whatever_goes_wrong_once(monkeypatc
             program.wait(lambda: any(one.path.endswith("/images") for one in service.seen), f"{fault}: the call")
             program.wait(lambda: not made.session.opened._task, f"{fault}: its end")
             assert made.model.total == 6, fault
-            assert made.session.state is State.READY, (fault, made.session.sentence)
+            assert made.session.state is ConnectionState.READY, (fault, made.session.sentence)
         assert not [one for one in said if "could not" in one]
 
     run(monkeypatch, steps)
@@ -429,12 +429,12 @@ def test_what_the_service_cannot_do_is_greyed_out_and_a_new_training_set_is_made
 @pytest.mark.parametrize(
     ("fault", "state"),
     [
-        (401, State.REFUSED),
-        (403, State.REFUSED),
-        ("portal", State.AWAY),
-        ("json", State.AWAY),
-        (500, State.AWAY),
-        (502, State.AWAY),
+        (401, ConnectionState.REFUSED),
+        (403, ConnectionState.REFUSED),
+        ("portal", ConnectionState.AWAY),
+        ("json", ConnectionState.AWAY),
+        (500, ConnectionState.AWAY),
+        (502, ConnectionState.AWAY),
     ],
 )
 def test_a_service_that_does_not_let_us_in_is_told_apart_and_tried_again(monkeypatch, service, fault, state):
@@ -446,11 +446,11 @@ def test_a_service_that_does_not_let_us_in_is_told_apart_and_tried_again(monkeyp
         assert len(session.sentence) > 20
         assert made.frame.empty.isVisible()
         service.right()
-        if state is State.REFUSED:
+        if state is ConnectionState.REFUSED:
             assert made.frame.away.isVisible()
             program.press(made.frame.away.again)
         listed(made, 6)
-        assert session.state is State.READY
+        assert session.state is ConnectionState.READY
         assert not made.frame.away.isVisible()
 
     run(monkeypatch, steps)

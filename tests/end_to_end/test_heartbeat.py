@@ -6,7 +6,7 @@ import pytest
 
 from apitorch_desktop.ui.session import session
 from apitorch_desktop.ui.session.heartbeat import Rhythm
-from apitorch_desktop.ui.session.session import State
+from apitorch_desktop.ui.session.session import ConnectionState
 from tests.helpers import app_runner as program
 from tests.helpers.documented_program import away, coats, counts, listed, pictures_shown, run, shown, waiting
 
@@ -43,7 +43,7 @@ def test_a_service_that_vanishes_is_missed_by_itself_and_what_waits_goes_on_when
             service.vanish()
             away(made)
             service.come_back()
-            program.wait(lambda: made.session.state is State.READY, "its return")
+            program.wait(lambda: made.session.state is ConnectionState.READY, "its return")
             program.wait(lambda: not made.frame.away.isVisible(), "the band to go")
         service.vanish()
         away(made)
@@ -68,7 +68,7 @@ def test_a_service_that_answers_no_more_is_away_too(monkeypatch, service):
         service.wrong("late", path="/ping$", seconds=1.5)
         away(made)
         assert made.session.sentence.startswith("The service was silent")
-        program.wait(lambda: made.session.state is State.READY, "its return")
+        program.wait(lambda: made.session.state is ConnectionState.READY, "its return")
 
     run(monkeypatch, steps)
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from PySide6.QtCore import QPoint
 
-from apitorch_desktop.dataset.importer.plan import Standing
+from apitorch_desktop.dataset.importer.plan import ItemStatus
 from apitorch_desktop.ui.importer.dialog import ImportDialog
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
@@ -89,8 +89,8 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
         program.wait(plan.isActiveWindow, "the focus in the plan")
         assert plan.target.currentText() == "Summer"
         counts = plan.plan.counts()
-        assert counts[Standing.PROBLEM] == counts[Standing.THERE] == 1
-        assert counts[Standing.SIMILAR] == counts[Standing.OTHER_LABEL] == 2
+        assert counts[ItemStatus.PROBLEM] == counts[ItemStatus.THERE] == 1
+        assert counts[ItemStatus.SIMILAR] == counts[ItemStatus.OTHER_LABEL] == 2
         assert plan.start.text() == "Import 8 photos"
         unreadable(plan)
         alike(plan)
@@ -111,7 +111,7 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
         assert cell(plan, "broken.jpg", 3).data()
         tick(plan.photos.items, cell(plan, "broken.jpg"))
         program.press(plan.photos.take_in)  # no way: it cannot be sent
-        assert item(plan, "broken.jpg").standing is Standing.PROBLEM
+        assert item(plan, "broken.jpg").standing is ItemStatus.PROBLEM
 
     def alike(plan):
         """Both left out; one of them taken in again after all."""
@@ -131,8 +131,8 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
         assert rows(plan) == ["both.jpg", "both.jpg"]
         press_cell(plan.photos.items, cell(plan, "both.jpg", label="hat"))
         pointer.key("space")
-        program.wait(lambda: item(plan, "both.jpg", "dress").standing is Standing.NEW, "no doubt about the other")
-        assert item(plan, "both.jpg", "hat").standing is Standing.LEFT_OUT
+        program.wait(lambda: item(plan, "both.jpg", "dress").standing is ItemStatus.NEW, "no doubt about the other")
+        assert item(plan, "both.jpg", "hat").standing is ItemStatus.LEFT_OUT
 
     def one_label_by_double_click(plan):
         pick(plan.photos.view, "All")
@@ -185,7 +185,7 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
         pointer.key("F2", "ctrl+a")
         pointer.write("dress")
         pointer.key("Return")
-        program.wait(lambda: item(plan, "there.jpg").standing is Standing.OTHER_LABEL, "brought in after all")
+        program.wait(lambda: item(plan, "there.jpg").standing is ItemStatus.OTHER_LABEL, "brought in after all")
 
     assert program.run(monkeypatch, steps) == 0
     wanted = {

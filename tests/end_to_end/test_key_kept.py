@@ -2,7 +2,7 @@
 
 import pytest
 
-from apitorch_desktop.ui.session.session import State
+from apitorch_desktop.ui.session.session import ConnectionState
 from tests.helpers import app_runner as program
 from tests.helpers.documented_program import listed, run, use
 from tests.helpers.fake_api import Misbehaving
@@ -35,7 +35,7 @@ def test_a_key_for_this_run_only_is_marked_until_the_keyring_takes_it(monkeypatc
             self.kept[service, name] = key
 
     def steps(made, said):
-        program.wait(lambda: made.session.state is State.READY, "the embedded service")
+        program.wait(lambda: made.session.state is ConnectionState.READY, "the embedded service")
         button, stores = made.frame.toolbar.connection, made.session.stores
         assert (button.mark, "kept" in button.toolTip()) == ("", False)
         other = stores.connections.add("Elsewhere", service.url)
@@ -47,10 +47,10 @@ def test_a_key_for_this_run_only_is_marked_until_the_keyring_takes_it(monkeypatc
         assert button.accessibleDescription() == button.toolTip()
         service.vanish()
         made.session.refresh()
-        program.wait(lambda: made.session.state is State.AWAY, "the service to be missed")
+        program.wait(lambda: made.session.state is ConnectionState.AWAY, "the service to be missed")
         assert (button.mark, "until the program ends" in button.toolTip()) == ("key", True)
         service.come_back()
-        program.wait(lambda: made.session.state is State.READY, "its return")
+        program.wait(lambda: made.session.state is ConnectionState.READY, "its return")
         entry(made, "Keep the key in the keyring").trigger()
         program.wait(lambda: any("no keyring" in one for one in said), "that there still is none")
         assert button.mark == "key"
@@ -62,7 +62,9 @@ def test_a_key_for_this_run_only_is_marked_until_the_keyring_takes_it(monkeypatc
         assert list(ring.kept.values()) == [service.key]
         assert (button.mark, "kept" in button.toolTip()) == ("", False)
         made.connection_menu.chosen.emit("embedded")
-        program.wait(lambda: made.session.state is State.READY and button.text() != "Elsewhere", "the first again")
+        program.wait(
+            lambda: made.session.state is ConnectionState.READY and button.text() != "Elsewhere", "the first again"
+        )
         assert button.mark == ""
 
     run(monkeypatch, steps)
@@ -75,7 +77,10 @@ def test_what_the_environment_names_is_marked(monkeypatch, service, with_key):
         monkeypatch.delenv("APITORCH_API_KEY")
 
     def steps(made, _said):
-        program.wait(lambda: made.session.state is (State.READY if with_key else State.REFUSED), "the service")
+        program.wait(
+            lambda: made.session.state is (ConnectionState.READY if with_key else ConnectionState.REFUSED),
+            "the service",
+        )
         button = made.frame.toolbar.connection
         assert button.mark == "terminal"
         words = "APITORCH_BASE_URL and APITORCH_API_KEY name it" if with_key else "APITORCH_BASE_URL names it"

@@ -5,8 +5,8 @@ import secrets
 
 import pytest
 
-from apitorch_desktop.dataset.connections.store import Connections
-from apitorch_desktop.ui.session.session import State
+from apitorch_desktop.dataset.connections.store import ConnectionStore
+from apitorch_desktop.ui.session.session import ConnectionState
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.paths import desktop_folder
 from tests.helpers import app_runner as program
@@ -44,7 +44,7 @@ def test_a_start_without_the_service_shows_what_was_seen_and_says_since_when(mon
         assert made.frame.toolbar.connection.dot == "bad"
         assert not [one for one in said if "Listing the photos" in one]
         service.come_back()
-        program.wait(lambda: made.session.state is State.READY, "its return, by itself")
+        program.wait(lambda: made.session.state is ConnectionState.READY, "its return, by itself")
         program.wait(lambda: not made.frame.away.isVisible(), "the band to go")
         listed(made, 6)
 
@@ -233,7 +233,7 @@ def test_photos_dropped_while_it_is_away_are_sent_on_return(monkeypatch, service
 
 
 def test_each_connection_keeps_its_name_colour_and_what_was_seen_of_it(monkeypatch, service):
-    other = Connections(desktop_folder()).add("Elsewhere", "http://127.0.0.1:9/", "#2f9e44")
+    other = ConnectionStore(desktop_folder()).add("Elsewhere", "http://127.0.0.1:9/", "#2f9e44")
 
     def steps(made, _said):
         listed(made, 6)
@@ -243,7 +243,7 @@ def test_each_connection_keeps_its_name_colour_and_what_was_seen_of_it(monkeypat
         entries = {one.text(): one for one in made.frame.toolbar.connection_menu.actions()}
         assert not entries["Elsewhere"].icon().isNull()
         entries["Elsewhere"].trigger()
-        program.wait(lambda: made.session.state is State.REFUSED, "that there is no key")
+        program.wait(lambda: made.session.state is ConnectionState.REFUSED, "that there is no key")
         assert (button.text(), button.stripe) == ("Elsewhere", other.colour)
         assert made.model.total == 0
         assert made.frame.away.change.isVisible()

@@ -3,8 +3,8 @@
 from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.cli.main import main
-from apitorch_desktop.ui.photo_board.model import Photo
-from apitorch_desktop.ui.sidebar.model import Row
+from apitorch_desktop.ui.photo_board.model import PhotoRow
+from apitorch_desktop.ui.sidebar.model import RowType
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.planted_set import plant
@@ -21,7 +21,7 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
     def first_start(made):
         review, panel = made.review.review, made.review.panel
         wait_for_review(made)
-        rows = {node.key: node.count for node in made.frame.tree.model.top() if node.row is Row.FINDING}
+        rows = {node.key: node.count for node in made.frame.tree.model.top() if node.row is RowType.FINDING}
         assert rows["duplicates"] == 4
         assert rows["quality"] == 4
         assert rows["suspects"] == sum(one.suspect for one in review.found.doubts)
@@ -36,7 +36,7 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
         program.wait(lambda: not review.busy, "the end of the review", 240)
 
     def press_finding(made, key):
-        node = next(one for one in made.frame.tree.model.top() if one.row is Row.FINDING and one.key == key)
+        node = next(one for one in made.frame.tree.model.top() if one.row is RowType.FINDING and one.key == key)
         view = made.frame.tree.view
         index = made.frame.tree.model.index_of(node)
         view.scrollTo(index)
@@ -46,7 +46,7 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
     def clean_up_duplicates(made):
         panel, total = made.review.panel, made.model.total
         press_finding(made, "duplicates")
-        going = {row.image.image_id for row in panel.board.rows.rows if isinstance(row, Photo) and row.mark == "go"}
+        going = {row.image.image_id for row in panel.board.rows.rows if isinstance(row, PhotoRow) and row.mark == "go"}
         assert len(going) == 4
         program.press(panel.clean)
         program.wait(lambda: made.model.total == total - 4, "the others gone")

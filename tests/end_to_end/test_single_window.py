@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from apitorch_desktop.ui.single_instance import SingleWindow
+from apitorch_desktop.ui.single_instance import SingleInstance
 from apitorch_desktop.utils.paths import desktop_folder
 
 _SECOND = [sys.executable, "-m", "apitorch_desktop"]
@@ -23,7 +23,7 @@ time.sleep(60)
 
 @pytest.fixture
 def first(qapp, home):
-    window = SingleWindow(desktop_folder())
+    window = SingleInstance(desktop_folder())
     assert window.claim()
     window.listen()
     yield window
@@ -41,11 +41,11 @@ def test_a_second_start_hands_its_files_to_the_first_and_ends(first, qtbot, tmp_
 
 
 def test_a_first_window_that_does_not_answer_is_told_of(qapp, home, monkeypatch):
-    window = SingleWindow(desktop_folder())
+    window = SingleInstance(desktop_folder())
     assert window.claim()
     monkeypatch.setattr("apitorch_desktop.ui.single_instance.PATIENCE", 0.3)
-    assert not SingleWindow(desktop_folder()).claim()
-    assert not SingleWindow(desktop_folder()).hand_over([])
+    assert not SingleInstance(desktop_folder()).claim()
+    assert not SingleInstance(desktop_folder()).hand_over([])
     window.close()
 
 
@@ -53,16 +53,16 @@ def test_a_window_that_was_killed_leaves_no_claim(qapp, home):
     folder = desktop_folder()
     killed = subprocess.Popen([sys.executable, "-c", _CLAIM, str(folder)], stdout=subprocess.PIPE, text=True)
     assert killed.stdout.readline() == "True\n"
-    assert not SingleWindow(folder).claim()
+    assert not SingleInstance(folder).claim()
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     killed.stdout.close()
-    again = SingleWindow(folder)
+    again = SingleInstance(folder)
     assert again.claim()
     again.close()
 
 
 def test_other_data_folders_have_windows_of_their_own(first, tmp_path):
-    other = SingleWindow(tmp_path / "other")
+    other = SingleInstance(tmp_path / "other")
     assert other.claim()
     other.close()

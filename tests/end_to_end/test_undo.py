@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QApplication, QLineEdit
 from apitorch_desktop.cli.main import main
 from apitorch_desktop.ui.classify.feedback_dialog import FeedbackDialog
 from apitorch_desktop.ui.importer.dialog import ImportDialog
-from apitorch_desktop.ui.sidebar.model import Row
+from apitorch_desktop.ui.sidebar.model import RowType
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
@@ -188,7 +188,7 @@ def test_deleted_photos_wait_in_the_trash_over_a_restart_and_come_back_with_one_
     def second(made):
         ready(made)
         program.wait(lambda: len(made.review.trash.here) == 3, "still in the trash")
-        trash = next(one for one in made.frame.tree.model.top() if one.row is Row.FINDING and one.key == "trash")
+        trash = next(one for one in made.frame.tree.model.top() if one.row is RowType.FINDING and one.key == "trash")
         view = made.frame.tree.view
         view.scrollTo(made.frame.tree.model.index_of(trash))
         program.press(view.viewport(), view.visualRect(made.frame.tree.model.index_of(trash)))
@@ -218,7 +218,7 @@ def test_set_place_and_unfinished_transfer_are_there_at_the_next_start(monkeypat
     more = sorted((photos / "train" / "skirt").iterdir())[:6]
 
     def first(made):
-        from apitorch_desktop.dataset.sources.image_source import File, Upload
+        from apitorch_desktop.dataset.sources.image_source import ImageFile, UploadItem
 
         ready(made)
         wanted = made.session.find_set(next(one.id for one in made.session.training_sets if one.name == "Winter"))
@@ -228,7 +228,7 @@ def test_set_place_and_unfinished_transfer_are_there_at_the_next_start(monkeypat
         made.photos.grid.setCellSize(120)
         made.frame.show_side("right", False)
         transfers, connection = made.session.stores.transfers, made.session.connection
-        uploads = [Upload("skirt", File(photo), photo.name) for photo in more]
+        uploads = [UploadItem("skirt", ImageFile(photo), photo.name) for photo in more]
         transfer = transfers.add_upload(connection.id, wanted.id, "Skirts", uploads)
         transfers.pause(transfer)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from apitorch_desktop.service.storage.errors import CannotOpen, NotFound, StorageFull, StorageReadOnly
+from apitorch_desktop.service.storage.errors import CannotOpen, DiskFull, RecordNotFound, StorageReadOnly
 from apitorch_desktop.service.storage.records import EmbeddingRow, ImageRow, NewClassification
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.mounts import fill, read_only, tmpfs
@@ -26,7 +26,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def fill_with_images(store: Store, number: int) -> list[ImageRow]:
     rows, chance = [], random.Random(1)
-    with pytest.raises(StorageFull, match=r"There is no room left on the disk of “.*”\. Free some, then try again\."):
+    with pytest.raises(DiskFull, match=r"There is no room left on the disk of “.*”\. Free some, then try again\."):
         while True:
             rows.append(add(store, number, "a", chance.randbytes(BIG)))
     return rows
@@ -38,7 +38,7 @@ def test_uploads_to_a_full_disk_are_refused_whole_and_taken_when_there_is_room(d
         rows = fill_with_images(store, number)
         filling = fill(disk)
         for attempt in range(3):
-            with pytest.raises(StorageFull):
+            with pytest.raises(DiskFull):
                 add(store, number, "b", bytes([attempt]) * BIG)
         assert store.images.page(ME, number).images == rows
         assert all(len(store.read(row.sha256)) == BIG for row in rows)
@@ -63,7 +63,7 @@ def test_on_a_disk_that_is_full_to_the_last_byte_one_can_still_delete(disk: Path
         for attempt in range(200):  # SQLite's log may have had a page left
             try:
                 store.training_sets.create(ME, f"Set {attempt}", "x" * 9000)
-            except StorageFull:
+            except DiskFull:
                 full += 1
         assert full > 100
         for change in (
@@ -73,7 +73,7 @@ def test_on_a_disk_that_is_full_to_the_last_byte_one_can_still_delete(disk: Path
             lambda: store.classifications.put_message(ME, "x" * 9000),
             lambda: store.learning.put_embeddings("e", [EmbeddingRow(rows[0].sha256, b"v" * 9000, None)]),
         ):
-            with pytest.raises(StorageFull):
+            with pytest.raises(DiskFull):
                 change()
         assert store.images.page(ME, number).images == rows
         store.images.delete(ME, rows[0].id)
@@ -91,7 +91,7 @@ def test_many_at_once_on_a_disk_that_fills_up_are_each_whole_or_absent(disk: Pat
         def upload(data: bytes) -> ImageRow | None:
             try:
                 return add(store, number, "a", data)
-            except StorageFull:
+            except DiskFull:
                 return None
 
         with ThreadPoolExecutor(16) as threads:
@@ -162,7 +162,7 @@ def test_a_folder_that_becomes_read_only_is_told_and_works_again_when_it_is_writ
         add(store, number, "a", b"y")
     with Store.open(tmp_path / "data") as store:
         assert store.at_start.removed == 1
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.read(gone.sha256)
         consistent(store)
 

@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.sources.image_source import File, Upload
-from apitorch_desktop.dataset.transfers.queue import State, Transfers
+from apitorch_desktop.dataset.sources.image_source import ImageFile, UploadItem
+from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferState
 from tests.helpers.documented import SET, documented
 from tests.helpers.flaky_proxy import Weather
 from tests.helpers.service_process import serving
@@ -18,7 +18,9 @@ def uploads(photos):
     found = []
     for number, path in enumerate(sorted(photos.glob("*/*/*.jpg"))[:120]):
         data = path.read_bytes()
-        found.append(Upload(f"l{number % 3}", File(path), path.name, len(data), hashlib.sha256(data).hexdigest()))
+        found.append(
+            UploadItem(f"l{number % 3}", ImageFile(path), path.name, len(data), hashlib.sha256(data).hexdigest())
+        )
     return found
 
 
@@ -49,14 +51,14 @@ def test_up_and_down_through_bad_weather(tmp_path, uploads):
         client = ApiClient(f"http://127.0.0.1:{weather.port}/api/", service.key, attempts=1, timeout=(1, 1))
         try:
             training_set = service.new_set("Weather")
-            transfers = Transfers(tmp_path / "transfers", lambda _: client)
+            transfers = TransferQueue(tmp_path / "transfers", lambda _: client)
             up = transfers.add_upload("c", training_set, "Up", uploads)
             run(transfers)
-            assert transfers.status(up).state is State.DONE, transfers.failures(up)
+            assert transfers.status(up).state is TransferState.DONE, transfers.failures(up)
             assert transfers.status(up).done == len(uploads)
             down = transfers.add_download("c", training_set, "Down", tmp_path / "out")
             run(transfers)
-            assert transfers.status(down).state is State.DONE, transfers.failures(down)
+            assert transfers.status(down).state is TransferState.DONE, transfers.failures(down)
             transfers.close()
             files = {}
             for path in (tmp_path / "out").rglob("*"):
@@ -75,10 +77,10 @@ def test_bad_weather_makes_no_second_image_where_only_the_documented_calls_are(t
         client = ApiClient(f"http://127.0.0.1:{weather.port}/api/", strange.key, attempts=1, timeout=(1, 1))
         strange.url = f"http://127.0.0.1:{weather.port}/api/"  # what it signs leads through the weather too
         try:
-            transfers = Transfers(tmp_path / "transfers", lambda _: client)
+            transfers = TransferQueue(tmp_path / "transfers", lambda _: client)
             up = transfers.add_upload("c", SET, "Up", uploads[:60])
             run(transfers)
-            assert transfers.status(up).state is State.DONE, transfers.failures(up)
+            assert transfers.status(up).state is TransferState.DONE, transfers.failures(up)
             transfers.close()
             assert digests(strange.labels()) == wanted(uploads[:60])
         finally:

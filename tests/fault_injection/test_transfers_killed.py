@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.sources.image_source import File, Upload
-from apitorch_desktop.dataset.transfers.queue import State, Transfers
+from apitorch_desktop.dataset.sources.image_source import ImageFile, UploadItem
+from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferState
 
 KILLS = int(os.environ.get("KILLS", "5"))
 PHOTOS = int(os.environ.get("PHOTOS", "300"))
@@ -80,7 +80,7 @@ def free_port():
         return taken.getsockname()[1]
 
 
-def collect(folder: Path, photos: Path) -> list[Upload]:
+def collect(folder: Path, photos: Path) -> list[UploadItem]:
     """So many different pictures: the photos at hand, then noise."""
     paths = sorted(photos.glob("*/*/*.jpg"))[:PHOTOS]
     for number in range(len(paths), PHOTOS):
@@ -92,7 +92,7 @@ def collect(folder: Path, photos: Path) -> list[Upload]:
     for number, path in enumerate(paths):
         data = path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        uploads.append(Upload(f"label_{number % 5}", File(path), path.name, len(data), digest))
+        uploads.append(UploadItem(f"label_{number % 5}", ImageFile(path), path.name, len(data), digest))
     return uploads
 
 
@@ -114,7 +114,7 @@ def test_program_and_service_are_killed_and_nothing_is_lost_or_twice(tmp_path, p
         service.start()
         training_set = client.create_training_set("Killed")
         uploads = collect(tmp_path, photos)
-        first = Transfers(tmp_path / "transfers", lambda _: client)
+        first = TransferQueue(tmp_path / "transfers", lambda _: client)
         transfer = first.add_upload("c", training_set.id, "Killed", uploads)
         first.close()
         program.start()
@@ -127,9 +127,9 @@ def test_program_and_service_are_killed_and_nothing_is_lost_or_twice(tmp_path, p
             victim.kill()
             victim.start()
         assert program.process.wait(120) == 0
-        last = Transfers(tmp_path / "transfers", lambda _: client)
+        last = TransferQueue(tmp_path / "transfers", lambda _: client)
         status = last.status(transfer)
-        assert (status.state, status.failed) == (State.DONE, 0), last.failures(transfer)
+        assert (status.state, status.failed) == (TransferState.DONE, 0), last.failures(transfer)
         assert status.done + status.skipped == PHOTOS
         listing = client.images(training_set.id)
         found = {
@@ -171,7 +171,7 @@ def test_a_download_is_killed_and_goes_on(tmp_path, photos):
         service.start()
         training_set = client.create_training_set("Down")
         uploads = collect(tmp_path, photos)[:150]
-        transfers = Transfers(tmp_path / "transfers", lambda _: client)
+        transfers = TransferQueue(tmp_path / "transfers", lambda _: client)
         transfers.add_upload("c", training_set.id, "Up", uploads)
         transfers.work(lambda: False, until_done=True)
         for status in transfers.all():
@@ -185,8 +185,8 @@ def test_a_download_is_killed_and_goes_on(tmp_path, photos):
             victim.kill()
             victim.start()
         assert program.process.wait(120) == 0
-        transfers = Transfers(tmp_path / "transfers", lambda _: client)
-        assert transfers.status(transfer).state is State.DONE, transfers.failures(transfer)
+        transfers = TransferQueue(tmp_path / "transfers", lambda _: client)
+        assert transfers.status(transfer).state is TransferState.DONE, transfers.failures(transfer)
         transfers.close()
         files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
         digests = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)

@@ -6,7 +6,7 @@ from PySide6.QtCore import QCoreApplication, QEvent, QRect, QTimer
 from PySide6.QtWidgets import QApplication, QWidget
 
 from apitorch_desktop.cli.main import main
-from apitorch_desktop.ui.bootstrap import Assembly
+from apitorch_desktop.ui.bootstrap import Bootstrap
 from apitorch_desktop.ui.main_window.main_window import MainWindow
 from tests.helpers import x11_pointer as pointer
 
@@ -34,7 +34,7 @@ def run(monkeypatch, steps, *arguments):
 
     def exec_(*_):
         window = next(one for one in QApplication.topLevelWidgets() if isinstance(one, MainWindow) and one.isVisible())
-        made = wait(lambda: window.findChild(Assembly), "the window's parts")
+        made = wait(lambda: window.findChild(Bootstrap), "the window's parts")
         try:
             wait(lambda: not made._steps and made.session.stores, "what lies on disk")
             window.activateWindow()

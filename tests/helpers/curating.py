@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from apitorch_desktop.service.classifiers.trainer import State, Trainer
+from apitorch_desktop.service.classifiers.trainer import Trainer, TrainingState
 from apitorch_desktop.service.storage.owners import LOCAL_OWNER
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import images
@@ -58,20 +58,20 @@ def fill(store: Store, set_id: int, photos: Path, labels: list[str], each: int) 
         add(store, set_id, label, *sorted((photos / "train" / label).iterdir())[:each])
 
 
-def state(store: Store, trainer: Trainer, set_id: int) -> State:
+def state(store: Store, trainer: Trainer, set_id: int) -> TrainingState:
     row = store.training_sets.find(set_id)
     assert row
     return trainer.state(row)
 
 
-def until_ready(store: Store, trainer: Trainer, set_id: int, seconds: float = 120) -> State:
+def until_ready(store: Store, trainer: Trainer, set_id: int, seconds: float = 120) -> TrainingState:
     """Wait for the classifier to have learned from all there is."""
 
-    def ready() -> State | None:
+    def ready() -> TrainingState | None:
         now = state(store, trainer, set_id)
         assert now.status != "failed", now.message
         return now if now.status == "ready" else None
 
     found = until(ready, seconds)
-    assert isinstance(found, State)
+    assert isinstance(found, TrainingState)
     return found

@@ -12,9 +12,9 @@ from PIL import Image
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.connections.store import Connection
-from apitorch_desktop.dataset.edits.history import Edits
-from apitorch_desktop.dataset.workspace.offline_cache import Catalog, Listing
-from apitorch_desktop.dataset.workspace.scratch import Scratch
+from apitorch_desktop.dataset.edits.history import EditHistory
+from apitorch_desktop.dataset.workspace.offline_cache import Listing, OfflineCache
+from apitorch_desktop.dataset.workspace.scratch import ScratchUploads
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 
@@ -37,9 +37,9 @@ class Home:
     def open(self) -> None:
         """As at a start of the program."""
         self.client = ApiClient(self.url, self.key, **self.options)
-        self.catalog = Catalog(self.folder / "cache")
-        self.scratch = Scratch(self.folder)
-        self.edits = Edits(self.folder)
+        self.catalog = OfflineCache(self.folder / "cache")
+        self.scratch = ScratchUploads(self.folder)
+        self.edits = EditHistory(self.folder)
         self.workspace = Workspace(
             Connection("c1", "Home", self.url),
             self.client,

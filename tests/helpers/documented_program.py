@@ -4,7 +4,7 @@ import hashlib
 from contextlib import contextmanager
 
 from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE
-from apitorch_desktop.ui.session.session import State
+from apitorch_desktop.ui.session.session import ConnectionState
 from tests.helpers import app_runner as program
 from tests.helpers.fake_api import Misbehaving
 
@@ -27,7 +27,7 @@ def coats(monkeypatch, paths):
 
 def away(made):
     """Wait until the service is missed."""
-    program.wait(lambda: made.session.state is State.AWAY, "the service to be missed")
+    program.wait(lambda: made.session.state is ConnectionState.AWAY, "the service to be missed")
     program.wait(made.frame.away.isVisible, "the band that says so")
 
 

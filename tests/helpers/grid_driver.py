@@ -8,7 +8,7 @@ from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.grid.model import Group
+from apitorch_desktop.ui.grid.model import LabelGroup
 from tests.helpers.event_loop import wait_until
 from tests.helpers.x11_pointer import xdotool
 
@@ -21,7 +21,7 @@ def image(number, label="shirt", url="", **more):
 def groups(*counts, labels=("boots", "hat", "shirt", "shoes", "skirt")):
     made, number = [], 0
     for label, count in zip(labels, counts, strict=False):
-        made.append(Group(label, [image(number + at + 1, label, bytes=1000) for at in range(count)]))
+        made.append(LabelGroup(label, [image(number + at + 1, label, bytes=1000) for at in range(count)]))
         number += count
     return made
 

@@ -1,6 +1,6 @@
 """A program of its own in a session of its own: asks the keyring as the arguments say, and prints a line of JSON each.
 
-store, find, remove: through `Keys`, each time one that remembers nothing. lock: as the session does when it is locked.
+store, find, remove: through `ApiKeyStore`, each time one that remembers nothing. lock: as the session does when it is locked.
 unlock: as its log-in does. mute: be a Secret Service that never answers, until killed.
 """
 
@@ -8,7 +8,7 @@ import json
 import sys
 import time
 
-from apitorch_desktop.dataset.connections.api_keys import Keys
+from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore
 from apitorch_desktop.dataset.connections.store import Connection
 
 CONNECTION = Connection("c1", "Hosted", "https://www.apitorch.com/api/")
@@ -55,7 +55,7 @@ def main() -> None:
             globals()[word]()
             continue
         verb, _, key = word.partition("=")
-        keys, begun = Keys(), time.monotonic()
+        keys, begun = ApiKeyStore(), time.monotonic()
         found = getattr(keys, verb)(CONNECTION, *([key] if key else []))
         told = {"key": found.key, "kept": found.kept, "trouble": found.trouble, "message": found.message}
         print(json.dumps(told | {"seconds": time.monotonic() - begun}), flush=True)

@@ -11,7 +11,7 @@ import pytest
 from PySide6.QtCore import QPoint
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.transfers.queue import Transfers
+from apitorch_desktop.dataset.transfers.queue import TransferQueue
 from apitorch_desktop.ui.importer.dialog import ImportDialog
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
@@ -20,7 +20,7 @@ CORNER = QPoint(1500, 920)
 PHOTOS = 3
 _AT = {
     "unheard": (ApiClient, "create_training_set", 1),
-    "unread": (Transfers, "add_upload", 0),
+    "unread": (TransferQueue, "add_upload", 0),
     "middle": (ApiClient, "upload_image", PHOTOS),
 }
 

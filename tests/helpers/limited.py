@@ -10,7 +10,7 @@ from pathlib import Path
 import uvicorn
 
 from apitorch_desktop.service.app import build_app
-from apitorch_desktop.service.classifiers.classification import Answers
+from apitorch_desktop.service.classifiers.classification import ClassificationService
 from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.config import Config, Limits
 from apitorch_desktop.service.http import listen
@@ -33,5 +33,5 @@ with Store.open(Path(sys.argv[1])) as store, contextlib.closing(listen.bind("127
         store.owners.admit(other, store.owners.make("other").id)
     trainer = Trainer(store, Encoder)
     store.on_change(trainer.changed)
-    with contextlib.closing(build_app(store, trainer, Answers(store, trainer, Encoder), config)) as app:
+    with contextlib.closing(build_app(store, trainer, ClassificationService(store, trainer, Encoder), config)) as app:
         _Server(server_config(app, config.limits)).run([bound])

@@ -218,7 +218,7 @@ def test_modules_in_the_folder_one_stands_in_are_not_taken_for_its_own(tmp_path,
 
 
 def test_what_it_says_is_kept_within_bounds(tmp_path):
-    log = launcher._Log(tmp_path / "service.log")
+    log = launcher._ServiceLog(tmp_path / "service.log")
     reader, writer = os.pipe()
     pump = threading.Thread(target=log.pump, args=(os.fdopen(reader, "rb"),))
     pump.start()

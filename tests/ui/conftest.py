@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication
 from shiboken6 import Shiboken
 
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.tasks.runner import Lane, Tasks
+from apitorch_desktop.ui.tasks.runner import Lane, TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources
 from tests.helpers.grid_driver import Source
@@ -63,7 +63,7 @@ def nothing_left_alive(qapp, qtlog):
 
 @pytest.fixture
 def tasks(qapp):
-    tasks = Tasks()
+    tasks = TaskRunner()
     yield tasks
     assert tasks.shutdown(20)
     tasks.deleteLater()

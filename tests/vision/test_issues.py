@@ -6,7 +6,7 @@ from apitorch_desktop.vision.head import train
 from apitorch_desktop.vision.images import open_upright, shrunk
 from apitorch_desktop.vision.issues import (
     FLAGS,
-    Copy,
+    KeeperCandidate,
     explain,
     keeper,
     label_balance,
@@ -65,11 +65,11 @@ def test_each_fault_has_its_flag_and_a_sentence():
 
 
 COPIES = [
-    Copy(400, 300, 50_000, "2024-05-02T10:00:00Z", 0.30),
-    Copy(800, 600, 90_000, "2024-05-03T10:00:00Z", 0.45),
-    Copy(800, 600, 120_000, "2024-05-04T10:00:00Z", 0.45),
-    Copy(200, 150, 9_000, "2024-05-01T10:00:00Z", 0.40),
-    Copy(300, 200, 9_000, "", 0.50),
+    KeeperCandidate(400, 300, 50_000, "2024-05-02T10:00:00Z", 0.30),
+    KeeperCandidate(800, 600, 90_000, "2024-05-03T10:00:00Z", 0.45),
+    KeeperCandidate(800, 600, 120_000, "2024-05-04T10:00:00Z", 0.45),
+    KeeperCandidate(200, 150, 9_000, "2024-05-01T10:00:00Z", 0.40),
+    KeeperCandidate(300, 200, 9_000, "", 0.50),
 ]
 
 
@@ -79,11 +79,11 @@ def test_the_keeper_rule_picks_one(rule, kept):
 
 
 def test_equal_copies_are_decided_by_the_other_rules_then_by_order():
-    first, second = Copy(10, 10, 5, "2024-01-02", 0.1), Copy(10, 10, 5, "2024-01-01", 0.1)
+    first, second = KeeperCandidate(10, 10, 5, "2024-01-02", 0.1), KeeperCandidate(10, 10, 5, "2024-01-01", 0.1)
     assert keeper([first, second], "largest") == 1
     assert keeper([first, second], "sharpest") == 1
     assert keeper([first, first], "oldest") == 0
-    assert keeper([Copy(5, 5, 1, "", 0), Copy(5, 5, 9, "", 0)], "oldest") == 1
+    assert keeper([KeeperCandidate(5, 5, 1, "", 0), KeeperCandidate(5, 5, 9, "", 0)], "oldest") == 1
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from apitorch_desktop.vision.images import open_upright, thumbnail
-from apitorch_desktop.vision.near_duplicates import ALIKE, Pair, groups, likeness, matches, near_duplicates, pattern
+from apitorch_desktop.vision.near_duplicates import (
+    ALIKE,
+    DuplicatePair,
+    groups,
+    likeness,
+    matches,
+    near_duplicates,
+    pattern,
+)
 from tests.helpers.image_samples import photo_like, saved
 
 
@@ -104,7 +112,7 @@ def test_a_mirrored_or_turned_picture_is_another():
 
 def test_the_same_bytes_are_alike_to_the_full():
     image = photo_like(300, 200)
-    assert near_duplicates([pattern(image)] * 2) == [Pair(0, 1, pytest.approx(1.0, abs=1e-4))]
+    assert near_duplicates([pattern(image)] * 2) == [DuplicatePair(0, 1, pytest.approx(1.0, abs=1e-4))]
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -125,14 +133,20 @@ def test_many_copies_of_one_image_become_one_group():
 
 
 def test_groups_are_what_pairs_link():
-    pairs = [Pair(4, 7, 1), Pair(1, 2, 1), Pair(2, 9, 1), Pair(7, 4, 1), Pair(9, 1, 1)]
+    pairs = [
+        DuplicatePair(4, 7, 1),
+        DuplicatePair(1, 2, 1),
+        DuplicatePair(2, 9, 1),
+        DuplicatePair(7, 4, 1),
+        DuplicatePair(9, 1, 1),
+    ]
     assert groups(pairs) == [[1, 2, 9], [4, 7]]
     assert groups([]) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15)).filter(lambda pair: pair[0] != pair[1])))
 def test_every_linked_image_is_in_exactly_one_group(links):
-    found = groups(Pair(a, b, 1.0) for a, b in links)
+    found = groups(DuplicatePair(a, b, 1.0) for a, b in links)
     members = [image for group in found for image in group]
     assert sorted(members) == sorted({image for link in links for image in link})
     home = {image: index for index, group in enumerate(found) for image in group}

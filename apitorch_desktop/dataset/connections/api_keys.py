@@ -21,7 +21,7 @@ PATIENCE = 5.0
 """Seconds a keyring is waited for."""
 
 
-class Kept(StrEnum):
+class KeyLocation(StrEnum):
     """Where a key is."""
 
     NOWHERE = "nowhere"
@@ -31,7 +31,7 @@ class Kept(StrEnum):
     """In memory only: gone when the program ends."""
 
 
-class Trouble(StrEnum):
+class KeyringProblem(StrEnum):
     """What is the matter with the keyring."""
 
     NONE = ""
@@ -43,12 +43,12 @@ class Trouble(StrEnum):
 
 
 _SENTENCES = {
-    Trouble.NONE: "",
-    Trouble.MISSING: "This machine has no keyring.",
-    Trouble.LOCKED: "The keyring is locked. Unlock it, then try again.",
-    Trouble.DENIED: "The keyring refused access to the key. Allow it when the system asks, then try again.",
-    Trouble.SLOW: "The keyring does not answer; a window of the system may be waiting for its password.",
-    Trouble.FAILED: "The keyring failed.",
+    KeyringProblem.NONE: "",
+    KeyringProblem.MISSING: "This machine has no keyring.",
+    KeyringProblem.LOCKED: "The keyring is locked. Unlock it, then try again.",
+    KeyringProblem.DENIED: "The keyring refused access to the key. Allow it when the system asks, then try again.",
+    KeyringProblem.SLOW: "The keyring does not answer; a window of the system may be waiting for its password.",
+    KeyringProblem.FAILED: "The keyring failed.",
 }
 
 
@@ -57,15 +57,15 @@ class FoundKey:
     """A key, or "" where there is none. `message` is a sentence about trouble with the keyring, or empty."""
 
     key: str
-    kept: Kept
-    trouble: Trouble = Trouble.NONE
+    kept: KeyLocation
+    trouble: KeyringProblem = KeyringProblem.NONE
     message: str = ""
 
     def __repr__(self) -> str:
         return f"FoundKey(key={'…' if self.key else ''!r}, kept={self.kept!r}, trouble={self.trouble!r})"
 
 
-class Keys:
+class ApiKeyStore:
     """The keys of connections. Thread-safe; no call takes longer than `patience` seconds, whatever the keyring does.
 
     An entry is named by connection and address, so a key never goes to an address it was not given for. The embedded
@@ -84,7 +84,7 @@ class Keys:
         if connection.from_environment:
             named = clean_key(self._environment.get(KEY_VARIABLE, ""))
             if named:
-                return FoundKey(named, Kept.ENVIRONMENT)
+                return FoundKey(named, KeyLocation.ENVIRONMENT)
         name = _name(connection)
         with self._lock:
             known = self._run.get(name)
@@ -92,10 +92,10 @@ class Keys:
             return known
         trouble, value = self._ask("get", name, lambda keyring: keyring.get_password(SERVICE, name))
         if trouble:
-            return FoundKey("", Kept.NOWHERE, trouble, _SENTENCES[trouble])
+            return FoundKey("", KeyLocation.NOWHERE, trouble, _SENTENCES[trouble])
         if not value:
-            return FoundKey("", Kept.NOWHERE)
-        return self._remember(name, FoundKey(value, Kept.KEYRING))
+            return FoundKey("", KeyLocation.NOWHERE)
+        return self._remember(name, FoundKey(value, KeyLocation.KEYRING))
 
     def store(self, connection: Connection, key: str) -> FoundKey:
         """Keep a key, cleaned: in the keyring, or for this run only, and then `message` says so and why."""
@@ -108,11 +108,11 @@ class Keys:
 
         trouble, held = self._ask("set", name, put, key)
         if not trouble and not held:
-            trouble = Trouble.MISSING
+            trouble = KeyringProblem.MISSING
         if not trouble:
-            return self._remember(name, FoundKey(key, Kept.KEYRING))
+            return self._remember(name, FoundKey(key, KeyLocation.KEYRING))
         message = f"{_SENTENCES[trouble]} The key is kept until the program ends."
-        return self._remember(name, FoundKey(key, Kept.THIS_RUN, trouble, message))
+        return self._remember(name, FoundKey(key, KeyLocation.THIS_RUN, trouble, message))
 
     def _remember(self, name: str, found: FoundKey) -> FoundKey:
         with self._lock:
@@ -130,11 +130,11 @@ class Keys:
                 keyring.delete_password(SERVICE, name)
 
         trouble, _ = self._ask("delete", name, drop)
-        if not trouble or trouble is Trouble.MISSING or (known and known.kept is Kept.THIS_RUN):
-            return FoundKey("", Kept.NOWHERE)
-        return FoundKey("", Kept.NOWHERE, trouble, f"{_SENTENCES[trouble]} The key may still be in it.")
+        if not trouble or trouble is KeyringProblem.MISSING or (known and known.kept is KeyLocation.THIS_RUN):
+            return FoundKey("", KeyLocation.NOWHERE)
+        return FoundKey("", KeyLocation.NOWHERE, trouble, f"{_SENTENCES[trouble]} The key may still be in it.")
 
-    def _ask(self, *question: Any) -> tuple[Trouble, Any]:
+    def _ask(self, *question: Any) -> tuple[KeyringProblem, Any]:
         """What the keyring says, and the trouble with it, on a thread that may hang without us.
 
         The same question asked again while the first hangs waits for the first.
@@ -147,9 +147,9 @@ class Keys:
                 future = self._pending[key] = Future()
                 Thread(target=_answer, args=(future, call), name="keyring", daemon=True).start()
         try:
-            outcome: tuple[Trouble, Any] = future.result(self._patience)
+            outcome: tuple[KeyringProblem, Any] = future.result(self._patience)
         except LateError:
-            return Trouble.SLOW, None
+            return KeyringProblem.SLOW, None
         with self._lock:
             if self._pending.get(key) is future:
                 del self._pending[key]
@@ -160,24 +160,24 @@ def _answer(future: Future[Any], call: Callable[[Any], Any]) -> None:
     try:
         import keyring
 
-        future.set_result((Trouble.NONE, call(keyring)))
+        future.set_result((KeyringProblem.NONE, call(keyring)))
     except BaseException as fault:  # noqa: BLE001 - back ends raise what their libraries do
         future.set_result((_trouble(fault), None))
 
 
-def _trouble(fault: BaseException) -> Trouble:
+def _trouble(fault: BaseException) -> KeyringProblem:
     try:
         from keyring import errors
     except Exception:  # noqa: BLE001 - a broken installation is a missing keyring
-        return Trouble.MISSING
+        return KeyringProblem.MISSING
     text = f"{fault} {fault.__cause__ or ''} {fault.__context__ or ''}".lower()
     if any(word in text for word in ("denied", "dismissed", "cancel", "not allowed", "not permitted")):
-        return Trouble.DENIED
+        return KeyringProblem.DENIED
     if isinstance(fault, errors.KeyringLocked) or "locked" in text:
-        return Trouble.LOCKED
+        return KeyringProblem.LOCKED
     if isinstance(fault, (errors.NoKeyringError, errors.InitError, ImportError)) or "no recommended backend" in text:
-        return Trouble.MISSING
-    return Trouble.FAILED
+        return KeyringProblem.MISSING
+    return KeyringProblem.FAILED
 
 
 def _name(connection: Connection) -> str:

@@ -60,7 +60,7 @@ class _Settings:
     connections: dict[str, Connection] = field(default_factory=dict)
 
 
-class Connections:
+class ConnectionStore:
     """The connections of this person, kept in `folder`. Thread-safe. Keys are in `keys.Keys`.
 
     `note` is a sentence about what is unusual (the environment wins; the settings could not be read), or empty.

@@ -12,11 +12,11 @@ from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, 
 from apitorch_desktop.dataset.edits.image_ops import name_of
 from apitorch_desktop.dataset.edits.model import (
     LABEL_ACTS,
-    Act,
-    Conflict,
-    Facts,
+    EditConflict,
+    EditKind,
+    EditPayload,
+    EditStage,
     Placement,
-    Stage,
     absent,
     image_id,
     is_absent,
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from apitorch_desktop.api.types import Id, TrainingImage
-    from apitorch_desktop.dataset.edits.journal import Journal
-    from apitorch_desktop.dataset.edits.model import Entry, Outcome
-    from apitorch_desktop.dataset.edits.runner import Driver
-    from apitorch_desktop.dataset.edits.trash import Trash
+    from apitorch_desktop.dataset.edits.journal import EditJournal
+    from apitorch_desktop.dataset.edits.model import EditOutcome, EditRow
+    from apitorch_desktop.dataset.edits.runner import EditRunner
+    from apitorch_desktop.dataset.edits.trash import TrashStore
     from apitorch_desktop.dataset.workspace.workspace import Workspace
 
     Original = Callable[[str], bytes | None]
@@ -41,13 +41,13 @@ _FETCHED = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ConflictView:
     """A conflict as it is at this moment. `now`: the photo as the service lists it, None where it is nowhere.
 
     `reason`: why what was wanted cannot be done any more, a sentence; or empty.
     """
 
-    conflict: Conflict
+    conflict: EditConflict
     now: TrainingImage | None
     reason: str = ""
 
@@ -57,24 +57,24 @@ class Standing:
         return str(self.now.label) if self.now is not None else None
 
 
-class Conflicts:
+class ConflictResolver:
     """Thread-safe; everything blocks, and all but `all` and `keep_theirs` may ask the service."""
 
-    def __init__(self, journal: Journal, trash: Trash, driver: Driver) -> None:
+    def __init__(self, journal: EditJournal, trash: TrashStore, driver: EditRunner) -> None:
         self._journal = journal
         self._trash = trash
         self._driver = driver
 
-    def all(self, connection_id: str) -> list[Conflict]:
+    def all(self, connection_id: str) -> list[EditConflict]:
         """What is still to be decided, oldest first."""
         return self._journal.conflicts(connection_id)
 
-    def look(self, workspace: Workspace, original: Original) -> list[Standing]:
+    def look(self, workspace: Workspace, original: Original) -> list[ConflictView]:
         """What is there now. What came out as wanted after all is decided by that; so is all of a training set that is gone.
 
         Where the service is away, this is what was last seen. Raises ApiError for anything else.
         """
-        found: list[Standing] = []
+        found: list[ConflictView] = []
         listings: dict[str, list[TrainingImage] | None] = {}
         settled: list[int] = []
         for conflict in self.all(workspace.connection.id):
@@ -83,29 +83,29 @@ class Conflicts:
                 listings[key] = _images(workspace, conflict.training_set_id)
             images = listings[key]
             now = _find(workspace, conflict, images) if images is not None else None
-            standing = Standing(conflict, now)
+            standing = ConflictView(conflict, now)
             if images is None or standing.now_label == conflict.wanted:
                 settled.append(conflict.id)
             elif now is None and self._bytes(workspace, conflict, original) is None:
-                found.append(Standing(conflict, now, "It is not on this computer, so it cannot be sent again."))
+                found.append(ConflictView(conflict, now, "It is not on this computer, so it cannot be sent again."))
             else:
                 found.append(standing)
         if settled and not workspace.offline:
             self._journal.drop_conflicts(settled)
         return found
 
-    def keep_theirs(self, conflicts: Sequence[Conflict]) -> None:
+    def keep_theirs(self, conflicts: Sequence[EditConflict]) -> None:
         """Leave these as the others made them."""
         self._journal.drop_conflicts([one.id for one in conflicts])
 
     def do_mine(
         self,
         workspace: Workspace,
-        standings: Sequence[Standing],
+        standings: Sequence[ConflictView],
         original: Original,
         progress: Callable[[int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
-    ) -> Outcome:
+    ) -> EditOutcome:
         """Do what was wanted, as one edit, with its undo; all of one training set. Raises ApiError; then they stay."""
         placements: list[Placement] = []
         done: list[int] = []
@@ -119,12 +119,19 @@ class Conflicts:
             raise BadRequest("None of these can be done any more.", advice="Keep what is there.")
         photos = "1 photo" if len(placements) == 1 else f"{len(placements):,} photos"
         outcome = self._driver.do(
-            workspace, sets.pop(), Act.SETTLE, f"change {photos} your way", Facts(), placements, progress, cancelled
+            workspace,
+            sets.pop(),
+            EditKind.SETTLE,
+            f"change {photos} your way",
+            EditPayload(),
+            placements,
+            progress,
+            cancelled,
         )
         self._journal.drop_conflicts(done)
         return outcome
 
-    def _placement(self, workspace: Workspace, standing: Standing, original: Original, n: int) -> Placement | None:
+    def _placement(self, workspace: Workspace, standing: ConflictView, original: Original, n: int) -> Placement | None:
         conflict, now = standing.conflict, standing.now
         if now is not None:
             record = replace(now)
@@ -136,7 +143,7 @@ class Conflicts:
             n, absent(), None, conflict.wanted, conflict.name, self._trash.keep(data), record=conflict.record
         )
 
-    def _bytes(self, workspace: Workspace, conflict: Conflict, original: Original) -> bytes | None:
+    def _bytes(self, workspace: Workspace, conflict: EditConflict, original: Original) -> bytes | None:
         """The photo itself, from the trash or from what it was uploaded from; None where it is not on this machine."""
         known = conflict.sha256
         if known:
@@ -152,13 +159,13 @@ class Conflicts:
         return data if _thumbnail_of(data) == workspace.known_thumbnail(conflict.image_id) else None
 
 
-def note_conflicts(journal: Journal, entry: Entry, forward: bool, gone: Collection[int]) -> int:
+def note_conflicts(journal: EditJournal, entry: EditRow, forward: bool, gone: Collection[int]) -> int:
     """After an edit was sent, or could not be: keep what is to be decided of its images; how many.
 
     `forward`: the way it was sent; `gone`: which placements were left out before.
     """
     left_out = [one for one in entry.placements if one.gone and one.n not in gone]
-    if entry.stage is Stage.REFUSED and entry.act in LABEL_ACTS and not entry.facts.planned:
+    if entry.stage is EditStage.REFUSED and entry.act in LABEL_ACTS and not entry.facts.planned:
         left_out = entry.placements  # the label itself is no more; where its images are now will be seen
     training_set_id, found = journal.set_now(entry), []
     for one in left_out:
@@ -167,7 +174,7 @@ def note_conflicts(journal: Journal, entry: Entry, forward: bool, gone: Collecti
             now = journal.now(one.handle)
             listed = one.record.sha256 if one.record is not None and isinstance(one.record.sha256, str) else ""
             name = one.first if is_absent(now) else now
-            found.append(Conflict(name, training_set_id, one.name, seen, wanted, one.sha256 or listed, one.record))
+            found.append(EditConflict(name, training_set_id, one.name, seen, wanted, one.sha256 or listed, one.record))
     if found:
         journal.add_conflicts(entry.connection, found)
     return len(found)
@@ -184,7 +191,7 @@ def _images(workspace: Workspace, training_set_id: Id) -> list[TrainingImage] | 
         return None
 
 
-def _find(workspace: Workspace, conflict: Conflict, images: Sequence[TrainingImage]) -> TrainingImage | None:
+def _find(workspace: Workspace, conflict: EditConflict, images: Sequence[TrainingImage]) -> TrainingImage | None:
     """The photo among those that are there: by its id, by its bytes, or by what it looks like, to the byte."""
     wanted = image_id(conflict.image_id)
     for image in images:

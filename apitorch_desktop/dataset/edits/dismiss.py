@@ -7,49 +7,49 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.dataset.edits.model import Act, Facts, Outcome, Placement, Stage
+from apitorch_desktop.dataset.edits.model import EditKind, EditOutcome, EditPayload, EditStage, Placement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from apitorch_desktop.dataset.edits.journal import Journal
-    from apitorch_desktop.dataset.edits.model import Entry
-    from apitorch_desktop.dataset.review.dismissals import Dismissal, Dismissals
+    from apitorch_desktop.dataset.edits.journal import EditJournal
+    from apitorch_desktop.dataset.edits.model import EditRow
+    from apitorch_desktop.dataset.review.dismissals import Dismissal, DismissalStore
 
 _TWIN = "twin:"
 
 
-class Dismissing:
+class DismissEdits:
     """Writes dismissals and their journal. An edit's images are its placements, so that their ids are followed."""
 
-    def __init__(self, journal: Journal, dismissals: Dismissals) -> None:
+    def __init__(self, journal: EditJournal, dismissals: DismissalStore) -> None:
         self._journal = journal
         self._dismissals = dismissals
 
-    def do(self, connection: str, training_set: str, found: Sequence[Dismissal], title: str) -> Entry:
+    def do(self, connection: str, training_set: str, found: Sequence[Dismissal], title: str) -> EditRow:
         """A new edit, done: these are fine."""
         images = dict.fromkeys(image for one in found for image in _images(one))
         places = {image: n for n, image in enumerate(images)}
-        facts = Facts(planned=True, dismissed=[_packed(one, places) for one in found])
-        entry = self._journal.add(connection, training_set, Act.DISMISS, title, Stage.DONE, facts)
+        facts = EditPayload(planned=True, dismissed=[_packed(one, places) for one in found])
+        entry = self._journal.add(connection, training_set, EditKind.DISMISS, title, EditStage.DONE, facts)
         entry.placements = [Placement(n, image, "", "", there=True) for image, n in places.items()]
         self._journal.plan(entry)
         self._dismissals.add(connection, found)
         return entry
 
-    def turn(self, entry: Entry, stage: Stage) -> Outcome:
+    def turn(self, entry: EditRow, stage: EditStage) -> EditOutcome:
         """Take a dismissal back (UNDONE), or do it again (DONE)."""
         from apitorch_desktop.dataset.edits.executor import edit_of
 
         found = self.found(entry)
-        if stage is Stage.UNDONE:
+        if stage is EditStage.UNDONE:
             self._dismissals.take_back(entry.connection, found)
         else:
             self._dismissals.add(entry.connection, found)
         entry.stage = stage
         self._journal.save(entry)
-        outcome = Outcome(edit_of(entry, self._journal), self._journal.set_now(entry))
-        outcome.dismissed = dict.fromkeys(found, stage is Stage.DONE)
+        outcome = EditOutcome(edit_of(entry, self._journal), self._journal.set_now(entry))
+        outcome.dismissed = dict.fromkeys(found, stage is EditStage.DONE)
         return outcome
 
     def follow(self, connection: str, ids: Mapping[str, str]) -> None:
@@ -57,7 +57,7 @@ class Dismissing:
         if ids:
             self._dismissals.follow(connection, ids)
 
-    def found(self, entry: Entry) -> list[Dismissal]:
+    def found(self, entry: EditRow) -> list[Dismissal]:
         """What was dismissed, under the ids that the images have now."""
         now = {one.n: self._journal.now(one.handle) for one in entry.placements}
         found: list[Dismissal] = []

@@ -6,49 +6,49 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.errors import BadRequest, Conflict, NotFound
-from apitorch_desktop.dataset.edits.image_mover import Placer
-from apitorch_desktop.dataset.edits.image_ops import Hands, name_of
-from apitorch_desktop.dataset.edits.label_index import Board
+from apitorch_desktop.dataset.edits.image_mover import ImageMover
+from apitorch_desktop.dataset.edits.image_ops import ImageOperations, name_of
+from apitorch_desktop.dataset.edits.label_index import LabelIndex
 from apitorch_desktop.dataset.edits.model import (
     LABEL_ACTS,
-    Act,
     Edit,
-    Outcome,
+    EditKind,
+    EditOutcome,
+    EditStage,
     Placement,
-    Stage,
     absent,
     image_id,
     set_id,
     set_key,
 )
-from apitorch_desktop.dataset.edits.reconcile import Look
+from apitorch_desktop.dataset.edits.reconcile import CheckScope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from apitorch_desktop.api.types import FeedbackAnswer, TrainingImage, TrainingSet
-    from apitorch_desktop.dataset.edits.journal import Journal
-    from apitorch_desktop.dataset.edits.model import Entry
-    from apitorch_desktop.dataset.edits.trash import Trash
+    from apitorch_desktop.dataset.edits.journal import EditJournal
+    from apitorch_desktop.dataset.edits.model import EditRow
+    from apitorch_desktop.dataset.edits.trash import TrashStore
     from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 _QUICKLY_LISTED = 20_000
 _STAYS = "The service does not tell which image came of the correction, so nothing was taken out."
 
 
-class Performer:
+class EditExecutor:
     """One run of one edit; its placements are loaded. Raises ApiError and OSError; the journal knows how far it came."""
 
     def __init__(
         self,
         workspace: Workspace,
-        journal: Journal,
-        trash: Trash,
-        entry: Entry,
+        journal: EditJournal,
+        trash: TrashStore,
+        entry: EditRow,
         progress: Callable[[int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
         *,
-        look: Look = Look.NONE,
+        look: CheckScope = CheckScope.NONE,
     ) -> None:
         self._look = look
         self._workspace = workspace
@@ -60,21 +60,21 @@ class Performer:
         self._progress = progress
         self._cancelled = cancelled
         self._notes: list[str] = []
-        self.outcome = Outcome(edit_of(entry, journal), journal.set_now(entry))
+        self.outcome = EditOutcome(edit_of(entry, journal), journal.set_now(entry))
 
-    def run(self) -> Outcome:
+    def run(self) -> EditOutcome:
         """Do it. The outcome's `edit` is as it was before."""
         entry, facts = self._entry, self._facts
-        if entry.act is Act.RENAME_TRAINING_SET:
+        if entry.act is EditKind.RENAME_TRAINING_SET:
             self._rename_training_set()
-        elif entry.act is Act.RENAME_LABEL and self._workspace.has("labels"):
+        elif entry.act is EditKind.RENAME_LABEL and self._workspace.has("labels"):
             self._rename_label()
-        elif entry.act in {Act.CREATE_TRAINING_SET, Act.DELETE_TRAINING_SET} or facts.new_training_set:
-            if entry.forward == (entry.act is Act.DELETE_TRAINING_SET):
+        elif entry.act in {EditKind.CREATE_TRAINING_SET, EditKind.DELETE_TRAINING_SET} or facts.new_training_set:
+            if entry.forward == (entry.act is EditKind.DELETE_TRAINING_SET):
                 self._drop_training_set()
             else:
                 self._make_training_set()
-        elif entry.act is Act.FEEDBACK and not self.outcome.training_set_id:
+        elif entry.act is EditKind.FEEDBACK and not self.outcome.training_set_id:
             if entry.forward:
                 self._send_only()
             else:
@@ -82,7 +82,7 @@ class Performer:
         else:
             if entry.forward and not facts.planned:
                 self._plan()
-            if entry.act is Act.FEEDBACK and not entry.placements:
+            if entry.act is EditKind.FEEDBACK and not entry.placements:
                 self._send_feedback() if entry.forward else self._notes.append(_STAYS)
             self._place()
         entry.note = " ".join(self._notes)
@@ -97,7 +97,7 @@ class Performer:
             counts = board.counts()
             if facts.old not in counts:
                 raise NotFound(f"There is no label “{facts.old}” any more.")
-            if entry.act is Act.RENAME_LABEL and counts.get(facts.new):
+            if entry.act is EditKind.RENAME_LABEL and counts.get(facts.new):
                 raise BadRequest(
                     f"There is a label “{facts.new}” already.", advice="Merge the two, or choose another name."
                 )
@@ -107,7 +107,7 @@ class Performer:
             facts.labels_dropped = [facts.old]
         targets = {one.target for one in entry.placements if one.target is not None} | set(facts.labels_made)
         facts.labels_made = sorted(targets - set(board.counts())) if targets else []
-        if entry.act is Act.CREATE_LABEL and not facts.labels_made:
+        if entry.act is EditKind.CREATE_LABEL and not facts.labels_made:
             raise Conflict(f"There is a label “{facts.new}” already.", advice="Choose another name.")
         facts.planned = True
         self._journal.plan(entry)
@@ -115,7 +115,7 @@ class Performer:
     def _plan_empty(self) -> None:
         """A label without images, on a service that knows labels by their images alone."""
         label = self._facts.old
-        if self._entry.act is Act.RENAME_LABEL:
+        if self._entry.act is EditKind.RENAME_LABEL:
             raise BadRequest(
                 f"“{label}” has no images, and this service makes a label by its first image.",
                 advice="Add images under the new name instead.",
@@ -127,17 +127,17 @@ class Performer:
         come, go = facts.labels_made, facts.labels_dropped
         if not entry.forward:
             come, go = go, come
-        if has_labels and (entry.act is Act.CREATE_LABEL or not entry.forward):
+        if has_labels and (entry.act is EditKind.CREATE_LABEL or not entry.forward):
             for label in come:
                 self._make_label(label)
         hands = self._hands()
-        Placer(hands, self._progress).run(self._look)
+        ImageMover(hands, self._progress).run(self._look)
         self.outcome.labels_added += come
         for label in go:
             self._drop_label(label, hands.board)
         if not has_labels:
             self._journal.hide_labels(entry, self.outcome.labels_removed, come)
-            if entry.act is Act.RENAME_LABEL and go == self.outcome.labels_removed:
+            if entry.act is EditKind.RENAME_LABEL and go == self.outcome.labels_removed:
                 self.outcome.renamed |= dict(zip(go, come, strict=False))
         if hands.missing:
             count = f"{hands.missing} images were" if hands.missing > 1 else "One image was"
@@ -159,7 +159,7 @@ class Performer:
         with suppress(Conflict):  # there is one already, perhaps of our own making
             self._client.create_label(self.outcome.training_set_id, label)
 
-    def _drop_label(self, label: str, board: Board) -> None:
+    def _drop_label(self, label: str, board: LabelIndex) -> None:
         board.forget()
         count = board.counts().get(label)
         if count:
@@ -227,7 +227,7 @@ class Performer:
         elif record is not None:
             self.outcome.added.append(record)
 
-    def _places(self, board: Board) -> dict[str, str]:
+    def _places(self, board: LabelIndex) -> dict[str, str]:
         """Which image is under which label before a correction moves one; of a large training set as last seen."""
         if sum(board.counts().values()) <= _QUICKLY_LISTED:
             return {found: label for label, images in board.all().items() for found in images}
@@ -265,7 +265,7 @@ class Performer:
         for label in facts.labels:
             if self._workspace.has("labels"):
                 self._make_label(label)
-        Placer(self._hands(), self._progress).run()
+        ImageMover(self._hands(), self._progress).run()
         outcome.labels_added += facts.labels
         outcome.stale = False
 
@@ -308,18 +308,18 @@ class Performer:
         outcome.training_set_removed = True
         outcome.stale = False
 
-    def _keep(self, hands: Hands) -> None:
+    def _keep(self, hands: ImageOperations) -> None:
         placements = self._entry.placements
         for start in range(0, len(placements), 200):
             hands.keep(placements[start : start + 200], safe=True)
             if self._progress is not None:
                 self._progress(min(start + 200, len(placements)), len(placements))
 
-    def _board(self) -> Board:
-        return Board(self._workspace, self.outcome.training_set_id)
+    def _board(self) -> LabelIndex:
+        return LabelIndex(self._workspace, self.outcome.training_set_id)
 
-    def _hands(self) -> Hands:
-        return Hands(
+    def _hands(self) -> ImageOperations:
+        return ImageOperations(
             self._workspace,
             self.outcome.training_set_id,
             self._journal,
@@ -342,7 +342,7 @@ def placements_of(
     ]
 
 
-def edit_of(entry: Entry, journal: Journal) -> Edit:
+def edit_of(entry: EditRow, journal: EditJournal) -> Edit:
     """An edit as the window sees it."""
     return Edit(
         entry.id,
@@ -350,7 +350,7 @@ def edit_of(entry: Entry, journal: Journal) -> Edit:
         journal.set_now(entry),
         entry.act,
         entry.title,
-        Stage(entry.stage),
+        EditStage(entry.stage),
         entry.note,
         entry.created_at,
     )

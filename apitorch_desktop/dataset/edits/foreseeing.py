@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from apitorch_desktop.dataset.edits.executor import edit_of
-from apitorch_desktop.dataset.edits.model import Act, Outcome
+from apitorch_desktop.dataset.edits.model import EditKind, EditOutcome
 
 if TYPE_CHECKING:
-    from apitorch_desktop.dataset.edits.journal import Journal
-    from apitorch_desktop.dataset.edits.model import Entry
+    from apitorch_desktop.dataset.edits.journal import EditJournal
+    from apitorch_desktop.dataset.edits.model import EditRow
 
 
-def foreseen(entry: Entry, journal: Journal) -> Outcome:
+def foreseen(entry: EditRow, journal: EditJournal) -> EditOutcome:
     """What an edit that is still to be sent will have changed, as far as it can be told without the service."""
     facts, forward = entry.facts, entry.forward
-    outcome = Outcome(edit_of(entry, journal), journal.set_now(entry))
+    outcome = EditOutcome(edit_of(entry, journal), journal.set_now(entry))
     for placement in entry.placements:
         if placement.gone:
             continue
@@ -35,7 +35,7 @@ def foreseen(entry: Entry, journal: Journal) -> Outcome:
     outcome.labels_added, outcome.labels_removed = list(come), list(go)
     if not forward:
         outcome.labels_added, outcome.labels_removed = outcome.labels_removed, outcome.labels_added
-    if entry.act is Act.RENAME_LABEL:
+    if entry.act is EditKind.RENAME_LABEL:
         outcome.renamed = {facts.old: facts.new} if forward else {facts.new: facts.old}
         outcome.moved, outcome.labels_added, outcome.labels_removed = {}, [], []
     return outcome

@@ -12,26 +12,26 @@ from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import BadRequest
 from apitorch_desktop.api.extensions import label_of
-from apitorch_desktop.dataset.edits.conflicts import Conflicts
-from apitorch_desktop.dataset.edits.dismiss import Dismissing
+from apitorch_desktop.dataset.edits.conflicts import ConflictResolver
+from apitorch_desktop.dataset.edits.dismiss import DismissEdits
 from apitorch_desktop.dataset.edits.executor import edit_of, placements_of
-from apitorch_desktop.dataset.edits.journal import Journal
+from apitorch_desktop.dataset.edits.journal import EditJournal
 from apitorch_desktop.dataset.edits.model import (
-    Act,
     CannotUndo,
     Edit,
-    Facts,
-    Outcome,
+    EditKind,
+    EditOutcome,
+    EditPayload,
+    EditStage,
     Placement,
-    Stage,
-    Trashed,
+    TrashedImage,
     image_id,
     set_key,
 )
-from apitorch_desktop.dataset.edits.runner import Driver
-from apitorch_desktop.dataset.edits.trash import Trash
-from apitorch_desktop.dataset.importer.undoable_import import Imports
-from apitorch_desktop.dataset.review.dismissals import Dismissals
+from apitorch_desktop.dataset.edits.runner import EditRunner
+from apitorch_desktop.dataset.edits.trash import TrashStore
+from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
+from apitorch_desktop.dataset.review.dismissals import DismissalStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import Classification, Id, TrainingImage
     from apitorch_desktop.dataset.review.dismissals import Dismissal
-    from apitorch_desktop.dataset.transfers.queue import Transfers
+    from apitorch_desktop.dataset.transfers.queue import TransferQueue
     from apitorch_desktop.dataset.workspace.workspace import Workspace
 
     Progress = Callable[[int, int], None] | None
     Cancel = Callable[[], bool] | None
 
-__all__ = ["Act", "CannotUndo", "Edit", "Edits", "Outcome", "Stage", "Trashed"]
+__all__ = ["CannotUndo", "Edit", "EditHistory", "EditKind", "EditOutcome", "EditStage", "TrashedImage"]
 
 
-class Edits:
+class EditHistory:
     """The edits of this person, in `folder`: a journal that survives anything, and the trash. Thread-safe.
 
     Edits of one connection run one after the other. Each method that changes something returns when it is done, with
@@ -60,12 +60,12 @@ class Edits:
 
     def __init__(self, folder: Path, *, beside: bool = False) -> None:
         """`beside` the window, whose edits may be under way: the trash is left as it is."""
-        self._journal = Journal(folder / "edits.sqlite")
-        self._trash = Trash(folder / "trash")
-        self.dismissals = Dismissals(folder)
-        self._dismissing = Dismissing(self._journal, self.dismissals)
-        self._driver = Driver(self._journal, self._trash, self._dismissing)
-        self.conflicts = Conflicts(self._journal, self._trash, self._driver)
+        self._journal = EditJournal(folder / "edits.sqlite")
+        self._trash = TrashStore(folder / "trash")
+        self.dismissals = DismissalStore(folder)
+        self._dismissing = DismissEdits(self._journal, self.dismissals)
+        self._driver = EditRunner(self._journal, self._trash, self._dismissing)
+        self.conflicts = ConflictResolver(self._journal, self._trash, self._driver)
         self._folder = folder
         self.note = self._journal.note
         """A sentence about a journal that was damaged and begun anew, or empty."""
@@ -90,7 +90,7 @@ class Edits:
         label: str,
         progress: Progress = None,
         cancelled: Cancel = None,
-    ) -> Outcome:
+    ) -> EditOutcome:
         """Put images under a label, made when it is new."""
         label = label_of(label)
         placements: list[Placement] = []
@@ -98,7 +98,9 @@ class Edits:
             if image.label != label:
                 placements += placements_of([replace(image)], str(image.label), label, len(placements))
         title = f"move {_images(len(placements))} to “{label}”"
-        return self._do(workspace, training_set_id, Act.MOVE, title, Facts(), placements, progress, cancelled)
+        return self._do(
+            workspace, training_set_id, EditKind.MOVE, title, EditPayload(), placements, progress, cancelled
+        )
 
     def delete(
         self,
@@ -107,21 +109,23 @@ class Edits:
         images: Sequence[TrainingImage],
         progress: Progress = None,
         cancelled: Cancel = None,
-    ) -> Outcome:
+    ) -> EditOutcome:
         """Delete images; their bytes go to the trash first."""
         placements: list[Placement] = []
         for image in images:
             placements += placements_of([replace(image)], str(image.label), None, len(placements))
         title = f"delete {_images(len(placements))}"
-        return self._do(workspace, training_set_id, Act.DELETE, title, Facts(), placements, progress, cancelled)
+        return self._do(
+            workspace, training_set_id, EditKind.DELETE, title, EditPayload(), placements, progress, cancelled
+        )
 
     def restore(
         self,
         workspace: Workspace,
-        trashed: Sequence[Trashed],
+        trashed: Sequence[TrashedImage],
         progress: Progress = None,
         cancelled: Cancel = None,
-    ) -> Outcome:
+    ) -> EditOutcome:
         """Bring images back from the trash, to the labels they had; all of one training set."""
         sets = {set_key(one.training_set_id) for one in trashed}
         if len(sets) != 1:
@@ -134,13 +138,13 @@ class Edits:
         ]
         title = f"bring back {_images(len(placements))}"
         set_id = trashed[0].training_set_id
-        return self._do(workspace, set_id, Act.RESTORE, title, Facts(), placements, progress, cancelled)
+        return self._do(workspace, set_id, EditKind.RESTORE, title, EditPayload(), placements, progress, cancelled)
 
-    def create_label(self, workspace: Workspace, training_set_id: Id, label: str) -> Outcome:
+    def create_label(self, workspace: Workspace, training_set_id: Id, label: str) -> EditOutcome:
         """`labels`: a new, empty label."""
         label = label_of(label)
-        facts = Facts(new=label, labels_made=[label])
-        return self._do(workspace, training_set_id, Act.CREATE_LABEL, f"make the label “{label}”", facts)
+        facts = EditPayload(new=label, labels_made=[label])
+        return self._do(workspace, training_set_id, EditKind.CREATE_LABEL, f"make the label “{label}”", facts)
 
     def rename_label(
         self,
@@ -150,14 +154,14 @@ class Edits:
         new: str,
         progress: Progress = None,
         cancelled: Cancel = None,
-    ) -> Outcome:
+    ) -> EditOutcome:
         """Rename a label. Raises BadRequest where the new name is taken: `merge_labels` then."""
         new = label_of(new)
         if new == label:
             raise BadRequest(f"The label is called “{new}” already.", advice="")
         title = f"rename “{label}” to “{new}”"
-        facts = Facts(old=label, new=new)
-        return self._do(workspace, training_set_id, Act.RENAME_LABEL, title, facts, (), progress, cancelled)
+        facts = EditPayload(old=label, new=new)
+        return self._do(workspace, training_set_id, EditKind.RENAME_LABEL, title, facts, (), progress, cancelled)
 
     def merge_labels(
         self,
@@ -167,14 +171,14 @@ class Edits:
         into: str,
         progress: Progress = None,
         cancelled: Cancel = None,
-    ) -> Outcome:
+    ) -> EditOutcome:
         """Move all images of a label to another, and drop it."""
         into = label_of(into)
         if into == label:
             raise BadRequest(f"“{into}” cannot be merged into itself.", advice="")
         title = f"merge “{label}” into “{into}”"
-        facts = Facts(old=label, new=into)
-        return self._do(workspace, training_set_id, Act.MERGE_LABELS, title, facts, (), progress, cancelled)
+        facts = EditPayload(old=label, new=into)
+        return self._do(workspace, training_set_id, EditKind.MERGE_LABELS, title, facts, (), progress, cancelled)
 
     def delete_label(
         self,
@@ -183,43 +187,43 @@ class Edits:
         label: str,
         progress: Progress = None,
         cancelled: Cancel = None,
-    ) -> Outcome:
+    ) -> EditOutcome:
         """Delete a label with its images; their bytes go to the trash first."""
         title = f"delete the label “{label}”"
-        facts = Facts(old=label)
-        return self._do(workspace, training_set_id, Act.DELETE_LABEL, title, facts, (), progress, cancelled)
+        facts = EditPayload(old=label)
+        return self._do(workspace, training_set_id, EditKind.DELETE_LABEL, title, facts, (), progress, cancelled)
 
-    def create_training_set(self, workspace: Workspace, name: str, description: str = "") -> Outcome:
-        """`training-sets`: a new training set; `Outcome.training_set_id` is its id."""
-        facts = Facts(new=name.strip(), new_text=description)
-        return self._do(workspace, None, Act.CREATE_TRAINING_SET, f"make the training set “{facts.new}”", facts)
+    def create_training_set(self, workspace: Workspace, name: str, description: str = "") -> EditOutcome:
+        """`training-sets`: a new training set; `EditOutcome.training_set_id` is its id."""
+        facts = EditPayload(new=name.strip(), new_text=description)
+        return self._do(workspace, None, EditKind.CREATE_TRAINING_SET, f"make the training set “{facts.new}”", facts)
 
     def rename_training_set(
         self, workspace: Workspace, training_set_id: Id, name: str | None = None, description: str | None = None
-    ) -> Outcome:
+    ) -> EditOutcome:
         """`training-sets`: change name, description or both."""
         known = {set_key(one.id): one for one in workspace.training_sets()}
         before = known.get(set_key(training_set_id))
         if before is None:
             raise BadRequest("This training set is not there any more.", advice="Refresh to see what is there.")
-        facts = Facts(
+        facts = EditPayload(
             old=before.name,
             new=before.name if name is None else name.strip(),
             old_text=before.description or "",
             new_text=before.description or "" if description is None else description,
         )
         what = f"rename “{facts.old}” to “{facts.new}”" if facts.old != facts.new else f"describe “{facts.old}”"
-        return self._do(workspace, training_set_id, Act.RENAME_TRAINING_SET, what, facts)
+        return self._do(workspace, training_set_id, EditKind.RENAME_TRAINING_SET, what, facts)
 
     def delete_training_set(
         self, workspace: Workspace, training_set_id: Id, progress: Progress = None, cancelled: Cancel = None
-    ) -> Outcome:
+    ) -> EditOutcome:
         """`training-sets`: delete a training set; the bytes of its images go to the trash first."""
         names = {set_key(one.id): one.name for one in workspace.known_training_sets()}
         name = names.get(set_key(training_set_id), "")
         title = f"delete the training set “{name}”" if name else "delete a training set"
-        act = Act.DELETE_TRAINING_SET
-        return self._do(workspace, training_set_id, act, title, Facts(), (), progress, cancelled)
+        act = EditKind.DELETE_TRAINING_SET
+        return self._do(workspace, training_set_id, act, title, EditPayload(), (), progress, cancelled)
 
     def imported(
         self,
@@ -239,19 +243,19 @@ class Edits:
             Placement(n, image_id(one), None, label, there=True) for n, (one, label) in enumerate(dict(created).items())
         ]
         made = sorted({str(one.target) for one in placements} - set(labels_before))
-        facts = Facts(labels_made=made, planned=True, new_training_set=new_training_set)
+        facts = EditPayload(labels_made=made, planned=True, new_training_set=new_training_set)
         title = title or f"import {_images(len(placements))}"
         connection, key = workspace.connection.id, set_key(training_set_id)
         with self._driver.turn(connection):
-            entry = self._journal.add(connection, key, Act.IMPORT, title, Stage.DONE, facts)
+            entry = self._journal.add(connection, key, EditKind.IMPORT, title, EditStage.DONE, facts)
             entry.placements = placements
             self._journal.plan(entry)
             self._journal.hide_labels(entry, (), made)
         return edit_of(entry, self._journal)
 
-    def importing(self, transfers: Transfers) -> Imports:
+    def importing(self, transfers: TransferQueue) -> UndoableImports:
         """Imports by way of transfers, journalled before anything of them is sent."""
-        return Imports(self._journal, self._driver, transfers, self._folder / "imports")
+        return UndoableImports(self._journal, self._driver, transfers, self._folder / "imports")
 
     def correct(
         self,
@@ -261,21 +265,21 @@ class Edits:
         *,
         training_set_id: Id,
         label_id: Id | None = None,
-    ) -> Outcome:
+    ) -> EditOutcome:
         """Feedback: the classified image joins the label; its undo takes it out again, or back to where it was."""
         answers = [classification, *(classification.alternatives or ())]
         ids = {answer.label: answer.label_id for answer in answers if isinstance(answer.label_id, str)}
         named = label_id if label_id is not None else ids.get(label, label)
         label = label_of(label)
-        facts = Facts(new=label, labels_made=[label], classification=classification.id, label_id=str(named))
+        facts = EditPayload(new=label, labels_made=[label], classification=classification.id, label_id=str(named))
         title = f"correct to “{label}”"
-        return self._do(workspace, training_set_id, Act.FEEDBACK, title, facts)
+        return self._do(workspace, training_set_id, EditKind.FEEDBACK, title, facts)
 
-    def dismiss(self, connection_id: str, training_set_id: Id, found: Sequence[Dismissal], title: str) -> Outcome:
+    def dismiss(self, connection_id: str, training_set_id: Id, found: Sequence[Dismissal], title: str) -> EditOutcome:
         """What Review found is fine; needs no service."""
         with self._driver.turn(connection_id):
             entry = self._dismissing.do(connection_id, set_key(training_set_id), found, title)
-        return Outcome(edit_of(entry, self._journal), training_set_id, dismissed=dict.fromkeys(found, True))
+        return EditOutcome(edit_of(entry, self._journal), training_set_id, dismissed=dict.fromkeys(found, True))
 
     # --- the journal
 
@@ -289,11 +293,11 @@ class Edits:
         entry = self._driver.first_undone(connection_id)
         return edit_of(entry, self._journal) if entry is not None else None
 
-    def undo(self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None) -> Outcome:
+    def undo(self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None) -> EditOutcome:
         """Undo the last edit of this connection. Raises CannotUndo."""
         return self._driver.undo(workspace, progress, cancelled)
 
-    def redo(self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None) -> Outcome:
+    def redo(self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None) -> EditOutcome:
         """Do the last undone edit again. Raises CannotUndo."""
         return self._driver.redo(workspace, progress, cancelled)
 
@@ -301,11 +305,11 @@ class Edits:
         """Edits that wait for the service, or were interrupted."""
         return [edit_of(entry, self._journal) for entry in self._driver.unfinished(connection_id)]
 
-    def expected(self, connection_id: str, training_set_id: Id) -> list[Outcome]:
+    def expected(self, connection_id: str, training_set_id: Id) -> list[EditOutcome]:
         """What the unfinished edits of a training set will have changed, oldest first: for who shows what was last seen."""
         return self._driver.expected(connection_id, training_set_id)
 
-    def resume(self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None) -> list[Outcome]:
+    def resume(self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None) -> list[EditOutcome]:
         """Finish what is unfinished, in order; call it whenever a connection is opened or comes back.
 
         What can no longer be done (someone else deleted or moved the image) is left out, and the edit's `note` says so.
@@ -326,11 +330,11 @@ class Edits:
 
     # --- the trash
 
-    def trash(self, connection_id: str) -> list[Trashed]:
+    def trash(self, connection_id: str) -> list[TrashedImage]:
         """What is in the trash, newest first."""
         return self._journal.trash(connection_id)
 
-    def trashed_bytes(self, trashed: Trashed) -> bytes:
+    def trashed_bytes(self, trashed: TrashedImage) -> bytes:
         """The image itself. Raises FileNotFoundError."""
         return self._trash.read(trashed.sha256)
 
@@ -342,15 +346,15 @@ class Edits:
         self,
         workspace: Workspace,
         training_set_id: Id | None,
-        act: Act,
+        act: EditKind,
         title: str,
-        facts: Facts,
+        facts: EditPayload,
         placements: Sequence[Placement] = (),
         progress: Progress = None,
         cancelled: Cancel = None,
-    ) -> Outcome:
+    ) -> EditOutcome:
         key = set_key(training_set_id) if training_set_id is not None else ""
-        if act in {Act.MOVE, Act.DELETE, Act.RESTORE} and not placements:
+        if act in {EditKind.MOVE, EditKind.DELETE, EditKind.RESTORE} and not placements:
             raise BadRequest("There is nothing to do: no image is chosen, or all are there already.", advice="")
         return self._driver.do(workspace, key, act, title, facts, list(placements), progress, cancelled)
 

@@ -15,12 +15,12 @@ from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import BadRequest, NotFound, ServerFault
 from apitorch_desktop.dataset.edits.model import Placement, image_id, is_absent
-from apitorch_desktop.dataset.edits.reconcile import Look, look, look_near, settle
+from apitorch_desktop.dataset.edits.reconcile import CheckScope, look, look_near, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from apitorch_desktop.dataset.edits.image_ops import Hands
+    from apitorch_desktop.dataset.edits.image_ops import ImageOperations
 
 _CHUNK = 200
 """Images between two entries in the journal, where each takes a call of its own."""
@@ -29,10 +29,10 @@ _MOST = 5000
 _LOOKS = 3
 
 
-class Placer:
+class ImageMover:
     """For one run of one edit, in the direction of its stage. Raises ApiError and OSError."""
 
-    def __init__(self, hands: Hands, progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(self, hands: ImageOperations, progress: Callable[[int, int], None] | None = None) -> None:
         self._hands = hands
         self._entry = hands.entry
         self._outcome = hands.outcome
@@ -41,11 +41,11 @@ class Placer:
         self._lock = Lock()
         self._ticks, self._ticks_each = 0, 1
 
-    def run(self, first: Look = Look.NONE) -> None:
+    def run(self, first: CheckScope = CheckScope.NONE) -> None:
         """Bring all placements to the side that the edit's stage names. `first`: what to see before."""
-        if self._entry.facts.doubt or first is Look.WHOLE:
+        if self._entry.facts.doubt or first is CheckScope.WHOLE:
             look(self._hands)
-        elif first is Look.NEAR:
+        elif first is CheckScope.NEAR:
             look_near(self._hands)
         settle(self._hands)
         moving, coming, leaving = [], [], []

@@ -10,22 +10,22 @@ from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import NotFound, ServerFault
 from apitorch_desktop.api.types import ImageAnswer, TrainingImage
-from apitorch_desktop.dataset.edits.model import Placement, Step, absent, image_id, is_absent
+from apitorch_desktop.dataset.edits.model import CopyStep, Placement, absent, image_id, is_absent
 from apitorch_desktop.utils.parallel import each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from apitorch_desktop.api.types import Id
-    from apitorch_desktop.dataset.edits.journal import Journal
-    from apitorch_desktop.dataset.edits.label_index import Board
-    from apitorch_desktop.dataset.edits.model import Entry, Outcome
-    from apitorch_desktop.dataset.edits.trash import Trash
+    from apitorch_desktop.dataset.edits.journal import EditJournal
+    from apitorch_desktop.dataset.edits.label_index import LabelIndex
+    from apitorch_desktop.dataset.edits.model import EditOutcome, EditRow
+    from apitorch_desktop.dataset.edits.trash import TrashStore
     from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 
 @dataclass
-class Hands:
+class ImageOperations:
     """For one run of one edit. `backwards` turns the direction round that the edit's stage gives, to take back copies.
 
     `missing` counts images that someone else had deleted or moved; they are left out. Methods raise ApiError, OSError.
@@ -33,11 +33,11 @@ class Hands:
 
     workspace: Workspace
     training_set_id: Id
-    journal: Journal
-    trash: Trash
-    entry: Entry
-    outcome: Outcome
-    board: Board
+    journal: EditJournal
+    trash: TrashStore
+    entry: EditRow
+    outcome: EditOutcome
+    board: LabelIndex
     cancelled: Callable[[], bool] | None = None
     backwards: bool = False
     missing: int = 0
@@ -118,9 +118,9 @@ class Hands:
 
     def upload(self, placements: Sequence[Placement]) -> None:
         """Upload what has no copy yet to where it goes. What stays in doubt, the journal says."""
-        todo = [placement for placement in placements if placement.step != Step.COPIED]
+        todo = [placement for placement in placements if placement.step != CopyStep.COPIED]
         for placement in todo:
-            placement.step = Step.IN_DOUBT
+            placement.step = CopyStep.IN_DOUBT
         self.journal.save(self.entry, todo)
         begun: set[int] = set()
 
@@ -134,7 +134,7 @@ class Hands:
                 filename=placement.name or "image",
                 cancelled=self.cancelled,
             )
-            placement.step, placement.copy = Step.COPIED, image_id(answer.id)
+            placement.step, placement.copy = CopyStep.COPIED, image_id(answer.id)
             if isinstance(answer.filename, str) and isinstance(answer.url, str):
                 self.came(placement, _record_of(answer))
             self.tick()
@@ -144,7 +144,7 @@ class Hands:
         finally:
             for placement in todo:
                 if placement.n not in begun:
-                    placement.step = Step.NONE
+                    placement.step = CopyStep.NONE
             self.journal.save(self.entry, todo)
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -177,7 +177,7 @@ class Hands:
     def arrived(self, placement: Placement) -> None:
         """The image is on the other side now."""
         placement.there = self.entry.forward
-        placement.step, placement.copy = Step.NONE, ""
+        placement.step, placement.copy = CopyStep.NONE, ""
         placement.merged, placement.other = False, 0
 
     def merge(self, placement: Placement, other: str) -> tuple[str, str]:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from apitorch_desktop.dataset.edits.model import (
-    Act,
-    Conflict,
-    Entry,
-    Facts,
+    EditConflict,
+    EditKind,
+    EditPayload,
+    EditRow,
+    EditStage,
     Placement,
-    Stage,
-    Trashed,
+    TrashedImage,
     absent,
     is_absent,
     set_id,
@@ -55,7 +55,7 @@ _KEPT = 10_000
 """Edits of a connection that can be undone."""
 
 
-class Journal:
+class EditJournal:
     """Thread-safe; what is written is on disk when the call returns. Raises `sqlite_file.FileFailed`."""
 
     def __init__(self, path: Path) -> None:
@@ -72,14 +72,16 @@ class Journal:
 
     # --- edits
 
-    def add(self, connection: str, training_set: str, act: Act, title: str, stage: Stage, facts: Facts) -> Entry:
+    def add(
+        self, connection: str, training_set: str, act: EditKind, title: str, stage: EditStage, facts: EditPayload
+    ) -> EditRow:
         """A new edit; what was undone before it cannot be redone any more, once it is more than begun."""
         with self._file.transaction() as rows:
-            if stage is not Stage.BEGUN:
+            if stage is not EditStage.BEGUN:
                 _forget_undone(rows, connection)
             old = rows.execute(
                 "SELECT id FROM edit WHERE connection = ? AND stage IN (?, ?) ORDER BY id DESC LIMIT -1 OFFSET ?",
-                (connection, Stage.DONE, Stage.REFUSED, _KEPT),
+                (connection, EditStage.DONE, EditStage.REFUSED, _KEPT),
             ).fetchall()
             _forget(rows, [number for (number,) in old])
             now = time()
@@ -91,9 +93,9 @@ class Journal:
             assert number is not None  # noqa: S101 - for mypy: an INSERT has one
             place = _handle(rows, connection, number, training_set or absent())
             rows.execute("UPDATE edit SET place = ? WHERE id = ?", (place, number))
-        return Entry(number, connection, training_set, place, act, title, stage, "", now, facts)
+        return EditRow(number, connection, training_set, place, act, title, stage, "", now, facts)
 
-    def entries(self, connection: str, *stages: Stage, limit: int = -1, newest: bool = False) -> list[Entry]:
+    def entries(self, connection: str, *stages: EditStage, limit: int = -1, newest: bool = False) -> list[EditRow]:
         """Edits in the given stages (all of them without any), oldest first or newest first; without placements."""
         marks = ", ".join("?" * len(stages))
         where = f"AND stage IN ({marks})" if stages else ""
@@ -106,13 +108,13 @@ class Journal:
         )
         return [_entry(row) for row in rows]
 
-    def load(self, entry: Entry) -> Entry:
+    def load(self, entry: EditRow) -> EditRow:
         """Fill in the placements."""
         rows = self._file.read("SELECT body FROM placement WHERE edit = ? ORDER BY n", entry.id)
         entry.placements = [msgspec.msgpack.decode(body, type=Placement) for (body,) in rows]
         return entry
 
-    def plan(self, entry: Entry) -> None:
+    def plan(self, entry: EditRow) -> None:
         """Write down an edit's facts and placements, in place of those there were."""
         with self._file.transaction() as rows:
             rows.execute("DELETE FROM placement WHERE edit = ?", (entry.id,))
@@ -128,7 +130,7 @@ class Journal:
 
     def save(
         self,
-        entry: Entry,
+        entry: EditRow,
         placements: Iterable[Placement] = (),
         *,
         became: Iterable[tuple[str, str]] = (),
@@ -176,21 +178,21 @@ class Journal:
         with self._file.transaction() as rows:
             _forget_undone(rows, connection)
 
-    def imports(self, connection: str, *stages: Stage) -> list[Entry]:
+    def imports(self, connection: str, *stages: EditStage) -> list[EditRow]:
         """Imports in the given stages (all of them without any), oldest first; without placements."""
         rows = self._file.read(
-            "SELECT * FROM edit WHERE connection = ? AND act = ? ORDER BY id", connection, Act.IMPORT
+            "SELECT * FROM edit WHERE connection = ? AND act = ? ORDER BY id", connection, EditKind.IMPORT
         )
         return [entry for entry in map(_entry, rows) if not stages or entry.stage in stages]
 
-    def drop(self, entry: Entry) -> None:
+    def drop(self, entry: EditRow) -> None:
         """Forget an edit."""
         with self._file.transaction() as rows:
             _forget(rows, [entry.id])
 
     # --- what things are called
 
-    def handle(self, entry: Entry, name: str) -> int:
+    def handle(self, entry: EditRow, name: str) -> int:
         """A new handle that leads to a name."""
         with self._file.transaction() as rows:
             return _handle(rows, entry.connection, entry.id, name)
@@ -217,7 +219,7 @@ class Journal:
                     found[handles[placement.handle]] = placement.first
         return found
 
-    def left_at(self, entry: Entry, names: Collection[str]) -> dict[str, list[str]]:
+    def left_at(self, entry: EditRow, names: Collection[str]) -> dict[str, list[str]]:
         """Names of images → the labels under which other edits left them, the newest edit first."""
         found: dict[str, list[str]] = {}
         handles: dict[int, dict[int, str]] = {}
@@ -233,7 +235,7 @@ class Journal:
                     found.setdefault(handles[edit][placement.handle], []).append(label)
         return found
 
-    def set_now(self, entry: Entry) -> Id:
+    def set_now(self, entry: EditRow) -> Id:
         """The id of an edit's training set: now, or where it is absent, when it was last seen; empty before that."""
         name = self.now(entry.place)
         key = entry.training_set if is_absent(name) else name
@@ -246,7 +248,7 @@ class Journal:
 
     # --- conflicts
 
-    def add_conflicts(self, connection: str, conflicts: Iterable[Conflict]) -> None:
+    def add_conflicts(self, connection: str, conflicts: Iterable[EditConflict]) -> None:
         """Keep what is to be decided; of each photo the newest."""
         old = {one.image_id: one.id for one in self.conflicts(connection)}
         with self._file.transaction() as rows:
@@ -255,10 +257,10 @@ class Journal:
                 body = msgspec.msgpack.encode(one)
                 rows.execute("INSERT INTO conflict (connection, body) VALUES (?, ?)", (connection, body))
 
-    def conflicts(self, connection: str) -> list[Conflict]:
+    def conflicts(self, connection: str) -> list[EditConflict]:
         """What is to be decided, oldest first."""
         rows = self._file.read("SELECT id, body FROM conflict WHERE connection = ? ORDER BY id", connection)
-        decode = msgspec.msgpack.Decoder(Conflict).decode
+        decode = msgspec.msgpack.Decoder(EditConflict).decode
         return [msgspec.structs.replace(decode(body), id=number) for number, body in rows]
 
     def drop_conflicts(self, numbers: Iterable[int]) -> None:
@@ -268,7 +270,7 @@ class Journal:
 
     # --- labels that a service cannot delete
 
-    def hide_labels(self, entry: Entry, gone: Iterable[str], there: Iterable[str]) -> None:
+    def hide_labels(self, entry: EditRow, gone: Iterable[str], there: Iterable[str]) -> None:
         """Labels that a person dropped, and others that are back: a service without `labels` lists them, empty, for ever."""
         with self._file.transaction() as rows:
             key = (entry.connection, str(set_id(entry.training_set)))  # a number and its digits are one id
@@ -283,7 +285,7 @@ class Journal:
 
     # --- the trash
 
-    def trash(self, connection: str) -> list[Trashed]:
+    def trash(self, connection: str) -> list[TrashedImage]:
         """What is in the trash, newest first."""
         rows = self._file.read(
             "SELECT trash.id, trash.connection, training_set, handle.name, label, trash.name, sha256, bytes, deleted_at"
@@ -291,7 +293,7 @@ class Journal:
             connection,
         )
         return [
-            Trashed(number, owner, set_id(before if place is None or is_absent(place) else place), *rest)
+            TrashedImage(number, owner, set_id(before if place is None or is_absent(place) else place), *rest)
             for number, owner, before, place, *rest in rows
         ]
 
@@ -321,26 +323,26 @@ class Journal:
             found = {sha256 for sha256 in hashes if self._file.read(sql, sha256)}
         rows = self._file.read(
             "SELECT body FROM placement JOIN edit ON edit.id = placement.edit WHERE stage IN (?, ?, ?)",
-            Stage.WAITING,
-            Stage.DOING,
-            Stage.UNDOING,
+            EditStage.WAITING,
+            EditStage.DOING,
+            EditStage.UNDOING,
         )
         return (found | {msgspec.msgpack.decode(body, type=Placement).sha256 for (body,) in rows}) - {""}
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
+def _entry(row: tuple[Any, ...]) -> EditRow:
     number, connection, training_set, place, act, title, stage, note, created_at, facts = row
-    return Entry(
+    return EditRow(
         number,
         connection,
         training_set,
         place,
-        Act(act),
+        EditKind(act),
         title,
-        Stage(stage),
+        EditStage(stage),
         note,
         created_at,
-        msgspec.json.decode(facts, type=Facts),
+        msgspec.json.decode(facts, type=EditPayload),
     )
 
 
@@ -351,7 +353,7 @@ def _handle(rows: sqlite3.Connection, connection: str, edit: int, name: str) -> 
     return number
 
 
-def _put(rows: sqlite3.Connection, entry: Entry, placements: Iterable[Placement]) -> None:
+def _put(rows: sqlite3.Connection, entry: EditRow, placements: Iterable[Placement]) -> None:
     rows.execute(
         "UPDATE edit SET training_set = ?, title = ?, stage = ?, note = ?, facts = ? WHERE id = ?",
         (entry.training_set, entry.title, entry.stage, entry.note, msgspec.json.encode(entry.facts), entry.id),
@@ -363,7 +365,7 @@ def _put(rows: sqlite3.Connection, entry: Entry, placements: Iterable[Placement]
 
 
 def _forget_undone(rows: sqlite3.Connection, connection: str) -> None:
-    found = rows.execute("SELECT id FROM edit WHERE connection = ? AND stage = ?", (connection, Stage.UNDONE))
+    found = rows.execute("SELECT id FROM edit WHERE connection = ? AND stage = ?", (connection, EditStage.UNDONE))
     _forget(rows, [number for (number,) in found.fetchall()])
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _PAGE = 10_000
 
 
-class Board:
+class LabelIndex:
     """A training set as its service lists it. What was asked for is kept until `forget`. Raises ApiError."""
 
     def __init__(self, workspace: Workspace, training_set_id: Id) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from apitorch_desktop.api.types import Id, TrainingImage  # noqa: TC001 - msgspec looks them up
 
 
-class Act(StrEnum):
+class EditKind(StrEnum):
     """What an edit does."""
 
     MOVE = "move"
@@ -33,11 +33,11 @@ class Act(StrEnum):
     """What Review found is fine: needs no service."""
 
 
-LABEL_ACTS = frozenset({Act.RENAME_LABEL, Act.MERGE_LABELS, Act.DELETE_LABEL})
+LABEL_ACTS = frozenset({EditKind.RENAME_LABEL, EditKind.MERGE_LABELS, EditKind.DELETE_LABEL})
 """Acts on all images of a label."""
 
 
-class Stage(StrEnum):
+class EditStage(StrEnum):
     """Where an edit stands."""
 
     BEGUN = "begun"
@@ -63,15 +63,15 @@ class Edit:
     id: int
     connection_id: str
     training_set_id: Id
-    act: Act
+    act: EditKind
     title: str
-    stage: Stage
+    stage: EditStage
     note: str
     created_at: float
 
 
 @dataclass(slots=True)
-class Outcome:
+class EditOutcome:
     """What an edit, its undo or its redo changed, for who shows the listing. Ids are those of the service now.
 
     `training_set_id` is the id now; `replaces` the one it had before, where a training set came back.
@@ -101,7 +101,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Trashed:
+class TrashedImage:
     """An image in the trash. `deleted_at` is seconds since the epoch."""
 
     id: int
@@ -114,7 +114,7 @@ class Trashed:
     deleted_at: float
 
 
-class Conflict(msgspec.Struct, frozen=True):
+class EditConflict(msgspec.Struct, frozen=True):
     """A photo that someone else had deleted or moved before an edit of it was sent.
 
     `label` is where it was when the edit was made, `wanted` where it was to be, None for deleted. `record` is the listing's.
@@ -134,7 +134,7 @@ class CannotUndo(Exception):  # noqa: N818 - named for what the person is told
     """`str()` is a sentence that says why an edit cannot be undone or redone."""
 
 
-class Step(IntEnum):
+class CopyStep(IntEnum):
     """How far an image is on its way as a copy, on a service that cannot move it."""
 
     NONE = 0
@@ -159,7 +159,7 @@ class Placement(msgspec.Struct):
     name: str = ""
     sha256: str = ""
     there: bool = False
-    step: int = Step.NONE
+    step: int = CopyStep.NONE
     copy: str = ""
     merged: bool = False
     gone: bool = False
@@ -168,7 +168,7 @@ class Placement(msgspec.Struct):
     record: TrainingImage | None = None
 
 
-class Facts(msgspec.Struct, omit_defaults=True):
+class EditPayload(msgspec.Struct, omit_defaults=True):
     """What else an edit has to know: filled in as far as its act needs it.
 
     `labels_made`, `labels_dropped`: labels that come and go with the edit. `old`, `new`: a label's, or a training
@@ -206,7 +206,7 @@ class Facts(msgspec.Struct, omit_defaults=True):
     refused: str = ""
 
 
-class Entry(msgspec.Struct):
+class EditRow(msgspec.Struct):
     """A row of the journal: an edit as it is kept.
 
     `training_set` is the key (`set_key`) under which its training set was last seen, empty before it was made; `place`
@@ -217,18 +217,18 @@ class Entry(msgspec.Struct):
     connection: str
     training_set: str
     place: int
-    act: Act
+    act: EditKind
     title: str
-    stage: Stage
+    stage: EditStage
     note: str
     created_at: float
-    facts: Facts
+    facts: EditPayload
     placements: list[Placement] = []
 
     @property
     def forward(self) -> bool:
         """Whether it is on its way to done, not back."""
-        return self.stage not in {Stage.UNDOING, Stage.UNDONE}
+        return self.stage not in {EditStage.UNDOING, EditStage.UNDONE}
 
 
 def image_id(text: str) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.dataset.edits.model import Placement, Step
+from apitorch_desktop.dataset.edits.model import CopyStep, Placement
 
 if TYPE_CHECKING:
-    from apitorch_desktop.dataset.edits.image_ops import Hands
+    from apitorch_desktop.dataset.edits.image_ops import ImageOperations
 
 _QUICKLY_LISTED = 5000
 """Images under the labels concerned up to which they are listed before an edit: some 50 ms."""
 
 
-class Look(Enum):
+class CheckScope(Enum):
     """Whether to see, before an edit, what someone else deleted or moved meanwhile: it is left out then."""
 
     NONE = auto()
@@ -24,7 +24,7 @@ class Look(Enum):
     """It waited: all is listed."""
 
 
-def look_near(hands: Hands) -> None:
+def look_near(hands: ImageOperations) -> None:
     """Find what someone else moved, where the service would move or delete it all the same. Raises ApiError.
 
     With the documented calls alone an image that was moved has another id, so that the call for the old one fails.
@@ -41,7 +41,7 @@ def look_near(hands: Hands) -> None:
         look(hands)
 
 
-def _ours(hands: Hands, elsewhere: list[Placement]) -> bool:
+def _ours(hands: ImageOperations, elsewhere: list[Placement]) -> bool:
     """Whether it was us: an edit made before the one before it was shown. The images then start from where that left them."""
     entry = hands.entry
     left = hands.journal.left_at(entry, {hands.now(one) for one in elsewhere})
@@ -55,7 +55,7 @@ def _ours(hands: Hands, elsewhere: list[Placement]) -> bool:
     return True
 
 
-def look(hands: Hands) -> None:
+def look(hands: ImageOperations) -> None:
     """See where the images are, and write it down; after a call that changes many and whose answer was not heard.
 
     Raises ApiError, NotFound where the training set itself is gone.
@@ -81,7 +81,7 @@ def look(hands: Hands) -> None:
         hands.taken([one for one in taken if (one.target is None) == there], there=there)
 
 
-def _note_place(hands: Hands, placement: Placement, label: str | None) -> str | None:
+def _note_place(hands: ImageOperations, placement: Placement, label: str | None) -> str | None:
     """Set `there`, or `gone`. Answers the id of the image it has become one with, or empty; None: it is in the trash."""
     ends = (placement.source, placement.target)
     if label is not None:
@@ -103,9 +103,11 @@ def _note_place(hands: Hands, placement: Placement, label: str | None) -> str | 
     return ""
 
 
-def _carried(hands: Hands, half: list[Placement]) -> list[Placement]:
+def _carried(hands: ImageOperations, half: list[Placement]) -> list[Placement]:
     """Images of which only the copy is there: the old one was deleted already, so they are on the other side, as a whole."""
-    found = [one for one in half if one.step == Step.COPIED and not one.merged and None not in (one.source, one.target)]
+    found = [
+        one for one in half if one.step == CopyStep.COPIED and not one.merged and None not in (one.source, one.target)
+    ]
     if not found:
         return []
     entry = hands.entry
@@ -126,7 +128,7 @@ def _carried(hands: Hands, half: list[Placement]) -> list[Placement]:
     return found
 
 
-def settle(hands: Hands) -> None:
+def settle(hands: ImageOperations) -> None:
     """Take back copies that a run in the other direction began; where one is in doubt, it is made, and then deleted."""
     entry = hands.entry
     half = [one for one in entry.placements if one.there == entry.forward and one.step and not one.gone]
@@ -135,8 +137,8 @@ def settle(hands: Hands) -> None:
     hands.outcome.stale = True
     carried = _carried(hands, half)
     half = [one for one in half if one not in carried]
-    copied = [one for one in half if one.step == Step.COPIED]
-    copied += hands.keep([one for one in half if one.step != Step.COPIED])
+    copied = [one for one in half if one.step == CopyStep.COPIED]
+    copied += hands.keep([one for one in half if one.step != CopyStep.COPIED])
     hands.backwards = True
     try:
         hands.upload(copied)
@@ -147,6 +149,6 @@ def settle(hands: Hands) -> None:
     theirs |= {hands.now(one) for one in entry.placements if not one.merged}
     hands.delete([one.copy for one in copied if one.copy not in theirs])
     for placement in half:
-        placement.step, placement.copy = Step.NONE, ""
+        placement.step, placement.copy = CopyStep.NONE, ""
     entry.facts.before = None
     hands.journal.save(entry, half)

@@ -19,32 +19,32 @@ from apitorch_desktop.api.errors import (
     WrongKey,
 )
 from apitorch_desktop.dataset.edits.conflicts import note_conflicts
-from apitorch_desktop.dataset.edits.executor import Performer, edit_of, placements_of
+from apitorch_desktop.dataset.edits.executor import EditExecutor, edit_of, placements_of
 from apitorch_desktop.dataset.edits.foreseeing import foreseen
-from apitorch_desktop.dataset.edits.model import LABEL_ACTS, Act, CannotUndo, Outcome, Stage, Step
-from apitorch_desktop.dataset.edits.reconcile import Look
+from apitorch_desktop.dataset.edits.model import LABEL_ACTS, CannotUndo, CopyStep, EditKind, EditOutcome, EditStage
+from apitorch_desktop.dataset.edits.reconcile import CheckScope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from apitorch_desktop.api.types import Id
-    from apitorch_desktop.dataset.edits.dismiss import Dismissing
-    from apitorch_desktop.dataset.edits.journal import Journal
-    from apitorch_desktop.dataset.edits.model import Entry, Facts, Placement
-    from apitorch_desktop.dataset.edits.trash import Trash
+    from apitorch_desktop.dataset.edits.dismiss import DismissEdits
+    from apitorch_desktop.dataset.edits.journal import EditJournal
+    from apitorch_desktop.dataset.edits.model import EditPayload, EditRow, Placement
+    from apitorch_desktop.dataset.edits.trash import TrashStore
     from apitorch_desktop.dataset.workspace.workspace import Workspace
 
     Progress = Callable[[int, int], None] | None
     Cancel = Callable[[], bool] | None
 
-_UNFINISHED = (Stage.WAITING, Stage.DOING, Stage.UNDOING)
+_UNFINISHED = (EditStage.WAITING, EditStage.DOING, EditStage.UNDOING)
 _AWAY = (ConnectionFailed, TimedOut)
 
 
-class Driver:
+class EditRunner:
     """Thread-safe; one edit of a connection at a time."""
 
-    def __init__(self, journal: Journal, trash: Trash, dismissing: Dismissing) -> None:
+    def __init__(self, journal: EditJournal, trash: TrashStore, dismissing: DismissEdits) -> None:
         self._journal = journal
         self._trash = trash
         self._dismissing = dismissing
@@ -59,20 +59,20 @@ class Driver:
         with turn:
             yield
 
-    def unfinished(self, connection_id: str) -> list[Entry]:
+    def unfinished(self, connection_id: str) -> list[EditRow]:
         """Edits that wait for the service or were interrupted, oldest first."""
         return self._journal.entries(connection_id, *_UNFINISHED)
 
-    def last_done(self, connection_id: str) -> Entry | None:
+    def last_done(self, connection_id: str) -> EditRow | None:
         """What undo would undo."""
-        stages = (Stage.DONE, Stage.WAITING, Stage.DOING, Stage.BEGUN)
+        stages = (EditStage.DONE, EditStage.WAITING, EditStage.DOING, EditStage.BEGUN)
         for entry in self._journal.entries(connection_id, *stages, limit=1, newest=True):
             return None if entry.facts.sealed else entry
         return None
 
-    def first_undone(self, connection_id: str) -> Entry | None:
+    def first_undone(self, connection_id: str) -> EditRow | None:
         """What redo would do again."""
-        for entry in self._journal.entries(connection_id, Stage.UNDONE, limit=1):
+        for entry in self._journal.entries(connection_id, EditStage.UNDONE, limit=1):
             return entry
         return None
 
@@ -82,18 +82,18 @@ class Driver:
         self,
         workspace: Workspace,
         training_set: str,
-        act: Act,
+        act: EditKind,
         title: str,
-        facts: Facts,
+        facts: EditPayload,
         placements: list[Placement],
         progress: Progress,
         cancelled: Cancel,
-    ) -> Outcome:
+    ) -> EditOutcome:
         """A new edit, to its end."""
         connection = workspace.connection.id
         with self.turn(connection):
             finished, behind = self._finish(workspace)
-            entry = self._journal.add(connection, training_set, act, title, Stage.WAITING, facts)
+            entry = self._journal.add(connection, training_set, act, title, EditStage.WAITING, facts)
             entry.placements = placements
             if placements:
                 self._journal.plan(entry)
@@ -104,26 +104,26 @@ class Driver:
             outcome.stale |= bool(finished)
             return outcome
 
-    def undo(self, workspace: Workspace, progress: Progress, cancelled: Cancel) -> Outcome:
+    def undo(self, workspace: Workspace, progress: Progress, cancelled: Cancel) -> EditOutcome:
         """Take the last edit back. Raises CannotUndo."""
         connection = workspace.connection.id
         with self.turn(connection):
             entry = self.last_done(connection)
             if entry is None:
                 raise CannotUndo("There is nothing to undo, or what it needs was in the trash when that was emptied.")
-            if entry.stage is Stage.BEGUN:
+            if entry.stage is EditStage.BEGUN:
                 raise CannotUndo("The import is still under way. Cancel it first, then undo it.")
             self._journal.load(entry)
-            if entry.act is Act.DISMISS:
-                return self._dismissing.turn(entry, Stage.UNDONE)
-            if entry.stage is Stage.WAITING:
-                entry.stage = Stage.UNDONE
+            if entry.act is EditKind.DISMISS:
+                return self._dismissing.turn(entry, EditStage.UNDONE)
+            if entry.stage is EditStage.WAITING:
+                entry.stage = EditStage.UNDONE
                 self._journal.save(entry)
                 return foreseen(entry, self._journal)
-            if entry.stage is Stage.DONE:
+            if entry.stage is EditStage.DONE:
                 self._check_bytes(entry, there=True)
                 finished, behind = self._finish(workspace)
-                entry.stage = Stage.UNDOING
+                entry.stage = EditStage.UNDOING
                 self._journal.save(entry)
                 if behind:
                     outcome = foreseen(entry, self._journal)
@@ -131,11 +131,11 @@ class Driver:
                     outcome = self._noting(entry, lambda: self._back(workspace, entry, progress, cancelled))
                 outcome.stale |= bool(finished)
                 return outcome
-            entry.stage = Stage.UNDOING
+            entry.stage = EditStage.UNDOING
             self._journal.save(entry)
             return self._back(workspace, entry, progress, cancelled)
 
-    def redo(self, workspace: Workspace, progress: Progress, cancelled: Cancel) -> Outcome:
+    def redo(self, workspace: Workspace, progress: Progress, cancelled: Cancel) -> EditOutcome:
         """Do the first undone edit again. Raises CannotUndo."""
         connection = workspace.connection.id
         with self.turn(connection):
@@ -143,24 +143,24 @@ class Driver:
             if entry is None:
                 raise CannotUndo("There is nothing to do again.")
             self._journal.load(entry)
-            if entry.act is Act.DISMISS:
-                return self._dismissing.turn(entry, Stage.DONE)
+            if entry.act is EditKind.DISMISS:
+                return self._dismissing.turn(entry, EditStage.DONE)
             self._check_bytes(entry, there=False)
             finished, behind = self._finish(workspace)
-            entry.stage = Stage.WAITING
+            entry.stage = EditStage.WAITING
             self._journal.save(entry)
             if behind:
                 return foreseen(entry, self._journal)
             try:
                 outcome = self._noting(entry, lambda: self._forward(workspace, entry, progress, cancelled, again=True))
             finally:
-                if entry.stage is Stage.REFUSED:
-                    entry.stage, entry.facts.refused = Stage.UNDONE, ""
+                if entry.stage is EditStage.REFUSED:
+                    entry.stage, entry.facts.refused = EditStage.UNDONE, ""
                     self._journal.save(entry)
             outcome.stale |= bool(finished)
             return outcome
 
-    def resume(self, workspace: Workspace, progress: Progress, cancelled: Cancel) -> list[Outcome]:
+    def resume(self, workspace: Workspace, progress: Progress, cancelled: Cancel) -> list[EditOutcome]:
         """Finish what is unfinished, as far as the service lets us."""
         with self.turn(workspace.connection.id):
             return self._finish(workspace, progress, cancelled)[0]
@@ -171,13 +171,13 @@ class Driver:
         freed = self._trash.drop(self._trash.all() - self._journal.needed())
         for connection in self._journal.connections() if connection_id is None else [connection_id]:
             with self.turn(connection):
-                for entry in self._journal.entries(connection, Stage.DONE):
+                for entry in self._journal.entries(connection, EditStage.DONE):
                     self._journal.load(entry)
                     if not entry.facts.sealed and self._lost(entry, there=True):
                         entry.facts.sealed = True
                         self._journal.save(entry)
                 lost = False
-                for entry in self._journal.entries(connection, Stage.UNDONE):
+                for entry in self._journal.entries(connection, EditStage.UNDONE):
                     lost = lost or self._lost(self._journal.load(entry), there=False)
                     if lost:
                         self._journal.drop(entry)
@@ -187,19 +187,19 @@ class Driver:
 
     def _finish(
         self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None
-    ) -> tuple[list[Outcome], bool]:
+    ) -> tuple[list[EditOutcome], bool]:
         """What came of what was unfinished; and whether something still is."""
-        outcomes: list[Outcome] = []
+        outcomes: list[EditOutcome] = []
         for entry in self.unfinished(workspace.connection.id):
             self._journal.load(entry)
             forward, gone = entry.forward, {one.n for one in entry.placements if one.gone}
             try:
-                if entry.stage is Stage.UNDOING:
+                if entry.stage is EditStage.UNDOING:
                     outcome = self._back(workspace, entry, progress, cancelled, later=True)
                 else:
                     outcome = self._forward(workspace, entry, progress, cancelled, later=True)
             except Exception:  # noqa: BLE001 - the edit's note says it; others must not wait for ever
-                outcome = Outcome(edit_of(entry, self._journal), self._journal.set_now(entry), stale=True)
+                outcome = EditOutcome(edit_of(entry, self._journal), self._journal.set_now(entry), stale=True)
                 cancelled = None
             outcome.conflicts = note_conflicts(self._journal, entry, forward, gone)
             outcomes.append(outcome)
@@ -207,7 +207,7 @@ class Driver:
                 return outcomes, True
         return outcomes, False
 
-    def _noting(self, entry: Entry, run: Callable[[], Outcome]) -> Outcome:
+    def _noting(self, entry: EditRow, run: Callable[[], EditOutcome]) -> EditOutcome:
         """Run an edit, and keep what is to be decided of its images. Raises what the run raises."""
         forward, gone = entry.forward, {one.n for one in entry.placements if one.gone}
         try:
@@ -221,55 +221,55 @@ class Driver:
     def _forward(
         self,
         workspace: Workspace,
-        entry: Entry,
+        entry: EditRow,
         progress: Progress,
         cancelled: Cancel,
         *,
         later: bool = False,
         again: bool = False,
-    ) -> Outcome:
+    ) -> EditOutcome:
         """Do it. Raises what stands in the way, when nothing of it was done or all was taken back."""
-        look = Look.NONE
-        if entry.stage is Stage.WAITING:
+        look = CheckScope.NONE
+        if entry.stage is EditStage.WAITING:
             planned_now = entry.act in LABEL_ACTS and not entry.facts.planned
-            look = Look.WHOLE if later else Look.NONE if planned_now else Look.NEAR
-        entry.stage = Stage.DOING
+            look = CheckScope.WHOLE if later else CheckScope.NONE if planned_now else CheckScope.NEAR
+        entry.stage = EditStage.DOING
         self._journal.save(entry)
         try:
-            outcome = Performer(workspace, self._journal, self._trash, entry, progress, cancelled, look=look).run()
+            outcome = EditExecutor(workspace, self._journal, self._trash, entry, progress, cancelled, look=look).run()
         except Exception as fault:
             if _is_passing(fault):
                 return self._interrupted(workspace, entry, fault, later or again)
             self._take_back(workspace, entry, fault)
-            if not (later or again) and entry.stage is Stage.REFUSED:
+            if not (later or again) and entry.stage is EditStage.REFUSED:
                 self._journal.drop(entry)
             raise
-        return self._ended(entry, Stage.DONE, outcome)
+        return self._ended(entry, EditStage.DONE, outcome)
 
     def _back(
-        self, workspace: Workspace, entry: Entry, progress: Progress, cancelled: Cancel, *, later: bool = False
-    ) -> Outcome:
+        self, workspace: Workspace, entry: EditRow, progress: Progress, cancelled: Cancel, *, later: bool = False
+    ) -> EditOutcome:
         """Take it back. Raises what stands in the way, when it is done still, or again."""
-        look = Look.NONE if _touched(entry) else Look.WHOLE if later else Look.NEAR
+        look = CheckScope.NONE if _touched(entry) else CheckScope.WHOLE if later else CheckScope.NEAR
         try:
-            outcome = Performer(workspace, self._journal, self._trash, entry, progress, cancelled, look=look).run()
+            outcome = EditExecutor(workspace, self._journal, self._trash, entry, progress, cancelled, look=look).run()
         except Exception as fault:
             if _is_passing(fault):
                 if not isinstance(fault, _AWAY) and not later and not _touched(entry):
-                    entry.stage = Stage.DONE
+                    entry.stage = EditStage.DONE
                     self._journal.save(entry)
                     raise
                 return self._noted(entry, fault)
             if entry.facts.refused:
                 self._give_up(entry, fault)
             else:
-                entry.stage = Stage.DOING
+                entry.stage = EditStage.DOING
                 self._journal.save(entry)
-                self._again(workspace, entry, Stage.DONE)
+                self._again(workspace, entry, EditStage.DONE)
             raise
-        return self._ended(entry, Stage.REFUSED if entry.facts.refused else Stage.UNDONE, outcome)
+        return self._ended(entry, EditStage.REFUSED if entry.facts.refused else EditStage.UNDONE, outcome)
 
-    def _interrupted(self, workspace: Workspace, entry: Entry, fault: Exception, kept: bool) -> Outcome:
+    def _interrupted(self, workspace: Workspace, entry: EditRow, fault: Exception, kept: bool) -> EditOutcome:
         """The service went away, or lets nobody in at the moment."""
         if isinstance(fault, ApiError) and fault.unsent:
             entry.facts.doubt = False
@@ -281,51 +281,51 @@ class Driver:
         entry.note = str(fault)
         return self._wait(workspace, entry)
 
-    def _wait(self, workspace: Workspace, entry: Entry) -> Outcome:
+    def _wait(self, workspace: Workspace, entry: EditRow) -> EditOutcome:
         """Keep an edit of which nothing was done until the service is back."""
-        entry.stage, facts = Stage.WAITING, entry.facts
+        entry.stage, facts = EditStage.WAITING, entry.facts
         if entry.act in LABEL_ACTS:
             listing = workspace.known_listing(self._journal.set_now(entry))
             images = [image for image in listing.images if image.label == facts.old] if listing is not None else []
             entry.placements = placements_of(images, facts.old, facts.new or None)
             facts.labels_dropped = [facts.old]
-        facts.planned = entry.act is Act.IMPORT
+        facts.planned = entry.act is EditKind.IMPORT
         self._journal.plan(entry)
         return foreseen(entry, self._journal)
 
-    def _take_back(self, workspace: Workspace, entry: Entry, fault: Exception) -> None:
+    def _take_back(self, workspace: Workspace, entry: EditRow, fault: Exception) -> None:
         """Undo what was done of an edit that cannot be done."""
         entry.facts.refused = str(fault)
         if not (_touched(entry) or entry.facts.planned):
             self._refuse(entry)
             return
-        entry.stage = Stage.UNDOING
+        entry.stage = EditStage.UNDOING
         self._journal.save(entry)
-        self._again(workspace, entry, Stage.REFUSED)
+        self._again(workspace, entry, EditStage.REFUSED)
 
-    def _again(self, workspace: Workspace, entry: Entry, end: Stage) -> None:
+    def _again(self, workspace: Workspace, entry: EditRow, end: EditStage) -> None:
         """Run an edit in its new direction after it failed in the other; raises nothing, it goes on later."""
         try:
-            outcome = Performer(workspace, self._journal, self._trash, entry).run()
+            outcome = EditExecutor(workspace, self._journal, self._trash, entry).run()
         except Exception as fault:  # noqa: BLE001 - the first failure is the one to be raised
             if not _is_passing(fault):
                 self._give_up(entry, fault)
             return
         self._ended(entry, end, outcome)
 
-    def _give_up(self, entry: Entry, fault: Exception) -> None:
+    def _give_up(self, entry: EditRow, fault: Exception) -> None:
         """Neither way is open: say so, and let later edits pass."""
         entry.note = f"This could be neither finished nor taken back: {fault}"
-        entry.stage = Stage.REFUSED
+        entry.stage = EditStage.REFUSED
         self._close(entry)
 
-    def _refuse(self, entry: Entry) -> None:
-        entry.stage, entry.note = Stage.REFUSED, entry.facts.refused
+    def _refuse(self, entry: EditRow) -> None:
+        entry.stage, entry.note = EditStage.REFUSED, entry.facts.refused
         self._close(entry)
 
-    def _ended(self, entry: Entry, end: Stage, outcome: Outcome) -> Outcome:
+    def _ended(self, entry: EditRow, end: EditStage, outcome: EditOutcome) -> EditOutcome:
         entry.stage = end
-        if end is Stage.REFUSED:
+        if end is EditStage.REFUSED:
             entry.note = entry.facts.refused
         self._close(entry)
         outcome.edit = edit_of(entry, self._journal)
@@ -333,7 +333,7 @@ class Driver:
         self._dismissing.follow(entry.connection, outcome.changed)
         return outcome
 
-    def _close(self, entry: Entry) -> None:
+    def _close(self, entry: EditRow) -> None:
         """An edit is at one of its ends: nothing is in doubt, and bytes that nobody needs go."""
         facts = entry.facts
         facts.before, facts.sets_before, facts.doubt, facts.begun = None, None, False, False
@@ -341,7 +341,7 @@ class Driver:
         hashes = {placement.sha256 for placement in entry.placements} - {""}
         self._trash.drop(hashes - self._journal.needed(hashes))
 
-    def _noted(self, entry: Entry, fault: Exception) -> Outcome:
+    def _noted(self, entry: EditRow, fault: Exception) -> EditOutcome:
         """It stays unfinished; the outcome tells how it will be."""
         entry.note = f"{fault} It is finished as soon as the service is back."
         self._journal.save(entry)
@@ -351,7 +351,7 @@ class Driver:
 
     # --- what an edit needs, and what it will come to
 
-    def _lost(self, entry: Entry, *, there: bool) -> bool:
+    def _lost(self, entry: EditRow, *, there: bool) -> bool:
         """Whether bytes are gone that the way back (or forth) needs."""
         for placement in entry.placements:
             start = placement.target if there else placement.source
@@ -360,11 +360,11 @@ class Driver:
                 return True
         return False
 
-    def _check_bytes(self, entry: Entry, *, there: bool) -> None:
+    def _check_bytes(self, entry: EditRow, *, there: bool) -> None:
         if self._lost(entry, there=there):
             raise CannotUndo(f"“{entry.title}” needs images that are no longer in the trash.")
 
-    def expected(self, connection_id: str, training_set_id: Id) -> list[Outcome]:
+    def expected(self, connection_id: str, training_set_id: Id) -> list[EditOutcome]:
         """See `Edits.expected`."""
         entries = [self._journal.load(entry) for entry in self.unfinished(connection_id)]
         outcomes = [foreseen(entry, self._journal) for entry in entries]
@@ -378,9 +378,9 @@ def _is_passing(fault: Exception) -> bool:
     return isinstance(fault, (ConnectionFailed, TimedOut, RateLimited, ServerFault, WrongKey, NotApiTorch))
 
 
-def _touched(entry: Entry) -> bool:
+def _touched(entry: EditRow) -> bool:
     """Whether anything of a run may have reached the service."""
     facts = entry.facts
-    if facts.doubt or facts.begun or facts.sets_before is not None or (entry.act is Act.FEEDBACK and facts.sent):
+    if facts.doubt or facts.begun or facts.sets_before is not None or (entry.act is EditKind.FEEDBACK and facts.sent):
         return True
-    return any(one.there == entry.forward or one.step != Step.NONE for one in entry.placements if not one.gone)
+    return any(one.there == entry.forward or one.step != CopyStep.NONE for one in entry.placements if not one.gone)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Trash:
+class TrashStore:
     """A folder of files named by their sha256. Thread-safe; who needs which is the journal's to know."""
 
     def __init__(self, folder: Path) -> None:

@@ -28,13 +28,13 @@ from apitorch_desktop.dataset.workspace.whole import whole
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
 
-__all__ = ["ExportRefused", "Exported", "Fetcher", "Format", "Split", "export"]
+__all__ = ["ExportFormat", "ExportRefused", "ExportResult", "ExportSource", "Split", "export"]
 
 _GIVE_UP_AFTER: Final = 10
 _STAGING: Final = re.compile(r"\.([0-9]{1,9})-[0-9a-f]{12}\.part")
 
 
-class Format(StrEnum):
+class ExportFormat(StrEnum):
     """What an export writes; images always lie in `<slug>/[<part>/]<label>/<filename>`."""
 
     IMAGEFOLDER = "imagefolder"
@@ -46,7 +46,7 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportResult:
     """What an export came to. `path` is what was written; `failed` holds (what, why) for images that are missing."""
 
     path: Path
@@ -59,7 +59,7 @@ class ExportRefused(Exception):  # noqa: N818 - named for what happened
     """Nothing was written: `str()` is a sentence that says why and what to do."""
 
 
-class Fetcher:
+class ExportSource:
     """The bytes of a training set's images through a client; an address that has run out is listed anew. Thread-safe."""
 
     def __init__(
@@ -106,14 +106,14 @@ def export(
     listing: TrainingImages,
     fetch: Callable[[TrainingImage], bytes],
     folder: Path,
-    form: Format = Format.IMAGEFOLDER,
+    form: ExportFormat = ExportFormat.IMAGEFOLDER,
     *,
     split: Split | None = None,
     groups: Sequence[Sequence[str]] | None = None,
     threads: int = 4,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> Exported:
+) -> ExportResult:
     """Write a training set into `folder`; `fetch` answers an image's bytes and may raise ApiError.
 
     What is written appears whole or not at all; nothing is overwritten: `ExportRefused` where something else is there.
@@ -122,8 +122,8 @@ def export(
     `progress(done, total)` counts images. Raises Cancelled, and WrongKey or what else keeps ten images in a row away.
     """
     root = safe(listing.training_set_slug or slugify(str(listing.training_set_id)))
-    target = folder / (f"{root}.zip" if form is Format.ZIP else root)
-    merging = form is Format.IMAGEFOLDER and split is None and target.is_dir()
+    target = folder / (f"{root}.zip" if form is ExportFormat.ZIP else root)
+    merging = form is ExportFormat.IMAGEFOLDER and split is None and target.is_dir()
     if not merging and target.exists():
         raise ExportRefused(f"“{shown(str(target))}” is there already. Choose another folder, or move it away.")
     with _staging(folder) as staging:
@@ -133,7 +133,7 @@ def export(
             _divide(shots, split, groups or [], cancelled)
         if merging:
             skipped = _merge(shots, target, failed)
-            return Exported(target, len(shots) - skipped[0], skipped[1], failed)
+            return ExportResult(target, len(shots) - skipped[0], skipped[1], failed)
         tree = staging / root
         tree.mkdir()
         for shot in shots:
@@ -141,10 +141,10 @@ def export(
             place.parent.mkdir(parents=True, exist_ok=True)
             shot.staged.rename(place)
         _index(form, listing, shots, tree)
-        if form is Format.ZIP:
+        if form is ExportFormat.ZIP:
             formats.write_zip(tree, staging / target.name)
         (staging / target.name).rename(target)
-    return Exported(target, len(shots), 0, failed)
+    return ExportResult(target, len(shots), 0, failed)
 
 
 @contextmanager
@@ -187,15 +187,15 @@ def _fetched(
     threads: int,
     progress: Callable[[int, int], None] | None,
     cancelled: Callable[[], bool],
-) -> tuple[list[formats.Shot], list[tuple[str, str]]]:
+) -> tuple[list[formats.ExportedImage], list[tuple[str, str]]]:
     """Every image in a file of its own, and those that could not be had; with `look`, what shows near-duplicates."""
     wanted = [(group.label, image) for group in listing.data for image in group.images]
-    shots: list[formats.Shot] = []
+    shots: list[formats.ExportedImage] = []
     failed: list[tuple[str, str]] = []
     in_a_row = 0
     halt = Event()
 
-    def one(number: int, label: str, image: TrainingImage) -> formats.Shot:
+    def one(number: int, label: str, image: TrainingImage) -> formats.ExportedImage:
         if halt.is_set():
             raise Cancelled("Cancelled.")
         data = fetch(image)
@@ -207,7 +207,7 @@ def _fetched(
         return _shot(label, image, data, staged, look)
 
     with ThreadPoolExecutor(threads, "export") as pool:
-        waiting: deque[Future[formats.Shot]] = deque()
+        waiting: deque[Future[formats.ExportedImage]] = deque()
         try:
             for done, (label, image) in enumerate(wanted):
                 while len(waiting) < 4 * threads and done + len(waiting) < len(wanted):
@@ -233,10 +233,10 @@ def _fetched(
     return shots, failed
 
 
-def _shot(label: str, image: TrainingImage, data: bytes, staged: Path, look: bool) -> formats.Shot:
+def _shot(label: str, image: TrainingImage, data: bytes, staged: Path, look: bool) -> formats.ExportedImage:
     from apitorch_desktop.vision import images, near_duplicates
 
-    shot = formats.Shot(image, label, staged, len(data), hashlib.sha256(data).hexdigest())
+    shot = formats.ExportedImage(image, label, staged, len(data), hashlib.sha256(data).hexdigest())
     with suppress(images.UnreadableImage):  # what no program can show is exported all the same
         info = images.measure(data)
         shot.pixels = (info.width, info.height)
@@ -246,7 +246,7 @@ def _shot(label: str, image: TrainingImage, data: bytes, staged: Path, look: boo
 
 
 def _divide(
-    shots: list[formats.Shot],
+    shots: list[formats.ExportedImage],
     split: Split,
     groups: Sequence[Sequence[str]],
     cancelled: Callable[[], bool] | None,
@@ -267,21 +267,21 @@ def _divide(
         shot.part = parts[shot.image.image_id]
 
 
-def _index(form: Format, listing: TrainingImages, shots: list[formats.Shot], tree: Path) -> None:
+def _index(form: ExportFormat, listing: TrainingImages, shots: list[formats.ExportedImage], tree: Path) -> None:
     match form:
-        case Format.CSV:
+        case ExportFormat.CSV:
             formats.write_csv(shots, tree)
-        case Format.JSONL:
+        case ExportFormat.JSONL:
             formats.write_jsonl(shots, tree)
-        case Format.CREATEML:
+        case ExportFormat.CREATEML:
             formats.write_createml(shots, tree)
-        case Format.CROISSANT:
+        case ExportFormat.CROISSANT:
             formats.write_croissant(listing, shots, tree)
         case _:
             pass
 
 
-def _merge(shots: list[formats.Shot], target: Path, failed: list[tuple[str, str]]) -> tuple[int, int]:
+def _merge(shots: list[formats.ExportedImage], target: Path, failed: list[tuple[str, str]]) -> tuple[int, int]:
     """Move images into a tree that is there; how many were not written, and how many of these are there already."""
     kept = skipped = 0
     for shot in shots:

@@ -26,7 +26,7 @@ CROISSANT_NAME: Final = "croissant.json"
 
 
 @dataclass(slots=True)
-class Shot:
+class ExportedImage:
     """An image on its way out. `pixels` are width and height as shown; `part` is empty without a split.
 
     `pattern` is what near-duplicates are found by, where they are looked for.
@@ -60,7 +60,7 @@ class Shot:
         }
 
 
-def write_csv(shots: Sequence[Shot], tree: Path) -> None:
+def write_csv(shots: Sequence[ExportedImage], tree: Path) -> None:
     """One `labels.csv` (RFC 4180, UTF-8) at the top of the tree."""
     with (tree / CSV_NAME).open("x", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -68,7 +68,7 @@ def write_csv(shots: Sequence[Shot], tree: Path) -> None:
         writer.writerows([shot.path, shot.label, shot.part, *shot.fields().values()] for shot in shots)
 
 
-def write_jsonl(shots: Sequence[Shot], tree: Path) -> None:
+def write_jsonl(shots: Sequence[ExportedImage], tree: Path) -> None:
     """A `metadata.jsonl` at the top of the tree, or of each part: `file_name` counts from there."""
     for part, members in _by_part(shots).items():
         with (tree / part / JSONL_NAME).open("x", encoding="utf-8") as file:
@@ -77,7 +77,7 @@ def write_jsonl(shots: Sequence[Shot], tree: Path) -> None:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def write_createml(shots: Sequence[Shot], tree: Path) -> None:
+def write_createml(shots: Sequence[ExportedImage], tree: Path) -> None:
     """Create ML's JSON at the top of the tree, or of each part; the tree itself is what its image classifier takes.
 
     A box is given by its centre, in pixels: here it is the whole picture.
@@ -96,7 +96,7 @@ def write_createml(shots: Sequence[Shot], tree: Path) -> None:
         (tree / part / CREATEML_NAME).write_text(json.dumps(entries, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
-def write_croissant(listing: TrainingImages, shots: Sequence[Shot], tree: Path) -> None:
+def write_croissant(listing: TrainingImages, shots: Sequence[ExportedImage], tree: Path) -> None:
     """Croissant 1.0 (mlcommons.org/croissant) at the top of the tree; label and part are read off the paths."""
     parts = sorted({shot.part for shot in shots} - {""})
     above = f"(?:{'|'.join(parts)})/" if parts else ""
@@ -142,8 +142,8 @@ def write_zip(tree: Path, target: Path) -> None:
                 archive.write(path, Path(tree.name) / path.relative_to(tree))
 
 
-def _by_part(shots: Iterable[Shot]) -> dict[str, list[Shot]]:
-    parts: dict[str, list[Shot]] = {}
+def _by_part(shots: Iterable[ExportedImage]) -> dict[str, list[ExportedImage]]:
+    parts: dict[str, list[ExportedImage]] = {}
     for shot in shots:
         parts.setdefault(shot.part, []).append(shot)
     return parts

@@ -10,15 +10,24 @@ from time import monotonic
 
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.dataset.importer.scanner import Dropped, Finder, Found, Look, not_plain, too_large
+from apitorch_desktop.dataset.importer.scanner import Dropped, FoundImage, InspectedFile, Scanner, not_plain, too_large
 from apitorch_desktop.dataset.sources.archives import Archives
-from apitorch_desktop.dataset.sources.image_source import File, Picture, Source, SourceGone, Upload, Url, read, shown
+from apitorch_desktop.dataset.sources.image_source import (
+    ImageBytes,
+    ImageFile,
+    ImageUrl,
+    Source,
+    SourceMissing,
+    UploadItem,
+    read,
+    shown,
+)
 
 _THREADS = 4
 _TICK = 0.05
 
 
-class Standing(StrEnum):
+class ItemStatus(StrEnum):
     """What becomes of an item, as things stand."""
 
     NEW = "new"
@@ -39,7 +48,7 @@ class Standing(StrEnum):
     """Not sent: the person said so."""
 
 
-SENT = frozenset({Standing.NEW, Standing.SIMILAR, Standing.OTHER_LABEL})
+SENT = frozenset({ItemStatus.NEW, ItemStatus.SIMILAR, ItemStatus.OTHER_LABEL})
 """The standings of items that will be sent."""
 
 
@@ -63,7 +72,7 @@ class PlanItem:
     height: int | None = None
     included: bool = True
     similar_to: str | None = None
-    standing: Standing = Standing.NEW
+    standing: ItemStatus = ItemStatus.NEW
     note: str = ""
 
 
@@ -113,9 +122,9 @@ class Plan:
         """The items that would be sent."""
         return [item for item in self.items if item.standing in SENT]
 
-    def counts(self) -> dict[Standing, int]:
+    def counts(self) -> dict[ItemStatus, int]:
         """How many items stand how; every standing is there."""
-        counts = dict.fromkeys(Standing, 0)
+        counts = dict.fromkeys(ItemStatus, 0)
         for item in self.items:
             counts[item.standing] += 1
         return counts
@@ -165,9 +174,9 @@ class Plan:
             item.similar_to = similar.get(index)
         self._judge()
 
-    def uploads(self) -> list[Upload]:
+    def uploads(self) -> list[UploadItem]:
         """What to hand to `Transfers.add_upload`."""
-        return [Upload(item.label, item.source, item.name, item.size, item.sha256) for item in self.sending()]
+        return [UploadItem(item.label, item.source, item.name, item.size, item.sha256) for item in self.sending()]
 
     def _judge(self) -> None:
         """Say anew how each item stands: one item's label decides about others."""
@@ -181,25 +190,25 @@ class Plan:
 
     def _standing(
         self, item: PlanItem, first: dict[tuple[str, str], PlanItem], under: dict[str, set[str]]
-    ) -> tuple[Standing, str]:
+    ) -> tuple[ItemStatus, str]:
         if item.problem:
-            return Standing.PROBLEM, item.problem
+            return ItemStatus.PROBLEM, item.problem
         if not item.included:
-            return Standing.LEFT_OUT, ""
+            return ItemStatus.LEFT_OUT, ""
         if not item.label:
-            return Standing.NO_LABEL, _no_label(item.original_label)
+            return ItemStatus.NO_LABEL, _no_label(item.original_label)
         mark = _mark(item)
         there = self._existing.get(item.sha256 or "", ())
         if item.label in there:
-            return Standing.THERE, f"Already under “{item.label}”."
+            return ItemStatus.THERE, f"Already under “{item.label}”."
         if mark and (before := first.setdefault((item.label, mark), item)) is not item:
-            return Standing.TWICE, f"The same picture as “{before.name}”."
+            return ItemStatus.TWICE, f"The same picture as “{before.name}”."
         others = (set(there) | under.get(mark, set())) - {item.label}
         if others:
-            return Standing.OTHER_LABEL, f"The same picture is under “{'”, “'.join(sorted(others))}” too."
+            return ItemStatus.OTHER_LABEL, f"The same picture is under “{'”, “'.join(sorted(others))}” too."
         if item.similar_to:
-            return Standing.SIMILAR, f"Looks nearly the same as {item.similar_to}."
-        return Standing.NEW, ""
+            return ItemStatus.SIMILAR, f"Looks nearly the same as {item.similar_to}."
+        return ItemStatus.NEW, ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,10 +245,10 @@ def scan(
     the plan.
     """
     stop = cancelled or (lambda: False)
-    tell = _Teller(progress)
+    tell = _ProgressNotifier(progress)
     archives = Archives()
     try:
-        finder = Finder(default_label, archives, look, _limit(), tell.finding, stop)
+        finder = Scanner(default_label, archives, look, _limit(), tell.finding, stop)
         for source in sources:
             if not stop():
                 finder.add(source)
@@ -263,18 +272,18 @@ def scan(
     )
 
 
-def look(data: bytes) -> Look:
+def look(data: bytes) -> InspectedFile:
     """What can be said of a picture's bytes at a glance: its header is read, its pixels are the service's to check."""
     from apitorch_desktop.vision import images
 
     try:
         info = images.measure(data)
     except images.UnreadableImage as error:
-        return Look(len(data), problem=str(error))
-    return Look(len(data), hashlib.sha256(data).hexdigest(), info.width, info.height)
+        return InspectedFile(len(data), problem=str(error))
+    return InspectedFile(len(data), hashlib.sha256(data).hexdigest(), info.width, info.height)
 
 
-class _Teller:
+class _ProgressNotifier:
     """Passes progress on, a few times a second."""
 
     def __init__(self, progress: Callable[[ScanProgress], None] | None) -> None:
@@ -293,17 +302,19 @@ class _Teller:
             self._progress(state)
 
 
-def _looks(found: Sequence[Found], archives: Archives, tell: _Teller, stop: Callable[[], bool]) -> list[Look]:
+def _looks(
+    found: Sequence[FoundImage], archives: Archives, tell: _ProgressNotifier, stop: Callable[[], bool]
+) -> list[InspectedFile]:
     """A look at each picture, several at a time: reading and hashing leave the GIL alone."""
     limit = _limit()
     halt = Event()
 
-    def one(thing: Found) -> Look:
+    def one(thing: FoundImage) -> InspectedFile:
         if halt.is_set():
-            return Look(problem="It was not looked at.")
+            return InspectedFile(problem="It was not looked at.")
         return _look_at(thing.source, archives, limit)
 
-    looks: list[Look] = []
+    looks: list[InspectedFile] = []
     with ThreadPoolExecutor(_THREADS, "scan") as pool:
         results = pool.map(one, [thing for thing in found if thing.look is None])
         for thing in found:
@@ -314,18 +325,18 @@ def _looks(found: Sequence[Found], archives: Archives, tell: _Teller, stop: Call
     return looks
 
 
-def _look_at(source: Source, archives: Archives, limit: int) -> Look:
-    if isinstance(source, Url):
-        return Look()
+def _look_at(source: Source, archives: Archives, limit: int) -> InspectedFile:
+    if isinstance(source, ImageUrl):
+        return InspectedFile()
     try:
-        if isinstance(source, File):
+        if isinstance(source, ImageFile):
             if sentence := not_plain(source.path):
-                return Look(problem=sentence)
+                return InspectedFile(problem=sentence)
             if (size := source.path.stat().st_size) > limit:
-                return Look(size, problem=too_large(size, limit))
+                return InspectedFile(size, problem=too_large(size, limit))
         return look(read(source, archives, limit))
-    except (SourceGone, OSError) as error:
-        return Look(problem=str(error))
+    except (SourceMissing, OSError) as error:
+        return InspectedFile(problem=str(error))
 
 
 def _limit() -> int:
@@ -336,7 +347,7 @@ def _limit() -> int:
 
 def _mark(item: PlanItem) -> str:
     """What tells that two items are the same picture; empty where nothing does."""
-    return item.sha256 or (item.source.url if isinstance(item.source, Url) else "")
+    return item.sha256 or (item.source.url if isinstance(item.source, ImageUrl) else "")
 
 
 def _no_label(text: str) -> str:
@@ -346,6 +357,15 @@ def _no_label(text: str) -> str:
 
 
 __all__ = [
-    "SENT", "Dropped", "Picture", "Plan", "PlanItem", "PlanLabel", "ScanProgress", "Standing", "existing_of",
-    "look", "scan",
+    "SENT",
+    "Dropped",
+    "ImageBytes",
+    "ItemStatus",
+    "Plan",
+    "PlanItem",
+    "PlanLabel",
+    "ScanProgress",
+    "existing_of",
+    "look",
+    "scan",
 ]  # fmt: skip

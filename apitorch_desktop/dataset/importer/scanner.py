@@ -9,8 +9,17 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from apitorch_desktop.dataset.sources import image_lists
-from apitorch_desktop.dataset.sources.archives import Archives, BadArchive, is_archive
-from apitorch_desktop.dataset.sources.image_source import File, Member, Picture, Source, Url, filename_of, reason, shown
+from apitorch_desktop.dataset.sources.archives import Archives, InvalidArchive, is_archive
+from apitorch_desktop.dataset.sources.image_source import (
+    ArchiveMember,
+    ImageBytes,
+    ImageFile,
+    ImageUrl,
+    Source,
+    filename_of,
+    reason,
+    shown,
+)
 
 SUFFIXES: Final = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".mpo", ".heic", ".heif",
@@ -25,11 +34,11 @@ _PARTS: Final = frozenset({"train", "training", "val", "valid", "validation", "d
 _CLUTTER: Final = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
 _DEEPEST = 100
 
-Dropped = Path | str | Picture
+Dropped = Path | str | ImageBytes
 
 
 @dataclass(slots=True)
-class Look:
+class InspectedFile:
     """What was seen of a picture's bytes: see `PlanItem`."""
 
     size: int | None = None
@@ -40,13 +49,13 @@ class Look:
 
 
 @dataclass(slots=True)
-class Found:
+class FoundImage:
     """A picture and the label it brings along, as spelled. `look` is there where it had to be read to be found."""
 
     source: Source
     label: str
     name: str
-    look: Look | None = None
+    look: InspectedFile | None = None
 
 
 def is_picture(name: str, head: bytes) -> bool:
@@ -54,7 +63,7 @@ def is_picture(name: str, head: bytes) -> bool:
     return PurePosixPath(name).suffix.lower() in SUFFIXES or _MAGIC.match(head) is not None
 
 
-class Finder:
+class Scanner:
     """Collects what is found of things dropped one after the other, in their order.
 
     `look(data)` is called for pictures inside archives while they pass by; `limit` is the most bytes of one. `tick` is
@@ -65,12 +74,12 @@ class Finder:
         self,
         default_label: str,
         archives: Archives,
-        look: Callable[[bytes], Look],
+        look: Callable[[bytes], InspectedFile],
         limit: int,
         tick: Callable[[int], None],
         cancelled: Callable[[], bool],
     ) -> None:
-        self.found: list[Found] = []
+        self.found: list[FoundImage] = []
         self.notes: list[str] = []
         self.ignored: list[str] = []
         self.complete = True
@@ -83,7 +92,7 @@ class Finder:
 
     def add(self, dropped: Dropped) -> None:
         """Search one thing that was dropped or pasted."""
-        if isinstance(dropped, Picture):
+        if isinstance(dropped, ImageBytes):
             self._take(dropped, self._default)
         elif isinstance(dropped, Path):
             self._add_path(dropped)
@@ -92,15 +101,15 @@ class Finder:
             for line in strange:
                 self._complain(f"“{shown(line[:100])}” is neither a web address nor a file.")
             for source in sources:
-                if isinstance(source, File):
+                if isinstance(source, ImageFile):
                     self._add_path(source.path)
                 else:
                     self._take(source, self._default)
 
-    def _take(self, source: Source, label: str, look: Look | None = None) -> None:
-        if look is None and isinstance(source, Url) and len(source.url) > 8000:
-            look = Look(problem="The web address is too long.")
-        self.found.append(Found(source, label, shown(filename_of(source)), look))
+    def _take(self, source: Source, label: str, look: InspectedFile | None = None) -> None:
+        if look is None and isinstance(source, ImageUrl) and len(source.url) > 8000:
+            look = InspectedFile(problem="The web address is too long.")
+        self.found.append(FoundImage(source, label, shown(filename_of(source)), look))
         self._tick(len(self.found))
 
     def _add_path(self, path: Path) -> None:
@@ -118,35 +127,35 @@ class Finder:
         elif path.suffix.lower() not in SUFFIXES and is_archive(path):
             self._add_archive(path)
         else:
-            self._take(File(path), self._default)
+            self._take(ImageFile(path), self._default)
 
     def _complain(self, sentence: str) -> None:
         self.notes.append(sentence)
         self.complete = False
 
     def _refuse(self, path: Path, sentence: str) -> None:
-        self._take(File(path), self._default, Look(problem=sentence))
+        self._take(ImageFile(path), self._default, InspectedFile(problem=sentence))
 
     # --- lists and archives
 
     def _add_list(self, path: Path) -> None:
         try:
             rows = image_lists.rows(path)
-        except image_lists.BadList as error:
+        except image_lists.InvalidList as error:
             self._complain(str(error))
             return
         for row in rows:
             source = image_lists.resolve(row.where, path.parent)
             look = None
-            if isinstance(source, File) and (sentence := not_plain(source.path)):
-                look = Look(problem=sentence)
+            if isinstance(source, ImageFile) and (sentence := not_plain(source.path)):
+                look = InspectedFile(problem=sentence)
             self._take(source, row.label or self._default, look)
             if self._cancelled():
                 return
 
     def _add_archive(self, path: Path) -> None:
-        entries: list[tuple[tuple[str, ...], Source, Look | None]] = []
-        tables: dict[tuple[str, ...], list[image_lists.Row]] = {}
+        entries: list[tuple[tuple[str, ...], Source, InspectedFile | None]] = []
+        tables: dict[tuple[str, ...], list[image_lists.ListEntry]] = {}
         try:
             for name, size, data in self._archives.members(path, self._limit, self._cancelled):
                 parts = _parts(name)
@@ -155,32 +164,32 @@ class Finder:
                 if parts[-1] in image_lists.METADATA and size > 0:
                     self._read_table(parts, data, tables)
                 elif is_picture(parts[-1], data[:16]):
-                    entries.append((parts, Member(path, name), self._look_at_member(size, data)))
+                    entries.append((parts, ArchiveMember(path, name), self._look_at_member(size, data)))
                     self._tick(len(self.found) + len(entries))
                 else:
                     self.ignored.append(shown(name))
                 if self._cancelled():
                     break
-        except BadArchive as error:
+        except InvalidArchive as error:
             self._complain(str(error))
         root = path.name
         while (suffix := PurePosixPath(root).suffix.lower()) in {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".txz"}:
             root = root[: -len(suffix)]
         self._assign(entries, root, tables)
 
-    def _look_at_member(self, size: int, data: bytes) -> Look:
+    def _look_at_member(self, size: int, data: bytes) -> InspectedFile:
         if size < 0:
-            return Look(problem="It cannot be unpacked: it is damaged, encrypted or packed in an unknown way.")
+            return InspectedFile(problem="It cannot be unpacked: it is damaged, encrypted or packed in an unknown way.")
         if size > self._limit:
-            return Look(size, problem=too_large(size, self._limit))
+            return InspectedFile(size, problem=too_large(size, self._limit))
         return self._look(data)
 
     def _read_table(
-        self, parts: tuple[str, ...], data: bytes, tables: dict[tuple[str, ...], list[image_lists.Row]]
+        self, parts: tuple[str, ...], data: bytes, tables: dict[tuple[str, ...], list[image_lists.ListEntry]]
     ) -> None:
         try:
             rows = image_lists.parse(data, parts[-1])
-        except image_lists.BadList as error:
+        except image_lists.InvalidList as error:
             self._complain(str(error))
             return
         if any(row.label for row in rows):
@@ -189,8 +198,8 @@ class Finder:
     # --- folders
 
     def _add_folder(self, folder: Path) -> None:
-        entries: list[tuple[tuple[str, ...], Source, Look | None]] = []
-        tables: dict[tuple[str, ...], list[image_lists.Row]] = {}
+        entries: list[tuple[tuple[str, ...], Source, InspectedFile | None]] = []
+        tables: dict[tuple[str, ...], list[image_lists.ListEntry]] = {}
         for parts, path, sentence in self._walk(folder):
             if parts[-1] in image_lists.METADATA and not sentence:
                 try:
@@ -198,7 +207,7 @@ class Finder:
                 except OSError as error:
                     self._complain(f"“{shown(path.name)}” cannot be read: {reason(error)}.")
             elif is_picture(parts[-1], b"" if sentence else _head(path)):
-                entries.append((parts, File(path), Look(problem=sentence) if sentence else None))
+                entries.append((parts, ImageFile(path), InspectedFile(problem=sentence) if sentence else None))
                 self._tick(len(self.found) + len(entries))
             else:
                 self.ignored.append(shown("/".join(parts)))
@@ -241,9 +250,9 @@ class Finder:
 
     def _assign(
         self,
-        entries: Sequence[tuple[tuple[str, ...], Source, Look | None]],
+        entries: Sequence[tuple[tuple[str, ...], Source, InspectedFile | None]],
         root: str,
-        tables: dict[tuple[str, ...], list[image_lists.Row]],
+        tables: dict[tuple[str, ...], list[image_lists.ListEntry]],
     ) -> None:
         listed = {
             (*above, *_parts(row.where)): row.label for above, rows in tables.items() for row in rows if row.label

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.importer.plan import SENT, Plan, PlanItem
 from apitorch_desktop.dataset.sources.archives import Archives
-from apitorch_desktop.dataset.sources.image_source import SourceGone, Url, read
+from apitorch_desktop.dataset.sources.image_source import ImageUrl, SourceMissing, read
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownImage:
     """A picture that is there: its name and label as the person knows them, and `vision.duplicates.pattern` of it."""
 
     name: str
@@ -25,14 +25,16 @@ class Known:
     pattern: "NDArray[np.uint8]"
 
 
-def known_of(workspace: "Workspace", training_set_id: Id, cancelled: Callable[[], bool] | None = None) -> list[Known]:
+def known_of(
+    workspace: "Workspace", training_set_id: Id, cancelled: Callable[[], bool] | None = None
+) -> list[KnownImage]:
     """What a training set holds, by its thumbnails: those that were seen before come from the cache. Raises ApiError.
 
     A picture that cannot be shown is left out.
     """
     from apitorch_desktop.vision import images, near_duplicates
 
-    known: list[Known] = []
+    known: list[KnownImage] = []
     for image in workspace.listing(training_set_id, cancelled=cancelled).images:
         if cancelled is not None and cancelled():
             return []
@@ -42,13 +44,13 @@ def known_of(workspace: "Workspace", training_set_id: Id, cancelled: Callable[[]
         except images.UnreadableImage:
             continue
         name = image.original_filename if isinstance(image.original_filename, str) else image.filename
-        known.append(Known(name, str(image.label), pattern))
+        known.append(KnownImage(name, str(image.label), pattern))
     return known
 
 
 def find_similar(
     plan: Plan,
-    there: Sequence[Known],
+    there: Sequence[KnownImage],
     *,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -90,10 +92,10 @@ def find_similar(
 def _pattern(item: PlanItem, archives: Archives) -> "NDArray[np.uint8] | None":
     from apitorch_desktop.vision import images, near_duplicates
 
-    if isinstance(item.source, Url):
+    if isinstance(item.source, ImageUrl):
         return None
     try:
         data = read(item.source, archives, images.MAX_BYTES)
         return near_duplicates.pattern(images.shrunk(data, 2 * near_duplicates.SIDE))
-    except (SourceGone, images.UnreadableImage):
+    except (SourceMissing, images.UnreadableImage):
         return None

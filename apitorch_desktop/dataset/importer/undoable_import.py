@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.dataset.edits.executor import edit_of
-from apitorch_desktop.dataset.edits.model import Act, CannotUndo, Edit, Facts, Placement, Stage, image_id, set_key
+from apitorch_desktop.dataset.edits.model import (
+    CannotUndo,
+    Edit,
+    EditKind,
+    EditPayload,
+    EditStage,
+    Placement,
+    image_id,
+    set_key,
+)
 from apitorch_desktop.dataset.transfers.model import ENDED
 
 if TYPE_CHECKING:
@@ -23,16 +32,16 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.client import ApiClient
     from apitorch_desktop.api.types import Id, TrainingSet
-    from apitorch_desktop.dataset.edits.journal import Journal
-    from apitorch_desktop.dataset.edits.model import Entry
-    from apitorch_desktop.dataset.edits.runner import Driver
-    from apitorch_desktop.dataset.sources.image_source import Upload
-    from apitorch_desktop.dataset.transfers.queue import Transfers, TransferStatus
+    from apitorch_desktop.dataset.edits.journal import EditJournal
+    from apitorch_desktop.dataset.edits.model import EditRow
+    from apitorch_desktop.dataset.edits.runner import EditRunner
+    from apitorch_desktop.dataset.sources.image_source import UploadItem
+    from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferStatus
     from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ImportResult:
     """What came of an import. `created`: images that were not there before. `edit`: new in the journal, None for nothing."""
 
     created: int
@@ -40,32 +49,32 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A training set that was made for an import, which is on the journal already: hand it to `Imports.upload`."""
+class NewImportSet:
+    """A training set that was made for an import, which is on the journal already: hand it to `UndoableImports.upload`."""
 
     training_set: TrainingSet
-    entry: Entry
+    entry: EditRow
     lock: BaseFileLock
     """Held while the import is being accepted: nobody takes it for one that was interrupted."""
 
 
-class Imports:
+class UndoableImports:
     """Keeps the journal of edits in step with the transfers. Thread-safe, and several processes may; everything blocks."""
 
-    def __init__(self, journal: Journal, driver: Driver, transfers: Transfers, locks: Path) -> None:
+    def __init__(self, journal: EditJournal, driver: EditRunner, transfers: TransferQueue, locks: Path) -> None:
         self._journal = journal
         self._driver = driver
         self._transfers = transfers
         self._locks = locks
 
-    def make_set(self, connection_id: str, client: ApiClient, name: str) -> Begun:
+    def make_set(self, connection_id: str, client: ApiClient, name: str) -> NewImportSet:
         """`training-sets`: make the training set of an import, journalled beforehand. Raises ApiError."""
         mark = token_hex(8)
         before = [set_key(one.id) for one in client.training_sets()]
-        facts = Facts(planned=True, new_training_set=True, new=name.strip(), sets_before=before, mark=mark)
+        facts = EditPayload(planned=True, new_training_set=True, new=name.strip(), sets_before=before, mark=mark)
         lock = self._own(mark)
         assert lock is not None  # noqa: S101 - for mypy: the mark is new
-        entry = self._journal.add(connection_id, "", Act.IMPORT, "the import", Stage.BEGUN, facts)
+        entry = self._journal.add(connection_id, "", EditKind.IMPORT, "the import", EditStage.BEGUN, facts)
         try:
             made = client.create_training_set(facts.new)
         except BaseException as fault:
@@ -74,21 +83,21 @@ class Imports:
             _let_go(lock)  # else it may have been made: `settle` finds out
             raise
         self._is(entry, made.id)
-        return Begun(made, entry, lock)
+        return NewImportSet(made, entry, lock)
 
     def upload(
         self,
         connection_id: str,
         training_set_id: Id,
         title: str,
-        items: Iterable[Upload],
+        items: Iterable[UploadItem],
         *,
         labels_before: Iterable[str] = (),
-        begun: Begun | None = None,
+        begun: NewImportSet | None = None,
     ) -> int:
         """Accept an upload, journalled. Answers the transfer's id. Its undo is that of `Edits.imported`."""
         entry = begun.entry if begun is not None else None
-        facts = Facts(planned=True, labels_before=sorted(set(labels_before)), mark=token_hex(8))
+        facts = EditPayload(planned=True, labels_before=sorted(set(labels_before)), mark=token_hex(8))
         lock = begun.lock if begun is not None else self._own(facts.mark)
 
         def link(transfer_id: int) -> None:
@@ -96,7 +105,7 @@ class Imports:
             if entry is None:
                 facts.transfer = transfer_id
                 key = set_key(training_set_id)
-                entry = self._journal.add(connection_id, key, Act.IMPORT, "the import", Stage.BEGUN, facts)
+                entry = self._journal.add(connection_id, key, EditKind.IMPORT, "the import", EditStage.BEGUN, facts)
             else:
                 entry.facts.transfer = transfer_id
                 self._journal.save(entry)
@@ -110,7 +119,7 @@ class Imports:
         finally:
             _let_go(lock)
 
-    def ended(self, connection_id: str, transfer_id: int, labels_before: Iterable[str] = ()) -> Ended:
+    def ended(self, connection_id: str, transfer_id: int, labels_before: Iterable[str] = ()) -> ImportResult:
         """An upload ended: write down what it brought in. `labels_before`: for one that was accepted without a journal.
 
         After *Retry*, what came in since is an edit of its own.
@@ -118,29 +127,31 @@ class Imports:
         try:
             status = self._transfers.status(transfer_id)
         except KeyError:  # another process wrote it down, and forgot it
-            return Ended(0, None)
+            return ImportResult(0, None)
         self._transfers.calm(transfer_id)
         created = {image_id(one.image_id): one.label for one in self._transfers.results(transfer_id) if one.created}
         with self._driver.turn(connection_id):
             entries = [one for one in self._journal.imports(connection_id) if one.facts.transfer == transfer_id]
-            begun = next((one for one in entries if one.stage is Stage.BEGUN), None)
+            begun = next((one for one in entries if one.stage is EditStage.BEGUN), None)
             known = {one.first for entry in entries for one in self._journal.load(entry).placements}
             new = {image: label for image, label in created.items() if image not in known}
             if begun is None and new:
-                facts = entries[0].facts if entries else Facts(planned=True, labels_before=sorted(set(labels_before)))
+                facts = (
+                    entries[0].facts if entries else EditPayload(planned=True, labels_before=sorted(set(labels_before)))
+                )
                 made = {label for entry in entries for label in entry.facts.labels_made}
                 begun = self._again(status, facts, made)
             edit = self._write(begun, new) if begun is not None else None
-        return Ended(len(created), edit)
+        return ImportResult(len(created), edit)
 
-    def _again(self, status: TransferStatus, facts: Facts, made: set[str]) -> Entry:
+    def _again(self, status: TransferStatus, facts: EditPayload, made: set[str]) -> EditRow:
         """More came of a transfer that was journalled already, or never."""
         key = set_key(status.training_set_id)
         labels = sorted({*facts.labels_before, *made})
-        facts = Facts(planned=True, labels_before=labels, transfer=status.id)
-        return self._journal.add(status.connection_id, key, Act.IMPORT, "", Stage.BEGUN, facts)
+        facts = EditPayload(planned=True, labels_before=labels, transfer=status.id)
+        return self._journal.add(status.connection_id, key, EditKind.IMPORT, "", EditStage.BEGUN, facts)
 
-    def _write(self, entry: Entry, new: dict[str, str]) -> Edit | None:
+    def _write(self, entry: EditRow, new: dict[str, str]) -> Edit | None:
         facts = entry.facts
         if not new and not facts.new_training_set:
             self._journal.drop(entry)
@@ -149,7 +160,7 @@ class Imports:
             Placement(n, image, None, label, there=True) for n, (image, label) in enumerate(new.items())
         ]
         facts.labels_made = sorted(set(new.values()) - set(facts.labels_before))
-        entry.stage, facts.sets_before = Stage.DONE, None
+        entry.stage, facts.sets_before = EditStage.DONE, None
         entry.title = f"import {len(new):,} photo{'' if len(new) == 1 else 's'}"
         if not new:
             entry.title = f"make the training set “{facts.new}”"
@@ -165,7 +176,7 @@ class Imports:
         it is empty. Answers the names of these. Raises ApiError.
         """
         connection_id, lost = workspace.connection.id, []
-        for entry in self._journal.imports(connection_id, Stage.BEGUN):
+        for entry in self._journal.imports(connection_id, EditStage.BEGUN):
             status = self._status(entry)
             if status is not None:
                 if status.state in ENDED:
@@ -186,7 +197,7 @@ class Imports:
         """
         connection_id = workspace.connection.id
         entry = self._driver.last_done(connection_id)
-        if entry is None or entry.stage is not Stage.BEGUN:
+        if entry is None or entry.stage is not EditStage.BEGUN:
             return
         status = self._status(entry)
         if status is not None:
@@ -203,12 +214,12 @@ class Imports:
         if left is None or left.id != entry.id:  # what was done before the import is not meant
             raise CannotUndo("The import was cancelled before a photo came in, so there is nothing to undo.")
 
-    def _is(self, entry: Entry, training_set_id: Id) -> None:
+    def _is(self, entry: EditRow, training_set_id: Id) -> None:
         """Note which training set an import made."""
         entry.training_set, entry.facts.sets_before = set_key(training_set_id), None
         self._journal.save(entry, became=[(self._journal.now(entry.place), entry.training_set)])
 
-    def _half_made(self, workspace: Workspace, entry: Entry) -> Id | None:
+    def _half_made(self, workspace: Workspace, entry: EditRow) -> Id | None:
         """The training set that an interrupted import made, where it is there, and empty."""
         facts = entry.facts
         if not facts.new_training_set:
@@ -232,12 +243,12 @@ class Imports:
             return None
         return lock
 
-    def _is_interrupted(self, entry: Entry) -> bool:
+    def _is_interrupted(self, entry: EditRow) -> bool:
         lock = self._own(entry.facts.mark)
         _let_go(lock)
         return lock is not None
 
-    def _status(self, entry: Entry) -> TransferStatus | None:
+    def _status(self, entry: EditRow) -> TransferStatus | None:
         try:
             return self._transfers.status(entry.facts.transfer)
         except KeyError:

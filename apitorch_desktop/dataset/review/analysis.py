@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from apitorch_desktop.dataset.review import findings as records
-from apitorch_desktop.dataset.review.cache import Compared, Seen
+from apitorch_desktop.dataset.review.cache import CachedComparison, CachedImage
 from apitorch_desktop.vision import head, issues, near_duplicates
 
 if TYPE_CHECKING:
@@ -24,24 +24,26 @@ NEXT = 24
 """Images that are proposed to be made sure of next."""
 
 
-class Reviewed:
+class Analysis:
     """One training set. `compared` is what to remember; `unmeasured` ids of twins whose size is not known."""
 
-    def __init__(self, encoder: str, compared: Compared | None = None) -> None:
+    def __init__(self, encoder: str, compared: CachedComparison | None = None) -> None:
         self._encoder = encoder
-        self.compared = compared if compared is not None and compared.encoder == encoder else Compared(encoder, [], [])
+        self.compared = (
+            compared if compared is not None and compared.encoder == encoder else CachedComparison(encoder, [], [])
+        )
         self.newly_compared = False
         self.unmeasured: list[str] = []
-        self._training: tuple[int, head.Training] | None = None
+        self._training: tuple[int, head.TrainingResult] | None = None
 
     def follow(self, ids: dict[str, str]) -> None:
         """Keys are others, old → new."""
         old = self.compared
         pairs = [(ids.get(a, a), ids.get(b, b), like) for a, b, like in old.pairs]
-        self.compared = Compared(old.encoder, [ids.get(key, key) for key in old.keys], pairs)
+        self.compared = CachedComparison(old.encoder, [ids.get(key, key) for key in old.keys], pairs)
 
     def judge(
-        self, begin: records.Begin, seen: dict[str, Seen], wanted: Callable[[], bool]
+        self, begin: records.BeginReview, seen: dict[str, CachedImage], wanted: Callable[[], bool]
     ) -> Iterator[tuple[records.Findings, bool]]:
         """What is known, after each part, with whether it is all. Raises `Stopped` when `wanted()`: something else is."""
         items = [item for item in begin.items if item.key in seen and not seen[item.key].problem]
@@ -61,7 +63,9 @@ class Reviewed:
 
     # --- near-duplicates
 
-    def _compare(self, items: list[records.Item], seen: dict[str, Seen], wanted: Callable[[], bool]) -> None:
+    def _compare(
+        self, items: list[records.ReviewItem], seen: dict[str, CachedImage], wanted: Callable[[], bool]
+    ) -> None:
         """Compare what is new with each other and with what was there; forget what is gone."""
         keys = list(dict.fromkeys(item.key for item in items))
         there = set(keys)
@@ -81,24 +85,24 @@ class Reviewed:
             ):
                 pairs.append((fresh[pair.first], known[pair.second], pair.likeness))  # noqa: PERF401
         if wanted():
-            raise records.Stopped
-        self.compared = Compared(self._encoder, known + fresh, pairs)
+            raise records.ReviewStopped
+        self.compared = CachedComparison(self._encoder, known + fresh, pairs)
         self.newly_compared = True
 
     def _groups(
-        self, begin: records.Begin, items: list[records.Item], seen: dict[str, Seen]
-    ) -> tuple[list[records.Group], list[int]]:
+        self, begin: records.BeginReview, items: list[records.ReviewItem], seen: dict[str, CachedImage]
+    ) -> tuple[list[records.DuplicateGroup], list[int]]:
         """The groups, and for each item a number that near-duplicates share."""
         places: dict[str, list[int]] = {}
         for place, item in enumerate(items):
             places.setdefault(item.key, []).append(place)
         apart = {frozenset(pair) for pair in begin.apart}
-        links: list[near_duplicates.Pair] = []
+        links: list[near_duplicates.DuplicatePair] = []
         for same in places.values():  # the very same bytes under several labels
-            links += [near_duplicates.Pair(same[0], other, 1.0) for other in same[1:]]
+            links += [near_duplicates.DuplicatePair(same[0], other, 1.0) for other in same[1:]]
         for first, second, likeness in self.compared.pairs:
             links += [
-                near_duplicates.Pair(a, b, likeness)
+                near_duplicates.DuplicatePair(a, b, likeness)
                 for a in places.get(first, ())[:1]
                 for b in places.get(second, ())[:1]
             ]
@@ -123,8 +127,8 @@ class Reviewed:
     def _learn(
         self,
         found: records.Findings,
-        items: list[records.Item],
-        seen: dict[str, Seen],
+        items: list[records.ReviewItem],
+        seen: dict[str, CachedImage],
         together: list[int],
         wanted: Callable[[], bool],
     ) -> None:
@@ -139,15 +143,15 @@ class Reviewed:
                 found.why_not = "Labels can be checked once two of them have two photos each."
                 return
             except head.TrainingCancelled:
-                raise records.Stopped from None
+                raise records.ReviewStopped from None
             self._training = state, training
         training = self._training[1]
         chances, metrics = training.out_of_fold, training.metrics
         found.doubts = [
-            records.Doubt(items[one.image].id, one.given, one.likely, one.given_value, one.likely_value)
+            records.LabelIssue(items[one.image].id, one.given, one.likely, one.given_value, one.likely_value)
             for one in issues.suspects(chances, labels, training.head.labels)
         ]
-        found.learned = records.Learned(
+        found.learned = records.OutOfFoldFigures(
             list(metrics.labels),
             [list(row) for row in metrics.confusion],
             list(metrics.label_accuracy),
@@ -159,7 +163,7 @@ class Reviewed:
         found.unsure = [items[asked[place]].id for place in chosen]
 
 
-def _worth_asking(found: records.Findings, items: list[records.Item], together: list[int]) -> list[int]:
+def _worth_asking(found: records.Findings, items: list[records.ReviewItem], together: list[int]) -> list[int]:
     """Places of images a person may be asked about: sound pictures that are not suspect anyway, one of each kind of copies.
 
     Faulty pictures are the least sure of all, and teach nothing; suspects are asked about where they are listed.
@@ -172,42 +176,42 @@ def _worth_asking(found: records.Findings, items: list[records.Item], together: 
     return sorted(first.values())
 
 
-def _flagged(items: list[records.Item], seen: dict[str, Seen]) -> list[records.Flagged]:
+def _flagged(items: list[records.ReviewItem], seen: dict[str, CachedImage]) -> list[records.FlaggedImage]:
     found = []
     for item in items:
         one = seen[item.key]
         width, height = (item.width, item.height) if item.width and item.height else (one.width, one.height)
-        look = issues.Look(_NO_PATTERN, one.blur, one.dark, one.bright, one.contrast, width, height)
+        look = issues.ReviewFeatures(_NO_PATTERN, one.blur, one.dark, one.bright, one.contrast, width, height)
         if flags := issues.quality_flags(look):
-            found.append(records.Flagged(item.id, list(flags)))
+            found.append(records.FlaggedImage(item.id, list(flags)))
     return found
 
 
-def _group(items: list[records.Item], seen: dict[str, Seen]) -> records.Group:
+def _group(items: list[records.ReviewItem], seen: dict[str, CachedImage]) -> records.DuplicateGroup:
     twins = []
     for item in items:
         one = seen[item.key]
         measured = (one.width, one.height, one.size) if one.size else (0, 0, 0)
         width, height, size = (item.width, item.height, item.bytes) if item.width else measured
-        twins.append(records.Twin(item.id, item.label, width, height, size, item.created_at, one.blur))
-    copies = [issues.Copy(twin.width, twin.height, twin.bytes, twin.created_at, twin.blur) for twin in twins]
+        twins.append(records.Duplicate(item.id, item.label, width, height, size, item.created_at, one.blur))
+    copies = [issues.KeeperCandidate(twin.width, twin.height, twin.bytes, twin.created_at, twin.blur) for twin in twins]
     keepers: dict[str, str] = {rule: twins[issues.keeper(copies, rule)].image for rule in issues.RULES}
-    return records.Group(twins, keepers)
+    return records.DuplicateGroup(twins, keepers)
 
 
-def _advice(counts: dict[str, int], accuracy: dict[str, float] | None) -> list[records.Advice]:
-    return [records.Advice(one.label, one.sentence, one.urgent) for one in issues.label_balance(counts, accuracy)]
+def _advice(counts: dict[str, int], accuracy: dict[str, float] | None) -> list[records.LabelAdvice]:
+    return [records.LabelAdvice(one.label, one.sentence, one.urgent) for one in issues.label_balance(counts, accuracy)]
 
 
 _NO_PATTERN: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
 
 
-def _patterns(keys: list[str], seen: dict[str, Seen]) -> list[NDArray[np.uint8]]:
+def _patterns(keys: list[str], seen: dict[str, CachedImage]) -> list[NDArray[np.uint8]]:
     side = near_duplicates.SIDE
     return [np.frombuffer(seen[key].pattern, np.uint8).reshape(side, side) for key in keys]
 
 
-def _embeddings(keys: list[str], seen: dict[str, Seen]) -> NDArray[Any]:
+def _embeddings(keys: list[str], seen: dict[str, CachedImage]) -> NDArray[Any]:
     if not keys:
         return np.zeros((0, 1), np.float32)
     return np.stack([np.frombuffer(seen[key].embedding, "<f2") for key in keys]).astype(np.float32)

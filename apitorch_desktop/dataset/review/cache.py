@@ -25,7 +25,7 @@ _SCHEMA = (
 )
 
 
-class Seen(msgspec.Struct, array_like=True):
+class CachedImage(msgspec.Struct, array_like=True):
     """An image as its thumbnail showed it. `pattern` and `embedding` (float16) are bytes of arrays; see `vision.review.Look`.
 
     `width`, `height`: of the thumbnail, or where it was measured, of the file, with `size` in bytes. `problem`: why it cannot be
@@ -44,7 +44,7 @@ class Seen(msgspec.Struct, array_like=True):
     problem: str = ""
 
 
-class Compared(msgspec.Struct, array_like=True):
+class CachedComparison(msgspec.Struct, array_like=True):
     """Keys that were compared with each other, and the pairs that came of it with their likeness."""
 
     encoder: str
@@ -52,7 +52,7 @@ class Compared(msgspec.Struct, array_like=True):
     pairs: list[tuple[str, str, float]]
 
 
-class ReviewMemory:
+class ReviewCache:
     """A file in the cache folder. A damaged or full one forgets rather than fails."""
 
     def __init__(self, folder: Path) -> None:
@@ -63,9 +63,9 @@ class ReviewMemory:
         """Close the file."""
         self._file.close()
 
-    def seen(self, connection: str, encoder: str, keys: Iterable[str]) -> dict[str, Seen]:
+    def seen(self, connection: str, encoder: str, keys: Iterable[str]) -> dict[str, CachedImage]:
         """What is remembered of some images."""
-        found: dict[str, Seen] = {}
+        found: dict[str, CachedImage] = {}
         wanted = list(keys)
         now = int(time())
         for start in range(0, len(wanted), _CHUNK):
@@ -79,14 +79,14 @@ class ReviewMemory:
                 *part,
             ):
                 try:
-                    found[key] = msgspec.msgpack.decode(body, type=Seen)
+                    found[key] = msgspec.msgpack.decode(body, type=CachedImage)
                 except msgspec.MsgspecError:  # written by another version
                     continue
             with self._file.transaction() as rows:
                 rows.execute(f"UPDATE seen SET used_at = ? WHERE {where}", (now, connection, encoder, *part))  # noqa: S608
         return found
 
-    def remember(self, connection: str, encoder: str, seen: Mapping[str, Seen]) -> None:
+    def remember(self, connection: str, encoder: str, seen: Mapping[str, CachedImage]) -> None:
         """Keep what was seen."""
         now = int(time())
         with self._file.transaction() as rows:
@@ -95,17 +95,17 @@ class ReviewMemory:
                 [(connection, key, encoder, now, msgspec.msgpack.encode(one)) for key, one in seen.items()],
             )
 
-    def compared(self, connection: str, training_set: str) -> Compared | None:
+    def compared(self, connection: str, training_set: str) -> CachedComparison | None:
         """What was compared in a training set."""
         sql = "SELECT body FROM compared WHERE connection = ? AND training_set = ?"
         for (body,) in self._file.read(sql, connection, training_set):
             try:
-                return msgspec.msgpack.decode(body, type=Compared)
+                return msgspec.msgpack.decode(body, type=CachedComparison)
             except msgspec.MsgspecError:
                 return None
         return None
 
-    def keep_compared(self, connection: str, training_set: str, compared: Compared) -> None:
+    def keep_compared(self, connection: str, training_set: str, compared: CachedComparison) -> None:
         """Keep what was compared in a training set."""
         with self._file.transaction() as rows:
             rows.execute(

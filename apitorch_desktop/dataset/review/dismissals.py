@@ -22,7 +22,7 @@ _SCHEMA = (
 _TWIN = "twin:"
 
 
-class Dismissals:
+class DismissalStore:
     """Kept in `folder`. Thread-safe; blocking. Raises FileFailed."""
 
     def __init__(self, folder: Path) -> None:

@@ -19,11 +19,11 @@ UNLIKELY: Final = 0.1
 Of 30 wrong labels planted among the 600 clothing photos 29 lie below, with 41 others; below .05 23 with 16."""
 
 
-class Stopped(Exception):  # noqa: N818 - not an error
+class ReviewStopped(Exception):  # noqa: N818 - not an error
     """Something else is wanted by now."""
 
 
-class Item(msgspec.Struct, array_like=True, frozen=True):
+class ReviewItem(msgspec.Struct, array_like=True, frozen=True):
     """An image to look at. `key` names its content: the sha256 where the service tells it, else its id.
 
     Width, height (pixels as shown) and bytes are 0, `created_at` (ISO 8601) "" where the service does not tell.
@@ -38,7 +38,7 @@ class Item(msgspec.Struct, array_like=True, frozen=True):
     created_at: str = ""
 
 
-class Twin(msgspec.Struct, array_like=True, frozen=True):
+class Duplicate(msgspec.Struct, array_like=True, frozen=True):
     """One of a group of near-duplicates; what is 0 or "" is not known. `blur`: 0 crisp … 1."""
 
     image: str
@@ -50,10 +50,10 @@ class Twin(msgspec.Struct, array_like=True, frozen=True):
     blur: float
 
 
-class Group(msgspec.Struct, array_like=True, frozen=True):
+class DuplicateGroup(msgspec.Struct, array_like=True, frozen=True):
     """Near-duplicates of each other; `keepers` maps a rule to the id of the one it would keep."""
 
-    twins: list[Twin]
+    twins: list[Duplicate]
     keepers: dict[str, str]
 
     @property
@@ -62,14 +62,14 @@ class Group(msgspec.Struct, array_like=True, frozen=True):
         return [twin.image for twin in self.twins]
 
 
-class Flagged(msgspec.Struct, array_like=True, frozen=True):
+class FlaggedImage(msgspec.Struct, array_like=True, frozen=True):
     """An image with faults, by the names of `vision.review.FLAGS`."""
 
     image: str
     flags: list[str]
 
 
-class Doubt(msgspec.Struct, array_like=True, frozen=True):
+class LabelIssue(msgspec.Struct, array_like=True, frozen=True):
     """An image whose label the others speak against: out-of-fold probabilities of its own label and of a likelier one."""
 
     image: str
@@ -84,7 +84,7 @@ class Doubt(msgspec.Struct, array_like=True, frozen=True):
         return self.given_value <= UNLIKELY
 
 
-class Advice(msgspec.Struct, array_like=True, frozen=True):
+class LabelAdvice(msgspec.Struct, array_like=True, frozen=True):
     """A sentence about one label, or about the set (`label` None); `urgent` when no classifier can come of it."""
 
     label: str | None
@@ -92,7 +92,7 @@ class Advice(msgspec.Struct, array_like=True, frozen=True):
     urgent: bool
 
 
-class Learned(msgspec.Struct, array_like=True, frozen=True):
+class OutOfFoldFigures(msgspec.Struct, array_like=True, frozen=True):
     """Out-of-fold figures: `confusion[i][j]` counts images of label i taken for label j; shares are 0…1."""
 
     labels: list[str]
@@ -110,12 +110,12 @@ class Findings(msgspec.Struct):
     """
 
     counts: dict[str, int] = {}
-    groups: list[Group] | None = None
-    flagged: list[Flagged] | None = None
-    doubts: list[Doubt] | None = None
+    groups: list[DuplicateGroup] | None = None
+    flagged: list[FlaggedImage] | None = None
+    doubts: list[LabelIssue] | None = None
     unsure: list[str] | None = None
-    learned: Learned | None = None
-    advice: list[Advice] = []
+    learned: OutOfFoldFigures | None = None
+    advice: list[LabelAdvice] = []
     unreadable: dict[str, str] = {}
     sentences: dict[str, str] = {}
     why_not: str = ""
@@ -124,7 +124,7 @@ class Findings(msgspec.Struct):
 # --- to the worker; `serial` numbers the reviews, so that late answers are told apart
 
 
-class Begin(msgspec.Struct, array_like=True, tag=True):
+class BeginReview(msgspec.Struct, array_like=True, tag=True):
     """A review of these images; answered by Lacking. `labels`: all of the training set's, also empty ones.
 
     `apart`: pairs of ids that a person said are no duplicates.
@@ -133,12 +133,12 @@ class Begin(msgspec.Struct, array_like=True, tag=True):
     serial: int
     connection: str
     training_set: str
-    items: list[Item]
+    items: list[ReviewItem]
     labels: list[str]
     apart: list[tuple[str, str]]
 
 
-class Picture(msgspec.Struct, array_like=True):
+class ThumbnailData(msgspec.Struct, array_like=True):
     """A thumbnail by its key, or the reason why there is none."""
 
     key: str
@@ -146,56 +146,56 @@ class Picture(msgspec.Struct, array_like=True):
     problem: str = ""
 
 
-class Pictures(msgspec.Struct, array_like=True, tag=True):
+class SendThumbnails(msgspec.Struct, array_like=True, tag=True):
     """What was lacking; answered by Took."""
 
     serial: int
-    pictures: list[Picture]
+    pictures: list[ThumbnailData]
 
 
-class Sizes(msgspec.Struct, array_like=True, tag=True):
+class SendSizes(msgspec.Struct, array_like=True, tag=True):
     """What the files of images are: key → (width, height, bytes); answered by Took."""
 
     serial: int
     sizes: dict[str, tuple[int, int, int]]
 
 
-class Judge(msgspec.Struct, array_like=True, tag=True):
+class Analyze(msgspec.Struct, array_like=True, tag=True):
     """Everything is there: answered by Found as parts become known, the last one `final`."""
 
     serial: int
 
 
-class Stop(msgspec.Struct, array_like=True, tag=True):
+class StopReview(msgspec.Struct, array_like=True, tag=True):
     """Nobody waits any more; not answered."""
 
 
-class Follow(msgspec.Struct, array_like=True, tag=True):
+class ReplaceIds(msgspec.Struct, array_like=True, tag=True):
     """A service gave images other ids, old → new; not answered."""
 
     connection: str
     ids: dict[str, str]
 
 
-Request = Begin | Pictures | Sizes | Judge | Stop | Follow
+Request = BeginReview | SendThumbnails | SendSizes | Analyze | StopReview | ReplaceIds
 
 # --- from the worker
 
 
-class Lacking(msgspec.Struct, array_like=True, tag=True):
+class MissingThumbnails(msgspec.Struct, array_like=True, tag=True):
     """Keys of which no thumbnail was ever seen."""
 
     serial: int
     keys: list[str]
 
 
-class Took(msgspec.Struct, array_like=True, tag=True):
+class Received(msgspec.Struct, array_like=True, tag=True):
     """What was sent is worked in."""
 
     serial: int
 
 
-class Found(msgspec.Struct, array_like=True, tag=True):
+class FindingsUpdate(msgspec.Struct, array_like=True, tag=True):
     """`unmeasured`: ids of near-duplicates whose size in pixels and bytes nobody knows."""
 
     serial: int
@@ -204,14 +204,14 @@ class Found(msgspec.Struct, array_like=True, tag=True):
     final: bool
 
 
-class Failed(msgspec.Struct, array_like=True, tag=True):
+class ReviewCrashed(msgspec.Struct, array_like=True, tag=True):
     """The review came to an end; a sentence that says why."""
 
     serial: int
     sentence: str
 
 
-Answer = Lacking | Took | Found | Failed
+Answer = MissingThumbnails | Received | FindingsUpdate | ReviewCrashed
 
 
 def write(pipe: IO[bytes], message: Request | Answer) -> None:
@@ -258,11 +258,11 @@ def current(found: Findings, label_of: LabelOf, dismissed: frozenset[tuple[str, 
         for one in found.flagged:
             flags = [flag for flag in one.flags if (one.image, f"flag:{flag}") not in dismissed]
             if flags and label_of(one.image) is not None:
-                flagged.append(Flagged(one.image, flags))
+                flagged.append(FlaggedImage(one.image, flags))
     return msgspec.structs.replace(found, groups=groups, doubts=doubts, unsure=unsure, flagged=flagged)
 
 
-def _left(group: Group, label_of: LabelOf, dismissed: frozenset[tuple[str, str]]) -> Group | None:
+def _left(group: DuplicateGroup, label_of: LabelOf, dismissed: frozenset[tuple[str, str]]) -> DuplicateGroup | None:
     twins = []
     for twin in group.twins:
         label = label_of(twin.image)
@@ -275,7 +275,7 @@ def _left(group: Group, label_of: LabelOf, dismissed: frozenset[tuple[str, str]]
         return None
     there = {twin.image for twin in twins}
     keepers = {rule: kept if kept in there else twins[0].image for rule, kept in group.keepers.items()}
-    return Group(twins, keepers)
+    return DuplicateGroup(twins, keepers)
 
 
 def renamed(found: Findings, ids: dict[str, str]) -> Findings:
@@ -286,7 +286,7 @@ def renamed(found: Findings, ids: dict[str, str]) -> Findings:
 
     change = msgspec.structs.replace
     groups = found.groups and [
-        Group(
+        DuplicateGroup(
             [change(twin, image=now(twin.image)) for twin in group.twins],
             {rule: now(kept) for rule, kept in group.keepers.items()},
         )

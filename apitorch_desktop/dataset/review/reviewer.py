@@ -35,7 +35,7 @@ class ReviewFailed(Exception):  # noqa: N818 - named for what happened
     """The review came to an end; `str()` is a sentence that says why."""
 
 
-class Reviewing:
+class Reviewer:
     """Keeps the child, and starts it again where it died. Thread-safe; one review at a time.
 
     `cache` is the folder where what was seen of images is kept, so that only new ones are looked at.
@@ -44,9 +44,9 @@ class Reviewing:
     def __init__(self, cache: Path) -> None:
         self._cache = cache
         self._turn = threading.Lock()
-        self._child: _Child | None = None
+        self._child: _WorkerProcess | None = None
         self._serials = count(1)
-        self._followed: list[records.Follow] = []
+        self._followed: list[records.ReplaceIds] = []
 
     def review(
         self,
@@ -76,11 +76,11 @@ class Reviewing:
             for follow in self._followed:
                 child.send(follow)
             self._followed.clear()
-            run = _Run(child, serial, workspace, training_set_id, stop, progress)
+            run = _ReviewRun(child, serial, workspace, training_set_id, stop, progress)
             try:
                 return run.run(images, list(labels), list(apart), found or (lambda _found: None))
             except Cancelled:
-                child.send(records.Stop())
+                child.send(records.StopReview())
                 raise
         except (OSError, EOFError) as fault:
             self._drop()
@@ -92,7 +92,7 @@ class Reviewing:
         """A service gave images other ids, old → new: what was seen of them holds. Returns at once."""
         keys = {f"id:{old}": f"id:{new}" for old, new in ids.items()}
         if keys:
-            self._followed.append(records.Follow(connection_id, keys))
+            self._followed.append(records.ReplaceIds(connection_id, keys))
 
     def close(self) -> None:
         """End the child."""
@@ -103,10 +103,10 @@ class Reviewing:
         """The child's, while there is one."""
         return self._child.pid if self._child is not None else None
 
-    def _there(self) -> _Child:
+    def _there(self) -> _WorkerProcess:
         if self._child is None or not self._child.alive:
             self._drop()
-            self._child = _Child(self._cache)
+            self._child = _WorkerProcess(self._cache)
         return self._child
 
     def _drop(self) -> None:
@@ -115,12 +115,12 @@ class Reviewing:
             child.end()
 
 
-class _Run:
+class _ReviewRun:
     """One review."""
 
     def __init__(
         self,
-        child: _Child,
+        child: _WorkerProcess,
         serial: int,
         workspace: Workspace,
         training_set_id: Id,
@@ -148,8 +148,8 @@ class _Run:
             items.append(item)
             by_key[item.key] = image
         connection = self._workspace.connection.id
-        begin = records.Begin(self._serial, connection, str(self._set), items, labels, apart)
-        lacking = self._ask(begin, records.Lacking).keys
+        begin = records.BeginReview(self._serial, connection, str(self._set), items, labels, apart)
+        lacking = self._ask(begin, records.MissingThumbnails).keys
         self._send_thumbnails([(key, by_key[key]) for key in lacking], len(by_key))
         findings, unmeasured = self._judge(found)
         if unmeasured:
@@ -166,19 +166,19 @@ class _Run:
             batch = lacking[start : start + _BATCH]
             pictures = self._thumbnails(batch)  # fetched while the child works on those before
             if waiting:
-                self._answer(records.Took)
+                self._answer(records.Received)
                 self._progress(done, of)
-            self._child.send(records.Pictures(self._serial, pictures))
+            self._child.send(records.SendThumbnails(self._serial, pictures))
             waiting = True
             done += len(batch)
         if waiting:
-            self._answer(records.Took)
+            self._answer(records.Received)
         self._progress(of, of)
 
-    def _thumbnails(self, batch: list[tuple[str, TrainingImage]]) -> list[records.Picture]:
+    def _thumbnails(self, batch: list[tuple[str, TrainingImage]]) -> list[records.ThumbnailData]:
         from apitorch_desktop.vision.images import UnreadableImage
 
-        pictures: list[records.Picture] = []
+        pictures: list[records.ThumbnailData] = []
 
         def get(one: tuple[str, TrainingImage]) -> None:
             key, image = one
@@ -187,9 +187,9 @@ class _Run:
             except NotFound:  # deleted meanwhile
                 return
             except UnreadableImage as fault:
-                pictures.append(records.Picture(key, b"", str(fault)))
+                pictures.append(records.ThumbnailData(key, b"", str(fault)))
                 return
-            pictures.append(records.Picture(key, data))
+            pictures.append(records.ThumbnailData(key, data))
 
         remote = []
         for one in batch:
@@ -197,7 +197,7 @@ class _Run:
             if known is None:
                 remote.append(one)
             else:
-                pictures.append(records.Picture(one[0], known))
+                pictures.append(records.ThumbnailData(one[0], known))
         if remote:
             parallel.each(remote, get, self._stop)
         return pictures
@@ -214,12 +214,12 @@ class _Run:
                 sizes[item_of(image).key] = (info.width, info.height, len(data))
 
         parallel.each(images, get, self._stop)
-        self._ask(records.Sizes(self._serial, sizes), records.Took)
+        self._ask(records.SendSizes(self._serial, sizes), records.Received)
 
     def _judge(self, found: Callable[[Findings], None]) -> tuple[Findings, list[str]]:
-        self._child.send(records.Judge(self._serial))
+        self._child.send(records.Analyze(self._serial))
         while True:
-            answer = self._answer(records.Found)
+            answer = self._answer(records.FindingsUpdate)
             if answer.final:
                 return answer.findings, answer.unmeasured
             found(answer.findings)
@@ -240,13 +240,13 @@ class _Run:
                 raise EOFError("the child ended")
             if answer.serial != self._serial:
                 continue  # of a review that was stopped
-            if isinstance(answer, records.Failed):
+            if isinstance(answer, records.ReviewCrashed):
                 raise ReviewFailed(answer.sentence)
             if isinstance(answer, kind):
                 return answer
 
 
-class _Child:
+class _WorkerProcess:
     """The process, and a thread that hears it."""
 
     def __init__(self, cache: Path) -> None:
@@ -294,10 +294,10 @@ class _Child:
         self.answers.put(None)
 
 
-def item_of(image: TrainingImage) -> records.Item:
+def item_of(image: TrainingImage) -> records.ReviewItem:
     """An image as the child is told of it."""
     image_id = image.image_id
-    return records.Item(
+    return records.ReviewItem(
         image_id,
         image.sha256 if isinstance(image.sha256, str) and image.sha256 else f"id:{image_id}",
         str(image.label),

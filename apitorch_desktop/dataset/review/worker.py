@@ -14,13 +14,13 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from apitorch_desktop.dataset.review import findings as records
-from apitorch_desktop.dataset.review.cache import ReviewMemory, Seen
+from apitorch_desktop.dataset.review.cache import CachedImage, ReviewCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from apitorch_desktop.dataset.review.analysis import Reviewed
+    from apitorch_desktop.dataset.review.analysis import Analysis
     from apitorch_desktop.vision.encoder import Encoder
 
 _LEAST = 10  # nice
@@ -33,7 +33,7 @@ def run(cache: Path) -> int:
     _give_way()
     waiting: SimpleQueue[records.Request] = SimpleQueue()
     threading.Thread(target=_listen, args=(waiting,), daemon=True).start()
-    worker = Worker(ReviewMemory(cache), lambda answer: records.write(pipe, answer), lambda: not waiting.empty())
+    worker = ReviewWorker(ReviewCache(cache), lambda answer: records.write(pipe, answer), lambda: not waiting.empty())
     with suppress(BrokenPipeError):
         while True:
             worker.answer(waiting.get())
@@ -57,49 +57,49 @@ def _give_way() -> None:
         os.nice(_LEAST)
 
 
-class Worker:
+class ReviewWorker:
     """Answers requests one after the other; `send` an answer, `wanted()` tells that another request waits."""
 
     def __init__(
-        self, memory: ReviewMemory, send: Callable[[records.Answer], None], wanted: Callable[[], bool], threads: int = 0
+        self, memory: ReviewCache, send: Callable[[records.Answer], None], wanted: Callable[[], bool], threads: int = 0
     ) -> None:
         self._memory = memory
         self._send = send
         self._wanted = wanted
         self._threads = threads or max(1, (os.cpu_count() or 2) // 2)
         self._encoder: Encoder | None = None
-        self._begin: records.Begin | None = None
-        self._reviewed: Reviewed | None = None
+        self._begin: records.BeginReview | None = None
+        self._reviewed: Analysis | None = None
         self._owner = ("", "")
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, CachedImage] = {}
 
     def answer(self, request: records.Request) -> None:
         """Do what is asked for, and answer."""
         serial = getattr(request, "serial", 0)
         try:
             self._do(request)
-        except records.Stopped:
+        except records.ReviewStopped:
             return
         except BrokenPipeError:
             raise
         except Exception as fault:  # noqa: BLE001 - told to the person, whatever it is; the next review may go well
-            self._send(records.Failed(serial, f"Review could not go on: {fault}"))
+            self._send(records.ReviewCrashed(serial, f"Review could not go on: {fault}"))
 
     def _do(self, request: records.Request) -> None:
         match request:
-            case records.Begin():
+            case records.BeginReview():
                 self._start(request)
-            case records.Pictures(serial, pictures):
+            case records.SendThumbnails(serial, pictures):
                 self._take(pictures)
-                self._send(records.Took(serial))
-            case records.Sizes(serial, sizes):
+                self._send(records.Received(serial))
+            case records.SendSizes(serial, sizes):
                 self._measured(sizes)
-                self._send(records.Took(serial))
-            case records.Judge(serial):
+                self._send(records.Received(serial))
+            case records.Analyze(serial):
                 self._judge(serial)
-            case records.Follow(connection, ids):
+            case records.ReplaceIds(connection, ids):
                 self._follow(connection, ids)
-            case records.Stop():
+            case records.StopReview():
                 pass
 
     @property
@@ -111,42 +111,42 @@ class Worker:
             self._encoder = Encoder(threads=self._threads)
         return self._encoder
 
-    def _start(self, begin: records.Begin) -> None:
-        from apitorch_desktop.dataset.review.analysis import Reviewed
+    def _start(self, begin: records.BeginReview) -> None:
+        from apitorch_desktop.dataset.review.analysis import Analysis
 
         owner = begin.connection, begin.training_set
         if owner != self._owner:
             self._owner, self._seen = owner, {}
             compared = self._memory.compared(*owner)
-            self._reviewed = Reviewed(self.encoder.name, compared)
+            self._reviewed = Analysis(self.encoder.name, compared)
         keys = {item.key for item in begin.items}
         self._seen = {key: one for key, one in self._seen.items() if key in keys}
         self._seen |= self._memory.seen(begin.connection, self.encoder.name, keys - self._seen.keys())
         self._begin = begin
         self._send(
-            records.Lacking(
+            records.MissingThumbnails(
                 begin.serial, [key for key in dict.fromkeys(i.key for i in begin.items) if key not in self._seen]
             )
         )
 
-    def _take(self, pictures: list[records.Picture]) -> None:
+    def _take(self, pictures: list[records.ThumbnailData]) -> None:
         from apitorch_desktop.vision import images, issues
 
         begin = self._now()
-        fresh: dict[str, Seen] = {}
+        fresh: dict[str, CachedImage] = {}
         opened: list[tuple[str, Any]] = []
         for picture in pictures:
             if picture.problem:
-                fresh[picture.key] = Seen(problem=picture.problem)
+                fresh[picture.key] = CachedImage(problem=picture.problem)
                 continue
             try:
                 opened.append((picture.key, images.open_upright(picture.data)))
             except images.UnreadableImage as fault:
-                fresh[picture.key] = Seen(problem=str(fault))
+                fresh[picture.key] = CachedImage(problem=str(fault))
         encoded = self.encoder.encode([image for _, image in opened])
         for (key, image), embedding in zip(opened, encoded.embeddings, strict=True):
             look = issues.look(image, image.width, image.height)
-            fresh[key] = Seen(
+            fresh[key] = CachedImage(
                 look.blur,
                 look.dark,
                 look.bright,
@@ -173,12 +173,12 @@ class Worker:
     def _judge(self, serial: int) -> None:
         begin, reviewed = self._now(), self._reviewed
         if reviewed is None:
-            raise records.Stopped
+            raise records.ReviewStopped
         for found, final in reviewed.judge(begin, self._seen, self._check):
             if final or reviewed.newly_compared:
                 self._memory.keep_compared(*self._owner, reviewed.compared)
                 reviewed.newly_compared = False
-            self._send(records.Found(serial, found, reviewed.unmeasured, final))
+            self._send(records.FindingsUpdate(serial, found, reviewed.unmeasured, final))
 
     def _follow(self, connection: str, ids: dict[str, str]) -> None:
         self._memory.follow(connection, ids)
@@ -191,7 +191,7 @@ class Worker:
         """Whether something else is wanted by now."""
         return self._wanted()
 
-    def _now(self) -> records.Begin:
+    def _now(self) -> records.BeginReview:
         if self._begin is None:
-            raise records.Stopped
+            raise records.ReviewStopped
         return self._begin

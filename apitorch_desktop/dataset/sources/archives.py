@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, Protocol
 
-from apitorch_desktop.dataset.sources.image_source import SourceGone, reason, shown
+from apitorch_desktop.dataset.sources.image_source import SourceMissing, reason, shown
 
 MOST_MEMBERS: Final = 1_000_000
 """Members of an archive that are looked at; a tar of a million empty members is a few MB when packed."""
@@ -29,7 +29,7 @@ _OPENERS: Final[tuple[tuple[bytes, Callable[[Path], io.BufferedIOBase]], ...]] =
 _FAULTS = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, NotImplementedError)
 
 
-class BadArchive(Exception):  # noqa: N818 - named for what is wrong
+class InvalidArchive(Exception):  # noqa: N818 - named for what is wrong
     """The archive cannot be read, or not further; `str()` is a sentence that names it."""
 
 
@@ -80,12 +80,12 @@ class Archives:
         try:
             for count, (name, size, data) in enumerate(archive.members(limit)):
                 if count >= MOST_MEMBERS:
-                    raise BadArchive(
+                    raise InvalidArchive(
                         f"“{shown(path.name)}” holds more than {MOST_MEMBERS:,} files; the rest stays out."
                     )
                 yield name, size, data
         except _FAULTS as error:
-            raise BadArchive(f"“{shown(path.name)}” is damaged: {_why(error)}.") from None
+            raise InvalidArchive(f"“{shown(path.name)}” is damaged: {_why(error)}.") from None
         finally:
             archive.close()
 
@@ -97,12 +97,12 @@ class Archives:
                 if archive is None:
                     archive = self._open[path] = _open(path, None)
             return archive.read(name, limit)
-        except BadArchive as error:
-            raise SourceGone(str(error)) from None
+        except InvalidArchive as error:
+            raise SourceMissing(str(error)) from None
         except KeyError:
-            raise SourceGone(f"“{shown(name)}” is not in “{shown(path.name)}” any more.") from None
+            raise SourceMissing(f"“{shown(name)}” is not in “{shown(path.name)}” any more.") from None
         except _FAULTS as error:
-            raise SourceGone(f"“{shown(name)}” in “{shown(path.name)}” cannot be read: {_why(error)}.") from None
+            raise SourceMissing(f"“{shown(name)}” in “{shown(path.name)}” cannot be read: {_why(error)}.") from None
 
 
 class _Archive(Protocol):
@@ -121,7 +121,7 @@ def _open(path: Path, cancelled: Callable[[], bool] | None) -> _Archive:
         opener = next((opener for magic, opener in _OPENERS if head.startswith(magic)), None)
         return _Tar(path, opener or (lambda path: path.open("rb")), budget, cancelled)
     except _FAULTS as error:
-        raise BadArchive(f"“{shown(path.name)}” cannot be opened: {_why(error)}.") from None
+        raise InvalidArchive(f"“{shown(path.name)}” cannot be opened: {_why(error)}.") from None
 
 
 class _Zip:
@@ -147,7 +147,7 @@ class _Zip:
                 continue
             spent += len(data)
             if spent > self._budget:
-                raise BadArchive(_bomb(self._name))
+                raise InvalidArchive(_bomb(self._name))
             yield info.filename, len(data), data
 
     def read(self, name: str, limit: int) -> bytes:
@@ -172,7 +172,7 @@ class _Tar:
         self._budget = budget
         self._cancelled = cancelled
         self._lock = Lock()
-        self._stream: _Counted | None = None
+        self._stream: _BoundedStream | None = None
         self._tar: tarfile.TarFile | None = None
         self._passed: OrderedDict[str, bytes] = OrderedDict()
         self._kept = 0
@@ -208,7 +208,7 @@ class _Tar:
 
     def _start(self) -> None:
         self.close()
-        self._stream = _Counted(self._opener(self._path), self._budget, shown(self._path.name), self._cancelled)
+        self._stream = _BoundedStream(self._opener(self._path), self._budget, shown(self._path.name), self._cancelled)
         self._tar = tarfile.open(fileobj=self._stream, mode="r|", errorlevel=1)  # noqa: SIM115 - closed in `close`
 
     def _next(self, limit: int) -> tuple[str, int, bytes] | None:
@@ -232,7 +232,7 @@ class _Tar:
             self._kept -= len(self._passed.popitem(last=False)[1])
 
 
-class _Counted(io.RawIOBase):
+class _BoundedStream(io.RawIOBase):
     """A stream that ends in BadArchive when more comes out of it than an archive of pictures would hold."""
 
     def __init__(self, file: io.BufferedIOBase, budget: int, name: str, cancelled: Callable[[], bool] | None) -> None:
@@ -243,11 +243,11 @@ class _Counted(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         if self._cancelled is not None and self._cancelled():
-            raise BadArchive(f"“{self._name}” was not looked through to its end.")
+            raise InvalidArchive(f"“{self._name}” was not looked through to its end.")
         data = self._file.read(size)
         self._left -= len(data)
         if self._left < 0:
-            raise BadArchive(_bomb(self._name))
+            raise InvalidArchive(_bomb(self._name))
         return data
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from apitorch_desktop.dataset.sources.image_source import File, Picture, Source, Url, reason, shown
+from apitorch_desktop.dataset.sources.image_source import ImageBytes, ImageFile, ImageUrl, Source, reason, shown
 
 SUFFIXES: Final = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt"})
 METADATA: Final = ("metadata.jsonl", "metadata.csv")
@@ -30,30 +30,30 @@ _URL = re.compile(r"https?://[^\s<>\"“”]+", re.IGNORECASE)
 _DATA = re.compile(r"data:image/([a-z0-9.+-]+);base64,([A-Za-z0-9+/=\s%]+)", re.IGNORECASE)
 
 
-class BadList(Exception):  # noqa: N818 - named for what is wrong
+class InvalidList(Exception):  # noqa: N818 - named for what is wrong
     """A list cannot be used; `str()` is a sentence that names it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ListEntry:
     """A path or an address as it stands in a list, and its label as spelled there (empty where there is none)."""
 
     where: str
     label: str
 
 
-def rows(path: Path) -> list[Row]:
+def rows(path: Path) -> list[ListEntry]:
     """The rows of a list on disk. Raises BadList."""
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise BadList(f"“{shown(path.name)}” is too long for a list of pictures.")
+            raise InvalidList(f"“{shown(path.name)}” is too long for a list of pictures.")
         data = path.read_bytes()
     except OSError as error:
-        raise BadList(f"“{shown(path.name)}” cannot be read: {reason(error)}.") from None
+        raise InvalidList(f"“{shown(path.name)}” cannot be read: {reason(error)}.") from None
     return parse(data, path.name)
 
 
-def parse(data: bytes, name: str) -> list[Row]:
+def parse(data: bytes, name: str) -> list[ListEntry]:
     """The rows of a list by its bytes and its file name. Raises BadList."""
     text = _decoded(data)
     suffix = Path(name).suffix.lower()
@@ -63,14 +63,14 @@ def parse(data: bytes, name: str) -> list[Row]:
         elif suffix in {".jsonl", ".ndjson"}:
             found = list(_from_objects([json.loads(line) for line in text.splitlines() if line.strip()]))
         elif suffix == ".txt":
-            found = [Row(line.strip(), "") for line in text.splitlines() if line.strip()]
+            found = [ListEntry(line.strip(), "") for line in text.splitlines() if line.strip()]
         else:
             found = list(_from_table(text))
     except (ValueError, RecursionError, csv.Error) as error:
         what = " ".join(str(error).split()).rstrip(".")
-        raise BadList(f"“{shown(name)}” is not in the form its name says: {what}.") from None
+        raise InvalidList(f"“{shown(name)}” is not in the form its name says: {what}.") from None
     if not found:
-        raise BadList(
+        raise InvalidList(
             f"“{shown(name)}” names no picture: it needs a column “file_name”, “path” or “url”, and one “label”."
         )
     return found
@@ -81,16 +81,16 @@ def resolve(where: str, folder: Path) -> Source:
     if picture := data_picture(where):
         return picture
     if is_url(where):
-        return Url(where.strip())
+        return ImageUrl(where.strip())
     if where.lower().startswith("file:"):
-        return File(Path(unquote(urlsplit(where).path)))
+        return ImageFile(Path(unquote(urlsplit(where).path)))
     path = folder / where
     try:
         if "\\" in where and not path.exists():
             path = folder / where.replace("\\", "/")
     except OSError:  # a name of more than 255 bytes: it will be said when the file is looked at
         pass
-    return File(path)
+    return ImageFile(path)
 
 
 def in_text(text: str) -> tuple[list[Source], list[str]]:
@@ -101,13 +101,13 @@ def in_text(text: str) -> tuple[list[Source], list[str]]:
         return [picture], []
     for line in filter(None, (line.strip() for line in text.splitlines())):
         if urls := _URL.findall(line):
-            sources += [Url(url.rstrip(".,;)]")) for url in urls]
+            sources += [ImageUrl(url.rstrip(".,;)]")) for url in urls]
         elif picture := data_picture(line):
             sources.append(picture)
         elif line.lower().startswith("file:"):
-            sources.append(File(Path(unquote(urlsplit(line).path))))
+            sources.append(ImageFile(Path(unquote(urlsplit(line).path))))
         elif Path(line).is_absolute():
-            sources.append(File(Path(line)))
+            sources.append(ImageFile(Path(line)))
         else:
             strange.append(line)
     return sources, strange
@@ -122,7 +122,7 @@ def is_url(text: str) -> bool:
         return False
 
 
-def data_picture(text: str) -> Picture | None:
+def data_picture(text: str) -> ImageBytes | None:
     """The picture in a `data:image/…;base64,` address, as browsers give for small ones."""
     found = _DATA.fullmatch(text.strip())
     if not found:
@@ -131,7 +131,7 @@ def data_picture(text: str) -> Picture | None:
         data = base64.b64decode(unquote(found[2]))
     except (binascii.Error, ValueError):
         return None
-    return Picture(data, f"picture.{found[1].lower().replace('jpeg', 'jpg').partition('+')[0]}")
+    return ImageBytes(data, f"picture.{found[1].lower().replace('jpeg', 'jpg').partition('+')[0]}")
 
 
 def _decoded(data: bytes) -> str:
@@ -143,21 +143,21 @@ def _decoded(data: bytes) -> str:
         return data.decode("cp1252", "replace")  # what spreadsheets on Windows still write
 
 
-def _from_objects(value: Any) -> Iterator[Row]:
+def _from_objects(value: Any) -> Iterator[ListEntry]:
     if isinstance(value, dict):  # {"data": [...]}, {"images": [...]}
         value = next((part for part in value.values() if isinstance(part, list)), [value])
     if not isinstance(value, list):
         raise ValueError("it is no list of objects")  # the file's fault, as the others above
     for entry in value:
         if isinstance(entry, str):
-            yield Row(entry, "")
+            yield ListEntry(entry, "")
         elif isinstance(entry, dict):
             fields = {str(key).lower(): part for key, part in entry.items()}
             where = _text(_first(fields, _WHERE))
             labels = _first(fields, _LABEL)
             for label in (labels or [""]) if isinstance(labels, list) else [labels]:
                 if where:
-                    yield Row(where, _text(label))
+                    yield ListEntry(where, _text(label))
 
 
 def _first(fields: dict[str, Any], names: tuple[str, ...]) -> Any:
@@ -171,7 +171,7 @@ def _text(value: Any) -> str:
     return str(value) if isinstance(value, (str, int, float)) else ""
 
 
-def _from_table(text: str) -> Iterator[Row]:
+def _from_table(text: str) -> Iterator[ListEntry]:
     first = text.partition("\n")[0]
     delimiter = max(",;\t|", key=first.count) if any(mark in first for mark in ",;\t|") else ","
     table = [[cell.strip() for cell in line] for line in csv.reader(io.StringIO(text), delimiter=delimiter) if line]
@@ -186,7 +186,7 @@ def _from_table(text: str) -> Iterator[Row]:
         where, label = _guessed(table)
     for line in table:
         if where < len(line) and line[where]:
-            yield Row(line[where], line[label] if label is not None and label < len(line) else "")
+            yield ListEntry(line[where], line[label] if label is not None and label < len(line) else "")
 
 
 def _guessed(table: list[list[str]]) -> tuple[int, int | None]:

@@ -10,19 +10,19 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.sources.archives import Archives
 
 
-class SourceGone(Exception):  # noqa: N818 - named for what happened
+class SourceMissing(Exception):  # noqa: N818 - named for what happened
     """A source cannot be read any more; `str()` is a sentence that names it."""
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class ImageFile:
     """A picture on disk."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ArchiveMember:
     """A picture inside a zip or tar file, by its name in there."""
 
     archive: Path
@@ -30,25 +30,25 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Url:
+class ImageUrl:
     """A picture on the web (http or https); the service fetches it."""
 
     url: str
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageBytes:
     """A picture in memory: pasted, or dragged out of a browser."""
 
     data: bytes
     name: str = "picture"
 
 
-Source = File | Member | Url | Picture
+Source = ImageFile | ArchiveMember | ImageUrl | ImageBytes
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class UploadItem:
     """One picture on its way to a label. `size` in bytes and `sha256` (hex) where they are known."""
 
     label: str
@@ -67,42 +67,42 @@ def shown(name: str) -> str:
 def filename_of(source: Source) -> str:
     """The name a picture is uploaded under; never empty. It may hold surrogates where a file's name is no text."""
     match source:
-        case File(path):
+        case ImageFile(path):
             return path.name
-        case Member(_, name):
+        case ArchiveMember(_, name):
             return PurePosixPath(name.replace("\\", "/")).name or "picture"
-        case Url(url):
+        case ImageUrl(url):
             return unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2] or urlsplit(url).hostname or "picture"
-        case Picture(_, name):
+        case ImageBytes(_, name):
             return name or "picture"
 
 
 def place_of(source: Source) -> str:
     """Where a picture lies, as the person knows it, in one line: a path, an archive and the name in it, an address."""
     match source:
-        case File(path):
+        case ImageFile(path):
             return shown(str(path))
-        case Member(archive, name):
+        case ArchiveMember(archive, name):
             return shown(f"{archive}/{name}")
-        case Url(url):
+        case ImageUrl(url):
             return shown(url)
         case _:
             return shown(filename_of(source))
 
 
-def read(source: File | Member | Picture, archives: "Archives", limit: int) -> bytes:
+def read(source: ImageFile | ArchiveMember | ImageBytes, archives: "Archives", limit: int) -> bytes:
     """A source's bytes; of more than `limit`, the first `limit` + 1. Raises SourceGone."""
     match source:
-        case Picture(data, _):
+        case ImageBytes(data, _):
             return data
-        case Member(archive, name):
+        case ArchiveMember(archive, name):
             return archives.read(archive, name, limit)
-        case File(path):
+        case ImageFile(path):
             try:
                 with path.open("rb") as file:
                     return file.read(limit + 1)
             except OSError as error:
-                raise SourceGone(f"“{shown(path.name)}” cannot be read: {reason(error)}.") from None
+                raise SourceMissing(f"“{shown(path.name)}” cannot be read: {reason(error)}.") from None
 
 
 def reason(error: OSError) -> str:

@@ -24,7 +24,7 @@ _BYTES: Final = 2**20
 """Of one bundle, about: on a slow line it still takes but seconds, and can be cancelled."""
 
 
-class Wanted(NamedTuple):
+class BundleItem(NamedTuple):
     """An image that will be asked for; `size` in bytes."""
 
     image_id: str
@@ -33,14 +33,14 @@ class Wanted(NamedTuple):
 
 
 class _Bundle(NamedTuple):
-    images: list[Wanted]
+    images: list[BundleItem]
     arrived: Event
 
 
-class Bundles:
+class BundleFetcher:
     """Hands out each of the images `wanted` once, in about that order. Thread-safe."""
 
-    def __init__(self, training_set: Id, wanted: Sequence[Wanted]) -> None:
+    def __init__(self, training_set: Id, wanted: Sequence[BundleItem]) -> None:
         self._training_set = training_set
         self._wanted = wanted
         self._places = {one.image_id: place for place, one in enumerate(wanted)}

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from apitorch_desktop.api import types
 from apitorch_desktop.api.errors import Cancelled, NotFound
 from apitorch_desktop.api.slugs import slugify
-from apitorch_desktop.dataset.transfers.bundles import AT_ONCE, Bundles, Wanted
+from apitorch_desktop.dataset.transfers.bundles import AT_ONCE, BundleFetcher, BundleItem
 from apitorch_desktop.dataset.transfers.bundles import EXTENSION as BUNDLES
-from apitorch_desktop.dataset.transfers.journal import Ended, Entry, Item, ItemState, Journal
+from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal, TransferRow
 from apitorch_desktop.dataset.transfers.rate_control import MOST_AT_ONCE
 from apitorch_desktop.dataset.workspace.scratch import scratch_label, without_scratch
-from apitorch_desktop.dataset.workspace.whole import Damaged, is_whole, whole
+from apitorch_desktop.dataset.workspace.whole import DamagedDownload, is_whole, whole
 from apitorch_desktop.utils.files import sync
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ _SMALL = 2**18
 """Bytes up to which an image comes in a bundle; the time of a larger one is its bytes', not the call's."""
 
 
-class Downloading:
+class Downloader:
     """How a transfer's downloads are done; see `running.Method`."""
 
     careful = False
     at_once = MOST_AT_ONCE
 
-    def __init__(self, journal: Journal, entry: Entry) -> None:
+    def __init__(self, journal: TransferJournal, entry: TransferRow) -> None:
         self._journal = journal
         self._entry = entry
         self._folder = entry.folder or Path()
@@ -46,7 +46,7 @@ class Downloading:
         self._made: list[Path] = []
         self._folders: set[Path] = set()
         self._halves = count()
-        self._bundles: Bundles | None = None
+        self._bundles: BundleFetcher | None = None
         # who else writes into this folder, from another journal, has other names
         self._mark = f".{zlib.crc32(os.fsencode(journal.folder.absolute())):08x}-{entry.id}-"
 
@@ -73,24 +73,24 @@ class Downloading:
                 ],
             )  # fmt: skip
         if BUNDLES in (client.ping().extensions or ()):
-            self._bundles = Bundles(self._entry.training_set, self._small())
+            self._bundles = BundleFetcher(self._entry.training_set, self._small())
             self.at_once = AT_ONCE
 
     def perform(
-        self, client: "ApiClient", item: Item, moved: Callable[[int], None], cancelled: Callable[[], bool]
-    ) -> Ended:
+        self, client: "ApiClient", item: TransferItem, moved: Callable[[int], None], cancelled: Callable[[], bool]
+    ) -> ItemResult:
         """Fetch one image, unless it is there already."""
         target = self._target(item)
         if (size := _there(target, item)) is not None:
-            return Ended(item.id, ItemState.SKIPPED, size)
+            return ItemResult(item.id, ItemState.SKIPPED, size)
         data = self._fetch(client, item, cancelled)
         if data is None:
             reason = "It is no longer in the training set."
-            return Ended(item.id, ItemState.SKIPPED, 0, reason=reason)
+            return ItemResult(item.id, ItemState.SKIPPED, 0, reason=reason)
         moved(len(data))
         self._write(target, data)
         sha256 = item.sha256 or hashlib.sha256(data).hexdigest()  # one that is known was held against the bytes
-        return Ended(item.id, ItemState.DONE, len(data), sha256, created=True)
+        return ItemResult(item.id, ItemState.DONE, len(data), sha256, created=True)
 
     def settle(self) -> None:
         """Have the files and their names on disk before the journal says so."""
@@ -98,10 +98,10 @@ class Downloading:
             made, self._made = self._made, []
         sync(made, missing_ok=True)  # the person may have moved them meanwhile
 
-    def _small(self) -> list[Wanted]:
+    def _small(self) -> list[BundleItem]:
         """The images that are small, and not there yet."""
         return [
-            Wanted(item.image_id, item.name, item.size)
+            BundleItem(item.image_id, item.name, item.size)
             for item in self._journal.items(self._entry.id, ItemState.WAITING)
             if item.size is not None
             and item.sha256 is not None
@@ -109,7 +109,7 @@ class Downloading:
             and not self._target(item).exists()
         ]
 
-    def _target(self, item: Item) -> Path:
+    def _target(self, item: TransferItem) -> Path:
         return self._folder / os.fsdecode(item.source)
 
     def _root(self, listing: types.TrainingImages) -> str:
@@ -128,7 +128,7 @@ class Downloading:
         self._listed_at = monotonic()
         return listing
 
-    def _fetch(self, client: "ApiClient", item: Item, cancelled: Callable[[], bool]) -> bytes | None:
+    def _fetch(self, client: "ApiClient", item: TransferItem, cancelled: Callable[[], bool]) -> bytes | None:
         """The image's bytes, checked; None where it is gone. An address that has run out is fetched anew."""
         if self._bundles is not None and (data := self._bundles.take(client, item.image_id, cancelled)) is not None:
             return _checked(data, item)
@@ -167,7 +167,7 @@ class Downloading:
             self._made.append(target)
 
 
-class InTheWay(Exception):  # noqa: N818 - named for what is wrong
+class NameTaken(Exception):  # noqa: N818 - named for what is wrong
     """Another file has the name; `str()` is a sentence."""
 
 
@@ -177,15 +177,15 @@ def safe(name: str) -> str:
     return kept if kept not in {"", ".", ".."} else f"_{kept}"
 
 
-def _checked(data: bytes, item: Item) -> bytes:
+def _checked(data: bytes, item: TransferItem) -> bytes:
     if item.size is not None and len(data) != item.size:
-        raise Damaged(f"“{item.name}” arrived with {len(data):,} bytes in place of {item.size:,}.")
+        raise DamagedDownload(f"“{item.name}” arrived with {len(data):,} bytes in place of {item.size:,}.")
     if item.sha256 is not None and hashlib.sha256(data).hexdigest() != item.sha256:
-        raise Damaged(f"“{item.name}” arrived damaged.")
+        raise DamagedDownload(f"“{item.name}” arrived damaged.")
     return data
 
 
-def _there(target: Path, item: Item) -> int | None:
+def _there(target: Path, item: TransferItem) -> int | None:
     """The size of the image where it is there already, as far as can be told. Raises InTheWay."""
     if not os.path.lexists(target):
         return None
@@ -198,5 +198,5 @@ def _there(target: Path, item: Item) -> int | None:
     if same:
         return len(data)
     if is_whole(data):
-        raise InTheWay(f"“{target.name}” is there already and is another picture.")
+        raise NameTaken(f"“{target.name}” is there already and is another picture.")
     return None

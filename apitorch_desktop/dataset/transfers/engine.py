@@ -18,13 +18,13 @@ from apitorch_desktop.api.errors import (
     WrongKey,
 )
 from apitorch_desktop.dataset.sources.archives import Archives
-from apitorch_desktop.dataset.sources.image_source import SourceGone, reason
-from apitorch_desktop.dataset.transfers.download import Downloading, InTheWay
-from apitorch_desktop.dataset.transfers.journal import Ended, Item, ItemState, Journal
-from apitorch_desktop.dataset.transfers.model import Kind, Method, Run, State
-from apitorch_desktop.dataset.transfers.rate_control import Pace
-from apitorch_desktop.dataset.transfers.registry import TELL_EVERY, Registry
-from apitorch_desktop.dataset.transfers.upload import Uploading
+from apitorch_desktop.dataset.sources.image_source import SourceMissing, reason
+from apitorch_desktop.dataset.transfers.download import Downloader, NameTaken
+from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal
+from apitorch_desktop.dataset.transfers.model import TransferKind, TransferMethod, TransferRun, TransferState
+from apitorch_desktop.dataset.transfers.rate_control import RateController
+from apitorch_desktop.dataset.transfers.registry import TELL_EVERY, TransferRegistry
+from apitorch_desktop.dataset.transfers.upload import Uploader
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
@@ -42,7 +42,7 @@ class _NoConnection(ApiError):  # noqa: N818 - named for what is wrong
     advice = "Add it again, then resume; or cancel."
 
 
-class _Step(Enum):
+class _EngineStep(Enum):
     OWN = "own"
     PREPARE = "prepare"
     FILL = "fill"
@@ -50,16 +50,18 @@ class _Step(Enum):
     ITEM = "item"
 
 
-class Engine:
+class TransferEngine:
     """What the threads in `work` do. Thread-safe: all state is in the registry, under its lock."""
 
-    def __init__(self, journal: Journal, registry: Registry, client_for: "Callable[[str], ApiClient]") -> None:
+    def __init__(
+        self, journal: TransferJournal, registry: TransferRegistry, client_for: "Callable[[str], ApiClient]"
+    ) -> None:
         self._journal = journal
         self._registry = registry
         self._ready = registry.ready
         self._client_for = client_for
         self._archives = Archives()
-        self._paces: dict[str, Pace] = {}
+        self._paces: dict[str, RateController] = {}
 
     def work(self, cancelled: Callable[[], bool], only: int | None, until_done: bool) -> None:
         """See `Transfers.work`."""
@@ -77,7 +79,7 @@ class Engine:
             self._registry.tell()
         self._registry.tell(at_once=True)
 
-    def hurry(self, run: Run) -> None:
+    def hurry(self, run: TransferRun) -> None:
         """Try at once."""
         with self._ready:
             self._pace(run).hurry()
@@ -87,7 +89,7 @@ class Engine:
         """Write down what is known, and let go of everything."""
         for run in list(self._registry.runs.values()):
             with self._ready:
-                run.ended += [Ended(item.id, ItemState.WAITING) for item in run.queue]
+                run.ended += [ItemResult(item.id, ItemState.WAITING) for item in run.queue]
                 run.queue.clear()
                 run.exhausted = False
             self.flush(run)
@@ -96,7 +98,7 @@ class Engine:
 
     # --- what to do next
 
-    def _next(self, only: int | None) -> tuple[_Step, Run, Item | None] | float:
+    def _next(self, only: int | None) -> tuple[_EngineStep, TransferRun, TransferItem | None] | float:
         """The next step for a thread, or seconds until there may be one."""
         soonest = 1.0
         with self._ready:
@@ -108,36 +110,36 @@ class Engine:
                     soonest = min(soonest, step)
                     continue
                 item = None
-                if step is _Step.ITEM:
+                if step is _EngineStep.ITEM:
                     item = run.queue.popleft()
                     run.in_flight[item.id] = 0
-                elif step is _Step.FILL:
+                elif step is _EngineStep.FILL:
                     run.filling = True
                     run.flushing += 1  # until it is over nothing is finished, nor prepared again
                 else:
                     run.busy = True
-                if step in (_Step.ITEM, _Step.PREPARE):
+                if step in (_EngineStep.ITEM, _EngineStep.PREPARE):
                     self._pace(run).in_flight += 1
-                if step is not _Step.OWN:
+                if step is not _EngineStep.OWN:
                     self._registry.changed.add(run.id)
                 return step, run, item
         return soonest
 
-    def _step(self, run: Run) -> _Step | float:
+    def _step(self, run: TransferRun) -> _EngineStep | float:
         if run.lock is None:
-            return max(0.0, run.own_at - monotonic()) or _Step.OWN
+            return max(0.0, run.own_at - monotonic()) or _EngineStep.OWN
         if not run.prepared:
             wait = float("inf") if run.in_flight or run.flushing else self._pace(run).wait()
-            return wait or _Step.PREPARE
+            return wait or _EngineStep.PREPARE
         if not (run.exhausted or run.filling) and len(run.queue) <= (_LOW if self._claims(run) > _LOW else 0):
-            return _Step.FILL
+            return _EngineStep.FILL
         if run.queue and run.method is not None and len(run.in_flight) >= run.method.at_once:
             return float("inf")
         if run.queue:
-            return self._pace(run).wait() or _Step.ITEM
-        return float("inf") if run.in_flight or run.flushing else _Step.FINISH
+            return self._pace(run).wait() or _EngineStep.ITEM
+        return float("inf") if run.in_flight or run.flushing else _EngineStep.FINISH
 
-    def _claims(self, run: Run) -> int:
+    def _claims(self, run: TransferRun) -> int:
         return 1 if run.method is None or run.method.careful else _CLAIM
 
     def _left(self, only: int | None) -> bool:
@@ -148,7 +150,9 @@ class Engine:
                 if only is None or run.id == only
             )
 
-    def _do(self, step: _Step, run: Run, item: Item | None, cancelled: Callable[[], bool]) -> None:
+    def _do(
+        self, step: _EngineStep, run: TransferRun, item: TransferItem | None, cancelled: Callable[[], bool]
+    ) -> None:
         try:
             if item is not None:
                 self._perform(run, item, cancelled)
@@ -157,14 +161,14 @@ class Engine:
         except sqlite3.Error as error:
             self._stop(run, f"The journal of transfers cannot be written: {error}. Make room on the disk, then resume.")
 
-    def _manage(self, step: _Step, run: Run, cancelled: Callable[[], bool]) -> None:
+    def _manage(self, step: _EngineStep, run: TransferRun, cancelled: Callable[[], bool]) -> None:
         changed = True
         try:
-            if step is _Step.OWN:
+            if step is _EngineStep.OWN:
                 changed = self._own(run)
-            elif step is _Step.PREPARE:
+            elif step is _EngineStep.PREPARE:
                 self._prepare(run, cancelled)
-            elif step is _Step.FILL:
+            elif step is _EngineStep.FILL:
                 self.flush(run)
                 count = self._claims(run)
                 items = self._journal.claim(run.id, count)
@@ -175,7 +179,7 @@ class Engine:
                 self._finish(run)
         finally:
             with self._ready:
-                if step is _Step.FILL:
+                if step is _EngineStep.FILL:
                     run.filling = False
                     run.flushing -= 1
                 else:
@@ -186,7 +190,7 @@ class Engine:
 
     # --- the steps
 
-    def _own(self, run: Run) -> bool:
+    def _own(self, run: TransferRun) -> bool:
         """Begin to work on a transfer, where no other process does; whether anything changed by it."""
         lock = self._registry.own(run.id)
         changed = lock is not None or not run.elsewhere
@@ -199,11 +203,11 @@ class Engine:
             lock.release()
         return changed
 
-    def _prepare(self, run: Run, cancelled: Callable[[], bool]) -> None:
-        method: Method = (
-            Downloading(self._journal, run.entry)
-            if run.entry.kind == Kind.DOWNLOAD
-            else Uploading(self._journal, run.entry, self._archives)
+    def _prepare(self, run: TransferRun, cancelled: Callable[[], bool]) -> None:
+        method: TransferMethod = (
+            Downloader(self._journal, run.entry)
+            if run.entry.kind == TransferKind.DOWNLOAD
+            else Uploader(self._journal, run.entry, self._archives)
         )
         with self._trying(run, None):
             self.flush(run)
@@ -217,7 +221,7 @@ class Engine:
         with self._ready:
             self._pace(run).in_flight -= 1
 
-    def _perform(self, run: Run, item: Item, cancelled: Callable[[], bool]) -> None:
+    def _perform(self, run: TransferRun, item: TransferItem, cancelled: Callable[[], bool]) -> None:
         assert run.method is not None  # noqa: S101 - for mypy: it was prepared
         begun, pace = monotonic(), self._pace(run)
         allowed = pace.allowed
@@ -226,10 +230,10 @@ class Engine:
                 self._client(run),
                 item,
                 lambda sent: self._moved(run, item, sent),
-                lambda: cancelled() or run.state is State.CANCELLED,
+                lambda: cancelled() or run.state is TransferState.CANCELLED,
             )
             with self._ready:
-                if run.entry.kind == Kind.UPLOAD or ended.state is ItemState.DONE:
+                if run.entry.kind == TransferKind.UPLOAD or ended.state is ItemState.DONE:
                     pace.succeeded(monotonic() - begun)
                 run.note = ""
                 run.end(item, ended)
@@ -249,13 +253,13 @@ class Engine:
         if due:
             self.flush(run)
 
-    def _moved(self, run: Run, item: Item, sent: int) -> None:
+    def _moved(self, run: TransferRun, item: TransferItem, sent: int) -> None:
         with self._ready:
             run.moved(item, sent)
             self._registry.changed.add(run.id)
         self._registry.tell()
 
-    def flush(self, run: Run) -> None:
+    def flush(self, run: TransferRun) -> None:
         """Write down how items ended."""
         with self._ready:
             ended, run.ended = run.ended, []
@@ -275,18 +279,18 @@ class Engine:
                 run.flushing -= 1
                 self._ready.notify_all()
 
-    def _finish(self, run: Run) -> None:
+    def _finish(self, run: TransferRun) -> None:
         self.flush(run)
         with self._registry.commands:
             if not run.active:
                 return
-            state = State.FAILED if run.failed else State.DONE
+            state = TransferState.FAILED if run.failed else TransferState.DONE
             run.finished_at = self._journal.set_state(run.id, state, finished=True)
             run.state, run.note = state, ""
         self.release(run)
         self._journal.sweep()
 
-    def release(self, run: Run) -> None:
+    def release(self, run: TransferRun) -> None:
         """Let other processes have a transfer."""
         lock, run.lock, run.prepared = run.lock, None, False
         if lock is not None:
@@ -295,7 +299,7 @@ class Engine:
     # --- trouble
 
     @contextmanager
-    def _trying(self, run: Run, item: Item | None) -> Iterator[None]:
+    def _trying(self, run: TransferRun, item: TransferItem | None) -> Iterator[None]:
         """Whatever goes wrong inside has its consequence here, and none beyond."""
         try:
             yield
@@ -303,7 +307,7 @@ class Engine:
             self._give_back(run, item, sent=True)
         except ApiError as error:
             self._trouble(run, item, error)
-        except (SourceGone, InTheWay) as error:
+        except (SourceMissing, NameTaken) as error:
             self._fail(run, item, str(error), "Put it right, then retry.")
         except OSError as error:
             if error.errno in _NO_ROOM:
@@ -314,14 +318,14 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread, nor be hidden
             self._fail(run, item, f"Something unforeseen went wrong ({type(error).__name__}: {error}).", "Retry.")
 
-    def _trouble(self, run: Run, item: Item | None, error: ApiError) -> None:
+    def _trouble(self, run: TransferRun, item: TransferItem | None, error: ApiError) -> None:
         sentence = f"{error} {error.advice}".strip()
         if isinstance(error, (WrongKey, _NoConnection)) or (
             isinstance(error, ConnectionFailed) and not error.can_retry
         ):
             self._give_back(run, item, sent=False)
             self._stop(run, sentence)
-        elif isinstance(error, NotFound) and (item is None or run.entry.kind == Kind.UPLOAD):
+        elif isinstance(error, NotFound) and (item is None or run.entry.kind == TransferKind.UPLOAD):
             self._give_back(run, item, sent=False)
             self._stop(run, "The training set is not there any more. Choose another one, or cancel.")
         elif not error.can_retry:
@@ -338,7 +342,7 @@ class Engine:
             else:
                 self._give_back(run, item, sent=not (error.unsent or isinstance(error, (RateLimited, StorageFull))))
 
-    def _worth_another(self, run: Run, item: Item, error: ApiError) -> bool:
+    def _worth_another(self, run: TransferRun, item: TransferItem, error: ApiError) -> bool:
         """Whether to try an item again: not when it alone fails, over and over, at a service that answers."""
         if error.unsent or isinstance(error, (RateLimited, StorageFull)):
             return True
@@ -351,7 +355,7 @@ class Engine:
             return True
         return False
 
-    def _give_back(self, run: Run, item: Item | None, *, sent: bool) -> None:
+    def _give_back(self, run: TransferRun, item: TransferItem | None, *, sent: bool) -> None:
         """An item is to be tried again; one that may have arrived at a service like API Torch's, after a look."""
         if item is None:
             return
@@ -362,29 +366,29 @@ class Engine:
             else:
                 run.queue.append(item)
 
-    def _fail(self, run: Run, item: Item | None, sentence: str, advice: str) -> None:
+    def _fail(self, run: TransferRun, item: TransferItem | None, sentence: str, advice: str) -> None:
         if item is None:
             self._stop(run, f"{sentence} {advice}".strip())
             return
         with self._ready:
-            run.end(item, Ended(item.id, ItemState.FAILED, reason=sentence, advice=advice))
+            run.end(item, ItemResult(item.id, ItemState.FAILED, reason=sentence, advice=advice))
 
-    def _stop(self, run: Run, note: str) -> None:
+    def _stop(self, run: TransferRun, note: str) -> None:
         with self._registry.commands:
             if run.active:
                 with suppress(sqlite3.Error):
-                    self._journal.set_state(run.id, State.STOPPED, note)
-                run.state, run.note = State.STOPPED, note
+                    self._journal.set_state(run.id, TransferState.STOPPED, note)
+                run.state, run.note = TransferState.STOPPED, note
 
-    def _client(self, run: Run) -> "ApiClient":
+    def _client(self, run: TransferRun) -> "ApiClient":
         try:
             return self._client_for(run.entry.connection)
         except (LookupError, NotFound):
             raise _NoConnection("The connection of this transfer is not there any more.") from None
 
-    def _pace(self, run: Run) -> Pace:
-        return self._paces.setdefault(run.entry.connection, Pace())
+    def _pace(self, run: TransferRun) -> RateController:
+        return self._paces.setdefault(run.entry.connection, RateController())
 
 
-def _where(run: Run) -> str:
+def _where(run: TransferRun) -> str:
     return f"The folder “{run.entry.folder}”" if run.entry.folder else "The transfers’ own folder"

@@ -15,7 +15,15 @@ from time import time
 from typing import Any, NamedTuple
 
 from apitorch_desktop.api.types import Id
-from apitorch_desktop.dataset.sources.image_source import File, Member, Picture, Source, Upload, Url, shown
+from apitorch_desktop.dataset.sources.image_source import (
+    ArchiveMember,
+    ImageBytes,
+    ImageFile,
+    ImageUrl,
+    Source,
+    UploadItem,
+    shown,
+)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS transfers (
@@ -44,7 +52,7 @@ class ItemState(IntEnum):
     FAILED = 4
 
 
-class Item(NamedTuple):
+class TransferItem(NamedTuple):
     """A picture of a transfer. Of a download, `source` is the path below the folder and `image_id` what to fetch."""
 
     id: int
@@ -61,8 +69,8 @@ class Item(NamedTuple):
     created: int
 
 
-class Ended(NamedTuple):
-    """How an item ended, or that it waits again: what `Journal.record` writes."""
+class ItemResult(NamedTuple):
+    """How an item ended, or that it waits again: what `TransferJournal.record` writes."""
 
     item: int
     state: ItemState
@@ -75,7 +83,7 @@ class Ended(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TransferRow:
     """A transfer as it stands in the journal. `state` is a `transfers.State`, “waiting” for what is to be worked off."""
 
     id: int
@@ -100,7 +108,7 @@ class Tally(NamedTuple):
     bytes: int
 
 
-class Journal:
+class TransferJournal:
     """The journal in a folder, made where it is missing. Thread-safe; other processes may have it open too.
 
     What a method wrote is on disk when it returns. Opened at the first call.
@@ -137,7 +145,7 @@ class Journal:
         training_set: Id,
         title: str,
         folder: Path | None,
-        items: Iterable[Upload],
+        items: Iterable[UploadItem],
         own: Callable[[int], object],
     ) -> int:
         """A new transfer at the end of the queue; answers its id. `own(id)` is called before others can see it."""
@@ -169,14 +177,14 @@ class Journal:
             self._insert(write, transfer, rows)
             write.execute("UPDATE transfers SET listed = 1 WHERE id = ?", (transfer,))
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[TransferRow]:
         """All transfers, in the order in which they are worked off."""
         rows = self._rows(
             "SELECT id, kind, connection, training_set, title, folder, state, note, position, created_at, finished_at,"
             " listed FROM transfers ORDER BY position, id"
         )
         return [
-            Entry(
+            TransferRow(
                 row[0], row[1], row[2], json.loads(row[3]), row[4], Path(os.fsdecode(row[5])) if row[5] else None,
                 row[6], row[7], row[8], row[9], row[10], bool(row[11]),
             )
@@ -228,7 +236,7 @@ class Journal:
         )
         return [Tally(ItemState(row[0]), row[1], row[2]) for row in rows]
 
-    def claim(self, transfer: int, count: int) -> list[Item]:
+    def claim(self, transfer: int, count: int) -> list[TransferItem]:
         """The next waiting items, now marked as being sent."""
         with self._writing() as write:
             rows = write.execute(
@@ -238,7 +246,7 @@ class Journal:
             write.executemany("UPDATE items SET state = 1 WHERE id = ?", [(item.id,) for item in items])
         return items
 
-    def record(self, results: Iterable[Ended]) -> None:
+    def record(self, results: Iterable[ItemResult]) -> None:
         """Write how items ended; sizes and hashes that are None stay what they were."""
         with self._writing() as write:
             write.executemany(
@@ -253,13 +261,13 @@ class Journal:
                 ],
             )  # fmt: skip
 
-    def items(self, transfer: int, *states: ItemState) -> list[Item]:
+    def items(self, transfer: int, *states: ItemState) -> list[TransferItem]:
         """The items in these states, in order."""
         marks = ", ".join(str(int(state)) for state in states)
         query = f"SELECT * FROM items WHERE transfer = ? AND state IN ({marks}) ORDER BY id"  # noqa: S608 - numbers
         return [_item(row) for row in self._rows(query, transfer)]
 
-    def item_of(self, connection: str, image_id: str, sha256: str = "") -> Item | None:
+    def item_of(self, connection: str, image_id: str, sha256: str = "") -> TransferItem | None:
         """The newest upload of an image: of its id, else of its bytes where these are told."""
         query = (
             "SELECT items.* FROM items JOIN transfers ON transfers.id = items.transfer"
@@ -284,19 +292,21 @@ class Journal:
 
     # --- pictures from memory
 
-    def source(self, item: Item) -> Source:
+    def source(self, item: TransferItem) -> Source:
         """Where an upload's picture is: one from memory is a file by now."""
         match item.kind:
             case "file":
-                return File(Path(os.fsdecode(item.source)))
+                return ImageFile(Path(os.fsdecode(item.source)))
             case "member":
                 archive, _, name = item.source.partition(b"\0")
-                return Member(Path(os.fsdecode(archive)), name.decode("utf-8", "surrogateescape"))
+                return ArchiveMember(Path(os.fsdecode(archive)), name.decode("utf-8", "surrogateescape"))
             case "picture":
                 digest, _, name = item.source.partition(b"\0")
-                return Picture((self._pictures / digest.decode()).read_bytes(), name.decode("utf-8", "surrogateescape"))
+                return ImageBytes(
+                    (self._pictures / digest.decode()).read_bytes(), name.decode("utf-8", "surrogateescape")
+                )
             case _:
-                return Url(item.source.decode())
+                return ImageUrl(item.source.decode())
 
     def sweep(self) -> None:
         """Delete pictures that no unfinished item needs."""
@@ -311,17 +321,17 @@ class Journal:
 
     # --- SQLite
 
-    def _row(self, upload: Upload) -> tuple[Any, ...]:
+    def _row(self, upload: UploadItem) -> tuple[Any, ...]:
         size, sha256 = upload.size, upload.sha256
         match upload.source:
-            case File(path):
+            case ImageFile(path):
                 kind, source = "file", os.fsencode(path.absolute())
-            case Member(archive, name):
+            case ArchiveMember(archive, name):
                 kind = "member"
                 source = os.fsencode(archive.absolute()) + b"\0" + name.encode("utf-8", "surrogateescape")
-            case Url(url):
+            case ImageUrl(url):
                 kind, source = "url", url.encode("utf-8", "replace")
-            case Picture(data, name):
+            case ImageBytes(data, name):
                 size, sha256 = len(data), hashlib.sha256(data).hexdigest()
                 self._keep(sha256, data)
                 kind, source = "picture", sha256.encode() + b"\0" + name.encode("utf-8", "surrogateescape")
@@ -377,8 +387,8 @@ class Journal:
         return self._connection
 
 
-def _item(row: Sequence[Any]) -> Item:
-    return Item(row[0], *row[2:])
+def _item(row: Sequence[Any]) -> TransferItem:
+    return TransferItem(row[0], *row[2:])
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from apitorch_desktop.api.types import Id
-from apitorch_desktop.dataset.transfers.journal import Ended, Entry, Item, ItemState, Tally
-from apitorch_desktop.dataset.transfers.rate_control import Meter
+from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, Tally, TransferItem, TransferRow
+from apitorch_desktop.dataset.transfers.rate_control import Throughput
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
 
 
-class Kind(StrEnum):
+class TransferKind(StrEnum):
     """Which way a transfer goes."""
 
     UPLOAD = "upload"
     DOWNLOAD = "download"
 
 
-class State(StrEnum):
+class TransferState(StrEnum):
     """Where a transfer stands."""
 
     WAITING = "waiting"
@@ -41,7 +41,7 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-ENDED = frozenset({State.DONE, State.FAILED, State.CANCELLED})
+ENDED = frozenset({TransferState.DONE, TransferState.FAILED, TransferState.CANCELLED})
 """The states in which nothing more happens by itself."""
 
 
@@ -54,11 +54,11 @@ class TransferStatus:
     """
 
     id: int
-    kind: Kind
+    kind: TransferKind
     connection_id: str
     training_set_id: Id
     title: str
-    state: State
+    state: TransferState
     note: str
     total: int
     done: int
@@ -78,13 +78,13 @@ class TransferStatus:
     def fraction(self) -> float:
         """From 0 to 1; 1 only when everything is there. What failed never counts."""
         if not self.total:
-            return 1.0 if self.state is State.DONE else 0.0
+            return 1.0 if self.state is TransferState.DONE else 0.0
         part = (self.done + self.skipped) / self.total
         moved = self.bytes_done / self.bytes_total if self.bytes_total else part
         return part if part == 1 else min(max(part, min(moved, part + 0.05)), 0.999)
 
 
-class Method(Protocol):
+class TransferMethod(Protocol):
     """How the items of one kind of transfer are done. Its calls may raise ApiError, SourceGone and OSError."""
 
     careful: bool
@@ -97,8 +97,8 @@ class Method(Protocol):
         ...
 
     def perform(
-        self, client: "ApiClient", item: Item, moved: Callable[[int], None], cancelled: Callable[[], bool]
-    ) -> Ended:
+        self, client: "ApiClient", item: TransferItem, moved: Callable[[int], None], cancelled: Callable[[], bool]
+    ) -> ItemResult:
         """Do one item; `moved` is told how many of its bytes are through."""
         ...
 
@@ -107,19 +107,19 @@ class Method(Protocol):
         ...
 
 
-class Run:
+class TransferRun:
     """A transfer in memory. Guarded by the engine's lock, but for `moved`."""
 
-    def __init__(self, entry: Entry, tallies: list[Tally]) -> None:
-        self.method: Method | None = None
+    def __init__(self, entry: TransferRow, tallies: list[Tally]) -> None:
+        self.method: TransferMethod | None = None
         self.lock: BaseFileLock | None = None
         self.busy = False
         """Somebody prepares or finishes it; others leave it alone."""
         self.prepared = False
         self.exhausted = False
-        self.queue: deque[Item] = deque()
+        self.queue: deque[TransferItem] = deque()
         self.in_flight: dict[int, int] = {}
-        self.ended: list[Ended] = []
+        self.ended: list[ItemResult] = []
         """What is not yet in the journal."""
         self.filling = False
         """Somebody claims the next items; others go on with those there are."""
@@ -130,7 +130,7 @@ class Run:
         """Another process works on it."""
         self.own_at = 0.0
         self.tries: Counter[int] = Counter()
-        self.meter = Meter()
+        self.meter = Throughput()
         self.take(entry, tallies)
 
     @property
@@ -141,12 +141,12 @@ class Run:
     @property
     def active(self) -> bool:
         """Whether it would go on by itself."""
-        return self.state in (State.WAITING, State.RUNNING)
+        return self.state in (TransferState.WAITING, TransferState.RUNNING)
 
-    def take(self, entry: Entry, tallies: list[Tally]) -> None:
+    def take(self, entry: TransferRow, tallies: list[Tally]) -> None:
         """Take all from the journal."""
         self.entry = entry
-        self.state = State(entry.state)
+        self.state = TransferState(entry.state)
         self.note = entry.note
         self.finished_at = entry.finished_at
         self.count(tallies)
@@ -162,7 +162,7 @@ class Run:
         self.bytes_total = sum(sizes.values())
         self.bytes_done = sizes.get(ItemState.DONE, 0) + sizes.get(ItemState.SKIPPED, 0)
 
-    def end(self, item: Item, ended: Ended) -> None:
+    def end(self, item: TransferItem, ended: ItemResult) -> None:
         """An item came to its end."""
         partial = self.in_flight.pop(item.id, 0)
         self.ended.append(ended)
@@ -178,7 +178,7 @@ class Run:
             self.skipped += 1
         self.meter.add(max(0, size - partial), 1)
 
-    def moved(self, item: Item, sent: int) -> None:
+    def moved(self, item: TransferItem, sent: int) -> None:
         """So many bytes of an item are through, headers included; fewer than before when it begins again."""
         before = self.in_flight.get(item.id, 0)
         now = min(sent, item.size) if item.size else sent
@@ -191,13 +191,13 @@ class Run:
         rate, items = self.meter.rates()
         state, note = self.state, self.note
         if self.active:
-            state = State.RUNNING if (self.in_flight or self.busy) and not note else State.WAITING
+            state = TransferState.RUNNING if (self.in_flight or self.busy) and not note else TransferState.WAITING
             if self.elsewhere:
                 note = "Another window or command works on it."
         moving = sum(self.in_flight.values())
         left = self.total - self.done - self.skipped - self.failed
         return TransferStatus(
-            self.id, Kind(self.entry.kind), self.entry.connection, self.entry.training_set, self.entry.title, state, note,
+            self.id, TransferKind(self.entry.kind), self.entry.connection, self.entry.training_set, self.entry.title, state, note,
             self.total, self.done, self.failed, self.skipped, self.bytes_total,
             min(self.bytes_done + moving, self.bytes_total), rate if self.active else 0.0,
             self._seconds_left(left, moving, rate, items), self.entry.created_at, self.finished_at, self.entry.folder,

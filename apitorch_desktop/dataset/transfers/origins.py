@@ -20,7 +20,7 @@ _SCHEMA = (
 )
 
 
-class Origins:
+class OriginIndex:
     """A file in `folder`, opened at the first call. Thread-safe; a damaged one forgets rather than fails."""
 
     def __init__(self, folder: Path, most: int = MOST) -> None:

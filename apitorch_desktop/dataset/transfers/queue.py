@@ -12,20 +12,28 @@ from typing import TYPE_CHECKING
 from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.sources.archives import Archives
-from apitorch_desktop.dataset.sources.image_source import SourceGone, Upload, Url, place_of, read
-from apitorch_desktop.dataset.transfers.engine import Engine
-from apitorch_desktop.dataset.transfers.journal import Ended, ItemState, Journal
-from apitorch_desktop.dataset.transfers.model import ENDED, Kind, State, TransferStatus
-from apitorch_desktop.dataset.transfers.origins import Origins
-from apitorch_desktop.dataset.transfers.registry import Registry
-from apitorch_desktop.dataset.transfers.upload import Uploading
+from apitorch_desktop.dataset.sources.image_source import ImageUrl, SourceMissing, UploadItem, place_of, read
+from apitorch_desktop.dataset.transfers.engine import TransferEngine
+from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferJournal
+from apitorch_desktop.dataset.transfers.model import ENDED, TransferKind, TransferState, TransferStatus
+from apitorch_desktop.dataset.transfers.origins import OriginIndex
+from apitorch_desktop.dataset.transfers.registry import TransferRegistry
+from apitorch_desktop.dataset.transfers.upload import Uploader
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
     from apitorch_desktop.api.client import ApiClient
 
-__all__ = ["ENDED", "Failure", "Kind", "Result", "State", "TransferStatus", "Transfers"]
+__all__ = [
+    "ENDED",
+    "TransferFailure",
+    "TransferKind",
+    "TransferQueue",
+    "TransferState",
+    "TransferStatus",
+    "TransferredItem",
+]
 
 _MOST_BYTES = 256 * 2**20
 _CALM = 30.0
@@ -33,7 +41,7 @@ _CALM = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class TransferFailure:
     """An item that failed: what it is called, its label, why (a sentence), and what to do about it."""
 
     name: str
@@ -43,7 +51,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class TransferredItem:
     """An item that is there: for an upload `image_id` is the training image; `created`: it was not there before."""
 
     image_id: str
@@ -53,7 +61,7 @@ class Result:
     created: bool
 
 
-class Transfers:
+class TransferQueue:
     """The transfers of this machine's person, kept in `folder`. Thread-safe; several processes may share a folder.
 
     `client_for(connection_id)` is asked again for every call, so that a service that moved is found again; it may raise
@@ -65,29 +73,29 @@ class Transfers:
     """
 
     def __init__(self, folder: Path, client_for: "Callable[[str], ApiClient]") -> None:
-        self._journal = Journal(folder)
-        self._origins = Origins(folder)
-        self._registry = Registry(self._journal)
+        self._journal = TransferJournal(folder)
+        self._origins = OriginIndex(folder)
+        self._registry = TransferRegistry(self._journal)
         self._client_for = client_for
-        self._engine = Engine(self._journal, self._registry, client_for)
+        self._engine = TransferEngine(self._journal, self._registry, client_for)
 
     def add_upload(
         self,
         connection_id: str,
         training_set_id: Id,
         title: str,
-        items: Iterable[Upload],
+        items: Iterable[UploadItem],
         first: Callable[[int], object] = lambda _transfer_id: None,
     ) -> int:
         """Accept an upload; it is on disk when this returns, pictures from memory included. Answers its id.
 
         `first` is called with the id before anybody begins to work on it, and before it is sure to be there.
         """
-        return self._add(Kind.UPLOAD, connection_id, training_set_id, title, None, items, first)
+        return self._add(TransferKind.UPLOAD, connection_id, training_set_id, title, None, items, first)
 
     def add_download(self, connection_id: str, training_set_id: Id, title: str, folder: Path) -> int:
         """Accept a download of a whole training set to `folder/<slug>/<label>/<filename>`. Answers its id."""
-        return self._add(Kind.DOWNLOAD, connection_id, training_set_id, title, folder.absolute(), ())
+        return self._add(TransferKind.DOWNLOAD, connection_id, training_set_id, title, folder.absolute(), ())
 
     def work(self, cancelled: Callable[[], bool], *, only: int | None = None, until_done: bool = False) -> None:
         """Work off what is there until `cancelled` answers True; any number of threads may be in here at once.
@@ -121,32 +129,32 @@ class Transfers:
 
     def pause(self, transfer_id: int) -> None:
         """Finish what is on its way, then rest until `resume`."""
-        self._set(transfer_id, State.PAUSED)
+        self._set(transfer_id, TransferState.PAUSED)
 
     def resume(self, transfer_id: int) -> None:
         """Go on with a paused, stopped or cancelled transfer; one that waits for the network tries at once."""
         with self._registry.command(transfer_id) as run:
-            if run.state in (State.PAUSED, State.STOPPED, State.CANCELLED):
-                self._journal.set_state(transfer_id, State.WAITING)
+            if run.state in (TransferState.PAUSED, TransferState.STOPPED, TransferState.CANCELLED):
+                self._journal.set_state(transfer_id, TransferState.WAITING)
                 with self._registry.ready:
-                    run.state, run.note, run.finished_at, run.exhausted = State.WAITING, "", None, False
+                    run.state, run.note, run.finished_at, run.exhausted = TransferState.WAITING, "", None, False
             self._engine.hurry(run)
 
     def cancel(self, transfer_id: int) -> None:
         """Stop for good: what is there stays there (`results`), the rest is not sent."""
-        self._set(transfer_id, State.CANCELLED)
+        self._set(transfer_id, TransferState.CANCELLED)
 
     def retry_failed(self, transfer_id: int) -> None:
         """Try the failed items again."""
         with self._registry.command(transfer_id) as run:
             self._engine.flush(run)
             self._journal.wait_again(transfer_id, ItemState.FAILED)
-            if run.state is State.FAILED:
-                self._journal.set_state(transfer_id, State.WAITING)
+            if run.state is TransferState.FAILED:
+                self._journal.set_state(transfer_id, TransferState.WAITING)
             tallies = self._journal.tallies(transfer_id)
             with self._registry.ready:
-                if run.state is State.FAILED:
-                    run.state, run.note, run.finished_at = State.WAITING, "", None
+                if run.state is TransferState.FAILED:
+                    run.state, run.note, run.finished_at = TransferState.WAITING, "", None
                 run.exhausted = False
                 run.tries.clear()
                 run.count(tallies)
@@ -166,25 +174,25 @@ class Transfers:
             if run.state not in ENDED:
                 raise ValueError("This transfer has not ended: cancel it first.")
             self._engine.release(run)
-            if run.entry.kind == Kind.UPLOAD:
+            if run.entry.kind == TransferKind.UPLOAD:
                 self._origins.keep(run.entry.connection, self._places(transfer_id))
             self._journal.forget(transfer_id)
             with self._registry.ready:
                 del self._registry.runs[transfer_id]
 
-    def failures(self, transfer_id: int) -> list[Failure]:
+    def failures(self, transfer_id: int) -> list[TransferFailure]:
         """The items that failed, in order."""
         self._flushed(transfer_id)
         return [
-            Failure(item.name, item.label, item.reason, item.advice)
+            TransferFailure(item.name, item.label, item.reason, item.advice)
             for item in self._journal.items(transfer_id, ItemState.FAILED)
         ]
 
-    def results(self, transfer_id: int) -> list[Result]:
+    def results(self, transfer_id: int) -> list[TransferredItem]:
         """The items that are there, in order; what `created` is what an undo has to delete."""
         self._flushed(transfer_id)
         return [
-            Result(item.image_id, item.label, item.name, item.sha256, bool(item.created))
+            TransferredItem(item.image_id, item.label, item.name, item.sha256, bool(item.created))
             for item in self._journal.items(transfer_id, ItemState.DONE, ItemState.SKIPPED)
         ]
 
@@ -230,16 +238,16 @@ class Transfers:
             ready.wait_for(lambda: not (run.in_flight or run.busy or run.flushing), _CALM)
             if run.active:
                 return
-            run.ended += [Ended(item.id, ItemState.WAITING) for item in run.queue]
+            run.ended += [ItemResult(item.id, ItemState.WAITING) for item in run.queue]
             run.queue.clear()
             run.prepared = run.exhausted = False
         self._engine.flush(run)
         unheard = self._journal.items(transfer_id, ItemState.SENDING)
-        if run.entry.kind == Kind.UPLOAD and unheard and self._journal.baseline(transfer_id) is not None:
+        if run.entry.kind == TransferKind.UPLOAD and unheard and self._journal.baseline(transfer_id) is not None:
             with suppress(ApiError, LookupError):
                 archives = Archives()
                 client = self._client_for(run.entry.connection)
-                Uploading(self._journal, run.entry, archives).prepare(client, lambda: False)
+                Uploader(self._journal, run.entry, archives).prepare(client, lambda: False)
                 archives.close()
             tallies = self._journal.tallies(transfer_id)
             with ready:
@@ -253,10 +261,10 @@ class Transfers:
         archives = Archives()
         try:
             source = self._journal.source(item)
-            if isinstance(source, Url):
+            if isinstance(source, ImageUrl):
                 return None
             data = read(source, archives, _MOST_BYTES)
-        except (SourceGone, OSError):
+        except (SourceMissing, OSError):
             return None
         finally:
             archives.close()
@@ -268,7 +276,7 @@ class Transfers:
         came = Counter(result.label for result in self.results(transfer_id) if result.created)
         failures = self.failures(transfer_id)
         began, ended = (_date(moment) for moment in (status.created_at, status.finished_at))
-        verb = "uploaded" if status.kind is Kind.UPLOAD else "downloaded"
+        verb = "uploaded" if status.kind is TransferKind.UPLOAD else "downloaded"
         left = status.total - status.done - status.skipped - status.failed
         lines = [status.title, f"Began {began}" + (f", ended {ended}" if ended else ""), ""]
         if status.note:
@@ -296,12 +304,12 @@ class Transfers:
 
     def _add(
         self,
-        kind: Kind,
+        kind: TransferKind,
         connection_id: str,
         training_set_id: Id,
         title: str,
         folder: Path | None,
-        items: Iterable[Upload],
+        items: Iterable[UploadItem],
         first: Callable[[int], object] = lambda _transfer_id: None,
     ) -> int:
         locks: list[BaseFileLock | None] = []
@@ -322,9 +330,9 @@ class Transfers:
         self._registry.added(transfer, locks[0])
         return transfer
 
-    def _set(self, transfer_id: int, state: State) -> None:
+    def _set(self, transfer_id: int, state: TransferState) -> None:
         with self._registry.command(transfer_id) as run:
-            if run.state in ENDED and not (run.state is State.FAILED and state is State.CANCELLED):
+            if run.state in ENDED and not (run.state is TransferState.FAILED and state is TransferState.CANCELLED):
                 return
             self._engine.flush(run)
             finished_at = self._journal.set_state(transfer_id, state, finished=state in ENDED)

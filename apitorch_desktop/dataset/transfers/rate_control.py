@@ -19,7 +19,7 @@ _WINDOW = 8.0
 _BUCKET = 0.25
 
 
-class Pace:
+class RateController:
     """How many calls at a time one service gets. Not thread-safe: used under its owner's lock.
 
     One more whenever a round of calls went well, one less when latency has risen, half after a 429; after a failure of
@@ -81,7 +81,7 @@ class Pace:
         self._not_before = max(self._not_before, monotonic() + retry_after)
 
 
-class Meter:
+class Throughput:
     """Bytes and items a second over the last eight seconds."""
 
     def __init__(self) -> None:

@@ -7,8 +7,8 @@ from threading import Condition, Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from apitorch_desktop.dataset.transfers.journal import Journal
-from apitorch_desktop.dataset.transfers.model import ENDED, Run, State, TransferStatus
+from apitorch_desktop.dataset.transfers.journal import TransferJournal
+from apitorch_desktop.dataset.transfers.model import ENDED, TransferRun, TransferState, TransferStatus
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -17,16 +17,16 @@ TELL_EVERY: Final = 0.05
 _REFRESH_EVERY: Final = 1.0
 
 
-class Registry:
+class TransferRegistry:
     """The transfers in memory. `ready` guards them and is told of every change; nobody holds it while he waits.
 
     `commands` is held by whoever changes where a transfer stands, in the journal first and then here.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: TransferJournal) -> None:
         self.ready = Condition()
         self.commands = Lock()
-        self.runs: dict[int, Run] = {}
+        self.runs: dict[int, TransferRun] = {}
         self.changed: set[int] = set()
         self._journal = journal
         self._listeners: list[Callable[[TransferStatus], None]] = []
@@ -72,11 +72,11 @@ class Registry:
                 for entry in entries:
                     run = known.get(entry.id)
                     if run is None:
-                        run = Run(entry, news[entry.id])
+                        run = TransferRun(entry, news[entry.id])
                     elif run.lock is None and entry.id in news:
                         run.take(entry, news[entry.id])
-                    elif run.lock is not None and run.active != (entry.state == State.WAITING):
-                        run.state, run.note = State(entry.state), entry.note  # another process paused it, say
+                    elif run.lock is not None and run.active != (entry.state == TransferState.WAITING):
+                        run.state, run.note = TransferState(entry.state), entry.note  # another process paused it, say
                     run.entry = entry
                     self.runs[entry.id] = run
                 self.changed |= news.keys()
@@ -104,7 +104,7 @@ class Registry:
         self.tell(at_once=True)
 
     @contextmanager
-    def command(self, transfer: int) -> Iterator[Run]:
+    def command(self, transfer: int) -> Iterator[TransferRun]:
         """Change a transfer, in the journal first; listeners hear of it. Raises KeyError."""
         self.load()
         with self.commands:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from apitorch_desktop.api import types
 from apitorch_desktop.api.errors import NotFound
 from apitorch_desktop.dataset.sources.archives import Archives
-from apitorch_desktop.dataset.sources.image_source import File, SourceGone, Url, filename_of, read
-from apitorch_desktop.dataset.transfers.journal import Ended, Entry, Item, ItemState, Journal
+from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl, SourceMissing, filename_of, read
+from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal, TransferRow
 from apitorch_desktop.dataset.transfers.rate_control import MOST_AT_ONCE
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MOST_BYTES = 256 * 2**20
 
 
-class Uploading:
+class Uploader:
     """How a transfer's uploads are done; see `running.Method`.
 
     A service that lists extensions is ours: the same image for the same label is one image there, so sending again is
@@ -26,7 +26,7 @@ class Uploading:
     transfer began are fetched and compared before an item with a lost answer is sent again.
     """
 
-    def __init__(self, journal: Journal, entry: Entry, archives: Archives) -> None:
+    def __init__(self, journal: TransferJournal, entry: TransferRow, archives: Archives) -> None:
         self.careful = True
         self.at_once = MOST_AT_ONCE
         self._journal = journal
@@ -56,17 +56,17 @@ class Uploading:
             self._journal.record(self._found(client, lost, listing, cancelled))
 
     def perform(
-        self, client: "ApiClient", item: Item, moved: Callable[[int], None], cancelled: Callable[[], bool]
-    ) -> Ended:
+        self, client: "ApiClient", item: TransferItem, moved: Callable[[int], None], cancelled: Callable[[], bool]
+    ) -> ItemResult:
         """Send one picture."""
         training_set, label = self._entry.training_set, item.label
         try:
             source = self._journal.source(item)
         except OSError:
-            raise SourceGone(f"“{item.name}” is not kept any more: add it again.") from None
-        if isinstance(source, Url):
+            raise SourceMissing(f"“{item.name}” is not kept any more: add it again.") from None
+        if isinstance(source, ImageUrl):
             return self._ended(item, client.upload_image_url(training_set, label, source.url), None)
-        if isinstance(source, File):
+        if isinstance(source, ImageFile):
             answer = client.upload_image(
                 training_set, label, path=source.path, on_sent=moved, cancelled=cancelled, repeat=False
             )
@@ -74,7 +74,7 @@ class Uploading:
         data = read(source, self._archives, _MOST_BYTES)
         digest = hashlib.sha256(data).hexdigest()
         if item.sha256 is not None and digest != item.sha256:
-            raise SourceGone(f"“{item.name}” has changed since it was looked at: import it again.")
+            raise SourceMissing(f"“{item.name}” has changed since it was looked at: import it again.")
         answer = client.upload_image(
             training_set,
             label,
@@ -89,24 +89,24 @@ class Uploading:
     def settle(self) -> None:
         """The service has them: nothing to do."""
 
-    def _ended(self, item: Item, answer: types.ImageAnswer, digest: str | None) -> Ended:
+    def _ended(self, item: TransferItem, answer: types.ImageAnswer, digest: str | None) -> ItemResult:
         size = answer.bytes if isinstance(answer.bytes, int) else None
         return self._there(item, answer.id, size, answer.sha256 if isinstance(answer.sha256, str) else digest)
 
-    def _there(self, item: Item, image_id: str, size: int | None, digest: str | None) -> Ended:
+    def _there(self, item: TransferItem, image_id: str, size: int | None, digest: str | None) -> ItemResult:
         with self._lock:
             new = bare(image_id) not in self._before and bare(image_id) not in self._made
             self._made.add(bare(image_id))
         state = ItemState.DONE if new else ItemState.SKIPPED
-        return Ended(item.id, state, size, digest, image_id=image_id, created=new)
+        return ItemResult(item.id, state, size, digest, image_id=image_id, created=new)
 
     def _found(
         self,
         client: "ApiClient",
-        lost: list[Item],
+        lost: list[TransferItem],
         listing: list[types.TrainingImage],
         cancelled: Callable[[], bool],
-    ) -> list[Ended]:
+    ) -> list[ItemResult]:
         """What became of items whose answer was lost: there after all, or to be sent again."""
         there: dict[tuple[str, str], str] = {}
         unknown: dict[str, list[types.TrainingImage]] = {}
@@ -123,23 +123,23 @@ class Uploading:
                 except NotFound:
                     continue
                 there.setdefault((label, hashlib.sha256(data).hexdigest()), image.image_id)
-        ended: list[Ended] = []
+        ended: list[ItemResult] = []
         for item in lost:
             digest = item.sha256 or self._digest(item)
             image_id = there.get((item.label, digest or ""))
             if image_id is None:
-                ended.append(Ended(item.id, ItemState.WAITING))
+                ended.append(ItemResult(item.id, ItemState.WAITING))
             else:
                 ended.append(self._there(item, image_id, None, digest))
         return ended
 
-    def _digest(self, item: Item) -> str | None:
+    def _digest(self, item: TransferItem) -> str | None:
         try:
             source = self._journal.source(item)
-            if isinstance(source, Url):
+            if isinstance(source, ImageUrl):
                 return None
             return hashlib.sha256(read(source, self._archives, _MOST_BYTES)).hexdigest()
-        except (SourceGone, OSError):
+        except (SourceMissing, OSError):
             return None
 
 

@@ -22,7 +22,7 @@ _KEPT = 4
 """Training sets whose addresses are kept."""
 
 
-class Addresses:
+class ImageFetcher:
     """The newest records of images. `relist` asks the service for all images of a training set. Thread-safe."""
 
     def __init__(self, relist: Callable[[Id], Iterable[TrainingImage]]) -> None:

@@ -58,7 +58,7 @@ class Listing:
     seen_at: float = 0.0
 
 
-class _Head(msgspec.Struct):
+class _CachedHeader(msgspec.Struct):
     training_set_id: Id
     slug: str
     url: str
@@ -67,7 +67,7 @@ class _Head(msgspec.Struct):
     pieces: list[bytes]
 
 
-class Catalog:
+class OfflineCache:
     """Kept in `folder`, which is made. Thread-safe. A damaged file is begun anew; a full disk loses nothing but the cache."""
 
     def __init__(self, folder: Path, thumbnail_bytes: int = THUMBNAIL_BYTES) -> None:
@@ -111,7 +111,7 @@ class Catalog:
         owner = connection_id, str(listing.training_set_id)
         named = [(blake2b(body, digest_size=16).digest(), body) for body in _pieces(listing.images)]
         pieces = dict(named)
-        head = _Head(
+        head = _CachedHeader(
             listing.training_set_id,
             listing.slug,
             listing.url,
@@ -146,7 +146,7 @@ class Catalog:
             ).fetchall()
             bodies = dict(rows.execute("SELECT hash, body FROM piece WHERE connection = ? AND training_set = ?", owner))
         for body, seen_at in heads:
-            head = _decoded(body, _Head)
+            head = _decoded(body, _CachedHeader)
             if head is None or any(key not in bodies for key in head.pieces):
                 return None
             images: list[TrainingImage] = []

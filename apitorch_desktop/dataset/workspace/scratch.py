@@ -37,7 +37,7 @@ _LOOKS = 3
 """Times a listing is asked for an image that was just uploaded."""
 
 
-class Scratch:
+class ScratchUploads:
     """The journal of what lies under the scratch label, in `folder`. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
@@ -141,10 +141,10 @@ class Scratch:
 
 
 def scratch_label(folder: Path, connection_id: str, training_set_id: Id) -> str:
-    """`Scratch.label`, for who has no journal open: of that in `folder`."""
+    """`ScratchUploads.label`, for who has no journal open: of that in `folder`."""
     if not (folder / _FILE).exists():
         return ""
-    scratch = Scratch(folder)
+    scratch = ScratchUploads(folder)
     try:
         return scratch.label(connection_id, training_set_id)
     finally:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Damaged(TimedOut):
+class DamagedDownload(TimedOut):
     """What arrived is not what the service said it would be; the next try may be better."""
 
     advice = "Try again; if it stays so, the service has lost this image."
@@ -39,11 +39,11 @@ def whole(fetch: Callable[[], bytes], name: str, sha256: object = None) -> bytes
         if hashlib.sha256(data).hexdigest() != sha256:
             data = fetch()
             if hashlib.sha256(data).hexdigest() != sha256:
-                raise Damaged(f"“{name}” arrived damaged.")
+                raise DamagedDownload(f"“{name}” arrived damaged.")
         return data
     if is_whole(data):
         return data
     again = fetch()
     if again == data or is_whole(again):
         return again
-    raise Damaged(f"“{name}” arrived damaged.")
+    raise DamagedDownload(f"“{name}” arrived damaged.")

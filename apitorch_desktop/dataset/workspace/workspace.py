@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, TimedOut
 from apitorch_desktop.api.slugs import slugify
-from apitorch_desktop.dataset.workspace.image_fetcher import Addresses
+from apitorch_desktop.dataset.workspace.image_fetcher import ImageFetcher
 from apitorch_desktop.dataset.workspace.offline_cache import Listing
-from apitorch_desktop.dataset.workspace.scratch import SCRATCH_LABEL, Scratch, is_scratch, without_scratch
+from apitorch_desktop.dataset.workspace.scratch import SCRATCH_LABEL, ScratchUploads, is_scratch, without_scratch
 from apitorch_desktop.dataset.workspace.whole import whole
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
         TrainingSet,
     )
     from apitorch_desktop.dataset.connections.store import Connection
-    from apitorch_desktop.dataset.workspace.offline_cache import Catalog
+    from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
 
 T = TypeVar("T")
 
-__all__ = ["SCRATCH_LABEL", "NeedsScratch", "Part", "Workspace", "listing_of"]
+__all__ = ["SCRATCH_LABEL", "ListingProgress", "NeedsScratch", "Workspace", "listing_of"]
 
 _FIRST_PAGE = 500
 _PAGE = 5000
@@ -50,7 +50,7 @@ class NeedsScratch(Exception):  # noqa: N818 - named for what is needed
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ListingProgress:
     """Progress of a listing: what has come since the last part. `total` images in all, None where it is not known."""
 
     images: list[TrainingImage]
@@ -69,8 +69,8 @@ class Workspace:
         self,
         connection: Connection,
         client: ApiClient,
-        catalog: Catalog,
-        scratch: Scratch,
+        catalog: OfflineCache,
+        scratch: ScratchUploads,
         hidden_labels: Callable[[Id], Collection[str]] = lambda _training_set_id: (),
     ) -> None:
         self.connection = connection
@@ -81,7 +81,7 @@ class Workspace:
         self._offline = False
         self._heard_at = monotonic()
         self._extensions = catalog.extensions(connection.id)
-        self._addresses = Addresses(self._all_images)
+        self._addresses = ImageFetcher(self._all_images)
 
     def moved(self, client: ApiClient, extensions: frozenset[str] | None = None) -> None:
         """Use another client from now on: the same service at a new address or with a new key; it may have learned."""
@@ -143,7 +143,7 @@ class Workspace:
         self,
         training_set_id: Id,
         *,
-        progress: Callable[[Part], None] | None = None,
+        progress: Callable[[ListingProgress], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Listing:
         """All labels and images, in pages where the service has them; remembered. `progress` is called with each part."""
@@ -159,7 +159,7 @@ class Workspace:
                 listing = listing_of([self.client.images(training_set_id, cancelled=cancelled)], ours)
                 self._leave_out_hidden(listing, training_set_id)
                 if progress is not None:
-                    progress(Part(listing.images, len(listing.images)))
+                    progress(ListingProgress(listing.images, len(listing.images)))
         self.catalog.save_listing(self.connection.id, listing)
         self._addresses.note(training_set_id, listing.images)
         return listing
@@ -182,7 +182,7 @@ class Workspace:
         self,
         training_set_id: Id,
         total: int,
-        progress: Callable[[Part], None] | None,
+        progress: Callable[[ListingProgress], None] | None,
         cancelled: Callable[[], bool] | None,
     ) -> Iterator[TrainingImages]:
         after: str | None = None
@@ -190,7 +190,7 @@ class Workspace:
         while True:
             page = self.client.image_page(training_set_id, after=after, limit=limit, cancelled=cancelled)
             if progress is not None:
-                progress(Part(listing_of([page], self.scratch_label(training_set_id)).images, total))
+                progress(ListingProgress(listing_of([page], self.scratch_label(training_set_id)).images, total))
             yield page
             if not isinstance(page.next, str) or page.next == after:
                 return

@@ -11,9 +11,15 @@ from msgspec import UNSET, UnsetType
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service.classifiers import training_data
-from apitorch_desktop.service.classifiers.standard import STANDARD, Looker, Standard, adjust, distribution
+from apitorch_desktop.service.classifiers.standard import (
+    STANDARD,
+    StandardClassifier,
+    StandardClassifierRunner,
+    adjust,
+    distribution,
+)
 from apitorch_desktop.service.classifiers.training_data import decimal
-from apitorch_desktop.service.storage.errors import Conflict, Invalid, NotFound, StorageFault
+from apitorch_desktop.service.storage.errors import Invalid, RecordConflict, RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.records import NewClassification
 from apitorch_desktop.vision.encoder import UnusableEncoder
 from apitorch_desktop.vision.head import confidence_word
@@ -31,12 +37,12 @@ if TYPE_CHECKING:
     from apitorch_desktop.service.storage.blobs import Staged
     from apitorch_desktop.service.storage.records import FeedbackRow, ImageFacts, TrainingSetRow
     from apitorch_desktop.service.storage.store import Store
-    from apitorch_desktop.vision.encoder import Encoded, Encoder
+    from apitorch_desktop.vision.encoder import EncodedBatch, Encoder
 
 _STAGERS = 8  # images on their way to the disk at a time; an answer waits for its own
 
 
-class Answers:
+class ClassificationService:
     """Classification and feedback for one service. All methods block and are thread-safe.
 
     `encoder_factory` makes the encoder for classification alone, so that it never waits for the trainer's; it is loaded
@@ -49,7 +55,7 @@ class Answers:
         self._factory = encoder_factory
         self._loading = threading.Lock()
         self._encoder: Encoder | None = None
-        self._look = Looker()
+        self._look = StandardClassifierRunner()
         self._stagers = ThreadPoolExecutor(_STAGERS, "stage")
 
     def close(self) -> None:
@@ -107,7 +113,7 @@ class Answers:
             raise Invalid(f"Choose 1 to {types.MAX_CLASSIFIERS} classifiers, not {len(slugs)}.")
         wanted = [self._wanted(owner, slug) for slug in slugs]
         encoder = self.encoder()
-        sight = _Sight(encoder, data, self._look.shorter_side(slugs, encoder.shorter_side))
+        sight = _EncodedImage(encoder, data, self._look.shorter_side(slugs, encoder.shorter_side))
         staging = self._stagers.submit(self._store.classifications.stage, data)
         try:
             found = [self._ask(want, sight) for want in wanted]
@@ -149,7 +155,7 @@ class Answers:
         if entry := STANDARD.get(row.classifier):
             set_id = self._store.training_sets.standard(owner, entry.slug, entry.name).id
         if set_id is None:
-            raise NotFound(f"The training set of “{row.classifier}” is gone: nothing can be corrected in it.")
+            raise RecordNotFound(f"The training set of “{row.classifier}” is gone: nothing can be corrected in it.")
         feedback, image, gained = self._store.classifications.correct(owner, row.id, set_id, correct_label_id)
         training_set = self._store.training_sets.get(owner, set_id)
         where = f"“{image.label}” of “{training_set.name}”"
@@ -169,29 +175,29 @@ class Answers:
         """What was sent, newest first, with what came of it."""
         return [_feedback(row) for row in self._store.classifications.feedback(owner)]
 
-    def _wanted(self, owner: int, slug: str) -> "_Want":
+    def _wanted(self, owner: int, slug: str) -> "_RequestedClassifier":
         if entry := STANDARD.get(slug):
-            return _Want(slug, entry, self._corrections(owner, slug))
+            return _RequestedClassifier(slug, entry, self._corrections(owner, slug))
         row = self._training_set(owner, slug)
         if needs := training_data.needs(row):
-            raise Conflict(f"“{slug}” cannot answer yet. {needs}")
-        return _Want(slug, None, row)
+            raise RecordConflict(f"“{slug}” cannot answer yet. {needs}")
+        return _RequestedClassifier(slug, None, row)
 
     def _training_set(self, owner: int, slug: str) -> "TrainingSetRow":
         try:
             return self._store.training_sets.by_slug(owner, slug)
-        except NotFound:
-            raise NotFound(
+        except RecordNotFound:
+            raise RecordNotFound(
                 f"There is no classifier “{slug[:80]}”. GET /api/classifiers lists those there are."
             ) from None
 
     def _corrections(self, owner: int, slug: str) -> "TrainingSetRow | None":
         try:
             return self._store.training_sets.by_slug(owner, slug)
-        except NotFound:
+        except RecordNotFound:
             return None
 
-    def _ask(self, want: "_Want", sight: "_Sight") -> "_Found":
+    def _ask(self, want: "_RequestedClassifier", sight: "_EncodedImage") -> "_PendingAnswer":
         if want.entry is None:
             return self._ask_trained(want, sight)
         answer = self._look(want.slug, sight.image, sight.unsafe)
@@ -216,14 +222,14 @@ class Answers:
             wire.alternatives = _alternatives(values, answer.label)
         if learned:
             wire.adjusted, wire.version = True, learned.version
-        return _Found(wire, answer.confidence_value, row.id if row and learned else None, version)
+        return _PendingAnswer(wire, answer.confidence_value, row.id if row and learned else None, version)
 
-    def _ask_trained(self, want: "_Want", sight: "_Sight") -> "_Found":
+    def _ask_trained(self, want: "_RequestedClassifier", sight: "_EncodedImage") -> "_PendingAnswer":
         row = want.row
         learned = self._trainer.predict(row, sight.embedding) if row else None
         if row is None or learned is None:
             state = self._trainer.state(row).message if row else ""
-            raise Conflict(f"“{want.slug}” cannot answer yet. {state}".strip())
+            raise RecordConflict(f"“{want.slug}” cannot answer yet. {state}".strip())
         ids = self._label_ids(row)
         values = dict(zip(learned.labels, learned.values, strict=True))
         label, confidence = learned.labels[0], learned.values[0]
@@ -237,12 +243,12 @@ class Answers:
             alternatives=_alternatives(values, label, ids),
             version=learned.version,
         )
-        return _Found(wire, confidence, row.id, learned.version)
+        return _PendingAnswer(wire, confidence, row.id, learned.version)
 
     def _label_ids(self, row: "TrainingSetRow") -> dict[str, str]:
         try:
             return {label.name: label.id for label in self._store.labels.all(row.owner_id, row.id)}
-        except NotFound:  # deleted in this moment
+        except RecordNotFound:  # deleted in this moment
             return {}
 
     def _trained(self, row: "TrainingSetRow") -> types.Classifier:
@@ -273,16 +279,16 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class _Want:
+class _RequestedClassifier:
     """A classifier that was named: a standard one, with the training set of its corrections, or a trained one."""
 
     slug: str
-    entry: Standard | None
+    entry: StandardClassifier | None
     row: "TrainingSetRow | None"
 
 
 @dataclass
-class _Found:
+class _PendingAnswer:
     """An answer, and what is to be remembered of it."""
 
     wire: types.Classification
@@ -292,7 +298,7 @@ class _Found:
 
 
 @dataclass
-class _Sight:
+class _EncodedImage:
     """One image, opened and encoded at most once. `at_least`: pixels of its shorter side, None for its full size."""
 
     encoder: "Encoder"
@@ -304,7 +310,7 @@ class _Sight:
         return open_upright(self.data, self.at_least)
 
     @cached_property
-    def encoded(self) -> "Encoded":
+    def encoded(self) -> "EncodedBatch":
         return self.encoder.encode([self.image])
 
     @property
@@ -315,11 +321,11 @@ class _Sight:
     def unsafe(self) -> float:
         scores = self.encoded.unsafe
         if scores is None:
-            raise Conflict("The encoder in use gives no safe-for-work score: choose the built-in one.")
+            raise RecordConflict("The encoder in use gives no safe-for-work score: choose the built-in one.")
         return float(scores[0])
 
 
-def _standard(entry: Standard, fields: dict[str, Any]) -> types.Classifier:
+def _standard(entry: StandardClassifier, fields: dict[str, Any]) -> types.Classifier:
     """A standard classifier; `fields` are of the training set of its corrections, whose state is not its own."""
     extra = [label.replace("_", " ") for label in fields.get("labels", [])]
     labels = [*entry.labels, *(label for label in extra if label not in entry.labels)]

@@ -5,7 +5,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.service.storage.errors import NotFound, StorageFault
+from apitorch_desktop.service.storage.errors import RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.records import EmbeddingRow
 from apitorch_desktop.vision.images import UnreadableImage, open_upright
 
@@ -62,7 +62,7 @@ class Embedder:
                 images.append(open_upright(self._store.read(sha256), encoder.shorter_side))
                 names.append(sha256)
                 self._unreadable.pop(sha256, None)
-            except (NotFound, StorageFault, UnreadableImage) as error:
+            except (RecordNotFound, StorageFault, UnreadableImage) as error:
                 self._unreadable[sha256] = time.monotonic()
                 _log.warning("image %s is left out of training: %s", sha256, error)
         if not names:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service.storage.errors import NotFound
+from apitorch_desktop.service.storage.errors import RecordNotFound
 from apitorch_desktop.service.storage.records import VersionRow
 from apitorch_desktop.vision.head import Head
 
@@ -19,7 +19,7 @@ _KEPT = 64
 _log = logging.getLogger(__name__)
 
 
-class Current(NamedTuple):
+class CurrentHead(NamedTuple):
     """The head that answers for a training set. `revision` of the training set it learned from.
 
     `provisional`: learned from part of the images while the rest is still being looked at; it has the number of the
@@ -35,16 +35,16 @@ class Current(NamedTuple):
     provisional: bool = False
 
 
-class Heads:
+class HeadCache:
     """The current heads, the 64 used last. Thread-safe."""
 
     def __init__(self, store: "Store") -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._kept: OrderedDict[int, Current] = OrderedDict()
+        self._kept: OrderedDict[int, CurrentHead] = OrderedDict()
         self._drops = 0
 
-    def current(self, set_id: int) -> Current | None:
+    def current(self, set_id: int) -> CurrentHead | None:
         """The head that answers now; None where there is none yet, or it cannot be read."""
         with self._lock:
             if kept := self._kept.get(set_id):
@@ -59,23 +59,23 @@ class Heads:
                     self._trim()
         return loaded
 
-    def held(self, set_id: int) -> Current | None:
+    def held(self, set_id: int) -> CurrentHead | None:
         """The head in memory, where there is one."""
         with self._lock:
             return self._kept.get(set_id)
 
-    def load(self, set_id: int, version: int | None = None) -> Current | None:
+    def load(self, set_id: int, version: int | None = None) -> CurrentHead | None:
         """A version from the store, the current one by default; None where it is not there or cannot be read."""
         try:
             row, data = self._store.learning.head(set_id, version)
             return current_of(row, Head.from_bytes(data))
-        except NotFound:
+        except RecordNotFound:
             return None
         except ValueError:
             _log.warning("a head of training set %d is damaged: it is trained anew", set_id)
             return None
 
-    def put(self, set_id: int, current: Current) -> None:
+    def put(self, set_id: int, current: CurrentHead) -> None:
         """Let a head answer from now on."""
         with self._lock:
             self._kept[set_id] = current
@@ -93,9 +93,9 @@ class Heads:
             self._kept.popitem(last=False)
 
 
-def current_of(row: VersionRow, head: Head) -> Current:
+def current_of(row: VersionRow, head: Head) -> CurrentHead:
     """A stored version as the one that answers."""
-    return Current(row.version, row.trained_at, row.revision, row.encoder, head, metrics_of(row))
+    return CurrentHead(row.version, row.trained_at, row.revision, row.encoder, head, metrics_of(row))
 
 
 def metrics_of(row: VersionRow) -> types.Metrics | None:

@@ -4,12 +4,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.service.storage.errors import Conflict, NotFound, StorageFault
+from apitorch_desktop.service.storage.errors import RecordConflict, RecordNotFound, StorageFault
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from apitorch_desktop.service.classifiers.classification import Answers
+    from apitorch_desktop.service.classifiers.classification import ClassificationService
     from apitorch_desktop.service.classifiers.trainer import Trainer
     from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.vision.encoder import Encoder
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 _SAMPLE = 8
 
 
-class Exporter:
+class OnnxExporter:
     """Exports classifiers. Blocking and thread-safe."""
 
-    def __init__(self, store: "Store", trainer: "Trainer", answers: "Answers") -> None:
+    def __init__(self, store: "Store", trainer: "Trainer", answers: "ClassificationService") -> None:
         self._store = store
         self._trainer = trainer
         self._answers = answers
@@ -36,7 +36,9 @@ class Exporter:
         row = self._store.training_sets.by_slug(owner, slug)
         found = self._trainer.head(row.id)
         if found is None:
-            raise Conflict(f"The classifier “{slug}” has not been trained yet: add images, and wait until it is ready.")
+            raise RecordConflict(
+                f"The classifier “{slug}” has not been trained yet: add images, and wait until it is ready."
+            )
         encoder = self._answers.encoder()
         with tempfile.TemporaryDirectory(prefix="apitorch-export-") as folder:
             path = Path(folder) / f"{slug[:80]}.onnx"
@@ -44,7 +46,7 @@ class Exporter:
                 onnx_export.write_onnx(path, found[1], encoder, slug)
                 difference = onnx_export.check_export(path, found[1], encoder, self._sample(owner, row.id, encoder))
             except onnx_export.ExportFailed as error:
-                raise Conflict(str(error)) from error
+                raise RecordConflict(str(error)) from error
             if difference > onnx_export.TOLERANCE:
                 raise StorageFault(f"The exported file differs by {difference:.5f} from the service's own answers.")
             return path.read_bytes()
@@ -57,7 +59,7 @@ class Exporter:
         for row in self._store.images.page(owner, set_id, limit=_SAMPLE).images:
             try:
                 found.append(images.open_upright(self._store.read(row.sha256), encoder.shorter_side))
-            except (NotFound, StorageFault, images.UnreadableImage):
+            except (RecordNotFound, StorageFault, images.UnreadableImage):
                 continue
         return found
 

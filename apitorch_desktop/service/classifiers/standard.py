@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.service.storage.errors import StorageFault
 from apitorch_desktop.vision import standard_classifiers
-from apitorch_desktop.vision.standard_classifiers import Answer
+from apitorch_desktop.vision.standard_classifiers import StandardAnswer
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -20,7 +20,7 @@ _UNSTATED = 0.7
 
 
 @dataclass(frozen=True)
-class Standard:
+class StandardClassifier:
     """One standard classifier. `labels`: the first is the one whose `value` is true, where values are true or false.
 
     `sentence` has a place for the label.
@@ -39,24 +39,24 @@ class Standard:
         return [[value, self.sentence.format(label)] for value, label in zip(values, self.labels, strict=True)]
 
 
-STANDARD: Final[Mapping[str, Standard]] = {
+STANDARD: Final[Mapping[str, StandardClassifier]] = {
     entry.slug: entry
     for entry in (
-        Standard(
+        StandardClassifier(
             "safe-for-work",
             "Safe for Work",
             "Tells whether an image is fit to be seen at work: no nudity.",
             standard_classifiers.SAFE_LABELS,
             "Image is {}",
         ),
-        Standard(
+        StandardClassifier(
             "extract-text",
             "Extract Text",
             "Finds and reads the lettering in an image.",
             standard_classifiers.TEXT_LABELS,
             "Image {}",
         ),
-        Standard(
+        StandardClassifier(
             "design-score",
             "Design Score",
             "Scores how well made an image is: sharpness, exposure, contrast, noise, blockiness, resolution.",
@@ -68,12 +68,12 @@ STANDARD: Final[Mapping[str, Standard]] = {
 }
 
 
-class Looker:
+class StandardClassifierRunner:
     """Runs the standard classifiers; the reader of text is loaded when first asked for. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._reader: Callable[[Image.Image], Answer] | None = None
+        self._reader: Callable[[Image.Image], StandardAnswer] | None = None
 
     @staticmethod
     def shorter_side(slugs: Iterable[str], least: int) -> int | None:
@@ -82,7 +82,7 @@ class Looker:
         wanted = [sides.get(slug, least) for slug in slugs]
         return None if None in wanted else max(side for side in wanted if side)
 
-    def __call__(self, slug: str, image: "Image.Image", unsafe: Callable[[], float]) -> Answer:
+    def __call__(self, slug: str, image: "Image.Image", unsafe: Callable[[], float]) -> StandardAnswer:
         """What a standard classifier says about an upright RGB image; `unsafe` gives the encoder's score.
 
         Raises StorageFault where extract-text cannot work here.
@@ -100,7 +100,7 @@ class Looker:
             raise StorageFault(str(error)) from error
 
 
-def distribution(entry: Standard, answer: Answer) -> dict[str, float]:
+def distribution(entry: StandardClassifier, answer: StandardAnswer) -> dict[str, float]:
     """A standard classifier's answer as a probability for each of its labels."""
     stated = _UNSTATED if answer.confidence_value is None else answer.confidence_value
     others = [label for label in entry.labels if label != answer.label]
@@ -108,8 +108,8 @@ def distribution(entry: Standard, answer: Answer) -> dict[str, float]:
 
 
 def adjust(
-    entry: Standard, answer: Answer, learned: Mapping[str, float], corrections: int
-) -> tuple[Answer, dict[str, float]]:
+    entry: StandardClassifier, answer: StandardAnswer, learned: Mapping[str, float], corrections: int
+) -> tuple[StandardAnswer, dict[str, float]]:
     """The answer once the head that learned from corrections has its say, and the probability of each label.
 
     Both are taken as independent evidence: probabilities are multiplied and scaled to 1 (logarithmic opinion pool,

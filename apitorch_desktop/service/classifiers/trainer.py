@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from apitorch_desktop.api import types
 from apitorch_desktop.service.classifiers import training_data
 from apitorch_desktop.service.classifiers.embedder import BATCH, Embedder
-from apitorch_desktop.service.classifiers.head_cache import Current, Heads, metrics_of
-from apitorch_desktop.service.classifiers.training_data import Unlearnable
-from apitorch_desktop.service.storage.errors import Closed, Conflict, NotFound, StoreError
+from apitorch_desktop.service.classifiers.head_cache import CurrentHead, HeadCache, metrics_of
+from apitorch_desktop.service.classifiers.training_data import TooFewReadable
+from apitorch_desktop.service.storage.errors import Closed, RecordConflict, RecordNotFound, StoreError
 from apitorch_desktop.vision.encoder import UnusableEncoder
 from apitorch_desktop.vision.head import TrainingCancelled
 
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class State:
+class TrainingState:
     """Where a training set's classifier stands; the fields are those of `types.Classifier`."""
 
     status: str
@@ -58,7 +58,7 @@ class Prediction:
 
 
 @dataclass
-class _Work:
+class _TrainingJob:
     """What is to be done for one training set. Times are `time.monotonic()`."""
 
     set_id: int
@@ -98,10 +98,10 @@ class Trainer:
     ) -> None:
         self._store = store
         self._embedder = Embedder(store, encoder_factory)
-        self._heads = Heads(store)
+        self._heads = HeadCache(store)
         self._delay = delay
         self._patience = patience
-        self._works: dict[int, _Work] = {}
+        self._works: dict[int, _TrainingJob] = {}
         self._wake = threading.Condition()
         self._stopping = False
         self._threads: list[threading.Thread] = []
@@ -130,7 +130,7 @@ class Trainer:
         """Images or labels of a training set changed, or it was deleted; for the store's `on_change`."""
         now = time.monotonic()
         with self._wake:
-            work = self._works.setdefault(set_id, _Work(set_id))
+            work = self._works.setdefault(set_id, _TrainingJob(set_id))
             work.changes += 1
             work.changed_at = now
             work.look = True
@@ -139,20 +139,20 @@ class Trainer:
                 work.pending, work.waiting_since = True, now
             self._wake.notify_all()
 
-    def state(self, training_set: "TrainingSetRow") -> State:
+    def state(self, training_set: "TrainingSetRow") -> TrainingState:
         """Status, sentence, version, metrics and labels."""
         if needs := training_data.needs(training_set):
-            return State("needs_images", needs, labels=list(training_set.labels))
+            return TrainingState("needs_images", needs, labels=list(training_set.labels))
         rows = self._store.learning.versions(training_set.id)
-        state = State("ready", "", labels=list(training_set.labels))
+        state = TrainingState("ready", "", labels=list(training_set.labels))
         current = next((row for row in rows if row.current), None)
         metrics = metrics_of(current) if current else None
         held = self._heads.held(training_set.id)
         if held and held.provisional:
-            state = State("ready", "", held.version, held.trained_at, held.metrics, list(held.head.labels))
+            state = TrainingState("ready", "", held.version, held.trained_at, held.metrics, list(held.head.labels))
         elif current:
             labels = [label.label for label in metrics.labels] if metrics else state.labels
-            state = State("ready", "", current.version, current.trained_at, metrics, labels)
+            state = TrainingState("ready", "", current.version, current.trained_at, metrics, labels)
         with self._wake:
             work = self._works.get(training_set.id)
             failure, lacking = (work.failure, len(work.lacking)) if work else ("", 0)
@@ -186,7 +186,7 @@ class Trainer:
         """The set's images that the two versions answer differently, surest first. Raises NotFound, Conflict."""
         before, after = self._version(set_id, from_version), self._version(set_id, to_version)
         if before.encoder != after.encoder:
-            raise Conflict(
+            raise RecordConflict(
                 f"Versions {from_version} and {to_version} see images through different encoders: "
                 "compare versions made with the same one."
             )
@@ -197,10 +197,10 @@ class Trainer:
         current = self._heads.current(set_id)
         return (current.version, current.head) if current else None
 
-    def _version(self, set_id: int, version: int) -> Current:
+    def _version(self, set_id: int, version: int) -> CurrentHead:
         current = self._heads.load(set_id, version)
         if current is None:
-            raise NotFound(f"Version {version} is not kept: the last ten are.")
+            raise RecordNotFound(f"Version {version} is not kept: the last ten are.")
         return current
 
     def _newest(self, set_id: int) -> "VersionRow | None":
@@ -220,7 +220,7 @@ class Trainer:
                 self._embed_some(work)
             except Closed:
                 return
-            except NotFound:
+            except RecordNotFound:
                 self._forget(work)
             except Exception as error:  # noqa: BLE001 - told to the person as the classifier's state
                 self._fail(work, error)
@@ -232,7 +232,7 @@ class Trainer:
             if row is not None and not training_data.needs(row) and not self._learned(set_id, row.revision):
                 self.changed(set_id)
 
-    def _next_to_embed(self) -> _Work | None:
+    def _next_to_embed(self) -> _TrainingJob | None:
         """The training set whose turn it is (each has a batch in turn), after waiting for one; None to end."""
         with self._wake:
             while not self._stopping:
@@ -249,7 +249,7 @@ class Trainer:
                 self._wake.wait(max(0.05, min(retries) - now) if retries else None)
         return None
 
-    def _embed_some(self, work: _Work) -> None:
+    def _embed_some(self, work: _TrainingJob) -> None:
         with self._wake:
             now = time.monotonic()
             look = work.look and (not work.lacking or now > work.looked_at + _LOOK)
@@ -282,7 +282,7 @@ class Trainer:
                 complete = self._train(work)
             except TrainingCancelled:
                 complete = False
-            except NotFound:
+            except RecordNotFound:
                 self._forget(work)
             except Closed:
                 return
@@ -296,7 +296,7 @@ class Trainer:
             if error:
                 self._fail(work, error)
 
-    def _next_to_train(self) -> _Work | None:
+    def _next_to_train(self) -> _TrainingJob | None:
         """A training set that is due, after waiting for one; None to end."""
         with self._wake:
             while not self._stopping:
@@ -311,11 +311,11 @@ class Trainer:
                 self._wake.wait(min(due for due, _ in times) - now if times else None)
         return None
 
-    def _due(self, work: _Work) -> float:
+    def _due(self, work: _TrainingJob) -> float:
         at_last = work.waiting_since + self._patience
         return min(work.changed_at + self._delay, at_last) if work.embedded else at_last
 
-    def _train(self, work: _Work) -> bool:
+    def _train(self, work: _TrainingJob) -> bool:
         """Train one head and let it answer; answers whether it has learned from all there is."""
         started = time.monotonic()
         urgent = started >= work.waiting_since + self._patience
@@ -326,7 +326,7 @@ class Trainer:
         if not lesson.enough:
             row = self._store.training_sets.find(work.set_id)
             if lesson.complete and row and not training_data.needs(row):
-                raise Unlearnable("Too few of the photos can be read to learn from them.")
+                raise TooFewReadable("Too few of the photos can be read to learn from them.")
             self._served(work, started, lesson.complete)
             return lesson.complete
 
@@ -344,7 +344,7 @@ class Trainer:
         self._served(work, started, lesson.complete)
         return lesson.complete
 
-    def _served(self, work: _Work, started: float, complete: bool) -> None:
+    def _served(self, work: _TrainingJob, started: float, complete: bool) -> None:
         """What changed before `started` is learned; the rest waits from then on, or from now."""
         with self._wake:
             work.waiting_since = started if complete else time.monotonic()
@@ -360,14 +360,14 @@ class Trainer:
         except UnusableEncoder:
             return False  # training then says what is wrong with it
 
-    def _forget(self, work: _Work) -> None:
+    def _forget(self, work: _TrainingJob) -> None:
         """The training set was deleted."""
         with self._wake:
             self._works.pop(work.set_id, None)
         self._heads.drop(work.set_id)
 
-    def _fail(self, work: _Work, error: Exception) -> None:
-        foreseen = isinstance(error, StoreError | UnusableEncoder | Unlearnable)
+    def _fail(self, work: _TrainingJob, error: Exception) -> None:
+        foreseen = isinstance(error, StoreError | UnusableEncoder | TooFewReadable)
         if not foreseen:
             _log.error("training of set %d failed", work.set_id, exc_info=error)
         reason = str(error) if foreseen else f"Training failed ({type(error).__name__}: {str(error)[:200]})."

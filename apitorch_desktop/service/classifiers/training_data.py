@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service.classifiers.head_cache import Current, current_of
+from apitorch_desktop.service.classifiers.head_cache import CurrentHead, current_of
 from apitorch_desktop.vision import head as heads
 from apitorch_desktop.vision.folds import siblings
 
@@ -23,12 +23,12 @@ _NAMED = 3  # labels named in a sentence
 _BATCH = 4096
 
 
-class Unlearnable(Exception):  # noqa: N818 - named for what the person is told
+class TooFewReadable(Exception):  # noqa: N818 - named for what the person is told
     """There are enough photos, but too few of them can be read."""
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingData:
     """Embeddings (n, d) and the label of each, in the order of arrival, as of `revision`.
 
     `complete`: nothing that can be read is left out. `enough`: a head can be trained on it.
@@ -43,13 +43,13 @@ class Lesson:
     enough: bool
 
 
-def lesson(store: "Store", set_id: int, encoder: str, unreadable: Callable[[str], bool]) -> Lesson:
+def lesson(store: "Store", set_id: int, encoder: str, unreadable: Callable[[str], bool]) -> TrainingData:
     """What a training set teaches at this moment. Raises NotFound."""
     revision, examples = store.learning.examples(set_id)
     seen, embeddings = _seen(store, encoder, examples)
     there = {example.sha256 for example in seen}
     counts = Counter(example.label for example in seen)
-    return Lesson(
+    return TrainingData(
         set_id,
         revision,
         encoder,
@@ -61,8 +61,8 @@ def lesson(store: "Store", set_id: int, encoder: str, unreadable: Callable[[str]
 
 
 def fit(
-    taught: Lesson, cancelled: Callable[[], bool], preview: Callable[[heads.Head], None] | None = None
-) -> heads.Training:
+    taught: TrainingData, cancelled: Callable[[], bool], preview: Callable[[heads.Head], None] | None = None
+) -> heads.TrainingResult:
     """Train a head; what is nearly the same image is never learned from and tested on. Raises TrainingCancelled."""
 
     def go_on() -> None:
@@ -73,7 +73,7 @@ def fit(
     return heads.train(taught.embeddings, taught.labels, groups=groups, cancelled=cancelled, preview=preview)
 
 
-def keep(store: "Store", taught: Lesson, training: heads.Training) -> Current:
+def keep(store: "Store", taught: TrainingData, training: heads.TrainingResult) -> CurrentHead:
     """Store a trained head as the next version. Raises NotFound, StorageFull."""
     row = store.learning.put_version(
         taught.set_id,
@@ -87,15 +87,17 @@ def keep(store: "Store", taught: Lesson, training: heads.Training) -> Current:
     return current_of(row, training.head)
 
 
-def provisional(store: "Store", taught: Lesson, head: heads.Head, metrics: types.Metrics | None) -> Current:
+def provisional(store: "Store", taught: TrainingData, head: heads.Head, metrics: types.Metrics | None) -> CurrentHead:
     """A head that answers until the whole lesson is learned, under the number of the version to come."""
     versions = store.learning.versions(taught.set_id)
     number = versions[0].version + 1 if versions else 1
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Current(number, now, -1, taught.encoder, head, metrics, provisional=True)
+    return CurrentHead(number, now, -1, taught.encoder, head, metrics, provisional=True)
 
 
-def differences(store: "Store", set_id: int, before: Current, after: Current) -> list[types.ClassificationChange]:
+def differences(
+    store: "Store", set_id: int, before: CurrentHead, after: CurrentHead
+) -> list[types.ClassificationChange]:
     """The images that two heads of one encoder answer differently, the surest of the new answers first."""
     seen, embeddings = _seen(store, after.encoder, store.learning.examples(set_id)[1])
     if not seen:
@@ -117,7 +119,7 @@ def differences(store: "Store", set_id: int, before: Current, after: Current) ->
     return [change for _, change in sorted(found, key=lambda pair: -pair[0])]
 
 
-def wire_metrics(metrics: heads.Metrics) -> types.Metrics:
+def wire_metrics(metrics: heads.HeadMetrics) -> types.Metrics:
     """Cross-validated figures as they are stored and sent."""
     return types.Metrics(
         accuracy=metrics.accuracy,

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from apitorch_desktop.service.config import Config
-from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.errors import HttpError
 
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _CHALLENGE = [("www-authenticate", 'Basic realm="API Torch", charset="UTF-8"')]
@@ -23,7 +23,7 @@ def check_host(host: str | None, config: Config) -> str:
     if is_served(host or "", config):
         return host or ""
     shown = (host or "")[:100]
-    raise Refusal(
+    raise HttpError(
         403, f"This service is not at “{shown}”. Call it as localhost, or add the name to the hosts it serves."
     )
 
@@ -38,24 +38,24 @@ def check_origin(headers: dict[str, str], host: str, *, by_link: bool) -> None:
     if not by_link and headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
         foreign = foreign or headers.get("sec-fetch-mode") != "navigate"
     if foreign:
-        raise Refusal(403, "Web pages of other sites may not call this service. Call it from a program.")
+        raise HttpError(403, "Web pages of other sites may not call this service. Call it from a program.")
 
 
 def owner_of(authorization: str | None, of_key: Callable[[str], int | None]) -> int:
     """The owner of the key in an Authorization header. Raises Refusal 401."""
     if authorization is None:
-        raise Refusal(401, f"There is no API key. {_ADVICE}", _CHALLENGE)
+        raise HttpError(401, f"There is no API key. {_ADVICE}", _CHALLENGE)
     scheme, _, coded = authorization.partition(" ")
     if scheme.lower() != "basic":
-        raise Refusal(401, f"“{scheme[:20]}” authentication is not known here. {_ADVICE}", _CHALLENGE)
+        raise HttpError(401, f"“{scheme[:20]}” authentication is not known here. {_ADVICE}", _CHALLENGE)
     try:
         user, colon, password = base64.b64decode(coded.strip(), validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
-        raise Refusal(401, f"The Authorization header cannot be read. {_ADVICE}", _CHALLENGE) from None
+        raise HttpError(401, f"The Authorization header cannot be read. {_ADVICE}", _CHALLENGE) from None
     owner = of_key(user) if colon and not password else None
     if owner is None:
         what = "The password is not blank." if password else "This API key is not known here."
-        raise Refusal(401, f"{what} {_ADVICE}", _CHALLENGE)
+        raise HttpError(401, f"{what} {_ADVICE}", _CHALLENGE)
     return owner
 
 

@@ -10,10 +10,10 @@ from starlette.types import Message, Receive
 
 from apitorch_desktop.service.config import Limits
 from apitorch_desktop.service.http import form_data
-from apitorch_desktop.service.http.errors import Disconnected, Refusal
+from apitorch_desktop.service.http.errors import ClientDisconnected, HttpError
 from apitorch_desktop.service.http.multipart import MultipartReader
 from apitorch_desktop.service.http.resources import Spool
-from apitorch_desktop.service.http.work import Work
+from apitorch_desktop.service.http.work import WorkerPools
 
 _JSON, _FORM, _MULTIPART = "application/json", "application/x-www-form-urlencoded", "multipart/form-data"
 _CHARSETS = {"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "latin1", "windows-1252", "cp1252"}
@@ -22,7 +22,7 @@ _DRAIN = 64 * 2**20
 
 
 @dataclass
-class Received:
+class ParsedBody:
     """A parsed body: its fields, and the file with the name it came under. Close it."""
 
     fields: Struct | None = None
@@ -36,14 +36,14 @@ class Received:
 
 
 @dataclass
-class _Head:
+class _BodyHeader:
     kind: str
     charset: str = "utf-8"
     boundary: bytes = b""
     length: int | None = None
 
 
-class Incoming:
+class IncomingBody:
     """The body of one request as ASGI brings it; knows whether any and whether all of it has been asked for."""
 
     def __init__(self, receive: Receive) -> None:
@@ -57,21 +57,21 @@ class Incoming:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self.ended = True
-            raise Disconnected
+            raise ClientDisconnected
         self.ended = not message.get("more_body", False)
         return message
 
 
-class Receiver:
+class BodyReader:
     """Reads bodies. A body is bounded by what its operation takes; what a client claims it will send counts too."""
 
-    def __init__(self, limits: Limits, work: Work) -> None:
+    def __init__(self, limits: Limits, work: WorkerPools) -> None:
         self._limits = limits
         self._work = work
 
     async def receive(
-        self, headers: dict[str, str], incoming: Incoming, kind: type[Struct], *, image: bool, loose: bytes | None
-    ) -> Received:
+        self, headers: dict[str, str], incoming: IncomingBody, kind: type[Struct], *, image: bool, loose: bytes | None
+    ) -> ParsedBody:
         """The body as `kind`; with `image`, multipart may bring a file.
 
         With `loose` (a query) its fields count where the body has none of that name. Raises Refusal 400, 408, 413, 507,
@@ -84,14 +84,14 @@ class Receiver:
         spare = form_data.pairs_of(loose) if loose else []
         if head.kind == _MULTIPART:
             return await self._multipart(head, incoming, kind, image, most, spare)
-        return Received(await self._text(head, incoming, kind, most, spare))
+        return ParsedBody(await self._text(head, incoming, kind, most, spare))
 
     @staticmethod
     def expects(headers: dict[str, str]) -> bool:
         """Whether the request has a body at all."""
         return "content-length" in headers or "transfer-encoding" in headers
 
-    async def drain(self, headers: dict[str, str], incoming: Incoming) -> None:
+    async def drain(self, headers: dict[str, str], incoming: IncomingBody) -> None:
         """Take in what is left of a body that is not wanted, within limits, so that the client reads the answer."""
         if incoming.ended or not self.expects(headers) or ("expect" in headers and not incoming.begun):
             return
@@ -99,18 +99,18 @@ class Receiver:
             async with asyncio.timeout(self._limits.head_time):
                 async for _ in self._chunks(incoming, _DRAIN):
                     pass
-        except (Refusal, Disconnected, TimeoutError):
+        except (HttpError, ClientDisconnected, TimeoutError):
             pass
 
     async def _multipart(
         self,
-        head: _Head,
-        incoming: Incoming,
+        head: _BodyHeader,
+        incoming: IncomingBody,
         kind: type[Struct],
         image: bool,
         most: int,
         spare: list[tuple[str, str]],
-    ) -> Received:
+    ) -> ParsedBody:
         spool = self._work.spool()
         try:
             reader = MultipartReader(head.boundary, self._limits, spool if image else None)
@@ -121,10 +121,10 @@ class Receiver:
         except BaseException:
             spool.close()
             raise
-        return Received(fields, spool if reader.has_image else None, reader.filename)
+        return ParsedBody(fields, spool if reader.has_image else None, reader.filename)
 
     async def _text(
-        self, head: _Head, incoming: Incoming, kind: type[Struct], most: int, spare: list[tuple[str, str]]
+        self, head: _BodyHeader, incoming: IncomingBody, kind: type[Struct], most: int, spare: list[tuple[str, str]]
     ) -> Struct:
         spool = self._work.spool()
         try:
@@ -139,7 +139,7 @@ class Receiver:
         finally:
             spool.close()
 
-    async def _chunks(self, incoming: Incoming, most: int) -> AsyncIterator[bytes]:
+    async def _chunks(self, incoming: IncomingBody, most: int) -> AsyncIterator[bytes]:
         """The body as it comes. Raises Refusal for one that is too long or too slow, Disconnected for half of one."""
         limits, now = self._limits, asyncio.get_running_loop().time
         began, size = now(), 0
@@ -158,40 +158,40 @@ class Receiver:
             if chunk:
                 yield chunk
 
-    def _too_large(self, image: bool) -> Refusal:
+    def _too_large(self, image: bool) -> HttpError:
         if image:
             most = self._limits.image // 2**20
-            return Refusal(413, f"The image is larger than {most} MiB. Make it smaller and send it again.")
-        return Refusal(413, f"The body is larger than {self._limits.text // 2**20} MiB. Send less in one call.")
+            return HttpError(413, f"The image is larger than {most} MiB. Make it smaller and send it again.")
+        return HttpError(413, f"The body is larger than {self._limits.text // 2**20} MiB. Send less in one call.")
 
 
-def _parsed(head: _Head, kind: type[Struct], body: bytes, spare: list[tuple[str, str]]) -> Struct:
+def _parsed(head: _BodyHeader, kind: type[Struct], body: bytes, spare: list[tuple[str, str]]) -> Struct:
     if head.kind == _FORM:
         return form_data.from_pairs(kind, [*spare, *form_data.pairs_of(body, head.charset)])
     if not head.kind:
-        raise Refusal(400, f"Say in Content-Type what the body is: {_JSON}, {_FORM} or {_MULTIPART}.")
+        raise HttpError(400, f"Say in Content-Type what the body is: {_JSON}, {_FORM} or {_MULTIPART}.")
     fields = form_data.from_json(kind, body, head.charset)
     return form_data.filled(fields, spare) if spare else fields
 
 
-def _head(headers: dict[str, str]) -> _Head:
+def _head(headers: dict[str, str]) -> _BodyHeader:
     coding = headers.get("content-encoding", "identity").strip().lower()
     if coding not in {"identity", ""}:
-        raise Refusal(400, f"A body in Content-Encoding “{coding[:40]}” is not taken. Send it as it is.")
+        raise HttpError(400, f"A body in Content-Encoding “{coding[:40]}” is not taken. Send it as it is.")
     kind_bytes, options = parse_options_header(headers.get("content-type", ""))
     kind = kind_bytes.decode("latin-1")
     if kind.startswith("application/") and kind.endswith("+json"):
         kind = _JSON
     if kind not in {_JSON, _FORM, _MULTIPART, ""}:
-        raise Refusal(400, f"A body of type “{kind[:80]}” is not taken. Send {_JSON}, {_FORM} or {_MULTIPART}.")
+        raise HttpError(400, f"A body of type “{kind[:80]}” is not taken. Send {_JSON}, {_FORM} or {_MULTIPART}.")
     charset = options.get(b"charset", b"utf-8").decode("latin-1").strip().lower()
     if charset not in _CHARSETS:
-        raise Refusal(400, f"Text in “{charset[:40]}” is not taken. Send it as UTF-8.")
+        raise HttpError(400, f"Text in “{charset[:40]}” is not taken. Send it as UTF-8.")
     if charset == "utf8":
         charset = "utf-8"
     length = headers.get("content-length")
-    return _Head(kind, charset, options.get(b"boundary", b""), int(length) if length else None)
+    return _BodyHeader(kind, charset, options.get(b"boundary", b""), int(length) if length else None)
 
 
-def _too_slow() -> Refusal:
-    return Refusal(408, "The body came too slowly and was given up. Send it again.", [("connection", "close")])
+def _too_slow() -> HttpError:
+    return HttpError(408, "The body came too slowly and was given up. Send it again.", [("connection", "close")])

@@ -21,16 +21,16 @@ TYPES = {
 """The `type` of an error by its status."""
 
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (
-    (errors.NotFound, 404),
-    (errors.Conflict, 409),
+    (errors.RecordNotFound, 404),
+    (errors.RecordConflict, 409),
     (errors.Invalid, 400),
-    (errors.StorageFull, 507),
+    (errors.DiskFull, 507),
     (errors.Closed, 503),
     (errors.StorageFault, 500),
 )
 
 
-class Refusal(Exception):  # noqa: N818 - named for what the client gets
+class HttpError(Exception):
     """An answer other than 200. `message` is for the person: what is wrong and what to do."""
 
     def __init__(self, status: int, message: str, headers: Iterable[tuple[str, str]] = ()) -> None:
@@ -44,19 +44,19 @@ class Refusal(Exception):  # noqa: N818 - named for what the client gets
         return types.encode(types.Error(message=self.message, type=TYPES[self.status]))
 
 
-class Disconnected(Exception):  # noqa: N818
+class ClientDisconnected(Exception):  # noqa: N818
     """The client went away before its request was whole; nobody waits for an answer."""
 
 
-def refusal_of(error: Exception) -> Refusal | None:
+def refusal_of(error: Exception) -> HttpError | None:
     """The answer for a failure that was foreseen; None for a bug."""
     from apitorch_desktop.vision.images import UnreadableImage  # Pillow: not before the first request that needs it
 
-    if isinstance(error, Refusal):
+    if isinstance(error, HttpError):
         return error
     if isinstance(error, UnreadableImage):
-        return Refusal(413 if error.too_large else 400, str(error))
+        return HttpError(413 if error.too_large else 400, str(error))
     for kind, status in _STATUSES:
         if isinstance(error, kind):
-            return Refusal(status, str(error))
+            return HttpError(status, str(error))
     return None

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Struct
 
-from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.errors import HttpError
 
 T = TypeVar("T", bound=Struct)
 
@@ -28,9 +28,9 @@ def pairs_of(query: bytes, charset: str = "utf-8") -> list[tuple[str, str]]:
     try:
         return parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=_MOST_FIELDS)
     except UnicodeDecodeError:
-        raise Refusal(400, f"A field of the form is not valid {charset.upper()}. Send text as UTF-8.") from None
+        raise HttpError(400, f"A field of the form is not valid {charset.upper()}. Send text as UTF-8.") from None
     except ValueError:
-        raise Refusal(400, f"The form has more than {_MOST_FIELDS:,} fields. Send fewer in a call.") from None
+        raise HttpError(400, f"The form has more than {_MOST_FIELDS:,} fields. Send fewer in a call.") from None
 
 
 def from_pairs(kind: type[T], pairs: Iterable[tuple[str, str]]) -> T:
@@ -55,7 +55,7 @@ def from_pairs(kind: type[T], pairs: Iterable[tuple[str, str]]) -> T:
     try:
         return msgspec.convert(fields, kind, strict=False)
     except (msgspec.ValidationError, OverflowError) as error:
-        raise Refusal(400, sentence(error)) from None
+        raise HttpError(400, sentence(error)) from None
 
 
 def from_json(kind: type[T], body: bytes, charset: str = "utf-8") -> T:
@@ -68,11 +68,11 @@ def from_json(kind: type[T], body: bytes, charset: str = "utf-8") -> T:
     try:
         return _from_json(kind, body.removeprefix(b"\xef\xbb\xbf"))
     except msgspec.ValidationError as error:
-        raise Refusal(400, sentence(error)) from None
+        raise HttpError(400, sentence(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refusal(400, f"The body is not valid JSON: {error}.") from None
+        raise HttpError(400, f"The body is not valid JSON: {error}.") from None
     except RecursionError:
-        raise Refusal(400, "The JSON is nested too deeply. Send only the fields of this call.") from None
+        raise HttpError(400, "The JSON is nested too deeply. Send only the fields of this call.") from None
 
 
 def _from_json(kind: type[T], body: bytes) -> T:
@@ -116,4 +116,4 @@ def _decoded(body: bytes, charset: str) -> str:
     try:
         return body.decode(charset)
     except UnicodeDecodeError:
-        raise Refusal(400, f"The body is not valid {charset.upper()}. Send it as UTF-8.") from None
+        raise HttpError(400, f"The body is not valid {charset.upper()}. Send it as UTF-8.") from None

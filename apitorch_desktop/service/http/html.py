@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from apitorch_desktop.service.http.request import Links
+from apitorch_desktop.service.http.request import SignedUrls
 from apitorch_desktop.service.storage.records import ImageRow, LabelRow, TrainingSetRow
 
 _STYLE = """
@@ -34,7 +34,7 @@ _POLICY = "default-src 'none'; img-src 'self'; style-src 'sha256-{}'; base-uri '
 
 
 def training_set_page(
-    links: Links,
+    links: SignedUrls,
     row: TrainingSetRow,
     labels: Sequence[LabelRow],
     images: Iterable[ImageRow],
@@ -57,7 +57,7 @@ def training_set_page(
     return html_page(row.name, f"<h1>{escape(row.name)}</h1>{about}{nav}{shown}{after}", _PHOTOS)
 
 
-def image_page(links: Links, owner: int, row: ImageRow) -> Response:
+def image_page(links: SignedUrls, owner: int, row: ImageRow) -> Response:
     """One image with what is known of it."""
     url = links.image(owner, row)[0]
     facts = {
@@ -100,7 +100,7 @@ def _tab(url: str, text: str, count: int, current: bool) -> str:
     return f'<a href="{escape(url)}" title="{name}"{mark}><span>{name}</span><small>{count:,}</small></a>'
 
 
-def _cell(links: Links, owner: int, image: ImageRow) -> str:
+def _cell(links: SignedUrls, owner: int, image: ImageRow) -> str:
     url, thumbnail = (escape(address) for address in links.image(owner, image))
     name = escape(f"{image.label}: {image.original_filename or image.filename}")
     return f'<a href="{url}" title="{name}"><img src="{thumbnail}" alt="{escape(image.label)}" loading="lazy"></a>'

@@ -11,11 +11,11 @@ import msgspec
 
 from apitorch_desktop.service.config import Config
 from apitorch_desktop.service.http.access import is_served
-from apitorch_desktop.service.http.errors import Refusal
-from apitorch_desktop.service.http.request import Call, image_path
+from apitorch_desktop.service.http.errors import HttpError
+from apitorch_desktop.service.http.request import Request, image_path
 from apitorch_desktop.service.http.signed_urls import Signer
-from apitorch_desktop.service.http.url_fetcher import Fetcher
-from apitorch_desktop.service.http.work import Work
+from apitorch_desktop.service.http.url_fetcher import UrlFetcher
+from apitorch_desktop.service.http.work import WorkerPools
 
 if TYPE_CHECKING:
     from apitorch_desktop.service.storage.store import Store
@@ -26,7 +26,7 @@ _IMAGE = re.compile(r"/(images|thumbnails)/(?P<owner>[0-9]{1,18})/(?P<filename>(
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageInput:
     """The bytes of an image that decodes, what it is, and the name it came under."""
 
     data: bytes
@@ -34,10 +34,10 @@ class Picture:
     filename: str
 
 
-class Pictures:
+class ImageInputReader:
     """Gets and checks images."""
 
-    def __init__(self, store: "Store", signer: Signer, work: Work, fetcher: Fetcher, config: Config) -> None:
+    def __init__(self, store: "Store", signer: Signer, work: WorkerPools, fetcher: UrlFetcher, config: Config) -> None:
         self._store = store
         self._signer = signer
         self._work = work
@@ -45,20 +45,20 @@ class Pictures:
         self._config = config
 
     @asynccontextmanager
-    async def of(self, call: Call, image_url: str | msgspec.UnsetType | None) -> AsyncIterator[Picture]:
+    async def of(self, call: Request, image_url: str | msgspec.UnsetType | None) -> AsyncIterator[ImageInput]:
         """The image of a call, verified; its memory is accounted for within the context.
 
         Raises Refusal, UnreadableImage, StorageFull.
         """
         url = None if isinstance(image_url, msgspec.UnsetType) else image_url
         if call.image is not None and url is not None:
-            raise Refusal(400, "Send one of image and image_url, not both.")
+            raise HttpError(400, "Send one of image and image_url, not both.")
         if call.image is not None:
             async with self._work.bytes_of(call.image) as data:
                 yield await self._verified(data, call.filename)
             return
         if url is None:
-            raise Refusal(400, "Send one of image (a file, in a multipart body) and image_url.")
+            raise HttpError(400, "Send one of image (a file, in a multipart body) and image_url.")
         own = self._own(url, call)
         if own is not None:
             row = await self._work.store(self._store.images.get, *own)
@@ -74,12 +74,12 @@ class Pictures:
         finally:
             spool.close()
 
-    async def _verified(self, data: bytes, filename: str) -> Picture:
+    async def _verified(self, data: bytes, filename: str) -> ImageInput:
         from apitorch_desktop.vision import images
 
-        return Picture(data, await self._work.decode(images.verify, data), filename)
+        return ImageInput(data, await self._work.decode(images.verify, data), filename)
 
-    def _own(self, url: str, call: Call) -> tuple[int, str] | None:
+    def _own(self, url: str, call: Request) -> tuple[int, str] | None:
         """Owner and image id of a signed address of this service; None for any other address.
 
         Raises Refusal 400 for one that does not hold.
@@ -94,10 +94,10 @@ class Pictures:
         query = parse_qs(parts.query)
         day, signature = (query.get(name, [""])[-1] for name in ("day", "signature"))
         if not self._signer.signs(image_path(found["owner"], found["filename"]), day, signature):
-            raise Refusal(400, "The image_url is of this service, but not or no longer valid. List the images again.")
+            raise HttpError(400, "The image_url is of this service, but not or no longer valid. List the images again.")
         return int(found["owner"]), found["id"]
 
-    def _is_here(self, parts: SplitResult, call: Call) -> bool:
+    def _is_here(self, parts: SplitResult, call: Request) -> bool:
         if parts.scheme not in _PORTS:
             return False
         if parts.netloc.lower() == urlsplit(call.links.origin).netloc.lower():

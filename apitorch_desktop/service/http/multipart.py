@@ -8,7 +8,7 @@ from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from apitorch_desktop.service.config import Limits
-from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.resources import Spool
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class MultipartReader:
         self._name = ""
         self._text: bytearray | None = None
         if not boundary:
-            raise Refusal(400, "The Content-Type of the multipart body names no boundary. Let your library write it.")
+            raise HttpError(400, "The Content-Type of the multipart body names no boundary. Let your library write it.")
         callbacks: MultipartCallbacks = {
             "on_part_begin": self._begin,
             "on_header_field": self._header_name,
@@ -49,24 +49,24 @@ class MultipartReader:
         try:
             self._parser = MultipartParser(boundary, callbacks, max_header_count=_HEADERS, max_header_size=_HEADER_SIZE)
         except FormParserError:
-            raise Refusal(400, "The boundary of the multipart body is too long.") from None
+            raise HttpError(400, "The boundary of the multipart body is too long.") from None
 
     def write(self, chunk: bytes) -> None:
         """Take in a piece of the body."""
         try:
             self._parser.write(chunk)
         except MultipartParseError as error:
-            raise Refusal(400, f"The multipart body is broken: {str(error).rstrip('.')[:200]}.") from None
+            raise HttpError(400, f"The multipart body is broken: {str(error).rstrip('.')[:200]}.") from None
 
     def finish(self) -> None:
         """Say that this was all."""
         if not self._ended:
-            raise Refusal(400, "The multipart body ends too early. Send it again, whole.")
+            raise HttpError(400, "The multipart body ends too early. Send it again, whole.")
 
     def _begin(self) -> None:
         self._parts += 1
         if self._parts > self._limits.parts:
-            raise Refusal(400, f"The multipart body has more than {self._limits.parts} parts. Send fewer fields.")
+            raise HttpError(400, f"The multipart body has more than {self._limits.parts} parts. Send fewer fields.")
         self._headers = {}
         self._header = self._value = b""
 
@@ -84,22 +84,22 @@ class MultipartReader:
         disposition = self._headers.get(b"content-disposition", b"")
         kind, options = parse_options_header(disposition)
         if kind != b"form-data" or b"name" not in options:
-            raise Refusal(400, "A part of the multipart body has no name. Name the file “image”.")
+            raise HttpError(400, "A part of the multipart body has no name. Name the file “image”.")
         encoding = self._headers.get(b"content-transfer-encoding", b"binary").strip().lower()
         if encoding not in {b"binary", b"8bit", b"7bit"}:
-            raise Refusal(400, "A part of the multipart body is in a transfer encoding. Send the file as it is.")
+            raise HttpError(400, "A part of the multipart body is in a transfer encoding. Send the file as it is.")
         self._name = _text(options[b"name"])
         extended = _EXTENDED_NAME.search(disposition)
         given = options.get(b"filename")
         if self._name == "image" and self._spool is not None:
             if self.has_image:
-                raise Refusal(400, "There are two files “image”. Send one image a call.")
+                raise HttpError(400, "There are two files “image”. Send one image a call.")
             self.has_image = True
             self._text = None
             self.filename = _filename(unquote_to_bytes(extended[1]) if extended else given or b"")
         elif given is not None or extended is not None:
             wanted = "Name the file “image”." if self._spool is not None else "This call takes no file."
-            raise Refusal(400, f"There is a file “{self._name[:80]}”. {wanted}")
+            raise HttpError(400, f"There is a file “{self._name[:80]}”. {wanted}")
         else:
             self._text = bytearray()
 
@@ -108,7 +108,7 @@ class MultipartReader:
         if self._text is not None:
             self._text_size += size
             if len(self._text) + size > self._limits.text_field or self._text_size > self._limits.text:
-                raise Refusal(413, f"The field “{self._name[:80]}” is too long.")
+                raise HttpError(413, f"The field “{self._name[:80]}” is too long.")
             self._text += data[start:end]
         elif self._spool is not None:
             self._spool.write(memoryview(data)[start:end])
@@ -119,7 +119,7 @@ class MultipartReader:
         try:
             self.fields.append((self._name, self._text.decode()))
         except UnicodeDecodeError:
-            raise Refusal(400, f"The field “{self._name[:80]}” is not valid UTF-8. Send text as UTF-8.") from None
+            raise HttpError(400, f"The field “{self._name[:80]}” is not valid UTF-8. Send text as UTF-8.") from None
         self._text = None
 
     def _finish(self) -> None:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from apitorch_desktop.service.config import Limits
-from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.errors import HttpError
 
 _KEEP_ALIVE = 30
 _OTHER_FILES = 256
@@ -31,7 +31,7 @@ def server_config(
         "python_multipart",
     ):  # what clients send wrong they are told; no log is filled with it
         logging.getLogger(name).setLevel(logging.ERROR)
-    crowd = Crowd(limits)
+    crowd = ConnectionLimiter(limits)
     return uvicorn.Config(
         app,
         http=partial(BoundedProtocol, crowd=crowd),  # type: ignore[arg-type]  # called like the class
@@ -61,7 +61,7 @@ def _descriptors() -> int:
     return 2**16 if soft == resource.RLIM_INFINITY else soft
 
 
-class Crowd:
+class ConnectionLimiter:
     """The open connections of one server; knows which of them wait for a request, longest first."""
 
     def __init__(self, limits: Limits) -> None:
@@ -96,7 +96,7 @@ class Crowd:
 class BoundedProtocol(H11Protocol):
     """One connection. A head has to be whole within `limits.head_time`; a client that takes nothing in is let go."""
 
-    def __init__(self, *args: Any, crowd: Crowd, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, crowd: ConnectionLimiter, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._crowd = crowd
         self._limits = crowd.limits
@@ -157,7 +157,7 @@ class BoundedProtocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says what to do
         """See H11Protocol."""
         most = self._limits.head // 1024
-        self._refuse(Refusal(400, f"This is no HTTP request, or its head is over {most} KiB. Send HTTP/1.1."))
+        self._refuse(HttpError(400, f"This is no HTTP request, or its head is over {most} KiB. Send HTTP/1.1."))
 
     def drop(self) -> None:
         """End the connection at once."""
@@ -175,11 +175,11 @@ class BoundedProtocol(H11Protocol):
     def _too_slow(self) -> None:
         self._head = None
         if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
-            self._refuse(Refusal(408, "The head of the request came too slowly. Send it again."))
+            self._refuse(HttpError(408, "The head of the request came too slowly. Send it again."))
         else:
             self.drop()
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: HttpError) -> None:
         body = refusal.body()
         headers = [
             ("content-type", "application/json"),

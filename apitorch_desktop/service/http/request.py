@@ -8,26 +8,26 @@ from urllib.parse import quote
 from msgspec import Struct
 from starlette.responses import Response
 
-from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.resources import Spool
 from apitorch_desktop.service.http.signed_urls import Signer
 from apitorch_desktop.service.storage.records import ImageRow, TrainingSetRow
 
 
 @dataclass(frozen=True)
-class Large:
+class LargeAnswer:
     """An answer of some `size` in bytes that is made (`load`) once there is memory for it."""
 
     size: int
     load: Callable[[], Awaitable[Response]]
 
 
-Answer = Struct | Response | Large
+Answer = Struct | Response | LargeAnswer
 _MOST_ID = 2**63 - 1
 
 
 @dataclass
-class Call:
+class Request:
     """One request. `owner` is whose key or signed link it came with; 0 where neither was asked for.
 
     `path` has the decoded parameters of the path; `query` and `body` are of the operation's types, None where it has
@@ -36,7 +36,7 @@ class Call:
 
     owner: int
     path: dict[str, str]
-    links: "Links"
+    links: "SignedUrls"
     port: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     query: Any = None
@@ -49,10 +49,10 @@ class Call:
         text = self.path[name]
         if text.isascii() and text.isdigit() and len(text) <= 19 and 0 < int(text) <= _MOST_ID:
             return int(text)
-        raise Refusal(404, f"There is no {what} “{text[:80]}”.")
+        raise HttpError(404, f"There is no {what} “{text[:80]}”.")
 
 
-class Links:
+class SignedUrls:
     """Addresses in answers, signed for the rest of the day. `origin` is `http://host:port` as the client wrote it."""
 
     def __init__(self, origin: str, signer: Signer) -> None:

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
 
-from apitorch_desktop.service.storage.errors import StorageFull
+from apitorch_desktop.service.storage.errors import DiskFull
 
 
-class Memory:
+class MemoryBudget:
     """A number of bytes to share out. For one event loop.
 
     `take` never waits; `hold` does, first come, first served. One that wants more than there is at all gets it when
@@ -81,7 +81,7 @@ class Spool:
     Raises StorageFull where the disk has no room either.
     """
 
-    def __init__(self, memory: Memory, folder: Path) -> None:
+    def __init__(self, memory: MemoryBudget, folder: Path) -> None:
         self._memory = memory
         self._folder = folder
         self._bytes = bytearray()
@@ -109,7 +109,7 @@ class Spool:
                 self._release()
             self._file.write(chunk)
         except OSError as error:
-            raise StorageFull(
+            raise DiskFull(
                 "There is no room left for an upload. Free some disk space where the service runs."
             ) from error
 

@@ -10,10 +10,10 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from apitorch_desktop.service.http.errors import Refusal
-from apitorch_desktop.service.http.request import Answer, Call
+from apitorch_desktop.service.http.errors import HttpError
+from apitorch_desktop.service.http.request import Answer, Request
 
-Handler = Callable[[Call], Awaitable[Answer]]
+Handler = Callable[[Request], Awaitable[Answer]]
 Access = Literal["key", "link", "open"]
 
 PARAMETERS: dict[str, str] = {
@@ -91,11 +91,13 @@ class Routes:
                 return node.operations[wanted], values
             allowed.update(node.operations)
         if not allowed:
-            raise Refusal(404, _advice(path))
+            raise HttpError(404, _advice(path))
         if "GET" in allowed:
             allowed.add("HEAD")
         names = sorted(allowed)
-        raise Refusal(405, f"{method[:20]} does nothing here. Use {' or '.join(names)}.", [("allow", ", ".join(names))])
+        raise HttpError(
+            405, f"{method[:20]} does nothing here. Use {' or '.join(names)}.", [("allow", ", ".join(names))]
+        )
 
     def _step(self, node: _Node, segment: str) -> _Node:
         if not segment.startswith("{"):

@@ -34,7 +34,7 @@ Slugs = Annotated[
 ]
 
 
-class Upload(Struct):
+class UploadFields(Struct):
     """An image by its address; a file comes as multipart field `image`."""
 
     image_url: Url | UnsetType | None = UNSET
@@ -83,26 +83,26 @@ class LabelChange(Struct):
     merge: bool = False
 
 
-class Move(Struct):
+class MoveImage(Struct):
     """Where an image goes."""
 
     label: Label
 
 
-class MoveMany(Struct):
+class MoveImages(Struct):
     """Which images go where."""
 
     image_ids: ImageIds
     label: Label
 
 
-class ManyImages(Struct):
+class ImageSelection(Struct):
     """Which images."""
 
     image_ids: ImageIds
 
 
-class Options(Struct):
+class ClassifyOptions(Struct):
     """`show_confidence_value`: whether `confidence_value` is wanted, a decimal number in a string."""
 
     show_confidence_value: bool = False
@@ -113,7 +113,7 @@ class Classify(Struct):
 
     classifiers: Slugs | Slug
     image_url: Url | UnsetType | None = UNSET
-    options: Options | UnsetType | None = UNSET
+    options: ClassifyOptions | UnsetType | None = UNSET
 
 
 class ClassifyByUrl(Struct):
@@ -121,16 +121,16 @@ class ClassifyByUrl(Struct):
 
     classifiers: Slugs | Slug
     image_url: Url
-    options: Options | UnsetType | None = UNSET
+    options: ClassifyOptions | UnsetType | None = UNSET
 
 
-class Current(Struct):
+class CurrentVersion(Struct):
     """The version that is to answer."""
 
     version: Version
 
 
-class Between(Struct, rename={"from_": "from"}):
+class VersionPair(Struct, rename={"from_": "from"}):
     """The two versions to compare."""
 
     from_: Version
@@ -144,7 +144,7 @@ class Correction(Struct):
     correct_label_id: Label | int | UnsetType = UNSET
 
 
-class Message(Struct):
+class FeedbackMessage(Struct):
     """A message: base64 of UTF-8."""
 
     message: Coded | UnsetType = UNSET

@@ -27,7 +27,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Leave signals alone: `Ending` has them, and an end by SIGTERM is exit status 0."""
+        """Leave signals alone: `ShutdownSignals` has them, and an end by SIGTERM is exit status 0."""
         yield
 
     def end(self) -> None:
@@ -36,7 +36,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-class Ending:
+class ShutdownSignals:
     """What ends the service: SIGTERM, SIGINT, and for a child the end of its standard input.
 
     Made on the main thread. Before `watch` the process unwinds with exit status 0; after it the servers are ended.

@@ -17,7 +17,7 @@ import h11
 
 from apitorch_desktop import __version__
 from apitorch_desktop.service.http.addresses import is_public
-from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.resources import Spool
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -45,7 +45,7 @@ class _Target:
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
 
-class Fetcher:
+class UrlFetcher:
     """Fetches images. For one event loop.
 
     `most` bounds the bytes, `deadline` the seconds of a whole fetch, `at_once` the fetches under way; `resolve` and
@@ -90,10 +90,10 @@ class Fetcher:
                         return urlsplit(target.request).path.rpartition("/")[2]
                     target = _target(urljoin(f"{target.scheme}://{target.authority}{target.request}", onward))
         except TimeoutError:
-            raise Refusal(
+            raise HttpError(
                 400, f"{target.shown} took longer than {self._deadline:g} seconds. Try again later."
             ) from None
-        raise Refusal(400, f"{_target(url).shown} redirects more than {_MOST_REDIRECTS} times.")
+        raise HttpError(400, f"{_target(url).shown} redirects more than {_MOST_REDIRECTS} times.")
 
     async def _hop(self, target: _Target, into: Spool) -> str | None:
         """One request; answers where it redirects to."""
@@ -101,7 +101,7 @@ class Fetcher:
         try:
             return await self._exchange(target, reader, writer, into)
         except (OSError, ssl.SSLError, h11.RemoteProtocolError):
-            raise Refusal(400, f"{target.shown} broke off, or does not speak HTTP.") from None
+            raise HttpError(400, f"{target.shown} broke off, or does not speak HTTP.") from None
         finally:
             writer.transport.abort()
 
@@ -122,7 +122,7 @@ class Fetcher:
                 reason = "it does not speak TLS"
             except OSError as error:
                 reason = error.strerror or "there is no way to it"
-        raise Refusal(400, f"{target.shown} cannot be reached: {reason}. Check the address.")
+        raise HttpError(400, f"{target.shown} cannot be reached: {reason}. Check the address.")
 
     async def _addresses(self, target: _Target) -> list[str]:
         try:
@@ -130,14 +130,14 @@ class Fetcher:
         except (OSError, UnicodeError):
             found = []
         if not found:
-            raise Refusal(
+            raise HttpError(
                 400, f"{target.shown} cannot be reached: there is no host “{target.host}”. Check the address."
             )
         if self._allow_private:
             return found
         public = [address for address in found if is_public(address)]
         if not public:
-            raise Refusal(
+            raise HttpError(
                 400,
                 f"{target.shown} is on this machine or a private network, where images are not fetched from. "
                 "Send the image itself, or start the service with --allow-private-urls.",
@@ -185,16 +185,16 @@ class Fetcher:
         if response.status_code in _REDIRECTS and headers.get("location"):
             return headers["location"]
         if response.status_code != 200:
-            raise Refusal(400, f"{target.shown} answers {response.status_code}, not an image. Check the address.")
+            raise HttpError(400, f"{target.shown} answers {response.status_code}, not an image. Check the address.")
         if headers.get("content-encoding", "identity").lower() != "identity":
-            raise Refusal(400, f"{target.shown} sends a compressed answer, which nobody asked for.")
+            raise HttpError(400, f"{target.shown} sends a compressed answer, which nobody asked for.")
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > self._most:
             raise self._too_large(target)
         return None
 
-    def _too_large(self, target: _Target) -> Refusal:
-        return Refusal(413, f"{target.shown} is larger than {self._most // 2**20} MiB. Send a smaller image.")
+    def _too_large(self, target: _Target) -> HttpError:
+        return HttpError(413, f"{target.shown} is larger than {self._most // 2**20} MiB. Send a smaller image.")
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -211,17 +211,17 @@ def _target(url: str) -> _Target:
     """A URL taken apart. Raises Refusal 400 for one that is not an http or https address."""
     shown = url[:200] if url.isprintable() else ascii(url[:200])
     if len(url) > _LONGEST_URL:
-        raise Refusal(400, f"The image_url is longer than {_LONGEST_URL} characters.")
+        raise HttpError(400, f"The image_url is longer than {_LONGEST_URL} characters.")
     try:
         parts = urlsplit(url.strip())
         port = parts.port
         host = (parts.hostname or "").encode("idna").decode() if not _is_literal(parts) else parts.hostname or ""
     except (ValueError, UnicodeError):
-        raise Refusal(400, f"“{shown}” is no URL. Send the address of an image, http:// or https://.") from None
+        raise HttpError(400, f"“{shown}” is no URL. Send the address of an image, http:// or https://.") from None
     if parts.scheme not in _PORTS or not host:
-        raise Refusal(400, f"“{shown}” is no http:// or https:// address. Send one, or the image itself.")
+        raise HttpError(400, f"“{shown}” is no http:// or https:// address. Send one, or the image itself.")
     if parts.username is not None or parts.password is not None:
-        raise Refusal(
+        raise HttpError(
             400, "The image_url holds a name or a password. Send an address without them, or the image itself."
         )
     request = _ascii(parts.path or "/") + (f"?{_ascii(parts.query)}" if parts.query else "")

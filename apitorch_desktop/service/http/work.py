@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from apitorch_desktop.service.config import Limits
-from apitorch_desktop.service.http.resources import Memory, Spool
+from apitorch_desktop.service.http.resources import MemoryBudget, Spool
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -17,7 +17,7 @@ T = TypeVar("T")
 _STORE_THREADS = 48
 
 
-class Work:
+class WorkerPools:
     """Where things are done that take time. For one event loop.
 
     `store` waits for the disk, many at a time, so that they share a commit; `decode` and `answer` compute, no more
@@ -26,9 +26,9 @@ class Work:
 
     def __init__(self, limits: Limits, folder: Path) -> None:
         self._folder = folder
-        self._receiving = Memory(limits.body_memory)
-        self._working = Memory(limits.body_memory)
-        self._sending = Memory(limits.answer_memory)
+        self._receiving = MemoryBudget(limits.body_memory)
+        self._working = MemoryBudget(limits.body_memory)
+        self._sending = MemoryBudget(limits.answer_memory)
         self._store = ThreadPoolExecutor(_STORE_THREADS, "store")
         self._decode = ThreadPoolExecutor(limits.workers, "decode")
         self._answer = ThreadPoolExecutor(limits.workers, "answer")

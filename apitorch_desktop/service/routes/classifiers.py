@@ -8,12 +8,12 @@ from msgspec import UNSET
 from starlette.responses import Response
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service.classifiers.onnx_export import Exporter
+from apitorch_desktop.service.classifiers.onnx_export import OnnxExporter
 from apitorch_desktop.service.http import schemas
-from apitorch_desktop.service.http.errors import Refusal
-from apitorch_desktop.service.http.request import Call, Large
+from apitorch_desktop.service.http.errors import HttpError
+from apitorch_desktop.service.http.request import LargeAnswer, Request
 from apitorch_desktop.service.http.routing import Operation
-from apitorch_desktop.service.routes.dependencies import Context
+from apitorch_desktop.service.routes.dependencies import Dependencies
 
 _ONNX_SIZE = 32 * 2**20
 _ONE = "/api/classifier/{slug}"
@@ -22,10 +22,10 @@ _ONE = "/api/classifier/{slug}"
 class ClassifierRoutes:
     """Handlers on classifiers, classifications and feedback."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Dependencies) -> None:
         self._answers = context.answers
         self._trainer = context.trainer
-        self._exporter = Exporter(context.store, context.trainer, context.answers)
+        self._exporter = OnnxExporter(context.store, context.trainer, context.answers)
         self._sets = context.store.training_sets
         self._pictures = context.pictures
         self._work = context.work
@@ -85,7 +85,7 @@ class ClassifierRoutes:
                 self.make_current,
                 types.Classifier,
                 tag,
-                body=schemas.Current,
+                body=schemas.CurrentVersion,
                 extension="versions",
                 errors=(404,),
             ),
@@ -97,7 +97,7 @@ class ClassifierRoutes:
                 self.changes,
                 types.ClassificationChanges,
                 tag,
-                query=schemas.Between,
+                query=schemas.VersionPair,
                 extension="versions",
                 errors=(404,),
             ),
@@ -132,7 +132,7 @@ class ClassifierRoutes:
                 self.message,
                 types.FeedbackAnswer,
                 "Feedback",
-                body=schemas.Message,
+                body=schemas.FeedbackMessage,
                 loose=True,
             ),
             Operation(
@@ -141,27 +141,27 @@ class ClassifierRoutes:
                 "/api/feedback",
                 "What was sent, newest first, with what came of it.",
                 self.feedback,
-                types.Feedbacks,
+                types.FeedbackList,
                 "Feedback",
                 extension="feedback.read",
             ),
         ]
 
-    async def list_all(self, call: Call) -> types.Classifiers:
+    async def list_all(self, call: Request) -> types.Classifiers:
         """`GET classifiers`."""
         return types.Classifiers(data=await self._work.store(self._answers.classifiers, call.owner))
 
-    async def one(self, call: Call) -> types.Classifier:
+    async def one(self, call: Request) -> types.Classifier:
         """`GET classifier/:slug`."""
         return await self._work.store(self._answers.classifier, call.owner, call.path["slug"])
 
-    async def classify(self, call: Call) -> types.Classifications:
+    async def classify(self, call: Request) -> types.Classifications:
         """`POST classify`."""
         body: schemas.Classify = call.body
         slugs = [body.classifiers] if isinstance(body.classifiers, str) else body.classifiers
         if not 1 <= len(slugs) <= types.MAX_CLASSIFIERS:
-            raise Refusal(400, f"Name 1 to {types.MAX_CLASSIFIERS} classifiers, not {len(slugs)}.")
-        shown = body.options.show_confidence_value if isinstance(body.options, schemas.Options) else False
+            raise HttpError(400, f"Name 1 to {types.MAX_CLASSIFIERS} classifiers, not {len(slugs)}.")
+        shown = body.options.show_confidence_value if isinstance(body.options, schemas.ClassifyOptions) else False
         async with self._pictures.of(call, body.image_url) as picture:
             return await self._work.answer(
                 self._answers.classify,
@@ -173,26 +173,26 @@ class ClassifierRoutes:
                 show_confidence_value=shown,
             )
 
-    async def versions(self, call: Call) -> types.ClassifierVersions:
+    async def versions(self, call: Request) -> types.ClassifierVersions:
         """`GET classifier/:slug/versions`."""
         set_id = await self._trained(call)
         return types.ClassifierVersions(data=await self._work.store(self._trainer.versions, set_id))
 
-    async def make_current(self, call: Call) -> types.Classifier:
+    async def make_current(self, call: Request) -> types.Classifier:
         """`POST classifier/:slug/current`."""
-        body: schemas.Current = call.body
+        body: schemas.CurrentVersion = call.body
         set_id = await self._trained(call)
         await self._work.store(self._trainer.make_current, set_id, body.version)
         return await self.one(call)
 
-    async def changes(self, call: Call) -> types.ClassificationChanges:
+    async def changes(self, call: Request) -> types.ClassificationChanges:
         """`GET classifier/:slug/changes`."""
-        query: schemas.Between = call.query
+        query: schemas.VersionPair = call.query
         set_id = await self._trained(call)
         data = await self._work.answer(self._trainer.changes, set_id, query.from_, query.to)
         return types.ClassificationChanges(data=data)
 
-    async def onnx(self, call: Call) -> Large:
+    async def onnx(self, call: Request) -> LargeAnswer:
         """`GET classifier/:slug/onnx`."""
         slug = call.path["slug"]
 
@@ -202,29 +202,29 @@ class ClassifierRoutes:
             headers = {"content-disposition": f"attachment; filename*=UTF-8''{name}"}
             return Response(data, media_type="application/octet-stream", headers=headers)
 
-        return Large(_ONNX_SIZE, load)
+        return LargeAnswer(_ONNX_SIZE, load)
 
-    async def correct(self, call: Call) -> types.FeedbackAnswer:
+    async def correct(self, call: Request) -> types.FeedbackAnswer:
         """`POST feedback/classification`."""
         body: schemas.Correction = call.body
         if not isinstance(body.classification_id, str) or body.correct_label_id is UNSET:
-            raise Refusal(400, "Send classification_id and correct_label_id, the label it should have been.")
+            raise HttpError(400, "Send classification_id and correct_label_id, the label it should have been.")
         return await self._work.store(
             self._answers.feedback_classification, call.owner, body.classification_id, str(body.correct_label_id)
         )
 
-    async def message(self, call: Call) -> types.FeedbackAnswer:
+    async def message(self, call: Request) -> types.FeedbackAnswer:
         """`POST feedback/freeform`."""
-        body: schemas.Message = call.body
+        body: schemas.FeedbackMessage = call.body
         if not isinstance(body.message, str):
-            raise Refusal(400, "Send message, base64 of UTF-8.")
+            raise HttpError(400, "Send message, base64 of UTF-8.")
         return await self._work.store(self._answers.feedback_freeform, call.owner, _decoded(body.message))
 
-    async def feedback(self, call: Call) -> types.Feedbacks:
+    async def feedback(self, call: Request) -> types.FeedbackList:
         """`GET feedback`."""
-        return types.Feedbacks(data=await self._work.store(self._answers.feedback, call.owner))
+        return types.FeedbackList(data=await self._work.store(self._answers.feedback, call.owner))
 
-    async def _trained(self, call: Call) -> int:
+    async def _trained(self, call: Request) -> int:
         return (await self._work.store(self._sets.by_slug, call.owner, call.path["slug"])).id
 
 
@@ -234,7 +234,7 @@ def _decoded(message: str) -> str:
     try:
         text = base64.b64decode(coded, validate=True).decode()
     except (binascii.Error, ValueError):
-        raise Refusal(400, "The message is not base64 of UTF-8 text. Encode it, and send it again.") from None
+        raise HttpError(400, "The message is not base64 of UTF-8 text. Encode it, and send it again.") from None
     if not text.strip():
-        raise Refusal(400, "The message is empty. Write something.")
+        raise HttpError(400, "The message is empty. Write something.")
     return text

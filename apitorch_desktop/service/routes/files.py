@@ -6,11 +6,11 @@ from typing import Any
 from msgspec import Struct
 from starlette.responses import Response
 
-from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.html import image_page
-from apitorch_desktop.service.http.request import Call, Large, image_path
+from apitorch_desktop.service.http.request import LargeAnswer, Request, image_path
 from apitorch_desktop.service.http.routing import Operation
-from apitorch_desktop.service.routes.dependencies import Context
+from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.storage.records import ImageRow
 
 _FILENAME = re.compile(r"([0-9a-f]{40})(\.[a-z0-9]{1,10})")
@@ -42,7 +42,7 @@ class LinkQuery(Struct):
 class FileRoutes:
     """Handlers on image files."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Dependencies) -> None:
         self._store = context.store
         self._signer = context.signer
         self._work = context.work
@@ -78,7 +78,7 @@ class FileRoutes:
             ),
         ]
 
-    async def image(self, call: Call) -> Large | Response:
+    async def image(self, call: Request) -> LargeAnswer | Response:
         """`GET /images/…`."""
         owner, image_id = self._opened(call)
         if "text/html" in call.headers.get("accept", ""):
@@ -95,9 +95,9 @@ class FileRoutes:
                 data, _MEDIA_TYPES.get(row.extension, "application/octet-stream"), etag, {"content-disposition": name}
             )
 
-        return Large(row.bytes, load)
+        return LargeAnswer(row.bytes, load)
 
-    async def thumbnail(self, call: Call) -> Response:
+    async def thumbnail(self, call: Request) -> Response:
         """`GET /thumbnails/…`."""
         from apitorch_desktop.vision import images
 
@@ -112,17 +112,17 @@ class FileRoutes:
             self._store.thumbnails.put(row.sha256, jpeg)
         return _file(jpeg, "image/jpeg", etag, {})
 
-    def _opened(self, call: Call) -> tuple[int, str]:
+    def _opened(self, call: Request) -> tuple[int, str]:
         """Owner and id of the image a signed link opens. Raises Refusal 403 and 404."""
         query: LinkQuery = call.query
         owner, filename = call.path["owner"], call.path["filename"]
         found = _FILENAME.fullmatch(filename)
         if not self._signer.signs(image_path(owner, filename), query.day, query.signature):
-            raise Refusal(
+            raise HttpError(
                 403, "This link does not hold, or no longer: links last for a day (UTC). List the images again."
             )
         if found is None or not _OWNER.fullmatch(owner):
-            raise Refusal(404, f"There is no image “{filename[:80]}”.")
+            raise HttpError(404, f"There is no image “{filename[:80]}”.")
         return int(owner), found[1]
 
     # Two things in one go: to change threads for each costs more than to read them.

@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service.http import schemas
-from apitorch_desktop.service.http.errors import Refusal
-from apitorch_desktop.service.http.request import Call, Large, Links
+from apitorch_desktop.service.http.errors import HttpError
+from apitorch_desktop.service.http.request import LargeAnswer, Request, SignedUrls
 from apitorch_desktop.service.http.routing import Operation
-from apitorch_desktop.service.routes.dependencies import Context
+from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.storage.errors import StorageFault
 from apitorch_desktop.service.storage.records import ImageRow, LabelRow
 
@@ -31,7 +31,7 @@ _ARCHIVE = 64 * 2**20
 class ImageRoutes:
     """Handlers on training images."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Dependencies) -> None:
         self._store = context.store
         self._images = context.store.images
         self._pictures = context.pictures
@@ -49,7 +49,7 @@ class ImageRoutes:
                 self.upload,
                 types.ImageAnswer,
                 tag,
-                body=schemas.Upload,
+                body=schemas.UploadFields,
                 by_url=schemas.UploadByUrl,
                 errors=(404,),
             ),
@@ -82,7 +82,7 @@ class ImageRoutes:
                 self.move,
                 types.ImageAnswer,
                 tag,
-                body=schemas.Move,
+                body=schemas.MoveImage,
                 extension="images",
                 errors=(404,),
             ),
@@ -94,7 +94,7 @@ class ImageRoutes:
                 self.move_many,
                 types.ChangedImages,
                 tag,
-                body=schemas.MoveMany,
+                body=schemas.MoveImages,
                 extension="images",
                 errors=(404,),
             ),
@@ -106,7 +106,7 @@ class ImageRoutes:
                 self.delete_many,
                 types.ChangedImages,
                 tag,
-                body=schemas.ManyImages,
+                body=schemas.ImageSelection,
                 extension="images",
                 errors=(404,),
             ),
@@ -118,15 +118,15 @@ class ImageRoutes:
                 self.archive,
                 "application/x-tar",
                 tag,
-                body=schemas.ManyImages,
+                body=schemas.ImageSelection,
                 extension="images.archive",
                 errors=(404,),
             ),
         ]
 
-    async def upload(self, call: Call) -> types.ImageAnswer:
+    async def upload(self, call: Request) -> types.ImageAnswer:
         """`POST training-set/:id/:label/image`."""
-        body: schemas.Upload = call.body
+        body: schemas.UploadFields = call.body
         set_id = call.number("id", "training set")
         async with self._pictures.of(call, body.image_url) as picture:
             row, new = await self._work.store(
@@ -135,7 +135,7 @@ class ImageRoutes:
         message = "Image added to training set." if new else "This label has the image already."
         return _answer(call, row, message)
 
-    async def listing(self, call: Call) -> Large:
+    async def listing(self, call: Request) -> LargeAnswer:
         """`GET training-set/:id/images`."""
         query: schemas.ListQuery = call.query
         set_id = call.number("id", "training set")
@@ -160,22 +160,22 @@ class ImageRoutes:
             return await self._work.store(load)
 
         most = sum(row.counts)
-        return Large(_WIRE_SIZE * (min(most, query.limit) if isinstance(query.limit, int) else most), made)
+        return LargeAnswer(_WIRE_SIZE * (min(most, query.limit) if isinstance(query.limit, int) else most), made)
 
-    async def delete(self, call: Call) -> types.ImageAnswer:
+    async def delete(self, call: Request) -> types.ImageAnswer:
         """`DELETE training-image/:image_id`."""
         row = await self._work.store(self._images.delete, call.owner, call.path["image_id"])
         return types.ImageAnswer(id=row.wire_id, message="Image deleted.", label=row.label)
 
-    async def move(self, call: Call) -> types.ImageAnswer:
+    async def move(self, call: Request) -> types.ImageAnswer:
         """`PATCH training-image/:image_id`."""
-        body: schemas.Move = call.body
+        body: schemas.MoveImage = call.body
         row = await self._work.store(self._images.move, call.owner, call.path["image_id"], body.label)
         return _answer(call, row, f"Image moved to “{row.label}”.")
 
-    async def move_many(self, call: Call) -> types.ChangedImages:
+    async def move_many(self, call: Request) -> types.ChangedImages:
         """`POST training-set/:id/images/move`."""
-        body: schemas.MoveMany = call.body
+        body: schemas.MoveImages = call.body
         rows = await self._work.store(
             self._images.move_many, call.owner, call.number("id", "training set"), body.image_ids, body.label
         )
@@ -183,21 +183,21 @@ class ImageRoutes:
         label = rows[0].label if rows else body.label
         return types.ChangedImages(data=data, message=f"{_count(len(rows))} moved to “{label}”.")
 
-    async def delete_many(self, call: Call) -> types.ChangedImages:
+    async def delete_many(self, call: Request) -> types.ChangedImages:
         """`POST training-set/:id/images/delete`."""
-        body: schemas.ManyImages = call.body
+        body: schemas.ImageSelection = call.body
         count = await self._work.store(
             self._images.delete_many, call.owner, call.number("id", "training set"), body.image_ids
         )
         return types.ChangedImages(data=[], message=f"{_count(count)} deleted.")
 
-    async def archive(self, call: Call) -> Large:
+    async def archive(self, call: Request) -> LargeAnswer:
         """`POST training-set/:id/images/archive`."""
-        body: schemas.ManyImages = call.body
+        body: schemas.ImageSelection = call.body
         rows = await self._work.store(self._images.some, call.owner, call.number("id", "training set"), body.image_ids)
         size = sum(row.bytes + 2 * tarfile.BLOCKSIZE for row in rows)
         if size > _ARCHIVE and len(rows) > 1:
-            raise Refusal(400, f"These are over {_ARCHIVE // 2**20} MiB. Ask for fewer images at once.")
+            raise HttpError(400, f"These are over {_ARCHIVE // 2**20} MiB. Ask for fewer images at once.")
 
         def load() -> Response:
             packed = io.BytesIO()
@@ -213,7 +213,7 @@ class ImageRoutes:
         async def made() -> Response:
             return await self._work.store(load)
 
-        return Large(size, made)
+        return LargeAnswer(size, made)
 
 
 def _given(value: T | UnsetType) -> T | None:
@@ -224,7 +224,7 @@ def _count(number: int) -> str:
     return f"{number} image" if number == 1 else f"{number} images"
 
 
-def _answer(call: Call, row: ImageRow, message: str) -> types.ImageAnswer:
+def _answer(call: Request, row: ImageRow, message: str) -> types.ImageAnswer:
     url, thumbnail_url = call.links.image(call.owner, row)
     return types.ImageAnswer(
         id=row.wire_id,
@@ -242,7 +242,7 @@ def _answer(call: Call, row: ImageRow, message: str) -> types.ImageAnswer:
     )
 
 
-def _wire(row: ImageRow, owner: int, links: Links) -> types.TrainingImage:
+def _wire(row: ImageRow, owner: int, links: SignedUrls) -> types.TrainingImage:
     url, thumbnail_url = links.image(owner, row)
     return types.TrainingImage(
         filename=row.filename,
@@ -260,12 +260,12 @@ def _wire(row: ImageRow, owner: int, links: Links) -> types.TrainingImage:
     )
 
 
-def _wires(rows: Iterable[ImageRow], owner: int, links: Links) -> list[types.TrainingImage]:
+def _wires(rows: Iterable[ImageRow], owner: int, links: SignedUrls) -> list[types.TrainingImage]:
     return [_wire(row, owner, links) for row in rows]
 
 
 def _grouped(
-    rows: Iterable[ImageRow], shown: Sequence[LabelRow], known: Sequence[LabelRow], owner: int, links: Links
+    rows: Iterable[ImageRow], shown: Sequence[LabelRow], known: Sequence[LabelRow], owner: int, links: SignedUrls
 ) -> list[types.TrainingLabel]:
     """The images under their labels: those of `shown` even when empty, then others as they come."""
     groups: dict[str, list[types.TrainingImage]] = {label.name: [] for label in shown}

@@ -10,12 +10,12 @@ from apitorch_desktop import __version__
 from apitorch_desktop.api import types
 from apitorch_desktop.service.http import openapi
 from apitorch_desktop.service.http.docs import docs_page
-from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.html import training_set_page
-from apitorch_desktop.service.http.request import Call
+from apitorch_desktop.service.http.request import Request
 from apitorch_desktop.service.http.routing import Operation
 from apitorch_desktop.service.http.schemas import After
-from apitorch_desktop.service.routes.dependencies import Context
+from apitorch_desktop.service.routes.dependencies import Dependencies
 
 _PAGE = 200
 
@@ -29,10 +29,10 @@ class PageQuery(Struct):
     signature: str | UnsetType = UNSET
 
 
-class AboutRoutes:
+class MetaRoutes:
     """Handlers that describe. `table` gives all operations, these included, once they are put together."""
 
-    def __init__(self, context: Context, table: Callable[[], Sequence[Operation]]) -> None:
+    def __init__(self, context: Dependencies, table: Callable[[], Sequence[Operation]]) -> None:
         self._store = context.store
         self._work = context.work
         self._signer = context.signer
@@ -86,21 +86,21 @@ class AboutRoutes:
             ),
         ]
 
-    async def ping(self, call: Call) -> types.Ping:  # noqa: ARG002 - every handler takes one
+    async def ping(self, call: Request) -> types.Ping:  # noqa: ARG002 - every handler takes one
         """`GET ping`."""
         return types.Ping(service="API Torch Desktop", version=__version__, extensions=list(types.EXTENSIONS))
 
-    async def description(self, call: Call) -> Response:  # noqa: ARG002
+    async def description(self, call: Request) -> Response:  # noqa: ARG002
         """`GET openapi.json`."""
         if not self._description:
             self._description = msgspec.json.encode(openapi.description(self._table()))
         return Response(self._description, media_type="application/json")
 
-    async def docs(self, call: Call) -> Response:
+    async def docs(self, call: Request) -> Response:
         """`GET docs`."""
         return docs_page(openapi.description(self._table()), call.links.origin)
 
-    async def page(self, call: Call) -> Response:
+    async def page(self, call: Request) -> Response:
         """`GET /training-sets/:id/:slug`."""
         query: PageQuery = call.query
         set_id = call.number("id", "training set")
@@ -108,7 +108,7 @@ class AboutRoutes:
         if not owner:
             path = f"/training-sets/{call.path['id']}/{call.path['set_slug']}"
             if not self._signer.signs(path, query.day or "", query.signature or ""):
-                raise Refusal(
+                raise HttpError(
                     403, "This link does not hold, or no longer: links last for a day (UTC). Ask for a new one."
                 )
             found = await self._work.store(self._store.training_sets.find, set_id)

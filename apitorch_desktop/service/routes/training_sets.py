@@ -4,10 +4,10 @@ from msgspec import UNSET, UnsetType
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service.http import schemas
-from apitorch_desktop.service.http.errors import Refusal
-from apitorch_desktop.service.http.request import Call, Links
+from apitorch_desktop.service.http.errors import HttpError
+from apitorch_desktop.service.http.request import Request, SignedUrls
 from apitorch_desktop.service.http.routing import Operation
-from apitorch_desktop.service.routes.dependencies import Context
+from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.storage.records import LabelRow, TrainingSetRow
 
 _SET = "/api/training-set/{id}"
@@ -18,7 +18,7 @@ _LABEL = _LABELS + "/{label}"
 class TrainingSetRoutes:
     """Handlers on training sets and labels."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Dependencies) -> None:
         self._sets = context.store.training_sets
         self._labels = context.store.labels
         self._work = context.work
@@ -118,48 +118,48 @@ class TrainingSetRoutes:
             ),
         ]
 
-    async def list_all(self, call: Call) -> types.TrainingSets:
+    async def list_all(self, call: Request) -> types.TrainingSets:
         """`GET training-sets`."""
         rows = await self._work.store(self._sets.all, call.owner)
         return types.TrainingSets(data=[_wire(row, call.links) for row in rows])
 
-    async def create(self, call: Call) -> types.TrainingSet:
+    async def create(self, call: Request) -> types.TrainingSet:
         """`POST training-sets`."""
         body: schemas.NewTrainingSet = call.body
         row = await self._work.store(self._sets.create, call.owner, body.name, body.description or "")
         return _wire(row, call.links, f"Training set “{row.name}” created.")
 
-    async def update(self, call: Call) -> types.TrainingSet:
+    async def update(self, call: Request) -> types.TrainingSet:
         """`PATCH training-set/:id`."""
         body: schemas.TrainingSetChange = call.body
         name = None if isinstance(body.name, UnsetType) else body.name
         description = None if isinstance(body.description, UnsetType) else body.description
         if name is None and description is None:
-            raise Refusal(400, "There is nothing to change. Send a name, a description or both.")
+            raise HttpError(400, "There is nothing to change. Send a name, a description or both.")
         row = await self._work.store(
             self._sets.update, call.owner, call.number("id", "training set"), name=name, description=description
         )
         return _wire(row, call.links, "Training set changed.")
 
-    async def delete(self, call: Call) -> types.TrainingSet:
+    async def delete(self, call: Request) -> types.TrainingSet:
         """`DELETE training-set/:id`."""
         row = await self._work.store(self._sets.delete, call.owner, call.number("id", "training set"))
         return _wire(row, call.links, f"Training set “{row.name}” deleted.")
 
-    async def labels(self, call: Call) -> types.LabelCounts:
+    async def labels(self, call: Request) -> types.LabelCounts:
         """`GET training-set/:id/labels`."""
         set_id = call.number("id", "training set")
         rows = await self._work.store(self._labels.all, call.owner, set_id)
         data = [types.LabelCount(id=row.id, label=row.name, count=row.count) for row in rows]
         return types.LabelCounts(training_set_id=set_id, data=data)
 
-    async def create_label(self, call: Call) -> types.ChangedLabel:
+    async def create_label(self, call: Request) -> types.ChangedLabel:
         """`POST training-set/:id/labels`."""
         body: schemas.NewLabel = call.body
         row = await self._work.store(self._labels.create, call.owner, call.number("id", "training set"), body.label)
         return _label(row, f"Label “{row.name}” created.")
 
-    async def rename_label(self, call: Call) -> types.ChangedLabel:
+    async def rename_label(self, call: Request) -> types.ChangedLabel:
         """`PATCH training-set/:id/labels/:label`."""
         body: schemas.LabelChange = call.body
         set_id = call.number("id", "training set")
@@ -168,7 +168,7 @@ class TrainingSetRoutes:
         )
         return _label(row, f"The label is now “{row.name}”.")
 
-    async def delete_label(self, call: Call) -> types.ChangedLabel:
+    async def delete_label(self, call: Request) -> types.ChangedLabel:
         """`DELETE training-set/:id/labels/:label`."""
         row = await self._work.store(
             self._labels.delete, call.owner, call.number("id", "training set"), call.path["label"]
@@ -176,7 +176,7 @@ class TrainingSetRoutes:
         return _label(row, f"Label “{row.name}” deleted with its images.")
 
 
-def _wire(row: TrainingSetRow, links: Links, message: str = "") -> types.TrainingSet:
+def _wire(row: TrainingSetRow, links: SignedUrls, message: str = "") -> types.TrainingSet:
     return types.TrainingSet(
         id=row.id,
         name=row.name,

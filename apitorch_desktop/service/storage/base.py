@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Select, select
 
 from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.database import Database
-from apitorch_desktop.service.storage.errors import Invalid, NotFound
+from apitorch_desktop.service.storage.errors import Invalid, RecordNotFound
 from apitorch_desktop.service.storage.schema import labels, training_sets
 from apitorch_desktop.service.storage.writer import Transaction, Writer
 
@@ -18,7 +18,7 @@ NO_SUCH_SET = "There is no such training set. It may have been deleted."
 NO_SUCH_IMAGE = "There is no such image. It may have been deleted."
 
 
-class Rows:
+class Repository:
     """One subject's rows. `database` is for reading on any thread, `writer` for every change."""
 
     def __init__(self, database: Database, writer: Writer) -> None:
@@ -33,7 +33,7 @@ def set_number(connection: Connection, owner: int, training_set_id: int | str) -
         query = select(training_sets.c.id).where(training_sets.c.id == number, training_sets.c.owner_id == owner)
         if connection.execute(query).first() is not None:
             return number
-    raise NotFound(NO_SUCH_SET)
+    raise RecordNotFound(NO_SUCH_SET)
 
 
 def find_label(connection: Connection, training_set: int, label: str) -> tuple[int, str, str] | None:
@@ -54,7 +54,7 @@ def existing_label(connection: Connection, training_set: int, label: str) -> tup
     except Invalid:
         found = None
     if found is None:
-        raise NotFound(f"There is no label “{label[:80]}” in this training set.")
+        raise RecordNotFound(f"There is no label “{label[:80]}” in this training set.")
     return found
 
 
@@ -64,7 +64,7 @@ def label_for(transaction: Transaction, training_set: int, label: str) -> tuple[
     if found is not None:
         return found[0], found[2]
     if label.startswith("tl_") and validation.hex_id(label, "tl_"):
-        raise NotFound("There is no label with this id in this training set. It may have been deleted.")
+        raise RecordNotFound("There is no label with this id in this training set. It may have been deleted.")
     return make_label(transaction, training_set, validation.label(label))
 
 

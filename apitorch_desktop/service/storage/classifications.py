@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, or_, select
 
 from apitorch_desktop.service.storage import validation
-from apitorch_desktop.service.storage.base import Rows, insert, label_for, set_number
+from apitorch_desktop.service.storage.base import Repository, insert, label_for, set_number
 from apitorch_desktop.service.storage.blobs import Blobs, Staged
 from apitorch_desktop.service.storage.database import Database
-from apitorch_desktop.service.storage.errors import NotFound
+from apitorch_desktop.service.storage.errors import RecordNotFound
 from apitorch_desktop.service.storage.images import add_row, blob_values, put_under
 from apitorch_desktop.service.storage.records import (
     ClassificationRow,
@@ -28,7 +28,7 @@ KEPT_DAYS = 30
 _BETWEEN_TRIMS = 200
 
 
-class Classifications(Rows):
+class ClassificationRepository(Repository):
     """Remembered answers and feedback. Thread-safe; what changes something returns when it is durable.
 
     The newest 10,000 answers of the last 30 days are kept with their images, so that feedback can use them. Ids are
@@ -170,7 +170,7 @@ def _get(connection: Connection, owner: int, classification_id: str) -> Classifi
         row = connection.execute(query.where(match)).first()
         if row is not None:
             return ClassificationRow(*row)
-    raise NotFound(
+    raise RecordNotFound(
         f"There is no such classification. The newest {KEPT_CLASSIFICATIONS:,} of {KEPT_DAYS} days are kept: "
         "classify the image again."
     )

@@ -11,7 +11,7 @@ _PLENTY = 4  # times its size must be free before the room is taken
 _NEAR = 2 * 2**30  # with more than this free there is no hurry
 
 
-class Reserve:
+class DiskReserve:
     """A file of up to 16 MiB that holds nothing; given up when a change that frees room has none to begin with."""
 
     def __init__(self, path: Path) -> None:

@@ -17,11 +17,11 @@ class StoreError(Exception):
     """`str()` is for the person: what is wrong and, where that helps, what to do."""
 
 
-class NotFound(StoreError):  # noqa: N818 - named for what happened
+class RecordNotFound(StoreError):  # noqa: N818 - named for what happened
     """It is not there, or it is another owner's."""
 
 
-class Conflict(StoreError):  # noqa: N818
+class RecordConflict(StoreError):  # noqa: N818
     """Something is there already that this would run into."""
 
 
@@ -29,11 +29,11 @@ class Invalid(StoreError):  # noqa: N818
     """A name, a label or an id that cannot be."""
 
 
-class StorageFull(StoreError):  # noqa: N818
+class DiskFull(StoreError):  # noqa: N818
     """No room left. Nothing of the change was kept; it works again as soon as there is room."""
 
 
-class StorageReadOnly(StorageFull):
+class StorageReadOnly(DiskFull):
     """The data folder can no longer be written to."""
 
 

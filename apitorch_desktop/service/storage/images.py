@@ -11,7 +11,7 @@ from apitorch_desktop.service.storage.base import (
     IN_QUERY,
     NO_SUCH_IMAGE,
     NO_SUCH_SET,
-    Rows,
+    Repository,
     existing_label,
     label_for,
     make_label,
@@ -20,14 +20,14 @@ from apitorch_desktop.service.storage.base import (
 )
 from apitorch_desktop.service.storage.blobs import Blobs
 from apitorch_desktop.service.storage.database import Database
-from apitorch_desktop.service.storage.errors import Invalid, NotFound
+from apitorch_desktop.service.storage.errors import Invalid, RecordNotFound
 from apitorch_desktop.service.storage.records import ImageFacts, ImagePage, ImageRow
 from apitorch_desktop.service.storage.schema import blobs, images, labels, training_sets
-from apitorch_desktop.service.storage.statements import Prepared
+from apitorch_desktop.service.storage.statements import PreparedStatement
 from apitorch_desktop.service.storage.writer import Transaction, Writer
 
 
-class Found(NamedTuple):
+class ImageLocation(NamedTuple):
     """What a change needs to know of an image."""
 
     seq: int
@@ -37,7 +37,7 @@ class Found(NamedTuple):
     sha256: str
 
 
-class Images(Rows):
+class ImageRepository(Repository):
     """Training images. Thread-safe; what changes something returns when it is durable.
 
     An image id is accepted with and without `ti_`; one that is no id at all, or another owner's, is NotFound.
@@ -87,7 +87,7 @@ class Images(Rows):
         with self._database.reading() as connection:
             row = _OWNED(connection, id=validation.hex_id(image_id, "ti_") or "", owner=owner).first()
         if row is None:
-            raise NotFound(NO_SUCH_IMAGE)
+            raise RecordNotFound(NO_SUCH_IMAGE)
         return ImageRow(*row)
 
     def move(self, owner: int, image_id: str, label: str) -> ImageRow:
@@ -150,7 +150,7 @@ class Images(Rows):
                 )
                 rows += _image_rows(connection, query)
         if not rows or "" in digits:
-            raise NotFound(NO_SUCH_IMAGE)
+            raise RecordNotFound(NO_SUCH_IMAGE)
         return rows
 
     def page(
@@ -224,7 +224,7 @@ def put_under(transaction: Transaction, training_set: int, label_seq: int, sha25
     None when the set has no such image at all.
     """
     query = select(*_FOUND).where(images.c.sha256 == sha256, images.c.training_set_id == training_set)
-    found = [Found(*row) for row in transaction.execute(query)]
+    found = [ImageLocation(*row) for row in transaction.execute(query)]
     found.sort(key=lambda row: (row.label_seq != label_seq, row.seq))
     if not found:
         return None, True
@@ -236,7 +236,7 @@ def put_under(transaction: Transaction, training_set: int, label_seq: int, sha25
     return _row(transaction.connection, found[0].seq), gained
 
 
-def drop(transaction: Transaction, training_set: int, found: Sequence[Found]) -> None:
+def drop(transaction: Transaction, training_set: int, found: Sequence[ImageLocation]) -> None:
     """Delete images of a training set."""
     for start in range(0, len(found), IN_QUERY):
         batch = found[start : start + IN_QUERY]
@@ -257,13 +257,15 @@ def _look(
         row = _LOOK(connection, number=number, owner=owner, label=label, sha256=sha256).first()
         if row is not None:
             return row[0], row[1], row[2]
-    raise NotFound(NO_SUCH_SET)
+    raise RecordNotFound(NO_SUCH_SET)
 
 
-def _find(connection: Connection, owner: int, image_ids: Sequence[str], training_set: int | None = None) -> list[Found]:
+def _find(
+    connection: Connection, owner: int, image_ids: Sequence[str], training_set: int | None = None
+) -> list[ImageLocation]:
     """In the order of the ids. Raises NotFound for any that is not there."""
     digits = [validation.hex_id(each, "ti_") or "" for each in image_ids]
-    found: dict[str, Found] = {}
+    found: dict[str, ImageLocation] = {}
     for start in range(0, len(digits), IN_QUERY):
         query = (
             select(*_FOUND)
@@ -272,23 +274,23 @@ def _find(connection: Connection, owner: int, image_ids: Sequence[str], training
         )
         if training_set is not None:
             query = query.where(images.c.training_set_id == training_set)
-        found.update((row[1], Found(*row)) for row in connection.execute(query))
+        found.update((row[1], ImageLocation(*row)) for row in connection.execute(query))
     absent = sum(each not in found for each in digits)
     if absent and len(digits) == 1:
-        raise NotFound(NO_SUCH_IMAGE)
+        raise RecordNotFound(NO_SUCH_IMAGE)
     if absent:
-        raise NotFound(
+        raise RecordNotFound(
             f"{absent:,} of the {len(digits):,} images are not in this training set, so nothing was changed. "
             "They may have been deleted."
         )
     return [found[each] for each in digits]
 
 
-def _move(transaction: Transaction, training_set: int, found: Sequence[Found], label: str) -> list[ImageRow]:
+def _move(transaction: Transaction, training_set: int, found: Sequence[ImageLocation], label: str) -> list[ImageRow]:
     label_seq, _ = label_for(transaction, training_set, label)
     there = _with_content(transaction.connection, label_seq, {row.sha256 for row in found})
     moved: list[int] = []
-    doubled: dict[int, Found] = {}
+    doubled: dict[int, ImageLocation] = {}
     final: list[int] = []
     for row in found:
         seq = there.setdefault(row.sha256, row.seq)
@@ -328,11 +330,11 @@ def _position(connection: Connection, owner: int, after: str) -> int:
     return int(_find(connection, owner, [after])[0].seq)
 
 
-INSERT_BLOB = Prepared(blobs.insert(), [column.name for column in blobs.columns])
-_INSERT = Prepared(
+INSERT_BLOB = PreparedStatement(blobs.insert(), [column.name for column in blobs.columns])
+_INSERT = PreparedStatement(
     images.insert().returning(images.c.seq), [column.name for column in images.columns if column.name != "seq"]
 )
-_LOOK = Prepared(
+_LOOK = PreparedStatement(
     select(labels.c.seq, blobs.c.sha256, images.c.seq)
     .select_from(training_sets)
     .outerjoin(labels, (labels.c.training_set_id == training_sets.c.id) & (labels.c.name == bindparam("label")))
@@ -340,7 +342,7 @@ _LOOK = Prepared(
     .outerjoin(images, (images.c.sha256 == blobs.c.sha256) & (images.c.label_seq == labels.c.seq))
     .where(training_sets.c.id == bindparam("number"), training_sets.c.owner_id == bindparam("owner"))
 )
-_FOUND = tuple(images.c[name] for name in Found._fields)
+_FOUND = tuple(images.c[name] for name in ImageLocation._fields)
 _ROWS = select(
     *(labels.c.name if name == "label" else images.c[name] for name in ImageRow.__struct_fields__)
 ).join_from(images, labels, labels.c.seq == images.c.label_seq)
@@ -357,10 +359,10 @@ def _by_seq(connection: Connection, seqs: list[int]) -> list[ImageRow]:
     return rows
 
 
-_ROW = Prepared(_ROWS.where(images.c.seq == bindparam("seq")))
+_ROW = PreparedStatement(_ROWS.where(images.c.seq == bindparam("seq")))
 
 
-_OWNED = Prepared(
+_OWNED = PreparedStatement(
     _ROWS.join(training_sets, training_sets.c.id == images.c.training_set_id).where(
         images.c.id == bindparam("id"), training_sets.c.owner_id == bindparam("owner")
     )

@@ -3,14 +3,14 @@
 from sqlalchemy import Connection, delete, func, select, update
 
 from apitorch_desktop.service.storage import validation
-from apitorch_desktop.service.storage.base import Rows, existing_label, find_label, make_label, set_number
-from apitorch_desktop.service.storage.errors import Conflict
+from apitorch_desktop.service.storage.base import Repository, existing_label, find_label, make_label, set_number
+from apitorch_desktop.service.storage.errors import RecordConflict
 from apitorch_desktop.service.storage.records import LabelRow
 from apitorch_desktop.service.storage.schema import images, labels
 from apitorch_desktop.service.storage.writer import Transaction
 
 
-class Labels(Rows):
+class LabelRepository(Repository):
     """Labels. Thread-safe; what changes something returns when it is durable.
 
     A label is given in any spelling and kept in snake_case; two spellings of one label are one label. Where one that
@@ -36,7 +36,7 @@ class Labels(Rows):
         def run(transaction: Transaction) -> LabelRow:
             number = set_number(transaction.connection, owner, training_set_id)
             if find_label(transaction.connection, number, name) is not None:
-                raise Conflict(f"There is a label “{name}” already.")
+                raise RecordConflict(f"There is a label “{name}” already.")
             return _rows(transaction.connection, number, make_label(transaction, number, name)[0])[0]
 
         return self._writer.run(run)
@@ -58,7 +58,7 @@ class Labels(Rows):
                 transaction.changed.add(number)
             elif other[0] != seq:
                 if not merge:
-                    raise Conflict(f"There is a label “{name}” already. Merge the two, or choose another name.")
+                    raise RecordConflict(f"There is a label “{name}” already. Merge the two, or choose another name.")
                 _merge(transaction, number, seq, other[0])
                 seq = other[0]
             return _rows(transaction.connection, number, seq)[0]

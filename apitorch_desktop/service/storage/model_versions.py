@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, exists, func, select, update
 
 from apitorch_desktop.service.storage import validation
-from apitorch_desktop.service.storage.base import IN_QUERY, NO_SUCH_SET, Rows, raw
+from apitorch_desktop.service.storage.base import IN_QUERY, NO_SUCH_SET, Repository, raw
 from apitorch_desktop.service.storage.blobs import in_batches
-from apitorch_desktop.service.storage.errors import NotFound
+from apitorch_desktop.service.storage.errors import RecordNotFound
 from apitorch_desktop.service.storage.records import EmbeddingRow, ExampleRow, VersionRow
 from apitorch_desktop.service.storage.schema import blobs, embeddings, images, labels, training_sets, versions
 from apitorch_desktop.service.storage.writer import Transaction
@@ -16,7 +16,7 @@ from apitorch_desktop.service.storage.writer import Transaction
 KEPT_VERSIONS = 10
 
 
-class Learning(Rows):
+class ModelRepository(Repository):
     """Embeddings and versions, for the trainer: training sets by number, whoever owns them. Thread-safe."""
 
     def examples(self, training_set_id: int) -> tuple[int, list[ExampleRow]]:
@@ -141,7 +141,7 @@ def _revision(connection: Connection, training_set_id: int) -> int:
     query = select(training_sets.c.revision).where(training_sets.c.id == training_set_id)
     revision = connection.execute(query).scalar()
     if revision is None:
-        raise NotFound(NO_SUCH_SET)
+        raise RecordNotFound(NO_SUCH_SET)
     return int(revision)
 
 
@@ -166,10 +166,10 @@ def _version(connection: Connection, training_set_id: int, version: int | None) 
     if version is None:
         query = query.where(versions.c.version == training_sets.c.current_version)
     elif validation.number(version) is None:
-        raise NotFound("There is no such version.")
+        raise RecordNotFound("There is no such version.")
     else:
         query = query.where(versions.c.version == version)
     row = connection.execute(query).first()
     if row is None:
-        raise NotFound("There is no such version. The last ten are kept.")
+        raise RecordNotFound("There is no such version. The last ten are kept.")
     return VersionRow(*row[:-1]), bytes(row[-1])

@@ -5,19 +5,19 @@ import builtins
 from sqlalchemy import Connection, bindparam, delete, func, select
 
 from apitorch_desktop.service.storage import validation
-from apitorch_desktop.service.storage.base import Rows, insert
+from apitorch_desktop.service.storage.base import Repository, insert
 from apitorch_desktop.service.storage.database import LOCAL_OWNER, Database
-from apitorch_desktop.service.storage.errors import Conflict, NotFound
+from apitorch_desktop.service.storage.errors import RecordConflict, RecordNotFound
 from apitorch_desktop.service.storage.keys import HINT_LENGTH, hash_key, make_key, same
-from apitorch_desktop.service.storage.records import KeyRow, OwnerRow
+from apitorch_desktop.service.storage.records import ApiKeyRow, OwnerRow
 from apitorch_desktop.service.storage.schema import keys, owners
-from apitorch_desktop.service.storage.statements import Prepared
+from apitorch_desktop.service.storage.statements import PreparedStatement
 from apitorch_desktop.service.storage.writer import Transaction, Writer
 
-__all__ = ["LOCAL_OWNER", "Owners"]
+__all__ = ["LOCAL_OWNER", "OwnerRepository"]
 
 
-class Owners(Rows):
+class OwnerRepository(Repository):
     """Owners and their keys. Thread-safe; what changes something returns when it is durable."""
 
     def __init__(self, database: Database, writer: Writer) -> None:
@@ -54,51 +54,51 @@ class Owners(Rows):
 
         def run(transaction: Transaction) -> OwnerRow:
             if transaction.execute(select(owners.c.id).where(owners.c.name == name)).first() is not None:
-                raise Conflict(f"There is an owner “{name}” already. Choose another name.")
+                raise RecordConflict(f"There is an owner “{name}” already. Choose another name.")
             time = validation.now()
             return OwnerRow(insert(transaction, owners, {"name": name, "created_at": time}), name, time)
 
         return self._writer.run(run)
 
-    def keys(self, owner: int | None = None) -> builtins.list[KeyRow]:
+    def keys(self, owner: int | None = None) -> builtins.list[ApiKeyRow]:
         """The stored keys of one owner or of all, oldest first."""
         with self._database.reading() as connection:
             return _keys(connection, None if owner is None else keys.c.owner_id == owner)
 
-    def make_key(self, owner: int = LOCAL_OWNER, note: str = "") -> tuple[KeyRow, str]:
+    def make_key(self, owner: int = LOCAL_OWNER, note: str = "") -> tuple[ApiKeyRow, str]:
         """A new stored key, and its row. Only its hash is kept: show it now. Raises NotFound, Invalid."""
         key = make_key()
         note = validation.text(note, validation.LONGEST_NAME, "The note")
 
-        def run(transaction: Transaction) -> KeyRow:
+        def run(transaction: Transaction) -> ApiKeyRow:
             if transaction.execute(select(owners.c.id).where(owners.c.id == owner)).first() is None:
-                raise NotFound("There is no such owner.")
+                raise RecordNotFound("There is no such owner.")
             values: dict[str, object] = {"owner_id": owner, "hash": hash_key(key), "hint": key[:HINT_LENGTH]}
             number = insert(transaction, keys, {**values, "note": note, "created_at": validation.now()})
             return _keys(transaction.connection, keys.c.id == number)[0]
 
         return self._writer.run(run), key
 
-    def revoke_key(self, key_id: int | str) -> KeyRow:
+    def revoke_key(self, key_id: int | str) -> ApiKeyRow:
         """Let a stored key in no longer; its owner's training sets stay. Raises NotFound."""
         number = validation.number(key_id)
 
-        def run(transaction: Transaction) -> KeyRow:
+        def run(transaction: Transaction) -> ApiKeyRow:
             found = [] if number is None else _keys(transaction.connection, keys.c.id == number)
             if not found:
-                raise NotFound("There is no such key. It may have been revoked already.")
+                raise RecordNotFound("There is no such key. It may have been revoked already.")
             transaction.execute(delete(keys).where(keys.c.id == number))
             return found[0]
 
         return self._writer.run(run)
 
 
-_OF_HASH = Prepared(select(keys.c.hash, keys.c.owner_id).where(keys.c.hash == bindparam("hash")))
+_OF_HASH = PreparedStatement(select(keys.c.hash, keys.c.owner_id).where(keys.c.hash == bindparam("hash")))
 
 
-def _keys(connection: Connection, condition: object) -> list[KeyRow]:
+def _keys(connection: Connection, condition: object) -> list[ApiKeyRow]:
     columns = (keys.c.id, keys.c.owner_id, owners.c.name, keys.c.hint, keys.c.note, keys.c.created_at)
     query = select(*columns).join(owners, owners.c.id == keys.c.owner_id).order_by(keys.c.id)
     if condition is not None:
         query = query.where(condition)  # type: ignore[arg-type]
-    return [KeyRow(*row) for row in connection.execute(query)]
+    return [ApiKeyRow(*row) for row in connection.execute(query)]

@@ -31,7 +31,7 @@ class OwnerRow(Struct, frozen=True):
     keys: int = 0
 
 
-class KeyRow(Struct, frozen=True):
+class ApiKeyRow(Struct, frozen=True):
     """A stored API key: never the key itself. `hint` is its first six characters, to tell keys apart."""
 
     id: int
@@ -194,7 +194,7 @@ class FeedbackRow(Struct, frozen=True):
     image_id: str = ""
 
 
-class Sweep(Struct, frozen=True):
+class SweepReport(Struct, frozen=True):
     """What a sweep found: files nobody refers to (removed), rows whose file is gone (kept, and reported)."""
 
     removed: int

@@ -6,7 +6,7 @@ from sqlalchemy import Compiled, Connection
 from sqlalchemy.sql.expression import ClauseElement
 
 
-class Prepared:
+class PreparedStatement:
     """A statement with `bindparam`s, called with a connection and their values.
 
     SQLAlchemy takes some 0.1 ms to build and look up a statement of this size, SQLite 0.01 ms to run it.

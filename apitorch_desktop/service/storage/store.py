@@ -27,18 +27,18 @@ from sqlalchemy import select
 from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.base import NO_SUCH_IMAGE
 from apitorch_desktop.service.storage.blobs import Blobs, open_blobs
-from apitorch_desktop.service.storage.classifications import Classifications
+from apitorch_desktop.service.storage.classifications import ClassificationRepository
 from apitorch_desktop.service.storage.database import Database
-from apitorch_desktop.service.storage.disk_reserve import Reserve
-from apitorch_desktop.service.storage.errors import CannotOpen, InUse, NotFound, StorageFault
-from apitorch_desktop.service.storage.images import Images
-from apitorch_desktop.service.storage.labels import Labels
-from apitorch_desktop.service.storage.model_versions import Learning
-from apitorch_desktop.service.storage.owners import Owners
-from apitorch_desktop.service.storage.records import BlobRow, Sweep
+from apitorch_desktop.service.storage.disk_reserve import DiskReserve
+from apitorch_desktop.service.storage.errors import CannotOpen, InUse, RecordNotFound, StorageFault
+from apitorch_desktop.service.storage.images import ImageRepository
+from apitorch_desktop.service.storage.labels import LabelRepository
+from apitorch_desktop.service.storage.model_versions import ModelRepository
+from apitorch_desktop.service.storage.owners import OwnerRepository
+from apitorch_desktop.service.storage.records import BlobRow, SweepReport
 from apitorch_desktop.service.storage.schema import blobs
-from apitorch_desktop.service.storage.thumbnails import Thumbnails
-from apitorch_desktop.service.storage.training_sets import TrainingSets
+from apitorch_desktop.service.storage.thumbnails import ThumbnailCache
+from apitorch_desktop.service.storage.training_sets import TrainingSetRepository
 from apitorch_desktop.service.storage.trouble import storage_fault
 from apitorch_desktop.service.storage.writer import Writer
 
@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 class Store:
     """One data folder, open; made by `Store.open`, closed by `close` or as a context manager."""
 
-    def __init__(self, folder: Path, database: Database, stored: Blobs, reserve: Reserve, held: ExitStack) -> None:
+    def __init__(self, folder: Path, database: Database, stored: Blobs, reserve: DiskReserve, held: ExitStack) -> None:
         self.folder = folder
         self.secret = database.secret
         """32 random bytes of this data folder, for `signing.Signer`."""
@@ -56,16 +56,16 @@ class Store:
         self._blobs = stored
         self._held = held
         self._closing = threading.Lock()
-        self.thumbnails = Thumbnails(folder / "thumbnails.db")
+        self.thumbnails = ThumbnailCache(folder / "thumbnails.db")
         held.callback(self.thumbnails.close)
         self._writer = Writer(database, stored, folder, reserve)
         held.callback(self._writer.close)
-        self.owners = Owners(database, self._writer)
-        self.training_sets = TrainingSets(database, self._writer)
-        self.labels = Labels(database, self._writer)
-        self.images = Images(database, self._writer, stored)
-        self.learning = Learning(database, self._writer)
-        self.classifications = Classifications(database, self._writer, stored)
+        self.owners = OwnerRepository(database, self._writer)
+        self.training_sets = TrainingSetRepository(database, self._writer)
+        self.labels = LabelRepository(database, self._writer)
+        self.images = ImageRepository(database, self._writer, stored)
+        self.learning = ModelRepository(database, self._writer)
+        self.classifications = ClassificationRepository(database, self._writer, stored)
         self._writer.on_forgotten(self.thumbnails.forget)
         self.at_start = self._sweep_files() if stored.quick_to_list else None
         """What the sweep at the start found; None where that takes too long at a start, and `sweep` is to be called soon."""
@@ -80,7 +80,7 @@ class Store:
         """
         with ExitStack() as held:
             _lock(folder, held)
-            reserve = Reserve(folder / "reserve")
+            reserve = DiskReserve(folder / "reserve")
             reserve.give_if_full()
             stored = open_blobs(folder, blob_url)
             database = Database(folder, database_url)
@@ -106,7 +106,7 @@ class Store:
     def read(self, sha256: str) -> bytes:
         """The bytes of an image. Raises NotFound for one that is not kept, StorageFault for one that cannot be read."""
         if not validation.is_sha256(sha256):
-            raise NotFound(NO_SUCH_IMAGE)
+            raise RecordNotFound(NO_SUCH_IMAGE)
         try:
             return self._blobs.read(sha256)
         except StorageFault:
@@ -121,7 +121,7 @@ class Store:
                 row = connection.execute(query).first()
             if row is not None:
                 return BlobRow(*row)
-        raise NotFound(NO_SUCH_IMAGE)
+        raise RecordNotFound(NO_SUCH_IMAGE)
 
     def on_change(self, listener: Callable[[int], None]) -> None:
         """Call `listener(training_set_id)` after each commit that changed images or labels of a training set.
@@ -130,14 +130,14 @@ class Store:
         """
         self._writer.on_change(listener)
 
-    def sweep(self) -> Sweep:
+    def sweep(self) -> SweepReport:
         """Drop answers that are too old, and files nobody refers to; do it once a day. Raises StorageFault."""
         self.classifications.trim()
         found = self._sweep_files()
         self.thumbnails.keep_only(self._known())
         return found
 
-    def _sweep_files(self) -> Sweep:
+    def _sweep_files(self) -> SweepReport:
         """What looks like an orphan or missing is asked for again: images come and go meanwhile."""
         stored = set(self._blobs.names())
         known = self._known()
@@ -149,7 +149,7 @@ class Store:
         missing = tuple(sorted(absent & self._known())) if absent else ()
         if missing:
             _log.error("%d stored images are gone from “%s”: %s …", len(missing), self.folder, ", ".join(missing[:3]))
-        return Sweep(len(orphans), missing)
+        return SweepReport(len(orphans), missing)
 
     def _known(self) -> set[str]:
         with self._database.reading() as connection:

@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-class Thumbnails:
+class ThumbnailCache:
     """Thumbnails by sha256. Thread-safe; never raises: what fails is a thumbnail that is not there.
 
     Writing waits for no disk (synchronous=OFF, which a killed process does no harm to). A damaged file is made anew.

@@ -6,18 +6,18 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, select, update
 
 from apitorch_desktop.service.storage import validation
-from apitorch_desktop.service.storage.base import NO_SUCH_SET, Rows, insert
-from apitorch_desktop.service.storage.errors import Invalid, NotFound
+from apitorch_desktop.service.storage.base import NO_SUCH_SET, Repository, insert
+from apitorch_desktop.service.storage.errors import Invalid, RecordNotFound
 from apitorch_desktop.service.storage.records import TrainingSetRow
 from apitorch_desktop.service.storage.schema import images, labels, training_sets
-from apitorch_desktop.service.storage.statements import Prepared
+from apitorch_desktop.service.storage.statements import PreparedStatement
 from apitorch_desktop.service.storage.writer import Transaction
 
 STANDARD_SLUGS = ("safe-for-work", "extract-text", "design-score")
 """Slugs of the standard classifiers: only a training set that collects their feedback has one."""
 
 
-class TrainingSets(Rows):
+class TrainingSetRepository(Repository):
     """The training sets of all owners. Thread-safe; what changes something returns when it is durable.
 
     An id may be a number or a numeric string; anything else, and another owner's, is NotFound.
@@ -39,7 +39,7 @@ class TrainingSets(Rows):
         with self._database.reading() as connection:
             rows = _records(_BY_SLUG(connection, owner=owner, slug=slug))
         if not rows:
-            raise NotFound(NO_SUCH_SET)
+            raise RecordNotFound(NO_SUCH_SET)
         return rows[0]
 
     def find(self, training_set_id: int) -> TrainingSetRow | None:
@@ -81,7 +81,7 @@ class TrainingSets(Rows):
 
         try:
             return self.by_slug(owner, slug)
-        except NotFound:
+        except RecordNotFound:
             return self._writer.run(run)
 
     def update(
@@ -153,7 +153,7 @@ def _row(connection: Connection, owner: int, training_set_id: int | str) -> Trai
         rows = _rows(connection, (training_sets.c.id == number) & (training_sets.c.owner_id == owner))
         if rows:
             return rows[0]
-    raise NotFound(NO_SUCH_SET)
+    raise RecordNotFound(NO_SUCH_SET)
 
 
 def _rows(connection: Connection, condition: ColumnElement[bool]) -> list[TrainingSetRow]:
@@ -185,6 +185,6 @@ def _records(rows: Iterable[Any]) -> list[TrainingSetRow]:
     ]
 
 
-_BY_SLUG = Prepared(
+_BY_SLUG = PreparedStatement(
     _query((training_sets.c.owner_id == bindparam("owner")) & (training_sets.c.slug == bindparam("slug")))
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from apitorch_desktop.service.storage.errors import StorageFault, StorageFull, StorageReadOnly, StoreError
+from apitorch_desktop.service.storage.errors import DiskFull, StorageFault, StorageReadOnly, StoreError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -48,7 +48,7 @@ def _of_database(error: DBAPIError, folder: Path) -> StoreError:
     state = getattr(error.orig, "sqlstate", None)
     if code is None:
         if state in _POSTGRES_FULL:
-            return StorageFull("There is no room left for the database. Free some, then try again.")
+            return DiskFull("There is no room left for the database. Free some, then try again.")
         if state in _POSTGRES_READONLY:
             return StorageReadOnly("The database is read-only. Make it writable, then try again.")
         return StorageFault(f"The database failed ({_reason(error.orig)}). See that it runs, and try again.")
@@ -67,8 +67,8 @@ def _of_database(error: DBAPIError, folder: Path) -> StoreError:
     return StorageFault(f"The database failed ({_reason(error.orig)}). Look at the disk of “{folder}”, and try again.")
 
 
-def _full(folder: Path) -> StorageFull:
-    return StorageFull(f"There is no room left on the disk of “{folder}”. Free some, then try again.")
+def _full(folder: Path) -> DiskFull:
+    return DiskFull(f"There is no room left on the disk of “{folder}”. Free some, then try again.")
 
 
 def _read_only(folder: Path) -> StorageReadOnly:

@@ -16,9 +16,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from apitorch_desktop.service.storage import schema
 from apitorch_desktop.service.storage.blobs import Blobs, Staged, in_batches
 from apitorch_desktop.service.storage.database import Database
-from apitorch_desktop.service.storage.disk_reserve import Reserve
-from apitorch_desktop.service.storage.errors import Closed, StorageFault, StorageFull, StoreError
-from apitorch_desktop.service.storage.statements import Prepared
+from apitorch_desktop.service.storage.disk_reserve import DiskReserve
+from apitorch_desktop.service.storage.errors import Closed, DiskFull, StorageFault, StoreError
+from apitorch_desktop.service.storage.statements import PreparedStatement
 from apitorch_desktop.service.storage.trouble import out_of_reach, storage_fault
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class _Operation(Generic[_T]):
         self.error: BaseException | None = None
 
 
-_BUMP = Prepared(
+_BUMP = PreparedStatement(
     update(schema.training_sets)
     .where(schema.training_sets.c.id == bindparam("training_set"))
     .values(revision=schema.training_sets.c.revision + 1)
@@ -62,7 +62,7 @@ class Writer:
     An operation runs under a savepoint: when it raises, the others of its group stand.
     """
 
-    def __init__(self, database: Database, blobs: Blobs, folder: Path, reserve: Reserve) -> None:
+    def __init__(self, database: Database, blobs: Blobs, folder: Path, reserve: DiskReserve) -> None:
         self._database = database
         self._blobs = blobs
         self._folder = folder
@@ -227,7 +227,7 @@ class Writer:
     def _fail(self, work: _Operation[object], error: DBAPIError, doomed: set[str], changed: set[int]) -> None:
         """Tell the caller, unless the operation makes room and can be done with the reserve."""
         work.error = storage_fault(error, self._folder)
-        if work.frees and isinstance(work.error, StorageFull) and self._reserve.give():
+        if work.frees and isinstance(work.error, DiskFull) and self._reserve.give():
             _log.warning("%s The reserve is used to delete.", work.error)
             self._checkpoint()
             work.error = None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
-from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchLeave
+from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchPermission
 from apitorch_desktop.ui.main_window.status_bar import Message
-from apitorch_desktop.ui.session.error_messages import explain
+from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import duration, plural
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.batch.panel import BatchPanel
     from apitorch_desktop.ui.classify.panel import ClassifyPanel
     from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.tasks.runner import Context
+    from apitorch_desktop.ui.tasks.runner import JobContext
     from apitorch_desktop.ui.theme.theme import Theme
     from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
@@ -36,7 +36,7 @@ TELL = 100
 FILTERS = {"csv": "Table (*.csv)", "jsonl": "JSON lines (*.jsonl)"}
 
 
-class Batching(QObject):
+class BatchController(QObject):
     """The flow of the batch table. One batch at a time; a new one takes the place of the old."""
 
     shown = Signal(bool)
@@ -52,7 +52,7 @@ class Batching(QObject):
         self._session = session
         self._panel = panel
         self._chooser = chooser
-        self._leave = ScratchLeave(session, theme, window)
+        self._leave = ScratchPermission(session, theme, window)
         self._window = window
         self._turn = QObject(self)
         self._left = 0
@@ -83,10 +83,10 @@ class Batching(QObject):
         opened, workspace = session.opened, session.workspace
         images = [image for one in ids if (image := session.images.record(one)) is not None]
 
-        def look(context: Context) -> list[BatchRow]:
+        def look(context: JobContext) -> list[BatchRow]:
             from apitorch_desktop.dataset.batch import BatchRow, still_learning
             from apitorch_desktop.dataset.importer.plan import scan
-            from apitorch_desktop.dataset.sources.image_source import Picture, place_of
+            from apitorch_desktop.dataset.sources.image_source import ImageBytes, place_of
 
             rows = []
             for image in images:
@@ -94,7 +94,7 @@ class Batching(QObject):
                     context.check()
                     name = image.original_filename or image.filename
                     data = workspace.image(opened.training_set.id, image, cancelled=context.cancelled)
-                    rows.append(BatchRow(Picture(data, name), name, name))
+                    rows.append(BatchRow(ImageBytes(data, name), name, name))
             plan = scan(sources, cancelled=context.cancelled) if sources else None
             while workspace.has("training") and (wait := still_learning(workspace.classifier, slugs)):
                 context.progress(wait)
@@ -104,7 +104,7 @@ class Batching(QObject):
             return rows + [BatchRow(one.source, one.name, place_of(one.source), one.problem or "") for one in items]
 
         def looked(rows: list[BatchRow]) -> None:
-            from apitorch_desktop.dataset.sources.image_source import Url
+            from apitorch_desktop.dataset.sources.image_source import ImageUrl
 
             if not rows:
                 session.said.emit(Message("There is no photo in what was dropped.", "warn", "batch"))
@@ -112,7 +112,7 @@ class Batching(QObject):
                 return
             self._panel.begin(f"Classify {plural(len(rows), 'photo')}", slugs, rows)
             asked = [row for row in rows if not row.problem]
-            if self._leave.missing and any(not isinstance(row.source, Url) for row in asked):
+            if self._leave.missing and any(not isinstance(row.source, ImageUrl) for row in asked):
                 self._leave.ask(lambda: self._ask(asked), self._refused)
             else:
                 self._ask(asked)
@@ -142,7 +142,7 @@ class Batching(QObject):
         if workspace is None:
             return
         slugs = list(panel.model.slugs)
-        share = _Share(rows)
+        share = _RowQueue(rows)
         self._left = AT_ONCE
         self._began, self._began_with = monotonic(), panel.model.counts[0]
         edge = panel.table.iconSize().width() * 2
@@ -172,7 +172,7 @@ class Batching(QObject):
 
     def _failed(self, fault: Exception) -> bool:
         self._stop()
-        self._session.said.emit(Message(explain(fault, "Classifying").text, "bad", "batch"))
+        self._session.said.emit(Message(error_message(fault, "Classifying").text, "bad", "batch"))
         return True
 
     def _stop(self) -> None:
@@ -205,16 +205,16 @@ class Batching(QObject):
 
     def _open(self, row: BatchRow) -> None:
         """Show a row's photo in the classify panel."""
-        from apitorch_desktop.dataset.sources.image_source import File, Picture, Url
+        from apitorch_desktop.dataset.sources.image_source import ImageBytes, ImageFile, ImageUrl
         from apitorch_desktop.ui.widgets import drag_drop
 
         match row.source:
-            case File(path):
+            case ImageFile(path):
                 self.one_wanted.emit(drag_drop.DroppedContent(paths=(path,)))
-            case Url(url):
+            case ImageUrl(url):
                 self.one_wanted.emit(drag_drop.DroppedContent(urls=(url,)))
-            case Picture(data, name):
-                self.one_wanted.emit(drag_drop.DroppedContent(pictures=(drag_drop.Picture(data, name),)))
+            case ImageBytes(data, name):
+                self.one_wanted.emit(drag_drop.DroppedContent(pictures=(drag_drop.DroppedImage(data, name),)))
 
     def _close(self) -> None:
         self._stop()
@@ -237,7 +237,7 @@ class Batching(QObject):
         """Write the table to a file, as CSV or JSON lines by its name."""
         rows, session = list(self._panel.model.rows), self._session
 
-        def write(_context: Context) -> None:
+        def write(_context: JobContext) -> None:
             from apitorch_desktop.dataset.batch import save_table
 
             save_table(path, rows)
@@ -261,7 +261,7 @@ class Batching(QObject):
         self.add_wanted.emit([(row.source, row.name) for row in self._panel.selected()], set_id, label)
 
 
-class _Share:
+class _RowQueue:
     """Rows that several threads take from."""
 
     def __init__(self, rows: Sequence[BatchRow]) -> None:
@@ -273,7 +273,7 @@ class _Share:
             return next(self._rows, None)
 
 
-def _work(context: Context, workspace: Workspace, slugs: Sequence[str], share: _Share, edge: int) -> None:
+def _work(context: JobContext, workspace: Workspace, slugs: Sequence[str], share: _RowQueue, edge: int) -> None:
     """Ask about rows until there are no more; each is posted with its small picture."""
     from apitorch_desktop.dataset.batch import classify
     from apitorch_desktop.dataset.sources.archives import Archives
@@ -289,13 +289,13 @@ def _work(context: Context, workspace: Workspace, slugs: Sequence[str], share: _
 
 
 def _small(row: BatchRow, archives: object, edge: int) -> QImage | None:
-    from apitorch_desktop.dataset.sources.image_source import SourceGone, Url, read
+    from apitorch_desktop.dataset.sources.image_source import ImageUrl, SourceMissing, read
     from apitorch_desktop.ui.images.decode import from_image
     from apitorch_desktop.vision.images import MAX_BYTES, UnreadableImage
 
-    if isinstance(row.source, Url):
+    if isinstance(row.source, ImageUrl):
         return None
     try:
         return from_image(read(row.source, archives, MAX_BYTES), edge)  # type: ignore[arg-type]
-    except (SourceGone, UnreadableImage):
+    except (SourceMissing, UnreadableImage):
         return None

@@ -8,7 +8,16 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QMenu, QTreeView, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.batch.model import ROW, BatchFilter, BatchModel
-from apitorch_desktop.ui.widgets.controls import Elided, MenuButton, Meter, button, icon_button, label, offer, surface
+from apitorch_desktop.ui.widgets.controls import (
+    ElidedLabel,
+    MenuButton,
+    ProgressBar,
+    button,
+    icon_button,
+    label,
+    offer,
+    surface,
+)
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
@@ -43,8 +52,8 @@ class BatchPanel(QWidget):
         self._shown = BatchFilter()
         self._shown.setSourceModel(self.model)
         self.title = label("", "answer")
-        self.words = Elided("", "small", "muted")
-        self.meter = Meter(theme, 0, height=4)
+        self.words = ElidedLabel("", "small", "muted")
+        self.meter = ProgressBar(theme, 0, height=4)
         self.search = QLineEdit(placeholderText="Find a photo or an answer", clearButtonEnabled=True)
         self.search.setAccessibleName("Find a photo or an answer")
         self.search.textChanged.connect(lambda text: self._shown.search(text.strip()))

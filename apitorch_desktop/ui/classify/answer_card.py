@@ -10,9 +10,9 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QMenu, QWidget
 
 from apitorch_desktop.ui.widgets.controls import (
     Card,
-    Elided,
+    ElidedLabel,
     MenuButton,
-    Meter,
+    ProgressBar,
     Tone,
     button,
     label,
@@ -53,10 +53,10 @@ class AnswerCard(Card):
         self.waiting = False
         """Whether it waits for its classifier to learn."""
         self._theme = theme
-        self.title = Elided("", "answer")
+        self.title = ElidedLabel("", "answer")
         self.word = label("", "small", "muted")
         self.value = label("", "small", "muted")
-        self.bar = Meter(theme, None)
+        self.bar = ProgressBar(theme, None)
         self.sentence = label("", "small", "muted", wrap=True)
         self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.note = label("", "small", "accent", wrap=True)
@@ -176,8 +176,8 @@ class AnswerCard(Card):
         others = [] if answer.alternatives is UNSET else answer.alternatives[:NEXT_BEST]
         for row, other in enumerate(others):
             value = share(other.confidence_value)
-            bar = Meter(self._theme, value or 0, "muted", height=4)
-            name = Elided(other.label, "small", "muted")
+            bar = ProgressBar(self._theme, value or 0, "muted", height=4)
+            name = ElidedLabel(other.label, "small", "muted")
             name.setFixedWidth(self._theme.px(88))
             self._rest.addWidget(name, row, 0)
             self._rest.addWidget(bar, row, 1)

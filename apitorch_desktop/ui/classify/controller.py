@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
-from apitorch_desktop.ui.classify.feedback import Correcting
-from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchLeave
-from apitorch_desktop.ui.session.error_messages import explain
+from apitorch_desktop.ui.classify.feedback import FeedbackController
+from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchPermission
+from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.classify.answer_card import AnswerCard
     from apitorch_desktop.ui.classify.panel import ClassifyPanel
-    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.ui.session.edit_controller import EditController
     from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.tasks.runner import Context
+    from apitorch_desktop.ui.tasks.runner import JobContext
     from apitorch_desktop.ui.theme.theme import Theme
     from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
@@ -39,7 +39,7 @@ FILTER = "Photos (*.jpg *.jpeg *.png *.webp *.gif *.tif *.tiff *.bmp);;All files
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class PhotoToClassify:
     """The photo that is asked about: a file, bytes, or an address."""
 
     name: str
@@ -49,16 +49,16 @@ class Shot:
 
     def content(self) -> DroppedContent:
         """As something that can be imported."""
-        from apitorch_desktop.ui.widgets.drag_drop import DroppedContent, Picture
+        from apitorch_desktop.ui.widgets.drag_drop import DroppedContent, DroppedImage
 
         if self.path is not None:
             return DroppedContent(paths=(self.path,))
         if self.data is not None:
-            return DroppedContent(pictures=(Picture(self.data, self.name),))
+            return DroppedContent(pictures=(DroppedImage(self.data, self.name),))
         return DroppedContent(urls=(self.url or "",))
 
 
-class Classifying(QObject):
+class ClassifyController(QObject):
     """The flow of the classify panel. Everything that takes time runs on lanes; what belongs to an older photo is dropped."""
 
     batch_wanted = Signal(object)
@@ -69,7 +69,7 @@ class Classifying(QObject):
     def __init__(
         self,
         session: Session,
-        editing: Editing,
+        editing: EditController,
         panel: ClassifyPanel,
         theme: Theme,
         settings: QSettings,
@@ -77,13 +77,13 @@ class Classifying(QObject):
     ) -> None:
         super().__init__(window)
         self._session = session
-        self._correcting = Correcting(session, editing, panel, theme, window)
+        self._correcting = FeedbackController(session, editing, panel, theme, window)
         self._correcting.learned.connect(self._ask_again)
-        self._leave = ScratchLeave(session, theme, window)
+        self._leave = ScratchPermission(session, theme, window)
         self._panel = panel
         self._settings = settings
         self._window = window
-        self._shot: Shot | None = None
+        self._shot: PhotoToClassify | None = None
         self._left_out: set[str] = set()
         self._turn = QObject(self)
         panel.content_given.connect(self.begin)
@@ -167,9 +167,11 @@ class Classifying(QObject):
         self._panel.expect([])
         if content.pictures:
             picture = content.pictures[0]
-            self._open(Shot(picture.name or "picture", data=picture.data))
+            self._open(PhotoToClassify(picture.name or "picture", data=picture.data))
         elif content.urls:
-            self._open(Shot(content.urls[0].rstrip("/").rpartition("/")[2] or content.urls[0], url=content.urls[0]))
+            self._open(
+                PhotoToClassify(content.urls[0].rstrip("/").rpartition("/")[2] or content.urls[0], url=content.urls[0])
+            )
         elif content.image_ids:
             self._open_training_image(content.image_ids[0])
         elif content.paths:
@@ -182,7 +184,7 @@ class Classifying(QObject):
             if folder:
                 self.batch_wanted.emit(content)
             else:
-                self._open(Shot(path.name, path=path))
+                self._open(PhotoToClassify(path.name, path=path))
 
         self._run(Lane.DISK, lambda _context: path.is_dir(), looked, "Look at the file")
 
@@ -197,17 +199,17 @@ class Classifying(QObject):
         self._run(
             Lane.INTERACTIVE,
             lambda context: workspace.image(set_id, image, cancelled=context.cancelled),
-            lambda data: self._open(Shot(name, data=data)),
+            lambda data: self._open(PhotoToClassify(name, data=data)),
             "Fetch the photo",
         )
 
-    def _open(self, shot: Shot) -> None:
+    def _open(self, shot: PhotoToClassify) -> None:
         """Show the photo, and ask about it at the same time."""
         self._shot = shot
         panel, workspace = self._panel, self._session.workspace
         panel.show_photo_name(shot.name)
 
-        def decode(context: Context) -> QImage:
+        def decode(context: JobContext) -> QImage:
             from apitorch_desktop.ui.images.decode import from_image
 
             data = shot.data
@@ -221,7 +223,7 @@ class Classifying(QObject):
 
         def failed(fault: Exception) -> bool:
             where = "There is no picture to show" if shot.url else ""
-            panel.photo.show_text(where or explain(fault).text)
+            panel.photo.show_text(where or error_message(fault).text)
             return True
 
         self._run(
@@ -261,7 +263,7 @@ class Classifying(QObject):
                 return True
             for slug in slugs:
                 if (card := panel.cards.get(slug)) is not None:
-                    card.show_failure(explain(fault).text)
+                    card.show_failure(error_message(fault).text)
             return True
 
         self._run(Lane.INTERACTIVE, lambda context: _ask(workspace, slugs, shot, context), answered, "Classify", failed)
@@ -270,7 +272,7 @@ class Classifying(QObject):
         if answer is None:
             card.show_failure("The service gave no answer for this classifier. Try again.")
         elif isinstance(answer, Exception):
-            card.show_failure(explain(answer).text)
+            card.show_failure(error_message(answer).text)
             self._wait_until_ready(card, answer)
         else:
             card.show_answer(answer, note)
@@ -345,19 +347,19 @@ class Classifying(QObject):
     def _run(
         self,
         lane: Lane,
-        job: Callable[[Context], Any],
+        job: Callable[[JobContext], Any],
         done: Callable[[Any], object],
         title: str,
         failed: Callable[[Exception], bool | None] | None = None,
     ) -> None:
         def refused(fault: Exception) -> bool:
-            self._panel.photo.show_text(explain(fault).text)
+            self._panel.photo.show_text(error_message(fault).text)
             return True
 
         self._session.tasks.run(lane, job, done=done, failed=failed or refused, owner=self._turn, title=title)
 
 
-def _ask(workspace: Workspace, slugs: Sequence[str], shot: Shot, context: Context) -> Answers:
+def _ask(workspace: Workspace, slugs: Sequence[str], shot: PhotoToClassify, context: JobContext) -> Answers:
     from apitorch_desktop.dataset.batch import ask
 
     def call(some: Sequence[str]) -> list[Classification]:

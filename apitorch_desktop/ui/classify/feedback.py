@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import Classification, Classifier, TrainingSet
     from apitorch_desktop.ui.classify.answer_card import AnswerCard
     from apitorch_desktop.ui.classify.panel import ClassifyPanel
-    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.ui.session.edit_controller import EditController
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.theme.theme import Theme
 
@@ -26,13 +26,15 @@ PATIENCE = 90
 """Looks until it is given up: a classifier of 600 photos learns in seconds, one of 8,000 in some ten."""
 
 
-class Correcting(QObject):
+class FeedbackController(QObject):
     """Feedback on the cards of the classify panel."""
 
     learned = Signal(str, str)
     """A classifier (its slug) has learned since the correction to this label: time to ask it again."""
 
-    def __init__(self, session: Session, editing: Editing, panel: ClassifyPanel, theme: Theme, window: QWidget) -> None:
+    def __init__(
+        self, session: Session, editing: EditController, panel: ClassifyPanel, theme: Theme, window: QWidget
+    ) -> None:
         super().__init__(window)
         self._session = session
         self._editing = editing

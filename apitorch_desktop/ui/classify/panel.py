@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QScrollArea, QSiz
 from apitorch_desktop.api.types import MAX_CLASSIFIERS
 from apitorch_desktop.ui.classify.answer_card import AnswerCard
 from apitorch_desktop.ui.widgets import drag_drop
-from apitorch_desktop.ui.widgets.controls import Elided, button, icon_button, label, offer, surface
+from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, icon_button, label, offer, surface
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class ClassifyPanel(QWidget):
         self.setAcceptDrops(True)
         self.photo = PhotoBox(theme)
         self.photo.clicked.connect(self.file_wanted)
-        self.name = Elided("", "small", "muted", Qt.TextElideMode.ElideMiddle)
+        self.name = ElidedLabel("", "small", "muted", Qt.TextElideMode.ElideMiddle)
         self.name.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self.name.hide()
         self.hint = label("", "small", "muted", wrap=True)

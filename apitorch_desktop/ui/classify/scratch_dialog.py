@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.widgets.controls import Choice, button, label
+from apitorch_desktop.ui.widgets.controls import ComboBox, button, label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ class ScratchDialog(QDialog):
     def __init__(self, theme: Theme, service: str, sets: Sequence[TrainingSet], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Classify files from this computer")
-        self.target = Choice(theme, "Training set")
+        self.target = ComboBox(theme, "Training set")
         for one in sets:
             self.target.addItem(one.name, one.id)
         self.cancel = button("Cancel", "", self.reject)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 REFUSED = "This service classifies photos by their address only. Drop a URL, or give leave."
 
 
-class ScratchLeave(QObject):
+class ScratchPermission(QObject):
     """Asks the person, and keeps what they allow."""
 
     def __init__(self, session: Session, theme: Theme, window: QWidget) -> None:

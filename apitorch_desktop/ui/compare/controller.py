@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Qt
 
 from apitorch_desktop.ui.main_window.status_bar import Message
-from apitorch_desktop.ui.session.error_messages import explain
+from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import plural
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.client import ApiClient
     from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
-    from apitorch_desktop.dataset.app_data import Stores
+    from apitorch_desktop.dataset.app_data import AppData
     from apitorch_desktop.dataset.compare import Comparison, Side
     from apitorch_desktop.dataset.connections.store import Connection
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.compare.dialog import CompareDialog
     from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.tasks.runner import Context, Task
+    from apitorch_desktop.ui.tasks.runner import JobContext, Task
     from apitorch_desktop.ui.theme.theme import Theme
-    from apitorch_desktop.ui.transfers.controller import TransferDesk
+    from apitorch_desktop.ui.transfers.controller import TransferController
 
 START_PATIENCE = 30.0
 """Seconds for which the embedded service is waited for."""
 
 
-class Comparing(QObject):
+class CompareController(QObject):
     """Opens the dialog and does what it asks for."""
 
-    def __init__(self, session: Session, desk: TransferDesk, theme: Theme, window: QWidget) -> None:
+    def __init__(self, session: Session, desk: TransferController, theme: Theme, window: QWidget) -> None:
         super().__init__(window)
         self._session = session
         self._desk = desk
@@ -56,16 +56,16 @@ class Comparing(QObject):
         current = next((one.id for one in others if one.id != workspace.connection.id), workspace.connection.id)
         dialog = CompareDialog(self._theme, found.name, others, current, self._window)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        _Round(session, self._desk, dialog, workspace, found)
+        _Comparison(session, self._desk, dialog, workspace, found)
         dialog.open()
         return dialog
 
 
-class _Round(QObject):
+class _Comparison(QObject):
     """One open dialog with its two sides."""
 
     def __init__(
-        self, session: Session, desk: TransferDesk, dialog: CompareDialog, workspace: Workspace, here: TrainingSet
+        self, session: Session, desk: TransferController, dialog: CompareDialog, workspace: Workspace, here: TrainingSet
     ) -> None:
         super().__init__(dialog)
         self._session = session
@@ -93,7 +93,7 @@ class _Round(QObject):
             self._task.cancel()  # of the connection that was chosen before; its answer may come late
         self._dialog.show_working("Asking the service…", None)
 
-        def job(context: Context) -> tuple[Workspace, list[TrainingSet]]:
+        def job(context: JobContext) -> tuple[Workspace, list[TrainingSet]]:
             if connection_id == mine.connection.id:
                 return mine, mine.training_sets()
             connection = stores.connections.get(connection_id)
@@ -119,7 +119,7 @@ class _Round(QObject):
     def _find(self, then: Callable[[Comparison], object]) -> None:
         here, there = self._side_here(), self._side_there()
 
-        def job(context: Context) -> Comparison:
+        def job(context: JobContext) -> Comparison:
             from apitorch_desktop.dataset.compare import compare
 
             return compare(here, there, lambda done, of: context.progress((done, of)), context.cancelled)
@@ -173,7 +173,7 @@ class _Round(QObject):
         imports, connection_id, name = stores.imports, target.connection.id, target.connection.name
         title = f"Copying {plural(len(images), 'photo')} of “{self._here.name}” to “{name}”"
 
-        def job(context: Context) -> bool:
+        def job(context: JobContext) -> bool:
             """Whether all labels are changed by now; else the journal has what is left."""
             from apitorch_desktop.dataset.compare import uploads
 
@@ -211,9 +211,11 @@ class _Round(QObject):
         self._dialog.show_working("Fetching the photos…", None)
         self._run(Lane.BATCH, job, sent, "Fetching photos")
 
-    def _run(self, lane: Lane, job: Callable[[Context], Any], done: Callable[[Any], object], doing: str = "") -> None:
+    def _run(
+        self, lane: Lane, job: Callable[[JobContext], Any], done: Callable[[Any], object], doing: str = ""
+    ) -> None:
         def failed(fault: Exception) -> bool:
-            self._dialog.show_failure(explain(fault).text)
+            self._dialog.show_failure(error_message(fault).text)
             return True
 
         def progress(at: tuple[int, int] | TrainingSet) -> None:
@@ -227,7 +229,7 @@ class _Round(QObject):
         )
 
 
-def _client(stores: Stores, connection: Connection, context: Context) -> ApiClient:
+def _client(stores: AppData, connection: Connection, context: JobContext) -> ApiClient:
     """A client of the other side; where that is the embedded service, it may just be starting."""
     from apitorch_desktop.api.errors import ConnectionFailed
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QHeaderView, QTreeView, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.widgets.controls import Choice, Meter, button, label, offer
+from apitorch_desktop.ui.widgets.controls import ComboBox, ProgressBar, button, label, offer
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
@@ -82,15 +82,15 @@ class CompareDialog(QDialog):
         self._theme = theme
         self._here = here
         self.setWindowTitle(f"Compare “{here}”")
-        self.connection = Choice(theme, "Connection")
+        self.connection = ComboBox(theme, "Connection")
         for one in connections:
             self.connection.addItem(one.name, one.id)
         self.connection.setCurrentIndex(max(0, self.connection.findData(current)))
         self.connection.currentIndexChanged.connect(lambda _index: self._choose())
-        self.target = Choice(theme, "Training set")
+        self.target = ComboBox(theme, "Training set")
         self.compare = button("Compare", "primary", self._compare)
         self.compare.setDefault(True)
-        self.meter = Meter(theme, None, height=4)
+        self.meter = ProgressBar(theme, None, height=4)
         self.meter.hide()
         self.words = label("", "base", wrap=True)
         self.model = DifferencesModel()
@@ -101,7 +101,7 @@ class CompareDialog(QDialog):
         self.table.header().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         self.table.setColumnWidth(0, theme.px(260))
         self.table.setColumnWidth(1, theme.px(150))
-        self.labels = Choice(theme, "Photos that are labelled otherwise")
+        self.labels = ComboBox(theme, "Photos that are labelled otherwise")
         self.labels.addItem("Leave labels as they are", False)
         self.labels.addItem("Label them as on the side that sends", True)
         self.push = button("Send there", "", lambda: self.push_wanted.emit(self._relabel()))

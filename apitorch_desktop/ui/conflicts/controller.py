@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
-from apitorch_desktop.ui.conflicts.page import ConflictBand, ConflictPage
+from apitorch_desktop.ui.conflicts.page import ConflictBanner, ConflictPage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import plural
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.dataset.edits.conflicts import Conflicts, Standing
-    from apitorch_desktop.dataset.edits.history import Edits, Outcome
-    from apitorch_desktop.dataset.transfers.queue import Transfers
+    from apitorch_desktop.dataset.edits.conflicts import ConflictResolver, ConflictView
+    from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome
+    from apitorch_desktop.dataset.transfers.queue import TransferQueue
     from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.bootstrap import Assembly
-    from apitorch_desktop.ui.main_window.page_switcher import Middle
+    from apitorch_desktop.ui.bootstrap import Bootstrap
+    from apitorch_desktop.ui.main_window.page_switcher import PageSwitcher
     from apitorch_desktop.ui.session.edit_controller import Act, Cancel, Progress
 
 BUDGET = 32 * 2**20
 """Bytes of decoded thumbnails kept for the page."""
 
 
-class ConflictDesk(QObject):
+class ConflictController(QObject):
     """Made once; `page` is shown in the middle, `band` above it as long as something is to be decided."""
 
-    def __init__(self, made: Assembly, middle: Middle) -> None:
+    def __init__(self, made: Bootstrap, middle: PageSwitcher) -> None:
         super().__init__(made)
         self._session = made.session
         self._editing = made.editing
         self._photos = made.photos
         self._middle = middle
         self._ran = 0
-        self.standings: list[Standing] = []
+        self.standings: list[ConflictView] = []
         self._loader = ThumbnailLoader(made.session.tasks, self._thumbnail, budget=BUDGET, parent=self)
         self.page = ConflictPage(made.theme, self._loader)
-        self.band = ConflictBand(made.theme)
+        self.band = ConflictBanner(made.theme)
         made.frame.add_middle(self.page)
         made.frame.add_band(self.band)
         self.band.decide_wanted.connect(self.open)
@@ -73,7 +73,7 @@ class ConflictDesk(QObject):
         self._ran += 1
         mine = self._ran
 
-        def look() -> list[Standing]:
+        def look() -> list[ConflictView]:
             connection = workspace.connection.id
             if not conflicts.all(connection):
                 return []
@@ -88,7 +88,7 @@ class ConflictDesk(QObject):
             title="Look at what others changed",
         )
 
-    def _show(self, found: list[Standing]) -> None:
+    def _show(self, found: list[ConflictView]) -> None:
         self.standings = found
         self.page.show_standings(found)
         self.band.show_count(len(found))
@@ -110,13 +110,13 @@ class ConflictDesk(QObject):
 
     # --- decisions
 
-    def do_mine(self, standings: Sequence[Standing]) -> None:
+    def do_mine(self, standings: Sequence[ConflictView]) -> None:
         """Do what was wanted of these: one edit for each training set, with its undo."""
         stores = self._session.stores
         if stores is None:
             return
         conflicts, transfers = stores.edits.conflicts, stores.transfers
-        by_set: dict[str, list[Standing]] = {}
+        by_set: dict[str, list[ConflictView]] = {}
         for one in standings:
             by_set.setdefault(str(one.conflict.training_set_id), []).append(one)
         for ones in by_set.values():
@@ -128,7 +128,7 @@ class ConflictDesk(QObject):
                 failed=lambda _fault: self.refresh(),
             )
 
-    def keep_theirs(self, standings: Sequence[Standing]) -> None:
+    def keep_theirs(self, standings: Sequence[ConflictView]) -> None:
         """Leave these as they are."""
         session = self._session
         stores = session.stores
@@ -160,8 +160,8 @@ class ConflictDesk(QObject):
         return known
 
 
-def _mine(conflicts: Conflicts, transfers: Transfers, standings: Sequence[Standing]) -> Act:
-    def act(_edits: Edits, workspace: Workspace, progress: Progress, cancelled: Cancel) -> Outcome:
+def _mine(conflicts: ConflictResolver, transfers: TransferQueue, standings: Sequence[ConflictView]) -> Act:
+    def act(_edits: EditHistory, workspace: Workspace, progress: Progress, cancelled: Cancel) -> EditOutcome:
         connection = workspace.connection.id
         return conflicts.do_mine(
             workspace, standings, lambda image: transfers.original(connection, image), progress, cancelled
@@ -170,6 +170,6 @@ def _mine(conflicts: Conflicts, transfers: Transfers, standings: Sequence[Standi
     return act
 
 
-def _is_of(standing: Standing, image: TrainingImage) -> bool:
+def _is_of(standing: ConflictView, image: TrainingImage) -> bool:
     now = standing.now.image_id if standing.now is not None else ""
     return image.image_id in (standing.conflict.image_id, now)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QModelIndex, Signal
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.photo_board.model import Heading, Photo
+from apitorch_desktop.ui.photo_board.model import HeadingRow, PhotoRow
 from apitorch_desktop.ui.photo_board.page import BoardPage
-from apitorch_desktop.ui.widgets.banner import Band
+from apitorch_desktop.ui.widgets.banner import Banner
 from apitorch_desktop.ui.widgets.controls import button, offer
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from apitorch_desktop.dataset.edits.conflicts import Standing
+    from apitorch_desktop.dataset.edits.conflicts import ConflictView
     from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
     from apitorch_desktop.ui.photo_board.model import Row
     from apitorch_desktop.ui.theme.theme import Theme
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MINE, THEIRS = "mine", "theirs"
 
 
-class ConflictBand(Band):
+class ConflictBanner(Banner):
     """There until everything is decided."""
 
     decide_wanted = Signal()
@@ -51,7 +51,7 @@ class ConflictPage(BoardPage):
 
     def __init__(self, theme: Theme, loader: ThumbnailLoader) -> None:
         super().__init__(theme, loader, "Photos that someone else deleted or moved")
-        self._standings: dict[str, Standing] = {}
+        self._standings: dict[str, ConflictView] = {}
         self.mine = button("Do mine", "primary", lambda: self._decide(MINE, self._chosen()))
         self.theirs = button("Keep theirs", "", lambda: self._decide(THEIRS, self._chosen()))
         self.all_mine = button("", "", lambda: self._decide(MINE, list(self._standings.values())))
@@ -71,13 +71,13 @@ class ConflictPage(BoardPage):
         """Put the focus where the keys are heard."""
         self.board.setFocus()
 
-    def show_standings(self, standings: Sequence[Standing]) -> None:
+    def show_standings(self, standings: Sequence[ConflictView]) -> None:
         """What is to be decided, as it stands now."""
         self._standings = {str(one.conflict.id): one for one in standings}
         rows = rows_of(standings)
         self.board.rows.show(rows)
         if not self.board.chosen():  # what was chosen is decided
-            first = next((at for at, row in enumerate(rows) if isinstance(row, Photo)), None)
+            first = next((at for at, row in enumerate(rows) if isinstance(row, PhotoRow)), None)
             self.board.setCurrentIndex(QModelIndex() if first is None else self.board.rows.index(first))
         self._show_controls()
 
@@ -96,10 +96,10 @@ class ConflictPage(BoardPage):
         self.all_mine.setVisible(many)
         self.all_theirs.setVisible(many)
 
-    def _chosen(self) -> list[Standing]:
+    def _chosen(self) -> list[ConflictView]:
         return [self._standings[row.key] for row in self.board.chosen() if row.key in self._standings]
 
-    def _decide(self, way: str, standings: list[Standing]) -> None:
+    def _decide(self, way: str, standings: list[ConflictView]) -> None:
         if way == THEIRS and standings:
             self.theirs_wanted.emit(standings)
         elif way == MINE:
@@ -112,13 +112,13 @@ class ConflictPage(BoardPage):
         if way is not None:
             self._decide(way, self._chosen())
 
-    def _heading_act(self, heading: Heading, act: str) -> None:
+    def _heading_act(self, heading: HeadingRow, act: str) -> None:
         self._decide(act, [one for one in self._standings.values() if _kind(one) == heading.key])
 
 
-def rows_of(standings: Sequence[Standing]) -> list[Row]:
+def rows_of(standings: Sequence[ConflictView]) -> list[Row]:
     """Rows for the board: those of one kind below a heading that says what was wanted and what is there."""
-    kinds: dict[str, list[Standing]] = {}
+    kinds: dict[str, list[ConflictView]] = {}
     for standing in standings:
         kinds.setdefault(_kind(standing), []).append(standing)
     rows: list[Row] = []
@@ -130,23 +130,23 @@ def rows_of(standings: Sequence[Standing]) -> list[Row]:
         acts = [(verb, act) for verb, act in (("Do mine", MINE), ("Keep theirs", THEIRS))]
         if all(one.reason for one in ones):
             acts = acts[1:]
-        rows.append(Heading(kind, they, you, tuple(acts)))
+        rows.append(HeadingRow(kind, they, you, tuple(acts)))
         rows += [_photo(one) for one in ones]
     return rows
 
 
-def _photo(standing: Standing) -> Photo:
+def _photo(standing: ConflictView) -> PhotoRow:
     conflict = standing.conflict
     image = standing.now or conflict.record or TrainingImage(id=conflict.image_id, filename=conflict.name, url="")
     there = "not on this computer" if standing.reason else f"was under “{conflict.label}”"
-    return Photo(str(conflict.id), image, (conflict.name or image.filename, there))
+    return PhotoRow(str(conflict.id), image, (conflict.name or image.filename, there))
 
 
-def _kind(standing: Standing) -> str:
+def _kind(standing: ConflictView) -> str:
     return f"{standing.now_label!r} {standing.conflict.wanted!r}"
 
 
-def _mine_words(standings: Sequence[Standing]) -> str:
+def _mine_words(standings: Sequence[ConflictView]) -> str:
     """What doing mine would do, where it is the same for all of these."""
     acts = set()
     for one in standings:
@@ -156,7 +156,7 @@ def _mine_words(standings: Sequence[Standing]) -> str:
     return f"Do mine: {acts.pop()}" if len(acts) == 1 else "Do mine"
 
 
-def _reason(standings: Sequence[Standing]) -> str:
+def _reason(standings: Sequence[ConflictView]) -> str:
     """Why none of these can be done; "" where one can."""
     if not standings:
         return "Select photos first"

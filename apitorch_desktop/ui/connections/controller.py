@@ -8,21 +8,21 @@ from PySide6.QtCore import QObject, Signal, Slot
 
 from apitorch_desktop.ui.connections.offline_banner import away_words
 from apitorch_desktop.ui.main_window.status_bar import Message
-from apitorch_desktop.ui.session.session import State
+from apitorch_desktop.ui.session.session import ConnectionState
 from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
-    from apitorch_desktop.dataset.app_data import Stores
-    from apitorch_desktop.ui.bootstrap import Assembly
+    from apitorch_desktop.dataset.app_data import AppData
+    from apitorch_desktop.ui.bootstrap import Bootstrap
 
 
-class Turning(QObject):
+class ConnectionController(QObject):
     """Keeps session, embedded service and the connection's menu and band together."""
 
     embedded_wanted = Signal()
     """Something needs the embedded service, whatever connection is shown: a transfer, a comparison. From any thread."""
 
-    def __init__(self, made: Assembly) -> None:
+    def __init__(self, made: Bootstrap) -> None:
         super().__init__(made)
         self._made = made
         self._settings = made.settings
@@ -40,7 +40,7 @@ class Turning(QObject):
         session.connection_changed.connect(self._show_away)
         session.listing_changed.connect(self._show_away)
 
-    def begin(self, stores: Stores) -> None:
+    def begin(self, stores: AppData) -> None:
         """Everything on disk is open: turn to the connection of the last run."""
         made = self._made
         if stores.connections.note:
@@ -63,7 +63,7 @@ class Turning(QObject):
             self._settings.setValue("open/connection", self._session.connection.id)
             self._settings.setValue("open/training_set", str(opened.training_set.id))
 
-    def _turn_to(self, stores: Stores, connection_id: str) -> None:
+    def _turn_to(self, stores: AppData, connection_id: str) -> None:
         connection = stores.connections.get(connection_id)
         wish = None
         if self._settings.value("open/connection") == connection_id:
@@ -110,11 +110,11 @@ class Turning(QObject):
         """Mark what is seen as what was last seen, while the service is away."""
         session, band = self._session, self._frame.away
         connection, opened = session.connection, session.opened
-        if connection is not None and session.state is State.AWAY and session.training_sets:
+        if connection is not None and session.state is ConnectionState.AWAY and session.training_sets:
             seen_at = opened.seen_at if opened is not None else 0.0
             name = "The service on this computer" if connection.embedded else connection.name
             band.show_words(away_words(name, seen_at, self._made.editing.waiting), session.sentence)
-        elif connection is not None and session.state is State.REFUSED:
+        elif connection is not None and session.state is ConnectionState.REFUSED:
             can_change = not (connection.embedded or connection.from_environment)
             band.show_words(f"“{connection.name}”: {session.sentence}", "", can_change=can_change)
         else:

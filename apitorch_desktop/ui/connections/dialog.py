@@ -19,15 +19,15 @@ from PySide6.QtWidgets import (
 
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.icons import dot
-from apitorch_desktop.ui.widgets.controls import Meter, button, label, set_property
+from apitorch_desktop.ui.widgets.controls import ProgressBar, button, label, set_property
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from apitorch_desktop.api.types import Ping
-    from apitorch_desktop.dataset.connections.api_keys import FoundKey, Keys
-    from apitorch_desktop.dataset.connections.store import Connection, Connections
-    from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
+    from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, FoundKey
+    from apitorch_desktop.dataset.connections.store import Connection, ConnectionStore
+    from apitorch_desktop.ui.tasks.runner import JobContext, Task, TaskRunner
     from apitorch_desktop.ui.theme.theme import Theme
 
 _SWATCHES = {
@@ -84,9 +84,9 @@ class ConnectionDialog(QDialog):
     def __init__(
         self,
         theme: Theme,
-        tasks: Tasks,
-        connections: Connections,
-        keys: Keys,
+        tasks: TaskRunner,
+        connections: ConnectionStore,
+        keys: ApiKeyStore,
         connection: Connection | None = None,
         parent: QWidget | None = None,
     ) -> None:
@@ -107,7 +107,7 @@ class ConnectionDialog(QDialog):
         self._show.setToolTip("Show the key")
         self._show.toggled.connect(self._reveal)
         self.colour = _Swatches(theme, connection.colour if connection else "")
-        self._busy = Meter(theme, None, height=4)
+        self._busy = ProgressBar(theme, None, height=4)
         self.answer = label("", "small", wrap=True)
         self.test = button("Test", "", self._test)
         self.remove = button("Remove", "", self._remove)
@@ -191,7 +191,7 @@ class ConnectionDialog(QDialog):
         address, typed, known = self.address.text(), self.key.text(), self._known()
         keys = self._keys
 
-        def job(_context: Context) -> Ping:
+        def job(_context: JobContext) -> Ping:
             from apitorch_desktop.dataset.connections.store import check
 
             return check(address, typed or (keys.find(known).key if known else ""))
@@ -216,14 +216,14 @@ class ConnectionDialog(QDialog):
 
     def _refused(self, fault: Exception) -> None:
         from apitorch_desktop.api.errors import ConnectionFailed, RateLimited, ServerFault, TimedOut
-        from apitorch_desktop.ui.session.error_messages import explain
+        from apitorch_desktop.ui.session.error_messages import error_message
 
         self._set_busy(busy=False)
         self._edited()
         self._unreachable = isinstance(fault, (ConnectionFailed, TimedOut, ServerFault, RateLimited))
         if self._unreachable:
             self.save.setText("Save all the same")
-        self._say(explain(fault).text, "bad")
+        self._say(error_message(fault).text, "bad")
 
     # --- keeping it
 
@@ -238,7 +238,7 @@ class ConnectionDialog(QDialog):
         typed, kept = self.key.text(), self._connection
         connections, keys = self._connections, self._keys
 
-        def job(_context: Context) -> tuple[Connection, FoundKey]:
+        def job(_context: JobContext) -> tuple[Connection, FoundKey]:
             if kept is None:
                 connection = connections.add(name, address, colour)
             else:
@@ -278,7 +278,7 @@ class ConnectionDialog(QDialog):
             return
         connections, keys = self._connections, self._keys
 
-        def job(_context: Context) -> FoundKey:
+        def job(_context: JobContext) -> FoundKey:
             found = keys.remove(kept)
             connections.remove(kept.id)
             return found

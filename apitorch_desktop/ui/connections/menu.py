@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 
 from apitorch_desktop.ui.main_window.status_bar import Message
-from apitorch_desktop.ui.session.session import State
+from apitorch_desktop.ui.session.session import ConnectionState
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.icons import dot
 
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.theme.theme import Scheme, Theme
 
-_DOTS = {State.STARTING: "warn", State.READY: "good", State.AWAY: "bad", State.REFUSED: "bad"}
+_DOTS = {
+    ConnectionState.STARTING: "warn",
+    ConnectionState.READY: "good",
+    ConnectionState.AWAY: "bad",
+    ConnectionState.REFUSED: "bad",
+}
 _SCHEMES: tuple[tuple[Scheme, str], ...] = (("system", "Like the system"), ("light", "Light"), ("dark", "Dark"))
 HERE = "On this computer"
 FROM_ENVIRONMENT_WITH_KEY = (
@@ -100,7 +105,7 @@ class ConnectionMenu(QObject):
                 reason = more if current.from_environment else ""
                 self._add(menu, f"Change “{current.name}”…", lambda: self.open_dialog(current), reason)
             self._add(menu, "Add a connection…", lambda: self.open_dialog(None))
-        if self._session.state in (State.AWAY, State.REFUSED):
+        if self._session.state in (ConnectionState.AWAY, ConnectionState.REFUSED):
             self._add(menu, "Try again now", self.retry_wanted.emit)
         self._add(menu, "Send a message to the service…", self.message_wanted.emit, self._session.why_not(""))
         menu.addSeparator()

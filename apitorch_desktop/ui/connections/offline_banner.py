@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QDateTime, QLocale, Signal
 
-from apitorch_desktop.ui.widgets.banner import Band
+from apitorch_desktop.ui.widgets.banner import Banner
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
     from apitorch_desktop.ui.theme.theme import Theme
 
 
-class AwayBand(Band):
+class OfflineBanner(Banner):
     """There as long as the service is not."""
 
     again_wanted = Signal()

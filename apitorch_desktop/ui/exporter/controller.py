@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QWidget
 
     from apitorch_desktop.api.types import TrainingSet
-    from apitorch_desktop.dataset.exporter.exporter import Exported
+    from apitorch_desktop.dataset.exporter.exporter import ExportResult
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.exporter.dialog import ExportOrder
     from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.tasks.runner import Context
+    from apitorch_desktop.ui.tasks.runner import JobContext
     from apitorch_desktop.ui.theme.theme import Theme
-    from apitorch_desktop.ui.transfers.controller import TransferDesk
+    from apitorch_desktop.ui.transfers.controller import TransferController
 
 _TOPIC = "export"
 
 
-class Exporting(QObject):
+class ExportController(QObject):
     """Exports of the session's connection."""
 
-    def __init__(self, session: Session, desk: TransferDesk, theme: Theme, window: QWidget) -> None:
+    def __init__(self, session: Session, desk: TransferController, theme: Theme, window: QWidget) -> None:
         super().__init__(window)
         self._session = session
         self._desk = desk
@@ -69,8 +69,8 @@ class Exporting(QObject):
     def _files(self, found: TrainingSet, workspace: Workspace, order: ExportOrder) -> None:
         session, name = self._session, found.name
 
-        def job(context: Context) -> Exported:
-            from apitorch_desktop.dataset.exporter.exporter import Fetcher, Format, Split, export
+        def job(context: JobContext) -> ExportResult:
+            from apitorch_desktop.dataset.exporter.exporter import ExportFormat, ExportSource, Split, export
 
             split = None
             if order.shares is not None:
@@ -78,12 +78,12 @@ class Exporting(QObject):
                 split = Split(train, validation, test, order.seed)
             order.folder.mkdir(parents=True, exist_ok=True)
             ours = workspace.scratch_label(found.id)
-            fetch = Fetcher(workspace.client, found.id, context.cancelled, scratch_label=ours)
+            fetch = ExportSource(workspace.client, found.id, context.cancelled, scratch_label=ours)
             return export(
                 fetch.listing,
                 fetch,
                 order.folder,
-                Format(order.form),
+                ExportFormat(order.form),
                 split=split,
                 progress=lambda done, total: context.progress((done, total)),
                 cancelled=context.cancelled,
@@ -108,7 +108,7 @@ class Exporting(QObject):
             title=f"Export “{name}”",
         )
 
-    def _done(self, name: str, done: Exported) -> None:
+    def _done(self, name: str, done: ExportResult) -> None:
         self._session.over.emit(_TOPIC)
         self._say(f"Exported {plural(done.written, 'photo')} of “{name}”.", done.path)
         if done.failed:
@@ -120,7 +120,7 @@ class Exporting(QObject):
     def _classifier(self, found: TrainingSet, workspace: Workspace, folder: Path) -> None:
         session, name, slug = self._session, found.name, str(found.slug)
 
-        def job(context: Context) -> Path:
+        def job(context: JobContext) -> Path:
             data = workspace.client.onnx(slug, cancelled=context.cancelled)
             folder.mkdir(parents=True, exist_ok=True)
             path = _free(folder, slug)

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from apitorch_desktop.ui.widgets.controls import Choice, button, label
+from apitorch_desktop.ui.widgets.controls import ComboBox, button, label
 
 if TYPE_CHECKING:
     from apitorch_desktop.ui.theme.theme import Theme
@@ -62,7 +62,7 @@ class ExportDialog(QDialog):
         self._theme = theme
         self._no_onnx = no_onnx
         self.setWindowTitle(f"Export “{name}”")
-        self.form = Choice(theme, "Form")
+        self.form = ComboBox(theme, "Form")
         for key, (title, _) in FORMS.items():
             self.form.addItem(title, key)
         self.about = label("", "small", "muted", wrap=True)

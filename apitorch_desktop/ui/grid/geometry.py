@@ -9,7 +9,7 @@ from PySide6.QtGui import QRegion
 from PySide6.QtWidgets import QAbstractItemView, QListView, QWidget
 
 from apitorch_desktop.ui.grid.layout import Box, GridLayout, Spacing
-from apitorch_desktop.ui.grid.scroll_anchor import Anchor, anchor_at
+from apitorch_desktop.ui.grid.scroll_anchor import ScrollAnchor, anchor_at
 
 if TYPE_CHECKING:
     from PySide6.QtCore import QItemSelection, QItemSelectionModel
@@ -37,7 +37,7 @@ class GridGeometry(QListView):
         self._cell = DEFAULT
         self._content = GridLayout([], 0, DEFAULT)
         self._stale = True
-        self._anchor: Anchor | None = None
+        self._anchor: ScrollAnchor | None = None
 
     def _set_up(self) -> None:
         self.setAccessibleName("Photos by label")
@@ -113,14 +113,14 @@ class GridGeometry(QListView):
         bar.setPageStep(max(1, height - self._content.spacing.header))
         bar.setRange(0, max(0, self._content.height - height))
 
-    def _relayout(self, anchor: Anchor | None = None) -> None:
+    def _relayout(self, anchor: ScrollAnchor | None = None) -> None:
         """Lay out anew before the next paint; what is at `anchor` stays there."""
         if anchor is not None:
             self._anchor = anchor
         self._stale = True
         self.scheduleDelayedItemsLayout()
 
-    def _top_anchor(self) -> Anchor | None:
+    def _top_anchor(self) -> ScrollAnchor | None:
         """What is at the top of the window, unless that is the very top, which stays the top."""
         if self._stale or not self.top():
             return self._anchor

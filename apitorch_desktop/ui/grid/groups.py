@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Group:
+class LabelGroup:
     """A label, its images, and the share of them the classifier has right out of fold (0…1), where that is known."""
 
     label: str
@@ -22,17 +22,17 @@ class Group:
     accuracy: float | None = None
 
 
-class Groups:
+class LabelGroups:
     """All images by label, and those of them that are shown.
 
     `shown` are the groups as shown. Without filter and sort their lists are those of `all`, so showing costs nothing.
     What takes out or reorders makes new lists: who holds one from before still sees what was.
     """
 
-    def __init__(self, groups: Iterable[Group] = ()) -> None:
+    def __init__(self, groups: Iterable[LabelGroup] = ()) -> None:
         self.all: dict[str, list[TrainingImage]] = {}
         self.accuracy: dict[str, float] = {}
-        self.shown: list[Group] = []
+        self.shown: list[LabelGroup] = []
         self.firsts: list[int] = [0]
         self._keep: Callable[[TrainingImage], bool] | None = None
         self._key: Callable[[TrainingImage], Any] | None = None
@@ -42,7 +42,7 @@ class Groups:
         self._labels: dict[str, str] | None = None
         self.reset(groups)
 
-    def reset(self, groups: Iterable[Group]) -> None:
+    def reset(self, groups: Iterable[LabelGroup]) -> None:
         """Another listing; filter and sort stay."""
         self.all = {}
         self.accuracy = {}
@@ -280,7 +280,7 @@ class Groups:
                     continue
             if self._key is not None:
                 images = sorted(images, key=self._key, reverse=self._reverse)
-            self.shown.append(Group(label, images, self.accuracy.get(label)))
+            self.shown.append(LabelGroup(label, images, self.accuracy.get(label)))
         if (held := self._held) is not None:
             self.shown.sort(key=lambda group: held.get(group.label, len(held)))
         elif self._by_count:
@@ -299,6 +299,6 @@ class Groups:
         order = {name: at for at, name in enumerate(self.all)}
         position = sum(order[group.label] < order[label] for group in self.shown)
         images = self.all[label] if self._keep is None and self._key is None else []
-        self.shown.insert(position, Group(label, images, self.accuracy.get(label)))
+        self.shown.insert(position, LabelGroup(label, images, self.accuracy.get(label)))
         self.index()
         return position

@@ -20,7 +20,7 @@ _EDGE = 28
 """Pixels from the edge within which a band or a drag scrolls."""
 
 
-class Hands(QObject):
+class GridMouse(QObject):
     """What a press may still become. Everything acts on the press, except what a drag of the selection must wait for."""
 
     def __init__(self, view: GridView) -> None:

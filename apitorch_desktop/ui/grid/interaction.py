@@ -37,7 +37,7 @@ _STEPS: dict[int, Step] = {
 _MIRRORED: dict[Step, Step] = {"left": "right", "right": "left"}
 
 
-class Summary(NamedTuple):
+class SelectionSummary(NamedTuple):
     """What is selected: images and their bytes (of those whose size is known), and how many are shown and there."""
 
     images: int
@@ -46,7 +46,7 @@ class Summary(NamedTuple):
     total: int
 
 
-class GridPicking(GridSurface):
+class GridInteraction(GridSurface):
     """Selection, focus and keys on top of the surface."""
 
     imageActivated = Signal(object)
@@ -61,18 +61,18 @@ class GridPicking(GridSurface):
     def __init__(self, model: GridModel, loader: ThumbnailLoader, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(model, loader, theme, parent)
         self._pivot = QPersistentModelIndex()
-        self._said: Summary | None = None
+        self._said: SelectionSummary | None = None
         self._say = QTimer(self, interval=0, singleShot=True)
         self._say.timeout.connect(self._tell_summary)
         model.countsChanged.connect(self._say.start)
 
     # --- selection, for others
 
-    def summary(self) -> Summary:
+    def summary(self) -> SelectionSummary:
         """What is selected now."""
         model = self.images
         count = len(model.selection)
-        return Summary(count, model.selected_bytes() if count else 0, model.shown, model.total)
+        return SelectionSummary(count, model.selected_bytes() if count else 0, model.shown, model.total)
 
     def selected_ids(self) -> list[str]:
         """Ids of what is selected, in the order shown."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
-from apitorch_desktop.ui.grid.groups import Group, Groups
+from apitorch_desktop.ui.grid.groups import LabelGroup, LabelGroups
 from apitorch_desktop.ui.grid.selection import Selection
 from apitorch_desktop.utils.text import size
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import TrainingImage
 
-__all__ = ["IMAGE_ROLE", "LABEL_ROLE", "GridModel", "Group", "name_of"]
+__all__ = ["IMAGE_ROLE", "LABEL_ROLE", "GridModel", "LabelGroup", "name_of"]
 
 IMAGE_ROLE: Final = Qt.ItemDataRole.UserRole
 """The record of a row."""
@@ -44,12 +44,12 @@ class GridModel(QAbstractListModel):
         super().__init__(parent)
         self.selection = Selection()
         self.badges: Mapping[str, str] = {}
-        self._groups = Groups()
+        self._groups = LabelGroups()
         self._sizes: list[int] | None = None
 
     # --- content
 
-    def set_groups(self, groups: Iterable[Group]) -> None:
+    def set_groups(self, groups: Iterable[LabelGroup]) -> None:
         """Show another listing (a reset; nothing stays selected). Empty groups are kept: they are drop targets."""
         self.beginResetModel()
         self._groups.reset(groups)
@@ -229,7 +229,7 @@ class GridModel(QAbstractListModel):
         return self._groups.filtered
 
     @property
-    def groups(self) -> Sequence[Group]:
+    def groups(self) -> Sequence[LabelGroup]:
         """The groups as shown; not to be changed."""
         return self._groups.shown
 

@@ -48,18 +48,18 @@ class Header(NamedTuple):
     """Sticks at the top with photos gone under it."""
 
 
-class _Text(NamedTuple):
+class _LaidOutText(NamedTuple):
     text: QStaticText
     width: float
     height: float
 
 
-class Texts:
+class TextCache:
     """Laid out texts by what they say and how. Layout is the main cost of painting one."""
 
     def __init__(self, theme: Theme) -> None:
         self._theme = theme
-        self._kept: OrderedDict[tuple[str, Role, int, bool], _Text] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, Role, int, bool], _LaidOutText] = OrderedDict()
         self._fonts: dict[Role, tuple[QFont, QFontMetricsF]] = {}
 
     def clear(self) -> None:
@@ -74,7 +74,7 @@ class Texts:
             self._fonts[role] = font, QFontMetricsF(font)
         return self._fonts[role]
 
-    def get(self, words: str, role: Role, width: int = 1 << 20, *, wrap: bool = False) -> _Text:
+    def get(self, words: str, role: Role, width: int = 1 << 20, *, wrap: bool = False) -> _LaidOutText:
         """Words in a role's type, cut off with an ellipsis at `width`, or wrapped and centred in it."""
         key = (words, role, width, wrap)
         found = self._kept.get(key)
@@ -84,7 +84,7 @@ class Texts:
                 self._kept.popitem(last=False)
         return found
 
-    def _lay_out(self, words: str, role: Role, width: int, wrap: bool) -> _Text:
+    def _lay_out(self, words: str, role: Role, width: int, wrap: bool) -> _LaidOutText:
         font, metrics = self.font(role)
         if not wrap:
             words = metrics.elidedText(words, Qt.TextElideMode.ElideRight, width)
@@ -98,7 +98,7 @@ class Texts:
             text.setTextWidth(width)
         text.prepare(font=font)
         size = text.size()
-        return _Text(text, size.width(), size.height())
+        return _LaidOutText(text, size.width(), size.height())
 
 
 class GridPainter:
@@ -106,7 +106,7 @@ class GridPainter:
 
     def __init__(self, theme: Theme) -> None:
         self._theme = theme
-        self._texts = Texts(theme)
+        self._texts = TextCache(theme)
         self._corners: dict[tuple[int, float], QPixmap] = {}
         self._warning: QIcon | None = None
         self.refresh()
@@ -253,7 +253,7 @@ class GridPainter:
         painter.fillRect(box, self.canvas)
         if header.floating:
             painter.fillRect(QRect(box.x(), box.bottom(), box.width(), 1), self._line)
-        place = _Line(box.x() + px(18), box.right() + 1 - px(18), mirrored)
+        place = _LineLayout(box.x() + px(18), box.right() + 1 - px(18), mirrored)
         middle = box.y() + box.height() / 2 + px(2)
         if header.target:
             self._piece(painter, place, middle, header.target, "answer", self._accent_text)
@@ -268,7 +268,9 @@ class GridPainter:
             self._meter(painter, place, middle, header.accuracy)
             self._piece(painter, place, middle, f"{percent(header.accuracy)} right", "small", self._muted)
 
-    def _piece(self, painter: QPainter, line: _Line, middle: float, words: str, role: Role, color: QColor) -> None:
+    def _piece(
+        self, painter: QPainter, line: _LineLayout, middle: float, words: str, role: Role, color: QColor
+    ) -> None:
         room = line.room
         if room < self._theme.px(24):
             return
@@ -280,7 +282,7 @@ class GridPainter:
         larger = self._texts.font("answer")[1]
         return middle - larger.height() / 2 + larger.ascent() - self._texts.font(role)[1].ascent()
 
-    def _meter(self, painter: QPainter, line: _Line, middle: float, share: float) -> None:
+    def _meter(self, painter: QPainter, line: _LineLayout, middle: float, share: float) -> None:
         width, height = self._theme.px(64), self._theme.px(4)
         if line.room < width:
             return
@@ -316,7 +318,7 @@ class GridPainter:
         painter.setBrush(fill)
         painter.drawRect(QRectF(box).adjusted(0.5, 0.5, -0.5, -0.5))
 
-    def _write(self, painter: QPainter, x: float, y: float, text: _Text, role: Role, color: QColor) -> None:
+    def _write(self, painter: QPainter, x: float, y: float, text: _LaidOutText, role: Role, color: QColor) -> None:
         painter.setFont(self._texts.font(role)[0])
         painter.setPen(color)
         painter.drawStaticText(QPointF(x, y), text.text)
@@ -362,7 +364,7 @@ class GridPainter:
         painter.drawText(pill, Qt.AlignmentFlag.AlignCenter, count)
 
 
-class _Line:
+class _LineLayout:
     """Room on a line that is used up from the side where reading starts."""
 
     def __init__(self, start: float, end: float, mirrored: bool) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.grid.model import GridModel
 
 
-class Anchor(NamedTuple):
+class ScrollAnchor(NamedTuple):
     """A row, a height in its cell (0…1), and where in the window that is, in pixels from the top."""
 
     row: int
@@ -25,7 +25,7 @@ class Anchor(NamedTuple):
         return round(box.y + self.share * box.height - self.y)
 
 
-def anchor_at(content: GridLayout, top: int, y: float, row: int | None = None) -> Anchor | None:
+def anchor_at(content: GridLayout, top: int, y: float, row: int | None = None) -> ScrollAnchor | None:
     """What is at a height of the window: `row`, where it is known, or the first one there, or the nearest below, or above."""
     at = top + round(y)
     rows = content.rows_between(at, at + 2 * content.pitch + content.spacing.header)
@@ -35,10 +35,10 @@ def anchor_at(content: GridLayout, top: int, y: float, row: int | None = None) -
         return None
     box = content.box(row)
     share = min(1.0, max(0.0, (at - box.y) / box.height))
-    return Anchor(row, share, box.y + share * box.height - top)
+    return ScrollAnchor(row, share, box.y + share * box.height - top)
 
 
-class Bookmark:
+class ScrollBookmark:
     """Taken before images change places; says afterwards where scroll and focus belong.
 
     Images that went to another label don't count: the person stays where those were.
@@ -56,12 +56,12 @@ class Bookmark:
             self._beside = model.groups[position].images  # a list of its own after the change
             self._place = focus - content.rows_of(position).start
 
-    def anchor(self) -> Anchor | None:
+    def anchor(self) -> ScrollAnchor | None:
         """The first image seen that is still there."""
         for image, label, y in self._seen:
             row = self._row(image, label)
             if row is not None:
-                return Anchor(row, 0, y)
+                return ScrollAnchor(row, 0, y)
         return None
 
     def focus(self) -> int | None:

@@ -17,8 +17,8 @@ from PySide6.QtWidgets import QAbstractItemView, QWidget
 from apitorch_desktop.ui.grid.geometry import GridGeometry, Index
 from apitorch_desktop.ui.grid.layout import Box
 from apitorch_desktop.ui.grid.painter import Cell, GridPainter, Header
-from apitorch_desktop.ui.grid.scroll_anchor import Bookmark
-from apitorch_desktop.ui.grid.thumbnail_requests import Supply
+from apitorch_desktop.ui.grid.scroll_anchor import ScrollBookmark
+from apitorch_desktop.ui.grid.thumbnail_requests import ThumbnailRequests
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QPaintEvent
@@ -38,10 +38,10 @@ class GridSurface(GridGeometry):
         super().__init__(model, theme, parent)
         self.loader = loader
         self._painter = GridPainter(theme)
-        self._bookmark: Bookmark | None = None
+        self._bookmark: ScrollBookmark | None = None
         self._drop_target: tuple[int, str] | None = None
         self._hovered = QPersistentModelIndex()
-        self.supply = Supply(self, loader)
+        self.supply = ThumbnailRequests(self, loader)
         self._set_up()
         self.setModel(model)
         model.rearranging.connect(self._mark_place)
@@ -69,7 +69,7 @@ class GridSurface(GridGeometry):
         content, top = self.content, self.top()
         rows = content.rows_between(top + content.spacing.header, top + self.viewport().height()) if top else range(0)
         focus = self.currentIndex().row() if self.currentIndex().isValid() else None
-        self._bookmark = Bookmark(self.images, content, rows, top, focus)
+        self._bookmark = ScrollBookmark(self.images, content, rows, top, focus)
 
     def _go_to_place(self) -> None:
         bookmark, self._bookmark = self._bookmark, None

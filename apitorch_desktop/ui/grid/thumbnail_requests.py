@@ -18,7 +18,7 @@ _GATHER = 25
 """Milliseconds between two lists of wanted pictures while scrolling."""
 
 
-class Supply(QObject):
+class ThumbnailRequests(QObject):
     """Between the surface and the loader."""
 
     def __init__(self, surface: GridSurface, loader: ThumbnailLoader) -> None:

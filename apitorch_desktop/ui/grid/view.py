@@ -9,8 +9,8 @@ from PySide6.QtGui import QDrag, QHelpEvent
 from PySide6.QtWidgets import QAbstractItemView, QToolTip, QWidget
 
 from apitorch_desktop.ui.grid.geometry import DEFAULT, LARGEST, SMALLEST
-from apitorch_desktop.ui.grid.hands import Hands, edge_speed
-from apitorch_desktop.ui.grid.interaction import CTRL, SHIFT, GridPicking, Summary
+from apitorch_desktop.ui.grid.hands import GridMouse, edge_speed
+from apitorch_desktop.ui.grid.interaction import CTRL, SHIFT, GridInteraction, SelectionSummary
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.dragging import DraggedImages
 from apitorch_desktop.utils.text import plural
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.grid.model import GridModel
     from apitorch_desktop.ui.grid.painter import GridPainter
     from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-    from apitorch_desktop.ui.tasks.runner import Tasks
+    from apitorch_desktop.ui.tasks.runner import TaskRunner
     from apitorch_desktop.ui.theme.theme import Theme
     from apitorch_desktop.ui.widgets.dragging import LocalCopy
 
-__all__ = ["DEFAULT", "LARGEST", "SMALLEST", "GridView", "Summary"]
+__all__ = ["DEFAULT", "LARGEST", "SMALLEST", "GridView", "SelectionSummary"]
 
 _RESTING = 180
 """Milliseconds the pointer rests on a photo until it is shown whole."""
 
 
-class GridView(GridPicking):
+class GridView(GridInteraction):
     """Mouse, drags and drops on top of selection and surface."""
 
     imageHovered = Signal(object)
@@ -67,7 +67,7 @@ class GridView(GridPicking):
         loader: ThumbnailLoader,
         theme: Theme,
         *,
-        tasks: Tasks | None = None,
+        tasks: TaskRunner | None = None,
         local_copy: LocalCopy | None = None,
         parent: QWidget | None = None,
     ) -> None:
@@ -75,7 +75,7 @@ class GridView(GridPicking):
         super().__init__(model, loader, theme, parent)
         self._tasks = tasks
         self._local_copy = local_copy
-        self._hands = Hands(self)
+        self._hands = GridMouse(self)
         self._dragged: set[str] | None = None
         self._under = QPersistentModelIndex()
         self._rest = QTimer(self, interval=_RESTING, singleShot=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import JobContext, Task, TaskRunner
 
     Fetch = Callable[[TrainingImage, Callable[[], bool]], bytes]
     """Bytes of an image; blocks, called on a worker; the second argument says whether nobody waits any more."""
@@ -32,13 +32,13 @@ _PAUSES = (2.0, 8.0, 30.0, 120.0)
 """Seconds until a failure is tried again, the first time, the second …"""
 
 
-class _Entry(NamedTuple):
+class _CachedPixmap(NamedTuple):
     pixmap: QPixmap
     edge: int
     bytes: int
 
 
-class _Failure(NamedTuple):
+class _LoadFailure(NamedTuple):
     reason: str
     tries: int
     again: float
@@ -55,7 +55,7 @@ class ThumbnailLoader(QObject):
 
     def __init__(
         self,
-        tasks: Tasks,
+        tasks: TaskRunner,
         fetch: Fetch,
         *,
         large: Fetch | None = None,
@@ -68,9 +68,9 @@ class ThumbnailLoader(QObject):
         self._fetch = fetch
         self._large = large
         self._budget = budget
-        self._cache: OrderedDict[str, _Entry] = OrderedDict()
+        self._cache: OrderedDict[str, _CachedPixmap] = OrderedDict()
         self._bytes = 0
-        self._failures: dict[str, _Failure] = {}
+        self._failures: dict[str, _LoadFailure] = {}
         self._asked: dict[str, TrainingImage] = {}
         self._edge = pictures.THUMBNAIL_EDGE
         self._flying: dict[str, Task] = {}
@@ -213,7 +213,7 @@ class ThumbnailLoader(QObject):
         pixmap = QPixmap.fromImage(image, Qt.ImageConversionFlag.NoFormatConversion)
         if (old := self._cache.pop(image_id, None)) is not None:
             self._bytes -= old.bytes
-        self._cache[image_id] = _Entry(pixmap, edge, image.sizeInBytes())
+        self._cache[image_id] = _CachedPixmap(pixmap, edge, image.sizeInBytes())
         self._bytes += image.sizeInBytes()
         self._evict()
         self._note([image_id])
@@ -233,7 +233,7 @@ class ThumbnailLoader(QObject):
         reason, can_help, foreseen = explain(error)
         tries = self._failures[image_id].tries if image_id in self._failures else 0
         pause = _PAUSES[min(tries, len(_PAUSES) - 1)] if can_help else float("inf")
-        self._failures[image_id] = _Failure(reason, tries + 1, monotonic() + pause)
+        self._failures[image_id] = _LoadFailure(reason, tries + 1, monotonic() + pause)
         self._note([image_id])
         self._pump()
         if foreseen or self._told_a_fault:
@@ -253,7 +253,7 @@ class ThumbnailLoader(QObject):
 
 
 def _load(
-    fetch: Fetch, decode: Callable[[bytes, int], QImage], image: TrainingImage, edge: int, context: Context
+    fetch: Fetch, decode: Callable[[bytes, int], QImage], image: TrainingImage, edge: int, context: JobContext
 ) -> QImage:
     data = fetch(image, context.cancelled)
     context.check()

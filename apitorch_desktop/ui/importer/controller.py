@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, QTimer
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from apitorch_desktop.ui.main_window.status_bar import Message
-from apitorch_desktop.ui.session.session import State
+from apitorch_desktop.ui.session.session import ConnectionState
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from apitorch_desktop.utils.text import plural
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import Id, TrainingSet
     from apitorch_desktop.dataset.importer.plan import Dropped, Plan
-    from apitorch_desktop.dataset.importer.undoable_import import Ended
-    from apitorch_desktop.dataset.sources.image_source import Source, Upload
+    from apitorch_desktop.dataset.importer.undoable_import import ImportResult
+    from apitorch_desktop.dataset.sources.image_source import Source, UploadItem
     from apitorch_desktop.dataset.transfers.queue import TransferStatus
     from apitorch_desktop.ui.importer.dialog import ImportDialog, ImportOrder
     from apitorch_desktop.ui.importer.plan_checks import Existing
-    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.ui.session.edit_controller import EditController
     from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.tasks.runner import Context
+    from apitorch_desktop.ui.tasks.runner import JobContext
     from apitorch_desktop.ui.theme.theme import Theme
-    from apitorch_desktop.ui.transfers.controller import TransferDesk
+    from apitorch_desktop.ui.transfers.controller import TransferController
 
 NEWER = 350
 """Milliseconds between two looks for what an upload brought into the open training set."""
@@ -37,10 +37,12 @@ COUNTS = 2000
 """Milliseconds between two looks at the counts of the others."""
 
 
-class Importing(QObject):
+class ImportController(QObject):
     """The one way for pictures into a training set."""
 
-    def __init__(self, session: Session, editing: Editing, desk: TransferDesk, theme: Theme, window: QWidget) -> None:
+    def __init__(
+        self, session: Session, editing: EditController, desk: TransferController, theme: Theme, window: QWidget
+    ) -> None:
         super().__init__(window)
         self._session = session
         self._editing = editing
@@ -78,7 +80,7 @@ class Importing(QObject):
     def begin(self, content: DroppedContent, set_id: str | None = None, label: str | None = None) -> None:
         """Import into a training set (default: the open one), under a label where one is given."""
         session = self._session
-        if session.workspace is None or session.state is State.STARTING:
+        if session.workspace is None or session.state is ConnectionState.STARTING:
             self._waiting.append(content)
             session.said.emit(Message("The import begins as soon as the service is up.", "muted", "waiting"))
             return
@@ -100,11 +102,11 @@ class Importing(QObject):
             session.open_set(str(there.id))
             return
 
-        def draw(_context: Context) -> list[Upload]:
-            from apitorch_desktop.dataset.sources.image_source import Picture, Upload
+        def draw(_context: JobContext) -> list[UploadItem]:
+            from apitorch_desktop.dataset.sources.image_source import ImageBytes, UploadItem
 
             return [
-                Upload(one.label, Picture(one.data, one.filename), one.filename, len(one.data))
+                UploadItem(one.label, ImageBytes(one.data, one.filename), one.filename, len(one.data))
                 for one in training_images()
             ]
 
@@ -129,7 +131,7 @@ class Importing(QObject):
     def _straight(self, sources: Sequence[Dropped], target: TrainingSet, label: str, name: str) -> None:
         session = self._session
 
-        def look(context: Context) -> Plan:
+        def look(context: JobContext) -> Plan:
             from apitorch_desktop.dataset.importer.plan import scan
 
             return scan(sources, default_label=label, cancelled=context.cancelled)
@@ -161,9 +163,9 @@ class Importing(QObject):
 
     def add(self, photos: Sequence[tuple[Source, str]], set_id: str, label: str) -> None:
         """Send photos (where each is, and its name) to a label as they are: they were looked at already."""
-        from apitorch_desktop.dataset.sources.image_source import Upload
+        from apitorch_desktop.dataset.sources.image_source import UploadItem
 
-        uploads = [Upload(label, source, name) for source, name in photos]
+        uploads = [UploadItem(label, source, name) for source, name in photos]
         self._send(set_id, f"Adding {plural(len(uploads), 'photo')} to “{label}”", uploads)
 
     # --- through the plan
@@ -171,7 +173,7 @@ class Importing(QObject):
     def _plan(self, sources: Sequence[Dropped], target: TrainingSet | None, content: DroppedContent) -> None:
         dialog = self._dialog(target, _name_of(content))
 
-        def look(context: Context) -> Plan:
+        def look(context: JobContext) -> Plan:
             from apitorch_desktop.dataset.importer.plan import scan
 
             return scan(sources, progress=context.progress, cancelled=context.cancelled)
@@ -206,7 +208,7 @@ class Importing(QObject):
                 listing = seen
             return existing_of(listing.images), listing.labels
 
-        def alike(plan: Plan, set_id: Id | None, context: Context) -> Mapping[int, str]:
+        def alike(plan: Plan, set_id: Id | None, context: JobContext) -> Mapping[int, str]:
             from apitorch_desktop.dataset.importer.similarity import find_similar, known_of
 
             there = known_of(workspace, set_id, context.cancelled) if set_id is not None else []
@@ -239,14 +241,14 @@ class Importing(QObject):
 
     # --- sending
 
-    def _send_to_new(self, name: str, title: str, uploads: Sequence[Upload]) -> None:
+    def _send_to_new(self, name: str, title: str, uploads: Sequence[UploadItem]) -> None:
         session = self._session
         stores, workspace = session.stores, session.workspace
         if stores is None or workspace is None:
             return
         imports, connection_id = stores.imports, workspace.connection.id
 
-        def job(context: Context) -> None:
+        def job(context: JobContext) -> None:
             begun = imports.make_set(connection_id, workspace.client, name)
             context.post(begun.training_set)
             imports.upload(connection_id, begun.training_set.id, title, uploads, begun=begun)
@@ -266,14 +268,14 @@ class Importing(QObject):
             title="Make the training set",
         )
 
-    def _send(self, set_id: Id, title: str, uploads: Sequence[Upload]) -> None:
+    def _send(self, set_id: Id, title: str, uploads: Sequence[UploadItem]) -> None:
         session = self._session
         connection, stores, workspace = session.connection, session.stores, session.workspace
         if connection is None or stores is None or workspace is None:
             return
         labels = self._labels(set_id)
 
-        def accept(_context: Context) -> int:
+        def accept(_context: JobContext) -> int:
             seen = workspace.known_listing(set_id)
             before = {*labels, *(seen.labels if seen is not None else ())}
             return stores.imports.upload(connection.id, set_id, title, uploads, labels_before=before)
@@ -357,7 +359,7 @@ class Importing(QObject):
             title="Remember the imports of the last run",
         )
 
-    def _say_end(self, status: TransferStatus, ended: Ended) -> None:
+    def _say_end(self, status: TransferStatus, ended: ImportResult) -> None:
         if status.state == "failed":
             return  # the transfer itself stays in the line, with its failures
         if ended.created and ended.edit is None:
@@ -375,12 +377,12 @@ class Importing(QObject):
 
 def sources_of(content: DroppedContent) -> list[Dropped]:
     """What was dropped, as `importing.scan` takes it."""
-    from apitorch_desktop.dataset.sources.image_source import Picture
+    from apitorch_desktop.dataset.sources.image_source import ImageBytes
 
     sources: list[Dropped] = list(content.paths)
     if content.urls:
         sources.append("\n".join(content.urls))
-    sources += [Picture(one.data, one.name or "picture") for one in content.pictures]
+    sources += [ImageBytes(one.data, one.name or "picture") for one in content.pictures]
     return sources
 
 

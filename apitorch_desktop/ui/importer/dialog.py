@@ -15,11 +15,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from apitorch_desktop.ui.importer.plan_checks import PlanJudging
+from apitorch_desktop.ui.importer.plan_checks import PlanChecks
 from apitorch_desktop.ui.importer.plan_models import PlanLabelsModel
-from apitorch_desktop.ui.importer.plan_table import PlanPhotos, plan_table
+from apitorch_desktop.ui.importer.plan_table import PlanTable, plan_table
 from apitorch_desktop.ui.tasks.runner import Lane
-from apitorch_desktop.ui.widgets.controls import Choice, Meter, button, label, set_property
+from apitorch_desktop.ui.widgets.controls import ComboBox, ProgressBar, button, label, set_property
 from apitorch_desktop.utils.text import size
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.api.types import Id, TrainingSet
     from apitorch_desktop.dataset.importer.plan import Plan, ScanProgress
     from apitorch_desktop.ui.importer.plan_checks import ExistingOf, Similar
-    from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import JobContext, Task, TaskRunner
     from apitorch_desktop.ui.theme.theme import Theme
 
 
@@ -44,7 +44,7 @@ class ImportOrder:
 class ImportDialog(QDialog):
     """Looks through what was dropped on a lane, shows the plan, lets it be set right, and says when it is agreed to.
 
-    `existing_of` and `similar` are `PlanJudging`'s; they and the scan run on lanes.
+    `existing_of` and `similar` are `PlanChecks`'s; they and the scan run on lanes.
     """
 
     agreed = Signal(object)
@@ -53,7 +53,7 @@ class ImportDialog(QDialog):
     def __init__(
         self,
         theme: Theme,
-        tasks: Tasks,
+        tasks: TaskRunner,
         sets: Sequence[TrainingSet],
         chosen: Id | None,
         *,
@@ -66,7 +66,7 @@ class ImportDialog(QDialog):
         super().__init__(parent)
         self._theme = theme
         self._tasks = tasks
-        self._judging = PlanJudging(tasks, existing_of, similar, self)
+        self._judging = PlanChecks(tasks, existing_of, similar, self)
         self._plan: Plan | None = None
         self._only: str | None = None
         self._task: Task | None = None
@@ -79,7 +79,7 @@ class ImportDialog(QDialog):
         self._lay_out()
         self._show_plan()
 
-    def scan(self, job: Callable[[Context], Plan]) -> None:
+    def scan(self, job: Callable[[JobContext], Plan]) -> None:
         """Run the look at what was dropped; its progress is shown, and `Cancel` stops it."""
         self._task = self._tasks.run(
             Lane.DISK,
@@ -112,7 +112,7 @@ class ImportDialog(QDialog):
     # --- what it is made of
 
     def _build(self, sets: Sequence[TrainingSet], chosen: Id | None, suggestion: str, no_new_set: str) -> None:
-        self.target = Choice(self._theme, "Training set")
+        self.target = ComboBox(self._theme, "Training set")
         self.target.setMinimumWidth(self._theme.px(240))
         if not no_new_set:
             self.target.addItem("A new training set", None)
@@ -129,14 +129,14 @@ class ImportDialog(QDialog):
         self.head = label("", "answer", wrap=True)
         self.below = label("", "small", "muted", wrap=True)
         self.notes = label("", "small", "warn", wrap=True)
-        self.meter = Meter(self._theme, None, height=4)
+        self.meter = ProgressBar(self._theme, None, height=4)
         self.labels_model = PlanLabelsModel()
         self.labels_model.edited.connect(self._edited)
         self.labels_model.problem.connect(self._say_problem)
         self.labels_model.renamed.connect(self._follow)
         self.labels = plan_table("Labels", self.labels_model, (120, 64, 76, 44))
         self.labels.selectionModel().selectionChanged.connect(lambda *_: self._label_chosen())
-        self.photos = PlanPhotos(self._theme)
+        self.photos = PlanTable(self._theme)
         self.photos.edited.connect(self._edited)
         self.photos.problem.connect(self._say_problem)
         self.photos.all_labels_wanted.connect(self.labels.clearSelection)

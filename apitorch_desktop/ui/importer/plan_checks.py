@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import Id
     from apitorch_desktop.dataset.importer.plan import Plan
-    from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import JobContext, Task, TaskRunner
 
     Existing = tuple[Mapping[str, Collection[str]], Collection[str]]
     """What a training set holds: sha256 → labels, and its labels."""
     ExistingOf = Callable[[Id], Existing]
-    Similar = Callable[[Plan, Id | None, Context], Mapping[int, str]]
+    Similar = Callable[[Plan, Id | None, JobContext], Mapping[int, str]]
     """Which pictures look nearly like what: index → the end of a sentence."""
 
 
-class PlanJudging(QObject):
+class PlanChecks(QObject):
     """Nobody has to wait for near-duplicates: the plan is good without them."""
 
     compared = Signal()
@@ -32,7 +32,7 @@ class PlanJudging(QObject):
     progressed = Signal()
     failed = Signal(str)
 
-    def __init__(self, tasks: Tasks, existing_of: ExistingOf, similar: Similar | None, parent: QObject) -> None:
+    def __init__(self, tasks: TaskRunner, existing_of: ExistingOf, similar: Similar | None, parent: QObject) -> None:
         super().__init__(parent)
         self._tasks = tasks
         self._existing_of = existing_of

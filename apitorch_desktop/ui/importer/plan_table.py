@@ -10,7 +10,7 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QTreeView, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.importer.plan_models import ITEM, PlanFilter, PlanItemsModel
-from apitorch_desktop.ui.widgets.controls import Choice, button, offer
+from apitorch_desktop.ui.widgets.controls import ComboBox, button, offer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ _VIEWS: dict[str, tuple[str, ...]] = {
 }
 
 
-class PlanPhotos(QWidget):
+class PlanTable(QWidget):
     """The list with what narrows it above and what sets it right below. Changes go through the plan."""
 
     edited = Signal()
@@ -47,7 +47,7 @@ class PlanPhotos(QWidget):
         self.items_model.problem.connect(self.problem)
         self.filter_model = PlanFilter()
         self.filter_model.setSourceModel(self.items_model)
-        self.view = Choice(theme, "Show")
+        self.view = ComboBox(theme, "Show")
         for name in _VIEWS:
             self.view.addItem(name, name)
         self.view.currentIndexChanged.connect(lambda _index: self.narrow())

@@ -7,32 +7,32 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject
 
 from apitorch_desktop.ui.labeling.key_bindings import KEYS, LabelKeys
-from apitorch_desktop.ui.labeling.key_strip import LabelStrip
-from apitorch_desktop.ui.labeling.picker import Choice, LabelPicker
+from apitorch_desktop.ui.labeling.key_strip import KeyStrip
+from apitorch_desktop.ui.labeling.picker import LabelChoice, LabelPicker
 from apitorch_desktop.ui.main_window.status_bar import Message
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
     from PySide6.QtCore import QSettings
 
-    from apitorch_desktop.ui.main_window.central_widget import Frame
-    from apitorch_desktop.ui.photos.controller import Photos
-    from apitorch_desktop.ui.review.navigation import ReviewDesk
-    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.ui.main_window.central_widget import CentralWidget
+    from apitorch_desktop.ui.photos.controller import PhotosController
+    from apitorch_desktop.ui.review.navigation import ReviewNavigation
+    from apitorch_desktop.ui.session.edit_controller import EditController
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.theme.theme import Theme
 
 
-class Labelling(QObject):
+class LabelingController(QObject):
     """Puts what is selected under labels, from the grid and from the full-size view."""
 
     def __init__(
         self,
         session: Session,
-        editing: Editing,
-        photos: Photos,
-        review: ReviewDesk,
-        frame: Frame,
+        editing: EditController,
+        photos: PhotosController,
+        review: ReviewNavigation,
+        frame: CentralWidget,
         theme: Theme,
         settings: QSettings,
     ) -> None:
@@ -44,7 +44,7 @@ class Labelling(QObject):
         self._frame = frame
         self._settings = settings
         self.keys = LabelKeys(session, editing, settings)
-        self.strip = LabelStrip(theme)
+        self.strip = KeyStrip(theme)
         self.picker = LabelPicker(theme, frame)
         self.advance = str(settings.value("labelling/advance", "false")) == "true"
         self.strip.advance.setChecked(self.advance)
@@ -154,7 +154,7 @@ class Labelling(QObject):
         keys = {name: key for key, name in self.keys.shown().items()}
         self.picker.ask(title, typed, opened.counts, keys, over)
 
-    def _chosen(self, choice: Choice) -> None:
+    def _chosen(self, choice: LabelChoice) -> None:
         opened = self._session.opened
         if opened is None:
             return

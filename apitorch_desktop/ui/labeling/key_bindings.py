@@ -10,8 +10,8 @@ from PySide6.QtCore import QObject, Signal
 if TYPE_CHECKING:
     from PySide6.QtCore import QSettings
 
-    from apitorch_desktop.dataset.edits.history import Outcome
-    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.dataset.edits.history import EditOutcome
+    from apitorch_desktop.ui.session.edit_controller import EditController
     from apitorch_desktop.ui.session.session import Session
 
 KEYS = "1234567890"
@@ -25,7 +25,7 @@ class LabelKeys(QObject):
 
     changed = Signal()
 
-    def __init__(self, session: Session, editing: Editing, settings: QSettings) -> None:
+    def __init__(self, session: Session, editing: EditController, settings: QSettings) -> None:
         super().__init__(session)
         self._session = session
         self._settings = settings
@@ -77,7 +77,7 @@ class LabelKeys(QObject):
         self._keep()
         self._show()
 
-    def _edited(self, outcome: Outcome) -> None:
+    def _edited(self, outcome: EditOutcome) -> None:
         opened = self._session.opened
         if outcome.renamed and opened is not None and str(opened.training_set.id) == str(outcome.training_set_id):
             taken = set(self._fixed.values())

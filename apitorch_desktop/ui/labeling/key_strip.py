@@ -85,7 +85,7 @@ class KeyChip(QPushButton):
         painter.drawText(QStyle.visualRect(direction, self.rect(), room), start | Qt.AlignmentFlag.AlignVCenter, text)
 
 
-class KeyRow(QWidget):
+class KeyChipRow(QWidget):
     """Keys side by side in one line: names are cut where the room ends, then the last keys go into a menu."""
 
     label_wanted = Signal(str)
@@ -185,7 +185,7 @@ def shared(widths: Sequence[int], room: int, least: int, gap: int, *, all_: bool
     return []
 
 
-class LabelStrip(QWidget):
+class KeyStrip(QWidget):
     """Shows what it is told, and says what is asked for."""
 
     label_wanted = Signal(str)
@@ -210,7 +210,7 @@ class LabelStrip(QWidget):
         self.suspect = button("", "chip", self.suspect_wanted.emit)
         self.suspect.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.suspect.setToolTip("Go to the next photo whose label looks wrong (F3; back with Shift+F3)")
-        self.row = KeyRow(theme)
+        self.row = KeyChipRow(theme)
         self.row.label_wanted.connect(self.label_wanted)
         line = QHBoxLayout(self)
         line.setContentsMargins(12, 4, 12, 4)

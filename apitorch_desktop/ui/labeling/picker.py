@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
 from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.widgets.controls import Elided, surface
+from apitorch_desktop.ui.widgets.controls import ElidedLabel, surface
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,14 +24,14 @@ _CHOICE = Qt.ItemDataRole.UserRole
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class LabelChoice:
     """What may be chosen: a label that is there, or a new one."""
 
     label: str
     new: bool = False
 
 
-def choices(typed: str, labels: Mapping[str, int]) -> list[Choice]:
+def choices(typed: str, labels: Mapping[str, int]) -> list[LabelChoice]:
     """Labels that begin with what was typed, then those with a word that does, then those that have it; then a new one."""
     from apitorch_desktop.api.slugs import snake_case
 
@@ -43,11 +43,11 @@ def choices(typed: str, labels: Mapping[str, int]) -> list[Choice]:
         return 0 if name.startswith(wanted) else 1 if f"_{wanted}" in name else 2
 
     found = sorted((name for name in labels if wanted in name), key=lambda name: (rank(name), name))
-    made = [Choice(name) for name in found[:MOST]]
-    return made if wanted in labels else [*made, Choice(wanted, new=True)]
+    made = [LabelChoice(name) for name in found[:MOST]]
+    return made if wanted in labels else [*made, LabelChoice(wanted, new=True)]
 
 
-class _Line(QLineEdit):
+class _FilterField(QLineEdit):
     left = Signal()
     moved = Signal(int)
 
@@ -71,7 +71,7 @@ class LabelPicker(QFrame):
     """Lies over the foot of the photos while letters are typed."""
 
     chosen = Signal(object)
-    """A `Choice`."""
+    """A `LabelChoice`."""
     left = Signal()
     """Closed; the focus belongs where it was."""
 
@@ -83,8 +83,8 @@ class LabelPicker(QFrame):
         self._foot = QRect()
         """Left, bottom, width and the most height of the picker."""
         surface(self, "card")
-        self._title = Elided("", "small", "muted")
-        self.line = _Line()
+        self._title = ElidedLabel("", "small", "muted")
+        self.line = _FilterField()
         self.line.setAccessibleName("Label")
         self.line.textChanged.connect(self._show)
         self.line.returnPressed.connect(self._take)

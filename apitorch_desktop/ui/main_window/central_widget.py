@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.connections.offline_banner import AwayBand
-from apitorch_desktop.ui.main_window.drop_overlay import DropHint
-from apitorch_desktop.ui.main_window.empty_page import EmptyState
+from apitorch_desktop.ui.connections.offline_banner import OfflineBanner
+from apitorch_desktop.ui.main_window.drop_overlay import DropOverlay
+from apitorch_desktop.ui.main_window.empty_page import EmptyPage
 from apitorch_desktop.ui.main_window.main_window import LEFT, RIGHT
-from apitorch_desktop.ui.main_window.status_bar import StatusLine
+from apitorch_desktop.ui.main_window.status_bar import StatusBar
 from apitorch_desktop.ui.main_window.toolbar import Toolbar
 from apitorch_desktop.ui.sidebar.panel import TreePanel
 from apitorch_desktop.ui.widgets import drag_drop
@@ -31,7 +31,7 @@ SMALLEST, LARGEST = 64, 384
 """Sizes of a thumbnail, as the grid has them."""
 
 
-class Frame(QWidget):
+class CentralWidget(QWidget):
     """The window's inside. What the parts do is wired elsewhere."""
 
     content_dropped = Signal(object)
@@ -45,17 +45,17 @@ class Frame(QWidget):
         """What a drop on the middle would do."""
         self.setAcceptDrops(True)
         self.toolbar = Toolbar(theme, (SMALLEST, LARGEST))
-        self.away = AwayBand(theme)
+        self.away = OfflineBanner(theme)
         self.tree = TreePanel(theme, why_not)
-        self.empty = EmptyState(theme)
-        self.status = StatusLine(theme)
+        self.empty = EmptyPage(theme)
+        self.status = StatusBar(theme)
         self.middle = QStackedWidget()
         self.middle.addWidget(self.empty)
         self.panel: QWidget | None = None
         self._wanted = {"left": True, "right": True}
         self._forced: set[str] = set()
         self._lay_out()
-        self.hint = DropHint(theme, self)
+        self.hint = DropOverlay(theme, self)
         self.toolbar.classify_switched.connect(lambda shown: self.show_side("right", shown))
         self.toolbar.tree_switched.connect(lambda shown: self.show_side("left", shown))
         theme.changed.connect(self._measure)

@@ -15,7 +15,7 @@ GRACE = 60
 """Milliseconds between leaving one part of the window and entering the next in which nothing flickers."""
 
 
-class DropHint(QWidget):
+class DropOverlay(QWidget):
     """Lies over the window, lets everything through, and is there only during a drag."""
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:

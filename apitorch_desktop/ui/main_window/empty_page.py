@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.widgets.controls import Meter, button, label, offer, surface
+from apitorch_desktop.ui.widgets.controls import ProgressBar, button, label, offer, surface
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.theme.theme import Theme
 
 
-class EmptyState(QWidget):
+class EmptyPage(QWidget):
     """A sentence, an explanation, and the three ways to begin. The whole window is the drop target, and it says so."""
 
     import_wanted = Signal()
@@ -36,7 +36,7 @@ class EmptyState(QWidget):
         self._text = label("", "base", "muted", wrap=True)
         for line in (self._title, self._text):
             line.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._meter = Meter(theme, None, height=4)
+        self._meter = ProgressBar(theme, None, height=4)
         self._import = button("Import a folder…", "primary", self.import_wanted.emit)
         self._new = button("New training set…", "", self.new_set_wanted.emit)
         self._sample = button("Open the sample", "", self.sample_wanted.emit)

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QApplication
 
-from apitorch_desktop.ui.session.session import State
+from apitorch_desktop.ui.session.session import ConnectionState
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QWidget
 
-    from apitorch_desktop.ui.bootstrap import Assembly
+    from apitorch_desktop.ui.bootstrap import Bootstrap
 
 
-class Middle(QObject):
+class PageSwitcher(QObject):
     """Chooses among the parts of the stack; `show` is called whenever something it looks at has changed."""
 
-    def __init__(self, made: Assembly) -> None:
+    def __init__(self, made: Bootstrap) -> None:
         super().__init__(made)
         self._made = made
         self._session = made.session
@@ -65,12 +65,17 @@ class Middle(QObject):
             empty.show_nothing_found(self._nothing)
         elif opened is not None and opened.loading:
             empty.show_busy(f"Looking at “{opened.training_set.name}”…")
-        elif opened is not None and not opened.listed and not opened.seen_at and session.state is not State.READY:
+        elif (
+            opened is not None
+            and not opened.listed
+            and not opened.seen_at
+            and session.state is not ConnectionState.READY
+        ):
             empty.show_failure(f"“{opened.training_set.name}” was never looked at from here", session.sentence)
         elif opened is not None:
             empty.show_empty_set(opened.training_set.name)
-        elif session.state in (State.AWAY, State.REFUSED) and not session.training_sets:
-            title = "The service does not answer" if session.state is State.AWAY else "The service refuses"
+        elif session.state in (ConnectionState.AWAY, ConnectionState.REFUSED) and not session.training_sets:
+            title = "The service does not answer" if session.state is ConnectionState.AWAY else "The service refuses"
             title = "The service could not be started" if self._made.embedded.gave_up else title
             empty.show_failure(title, session.sentence)
         elif session.training_sets:

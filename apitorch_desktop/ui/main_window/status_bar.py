@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
-from apitorch_desktop.ui.transfers.status_text import ENDED, failed_words, state_words
-from apitorch_desktop.ui.widgets.controls import Elided, Meter, Tone, button, icon_button, set_property, surface
+from apitorch_desktop.ui.transfers.status_text import ENDED, failed_text, state_text
+from apitorch_desktop.ui.widgets.controls import (
+    ElidedLabel,
+    ProgressBar,
+    Tone,
+    button,
+    icon_button,
+    set_property,
+    surface,
+)
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
@@ -38,7 +46,7 @@ class Message:
     actions: tuple[tuple[str, Callable[[], object]], ...] = field(default=(), compare=False)
 
 
-class TransferPart(QWidget):
+class TransferWidget(QWidget):
     """One transfer: title, bar, words, controls, failures. A click on it opens the list."""
 
     pause_wanted = Signal(int)
@@ -57,9 +65,9 @@ class TransferPart(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(12)
-        self._title = Elided()
-        self._meter = Meter(theme, 0)
-        self._words = Elided("", "base", "muted")
+        self._title = ElidedLabel()
+        self._meter = ProgressBar(theme, 0)
+        self._words = ElidedLabel("", "base", "muted")
         self._pause = button("Pause", "", self._pause_or_go_on)
         self._cancel = button("Cancel", "", lambda: self._tell(self.cancel_wanted))
         self._failed = button("", "link", self.list_wanted.emit)
@@ -82,13 +90,13 @@ class TransferPart(QWidget):
         resting = status.state in ("paused", "stopped")
         self._title.setText(status.title)
         self._meter.set_value(status.fraction, "accent" if going else "muted" if resting else "warn")
-        self._words.setText(state_words(status))
+        self._words.setText(state_text(status))
         self._pause.setText("Pause" if going else "Go on")
         self._pause.setVisible(going or resting)
         self._cancel.setVisible(going or resting)
         self._retry.setVisible(bool(status.failed) and not going)
         self._close.setVisible(status.state in ENDED)
-        self._failed.setText(failed_words(status))
+        self._failed.setText(failed_text(status))
         self._failed.setVisible(bool(status.failed))
 
     def set_bar(self, width: int) -> None:
@@ -113,7 +121,7 @@ class TransferPart(QWidget):
             signal.emit(self.status.id)  # type: ignore[attr-defined]
 
 
-class MessagePart(QWidget):
+class MessageWidget(QWidget):
     """A sentence with its actions: what was done, else the newest failure."""
 
     shown = Signal(bool)
@@ -123,7 +131,7 @@ class MessagePart(QWidget):
         self._note: Message | None = None
         self._failures: list[Message] = []
         self._verbs: list[str] = []
-        self._text = Elided()
+        self._text = ElidedLabel()
         self._actions = QHBoxLayout()
         self._actions.setSpacing(4)
         self._close = icon_button(theme, "close", "Dismiss")
@@ -199,17 +207,17 @@ class MessagePart(QWidget):
         return button(verb, "link", pressed)
 
 
-class StatusLine(QWidget):
+class StatusBar(QWidget):
     """Transfer and message at the start, selection at the end."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         surface(self, "side")
-        self.transfer = TransferPart(theme)
-        self.message = MessagePart(theme)
+        self.transfer = TransferWidget(theme)
+        self.message = MessageWidget(theme)
         self.message.shown.connect(self.transfer.set_compact)
-        self.selection = Elided("", "base", "muted", Qt.TextElideMode.ElideLeft)
-        self.busy = Elided("", "base", "muted")
+        self.selection = ElidedLabel("", "base", "muted", Qt.TextElideMode.ElideLeft)
+        self.busy = ElidedLabel("", "base", "muted")
         row = QHBoxLayout(self)
         row.setContentsMargins(14, 7, 14, 7)
         row.setSpacing(16)
@@ -236,7 +244,7 @@ class StatusLine(QWidget):
         self.selection.setText(text)
 
 
-def selection_words(count: int, size_text: str, shown: int, total: int) -> str:
+def selection_text(count: int, size_text: str, shown: int, total: int) -> str:
     """`3 of 3,781 selected · 112 kB · 27 shown`, or how many are shown."""
     if count:
         narrowed = f" · {shown:,} shown" if shown != total else ""

@@ -23,7 +23,7 @@ SEARCH_DELAY = 120
 """Milliseconds of quiet after a key before the search is made."""
 
 
-class SearchLine(QLineEdit):
+class SearchField(QLineEdit):
     """A line that says what is searched for once the typing rests; Escape empties it, then gives the focus back."""
 
     searched = Signal(str)
@@ -97,7 +97,7 @@ class Toolbar(QWidget):
         self.connection.setMenu(self.connection_menu)
         self.import_button = button("Import…", "primary", self.import_wanted.emit)
         self.import_button.setToolTip("Add photos from files, folders, archives and lists")
-        self.search = SearchLine(theme)
+        self.search = SearchField(theme)
         self.search.searched.connect(self.searched)
         self.search.left.connect(self.search_left)
         self.filter = MenuButton(theme, "Filter", "filter")

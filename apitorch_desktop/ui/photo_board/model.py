@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.dataset.review.findings import Doubt, Group, Twin
-    from apitorch_desktop.ui.review.controller import Review
+    from apitorch_desktop.dataset.review.findings import Duplicate, DuplicateGroup, LabelIssue
+    from apitorch_desktop.ui.review.controller import ReviewController
 
 Index = QModelIndex | QPersistentModelIndex
 _ONE_BY_ONE = 24
@@ -24,37 +24,37 @@ RowRole = Qt.ItemDataRole.UserRole
 
 
 @dataclass(frozen=True, slots=True)
-class Heading:
+class HeadingRow:
     """A line above photos. `acts`: (verb, name of the act), offered at its end."""
 
     key: str
     title: str
     note: str = ""
     acts: tuple[tuple[str, str], ...] = ()
-    group: Group | None = None
+    group: DuplicateGroup | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Photo:
+class PhotoRow:
     """A photo with up to two lines below. `mark`: "keep", "go" or ""."""
 
     key: str
     image: TrainingImage
     lines: tuple[str, ...] = ()
     mark: str = ""
-    group: Group | None = None
+    group: DuplicateGroup | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class LabelIssueRow:
     """A photo with a label that may be wrong, and the likelier one."""
 
     key: str
     image: TrainingImage
-    doubt: Doubt
+    doubt: LabelIssue
 
 
-Row = Heading | Photo | Question
+Row = HeadingRow | PhotoRow | LabelIssueRow
 
 
 class BoardModel(QAbstractListModel):
@@ -97,7 +97,7 @@ class BoardModel(QAbstractListModel):
     def flags(self, index: Index) -> Qt.ItemFlag:
         """Qt's: headings are passed over."""
         row = self.row(index)
-        if row is None or isinstance(row, Heading):
+        if row is None or isinstance(row, HeadingRow):
             return Qt.ItemFlag.NoItemFlags
         return Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
 
@@ -110,15 +110,15 @@ class BoardModel(QAbstractListModel):
             return row
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             return _spoken(row)
-        if role == Qt.ItemDataRole.ToolTipRole and not isinstance(row, Heading):
+        if role == Qt.ItemDataRole.ToolTipRole and not isinstance(row, HeadingRow):
             return name_of(row.image)
         return None
 
 
 def _spoken(row: Row) -> str:
-    if isinstance(row, Heading):
+    if isinstance(row, HeadingRow):
         return f"{row.title}. {row.note}"
-    if isinstance(row, Question):
+    if isinstance(row, LabelIssueRow):
         doubt = row.doubt
         return f"{name_of(row.image)}: {doubt.given} {percent(doubt.given_value)}, {doubt.likely} {percent(doubt.likely_value)}"
     mark = {"keep": "is kept", "go": "would be deleted"}.get(row.mark, "")
@@ -128,7 +128,7 @@ def _spoken(row: Row) -> str:
 # --- the pages
 
 
-def duplicates(review: Review) -> list[Row]:
+def duplicates(review: ReviewController) -> list[Row]:
     """Groups side by side, the one to keep first."""
     rows: list[Row] = []
     groups = (review.found.groups if review.found is not None else None) or ()
@@ -142,29 +142,29 @@ def duplicates(review: Review) -> list[Row]:
         key = " ".join(sorted(twin.image for twin in twins))
         acts = (("Keep all", "dismiss"), (f"Delete {plural(len(twins) - 1, 'other')}", "delete"))
         note = labels[0] if len(labels) == 1 else "under " + " and ".join(f"“{label}”" for label in labels)
-        rows.append(Heading(key, plural(len(twins), "photo"), note, acts, group))
+        rows.append(HeadingRow(key, plural(len(twins), "photo"), note, acts, group))
         for twin in twins:
             mark = "keep" if twin.image == kept else "go"
             lines = _figures(twin, named=len(labels) > 1)
-            rows.append(Photo(f"{key} {twin.image}", images[twin.image], lines, mark, group))
+            rows.append(PhotoRow(f"{key} {twin.image}", images[twin.image], lines, mark, group))
     return rows
 
 
-def _figures(twin: Twin, *, named: bool) -> tuple[str, ...]:
+def _figures(twin: Duplicate, *, named: bool) -> tuple[str, ...]:
     pixels = f"{twin.width:,} × {twin.height:,}" if twin.width else ""
     first = " · ".join(part for part in (pixels, size(twin.bytes) if twin.bytes else "") if part)
     second = " · ".join(part for part in (twin.label if named else "", twin.created_at[:10]) if part)
     return (first, second)
 
 
-def suspects(review: Review) -> list[Row]:
+def suspects(review: ReviewController) -> list[Row]:
     """The most doubtful first."""
     doubts = [one for one in (review.found.doubts if review.found else None) or () if one.suspect]
     images = {image.image_id: image for image in review.images(one.image for one in doubts)}
-    return [Question(one.image, images[one.image], one) for one in doubts if one.image in images]
+    return [LabelIssueRow(one.image, images[one.image], one) for one in doubts if one.image in images]
 
 
-def quality(review: Review) -> list[Row]:
+def quality(review: ReviewController) -> list[Row]:
     """By kind of fault; a photo with two is there twice."""
     rows: list[Row] = []
     found = review.found
@@ -180,17 +180,19 @@ def quality(review: Review) -> list[Row]:
         if ids:
             title = flag[0].upper() + flag[1:]
             note = f"{plural(len(ids), 'photo')}. {found.sentences.get(flag, '')}"
-            rows.append(Heading(f"flag:{flag}", title, note, (("Select all", "select"),)))
+            rows.append(HeadingRow(f"flag:{flag}", title, note, (("Select all", "select"),)))
             there = [images[one] for one in ids if one in images]
-            rows += [Photo(f"{flag} {one.image_id}", one, (name_of(one), str(one.label))) for one in there]
+            rows += [PhotoRow(f"{flag} {one.image_id}", one, (name_of(one), str(one.label))) for one in there]
     broken = [one for one in found.unreadable if one in images]
     if broken:
-        rows.append(Heading("broken", "Unreadable", plural(len(broken), "photo"), (("Select all", "select"),)))
-        rows += [Photo(f"broken {one}", images[one], (found.unreadable[one], str(images[one].label))) for one in broken]
+        rows.append(HeadingRow("broken", "Unreadable", plural(len(broken), "photo"), (("Select all", "select"),)))
+        rows += [
+            PhotoRow(f"broken {one}", images[one], (found.unreadable[one], str(images[one].label))) for one in broken
+        ]
     return rows
 
 
-def unsure(review: Review) -> list[Row]:
+def unsure(review: ReviewController) -> list[Row]:
     """Photos whose label would teach most, once somebody has made sure of it."""
     found = review.found
     ids = (found.unsure if found is not None else None) or []
@@ -199,5 +201,5 @@ def unsure(review: Review) -> list[Row]:
     for image in review.images(ids):
         doubt = doubts.get(image.image_id)
         other = f"or {doubt.likely}?" if doubt is not None else ""
-        rows.append(Photo(image.image_id, image, (f"{image.label}?", other)))
+        rows.append(PhotoRow(image.image_id, image, (f"{image.label}?", other)))
     return rows

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.photo_board.view import Board
+from apitorch_desktop.ui.photo_board.view import PhotoBoard
 from apitorch_desktop.ui.widgets.controls import icon_button, label, surface
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 
@@ -28,7 +28,7 @@ class BoardPage(QWidget):
     def __init__(self, theme: Theme, loader: ThumbnailLoader, name: str) -> None:
         super().__init__()
         surface(self, "canvas")
-        self.board = Board(theme, loader)
+        self.board = PhotoBoard(theme, loader)
         self.board.setAccessibleName(name)
         self._close = icon_button(theme, "close", "Back to the photos (Esc)")
         self._close.clicked.connect(self.closed)

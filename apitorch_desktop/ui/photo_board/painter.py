@@ -8,7 +8,7 @@ from PySide6.QtCore import QPoint, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen
 
 from apitorch_desktop.ui.grid.painter import Cell, GridPainter
-from apitorch_desktop.ui.photo_board.model import Heading, Photo, Question
+from apitorch_desktop.ui.photo_board.model import HeadingRow, LabelIssueRow, PhotoRow
 from apitorch_desktop.ui.theme.theme import DARK
 from apitorch_desktop.utils.text import percent
 
@@ -55,16 +55,16 @@ class BoardPainter:
     def size(self, row: Row | None, width: int) -> QSize:
         """What a row takes; a heading the whole width."""
         px = self._theme.px
-        if isinstance(row, Heading):
+        if isinstance(row, HeadingRow):
             return QSize(width, px(44))
-        if isinstance(row, Question):
+        if isinstance(row, LabelIssueRow):
             return QSize(min(width, px(_QUESTION_WIDTH + _GAP * 2)), px(_SMALL_EDGE + _GAP * 2 + 4))
         lines = 2 * self._metrics["small"].height()
         return QSize(px(EDGE + _GAP * 2), px(EDGE + _GAP + 9) + lines + px(_GAP))
 
     def act_at(self, row: Row, rect: QRect, point: QPoint, mirrored: bool) -> str:
         """The act whose verb is there, or empty."""
-        places = self._verbs(row, rect) if not isinstance(row, Photo) else self._mark_place(row, rect)
+        places = self._verbs(row, rect) if not isinstance(row, PhotoRow) else self._mark_place(row, rect)
         for name, place in places.items():
             if _mirror(place, rect, mirrored).contains(point):
                 return name
@@ -73,13 +73,13 @@ class BoardPainter:
     def _verbs(self, row: Row, rect: QRect) -> dict[str, QRect]:
         px = self._theme.px
         found: dict[str, QRect] = {}
-        if isinstance(row, Heading):
+        if isinstance(row, HeadingRow):
             right = rect.right() - px(_MARGIN)
             for verb, name in reversed(row.acts):
                 width = self._metrics["base"].horizontalAdvance(verb) + px(12)
                 found[name] = QRect(right - width, rect.top() + px(12), width, px(28))
                 right -= width + px(4)
-        elif isinstance(row, Question):
+        elif isinstance(row, LabelIssueRow):
             inner = self._words_of(rect)
             top, left = inner.bottom() - px(26), inner.left()
             for verb, name in ((f"✓ {row.doubt.likely}", "accept"), ("✕ Keep", "dismiss")):
@@ -91,7 +91,7 @@ class BoardPainter:
                 left += width + px(6)
         return found
 
-    def _mark_place(self, row: Photo, rect: QRect) -> dict[str, QRect]:
+    def _mark_place(self, row: PhotoRow, rect: QRect) -> dict[str, QRect]:
         if not row.mark:
             return {}
         px = self._theme.px
@@ -110,7 +110,7 @@ class BoardPainter:
 
     # --- painting
 
-    def heading(self, painter: QPainter, rect: QRect, row: Heading, *, mirrored: bool) -> None:
+    def heading(self, painter: QPainter, rect: QRect, row: HeadingRow, *, mirrored: bool) -> None:
         """Title, note, verbs, and a line above."""
         px, color = self._theme.px, self._theme.color
         if rect.top() > 0:
@@ -135,7 +135,7 @@ class BoardPainter:
         self,
         painter: QPainter,
         rect: QRect,
-        row: Photo | Question,
+        row: PhotoRow | LabelIssueRow,
         loader: ThumbnailLoader,
         *,
         selected: bool,
@@ -148,7 +148,7 @@ class BoardPainter:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         box = self._box(rect)
-        if isinstance(row, Question):
+        if isinstance(row, LabelIssueRow):
             box.setSize(QSize(px(_SMALL_EDGE), px(_SMALL_EDGE)))
         image_id = row.image.image_id
         pixmap = loader.pixmap(image_id)
@@ -156,13 +156,13 @@ class BoardPainter:
         cell = Cell(pixmap=pixmap, failure=failure, badge="", selected=selected, focused=focused, whole=False)
         shown = _mirror(box, rect, mirrored)
         self._cells.cell(painter, shown, cell, mirrored)
-        if isinstance(row, Question):
+        if isinstance(row, LabelIssueRow):
             self._question(painter, rect, row, mirrored)
         else:
             self._lines(painter, rect, row, box, mirrored)
         painter.restore()
 
-    def _lines(self, painter: QPainter, rect: QRect, row: Photo, box: QRect, mirrored: bool) -> None:
+    def _lines(self, painter: QPainter, rect: QRect, row: PhotoRow, box: QRect, mirrored: bool) -> None:
         px, metrics = self._theme.px, self._metrics["small"]
         top = box.bottom() + px(9)
         for at, text in enumerate(row.lines):
@@ -180,7 +180,7 @@ class BoardPainter:
             painter.setFont(self._fonts["tiny"])
             painter.drawText(place, Qt.AlignmentFlag.AlignCenter, text)
 
-    def _question(self, painter: QPainter, rect: QRect, row: Question, mirrored: bool) -> None:
+    def _question(self, painter: QPainter, rect: QRect, row: LabelIssueRow, mirrored: bool) -> None:
         px, doubt = self._theme.px, row.doubt
         inner = self._words_of(rect)
         height = px(32)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, QTimer, Signal
 from PySide6.QtWidgets import QAbstractItemView, QListView, QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
-from apitorch_desktop.ui.photo_board.model import BoardModel, Heading, Photo, Question
+from apitorch_desktop.ui.photo_board.model import BoardModel, HeadingRow, LabelIssueRow, PhotoRow
 from apitorch_desktop.ui.photo_board.painter import BoardPainter
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ _AHEAD = 0.6
 """Screens beyond the edges whose thumbnails are fetched too."""
 
 
-class _Delegate(QStyledItemDelegate):
-    def __init__(self, board: Board, painter: BoardPainter) -> None:
+class _BoardDelegate(QStyledItemDelegate):
+    def __init__(self, board: PhotoBoard, painter: BoardPainter) -> None:
         super().__init__(board)
         self._board = board
         self._painter = painter
@@ -37,7 +37,7 @@ class _Delegate(QStyledItemDelegate):
         rect: QRect = option.rect
         mirrored = option.direction == Qt.LayoutDirection.RightToLeft
         state: QStyle.StateFlag = option.state
-        if isinstance(row, Heading):
+        if isinstance(row, HeadingRow):
             self._painter.heading(painter, rect, row, mirrored=mirrored)
         elif row is not None:
             self._painter.photo(
@@ -51,7 +51,7 @@ class _Delegate(QStyledItemDelegate):
             )
 
 
-class Board(QListView):
+class PhotoBoard(QListView):
     """Says what is wanted of the photos that are chosen; does nothing by itself."""
 
     act_wanted = Signal(str)
@@ -76,7 +76,7 @@ class Board(QListView):
         self.rows = BoardModel(self)
         self._painter = BoardPainter(theme)
         self.setModel(self.rows)
-        self.setItemDelegate(_Delegate(self, self._painter))
+        self.setItemDelegate(_BoardDelegate(self, self._painter))
         self.setFlow(QListView.Flow.LeftToRight)
         self.setWrapping(True)
         self.setResizeMode(QListView.ResizeMode.Adjust)
@@ -106,12 +106,12 @@ class Board(QListView):
 
     # --- what is chosen
 
-    def chosen(self) -> list[Photo | Question]:
+    def chosen(self) -> list[PhotoRow | LabelIssueRow]:
         """What is selected, else what has the focus."""
         rows = [self.rows.row(index) for index in sorted(self.selectedIndexes(), key=lambda index: index.row())]
-        found = [row for row in rows if isinstance(row, (Photo, Question))]
+        found = [row for row in rows if isinstance(row, (PhotoRow, LabelIssueRow))]
         row = self.rows.row(self.currentIndex())
-        return found or ([row] if isinstance(row, (Photo, Question)) else [])
+        return found or ([row] if isinstance(row, (PhotoRow, LabelIssueRow)) else [])
 
     def _hold(self) -> None:
         row = self.rows.row(self.currentIndex())
@@ -121,7 +121,7 @@ class Board(QListView):
         """After other rows came, the photo that had the focus has it, else the first."""
         key, scrolled = self._held
         rows = self.rows.rows
-        photos = [at for at, row in enumerate(rows) if not isinstance(row, Heading)]
+        photos = [at for at, row in enumerate(rows) if not isinstance(row, HeadingRow)]
         again = next((at for at in photos if rows[at].key == key), None)
         if photos:
             self.setCurrentIndex(self.rows.index(photos[0] if again is None else again))
@@ -130,12 +130,12 @@ class Board(QListView):
         else:
             self.verticalScrollBar().setValue(scrolled)
 
-    def select_section(self, heading: Heading) -> None:
+    def select_section(self, heading: HeadingRow) -> None:
         """Select the photos below a heading."""
         self.clearSelection()
         model, inside = self.selectionModel(), False
         for at, row in enumerate(self.rows.rows):
-            if isinstance(row, Heading):
+            if isinstance(row, HeadingRow):
                 inside = row.key == heading.key
             elif inside:
                 model.select(self.rows.index(at), model.SelectionFlag.Select)
@@ -162,7 +162,7 @@ class Board(QListView):
         if row is None or event.button() != Qt.MouseButton.LeftButton:
             return
         act = self._painter.act_at(row, self.visualRect(index), point, self._mirrored())
-        if isinstance(row, Heading):
+        if isinstance(row, HeadingRow):
             if act:
                 self.heading_act_wanted.emit(row, act)
         elif act:
@@ -183,7 +183,7 @@ class Board(QListView):
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         """Look closely."""
-        if isinstance(self.rows.row(self.indexAt(event.position().toPoint())), (Photo, Question)):
+        if isinstance(self.rows.row(self.indexAt(event.position().toPoint())), (PhotoRow, LabelIssueRow)):
             self.act_wanted.emit("open")
 
     def _mirrored(self) -> bool:
@@ -205,7 +205,7 @@ class Board(QListView):
         near = range(round(-height * _AHEAD), round(height * (1 + _AHEAD)))
         shown, beyond = [], []
         for at, row in enumerate(self.rows.rows):
-            if isinstance(row, Heading):
+            if isinstance(row, HeadingRow):
                 continue
             rect = self.visualRect(self.rows.index(at))
             if rect.bottom() >= 0 and rect.top() < height:

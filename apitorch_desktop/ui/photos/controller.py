@@ -9,12 +9,12 @@ from PySide6.QtCore import QObject, QSettings, Signal
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMenu
 
-from apitorch_desktop.ui.grid.view import DEFAULT, GridView, Summary
+from apitorch_desktop.ui.grid.view import DEFAULT, GridView, SelectionSummary
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.main_window.status_bar import selection_words
+from apitorch_desktop.ui.main_window.status_bar import selection_text
 from apitorch_desktop.ui.photos.filters import Filter, now
-from apitorch_desktop.ui.photos.share import Handing
-from apitorch_desktop.ui.viewer.view import ImageView
+from apitorch_desktop.ui.photos.share import ShareActions
+from apitorch_desktop.ui.viewer.view import PhotoView
 from apitorch_desktop.utils.text import plural, size
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import TrainingImage
     from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.ui.session.edit_controller import EditController
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.theme.theme import Theme
 
@@ -62,7 +62,7 @@ _KEYS_OF_SORTS: dict[str, tuple[Callable[[TrainingImage], Any] | None, bool, int
 """How the photos of a label are ordered, whether the other way round, and how the labels are by their counts."""
 
 
-class Photos(QObject):
+class PhotosController(QObject):
     """Grid and big view of the open training set."""
 
     selection_said = Signal(str)
@@ -78,7 +78,7 @@ class Photos(QObject):
     def __init__(
         self,
         session: Session,
-        editing: Editing,
+        editing: EditController,
         model: GridModel,
         theme: Theme,
         settings: QSettings,
@@ -99,8 +99,8 @@ class Photos(QObject):
         tasks = session.tasks
         self.loader = ThumbnailLoader(tasks, self._thumbnail, large=self._image, parent=self)
         self.grid = GridView(model, self.loader, theme, tasks=tasks, local_copy=local_copy)
-        self.big = ImageView(tasks, self._image, model.neighbour, theme, loader=self.loader)
-        self.handing = Handing(session, local_copy, origin)
+        self.big = PhotoView(tasks, self._image, model.neighbour, theme, loader=self.loader)
+        self.handing = ShareActions(session, local_copy, origin)
         self.key_of: Callable[[str], str] = lambda _label: ""
         """The key of a label, "" for none."""
         self._wire()
@@ -203,9 +203,9 @@ class Photos(QObject):
         self.nothing_found.emit(self.filter.sentence() if nothing else "")
         self._say_selection(self.grid.summary())
 
-    def _say_selection(self, summary: Summary) -> None:
+    def _say_selection(self, summary: SelectionSummary) -> None:
         words = size(summary.bytes) if summary.bytes else ""
-        self.selection_said.emit(selection_words(summary.images, words, summary.shown, summary.total))
+        self.selection_said.emit(selection_text(summary.images, words, summary.shown, summary.total))
 
     # --- acting
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import TrainingImage
     from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.tasks.runner import Context
+    from apitorch_desktop.ui.tasks.runner import JobContext
 
     LocalCopy = Callable[[TrainingImage, Callable[[], bool]], Path]
     Origin = Callable[[TrainingImage], str]
@@ -31,7 +31,7 @@ ANSWER = 5000
 """Milliseconds the file manager has to answer, and to start where it must."""
 
 
-class Handing(QObject):
+class ShareActions(QObject):
     """Makes files of photos on a lane and passes them on."""
 
     def __init__(self, session: Session, local_copy: LocalCopy, origin: Origin) -> None:
@@ -69,17 +69,17 @@ class Handing(QObject):
 
     # --- on a lane
 
-    def _files(self, images: Sequence[TrainingImage], context: Context) -> list[Path]:
+    def _files(self, images: Sequence[TrainingImage], context: JobContext) -> list[Path]:
         return [self._local_copy(image, context.cancelled) for image in images]
 
-    def _one(self, images: Sequence[TrainingImage], context: Context) -> tuple[Path, QImage]:
+    def _one(self, images: Sequence[TrainingImage], context: JobContext) -> tuple[Path, QImage]:
         from apitorch_desktop.ui.images import decode
         from apitorch_desktop.vision.images import open_upright
 
         path = self._local_copy(images[0], context.cancelled)
         return path, decode.converted(open_upright(path.read_bytes()))
 
-    def _places(self, images: Sequence[TrainingImage], context: Context) -> list[Path]:
+    def _places(self, images: Sequence[TrainingImage], context: JobContext) -> list[Path]:
         found = []
         for image in images:
             origin = self._origin(image)
@@ -110,7 +110,7 @@ class Handing(QObject):
     def _run(
         self,
         images: Sequence[TrainingImage],
-        act: Callable[[Sequence[TrainingImage], Context], object],
+        act: Callable[[Sequence[TrainingImage], JobContext], object],
         done: Callable[..., object],
         doing: str,
     ) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PySide6.QtCore import QEvent
     from PySide6.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QPaintEvent
 
-    from apitorch_desktop.dataset.review.findings import Learned
+    from apitorch_desktop.dataset.review.findings import OutOfFoldFigures
     from apitorch_desktop.ui.theme.theme import Theme
 
 _LEAST, _MOST = 22, 44
@@ -40,7 +40,7 @@ class ConfusionMatrix(QWidget):
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self._theme = theme
-        self._learned: Learned | None = None
+        self._learned: OutOfFoldFigures | None = None
         self._focus: tuple[int, int] = (0, 0)
         self._under: tuple[int, int] | None = None
         self.setMouseTracking(True)
@@ -49,7 +49,7 @@ class ConfusionMatrix(QWidget):
         self.setAccessibleName("Confusion matrix")
         theme.changed.connect(self.updateGeometry)
 
-    def show_learned(self, learned: Learned) -> None:
+    def show_learned(self, learned: OutOfFoldFigures) -> None:
         """Show these figures."""
         if self._learned is None or self._learned.labels != learned.labels:
             self._focus = (0, 0)

@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from PySide6.QtCore import QSettings
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.dataset.edits.history import Outcome
+    from apitorch_desktop.dataset.edits.history import EditOutcome
     from apitorch_desktop.dataset.review.dismissals import Dismissal
-    from apitorch_desktop.dataset.review.findings import Doubt, Findings, Group
+    from apitorch_desktop.dataset.review.findings import DuplicateGroup, Findings, LabelIssue
     from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.ui.session.edit_controller import EditController
     from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.tasks.runner import Context, Task
+    from apitorch_desktop.ui.tasks.runner import JobContext, Task
 
 QUIET = 1500
 """Milliseconds without a change after which the set is looked at again."""
 RULES = (("largest", "Largest"), ("oldest", "Oldest"), ("sharpest", "Sharpest"))
 
 
-class Review(QObject):
+class ReviewController(QObject):
     """What is known of the open set. `found` is None until something is."""
 
     changed = Signal()
@@ -36,7 +36,7 @@ class Review(QObject):
     progressed = Signal()
     """`busy`, `share` or `trouble` is another."""
 
-    def __init__(self, session: Session, editing: Editing, images: GridModel, settings: QSettings) -> None:
+    def __init__(self, session: Session, editing: EditController, images: GridModel, settings: QSettings) -> None:
         super().__init__(session)
         self._session = session
         self._editing = editing
@@ -92,7 +92,7 @@ class Review(QObject):
         connection = workspace.connection.id
         twin = "twin:"
 
-        def job(context: Context) -> Findings:
+        def job(context: JobContext) -> Findings:
             dismissed = dismissals.all(connection)
             context.post(dismissed)
             apart = [(one, what.removeprefix(twin)) for one, what in dismissed if what.startswith(twin)]
@@ -129,10 +129,10 @@ class Review(QObject):
         self._say(busy=False)
 
     def _failed(self, fault: Exception) -> bool:
-        from apitorch_desktop.ui.session.error_messages import explain
+        from apitorch_desktop.ui.session.error_messages import error_message
 
         self._task = None
-        self._say(busy=False, trouble=explain(fault).text)
+        self._say(busy=False, trouble=error_message(fault).text)
         return True
 
     def _say(self, *, busy: bool, share: float | None = None, trouble: str = "") -> None:
@@ -168,7 +168,7 @@ class Review(QObject):
         badges |= {one.image: one.flags[0] for one in found.flagged or ()}
         return badges | {one.image: f"{one.likely}?" for one in found.doubts or () if one.suspect}
 
-    def _edited(self, outcome: Outcome) -> None:
+    def _edited(self, outcome: EditOutcome) -> None:
         """Ids that a service changed: what is known of the images holds. And what was dismissed, or is no more."""
         if outcome.dismissed:
             self._hold(outcome.dismissed)
@@ -203,12 +203,12 @@ class Review(QObject):
 
     # --- near-duplicates
 
-    def keeper(self, group: Group) -> str:
+    def keeper(self, group: DuplicateGroup) -> str:
         """The one of a group to be kept: chosen by hand, else by the rule."""
         by_hand = [one for one in group.images if one in self._kept]
         return by_hand[-1] if by_hand else group.keepers.get(self.rule, group.images[0])
 
-    def others(self, group: Group) -> list[str]:
+    def others(self, group: DuplicateGroup) -> list[str]:
         """Ids of those that may go."""
         kept = self.keeper(group)
         return [one for one in group.images if one != kept]
@@ -225,13 +225,13 @@ class Review(QObject):
         self._settings.setValue("review/keep", rule)
         self._show()
 
-    def keep(self, group: Group, image_id: str) -> None:
+    def keep(self, group: DuplicateGroup, image_id: str) -> None:
         """Keep this one of a group."""
         self._kept.difference_update(group.images)
         self._kept.add(image_id)
         self._show()
 
-    def not_twins(self, group: Group) -> None:
+    def not_twins(self, group: DuplicateGroup) -> None:
         """They are no duplicates: keep all."""
         from apitorch_desktop.dataset.review.findings import pairs_of
 
@@ -258,7 +258,7 @@ class Review(QObject):
         self._editing.move(self.images(ids), label)
         self._refresh()
 
-    def accept(self, doubts: Sequence[Doubt]) -> None:
+    def accept(self, doubts: Sequence[LabelIssue]) -> None:
         """Put photos under the labels that are likelier."""
         by_label: dict[str, list[str]] = {}
         for one in doubts:

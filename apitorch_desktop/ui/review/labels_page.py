@@ -12,7 +12,7 @@ from apitorch_desktop.ui.widgets.controls import Card, button, label, surface
 from apitorch_desktop.utils.text import percent
 
 if TYPE_CHECKING:
-    from apitorch_desktop.dataset.review.findings import Advice, Findings
+    from apitorch_desktop.dataset.review.findings import Findings, LabelAdvice
     from apitorch_desktop.ui.theme.theme import Theme
 
 
@@ -41,7 +41,7 @@ class LabelsPage(QScrollArea):
         self.matrix.pointed.connect(self._point)
         self._advice = QVBoxLayout()
         self._advice.setSpacing(8)
-        self._advised: list[Advice] | None = None
+        self._advised: list[LabelAdvice] | None = None
         self._column.addWidget(self._headline)
         self._column.addWidget(self.matrix)
         self._column.addWidget(self._how)
@@ -72,7 +72,7 @@ class LabelsPage(QScrollArea):
         """The sentences shown."""
         return [one.sentence for one in self._advised or []]
 
-    def _show_advice(self, advice: list[Advice]) -> None:
+    def _show_advice(self, advice: list[LabelAdvice]) -> None:
         while self._advice.count():
             item = self._advice.takeAt(0)
             widget = item.widget() if item is not None else None

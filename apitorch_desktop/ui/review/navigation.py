@@ -8,11 +8,11 @@ from PySide6.QtCore import QEvent, QObject, QSize, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout
 
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.review.controller import Review
+from apitorch_desktop.ui.review.controller import ReviewController
 from apitorch_desktop.ui.review.panel import LABELS, PAGES, ReviewPanel
-from apitorch_desktop.ui.sidebar.model import Finding
-from apitorch_desktop.ui.trash import Trash, TrashPage
-from apitorch_desktop.ui.widgets.controls import Elided, button, surface
+from apitorch_desktop.ui.sidebar.model import FindingEntry
+from apitorch_desktop.ui.trash import TrashController, TrashPage
+from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, surface
 from apitorch_desktop.utils.text import percent
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from PySide6.QtCore import QSettings
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.main_window.central_widget import Frame
-    from apitorch_desktop.ui.photos.controller import Photos
-    from apitorch_desktop.ui.session.edit_controller import Editing
+    from apitorch_desktop.ui.main_window.central_widget import CentralWidget
+    from apitorch_desktop.ui.photos.controller import PhotosController
+    from apitorch_desktop.ui.session.edit_controller import EditController
     from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.theme.theme import Theme
 
@@ -32,20 +32,20 @@ BUDGET = 96 * 2**20
 """Bytes of decoded thumbnails kept for the board."""
 
 
-class OnlyBar(QFrame):
+class NarrowedBar(QFrame):
     """Floats above the grid: which photos are shown, and the way back to all."""
 
     all_wanted = Signal()
     review_wanted = Signal()
 
-    def __init__(self, photos: Photos, theme: Theme) -> None:
+    def __init__(self, photos: PhotosController, theme: Theme) -> None:
         super().__init__(photos.grid)
         self._theme = theme
         self._grid = photos.grid
         surface(self, "card")
         row = QHBoxLayout(self)
         row.setContentsMargins(14, 4, 6, 4)
-        self._words = Elided("", "base")
+        self._words = ElidedLabel("", "base")
         self.back = button("To Review", "link", self.review_wanted.emit)
         self.all = button("Show all", "link", self.all_wanted.emit)
         row.addWidget(self._words)
@@ -80,13 +80,19 @@ class OnlyBar(QFrame):
         self.raise_()
 
 
-class ReviewDesk(QObject):
+class ReviewNavigation(QObject):
     """Made once; `shown` tells whether the panel is wanted in the middle."""
 
     shown_changed = Signal()
 
     def __init__(
-        self, session: Session, editing: Editing, photos: Photos, frame: Frame, theme: Theme, settings: QSettings
+        self,
+        session: Session,
+        editing: EditController,
+        photos: PhotosController,
+        frame: CentralWidget,
+        theme: Theme,
+        settings: QSettings,
     ) -> None:
         super().__init__(frame)
         self._session = session
@@ -95,11 +101,11 @@ class ReviewDesk(QObject):
         self.shown = False
         self.labels_by_key: Callable[[], Sequence[str]] = tuple
         """The labels of 1 … 9 and 0, "" where a key has none."""
-        self.review = Review(session, editing, photos.model, settings)
+        self.review = ReviewController(session, editing, photos.model, settings)
         self._loader = ThumbnailLoader(session.tasks, self._thumbnail, budget=BUDGET, parent=self)
         self.panel = ReviewPanel(self.review, theme, self._loader, self._labels)
-        self.only = OnlyBar(photos, theme)
-        self.trash = Trash(session, editing)
+        self.only = NarrowedBar(photos, theme)
+        self.trash = TrashController(session, editing)
         self.trash_page = TrashPage(self.trash, session, theme)
         self.part: ReviewPanel | TrashPage = self.panel
         """What is shown in the middle while `shown`."""
@@ -198,7 +204,7 @@ class ReviewDesk(QObject):
         heading = f"Review · {opened.training_set.name}"
         if review.busy and (review.share is not None or not known):
             heading += f" · {percent(review.share)}" if review.share is not None else " · …"
-        rows = [Finding(key, titles[key], icons[key], counts[key]) for key in titles]
+        rows = [FindingEntry(key, titles[key], icons[key], counts[key]) for key in titles]
         if self.trash.here or (self.shown and self.part is self.trash_page):
-            rows.append(Finding(TRASH, "Trash", "trash", len(self.trash.here)))
+            rows.append(FindingEntry(TRASH, "Trash", "trash", len(self.trash.here)))
         model.set_findings(heading, rows)

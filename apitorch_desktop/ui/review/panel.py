@@ -9,10 +9,10 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.photo_board import model
-from apitorch_desktop.ui.photo_board.view import Board
+from apitorch_desktop.ui.photo_board.view import PhotoBoard
 from apitorch_desktop.ui.review.controller import RULES
 from apitorch_desktop.ui.review.labels_page import LabelsPage
-from apitorch_desktop.ui.widgets.controls import Choice, Elided, Meter, button, icon_button, label, surface
+from apitorch_desktop.ui.widgets.controls import ComboBox, ElidedLabel, ProgressBar, button, icon_button, label, surface
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 from apitorch_desktop.utils.text import percent, plural
 
@@ -22,41 +22,41 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QKeyEvent, QShowEvent
 
     from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-    from apitorch_desktop.ui.photo_board.model import Heading, Row
-    from apitorch_desktop.ui.review.controller import Review
+    from apitorch_desktop.ui.photo_board.model import HeadingRow, Row
+    from apitorch_desktop.ui.review.controller import ReviewController
     from apitorch_desktop.ui.theme.theme import Theme
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ReviewPage:
     """A page of the board. `none` is said when nothing was found, `keys` tells the keys."""
 
     title: str
-    rows: Callable[[Review], list[Row]]
+    rows: Callable[[ReviewController], list[Row]]
     none: str
     keys: str
 
 
 PAGES = {
-    "duplicates": Page(
+    "duplicates": ReviewPage(
         "Near-duplicates",
         model.duplicates,
         "No two photos are nearly the same.",
         "K keeps this one · Delete deletes the others of its group · D keeps all · O looks closely",
     ),
-    "suspects": Page(
+    "suspects": ReviewPage(
         "Suspect labels",
         model.suspects,
         "No label looks wrong.",
         "A or Return takes the likelier label · D or Delete keeps the label · 1–0 another label · O looks closely",
     ),
-    "quality": Page(
+    "quality": ReviewPage(
         "Quality",
         model.quality,
         "No photo is blurred, dark, bright, flat, oddly shaped or tiny.",
         "Delete deletes · D leaves it as it is · O looks closely",
     ),
-    "unsure": Page(
+    "unsure": ReviewPage(
         "Check next",
         model.unsure,
         "There is nothing to make sure of.",
@@ -67,7 +67,7 @@ LABELS = "labels"
 
 
 class ReviewPanel(QWidget):
-    """Shows what `Review` knows; what the person does about it goes to `Review`."""
+    """Shows what `ReviewController` knows; what the person does about it goes to `ReviewController`."""
 
     closed = Signal()
     open_wanted = Signal(object)
@@ -77,7 +77,7 @@ class ReviewPanel(QWidget):
     label_wanted = Signal(str)
 
     def __init__(
-        self, review: Review, theme: Theme, loader: ThumbnailLoader, labels: Callable[[], Sequence[str]]
+        self, review: ReviewController, theme: Theme, loader: ThumbnailLoader, labels: Callable[[], Sequence[str]]
     ) -> None:
         super().__init__()
         self._review = review
@@ -85,11 +85,11 @@ class ReviewPanel(QWidget):
         self.page = "duplicates"
         surface(self, "canvas")
         self._title = label("", "title")
-        self._note = Elided("", "base", "muted")
-        self._meter = Meter(theme, 0, height=3)
+        self._note = ElidedLabel("", "base", "muted")
+        self._meter = ProgressBar(theme, 0, height=3)
         self._close = icon_button(theme, "close", "Back to the photos (Esc)")
         self._close.clicked.connect(self.closed)
-        self.rule = Choice(theme, "Which of near-duplicates to keep")
+        self.rule = ComboBox(theme, "Which of near-duplicates to keep")
         for key, words in RULES:
             self.rule.addItem(f"Keep the {words.lower()}", key)
         self.rule.setCurrentIndex(max(0, self.rule.findData(review.rule)))
@@ -99,7 +99,7 @@ class ReviewPanel(QWidget):
         self.dismiss = button("", "", lambda: self.act("dismiss"))
         self.delete = button("Delete", "", lambda: self.act("delete"))
         self.in_grid = button("Show in the grid", "", self._show_in_grid)
-        self.board = Board(theme, loader)
+        self.board = PhotoBoard(theme, loader)
         self.labels = LabelsPage(theme)
         self._none = label("", "base", "muted", wrap=True)
         self._none.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -251,7 +251,7 @@ class ReviewPanel(QWidget):
             return
         review = self._review
         ids = [row.image.image_id for row in rows]
-        group = rows[0].group if isinstance(rows[0], model.Photo) else None
+        group = rows[0].group if isinstance(rows[0], model.PhotoRow) else None
         if name == "del":
             name = "delete" if self.page in ("duplicates", "quality") else "dismiss"
         if name == "return":
@@ -270,7 +270,7 @@ class ReviewPanel(QWidget):
         elif name == "delete" and self.page in ("suspects", "quality"):
             review.delete(list(dict.fromkeys(ids)))
         elif self.page == "suspects" and name == "accept":
-            review.accept([row.doubt for row in rows if isinstance(row, model.Question)])
+            review.accept([row.doubt for row in rows if isinstance(row, model.LabelIssueRow)])
         elif (self.page == "suspects" and name == "dismiss") or (self.page == "unsure" and name == "accept"):
             review.label_is_right(ids)
         elif self.page == "quality" and name == "dismiss":
@@ -283,7 +283,7 @@ class ReviewPanel(QWidget):
             self._review.move([one for one in ids if one not in same], labels[place])
             self._review.label_is_right(same)
 
-    def _act_on_heading(self, heading: Heading, name: str) -> None:
+    def _act_on_heading(self, heading: HeadingRow, name: str) -> None:
         if name == "select":
             self.board.select_section(heading)
         elif heading.group is not None and name == "delete":

@@ -12,7 +12,7 @@ from apitorch_desktop.ui.tasks.runner import Lane
 if TYPE_CHECKING:
     from apitorch_desktop.api.types import Classifier, Metrics, TrainingSet
     from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.tasks.runner import Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import Task, TaskRunner
 
 POLL = 700
 """Milliseconds between two questions."""
@@ -20,12 +20,12 @@ PATIENCE = 5.0
 """Seconds after a change in which a classifier is expected to begin to learn (the service waits up to 2)."""
 
 
-class Learning(QObject):
+class ClassifierStatus(QObject):
     """What is known of one classifier; needs the extension `training`."""
 
     changed = Signal()
 
-    def __init__(self, tasks: Tasks, workspace: Workspace, training_set: TrainingSet, parent: QObject) -> None:
+    def __init__(self, tasks: TaskRunner, workspace: Workspace, training_set: TrainingSet, parent: QObject) -> None:
         super().__init__(parent)
         self._tasks = tasks
         self._workspace = workspace

@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from apitorch_desktop.api.types import Id, TrainingImage
-    from apitorch_desktop.dataset.edits.history import Edits, Outcome
+    from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.tasks.runner import Context, Task
+    from apitorch_desktop.ui.tasks.runner import JobContext, Task
 
     Progress = Callable[[int, int], None]
     Cancel = Callable[[], bool]
-    Act = Callable[[Edits, Workspace, Progress, Cancel], Outcome]
-    """An edit: does it, on a lane, and answers what changed; the last two are for `Edits`."""
+    Act = Callable[[EditHistory, Workspace, Progress, Cancel], EditOutcome]
+    """An edit: does it, on a lane, and answers what changed; the last two are for `EditHistory`."""
 
 
 _UNFINISHED = ("waiting", "doing", "undoing")
 
 
-class Watch:
+class EditProgress:
     """An edit under way: how far it is, and whether the person wants it taken back; from any thread."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: JobContext) -> None:
         self._context = context
         self._stop = Event()
 
@@ -49,11 +49,11 @@ class Watch:
         return self._stop.is_set()
 
 
-class Editing(QObject):
+class EditController(QObject):
     """Edits of the session's connection, their undo and their redo."""
 
     edited = Signal(object)
-    """The `Outcome` of an edit, once it is shown."""
+    """The `EditOutcome` of an edit, once it is shown."""
     refused = Signal()
     """An edit could not be done."""
     waiting_changed = Signal()
@@ -194,7 +194,7 @@ class Editing(QObject):
         """Undo the last edit of this connection."""
         stores = self._session.stores
 
-        def act(edits: Edits, workspace: Workspace, progress: Progress, cancelled: Cancel) -> Outcome:
+        def act(edits: EditHistory, workspace: Workspace, progress: Progress, cancelled: Cancel) -> EditOutcome:
             if stores is not None:
                 stores.imports.stop(workspace)
             return edits.undo(workspace, progress, cancelled)
@@ -215,7 +215,7 @@ class Editing(QObject):
         act: Act,
         *,
         done: str = "",
-        then: Callable[[Outcome], object] | None = None,
+        then: Callable[[EditOutcome], object] | None = None,
         failed: Callable[[Exception], object] | None = None,
         holds: Sequence[str] = (),
     ) -> Task | None:
@@ -234,17 +234,17 @@ class Editing(QObject):
         edits, opened = stores.edits, session.opened
         if opened is not None:
             opened.own.hold(holds)
-        watches: list[Watch] = []
+        watches: list[EditProgress] = []
 
-        def job(context: Context) -> Outcome:
-            watches.append(Watch(context))
+        def job(context: JobContext) -> EditOutcome:
+            watches.append(EditProgress(context))
             return act(edits, workspace, watches[0].progress, watches[0].cancelled)
 
         def release() -> None:
             if opened is not None:
                 opened.own.release(holds)
 
-        def shown(outcome: Outcome) -> None:
+        def shown(outcome: EditOutcome) -> None:
             release()
             self._show(outcome, done)
             if then is not None:
@@ -270,7 +270,7 @@ class Editing(QObject):
             Lane.INTERACTIVE, job, done=shown, failed=refused, progress=progress, owner=session.turn, title=doing
         )
 
-    def _say_progress(self, doing: str, at: tuple[int, int], watch: Watch) -> None:
+    def _say_progress(self, doing: str, at: tuple[int, int], watch: EditProgress) -> None:
         done, total = at
         if total <= 1:
             return
@@ -279,7 +279,7 @@ class Editing(QObject):
             message = Message(f"{doing} is cancelled: what was done of it is taken back…", "muted", "edit")
         self._session.said.emit(message)
 
-    def _show(self, outcome: Outcome, said: str) -> None:
+    def _show(self, outcome: EditOutcome, said: str) -> None:
         session, edit = self._session, outcome.edit
         opened = session.opened
         if opened is not None and str(outcome.training_set_id) == str(opened.training_set.id):
@@ -312,7 +312,7 @@ class Editing(QObject):
             return
         edits = stores.edits
 
-        def done(outcomes: list[Outcome]) -> None:
+        def done(outcomes: list[EditOutcome]) -> None:
             for outcome in outcomes:
                 self._show(outcome, "")
             self._count_waiting()
@@ -329,10 +329,10 @@ class Editing(QObject):
             session.failed(fault, "Sending what waited")
             show()
 
-        watches: list[Watch] = []
+        watches: list[EditProgress] = []
 
-        def job(context: Context) -> list[Outcome]:
-            watches.append(Watch(context))
+        def job(context: JobContext) -> list[EditOutcome]:
+            watches.append(EditProgress(context))
             if not edits.unfinished(workspace.connection.id):
                 return []
             return edits.resume(workspace, watches[0].progress, watches[0].cancelled)
@@ -369,7 +369,7 @@ class Editing(QObject):
         )
 
 
-def told(outcomes: Sequence[Outcome]) -> str:
+def told(outcomes: Sequence[EditOutcome]) -> str:
     """What of the edits that waited did not come out as meant, and what to do; "" where all did."""
     parts = []
     for edit in (outcome.edit for outcome in outcomes if not outcome.conflicts):  # those are shown photo by photo

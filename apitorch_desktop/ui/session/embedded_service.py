@@ -11,7 +11,7 @@ from apitorch_desktop.ui.tasks.runner import Lane
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import JobContext, Task, TaskRunner
 
 STOP_TIMEOUT = 4.0
 """Seconds the service has to finish what is under way when the window closes; then it is ended by force."""
@@ -22,7 +22,7 @@ class EmbeddedService(QObject):
 
     changed = Signal()
 
-    def __init__(self, tasks: Tasks, folder: Path, parent: QObject | None = None) -> None:
+    def __init__(self, tasks: TaskRunner, folder: Path, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._tasks = tasks
         self._folder = folder
@@ -41,7 +41,7 @@ class EmbeddedService(QObject):
         self.gave_up = False
         folder = self._folder
 
-        def job(context: Context) -> None:
+        def job(context: JobContext) -> None:
             from apitorch_desktop.service.launcher import ServiceProcess
 
             def tell(state: str) -> None:
@@ -68,10 +68,10 @@ class EmbeddedService(QObject):
         self.changed.emit()
 
     def _failed(self, fault: Exception) -> None:
-        from apitorch_desktop.ui.session.error_messages import explain
+        from apitorch_desktop.ui.session.error_messages import error_message
 
         self._task = None
         self.url = self.key = ""
         self.gave_up = True
-        self.sentence = explain(fault).text
+        self.sentence = error_message(fault).text
         self.changed.emit()

@@ -9,7 +9,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class ErrorMessage:
     """A failure explained. `topic` is the same for failures of one cause, so that they are said once."""
 
     text: str
@@ -17,7 +17,7 @@ class Trouble:
     can_retry: bool = False
 
 
-def explain(fault: BaseException, doing: str = "") -> Trouble:
+def error_message(fault: BaseException, doing: str = "") -> ErrorMessage:
     """What to tell about a failure; `doing` names what was tried ("Moving 3 photos").
 
     Failures that nobody foresaw are logged with their traceback; the person gets a sentence.
@@ -27,20 +27,20 @@ def explain(fault: BaseException, doing: str = "") -> Trouble:
     if isinstance(fault, ApiError):
         text = _joined(str(fault), fault.advice)
         if isinstance(fault, ConnectionFailed):
-            return Trouble(text, "connection", can_retry=True)
+            return ErrorMessage(text, "connection", can_retry=True)
         topics = {TimedOut: "slow", WrongKey: "key", RateLimited: "rate"}
         topic = next((name for kind, name in topics.items() if isinstance(fault, kind)), text)
-        return Trouble(_with(doing, text), topic, fault.can_retry)
+        return ErrorMessage(_with(doing, text), topic, fault.can_retry)
     said = _said(fault)
     if said:
-        return Trouble(_with(doing, said), said)
+        return ErrorMessage(_with(doing, said), said)
     if isinstance(fault, OSError):
         what = f"“{fault.filename}”: " if fault.filename else ""
         text = _with(doing, f"{what}{fault.strerror or fault}.")
-        return Trouble(text, text)
+        return ErrorMessage(text, text)
     _LOG.error("not foreseen: %s", fault, exc_info=fault)
     text = _with(doing, f"Something went wrong that nobody foresaw ({type(fault).__name__}). Try again.")
-    return Trouble(text, text)
+    return ErrorMessage(text, text)
 
 
 def _joined(text: str, advice: str) -> str:

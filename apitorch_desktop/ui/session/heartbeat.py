@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.tasks.runner import Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import Task, TaskRunner
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Heartbeat(QObject):
     missed = Signal(object)
     """A ping failed; the exception. At rest then."""
 
-    def __init__(self, tasks: Tasks, rhythm: Rhythm, parent: QObject) -> None:
+    def __init__(self, tasks: TaskRunner, rhythm: Rhythm, parent: QObject) -> None:
         super().__init__(parent)
         self.rhythm = rhythm
         self._tasks = tasks

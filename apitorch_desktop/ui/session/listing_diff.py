@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Difference:
+class ListingDiff:
     """What makes one listing of another."""
 
     came: list[TrainingImage] = field(default_factory=list)
@@ -25,9 +25,9 @@ class Difference:
         return bool(self.came or self.gone or self.moved)
 
 
-def difference(where: Mapping[str, str], images: Sequence[TrainingImage]) -> Difference:
+def difference(where: Mapping[str, str], images: Sequence[TrainingImage]) -> ListingDiff:
     """What has to change where images lie as `where` says (id → label), for it to be as in `images`."""
-    found = Difference()
+    found = ListingDiff()
     ids: set[str] = set()
     for image in images:
         name, label = image.image_id, str(image.label)
@@ -41,7 +41,7 @@ def difference(where: Mapping[str, str], images: Sequence[TrainingImage]) -> Dif
     return found
 
 
-class OwnChanges:
+class LocalChanges:
     """What was changed here since a listing was asked for, or is being changed: it may not know of that."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class OwnChanges:
         """Whether a label was made, renamed or deleted here since."""
         return label in self._labels
 
-    def without(self, found: Difference, where: Mapping[str, str]) -> tuple[Difference, bool]:
+    def without(self, found: ListingDiff, where: Mapping[str, str]) -> tuple[ListingDiff, bool]:
         """What of a difference to `where` holds; and whether to list again, as what does not may be news by others."""
         own, left_out = self._images, set[str]()
 
@@ -85,7 +85,7 @@ class OwnChanges:
                 left_out.add(name)
             return name not in own
 
-        kept = Difference(
+        kept = ListingDiff(
             [image for image in found.came if image.image_id in where or holds(image.image_id)],
             [name for name in found.gone if holds(name)],
             {label: [name for name in names if holds(name)] for label, names in found.moved.items()},

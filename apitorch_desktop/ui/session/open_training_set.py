@@ -8,30 +8,30 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from apitorch_desktop.ui.grid.model import GridModel, Group
-from apitorch_desktop.ui.session.classifier_status import Learning
-from apitorch_desktop.ui.session.listing_diff import OwnChanges, difference
+from apitorch_desktop.ui.grid.model import GridModel, LabelGroup
+from apitorch_desktop.ui.session.classifier_status import ClassifierStatus
+from apitorch_desktop.ui.session.listing_diff import LocalChanges, difference
 from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from apitorch_desktop.api.types import TrainingImage, TrainingSet
-    from apitorch_desktop.dataset.edits.history import Outcome
+    from apitorch_desktop.dataset.edits.history import EditOutcome
     from apitorch_desktop.dataset.workspace.offline_cache import Listing
-    from apitorch_desktop.dataset.workspace.workspace import Part, Workspace
-    from apitorch_desktop.ui.session.listing_diff import Difference
-    from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
+    from apitorch_desktop.dataset.workspace.workspace import ListingProgress, Workspace
+    from apitorch_desktop.ui.session.listing_diff import ListingDiff
+    from apitorch_desktop.ui.tasks.runner import JobContext, Task, TaskRunner
 
 TELL = 80
 """Milliseconds in which changes of counts are gathered."""
 
 
 @dataclass(slots=True)
-class Arranged:
+class ArrangedListing:
     """A listing as it is shown, made on a lane: of 100,000 images that takes longer than a window may wait."""
 
-    groups: list[Group]
+    groups: list[LabelGroup]
     where: dict[str, str]
     newest: tuple[str, str]
 
@@ -41,13 +41,13 @@ class Arranged:
         return {group.label: len(group.images) for group in self.groups}
 
 
-def arranged(labels: Iterable[str], images: Sequence[TrainingImage]) -> Arranged:
+def arranged(labels: Iterable[str], images: Sequence[TrainingImage]) -> ArrangedListing:
     """Images by label, in the order of the alphabet."""
-    groups = {label: Group(label) for label in labels}
+    groups = {label: LabelGroup(label) for label in labels}
     for image in images:
-        groups.setdefault(str(image.label), Group(str(image.label))).images.append(image)
+        groups.setdefault(str(image.label), LabelGroup(str(image.label))).images.append(image)
     where = {image.image_id: str(image.label) for image in images}
-    return Arranged([groups[label] for label in sorted(groups)], where, newest(images))
+    return ArrangedListing([groups[label] for label in sorted(groups)], where, newest(images))
 
 
 def newest(images: Iterable[TrainingImage], before: tuple[str, str] = ("", "")) -> tuple[str, str]:
@@ -58,7 +58,7 @@ def newest(images: Iterable[TrainingImage], before: tuple[str, str] = ("", "")) 
     return before
 
 
-class Opened(QObject):
+class OpenTrainingSet(QObject):
     """One open training set. Destroyed when another is opened; its jobs end with it."""
 
     changed = Signal()
@@ -66,7 +66,7 @@ class Opened(QObject):
     failed = Signal(object)
 
     def __init__(
-        self, tasks: Tasks, workspace: Workspace, images: GridModel, training_set: TrainingSet, parent: QObject
+        self, tasks: TaskRunner, workspace: Workspace, images: GridModel, training_set: TrainingSet, parent: QObject
     ) -> None:
         super().__init__(parent)
         self._tasks = tasks
@@ -83,13 +83,13 @@ class Opened(QObject):
         self._label_ids: dict[str, str] = {}
         self._newest: tuple[str, str] = ("", "")
         self._version = 0
-        self.own = OwnChanges()
+        self.own = LocalChanges()
         self._task: Task | None = None
         self._look: Task | None = None
         self._again = False
         self._tell = QTimer(self, interval=TELL, singleShot=True)
         self._tell.timeout.connect(self.changed)
-        self.learning = Learning(tasks, workspace, training_set, self)
+        self.learning = ClassifierStatus(tasks, workspace, training_set, self)
         self.learning.changed.connect(self._show_accuracies)
 
     # --- what is there
@@ -114,16 +114,16 @@ class Opened(QObject):
 
     # --- listing
 
-    def load(self, expected: Callable[[], list[Outcome]] = list) -> None:
+    def load(self, expected: Callable[[], list[EditOutcome]] = list) -> None:
         """Show what was seen before, with what edits that wait will make of it (`expected`), then what is there."""
         set_id, workspace = self.training_set.id, self._workspace
         self._show(arranged([] if self.training_set.labels is UNSET else self.training_set.labels, []))
 
-        def look(_context: Context) -> tuple[Listing, Arranged, list[Outcome]] | None:
+        def look(_context: JobContext) -> tuple[Listing, ArrangedListing, list[EditOutcome]] | None:
             listing = workspace.known_listing(set_id)
             return (listing, arranged(listing.labels, listing.images), expected()) if listing is not None else None
 
-        def known(found: tuple[Listing, Arranged, list[Outcome]] | None) -> None:
+        def known(found: tuple[Listing, ArrangedListing, list[EditOutcome]] | None) -> None:
             if found is not None and not self.listed:
                 listing, all_of_it, waiting = found
                 self._label_ids, self.seen_at = dict(listing.label_ids), listing.seen_at
@@ -162,7 +162,7 @@ class Opened(QObject):
         first = not where
         self.own.begin()
 
-        def job(context: Context) -> tuple[Listing, Difference, int]:
+        def job(context: JobContext) -> tuple[Listing, ListingDiff, int]:
             listing = workspace.listing(set_id, progress=context.post if first else None, cancelled=context.cancelled)
             return listing, difference({} if first else where, listing.images), version
 
@@ -176,10 +176,10 @@ class Opened(QObject):
             title="List the training set",
         )
 
-    def _part_came(self, part: Part) -> None:
+    def _part_came(self, part: ListingProgress) -> None:
         self._take_in(part.images)
 
-    def _listed(self, answer: tuple[Listing, Difference, int]) -> None:
+    def _listed(self, answer: tuple[Listing, ListingDiff, int]) -> None:
         listing, found, version = answer
         if version != self._version:
             self._compare_again(listing)
@@ -230,7 +230,7 @@ class Opened(QObject):
             return
         set_id, client, after = self.training_set.id, self._workspace.client, self._newest[1]
 
-        def job(context: Context) -> list[TrainingImage]:
+        def job(context: JobContext) -> list[TrainingImage]:
             came: list[TrainingImage] = []
             cursor: str | None = after
             while cursor is not None:
@@ -258,13 +258,13 @@ class Opened(QObject):
             Lane.INTERACTIVE, job, done=done, failed=failed, owner=self, title="Look for new images"
         )
 
-    def _show(self, all_of_it: Arranged) -> None:
+    def _show(self, all_of_it: ArrangedListing) -> None:
         self._where, self._counts, self._newest = all_of_it.where, all_of_it.counts, all_of_it.newest
         self._version += 1
         self._images.set_groups(all_of_it.groups)
         self._show_accuracies()
 
-    def _apply(self, found: Difference) -> None:
+    def _apply(self, found: ListingDiff) -> None:
         if found.gone:
             self.gone(found.gone)
         for label, ids in found.moved.items():
@@ -342,7 +342,7 @@ class Opened(QObject):
         self._images.rename_label(old, new)
         self._touched()
 
-    def apply(self, outcome: Outcome) -> None:
+    def apply(self, outcome: EditOutcome) -> None:
         """Show what an edit changed."""
         known = {old: new for old, new in outcome.changed.items() if old in self._where}
         for old, new in known.items():

@@ -10,28 +10,28 @@ from msgspec import UNSET
 from PySide6.QtCore import QObject, Signal
 
 from apitorch_desktop.ui.main_window.status_bar import Message
-from apitorch_desktop.ui.session.error_messages import explain
+from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.heartbeat import Heartbeat, Rhythm
-from apitorch_desktop.ui.session.open_training_set import Opened
+from apitorch_desktop.ui.session.open_training_set import OpenTrainingSet
 from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from apitorch_desktop.api.types import Classifier, Id, TrainingSet
-    from apitorch_desktop.dataset.app_data import Stores
+    from apitorch_desktop.dataset.app_data import AppData
     from apitorch_desktop.dataset.connections.api_keys import FoundKey
     from apitorch_desktop.dataset.connections.store import Connection
-    from apitorch_desktop.dataset.edits.history import Outcome
+    from apitorch_desktop.dataset.edits.history import EditOutcome
     from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.tasks.runner import Context, Tasks
+    from apitorch_desktop.ui.tasks.runner import JobContext, TaskRunner
 
 PING_PATIENCE = 10.0
 """Seconds in which the service answers a ping, or is taken to be away."""
 
 
-class State(Enum):
+class ConnectionState(Enum):
     """How the connection is."""
 
     STARTING = "starting"
@@ -61,15 +61,15 @@ class Session(QObject):
     """What messages of this topic were about is over."""
 
     def __init__(
-        self, tasks: Tasks, images: GridModel, parent: QObject | None = None, rhythm: Rhythm | None = None
+        self, tasks: TaskRunner, images: GridModel, parent: QObject | None = None, rhythm: Rhythm | None = None
     ) -> None:
         super().__init__(parent)
         self.tasks = tasks
         self.images = images
-        self.stores: Stores | None = None
+        self.stores: AppData | None = None
         self.connection: Connection | None = None
         self.workspace: Workspace | None = None
-        self.state = State.STARTING
+        self.state = ConnectionState.STARTING
         self.sentence = "Starting…"
         """The state in words, with what to do."""
         self.training_sets: list[TrainingSet] = []
@@ -78,7 +78,7 @@ class Session(QObject):
         self.heard = False
         """Whether `training_sets` are the service's own answer."""
         self.classifiers: list[Classifier] = []
-        self.opened: Opened | None = None
+        self.opened: OpenTrainingSet | None = None
         self._wish: str | None = None
         self.turn = QObject(self)
         """Owner of the jobs for this connection: gone when another is turned to."""
@@ -88,16 +88,16 @@ class Session(QObject):
 
     # --- the connection
 
-    def use(self, stores: Stores, connection: Connection, wish: str | None = None) -> None:
+    def use(self, stores: AppData, connection: Connection, wish: str | None = None) -> None:
         """Turn to a connection; `wish` is the id of the training set to open, if it is there."""
         self._leave()
         self.stores, self.connection, self._wish = stores, connection, wish
-        self._set_state(State.STARTING, "Connecting…")
+        self._set_state(ConnectionState.STARTING, "Connecting…")
 
-        def look(_context: Context) -> tuple[Workspace, list[TrainingSet]]:
-            from apitorch_desktop.api.offline_client import AwayClient
+        def look(_context: JobContext) -> tuple[Workspace, list[TrainingSet]]:
+            from apitorch_desktop.api.offline_client import OfflineClient
 
-            found = stores.workspace(connection, AwayClient(connection.base_url))
+            found = stores.workspace(connection, OfflineClient(connection.base_url))
             return found, found.known_training_sets()
 
         def seen(answer: tuple[Workspace, list[TrainingSet]]) -> None:
@@ -123,7 +123,7 @@ class Session(QObject):
             return
         self.heartbeat.rest()
 
-        def job(context: Context) -> tuple[Workspace, list[TrainingSet]]:
+        def job(context: JobContext) -> tuple[Workspace, list[TrainingSet]]:
             if not connection.embedded:
                 context.post(stores.clients.key_of(connection))
             client = stores.clients.get(connection.id)
@@ -159,7 +159,7 @@ class Session(QObject):
             self.connect_service()
         else:
             self.heartbeat.rest()
-            self._set_state(State.AWAY, sentence)
+            self._set_state(ConnectionState.AWAY, sentence)
 
     def _connected(self, answer: tuple[Workspace, list[TrainingSet]]) -> None:
         found, sets = answer
@@ -170,7 +170,7 @@ class Session(QObject):
             self.workspace.moved(found.client, found.extensions)
         self.heard = True
         self.heartbeat.heard(self.workspace, self._ping)
-        self._set_state(State.READY, "")
+        self._set_state(ConnectionState.READY, "")
         self.over.emit("connection")
         self.over.emit("key")
         self._show_sets(sets)
@@ -180,19 +180,19 @@ class Session(QObject):
     def _not_connected(self, fault: Exception) -> None:
         from apitorch_desktop.api.errors import ApiError
 
-        trouble = explain(fault)
-        starting = self.connection is not None and self.connection.embedded and self.state is State.STARTING
+        trouble = error_message(fault)
+        starting = self.connection is not None and self.connection.embedded and self.state is ConnectionState.STARTING
         if trouble.topic == "connection" or (isinstance(fault, ApiError) and fault.can_retry):
             if not starting:  # the embedded service says itself when it is up, or why not
-                self._set_state(State.AWAY, trouble.text)
+                self._set_state(ConnectionState.AWAY, trouble.text)
                 self.heartbeat.away()
         else:
-            self._set_state(State.REFUSED, trouble.text)
+            self._set_state(ConnectionState.REFUSED, trouble.text)
 
     def lost(self, sentence: str) -> None:
         """Something waits for the service: it is not there, or does not let us at the moment. It is tried again."""
-        if self.state is State.READY:
-            self._set_state(State.AWAY, sentence)
+        if self.state is ConnectionState.READY:
+            self._set_state(ConnectionState.AWAY, sentence)
             self.heartbeat.away()
 
     def _ping(self) -> None:
@@ -205,11 +205,11 @@ class Session(QObject):
         from apitorch_desktop.api.errors import TimedOut
 
         if isinstance(fault, TimedOut):
-            self.lost(explain(fault).text)
+            self.lost(error_message(fault).text)
         else:
             self.connect_service()
 
-    def _set_state(self, state: State, sentence: str) -> None:
+    def _set_state(self, state: ConnectionState, sentence: str) -> None:
         self.state, self.sentence = state, sentence
         self.connection_changed.emit()
 
@@ -273,8 +273,8 @@ class Session(QObject):
         self.open_set(str(one.id))
 
     def _refreshed(self, sets: list[TrainingSet]) -> None:
-        if self.state is State.AWAY:
-            self._set_state(State.READY, "")
+        if self.state is ConnectionState.AWAY:
+            self._set_state(ConnectionState.READY, "")
         self._show_sets(sets)
 
     def _show_sets(self, sets: list[TrainingSet]) -> None:
@@ -318,14 +318,14 @@ class Session(QObject):
         if self.opened is not None and str(self.opened.training_set.id) == str(set_id):
             return
         self._close_set()
-        opened = self.opened = Opened(self.tasks, self.workspace, self.images, found, self)
+        opened = self.opened = OpenTrainingSet(self.tasks, self.workspace, self.images, found, self)
         opened.changed.connect(self._listing_changed)
         opened.learning.changed.connect(self._classifier_changed)
         opened.failed.connect(self._not_listed)
         opened.load(self._expected(found.id))
         self.opened_changed.emit()
 
-    def _expected(self, set_id: Id) -> Callable[[], list[Outcome]]:
+    def _expected(self, set_id: Id) -> Callable[[], list[EditOutcome]]:
         stores, connection = self.stores, self.connection
         assert stores is not None and connection is not None  # noqa: S101 - a training set is open
         return lambda: stores.edits.expected(connection.id, set_id)
@@ -377,7 +377,7 @@ class Session(QObject):
 
     def failed(self, fault: Exception, doing: str = "") -> None:
         """Tell the person of a failure, once for each cause; a service that is away is tried again."""
-        trouble = explain(fault, doing)
+        trouble = error_message(fault, doing)
         if trouble.topic == "connection":
             self.lost(trouble.text)
             if not doing:

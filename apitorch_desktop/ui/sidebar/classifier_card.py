@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 from PySide6.QtWidgets import QHBoxLayout
 
-from apitorch_desktop.ui.widgets.controls import Card, Elided, Meter, label
+from apitorch_desktop.ui.widgets.controls import Card, ElidedLabel, ProgressBar, label
 from apitorch_desktop.utils.text import percent
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ class ClassifierCard(Card):
     def __init__(self, theme: Theme) -> None:
         super().__init__(margin=12, spacing=6)
         head = QHBoxLayout()
-        self._title = Elided("", "strong")
+        self._title = ElidedLabel("", "strong")
         self._version = label("", "small", "muted")
         head.addWidget(self._title)
         head.addStretch(1)
         head.addWidget(self._version)
-        self._meter = Meter(theme, 0)
+        self._meter = ProgressBar(theme, 0)
         self._text = label("", "small", "muted", wrap=True)
         self.rows.addLayout(head)
         self.rows.addWidget(self._meter)

@@ -8,7 +8,7 @@ from PySide6.QtCore import QAbstractItemModel, QModelIndex, QPersistentModelInde
 from PySide6.QtGui import QFontMetrics, QPainter, QPen
 from PySide6.QtWidgets import QLineEdit, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
-from apitorch_desktop.ui.sidebar.model import Node, NodeRole, Row
+from apitorch_desktop.ui.sidebar.model import NodeRole, RowType, TreeNode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ class TreeDelegate(QStyledItemDelegate):
         super().__init__(parent)
         self._theme = theme
         self.open_id = ""
-        self.target: Node | None = None
+        self.target: TreeNode | None = None
         self._icons = {name: theme.icon(name, "muted") for name in ("chevron-right", "chevron-down")}
         self._icons["open"] = theme.icon("chevron-down", "accent_text")
         self._icons["open-shut"] = theme.icon("chevron-right", "accent_text")
@@ -45,8 +45,8 @@ class TreeDelegate(QStyledItemDelegate):
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         """Rows are 28 px high, headings stand off from what is above."""
-        node: Node | None = index.data(NodeRole)
-        height = 44 if node is not None and node.row is Row.HEADING else 28
+        node: TreeNode | None = index.data(NodeRole)
+        height = 44 if node is not None and node.row is RowType.HEADING else 28
         return QSize(self._theme.px(80), self._theme.px(height))
 
     def chevron_rect(self, row: QRect, direction: Qt.LayoutDirection) -> QRect:
@@ -56,18 +56,18 @@ class TreeDelegate(QStyledItemDelegate):
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         """Paint a row."""
-        node: Node | None = index.data(NodeRole)
+        node: TreeNode | None = index.data(NodeRole)
         if node is None:
             return
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if node.row is Row.HEADING:
+        if node.row is RowType.HEADING:
             self._paint_heading(painter, option, node)
         else:
             self._paint_row(painter, option, node)
         painter.restore()
 
-    def _paint_heading(self, painter: QPainter, option: QStyleOptionViewItem, node: Node) -> None:
+    def _paint_heading(self, painter: QPainter, option: QStyleOptionViewItem, node: TreeNode) -> None:
         px = self._theme.px
         rect: QRect = option.rect.adjusted(px(16), px(14), -px(16), 0)
         painter.setFont(self._fonts["heading"])
@@ -76,12 +76,12 @@ class TreeDelegate(QStyledItemDelegate):
         text = self._metrics["heading"].elidedText(node.text, Qt.TextElideMode.ElideRight, rect.width())
         painter.drawText(rect, start | Qt.AlignmentFlag.AlignVCenter, text)
 
-    def _paint_row(self, painter: QPainter, option: QStyleOptionViewItem, node: Node) -> None:
+    def _paint_row(self, painter: QPainter, option: QStyleOptionViewItem, node: TreeNode) -> None:
         theme, px = self._theme, self._theme.px
         whole: QRect = option.rect
         direction: Qt.LayoutDirection = option.direction
         state: QStyle.StateFlag = option.state
-        is_open = node.row is Row.TRAINING_SET and node.key == self.open_id
+        is_open = node.row is RowType.TRAINING_SET and node.key == self.open_id
         self._paint_back(painter, whole, node, state, is_open=is_open)
 
         def mirror(rect: QRect) -> QRect:
@@ -107,7 +107,7 @@ class TreeDelegate(QStyledItemDelegate):
         painter.drawText(mirror(place), start | middle, name)
 
     def _paint_back(
-        self, painter: QPainter, whole: QRect, node: Node, state: QStyle.StateFlag, *, is_open: bool
+        self, painter: QPainter, whole: QRect, node: TreeNode, state: QStyle.StateFlag, *, is_open: bool
     ) -> None:
         px = self._theme.px
         pill = QRectF(whole.adjusted(px(MARGIN), 1, -px(MARGIN), -1))
@@ -129,11 +129,11 @@ class TreeDelegate(QStyledItemDelegate):
             painter.drawRoundedRect(pill.adjusted(1, 1, -1, -1), px(6), px(6))
 
     def _paint_mark(
-        self, painter: QPainter, whole: QRect, node: Node, mirror: Callable[[QRect], QRect], *, expanded: bool
+        self, painter: QPainter, whole: QRect, node: TreeNode, mirror: Callable[[QRect], QRect], *, expanded: bool
     ) -> None:
         px = self._theme.px
         top = whole.top()
-        if node.row is Row.TRAINING_SET:
+        if node.row is RowType.TRAINING_SET:
             rect = QRect(whole.left() + px(MARGIN + 4), top + (whole.height() - px(14)) // 2, px(14), px(14))
             shown = mirror(rect)
             if node.key == self.open_id:
@@ -148,7 +148,7 @@ class TreeDelegate(QStyledItemDelegate):
                 painter.restore()
             else:
                 icon.paint(painter, shown)
-        elif node.row is Row.FINDING and node.icon:
+        elif node.row is RowType.FINDING and node.icon:
             if node.icon not in self._icons:
                 self._icons[node.icon] = self._theme.icon(node.icon, "muted")
             rect = QRect(whole.left() + px(MARGIN + 8), top + (whole.height() - px(15)) // 2, px(15), px(15))
@@ -163,12 +163,12 @@ class TreeDelegate(QStyledItemDelegate):
             painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, node.hint)
 
     @staticmethod
-    def _indent(node: Node) -> int:
-        if node.row is Row.LABEL:
+    def _indent(node: TreeNode) -> int:
+        if node.row is RowType.LABEL:
             return MARGIN + 54
-        if node.row is Row.FINDING:
+        if node.row is RowType.FINDING:
             return MARGIN + 31
-        if node.row is Row.DRAFT:
+        if node.row is RowType.DRAFT:
             return MARGIN + (54 if node.parent is not None and node.parent.training_set is not None else 24)
         return MARGIN + 24
 
@@ -177,10 +177,10 @@ class TreeDelegate(QStyledItemDelegate):
     def createEditor(self, parent: QWidget, option: QStyleOptionViewItem, index: Index) -> QWidget:
         """A line over the name."""
         editor = QLineEdit(parent)
-        node: Node | None = index.data(NodeRole)
-        draft = node is not None and node.row is Row.DRAFT
+        node: TreeNode | None = index.data(NodeRole)
+        draft = node is not None and node.row is RowType.DRAFT
         of_label = node is not None and (
-            node.row is Row.LABEL or (draft and node.parent is not None and node.parent.training_set is not None)
+            node.row is RowType.LABEL or (draft and node.parent is not None and node.parent.training_set is not None)
         )
         editor.setPlaceholderText("Name of the label" if of_label else "Name of the training set")
         editor.setAccessibleName(editor.placeholderText())
@@ -188,7 +188,7 @@ class TreeDelegate(QStyledItemDelegate):
 
     def updateEditorGeometry(self, editor: QWidget, option: QStyleOptionViewItem, index: Index) -> None:
         """As wide as the row allows."""
-        node: Node | None = index.data(NodeRole)
+        node: TreeNode | None = index.data(NodeRole)
         px = self._theme.px
         whole: QRect = option.rect
         left = px(self._indent(node) if node is not None else MARGIN) - px(9)

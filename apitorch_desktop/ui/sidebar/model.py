@@ -20,7 +20,7 @@ KEYS = "1234567890"
 """Label keys in the order of the labels."""
 
 
-class Row(Enum):
+class RowType(Enum):
     """What a row of the tree is."""
 
     TRAINING_SET = "training set"
@@ -35,7 +35,7 @@ NodeRole = Qt.ItemDataRole.UserRole + 1
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class FindingEntry:
     """A row of the review section: what it is called, its icon, how many."""
 
     key: str
@@ -45,18 +45,18 @@ class Finding:
 
 
 @dataclass(eq=False, slots=True)
-class Node:
+class TreeNode:
     """A row. `count` is None where it is not known; `hint` is the label's key; `serial` is what an index carries."""
 
-    row: Row
+    row: RowType
     key: str
     text: str
     count: int | None = None
     hint: str = ""
     icon: str = ""
     training_set: TrainingSet | None = None
-    parent: Node | None = None
-    children: list[Node] = field(default_factory=list)
+    parent: TreeNode | None = None
+    children: list[TreeNode] = field(default_factory=list)
     serial: int = 0
 
 
@@ -70,10 +70,10 @@ class TreeModel(QAbstractItemModel):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._root = Node(Row.HEADING, "", "")
-        self._heading: Node | None = None
+        self._root = TreeNode(RowType.HEADING, "", "")
+        self._heading: TreeNode | None = None
         self._hints: dict[str, dict[str, str]] = {}
-        self._nodes: dict[int, Node] = {}  # by serial: an index must not hold the address of a row that may be gone
+        self._nodes: dict[int, TreeNode] = {}  # by serial: an index must not hold the address of a row that may be gone
         self._serials = count(1)
 
     # --- content
@@ -81,13 +81,13 @@ class TreeModel(QAbstractItemModel):
     def set_training_sets(self, sets: Sequence[TrainingSet]) -> None:
         """Show these; rows that stay keep their place in selection and view."""
         new = [self._node_of(one) for one in sets]
-        old = [node for node in self._root.children if node.row is Row.TRAINING_SET]
+        old = [node for node in self._root.children if node.row is RowType.TRAINING_SET]
         self._sync(self._root, old, new)
-        nodes = {node.key: node for node in self._root.children if node.row is Row.TRAINING_SET}
+        nodes = {node.key: node for node in self._root.children if node.row is RowType.TRAINING_SET}
         for fresh in new:
             node = nodes[fresh.key]
             node.training_set = fresh.training_set
-            labels = [child for child in node.children if child.row is Row.LABEL]
+            labels = [child for child in node.children if child.row is RowType.LABEL]
             self._sync(node, labels, list(fresh.children))
 
     def set_hints(self, set_id: Id, hints: dict[str, str]) -> None:
@@ -99,20 +99,20 @@ class TreeModel(QAbstractItemModel):
                 child.hint = hints.get(child.key, "")
             self._changed(node.children[0], node.children[-1])
 
-    def set_findings(self, heading: str, findings: Sequence[Finding]) -> None:
+    def set_findings(self, heading: str, findings: Sequence[FindingEntry]) -> None:
         """Show what Review found under a heading; an empty list takes the section away."""
-        new = [Node(Row.FINDING, one.key, one.title, one.count, icon=one.icon) for one in findings]
+        new = [TreeNode(RowType.FINDING, one.key, one.title, one.count, icon=one.icon) for one in findings]
         if new:
-            new.insert(0, Node(Row.HEADING, "review", heading))
-        old = [node for node in self._root.children if node.row in (Row.HEADING, Row.FINDING)]
+            new.insert(0, TreeNode(RowType.HEADING, "review", heading))
+        old = [node for node in self._root.children if node.row in (RowType.HEADING, RowType.FINDING)]
         self._sync(self._root, old, new, at_end=True)
 
-    def start_draft(self, parent: Node | None) -> QModelIndex:
+    def start_draft(self, parent: TreeNode | None) -> QModelIndex:
         """A row to be named by the person: a label of a training set, or a training set where `parent` is None."""
         above = parent or self._root
-        place = len(above.children) if parent else sum(node.row is Row.TRAINING_SET for node in above.children)
+        place = len(above.children) if parent else sum(node.row is RowType.TRAINING_SET for node in above.children)
         self.beginInsertRows(self.index_of(above), place, place)
-        draft = self._adopt(Node(Row.DRAFT, "", ""), above, place)
+        draft = self._adopt(TreeNode(RowType.DRAFT, "", ""), above, place)
         self.endInsertRows()
         return self.index_of(draft)
 
@@ -120,7 +120,7 @@ class TreeModel(QAbstractItemModel):
         """Take the row away again that was being named."""
         for above in (self._root, *self._root.children):
             for place, node in enumerate(above.children):
-                if node.row is Row.DRAFT:
+                if node.row is RowType.DRAFT:
                     self.beginRemoveRows(self.index_of(above), place, place)
                     self._discard(above, place)
                     self.endRemoveRows()
@@ -128,24 +128,24 @@ class TreeModel(QAbstractItemModel):
 
     # --- look-up
 
-    def find(self, set_id: Id, label: str | None = None) -> Node | None:
+    def find(self, set_id: Id, label: str | None = None) -> TreeNode | None:
         """The row of a training set, or of a label in it."""
         node = next((one for one in self._root.children if one.key == str(set_id) and one.training_set), None)
         if node is None or label is None:
             return node
-        return next((one for one in node.children if one.row is Row.LABEL and one.key == label), None)
+        return next((one for one in node.children if one.row is RowType.LABEL and one.key == label), None)
 
-    def node(self, index: Index) -> Node | None:
+    def node(self, index: Index) -> TreeNode | None:
         """The row behind an index."""
         return self._nodes.get(index.internalId()) if index.isValid() else None
 
-    def index_of(self, node: Node) -> QModelIndex:
+    def index_of(self, node: TreeNode) -> QModelIndex:
         """The index of a row."""
         if node.parent is None:
             return QModelIndex()
         return self.createIndex(node.parent.children.index(node), 0, node.serial)
 
-    def top(self) -> list[Node]:
+    def top(self) -> list[TreeNode]:
         """The rows of the first level."""
         return list(self._root.children)
 
@@ -194,7 +194,7 @@ class TreeModel(QAbstractItemModel):
         name = " ".join(str(value).split())
         if node is None or role != Qt.ItemDataRole.EditRole:
             return False
-        if node.row is Row.DRAFT:
+        if node.row is RowType.DRAFT:
             above = node.parent if node.parent is not self._root else None
             self.drop_draft()
             if name:
@@ -209,51 +209,53 @@ class TreeModel(QAbstractItemModel):
         node = self.node(index)
         if node is None:
             return Qt.ItemFlag.NoItemFlags
-        if node.row is Row.HEADING:
+        if node.row is RowType.HEADING:
             return Qt.ItemFlag.ItemIsEnabled
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
-        if node.row in (Row.TRAINING_SET, Row.LABEL):
+        if node.row in (RowType.TRAINING_SET, RowType.LABEL):
             return flags | Qt.ItemFlag.ItemIsEditable | Qt.ItemFlag.ItemIsDropEnabled
-        return flags | Qt.ItemFlag.ItemIsEditable if node.row is Row.DRAFT else flags
+        return flags | Qt.ItemFlag.ItemIsEditable if node.row is RowType.DRAFT else flags
 
     # --- helpers
 
-    def _node_of(self, one: TrainingSet) -> Node:
+    def _node_of(self, one: TrainingSet) -> TreeNode:
         given = [] if one.labels is UNSET else one.labels
         known = {} if one.counts is UNSET else dict(zip(given, one.counts, strict=False))
         labels = sorted(given)  # as in the grid, so that keys and groups go together
         hints = self._hints.get(str(one.id)) or dict(zip(labels, KEYS, strict=False))
         total = None if one.counts is UNSET else sum(one.counts)
-        node = Node(Row.TRAINING_SET, str(one.id), one.name, total, training_set=one)
-        node.children = [Node(Row.LABEL, label, label, known.get(label), hints.get(label, "")) for label in labels]
+        node = TreeNode(RowType.TRAINING_SET, str(one.id), one.name, total, training_set=one)
+        node.children = [
+            TreeNode(RowType.LABEL, label, label, known.get(label), hints.get(label, "")) for label in labels
+        ]
         return node
 
-    def _spoken(self, node: Node) -> str:
+    def _spoken(self, node: TreeNode) -> str:
         parts = [node.text]
         if node.count is not None:
-            parts.append(f"{node.count:,} images" if node.row is not Row.FINDING else f"{node.count:,}")
+            parts.append(f"{node.count:,} images" if node.row is not RowType.FINDING else f"{node.count:,}")
         if node.hint:
             parts.append(f"key {node.hint}")
         return ", ".join(parts)
 
-    def _above(self, parent: Index | None) -> Node:
+    def _above(self, parent: Index | None) -> TreeNode:
         return (self.node(parent) if parent is not None else None) or self._root
 
-    def _adopt(self, node: Node, above: Node, place: int) -> Node:
+    def _adopt(self, node: TreeNode, above: TreeNode, place: int) -> TreeNode:
         node.parent, node.serial = above, next(self._serials)
         self._nodes[node.serial] = node
         above.children.insert(place, node)
         return node
 
-    def _discard(self, above: Node, place: int) -> None:
+    def _discard(self, above: TreeNode, place: int) -> None:
         node = above.children.pop(place)
         for gone in (node, *node.children):
             self._nodes.pop(gone.serial, None)
 
-    def _changed(self, first: Node, last: Node) -> None:
+    def _changed(self, first: TreeNode, last: TreeNode) -> None:
         self.dataChanged.emit(self.index_of(first), self.index_of(last))
 
-    def _sync(self, above: Node, old: list[Node], new: list[Node], *, at_end: bool = False) -> None:
+    def _sync(self, above: TreeNode, old: list[TreeNode], new: list[TreeNode], *, at_end: bool = False) -> None:
         """Make the rows `old` of a parent (which lie together) into `new`: remove, insert, move, and change in place."""
         parent = self.index_of(above)
         start = above.children.index(old[0]) if old else (len(above.children) if at_end else 0)

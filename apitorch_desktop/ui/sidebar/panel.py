@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
 
 from apitorch_desktop.ui.sidebar.classifier_card import ClassifierCard
 from apitorch_desktop.ui.sidebar.delegate import TreeDelegate
-from apitorch_desktop.ui.sidebar.model import Node, Row, TreeModel
+from apitorch_desktop.ui.sidebar.model import RowType, TreeModel, TreeNode
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.controls import icon_button, label, surface
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     """The reason why what needs an extension cannot be done on this connection, or "" where it can."""
 
 
-_EXTENSIONS = {Row.LABEL: "", Row.TRAINING_SET: "training-sets"}
+_EXTENSIONS = {RowType.LABEL: "", RowType.TRAINING_SET: "training-sets"}
 """What a service must have for a row to be renamed or deleted; a label's photos can be copied on any."""
 
 
@@ -106,7 +106,7 @@ class TreeView(QTreeView):
                 self.setCurrentIndex(index)
         self.viewport().update()
 
-    def name_new(self, parent: Node | None) -> None:
+    def name_new(self, parent: TreeNode | None) -> None:
         """Open a row to name a new training set, or a new label of one."""
         reason = self._why_not("labels" if parent is not None else "training-sets")
         if reason and parent is None and self.new_set_page():
@@ -121,7 +121,7 @@ class TreeView(QTreeView):
         self.scrollTo(index)
         self.edit(index)
 
-    def rename(self, node: Node) -> None:
+    def rename(self, node: TreeNode) -> None:
         """Name a row anew, in place."""
         reason = self._why_not(_EXTENSIONS[node.row])
         if reason:
@@ -135,7 +135,7 @@ class TreeView(QTreeView):
         """The chevron folds; the rest of a row chooses it."""
         index = self.indexAt(event.position().toPoint())
         node = self._rows.node(index)
-        if node is not None and node.row is Row.TRAINING_SET and event.button() == Qt.MouseButton.LeftButton:
+        if node is not None and node.row is RowType.TRAINING_SET and event.button() == Qt.MouseButton.LeftButton:
             chevron = self._painter.chevron_rect(self.visualRect(index), self.layoutDirection())
             if chevron.contains(event.position().toPoint()):
                 self.setExpanded(index, not self.isExpanded(index))
@@ -151,9 +151,9 @@ class TreeView(QTreeView):
             super().keyPressEvent(event)
         elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self._choose(node)
-        elif event.key() == Qt.Key.Key_F2 and node.row in (Row.TRAINING_SET, Row.LABEL):
+        elif event.key() == Qt.Key.Key_F2 and node.row in (RowType.TRAINING_SET, RowType.LABEL):
             self.rename(node)
-        elif event.key() == Qt.Key.Key_Delete and node.row in (Row.TRAINING_SET, Row.LABEL):
+        elif event.key() == Qt.Key.Key_Delete and node.row in (RowType.TRAINING_SET, RowType.LABEL):
             self._delete(node)
         else:
             super().keyPressEvent(event)
@@ -166,7 +166,7 @@ class TreeView(QTreeView):
         place = self.viewport().mapToGlobal(self.visualRect(index).center()) if keyboard else event.globalPos()
         self.menu_for(node).popup(place)
 
-    def menu_for(self, node: Node | None) -> QMenu:
+    def menu_for(self, node: TreeNode | None) -> QMenu:
         """The context menu of a row."""
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -182,15 +182,19 @@ class TreeView(QTreeView):
             action.triggered.connect(lambda _checked=False: act())
             menu.addAction(action)
 
-        if node is not None and node.row is Row.LABEL:
-            add("Rename…", _EXTENSIONS[Row.LABEL], lambda: self.rename(node), "F2")
+        if node is not None and node.row is RowType.LABEL:
+            add("Rename…", _EXTENSIONS[RowType.LABEL], lambda: self.rename(node), "F2")
             self._add_merge(menu, node)
-            add("Delete label with its photos", _EXTENSIONS[Row.LABEL], lambda: self.delete_wanted.emit(node), "Del")
+            add(
+                "Delete label with its photos", _EXTENSIONS[RowType.LABEL], lambda: self.delete_wanted.emit(node), "Del"
+            )
             menu.addSeparator()
-        above = node if node is not None and node.row is Row.TRAINING_SET else node.parent if node is not None else None
+        above = (
+            node if node is not None and node.row is RowType.TRAINING_SET else node.parent if node is not None else None
+        )
         if above is not None and above.training_set is not None:
             add("New label…", "labels", lambda: self.name_new(above))
-        if node is not None and node.row is Row.TRAINING_SET:
+        if node is not None and node.row is RowType.TRAINING_SET:
             add("Rename…", "training-sets", lambda: self.rename(node), "F2")
             add("Export…", "", lambda: self.export_wanted.emit(node))
             add("Compare…", "", lambda: self.compare_wanted.emit(node))
@@ -203,11 +207,11 @@ class TreeView(QTreeView):
             menu.actions()[-1].setToolTip(f"Made on the service’s own page: {page}")
         return menu
 
-    def _add_merge(self, menu: QMenu, node: Node) -> None:
+    def _add_merge(self, menu: QMenu, node: TreeNode) -> None:
         others = [
-            one for one in (node.parent.children if node.parent else []) if one.row is Row.LABEL and one is not node
+            one for one in (node.parent.children if node.parent else []) if one.row is RowType.LABEL and one is not node
         ]
-        reason = self._why_not(_EXTENSIONS[Row.LABEL]) or ("" if others else "There is no other label.")
+        reason = self._why_not(_EXTENSIONS[RowType.LABEL]) or ("" if others else "There is no other label.")
         into = menu.addMenu("Merge into")
         into.menuAction().setEnabled(not reason)
         into.menuAction().setToolTip(reason)
@@ -216,15 +220,15 @@ class TreeView(QTreeView):
             action.triggered.connect(lambda _checked=False, key=other.key: self.merge_wanted.emit(node, key))
             into.addAction(action)
 
-    def _choose(self, node: Node) -> None:
-        if node.row is Row.TRAINING_SET:
+    def _choose(self, node: TreeNode) -> None:
+        if node.row is RowType.TRAINING_SET:
             self.set_chosen.emit(node.key)
-        elif node.row is Row.LABEL and node.parent is not None:
+        elif node.row is RowType.LABEL and node.parent is not None:
             self.label_chosen.emit(node.parent.key, node.key)
-        elif node.row is Row.FINDING:
+        elif node.row is RowType.FINDING:
             self.finding_chosen.emit(node.key)
 
-    def _delete(self, node: Node) -> None:
+    def _delete(self, node: TreeNode) -> None:
         reason = self._why_not(_EXTENSIONS[node.row])
         if reason:
             self.refused.emit(reason)
@@ -268,7 +272,7 @@ class TreeView(QTreeView):
         if not content:
             return
         set_id = self._set_of(self._rows.index_of(node)) if node is not None else None
-        name = node.key if node is not None and node.row is Row.LABEL else None
+        name = node.key if node is not None and node.row is RowType.LABEL else None
         event.acceptProposedAction()
         if content.image_ids:
             if set_id is not None and name is not None and self._takes_photos(node):
@@ -276,20 +280,20 @@ class TreeView(QTreeView):
         else:
             self.content_dropped.emit(content, set_id, name)
 
-    def _takes_photos(self, node: Node | None) -> bool:
+    def _takes_photos(self, node: TreeNode | None) -> bool:
         """Photos that are dragged are those of the training set that is open: they move among its labels."""
         return (
             node is not None
-            and node.row is Row.LABEL
+            and node.row is RowType.LABEL
             and node.parent is not None
             and node.parent.key == self._painter.open_id
         )
 
-    def _target_at(self, point: QPoint) -> Node | None:
+    def _target_at(self, point: QPoint) -> TreeNode | None:
         node = self._rows.node(self.indexAt(point))
-        return node if node is not None and node.row in (Row.TRAINING_SET, Row.LABEL) else None
+        return node if node is not None and node.row in (RowType.TRAINING_SET, RowType.LABEL) else None
 
-    def _aim(self, node: Node | None, *, inside: bool = False, left: bool = False) -> None:
+    def _aim(self, node: TreeNode | None, *, inside: bool = False, left: bool = False) -> None:
         if node is not self._painter.target:
             self._painter.target = node
             self.viewport().update()
@@ -297,14 +301,14 @@ class TreeView(QTreeView):
             self.drag_over.emit("")
         elif node is None:
             self.drag_over.emit("Make a new training set of it")
-        elif node.row is Row.LABEL:
+        elif node.row is RowType.LABEL:
             self.drag_over.emit(f"Move to “{node.text}”" if inside else f"Add to “{node.text}”")
         else:
             self.drag_over.emit(f"Add to “{node.text}”")
 
     def _set_of(self, index: QModelIndex) -> str | None:
         node = self._rows.node(index)
-        while node is not None and node.row is not Row.TRAINING_SET:
+        while node is not None and node.row is not RowType.TRAINING_SET:
             node = node.parent
         return node.key if node is not None else None
 

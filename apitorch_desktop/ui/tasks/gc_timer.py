@@ -16,7 +16,7 @@ MOST = 20_000
 """Objects one collection looks at, at most: some 3 ms. Start-up alone leaves more than 100,000: modules and classes."""
 
 
-class Garbage(QObject):
+class GcTimer(QObject):
     """Takes over from Python's own collector as long as worker threads may run."""
 
     def __init__(self, parent: QObject) -> None:

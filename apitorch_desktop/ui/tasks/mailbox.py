@@ -10,7 +10,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 
-class Kind(IntEnum):
+class PostKind(IntEnum):
     """What is left."""
 
     PROGRESS = 0
@@ -19,7 +19,7 @@ class Kind(IntEnum):
     FAILED = 3
 
 
-class _Bell(QObject):
+class _Wakeup(QObject):
     rang = Signal()
 
 
@@ -27,12 +27,12 @@ class Mailbox:
     """What workers leave for the GUI thread. Rings when something comes into the empty box, not at every post."""
 
     def __init__(self) -> None:
-        self.bell = _Bell()
+        self.bell = _Wakeup()
         self._lock = Lock()
-        self._posts: deque[tuple[int, Kind, Any]] = deque()
+        self._posts: deque[tuple[int, PostKind, Any]] = deque()
         self._rung = False
 
-    def put(self, post: tuple[int, Kind, Any]) -> None:
+    def put(self, post: tuple[int, PostKind, Any]) -> None:
         """Leave something; from any thread."""
         with self._lock:
             self._posts.append(post)
@@ -42,7 +42,7 @@ class Mailbox:
             self._rung = True
         self.bell.rang.emit()
 
-    def take(self) -> tuple[int, Kind, Any] | None:
+    def take(self) -> tuple[int, PostKind, Any] | None:
         """The oldest thing left, None when the box is empty."""
         with self._lock:
             if self._posts:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from PySide6.QtCore import QCoreApplication, QObject, Qt, QThread, QTimer, Signal
 from shiboken6 import Shiboken
 
-from apitorch_desktop.ui.tasks.gc_timer import Garbage
-from apitorch_desktop.ui.tasks.mailbox import Kind, Mailbox
+from apitorch_desktop.ui.tasks.gc_timer import GcTimer
+from apitorch_desktop.ui.tasks.mailbox import Mailbox, PostKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,11 +59,11 @@ _THREADS = {
 }
 
 
-class Cancelled(Exception):  # noqa: N818 - not an error
-    """Raised by `Context.check` in a job whose task was cancelled; a job lets it pass."""
+class JobCancelled(Exception):  # noqa: N818 - not an error
+    """Raised by `JobContext.check` in a job whose task was cancelled; a job lets it pass."""
 
 
-class Context:
+class JobContext:
     """What a job is given: its way to say how far it is, and to hear that it should stop."""
 
     def __init__(self, task_id: int, mailbox: Mailbox) -> None:
@@ -81,20 +81,20 @@ class Context:
             if self._waiting:
                 return
             self._waiting = True
-        self._mailbox.put((self._id, Kind.PROGRESS, None))
+        self._mailbox.put((self._id, PostKind.PROGRESS, None))
 
     def post(self, payload: Any) -> None:
         """Tell the task's `progress` callback; every payload arrives, in order."""
-        self._mailbox.put((self._id, Kind.POST, payload))
+        self._mailbox.put((self._id, PostKind.POST, payload))
 
     def cancelled(self) -> bool:
         """Whether the task was cancelled: nobody waits for the result any more."""
         return self._stop.is_set()
 
     def check(self) -> None:
-        """Raise `Cancelled` if the task was cancelled."""
+        """Raise `JobCancelled` if the task was cancelled."""
         if self._stop.is_set():
-            raise Cancelled
+            raise JobCancelled
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but wake at once when the task is cancelled; whether it is."""
@@ -110,13 +110,13 @@ class Context:
 class Task:
     """A job on its way, as the GUI thread sees it."""
 
-    def __init__(self, task_id: int, lane: Lane, title: str, context: Context, hub: Tasks | None) -> None:
+    def __init__(self, task_id: int, lane: Lane, title: str, context: JobContext, hub: TaskRunner | None) -> None:
         self.id = task_id
         self.lane = lane
         self.title = title
         self._context = context
         self._hub = hub
-        self._job: Callable[[Context], Any] | None = None
+        self._job: Callable[[JobContext], Any] | None = None
         self._done: Callable[[Any], Any] | None = None
         self._failed: Callable[[Exception], bool | None] | None = None
         self._progress: Callable[[Any], Any] | None = None
@@ -135,18 +135,18 @@ class Task:
         if self._hub is not None:
             self._hub._forget_callbacks(self)
 
-    def _execute(self) -> tuple[int, Kind, Any]:
+    def _execute(self) -> tuple[int, PostKind, Any]:
         # On the worker. Nothing here outlives the call, so the last reference to job and result is
         # the GUI thread's.
         try:
-            return self.id, Kind.DONE, self._job(self._context)  # type: ignore[misc]
+            return self.id, PostKind.DONE, self._job(self._context)  # type: ignore[misc]
         except Exception as fault:  # noqa: BLE001 - handed to the GUI thread, whatever it is
-            return self.id, Kind.FAILED, fault
+            return self.id, PostKind.FAILED, fault
         except BaseException as fault:  # noqa: BLE001 - SystemExit in a job must not end the lane's thread
-            return self.id, Kind.FAILED, RuntimeError(f"The job “{self.title}” ended with {fault!r}.")
+            return self.id, PostKind.FAILED, RuntimeError(f"The job “{self.title}” ended with {fault!r}.")
 
 
-class _Queue:
+class _LaneQueue:
     """A lane's waiting tasks: highest priority first, then the oldest."""
 
     def __init__(self) -> None:
@@ -190,8 +190,8 @@ class _Queue:
             self._ready.notify_all()
 
 
-class _Worker(QThread):
-    def __init__(self, queue: _Queue, mailbox: Mailbox, name: str) -> None:
+class _LaneWorker(QThread):
+    def __init__(self, queue: _LaneQueue, mailbox: Mailbox, name: str) -> None:
         super().__init__()
         self.setObjectName(name)
         self._queue = queue
@@ -202,7 +202,7 @@ class _Worker(QThread):
             self._mailbox.put(task._execute())
 
 
-class Tasks(QObject):
+class TaskRunner(QObject):
     """Runs jobs on lanes. Made once, in the assembly; made and called on the GUI thread only."""
 
     failures = Signal(object)
@@ -212,8 +212,8 @@ class Tasks(QObject):
         super().__init__(parent)
         self._mailbox = Mailbox()
         self._mailbox.bell.rang.connect(self._drain, Qt.ConnectionType.QueuedConnection)
-        self._queues: dict[Lane, _Queue] = {}
-        self._workers: dict[Lane, list[_Worker]] = {}
+        self._queues: dict[Lane, _LaneQueue] = {}
+        self._workers: dict[Lane, list[_LaneWorker]] = {}
         self._tasks: dict[int, Task] = {}
         self._owned: dict[int, set[int]] = {}
         self._late: set[int] = set()
@@ -223,7 +223,7 @@ class Tasks(QObject):
         self._turn.timeout.connect(self._drain)
         self._beat = QTimer(self, interval=PROGRESS_INTERVAL, singleShot=True)
         self._beat.timeout.connect(self._tell_progress)
-        self._garbage = Garbage(self)
+        self._garbage = GcTimer(self)
         app = QCoreApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.shutdown)
@@ -231,7 +231,7 @@ class Tasks(QObject):
     def run(
         self,
         lane: Lane,
-        job: Callable[[Context], T],
+        job: Callable[[JobContext], T],
         *,
         done: Callable[[T], Any] | None = None,
         failed: Callable[[Exception], bool | None] | None = None,
@@ -248,7 +248,7 @@ class Tasks(QObject):
         After `shutdown` nothing starts: the task returned is a cancelled one.
         """
         self._last_id += 1
-        context = Context(self._last_id, self._mailbox)
+        context = JobContext(self._last_id, self._mailbox)
         if self._closed:
             context._stop.set()
             return Task(self._last_id, lane, title, context, None)
@@ -257,11 +257,11 @@ class Tasks(QObject):
         self._tasks[task.id] = task
         if owner is not None:
             self._watch(owner, task)
-        queue = self._queues.setdefault(lane, _Queue())
+        queue = self._queues.setdefault(lane, _LaneQueue())
         queue.put(task, priority)
         workers = self._workers.setdefault(lane, [])
         if len(workers) < _THREADS[lane] and queue.busy():
-            workers.append(_Worker(queue, self._mailbox, f"{lane.value}-{len(workers) + 1}"))
+            workers.append(_LaneWorker(queue, self._mailbox, f"{lane.value}-{len(workers) + 1}"))
             workers[-1].start()
         return task
 
@@ -308,22 +308,22 @@ class Tasks(QObject):
                 return
         self._turn.stop()
 
-    def _deliver(self, task_id: int, kind: Kind, payload: Any) -> None:
+    def _deliver(self, task_id: int, kind: PostKind, payload: Any) -> None:
         task = self._tasks.get(task_id)
         if task is None:
             return
-        if kind is Kind.PROGRESS:
+        if kind is PostKind.PROGRESS:
             self._late.add(task_id)
             if not self._beat.isActive():
                 self._beat.start()
             return
-        if kind is Kind.POST:
+        if kind is PostKind.POST:
             self._call(task, task._progress, payload)
             return
         self._pass_on_progress(task)
         self._tasks.pop(task_id, None)
         self._unwatch(task)
-        if kind is Kind.DONE:
+        if kind is PostKind.DONE:
             self._call(task, task._done, payload)
         elif not task._context.cancelled():
             failed = task._failed

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def icon(theme: Theme, name: str, tint: str) -> QIcon:
     """The icon `resources/icons/<name>.svg` in a token's colour."""
-    return QIcon(Tinted(theme, name, tint))
+    return QIcon(TintedIcon(theme, name, tint))
 
 
 def dot(size: int, colour: str) -> QIcon:
@@ -31,7 +31,7 @@ def dot(size: int, colour: str) -> QIcon:
     return QIcon(pixmap)
 
 
-class Tinted(QIconEngine):
+class TintedIcon(QIconEngine):
     """Draws an SVG in a token's colour at the size asked for."""
 
     def __init__(self, theme: Theme, name: str, tint: str) -> None:
@@ -58,4 +58,4 @@ class Tinted(QIconEngine):
 
     def clone(self) -> QIconEngine:
         """Another of the same."""
-        return Tinted(self._theme, self._name, self._tint)
+        return TintedIcon(self._theme, self._name, self._tint)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from apitorch_desktop.api.types import Id
-    from apitorch_desktop.dataset.transfers.queue import Failure, Transfers, TransferStatus
-    from apitorch_desktop.ui.tasks.runner import Context, Tasks
+    from apitorch_desktop.dataset.transfers.queue import TransferFailure, TransferQueue, TransferStatus
+    from apitorch_desktop.ui.tasks.runner import JobContext, TaskRunner
 
 WORKERS = 4
 """Threads that work transfers off: as many as the bulk lane has."""
@@ -23,7 +23,7 @@ FOREVER = 1e6
 """Seconds; a job that waits this long waits for its cancellation."""
 
 
-class TransferDesk(QObject):
+class TransferController(QObject):
     """The transfers as the window sees them."""
 
     listed = Signal(list)
@@ -37,10 +37,10 @@ class TransferDesk(QObject):
     failed = Signal(object, str)
     """(exception, what was tried)"""
 
-    def __init__(self, tasks: Tasks, parent: QObject | None = None) -> None:
+    def __init__(self, tasks: TaskRunner, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._tasks = tasks
-        self._transfers: Transfers | None = None
+        self._transfers: TransferQueue | None = None
         self._statuses: dict[int, TransferStatus] = {}
         self._dismissed: set[int] = set()
         self._listed_at = 0
@@ -61,15 +61,15 @@ class TransferDesk(QObject):
         return None
 
     @property
-    def transfers(self) -> Transfers | None:
+    def transfers(self) -> TransferQueue | None:
         """The journal, once it is open."""
         return self._transfers
 
-    def start(self, transfers: Transfers) -> None:
+    def start(self, transfers: TransferQueue) -> None:
         """Begin to work: also on what was left unfinished."""
         self._transfers = transfers
 
-        def watch(context: Context) -> None:
+        def watch(context: JobContext) -> None:
             end = transfers.listen(context.post)
             while not context.wait(FOREVER):
                 pass
@@ -80,7 +80,7 @@ class TransferDesk(QObject):
         for _ in range(WORKERS):
             self._work(transfers)
 
-    def _work(self, transfers: Transfers) -> None:
+    def _work(self, transfers: TransferQueue) -> None:
         def again(fault: Exception) -> None:
             self.failed.emit(fault, "Working on the transfers")
             QTimer.singleShot(3000, self, lambda: self._work(transfers))
@@ -108,7 +108,7 @@ class TransferDesk(QObject):
     def command(self, verb: str, transfer_id: int) -> None:
         """`pause`, `resume`, `cancel`, `retry_failed`, `forget`, or `first`: worked off before all others."""
 
-        def act(transfers: Transfers) -> None:
+        def act(transfers: TransferQueue) -> None:
             if verb == "first":
                 transfers.reorder([transfer_id])
             else:
@@ -122,14 +122,14 @@ class TransferDesk(QObject):
         self._dismissed.add(transfer_id)
         self.changed.emit(self._statuses[transfer_id])
 
-    def failures(self, transfer_id: int, done: Callable[[Sequence[Failure]], object]) -> None:
+    def failures(self, transfer_id: int, done: Callable[[Sequence[TransferFailure]], object]) -> None:
         """Look up which files failed."""
         self._run(lambda transfers: transfers.failures(transfer_id), done, "Looking up the failures")
 
     def save_summary(self, transfer_id: int, path: Path, done: Callable[[Path], object]) -> None:
         """Write what came in and what did not to a text file."""
 
-        def act(transfers: Transfers) -> Path:
+        def act(transfers: TransferQueue) -> Path:
             path.write_text(transfers.summary(transfer_id), encoding="utf-8")
             return path
 
@@ -143,7 +143,7 @@ class TransferDesk(QObject):
             "Looking up what came in",
         )
 
-    def _run(self, act: Callable[[Transfers], object], done: Callable[..., object], doing: str) -> None:
+    def _run(self, act: Callable[[TransferQueue], object], done: Callable[..., object], doing: str) -> None:
         transfers = self._transfers
         if transfers is None:
             return

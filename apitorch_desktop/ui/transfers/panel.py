@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QScrollArea, QTreeView, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.transfers.status_text import ENDED, failed_words, state_words
-from apitorch_desktop.ui.widgets.controls import Card, Elided, Meter, button, icon_button, label, set_property, surface
+from apitorch_desktop.ui.transfers.status_text import ENDED, failed_text, state_text
+from apitorch_desktop.ui.widgets.controls import (
+    Card,
+    ElidedLabel,
+    ProgressBar,
+    button,
+    icon_button,
+    label,
+    set_property,
+    surface,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from apitorch_desktop.dataset.transfers.queue import Failure, TransferStatus
+    from apitorch_desktop.dataset.transfers.queue import TransferFailure, TransferStatus
     from apitorch_desktop.ui.theme.theme import Theme
 
 _COLUMNS = ("File", "Label", "Why", "What to do")
@@ -24,9 +33,9 @@ class FailuresModel(QAbstractTableModel):
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows: list[Failure] = []
+        self._rows: list[TransferFailure] = []
 
-    def show(self, failures: Sequence[Failure]) -> None:
+    def show(self, failures: Sequence[TransferFailure]) -> None:
         """Show these in place of what was there."""
         self.beginResetModel()
         self._rows = list(failures)
@@ -54,7 +63,7 @@ class FailuresModel(QAbstractTableModel):
         return (row.name, row.label, row.reason, row.advice)[index.column()]
 
 
-class _Failures(QWidget):
+class _FailureList(QWidget):
     """A line to filter by, and the table."""
 
     def __init__(self) -> None:
@@ -91,9 +100,9 @@ class TransferCard(Card):
         super().__init__()
         self._panel = panel
         self.status = status
-        self._title = Elided(role="strong")
-        self._line = Elided(role="small", tone="muted")
-        self._meter = Meter(theme)
+        self._title = ElidedLabel(role="strong")
+        self._line = ElidedLabel(role="small", tone="muted")
+        self._meter = ProgressBar(theme)
         wanted = panel.wanted.emit
         self.pause = button("Pause", "", lambda: wanted("pause", self.status.id))
         self.go_on = button("Go on", "", lambda: wanted("resume", self.status.id))
@@ -106,7 +115,7 @@ class TransferCard(Card):
         self.forget.clicked.connect(lambda: wanted("forget", self.status.id))
         self.failed = button("", "link", self._toggle)
         self.failed.setCheckable(True)
-        self.failures = _Failures()
+        self.failures = _FailureList()
         self.failures.hide()
         top = QHBoxLayout()
         top.addWidget(self._title, 1)
@@ -128,7 +137,7 @@ class TransferCard(Card):
         ended = status.state in ENDED
         resting = status.state in ("paused", "stopped")
         self._title.setText(status.title)
-        self._line.setText(state_words(status))
+        self._line.setText(state_text(status))
         set_property(self._line, "tone", "bad" if status.state == "stopped" else "muted")
         self._meter.set_value(status.fraction, "warn" if status.failed or status.state == "stopped" else "accent")
         self._meter.setVisible(status.state != "done")
@@ -140,7 +149,7 @@ class TransferCard(Card):
         self.retry.setVisible(ended and bool(status.failed))
         self.save.setVisible(ended)
         self.forget.setVisible(ended)
-        self.failed.setText(failed_words(status))
+        self.failed.setText(failed_text(status))
         self.failed.setVisible(bool(status.failed))
         if not status.failed:
             self.failures.hide()
@@ -211,7 +220,7 @@ class TransfersPanel(QWidget):
         self._list.insertWidget(0, card)
         self._empty.hide()
 
-    def show_failures(self, transfer_id: int, failures: Sequence[Failure]) -> None:
+    def show_failures(self, transfer_id: int, failures: Sequence[TransferFailure]) -> None:
         """The failed files that were asked for by `failures_wanted`."""
         if (card := self._cards.get(transfer_id)) is not None:
             card.failures.model.show(failures)

@@ -24,7 +24,7 @@ def counts_words(status: TransferStatus) -> str:
     return " · ".join(parts)
 
 
-def failed_words(status: TransferStatus) -> str:
+def failed_text(status: TransferStatus) -> str:
     """How many could not be taken over, or nothing."""
     if not status.failed:
         return ""
@@ -32,7 +32,7 @@ def failed_words(status: TransferStatus) -> str:
     return f"{status.failed:,} could not be {verb}"
 
 
-def state_words(status: TransferStatus) -> str:
+def state_text(status: TransferStatus) -> str:
     """One line for the person: where it stands, and why it does not move if it does not."""
     if status.note and status.state not in ENDED:
         return status.note

@@ -8,13 +8,13 @@ from PySide6.QtCore import QPointF, QRectF, QSize, QSizeF, Qt, Signal
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QApplication, QWidget
 
-from apitorch_desktop.ui.grid.painter import Texts
+from apitorch_desktop.ui.grid.painter import TextCache
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QImage, QMouseEvent, QPaintEvent, QPixmap, QResizeEvent, QWheelEvent
 
     from apitorch_desktop.ui.theme.theme import Theme
-    from apitorch_desktop.ui.viewer.loader import Photo
+    from apitorch_desktop.ui.viewer.loader import LoadedPhoto
 
 _AIR = 16
 """Pixels around a fitted photo."""
@@ -28,7 +28,7 @@ _CRISP = 3.0
 
 
 class PhotoCanvas(QWidget):
-    """Shows a `Photo`, or its thumbnail until there is one. `zoom` is device pixels of the screen for one of the photo's."""
+    """Shows a `LoadedPhoto`, or its thumbnail until there is one. `zoom` is device pixels of the screen for one photo pixel."""
 
     zoomChanged = Signal()
     wholeWanted = Signal()
@@ -40,8 +40,8 @@ class PhotoCanvas(QWidget):
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self._theme = theme
-        self._texts = Texts(theme)
-        self._photo: Photo | None = None
+        self._texts = TextCache(theme)
+        self._photo: LoadedPhoto | None = None
         self._thumbnail: QPixmap | None = None
         self._claimed: tuple[int, int] | None = None
         self._zoom: float | None = None
@@ -53,7 +53,7 @@ class PhotoCanvas(QWidget):
 
     # --- what is shown
 
-    def show_photo(self, photo: Photo | None, thumbnail: QPixmap | None, claimed: tuple[int, int] | None) -> None:
+    def show_photo(self, photo: LoadedPhoto | None, thumbnail: QPixmap | None, claimed: tuple[int, int] | None) -> None:
         """Another photo, fitted. `claimed`: its width and height as far as they are known before it is there."""
         self._photo, self._thumbnail, self._claimed = photo, thumbnail, claimed
         self.fit()

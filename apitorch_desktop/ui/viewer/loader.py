@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import TrainingImage
     from apitorch_desktop.ui.images.thumbnail_loader import Fetch
-    from apitorch_desktop.ui.tasks.runner import Context, Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import JobContext, Task, TaskRunner
 
 
-class Photo:
+class LoadedPhoto:
     """What there is of an image so far."""
 
     def __init__(self, image: TrainingImage) -> None:
@@ -52,18 +52,18 @@ class PhotoLoader(QObject):
     changed = Signal(str)
     """The id of an image of which there is more now, or which failed."""
 
-    def __init__(self, tasks: Tasks, fetch: Fetch, parent: QObject | None = None) -> None:
+    def __init__(self, tasks: TaskRunner, fetch: Fetch, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._tasks = tasks
         self._fetch = fetch
-        self._photos: dict[str, Photo] = {}
+        self._photos: dict[str, LoadedPhoto] = {}
 
     def set_source(self, fetch: Fetch) -> None:
         """Another connection: forgets all."""
         self.want([], QSize())
         self._fetch = fetch
 
-    def get(self, image_id: str) -> Photo | None:
+    def get(self, image_id: str) -> LoadedPhoto | None:
         """What there is of an image."""
         return self._photos.get(image_id)
 
@@ -73,7 +73,7 @@ class PhotoLoader(QObject):
         for image_id in [image_id for image_id in self._photos if image_id not in ids]:
             self._drop(self._photos.pop(image_id))
         for place, (image_id, image) in enumerate(zip(ids, images, strict=True)):
-            photo = self._photos.setdefault(image_id, Photo(image))
+            photo = self._photos.setdefault(image_id, LoadedPhoto(image))
             photo.image = image
             if place:
                 photo.levels = []  # all pixels only of the one that is looked at
@@ -95,7 +95,7 @@ class PhotoLoader(QObject):
             self._run(photo, "fitted", partial(_fit, self._fetch, photo.image, room))
             self.changed.emit(image_id)
 
-    def _run(self, photo: Photo, part: str, job: Callable[[Context], object], priority: float = 0) -> None:
+    def _run(self, photo: LoadedPhoto, part: str, job: Callable[[JobContext], object], priority: float = 0) -> None:
         photo.tasks[part] = self._tasks.run(
             Lane.INTERACTIVE,
             job,
@@ -106,7 +106,7 @@ class PhotoLoader(QObject):
             priority=priority,
         )
 
-    def _came(self, photo: Photo, part: str, result: object) -> None:
+    def _came(self, photo: LoadedPhoto, part: str, result: object) -> None:
         photo.tasks.pop(part, None)
         if isinstance(result, list):
             photo.levels = result
@@ -114,7 +114,7 @@ class PhotoLoader(QObject):
             photo.data, photo.fitted, photo.size = result
         self.changed.emit(photo.image.image_id)
 
-    def _failed(self, photo: Photo, part: str, error: Exception) -> bool:
+    def _failed(self, photo: LoadedPhoto, part: str, error: Exception) -> bool:
         photo.tasks.pop(part, None)
         reason, _can_help, foreseen = explain(error)
         if part == "fitted":
@@ -122,23 +122,23 @@ class PhotoLoader(QObject):
         self.changed.emit(photo.image.image_id)
         return foreseen
 
-    def _cancel(self, photo: Photo, part: str) -> None:
+    def _cancel(self, photo: LoadedPhoto, part: str) -> None:
         task = photo.tasks.pop(part, None)
         if task is not None:
             task.cancel()
 
-    def _drop(self, photo: Photo) -> None:
+    def _drop(self, photo: LoadedPhoto) -> None:
         for part in list(photo.tasks):
             self._cancel(photo, part)
 
 
-def _fit(fetch: Fetch, image: TrainingImage, room: QSize, context: Context) -> tuple[bytes, QImage, tuple[int, int]]:
+def _fit(fetch: Fetch, image: TrainingImage, room: QSize, context: JobContext) -> tuple[bytes, QImage, tuple[int, int]]:
     data = fetch(image, context.cancelled)
     context.check()
     picture, size = decode.fitted(data, max(1, room.width()), max(1, room.height()))
     return data, picture, size
 
 
-def _levels(data: bytes, context: Context) -> list[QImage]:
+def _levels(data: bytes, context: JobContext) -> list[QImage]:
     context.check()
     return decode.levels(data)

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 from apitorch_desktop.ui.grid.model import name_of
 from apitorch_desktop.ui.viewer.canvas import PhotoCanvas
 from apitorch_desktop.ui.viewer.loader import PhotoLoader
-from apitorch_desktop.ui.widgets.controls import Elided, Rule, button, icon_button, label
+from apitorch_desktop.ui.widgets.controls import ElidedLabel, Rule, button, icon_button, label
 from apitorch_desktop.utils.text import size
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import TrainingImage
     from apitorch_desktop.ui.images.thumbnail_loader import Fetch, ThumbnailLoader
-    from apitorch_desktop.ui.tasks.runner import Tasks
+    from apitorch_desktop.ui.tasks.runner import TaskRunner
     from apitorch_desktop.ui.theme.theme import Theme
 
     Neighbour = Callable[[str, int], TrainingImage | None]
@@ -32,7 +32,7 @@ _RESIZED = 200
 """Milliseconds after the last change of size until the photo is fitted anew from its file."""
 
 
-class ImageView(QWidget):
+class PhotoView(QWidget):
     """Put it in a stack beside the grid, `show_image`, and give it the focus."""
 
     closed = Signal()
@@ -50,7 +50,7 @@ class ImageView(QWidget):
 
     def __init__(
         self,
-        tasks: Tasks,
+        tasks: TaskRunner,
         fetch: Fetch,
         neighbour: Neighbour,
         theme: Theme,
@@ -77,11 +77,11 @@ class ImageView(QWidget):
         self._build(theme)
 
     def _build(self, theme: Theme) -> None:
-        self.name = Elided("", "strong")
-        self.details = Elided("", "small", "muted")
+        self.name = ElidedLabel("", "strong")
+        self.details = ElidedLabel("", "small", "muted")
         """Size, bytes, date and label."""
-        self.id = Elided("", "small", "muted")
-        self.origin = Elided("", "small", "muted", Qt.TextElideMode.ElideMiddle)
+        self.id = ElidedLabel("", "small", "muted")
+        self.origin = ElidedLabel("", "small", "muted", Qt.TextElideMode.ElideMiddle)
         """Where it came from."""
         self.origin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.zoom_said = label("", "small", "muted")

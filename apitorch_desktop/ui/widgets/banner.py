@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QSize
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel
 
-from apitorch_desktop.ui.widgets.controls import Elided, button, surface
+from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, surface
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.theme.theme import Theme
 
 
-class Band(QFrame):
+class Banner(QFrame):
     """Hidden as long as there is nothing to say."""
 
     def __init__(self, theme: Theme) -> None:
@@ -26,7 +26,7 @@ class Band(QFrame):
         self._theme = theme
         surface(self, "note")
         self._icon = QLabel()
-        self.words = Elided()
+        self.words = ElidedLabel()
         row = QHBoxLayout(self)
         row.setContentsMargins(14, 4, 14, 4)
         row.setSpacing(8)

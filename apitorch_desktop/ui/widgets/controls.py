@@ -212,7 +212,7 @@ class MenuButton(QPushButton):
         return QStyle.visualRect(self.layoutDirection(), self.rect(), rect)
 
 
-class Choice(QComboBox):
+class ComboBox(QComboBox):
     """One of a few, with the theme's chevron."""
 
     def __init__(self, theme: Theme, name: str) -> None:
@@ -229,7 +229,7 @@ class Choice(QComboBox):
         self._chevron.paint(QPainter(self), QStyle.visualRect(self.layoutDirection(), self.rect(), place))
 
 
-class Meter(QWidget):
+class ProgressBar(QWidget):
     """A thin bar: a share from 0 to 1 in a token's colour; `None` moves gently while nothing is known yet."""
 
     def __init__(self, theme: Theme, value: float | None = 0, token: str = "accent", height: int = 6) -> None:  # noqa: S107
@@ -301,7 +301,7 @@ class Meter(QWidget):
         self.update()
 
 
-class Elided(QLabel):
+class ElidedLabel(QLabel):
     """A one-line label that cuts its text where the room ends; the whole text is its tip then."""
 
     def __init__(

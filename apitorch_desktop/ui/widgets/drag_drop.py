@@ -26,7 +26,7 @@ _MOZ_URL: Final = "text/x-moz-url"
 _MOST_LINES: Final = 10_000
 
 
-class Picture(NamedTuple):
+class DroppedImage(NamedTuple):
     """An image that came as bytes, undecoded, with the name its source gives it or ""."""
 
     data: bytes
@@ -43,7 +43,7 @@ class DroppedContent:
 
     paths: tuple[Path, ...] = ()
     urls: tuple[str, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[DroppedImage, ...] = ()
     image_ids: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
@@ -71,7 +71,7 @@ def read(mime: QMimeData) -> DroppedContent:
     addresses = [bytes(url.toEncoded().data()).decode("ascii", "replace") for url in listed]
     if paths:
         return DroppedContent(paths=paths, urls=_web(addresses))
-    shown = _Images()
+    shown = _ImageTags()
     if mime.hasHtml():
         shown.feed(mime.html())
     inline = tuple(picture for source in shown.sources if (picture := _inline(source)) is not None)
@@ -110,18 +110,18 @@ def _text(mime: QMimeData, kind: str) -> str:
     return data.decode("utf-16-le" if wide else "utf-8", "replace").strip("\0\ufeff \r\n\t")
 
 
-def _raw(mime: QMimeData, address: str) -> Picture | None:
+def _raw(mime: QMimeData, address: str) -> DroppedImage | None:
     """The picture's own bytes."""
     name = (_text(mime, _MOZ_NAME) if mime.hasFormat(_MOZ_NAME) else "") or _name_of(address)
     for kind in _PICTURES:
         if mime.hasFormat(kind) and (data := _bytes(mime, kind)):
-            return Picture(data, name)
+            return DroppedImage(data, name)
     if mime.hasFormat(_QT_IMAGE):
         return _encoded(mime, name)
     return None
 
 
-def _encoded(mime: QMimeData, name: str) -> Picture | None:
+def _encoded(mime: QMimeData, name: str) -> DroppedImage | None:
     """A picture this very process put there: pixels without bytes, so they are written as PNG, lightly packed."""
     from PySide6.QtCore import QBuffer, QIODevice
     from PySide6.QtGui import QImage
@@ -132,7 +132,7 @@ def _encoded(mime: QMimeData, name: str) -> Picture | None:
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     image.save(buffer, "PNG", 90)  # type: ignore[call-overload]
-    return Picture(bytes(buffer.data().data()), name)
+    return DroppedImage(bytes(buffer.data().data()), name)
 
 
 def _web(addresses: Iterable[str]) -> tuple[str, ...]:
@@ -159,7 +159,7 @@ def _links(mime: QMimeData, listed: list[str]) -> list[str]:
     return lines if len(_web(lines)) == len(set(lines)) else []
 
 
-def _inline(source: str) -> Picture | None:
+def _inline(source: str) -> DroppedImage | None:
     """The picture in a `data:` address."""
     head, comma, body = source.partition(",")
     if not comma or not head.lower().startswith("data:image/"):
@@ -172,7 +172,7 @@ def _inline(source: str) -> Picture | None:
             data = b64decode(data)
         except ValueError:
             return None
-    return Picture(data, "") if data else None
+    return DroppedImage(data, "") if data else None
 
 
 def _name_of(address: str) -> str:
@@ -182,7 +182,7 @@ def _name_of(address: str) -> str:
         return ""
 
 
-class _Images(HTMLParser):
+class _ImageTags(HTMLParser):
     """Sources of the pictures in a piece of HTML."""
 
     def __init__(self) -> None:

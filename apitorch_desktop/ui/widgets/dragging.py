@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.tasks.runner import Task, Tasks
+    from apitorch_desktop.ui.tasks.runner import Task, TaskRunner
 
     LocalCopy = Callable[[TrainingImage, Callable[[], bool]], Path]
     """Makes a file of an image for other programs; blocks, called on a worker, told whether it is still wanted."""
@@ -26,10 +26,10 @@ PATIENCE = 8000
 _FILES = "text/uri-list"
 
 
-class Copies:
+class FileCopies:
     """Files of images, made on a lane."""
 
-    def __init__(self, tasks: Tasks, copy: LocalCopy, images: Sequence[TrainingImage]) -> None:
+    def __init__(self, tasks: TaskRunner, copy: LocalCopy, images: Sequence[TrainingImage]) -> None:
         self._paths: dict[int, Path] = {}
         self._left = len(images)
         self._loop: QEventLoop | None = None
@@ -81,12 +81,12 @@ class DraggedImages(QMimeData):
     fellShort = Signal(int, int)
     """Files that were ready, files that were wanted."""
 
-    def __init__(self, images: Sequence[TrainingImage], tasks: Tasks | None, copy: LocalCopy | None) -> None:
+    def __init__(self, images: Sequence[TrainingImage], tasks: TaskRunner | None, copy: LocalCopy | None) -> None:
         super().__init__()
         self._images = images
         self._ids = drag_drop.ids_bytes([image.image_id for image in images])
-        self._make = partial(Copies, tasks, copy, images) if tasks is not None and copy is not None else None
-        self._copies: Copies | None = None
+        self._make = partial(FileCopies, tasks, copy, images) if tasks is not None and copy is not None else None
+        self._copies: FileCopies | None = None
         self._files: bytes | None = None
 
     def formats(self) -> list[str]:

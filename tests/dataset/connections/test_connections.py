@@ -9,11 +9,11 @@ from keyring.backend import KeyringBackend
 from keyring.errors import KeyringError, KeyringLocked, PasswordDeleteError
 
 from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, NotApiTorch, WrongKey
-from apitorch_desktop.dataset.connections.api_keys import FoundKey, Kept, Keys, Trouble
+from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, FoundKey, KeyLocation, KeyringProblem
 from apitorch_desktop.dataset.connections.store import (
     EMBEDDED,
     Connection,
-    Connections,
+    ConnectionStore,
     check,
     clean_key,
     environment_id,
@@ -27,37 +27,37 @@ HOSTED = Connection("c1", "Hosted", "https://www.apitorch.com/api/")
 
 
 def test_the_embedded_service_is_always_there(tmp_path):
-    connections = Connections(tmp_path, {})
+    connections = ConnectionStore(tmp_path, {})
     assert [one.id for one in connections.all()] == [EMBEDDED]
     assert connections.current.embedded
     with pytest.raises(BadRequest):
         connections.remove(EMBEDDED)
     connections.update(replace(connections.get(EMBEDDED), name="My machine"))
-    assert Connections(tmp_path, {}).get(EMBEDDED).name == "My machine"
+    assert ConnectionStore(tmp_path, {}).get(EMBEDDED).name == "My machine"
 
 
 def test_connections_are_kept_and_the_current_one_is_open_again(tmp_path):
-    connections = Connections(tmp_path, {})
+    connections = ConnectionStore(tmp_path, {})
     added = connections.add("  Torch ", "www.apitorch.com")
     other = connections.add("", "http://10.0.0.7:8765")
     assert (added.name, added.base_url) == ("Torch", "https://www.apitorch.com/api/")
     assert other.name == "10.0.0.7:8765"
     assert added.colour != other.colour
     connections.choose(other.id)
-    again = Connections(tmp_path, {})
+    again = ConnectionStore(tmp_path, {})
     assert again.current == other
     assert [one.name for one in again.all()] == ["This computer", "10.0.0.7:8765", "Torch"]
     again.update(replace(other, scratch_training_set=42, base_url="10.0.0.8"))
-    assert Connections(tmp_path, {}).current.scratch_training_set == 42
-    assert Connections(tmp_path, {}).current.base_url == "http://10.0.0.8/api/"
+    assert ConnectionStore(tmp_path, {}).current.scratch_training_set == 42
+    assert ConnectionStore(tmp_path, {}).current.base_url == "http://10.0.0.8/api/"
     again.remove(other.id)
-    assert Connections(tmp_path, {}).current.embedded
+    assert ConnectionStore(tmp_path, {}).current.embedded
     with pytest.raises(KeyError):
         again.get(other.id)
 
 
 def test_no_key_is_in_the_settings_file(tmp_path):
-    connections = Connections(tmp_path, {"APITORCH_BASE_URL": "torch.example", "APITORCH_API_KEY": KEY})
+    connections = ConnectionStore(tmp_path, {"APITORCH_BASE_URL": "torch.example", "APITORCH_API_KEY": KEY})
     connections.add("Torch", "www.apitorch.com")
     connections.choose(connections.current.id)
     assert all(KEY not in path.read_text() for path in tmp_path.iterdir())
@@ -66,13 +66,15 @@ def test_no_key_is_in_the_settings_file(tmp_path):
 
 
 def test_the_environment_wins_and_says_so(tmp_path):
-    saved = Connections(tmp_path, {})
+    saved = ConnectionStore(tmp_path, {})
     saved.choose(saved.add("Torch", "www.apitorch.com").id)
-    connections = Connections(tmp_path, {"APITORCH_BASE_URL": " http://torch.example/api ", "APITORCH_API_KEY": KEY})
+    connections = ConnectionStore(
+        tmp_path, {"APITORCH_BASE_URL": " http://torch.example/api ", "APITORCH_API_KEY": KEY}
+    )
     named = connections.current
     assert named.from_environment
     assert named.base_url == "http://torch.example/api/"
-    other = Connections(tmp_path, {"APITORCH_BASE_URL": "http://other.example/api"}).current
+    other = ConnectionStore(tmp_path, {"APITORCH_BASE_URL": "http://other.example/api"}).current
     assert other.from_environment  # what waits for one address is not sent to another
     assert other.id != named.id
     assert connections.note == (
@@ -84,11 +86,11 @@ def test_the_environment_wins_and_says_so(tmp_path):
     assert connections.current.from_environment
     with pytest.raises(BadRequest):
         connections.remove(named.id)
-    assert Connections(tmp_path, {}).current.embedded  # the last choice that can be kept
+    assert ConnectionStore(tmp_path, {}).current.embedded  # the last choice that can be kept
 
 
 def test_a_wrong_address_in_the_environment_is_named(tmp_path):
-    connections = Connections(tmp_path, {"APITORCH_BASE_URL": "ftp://host"})
+    connections = ConnectionStore(tmp_path, {"APITORCH_BASE_URL": "ftp://host"})
     assert connections.current.embedded
     assert connections.note == "APITORCH_BASE_URL is left aside. “ftp://host” is no web address."
 
@@ -99,15 +101,15 @@ def test_a_wrong_address_in_the_environment_is_named(tmp_path):
 def test_a_damaged_settings_file_is_kept_aside_and_named(text, tmp_path):
     path = tmp_path / "connections.json"
     path.write_text(text)
-    connections = Connections(tmp_path, {})
+    connections = ConnectionStore(tmp_path, {})
     assert "connections.json.damaged" in connections.note
     assert (tmp_path / "connections.json.damaged").read_text() == text
     connections.add("Torch", "www.apitorch.com")
-    assert len(Connections(tmp_path, {}).all()) == 2
+    assert len(ConnectionStore(tmp_path, {}).all()) == 2
 
 
 def test_the_settings_are_whole_at_any_moment(tmp_path):
-    connections = Connections(tmp_path, {})
+    connections = ConnectionStore(tmp_path, {})
     stop = threading.Event()
 
     def write() -> None:
@@ -202,20 +204,20 @@ def ring():
 
 
 def test_a_key_is_stored_found_changed_and_removed(ring):
-    assert Keys({}).find(HOSTED) == FoundKey("", Kept.NOWHERE)
-    assert Keys({}).store(HOSTED, f" Bearer {KEY}\n") == FoundKey(KEY, Kept.KEYRING)
-    assert Keys({}).find(HOSTED) == FoundKey(KEY, Kept.KEYRING)
-    keys = Keys({})
+    assert ApiKeyStore({}).find(HOSTED) == FoundKey("", KeyLocation.NOWHERE)
+    assert ApiKeyStore({}).store(HOSTED, f" Bearer {KEY}\n") == FoundKey(KEY, KeyLocation.KEYRING)
+    assert ApiKeyStore({}).find(HOSTED) == FoundKey(KEY, KeyLocation.KEYRING)
+    keys = ApiKeyStore({})
     keys.store(HOSTED, "another")
     assert keys.find(HOSTED).key == "another"
-    assert keys.remove(HOSTED) == FoundKey("", Kept.NOWHERE)
+    assert keys.remove(HOSTED) == FoundKey("", KeyLocation.NOWHERE)
     assert ring.held == {}
-    assert keys.find(HOSTED).key == Keys({}).find(HOSTED).key == ""
+    assert keys.find(HOSTED).key == ApiKeyStore({}).find(HOSTED).key == ""
     assert keys.remove(HOSTED).message == ""
 
 
 def test_a_key_is_asked_for_once_a_run(ring):
-    keys = Keys({})
+    keys = ApiKeyStore({})
     keys.store(HOSTED, KEY)
     before = ring.calls
     assert [keys.find(HOSTED).key for _ in range(5)] == [KEY] * 5
@@ -223,77 +225,77 @@ def test_a_key_is_asked_for_once_a_run(ring):
 
 
 def test_a_key_never_goes_to_an_address_it_was_not_given_for(ring):
-    keys = Keys({})
+    keys = ApiKeyStore({})
     keys.store(HOSTED, KEY)
     assert keys.find(replace(HOSTED, base_url="https://elsewhere.example/api/")).key == ""
 
 
 def test_the_environments_key_is_for_the_environments_connection(ring):
-    keys = Keys({"APITORCH_API_KEY": f'"{KEY}"'})
+    keys = ApiKeyStore({"APITORCH_API_KEY": f'"{KEY}"'})
     assert keys.find(
         Connection(environment_id("http://torch.example/api/"), "x", "http://torch.example/api/")
-    ) == FoundKey(KEY, Kept.ENVIRONMENT)
+    ) == FoundKey(KEY, KeyLocation.ENVIRONMENT)
     assert keys.find(HOSTED).key == ""
 
 
 @pytest.mark.parametrize(
     ("fault", "trouble", "words"),
     [
-        (KeyringLocked("Failed to unlock the collection!"), Trouble.LOCKED, "locked. Unlock it"),
-        (KeyringError("Prompt dismissed.."), Trouble.DENIED, "refused access"),
-        (KeyringError("User canceled the operation"), Trouble.DENIED, "refused access"),
-        (PermissionError("Permission denied"), Trouble.DENIED, "refused access"),
-        (RuntimeError("No recommended backend was available."), Trouble.MISSING, "no keyring"),
-        (KeyringError("Something odd"), Trouble.FAILED, "The keyring failed"),
-        (OSError("D-Bus went away"), Trouble.FAILED, "The keyring failed"),
+        (KeyringLocked("Failed to unlock the collection!"), KeyringProblem.LOCKED, "locked. Unlock it"),
+        (KeyringError("Prompt dismissed.."), KeyringProblem.DENIED, "refused access"),
+        (KeyringError("User canceled the operation"), KeyringProblem.DENIED, "refused access"),
+        (PermissionError("Permission denied"), KeyringProblem.DENIED, "refused access"),
+        (RuntimeError("No recommended backend was available."), KeyringProblem.MISSING, "no keyring"),
+        (KeyringError("Something odd"), KeyringProblem.FAILED, "The keyring failed"),
+        (OSError("D-Bus went away"), KeyringProblem.FAILED, "The keyring failed"),
     ],
 )
 def test_each_trouble_with_the_keyring_has_its_own_sentence(fault, trouble, words, ring):
     ring.trouble = fault
-    keys = Keys({})
+    keys = ApiKeyStore({})
     found = keys.find(HOSTED)
     assert (found.key, found.trouble) == ("", trouble)
     assert words in found.message
     stored = keys.store(HOSTED, KEY)
-    assert (stored.key, stored.kept, stored.trouble) == (KEY, Kept.THIS_RUN, trouble)
+    assert (stored.key, stored.kept, stored.trouble) == (KEY, KeyLocation.THIS_RUN, trouble)
     assert stored.message.endswith("The key is kept until the program ends.")
     assert keys.find(HOSTED) == stored  # as long as it is so, for whoever asks
     assert keys.remove(HOSTED).key == ""
-    assert Keys({}).find(HOSTED).key == ""
+    assert ApiKeyStore({}).find(HOSTED).key == ""
 
 
 def test_no_keyring_at_all_is_told_and_the_key_kept_for_this_run():
     """As the tests run: `keyring.backends.fail`."""
-    keys = Keys({})
+    keys = ApiKeyStore({})
     stored = keys.store(HOSTED, KEY)
     assert stored.message == "This machine has no keyring. The key is kept until the program ends."
-    assert keys.find(HOSTED).kept is Kept.THIS_RUN
+    assert keys.find(HOSTED).kept is KeyLocation.THIS_RUN
 
 
 def test_a_keyring_that_forgets_at_once_is_found_out(ring):
     ring.set_password = lambda *_: None
-    assert Keys({}).store(HOSTED, KEY).trouble is Trouble.MISSING
+    assert ApiKeyStore({}).store(HOSTED, KEY).trouble is KeyringProblem.MISSING
 
 
 def test_a_keyring_that_does_not_answer_holds_nobody_up(ring):
     ring.held["API Torch Desktop", f"{HOSTED.id} {HOSTED.base_url}"] = KEY
     ring.gate.clear()
-    keys = Keys({}, patience=0.2)
+    keys = ApiKeyStore({}, patience=0.2)
     begun = time.monotonic()
     found = keys.find(HOSTED)
     assert time.monotonic() - begun < 1
-    assert (found.key, found.trouble) == ("", Trouble.SLOW)
+    assert (found.key, found.trouble) == ("", KeyringProblem.SLOW)
     assert "does not answer" in found.message
     for _ in range(5):
         keys.find(HOSTED)
     assert ring.calls == 1  # they wait for the first, and do not pile up
     ring.gate.set()
-    assert Keys({}).find(HOSTED).key == KEY
+    assert ApiKeyStore({}).find(HOSTED).key == KEY
     assert keys.find(HOSTED).key == KEY
 
 
 def test_a_key_is_shown_nowhere(ring):
-    keys = Keys({})
+    keys = ApiKeyStore({})
     assert KEY not in repr(keys.store(HOSTED, KEY)) + repr(keys.find(HOSTED)) + repr(keys)
 
 

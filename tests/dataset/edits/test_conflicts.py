@@ -5,7 +5,7 @@ import secrets
 import pytest
 
 from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, NotFound
-from apitorch_desktop.dataset.edits.history import Stage
+from apitorch_desktop.dataset.edits.history import EditStage
 from tests.helpers.dataset_home import Home, picture
 from tests.helpers.fake_api import Misbehaving
 
@@ -92,7 +92,7 @@ def conflicting(away: Away):
     home.restart()
     outcomes = home.edits.resume(home.workspace)
     assert [outcome.conflicts for outcome in outcomes] == [2, 2]
-    assert all(outcome.edit.stage is Stage.DONE for outcome in outcomes)
+    assert all(outcome.edit.stage is EditStage.DONE for outcome in outcomes)
     return moved, deleted
 
 
@@ -159,7 +159,7 @@ def test_my_way_decided_while_the_service_is_away_again_waits(away):
     away.leave()
     assert looked(home)[0][2] == "l3"  # as last seen
     outcome = home.edits.conflicts.do_mine(home.workspace, [standing], original)
-    assert outcome.edit.stage is Stage.WAITING
+    assert outcome.edit.stage is EditStage.WAITING
     away.come_back()
     home.edits.resume(home.workspace)
     assert counts(home)["l9"] == 2
@@ -189,7 +189,7 @@ def test_photos_of_a_label_that_is_no_more_are_to_be_decided(plain: Home, docume
     labels = documented.sets[plain.set_id].labels
     labels["l3"] |= labels.pop("l2")
     [outcome] = plain.edits.resume(plain.workspace)
-    assert (outcome.edit.stage, outcome.conflicts) == (Stage.REFUSED, 5)
+    assert (outcome.edit.stage, outcome.conflicts) == (EditStage.REFUSED, 5)
     assert {one[1:] for one in looked(plain)} == {("l2", "l3", "l7", "")}
     plain.edits.conflicts.do_mine(plain.workspace, plain.edits.conflicts.look(plain.workspace, original), original)
     assert counts(plain) == {"l0": 5, "l1": 5, "l3": 5, "l7": 5}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apitorch_desktop.api.errors import ApiError, BadRequest, Cancelled, ConnectionFailed, NotFound
-from apitorch_desktop.dataset.edits.history import CannotUndo, Stage
+from apitorch_desktop.dataset.edits.history import CannotUndo, EditStage
 from tests.helpers.dataset_home import Home, picture, until
 from tests.helpers.fake_api import Misbehaving
 from tests.helpers.random_edits import Dice
@@ -64,7 +64,7 @@ def test_a_move_and_its_undo_tell_what_changed(either: Home):
     outcome = home.edits.move(home.workspace, home.set_id, images, "New Label")
     assert len(content(home)["new_label"]) == 2
     assert outcome.edit.title == "move 2 images to “new_label”"
-    assert outcome.edit.stage is Stage.DONE
+    assert outcome.edit.stage is EditStage.DONE
     assert outcome.labels_added == ["new_label"]
     if home.workspace.has("images"):
         assert outcome.moved == {image.image_id: "new_label" for image in images}
@@ -74,7 +74,7 @@ def test_a_move_and_its_undo_tell_what_changed(either: Home):
         assert {image.label for image in outcome.added} == {"new_label"}
     undone = home.edits.undo(home.workspace)
     assert content(home) == before
-    assert undone.edit.stage is Stage.UNDONE
+    assert undone.edit.stage is EditStage.UNDONE
     assert home.edits.undoable("c1") is None
     assert home.edits.redoable("c1").title == outcome.edit.title
 
@@ -518,15 +518,15 @@ def test_edits_made_while_the_service_is_away_are_sent_when_it_is_back(plain: Ho
     before = content(plain)
     documented.vanish()
     waiting = plain.edits.move(plain.workspace, plain.set_id, images, "x")
-    assert waiting.edit.stage is Stage.WAITING
+    assert waiting.edit.stage is EditStage.WAITING
     assert waiting.moved == {image.image_id: "x" for image in images}
     assert plain.edits.delete(plain.workspace, plain.set_id, more).removed == [image.image_id for image in more]
-    assert plain.edits.merge_labels(plain.workspace, plain.set_id, "l2", "l3").edit.stage is Stage.WAITING
+    assert plain.edits.merge_labels(plain.workspace, plain.set_id, "l2", "l3").edit.stage is EditStage.WAITING
     plain.restart_offline()
-    assert [edit.stage for edit in plain.edits.unfinished("c1")] == [Stage.WAITING] * 3
-    assert [outcome.edit.stage for outcome in plain.edits.resume(plain.workspace)] == [Stage.WAITING]
+    assert [edit.stage for edit in plain.edits.unfinished("c1")] == [EditStage.WAITING] * 3
+    assert [outcome.edit.stage for outcome in plain.edits.resume(plain.workspace)] == [EditStage.WAITING]
     documented.come_back()
-    assert [outcome.edit.stage for outcome in plain.edits.resume(plain.workspace)] == [Stage.DONE] * 3
+    assert [outcome.edit.stage for outcome in plain.edits.resume(plain.workspace)] == [EditStage.DONE] * 3
     found = content(plain)
     assert (len(found["x"]), len(found["l1"]), len(found["l3"])) == (5, 3, 10)
     for _ in range(3):
@@ -559,9 +559,9 @@ def test_what_changed_while_an_edit_waited_is_told(plain: Home, documented: Misb
     documented.come_back()
     moved, renamed, last = plain.edits.resume(plain.workspace)
     assert moved.edit.note == "One image was deleted or moved by someone else, and left out."
-    assert renamed.edit.stage is Stage.REFUSED
+    assert renamed.edit.stage is EditStage.REFUSED
     assert renamed.edit.note == "There is no label “l2” any more."
-    assert last.edit.stage is Stage.DONE
+    assert last.edit.stage is EditStage.DONE
     found = content(plain)
     assert (len(found["x"]), len(found["y"])) == (4, 1)
 

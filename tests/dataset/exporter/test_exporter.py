@@ -17,7 +17,14 @@ from PIL import Image
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import Cancelled, ConnectionFailed, NotFound, WrongKey
 from apitorch_desktop.api.types import TrainingImage, TrainingImages, TrainingLabel
-from apitorch_desktop.dataset.exporter.exporter import Exported, ExportRefused, Fetcher, Format, Split, export
+from apitorch_desktop.dataset.exporter.exporter import (
+    ExportFormat,
+    ExportRefused,
+    ExportResult,
+    ExportSource,
+    Split,
+    export,
+)
 from apitorch_desktop.dataset.exporter.split import parts_of
 from apitorch_desktop.dataset.importer.plan import scan
 from tests.helpers.documented import SET, documented
@@ -70,14 +77,14 @@ def here():
 
 def test_a_folder_tree_is_what_the_published_client_writes(here, tmp_path):
     done = export(here.listing, here.fetch, tmp_path)
-    assert done == Exported(tmp_path / "my-set", 17, 0, [])
+    assert done == ExportResult(tmp_path / "my-set", 17, 0, [])
     assert walked(tmp_path / "my-set") == here.labelled()
     image = here.listing.data[0].images[0]
     assert (tmp_path / "my-set" / "hat" / image.filename).read_bytes() == here.fetch(image)
     assert [entry.name for entry in tmp_path.iterdir()] == ["my-set"]
 
 
-@pytest.mark.parametrize("form", list(Format))
+@pytest.mark.parametrize("form", list(ExportFormat))
 @pytest.mark.parametrize("split", [None, Split(0.6, 0.2, 0.2, seed=3)], ids=["whole", "split"])
 def test_exported_and_imported_is_equal(here, tmp_path, form, split):
     done = export(here.listing, here.fetch, tmp_path, form, split=split)
@@ -87,7 +94,7 @@ def test_exported_and_imported_is_equal(here, tmp_path, form, split):
 
 
 def test_a_zip_holds_the_tree(here, tmp_path):
-    done = export(here.listing, here.fetch, tmp_path, Format.ZIP)
+    done = export(here.listing, here.fetch, tmp_path, ExportFormat.ZIP)
     assert done.path == tmp_path / "my-set.zip"
     with zipfile.ZipFile(done.path) as archive:
         assert archive.testzip() is None
@@ -96,7 +103,7 @@ def test_a_zip_holds_the_tree(here, tmp_path):
 
 
 def test_csv_has_a_row_an_image(here, tmp_path):
-    done = export(here.listing, here.fetch, tmp_path, Format.CSV, split=Split(seed=1))
+    done = export(here.listing, here.fetch, tmp_path, ExportFormat.CSV, split=Split(seed=1))
     with (done.path / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert sorted((row["label"], row["sha256"]) for row in rows) == here.labelled()
@@ -111,7 +118,7 @@ def test_csv_has_a_row_an_image(here, tmp_path):
 
 @pytest.mark.parametrize("split", [None, Split(0.6, 0.2, 0.2)], ids=["whole", "split"])
 def test_hugging_face_reads_the_jsonl(here, tmp_path, split):
-    done = export(here.listing, here.fetch, tmp_path, Format.JSONL, split=split)
+    done = export(here.listing, here.fetch, tmp_path, ExportFormat.JSONL, split=split)
     rows = read_hugging_face(done.path, tmp_path / "cache")
     assert sorted((label, digest) for _, label, digest, _ in rows) == here.labelled()
     assert all(same for *_, same in rows)
@@ -120,7 +127,7 @@ def test_hugging_face_reads_the_jsonl(here, tmp_path, split):
 
 @pytest.mark.parametrize("split", [None, Split(0.6, 0.2, 0.2)], ids=["whole", "split"])
 def test_mlcroissant_reads_the_croissant(here, tmp_path, split):
-    done = export(here.listing, here.fetch, tmp_path, Format.CROISSANT, split=split)
+    done = export(here.listing, here.fetch, tmp_path, ExportFormat.CROISSANT, split=split)
     rows = read_croissant(done.path)
     found = [(label, hashlib.sha256((done.path / path).read_bytes()).hexdigest()) for label, path, _ in rows]
     assert sorted(found) == here.labelled()
@@ -129,7 +136,7 @@ def test_mlcroissant_reads_the_croissant(here, tmp_path, split):
 
 
 def test_create_ml_gets_labelled_directories_and_its_json(here, tmp_path):
-    done = export(here.listing, here.fetch, tmp_path, Format.CREATEML, split=Split(0.5, 0, 0.5))
+    done = export(here.listing, here.fetch, tmp_path, ExportFormat.CREATEML, split=Split(0.5, 0, 0.5))
     assert sorted(entry.name for entry in done.path.iterdir()) == ["test", "train"]
     assert sorted(walked(done.path / "train") + walked(done.path / "test")) == here.labelled()
     found = []
@@ -147,7 +154,7 @@ def test_create_ml_gets_labelled_directories_and_its_json(here, tmp_path):
 
 def test_what_is_there_is_not_overwritten(here, tmp_path):
     export(here.listing, here.fetch, tmp_path)
-    for form in (Format.CSV, Format.JSONL):
+    for form in (ExportFormat.CSV, ExportFormat.JSONL):
         with pytest.raises(ExportRefused, match="there already"):
             export(here.listing, here.fetch, tmp_path, form)
     with pytest.raises(ExportRefused, match="there already"):
@@ -175,7 +182,7 @@ def test_images_that_cannot_be_had_are_named_and_the_rest_goes_on(here, tmp_path
         return here.fetch(image)
 
     seen = []
-    done = export(here.listing, fetch, tmp_path, Format.ZIP, progress=lambda *state: seen.append(state))
+    done = export(here.listing, fetch, tmp_path, ExportFormat.ZIP, progress=lambda *state: seen.append(state))
     assert done.written == 16
     assert done.failed == [(f"hat/{lost.filename}", "It is gone.")]
     assert seen[-1] == (17, 17)
@@ -187,7 +194,7 @@ def test_when_nothing_can_be_had_nothing_is_left_behind(here, tmp_path, fault):
         raise fault
 
     with pytest.raises(type(fault)):
-        export(here.listing, fetch, tmp_path / "new", Format.CSV)
+        export(here.listing, fetch, tmp_path / "new", ExportFormat.CSV)
     assert not list((tmp_path / "new").iterdir())
 
 
@@ -220,7 +227,7 @@ def test_a_folder_that_cannot_be_written_is_refused_in_a_sentence(here, tmp_path
 
 def test_a_set_without_images_is_exported_too(tmp_path):
     empty = TrainingImages(training_set_id=1, training_set_slug="", data=[])
-    for form in Format:
+    for form in ExportFormat:
         assert export(empty, lambda _: b"", tmp_path / form, form).written == 0
 
 
@@ -229,7 +236,7 @@ def test_addresses_that_ran_out_are_fetched_anew(tmp_path):
         for number in range(12):
             strange.images[f"{number:040x}"] = ("cat", "x.jpg", photo(number))
         client = ApiClient(strange.url, strange.key)
-        fetch = Fetcher(client, SET)
+        fetch = ExportSource(client, SET)
         strange.epoch += 1
         done = export(fetch.listing, fetch, tmp_path)
         client.close()
@@ -277,7 +284,7 @@ def test_a_split_keeps_groups_together_and_shares_near(data):
 def test_what_looks_alike_comes_into_one_part(tmp_path):
     again = [photo(number, size=(128, 96), quality=60) for number in range(12)]
     here = Here({"hat": [photo(number) for number in range(12)], "cap": again})
-    done = export(here.listing, here.fetch, tmp_path, Format.CSV, split=Split(0.5, 0.25, 0.25, seed=5))
+    done = export(here.listing, here.fetch, tmp_path, ExportFormat.CSV, split=Split(0.5, 0.25, 0.25, seed=5))
     parts = {}
     with (done.path / "labels.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):

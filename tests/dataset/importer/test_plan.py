@@ -18,9 +18,9 @@ from PIL import Image
 
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.importer import scanner
-from apitorch_desktop.dataset.importer.plan import Picture, Plan, PlanItem, Standing, existing_of, scan
+from apitorch_desktop.dataset.importer.plan import ImageBytes, ItemStatus, Plan, PlanItem, existing_of, scan
 from apitorch_desktop.dataset.sources import archives
-from apitorch_desktop.dataset.sources.image_source import File, Member, Url, shown
+from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageFile, ImageUrl, shown
 
 
 def picture(seed=0, form="JPEG", size=(24, 16)):
@@ -70,12 +70,12 @@ def test_a_picture_beside_label_folders_waits_for_a_label(tmp_path):
     put(tmp_path / "loose.jpg", picture(2))
     plan = scan([tmp_path])
     loose = next(item for item in plan.items if item.name == "loose.jpg")
-    assert loose.standing is Standing.NO_LABEL
+    assert loose.standing is ItemStatus.NO_LABEL
     assert loose.note
     assert [item.name for item in plan.sending()] == ["a.jpg"]
     assert plan.labels()[-1].label == ""
     plan.set_label([loose], "Scarf!")
-    assert (loose.label, loose.standing) == ("scarf", Standing.NEW)
+    assert (loose.label, loose.standing) == ("scarf", ItemStatus.NEW)
     assert len(plan.uploads()) == 2
 
 
@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_a_label_says_so(tmp_path):
     put(tmp_path / "🦓/a.jpg", picture(1))
     put(tmp_path / "ok/b.jpg", picture(2))
     item = next(item for item in scan([tmp_path]).items if not item.label)
-    assert item.standing is Standing.NO_LABEL
+    assert item.standing is ItemStatus.NO_LABEL
     assert "🦓" in item.note
     assert item.original_label == "🦓"
 
@@ -121,7 +121,7 @@ def test_what_is_no_picture_is_passed_over_and_named_unless_it_was_asked_for(tmp
     assert plan.ignored == ["hat/initials", "hat/notes.md"]
     assert plan.complete
     asked = scan([notes], default_label="x").items[0]
-    assert asked.standing is Standing.PROBLEM
+    assert asked.standing is ItemStatus.PROBLEM
     assert "not an image" in asked.problem
 
 
@@ -159,7 +159,7 @@ def test_pipes_sockets_and_devices_are_never_opened(tmp_path):
         listening.bind(str(tmp_path / "hat/s.png"))
         (tmp_path / "hat/zero.jpg").symlink_to("/dev/zero")
         plan = scan([tmp_path, Path("/dev/zero")])
-    assert plan.counts()[Standing.NEW] == 1
+    assert plan.counts()[ItemStatus.NEW] == 1
     assert [item.name for item in plan.items if "no ordinary file" in (item.problem or "")] == [
         "pipe.jpg",
         "s.png",
@@ -172,8 +172,8 @@ def test_what_cannot_be_opened_does_not_stop_the_rest(tmp_path):
     put(tmp_path / "hat/a.jpg", picture(1))
     (tmp_path / "loop").symlink_to("loop")
     plan = scan([tmp_path / "nowhere", tmp_path / "loop", tmp_path / "hat", Path("a\0b")])
-    assert plan.counts()[Standing.NEW] == 1
-    assert plan.counts()[Standing.PROBLEM] == 3
+    assert plan.counts()[ItemStatus.NEW] == 1
+    assert plan.counts()[ItemStatus.PROBLEM] == 3
     assert "No such file" in plan.items[0].problem
 
 
@@ -195,7 +195,7 @@ def test_a_folder_of_somebody_else_is_named(tmp_path):
         if root:
             os.seteuid(0)
         locked.chmod(0o700)
-    assert plan.counts()[Standing.NEW] == 1
+    assert plan.counts()[ItemStatus.NEW] == 1
     assert not plan.complete
     assert any("“locked” cannot be opened" in note for note in plan.notes)
 
@@ -218,8 +218,8 @@ def test_any_name_is_read_and_can_be_shown_in_one_line(tmp_path, name):
     Path(os.fsdecode(bytes(tmp_path) + b"/hat/" + name)).write_bytes(picture(1))
     plan = scan([tmp_path])
     (item,) = plan.items
-    assert item.standing is Standing.NEW
-    assert isinstance(item.source, File)
+    assert item.standing is ItemStatus.NEW
+    assert isinstance(item.source, ImageFile)
     assert os.fsencode(item.source.path.name) == name
     assert item.name.isprintable()
     item.name.encode()
@@ -287,11 +287,11 @@ def test_the_same_bytes_are_found_wherever_they_are(tmp_path):
     plan = scan([tmp_path], existing=existing)
     standing = {item.name: item.standing for item in plan.items}
     assert standing == {
-        "there.jpg": Standing.THERE,
-        "elsewhere.jpg": Standing.OTHER_LABEL,
-        "one.jpg": Standing.OTHER_LABEL,
-        "two.jpg": Standing.TWICE,
-        "three.jpg": Standing.OTHER_LABEL,
+        "there.jpg": ItemStatus.THERE,
+        "elsewhere.jpg": ItemStatus.OTHER_LABEL,
+        "one.jpg": ItemStatus.OTHER_LABEL,
+        "two.jpg": ItemStatus.TWICE,
+        "three.jpg": ItemStatus.OTHER_LABEL,
     }
     notes = {item.name: item.note for item in plan.items}
     assert "“shoes”" in notes["elsewhere.jpg"]
@@ -305,14 +305,14 @@ def test_what_is_set_right_in_the_plan_changes_how_everything_stands(tmp_path):
     put(tmp_path / "dress/three.jpg", picture(3))
     plan = scan([tmp_path])
     dress, hat = plan.items
-    assert hat.standing is Standing.OTHER_LABEL
+    assert hat.standing is ItemStatus.OTHER_LABEL
     plan.rename_label("dress", "Hat")
-    assert (dress.standing, hat.standing) == (Standing.NEW, Standing.TWICE)
+    assert (dress.standing, hat.standing) == (ItemStatus.NEW, ItemStatus.TWICE)
     plan.set_included([dress], False)
-    assert (dress.standing, hat.standing) == (Standing.LEFT_OUT, Standing.NEW)
+    assert (dress.standing, hat.standing) == (ItemStatus.LEFT_OUT, ItemStatus.NEW)
     plan.set_included([dress], True)
     plan.set_similar({0: "“old.jpg” under “hat”"})
-    assert dress.standing is Standing.SIMILAR
+    assert dress.standing is ItemStatus.SIMILAR
     assert plan.bytes_to_send() == dress.size
     with pytest.raises(ValueError, match="no letter and no digit"):
         plan.set_label([dress], "…")
@@ -339,27 +339,27 @@ def test_pasted_text_gives_addresses_paths_and_says_what_it_is_not(tmp_path):
         f"data:image/jpeg;base64,{coded}\nftp://old.example/a.jpg\nhello"
     )
     plan = scan([text], default_label="hat")
-    assert [item.source.url for item in plan.items if isinstance(item.source, Url)] == [
+    assert [item.source.url for item in plan.items if isinstance(item.source, ImageUrl)] == [
         "https://example.com/x/zebra%20one.jpg?size=2",
         "http://example.org/b.png",
     ]
     assert [item.name for item in plan.items] == ["zebra one.jpg", "b.png", "a b.jpg", "a b.jpg", "picture.jpg"]
-    assert [item.standing for item in plan.items][3] is Standing.TWICE
+    assert [item.standing for item in plan.items][3] is ItemStatus.TWICE
     assert len([note for note in plan.notes if "neither a web address nor a file" in note]) == 2
     assert not plan.complete
 
 
 def test_the_same_address_twice_is_one_upload():
     plan = scan(["https://e.org/a.jpg\nhttps://e.org/a.jpg"], default_label="hat")
-    assert [item.standing for item in plan.items] == [Standing.NEW, Standing.TWICE]
+    assert [item.standing for item in plan.items] == [ItemStatus.NEW, ItemStatus.TWICE]
 
 
 def test_a_picture_from_memory_needs_a_label_first():
-    plan = scan([Picture(picture(1), "clip\nboard.png"), Picture(b"", "nothing")])
-    assert [item.standing for item in plan.items] == [Standing.NO_LABEL, Standing.PROBLEM]
+    plan = scan([ImageBytes(picture(1), "clip\nboard.png"), ImageBytes(b"", "nothing")])
+    assert [item.standing for item in plan.items] == [ItemStatus.NO_LABEL, ItemStatus.PROBLEM]
     assert plan.items[0].name == "clip␊board.png"
     plan.set_label(plan.items, "hat")
-    assert [upload.source for upload in plan.uploads()] == [Picture(picture(1), "clip\nboard.png")]
+    assert [upload.source for upload in plan.uploads()] == [ImageBytes(picture(1), "clip\nboard.png")]
 
 
 LISTS = {
@@ -391,7 +391,7 @@ def test_lists_of_paths_and_addresses_bring_their_labels(tmp_path, name):
 def test_a_list_names_what_it_misses_and_what_it_cannot_mean(tmp_path):
     listed = put(tmp_path / "l.csv", b"path,label\ngone.jpg,hat\n/dev/zero,hat\n" + b"x" * 300 + b".jpg,hat\n")
     plan = scan([listed])
-    assert plan.counts()[Standing.PROBLEM] == 3
+    assert plan.counts()[ItemStatus.PROBLEM] == 3
     for name, content in {"a.json": b"[1, ", "b.jsonl": b'{"x": 1}\n', "c.csv": b"", "d.csv": b"one\ntwo\n"}.items():
         plan = scan([put(tmp_path / name, content)])
         assert not plan.items
@@ -442,7 +442,7 @@ def test_archives_are_read_in_place(tmp_path, name):
     assert plan.sending()
     opened = archives.Archives()
     for item in reversed(plan.items):  # also against the order in the file
-        assert isinstance(item.source, Member)
+        assert isinstance(item.source, ArchiveMember)
         assert opened.read(path, item.source.name, 2**20) == MEMBERS[item.source.name]
     opened.close()
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
@@ -528,20 +528,22 @@ def test_ten_thousand_items_are_judged_at_once():
     from time import perf_counter
 
     items = [
-        PlanItem("hat", "hat", File(Path(f"{n}.jpg")), f"{n}.jpg", 1, None, f"{n % 9000:064}") for n in range(10_000)
+        PlanItem("hat", "hat", ImageFile(Path(f"{n}.jpg")), f"{n}.jpg", 1, None, f"{n % 9000:064}")
+        for n in range(10_000)
     ]
     begun = perf_counter()
     plan = Plan(items)
     plan.set_label(items[:5], "dress")
     assert perf_counter() - begun < 2
-    assert plan.counts()[Standing.TWICE] > 900
+    assert plan.counts()[ItemStatus.TWICE] > 900
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), st.booleans()), max_size=12))
 def test_no_label_ever_gets_the_same_bytes_twice(rows):
     items = [
-        PlanItem(label, label, File(Path("f")), "f", 1, None, digest, included=kept) for label, digest, kept in rows
+        PlanItem(label, label, ImageFile(Path("f")), "f", 1, None, digest, included=kept)
+        for label, digest, kept in rows
     ]
     sent = [(item.label, item.sha256) for item in Plan(items, existing={"x": {"a"}}).sending()]
     assert len(sent) == len(set(sent))

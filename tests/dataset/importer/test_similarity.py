@@ -3,8 +3,8 @@ import zipfile
 
 from PIL import Image, ImageEnhance
 
-from apitorch_desktop.dataset.importer.plan import Standing, scan
-from apitorch_desktop.dataset.importer.similarity import Known, find_similar
+from apitorch_desktop.dataset.importer.plan import ItemStatus, scan
+from apitorch_desktop.dataset.importer.similarity import KnownImage, find_similar
 from apitorch_desktop.vision import images, near_duplicates
 
 
@@ -18,7 +18,7 @@ def changed(data, scale=1.0, brighter=1.0, quality=70):
 
 def test_what_looks_nearly_the_same_is_said_with_where_it_is(tmp_path, photos):
     there, other, third = (path.read_bytes() for path in sorted((photos / "train" / "hat").glob("*.jpg"))[:3])
-    known = [Known("old.jpg", "hat", near_duplicates.pattern(images.shrunk(data, 96))) for data in (other, there)]
+    known = [KnownImage("old.jpg", "hat", near_duplicates.pattern(images.shrunk(data, 96))) for data in (other, there)]
     (tmp_path / "cap").mkdir()
     (tmp_path / "cap" / "a.jpg").write_bytes(changed(there, 0.7))
     (tmp_path / "cap" / "b.jpg").write_bytes(third)
@@ -30,7 +30,12 @@ def test_what_looks_nearly_the_same_is_said_with_where_it_is(tmp_path, photos):
     assert found == {0: "“old.jpg” under “hat”", 2: "“b.jpg” of this import"}
     assert seen[-1] == (4, 4)
     plan.set_similar(found)
-    assert [item.standing for item in plan.items] == [Standing.SIMILAR, Standing.NEW, Standing.SIMILAR, Standing.NEW]
+    assert [item.standing for item in plan.items] == [
+        ItemStatus.SIMILAR,
+        ItemStatus.NEW,
+        ItemStatus.SIMILAR,
+        ItemStatus.NEW,
+    ]
     assert plan.items[0].note == "Looks nearly the same as “old.jpg” under “hat”."
     assert len(plan.uploads()) == 4
 

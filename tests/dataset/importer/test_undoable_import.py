@@ -8,9 +8,9 @@ from contextlib import nullcontext
 import pytest
 
 from apitorch_desktop.api.errors import ConnectionFailed
-from apitorch_desktop.dataset.edits.history import CannotUndo, Stage
-from apitorch_desktop.dataset.sources.image_source import Picture, Upload
-from apitorch_desktop.dataset.transfers.queue import Transfers
+from apitorch_desktop.dataset.edits.history import CannotUndo, EditStage
+from apitorch_desktop.dataset.sources.image_source import ImageBytes, UploadItem
+from apitorch_desktop.dataset.transfers.queue import TransferQueue
 from tests.helpers.dataset_home import Home, picture
 from tests.helpers.fake_api import Misbehaving
 
@@ -26,7 +26,7 @@ class Importer:
 
     def open(self) -> None:
         home = self.home
-        self.transfers = Transfers(home.folder / "transfers", lambda _connection: home.client)
+        self.transfers = TransferQueue(home.folder / "transfers", lambda _connection: home.client)
         self.imports = home.edits.importing(self.transfers)
 
     def restart(self) -> None:
@@ -36,7 +36,9 @@ class Importer:
 
     def accept(self, labels: list[str] | None = None) -> int:
         uploads = [
-            Upload((labels or ["l0", "new"])[number % 2], Picture(picture(100 + number), "n.jpg"), f"{number}.jpg")
+            UploadItem(
+                (labels or ["l0", "new"])[number % 2], ImageBytes(picture(100 + number), "n.jpg"), f"{number}.jpg"
+            )
             for number in range(COUNT)
         ]
         listed = self.home.listing().labels
@@ -74,10 +76,10 @@ def importer(either: Home):
 def test_an_import_is_undone_and_done_again_with_the_labels_it_made(importer):
     before = importer.state()
     transfer = importer.accept()
-    assert importer.home.edits.undoable("c1").stage is Stage.BEGUN
+    assert importer.home.edits.undoable("c1").stage is EditStage.BEGUN
     importer.work()
     ended = importer.imports.ended("c1", transfer)
-    assert (ended.created, ended.edit.title, ended.edit.stage) == (COUNT, "import 12 photos", Stage.DONE)
+    assert (ended.created, ended.edit.title, ended.edit.stage) == (COUNT, "import 12 photos", EditStage.DONE)
     after = importer.state()
     assert (len(after["l0"]), len(after["new"])) == (11, 6)
     assert importer.imports.ended("c1", transfer).edit is None  # said once
@@ -172,7 +174,7 @@ def test_an_edit_made_meanwhile_is_undone_first_and_redo_is_kept_until_the_impor
 
 
 def test_nothing_of_an_import_that_brought_nothing_in_stays_on_the_journal(importer):
-    uploads = [Upload("l0", Picture(picture(0), "n.jpg"), "n.jpg")]
+    uploads = [UploadItem("l0", ImageBytes(picture(0), "n.jpg"), "n.jpg")]
     transfer = importer.imports.upload("c1", importer.home.set_id, "Again", uploads)
     importer.work()
     assert importer.imports.ended("c1", transfer).created == 0
@@ -202,7 +204,7 @@ def maker(real: Home):
 
 def into_new(maker: Importer, name: str) -> int:
     begun = maker.imports.make_set("c1", maker.home.client, name)
-    uploads = [Upload("a", Picture(picture(200 + number), "n.jpg"), f"{number}.jpg") for number in range(3)]
+    uploads = [UploadItem("a", ImageBytes(picture(200 + number), "n.jpg"), f"{number}.jpg") for number in range(3)]
     return maker.imports.upload("c1", begun.training_set.id, "Importing", uploads, begun=begun)
 
 
@@ -282,7 +284,7 @@ def test_an_import_that_is_just_being_accepted_is_left_alone_by_undo_and_by_othe
     home.edits.move(home.workspace, home.set_id, home.images("l1")[:1], "l2")
     begun = maker.imports.make_set("c1", home.client, name)
     other = Home(home.folder, home.url, home.key, home.set_id)
-    transfers = Transfers(home.folder / "transfers", lambda _connection: other.client)
+    transfers = TransferQueue(home.folder / "transfers", lambda _connection: other.client)
     assert other.edits.importing(transfers).settle(other.workspace) == []
     with pytest.raises(CannotUndo, match="just beginning"):
         maker.imports.stop(home.workspace)

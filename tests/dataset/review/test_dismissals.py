@@ -1,13 +1,13 @@
-from apitorch_desktop.dataset.review.dismissals import Dismissals, followed
+from apitorch_desktop.dataset.review.dismissals import DismissalStore, followed
 from tests.helpers.dataset_home import Home
 
 
 def test_dismissals_outlive_the_program_and_belong_to_a_connection(tmp_path):
-    kept = Dismissals(tmp_path)
+    kept = DismissalStore(tmp_path)
     kept.add("a", [("ti_1", "label:hat"), ("ti_1", "label:hat"), ("ti_2", "flag:dark")])
     kept.add("b", [("ti_1", "label:cap")])
     kept.close()
-    again = Dismissals(tmp_path)
+    again = DismissalStore(tmp_path)
     assert again.all("a") == {("ti_1", "label:hat"), ("ti_2", "flag:dark")}
     again.take_back("a", [("ti_2", "flag:dark")])
     assert again.all("a") == {("ti_1", "label:hat")}
@@ -16,7 +16,7 @@ def test_dismissals_outlive_the_program_and_belong_to_a_connection(tmp_path):
 
 
 def test_they_follow_images_to_new_ids(tmp_path):
-    kept = Dismissals(tmp_path)
+    kept = DismissalStore(tmp_path)
     kept.add("a", [("ti_1", "label:hat"), ("ti_1", "twin:ti_5"), ("ti_3", "flag:dark")])
     kept.follow("a", {"ti_1": "ti_9", "ti_7": "ti_8"})
     assert kept.all("a") == {("ti_9", "label:hat"), ("ti_5", "twin:ti_9"), ("ti_3", "flag:dark")}

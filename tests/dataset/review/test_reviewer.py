@@ -9,7 +9,7 @@ from PIL import Image
 
 from apitorch_desktop.api.errors import Cancelled, ConnectionFailed
 from apitorch_desktop.dataset.review.findings import Findings, current, pairs_of
-from apitorch_desktop.dataset.review.reviewer import ReviewFailed, Reviewing
+from apitorch_desktop.dataset.review.reviewer import Reviewer, ReviewFailed
 from tests.helpers.dataset_home import Home, until
 from tests.helpers.fake_api import KEY, Misbehaving
 from tests.helpers.planted_set import plant
@@ -19,7 +19,7 @@ FEW = {"each": 6, "wrong": 2, "twins": 3, "blurred": 2, "black": 1}
 
 @pytest.fixture
 def reviewing(tmp_path):
-    made = Reviewing(tmp_path / "cache")
+    made = Reviewer(tmp_path / "cache")
     yield made
     made.close()
 

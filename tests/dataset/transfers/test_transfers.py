@@ -18,12 +18,12 @@ from PIL import Image
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, TimedOut
 from apitorch_desktop.dataset.importer.plan import scan
-from apitorch_desktop.dataset.sources.image_source import File, Member, Picture, Upload, Url
+from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageBytes, ImageFile, ImageUrl, UploadItem
 from apitorch_desktop.dataset.transfers import download as downloading
 from apitorch_desktop.dataset.transfers import rate_control
-from apitorch_desktop.dataset.transfers.origins import Origins
-from apitorch_desktop.dataset.transfers.queue import State, Transfers
-from apitorch_desktop.dataset.transfers.rate_control import Meter, Pace
+from apitorch_desktop.dataset.transfers.origins import OriginIndex
+from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferState
+from apitorch_desktop.dataset.transfers.rate_control import RateController, Throughput
 from tests.helpers.documented import SET, documented
 from tests.helpers.service_process import serving
 
@@ -34,7 +34,7 @@ def picture(seed, size=(20, 20)):
     return stream.getvalue()
 
 
-def pictures(folder: Path, count: int, labels=("cat", "dog", "emu"), first=0) -> list[Upload]:
+def pictures(folder: Path, count: int, labels=("cat", "dog", "emu"), first=0) -> list[UploadItem]:
     """That many pictures on disk, each another, as uploads."""
     found = []
     for number in range(first, first + count):
@@ -43,7 +43,7 @@ def pictures(folder: Path, count: int, labels=("cat", "dog", "emu"), first=0) ->
         data = picture(number)
         path.write_bytes(data)
         digest = hashlib.sha256(data).hexdigest()
-        found.append(Upload(path.parent.name, File(path), path.name, len(data), digest))
+        found.append(UploadItem(path.parent.name, ImageFile(path), path.name, len(data), digest))
     return found
 
 
@@ -108,7 +108,7 @@ def make(tmp_path):
     with ExitStack() as stack:
 
         def opened(client, folder="transfers"):
-            transfers = Transfers(tmp_path / folder, client if callable(client) else lambda _connection: client)
+            transfers = TransferQueue(tmp_path / folder, client if callable(client) else lambda _connection: client)
             stack.callback(transfers.close)
             return transfers
 
@@ -150,10 +150,10 @@ def test_photos_arrive_once_byte_for_byte_and_the_results_name_them(make, client
     plan = scan([photos / "test" / "hat", photos / "test" / "skirt"])
     transfers = make(client)
     transfer = transfers.add_upload("c", training_set.id, "Hats", plan.uploads())
-    assert transfers.status(transfer).state is State.WAITING
+    assert transfers.status(transfer).state is TransferState.WAITING
     run(transfers)
     status = transfers.status(transfer)
-    assert (status.state, status.done, status.failed, status.fraction) == (State.DONE, len(plan.items), 0, 1.0)
+    assert (status.state, status.done, status.failed, status.fraction) == (TransferState.DONE, len(plan.items), 0, 1.0)
     assert status.bytes_done == status.bytes_total == plan.bytes_to_send()
     assert status.finished_at >= status.created_at
     assert stored(client, training_set.id) == wanted(plan.uploads())
@@ -171,7 +171,7 @@ def test_what_was_there_before_is_not_called_new(make, client, tmp_path):
     transfer = transfers.add_upload("c", training_set.id, "All", [*uploads, uploads[1]])
     run(transfers)
     status = transfers.status(transfer)
-    assert (status.state, status.done, status.skipped) == (State.DONE, 5, 2)
+    assert (status.state, status.done, status.skipped) == (TransferState.DONE, 5, 2)
     assert sum(result.created for result in transfers.results(transfer)) == 5
     assert stored(client, training_set.id) == wanted(uploads)
 
@@ -182,14 +182,17 @@ def test_bad_pictures_fail_with_their_reasons_and_the_rest_goes_on(make, client,
     broken = tmp_path / "half.png"
     broken.write_bytes(picture(99)[:-200])
     gone = tmp_path / "gone.png"
-    uploads += [Upload("cat", File(broken), "half.png", 1000), Upload("cat", File(gone), "gone.png", 1000)]
+    uploads += [
+        UploadItem("cat", ImageFile(broken), "half.png", 1000),
+        UploadItem("cat", ImageFile(gone), "gone.png", 1000),
+    ]
     transfers = make(client)
     transfer = transfers.add_upload("c", training_set.id, "Some are bad", uploads)
     seen = []
     transfers.listen(seen.append)
     run(transfers)
     status = transfers.status(transfer)
-    assert (status.state, status.done, status.failed) == (State.FAILED, 5, 2)
+    assert (status.state, status.done, status.failed) == (TransferState.FAILED, 5, 2)
     assert status.fraction < 1
     assert all(told.fraction < 1 for told in seen)
     failures = {failure.name: failure for failure in transfers.failures(transfer)}
@@ -202,10 +205,10 @@ def test_bad_pictures_fail_with_their_reasons_and_the_rest_goes_on(make, client,
     broken.write_bytes(picture(98))
     gone.write_bytes(picture(97))
     transfers.retry_failed(transfer)
-    assert transfers.status(transfer).state is State.WAITING
+    assert transfers.status(transfer).state is TransferState.WAITING
     run(transfers)
     status = transfers.status(transfer)
-    assert (status.state, status.done, status.failed, status.fraction) == (State.DONE, 7, 0, 1.0)
+    assert (status.state, status.done, status.failed, status.fraction) == (TransferState.DONE, 7, 0, 1.0)
 
 
 def test_names_of_any_bytes_travel(make, client, tmp_path):
@@ -216,7 +219,7 @@ def test_names_of_any_bytes_travel(make, client, tmp_path):
     ):
         path = Path(os.fsdecode(bytes(tmp_path) + b"/" + name))
         path.write_bytes(picture(number))
-        uploads.append(Upload("cat", File(path), path.name, None, None))
+        uploads.append(UploadItem("cat", ImageFile(path), path.name, None, None))
     transfers = make(client)
     transfer = transfers.add_upload("c", training_set.id, "Names", uploads)
     run(transfers)
@@ -232,8 +235,8 @@ def test_pictures_from_memory_and_archives_are_kept_until_they_are_there(make, c
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("cat/1.png", picture(1))
         file.writestr("cat/2.png", picture(2))
-    uploads = [Upload("cat", Picture(picture(3), "clip.png"), "clip.png"), *scan([archive]).uploads()]
-    assert isinstance(uploads[1].source, Member)
+    uploads = [UploadItem("cat", ImageBytes(picture(3), "clip.png"), "clip.png"), *scan([archive]).uploads()]
+    assert isinstance(uploads[1].source, ArchiveMember)
     first = make(client)
     first.add_upload("c", training_set.id, "Memory", uploads)
     first.close()  # all of it has to come from the disk now
@@ -242,7 +245,7 @@ def test_pictures_from_memory_and_archives_are_kept_until_they_are_there(make, c
     os.utime(kept[0], (1, 1))
     second = make(client)
     run(second)
-    assert second.all()[0].state is State.DONE
+    assert second.all()[0].state is TransferState.DONE
     assert stored(client, training_set.id)["cat"] == sorted(hashlib.sha256(picture(n)).hexdigest() for n in (1, 2, 3))
     assert not list((tmp_path / "transfers" / "pictures").iterdir())
 
@@ -265,9 +268,9 @@ def test_an_archive_that_changed_is_not_taken_for_what_was_looked_at(make, clien
 
 def test_a_web_address_is_fetched_by_the_service(make, client, strange):
     transfers = make(strange.client)
-    transfer = transfers.add_upload("c", SET, "Web", [Upload("cat", Url("https://e.org/a.jpg"), "a.jpg")])
+    transfer = transfers.add_upload("c", SET, "Web", [UploadItem("cat", ImageUrl("https://e.org/a.jpg"), "a.jpg")])
     run(transfers)
-    assert transfers.status(transfer).state is State.DONE
+    assert transfers.status(transfer).state is TransferState.DONE
     assert strange.labels() == {"cat": [b"https://e.org/a.jpg"]}
 
 
@@ -278,7 +281,7 @@ def test_a_training_set_that_is_gone_stops_the_transfer_with_a_sentence(make, cl
     client.delete_training_set(training_set.id)
     run(transfers)
     status = transfers.status(transfer)
-    assert status.state is State.STOPPED
+    assert status.state is TransferState.STOPPED
     assert "not there any more" in status.note
 
 
@@ -289,13 +292,13 @@ def test_a_wrong_key_stops_it_and_resume_goes_on_with_the_right_one(make, servic
     uploads = pictures(tmp_path, 3)
     transfer = transfers.add_upload("c", training_set.id, "Key", uploads)
     run(transfers)
-    assert transfers.status(transfer).state is State.STOPPED
+    assert transfers.status(transfer).state is TransferState.STOPPED
     assert "key" in transfers.status(transfer).note.lower()
     now[0].close()
     now[0] = client
     transfers.resume(transfer)
     run(transfers)
-    assert transfers.status(transfer).state is State.DONE
+    assert transfers.status(transfer).state is TransferState.DONE
     assert stored(client, training_set.id) == wanted(uploads)
 
 
@@ -314,9 +317,9 @@ def test_while_nobody_answers_it_waits_says_so_and_goes_on_by_itself(make, clien
     transfer = transfers.add_upload("c", training_set.id, "Away", uploads)
     with working(transfers):
         until(lambda: "Nothing answers." in transfers.status(transfer).note)
-        assert transfers.status(transfer).state is State.WAITING
+        assert transfers.status(transfer).state is TransferState.WAITING
         away.clear()
-        until(lambda: transfers.status(transfer).state is State.DONE)
+        until(lambda: transfers.status(transfer).state is TransferState.DONE)
     assert transfers.status(transfer).note == ""
     assert stored(client, training_set.id) == wanted(uploads)
 
@@ -330,7 +333,7 @@ def test_pause_resume_and_cancel(make, strange, tmp_path):
         transfers.pause(transfer)
         until(lambda: strange.at_once == 0)
         time.sleep(0.2)  # the last answers come in
-        assert transfers.status(transfer).state is State.PAUSED
+        assert transfers.status(transfer).state is TransferState.PAUSED
         done = transfers.status(transfer).done
         time.sleep(0.15)
         assert transfers.status(transfer).done == done < 60
@@ -339,12 +342,12 @@ def test_pause_resume_and_cancel(make, strange, tmp_path):
         transfers.cancel(transfer)
         until(lambda: strange.at_once == 0)
     status = transfers.status(transfer)
-    assert status.state is State.CANCELLED
+    assert status.state is TransferState.CANCELLED
     assert status.finished_at
     assert len(strange.images) < 60
     transfers.resume(transfer)  # a change of mind
     run(transfers)
-    assert transfers.status(transfer).state is State.DONE
+    assert transfers.status(transfer).state is TransferState.DONE
     assert len(strange.images) == 60
 
 
@@ -355,7 +358,7 @@ def test_the_order_can_be_changed(make, strange, tmp_path):
     assert [status.title for status in transfers.all()] == ["c", "b", "a"]
     ended = []
     transfers.listen(
-        lambda status: status.state is State.DONE and status.title not in ended and ended.append(status.title)
+        lambda status: status.state is TransferState.DONE and status.title not in ended and ended.append(status.title)
     )
     run(transfers, threads=1)
     assert ended == ["c", "b", "a"]
@@ -382,7 +385,7 @@ def test_listeners_hear_often_enough_never_too_often_and_always_the_end(make, st
     began = time.monotonic()
     run(transfers)
     took = time.monotonic() - began
-    assert seen[-1][1].state is State.DONE
+    assert seen[-1][1].state is TransferState.DONE
     assert 3 <= len(seen) <= 20 * took + 20
     counts = [status.done for _, status in seen]
     assert counts == sorted(counts)
@@ -396,7 +399,9 @@ def test_listeners_hear_often_enough_never_too_often_and_always_the_end(make, st
 def test_what_was_accepted_is_on_disk_at_once(make, strange, tmp_path):
     transfers = make(strange.client)
     began = time.perf_counter()
-    uploads = [Upload("cat", File(tmp_path / f"{n}.jpg"), f"{n}.jpg", 100_000, f"{n:064}") for n in range(10_000)]
+    uploads = [
+        UploadItem("cat", ImageFile(tmp_path / f"{n}.jpg"), f"{n}.jpg", 100_000, f"{n:064}") for n in range(10_000)
+    ]
     transfers.add_upload("c", SET, "Many", uploads)
     took = time.perf_counter() - began
     with sqlite3.connect(tmp_path / "transfers" / "transfers.sqlite") as other:
@@ -435,7 +440,7 @@ def test_a_lost_answer_never_makes_a_second_image(make, strange, tmp_path):
     transfer = transfers.add_upload("c", SET, "Lost", uploads)
     run(transfers)
     status = transfers.status(transfer)
-    assert (status.state, status.done, status.skipped) == (State.DONE, 20, 0)
+    assert (status.state, status.done, status.skipped) == (TransferState.DONE, 20, 0)
     found = strange.labels()
     assert found["cat"].count(b"was there before") == 1
     found["cat"].remove(b"was there before")
@@ -452,14 +457,14 @@ def test_faults_of_the_service_pass_and_are_waited_out(make, strange, tmp_path):
     uploads = pictures(tmp_path, 15)
     transfer = transfers.add_upload("c", SET, "Faults", uploads)
     run(transfers)
-    assert transfers.status(transfer).state is State.DONE
+    assert transfers.status(transfer).state is TransferState.DONE
     assert {label: len(datas) for label, datas in strange.labels().items()} == {"cat": 5, "dog": 5, "emu": 5}
 
 
 def test_retry_after_is_obeyed_and_the_pace_is_told(make, strange, tmp_path, monkeypatch):
     told = []
-    limited = Pace.limited
-    monkeypatch.setattr(Pace, "limited", lambda pace, seconds: told.append(seconds) or limited(pace, seconds))
+    limited = RateController.limited
+    monkeypatch.setattr(RateController, "limited", lambda pace, seconds: told.append(seconds) or limited(pace, seconds))
     strange.retry_after = "1"
     strange.faults = ["429"]
     transfers = make(strange.client)
@@ -485,7 +490,7 @@ def test_a_picture_that_breaks_the_service_every_time_fails_alone(make, strange,
     transfer = transfers.add_upload("c", SET, "Poison", uploads)
     run(transfers, threads=1)
     status = transfers.status(transfer)
-    assert (status.state, status.done, status.failed) == (State.FAILED, 3, 1)
+    assert (status.state, status.done, status.failed) == (TransferState.FAILED, 3, 1)
     assert transfers.failures(transfer)[0].label == "dog"
 
 
@@ -494,16 +499,16 @@ def test_a_page_in_place_of_an_answer_is_waited_out(make, strange, tmp_path):
     transfers = make(strange.client)
     transfer = transfers.add_upload("c", SET, "Portal", pictures(tmp_path, 3))
     run(transfers)
-    assert transfers.status(transfer).state is State.DONE
+    assert transfers.status(transfer).state is TransferState.DONE
 
 
 def test_bad_pictures_are_refused_once(make, strange, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"bad picture")
     transfers = make(strange.client)
-    transfer = transfers.add_upload("c", SET, "Bad", [Upload("cat", File(bad), "bad.jpg", 11)])
+    transfer = transfers.add_upload("c", SET, "Bad", [UploadItem("cat", ImageFile(bad), "bad.jpg", 11)])
     run(transfers)
-    assert transfers.status(transfer).state is State.FAILED
+    assert transfers.status(transfer).state is TransferState.FAILED
     assert strange.uploads == 1
 
 
@@ -547,7 +552,7 @@ def test_a_second_program_leaves_a_transfer_alone_until_the_first_has_ended(make
             program.kill()
     again = make(strange.client)
     run(again)
-    assert again.status(transfer).state is State.DONE
+    assert again.status(transfer).state is TransferState.DONE
     arrived = [data for datas in strange.labels().values() for data in datas]
     assert sorted(arrived) == sorted(picture(number) for number in range(40))
 
@@ -564,7 +569,7 @@ def test_a_training_set_comes_down_whole_and_again_only_what_is_missing(make, cl
     first = transfers.add_download("c", training_set.id, "Down", tmp_path / "out")
     run(transfers)
     status = transfers.status(first)
-    assert (status.state, status.done, status.bytes_done) == (State.DONE, 12, status.bytes_total)
+    assert (status.state, status.done, status.bytes_done) == (TransferState.DONE, 12, status.bytes_total)
     files = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert {path.parent.parent for path in files} == {tmp_path / "out" / "down-load"}
     assert sorted(files.values()) == sorted(picture(number) for number in range(12))
@@ -588,7 +593,7 @@ def test_another_picture_in_the_way_stays_and_is_reported(make, client, tmp_path
     transfer = transfers.add_download("c", training_set.id, "Down", tmp_path / "out")
     run(transfers)
     assert answer.id
-    assert transfers.status(transfer).state is State.FAILED
+    assert transfers.status(transfer).state is TransferState.FAILED
     assert "another picture" in transfers.failures(transfer)[0].reason
     assert there.read_bytes() == picture(2)
 
@@ -623,7 +628,7 @@ def test_small_images_come_in_bundles_and_what_a_bundle_lacks_alone(make, client
         transfer = transfers.add_download("c", training_set.id, "Down", tmp_path / "out")
         run(transfers)
     status = transfers.status(transfer)
-    assert (status.state, status.done) == (State.DONE, 150), transfers.failures(transfer)
+    assert (status.state, status.done) == (TransferState.DONE, 150), transfers.failures(transfer)
     files = sorted(path.read_bytes() for path in (tmp_path / "out").rglob("*.png"))
     assert files == sorted(picture(number) for number in range(150))
     assert len(wanted) < 12
@@ -639,7 +644,7 @@ def test_bundles_that_a_service_refuses_are_fetched_one_by_one(make, client, tmp
         patch.setattr(ApiClient, "archive", lambda *_, **__: (_ for _ in ()).throw(BadRequest("Not today.")))
         transfer = transfers.add_download("c", training_set.id, "Down", tmp_path / "out")
         run(transfers)
-    assert (transfers.status(transfer).state, transfers.status(transfer).done) == (State.DONE, 20)
+    assert (transfers.status(transfer).state, transfers.status(transfer).done) == (TransferState.DONE, 20)
 
 
 def fill(strange, count, make_name=lambda digits: digits):
@@ -653,7 +658,7 @@ def test_addresses_that_run_out_in_the_middle_are_fetched_anew(make, strange, tm
     transfers = make(strange.client)
     transfer = transfers.add_download("c", SET, "Down", tmp_path / "out")
     run(transfers)
-    assert transfers.status(transfer).state is State.DONE, transfers.failures(transfer)
+    assert transfers.status(transfer).state is TransferState.DONE, transfers.failures(transfer)
     assert sorted(p.read_bytes() for p in (tmp_path / "out").rglob("*.jpg")) == sorted(picture(n) for n in range(30))
     assert not list((tmp_path / "out").rglob("*.part"))
     assert 3 <= strange.listings < 12
@@ -679,7 +684,7 @@ def test_an_image_that_was_deleted_meanwhile_is_no_failure(make, strange, tmp_pa
         patch.setattr(ApiClient, "download", download)
         run(transfers)
     status = transfers.status(transfer)
-    assert (status.state, status.done, status.skipped) == (State.DONE, 9, 1)
+    assert (status.state, status.done, status.skipped) == (TransferState.DONE, 9, 1)
 
 
 def test_names_from_a_service_never_lead_out_of_the_folder(make, strange, tmp_path):
@@ -708,13 +713,13 @@ def test_a_full_disk_stops_the_download_and_room_lets_it_go_on(make, strange, tm
         transfer = transfers.add_download("c", SET, "Down", small)
         run(transfers)
         status = transfers.status(transfer)
-        assert status.state is State.STOPPED
+        assert status.state is TransferState.STOPPED
         assert os.strerror(errno.ENOSPC) in status.note
         assert 0 < status.done < 30
         subprocess.run(["mount", "-o", "remount,size=8m", small], check=True)
         transfers.resume(transfer)
         run(transfers)
-        assert transfers.status(transfer).state is State.DONE
+        assert transfers.status(transfer).state is TransferState.DONE
         assert sorted(p.read_bytes() for p in small.rglob("*.jpg")) == sorted(picture(n, (60, 60)) for n in range(30))
         assert not list(small.rglob("*.part"))
     finally:
@@ -725,7 +730,7 @@ def test_a_full_disk_stops_the_download_and_room_lets_it_go_on(make, strange, tm
 
 
 def test_the_pace_rises_while_all_is_well_and_falls_when_latency_rises():
-    pace = Pace()
+    pace = RateController()
     for _ in range(100):
         pace.succeeded(0.05)
     assert pace.allowed == 8
@@ -735,7 +740,7 @@ def test_the_pace_rises_while_all_is_well_and_falls_when_latency_rises():
 
 
 def test_calls_that_were_refused_together_halve_the_pace_once():
-    pace = Pace()
+    pace = RateController()
     for _ in range(100):
         pace.succeeded(0.05)
     pace.limited(2.0)
@@ -745,7 +750,7 @@ def test_calls_that_were_refused_together_halve_the_pace_once():
 
 
 def test_after_a_failure_one_call_at_a_time_tries():
-    pace = Pace()
+    pace = RateController()
     pace.failed()
     assert 0 < pace.wait() < 0.5
     pace.hurry()
@@ -761,7 +766,7 @@ def test_after_a_failure_one_call_at_a_time_tries():
 
 
 def test_the_meter_tells_bytes_a_second():
-    meter = Meter()
+    meter = Throughput()
     assert meter.rates() == (0, 0)
     for _ in range(10):
         meter.add(1000, 1)
@@ -812,7 +817,7 @@ def test_where_images_came_from_is_known_after_the_transfer_is_forgotten_and_und
 
 
 def test_origins_are_bounded_and_the_oldest_go_first(tmp_path):
-    origins = Origins(tmp_path, most=3)
+    origins = OriginIndex(tmp_path, most=3)
     origins.keep("c", [(f"ti_{n}", "", f"/photos/{n}.jpg") for n in range(5)])
     assert [origins.find("c", str(n)) for n in range(5)] == ["", "", *(f"/photos/{n}.jpg" for n in (2, 3, 4))]
     origins.close()

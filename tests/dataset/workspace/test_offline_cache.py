@@ -4,7 +4,7 @@ import threading
 from msgspec.structs import replace
 
 from apitorch_desktop.api.types import TrainingImage, TrainingSet
-from apitorch_desktop.dataset.workspace.offline_cache import Catalog, Listing
+from apitorch_desktop.dataset.workspace.offline_cache import Listing, OfflineCache
 
 
 def image(number: int, label: str = "dress", day: int = 1) -> TrainingImage:
@@ -28,16 +28,16 @@ def listing(*counts: int, day: int = 1) -> Listing:
     return Listing(42, "clothes", labels, images, "http://host/set", {"l0": "tl_1"}, seen_at=1234.5)
 
 
-def pieces(catalog: Catalog) -> set[bytes]:
+def pieces(catalog: OfflineCache) -> set[bytes]:
     return {key for (key,) in catalog._seen.read("SELECT hash FROM piece")}
 
 
 def test_what_was_seen_is_there_after_a_restart(tmp_path):
-    catalog = Catalog(tmp_path)
+    catalog = OfflineCache(tmp_path)
     catalog.save_training_sets("c1", [TrainingSet(id=42, name="Clothes"), TrainingSet(id="x", name="Y")], {"paging"})
     catalog.save_listing("c1", listing(3, 0, 5000))
     catalog.close()
-    again = Catalog(tmp_path)
+    again = OfflineCache(tmp_path)
     assert [one.id for one in again.training_sets("c1")] == [42, "x"]
     assert again.extensions("c1") == {"paging"}
     assert again.listing("c1", 42) == listing(3, 0, 5000)
@@ -49,7 +49,7 @@ def test_what_was_seen_is_there_after_a_restart(tmp_path):
 
 
 def test_only_what_changed_is_written_again(tmp_path):
-    catalog = Catalog(tmp_path)
+    catalog = OfflineCache(tmp_path)
     seen = listing(5000, 5000, 5000)
     catalog.save_listing("c1", seen)
     before = pieces(catalog)
@@ -65,7 +65,7 @@ def test_only_what_changed_is_written_again(tmp_path):
 
 
 def test_a_listing_is_forgotten_with_its_training_set_or_its_connection(tmp_path):
-    catalog = Catalog(tmp_path)
+    catalog = OfflineCache(tmp_path)
     for connection in ("c1", "c2"):
         catalog.save_listing(connection, listing(2))
         catalog.save_listing(connection, replace_id(listing(1), 43))
@@ -87,7 +87,7 @@ def replace_id(seen: Listing, number: int) -> Listing:
 
 
 def test_two_pieces_that_are_the_same_are_both_there(tmp_path):
-    catalog = Catalog(tmp_path)
+    catalog = OfflineCache(tmp_path)
     twice = Listing(42, "clothes", ["a", "b"], [image(1, "a"), image(2, "b"), image(1, "a")])
     catalog.save_listing("c1", twice)
     assert catalog.listing("c1", 42).images == twice.images
@@ -97,7 +97,7 @@ def test_two_pieces_that_are_the_same_are_both_there(tmp_path):
 def test_thumbnails_stay_within_their_bytes_and_the_longest_unused_go_first(tmp_path, monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr("apitorch_desktop.dataset.workspace.offline_cache.time", lambda: clock[0])
-    catalog = Catalog(tmp_path, thumbnail_bytes=10_000)
+    catalog = OfflineCache(tmp_path, thumbnail_bytes=10_000)
     for number in range(10):
         clock[0] += 10
         catalog.save_thumbnail("c1", f"ti_{number}", bytes([number]) * 1000)
@@ -110,11 +110,11 @@ def test_thumbnails_stay_within_their_bytes_and_the_longest_unused_go_first(tmp_
     catalog.save_thumbnail("c1", "ti_huge", b"h" * 20_000)
     assert catalog.thumbnail("c1", "ti_huge") is None
     catalog.close()
-    assert Catalog(tmp_path, thumbnail_bytes=10_000)._held == 9000
+    assert OfflineCache(tmp_path, thumbnail_bytes=10_000)._held == 9000
 
 
 def test_a_thumbnail_is_replaced_and_follows_an_id_that_changed(tmp_path):
-    catalog = Catalog(tmp_path)
+    catalog = OfflineCache(tmp_path)
     catalog.save_thumbnail("c1", "ti_old", b"first")
     catalog.save_thumbnail("c1", "ti_old", b"second")
     catalog.copy_thumbnails("c1", {"ti_old": "ti_new", "ti_none": "ti_other"})
@@ -127,7 +127,7 @@ def test_a_thumbnail_is_replaced_and_follows_an_id_that_changed(tmp_path):
 def test_a_damaged_file_is_begun_anew(tmp_path):
     for name in ("catalog.sqlite", "thumbnails.sqlite"):
         (tmp_path / name).write_bytes(b"this is no database " * 1000)
-    catalog = Catalog(tmp_path)
+    catalog = OfflineCache(tmp_path)
     assert catalog.listing("c1", 42) is None
     assert catalog.thumbnail("c1", "ti_1") is None
     catalog.save_listing("c1", listing(2))
@@ -138,7 +138,7 @@ def test_a_damaged_file_is_begun_anew(tmp_path):
 
 
 def test_damage_in_the_middle_of_a_run_costs_the_cache_only(tmp_path):
-    catalog = Catalog(tmp_path)
+    catalog = OfflineCache(tmp_path)
     catalog.save_listing("c1", listing(50_000))
     catalog._seen.read("PRAGMA wal_checkpoint(TRUNCATE)")
     path = tmp_path / "catalog.sqlite"
@@ -155,7 +155,7 @@ def test_damage_in_the_middle_of_a_run_costs_the_cache_only(tmp_path):
 
 def test_a_folder_that_cannot_be_made_costs_nothing_but_the_cache(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    catalog = Catalog(tmp_path / "file" / "cache")
+    catalog = OfflineCache(tmp_path / "file" / "cache")
     catalog.save_listing("c1", listing(2))
     catalog.save_thumbnail("c1", "ti_1", b"jpeg")
     assert catalog.listing("c1", 42) is None
@@ -164,7 +164,7 @@ def test_a_folder_that_cannot_be_made_costs_nothing_but_the_cache(tmp_path):
 
 
 def test_a_listing_of_another_version_is_as_good_as_none(tmp_path):
-    catalog = Catalog(tmp_path)
+    catalog = OfflineCache(tmp_path)
     catalog.save_listing("c1", listing(2))
     with catalog._seen.transaction() as rows:
         rows.execute("UPDATE listing SET head = x'c1'")
@@ -178,10 +178,10 @@ def test_a_listing_of_another_version_is_as_good_as_none(tmp_path):
 
 
 def test_many_threads_and_a_second_program_share_it(tmp_path):
-    first, second = Catalog(tmp_path), Catalog(tmp_path)
+    first, second = OfflineCache(tmp_path), OfflineCache(tmp_path)
     faults: list[Exception] = []
 
-    def work(catalog: Catalog, start: int) -> None:
+    def work(catalog: OfflineCache, start: int) -> None:
         try:
             for number in range(start, start + 50):
                 catalog.save_thumbnail("c1", f"ti_{number}", b"x" * 100)
@@ -202,7 +202,7 @@ def test_many_threads_and_a_second_program_share_it(tmp_path):
 
 
 def test_a_record_that_is_changed_in_the_window_does_not_change_the_catalog(tmp_path):
-    catalog = Catalog(tmp_path)
+    catalog = OfflineCache(tmp_path)
     seen = listing(2)
     catalog.save_listing("c1", seen)
     seen.images[0] = replace(seen.images[0], label="other")

@@ -12,11 +12,11 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, ConnectionFailed, NotFound, WrongKey
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.compare import Side, compare
-from apitorch_desktop.dataset.exporter.exporter import Fetcher, export
-from apitorch_desktop.dataset.transfers.queue import Transfers
-from apitorch_desktop.dataset.workspace.image_fetcher import Addresses
+from apitorch_desktop.dataset.exporter.exporter import ExportSource, export
+from apitorch_desktop.dataset.transfers.queue import TransferQueue
+from apitorch_desktop.dataset.workspace.image_fetcher import ImageFetcher
 from apitorch_desktop.dataset.workspace.scratch import SCRATCH_LABEL
-from apitorch_desktop.dataset.workspace.workspace import NeedsScratch, Part
+from apitorch_desktop.dataset.workspace.workspace import ListingProgress, NeedsScratch
 from apitorch_desktop.vision.images import UnreadableImage, verify
 from tests.helpers.dataset_home import Home, picture
 from tests.helpers.fake_api import Misbehaving
@@ -30,7 +30,7 @@ def paths(service: Misbehaving, start: int = 0) -> list[str]:
 
 
 def test_a_listing_is_the_same_in_one_piece_and_in_pages(real: Home):
-    parts: list[Part] = []
+    parts: list[ListingProgress] = []
     paged = real.workspace.listing(real.set_id, progress=parts.append)
     real.workspace._extensions = frozenset()
     whole = real.workspace.listing(real.set_id)
@@ -46,7 +46,7 @@ def test_many_pages_make_one_listing(real: Home, monkeypatch):
     monkeypatch.setattr("apitorch_desktop.dataset.workspace.workspace._FIRST_PAGE", 3)
     monkeypatch.setattr("apitorch_desktop.dataset.workspace.workspace._PAGE", 4)
     real.client.create_label(real.set_id, "empty")
-    parts: list[Part] = []
+    parts: list[ListingProgress] = []
     listing = real.workspace.listing(real.set_id, progress=parts.append)
     assert [len(part.images) for part in parts][:2] == [3, 4]
     assert listing.labels == ["empty", "l0", "l1", "l2", "l3"]
@@ -175,7 +175,7 @@ def test_addresses_are_forgotten_before_they_pile_up():
         asked.append(number)
         return [TrainingImage(filename="a.jpg", url=f"new {number}")]
 
-    addresses = Addresses(relist)
+    addresses = ImageFetcher(relist)
 
     def get(image: TrainingImage) -> str:
         if image.url == "old":
@@ -276,11 +276,11 @@ def test_a_photo_that_is_being_classified_is_in_no_listing_download_comparison_o
             assert scratch_images(documented, number) == 1
             listing = workspace.listing(number)
             assert (sorted(listing.labels), len(listing.images)) == (["mountain", "plains"], 2)
-            transfers = Transfers(plain.folder / "transfers", lambda _id: client)
+            transfers = TransferQueue(plain.folder / "transfers", lambda _id: client)
             transfers.add_download("c1", number, "Zebras", tmp_path / "down")
             transfers.work(lambda: False, until_done=True)
             transfers.close()
-            fetcher = Fetcher(client, number, scratch_label=workspace.scratch_label(number))
+            fetcher = ExportSource(client, number, scratch_label=workspace.scratch_label(number))
             export(fetcher.listing, fetcher, tmp_path / "out")
             for folder in ("down", "out"):
                 files = [path for path in (tmp_path / folder).rglob("*") if path.is_file()]
@@ -316,11 +316,11 @@ def test_a_persons_own_label_of_that_name_is_theirs(plain: Home, documented: Mis
         assert "desktop_scratch_2" not in listing.labels
     assert documented.content(number)["Desktop scratch"] == [hashlib.sha256(theirs).hexdigest()]
     assert documented.content(number)["desktop_scratch_2"] == []
-    transfers = Transfers(plain.folder / "transfers", lambda _id: client)
+    transfers = TransferQueue(plain.folder / "transfers", lambda _id: client)
     transfers.add_download("c1", number, "Scratches", tmp_path / "down")
     transfers.work(lambda: False, until_done=True)
     transfers.close()
-    fetcher = Fetcher(client, number, scratch_label=workspace.scratch_label(number))
+    fetcher = ExportSource(client, number, scratch_label=workspace.scratch_label(number))
     export(fetcher.listing, fetcher, tmp_path / "out")
     for folder in ("down", "out"):
         names = sorted(path.parent.name for path in (tmp_path / folder).rglob("*") if path.is_file())

@@ -8,14 +8,14 @@ from hypothesis import strategies as some
 from msgspec import UNSET
 
 from apitorch_desktop.api.types import CONFIDENCE_WORDS
-from apitorch_desktop.service.classifiers.classification import Answers
+from apitorch_desktop.service.classifiers.classification import ClassificationService
 from apitorch_desktop.service.classifiers.standard import STANDARD, adjust, distribution
 from apitorch_desktop.service.classifiers.trainer import Trainer
-from apitorch_desktop.service.storage.errors import Conflict, Invalid, NotFound, StorageFault, StorageFull
+from apitorch_desktop.service.storage.errors import DiskFull, Invalid, RecordConflict, RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import images
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
-from apitorch_desktop.vision.standard_classifiers import Answer
+from apitorch_desktop.vision.standard_classifiers import StandardAnswer
 from tests.helpers.curating import OWNER, CountingEncoder, add, fill, training, until_ready
 from tests.helpers.service_process import until
 
@@ -44,7 +44,7 @@ class Desk:
         self.store = store
         self.trainer = trainer
         self.encoder = CountingEncoder(encoder)
-        self.answers = Answers(store, trainer, lambda: self.encoder)
+        self.answers = ClassificationService(store, trainer, lambda: self.encoder)
 
     def classify(self, path, *slugs, owner=OWNER, **options):
         data = path.read_bytes()
@@ -152,14 +152,14 @@ def test_a_training_image_moves_to_the_label_it_is_corrected_to(desk, photos):
 @pytest.mark.parametrize("label", ["", "  ", "!!!", "🎩"])
 def test_a_correction_to_no_label_is_refused(desk, hats, label):
     (answer,) = desk.classify(hats[0], "clothes")
-    with pytest.raises((Invalid, NotFound)):
+    with pytest.raises((Invalid, RecordNotFound)):
         desk.answers.feedback_classification(OWNER, answer.id, label)
     assert desk.answers.feedback(OWNER) == []
 
 
 @pytest.mark.parametrize("name", ["", "cls_", "cls_" + "0" * 40, "x" * 300, "../..", "cls_\x00"])
 def test_a_correction_of_nothing_is_not_found(desk, name):
-    with pytest.raises(NotFound):
+    with pytest.raises(RecordNotFound):
         desk.answers.feedback_classification(OWNER, name, "hat")
 
 
@@ -177,25 +177,25 @@ def test_what_was_sent_can_be_read_with_what_came_of_it(desk, hats):
 def test_other_owners_see_and_correct_nothing(desk, hats):
     (answer,) = desk.classify(hats[0], "clothes")
     other = desk.store.owners.make("Ann").id
-    with pytest.raises(NotFound):
+    with pytest.raises(RecordNotFound):
         desk.answers.feedback_classification(other, answer.id, "dress")
-    with pytest.raises(NotFound):
+    with pytest.raises(RecordNotFound):
         desk.classify(hats[0], "clothes", owner=other)
-    with pytest.raises(NotFound):
+    with pytest.raises(RecordNotFound):
         desk.answers.classifier(other, "clothes")
     assert desk.answers.feedback(other) == []
     assert [each.slug for each in desk.answers.classifiers(other)] == list(STANDARD)
 
 
 def test_what_cannot_be_asked_is_refused_with_the_reason(desk, hats, photos):
-    with pytest.raises(NotFound, match="“no-such”"):
+    with pytest.raises(RecordNotFound, match="“no-such”"):
         desk.classify(hats[0], "clothes", "no-such")
     for slugs in ([], [f"c{number}" for number in range(11)]):
         with pytest.raises(Invalid, match="1 to 10"):
             desk.classify(hats[0], *slugs)
     few = desk.store.training_sets.create(OWNER, "Few").id
     add(desk.store, few, "hat", hats[0])
-    with pytest.raises(Conflict, match="“hat” has 1"):
+    with pytest.raises(RecordConflict, match="“hat” has 1"):
         desk.classify(hats[0], "few")
     assert desk.store.classifications.feedback(OWNER) == []
 
@@ -206,7 +206,7 @@ def test_without_an_encoder_the_answer_is_its_sentence(desk, hats):
 
     with pytest.raises(StorageFault, match="damaged"):
         data = hats[0].read_bytes()
-        Answers(desk.store, desk.trainer, broken).classify(OWNER, ["clothes"], data, images.verify(data))
+        ClassificationService(desk.store, desk.trainer, broken).classify(OWNER, ["clothes"], data, images.verify(data))
 
 
 def test_classifiers_are_the_standard_ones_and_the_training_sets_with_enough_images(desk, hats):
@@ -224,7 +224,7 @@ def test_classifiers_are_the_standard_ones_and_the_training_sets_with_enough_ima
     assert clothes.training_set_id == desk.row().id
     assert desk.answers.classifier(OWNER, "few").status == "needs_images"
     assert desk.answers.classifier(OWNER, "extract-text").status == "ready"
-    with pytest.raises(NotFound):
+    with pytest.raises(RecordNotFound):
         desk.answers.classifier(OWNER, "no-such")
 
 
@@ -315,9 +315,9 @@ _SAFE = STANDARD["safe-for-work"]
 _share = some.floats(0, 1)
 
 
-def _says(safe: float) -> Answer:
+def _says(safe: float) -> StandardAnswer:
     label = _SAFE.labels[0] if safe >= 0.5 else _SAFE.labels[1]
-    return Answer(label, f"Image is {label}.", max(safe, 1 - safe), value=safe >= 0.5)
+    return StandardAnswer(label, f"Image is {label}.", max(safe, 1 - safe), value=safe >= 0.5)
 
 
 @given(_share, _share)
@@ -350,7 +350,7 @@ def test_a_remembered_correction_holds_whatever_was_said(said, sure):
 
 def test_a_label_that_no_correction_was_about_can_still_be_the_answer():
     entry = STANDARD["design-score"]
-    said = Answer("good", "Design is good.", value=71)
+    said = StandardAnswer("good", "Design is good.", value=71)
     unsure, _ = adjust(entry, said, {"excellent": 0.55, "poor": 0.45}, 4)
     sure, _ = adjust(entry, said, {"excellent": 0.95, "poor": 0.05}, 4)
     assert (unsure.label, sure.label, sure.value) == ("good", "excellent", 71)
@@ -385,18 +385,18 @@ def test_nothing_stays_of_an_image_that_got_no_answer(desk, hats, monkeypatch):
     there = set(desk.store.folder.joinpath("images").rglob("*"))
 
     def fail(images):
-        raise Conflict("no answer")
+        raise RecordConflict("no answer")
 
     monkeypatch.setattr(desk.encoder, "encode", fail)
-    with pytest.raises(Conflict):
+    with pytest.raises(RecordConflict):
         desk.classify(hats[0], "safe-for-work")
     until(lambda: set(desk.store.folder.joinpath("images").rglob("*")) == there)
 
 
 def test_an_answer_that_cannot_be_kept_for_want_of_room_is_not_given(desk, hats, monkeypatch):
     def full(sha256, data):
-        raise StorageFull("There is no room left.")
+        raise DiskFull("There is no room left.")
 
     monkeypatch.setattr(desk.store._blobs, "stage", full)
-    with pytest.raises(StorageFull):
+    with pytest.raises(DiskFull):
         desk.classify(hats[0], "safe-for-work")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from apitorch_desktop.service.classifiers.classification import Answers
-from apitorch_desktop.service.classifiers.onnx_export import Exporter
-from apitorch_desktop.service.storage.errors import Conflict, StorageFault
+from apitorch_desktop.service.classifiers.classification import ClassificationService
+from apitorch_desktop.service.classifiers.onnx_export import OnnxExporter
+from apitorch_desktop.service.storage.errors import RecordConflict, StorageFault
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import onnx_export
 from apitorch_desktop.vision.encoder import Encoder
@@ -21,7 +21,7 @@ def learned(tmp_path, photos):
         fill(store, clothes, photos, ["dress", "hat"], 4)
         with training(store, encoder) as trainer:
             until_ready(store, trainer, clothes)
-            yield store, Exporter(store, trainer, Answers(store, trainer, lambda: encoder)), clothes
+            yield store, OnnxExporter(store, trainer, ClassificationService(store, trainer, lambda: encoder)), clothes
 
 
 def test_photos_that_are_damaged_or_gone_keep_no_file_back(learned, tmp_path):
@@ -48,5 +48,5 @@ def test_a_file_that_answers_otherwise_does_not_go_out_even_where_there_is_no_ph
 def test_what_has_learned_nothing_yet_is_told(learned):
     store, exporter, _ = learned
     store.training_sets.create(OWNER, "Empty")
-    with pytest.raises(Conflict, match="has not been trained yet"):
+    with pytest.raises(RecordConflict, match="has not been trained yet"):
         exporter.onnx(OWNER, "empty")

@@ -15,7 +15,7 @@ from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.service.classifiers import training_data
 from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.classifiers.training_data import needs
-from apitorch_desktop.service.storage.errors import Conflict, NotFound, StorageFull
+from apitorch_desktop.service.storage.errors import DiskFull, RecordConflict, RecordNotFound
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import images
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
@@ -219,7 +219,7 @@ def test_a_full_disk_is_said_and_what_was_there_goes_on_answering(store, clothes
         until_ready(store, trainer, clothes)
 
         def full(*_args, **_kwargs):
-            raise StorageFull("There is no room left.")
+            raise DiskFull("There is no room left.")
 
         monkeypatch.setattr(store.learning, "put_version", full)
         add(store, clothes, "hat", sorted((photos / "train" / "hat").iterdir())[5])
@@ -325,9 +325,9 @@ def test_versions_are_kept_compared_and_made_current(store, clothes, photos, enc
         assert (chosen.status, chosen.version) == ("ready", 1)
         assert "Version 1" in chosen.message
         for missing in (0, 3, -1, 10**30):
-            with pytest.raises(NotFound):
+            with pytest.raises(RecordNotFound):
                 trainer.make_current(clothes, missing)
-            with pytest.raises(NotFound):
+            with pytest.raises(RecordNotFound):
                 trainer.changes(clothes, 1, missing)
     with training(store, encoder) as trainer:  # the choice outlasts a restart
         time.sleep(0.3)
@@ -343,7 +343,7 @@ def test_versions_of_different_encoders_are_not_compared(store, clothes, photos,
     with training(store, other) as trainer:
         until(lambda: len(store.learning.versions(clothes)) == 2)
         until_ready(store, trainer, clothes)
-        with pytest.raises(Conflict):
+        with pytest.raises(RecordConflict):
             trainer.changes(clothes, 1, 2)
 
 

@@ -7,16 +7,16 @@ import pytest
 
 from apitorch_desktop.service.config import Limits
 from apitorch_desktop.service.http import form_data, schemas
-from apitorch_desktop.service.http.errors import Refusal
+from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.multipart import MultipartReader
-from apitorch_desktop.service.http.resources import Memory, Spool
+from apitorch_desktop.service.http.resources import MemoryBudget, Spool
 from apitorch_desktop.service.http.routing import Operation, Routes
-from apitorch_desktop.service.storage.errors import StorageFull
+from apitorch_desktop.service.storage.errors import DiskFull
 
 
 def test_memory_is_given_in_turn_and_never_more_than_there_is():
     async def run():
-        memory, most, order = Memory(100), 0, []
+        memory, most, order = MemoryBudget(100), 0, []
 
         async def hold(number, size):
             nonlocal most
@@ -36,7 +36,7 @@ def test_memory_is_given_in_turn_and_never_more_than_there_is():
 
 def test_one_who_gives_up_waiting_blocks_nobody():
     async def run():
-        memory = Memory(100)
+        memory = MemoryBudget(100)
         assert memory.take(80)
         large = asyncio.create_task(_hold(memory, 90))
         small = asyncio.create_task(_hold(memory, 20))
@@ -57,7 +57,7 @@ def test_one_who_gives_up_waiting_blocks_nobody():
 
 
 def test_a_body_goes_to_disk_where_memory_has_no_room_and_leaves_nothing(tmp_path):
-    memory = Memory(1000)
+    memory = MemoryBudget(1000)
     data = random.Random(1).randbytes(5000)
     first, second = Spool(memory, tmp_path), Spool(memory, tmp_path)
     first.write(data[:900])
@@ -73,9 +73,9 @@ def test_a_body_goes_to_disk_where_memory_has_no_room_and_leaves_nothing(tmp_pat
 
 
 def test_a_body_that_fits_nowhere_is_a_full_disk(tmp_path):
-    spool = Spool(Memory(10), tmp_path / "gone")
+    spool = Spool(MemoryBudget(10), tmp_path / "gone")
     spool.write(b"x" * 10)
-    with pytest.raises(StorageFull, match="Free some disk space"):
+    with pytest.raises(DiskFull, match="Free some disk space"):
         spool.write(b"x")
 
 
@@ -111,14 +111,14 @@ def test_options_in_a_form_are_fields_within_a_field(text, wanted):
     ],
 )
 def test_what_does_not_fit_is_named(pairs, word):
-    with pytest.raises(Refusal, match=word.replace("[", r"\[")) as caught:
+    with pytest.raises(HttpError, match=word.replace("[", r"\[")) as caught:
         form_data.from_pairs(schemas.Classify, pairs)
     assert caught.value.status == 400
     assert "`" not in caught.value.message
 
 
 def test_json_is_taken_as_it_is_described_and_no_looser():
-    assert form_data.from_json(schemas.Current, b'{"version": 2.0}').version == 2
+    assert form_data.from_json(schemas.CurrentVersion, b'{"version": 2.0}').version == 2
     for body in (
         b'{"version": "2"}',
         b'{"version": 2.5}',
@@ -126,8 +126,8 @@ def test_json_is_taken_as_it_is_described_and_no_looser():
         b'{"version": true}',
         b'{"version": 1e30}',
     ):
-        with pytest.raises(Refusal):
-            form_data.from_json(schemas.Current, body)
+        with pytest.raises(HttpError):
+            form_data.from_json(schemas.CurrentVersion, body)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 10_000])
@@ -138,7 +138,7 @@ def test_multipart_is_read_the_same_in_pieces_of_any_size(tmp_path, size):
         b'--xyz\r\nContent-Disposition: form-data; name="image"; filename="\xc3\xa9 \\"1\\".jpg"\r\n'
         b"Content-Type: image/jpeg\r\n\r\n" + content + b"\r\n--xyz--\r\nepilogue"
     )
-    spool = Spool(Memory(10_000), tmp_path)
+    spool = Spool(MemoryBudget(10_000), tmp_path)
     reader = MultipartReader(b"xyz", Limits(), spool)
     for start in range(0, len(body), size):
         reader.write(body[start : start + size])
@@ -169,7 +169,7 @@ def test_a_path_is_told_apart_by_its_method_too():
         ("GET", b"/api/set/1", 404),
         ("GET", b"", 404),
     ]:
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(HttpError) as caught:
             routes.find(method, path)
         assert caught.value.status == status
     with pytest.raises(ValueError, match="twice"):

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from apitorch_desktop.service.http.addresses import is_public
-from apitorch_desktop.service.http.errors import Refusal
-from apitorch_desktop.service.http.resources import Memory, Spool
-from apitorch_desktop.service.http.url_fetcher import Fetcher
+from apitorch_desktop.service.http.errors import HttpError
+from apitorch_desktop.service.http.resources import MemoryBudget, Spool
+from apitorch_desktop.service.http.url_fetcher import UrlFetcher
 
 IMAGE = b"\xff\xd8 as good as an image \xff\xd9"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(IMAGE) + IMAGE
@@ -66,8 +66,8 @@ def fetch(url, tmp_path, *, most=10_000, **options):
     """Bytes and name at a URL, or the Refusal."""
 
     async def run():
-        with closing(Fetcher(most=most, **options)) as fetcher:
-            spool = Spool(Memory(2**20), tmp_path)
+        with closing(UrlFetcher(most=most, **options)) as fetcher:
+            spool = Spool(MemoryBudget(2**20), tmp_path)
             try:
                 name = await fetcher.fetch(url, spool)
                 return spool.read(), name
@@ -78,7 +78,7 @@ def fetch(url, tmp_path, *, most=10_000, **options):
 
 
 def refused(url, tmp_path, *words, status=400, **options):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(HttpError) as caught:
         fetch(url, tmp_path, **options)
     assert caught.value.status == status
     for word in words:

@@ -9,7 +9,7 @@ import pytest
 
 from apitorch_desktop.service.storage.blob_bucket import BucketBlobs
 from apitorch_desktop.service.storage.blobs import Blobs, FolderBlobs, open_blobs
-from apitorch_desktop.service.storage.errors import CannotOpen, StorageFault, StorageFull, StorageReadOnly
+from apitorch_desktop.service.storage.errors import CannotOpen, DiskFull, StorageFault, StorageReadOnly
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.stores import ME, add, add_many
 
@@ -103,8 +103,8 @@ def test_many_files_are_synced_together_before_they_are_named_and_after(tmp_path
 @pytest.mark.parametrize(
     ("code", "fault"),
     [
-        (errno.ENOSPC, StorageFull),
-        (errno.EDQUOT, StorageFull),
+        (errno.ENOSPC, DiskFull),
+        (errno.EDQUOT, DiskFull),
         (errno.EROFS, StorageReadOnly),
         (errno.EIO, StorageFault),
     ],

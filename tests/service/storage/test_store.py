@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from apitorch_desktop.service.storage.errors import Closed, Conflict, Invalid, NotFound, StorageFault
+from apitorch_desktop.service.storage.errors import Closed, Invalid, RecordConflict, RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.records import EmbeddingRow, NewClassification
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.stores import ME, Facts, add, add_many, consistent, empty, files, postgres
@@ -118,7 +118,7 @@ class TestTrainingSets:
         assert files(store.folder) == {hashlib.sha256(b"both").hexdigest()}
         assert store.training_sets.find(zebras) is None
         assert store.learning.versions(zebras) == []
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.images.page(ME, zebras)
         store.training_sets.delete(ME, other)
         assert store.training_sets.create(ME, "New").id > other
@@ -157,13 +157,13 @@ class TestTrainingSets:
             lambda: store.images.page(ME, number),
             lambda: add(store, number, "a", b"x"),
         ):
-            with pytest.raises(NotFound):
+            with pytest.raises(RecordNotFound):
                 call()
         assert files(store.folder) == set()
 
     @pytest.mark.parametrize("slug", ["", "no-such", "\0", "\ud800"], ids=ascii)
     def test_a_slug_that_names_nothing_is_not_found(self, store, slug):
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.training_sets.by_slug(ME, slug)
 
 
@@ -174,7 +174,7 @@ class TestLabels:
         assert re.fullmatch("tl_[0-9a-f]{40}", row.id)
         for spelling in ("t_shirt", "T SHIRT", " t-shirt ", row.id):
             assert store.labels.get(ME, zebras, spelling) == row
-        with pytest.raises(Conflict, match="“t_shirt” already"):
+        with pytest.raises(RecordConflict, match="“t_shirt” already"):
             store.labels.create(ME, zebras, "t shirt")
         add(store, zebras, "T.Shirt", b"x")
         assert [(each.name, each.count) for each in store.labels.all(ME, zebras)] == [("t_shirt", 1)]
@@ -187,7 +187,7 @@ class TestLabels:
         ):
             with pytest.raises(Invalid):
                 call()
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.labels.get(ME, zebras, label)
         assert store.labels.all(ME, zebras) == []
         assert files(store.folder) == set()
@@ -203,7 +203,7 @@ class TestLabels:
         after = store.labels.rename(ME, zebras, "A", "B b")
         assert (after.id, after.name, after.count) == (before.id, "b_b", 1)
         assert store.images.get(ME, image.id).label == "b_b"
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.labels.get(ME, zebras, "a")
 
     def test_renaming_into_another_spelling_of_itself_changes_nothing(self, store, zebras):
@@ -217,32 +217,32 @@ class TestLabels:
         both = add(store, zebras, "a", b"both")
         kept = add(store, zebras, "b", b"both")
         into = store.labels.get(ME, zebras, "b")
-        with pytest.raises(Conflict, match="Merge the two"):
+        with pytest.raises(RecordConflict, match="Merge the two"):
             store.labels.rename(ME, zebras, "a", "b")
         assert store.labels.get(ME, zebras, "a").count == 2
         merged = store.labels.rename(ME, zebras, "a", "b", merge=True)
         assert (merged.id, merged.count) == (into.id, 2)
         assert {row.id for row in store.images.page(ME, zebras).images} == {first.id, kept.id}
         assert [row.name for row in store.labels.all(ME, zebras)] == ["b"]
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.images.get(ME, both.id)
 
     def test_a_deleted_label_takes_its_images(self, store, zebras):
         gone, kept = add(store, zebras, "a", b"1"), add(store, zebras, "b", b"2")
         assert store.labels.delete(ME, zebras, "A").count == 1
         assert files(store.folder) == {kept.sha256}
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.images.get(ME, gone.id)
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.labels.delete(ME, zebras, "a")
 
     def test_the_id_of_another_training_sets_label_is_not_found(self, store, zebras):
         other = store.training_sets.create(ME, "Other").id
         label = store.labels.create(ME, other, "a").id
         image = add(store, zebras, "b", b"x")
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.labels.get(ME, zebras, label)
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.images.move(ME, image.id, label)
         assert [row.name for row in store.labels.all(ME, zebras)] == ["b"]
 
@@ -271,7 +271,7 @@ class TestImages:
         assert files(store.folder) == {first.sha256}
         store.images.delete(ME, other.id)
         assert files(store.folder) == set()
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.read(first.sha256)
 
     def test_an_image_that_was_deleted_can_come_back(self, store, zebras):
@@ -291,12 +291,12 @@ class TestImages:
             lambda: store.images.move_many(ME, zebras, [kept.id, image], "b"),
             lambda: store.images.delete_many(ME, zebras, [kept.id, image]),
         ):
-            with pytest.raises(NotFound):
+            with pytest.raises(RecordNotFound):
                 call()
         assert store.images.get(ME, kept.id) == kept
         assert [row.name for row in store.labels.all(ME, zebras)] == ["a"]
         for strange in (image, "x" * 64, "../../etc/passwd"):
-            with pytest.raises(NotFound):
+            with pytest.raises(RecordNotFound):
                 store.read(strange)
 
     def test_moved_ones_go_to_a_label_that_is_made(self, store, zebras):
@@ -310,7 +310,7 @@ class TestImages:
         there = add(store, zebras, "b", b"x")
         moving = add(store, zebras, "a", b"x")
         assert store.images.move(ME, moving.id, "b") == there
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.images.get(ME, moving.id)
         one, two = add(store, zebras, "c", b"y"), add(store, zebras, "d", b"y")
         moved = store.images.move_many(ME, zebras, [one.id, two.id, one.id], "e")
@@ -322,9 +322,11 @@ class TestImages:
         foreign = add(store, other, "a", b"foreign")
         ids = [row.id for row in mine]
         before = store.training_sets.all(ME)
-        with pytest.raises(NotFound, match="1 of the 6 images are not in this training set, so nothing was changed"):
+        with pytest.raises(
+            RecordNotFound, match="1 of the 6 images are not in this training set, so nothing was changed"
+        ):
             store.images.delete_many(ME, zebras, [*ids, foreign.id])
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.images.move_many(ME, zebras, [*ids, foreign.id], "b")
         with pytest.raises(Invalid):
             store.images.move_many(ME, zebras, ids, "!")
@@ -391,7 +393,7 @@ class TestPages:
         assert store.images.page(ME, zebras, limit=10**30).images == [row]
 
     def test_a_label_that_is_not_there_is_not_found(self, store, zebras):
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.images.page(ME, zebras, label="nope")
 
 
@@ -426,7 +428,7 @@ class TestChanges:
         store.images.move(ME, image.id, "a")
         store.training_sets.update(ME, zebras, description="x")
         store.learning.put_embeddings("e", [EmbeddingRow(image.sha256, b"v", None)])
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.images.delete(ME, "0" * 40)
         assert told == []
         assert store.training_sets.find(zebras).revision == before.revision
@@ -473,7 +475,7 @@ class TestLearning:
         assert [(each.image_id, each.label, each.sha256) for each in examples] == [
             (row.id, row.label, row.sha256) for row in rows
         ]
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.learning.examples(zebras + 1)
 
     def test_a_new_version_is_current_and_the_last_ten_are_kept(self, store, zebras):
@@ -487,7 +489,7 @@ class TestLearning:
         assert [row.version for row in versions if row.current] == [12]
         assert store.learning.head(zebras)[1] == bytes([12])
         assert store.learning.head(zebras, 5)[1] == bytes([5])
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.learning.head(zebras, 2)
 
     def test_an_older_version_can_be_made_current_and_the_next_one_takes_over(self, store, zebras):
@@ -502,14 +504,14 @@ class TestLearning:
         assert put() == 3
         assert store.learning.head(zebras)[0].version == 3
         for strange in (0, -1, 4, 2**63):
-            with pytest.raises(NotFound):
+            with pytest.raises(RecordNotFound):
                 store.learning.set_current(zebras, strange)
 
     def test_a_version_of_a_set_that_is_gone_is_not_kept(self, store, zebras):
         store.training_sets.delete(ME, zebras)
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.learning.put_version(zebras, revision=1, encoder="e", head=b"", metrics="", images=1, labels=1)
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.learning.head(zebras)
 
 
@@ -529,9 +531,9 @@ class TestClassifications:
 
     @pytest.mark.parametrize("strange", ["", "word", "cls_", "\ud800", "cls_" + "0" * 40, "-1"], ids=ascii)
     def test_one_that_is_not_there_is_not_found(self, store, zebras, strange):
-        with pytest.raises(NotFound, match="classify the image again"):
+        with pytest.raises(RecordNotFound, match="classify the image again"):
             store.classifications.get(ME, strange)
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.classifications.correct(ME, strange, zebras, "a")
 
     def test_a_correction_adds_the_image_to_the_right_label(self, store, zebras):
@@ -566,7 +568,7 @@ class TestClassifications:
         assert gained
         assert (image.id, image.label) == (wrong.id, "right")
         assert [row.id for row in store.images.page(ME, zebras).images] == [wrong.id]
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.images.get(ME, wrong_too.id)
 
     def test_a_correction_that_fails_leaves_nothing(self, store, zebras):
@@ -576,7 +578,7 @@ class TestClassifications:
             lambda: store.classifications.correct(ME, given, zebras + 1, "a"),
             lambda: store.classifications.correct(ME, given, zebras, "tl_" + "0" * 40),
         ):
-            with pytest.raises((Invalid, NotFound)):
+            with pytest.raises((Invalid, RecordNotFound)):
                 call()
         assert store.classifications.feedback(ME) == []
         assert store.labels.all(ME, zebras) == []
@@ -615,7 +617,7 @@ class TestClassifications:
         store.sweep()
         assert store.classifications.get(ME, new)
         for each in old:
-            with pytest.raises(NotFound):
+            with pytest.raises(RecordNotFound):
                 store.classifications.get(ME, each)
         assert files(store.folder) == {kept.sha256, hashlib.sha256(b"new").hexdigest()}
 
@@ -625,7 +627,7 @@ class TestClassifications:
         assert len(files(store.folder)) < 50 + 200 + 1
         store.sweep()
         for each in ids[:250]:
-            with pytest.raises(NotFound):
+            with pytest.raises(RecordNotFound):
                 store.classifications.get(ME, each)
         assert all(store.classifications.get(ME, each) for each in ids[250:])
         assert len(files(store.folder)) == 50
@@ -643,7 +645,7 @@ class TestOwners:
         assert [(each.name, each.keys) for each in store.owners.all()] == [("local", 0), ("Ann", 1)]
         assert store.owners.revoke_key(row.id) == row
         assert store.owners.of_key(key) is None
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.owners.revoke_key(str(row.id))
 
     @pytest.mark.parametrize(
@@ -672,11 +674,11 @@ class TestOwners:
 
     def test_names_of_owners_are_unique(self, store):
         store.owners.make("Ann")
-        with pytest.raises(Conflict):
+        with pytest.raises(RecordConflict):
             store.owners.make(" Ann ")
         with pytest.raises(Invalid):
             store.owners.make(" ")
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             store.owners.make_key(99)
 
     def test_owners_see_nothing_of_each_other(self, store, zebras):
@@ -711,7 +713,7 @@ class TestOwners:
             lambda: store.classifications.correct(ann, given.id, theirs.id, "a"),
             lambda: store.classifications.correct(ME, given.id, theirs.id, "a"),
         ):
-            with pytest.raises(NotFound):
+            with pytest.raises(RecordNotFound):
                 call()
         assert store.images.page(ME, zebras).images == [image]
 

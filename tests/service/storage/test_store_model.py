@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from apitorch_desktop.api.slugs import slugify, snake_case
-from apitorch_desktop.service.storage.errors import Conflict, Invalid, NotFound
+from apitorch_desktop.service.storage.errors import Invalid, RecordConflict, RecordNotFound
 from apitorch_desktop.service.storage.records import NewClassification
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.service.storage.training_sets import STANDARD_SLUGS
@@ -119,7 +119,7 @@ class Model(RuleBasedStateMachine):
             row = self.store.training_sets.update(ME, str(number), name=name)
         except Invalid:
             assert not name.strip()
-        except NotFound:
+        except RecordNotFound:
             assert number not in self.held
         else:
             slug = self.names[number][1] if self.names[number][0] == row.name else self.slug(name, number)
@@ -130,7 +130,7 @@ class Model(RuleBasedStateMachine):
     def delete_set(self, number: int) -> None:
         try:
             self.store.training_sets.delete(ME, number)
-        except NotFound:
+        except RecordNotFound:
             assert number not in self.held
         else:
             del self.held[number], self.order[number], self.names[number]
@@ -142,7 +142,7 @@ class Model(RuleBasedStateMachine):
         except Invalid:
             assert label == "!"
             return multiple()
-        except NotFound:
+        except RecordNotFound:
             assert number not in self.held
             return multiple()
         held = self.held[number].setdefault(snake_case(label), {})
@@ -177,7 +177,7 @@ class Model(RuleBasedStateMachine):
             lambda: store.images.page(them, number),
             lambda: store.classifications.correct(them, answer, number, "new"),
         ):
-            with pytest.raises(NotFound):
+            with pytest.raises(RecordNotFound):
                 call()
 
     @rule(image=images, label=LABELS, with_prefix=st.booleans())
@@ -187,7 +187,7 @@ class Model(RuleBasedStateMachine):
             row = self.store.images.move(ME, "ti_" * with_prefix + image, label)
         except Invalid:
             assert label == "!"
-        except NotFound:
+        except RecordNotFound:
             assert found is None
         else:
             assert row.id == self.put(found[0], image, snake_case(label))
@@ -199,7 +199,7 @@ class Model(RuleBasedStateMachine):
             rows = self.store.images.move_many(ME, number, images, label)
         except Invalid:
             assert label == "!"
-        except NotFound:
+        except RecordNotFound:
             assert number not in self.held or not here
         else:
             assert here
@@ -214,7 +214,7 @@ class Model(RuleBasedStateMachine):
         found = self.where(image)
         try:
             self.store.images.delete(ME, image)
-        except NotFound:
+        except RecordNotFound:
             assert found is None
         else:
             self.remove(image)
@@ -224,7 +224,7 @@ class Model(RuleBasedStateMachine):
         here = all((found := self.where(image)) is not None and found[0] == number for image in images)
         try:
             count = self.store.images.delete_many(ME, number, images)
-        except NotFound:
+        except RecordNotFound:
             assert number not in self.held or not here
         else:
             assert here
@@ -239,9 +239,9 @@ class Model(RuleBasedStateMachine):
             self.store.labels.create(ME, number, label)
         except Invalid:
             assert not name
-        except NotFound:
+        except RecordNotFound:
             assert number not in self.held
-        except Conflict:
+        except RecordConflict:
             assert name in self.held[number]
         else:
             assert name not in self.held[number]
@@ -255,9 +255,9 @@ class Model(RuleBasedStateMachine):
             self.store.labels.rename(ME, number, label, new, merge=merge)
         except Invalid:
             assert not name
-        except NotFound:
+        except RecordNotFound:
             assert old not in labels
-        except Conflict:
+        except RecordConflict:
             assert name in labels
             assert old != name
             assert not merge
@@ -281,7 +281,7 @@ class Model(RuleBasedStateMachine):
         name = snake_case(label)
         try:
             self.store.labels.delete(ME, number, label)
-        except NotFound:
+        except RecordNotFound:
             assert name not in self.held.get(number, {})
         else:
             for image in list(self.held[number][name]):
@@ -302,7 +302,7 @@ class Model(RuleBasedStateMachine):
         except Invalid:
             assert not name
             return multiple()
-        except NotFound:
+        except RecordNotFound:
             assert number not in self.held
             return multiple()
         self.feedback += 1

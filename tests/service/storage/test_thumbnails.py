@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from apitorch_desktop.service.storage.store import Store
-from apitorch_desktop.service.storage.thumbnails import Thumbnails
+from apitorch_desktop.service.storage.thumbnails import ThumbnailCache
 from tests.helpers.stores import ME, add
 
 
@@ -53,7 +53,7 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path, caplog):
 
 def test_where_it_cannot_be_kept_there_is_none_and_no_error(tmp_path: Path, caplog):
     (tmp_path / "thumbnails.db").mkdir()
-    thumbnails = Thumbnails(tmp_path / "thumbnails.db")
+    thumbnails = ThumbnailCache(tmp_path / "thumbnails.db")
     thumbnails.put("a" * 64, b"jpeg")
     assert thumbnails.get("a" * 64) is None
     thumbnails.forget(["a" * 64])
@@ -62,7 +62,7 @@ def test_where_it_cannot_be_kept_there_is_none_and_no_error(tmp_path: Path, capl
 
 
 def test_many_threads_may_use_it(tmp_path: Path):
-    thumbnails = Thumbnails(tmp_path / "thumbnails.db")
+    thumbnails = ThumbnailCache(tmp_path / "thumbnails.db")
 
     def work(number: int) -> None:
         name = f"{number % 50:064d}"
@@ -75,7 +75,7 @@ def test_many_threads_may_use_it(tmp_path: Path):
 
 
 def test_writing_does_not_wait_for_the_disk(tmp_path: Path):
-    thumbnails = Thumbnails(tmp_path / "thumbnails.db")
+    thumbnails = ThumbnailCache(tmp_path / "thumbnails.db")
     assert thumbnails._try(lambda connection: connection.execute("PRAGMA synchronous").fetchone()) == (0,)
     thumbnails.close()
     with sqlite3.connect(tmp_path / "thumbnails.db") as connection:

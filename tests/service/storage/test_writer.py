@@ -13,7 +13,14 @@ from sqlalchemy import event
 
 from apitorch_desktop.service.storage import database as database_module
 from apitorch_desktop.service.storage import writer as writer_module
-from apitorch_desktop.service.storage.errors import Closed, InUse, NotFound, StorageFault, StorageFull, StorageReadOnly
+from apitorch_desktop.service.storage.errors import (
+    Closed,
+    DiskFull,
+    InUse,
+    RecordNotFound,
+    StorageFault,
+    StorageReadOnly,
+)
 from apitorch_desktop.service.storage.records import NewClassification
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.service.storage.writer import Transaction
@@ -107,7 +114,7 @@ def test_parallel_uploads_moves_and_deletes_of_the_same_bytes_leave_files_and_ro
                     store.images.delete(ME, row.id)
                 else:
                     assert store.read(row.sha256) == contents[(seed * 7 + step) % 4]
-            except (NotFound, StorageFault):
+            except (RecordNotFound, StorageFault):
                 pass  # another thread was faster
 
     with ThreadPoolExecutor(16) as threads:
@@ -147,7 +154,7 @@ def test_one_that_fails_leaves_the_others_of_its_group(store: Store, zebras: int
     )
     assert held.commits == 1
     assert deleted.id == gone.id
-    assert isinstance(again, NotFound)
+    assert isinstance(again, RecordNotFound)
     assert isinstance(crashed, ZeroDivisionError)
     assert isinstance(broken, StorageFault)
     assert [row.id for row in store.images.page(ME, zebras).images] == [first.id, last.id]
@@ -177,7 +184,7 @@ def test_an_image_whose_rows_failed_leaves_no_file(store: Store, zebras: int):
         lambda: add(store, zebras, "a", b"looked right when it was handed in"),
     )
     assert gone.id == zebras
-    assert isinstance(answer, NotFound)
+    assert isinstance(answer, RecordNotFound)
     assert files(store.folder) == set()
 
 
@@ -259,7 +266,7 @@ def test_a_full_database_refuses_what_needs_room_and_takes_it_when_there_is(stor
     def fill(number: int) -> None:
         store.training_sets.create(ME, f"Set {number}", long)
 
-    with pytest.raises(StorageFull, match="no room left"):
+    with pytest.raises(DiskFull, match="no room left"):
         for number in range(100):
             fill(number)
     held = Held(store)
@@ -269,7 +276,7 @@ def test_a_full_database_refuses_what_needs_room_and_takes_it_when_there_is(stor
         lambda: fill(1001),
         lambda: add(store, zebras, "b" * 100, b"y"),
     )
-    assert [type(answer) for answer in answers[:3:2]] == [StorageFull, StorageFull]
+    assert [type(answer) for answer in answers[:3:2]] == [DiskFull, DiskFull]
     assert answers[1].id == kept.id
     consistent(store)
     with store._database.writing() as connection:

@@ -4,8 +4,8 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLineEdit
 
-from apitorch_desktop.dataset.connections.api_keys import Kept, Keys
-from apitorch_desktop.dataset.connections.store import Connections
+from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, KeyLocation
+from apitorch_desktop.dataset.connections.store import ConnectionStore
 from apitorch_desktop.ui.connections.dialog import ConnectionDialog
 from tests.helpers.event_loop import wait_until
 from tests.helpers.fake_api import Misbehaving
@@ -20,12 +20,12 @@ def real(tmp_path_factory):
 
 @pytest.fixture
 def connections(tmp_path):
-    return Connections(tmp_path / "settings", {})
+    return ConnectionStore(tmp_path / "settings", {})
 
 
 @pytest.fixture
 def keys():
-    return Keys({})
+    return ApiKeyStore({})
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_connection_is_tried_then_kept_and_a_missing_keyring_is_said(qtbot, op
     assert (connection.name, connection.base_url) == ("Workshop", real.url)
     assert connection.colour.startswith("#") and connection.colour != connections.get("embedded").colour
     assert keys.find(connection).key == real.key
-    assert keys.find(connection).kept is Kept.THIS_RUN
+    assert keys.find(connection).kept is KeyLocation.THIS_RUN
     assert dialog.cancel.text() == "Close"
 
 

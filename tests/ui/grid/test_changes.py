@@ -7,7 +7,7 @@ import pytest
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QColor
 
-from apitorch_desktop.ui.grid.model import Group
+from apitorch_desktop.ui.grid.model import LabelGroup
 from tests.helpers.event_loop import turn, wait_until
 from tests.helpers.grid_driver import groups, image
 
@@ -137,7 +137,7 @@ def test_the_slider_keeps_the_middle(filled):
 
 
 def test_labels_without_photos_are_shown_as_places_to_drop_on(grid, model):
-    model.set_groups([Group("boots"), Group("hat"), Group("shirt", [image(1)])])
+    model.set_groups([LabelGroup("boots"), LabelGroup("hat"), LabelGroup("shirt", [image(1)])])
     turn()
     assert grid.content.groups == 3
     assert grid.group_under(grid.rect_of(grid.content.group(1)).center()) == 1

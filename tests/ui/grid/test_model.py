@@ -9,7 +9,7 @@ from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtTest import QAbstractItemModelTester
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.grid.model import GridModel, Group
+from apitorch_desktop.ui.grid.model import GridModel, LabelGroup
 
 LABELS = ["boots", "hat", "shirt", "shoes"]
 
@@ -37,7 +37,9 @@ def model(qapp):
 
 @pytest.fixture
 def listed(model):
-    model.set_groups([Group("hat", [image(1, "hat"), image(2, "hat")], 0.5), Group("shirt", [image(3), image(4)])])
+    model.set_groups(
+        [LabelGroup("hat", [image(1, "hat"), image(2, "hat")], 0.5), LabelGroup("shirt", [image(3), image(4)])]
+    )
     return model
 
 
@@ -220,7 +222,8 @@ def test_neighbours_go_on_across_groups_and_end_at_the_ends(listed):
 def test_a_hundred_thousand_images_are_listed_at_once(qapp):
     model = GridModel()
     groups = [
-        Group(f"label_{at}", [image(at * 10_000 + one, f"label_{at}") for one in range(10_000)]) for at in range(10)
+        LabelGroup(f"label_{at}", [image(at * 10_000 + one, f"label_{at}") for one in range(10_000)])
+        for at in range(10)
     ]
     start = time.perf_counter()
     model.set_groups(groups)
@@ -236,7 +239,7 @@ class ModelAgainstLists(RuleBasedStateMachine):
     def start(self):
         self.model = GridModel()
         self.tester = QAbstractItemModelTester(self.model, QAbstractItemModelTester.FailureReportingMode.Fatal)
-        self.model.set_groups([Group("hat"), Group("shirt")])
+        self.model.set_groups([LabelGroup("hat"), LabelGroup("shirt")])
         self.all = {"hat": [], "shirt": []}
         self.selected = set()
         self.keep, self.key, self.by_count = None, None, 0

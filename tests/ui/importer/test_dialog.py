@@ -9,7 +9,7 @@ from apitorch_desktop.api.types import TrainingSet
 from apitorch_desktop.dataset.importer.plan import scan
 from apitorch_desktop.dataset.importer.similarity import find_similar
 from apitorch_desktop.ui.importer.dialog import ImportDialog
-from apitorch_desktop.ui.tasks.runner import Tasks
+from apitorch_desktop.ui.tasks.runner import TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources
 from tests.helpers.event_loop import wait_until
@@ -29,7 +29,7 @@ def folder(tmp_path):
 def dialog(qtbot, folder):
     theme = Theme(resources())
     theme.apply(QApplication.instance())
-    tasks = Tasks()
+    tasks = TaskRunner()
     green = (folder / "T-Shirt" / "green.png").read_bytes()
     there = {hashlib.sha256(green).hexdigest(): {"t_shirt"}}
     dialog = ImportDialog(

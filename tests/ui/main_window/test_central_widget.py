@@ -6,17 +6,17 @@ import pytest
 from PySide6.QtCore import QEvent, QObject, QPoint, QSettings, Qt
 from PySide6.QtWidgets import QAbstractButton, QAbstractItemView, QLabel, QLineEdit, QPushButton, QWidget
 
-from apitorch_desktop.dataset.transfers.queue import Kind, State, TransferStatus
-from apitorch_desktop.ui.main_window.central_widget import Frame
-from apitorch_desktop.ui.main_window.empty_page import EmptyState
-from apitorch_desktop.ui.main_window.status_bar import Message, StatusLine, selection_words
-from apitorch_desktop.ui.main_window.toolbar import SearchLine
+from apitorch_desktop.dataset.transfers.queue import TransferKind, TransferState, TransferStatus
+from apitorch_desktop.ui.main_window.central_widget import CentralWidget
+from apitorch_desktop.ui.main_window.empty_page import EmptyPage
+from apitorch_desktop.ui.main_window.status_bar import Message, StatusBar, selection_text
+from apitorch_desktop.ui.main_window.toolbar import SearchField
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.event_loop import turn, wait_until
 
 RUNNING = TransferStatus(
-    id=1, kind=Kind.UPLOAD, connection_id="embedded", training_set_id=1, title="Importing “Summer”",
-    state=State.RUNNING, note="", total=600, done=412, failed=3, skipped=0, bytes_total=60_000_000,
+    id=1, kind=TransferKind.UPLOAD, connection_id="embedded", training_set_id=1, title="Importing “Summer”",
+    state=TransferState.RUNNING, note="", total=600, done=412, failed=3, skipped=0, bytes_total=60_000_000,
     bytes_done=41_200_000, rate=3_800_000, seconds_left=5.2, created_at=0, finished_at=None,
 )  # fmt: skip
 
@@ -28,7 +28,7 @@ def settings(tmp_path):
 
 @pytest.fixture
 def frame(theme, settings, qtbot):
-    frame = Frame(theme, settings, lambda _extension: "")
+    frame = CentralWidget(theme, settings, lambda _extension: "")
     frame.add_panel(QLabel("panel"))
     qtbot.addWidget(frame)
     frame.resize(1440, 900)
@@ -78,7 +78,7 @@ def test_sides_come_back_as_they_were_left(frame, settings, theme, qtbot):
     frame.splitter.setSizes([300, 1140, 0])
     frame.save()
     settings.sync()
-    again = Frame(theme, settings, lambda _extension: "")
+    again = CentralWidget(theme, settings, lambda _extension: "")
     again.add_panel(QLabel("panel"))
     qtbot.addWidget(again)
     again.resize(1440, 900)
@@ -128,7 +128,7 @@ class Watch(QObject):
 
 @pytest.fixture
 def line(theme, qtbot):
-    line = StatusLine(theme)
+    line = StatusBar(theme)
     qtbot.addWidget(line)
     line.resize(1200, 45)
     with qtbot.waitExposed(line):
@@ -150,7 +150,7 @@ def test_a_running_transfer_can_be_paused_cancelled_and_looked_into(line):
     press(line.transfer, "Pause")
     press(line.transfer, "3 could not be sent")
     assert wanted == [("pause", 1), "list"]
-    line.transfer.show_transfer(replace(RUNNING, state=State.FAILED, done=597))
+    line.transfer.show_transfer(replace(RUNNING, state=TransferState.FAILED, done=597))
     assert buttons(line.transfer) == ["3 could not be sent", "Retry"]
     line.transfer.show_transfer(None)
     assert not line.transfer.isVisible()
@@ -184,11 +184,11 @@ def test_a_failure_is_said_once_and_comes_back_behind_a_note(line):
 
 
 def test_the_selection_is_always_told(line):
-    assert selection_words(3, "112 kB", 3781, 3781) == "3 of 3,781 selected · 112 kB"
-    assert selection_words(3, "112 kB", 27, 3781) == "3 of 3,781 selected · 112 kB · 27 shown"
-    assert selection_words(0, "", 27, 3781) == "27 of 3,781 photos shown"
-    assert selection_words(0, "", 1, 1) == "1 photo"
-    assert selection_words(0, "", 0, 0) == ""
+    assert selection_text(3, "112 kB", 3781, 3781) == "3 of 3,781 selected · 112 kB"
+    assert selection_text(3, "112 kB", 27, 3781) == "3 of 3,781 selected · 112 kB · 27 shown"
+    assert selection_text(0, "", 27, 3781) == "27 of 3,781 photos shown"
+    assert selection_text(0, "", 1, 1) == "1 photo"
+    assert selection_text(0, "", 0, 0) == ""
 
 
 def test_long_sentences_are_cut_and_told_whole_in_a_tip(line):
@@ -202,7 +202,7 @@ def test_long_sentences_are_cut_and_told_whole_in_a_tip(line):
 
 
 def test_the_empty_middle_offers_three_ways_to_begin(theme, qtbot):
-    empty = EmptyState(theme)
+    empty = EmptyPage(theme)
     qtbot.addWidget(empty)
     empty.resize(900, 600)
     empty.show()
@@ -218,7 +218,7 @@ def test_the_empty_middle_offers_three_ways_to_begin(theme, qtbot):
 
 
 def test_the_search_waits_for_the_typing_to_rest_and_escape_empties_it(theme, qtbot):
-    search = SearchLine(theme)
+    search = SearchField(theme)
     qtbot.addWidget(search)
     asked = []
     search.searched.connect(asked.append)

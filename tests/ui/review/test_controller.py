@@ -3,10 +3,10 @@
 import pytest
 from PySide6.QtCore import QSettings
 
-from apitorch_desktop.dataset.app_data import open_stores
+from apitorch_desktop.dataset.app_data import open_app_data
 from apitorch_desktop.ui.grid.model import GridModel
-from apitorch_desktop.ui.review.controller import Review
-from apitorch_desktop.ui.session.edit_controller import Editing
+from apitorch_desktop.ui.review.controller import ReviewController
+from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.utils import paths
 from tests.helpers.event_loop import wait_until
@@ -18,11 +18,11 @@ class Desk:
     """What the assembly makes of it, without widgets."""
 
     def __init__(self, tasks, service, settings):
-        self.stores = open_stores(paths.desktop_folder(), paths.cache_folder())
+        self.stores = open_app_data(paths.desktop_folder(), paths.cache_folder())
         self.model = GridModel()
         self.session = Session(tasks, self.model)
-        self.editing = Editing(self.session)
-        self.review = Review(self.session, self.editing, self.model, settings)
+        self.editing = EditController(self.session)
+        self.review = ReviewController(self.session, self.editing, self.model, settings)
         self.said = []
         self.session.said.connect(self.said.append)
         connection = self.stores.connections.add("Elsewhere", service.url)

@@ -5,10 +5,18 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtTest import QAbstractItemModelTester
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.dataset.review.findings import Advice, Doubt, Findings, Flagged, Group, Learned, Twin
+from apitorch_desktop.dataset.review.findings import (
+    Duplicate,
+    DuplicateGroup,
+    Findings,
+    FlaggedImage,
+    LabelAdvice,
+    LabelIssue,
+    OutOfFoldFigures,
+)
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.photo_board.model import BoardModel, Heading, Photo
-from apitorch_desktop.ui.review.controller import Review
+from apitorch_desktop.ui.photo_board.model import BoardModel, HeadingRow, PhotoRow
+from apitorch_desktop.ui.review.controller import ReviewController
 from apitorch_desktop.ui.review.panel import ReviewPanel
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.event_loop import turn, wait_until
@@ -25,7 +33,7 @@ IDS = [one.image_id for one in IMAGES]
 
 
 def twin(number, width=400, day="2026-01-01"):
-    return Twin(IDS[number], str(IMAGES[number].label), width, 300, 20_000, f"{day}T00:00:00Z", 0.2)
+    return Duplicate(IDS[number], str(IMAGES[number].label), width, 300, 20_000, f"{day}T00:00:00Z", 0.2)
 
 
 def findings():
@@ -33,24 +41,24 @@ def findings():
     return Findings(
         counts={"dress": 4, "hat": 4, "shirt": 4},
         groups=[
-            Group(twins, {"largest": IDS[1], "oldest": IDS[0], "sharpest": IDS[2]}),
-            Group([twin(3), twin(4)], {"largest": IDS[3], "oldest": IDS[4], "sharpest": IDS[3]}),
+            DuplicateGroup(twins, {"largest": IDS[1], "oldest": IDS[0], "sharpest": IDS[2]}),
+            DuplicateGroup([twin(3), twin(4)], {"largest": IDS[3], "oldest": IDS[4], "sharpest": IDS[3]}),
         ],
-        flagged=[Flagged(IDS[5], ["blurred"]), Flagged(IDS[6], ["dark", "tiny"])],
+        flagged=[FlaggedImage(IDS[5], ["blurred"]), FlaggedImage(IDS[6], ["dark", "tiny"])],
         doubts=[
-            Doubt(IDS[7], "hat", "shirt", 0.02, 0.9),
-            Doubt(IDS[8], "shirt", "dress", 0.05, 0.8),
-            Doubt(IDS[9], "dress", "hat", 0.4, 0.45),
+            LabelIssue(IDS[7], "hat", "shirt", 0.02, 0.9),
+            LabelIssue(IDS[8], "shirt", "dress", 0.05, 0.8),
+            LabelIssue(IDS[9], "dress", "hat", 0.4, 0.45),
         ],
         unsure=[IDS[9], IDS[10]],
-        learned=Learned(LABELS, [[3, 1, 0], [0, 3, 1], [1, 0, 3]], [0.75, 0.75, 0.75], 0.75),
-        advice=[Advice("hat", "“hat” has 4 images: from some ten on, answers become reliable.", False)],
+        learned=OutOfFoldFigures(LABELS, [[3, 1, 0], [0, 3, 1], [1, 0, 3]], [0.75, 0.75, 0.75], 0.75),
+        advice=[LabelAdvice("hat", "“hat” has 4 images: from some ten on, answers become reliable.", False)],
         sentences={"blurred": "It is not sharp.", "dark": "It is almost black.", "tiny": "It has very few pixels."},
     )
 
 
 class Known(QObject):
-    """What `Review` is to the panel: real findings and rules, with the acts written down in place of a service."""
+    """What `ReviewController` is to the panel: real findings and rules, with the acts written down in place of a service."""
 
     changed = Signal()
     progressed = Signal()
@@ -61,7 +69,7 @@ class Known(QObject):
         self._kept = set()
         self.acts = []
 
-    keeper, others, surplus = Review.keeper, Review.others, Review.surplus
+    keeper, others, surplus = ReviewController.keeper, ReviewController.others, ReviewController.surplus
 
     def images(self, ids):
         by_id = dict(zip(IDS, IMAGES, strict=True))
@@ -111,12 +119,12 @@ def rect(panel, at):
 
 
 def marks(panel):
-    return {row.image.image_id: row.mark for row in panel.board.rows.rows if isinstance(row, Photo)}
+    return {row.image.image_id: row.mark for row in panel.board.rows.rows if isinstance(row, PhotoRow)}
 
 
 def test_groups_stand_with_the_one_to_keep_first_and_how_many_would_go(panel):
     rows = panel.board.rows.rows
-    assert [row.title for row in rows if isinstance(row, Heading)] == ["3 photos", "2 photos"]
+    assert [row.title for row in rows if isinstance(row, HeadingRow)] == ["3 photos", "2 photos"]
     assert rows[1].image.image_id == IDS[1] and rows[1].mark == "keep"
     assert list(marks(panel).values()) == ["keep", "go", "go", "keep", "go"]
     assert panel.clean.text() == "Delete 3 others"
@@ -200,7 +208,7 @@ def test_what_was_answered_leaves_and_the_focus_goes_to_the_next(panel, known):
 
 def test_faults_stand_by_kind_and_a_section_is_selected_at_once(panel, known):
     panel.show_page("quality")
-    titles = [row.title for row in panel.board.rows.rows if isinstance(row, Heading)]
+    titles = [row.title for row in panel.board.rows.rows if isinstance(row, HeadingRow)]
     assert titles == ["Blurred", "Dark", "Tiny"]
     places = panel.board._painter._verbs(panel.board.rows.rows[2], rect(panel, 2))
     pointer.click(panel.board.viewport().mapToGlobal(places["select"].center()))
@@ -277,11 +285,11 @@ def test_escape_goes_back(panel):
 def test_rows_that_stay_are_not_reset(qapp):
     model = BoardModel()
     model.tester = QAbstractItemModelTester(model, QAbstractItemModelTester.FailureReportingMode.Fatal)
-    rows = [Heading("g", "2 photos"), *(Photo(one.image_id, one) for one in IMAGES[:4])]
+    rows = [HeadingRow("g", "2 photos"), *(PhotoRow(one.image_id, one) for one in IMAGES[:4])]
     model.show(rows)
     resets = []
     model.modelReset.connect(lambda: resets.append(1))
-    model.show([rows[0], rows[2], Photo(rows[3].key, rows[3].image, mark="keep")])
+    model.show([rows[0], rows[2], PhotoRow(rows[3].key, rows[3].image, mark="keep")])
     assert not resets
     assert [row.key for row in model.rows] == ["g", IDS[1], IDS[2]]
     model.show(list(reversed(rows)))

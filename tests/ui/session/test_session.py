@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from apitorch_desktop.dataset.app_data import open_stores
-from apitorch_desktop.dataset.sources.image_source import File, Upload
+from apitorch_desktop.dataset.app_data import open_app_data
+from apitorch_desktop.dataset.sources.image_source import ImageFile, UploadItem
 from apitorch_desktop.ui.grid.model import GridModel
-from apitorch_desktop.ui.session.edit_controller import Editing
+from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.embedded_service import EmbeddedService
-from apitorch_desktop.ui.session.session import Session, State
+from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.tasks.runner import Lane
-from apitorch_desktop.ui.transfers.controller import TransferDesk
+from apitorch_desktop.ui.transfers.controller import TransferController
 from apitorch_desktop.utils import paths
 from tests.helpers.event_loop import wait_until
 
@@ -28,10 +28,10 @@ class Window:
         self.tasks = tasks
         self.model = GridModel()
         self.session = Session(tasks, self.model)
-        self.editing = Editing(self.session)
-        self.stores = open_stores(paths.desktop_folder(), paths.cache_folder())
+        self.editing = EditController(self.session)
+        self.stores = open_app_data(paths.desktop_folder(), paths.cache_folder())
         self.embedded = EmbeddedService(tasks, paths.service_folder())
-        self.desk = TransferDesk(tasks)
+        self.desk = TransferController(tasks)
         self.said = []
         self.session.said.connect(self.said.append)
         self.embedded.changed.connect(self._service_changed)
@@ -44,7 +44,7 @@ class Window:
     def begin(self):
         self.embedded.start()
         self.session.use(self.stores, self.stores.connections.current)
-        wait_until(lambda: self.session.state is State.READY, 60, "the service did not come up")
+        wait_until(lambda: self.session.state is ConnectionState.READY, 60, "the service did not come up")
 
     def labels(self):
         found = {}
@@ -107,7 +107,7 @@ def test_what_a_transfer_brings_in_appears_without_a_new_listing(filled, tmp_pat
     filled.model.modelReset.connect(lambda: resets.append(1))
     desk.progressed.connect(lambda _status: session.opened.look_for_newer())
     before = filled.model.image(0).image_id
-    uploads = [Upload("desert", File(path), path.name) for path in pictures(tmp_path / "more", 6, 20)]
+    uploads = [UploadItem("desert", ImageFile(path), path.name) for path in pictures(tmp_path / "more", 6, 20)]
     filled.stores.imports.upload("embedded", session.opened.training_set.id, "More", uploads)
     wait_until(lambda: filled.model.total == 11, 30, "the photos did not come")
     assert not resets
@@ -174,9 +174,9 @@ def test_a_service_that_dies_is_started_again_and_the_window_goes_on(filled):
     session, states = filled.session, []
     session.connection_changed.connect(lambda: states.append((session.state, session.sentence)))
     os.kill(service_pid(), signal.SIGKILL)
-    wait_until(lambda: any(state is State.AWAY for state, _ in states), 20)
-    assert "started again" in next(words for state, words in states if state is State.AWAY)
-    wait_until(lambda: session.state is State.READY, 60)
+    wait_until(lambda: any(state is ConnectionState.AWAY for state, _ in states), 20)
+    assert "started again" in next(words for state, words in states if state is ConnectionState.AWAY)
+    wait_until(lambda: session.state is ConnectionState.READY, 60)
     assert filled.model.total == 5
     filled.editing.create_label(session.opened.training_set.id, "after")
     wait_until(lambda: "after" in session.opened.counts)
@@ -262,16 +262,16 @@ def test_a_connection_to_nobody_says_what_to_do_and_a_wrong_key_is_told_apart(fi
     wrong = connections.add("Wrong key", url)
     filled.stores.keys.store(wrong, "w" * 42)
     session.use(filled.stores, wrong)
-    wait_until(lambda: session.state is State.REFUSED, 20)
+    wait_until(lambda: session.state is ConnectionState.REFUSED, 20)
     assert "key" in session.sentence.lower()
     assert filled.model.total == 0
     nobody = connections.add("Nobody", "http://127.0.0.1:9/")
     filled.stores.keys.store(nobody, "k" * 42)
     session.use(filled.stores, nobody)
-    wait_until(lambda: session.state is State.AWAY, 30)
+    wait_until(lambda: session.state is ConnectionState.AWAY, 30)
     assert session.why_not("labels") == session.sentence
     session.use(filled.stores, connections.get("embedded"))
-    wait_until(lambda: session.state is State.READY and filled.model.total == 5, 20)
+    wait_until(lambda: session.state is ConnectionState.READY and filled.model.total == 5, 20)
 
 
 def test_what_was_seen_is_shown_before_the_service_is_up(filled, tasks):

@@ -7,7 +7,7 @@ from PySide6.QtTest import QAbstractItemModelTester
 from PySide6.QtWidgets import QApplication, QLineEdit
 
 from apitorch_desktop.api.types import TrainingSet
-from apitorch_desktop.ui.sidebar.model import Finding, Row, TreeModel
+from apitorch_desktop.ui.sidebar.model import FindingEntry, RowType, TreeModel
 from apitorch_desktop.ui.sidebar.panel import TreePanel
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
@@ -40,8 +40,8 @@ def model(qapp):
 def test_shows_training_sets_with_totals_and_labels_with_keys(model):
     model.set_training_sets([CLOTHES, ZEBRAS])
     assert rows(model) == [
-        (Row.TRAINING_SET, "Clothes", 782, ["dress", "hat", "shirt"]),
-        (Row.TRAINING_SET, "Zebra breeds", 412, ["mountain", "plains"]),
+        (RowType.TRAINING_SET, "Clothes", 782, ["dress", "hat", "shirt"]),
+        (RowType.TRAINING_SET, "Zebra breeds", 412, ["mountain", "plains"]),
     ]
     assert [child.hint for child in model.find(1).children] == ["1", "2", "3"]
 
@@ -62,12 +62,12 @@ def test_what_stays_is_changed_in_place(model):
 
 def test_a_service_without_counts_shows_none(model):
     model.set_training_sets([TrainingSet(id="x", name="Hosted")])
-    assert rows(model) == [(Row.TRAINING_SET, "Hosted", None, [])]
+    assert rows(model) == [(RowType.TRAINING_SET, "Hosted", None, [])]
 
 
 def test_what_review_found_stands_below_and_goes_again(model):
     model.set_training_sets([CLOTHES])
-    model.set_findings("Review · Clothes", [Finding("suspects", "Suspect labels", "flag", 27)])
+    model.set_findings("Review · Clothes", [FindingEntry("suspects", "Suspect labels", "flag", 27)])
     model.set_training_sets([CLOTHES, ZEBRAS])
     assert [node.text for node in model.top()] == ["Clothes", "Zebra breeds", "Review · Clothes", "Suspect labels"]
     model.set_findings("", [])
@@ -80,10 +80,10 @@ def test_a_row_being_named_survives_what_comes_meanwhile(model):
     model.drafted.connect(lambda above, name: made.append((above and above.text, name)))
     index = model.start_draft(model.find(1))
     model.set_training_sets([training_set(1, "Clothes", dress=290, hat=149, shirt=345, shoes=1)])
-    assert model.node(index).row is Row.DRAFT
+    assert model.node(index).row is RowType.DRAFT
     model.setData(index, "  T-Shirt ")
     assert made == [("Clothes", "T-Shirt")]
-    assert all(child.row is Row.LABEL for child in model.find(1).children)
+    assert all(child.row is RowType.LABEL for child in model.find(1).children)
 
 
 def test_a_screen_reader_hears_name_count_and_key(model):
@@ -169,7 +169,7 @@ def test_a_new_label_is_named_in_place_and_escape_drops_it(panel, qtbot):
         panel.view.name_new(panel.model.find(1))
         pointer.write("coat")
         pointer.key(*keys)
-        qtbot.waitUntil(lambda: all(child.row is Row.LABEL for child in panel.model.find(1).children))
+        qtbot.waitUntil(lambda: all(child.row is RowType.LABEL for child in panel.model.find(1).children))
     assert made == [("Clothes", "coat")]
 
 

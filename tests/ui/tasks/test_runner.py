@@ -9,7 +9,7 @@ from PySide6.QtCore import QEventLoop, QObject, QThread, QTimer
 from PySide6.QtWidgets import QWidget
 
 from apitorch_desktop.ui.tasks import gc_timer
-from apitorch_desktop.ui.tasks.runner import Cancelled, Lane, Tasks
+from apitorch_desktop.ui.tasks.runner import JobCancelled, Lane, TaskRunner
 from tests.helpers.event_loop import turn, wait_until
 
 
@@ -112,7 +112,7 @@ def test_a_running_job_hears_that_it_was_cancelled_and_calls_nobody(tasks):
             while True:
                 context.wait(0.005)
                 context.check()
-        except Cancelled:
+        except JobCancelled:
             heard.set()
             raise
 
@@ -255,7 +255,7 @@ def test_a_heap_too_large_to_look_through_at_once_is_set_aside(tasks):
 def test_pythons_collector_is_afterwards_as_it_was(qapp, was_on):
     (gc.enable if was_on else gc.disable)()
     try:
-        tasks = Tasks()
+        tasks = TaskRunner()
         assert not gc.isenabled()
         tasks.shutdown()
         assert gc.isenabled() is was_on
@@ -332,7 +332,7 @@ def test_a_higher_priority_starts_first_and_equals_in_order(tasks):
 
 
 def test_shutdown_does_not_wait_for_ever_for_a_job_that_does_not_heed(qapp):
-    tasks, gate, called = Tasks(), threading.Event(), []
+    tasks, gate, called = TaskRunner(), threading.Event(), []
     running = threading.Event()
 
     def deaf(context):
@@ -352,7 +352,7 @@ def test_shutdown_does_not_wait_for_ever_for_a_job_that_does_not_heed(qapp):
 
 
 def test_shutdown_ends_a_hundred_waiting_jobs_at_once(qapp):
-    tasks, done = Tasks(), []
+    tasks, done = TaskRunner(), []
     for _ in range(100):
         tasks.run(Lane.BULK, lambda context: context.wait(60), done=done.append)
     assert tasks.shutdown(5) is True

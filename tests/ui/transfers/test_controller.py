@@ -6,9 +6,9 @@ from threading import Thread
 
 import pytest
 
-from apitorch_desktop.dataset.sources.image_source import File, Upload
-from apitorch_desktop.dataset.transfers.queue import Transfers
-from apitorch_desktop.ui.transfers.controller import TransferDesk
+from apitorch_desktop.dataset.sources.image_source import ImageFile, UploadItem
+from apitorch_desktop.dataset.transfers.queue import TransferQueue
+from apitorch_desktop.ui.transfers.controller import TransferController
 
 
 def nobody(_connection):
@@ -17,13 +17,13 @@ def nobody(_connection):
 
 @pytest.fixture
 def transfers(tmp_path):
-    made = Transfers(tmp_path / "transfers", nobody)
+    made = TransferQueue(tmp_path / "transfers", nobody)
     yield made
     made.close()
 
 
 def uploads(tmp_path, count):
-    return [Upload("plains", File(tmp_path / f"{number}.jpg"), f"{number}.jpg") for number in range(count)]
+    return [UploadItem("plains", ImageFile(tmp_path / f"{number}.jpg"), f"{number}.jpg") for number in range(count)]
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def tell(desk, piece):
 
 def test_news_in_any_order_leave_what_is_there(tasks, transfers, news):
     for seed in range(60):
-        desk = TransferDesk(tasks)
+        desk = TransferController(tasks)
         shuffled = list(news)
         random.Random(seed).shuffle(shuffled)
         for piece in shuffled:
@@ -80,7 +80,7 @@ def test_news_in_any_order_leave_what_is_there(tasks, transfers, news):
 
 
 def test_an_older_list_neither_takes_back_a_status_nor_loses_nor_brings_back_a_transfer(tasks, transfers, tmp_path):
-    desk = TransferDesk(tasks)
+    desk = TransferController(tasks)
     first = transfers.add_upload("c1", 1, "First", uploads(tmp_path, 1))
     old = transfers.snapshot()
     late = transfers.status(first)

@@ -4,16 +4,16 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 
-from apitorch_desktop.dataset.transfers.queue import Failure, Kind, State, TransferStatus
+from apitorch_desktop.dataset.transfers.queue import TransferFailure, TransferKind, TransferState, TransferStatus
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.panel import TransfersPanel
-from apitorch_desktop.ui.transfers.status_text import counts_words, state_words
+from apitorch_desktop.ui.transfers.status_text import counts_words, state_text
 from apitorch_desktop.utils.paths import resources
 from apitorch_desktop.utils.text import duration, size
 
 RUNNING = TransferStatus(
-    id=1, kind=Kind.UPLOAD, connection_id="embedded", training_set_id=1, title="Importing “Summer”",
-    state=State.RUNNING, note="", total=600, done=412, failed=3, skipped=0, bytes_total=60_000_000,
+    id=1, kind=TransferKind.UPLOAD, connection_id="embedded", training_set_id=1, title="Importing “Summer”",
+    state=TransferState.RUNNING, note="", total=600, done=412, failed=3, skipped=0, bytes_total=60_000_000,
     bytes_done=41_200_000, rate=3_800_000, seconds_left=5.2, created_at=0, finished_at=None,
 )  # fmt: skip
 
@@ -39,8 +39,8 @@ def test_says_how_far_how_fast_and_how_long():
 
 
 def test_a_note_stands_in_place_of_figures_that_do_not_move():
-    waiting = replace(RUNNING, state=State.WAITING, note="No connection: goes on by itself when it is back.")
-    assert state_words(waiting) == waiting.note
+    waiting = replace(RUNNING, state=TransferState.WAITING, note="No connection: goes on by itself when it is back.")
+    assert state_text(waiting) == waiting.note
 
 
 def test_controls_go_with_the_state(panel, qtbot):
@@ -51,23 +51,23 @@ def test_controls_go_with_the_state(panel, qtbot):
     with qtbot.waitSignal(panel.wanted) as caught:
         qtbot.mouseClick(card.pause, Qt.MouseButton.LeftButton)
     assert caught.args == ["pause", 1]
-    panel.show_status(replace(RUNNING, state=State.PAUSED))
+    panel.show_status(replace(RUNNING, state=TransferState.PAUSED))
     assert card.go_on.isVisible()
     assert not card.pause.isVisible()
-    panel.show_status(replace(RUNNING, state=State.FAILED, done=597))
+    panel.show_status(replace(RUNNING, state=TransferState.FAILED, done=597))
     assert card.retry.isVisible()
     assert card.save.isVisible()
     assert not card.cancel.isVisible()
 
 
 def test_failed_files_are_listed_with_their_reason_and_can_be_filtered(panel, qtbot):
-    panel.show_statuses([replace(RUNNING, state=State.FAILED, done=597)])
+    panel.show_statuses([replace(RUNNING, state=TransferState.FAILED, done=597)])
     card = panel.card(1)
     with qtbot.waitSignal(panel.failures_wanted):
         qtbot.mouseClick(card.failed, Qt.MouseButton.LeftButton)
     panel.show_failures(1, [
-        Failure("half.jpg", "shirt", "“half.jpg” is cut off.", "Copy it again."),
-        Failure("notes.jpg", "hat", "“notes.jpg” is no image.", "Leave it out."),
+        TransferFailure("half.jpg", "shirt", "“half.jpg” is cut off.", "Copy it again."),
+        TransferFailure("notes.jpg", "hat", "“notes.jpg” is no image.", "Leave it out."),
     ])  # fmt: skip
     rows = card.failures.table.model()
     assert rows.rowCount() == 2

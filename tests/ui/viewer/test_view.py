@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from PySide6.QtCore import QPoint, Qt, QTimer
 
-from apitorch_desktop.ui.viewer.view import ImageView, details
+from apitorch_desktop.ui.viewer.view import PhotoView, details
 from tests.helpers.event_loop import turn, wait_until
 from tests.helpers.grid_driver import image, key, send, write
 
@@ -57,7 +57,7 @@ def album(photos):
 
 @pytest.fixture
 def view(qtbot, tasks, album, theme):
-    view = ImageView(tasks, album, album.neighbour, theme)
+    view = PhotoView(tasks, album, album.neighbour, theme)
     qtbot.addWidget(view)
     view.setGeometry(60, 60, 800, 640)
     view.show()
@@ -279,7 +279,7 @@ def test_the_thumbnail_is_there_until_the_photo_is(qtbot, tasks, album, theme):
         gate.wait(10)
         return album(image, cancelled)
 
-    view = ImageView(tasks, slow, album.neighbour, theme, loader=loader)
+    view = PhotoView(tasks, slow, album.neighbour, theme, loader=loader)
     qtbot.addWidget(view)
     view.resize(600, 500)
     view.show()

@@ -5,7 +5,7 @@ from PySide6.QtCore import QMimeData, QUrl
 from PySide6.QtGui import QImage
 
 from apitorch_desktop.ui.widgets import drag_drop
-from apitorch_desktop.ui.widgets.drag_drop import DroppedContent, Picture
+from apitorch_desktop.ui.widgets.drag_drop import DroppedContent, DroppedImage
 
 PNG = b"\x89PNG\r\n\x1a\n not decoded here"
 JPEG = b"\xff\xd8\xff not decoded here"
@@ -84,7 +84,7 @@ def test_the_pictures_own_bytes_are_better_than_its_address_and_keep_its_name():
             formats={"image/png": PNG, "image/jpeg": JPEG, "application/x-moz-file-promise-url": utf16(PHOTO)},
         )
     )
-    assert content == DroppedContent(pictures=(Picture(JPEG, "red dress.jpg"),))
+    assert content == DroppedContent(pictures=(DroppedImage(JPEG, "red dress.jpg"),))
 
 
 def test_a_picture_in_the_address_itself():
@@ -126,7 +126,7 @@ def test_other_addresses_are_nothing(url):
 
 
 def test_a_screenshot_from_the_clipboard():
-    assert drag_drop.read(mime(formats={"image/png": PNG})).pictures == (Picture(PNG, ""),)
+    assert drag_drop.read(mime(formats={"image/png": PNG})).pictures == (DroppedImage(PNG, ""),)
 
 
 def test_an_image_copied_in_this_program_becomes_a_file():
