@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from requests.adapters import HTTPAdapter
 
-from apitorch_desktop.api.errors import Cancelled, TimedOut
+from apitorch_desktop.api.errors import TimedOut
+from apitorch_desktop.utils.errors import Cancelled
 
 if TYPE_CHECKING:
     import socket
@@ -49,7 +50,7 @@ class Deadline:
         end = min(monotonic() + self._quiet, last)
         while True:
             if self._cancelled is not None and self._cancelled():
-                raise Cancelled("Cancelled.")
+                raise Cancelled
             left = end - monotonic()
             if left <= 0:
                 raise TimedOut(self._late(last))

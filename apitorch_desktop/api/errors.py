@@ -10,13 +10,14 @@ ApiError                    message, advice, can_retry
 │   ├── Conflict            409: in the way of something that is there, or not ready yet
 │   └── TooLarge            413
 ├── RateLimited             429; `retry_after` in seconds
-├── StorageFull             507
-├── ServerFault             500 and up
-└── Cancelled               the person stopped it
+└── ServerFault             500 and up
+    └── StorageFull         507
 """
 
+from apitorch_desktop.utils.errors import UserError
 
-class ApiError(Exception):
+
+class ApiError(UserError):
     """A failed call. `str()` is one sentence for the person: what is wrong. `advice` says what to do.
 
     `can_retry`: the same call may work later without a change. Neither text ever holds a key.
@@ -111,9 +112,3 @@ class StorageFull(ServerFault):
     """507: the service has no room left."""
 
     advice = "Free some disk space where the service keeps its images, then retry."
-
-
-class Cancelled(ApiError):  # noqa: N818
-    """The person stopped it."""
-
-    advice = ""

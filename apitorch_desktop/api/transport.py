@@ -20,7 +20,6 @@ from apitorch_desktop.api.answers import decode, redirected, refusal
 from apitorch_desktop.api.errors import (
     ApiError,
     BadRequest,
-    Cancelled,
     ConnectionFailed,
     NotApiTorch,
     NotFound,
@@ -29,6 +28,7 @@ from apitorch_desktop.api.errors import (
     StorageFull,
     TimedOut,
 )
+from apitorch_desktop.utils.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -343,7 +343,7 @@ def _wait(seconds: float, cancelled: Callable[[], bool] | None) -> None:
     pause = Event()
     while True:
         if cancelled is not None and cancelled():
-            raise Cancelled("Cancelled.")
+            raise Cancelled
         left = end - monotonic()
         if left <= 0:
             return

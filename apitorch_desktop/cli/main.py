@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apitorch_desktop import __version__
+from apitorch_desktop.utils.errors import UserError
 
 if TYPE_CHECKING:
     import argparse  # 5 ms that the window need not wait for
@@ -26,7 +27,7 @@ _REVIEW_WORKER = "review-worker"
 """Not for people: the window starts itself anew by this word, see `dataset/reviewing.py`."""
 
 
-class CommandError(Exception):
+class CommandError(UserError):
     """A command cannot go on; `str()` is one sentence for the person, `status` the exit status."""
 
     def __init__(self, sentence: str, status: int = 1) -> None:

@@ -9,8 +9,9 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.api.errors import ApiError, Cancelled, WrongKey
+from apitorch_desktop.api.errors import ApiError, WrongKey
 from apitorch_desktop.dataset.sources.image_source import ImageBytes, UploadItem
+from apitorch_desktop.utils.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from apitorch_desktop.service.storage.errors import InUse, StoreError
+from apitorch_desktop.utils.errors import UserError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,7 +25,7 @@ Action = dict[str, str]
 """`{"action": "make", "name": …}`, `{"action": "list"}` or `{"action": "revoke", "id": …}`."""
 
 
-class AdminError(Exception):
+class AdminError(UserError):
     """`str()` is one sentence for the person."""
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
+from apitorch_desktop.utils.errors import UserError
+
 CHILD_VARIABLE: Final = "APITORCH_DESKTOP_CHILD"
 """Set to 1 for the child: it ends at the end of its standard input, and tells a failed start in JSON too."""
 KEY_VARIABLE: Final = "APITORCH_API_KEY"
@@ -31,7 +33,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _STEADY = 0.2, 10.0, 30.0  # seconds; a run of _ST
 _IN_USE, _PORT_TAKEN = "folder_in_use", "port_in_use"
 
 
-class ServiceFailed(Exception):  # noqa: N818 - named for what happened
+class ServiceFailed(UserError):  # noqa: N818 - named for what happened
     """The service did not start; `str()` is one sentence for the person, `kind` the type of the child's error."""
 
     def __init__(self, sentence: str, kind: str = "") -> None:

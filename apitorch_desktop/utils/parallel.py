@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
-from apitorch_desktop.api.errors import Cancelled
+from apitorch_desktop.utils.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ def each(things: Sequence[T], work: Callable[[T], None], cancelled: Callable[[],
             return
         try:
             if cancelled is not None and cancelled():
-                raise Cancelled("Cancelled.")
+                raise Cancelled
             work(thing)
         except BaseException:
             stop.set()

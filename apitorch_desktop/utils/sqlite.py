@@ -7,12 +7,14 @@ from contextlib import contextmanager, suppress
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from apitorch_desktop.utils.errors import UserError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
-class FileError(OSError):
+class FileError(UserError, OSError):
     """The file cannot be read or written: `str()` is a sentence that says which, why, and what to do."""
 
     def __init__(self, path: Path, fault: Exception) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.paths import resources
 
 PREPARATION: Final = 1
@@ -32,7 +33,7 @@ _BATCH: Final = 8
 """Images that go through the network together: more gain nothing on a CPU, and cost memory."""
 
 
-class UnusableEncoder(Exception):  # noqa: N818 - named for what the person is told
+class UnusableEncoder(UserError):  # noqa: N818 - named for what the person is told
     """The model file cannot be used as an encoder; `str()` is one sentence that says why."""
 
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.vision import color
 
 MAX_PIXELS: Final = 64_000_000
@@ -62,7 +63,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
-class UnreadableImage(Exception):  # noqa: N818 - named for what the person is told
+class UnreadableImage(UserError):  # noqa: N818 - named for what the person is told
     """`str()` is one sentence that names the reason; `too_large` when it is the file's bytes (413, else 400)."""
 
     def __init__(self, sentence: str, *, too_large: bool = False) -> None:

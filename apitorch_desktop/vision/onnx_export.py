@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
+from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 from apitorch_desktop.vision.head import REMEMBERED, SAME, SKETCH, Head, projection
 
@@ -25,7 +26,7 @@ TOLERANCE: Final = 1e-4
 _OLDEST_OPSET: Final = 9
 
 
-class ExportFailed(Exception):  # noqa: N818 - named for what the person is told
+class ExportFailed(UserError):  # noqa: N818 - named for what the person is told
     """No file was made; `str()` is one sentence that says why."""
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
+from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.vision import image_quality
 
 SAFE_LABELS: Final = ("safe for work", "not safe for work")
@@ -24,7 +25,7 @@ _SEEN: Final = 1024
 _FLOORS: Final = ((80, "excellent"), (60, "good"), (40, "fair"), (0, "poor"))
 
 
-class ReaderUnavailable(Exception):  # noqa: N818 - named for what the person is told
+class ReaderUnavailable(UserError):  # noqa: N818 - named for what the person is told
     """extract-text cannot work on this machine; `str()` is one sentence that says why."""
 
 

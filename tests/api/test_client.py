@@ -8,8 +8,9 @@ from urllib.parse import quote
 import pytest
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.api.errors import BadRequest, Cancelled, NotFound, WrongKey
+from apitorch_desktop.api.errors import BadRequest, NotFound, WrongKey
 from apitorch_desktop.api.extensions import label_of, segment
+from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.fake_api import KEY, Misbehaving
 
 

@@ -17,7 +17,6 @@ from apitorch_desktop.api.answers import refusal, retry_after
 from apitorch_desktop.api.errors import (
     ApiError,
     BadRequest,
-    Cancelled,
     Conflict,
     ConnectionFailed,
     NotApiTorch,
@@ -31,6 +30,7 @@ from apitorch_desktop.api.errors import (
 )
 from apitorch_desktop.api.multipart import Multipart
 from apitorch_desktop.api.transport import normalise
+from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.fake_api import KEY
 
 

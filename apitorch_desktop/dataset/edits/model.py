@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from apitorch_desktop.api.types import Id, TrainingImage  # noqa: TC001 - msgspec looks them up
+from apitorch_desktop.utils.errors import UserError
 
 
 class EditKind(StrEnum):
@@ -130,7 +131,7 @@ class EditConflict(msgspec.Struct, frozen=True):
     id: int = 0
 
 
-class CannotUndo(Exception):  # noqa: N818 - named for what the person is told
+class CannotUndo(UserError):  # noqa: N818 - named for what the person is told
     """`str()` is a sentence that says why an edit cannot be undone or redone."""
 
 

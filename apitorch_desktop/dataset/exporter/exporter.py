@@ -15,7 +15,7 @@ from threading import Event, Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from apitorch_desktop.api.errors import ApiError, Cancelled, NotFound, WrongKey
+from apitorch_desktop.api.errors import ApiError, NotFound, WrongKey
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import Id, TrainingImage, TrainingImages
 from apitorch_desktop.dataset.exporter import formats
@@ -24,6 +24,7 @@ from apitorch_desktop.dataset.sources.image_source import reason, shown
 from apitorch_desktop.dataset.transfers.download import safe
 from apitorch_desktop.dataset.workspace.scratch import without_scratch
 from apitorch_desktop.dataset.workspace.whole import whole
+from apitorch_desktop.utils.errors import Cancelled, UserError
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
@@ -55,7 +56,7 @@ class ExportResult:
     failed: list[tuple[str, str]]
 
 
-class ExportRefused(Exception):  # noqa: N818 - named for what happened
+class ExportRefused(UserError):  # noqa: N818 - named for what happened
     """Nothing was written: `str()` is a sentence that says why and what to do."""
 
 
@@ -197,7 +198,7 @@ def _fetched(
 
     def one(number: int, label: str, image: TrainingImage) -> formats.ExportedImage:
         if halt.is_set():
-            raise Cancelled("Cancelled.")
+            raise Cancelled
         data = fetch(image)
         staged = staging / str(number)
         with staged.open("xb") as file:
@@ -214,7 +215,7 @@ def _fetched(
                     number = done + len(waiting)
                     waiting.append(pool.submit(one, number, *wanted[number]))
                 if cancelled():
-                    raise Cancelled("Cancelled.")
+                    raise Cancelled
                 try:
                     shots.append(waiting.popleft().result())
                     in_a_row = 0
@@ -222,7 +223,7 @@ def _fetched(
                     raise
                 except ApiError as error:
                     in_a_row += 1
-                    if isinstance(error, Cancelled) or in_a_row >= _GIVE_UP_AFTER:
+                    if in_a_row >= _GIVE_UP_AFTER:
                         raise
                     failed.append((f"{label}/{shown(image.filename)}", str(error)))
                 if progress is not None:

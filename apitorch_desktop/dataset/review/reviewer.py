@@ -12,9 +12,10 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import TYPE_CHECKING, Final
 
-from apitorch_desktop.api.errors import Cancelled, NotFound
+from apitorch_desktop.api.errors import NotFound
 from apitorch_desktop.dataset.review import findings as records
 from apitorch_desktop.utils import parallel
+from apitorch_desktop.utils.errors import Cancelled, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +32,7 @@ _MOST_MEASURED = 2_000
 _POLL = 0.1
 
 
-class ReviewFailed(Exception):  # noqa: N818 - named for what happened
+class ReviewFailed(UserError):  # noqa: N818 - named for what happened
     """The review came to an end; `str()` is a sentence that says why."""
 
 
@@ -69,7 +70,7 @@ class Reviewer:
         stop = cancelled or (lambda: False)
         while not self._turn.acquire(timeout=_POLL):
             if stop():
-                raise Cancelled("Cancelled.")
+                raise Cancelled
         try:
             serial = next(self._serials)
             child = self._there()
@@ -231,7 +232,7 @@ class _ReviewRun:
     def _answer(self, kind: type[records.T]) -> records.T:
         while True:
             if self._stop():
-                raise Cancelled("Cancelled.")
+                raise Cancelled
             try:
                 answer = self._child.answers.get(timeout=_POLL)
             except Empty:

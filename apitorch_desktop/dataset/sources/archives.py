@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Final, Protocol
 
 from apitorch_desktop.dataset.sources.image_source import SourceMissing, reason, shown
+from apitorch_desktop.utils.errors import UserError
 
 MOST_MEMBERS: Final = 1_000_000
 """Members of an archive that are looked at; a tar of a million empty members is a few MB when packed."""
@@ -29,7 +30,7 @@ _OPENERS: Final[tuple[tuple[bytes, Callable[[Path], io.BufferedIOBase]], ...]] =
 _FAULTS = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, NotImplementedError)
 
 
-class InvalidArchive(Exception):  # noqa: N818 - named for what is wrong
+class InvalidArchive(UserError):  # noqa: N818 - named for what is wrong
     """The archive cannot be read, or not further; `str()` is a sentence that names it."""
 
 

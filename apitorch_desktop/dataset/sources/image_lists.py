@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from apitorch_desktop.dataset.sources.image_source import ImageBytes, ImageFile, ImageUrl, Source, reason, shown
+from apitorch_desktop.utils.errors import UserError
 
 SUFFIXES: Final = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt"})
 METADATA: Final = ("metadata.jsonl", "metadata.csv")
@@ -30,7 +31,7 @@ _URL = re.compile(r"https?://[^\s<>\"“”]+", re.IGNORECASE)
 _DATA = re.compile(r"data:image/([a-z0-9.+-]+);base64,([A-Za-z0-9+/=\s%]+)", re.IGNORECASE)
 
 
-class InvalidList(Exception):  # noqa: N818 - named for what is wrong
+class InvalidList(UserError):  # noqa: N818 - named for what is wrong
     """A list cannot be used; `str()` is a sentence that names it."""
 
 

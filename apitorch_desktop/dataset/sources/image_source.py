@@ -6,11 +6,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from apitorch_desktop.utils.errors import UserError
+
 if TYPE_CHECKING:
     from apitorch_desktop.dataset.sources.archives import Archives
 
 
-class SourceMissing(Exception):  # noqa: N818 - named for what happened
+class SourceMissing(UserError):  # noqa: N818 - named for what happened
     """A source cannot be read any more; `str()` is a sentence that names it."""
 
 

@@ -10,8 +10,9 @@ from itertools import islice
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from apitorch_desktop.api.errors import ApiError, Cancelled
+from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.types import Id
+from apitorch_desktop.utils.errors import Cancelled
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
@@ -72,7 +73,7 @@ class BundleFetcher:
                 self._fetch(client, mine, cancelled)
             while coming is not None and not coming.arrived.wait(0.1):
                 if cancelled():
-                    raise Cancelled("Cancelled.")
+                    raise Cancelled
 
     def _go_ahead(self, client: "ApiClient", place: int, cancelled: Callable[[], bool]) -> None:
         """Fetch the next bundle before this one is used up, so that the others go on writing meanwhile."""
@@ -101,12 +102,13 @@ class BundleFetcher:
     def _fetch(self, client: "ApiClient", bundle: _Bundle, cancelled: Callable[[], bool]) -> None:
         ids = [one.image_id for one in bundle.images]
         found: dict[str, bytes] = {}
-        settled = True
+        settled = False
         """Whether asking for these again would bring no more: what is missing then has to be fetched alone."""
         try:
             found = client.archive(self._training_set, ids, cancelled=cancelled)
+            settled = True
         except ApiError as error:
-            settled = not (error.can_retry or isinstance(error, Cancelled))
+            settled = not error.can_retry
             if not settled:
                 raise
         finally:

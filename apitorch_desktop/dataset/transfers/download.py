@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.api import types
-from apitorch_desktop.api.errors import Cancelled, NotFound
+from apitorch_desktop.api.errors import NotFound
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.dataset.transfers.bundles import AT_ONCE, BundleFetcher, BundleItem
 from apitorch_desktop.dataset.transfers.bundles import EXTENSION as BUNDLES
@@ -20,6 +20,7 @@ from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, Tr
 from apitorch_desktop.dataset.transfers.rate_control import MOST_AT_ONCE
 from apitorch_desktop.dataset.workspace.scratch import scratch_label, without_scratch
 from apitorch_desktop.dataset.workspace.whole import DamagedDownload, is_whole, whole
+from apitorch_desktop.utils.errors import Cancelled, UserError
 from apitorch_desktop.utils.files import sync
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Downloader:
         """List the training set; the first listing decides what will be fetched."""
         listing = self._list(client)
         if cancelled():
-            raise Cancelled("Cancelled.")
+            raise Cancelled
         self._sweep(listing)
         if self._entry.listed or self._journal.items(self._entry.id, *ItemState):
             self._journal.wait_again(self._entry.id, ItemState.SENDING)
@@ -167,7 +168,7 @@ class Downloader:
             self._made.append(target)
 
 
-class NameTaken(Exception):  # noqa: N818 - named for what is wrong
+class NameTaken(UserError):  # noqa: N818 - named for what is wrong
     """Another file has the name; `str()` is a sentence."""
 
 

@@ -8,15 +8,7 @@ from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from apitorch_desktop.api.errors import (
-    ApiError,
-    Cancelled,
-    ConnectionFailed,
-    NotFound,
-    RateLimited,
-    StorageFull,
-    WrongKey,
-)
+from apitorch_desktop.api.errors import ApiError, ConnectionFailed, NotFound, RateLimited, StorageFull, WrongKey
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import SourceMissing, reason
 from apitorch_desktop.dataset.transfers.download import Downloader, NameTaken
@@ -25,6 +17,7 @@ from apitorch_desktop.dataset.transfers.model import TransferKind, TransferMetho
 from apitorch_desktop.dataset.transfers.rate_control import RateController
 from apitorch_desktop.dataset.transfers.registry import TELL_EVERY, TransferRegistry
 from apitorch_desktop.dataset.transfers.upload import Uploader
+from apitorch_desktop.utils.errors import Cancelled
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient

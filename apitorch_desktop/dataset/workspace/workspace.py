@@ -13,6 +13,7 @@ from apitorch_desktop.dataset.workspace.image_fetcher import ImageFetcher
 from apitorch_desktop.dataset.workspace.offline_cache import Listing
 from apitorch_desktop.dataset.workspace.scratch import SCRATCH_LABEL, ScratchUploads, is_scratch, without_scratch
 from apitorch_desktop.dataset.workspace.whole import whole
+from apitorch_desktop.utils.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -40,7 +41,7 @@ _FIRST_PAGE = 500
 _PAGE = 5000
 
 
-class NeedsScratch(Exception):  # noqa: N818 - named for what is needed
+class NeedsScratch(UserError):  # noqa: N818 - named for what is needed
     """This service classifies by URL only: ask the person for leave and a training set, then pass it as `scratch`."""
 
     def __init__(self) -> None:

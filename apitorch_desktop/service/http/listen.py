@@ -7,13 +7,14 @@ import ssl
 from pathlib import Path
 
 from apitorch_desktop.service.config import LOOPBACK_NAMES
+from apitorch_desktop.utils.errors import UserError
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised here, not bound to
 
 _BACKLOG = 2048
 
 
-class CannotListen(Exception):  # noqa: N818 - named for what happened
+class CannotListen(UserError):  # noqa: N818 - named for what happened
     """`str()` is one sentence for the person; `kind` tells a taken port from the rest; `status` the exit status."""
 
     def __init__(self, sentence: str, kind: str = "cannot_listen", status: int = 1) -> None:

@@ -12,8 +12,10 @@ StoreError
     └── InUse           another process has this data folder
 """
 
+from apitorch_desktop.utils.errors import UserError
 
-class StoreError(Exception):
+
+class StoreError(UserError):
     """`str()` is for the person: what is wrong and, where that helps, what to do."""
 
 

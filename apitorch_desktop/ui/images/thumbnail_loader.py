@@ -269,7 +269,8 @@ def _larger(image: TrainingImage) -> bool:
 
 def explain(error: Exception) -> tuple[str, bool, bool]:
     """The reason in a sentence; whether to try again can help; whether it is a failure that may happen."""
-    from apitorch_desktop.api.errors import ApiError, Cancelled, NotFound
+    from apitorch_desktop.api.errors import ApiError, NotFound
+    from apitorch_desktop.utils.errors import Cancelled
     from apitorch_desktop.vision.images import UnreadableImage
 
     if isinstance(error, Cancelled):

@@ -384,7 +384,7 @@ def told(outcomes: Sequence[EditOutcome]) -> str:
 
 
 def _is_cancelled(fault: Exception) -> bool:
-    from apitorch_desktop.api.errors import Cancelled
+    from apitorch_desktop.utils.errors import Cancelled
 
     return isinstance(fault, Cancelled)
 

@@ -23,6 +23,7 @@ def error_message(fault: BaseException, doing: str = "") -> ErrorMessage:
     Failures that nobody foresaw are logged with their traceback; the person gets a sentence.
     """
     from apitorch_desktop.api.errors import ApiError, ConnectionFailed, RateLimited, TimedOut, WrongKey
+    from apitorch_desktop.utils.errors import UserError
 
     if isinstance(fault, ApiError):
         text = _joined(str(fault), fault.advice)
@@ -31,9 +32,8 @@ def error_message(fault: BaseException, doing: str = "") -> ErrorMessage:
         topics = {TimedOut: "slow", WrongKey: "key", RateLimited: "rate"}
         topic = next((name for kind, name in topics.items() if isinstance(fault, kind)), text)
         return ErrorMessage(_with(doing, text), topic, fault.can_retry)
-    said = _said(fault)
-    if said:
-        return ErrorMessage(_with(doing, said), said)
+    if isinstance(fault, UserError):
+        return ErrorMessage(_with(doing, str(fault)), str(fault), fault.can_retry)
     if isinstance(fault, OSError):
         what = f"“{fault.filename}”: " if fault.filename else ""
         text = _with(doing, f"{what}{fault.strerror or fault}.")
@@ -47,12 +47,6 @@ def _joined(text: str, advice: str) -> str:
     """A message with what to do about it, where the service did not say the same already."""
     more = [one for one in advice.split(". ") if one.rstrip(".") not in text]
     return f"{text} {'. '.join(more)}".strip()
-
-
-def _said(fault: BaseException) -> str:
-    """The sentence of an exception whose text is meant for the person; "" for any other."""
-    meant = {"ServiceFailed", "UnreadableImage", "CannotUndo", "ExportRefused", "NeedsScratch", "FileFailed"}
-    return str(fault) if any(kind.__name__ in meant for kind in type(fault).__mro__) else ""
 
 
 def _with(doing: str, text: str) -> str:

@@ -20,6 +20,7 @@ from shiboken6 import Shiboken
 
 from apitorch_desktop.ui.tasks.gc_timer import GcTimer
 from apitorch_desktop.ui.tasks.mailbox import Mailbox, PostKind
+from apitorch_desktop.utils.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,10 +60,6 @@ _THREADS = {
 }
 
 
-class JobCancelled(Exception):  # noqa: N818 - not an error
-    """Raised by `JobContext.check` in a job whose task was cancelled; a job lets it pass."""
-
-
 class JobContext:
     """What a job is given: its way to say how far it is, and to hear that it should stop."""
 
@@ -92,9 +89,9 @@ class JobContext:
         return self._stop.is_set()
 
     def check(self) -> None:
-        """Raise `JobCancelled` if the task was cancelled."""
+        """Raise `Cancelled` if the task was cancelled."""
         if self._stop.is_set():
-            raise JobCancelled
+            raise Cancelled
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but wake at once when the task is cancelled; whether it is."""

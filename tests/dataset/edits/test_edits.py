@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from apitorch_desktop.api.errors import ApiError, BadRequest, Cancelled, ConnectionFailed, NotFound
+from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, NotFound
 from apitorch_desktop.dataset.edits.history import CannotUndo, EditStage
+from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.dataset_home import Home, picture, until
 from tests.helpers.fake_api import Misbehaving
 from tests.helpers.random_edits import Dice

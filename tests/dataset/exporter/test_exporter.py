@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.api.errors import Cancelled, ConnectionFailed, NotFound, WrongKey
+from apitorch_desktop.api.errors import ConnectionFailed, NotFound, WrongKey
 from apitorch_desktop.api.types import TrainingImage, TrainingImages, TrainingLabel
 from apitorch_desktop.dataset.exporter.exporter import (
     ExportFormat,
@@ -27,6 +27,7 @@ from apitorch_desktop.dataset.exporter.exporter import (
 )
 from apitorch_desktop.dataset.exporter.split import parts_of
 from apitorch_desktop.dataset.importer.plan import scan
+from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.documented import SET, documented
 from tests.helpers.export_readers import read_croissant, read_hugging_face, walked
 

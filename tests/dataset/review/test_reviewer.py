@@ -7,9 +7,10 @@ import time
 import pytest
 from PIL import Image
 
-from apitorch_desktop.api.errors import Cancelled, ConnectionFailed
+from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.dataset.review.findings import Findings, current, pairs_of
 from apitorch_desktop.dataset.review.reviewer import Reviewer, ReviewFailed
+from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.dataset_home import Home, until
 from tests.helpers.fake_api import KEY, Misbehaving
 from tests.helpers.planted_set import plant

@@ -9,7 +9,8 @@ from PySide6.QtCore import QEventLoop, QObject, QThread, QTimer
 from PySide6.QtWidgets import QWidget
 
 from apitorch_desktop.ui.tasks import gc_timer
-from apitorch_desktop.ui.tasks.runner import JobCancelled, Lane, TaskRunner
+from apitorch_desktop.ui.tasks.runner import Lane, TaskRunner
+from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.event_loop import turn, wait_until
 
 
@@ -112,7 +113,7 @@ def test_a_running_job_hears_that_it_was_cancelled_and_calls_nobody(tasks):
             while True:
                 context.wait(0.005)
                 context.check()
-        except JobCancelled:
+        except Cancelled:
             heard.set()
             raise
 
