@@ -97,6 +97,12 @@ class TrainingImage(Struct, kw_only=True, gc=False):
         """`id` where the service gives one, else `ti_` + the filename without its extension."""
         return self.id if self.id is not UNSET else "ti_" + self.filename.rpartition(".")[0]
 
+    @property
+    def display_name(self) -> str:
+        """Name the user knows the image by: the one it was uploaded under, else the service's."""
+        original = self.original_filename
+        return original if isinstance(original, str) and original else self.filename
+
 
 class TrainingLabel(Struct, kw_only=True):
     """A label with its images, in the listing of a training set."""

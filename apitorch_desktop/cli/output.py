@@ -74,7 +74,7 @@ def time(seconds: float) -> str:
 
 def shown(path: Path | str) -> str:
     """A path in one line, whatever is in it."""
-    from apitorch_desktop.dataset.sources.image_source import shown as in_one_line
+    from apitorch_desktop.utils.text import shown as in_one_line
 
     return in_one_line(str(path))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QFileDialog
 
-from apitorch_desktop.ui.main_window.status_bar import Message
+from apitorch_desktop.ui.session.messages import Message
 
 if TYPE_CHECKING:
     from apitorch_desktop.dataset.transfers.queue import TransferStatus

@@ -85,7 +85,7 @@ class TrashController(QObject):
         edits, connection_id = stores.edits, connection.id
 
         def done(freed: int) -> None:
-            from apitorch_desktop.ui.main_window.status_bar import Message
+            from apitorch_desktop.ui.session.messages import Message
 
             session.said.emit(Message(f"The trash is empty: {size(freed)} are free again.", "muted", "trash"))
             self.refresh()

@@ -11,9 +11,9 @@ from apitorch_desktop.ui.conflicts.controller import ConflictController
 from apitorch_desktop.ui.connections.controller import ConnectionController
 from apitorch_desktop.ui.connections.web_pages import NewSetPage
 from apitorch_desktop.ui.main_window.page_switcher import PageSwitcher
-from apitorch_desktop.ui.main_window.status_bar import Message
 from apitorch_desktop.ui.photos.controller import SORTS
 from apitorch_desktop.ui.photos.filter_menu import FilterMenu, SavedFilters
+from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.shortcuts import Shortcuts
 from apitorch_desktop.ui.sidebar.model import RowType
 from apitorch_desktop.ui.transfer_wiring import wire_transfers

@@ -6,8 +6,10 @@ import ctypes
 import errno
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -75,3 +77,9 @@ def _syncfs() -> Callable[[int], None] | None:
             raise OSError(code, os.strerror(code))
 
     return syncfs
+
+
+def safe(name: str) -> str:
+    """A name that a service gave, as the name of one file: it leads nowhere else."""
+    kept = name.replace("/", "_").replace("\\", "_").replace("\0", "_")
+    return kept if kept not in {"", ".", ".."} else f"_{kept}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 
 def plural(count: int, one: str, many: str = "") -> str:
     """`3 photos`, `1 photo`; `many` where it is not `one` with an s."""
@@ -30,3 +32,26 @@ def duration(seconds: float) -> str:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def shown(name: str) -> str:
+    """A name as it can be shown in one line: bytes that are no text and what would break or turn a line replaced."""
+    text = os.fsencode(name).decode("utf-8", "replace") if _has_surrogates(name) else name
+    return "".join(char if char.isprintable() else _picture_of(char) for char in text)
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused, as the end of a sentence."""
+    return error.strerror or type(error).__name__
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _picture_of(char: str) -> str:
+    """Control characters as their Unicode pictures (␤ for a line feed), the rest as the replacement character."""
+    code = ord(char)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "␡" if code == 0x7F else "\N{REPLACEMENT CHARACTER}"

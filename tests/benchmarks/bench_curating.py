@@ -75,7 +75,7 @@ def fill(folder: Path, cache: Path, images: int) -> None:
             "INSERT INTO embeddings (sha256, encoder, vector, unsafe) VALUES (?, ?, ?, 0.01)", embeddings
         )
         connection.commit()
-    from apitorch_desktop.service.storage.blobs import open_blobs
+    from apitorch_desktop.service.storage.store import open_blobs
 
     blobs = open_blobs(folder, None)
     blobs.settle([blobs.stage(name, data) for name, data in pictures.items()])

@@ -11,24 +11,21 @@ from msgspec.structs import replace
 from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, NotFound, TimedOut
 from apitorch_desktop.dataset.edits.image_ops import name_of
 from apitorch_desktop.dataset.edits.model import (
-    LABEL_ACTS,
     EditConflict,
     EditKind,
     EditPayload,
-    EditStage,
     Placement,
     absent,
     image_id,
-    is_absent,
     set_key,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
     from apitorch_desktop.api.types import Id, TrainingImage
     from apitorch_desktop.dataset.edits.journal import EditJournal
-    from apitorch_desktop.dataset.edits.model import EditOutcome, EditRow
+    from apitorch_desktop.dataset.edits.model import EditOutcome
     from apitorch_desktop.dataset.edits.runner import EditRunner
     from apitorch_desktop.dataset.edits.trash import TrashStore
     from apitorch_desktop.dataset.workspace.workspace import Workspace
@@ -157,27 +154,6 @@ class ConflictResolver:
 
             return data if hashlib.sha256(data).hexdigest() == known else None
         return data if _thumbnail_of(data) == workspace.known_thumbnail(conflict.image_id) else None
-
-
-def note_conflicts(journal: EditJournal, entry: EditRow, forward: bool, gone: Collection[int]) -> int:
-    """After an edit was sent, or could not be: keep what is to be decided of its images; how many.
-
-    `forward`: the way it was sent; `gone`: which placements were left out before.
-    """
-    left_out = [one for one in entry.placements if one.gone and one.n not in gone]
-    if entry.stage is EditStage.REFUSED and entry.act in LABEL_ACTS and not entry.facts.planned:
-        left_out = entry.placements  # the label itself is no more; where its images are now will be seen
-    training_set_id, found = journal.set_now(entry), []
-    for one in left_out:
-        seen, wanted = (one.source, one.target) if forward else (one.target, one.source)
-        if seen is not None:
-            now = journal.now(one.handle)
-            listed = one.record.sha256 if one.record is not None and isinstance(one.record.sha256, str) else ""
-            name = one.first if is_absent(now) else now
-            found.append(EditConflict(name, training_set_id, one.name, seen, wanted, one.sha256 or listed, one.record))
-    if found:
-        journal.add_conflicts(entry.connection, found)
-    return len(found)
 
 
 def _images(workspace: Workspace, training_set_id: Id) -> list[TrainingImage] | None:

@@ -6,12 +6,15 @@ by handles: each handle leads to what the image is called now, or to a name of i
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from time import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.edits.model import (
+    LABEL_ACTS,
     EditConflict,
     EditKind,
     EditPayload,
@@ -373,3 +376,24 @@ def _forget(rows: sqlite3.Connection, numbers: list[int]) -> None:
     rows.executemany("DELETE FROM placement WHERE edit = ?", [(number,) for number in numbers])
     rows.executemany("DELETE FROM handle WHERE edit = ?", [(number,) for number in numbers])
     rows.executemany("DELETE FROM edit WHERE id = ?", [(number,) for number in numbers])
+
+
+def note_conflicts(journal: EditJournal, entry: EditRow, forward: bool, gone: Collection[int]) -> int:
+    """After an edit was sent, or could not be: keep what is to be decided of its images; how many.
+
+    `forward`: the way it was sent; `gone`: which placements were left out before.
+    """
+    left_out = [one for one in entry.placements if one.gone and one.n not in gone]
+    if entry.stage is EditStage.REFUSED and entry.act in LABEL_ACTS and not entry.facts.planned:
+        left_out = entry.placements  # the label itself is no more; where its images are now will be seen
+    training_set_id, found = journal.set_now(entry), []
+    for one in left_out:
+        seen, wanted = (one.source, one.target) if forward else (one.target, one.source)
+        if seen is not None:
+            now = journal.now(one.handle)
+            listed = one.record.sha256 if one.record is not None and isinstance(one.record.sha256, str) else ""
+            name = one.first if is_absent(now) else now
+            found.append(EditConflict(name, training_set_id, one.name, seen, wanted, one.sha256 or listed, one.record))
+    if found:
+        journal.add_conflicts(entry.connection, found)
+    return len(found)

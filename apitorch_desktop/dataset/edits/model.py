@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from apitorch_desktop.api.types import Id, TrainingImage  # noqa: TC001 - msgspec looks them up
+from apitorch_desktop.api.types import Id, TrainingImage
 from apitorch_desktop.utils.errors import UserError
 
 

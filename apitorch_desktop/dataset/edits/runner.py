@@ -18,9 +18,9 @@ from apitorch_desktop.api.errors import (
     TimedOut,
     WrongKey,
 )
-from apitorch_desktop.dataset.edits.conflicts import note_conflicts
 from apitorch_desktop.dataset.edits.executor import EditExecutor, edit_of, placements_of
 from apitorch_desktop.dataset.edits.foreseeing import foreseen
+from apitorch_desktop.dataset.edits.journal import note_conflicts
 from apitorch_desktop.dataset.edits.model import LABEL_ACTS, CannotUndo, CopyStep, EditKind, EditOutcome, EditStage
 from apitorch_desktop.dataset.edits.reconcile import CheckScope
 

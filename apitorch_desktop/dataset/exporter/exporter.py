@@ -20,11 +20,11 @@ from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import Id, TrainingImage, TrainingImages
 from apitorch_desktop.dataset.exporter import formats
 from apitorch_desktop.dataset.exporter.split import Split, parts_of
-from apitorch_desktop.dataset.sources.image_source import reason, shown
-from apitorch_desktop.dataset.transfers.download import safe
 from apitorch_desktop.dataset.workspace.scratch import without_scratch
 from apitorch_desktop.dataset.workspace.whole import whole
 from apitorch_desktop.utils.errors import Cancelled, UserError
+from apitorch_desktop.utils.files import safe
+from apitorch_desktop.utils.text import reason, shown
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient

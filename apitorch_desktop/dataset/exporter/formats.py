@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from apitorch_desktop.api.types import TrainingImage, TrainingImages
-from apitorch_desktop.dataset.transfers.download import safe
+from apitorch_desktop.utils.files import safe
 
 if TYPE_CHECKING:
     import numpy as np

@@ -20,8 +20,8 @@ from apitorch_desktop.dataset.sources.image_source import (
     SourceMissing,
     UploadItem,
     read,
-    shown,
 )
+from apitorch_desktop.utils.text import shown
 
 _THREADS = 4
 _TICK = 0.05

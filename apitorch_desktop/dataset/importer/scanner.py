@@ -17,9 +17,8 @@ from apitorch_desktop.dataset.sources.image_source import (
     ImageUrl,
     Source,
     filename_of,
-    reason,
-    shown,
 )
+from apitorch_desktop.utils.text import reason, shown
 
 SUFFIXES: Final = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".mpo", ".heic", ".heif",

@@ -13,8 +13,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, Protocol
 
-from apitorch_desktop.dataset.sources.image_source import SourceMissing, reason, shown
+from apitorch_desktop.dataset.sources.image_source import SourceMissing
 from apitorch_desktop.utils.errors import UserError
+from apitorch_desktop.utils.text import reason, shown
 
 MOST_MEMBERS: Final = 1_000_000
 """Members of an archive that are looked at; a tar of a million empty members is a few MB when packed."""

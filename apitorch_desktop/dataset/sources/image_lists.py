@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from apitorch_desktop.dataset.sources.image_source import ImageBytes, ImageFile, ImageUrl, Source, reason, shown
+from apitorch_desktop.dataset.sources.image_source import ImageBytes, ImageFile, ImageUrl, Source
 from apitorch_desktop.utils.errors import UserError
+from apitorch_desktop.utils.text import reason, shown
 
 SUFFIXES: Final = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt"})
 METADATA: Final = ("metadata.jsonl", "metadata.csv")

@@ -1,12 +1,12 @@
 """Where a picture comes from: a file, a member of an archive, a web address, or bytes from memory; and its names."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from apitorch_desktop.utils.errors import UserError
+from apitorch_desktop.utils.text import reason, shown
 
 if TYPE_CHECKING:
     from apitorch_desktop.dataset.sources.archives import Archives
@@ -60,12 +60,6 @@ class UploadItem:
     sha256: str | None = None
 
 
-def shown(name: str) -> str:
-    """A name as it can be shown in one line: bytes that are no text and what would break or turn a line replaced."""
-    text = os.fsencode(name).decode("utf-8", "replace") if _has_surrogates(name) else name
-    return "".join(char if char.isprintable() else _picture_of(char) for char in text)
-
-
 def filename_of(source: Source) -> str:
     """The name a picture is uploaded under; never empty. It may hold surrogates where a file's name is no text."""
     match source:
@@ -105,20 +99,3 @@ def read(source: ImageFile | ArchiveMember | ImageBytes, archives: "Archives", l
                     return file.read(limit + 1)
             except OSError as error:
                 raise SourceMissing(f"“{shown(path.name)}” cannot be read: {reason(error)}.") from None
-
-
-def reason(error: OSError) -> str:
-    """Why the system refused, as the end of a sentence."""
-    return error.strerror or type(error).__name__
-
-
-def _has_surrogates(text: str) -> bool:
-    return any("\ud800" <= char <= "\udfff" for char in text)
-
-
-def _picture_of(char: str) -> str:
-    """Control characters as their Unicode pictures (␤ for a line feed), the rest as the replacement character."""
-    code = ord(char)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "␡" if code == 0x7F else "\N{REPLACEMENT CHARACTER}"

@@ -21,7 +21,7 @@ from apitorch_desktop.dataset.transfers.rate_control import MOST_AT_ONCE
 from apitorch_desktop.dataset.workspace.scratch import scratch_label, without_scratch
 from apitorch_desktop.dataset.workspace.whole import DamagedDownload, is_whole, whole
 from apitorch_desktop.utils.errors import Cancelled, UserError
-from apitorch_desktop.utils.files import sync
+from apitorch_desktop.utils.files import safe, sync
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient
@@ -170,12 +170,6 @@ class Downloader:
 
 class NameTaken(UserError):  # noqa: N818 - named for what is wrong
     """Another file has the name; `str()` is a sentence."""
-
-
-def safe(name: str) -> str:
-    """A name that a service gave, as the name of one file: it leads nowhere else."""
-    kept = name.replace("/", "_").replace("\\", "_").replace("\0", "_")
-    return kept if kept not in {"", ".", ".."} else f"_{kept}"
 
 
 def _checked(data: bytes, item: TransferItem) -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from apitorch_desktop.api.errors import ApiError, ConnectionFailed, NotFound, RateLimited, StorageFull, WrongKey
 from apitorch_desktop.dataset.sources.archives import Archives
-from apitorch_desktop.dataset.sources.image_source import SourceMissing, reason
+from apitorch_desktop.dataset.sources.image_source import SourceMissing
 from apitorch_desktop.dataset.transfers.download import Downloader, NameTaken
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal
 from apitorch_desktop.dataset.transfers.model import TransferKind, TransferMethod, TransferRun, TransferState
@@ -18,6 +18,7 @@ from apitorch_desktop.dataset.transfers.rate_control import RateController
 from apitorch_desktop.dataset.transfers.registry import TELL_EVERY, TransferRegistry
 from apitorch_desktop.dataset.transfers.upload import Uploader
 from apitorch_desktop.utils.errors import Cancelled
+from apitorch_desktop.utils.text import reason
 
 if TYPE_CHECKING:
     from apitorch_desktop.api.client import ApiClient

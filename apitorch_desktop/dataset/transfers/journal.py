@@ -22,8 +22,8 @@ from apitorch_desktop.dataset.sources.image_source import (
     ImageUrl,
     Source,
     UploadItem,
-    shown,
 )
+from apitorch_desktop.utils.text import shown
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS transfers (

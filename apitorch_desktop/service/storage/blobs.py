@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from apitorch_desktop.service.storage.errors import CannotOpen, StorageFault
+from apitorch_desktop.service.storage.errors import StorageFault
 from apitorch_desktop.service.storage.trouble import storage_fault
 from apitorch_desktop.utils.files import FEW, sync_all
 
@@ -239,23 +239,6 @@ class FolderBlobs(Blobs):
             one.error = storage_fault(error, self._folder)
         else:
             changed.setdefault(path.parent, []).append(one)
-
-
-def open_blobs(folder: Path, url: str | None = None) -> Blobs:
-    """Images at an obstore URL (`s3://bucket/prefix`, credentials from the environment), else in `folder`/images.
-
-    Raises CannotOpen.
-    """
-    if url is None:
-        place = folder / "images"
-        try:
-            place.mkdir(exist_ok=True)
-            return FolderBlobs(place)
-        except OSError as error:
-            raise CannotOpen(str(storage_fault(error, place))) from error
-    from apitorch_desktop.service.storage.blob_bucket import open_bucket
-
-    return open_bucket(url)
 
 
 def _sync_folder(folder: Path) -> None:

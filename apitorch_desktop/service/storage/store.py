@@ -26,7 +26,7 @@ from sqlalchemy import select
 
 from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.base import NO_SUCH_IMAGE
-from apitorch_desktop.service.storage.blobs import Blobs, open_blobs
+from apitorch_desktop.service.storage.blobs import Blobs, FolderBlobs
 from apitorch_desktop.service.storage.classifications import ClassificationRepository
 from apitorch_desktop.service.storage.database import Database
 from apitorch_desktop.service.storage.disk_reserve import DiskReserve
@@ -185,3 +185,20 @@ def _lock(folder: Path, held: ExitStack) -> None:
         raise CannotOpen(f"“{folder}” is a file, not a folder. Choose another data folder.") from error
     except OSError as error:
         raise CannotOpen(f"The data folder cannot be used. {storage_fault(error, folder)}") from error
+
+
+def open_blobs(folder: Path, url: str | None = None) -> Blobs:
+    """Images at an obstore URL (`s3://bucket/prefix`, credentials from the environment), else in `folder`/images.
+
+    Raises CannotOpen.
+    """
+    if url is None:
+        place = folder / "images"
+        try:
+            place.mkdir(exist_ok=True)
+            return FolderBlobs(place)
+        except OSError as error:
+            raise CannotOpen(str(storage_fault(error, place))) from error
+    from apitorch_desktop.service.storage.blob_bucket import open_bucket
+
+    return open_bucket(url)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
 from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchPermission
-from apitorch_desktop.ui.main_window.status_bar import Message
 from apitorch_desktop.ui.session.error_messages import error_message
+from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import duration, plural
 

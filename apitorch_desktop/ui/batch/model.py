@@ -81,11 +81,9 @@ class BatchModel(QAbstractTableModel):
         return any(row.disagreement is not None for row in self.rows)
 
     def rowCount(self, parent: _Index = _NOWHERE) -> int:
-        """Qt's."""
         return 0 if parent.isValid() else len(self.rows)
 
     def columnCount(self, parent: _Index = _NOWHERE) -> int:
-        """Qt's."""
         return 0 if parent.isValid() else 2 + len(self.slugs)
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _Role.DisplayRole) -> Any:
@@ -102,7 +100,6 @@ class BatchModel(QAbstractTableModel):
         return ["Photo", *self.slugs, "Disagreement"][section]
 
     def data(self, index: _Index, role: int = _Role.DisplayRole) -> Any:
-        """Qt's."""
         row, column = self.rows[index.row()], index.column()
         if role == ROW:
             return row
@@ -166,7 +163,6 @@ class BatchFilter(QSortFilterProxyModel):
         self.endFilterChange(QSortFilterProxyModel.Direction.Rows)
 
     def filterAcceptsRow(self, source_row: int, source_parent: _Index) -> bool:
-        """Qt's."""
         if not self._text:
             return True
         row: BatchRow = self.sourceModel().index(source_row, 0).data(ROW)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from apitorch_desktop.ui.main_window.status_bar import Message
+from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:

@@ -64,7 +64,6 @@ class PhotoBox(QWidget):
         self.update()
 
     def sizeHint(self) -> QSize:
-        """Qt's."""
         return QSize(self._theme.px(280), self._theme.px(_HEIGHT))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -285,13 +284,11 @@ class ClassifyPanel(QWidget):
             self.drag_said.emit("Drop to classify")
 
     def dragMoveEvent(self, event: QDragMoveEvent) -> None:
-        """Qt's."""
         event.setDropAction(Qt.DropAction.CopyAction)
         event.accept()
         self.drag_said.emit("Drop to classify")
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        """Qt's."""
         self.drag_said.emit("")
 
     def dropEvent(self, event: QDropEvent) -> None:

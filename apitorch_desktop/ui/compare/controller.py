@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Qt
 
-from apitorch_desktop.ui.main_window.status_bar import Message
 from apitorch_desktop.ui.session.error_messages import error_message
+from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import plural
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 from PySide6.QtCore import QObject, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 
-from apitorch_desktop.ui.main_window.status_bar import Message
+from apitorch_desktop.ui.session.messages import Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -161,16 +161,14 @@ class GridGeometry(QListView):
     # --- what Qt asks of a view
 
     def doItemsLayout(self) -> None:
-        """Qt's: a moment after something changed."""
+        """A moment after something changed."""
         QAbstractItemView.doItemsLayout(self)
 
     def updateGeometries(self) -> None:
-        """Qt's."""
         _ = self.content
         self.scrolled()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Qt's."""
         width = event.size().width() != event.oldSize().width()
         if width or self._stale:
             self._relayout(self._top_anchor())
@@ -179,24 +177,22 @@ class GridGeometry(QListView):
         self.scrolled()
 
     def scrollContentsBy(self, dx: int, dy: int) -> None:
-        """Qt's."""
         self.viewport().update()
         self.scrolled()
 
     def visualRect(self, index: Index) -> QRect:
-        """Qt's: the cell of a row in the viewport."""
+        """The cell of a row in the viewport."""
         content = self.content
         if not index.isValid() or index.row() >= content.count:
             return QRect()
         return self.rect_of(content.box(index.row()))
 
     def indexAt(self, point: QPoint) -> QModelIndex:
-        """Qt's."""
         row = self.row_under(point)
         return QModelIndex() if row is None else self.images.index(row)
 
     def scrollTo(self, index: Index, hint: QListView.ScrollHint = QListView.ScrollHint.EnsureVisible) -> None:
-        """Qt's: bring a row's cell into the window, below the sticky header."""
+        """Bring a row's cell into the window, below the sticky header."""
         content = self.content
         if not index.isValid() or index.row() >= content.count:
             return
@@ -216,19 +212,15 @@ class GridGeometry(QListView):
             bar.setValue(min(low, high))
 
     def horizontalOffset(self) -> int:
-        """Qt's."""
         return 0
 
     def verticalOffset(self) -> int:
-        """Qt's."""
         return self.top()
 
     def isIndexHidden(self, index: Index) -> bool:
-        """Qt's."""
         return False
 
     def visualRegionForSelection(self, selection: QItemSelection) -> QRegion:
-        """Qt's."""
         return QRegion(self.viewport().rect())
 
     def setSelection(self, rect: QRect, command: QItemSelectionModel.SelectionFlag) -> None:

@@ -257,16 +257,15 @@ class GridInteraction(GridSurface):
         self.scrollTo(self.images.index(row))
 
     def focusInEvent(self, event: QFocusEvent) -> None:
-        """Qt's: a photo in the window gets the focus line where none has it."""
+        """A photo in the window gets the focus line where none has it."""
         super().focusInEvent(event)
         self.viewport().update()
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
-        """Qt's."""
         super().focusOutEvent(event)
         self.viewport().update()
 
     def moveCursor(self, action: QAbstractItemView.CursorAction, modifiers: Qt.KeyboardModifier) -> QModelIndex:
-        """Qt's: asked when the grid gets the focus and no photo has it."""
+        """Asked when the grid gets the focus and no photo has it."""
         rows = self.content.rows_between(self.top(), self.top() + self.viewport().height())
         return self.images.index(rows.start) if rows else QModelIndex()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.api.types import TrainingImage
 
-__all__ = ["IMAGE_ROLE", "LABEL_ROLE", "GridModel", "LabelGroup", "name_of"]
+__all__ = ["IMAGE_ROLE", "LABEL_ROLE", "GridModel", "LabelGroup"]
 
 IMAGE_ROLE: Final = Qt.ItemDataRole.UserRole
 """The record of a row."""
@@ -299,22 +299,20 @@ class GridModel(QAbstractListModel):
     # --- Qt's
 
     def rowCount(self, parent: QModelIndex | QPersistentModelIndex | None = None) -> int:
-        """Qt's."""
         return 0 if parent is not None and parent.isValid() else self._groups.rows
 
     def flags(self, index: QModelIndex | QPersistentModelIndex) -> Qt.ItemFlag:
-        """Qt's."""
         if not index.isValid():
             return Qt.ItemFlag.NoItemFlags
         return Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsDragEnabled
 
     def data(self, index: QModelIndex | QPersistentModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Qt's: name, tool tip, and what a screen reader says."""
+        """Name, tool tip, and what a screen reader says."""
         if not index.isValid() or not 0 <= index.row() < self._groups.rows:
             return None
         image, row = self.image(index.row()), index.row()
         if role == Qt.ItemDataRole.DisplayRole:
-            return name_of(image)
+            return image.display_name
         if role == IMAGE_ROLE:
             return image
         if role == LABEL_ROLE:
@@ -323,19 +321,13 @@ class GridModel(QAbstractListModel):
             return "\n".join(_lines(image))
         if role == Qt.ItemDataRole.AccessibleTextRole:
             badge = self.badges.get(image.image_id, "")
-            parts = [self.label_at(row), name_of(image), badge, "selected" if row in self.selection else ""]
+            parts = [self.label_at(row), image.display_name, badge, "selected" if row in self.selection else ""]
             return ", ".join(part for part in parts if part)
         return None
 
 
-def name_of(image: TrainingImage) -> str:
-    """The name a person knows an image by."""
-    original = image.original_filename
-    return original if isinstance(original, str) and original else image.filename
-
-
 def _lines(image: TrainingImage) -> list[str]:
-    lines = [name_of(image)]
+    lines = [image.display_name]
     facts = []
     if isinstance(image.width, int) and isinstance(image.height, int):
         facts.append(f"{image.width:,} × {image.height:,}")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPainterPath, QPen, QPixmap, QStaticText, QTextOption
+from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen, QPixmap
 
 from apitorch_desktop.ui.theme.theme import DARK
+from apitorch_desktop.ui.widgets.text_cache import TextCache, _LaidOutText
 from apitorch_desktop.utils.text import percent, plural
 
 if TYPE_CHECKING:
-    from PySide6.QtGui import QFont, QIcon
+    from PySide6.QtGui import QIcon
 
     from apitorch_desktop.ui.theme.theme import Role, Theme
 
-_TEXTS = 2000
-"""Laid out texts kept."""
 _RADIUS = 7
 _TINY = 96
 """Below this cell size there is no room for words."""
@@ -46,59 +44,6 @@ class Header(NamedTuple):
     """What a drop here would do, while something is dragged over the group."""
     floating: bool
     """Sticks at the top with photos gone under it."""
-
-
-class _LaidOutText(NamedTuple):
-    text: QStaticText
-    width: float
-    height: float
-
-
-class TextCache:
-    """Laid out texts by what they say and how. Layout is the main cost of painting one."""
-
-    def __init__(self, theme: Theme) -> None:
-        self._theme = theme
-        self._kept: OrderedDict[tuple[str, Role, int, bool], _LaidOutText] = OrderedDict()
-        self._fonts: dict[Role, tuple[QFont, QFontMetricsF]] = {}
-
-    def clear(self) -> None:
-        """The type has changed."""
-        self._kept.clear()
-        self._fonts.clear()
-
-    def font(self, role: Role) -> tuple[QFont, QFontMetricsF]:
-        """A role's type and its measures."""
-        if role not in self._fonts:
-            font = self._theme.font(role)
-            self._fonts[role] = font, QFontMetricsF(font)
-        return self._fonts[role]
-
-    def get(self, words: str, role: Role, width: int = 1 << 20, *, wrap: bool = False) -> _LaidOutText:
-        """Words in a role's type, cut off with an ellipsis at `width`, or wrapped and centred in it."""
-        key = (words, role, width, wrap)
-        found = self._kept.get(key)
-        if found is None:
-            found = self._kept[key] = self._lay_out(words, role, width, wrap)
-            if len(self._kept) > _TEXTS:
-                self._kept.popitem(last=False)
-        return found
-
-    def _lay_out(self, words: str, role: Role, width: int, wrap: bool) -> _LaidOutText:
-        font, metrics = self.font(role)
-        if not wrap:
-            words = metrics.elidedText(words, Qt.TextElideMode.ElideRight, width)
-        text = QStaticText(words)
-        text.setTextFormat(Qt.TextFormat.PlainText)
-        text.setPerformanceHint(QStaticText.PerformanceHint.AggressiveCaching)
-        if wrap:
-            option = QTextOption(Qt.AlignmentFlag.AlignHCenter)
-            option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
-            text.setTextOption(option)
-            text.setTextWidth(width)
-        text.prepare(font=font)
-        size = text.size()
-        return _LaidOutText(text, size.width(), size.height())
 
 
 class GridPainter:

@@ -93,14 +93,14 @@ class GridSurface(GridGeometry):
         self.viewport().update()
 
     def rowsInserted(self, parent: Index, start: int, end: int) -> None:
-        """Qt's: images have come in; what is seen stays where it is."""
+        """Images have come in; what is seen stays where it is."""
         anchor = self._top_anchor()
         if anchor is not None and start <= anchor.row:
             anchor = anchor._replace(row=anchor.row + end - start + 1)
         self._relayout(anchor)
 
     def reset(self) -> None:
-        """Qt's: another listing."""
+        """Another listing."""
         QAbstractItemView.reset(self)
         self._anchor = self._bookmark = None
         self._stale = True
@@ -108,13 +108,11 @@ class GridSurface(GridGeometry):
         self.scheduleDelayedItemsLayout()
 
     def dataChanged(self, topLeft: Index, bottomRight: Index, roles: object = ()) -> None:  # noqa: N803 - Qt's names
-        """Qt's."""
         self.viewport().update()
 
     # --- painting
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Qt's."""
         content, top, region = self.content, self.top(), event.region()
         band = event.rect()
         with QPainter(self.viewport()) as painter:
@@ -171,7 +169,7 @@ class GridSurface(GridGeometry):
         self._painter.empty(painter, self.rect_of(room), self.isRightToLeft())
 
     def changeEvent(self, event: QEvent) -> None:
-        """Qt's: the direction of reading."""
+        """The direction of reading."""
         super().changeEvent(event)
         if event.type() in (QEvent.Type.LayoutDirectionChange, QEvent.Type.FontChange):
             self._relayout()

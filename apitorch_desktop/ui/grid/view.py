@@ -90,22 +90,19 @@ class GridView(GridInteraction):
     # --- mouse
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Qt's."""
         self._hover(None)
         self._hands.press(event)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Qt's."""
         self._hands.move(event)
         if not self._hands.busy:
             self._hover(self.row_under(event.position().toPoint()))
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """Qt's."""
         self._hands.release(event)
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        """Qt's: opens a photo."""
+        """Opens a photo."""
         row = self.row_under(event.position().toPoint())
         if row is None or event.button() != Qt.MouseButton.LeftButton or event.modifiers() & (CTRL | SHIFT):
             self._hands.press(event)
@@ -133,7 +130,7 @@ class GridView(GridInteraction):
         self.contextMenuRequested.emit(event.globalPos(), label)
 
     def viewportEvent(self, event: QEvent) -> bool:
-        """Qt's: the tip says why a photo can't be shown; the pointer leaves."""
+        """The tip says why a photo can't be shown; the pointer leaves."""
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             row = self.row_under(event.pos())
             reason = self.loader.failure(self.images.image(row).image_id) if row is not None else None
@@ -189,7 +186,6 @@ class GridView(GridInteraction):
     # --- drops
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Qt's."""
         if drag_drop.accepts(event.mimeData()):
             event.acceptProposedAction()
         else:
@@ -209,7 +205,6 @@ class GridView(GridInteraction):
             event.acceptProposedAction()
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        """Qt's."""
         self._aim(None)
 
     def dropEvent(self, event: QDropEvent) -> None:

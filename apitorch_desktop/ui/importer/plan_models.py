@@ -62,15 +62,12 @@ class PlanLabelsModel(QAbstractTableModel):
         return next((at for at, row in enumerate(self._rows) if row.label == label), None)
 
     def rowCount(self, parent: _Index = _NOWHERE) -> int:
-        """Qt's."""
         return 0 if parent.isValid() else len(self._rows)
 
     def columnCount(self, parent: _Index = _NOWHERE) -> int:
-        """Qt's."""
         return 0 if parent.isValid() else len(self._HEADERS)
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _Role.DisplayRole) -> Any:
-        """Qt's."""
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == _Role.TextAlignmentRole and section in (1, 2):
@@ -78,12 +75,11 @@ class PlanLabelsModel(QAbstractTableModel):
         return self._HEADERS[section] if role == _Role.DisplayRole else None
 
     def flags(self, index: _Index) -> Qt.ItemFlag:
-        """Qt's: names can be edited."""
+        """Names can be edited."""
         flags = super().flags(index)
         return flags | Qt.ItemFlag.ItemIsEditable if index.column() == 0 else flags
 
     def data(self, index: _Index, role: int = _Role.DisplayRole) -> Any:
-        """Qt's."""
         row = self._rows[index.row()]
         column = index.column()
         if role == _Role.TextAlignmentRole and column in (1, 2):
@@ -141,15 +137,12 @@ class PlanItemsModel(QAbstractTableModel):
             self.dataChanged.emit(self.index(0, 0), self.index(len(self._rows) - 1, len(self._HEADERS) - 1))
 
     def rowCount(self, parent: _Index = _NOWHERE) -> int:
-        """Qt's."""
         return 0 if parent.isValid() else len(self._rows)
 
     def columnCount(self, parent: _Index = _NOWHERE) -> int:
-        """Qt's."""
         return 0 if parent.isValid() else len(self._HEADERS)
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _Role.DisplayRole) -> Any:
-        """Qt's."""
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == _Role.TextAlignmentRole and section == 2:
@@ -157,7 +150,6 @@ class PlanItemsModel(QAbstractTableModel):
         return self._HEADERS[section] if role == _Role.DisplayRole else None
 
     def flags(self, index: _Index) -> Qt.ItemFlag:
-        """Qt's."""
         flags = super().flags(index)
         item = self._rows[index.row()]
         if index.column() == 0 and item.problem is None:
@@ -167,7 +159,6 @@ class PlanItemsModel(QAbstractTableModel):
         return flags
 
     def data(self, index: _Index, role: int = _Role.DisplayRole) -> Any:
-        """Qt's."""
         item = self._rows[index.row()]
         column = index.column()
         if role == _Role.DisplayRole:
@@ -239,7 +230,6 @@ class PlanFilter(QSortFilterProxyModel):
         self.endFilterChange(QSortFilterProxyModel.Direction.Rows)
 
     def filterAcceptsRow(self, source_row: int, source_parent: _Index) -> bool:
-        """Qt's."""
         item: PlanItem = self.sourceModel().index(source_row, 0).data(ITEM)
         if self._standings and item.standing.value not in self._standings:
             return False

@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject
 from apitorch_desktop.ui.labeling.key_bindings import KEYS, LabelKeys
 from apitorch_desktop.ui.labeling.key_strip import KeyStrip
 from apitorch_desktop.ui.labeling.picker import LabelChoice, LabelPicker
-from apitorch_desktop.ui.main_window.status_bar import Message
+from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:

@@ -52,17 +52,15 @@ class KeyChip(QPushButton):
         return self._theme.px(16)
 
     def sizeHint(self) -> QSize:
-        """Qt's."""
         text = QFontMetrics(self._theme.font("small")).horizontalAdvance(self.name)
         width = self._key_width() + text + self._theme.px(14)
         return QSize(width, self._theme.px(26))
 
     def minimumSizeHint(self) -> QSize:
-        """Qt's: the key alone."""
+        """The key alone."""
         return QSize(self._key_width() + self._theme.px(10), super().minimumSizeHint().height())
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Qt's."""
         theme, px = self._theme, self._theme.px
         painter = QStylePainter(self)
         option = QStyleOptionButton()
@@ -137,11 +135,9 @@ class KeyChipRow(QWidget):
         self._place()
 
     def sizeHint(self) -> QSize:
-        """Qt's."""
         return QSize(0, self._theme.px(26))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Qt's."""
         super().resizeEvent(event)
         self._place()
 
@@ -244,7 +240,6 @@ class KeyStrip(QWidget):
         self.suspect.setAccessibleName(words)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Qt's."""
         super().resizeEvent(event)
         self._word()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer, Signal
@@ -12,38 +11,21 @@ from apitorch_desktop.ui.transfers.status_text import ENDED, failed_text, state_
 from apitorch_desktop.ui.widgets.controls import (
     ElidedLabel,
     ProgressBar,
-    Tone,
     button,
     icon_button,
     set_property,
     surface,
 )
-from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from PySide6.QtGui import QMouseEvent, QResizeEvent
 
     from apitorch_desktop.dataset.transfers.queue import TransferStatus
+    from apitorch_desktop.ui.session.messages import Message
     from apitorch_desktop.ui.theme.theme import Theme
 
 SHORT = 8_000
 """Milliseconds a message stays that nothing has to be done about; one with an action stays three times as long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A sentence for the person, with what can be done about it as (verb, what it does).
-
-    Messages with the same `topic` replace each other, and `ended(topic)` takes one away; a failure stays until then,
-    or until it is closed.
-    """
-
-    text: str
-    tone: Tone = ""
-    topic: str = ""
-    actions: tuple[tuple[str, Callable[[], object]], ...] = field(default=(), compare=False)
 
 
 class TransferWidget(QWidget):
@@ -242,13 +224,3 @@ class StatusBar(QWidget):
     def set_selection(self, text: str) -> None:
         """What is selected, or how much there is."""
         self.selection.setText(text)
-
-
-def selection_text(count: int, size_text: str, shown: int, total: int) -> str:
-    """`3 of 3,781 selected · 112 kB · 27 shown`, or how many are shown."""
-    if count:
-        narrowed = f" · {shown:,} shown" if shown != total else ""
-        return f"{count:,} of {total:,} selected" + (f" · {size_text}" if size_text else "") + narrowed
-    if shown != total:
-        return f"{shown:,} of {plural(total, 'photo')} shown"
-    return plural(total, "photo") if total else ""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
-from apitorch_desktop.ui.grid.model import name_of
 from apitorch_desktop.utils.text import percent, plural, size
 
 if TYPE_CHECKING:
@@ -91,18 +90,16 @@ class BoardModel(QAbstractListModel):
         return self.rows[index.row()] if index.isValid() and index.row() < len(self.rows) else None
 
     def rowCount(self, parent: Index | None = None) -> int:
-        """Qt's."""
         return 0 if parent is not None and parent.isValid() else len(self.rows)
 
     def flags(self, index: Index) -> Qt.ItemFlag:
-        """Qt's: headings are passed over."""
+        """Headings are passed over."""
         row = self.row(index)
         if row is None or isinstance(row, HeadingRow):
             return Qt.ItemFlag.NoItemFlags
         return Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Qt's."""
         row = self.row(index)
         if row is None:
             return None
@@ -111,7 +108,7 @@ class BoardModel(QAbstractListModel):
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             return _spoken(row)
         if role == Qt.ItemDataRole.ToolTipRole and not isinstance(row, HeadingRow):
-            return name_of(row.image)
+            return row.image.display_name
         return None
 
 
@@ -120,9 +117,10 @@ def _spoken(row: Row) -> str:
         return f"{row.title}. {row.note}"
     if isinstance(row, LabelIssueRow):
         doubt = row.doubt
-        return f"{name_of(row.image)}: {doubt.given} {percent(doubt.given_value)}, {doubt.likely} {percent(doubt.likely_value)}"
+        shares = f"{doubt.given} {percent(doubt.given_value)}, {doubt.likely} {percent(doubt.likely_value)}"
+        return f"{row.image.display_name}: {shares}"
     mark = {"keep": "is kept", "go": "would be deleted"}.get(row.mark, "")
-    return ", ".join(part for part in (name_of(row.image), *row.lines, mark) if part)
+    return ", ".join(part for part in (row.image.display_name, *row.lines, mark) if part)
 
 
 # --- the pages
@@ -182,7 +180,7 @@ def quality(review: ReviewController) -> list[Row]:
             note = f"{plural(len(ids), 'photo')}. {found.sentences.get(flag, '')}"
             rows.append(HeadingRow(f"flag:{flag}", title, note, (("Select all", "select"),)))
             there = [images[one] for one in ids if one in images]
-            rows += [PhotoRow(f"{flag} {one.image_id}", one, (name_of(one), str(one.label))) for one in there]
+            rows += [PhotoRow(f"{flag} {one.image_id}", one, (one.display_name, str(one.label))) for one in there]
     broken = [one for one in found.unreadable if one in images]
     if broken:
         rows.append(HeadingRow("broken", "Unreadable", plural(len(broken), "photo"), (("Select all", "select"),)))

@@ -11,9 +11,9 @@ from PySide6.QtWidgets import QMenu
 
 from apitorch_desktop.ui.grid.view import DEFAULT, GridView, SelectionSummary
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.main_window.status_bar import selection_text
 from apitorch_desktop.ui.photos.filters import Filter, now
 from apitorch_desktop.ui.photos.share import ShareActions
+from apitorch_desktop.ui.session.messages import selection_text
 from apitorch_desktop.ui.viewer.view import PhotoView
 from apitorch_desktop.utils.text import plural, size
 

@@ -101,11 +101,9 @@ class ConfusionMatrix(QWidget):
         return min(self._theme.px(_HEAD), self._longest() + self._theme.px(8))
 
     def sizeHint(self) -> QSize:
-        """Qt's."""
         return QSize(self._left() + self._number() * self._theme.px(_MOST) + self._theme.px(_FIGURES), self._height())
 
     def minimumSizeHint(self) -> QSize:
-        """Qt's."""
         least = self._left() + self._number() * self._theme.px(_LEAST) + self._theme.px(_FIGURES)
         return QSize(least, self._height())
 
@@ -113,13 +111,12 @@ class ConfusionMatrix(QWidget):
         return self._top() + self._number() * self._side() + 2
 
     def resizeEvent(self, event: QEvent) -> None:
-        """Qt's: cells grow with the width, and the height with them."""
+        """Cells grow with the width, and the height with them."""
         self.setFixedHeight(self._height())
 
     # --- painting
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Qt's."""
         learned = self._learned
         if learned is None:
             return

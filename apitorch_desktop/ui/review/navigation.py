@@ -65,7 +65,7 @@ class NarrowedBar(QFrame):
         return self._words.whole()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Qt's: stay where the grid ends."""
+        """Stay where the grid ends."""
         if event.type() == QEvent.Type.Resize:
             self._place()
         return False

@@ -9,9 +9,9 @@ import msgspec
 from msgspec import UNSET
 from PySide6.QtCore import QObject, Signal
 
-from apitorch_desktop.ui.main_window.status_bar import Message
 from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.heartbeat import Heartbeat, Rhythm
+from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.open_training_set import OpenTrainingSet
 from apitorch_desktop.ui.tasks.runner import Lane
 

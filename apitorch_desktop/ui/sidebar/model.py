@@ -152,7 +152,6 @@ class TreeModel(QAbstractItemModel):
     # --- Qt's
 
     def index(self, row: int, column: int, parent: Index | None = None) -> QModelIndex:
-        """Qt's."""
         above = self._above(parent)
         if column == 0 and 0 <= row < len(above.children):
             return self.createIndex(row, 0, above.children[row].serial)
@@ -166,15 +165,12 @@ class TreeModel(QAbstractItemModel):
         return self.index_of(node.parent) if node is not None and node.parent is not None else QModelIndex()
 
     def rowCount(self, parent: Index | None = None) -> int:
-        """Qt's."""
         return len(self._above(parent).children)
 
     def columnCount(self, parent: Index | None = None) -> int:
-        """Qt's."""
         return 1
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Qt's."""
         node = self.node(index)
         if node is None:
             return None
@@ -189,7 +185,7 @@ class TreeModel(QAbstractItemModel):
         return None
 
     def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
-        """Qt's: a name was typed."""
+        """A name was typed."""
         node = self.node(index)
         name = " ".join(str(value).split())
         if node is None or role != Qt.ItemDataRole.EditRole:
@@ -205,7 +201,6 @@ class TreeModel(QAbstractItemModel):
         return False
 
     def flags(self, index: Index) -> Qt.ItemFlag:
-        """Qt's."""
         node = self.node(index)
         if node is None:
             return Qt.ItemFlag.NoItemFlags

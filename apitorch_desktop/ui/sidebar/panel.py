@@ -242,7 +242,6 @@ class TreeView(QTreeView):
     # --- drops
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Qt's."""
         if drag_drop.accepts(event.mimeData()):
             event.acceptProposedAction()
 
@@ -261,7 +260,6 @@ class TreeView(QTreeView):
         event.acceptProposedAction()
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        """Qt's."""
         self._aim(None, left=True)
 
     def dropEvent(self, event: QDropEvent) -> None:

@@ -8,7 +8,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, QSizeF, Qt, Signal
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QApplication, QWidget
 
-from apitorch_desktop.ui.grid.painter import TextCache
+from apitorch_desktop.ui.widgets.text_cache import TextCache
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QImage, QMouseEvent, QPaintEvent, QPixmap, QResizeEvent, QWheelEvent
@@ -224,7 +224,6 @@ class PhotoCanvas(QWidget):
             self.toggle(event.position())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Qt's."""
         self._hold()
         self.sizeChanged.emit()
         self.zoomChanged.emit()
@@ -236,7 +235,6 @@ class PhotoCanvas(QWidget):
     # --- painting
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Qt's."""
         color, photo = self._theme.color, self._photo
         with QPainter(self) as painter:
             painter.fillRect(event.rect(), color("canvas"))

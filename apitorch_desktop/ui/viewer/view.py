@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QLocale, QPointF, Qt, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.grid.model import name_of
 from apitorch_desktop.ui.viewer.canvas import PhotoCanvas
 from apitorch_desktop.ui.viewer.loader import PhotoLoader
 from apitorch_desktop.ui.widgets.controls import ElidedLabel, Rule, button, icon_button, label
@@ -135,7 +134,7 @@ class PhotoView(QWidget):
         known = isinstance(image.width, int) and isinstance(image.height, int)
         claimed = (image.width, image.height) if known else None
         self.canvas.show_photo(self._photos.get(image.image_id), thumbnail, claimed)  # type: ignore[arg-type]
-        self.name.setText(name_of(image))
+        self.name.setText(image.display_name)
         self._tell(image)
         self.back.setEnabled(self._neighbour(image.image_id, -1) is not None)
         self.on.setEnabled(self._neighbour(image.image_id, 1) is not None)
@@ -246,7 +245,6 @@ class PhotoView(QWidget):
         return True
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Qt's."""
         self.setFocus(Qt.FocusReason.MouseFocusReason)
         if event.button() == Qt.MouseButton.BackButton:
             self.go(-1)
@@ -254,7 +252,6 @@ class PhotoView(QWidget):
             self.go(1)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        """Qt's."""
         self.contextMenuRequested.emit(event.globalPos())
 
 

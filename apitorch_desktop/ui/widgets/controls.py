@@ -108,7 +108,6 @@ class Rule(QFrame):
             self.setFixedHeight(1)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Qt's."""
         QPainter(self).fillRect(event.rect(), self._theme.color("line"))
 
 
@@ -158,7 +157,6 @@ class MenuButton(QPushButton):
             self.update()
 
     def sizeHint(self) -> QSize:
-        """Qt's."""
         px = self._theme.px
         mark = px(16) if self._dot else px(20) if self._compact and not self.icon().isNull() else 0
         text = 0 if self._compact else self.fontMetrics().horizontalAdvance(self.text()) + px(6)
@@ -166,11 +164,10 @@ class MenuButton(QPushButton):
         return QSize(px(12) + mark + text + px(12) + px(10) + 2, super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
-        """Qt's: what is left of the text when it has to be elided."""
+        """What is left of the text when it has to be elided."""
         return QSize(min(self.sizeHint().width(), self._theme.px(72)), super().minimumSizeHint().height())
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Qt's."""
         px = self._theme.px
         painter = QStylePainter(self)
         option = QStyleOptionButton()
@@ -222,7 +219,6 @@ class ComboBox(QComboBox):
         self.setAccessibleName(name)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Qt's."""
         super().paintEvent(event)
         size = self._theme.px(12)
         place = QRect(self.width() - size - self._theme.px(10), (self.height() - size) // 2, size, size)
@@ -257,11 +253,9 @@ class ProgressBar(QWidget):
         self.update()
 
     def sizeHint(self) -> QSize:
-        """Qt's."""
         return QSize(self._theme.px(80), self._theme.px(self._thickness))
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Qt's."""
         height = min(self._theme.px(self._thickness), self.height())
         track = QRectF(0, (self.height() - height) / 2, self.width(), height)
         painter = QPainter(self)
@@ -281,11 +275,9 @@ class ProgressBar(QWidget):
         painter.drawRoundedRect(filled, height / 2, height / 2)
 
     def showEvent(self, event: QEvent) -> None:
-        """Qt's."""
         self._animate()
 
     def hideEvent(self, event: QEvent) -> None:
-        """Qt's."""
         self._beat.stop()
 
     def _animate(self) -> None:
@@ -321,7 +313,6 @@ class ElidedLabel(QLabel):
         self.setText(text)
 
     def setText(self, text: str) -> None:
-        """Qt's."""
         self._whole = " ".join(text.split("\n"))
         self.updateGeometry()
         self._cut()
@@ -331,20 +322,16 @@ class ElidedLabel(QLabel):
         return self._whole
 
     def sizeHint(self) -> QSize:
-        """Qt's."""
         self.ensurePolished()
         return QSize(self.fontMetrics().horizontalAdvance(self._whole) + 2, super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
-        """Qt's."""
         return QSize(0, super().minimumSizeHint().height())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Qt's."""
         self._cut()
 
     def changeEvent(self, event: QEvent) -> None:
-        """Qt's."""
         super().changeEvent(event)
         if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
             self.updateGeometry()

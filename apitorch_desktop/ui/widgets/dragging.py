@@ -90,15 +90,13 @@ class DraggedImages(QMimeData):
         self._files: bytes | None = None
 
     def formats(self) -> list[str]:
-        """Qt's."""
         return [drag_drop.IDS_TYPE, _FILES] if self._make is not None else [drag_drop.IDS_TYPE]
 
     def hasFormat(self, mimetype: str) -> bool:
-        """Qt's."""
         return mimetype in self.formats()
 
     def retrieveData(self, mimetype: str, preferredType: QMetaType | QMetaType.Type) -> Any:  # noqa: N803 - Qt's name
-        """Qt's: called when a program takes the data."""
+        """Called when a program takes the data."""
         if mimetype == drag_drop.IDS_TYPE:
             return QByteArray(self._ids)  # plain bytes would reach no other program
         if mimetype == _FILES and self._make is not None:

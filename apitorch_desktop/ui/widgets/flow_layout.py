@@ -17,42 +17,33 @@ class FlowLayout(QLayout):
         self.setContentsMargins(0, 0, 0, 0)
 
     def addItem(self, item: QLayoutItem) -> None:
-        """Qt's."""
         self._items.append(item)
 
     def count(self) -> int:
-        """Qt's."""
         return len(self._items)
 
     def itemAt(self, index: int) -> QLayoutItem | None:
-        """Qt's."""
         return self._items[index] if 0 <= index < len(self._items) else None
 
     def takeAt(self, index: int) -> QLayoutItem | None:
-        """Qt's."""
         return self._items.pop(index) if 0 <= index < len(self._items) else None
 
     def hasHeightForWidth(self) -> bool:
-        """Qt's."""
         return True
 
     def heightForWidth(self, width: int) -> int:
-        """Qt's."""
         return self._place(QRect(0, 0, width, 0), move=False)
 
     def sizeHint(self) -> QSize:
-        """Qt's."""
         return self.minimumSize()
 
     def minimumSize(self) -> QSize:
-        """Qt's."""
         size = QSize()
         for item in self._items:
             size = size.expandedTo(item.minimumSize())
         return size
 
     def setGeometry(self, rect: QRect) -> None:
-        """Qt's."""
         super().setGeometry(rect)
         self._place(rect, move=True)
 

@@ -20,7 +20,8 @@ from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.importer import scanner
 from apitorch_desktop.dataset.importer.plan import ImageBytes, ItemStatus, Plan, PlanItem, existing_of, scan
 from apitorch_desktop.dataset.sources import archives
-from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageFile, ImageUrl, shown
+from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageFile, ImageUrl
+from apitorch_desktop.utils.text import shown
 
 
 def picture(seed=0, form="JPEG", size=(24, 16)):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from apitorch_desktop.service.storage.blob_bucket import BucketBlobs
-from apitorch_desktop.service.storage.blobs import Blobs, FolderBlobs, open_blobs
+from apitorch_desktop.service.storage.blobs import Blobs, FolderBlobs
 from apitorch_desktop.service.storage.errors import CannotOpen, DiskFull, StorageFault, StorageReadOnly
-from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.service.storage.store import Store, open_blobs
 from tests.helpers.stores import ME, add, add_many
 
 

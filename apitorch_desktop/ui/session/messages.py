@@ -1,0 +1,39 @@
+"""Messages for the user: sentences with actions, and the text of a selection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from apitorch_desktop.utils.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from apitorch_desktop.ui.widgets.controls import (
+        Tone,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A sentence for the person, with what can be done about it as (verb, what it does).
+
+    Messages with the same `topic` replace each other, and `ended(topic)` takes one away; a failure stays until then,
+    or until it is closed.
+    """
+
+    text: str
+    tone: Tone = ""
+    topic: str = ""
+    actions: tuple[tuple[str, Callable[[], object]], ...] = field(default=(), compare=False)
+
+
+def selection_text(count: int, size_text: str, shown: int, total: int) -> str:
+    """`3 of 3,781 selected · 112 kB · 27 shown`, or how many are shown."""
+    if count:
+        narrowed = f" · {shown:,} shown" if shown != total else ""
+        return f"{count:,} of {total:,} selected" + (f" · {size_text}" if size_text else "") + narrowed
+    if shown != total:
+        return f"{shown:,} of {plural(total, 'photo')} shown"
+    return plural(total, "photo") if total else ""
