@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt
@@ -10,14 +11,12 @@ from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QHBoxLayout, QScroll
 
 from apitorch_desktop.ui.review.panel import PAGES
 from apitorch_desktop.ui.session.messages import Message
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.controls import label, surface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from apitorch_desktop.ui.bootstrap import Bootstrap
-    from apitorch_desktop.ui.theme.theme import Theme
 
     Bound = tuple[str, str, Callable[[], object]]
     """Keys, what they do in words, and how."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QFileDialog
 
+from apitorch_desktop.dataset.transfers.queue import TransferStatus
+from apitorch_desktop.ui.main_window.page_switcher import PageSwitcher
 from apitorch_desktop.ui.session.messages import Message
 
 if TYPE_CHECKING:
-    from apitorch_desktop.dataset.transfers.queue import TransferStatus
     from apitorch_desktop.ui.bootstrap import Bootstrap
-    from apitorch_desktop.ui.main_window.page_switcher import PageSwitcher
 
 
 def wire_transfers(made: Bootstrap, middle: PageSwitcher) -> None:

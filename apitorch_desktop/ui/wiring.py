@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
+from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.ui.conflicts.controller import ConflictController
 from apitorch_desktop.ui.connections.controller import ConnectionController
 from apitorch_desktop.ui.connections.web_pages import NewSetPage
@@ -15,16 +16,14 @@ from apitorch_desktop.ui.photos.controller import SORTS
 from apitorch_desktop.ui.photos.filter_menu import FilterMenu, SavedFilters
 from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.shortcuts import Shortcuts
-from apitorch_desktop.ui.sidebar.model import RowType
+from apitorch_desktop.ui.sidebar.model import RowType, TreeNode
 from apitorch_desktop.ui.transfer_wiring import wire_transfers
 from apitorch_desktop.ui.view_state import ViewState
+from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
-    from apitorch_desktop.dataset.app_data import AppData
     from apitorch_desktop.ui.bootstrap import Bootstrap
-    from apitorch_desktop.ui.sidebar.model import TreeNode
-    from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
 
 class Wiring(QObject):

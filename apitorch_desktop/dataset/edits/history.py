@@ -6,12 +6,14 @@ an image changes its label by download, upload, confirmation, and only then dele
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import BadRequest
 from apitorch_desktop.api.extensions import label_of
+from apitorch_desktop.api.types import Classification, Id, TrainingImage
 from apitorch_desktop.dataset.edits.conflicts import ConflictResolver
 from apitorch_desktop.dataset.edits.dismiss import DismissEdits
 from apitorch_desktop.dataset.edits.executor import edit_of, placements_of
@@ -31,19 +33,12 @@ from apitorch_desktop.dataset.edits.model import (
 from apitorch_desktop.dataset.edits.runner import EditRunner
 from apitorch_desktop.dataset.edits.trash import TrashStore
 from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
-from apitorch_desktop.dataset.review.dismissals import DismissalStore
+from apitorch_desktop.dataset.review.dismissals import Dismissal, DismissalStore
+from apitorch_desktop.dataset.transfers.queue import TransferQueue
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
-
-    from apitorch_desktop.api.types import Classification, Id, TrainingImage
-    from apitorch_desktop.dataset.review.dismissals import Dismissal
-    from apitorch_desktop.dataset.transfers.queue import TransferQueue
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
-
-    Progress = Callable[[int, int], None] | None
-    Cancel = Callable[[], bool] | None
+Progress = Callable[[int, int], None] | None
+Cancel = Callable[[], bool] | None
 
 __all__ = ["CannotUndo", "Edit", "EditHistory", "EditKind", "EditOutcome", "EditStage", "TrashedImage"]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock, RLock
-from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.errors import (
     ApiError,
@@ -18,24 +18,28 @@ from apitorch_desktop.api.errors import (
     TimedOut,
     WrongKey,
 )
+from apitorch_desktop.api.types import Id
+from apitorch_desktop.dataset.edits.dismiss import DismissEdits
 from apitorch_desktop.dataset.edits.executor import EditExecutor, edit_of, placements_of
 from apitorch_desktop.dataset.edits.foreseeing import foreseen
-from apitorch_desktop.dataset.edits.journal import note_conflicts
-from apitorch_desktop.dataset.edits.model import LABEL_ACTS, CannotUndo, CopyStep, EditKind, EditOutcome, EditStage
+from apitorch_desktop.dataset.edits.journal import EditJournal, note_conflicts
+from apitorch_desktop.dataset.edits.model import (
+    LABEL_ACTS,
+    CannotUndo,
+    CopyStep,
+    EditKind,
+    EditOutcome,
+    EditPayload,
+    EditRow,
+    EditStage,
+    Placement,
+)
 from apitorch_desktop.dataset.edits.reconcile import CheckScope
+from apitorch_desktop.dataset.edits.trash import TrashStore
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from apitorch_desktop.api.types import Id
-    from apitorch_desktop.dataset.edits.dismiss import DismissEdits
-    from apitorch_desktop.dataset.edits.journal import EditJournal
-    from apitorch_desktop.dataset.edits.model import EditPayload, EditRow, Placement
-    from apitorch_desktop.dataset.edits.trash import TrashStore
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
-
-    Progress = Callable[[int, int], None] | None
-    Cancel = Callable[[], bool] | None
+Progress = Callable[[int, int], None] | None
+Cancel = Callable[[], bool] | None
 
 _UNFINISHED = (EditStage.WAITING, EditStage.DOING, EditStage.UNDOING)
 _AWAY = (ConnectionFailed, TimedOut)

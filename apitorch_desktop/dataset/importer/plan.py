@@ -11,7 +11,7 @@ from time import monotonic
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.importer.scanner import Dropped, FoundImage, InspectedFile, Scanner, not_plain, too_large
-from apitorch_desktop.dataset.sources.archives import Archives
+from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import (
     ImageBytes,
     ImageFile,
@@ -19,7 +19,6 @@ from apitorch_desktop.dataset.sources.image_source import (
     Source,
     SourceMissing,
     UploadItem,
-    read,
 )
 from apitorch_desktop.utils.text import shown
 

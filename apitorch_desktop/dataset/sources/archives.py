@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, Protocol
 
-from apitorch_desktop.dataset.sources.image_source import SourceMissing
+from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageBytes, ImageFile, SourceMissing
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.text import reason, shown
 
@@ -266,3 +266,18 @@ def _why(error: BaseException) -> str:
         return reason(error)
     text = " ".join(str(error).split()).rstrip(".")
     return text[:1].lower() + text[1:] if text else "it ends too early"
+
+
+def read(source: ImageFile | ArchiveMember | ImageBytes, archives: Archives, limit: int) -> bytes:
+    """A source's bytes; of more than `limit`, the first `limit` + 1. Raises SourceGone."""
+    match source:
+        case ImageBytes(data, _):
+            return data
+        case ArchiveMember(archive, name):
+            return archives.read(archive, name, limit)
+        case ImageFile(path):
+            try:
+                with path.open("rb") as file:
+                    return file.read(limit + 1)
+            except OSError as error:
+                raise SourceMissing(f"“{shown(path.name)}” cannot be read: {reason(error)}.") from None

@@ -2,14 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from apitorch_desktop.utils.errors import UserError
-from apitorch_desktop.utils.text import reason, shown
-
-if TYPE_CHECKING:
-    from apitorch_desktop.dataset.sources.archives import Archives
+from apitorch_desktop.utils.text import shown
 
 
 class SourceMissing(UserError):  # noqa: N818 - named for what happened
@@ -84,18 +80,3 @@ def place_of(source: Source) -> str:
             return shown(url)
         case _:
             return shown(filename_of(source))
-
-
-def read(source: ImageFile | ArchiveMember | ImageBytes, archives: "Archives", limit: int) -> bytes:
-    """A source's bytes; of more than `limit`, the first `limit` + 1. Raises SourceGone."""
-    match source:
-        case ImageBytes(data, _):
-            return data
-        case ArchiveMember(archive, name):
-            return archives.read(archive, name, limit)
-        case ImageFile(path):
-            try:
-                with path.open("rb") as file:
-                    return file.read(limit + 1)
-            except OSError as error:
-                raise SourceMissing(f"“{shown(path.name)}” cannot be read: {reason(error)}.") from None

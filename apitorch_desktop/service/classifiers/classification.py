@@ -1,8 +1,8 @@
 """Answers: what classify and feedback do, for the standard classifiers and for trained ones."""
 
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,25 +18,21 @@ from apitorch_desktop.service.classifiers.standard import (
     adjust,
     distribution,
 )
+from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.classifiers.training_data import decimal
+from apitorch_desktop.service.storage.blobs import Staged
 from apitorch_desktop.service.storage.errors import Invalid, RecordConflict, RecordNotFound, StorageFault
-from apitorch_desktop.service.storage.records import NewClassification
+from apitorch_desktop.service.storage.records import FeedbackRow, ImageFacts, NewClassification, TrainingSetRow
+from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision.encoder import UnusableEncoder
 from apitorch_desktop.vision.head import confidence_word
 from apitorch_desktop.vision.images import open_upright
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from concurrent.futures import Future
-
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from apitorch_desktop.service.classifiers.trainer import Trainer
-    from apitorch_desktop.service.storage.blobs import Staged
-    from apitorch_desktop.service.storage.records import FeedbackRow, ImageFacts, TrainingSetRow
-    from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.vision.encoder import EncodedBatch, Encoder
 
 _STAGERS = 8  # images on their way to the disk at a time; an answer waits for its own

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal, Slot
 
+from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.ui.connections.offline_banner import away_words
 from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.session import ConnectionState
 from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
-    from apitorch_desktop.dataset.app_data import AppData
     from apitorch_desktop.ui.bootstrap import Bootstrap
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from PySide6.QtCore import QObject, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 
+from apitorch_desktop.api.types import TrainingSet
 from apitorch_desktop.ui.session.messages import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from apitorch_desktop.api.types import TrainingSet
     from apitorch_desktop.ui.session.session import Session
 
 _FOLDER = "training-sets"

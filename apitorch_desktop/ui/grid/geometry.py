@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPoint, QRect, Qt, Signal
-from PySide6.QtGui import QRegion
+from PySide6.QtCore import (
+    QItemSelection,
+    QItemSelectionModel,
+    QModelIndex,
+    QPersistentModelIndex,
+    QPoint,
+    QRect,
+    Qt,
+    Signal,
+)
+from PySide6.QtGui import QRegion, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QListView, QWidget
 
 from apitorch_desktop.ui.grid.layout import Box, GridLayout, Spacing
+from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.grid.scroll_anchor import ScrollAnchor, anchor_at
-
-if TYPE_CHECKING:
-    from PySide6.QtCore import QItemSelection, QItemSelectionModel
-    from PySide6.QtGui import QResizeEvent
-
-    from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.theme.theme import Theme
 
 SMALLEST, LARGEST, DEFAULT = 64, 384, 120
 """Least sizes of a cell in pixels: cells grow a little so that rows fill the width."""

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen, QPixmap
+from PySide6.QtGui import QColor, QIcon, QPainter, QPainterPath, QPen, QPixmap
 
-from apitorch_desktop.ui.theme.theme import DARK
+from apitorch_desktop.ui.theme.theme import DARK, Role, Theme
 from apitorch_desktop.ui.widgets.text_cache import TextCache, _LaidOutText
 from apitorch_desktop.utils.text import percent, plural
-
-if TYPE_CHECKING:
-    from PySide6.QtGui import QIcon
-
-    from apitorch_desktop.ui.theme.theme import Role, Theme
 
 _RADIUS = 7
 _TINY = 96

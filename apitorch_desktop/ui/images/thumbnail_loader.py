@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QImage, QPixmap
 
+from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.ui.images import decode as pictures
-from apitorch_desktop.ui.tasks.runner import Lane
+from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
-
-    from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.tasks.runner import JobContext, Task, TaskRunner
-
-    Fetch = Callable[[TrainingImage, Callable[[], bool]], bytes]
-    """Bytes of an image; blocks, called on a worker; the second argument says whether nobody waits any more."""
+Fetch = Callable[[TrainingImage, Callable[[], bool]], bytes]
+"""Bytes of an image; blocks, called on a worker; the second argument says whether nobody waits any more."""
 
 BUDGET = 256 * 2**20
 """Bytes of decoded pixels kept."""

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping
 
 from PySide6.QtCore import QObject, Signal
 
-from apitorch_desktop.ui.tasks.runner import Lane
+from apitorch_desktop.api.types import Id
+from apitorch_desktop.dataset.importer.plan import Plan
+from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
-
-    from apitorch_desktop.api.types import Id
-    from apitorch_desktop.dataset.importer.plan import Plan
-    from apitorch_desktop.ui.tasks.runner import JobContext, Task, TaskRunner
-
-    Existing = tuple[Mapping[str, Collection[str]], Collection[str]]
-    """What a training set holds: sha256 → labels, and its labels."""
-    ExistingOf = Callable[[Id], Existing]
-    Similar = Callable[[Plan, Id | None, JobContext], Mapping[int, str]]
-    """Which pictures look nearly like what: index → the end of a sentence."""
+Existing = tuple[Mapping[str, Collection[str]], Collection[str]]
+"""What a training set holds: sha256 → labels, and its labels."""
+ExistingOf = Callable[[Id], Existing]
+Similar = Callable[[Plan, Id | None, JobContext], Mapping[int, str]]
+"""Which pictures look nearly like what: index → the end of a sentence."""
 
 
 class PlanChecks(QObject):

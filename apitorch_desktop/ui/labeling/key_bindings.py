@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QSettings, Signal
+
+from apitorch_desktop.dataset.edits.history import EditOutcome
+from apitorch_desktop.ui.session.edit_controller import EditController
 
 if TYPE_CHECKING:
-    from PySide6.QtCore import QSettings
-
-    from apitorch_desktop.dataset.edits.history import EditOutcome
-    from apitorch_desktop.ui.session.edit_controller import EditController
     from apitorch_desktop.ui.session.session import Session
 
 KEYS = "1234567890"

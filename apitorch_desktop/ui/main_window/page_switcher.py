@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 from apitorch_desktop.ui.session.session import ConnectionState
 
 if TYPE_CHECKING:
-    from PySide6.QtWidgets import QWidget
-
     from apitorch_desktop.ui.bootstrap import Bootstrap
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+from apitorch_desktop.api.types import TrainingImage
 
-    from apitorch_desktop.api.types import TrainingImage
-
-    FoundIds = Callable[[str], Collection[str]]
-    """Ids of the images of a key of FOUND."""
+FoundIds = Callable[[str], Collection[str]]
+"""Ids of the images of a key of FOUND."""
 
 SMALL = 224
 """Pixels of the shorter side below which a photo is small: the encoder sees 224."""

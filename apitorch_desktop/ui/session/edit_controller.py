@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from threading import Event
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
+from apitorch_desktop.api.types import Id, TrainingImage
+from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.session.messages import Message
-from apitorch_desktop.ui.tasks.runner import Lane
+from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from apitorch_desktop.api.types import Id, TrainingImage
-    from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
     from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.tasks.runner import JobContext, Task
 
-    Progress = Callable[[int, int], None]
-    Cancel = Callable[[], bool]
-    Act = Callable[[EditHistory, Workspace, Progress, Cancel], EditOutcome]
-    """An edit: does it, on a lane, and answers what changed; the last two are for `EditHistory`."""
 
+Progress = Callable[[int, int], None]
+Cancel = Callable[[], bool]
+Act = Callable[[EditHistory, Workspace, Progress, Cancel], EditOutcome]
+"""An edit: does it, on a lane, and answers what changed; the last two are for `EditHistory`."""
 
 _UNFINISHED = ("waiting", "doing", "undoing")
 

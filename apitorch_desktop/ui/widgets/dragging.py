@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QByteArray, QEventLoop, QMetaType, QMimeData, QTimer, QUrl, Signal
 
-from apitorch_desktop.ui.tasks.runner import Lane
+from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.ui.tasks.runner import Lane, Task, TaskRunner
 from apitorch_desktop.ui.widgets import drag_drop
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-    from typing import Any
-
-    from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.tasks.runner import Task, TaskRunner
-
-    LocalCopy = Callable[[TrainingImage, Callable[[], bool]], Path]
-    """Makes a file of an image for other programs; blocks, called on a worker, told whether it is still wanted."""
+LocalCopy = Callable[[TrainingImage, Callable[[], bool]], Path]
+"""Makes a file of an image for other programs; blocks, called on a worker, told whether it is still wanted."""
 
 PATIENCE = 8000
 """Milliseconds another program is kept waiting for its files; Qt itself gives up on a drop not much later."""
