@@ -5,8 +5,7 @@ For each origin that is asked once; a call then costs half of what it costs thro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
@@ -16,6 +15,9 @@ from requests.utils import select_proxy
 
 from apitorch_desktop import __version__
 from apitorch_desktop.api.bounded import Deadline, DeadlineAdapter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class HttpPool:

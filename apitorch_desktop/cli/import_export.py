@@ -3,22 +3,23 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.api.types import TrainingSet
 from apitorch_desktop.cli import output
 from apitorch_desktop.cli.main import URL_VARIABLE, CommandError
-from apitorch_desktop.dataset.importer.plan import Plan
-from apitorch_desktop.dataset.transfers.model import TransferStatus
-from apitorch_desktop.dataset.transfers.queue import TransferQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from apitorch_desktop.api.client import ApiClient
+    from apitorch_desktop.api.types import TrainingSet
+    from apitorch_desktop.dataset.importer.plan import Plan
     from apitorch_desktop.dataset.importer.undoable_import import NewImportSet, UndoableImports
+    from apitorch_desktop.dataset.transfers.model import TransferStatus
+    from apitorch_desktop.dataset.transfers.queue import TransferQueue
 
 _THREADS = 8
 
@@ -135,13 +136,14 @@ def _transfers(client: "ApiClient") -> "Iterator[TransferQueue]":
 def _imports(transfers: "TransferQueue") -> "Iterator[UndoableImports]":
     """The window's journal of edits: its Undo takes away what comes in here."""
     from apitorch_desktop.dataset.edits.history import EditHistory
+    from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
     from apitorch_desktop.utils import paths
 
     edits = EditHistory(paths.desktop_folder(), beside=True)
     if edits.note:
         output.say(edits.note, sys.stderr)
     try:
-        yield edits.importing(transfers)
+        yield UndoableImports.of(edits, transfers)
     finally:
         edits.close()
 

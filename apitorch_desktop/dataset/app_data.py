@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, FoundKey
-from apitorch_desktop.dataset.connections.store import Connection, ConnectionStore
-from apitorch_desktop.dataset.edits.history import EditHistory
-from apitorch_desktop.dataset.review.dismissals import DismissalStore
-from apitorch_desktop.dataset.review.reviewer import Reviewer
-from apitorch_desktop.dataset.transfers.queue import TransferQueue
-from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
-from apitorch_desktop.dataset.workspace.scratch import ScratchUploads
-from apitorch_desktop.dataset.workspace.workspace import Workspace
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from apitorch_desktop.api.client import ApiClient
+    from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, FoundKey
+    from apitorch_desktop.dataset.connections.store import Connection, ConnectionStore
+    from apitorch_desktop.dataset.edits.history import EditHistory
     from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
+    from apitorch_desktop.dataset.review.dismissals import DismissalStore
+    from apitorch_desktop.dataset.review.reviewer import Reviewer
+    from apitorch_desktop.dataset.transfers.queue import TransferQueue
+    from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
+    from apitorch_desktop.dataset.workspace.scratch import ScratchUploads
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 
 class ClientPool:
@@ -114,7 +114,7 @@ class AppData:
     @property
     def imports(self) -> UndoableImports:
         """Uploads that can be undone."""
-        return self.edits.importing(self.transfers)
+        return UndoableImports.of(self.edits, self.transfers)
 
     @property
     def dismissals(self) -> DismissalStore:

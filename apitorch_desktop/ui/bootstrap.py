@@ -141,7 +141,11 @@ class Bootstrap(QObject):
     def _make_review(self) -> None:
         from apitorch_desktop.ui.review.navigation import ReviewNavigation
 
-        self.review = ReviewNavigation(self.session, self.editing, self.photos, self.frame, self.theme, self.settings)
+        self.review = ReviewNavigation(
+            self.session, self.editing, self.photos, self.frame.tree, self.theme, self.settings
+        )
+        self.frame.add_middle(self.review.panel)
+        self.frame.add_middle(self.review.trash_page)
 
     def _make_labelling(self) -> None:
         from apitorch_desktop.ui.labeling.controller import LabelingController
@@ -160,7 +164,9 @@ class Bootstrap(QObject):
         self.importing = ImportController(self.session, self.editing, self.desk, self.theme, self.window)
         self.exporting = ExportController(self.session, self.desk, self.theme, self.window)
         self.comparing = CompareController(self.session, self.desk, self.theme, self.window)
-        self.connection_menu = ConnectionMenu(self.session, self.frame.toolbar, self.theme, self.settings, self.window)
+        self.connection_menu = ConnectionMenu(
+            self.session, self.frame.toolbar.connection_menu, self.theme, self.settings, self.window
+        )
         self.connection_menu.use_scheme()
         self.transfers = TransfersPanel(self.theme)
         self.frame.add_middle(self.transfers)
@@ -182,9 +188,32 @@ class Bootstrap(QObject):
 
     def _wire(self) -> None:
         from apitorch_desktop.ui.unix_signals import UnixSignals
-        from apitorch_desktop.ui.wiring import Wiring
+        from apitorch_desktop.ui.wiring import WindowParts, Wiring
 
-        self.wiring = Wiring(self)
+        self.wiring = Wiring(
+            WindowParts(
+                window=self.window,
+                theme=self.theme,
+                settings=self.settings,
+                embedded=self.embedded,
+                frame=self.frame,
+                session=self.session,
+                edits=self.editing,
+                transfers=self.desk,
+                photos=self.photos,
+                review=self.review,
+                labeling=self.labelling,
+                imports=self.importing,
+                exports=self.exporting,
+                comparisons=self.comparing,
+                connection_menu=self.connection_menu,
+                transfers_panel=self.transfers,
+                classify=self.classifying,
+                classify_panel=self.panel,
+                batch=self.batching,
+                batch_panel=self.batch_panel,
+            )
+        )
         self._signals = UnixSignals(self.window.close, self)
         self.window.closing.connect(self._closing)
 
@@ -254,8 +283,8 @@ class Bootstrap(QObject):
     def _closing(self) -> None:
         self.frame.save()
         self.photos.save()
-        self.wiring.turning.save()
-        self.wiring.restoring.save()
+        self.wiring.connections.save()
+        self.wiring.view_state.save()
 
     def end(self) -> bool:
         """Stop what runs, the service with it; whether everything did."""

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
 from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
+from apitorch_desktop.ui.importer.controller import ImportController
+from apitorch_desktop.ui.labeling.controller import LabelingController
+from apitorch_desktop.ui.main_window.central_widget import CentralWidget
+from apitorch_desktop.ui.photos.controller import PhotosController
 from apitorch_desktop.ui.review.panel import PAGES
+from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.messages import Message
+from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.controls import label, surface
 
-if TYPE_CHECKING:
-    from apitorch_desktop.ui.bootstrap import Bootstrap
-
-    Bound = tuple[str, str, Callable[[], object]]
-    """Keys, what they do in words, and how."""
+Bound = tuple[str, str, Callable[[], object]]
+"""Keys, what they do in words, and how."""
 
 PHOTOS = (
     ("Arrows", "Move the focus; with Shift, select"),
@@ -51,36 +53,49 @@ TREE = (
 class Shortcuts(QObject):
     """Binds the keys. Qt leaves to a line of text what that has for itself (Ctrl+Z, letters)."""
 
-    def __init__(self, made: Bootstrap, open_list: Callable[[], object]) -> None:
-        super().__init__(made)
-        self._made = made
-        frame, importing, editing = made.frame, made.importing, made.editing
+    def __init__(
+        self,
+        window: QWidget,
+        frame: CentralWidget,
+        session: Session,
+        photos: PhotosController,
+        edits: EditController,
+        imports: ImportController,
+        labeling: LabelingController,
+        theme: Theme,
+        open_list: Callable[[], object],
+    ) -> None:
+        super().__init__(window)
+        self._window = window
+        self._session = session
+        self._imports = imports
+        self._theme = theme
         self._keys: list[Bound] = [
             ("Ctrl+F", "Search", frame.toolbar.focus_search),
-            ("Ctrl+O", "Import photos, archives or lists", importing.choose_files),
-            ("Ctrl+Shift+O", "Import a folder", importing.choose_folder),
+            ("Ctrl+O", "Import photos, archives or lists", imports.choose_files),
+            ("Ctrl+Shift+O", "Import a folder", imports.choose_folder),
             ("Ctrl+N", "New training set", lambda: frame.tree.view.name_new(None)),
-            ("Ctrl+Z", "Undo", editing.undo),
-            ("Ctrl+Shift+Z, Ctrl+Y", "Redo", editing.redo),
-            ("F5", "List again", made.session.refresh),
+            ("Ctrl+Z", "Undo", edits.undo),
+            ("Ctrl+Shift+Z, Ctrl+Y", "Redo", edits.redo),
+            ("F5", "List again", session.refresh),
             ("F8", "Show or hide the training sets", lambda: frame.switch_side("left")),
             ("F9", "Show or hide the classify panel", lambda: frame.switch_side("right")),
             ("Ctrl+J", "Show or hide the list of transfers", open_list),
-            ("F3", "Next photo whose label looks wrong", lambda: made.labelling.next_suspect(1)),
-            ("Shift+F3", "The one before", lambda: made.labelling.next_suspect(-1)),
-            ("F4", "Go on to the next photo after labelling, or stay", made.labelling.switch_advance),
+            ("F3", "Next photo whose label looks wrong", lambda: labeling.next_suspect(1)),
+            ("Shift+F3", "The one before", lambda: labeling.next_suspect(-1)),
+            ("F4", "Go on to the next photo after labelling, or stay", labeling.switch_advance),
             ("?, F1", "This page", self.show_sheet),
-            ("Ctrl+Q", "Quit", made.window.close),
+            ("Ctrl+Q", "Quit", window.close),
         ]
         for sequence, _words, act in self._keys:
             for one in sequence.split(", "):
-                self._bind(made.window, QKeySequence(one), Qt.ShortcutContext.WindowShortcut, act)
+                self._bind(window, QKeySequence(one), Qt.ShortcutContext.WindowShortcut, act)
         within = Qt.ShortcutContext.WidgetWithChildrenShortcut
-        for part in (made.photos.grid, frame.tree.view, frame.empty):
+        for part in (photos.grid, frame.tree.view, frame.empty):
             self._bind(part, QKeySequence(QKeySequence.StandardKey.Paste), within, self._paste)
-        for photos in (made.photos.grid, made.photos.big):
-            self._bind(photos, QKeySequence(QKeySequence.StandardKey.Copy), within, made.photos.copy)
-            self._bind(photos, QKeySequence("Ctrl+Shift+C"), within, made.photos.copy_paths)
+        for shown in (photos.grid, photos.big):
+            self._bind(shown, QKeySequence(QKeySequence.StandardKey.Copy), within, photos.copy)
+            self._bind(shown, QKeySequence("Ctrl+Shift+C"), within, photos.copy_paths)
 
     def _bind(self, part: QWidget, keys: QKeySequence, context: Qt.ShortcutContext, act: Callable[[], object]) -> None:
         shortcut = QShortcut(keys, part)
@@ -92,16 +107,16 @@ class Shortcuts(QObject):
         pages = [(f"Review: {page.title.lower()}", _pairs(page.keys)) for page in PAGES.values()]
         bound = [(sequence, words) for sequence, words, _ in self._keys]
         sections = [("Everywhere", bound), ("Photos", PHOTOS), ("Full size", FULL_SIZE), ("Tree", TREE), *pages]
-        sheet = CheatSheet(self._made.theme, sections, self._made.window)
+        sheet = CheatSheet(self._theme, sections, self._window)
         sheet.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         sheet.open()
 
     def _paste(self) -> None:
         if content := drag_drop.read(QGuiApplication.clipboard().mimeData()):
-            self._made.importing.begin(content)
+            self._imports.begin(content)
         else:
             text = "There is no picture and no address on the clipboard."
-            self._made.session.said.emit(Message(text, "muted"))
+            self._session.said.emit(Message(text, "muted"))
 
 
 class CheatSheet(QDialog):

@@ -2,75 +2,130 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, QSettings
+from PySide6.QtWidgets import QFileDialog
 
 from apitorch_desktop.dataset.app_data import AppData
+from apitorch_desktop.dataset.transfers.queue import TransferStatus
+from apitorch_desktop.ui.batch.controller import BatchController
+from apitorch_desktop.ui.batch.panel import BatchPanel
+from apitorch_desktop.ui.classify.controller import ClassifyController
+from apitorch_desktop.ui.classify.panel import ClassifyPanel
+from apitorch_desktop.ui.compare.controller import CompareController
 from apitorch_desktop.ui.conflicts.controller import ConflictController
 from apitorch_desktop.ui.connections.controller import ConnectionController
+from apitorch_desktop.ui.connections.menu import ConnectionMenu
 from apitorch_desktop.ui.connections.web_pages import NewSetPage
+from apitorch_desktop.ui.exporter.controller import ExportController
+from apitorch_desktop.ui.importer.controller import ImportController
+from apitorch_desktop.ui.labeling.controller import LabelingController
+from apitorch_desktop.ui.main_window.central_widget import CentralWidget
+from apitorch_desktop.ui.main_window.main_window import MainWindow
 from apitorch_desktop.ui.main_window.page_switcher import PageSwitcher
-from apitorch_desktop.ui.photos.controller import SORTS
+from apitorch_desktop.ui.photos.controller import SORTS, PhotosController
 from apitorch_desktop.ui.photos.filter_menu import FilterMenu, SavedFilters
+from apitorch_desktop.ui.review.navigation import ReviewNavigation
+from apitorch_desktop.ui.session.edit_controller import EditController
+from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 from apitorch_desktop.ui.session.messages import Message
+from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.shortcuts import Shortcuts
 from apitorch_desktop.ui.sidebar.model import RowType, TreeNode
-from apitorch_desktop.ui.transfer_wiring import wire_transfers
+from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.transfers.controller import TransferController
+from apitorch_desktop.ui.transfers.panel import TransfersPanel
 from apitorch_desktop.ui.view_state import ViewState
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from apitorch_desktop.utils.text import plural
 
-if TYPE_CHECKING:
-    from apitorch_desktop.ui.bootstrap import Bootstrap
+
+@dataclass(frozen=True)
+class WindowParts:
+    """The parts of the window, made by the bootstrap and connected here."""
+
+    window: MainWindow
+    theme: Theme
+    settings: QSettings
+    embedded: EmbeddedService
+    frame: CentralWidget
+    session: Session
+    edits: EditController
+    transfers: TransferController
+    photos: PhotosController
+    review: ReviewNavigation
+    labeling: LabelingController
+    imports: ImportController
+    exports: ExportController
+    comparisons: CompareController
+    connection_menu: ConnectionMenu
+    transfers_panel: TransfersPanel
+    classify: ClassifyController
+    classify_panel: ClassifyPanel
+    batch: BatchController
+    batch_panel: BatchPanel
 
 
 class Wiring(QObject):
-    """Made last in the assembly; `begin` turns to the connection that was open at the end of the last run."""
+    """Connects the parts; `begin` turns to the connection that was open at the end of the last run."""
 
-    def __init__(self, made: Bootstrap) -> None:
-        super().__init__(made)
-        self._made = made
-        self._settings = made.settings
-        self._session = made.session
-        self._frame = made.frame
-        self._photos = made.photos
+    def __init__(self, parts: WindowParts) -> None:
+        super().__init__(parts.window)
+        self._parts = parts
+        self._settings = parts.settings
+        self._session = parts.session
+        self._frame = parts.frame
+        self._photos = parts.photos
         self._reveal = ""
-        self.turning = ConnectionController(made)
-        self.middle = PageSwitcher(made)
+        self.connections = ConnectionController(
+            parts.session, parts.edits, parts.embedded, parts.connection_menu, parts.frame.away, parts.settings
+        )
+        self.pages = PageSwitcher(parts.frame, parts.session, parts.photos, parts.review, parts.embedded)
         self._wire_session()
+        self._wire_connections()
         self._wire_tree()
         self._wire_toolbar()
         self._wire_photos()
-        self.conflicts = ConflictController(made, self.middle)
-        wire_transfers(made, self.middle)
-        self._wire_classifying()
-        self.restoring = ViewState(made.session, made.photos, made.settings, self._filter_changed)
-        self._keys = Shortcuts(made, lambda: self.middle.switch(made.transfers))
+        self._wire_conflicts()
+        self._wire_transfers()
+        self._wire_classify()
+        self.view_state = ViewState(parts.session, parts.photos, parts.settings, self._filter_changed)
+        self._shortcuts = Shortcuts(
+            parts.window,
+            parts.frame,
+            parts.session,
+            parts.photos,
+            parts.edits,
+            parts.imports,
+            parts.labeling,
+            parts.theme,
+            lambda: self.pages.switch(parts.transfers_panel),
+        )
 
     def begin(self, stores: AppData, arguments: list[str]) -> None:
         """Everything on disk is open: turn to the connection, work on transfers, take in what the command named."""
-        self.turning.begin(stores)
-        self._made.desk.start(stores.transfers)
+        self.connections.begin(stores)
+        self._parts.transfers.start(stores.transfers)
         self.take_in(arguments)
 
     def take_in(self, arguments: list[str]) -> None:
         """Import what a command line named."""
         if arguments:
-            self._made.importing.begin(_content(arguments))
+            self._parts.imports.begin(_content(arguments))
 
     # --- the session
 
     def _wire_session(self) -> None:
-        made, session, status = self._made, self._session, self._frame.status
+        session, status = self._session, self._frame.status
         session.said.connect(status.message.say)
         session.over.connect(status.message.ended)
         session.sets_changed.connect(self._show_sets)
         session.opened_changed.connect(self._opened_changed)
         session.listing_changed.connect(self._listing_changed)
         session.classifier_changed.connect(self._show_classifier)
-        made.tasks.failures.connect(lambda fault: session.failed(fault))
+        session.tasks.failures.connect(lambda fault: session.failed(fault))
 
     # --- what is open
 
@@ -80,7 +135,7 @@ class Wiring(QObject):
         self._frame.toolbar.search.clear()
         self._filters.clear()
         self._frame.tree.view.set_open(opened.training_set.id if opened is not None else None)
-        self._made.window.setWindowTitle(
+        self._parts.window.setWindowTitle(
             f"{opened.training_set.name} – API Torch Desktop" if opened is not None else "API Torch Desktop"
         )
         self._frame.drop_words = (
@@ -110,31 +165,39 @@ class Wiring(QObject):
         shown = next((one for one in session.shown_sets() if one.id == opened.training_set.id), opened.training_set)
         card.show_state(shown, opened.learning.classifier)
 
+    # --- the connection
+
+    def _wire_connections(self) -> None:
+        menu, toolbar = self._parts.connection_menu, self._frame.toolbar
+        menu.display_changed.connect(toolbar.set_connection)
+        menu.refresh()
+        self._frame.empty.again_wanted.connect(self.connections.try_again)
+
     # --- the tree
 
     def _wire_tree(self) -> None:
-        tree, made, session = self._frame.tree, self._made, self._session
-        view, editing = tree.view, made.editing
+        tree, session = self._frame.tree, self._session
+        view, edits = tree.view, self._parts.edits
         view.set_chosen.connect(self._choose_set)
         view.label_chosen.connect(self._choose_label)
-        view.content_dropped.connect(made.importing.begin)
+        view.content_dropped.connect(self._parts.imports.begin)
         view.images_dropped.connect(lambda ids, _set, label: self._photos.move(ids, label))
         view.drag_over.connect(lambda words: self._frame.hint.aim(tree, words, framed=False))
         view.refused.connect(lambda reason: session.said.emit(Message(reason, "muted")))
         view.delete_wanted.connect(self._delete_node)
-        view.merge_wanted.connect(lambda node, into: editing.merge_labels(node.parent.key, node.key, into))
-        view.export_wanted.connect(lambda node: self._made.exporting.ask(node.key))
+        view.merge_wanted.connect(lambda node, into: edits.merge_labels(node.parent.key, node.key, into))
+        view.export_wanted.connect(lambda node: self._parts.exports.ask(node.key))
         page = NewSetPage(session, self)
         view.new_set_page = session.new_set_page
         view.page_wanted.connect(page.open)
-        view.compare_wanted.connect(lambda node: self._made.comparing.open(node.key))
+        view.compare_wanted.connect(lambda node: self._parts.comparisons.open(node.key))
         tree.model.renamed.connect(self._rename_node)
         tree.model.drafted.connect(self._make_node)
 
     def _choose_set(self, set_id: str) -> None:
         self._photos.close_big()
-        self._made.review.close()
-        self.middle.show_above(None)
+        self._parts.review.close()
+        self.pages.show_above(None)
         self._session.open_set(set_id)
 
     def _choose_label(self, set_id: str, label: str) -> None:
@@ -144,30 +207,30 @@ class Wiring(QObject):
 
     def _make_node(self, above: TreeNode | None, name: str) -> None:
         if above is None:
-            self._made.editing.create_training_set(name, then=lambda set_id: self._open_when_there(str(set_id)))
+            self._parts.edits.create_training_set(name, then=lambda set_id: self._open_when_there(str(set_id)))
         else:
-            self._made.editing.create_label(above.key, name)
+            self._parts.edits.create_label(above.key, name)
 
     def _open_when_there(self, set_id: str) -> None:
         self._session.open_set(set_id)  # else it is opened as soon as it is listed
 
     def _rename_node(self, node: TreeNode, name: str) -> None:
         if node.row is RowType.LABEL and node.parent is not None:
-            self._made.editing.rename_label(node.parent.key, node.key, name)
+            self._parts.edits.rename_label(node.parent.key, node.key, name)
         else:
-            self._made.editing.rename_training_set(node.key, name)
+            self._parts.edits.rename_training_set(node.key, name)
 
     def _delete_node(self, node: TreeNode) -> None:
         if node.row is RowType.LABEL and node.parent is not None:
-            self._made.editing.delete_label(node.parent.key, node.key)
+            self._parts.edits.delete_label(node.parent.key, node.key)
         else:
-            self._made.editing.delete_training_set(node.key, node.text)
+            self._parts.edits.delete_training_set(node.key, node.text)
 
     # --- the toolbar
 
     def _wire_toolbar(self) -> None:
         toolbar, photos = self._frame.toolbar, self._photos
-        toolbar.import_wanted.connect(self._made.importing.choose_files)
+        toolbar.import_wanted.connect(self._parts.imports.choose_files)
         toolbar.searched.connect(photos.search)
         toolbar.search_left.connect(photos.grid.setFocus)
         toolbar.sort_chosen.connect(photos.set_sort)
@@ -179,9 +242,9 @@ class Wiring(QObject):
         self._filters = FilterMenu(toolbar.filter_menu, photos.filter, self._label_names, SavedFilters(self._settings))
         self._filters.changed.connect(self._filter_changed)
         empty = self._frame.empty
-        empty.import_wanted.connect(self._made.importing.choose_folder)
+        empty.import_wanted.connect(self._parts.imports.choose_folder)
         empty.new_set_wanted.connect(lambda: self._frame.tree.view.name_new(None))
-        empty.sample_wanted.connect(self._made.importing.open_sample)
+        empty.sample_wanted.connect(self._parts.imports.open_sample)
 
     def _label_names(self) -> list[str]:
         return self._session.opened.labels if self._session.opened is not None else []
@@ -207,28 +270,90 @@ class Wiring(QObject):
                 )
             )
         )
-        frame.content_dropped.connect(self._made.importing.begin)
+        frame.content_dropped.connect(self._parts.imports.begin)
 
     def _dropped_on_grid(self, content: DroppedContent, label: str | None) -> None:
         opened = self._session.opened
-        self._made.importing.begin(content, str(opened.training_set.id) if opened is not None else None, label)
+        self._parts.imports.begin(content, str(opened.training_set.id) if opened is not None else None, label)
+
+    # --- conflicts
+
+    def _wire_conflicts(self) -> None:
+        self.conflicts = ConflictController(self._session, self._parts.edits, self._parts.theme)
+        self._frame.add_middle(self.conflicts.page)
+        self._frame.add_band(self.conflicts.band)
+        self.conflicts.opened.connect(self._open_conflicts)
+        self.conflicts.closed.connect(self._close_conflicts)
+
+    def _open_conflicts(self) -> None:
+        self._photos.close_big()
+        self.pages.show_above(self.conflicts.page)
+
+    def _close_conflicts(self) -> None:
+        had = self.conflicts.page.isVisible()
+        self.pages.leave(self.conflicts.page)
+        if had:
+            self._photos.grid.setFocus()
+
+    # --- transfers
+
+    def _wire_transfers(self) -> None:
+        transfers, panel, part = self._parts.transfers, self._parts.transfers_panel, self._frame.status.transfer
+        transfers.listed.connect(panel.show_statuses)
+        transfers.listed.connect(lambda _all: part.show_transfer(transfers.current()))
+        transfers.changed.connect(lambda _one: part.show_transfer(transfers.current()))
+        transfers.changed.connect(panel.show_status)
+        transfers.failed.connect(self._session.failed)
+        transfers.changed.connect(self._note_heard)
+        self._session.connected.connect(lambda _back: self._retry_transfers())
+        panel.wanted.connect(transfers.command)
+        panel.failures_wanted.connect(
+            lambda one: transfers.failures(one, lambda failures: panel.show_failures(one, failures))
+        )
+        panel.summary_wanted.connect(self._save_summary)
+        panel.closed.connect(lambda: self.pages.leave(panel))
+        part.pause_wanted.connect(lambda one: transfers.command("pause", one))
+        part.resume_wanted.connect(lambda one: transfers.command("resume", one))
+        part.cancel_wanted.connect(lambda one: transfers.command("cancel", one))
+        part.retry_wanted.connect(lambda one: transfers.command("retry_failed", one))
+        part.dismissed.connect(transfers.dismiss)
+        part.list_wanted.connect(lambda: self.pages.switch(panel))
+
+    def _note_heard(self, status: TransferStatus) -> None:
+        """A transfer that moves bytes shows that the service is there: no ping is needed."""
+        workspace = self._session.workspace
+        moves = bool(status.rate) and not status.note
+        if moves and workspace is not None and status.connection_id == workspace.connection.id:
+            workspace.note_heard()
+
+    def _retry_transfers(self) -> None:
+        if self._session.connection is not None:
+            self._parts.transfers.hurry(self._session.connection.id)
+
+    def _save_summary(self, transfer_id: int) -> None:
+        name, _ = QFileDialog.getSaveFileName(
+            self._parts.window, "Save the summary", str(Path.home() / "import summary.txt"), "Text (*.txt)"
+        )
+        if name:
+            said = self._session.said
+            self._parts.transfers.save_summary(
+                transfer_id, Path(name), lambda path: said.emit(Message(f"Saved “{path.name}”.", "muted"))
+            )
 
     # --- classification
 
-    def _wire_classifying(self) -> None:
-        panel, classifying, frame = self._made.panel, self._made.classifying, self._frame
+    def _wire_classify(self) -> None:
+        panel, classifying, frame = self._parts.classify_panel, self._parts.classify, self._frame
         panel.drag_said.connect(lambda words: frame.hint.aim(panel, words))
-        classifying.add_wanted.connect(self._made.importing.begin)
-        batching, table, middle = self._made.batching, self._made.batch_panel, self.middle
+        classifying.add_wanted.connect(self._parts.imports.begin)
+        batching, table, middle = self._parts.batch, self._parts.batch_panel, self.pages
         classifying.batch_wanted.connect(batching.begin)
         batching.shown.connect(lambda shown: middle.show_above(table) if shown else middle.leave(table))
-        batching.add_wanted.connect(self._made.importing.add)
+        batching.add_wanted.connect(self._parts.imports.add)
         batching.one_wanted.connect(classifying.begin)
-        self._made.connection_menu.message_wanted.connect(panel.message_wanted)
+        self._parts.connection_menu.message_wanted.connect(panel.message_wanted)
 
 
 def _content(arguments: list[str]) -> DroppedContent:
-    from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
-
     urls = tuple(one for one in arguments if "://" in one)
     return DroppedContent(paths=tuple(Path(one).absolute() for one in arguments if "://" not in one), urls=urls)

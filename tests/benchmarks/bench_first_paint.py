@@ -25,9 +25,9 @@ class UntilPainted(QObject):
         return False
 
 def until_whole():
-    from apitorch_desktop.ui.bootstrap import Assembly
+    from apitorch_desktop.ui.bootstrap import Bootstrap
     for window in QApplication.topLevelWidgets():
-        made = window.findChild(Assembly)
+        made = window.findChild(Bootstrap)
         if made is not None and not made._steps:
             QTimer.singleShot(0, lambda: os._exit(0))
 

@@ -17,7 +17,7 @@ from apitorch_desktop.dataset.review.reviewer import Reviewer
 from apitorch_desktop.dataset.review.worker import ReviewWorker
 from apitorch_desktop.ui.tasks.runner import Lane
 from tests.helpers.dataset_home import Home
-from tests.helpers.event_loop import tasks, turn  # noqa: F401 - a fixture
+from tests.helpers.event_loop import turn  # noqa: F401 - a fixture
 from tests.helpers.fake_api import KEY, Misbehaving
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]

@@ -33,7 +33,7 @@ from pathlib import Path
 from msgspec.structs import replace
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.dataset.importer.plan import scan
-from apitorch_desktop.dataset.transfers.queue import State, Transfers
+from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferState
 what, url, key, set_id, folder, journal = sys.argv[1:]
 client = ApiClient(url, key, attempts=1)
 pong = client.ping()
@@ -41,7 +41,7 @@ if what == "one by one":
     client.ping = lambda: replace(pong, extensions=[])
 plan = scan([Path(folder)]).uploads() if what == "up" else []
 begun = time.perf_counter()
-transfers = Transfers(Path(journal), lambda _: client)
+transfers = TransferQueue(Path(journal), lambda _: client)
 if what == "up":
     transfer = transfers.add_upload("c", int(set_id), "bench", plan)
 else:
@@ -50,7 +50,7 @@ work = lambda: transfers.work(lambda: False, until_done=True)
 threads = [threading.Thread(target=work) for _ in range(8)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
-assert transfers.status(transfer).state is State.DONE, transfers.summary(transfer)
+assert transfers.status(transfer).state is TransferState.DONE, transfers.summary(transfer)
 transfers.close()
 print("took", time.perf_counter() - begun)
 """

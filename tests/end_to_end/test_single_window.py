@@ -14,8 +14,8 @@ _SECOND = [sys.executable, "-m", "apitorch_desktop"]
 _CLAIM = """
 import sys, time
 from pathlib import Path
-from apitorch_desktop.ui.single_instance import SingleWindow
-window = SingleWindow(Path(sys.argv[1]))
+from apitorch_desktop.ui.single_instance import SingleInstance
+window = SingleInstance(Path(sys.argv[1]))
 print(window.claim(), flush=True)
 time.sleep(60)
 """

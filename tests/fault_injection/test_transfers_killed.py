@@ -30,9 +30,9 @@ _PROGRAM = """
 import sys, threading
 from pathlib import Path
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.transfers.queue import Transfers
+from apitorch_desktop.dataset.transfers.queue import TransferQueue
 client = ApiClient(sys.argv[2], sys.argv[3], attempts=1)
-transfers = Transfers(Path(sys.argv[1]), lambda _: client)
+transfers = TransferQueue(Path(sys.argv[1]), lambda _: client)
 workers = [
     threading.Thread(target=transfers.work, args=(lambda: False,), kwargs={"until_done": True}) for _ in range(4)
 ]

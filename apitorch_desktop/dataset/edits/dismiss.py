@@ -5,11 +5,15 @@ It needs no service: it is done, taken back and done again at once, whether that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from apitorch_desktop.dataset.edits.journal import EditJournal
 from apitorch_desktop.dataset.edits.model import EditKind, EditOutcome, EditPayload, EditRow, EditStage, Placement
-from apitorch_desktop.dataset.review.dismissals import Dismissal, DismissalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from apitorch_desktop.dataset.edits.journal import EditJournal
+    from apitorch_desktop.dataset.review.dismissals import Dismissal, DismissalStore
 
 _TWIN = "twin:"
 

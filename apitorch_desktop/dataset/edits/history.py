@@ -32,9 +32,7 @@ from apitorch_desktop.dataset.edits.model import (
 )
 from apitorch_desktop.dataset.edits.runner import EditRunner
 from apitorch_desktop.dataset.edits.trash import TrashStore
-from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
 from apitorch_desktop.dataset.review.dismissals import Dismissal, DismissalStore
-from apitorch_desktop.dataset.transfers.queue import TransferQueue
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 Progress = Callable[[int, int], None] | None
@@ -55,24 +53,24 @@ class EditHistory:
 
     def __init__(self, folder: Path, *, beside: bool = False) -> None:
         """`beside` the window, whose edits may be under way: the trash is left as it is."""
-        self._journal = EditJournal(folder / "edits.sqlite")
+        self.journal = EditJournal(folder / "edits.sqlite")
         self._trash = TrashStore(folder / "trash")
         self.dismissals = DismissalStore(folder)
-        self._dismissing = DismissEdits(self._journal, self.dismissals)
-        self._driver = EditRunner(self._journal, self._trash, self._dismissing)
-        self.conflicts = ConflictResolver(self._journal, self._trash, self._driver)
-        self._folder = folder
-        self.note = self._journal.note
+        self._dismissing = DismissEdits(self.journal, self.dismissals)
+        self.runner = EditRunner(self.journal, self._trash, self._dismissing)
+        self.conflicts = ConflictResolver(self.journal, self._trash, self.runner)
+        self.folder = folder
+        self.note = self.journal.note
         """A sentence about a journal that was damaged and begun anew, or empty."""
         if self.note:
             aside = self._trash.put_aside()
             self.note += f" What was in the trash is in {aside}." if aside else ""
         if not beside:
-            self._trash.drop(self._trash.all() - self._journal.needed())
+            self._trash.drop(self._trash.all() - self.journal.needed())
 
     def close(self) -> None:
         """Close the journal."""
-        self._journal.close()
+        self.journal.close()
         self.dismissals.close()
 
     # --- acts; `images` are records of the listing, with their labels
@@ -125,7 +123,7 @@ class EditHistory:
         sets = {set_key(one.training_set_id) for one in trashed}
         if len(sets) != 1:
             raise BadRequest("Choose images of one training set.", advice="")
-        ids = self._journal.trashed_names(workspace.connection.id, {one.id for one in trashed})
+        ids = self.journal.trashed_names(workspace.connection.id, {one.id for one in trashed})
         placements = [
             Placement(n, ids[one.id], None, one.label, one.name, one.sha256)
             for n, one in enumerate(trashed)
@@ -241,16 +239,12 @@ class EditHistory:
         facts = EditPayload(labels_made=made, planned=True, new_training_set=new_training_set)
         title = title or f"import {_images(len(placements))}"
         connection, key = workspace.connection.id, set_key(training_set_id)
-        with self._driver.turn(connection):
-            entry = self._journal.add(connection, key, EditKind.IMPORT, title, EditStage.DONE, facts)
+        with self.runner.turn(connection):
+            entry = self.journal.add(connection, key, EditKind.IMPORT, title, EditStage.DONE, facts)
             entry.placements = placements
-            self._journal.plan(entry)
-            self._journal.hide_labels(entry, (), made)
-        return edit_of(entry, self._journal)
-
-    def importing(self, transfers: TransferQueue) -> UndoableImports:
-        """Imports by way of transfers, journalled before anything of them is sent."""
-        return UndoableImports(self._journal, self._driver, transfers, self._folder / "imports")
+            self.journal.plan(entry)
+            self.journal.hide_labels(entry, (), made)
+        return edit_of(entry, self.journal)
 
     def correct(
         self,
@@ -272,37 +266,37 @@ class EditHistory:
 
     def dismiss(self, connection_id: str, training_set_id: Id, found: Sequence[Dismissal], title: str) -> EditOutcome:
         """What Review found is fine; needs no service."""
-        with self._driver.turn(connection_id):
+        with self.runner.turn(connection_id):
             entry = self._dismissing.do(connection_id, set_key(training_set_id), found, title)
-        return EditOutcome(edit_of(entry, self._journal), training_set_id, dismissed=dict.fromkeys(found, True))
+        return EditOutcome(edit_of(entry, self.journal), training_set_id, dismissed=dict.fromkeys(found, True))
 
     # --- the journal
 
     def undoable(self, connection_id: str) -> Edit | None:
         """What `undo` would undo."""
-        entry = self._driver.last_done(connection_id)
-        return edit_of(entry, self._journal) if entry is not None else None
+        entry = self.runner.last_done(connection_id)
+        return edit_of(entry, self.journal) if entry is not None else None
 
     def redoable(self, connection_id: str) -> Edit | None:
         """What `redo` would do again."""
-        entry = self._driver.first_undone(connection_id)
-        return edit_of(entry, self._journal) if entry is not None else None
+        entry = self.runner.first_undone(connection_id)
+        return edit_of(entry, self.journal) if entry is not None else None
 
     def undo(self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None) -> EditOutcome:
         """Undo the last edit of this connection. Raises CannotUndo."""
-        return self._driver.undo(workspace, progress, cancelled)
+        return self.runner.undo(workspace, progress, cancelled)
 
     def redo(self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None) -> EditOutcome:
         """Do the last undone edit again. Raises CannotUndo."""
-        return self._driver.redo(workspace, progress, cancelled)
+        return self.runner.redo(workspace, progress, cancelled)
 
     def unfinished(self, connection_id: str) -> list[Edit]:
         """Edits that wait for the service, or were interrupted."""
-        return [edit_of(entry, self._journal) for entry in self._driver.unfinished(connection_id)]
+        return [edit_of(entry, self.journal) for entry in self.runner.unfinished(connection_id)]
 
     def expected(self, connection_id: str, training_set_id: Id) -> list[EditOutcome]:
         """What the unfinished edits of a training set will have changed, oldest first: for who shows what was last seen."""
-        return self._driver.expected(connection_id, training_set_id)
+        return self.runner.expected(connection_id, training_set_id)
 
     def resume(self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None) -> list[EditOutcome]:
         """Finish what is unfinished, in order; call it whenever a connection is opened or comes back.
@@ -311,23 +305,21 @@ class EditHistory:
         Where the service is away again, or does not let us (wrong key), the last outcome is of the edit that still waits.
         `cancelled`: take back the edit that is being finished, and go on with the next.
         """
-        return self._driver.resume(workspace, progress, cancelled)
+        return self.runner.resume(workspace, progress, cancelled)
 
     def history(self, connection_id: str, limit: int = 200) -> list[Edit]:
         """The edits, newest first."""
-        return [
-            edit_of(entry, self._journal) for entry in self._journal.entries(connection_id, limit=limit, newest=True)
-        ]
+        return [edit_of(entry, self.journal) for entry in self.journal.entries(connection_id, limit=limit, newest=True)]
 
     def hidden_labels(self, connection_id: str, training_set_id: Id) -> set[str]:
         """Labels that were dropped on a service that cannot delete them: not to be shown while they are empty."""
-        return self._journal.hidden_labels(connection_id, training_set_id)
+        return self.journal.hidden_labels(connection_id, training_set_id)
 
     # --- the trash
 
     def trash(self, connection_id: str) -> list[TrashedImage]:
         """What is in the trash, newest first."""
-        return self._journal.trash(connection_id)
+        return self.journal.trash(connection_id)
 
     def trashed_bytes(self, trashed: TrashedImage) -> bytes:
         """The image itself. Raises FileNotFoundError."""
@@ -335,7 +327,7 @@ class EditHistory:
 
     def empty_trash(self, connection_id: str | None = None) -> int:
         """Delete for good what is in the trash, of one connection or all; bytes freed. Edits that need it lose their undo."""
-        return self._driver.empty_trash(connection_id)
+        return self.runner.empty_trash(connection_id)
 
     def _do(
         self,
@@ -351,7 +343,7 @@ class EditHistory:
         key = set_key(training_set_id) if training_set_id is not None else ""
         if act in {EditKind.MOVE, EditKind.DELETE, EditKind.RESTORE} and not placements:
             raise BadRequest("There is nothing to do: no image is chosen, or all are there already.", advice="")
-        return self._driver.do(workspace, key, act, title, facts, list(placements), progress, cancelled)
+        return self.runner.do(workspace, key, act, title, facts, list(placements), progress, cancelled)
 
 
 def _images(count: int) -> str:

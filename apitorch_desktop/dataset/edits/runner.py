@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock, RLock
+from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.errors import (
     ApiError,
@@ -18,8 +19,6 @@ from apitorch_desktop.api.errors import (
     TimedOut,
     WrongKey,
 )
-from apitorch_desktop.api.types import Id
-from apitorch_desktop.dataset.edits.dismiss import DismissEdits
 from apitorch_desktop.dataset.edits.executor import EditExecutor, edit_of, placements_of
 from apitorch_desktop.dataset.edits.foreseeing import foreseen
 from apitorch_desktop.dataset.edits.journal import EditJournal, note_conflicts
@@ -35,8 +34,12 @@ from apitorch_desktop.dataset.edits.model import (
     Placement,
 )
 from apitorch_desktop.dataset.edits.reconcile import CheckScope
-from apitorch_desktop.dataset.edits.trash import TrashStore
-from apitorch_desktop.dataset.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from apitorch_desktop.api.types import Id
+    from apitorch_desktop.dataset.edits.dismiss import DismissEdits
+    from apitorch_desktop.dataset.edits.trash import TrashStore
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 Progress = Callable[[int, int], None] | None
 Cancel = Callable[[], bool] | None

@@ -6,11 +6,14 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from apitorch_desktop.utils.files import sync
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
 
 
 class TrashStore:

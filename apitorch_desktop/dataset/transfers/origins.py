@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from apitorch_desktop.utils.sqlite import SqliteFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 MOST = 200_000
 """Images whose origin is kept, some 200 bytes each; those noted first go first."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
 from threading import Lock
 from time import monotonic
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from apitorch_desktop.api.errors import NotFound
-from apitorch_desktop.api.types import Id, TrainingImage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from apitorch_desktop.api.types import Id, TrainingImage
 
 T = TypeVar("T")
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.errors import TimedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class DamagedDownload(TimedOut):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt
 from PySide6.QtGui import QIcon, QImage, QPainter, QPixmap
 
-from apitorch_desktop.dataset.batch import BatchRow
-from apitorch_desktop.ui.theme.theme import Theme
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from apitorch_desktop.dataset.batch import BatchRow
+    from apitorch_desktop.ui.theme.theme import Theme
 
 _Index = QModelIndex | QPersistentModelIndex
 _Role = Qt.ItemDataRole

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, Signal
 
-from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.dataset.edits.conflicts import ConflictResolver, ConflictView
-from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome
-from apitorch_desktop.dataset.transfers.queue import TransferQueue
-from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.conflicts.page import ConflictBanner, ConflictPage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.main_window.page_switcher import PageSwitcher
-from apitorch_desktop.ui.session.edit_controller import Act, Cancel, Progress
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
-    from apitorch_desktop.ui.bootstrap import Bootstrap
+    from collections.abc import Callable, Sequence
+
+    from apitorch_desktop.api.types import TrainingImage
+    from apitorch_desktop.dataset.edits.conflicts import ConflictResolver, ConflictView
+    from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome
+    from apitorch_desktop.dataset.transfers.queue import TransferQueue
+    from apitorch_desktop.dataset.workspace.workspace import Workspace
+    from apitorch_desktop.ui.session.edit_controller import Act, Cancel, EditController, Progress
+    from apitorch_desktop.ui.session.session import Session
+    from apitorch_desktop.ui.theme.theme import Theme
 
 BUDGET = 32 * 2**20
 """Bytes of decoded thumbnails kept for the page."""
@@ -29,27 +30,28 @@ BUDGET = 32 * 2**20
 class ConflictController(QObject):
     """Made once; `page` is shown in the middle, `band` above it as long as something is to be decided."""
 
-    def __init__(self, made: Bootstrap, middle: PageSwitcher) -> None:
-        super().__init__(made)
-        self._session = made.session
-        self._editing = made.editing
-        self._photos = made.photos
-        self._middle = middle
+    opened = Signal()
+    """The page is wanted in the centre."""
+    closed = Signal()
+    """The photos are wanted back."""
+
+    def __init__(self, session: Session, edits: EditController, theme: Theme) -> None:
+        super().__init__(session)
+        self._session = session
+        self._editing = edits
         self._ran = 0
         self.standings: list[ConflictView] = []
-        self._loader = ThumbnailLoader(made.session.tasks, self._thumbnail, budget=BUDGET, parent=self)
-        self.page = ConflictPage(made.theme, self._loader)
-        self.band = ConflictBanner(made.theme)
-        made.frame.add_middle(self.page)
-        made.frame.add_band(self.band)
+        self._loader = ThumbnailLoader(session.tasks, self._thumbnail, budget=BUDGET, parent=self)
+        self.page = ConflictPage(theme, self._loader)
+        self.band = ConflictBanner(theme)
         self.band.decide_wanted.connect(self.open)
         self.page.closed.connect(self.close)
         self.page.mine_wanted.connect(self.do_mine)
         self.page.theirs_wanted.connect(self.keep_theirs)
-        made.session.sets_changed.connect(self._turned)
-        made.session.connected.connect(self.refresh)
-        made.editing.edited.connect(lambda _outcome: self.refresh())
-        made.editing.refused.connect(self.refresh)
+        session.sets_changed.connect(self._turned)
+        session.connected.connect(self.refresh)
+        edits.edited.connect(lambda _outcome: self.refresh())
+        edits.refused.connect(self.refresh)
         self._connection = ""
 
     def _turned(self) -> None:
@@ -96,16 +98,12 @@ class ConflictController(QObject):
 
     def open(self) -> None:
         """Show the page in the middle."""
-        self._photos.close_big()
-        self._middle.show_above(self.page)
+        self.opened.emit()
         self.page.focus()
 
     def close(self) -> None:
         """Back to the photos."""
-        had = self.page.isVisible()
-        self._middle.leave(self.page)
-        if had:
-            self._photos.grid.setFocus()
+        self.closed.emit()
 
     # --- decisions
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtCore import QObject, QSettings, Signal, Slot
 
-from apitorch_desktop.dataset.app_data import AppData
-from apitorch_desktop.ui.connections.offline_banner import away_words
+from apitorch_desktop.ui.connections.offline_banner import OfflineBanner, away_words
 from apitorch_desktop.ui.session.messages import Message
-from apitorch_desktop.ui.session.session import ConnectionState
+from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.tasks.runner import Lane
 
 if TYPE_CHECKING:
-    from apitorch_desktop.ui.bootstrap import Bootstrap
+    from apitorch_desktop.dataset.app_data import AppData
+    from apitorch_desktop.ui.connections.menu import ConnectionMenu
+    from apitorch_desktop.ui.session.edit_controller import EditController
+    from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 
 
 class ConnectionController(QObject):
@@ -22,39 +24,45 @@ class ConnectionController(QObject):
     embedded_wanted = Signal()
     """Something needs the embedded service, whatever connection is shown: a transfer, a comparison. From any thread."""
 
-    def __init__(self, made: Bootstrap) -> None:
-        super().__init__(made)
-        self._made = made
-        self._settings = made.settings
-        self._session = made.session
-        self._frame = made.frame
-        menu, band, session = made.connection_menu, made.frame.away, made.session
-        made.embedded.changed.connect(self._service_changed)
+    def __init__(
+        self,
+        session: Session,
+        edits: EditController,
+        embedded: EmbeddedService,
+        menu: ConnectionMenu,
+        banner: OfflineBanner,
+        settings: QSettings,
+    ) -> None:
+        super().__init__(session)
+        self._settings = settings
+        self._session = session
+        self._edits = edits
+        self._embedded = embedded
+        self._banner = banner
+        embedded.changed.connect(self._service_changed)
         self.embedded_wanted.connect(self._start_embedded)
         menu.chosen.connect(self._choose_connection)
         menu.retry_wanted.connect(self.try_again)
-        band.again_wanted.connect(self.try_again)
-        band.change_wanted.connect(lambda: menu.open_dialog(session.connection))
-        made.frame.empty.again_wanted.connect(self.try_again)
-        made.editing.waiting_changed.connect(self._show_away)
+        banner.again_wanted.connect(self.try_again)
+        banner.change_wanted.connect(lambda: menu.open_dialog(session.connection))
+        edits.waiting_changed.connect(self._show_away)
         session.connection_changed.connect(self._show_away)
         session.listing_changed.connect(self._show_away)
 
     def begin(self, stores: AppData) -> None:
         """Everything on disk is open: turn to the connection of the last run."""
-        made = self._made
         if stores.connections.note:
             self._session.said.emit(Message(stores.connections.note, "warn", "connections"))
-        stores.clients.set_embedded(made.embedded.url, made.embedded.key)  # it may be up by now
+        stores.clients.set_embedded(self._embedded.url, self._embedded.key)  # it may be up by now
         stores.clients.on_embedded_wanted = self.embedded_wanted.emit
         self._turn_to(stores, stores.connections.current.id)
-        if made.embedded.gave_up:
+        if self._embedded.gave_up:
             self._service_changed()
 
     @Slot()
     def _start_embedded(self) -> None:
-        if not self._made.embedded.gave_up:
-            self._made.embedded.start()
+        if not self._embedded.gave_up:
+            self._embedded.start()
 
     def save(self) -> None:
         """Keep what is open for the next start."""
@@ -69,7 +77,7 @@ class ConnectionController(QObject):
         if self._settings.value("open/connection") == connection_id:
             wish = str(self._settings.value("open/training_set", ""))
         if connection.embedded:
-            self._made.embedded.start()
+            self._embedded.start()
         self._session.use(stores, connection, wish)
 
     def _choose_connection(self, connection_id: str) -> None:
@@ -83,7 +91,7 @@ class ConnectionController(QObject):
             self._session.failed(fault, "Keeping the choice")
             self._turn_to(stores, connection_id)
 
-        self._made.tasks.run(
+        self._session.tasks.run(
             Lane.DISK,
             lambda _context: connections.choose(connection_id),
             done=lambda _chosen: self._turn_to(stores, connection_id),
@@ -95,25 +103,25 @@ class ConnectionController(QObject):
     def try_again(self) -> None:
         """Look for the service now."""
         connection = self._session.connection
-        if connection is not None and connection.embedded and self._made.embedded.gave_up:
-            self._made.embedded.start()
+        if connection is not None and connection.embedded and self._embedded.gave_up:
+            self._embedded.start()
         else:
             self._session.connect_service()
 
     def _service_changed(self) -> None:
-        embedded, stores = self._made.embedded, self._session.stores
+        embedded, stores = self._embedded, self._session.stores
         if stores is not None:
             stores.clients.set_embedded(embedded.url, embedded.key)
         self._session.service_changed(bool(embedded.url), embedded.sentence)
 
     def _show_away(self) -> None:
         """Mark what is seen as what was last seen, while the service is away."""
-        session, band = self._session, self._frame.away
+        session, band = self._session, self._banner
         connection, opened = session.connection, session.opened
         if connection is not None and session.state is ConnectionState.AWAY and session.training_sets:
             seen_at = opened.seen_at if opened is not None else 0.0
             name = "The service on this computer" if connection.embedded else connection.name
-            band.show_words(away_words(name, seen_at, self._made.editing.waiting), session.sentence)
+            band.show_words(away_words(name, seen_at, self._edits.waiting), session.sentence)
         elif connection is not None and session.state is ConnectionState.REFUSED:
             can_change = not (connection.embedded or connection.from_environment)
             band.show_words(f"“{connection.name}”: {session.sentence}", "", can_change=can_change)

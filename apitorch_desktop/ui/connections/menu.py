@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QSettings, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
-from PySide6.QtWidgets import QMenu, QWidget
 
-from apitorch_desktop.dataset.connections.api_keys import FoundKey
-from apitorch_desktop.dataset.connections.store import Connection
-from apitorch_desktop.ui.main_window.toolbar import Toolbar
 from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.session import ConnectionState
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.icons import dot
-from apitorch_desktop.ui.theme.theme import Scheme, Theme
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PySide6.QtWidgets import QMenu, QWidget
+
+    from apitorch_desktop.dataset.connections.api_keys import FoundKey
+    from apitorch_desktop.dataset.connections.store import Connection
     from apitorch_desktop.ui.session.session import Session
+    from apitorch_desktop.ui.theme.theme import Scheme, Theme
 
 _DOTS = {
     ConnectionState.STARTING: "warn",
@@ -41,19 +42,20 @@ class ConnectionMenu(QObject):
 
     chosen = Signal(str)
     """The id of the connection to turn to."""
+    display_changed = Signal(str, str, str, str, str)
+    """What the button shows: name, dot, tool tip, color of the connection, icon of what is unusual."""
     message_wanted = Signal()
     retry_wanted = Signal()
 
-    def __init__(self, session: Session, toolbar: Toolbar, theme: Theme, settings: QSettings, window: QWidget) -> None:
+    def __init__(self, session: Session, menu: QMenu, theme: Theme, settings: QSettings, window: QWidget) -> None:
         super().__init__(window)
         self._session = session
-        self._toolbar = toolbar
+        self._menu = menu
         self._theme = theme
         self._settings = settings
         self._window = window
-        toolbar.connection_menu_wanted.connect(self._fill)
-        session.connection_changed.connect(self._show)
-        self._show()
+        menu.aboutToShow.connect(self._fill)
+        session.connection_changed.connect(self.refresh)
 
     def use_scheme(self) -> None:
         """Apply the light or dark that the person chose over the system's."""
@@ -62,14 +64,15 @@ class ConnectionMenu(QObject):
             if scheme == wanted != "system":
                 self._theme.use(scheme)
 
-    def _show(self) -> None:
+    def refresh(self) -> None:
+        """Announce the connection's display anew."""
         session = self._session
         connection = session.connection
         name = _name(connection) if connection is not None else HERE
         words = f"{name}: {session.sentence}" if session.sentence else f"{name}: connected."
         mark, more = self._peculiar()
         colour = connection.colour if connection is not None else ""
-        self._toolbar.set_connection(name, _DOTS[session.state], f"{words} {more}".strip(), colour, mark)
+        self.display_changed.emit(name, _DOTS[session.state], f"{words} {more}".strip(), colour, mark)
 
     def _peculiar(self) -> tuple[str, str]:
         """What is unusual about address or key, as an icon and in words; ("", "") for nothing."""
@@ -82,7 +85,7 @@ class ConnectionMenu(QObject):
         return "", ""
 
     def _fill(self) -> None:
-        menu = self._toolbar.connection_menu
+        menu = self._menu
         menu.clear()
         menu.setToolTipsVisible(True)
         stores = self._session.stores

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from PySide6.QtCore import QObject, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 
-from apitorch_desktop.api.types import TrainingSet
 from apitorch_desktop.ui.session.messages import Message
 
 if TYPE_CHECKING:
     from apitorch_desktop.ui.session.session import Session
-
-_FOLDER = "training-sets"
-
-
-def new_set_page(sets: Iterable[TrainingSet], base_url: str) -> str:
-    """Where training sets are made: the page above those that the service names, else the one beside its interface."""
-    for one in sets:
-        parts = urlsplit(one.url) if isinstance(one.url, str) else urlsplit("")
-        above, found, _ = parts.path.partition(f"/{_FOLDER}/")
-        if parts.scheme in {"http", "https"} and parts.hostname and found:
-            return urlunsplit((parts.scheme, parts.netloc, f"{above}/{_FOLDER}", "", ""))
-    return f"{base_url.removesuffix('api/')}{_FOLDER}" if base_url else ""
 
 
 class NewSetPage(QObject):

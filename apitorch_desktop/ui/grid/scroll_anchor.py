@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.grid.layout import GridLayout
-from apitorch_desktop.ui.grid.model import GridModel
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from apitorch_desktop.api.types import TrainingImage
+    from apitorch_desktop.ui.grid.layout import GridLayout
+    from apitorch_desktop.ui.grid.model import GridModel
 
 
 class ScrollAnchor(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from PySide6.QtCore import (
     QEvent,
     QItemSelectionModel,
@@ -14,12 +16,14 @@ from PySide6.QtWidgets import QAbstractItemView, QWidget
 
 from apitorch_desktop.ui.grid.geometry import GridGeometry, Index
 from apitorch_desktop.ui.grid.layout import Box
-from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.grid.painter import Cell, GridPainter, Header
 from apitorch_desktop.ui.grid.scroll_anchor import ScrollBookmark
 from apitorch_desktop.ui.grid.thumbnail_requests import ThumbnailRequests
-from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.theme.theme import Theme
+
+if TYPE_CHECKING:
+    from apitorch_desktop.ui.grid.model import GridModel
+    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
+    from apitorch_desktop.ui.theme.theme import Theme
 
 _REACH = 7
 """Pixels that ring and focus line reach beyond a cell."""

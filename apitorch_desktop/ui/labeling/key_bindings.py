@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QSettings, Signal
 
-from apitorch_desktop.dataset.edits.history import EditOutcome
-from apitorch_desktop.ui.session.edit_controller import EditController
-
 if TYPE_CHECKING:
+    from apitorch_desktop.dataset.edits.history import EditOutcome
+    from apitorch_desktop.ui.session.edit_controller import EditController
     from apitorch_desktop.ui.session.session import Session
 
 KEYS = "1234567890"

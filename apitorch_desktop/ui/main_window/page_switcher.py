@@ -1,4 +1,4 @@
-"""What the middle of the window shows: photos, one photo, a finding of Review, a table, or why there is nothing."""
+"""Chooses the page shown in the centre of the window: photos, one photo, a review page, a table, or the empty page."""
 
 from __future__ import annotations
 
@@ -7,31 +7,42 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QApplication, QWidget
 
-from apitorch_desktop.ui.session.session import ConnectionState
+from apitorch_desktop.ui.session.session import ConnectionState, Session
 
 if TYPE_CHECKING:
-    from apitorch_desktop.ui.bootstrap import Bootstrap
+    from apitorch_desktop.ui.main_window.central_widget import CentralWidget
+    from apitorch_desktop.ui.photos.controller import PhotosController
+    from apitorch_desktop.ui.review.navigation import ReviewNavigation
+    from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 
 
 class PageSwitcher(QObject):
-    """Chooses among the parts of the stack; `show` is called whenever something it looks at has changed."""
+    """Chooses the page of the central stack; `show` is called whenever something it depends on has changed."""
 
-    def __init__(self, made: Bootstrap) -> None:
-        super().__init__(made)
-        self._made = made
-        self._session = made.session
-        self._frame = made.frame
-        self._photos = made.photos
+    def __init__(
+        self,
+        frame: CentralWidget,
+        session: Session,
+        photos: PhotosController,
+        review: ReviewNavigation,
+        embedded: EmbeddedService,
+    ) -> None:
+        super().__init__(frame)
+        self._session = session
+        self._frame = frame
+        self._photos = photos
+        self._review = review
+        self._embedded = embedded
         self._above: QWidget | None = None
         self._nothing = ""
         self._big = False
-        made.photos.nothing_found.connect(self._nothing_found)
-        made.photos.big_shown.connect(self._big_shown)
-        made.review.shown_changed.connect(self.show)
-        made.session.listing_changed.connect(self.show)
-        made.session.connection_changed.connect(self.show)
-        made.session.sets_changed.connect(self.show)
-        made.session.opened_changed.connect(self._opened_changed)
+        photos.nothing_found.connect(self._nothing_found)
+        photos.big_shown.connect(self._big_shown)
+        review.shown_changed.connect(self.show)
+        session.listing_changed.connect(self.show)
+        session.connection_changed.connect(self.show)
+        session.sets_changed.connect(self.show)
+        session.opened_changed.connect(self._opened_changed)
         self.show()
 
     def show(self) -> None:
@@ -43,8 +54,8 @@ class PageSwitcher(QObject):
             frame.middle.setCurrentWidget(self._above)
         elif self._big:
             frame.middle.setCurrentWidget(self._photos.big)
-        elif self._made.review.shown:
-            frame.middle.setCurrentWidget(self._made.review.part)
+        elif self._review.shown:
+            frame.middle.setCurrentWidget(self._review.part)
         elif photos and not self._nothing:
             focus = QApplication.focusWidget()
             begun = focus is None or focus in (frame.empty, frame) or frame.empty.isAncestorOf(focus)
@@ -74,7 +85,7 @@ class PageSwitcher(QObject):
             empty.show_empty_set(opened.training_set.name)
         elif session.state in (ConnectionState.AWAY, ConnectionState.REFUSED) and not session.training_sets:
             title = "The service does not answer" if session.state is ConnectionState.AWAY else "The service refuses"
-            title = "The service could not be started" if self._made.embedded.gave_up else title
+            title = "The service could not be started" if self._embedded.gave_up else title
             empty.show_failure(title, session.sentence)
         elif session.training_sets:
             empty.show_choice()
@@ -111,5 +122,5 @@ class PageSwitcher(QObject):
     def _big_shown(self, shown: bool) -> None:
         self._big = shown
         self.show()
-        if not shown and self._made.review.shown:
-            self._made.review.part.focus()
+        if not shown and self._review.shown:
+            self._review.part.focus()

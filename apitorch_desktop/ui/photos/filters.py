@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from apitorch_desktop.api.types import TrainingImage
+if TYPE_CHECKING:
+    from apitorch_desktop.api.types import TrainingImage
 
 FoundIds = Callable[[str], Collection[str]]
 """Ids of the images of a key of FOUND."""

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QObject, QSettings, QSize, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout
 
-from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.main_window.central_widget import CentralWidget
-from apitorch_desktop.ui.photos.controller import PhotosController
 from apitorch_desktop.ui.review.controller import ReviewController
 from apitorch_desktop.ui.review.panel import LABELS, PAGES, ReviewPanel
-from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.sidebar.model import FindingEntry
-from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.sidebar.panel import TreePanel
 from apitorch_desktop.ui.trash import TrashController, TrashPage
 from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, surface
 from apitorch_desktop.utils.text import percent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from apitorch_desktop.api.types import TrainingImage
+    from apitorch_desktop.ui.photos.controller import PhotosController
+    from apitorch_desktop.ui.session.edit_controller import EditController
     from apitorch_desktop.ui.session.session import Session
+    from apitorch_desktop.ui.theme.theme import Theme
 
 TRASH = "trash"
 BUDGET = 96 * 2**20
@@ -87,14 +88,14 @@ class ReviewNavigation(QObject):
         session: Session,
         editing: EditController,
         photos: PhotosController,
-        frame: CentralWidget,
+        tree: TreePanel,
         theme: Theme,
         settings: QSettings,
     ) -> None:
-        super().__init__(frame)
+        super().__init__(tree)
         self._session = session
         self._photos = photos
-        self._frame = frame
+        self._tree = tree
         self.shown = False
         self.labels_by_key: Callable[[], Sequence[str]] = tuple
         """The labels of 1 … 9 and 0, "" where a key has none."""
@@ -106,12 +107,10 @@ class ReviewNavigation(QObject):
         self.trash_page = TrashPage(self.trash, session, theme)
         self.part: ReviewPanel | TrashPage = self.panel
         """What is shown in the middle while `shown`."""
-        frame.add_middle(self.panel)
-        frame.add_middle(self.trash_page)
         self._wire()
 
     def _wire(self) -> None:
-        review, panel, tree = self.review, self.panel, self._frame.tree
+        review, panel, tree = self.review, self.panel, self._tree
         review.changed.connect(self._list)
         self._photos.found_ids = review.ids_of
         review.changed.connect(self._photos.found_changed)
@@ -178,7 +177,7 @@ class ReviewNavigation(QObject):
 
     def _list(self) -> None:
         opened, found, review = self._session.opened, self.review.found, self.review
-        model = self._frame.tree.model
+        model = self._tree.model
         if opened is None or not (self._photos.model.total or found is not None or self.trash.here):
             model.set_findings("", [])
             return

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeyEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.photo_board import model
-from apitorch_desktop.ui.photo_board.model import HeadingRow, Row
 from apitorch_desktop.ui.photo_board.view import PhotoBoard
+from apitorch_desktop.ui.review import pages
 from apitorch_desktop.ui.review.controller import RULES, ReviewController
 from apitorch_desktop.ui.review.labels_page import LabelsPage
-from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ComboBox, ElidedLabel, ProgressBar, button, icon_button, label, surface
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 from apitorch_desktop.utils.text import percent, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from PySide6.QtGui import QKeyEvent, QShowEvent
+
+    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
+    from apitorch_desktop.ui.photo_board.model import HeadingRow, LabelIssueRow, PhotoRow, Row
+    from apitorch_desktop.ui.theme.theme import Theme
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +39,25 @@ class ReviewPage:
 PAGES = {
     "duplicates": ReviewPage(
         "Near-duplicates",
-        model.duplicates,
+        pages.duplicates,
         "No two photos are nearly the same.",
         "K keeps this one · Delete deletes the others of its group · D keeps all · O looks closely",
     ),
     "suspects": ReviewPage(
         "Suspect labels",
-        model.suspects,
+        pages.suspects,
         "No label looks wrong.",
         "A or Return takes the likelier label · D or Delete keeps the label · 1–0 another label · O looks closely",
     ),
     "quality": ReviewPage(
         "Quality",
-        model.quality,
+        pages.quality,
         "No photo is blurred, dark, bright, flat, oddly shaped or tiny.",
         "Delete deletes · D leaves it as it is · O looks closely",
     ),
     "unsure": ReviewPage(
         "Check next",
-        model.unsure,
+        pages.unsure,
         "There is nothing to make sure of.",
         "A or Return: the label is right · 1–0 another label · O looks closely",
     ),
@@ -245,7 +250,7 @@ class ReviewPanel(QWidget):
             return
         review = self._review
         ids = [row.image.image_id for row in rows]
-        group = rows[0].group if isinstance(rows[0], model.PhotoRow) else None
+        group = rows[0].group if isinstance(rows[0], PhotoRow) else None
         if name == "del":
             name = "delete" if self.page in ("duplicates", "quality") else "dismiss"
         if name == "return":
@@ -264,7 +269,7 @@ class ReviewPanel(QWidget):
         elif name == "delete" and self.page in ("suspects", "quality"):
             review.delete(list(dict.fromkeys(ids)))
         elif self.page == "suspects" and name == "accept":
-            review.accept([row.doubt for row in rows if isinstance(row, model.LabelIssueRow)])
+            review.accept([row.doubt for row in rows if isinstance(row, LabelIssueRow)])
         elif (self.page == "suspects" and name == "dismiss") or (self.page == "unsure" and name == "accept"):
             review.label_is_right(ids)
         elif self.page == "quality" and name == "dismiss":

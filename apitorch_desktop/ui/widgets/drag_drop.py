@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, unquote_to_bytes, urljoin, urlsplit
 
-from PySide6.QtCore import QMimeData
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from PySide6.QtCore import QMimeData
 
 IDS_TYPE: Final = "application/x-apitorch-training-images"
 """Mime type of training images dragged inside the program: a JSON list of their ids."""

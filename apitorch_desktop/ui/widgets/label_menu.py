@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from PySide6.QtWidgets import QMenu
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
-from apitorch_desktop.api.types import TrainingSet
+    from PySide6.QtWidgets import QMenu
+
+    from apitorch_desktop.api.types import TrainingSet
 
 
 def fill(menu: QMenu, sets: Sequence[TrainingSet], first: Sequence[str], chosen: Callable[[str, str], object]) -> None:

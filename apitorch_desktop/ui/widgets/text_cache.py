@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import (
@@ -13,7 +13,8 @@ from PySide6.QtGui import (
     QTextOption,
 )
 
-from apitorch_desktop.ui.theme.theme import Role, Theme
+if TYPE_CHECKING:
+    from apitorch_desktop.ui.theme.theme import Role, Theme
 
 _TEXTS = 2000
 """Laid out texts kept."""

@@ -9,6 +9,7 @@ import pytest
 
 from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.dataset.edits.history import CannotUndo, EditStage
+from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
 from apitorch_desktop.dataset.sources.image_source import ImageBytes, UploadItem
 from apitorch_desktop.dataset.transfers.queue import TransferQueue
 from tests.helpers.dataset_home import Home, picture
@@ -27,7 +28,7 @@ class Importer:
     def open(self) -> None:
         home = self.home
         self.transfers = TransferQueue(home.folder / "transfers", lambda _connection: home.client)
-        self.imports = home.edits.importing(self.transfers)
+        self.imports = UndoableImports.of(home.edits, self.transfers)
 
     def restart(self) -> None:
         self.transfers.close()
@@ -226,7 +227,7 @@ def killed(home: Home, name: str, heard: bool) -> None:
     code = """
 import os, sys
 from pathlib import Path
-from apitorch_desktop.dataset.transfers.queue import Transfers
+from apitorch_desktop.dataset.transfers.queue import TransferQueue
 from tests.helpers.dataset_home import Home
 folder, url, key, name, heard = sys.argv[1:]
 home = Home(Path(folder), url, key, 0)
@@ -236,7 +237,7 @@ def die(*given):
     os._exit(9)
 if not heard:
     home.client.create_training_set = die
-home.edits.importing(Transfers(home.folder / "transfers", lambda _one: home.client)).make_set("c1", home.client, name)
+UndoableImports.of(home.edits, TransferQueue(home.folder / "transfers", lambda _one: home.client)).make_set("c1", home.client, name)
 os._exit(9)
 """
     words = [str(home.folder), home.url, home.key, name, "heard" if heard else ""]
@@ -285,7 +286,7 @@ def test_an_import_that_is_just_being_accepted_is_left_alone_by_undo_and_by_othe
     begun = maker.imports.make_set("c1", home.client, name)
     other = Home(home.folder, home.url, home.key, home.set_id)
     transfers = TransferQueue(home.folder / "transfers", lambda _connection: other.client)
-    assert other.edits.importing(transfers).settle(other.workspace) == []
+    assert UndoableImports.of(other.edits, transfers).settle(other.workspace) == []
     with pytest.raises(CannotUndo, match="just beginning"):
         maker.imports.stop(home.workspace)
     maker.imports.upload("c1", begun.training_set.id, "Importing", [], begun=begun)

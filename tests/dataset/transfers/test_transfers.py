@@ -518,10 +518,10 @@ _PROGRAM = """
 import sys, threading, time
 from pathlib import Path
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.transfers.queue import Transfers
+from apitorch_desktop.dataset.transfers.queue import TransferQueue
 folder, url, key = sys.argv[1:4]
 client = ApiClient(url, key, attempts=1)
-transfers = Transfers(Path(folder), lambda _: client)
+transfers = TransferQueue(Path(folder), lambda _: client)
 worker = threading.Thread(target=transfers.work, args=(lambda: False,), daemon=True)
 worker.start()
 while "Another" not in transfers.status(1).note:

@@ -363,10 +363,10 @@ def test_shutdown_ends_a_hundred_waiting_jobs_at_once(qapp):
 _PROGRAM = """
 import os, sys, time
 from PySide6.QtCore import QCoreApplication, QTimer
-from apitorch_desktop.ui import garbage
-from apitorch_desktop.ui.tasks.runner import Lane, Tasks
+from apitorch_desktop.ui.tasks import gc_timer
+from apitorch_desktop.ui.tasks.runner import Lane, TaskRunner
 app = QCoreApplication([])
-tasks = Tasks()
+tasks = TaskRunner()
 tasks.run(Lane.BULK, lambda context: time.sleep(60) if sys.argv[1] == "deaf" else context.wait(60))
 QTimer.singleShot(300, app.quit)
 app.exec()
