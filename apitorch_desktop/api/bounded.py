@@ -7,18 +7,16 @@ that has begun. Here each wait on the socket, in either direction, is cut into s
 from __future__ import annotations
 
 import io
+import socket
+from collections.abc import Callable
 from http.client import HTTPResponse
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from requests.adapters import HTTPAdapter
 
 from apitorch_desktop.api.errors import TimedOut
 from apitorch_desktop.utils.errors import Cancelled
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
 
 _SLICE = 0.1
 """Seconds between two looks at `cancelled`."""

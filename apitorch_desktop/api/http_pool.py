@@ -5,7 +5,8 @@ For each origin that is asked once; a call then costs half of what it costs thro
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -15,9 +16,6 @@ from requests.utils import select_proxy
 
 from apitorch_desktop import __version__
 from apitorch_desktop.api.bounded import Deadline, DeadlineAdapter
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class HttpPool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import random
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Lock, local
 from time import monotonic
@@ -28,15 +29,13 @@ from apitorch_desktop.api.errors import (
     StorageFull,
     TimedOut,
 )
+from apitorch_desktop.api.multipart import Multipart
 from apitorch_desktop.utils.errors import Cancelled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from urllib3 import BaseHTTPResponse
 
     from apitorch_desktop.api.http_pool import HttpPool
-    from apitorch_desktop.api.multipart import Multipart
 
 T = TypeVar("T")
 

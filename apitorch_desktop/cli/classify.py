@@ -7,15 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
-from typing import TYPE_CHECKING
 
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.types import Classification
 from apitorch_desktop.cli import output
 from apitorch_desktop.cli.main import CommandError
-
-if TYPE_CHECKING:
-    from apitorch_desktop.api.client import ApiClient
-    from apitorch_desktop.api.types import Classification
-    from apitorch_desktop.dataset.importer.plan import PlanItem
+from apitorch_desktop.dataset.importer.plan import PlanItem
 
 
 def classify_files(

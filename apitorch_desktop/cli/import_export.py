@@ -3,23 +3,19 @@
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING
 
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.types import TrainingSet
 from apitorch_desktop.cli import output
 from apitorch_desktop.cli.main import URL_VARIABLE, CommandError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from apitorch_desktop.api.client import ApiClient
-    from apitorch_desktop.api.types import TrainingSet
-    from apitorch_desktop.dataset.importer.plan import Plan
-    from apitorch_desktop.dataset.importer.undoable_import import NewImportSet, UndoableImports
-    from apitorch_desktop.dataset.transfers.model import TransferStatus
-    from apitorch_desktop.dataset.transfers.queue import TransferQueue
+from apitorch_desktop.dataset.importer.plan import Plan
+from apitorch_desktop.dataset.importer.undoable_import import NewImportSet, UndoableImports
+from apitorch_desktop.dataset.transfers.model import TransferStatus
+from apitorch_desktop.dataset.transfers.queue import TransferQueue
 
 _THREADS = 8
 

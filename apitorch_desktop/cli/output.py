@@ -4,10 +4,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import Final, TextIO
 
-if TYPE_CHECKING:
-    from apitorch_desktop.dataset.sources.image_source import Source
+from apitorch_desktop.dataset.sources.image_source import Source
 
 MOST_LISTED: Final = 50
 """Files of one kind of trouble that are named; the rest is counted."""

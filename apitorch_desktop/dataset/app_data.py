@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from apitorch_desktop.api.client import ApiClient
-    from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, FoundKey
-    from apitorch_desktop.dataset.connections.store import Connection, ConnectionStore
-    from apitorch_desktop.dataset.edits.history import EditHistory
-    from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
-    from apitorch_desktop.dataset.review.dismissals import DismissalStore
-    from apitorch_desktop.dataset.review.reviewer import Reviewer
-    from apitorch_desktop.dataset.transfers.queue import TransferQueue
-    from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
-    from apitorch_desktop.dataset.workspace.scratch import ScratchUploads
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, FoundKey
+from apitorch_desktop.dataset.connections.store import Connection, ConnectionStore
+from apitorch_desktop.dataset.edits.history import EditHistory
+from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
+from apitorch_desktop.dataset.review.dismissals import DismissalStore
+from apitorch_desktop.dataset.review.reviewer import Reviewer
+from apitorch_desktop.dataset.transfers.queue import TransferQueue
+from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
+from apitorch_desktop.dataset.workspace.scratch import ScratchUploads
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 
 class ClientPool:

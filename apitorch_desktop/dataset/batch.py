@@ -5,19 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
+from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.types import Classification, Classifier
 from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl, Source, filename_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
-
-    from apitorch_desktop.api.errors import ApiError
 
 Answers = dict[str, Classification | str]
 """By slug: the answer, or a sentence that says why there is none."""

@@ -8,15 +8,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.errors import ApiError, WrongKey
+from apitorch_desktop.api.types import Id, TrainingImage
 from apitorch_desktop.dataset.sources.image_source import ImageBytes, UploadItem
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.utils.errors import Cancelled
-
-if TYPE_CHECKING:
-    from apitorch_desktop.api.types import Id, TrainingImage
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 Progress = Callable[[int, int], None]
 Stop = Callable[[], bool]

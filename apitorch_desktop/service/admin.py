@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from apitorch_desktop.service.storage.errors import InUse, StoreError
+from apitorch_desktop.service.storage.owners import OwnerRepository
 from apitorch_desktop.utils.errors import UserError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from apitorch_desktop.service.storage.owners import OwnerRepository
 
 PATH = "/control/keys"
 _LONGEST = 4096

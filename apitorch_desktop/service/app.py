@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from apitorch_desktop.api import types
+from apitorch_desktop.service.classifiers.classification import ClassificationService
+from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.config import Config, Limits
 from apitorch_desktop.service.http import access, form_data
 from apitorch_desktop.service.http.body import BodyReader, IncomingBody, ParsedBody
@@ -25,13 +27,7 @@ from apitorch_desktop.service.routes.files import FileRoutes
 from apitorch_desktop.service.routes.images import ImageRoutes
 from apitorch_desktop.service.routes.meta import MetaRoutes
 from apitorch_desktop.service.routes.training_sets import TrainingSetRoutes
-
-if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
-
-    from apitorch_desktop.service.classifiers.classification import ClassificationService
-    from apitorch_desktop.service.classifiers.trainer import Trainer
-    from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.service.storage.store import Store
 
 _log = logging.getLogger(__name__)
 _CHUNK = 2**16

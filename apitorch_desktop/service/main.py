@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.types import KEY_LENGTH
+from apitorch_desktop.service.classifiers.classification import ClassificationService
+from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.config import Config
 from apitorch_desktop.service.http import listen
 from apitorch_desktop.service.http.listen import CannotListen
+from apitorch_desktop.service.http.server import ShutdownSignals
 from apitorch_desktop.service.launcher import CHILD_VARIABLE, KEY_VARIABLE, RUNNING_FILE
+from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.utils import paths
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from apitorch_desktop.service.classifiers.classification import ClassificationService
-    from apitorch_desktop.service.classifiers.trainer import Trainer
-    from apitorch_desktop.service.http.server import ShutdownSignals
-    from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.vision.encoder import Encoder
 
 _SWEEP = 24 * 3600.0

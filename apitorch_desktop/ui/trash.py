@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QMessageBox, QStackedWidget
 
 from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.dataset.edits.history import TrashedImage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.model import PhotoRow
 from apitorch_desktop.ui.photo_board.page import BoardPage
+from apitorch_desktop.ui.session.edit_controller import EditController
+from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import Lane
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import button, label
 from apitorch_desktop.utils.text import plural, size
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from apitorch_desktop.dataset.edits.history import TrashedImage
-    from apitorch_desktop.ui.session.edit_controller import EditController
-    from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.theme.theme import Theme
 
 BUDGET = 32 * 2**20
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from PySide6.QtCore import QObject, QSettings, QTimer
 
+from apitorch_desktop.ui.photos.controller import PhotosController
 from apitorch_desktop.ui.photos.filters import of_record
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from apitorch_desktop.ui.photos.controller import PhotosController
-    from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.session.session import Session
 
 _PLACES, _FILTER = "open/places", "open/filter"
 _MOST = 50

@@ -6,13 +6,10 @@ import ctypes
 import errno
 import os
 import sys
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from pathlib import Path
+from pathlib import Path
 
 FEW = 4
 """Up to so many are synced one by one: the whole file system may have much to write that is not ours."""

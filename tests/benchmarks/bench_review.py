@@ -17,7 +17,7 @@ from apitorch_desktop.dataset.review.reviewer import Reviewer
 from apitorch_desktop.dataset.review.worker import ReviewWorker
 from apitorch_desktop.ui.tasks.runner import Lane
 from tests.helpers.dataset_home import Home
-from tests.helpers.event_loop import turn  # noqa: F401 - a fixture
+from tests.helpers.event_loop import turn
 from tests.helpers.fake_api import KEY, Misbehaving
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
@@ -48,7 +48,7 @@ class Here:
         self._thread.join()
 
 
-def lateness(tasks, work):  # noqa: F811
+def lateness(tasks, work):
     late: list[float] = []
     last = time.perf_counter()
 
@@ -72,7 +72,7 @@ def lateness(tasks, work):  # noqa: F811
     return late[-1] * 1000, late[int(len(late) * 0.99)] * 1000, time.perf_counter() - start
 
 
-def test_lateness_of_the_window_while_review_works(tasks, photos, tmp_path, capsys):  # noqa: F811
+def test_lateness_of_the_window_while_review_works(tasks, photos, tmp_path, capsys):
     labels = {
         label.name: [file.read_bytes() for file in sorted(label.iterdir())[:EACH]]
         for label in sorted((photos / "train").iterdir())

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as LateError
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, Connection, clean_key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 SERVICE = "API Torch Desktop"
 """What the entries are called in the keyring."""

@@ -6,18 +6,16 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, BadRequest, WrongKey
 from apitorch_desktop.api.transport import normalise
 from apitorch_desktop.api.types import KEY_LENGTH, Id, Ping
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 EMBEDDED: Final = "embedded"
 """Id of the embedded service's connection; it is always there."""

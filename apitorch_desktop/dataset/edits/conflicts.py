@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, NotFound, TimedOut
+from apitorch_desktop.api.types import Id, TrainingImage
 from apitorch_desktop.dataset.edits.image_ops import name_of
+from apitorch_desktop.dataset.edits.journal import EditJournal
 from apitorch_desktop.dataset.edits.model import (
     EditConflict,
     EditKind,
@@ -21,13 +22,9 @@ from apitorch_desktop.dataset.edits.model import (
     image_id,
     set_key,
 )
-
-if TYPE_CHECKING:
-    from apitorch_desktop.api.types import Id, TrainingImage
-    from apitorch_desktop.dataset.edits.journal import EditJournal
-    from apitorch_desktop.dataset.edits.runner import EditRunner
-    from apitorch_desktop.dataset.edits.trash import TrashStore
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.dataset.edits.runner import EditRunner
+from apitorch_desktop.dataset.edits.trash import TrashStore
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 Original = Callable[[str], bytes | None]
 """By an image's id: what it was uploaded from, where that is still on this machine."""

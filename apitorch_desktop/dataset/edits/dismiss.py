@@ -5,15 +5,11 @@ It needs no service: it is done, taken back and done again at once, whether that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
+from apitorch_desktop.dataset.edits.journal import EditJournal
 from apitorch_desktop.dataset.edits.model import EditKind, EditOutcome, EditPayload, EditRow, EditStage, Placement
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from apitorch_desktop.dataset.edits.journal import EditJournal
-    from apitorch_desktop.dataset.review.dismissals import Dismissal, DismissalStore
+from apitorch_desktop.dataset.review.dismissals import Dismissal, DismissalStore
 
 _TWIN = "twin:"
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.errors import BadRequest, Conflict, NotFound
+from apitorch_desktop.api.types import FeedbackAnswer, TrainingImage, TrainingSet
 from apitorch_desktop.dataset.edits.image_mover import ImageMover
 from apitorch_desktop.dataset.edits.image_ops import ImageOperations, name_of
+from apitorch_desktop.dataset.edits.journal import EditJournal
 from apitorch_desktop.dataset.edits.label_index import LabelIndex
 from apitorch_desktop.dataset.edits.model import (
     LABEL_ACTS,
@@ -23,14 +25,8 @@ from apitorch_desktop.dataset.edits.model import (
     set_key,
 )
 from apitorch_desktop.dataset.edits.reconcile import CheckScope
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from apitorch_desktop.api.types import FeedbackAnswer, TrainingImage, TrainingSet
-    from apitorch_desktop.dataset.edits.journal import EditJournal
-    from apitorch_desktop.dataset.edits.trash import TrashStore
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.dataset.edits.trash import TrashStore
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 _QUICKLY_LISTED = 20_000
 _STAYS = "The service does not tell which image came of the correction, so nothing was taken out."

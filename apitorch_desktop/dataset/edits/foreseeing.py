@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from msgspec.structs import replace
 
 from apitorch_desktop.dataset.edits.executor import edit_of
+from apitorch_desktop.dataset.edits.journal import EditJournal
 from apitorch_desktop.dataset.edits.model import EditKind, EditOutcome, EditRow
-
-if TYPE_CHECKING:
-    from apitorch_desktop.dataset.edits.journal import EditJournal
 
 
 def foreseen(entry: EditRow, journal: EditJournal) -> EditOutcome:

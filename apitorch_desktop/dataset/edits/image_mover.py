@@ -7,20 +7,16 @@ what is gone already counts as deleted.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from threading import Lock
 from time import sleep
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import BadRequest, NotFound, ServerFault
+from apitorch_desktop.dataset.edits.image_ops import ImageOperations
 from apitorch_desktop.dataset.edits.model import Placement, image_id, is_absent
 from apitorch_desktop.dataset.edits.reconcile import CheckScope, look, look_near, settle
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from apitorch_desktop.dataset.edits.image_ops import ImageOperations
 
 _CHUNK = 200
 """Images between two entries in the journal, where each takes a call of its own."""

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import NotFound, ServerFault
 from apitorch_desktop.api.types import Id, ImageAnswer, TrainingImage
+from apitorch_desktop.dataset.edits.journal import EditJournal
+from apitorch_desktop.dataset.edits.label_index import LabelIndex
 from apitorch_desktop.dataset.edits.model import CopyStep, EditOutcome, EditRow, Placement, absent, image_id, is_absent
+from apitorch_desktop.dataset.edits.trash import TrashStore
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.utils.parallel import each
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from apitorch_desktop.dataset.edits.journal import EditJournal
-    from apitorch_desktop.dataset.edits.label_index import LabelIndex
-    from apitorch_desktop.dataset.edits.trash import TrashStore
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 
 @dataclass

@@ -6,11 +6,15 @@ by handles: each handle leads to what the image is called now, or to a name of i
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.edits.model import (
     LABEL_ACTS,
     EditConflict,
@@ -25,13 +29,6 @@ from apitorch_desktop.dataset.edits.model import (
     set_id,
 )
 from apitorch_desktop.utils.sqlite import SqliteFile
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Collection, Iterable
-    from pathlib import Path
-
-    from apitorch_desktop.api.types import Id
 
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS edit (

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from apitorch_desktop.api.slugs import snake_case
+from apitorch_desktop.api.types import Id, TrainingImage
 from apitorch_desktop.dataset.edits.model import image_id
 from apitorch_desktop.dataset.workspace.scratch import is_scratch
 from apitorch_desktop.dataset.workspace.workspace import Workspace, listing_of
-
-if TYPE_CHECKING:
-    from apitorch_desktop.api.types import Id, TrainingImage
 
 _PAGE = 10_000
 

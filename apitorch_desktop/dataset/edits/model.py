@@ -5,14 +5,12 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from apitorch_desktop.api.types import Id, TrainingImage
 from apitorch_desktop.utils.errors import UserError
-
-if TYPE_CHECKING:
-    from apitorch_desktop.api.types import Id, TrainingImage
 
 
 class EditKind(StrEnum):

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING
 
+from apitorch_desktop.dataset.edits.image_ops import ImageOperations
 from apitorch_desktop.dataset.edits.model import CopyStep, Placement
-
-if TYPE_CHECKING:
-    from apitorch_desktop.dataset.edits.image_ops import ImageOperations
 
 _QUICKLY_LISTED = 5000
 """Images under the labels concerned up to which they are listed before an edit: some 50 ms."""

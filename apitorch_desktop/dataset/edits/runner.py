@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock, RLock
-from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.errors import (
     ApiError,
@@ -19,6 +18,8 @@ from apitorch_desktop.api.errors import (
     TimedOut,
     WrongKey,
 )
+from apitorch_desktop.api.types import Id
+from apitorch_desktop.dataset.edits.dismiss import DismissEdits
 from apitorch_desktop.dataset.edits.executor import EditExecutor, edit_of, placements_of
 from apitorch_desktop.dataset.edits.foreseeing import foreseen
 from apitorch_desktop.dataset.edits.journal import EditJournal, note_conflicts
@@ -34,12 +35,8 @@ from apitorch_desktop.dataset.edits.model import (
     Placement,
 )
 from apitorch_desktop.dataset.edits.reconcile import CheckScope
-
-if TYPE_CHECKING:
-    from apitorch_desktop.api.types import Id
-    from apitorch_desktop.dataset.edits.dismiss import DismissEdits
-    from apitorch_desktop.dataset.edits.trash import TrashStore
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.dataset.edits.trash import TrashStore
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 Progress = Callable[[int, int], None] | None
 Cancel = Callable[[], bool] | None

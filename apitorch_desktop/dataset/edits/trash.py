@@ -6,14 +6,11 @@ import errno
 import hashlib
 import os
 import secrets
+from collections.abc import Collection
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from apitorch_desktop.utils.files import sync
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from pathlib import Path
 
 
 class TrashStore:

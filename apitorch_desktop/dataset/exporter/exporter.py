@@ -13,8 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 from threading import Event, Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, NotFound, WrongKey
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import Id, TrainingImage, TrainingImages
@@ -25,9 +26,6 @@ from apitorch_desktop.dataset.workspace.whole import whole
 from apitorch_desktop.utils.errors import Cancelled, UserError
 from apitorch_desktop.utils.files import safe
 from apitorch_desktop.utils.text import reason, shown
-
-if TYPE_CHECKING:
-    from apitorch_desktop.api.client import ApiClient
 
 __all__ = ["ExportFormat", "ExportRefused", "ExportResult", "ExportSource", "Split", "export"]
 

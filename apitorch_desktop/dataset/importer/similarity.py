@@ -8,12 +8,11 @@ from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.importer.plan import SENT, Plan, PlanItem
 from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import ImageUrl, SourceMissing
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

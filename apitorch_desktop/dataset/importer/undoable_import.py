@@ -6,14 +6,18 @@ training set was like before.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
+from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError
+from apitorch_desktop.api.types import Id, TrainingSet
 from apitorch_desktop.dataset.edits.executor import edit_of
 from apitorch_desktop.dataset.edits.history import EditHistory
+from apitorch_desktop.dataset.edits.journal import EditJournal
 from apitorch_desktop.dataset.edits.model import (
     CannotUndo,
     Edit,
@@ -25,20 +29,14 @@ from apitorch_desktop.dataset.edits.model import (
     image_id,
     set_key,
 )
+from apitorch_desktop.dataset.edits.runner import EditRunner
+from apitorch_desktop.dataset.sources.image_source import UploadItem
 from apitorch_desktop.dataset.transfers.model import ENDED
+from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferStatus
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from filelock import BaseFileLock
-
-    from apitorch_desktop.api.client import ApiClient
-    from apitorch_desktop.api.types import Id, TrainingSet
-    from apitorch_desktop.dataset.edits.journal import EditJournal
-    from apitorch_desktop.dataset.edits.runner import EditRunner
-    from apitorch_desktop.dataset.sources.image_source import UploadItem
-    from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferStatus
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

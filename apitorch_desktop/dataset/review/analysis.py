@@ -7,18 +7,15 @@ Keeps what it compared and learned, so that a set that changed a little is judge
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apitorch_desktop.dataset.review import findings as records
 from apitorch_desktop.dataset.review.cache import CachedComparison, CachedImage
 from apitorch_desktop.vision import head, issues, near_duplicates
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from numpy.typing import NDArray
 
 NEXT = 24
 """Images that are proposed to be made sure of next."""

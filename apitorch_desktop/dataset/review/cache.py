@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from apitorch_desktop.utils.sqlite import SqliteFile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 MOST = 150_000
 """Images that are remembered, some 5.5 kB each; those not asked for the longest go first."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from threading import Lock
 from time import time
-from typing import TYPE_CHECKING
 
 from apitorch_desktop.utils.sqlite import SqliteFile
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from pathlib import Path
 
 Dismissal = tuple[str, str]
 """(image id, finding): `label:<its label>`, `flag:<name>`, or `twin:<id of the other, which sorts behind>`."""

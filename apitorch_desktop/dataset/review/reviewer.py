@@ -6,23 +6,20 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from queue import Empty, Queue
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from apitorch_desktop.api.errors import NotFound
+from apitorch_desktop.api.types import Id, TrainingImage
 from apitorch_desktop.dataset.review import findings as records
+from apitorch_desktop.dataset.review.findings import Findings
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.utils import parallel
 from apitorch_desktop.utils.errors import Cancelled, UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from apitorch_desktop.api.types import Id, TrainingImage
-    from apitorch_desktop.dataset.review.findings import Findings
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 COMMAND: Final = "review-worker"
 """The word that makes this program the child: `apitorch-desktop review-worker CACHE_FOLDER`."""

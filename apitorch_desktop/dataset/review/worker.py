@@ -9,18 +9,17 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from apitorch_desktop.dataset.review import findings as records
+from apitorch_desktop.dataset.review.analysis import Analysis
 from apitorch_desktop.dataset.review.cache import CachedImage, ReviewCache
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from apitorch_desktop.dataset.review.analysis import Analysis
     from apitorch_desktop.vision.encoder import Encoder
 
 _LEAST = 10  # nice

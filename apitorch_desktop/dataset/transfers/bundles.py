@@ -8,14 +8,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.types import Id
 from apitorch_desktop.utils.errors import Cancelled
-
-if TYPE_CHECKING:
-    from apitorch_desktop.api.client import ApiClient
 
 EXTENSION: Final = "images.archive"
 AT_ONCE: Final = 3

@@ -9,9 +9,9 @@ from itertools import count
 from pathlib import Path
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from apitorch_desktop.api import types
+from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import NotFound
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.dataset.transfers.bundles import AT_ONCE, BundleFetcher, BundleItem
@@ -22,9 +22,6 @@ from apitorch_desktop.dataset.workspace.scratch import scratch_label, without_sc
 from apitorch_desktop.dataset.workspace.whole import DamagedDownload, is_whole, whole
 from apitorch_desktop.utils.errors import Cancelled, UserError
 from apitorch_desktop.utils.files import safe, sync
-
-if TYPE_CHECKING:
-    from apitorch_desktop.api.client import ApiClient
 
 _TRIES = 3
 _SMALL = 2**18

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, ConnectionFailed, NotFound, RateLimited, StorageFull, WrongKey
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import SourceMissing
@@ -19,9 +20,6 @@ from apitorch_desktop.dataset.transfers.registry import TELL_EVERY, TransferRegi
 from apitorch_desktop.dataset.transfers.upload import Uploader
 from apitorch_desktop.utils.errors import Cancelled
 from apitorch_desktop.utils.text import reason
-
-if TYPE_CHECKING:
-    from apitorch_desktop.api.client import ApiClient
 
 _CLAIM: Final = 64
 _LOW: Final = 16

@@ -7,14 +7,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, Tally, TransferItem, TransferRow
 from apitorch_desktop.dataset.transfers.rate_control import Throughput
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
-
-    from apitorch_desktop.api.client import ApiClient
 
 
 class TransferKind(StrEnum):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from apitorch_desktop.utils.sqlite import SqliteFile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 MOST = 200_000
 """Images whose origin is kept, some 200 bytes each; those noted first go first."""

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.sources.archives import Archives, read
@@ -22,8 +23,6 @@ from apitorch_desktop.dataset.transfers.upload import Uploader
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
-
-    from apitorch_desktop.api.client import ApiClient
 
 __all__ = [
     "ENDED",

@@ -3,17 +3,14 @@
 import hashlib
 from collections.abc import Callable, Collection, Iterable
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from apitorch_desktop.api import types
+from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import NotFound
 from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl, SourceMissing, filename_of
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal, TransferRow
 from apitorch_desktop.dataset.transfers.rate_control import MOST_AT_ONCE
-
-if TYPE_CHECKING:
-    from apitorch_desktop.api.client import ApiClient
 
 _MOST_BYTES = 256 * 2**20
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from apitorch_desktop.api.errors import NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from apitorch_desktop.api.types import Id, TrainingImage
+from apitorch_desktop.api.types import Id, TrainingImage
 
 T = TypeVar("T")
 

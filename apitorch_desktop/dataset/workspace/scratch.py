@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 from threading import Lock
 from time import sleep, time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, NotFound
 from apitorch_desktop.api.slugs import snake_case
+from apitorch_desktop.api.types import Classification, Id, TrainingImage, TrainingImages
 from apitorch_desktop.utils.sqlite import SqliteFile
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from apitorch_desktop.api.client import ApiClient
-    from apitorch_desktop.api.types import Classification, Id, TrainingImage, TrainingImages
 
 SCRATCH_LABEL: Final = "desktop_scratch"
 """The label under which a local file lies for a moment while it is classified by its URL.

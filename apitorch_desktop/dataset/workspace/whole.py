@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from apitorch_desktop.api.errors import TimedOut
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class DamagedDownload(TimedOut):

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic, time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, TimedOut
 from apitorch_desktop.api.slugs import slugify
+from apitorch_desktop.api.types import (
+    Classification,
+    Classifier,
+    FeedbackAnswer,
+    Id,
+    Ping,
+    TrainingImage,
+    TrainingImages,
+    TrainingSet,
+)
+from apitorch_desktop.dataset.connections.store import Connection
 from apitorch_desktop.dataset.workspace.image_fetcher import ImageFetcher
 from apitorch_desktop.dataset.workspace.offline_cache import Listing, OfflineCache
 from apitorch_desktop.dataset.workspace.scratch import SCRATCH_LABEL, ScratchUploads, is_scratch, without_scratch
 from apitorch_desktop.dataset.workspace.whole import whole
 from apitorch_desktop.utils.errors import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
-    from pathlib import Path
-
-    from apitorch_desktop.api.client import ApiClient
-    from apitorch_desktop.api.types import (
-        Classification,
-        Classifier,
-        FeedbackAnswer,
-        Id,
-        Ping,
-        TrainingImage,
-        TrainingImages,
-        TrainingSet,
-    )
-    from apitorch_desktop.dataset.connections.store import Connection
 
 T = TypeVar("T")
 

@@ -18,9 +18,12 @@ from apitorch_desktop.service.classifiers.standard import (
     adjust,
     distribution,
 )
+from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.classifiers.training_data import decimal
+from apitorch_desktop.service.storage.blobs import Staged
 from apitorch_desktop.service.storage.errors import Invalid, RecordConflict, RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.records import FeedbackRow, ImageFacts, NewClassification, TrainingSetRow
+from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision.encoder import UnusableEncoder
 from apitorch_desktop.vision.head import confidence_word
 from apitorch_desktop.vision.images import open_upright
@@ -30,9 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from apitorch_desktop.service.classifiers.trainer import Trainer
-    from apitorch_desktop.service.storage.blobs import Staged
-    from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.vision.encoder import EncodedBatch, Encoder
 
 _STAGERS = 8  # images on their way to the disk at a time; an answer waits for its own

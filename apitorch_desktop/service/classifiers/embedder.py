@@ -3,18 +3,17 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.service.storage.errors import RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.records import EmbeddingRow
+from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision.images import UnreadableImage, open_upright
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from PIL import Image
 
-    from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.vision.encoder import Encoder
 
 BATCH = 8

@@ -3,17 +3,15 @@
 import logging
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service.storage.errors import RecordNotFound
 from apitorch_desktop.service.storage.records import VersionRow
+from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision.head import Head
-
-if TYPE_CHECKING:
-    from apitorch_desktop.service.storage.store import Store
 
 _KEPT = 64
 _log = logging.getLogger(__name__)

@@ -4,14 +4,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from apitorch_desktop.service.classifiers.classification import ClassificationService
+from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.storage.errors import RecordConflict, RecordNotFound, StorageFault
+from apitorch_desktop.service.storage.store import Store
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from apitorch_desktop.service.classifiers.classification import ClassificationService
-    from apitorch_desktop.service.classifiers.trainer import Trainer
-    from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.vision.encoder import Encoder
 
 _SAMPLE = 8

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -15,17 +16,15 @@ from apitorch_desktop.service.classifiers.embedder import BATCH, Embedder
 from apitorch_desktop.service.classifiers.head_cache import CurrentHead, HeadCache, metrics_of
 from apitorch_desktop.service.classifiers.training_data import TooFewReadable
 from apitorch_desktop.service.storage.errors import Closed, RecordConflict, RecordNotFound, StoreError
+from apitorch_desktop.service.storage.records import TrainingSetRow, VersionRow
+from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision.encoder import UnusableEncoder
 from apitorch_desktop.vision.head import TrainingCancelled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     import numpy.typing as npt
 
-    from apitorch_desktop.service.storage.records import TrainingSetRow, VersionRow
-    from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.vision.encoder import Encoder
     from apitorch_desktop.vision.head import Head
 

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -12,12 +11,10 @@ from numpy.typing import NDArray
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service.classifiers.head_cache import CurrentHead, current_of
+from apitorch_desktop.service.storage.records import ExampleRow, TrainingSetRow, VersionRow
+from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import head as heads
 from apitorch_desktop.vision.folds import siblings
-
-if TYPE_CHECKING:
-    from apitorch_desktop.service.storage.records import ExampleRow, TrainingSetRow, VersionRow
-    from apitorch_desktop.service.storage.store import Store
 
 _NAMED = 3  # labels named in a sentence
 _BATCH = 4096

@@ -16,9 +16,9 @@ from apitorch_desktop.service.http.request import Request, image_path
 from apitorch_desktop.service.http.signed_urls import Signer
 from apitorch_desktop.service.http.url_fetcher import UrlFetcher
 from apitorch_desktop.service.http.work import WorkerPools
+from apitorch_desktop.service.storage.store import Store
 
 if TYPE_CHECKING:
-    from apitorch_desktop.service.storage.store import Store
     from apitorch_desktop.vision.images import ImageInfo
 
 _PORTS = {"http": 80, "https": 443}

@@ -1,17 +1,14 @@
 """Context: what the handlers are handed."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from apitorch_desktop.service.classifiers.classification import ClassificationService
+from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.config import Config
 from apitorch_desktop.service.http.image_input import ImageInputReader
 from apitorch_desktop.service.http.signed_urls import Signer
 from apitorch_desktop.service.http.work import WorkerPools
-
-if TYPE_CHECKING:
-    from apitorch_desktop.service.classifiers.classification import ClassificationService
-    from apitorch_desktop.service.classifiers.trainer import Trainer
-    from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.service.storage.store import Store
 
 
 @dataclass(frozen=True)

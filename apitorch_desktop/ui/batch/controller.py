@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QMenu, QWidget
 
+from apitorch_desktop.dataset.batch import BatchRow
+from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.ui.batch.panel import BatchPanel
+from apitorch_desktop.ui.classify.panel import ClassifyPanel
 from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchPermission
 from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.messages import Message
+from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
+from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from apitorch_desktop.utils.text import duration, plural
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from PySide6.QtGui import QImage
-    from PySide6.QtWidgets import QMenu, QWidget
-
-    from apitorch_desktop.dataset.batch import BatchRow
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.batch.panel import BatchPanel
-    from apitorch_desktop.ui.classify.panel import ClassifyPanel
-    from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.theme.theme import Theme
-    from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
 AT_ONCE = 2
 TELL = 100

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt
 from PySide6.QtGui import QIcon, QImage, QPainter, QPixmap
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from apitorch_desktop.dataset.batch import BatchRow
-    from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.dataset.batch import BatchRow
+from apitorch_desktop.ui.theme.theme import Theme
 
 _Index = QModelIndex | QPersistentModelIndex
 _Role = Qt.ItemDataRole

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QMenu, QTreeView, QVBoxLayout, QWidget
 
+from apitorch_desktop.dataset.batch import BatchRow
 from apitorch_desktop.ui.batch.model import ROW, BatchFilter, BatchModel
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import (
     ElidedLabel,
     MenuButton,
@@ -19,12 +21,6 @@ from apitorch_desktop.ui.widgets.controls import (
     surface,
 )
 from apitorch_desktop.utils.text import plural
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from apitorch_desktop.dataset.batch import BatchRow
-    from apitorch_desktop.ui.theme.theme import Theme
 
 THUMBNAIL = 36
 """Pixels of a row's picture."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from msgspec import UNSET
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QMenu, QWidget
 
+from apitorch_desktop.api.types import Classification
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import (
     Card,
     ElidedLabel,
@@ -19,10 +19,6 @@ from apitorch_desktop.ui.widgets.controls import (
     offer,
     set_property,
 )
-
-if TYPE_CHECKING:
-    from apitorch_desktop.api.types import Classification
-    from apitorch_desktop.ui.theme.theme import Theme
 
 NEXT_BEST = 2
 """How many other labels a card shows."""

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PySide6.QtCore import QObject, QSettings, Signal
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QMenu, QWidget
 
+from apitorch_desktop.api.types import Classification
+from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.ui.classify.answer_card import AnswerCard
 from apitorch_desktop.ui.classify.feedback import FeedbackController
+from apitorch_desktop.ui.classify.panel import ClassifyPanel
 from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchPermission
+from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.error_messages import error_message
+from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
+from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from PySide6.QtGui import QImage
-    from PySide6.QtWidgets import QMenu, QWidget
-
-    from apitorch_desktop.api.types import Classification
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.classify.answer_card import AnswerCard
-    from apitorch_desktop.ui.classify.panel import ClassifyPanel
-    from apitorch_desktop.ui.session.edit_controller import EditController
-    from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.theme.theme import Theme
-    from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
-
-    Answers = dict[str, Classification | Exception]
+Answers = dict[str, Classification | Exception]
 
 EDGE = 720
 """Pixels of the shorter side at which the photo is shown."""

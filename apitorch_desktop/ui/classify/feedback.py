@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from msgspec import UNSET
 from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtWidgets import QWidget
 
+from apitorch_desktop.api.types import Classification, Classifier, TrainingSet
+from apitorch_desktop.ui.classify.answer_card import AnswerCard
+from apitorch_desktop.ui.classify.panel import ClassifyPanel
+from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.messages import Message
+from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import Lane
-
-if TYPE_CHECKING:
-    from PySide6.QtWidgets import QWidget
-
-    from apitorch_desktop.api.types import Classification, Classifier, TrainingSet
-    from apitorch_desktop.ui.classify.answer_card import AnswerCard
-    from apitorch_desktop.ui.classify.panel import ClassifyPanel
-    from apitorch_desktop.ui.session.edit_controller import EditController
-    from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.theme.theme import Theme
 
 POLL = 400
 """Milliseconds between two looks at a classifier that learns."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import (
@@ -23,14 +23,10 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QScrollArea, QSiz
 
 from apitorch_desktop.api.types import MAX_CLASSIFIERS, Classifier
 from apitorch_desktop.ui.classify.answer_card import AnswerCard
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, icon_button, label, offer, surface
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from apitorch_desktop.ui.theme.theme import Theme
 
 _HEIGHT = 236
 _CALL = "Drop a photo here to have it classified, or paste it, or choose a file…"

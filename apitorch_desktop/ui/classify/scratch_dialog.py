@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
+from apitorch_desktop.api.types import TrainingSet
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ComboBox, button, label
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from apitorch_desktop.api.types import TrainingSet
-    from apitorch_desktop.ui.theme.theme import Theme
 
 
 class ScratchDialog(QDialog):

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PySide6.QtCore import QObject, Qt
+from PySide6.QtWidgets import QWidget
 
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
+from apitorch_desktop.dataset.app_data import AppData
+from apitorch_desktop.dataset.compare import Comparison, Side
+from apitorch_desktop.dataset.connections.store import Connection
+from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.ui.compare.dialog import CompareDialog
 from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.messages import Message
+from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
+from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.transfers.controller import TransferController
 from apitorch_desktop.utils.text import plural
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from PySide6.QtWidgets import QWidget
-
-    from apitorch_desktop.api.client import ApiClient
-    from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
-    from apitorch_desktop.dataset.app_data import AppData
-    from apitorch_desktop.dataset.compare import Comparison, Side
-    from apitorch_desktop.dataset.connections.store import Connection
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.compare.dialog import CompareDialog
-    from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.theme.theme import Theme
-    from apitorch_desktop.ui.transfers.controller import TransferController
 
 START_PATIENCE = 30.0
 """Seconds for which the embedded service is waited for."""

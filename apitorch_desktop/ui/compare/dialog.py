@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QHeaderView, QTreeView, QVBoxLayout, QWidget
 
+from apitorch_desktop.api.types import TrainingImage, TrainingSet
+from apitorch_desktop.dataset.compare import Comparison
+from apitorch_desktop.dataset.connections.store import Connection
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ComboBox, ProgressBar, button, label, offer
 from apitorch_desktop.utils.text import plural
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from apitorch_desktop.api.types import TrainingImage, TrainingSet
-    from apitorch_desktop.dataset.compare import Comparison
-    from apitorch_desktop.dataset.connections.store import Connection
-    from apitorch_desktop.ui.theme.theme import Theme
 
 _Index = QModelIndex | QPersistentModelIndex
 _NOWHERE = QModelIndex()

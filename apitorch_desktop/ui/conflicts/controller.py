@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QObject, Signal
 
+from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.dataset.edits.conflicts import ConflictResolver, ConflictView
+from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome
+from apitorch_desktop.dataset.transfers.queue import TransferQueue
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.conflicts.page import ConflictBanner, ConflictPage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
+from apitorch_desktop.ui.session.edit_controller import Act, Cancel, EditController, Progress
+from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import Lane
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.text import plural
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.dataset.edits.conflicts import ConflictResolver, ConflictView
-    from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome
-    from apitorch_desktop.dataset.transfers.queue import TransferQueue
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.session.edit_controller import Act, Cancel, EditController, Progress
-    from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.theme.theme import Theme
 
 BUDGET = 32 * 2**20
 """Bytes of decoded thumbnails kept for the page."""

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from PySide6.QtCore import QModelIndex, Signal
 
 from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.dataset.edits.conflicts import ConflictView
+from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.model import HeadingRow, PhotoRow, Row
 from apitorch_desktop.ui.photo_board.page import BoardPage
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.banner import Banner
 from apitorch_desktop.ui.widgets.controls import button, offer
 from apitorch_desktop.utils.text import plural
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from apitorch_desktop.dataset.edits.conflicts import ConflictView
-    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-    from apitorch_desktop.ui.theme.theme import Theme
 
 MINE, THEIRS = "mine", "theirs"
 

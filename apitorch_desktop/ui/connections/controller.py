@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import QObject, QSettings, Signal, Slot
 
+from apitorch_desktop.dataset.app_data import AppData
+from apitorch_desktop.ui.connections.menu import ConnectionMenu
 from apitorch_desktop.ui.connections.offline_banner import OfflineBanner, away_words
+from apitorch_desktop.ui.session.edit_controller import EditController
+from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.tasks.runner import Lane
-
-if TYPE_CHECKING:
-    from apitorch_desktop.dataset.app_data import AppData
-    from apitorch_desktop.ui.connections.menu import ConnectionMenu
-    from apitorch_desktop.ui.session.edit_controller import EditController
-    from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 
 
 class ConnectionController(QObject):

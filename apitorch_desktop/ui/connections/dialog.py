@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
@@ -17,17 +17,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from apitorch_desktop.api.types import Ping
+from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, FoundKey
+from apitorch_desktop.dataset.connections.store import Connection, ConnectionStore
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 from apitorch_desktop.ui.theme.icons import dot
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ProgressBar, button, label, set_property
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from apitorch_desktop.api.types import Ping
-    from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, FoundKey
-    from apitorch_desktop.dataset.connections.store import Connection, ConnectionStore
-    from apitorch_desktop.ui.theme.theme import Theme
 
 _SWATCHES = {
     "Orange": "#d9480f",

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QSettings, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
+from PySide6.QtWidgets import QMenu, QWidget
 
+from apitorch_desktop.dataset.connections.api_keys import FoundKey
+from apitorch_desktop.dataset.connections.store import Connection
 from apitorch_desktop.ui.session.messages import Message
-from apitorch_desktop.ui.session.session import ConnectionState
+from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.icons import dot
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from PySide6.QtWidgets import QMenu, QWidget
-
-    from apitorch_desktop.dataset.connections.api_keys import FoundKey
-    from apitorch_desktop.dataset.connections.store import Connection
-    from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.theme.theme import Scheme, Theme
+from apitorch_desktop.ui.theme.theme import Scheme, Theme
 
 _DOTS = {
     ConnectionState.STARTING: "warn",

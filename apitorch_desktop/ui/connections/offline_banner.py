@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import QDateTime, QLocale, Signal
 
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.banner import Banner
 from apitorch_desktop.utils.text import plural
-
-if TYPE_CHECKING:
-    from apitorch_desktop.ui.theme.theme import Theme
 
 
 class OfflineBanner(Banner):

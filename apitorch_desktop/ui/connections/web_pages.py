@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from PySide6.QtCore import QObject, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 
 from apitorch_desktop.ui.session.messages import Message
-
-if TYPE_CHECKING:
-    from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.session.session import Session
 
 
 class NewSetPage(QObject):

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from PySide6.QtCore import QObject, QUrl
+from PySide6.QtWidgets import QWidget
 
+from apitorch_desktop.api.types import TrainingSet
+from apitorch_desktop.dataset.exporter.exporter import ExportResult
+from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.ui.exporter.dialog import ExportOrder
 from apitorch_desktop.ui.session.messages import Message
+from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
+from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.transfers.controller import TransferController
 from apitorch_desktop.utils.text import plural
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from PySide6.QtWidgets import QWidget
-
-    from apitorch_desktop.api.types import TrainingSet
-    from apitorch_desktop.dataset.exporter.exporter import ExportResult
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.exporter.dialog import ExportOrder
-    from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.theme.theme import Theme
-    from apitorch_desktop.ui.transfers.controller import TransferController
 
 _TOPIC = "export"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
@@ -18,10 +18,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ComboBox, button, label
-
-if TYPE_CHECKING:
-    from apitorch_desktop.ui.theme.theme import Theme
 
 FORMS: Final = {
     "imagefolder": (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import (
     QItemSelection,
     QItemSelectionModel,
@@ -18,11 +16,9 @@ from PySide6.QtGui import QRegion, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QListView, QWidget
 
 from apitorch_desktop.ui.grid.layout import Box, GridLayout, Spacing
+from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.grid.scroll_anchor import ScrollAnchor, anchor_at
-
-if TYPE_CHECKING:
-    from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.theme.theme import Theme
 
 SMALLEST, LARGEST, DEFAULT = 64, 384, 120
 """Least sizes of a cell in pixels: cells grow a little so that rows fill the width."""

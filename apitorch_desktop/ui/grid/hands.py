@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QPersistentModelIndex, QPoint, QRect, Qt, QTimer
+from PySide6.QtGui import QMouseEvent
 from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.ui.grid.interaction import CTRL, SHIFT
 from apitorch_desktop.ui.grid.layout import Box
 
 if TYPE_CHECKING:
-    from PySide6.QtGui import QMouseEvent
-
     from apitorch_desktop.ui.grid.view import GridView
 
 _TICK = 16

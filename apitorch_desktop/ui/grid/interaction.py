@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt, QTimer, Signal
 from PySide6.QtGui import QAccessible, QAccessibleEvent, QFocusEvent, QKeyEvent
+from PySide6.QtWidgets import QAbstractItemView, QWidget
 
+from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.ui.grid.geometry import DEFAULT
+from apitorch_desktop.ui.grid.layout import Step
+from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.grid.surface import GridSurface
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from PySide6.QtWidgets import QAbstractItemView, QWidget
-
-    from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.grid.layout import Step
-    from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-    from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
+from apitorch_desktop.ui.theme.theme import Theme
 
 CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
 

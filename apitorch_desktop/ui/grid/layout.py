@@ -7,12 +7,10 @@ mirrors it for right-to-left). Rows are numbered through all groups; a group is 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Literal, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
 
 Step = Literal["left", "right", "up", "down", "start", "end", "page_up", "page_down"]
 

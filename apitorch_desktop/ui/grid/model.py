@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain, compress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
+from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.ui.grid.groups import LabelGroup, LabelGroups
 from apitorch_desktop.ui.grid.selection import Selection
 from apitorch_desktop.utils.text import size
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-
-    from apitorch_desktop.api.types import TrainingImage
 
 __all__ = ["IMAGE_ROLE", "LABEL_ROLE", "GridModel", "LabelGroup"]
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.grid.layout import GridLayout
-    from apitorch_desktop.ui.grid.model import GridModel
+from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.ui.grid.layout import GridLayout
+from apitorch_desktop.ui.grid.model import GridModel
 
 
 class ScrollAnchor(NamedTuple):

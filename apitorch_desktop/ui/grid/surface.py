@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import (
     QEvent,
     QItemSelectionModel,
@@ -16,14 +14,12 @@ from PySide6.QtWidgets import QAbstractItemView, QWidget
 
 from apitorch_desktop.ui.grid.geometry import GridGeometry, Index
 from apitorch_desktop.ui.grid.layout import Box
+from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.grid.painter import Cell, GridPainter, Header
 from apitorch_desktop.ui.grid.scroll_anchor import ScrollBookmark
 from apitorch_desktop.ui.grid.thumbnail_requests import ThumbnailRequests
-
-if TYPE_CHECKING:
-    from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-    from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
+from apitorch_desktop.ui.theme.theme import Theme
 
 _REACH = 7
 """Pixels that ring and focus line reach beyond a cell."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer
+from PySide6.QtGui import QPixmap
+
+from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 
 if TYPE_CHECKING:
-    from PySide6.QtGui import QPixmap
-
     from apitorch_desktop.ui.grid.surface import GridSurface
-    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 
 _SETTLED = 150
 """Milliseconds after the last change of size until pictures are sent for in the new one."""

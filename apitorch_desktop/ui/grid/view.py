@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from PySide6.QtCore import QEvent, QPersistentModelIndex, QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import (
@@ -19,22 +19,18 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QAbstractItemView, QToolTip, QWidget
 
+from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.ui.grid.geometry import DEFAULT, LARGEST, SMALLEST
 from apitorch_desktop.ui.grid.hands import GridMouse, edge_speed
 from apitorch_desktop.ui.grid.interaction import CTRL, SHIFT, GridInteraction, SelectionSummary
+from apitorch_desktop.ui.grid.model import GridModel
+from apitorch_desktop.ui.grid.painter import GridPainter
+from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
+from apitorch_desktop.ui.tasks.runner import TaskRunner
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.dragging import DraggedImages, LocalCopy
 from apitorch_desktop.utils.text import plural
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.grid.painter import GridPainter
-    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-    from apitorch_desktop.ui.tasks.runner import TaskRunner
-    from apitorch_desktop.ui.theme.theme import Theme
 
 __all__ = ["DEFAULT", "LARGEST", "SMALLEST", "GridView", "SelectionSummary"]
 

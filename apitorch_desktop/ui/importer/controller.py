@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer
 from PySide6.QtWidgets import QFileDialog, QWidget
 
+from apitorch_desktop.api.types import Id, TrainingSet
+from apitorch_desktop.dataset.importer.plan import Dropped, Plan
+from apitorch_desktop.dataset.importer.undoable_import import ImportResult
+from apitorch_desktop.dataset.sources.image_source import Source, UploadItem
+from apitorch_desktop.dataset.transfers.queue import TransferStatus
+from apitorch_desktop.ui.importer.dialog import ImportDialog, ImportOrder
+from apitorch_desktop.ui.importer.plan_checks import Existing
+from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.messages import Message
-from apitorch_desktop.ui.session.session import ConnectionState
+from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
+from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.transfers.controller import TransferController
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from apitorch_desktop.utils.text import plural
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from apitorch_desktop.api.types import Id, TrainingSet
-    from apitorch_desktop.dataset.importer.plan import Dropped, Plan
-    from apitorch_desktop.dataset.importer.undoable_import import ImportResult
-    from apitorch_desktop.dataset.sources.image_source import Source, UploadItem
-    from apitorch_desktop.dataset.transfers.queue import TransferStatus
-    from apitorch_desktop.ui.importer.dialog import ImportDialog, ImportOrder
-    from apitorch_desktop.ui.importer.plan_checks import Existing
-    from apitorch_desktop.ui.session.edit_controller import EditController
-    from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.theme.theme import Theme
-    from apitorch_desktop.ui.transfers.controller import TransferController
 
 NEWER = 350
 """Milliseconds between two looks for what an upload brought into the open training set."""

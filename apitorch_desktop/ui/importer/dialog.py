@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
@@ -15,19 +15,15 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from apitorch_desktop.api.types import Id, TrainingSet
+from apitorch_desktop.dataset.importer.plan import Plan, ScanProgress
 from apitorch_desktop.ui.importer.plan_checks import ExistingOf, PlanChecks, Similar
 from apitorch_desktop.ui.importer.plan_models import PlanLabelsModel
 from apitorch_desktop.ui.importer.plan_table import PlanTable, plan_table
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ComboBox, ProgressBar, button, label, set_property
 from apitorch_desktop.utils.text import size
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from apitorch_desktop.api.types import Id, TrainingSet
-    from apitorch_desktop.dataset.importer.plan import Plan, ScanProgress
-    from apitorch_desktop.ui.theme.theme import Theme
 
 
 @dataclass(frozen=True, slots=True)

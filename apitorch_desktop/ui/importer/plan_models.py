@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtGui import QFont
 
 from apitorch_desktop.api.slugs import snake_case
+from apitorch_desktop.dataset.importer.plan import Plan, PlanItem, PlanLabel
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.text import size
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from apitorch_desktop.dataset.importer.plan import Plan, PlanItem, PlanLabel
-    from apitorch_desktop.ui.theme.theme import Theme
 
 _Index = QModelIndex | QPersistentModelIndex
 _Role = Qt.ItemDataRole

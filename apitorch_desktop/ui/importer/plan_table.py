@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QTreeView, QVBoxLayout, QWidget
 
+from apitorch_desktop.dataset.importer.plan import Plan, PlanItem
 from apitorch_desktop.ui.importer.plan_models import ITEM, PlanFilter, PlanItemsModel
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ComboBox, button, offer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from apitorch_desktop.dataset.importer.plan import Plan, PlanItem
-    from apitorch_desktop.ui.theme.theme import Theme
 
 _VIEWS: dict[str, tuple[str, ...]] = {
     "All": (),

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import QObject, QSettings
 
 from apitorch_desktop.ui.labeling.key_bindings import KEYS, LabelKeys
 from apitorch_desktop.ui.labeling.key_strip import KeyStrip
 from apitorch_desktop.ui.labeling.picker import LabelChoice, LabelPicker
+from apitorch_desktop.ui.main_window.central_widget import CentralWidget
+from apitorch_desktop.ui.photos.controller import PhotosController
+from apitorch_desktop.ui.review.navigation import ReviewNavigation
+from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.messages import Message
+from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.text import plural
-
-if TYPE_CHECKING:
-    from apitorch_desktop.ui.main_window.central_widget import CentralWidget
-    from apitorch_desktop.ui.photos.controller import PhotosController
-    from apitorch_desktop.ui.review.navigation import ReviewNavigation
-    from apitorch_desktop.ui.session.edit_controller import EditController
-    from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.theme.theme import Theme
 
 
 class LabelingController(QObject):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QSettings, Signal
 
-if TYPE_CHECKING:
-    from apitorch_desktop.dataset.edits.history import EditOutcome
-    from apitorch_desktop.ui.session.edit_controller import EditController
-    from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.dataset.edits.history import EditOutcome
+from apitorch_desktop.ui.session.edit_controller import EditController
+from apitorch_desktop.ui.session.session import Session
 
 KEYS = "1234567890"
 _KEPT = "labelling/keys"

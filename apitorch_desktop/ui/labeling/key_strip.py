@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRect, QSize, Qt, Signal
 from PySide6.QtGui import QAction, QContextMenuEvent, QFontMetrics, QIcon, QPainter, QPaintEvent, QResizeEvent
@@ -18,12 +18,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import button, surface
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from apitorch_desktop.ui.theme.theme import Theme
 
 LEAST = 62
 """Width of a key with the beginning of its label: what would be narrower goes into the menu of the others."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import QSettings, QSize, Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.connections.offline_banner import OfflineBanner
@@ -14,13 +13,9 @@ from apitorch_desktop.ui.main_window.main_window import LEFT, RIGHT
 from apitorch_desktop.ui.main_window.status_bar import StatusBar
 from apitorch_desktop.ui.main_window.toolbar import Toolbar
 from apitorch_desktop.ui.sidebar.panel import TreePanel, WhyNot
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.controls import Rule
-
-if TYPE_CHECKING:
-    from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent, QResizeEvent
-
-    from apitorch_desktop.ui.theme.theme import Theme
 
 FOLD_RIGHT, FOLD_LEFT = 960, 720
 """Widths of the window below which the classify panel, then the tree, fold by themselves."""

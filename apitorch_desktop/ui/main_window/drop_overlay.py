@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import QRect, QRectF, Qt, QTimer
 from PySide6.QtGui import QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 
-if TYPE_CHECKING:
-    from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.theme.theme import Theme
 
 GRACE = 60
 """Milliseconds between leaving one part of the window and entering the next in which nothing flickers."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QApplication, QWidget
 
+from apitorch_desktop.ui.main_window.central_widget import CentralWidget
+from apitorch_desktop.ui.photos.controller import PhotosController
+from apitorch_desktop.ui.review.navigation import ReviewNavigation
+from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 from apitorch_desktop.ui.session.session import ConnectionState, Session
-
-if TYPE_CHECKING:
-    from apitorch_desktop.ui.main_window.central_widget import CentralWidget
-    from apitorch_desktop.ui.photos.controller import PhotosController
-    from apitorch_desktop.ui.review.navigation import ReviewNavigation
-    from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 
 
 class PageSwitcher(QObject):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
+from apitorch_desktop.dataset.transfers.queue import TransferStatus
+from apitorch_desktop.ui.session.messages import Message
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.status_text import ENDED, failed_text, state_text
 from apitorch_desktop.ui.widgets.controls import (
     ElidedLabel,
@@ -16,13 +18,6 @@ from apitorch_desktop.ui.widgets.controls import (
     set_property,
     surface,
 )
-
-if TYPE_CHECKING:
-    from PySide6.QtGui import QMouseEvent, QResizeEvent
-
-    from apitorch_desktop.dataset.transfers.queue import TransferStatus
-    from apitorch_desktop.ui.session.messages import Message
-    from apitorch_desktop.ui.theme.theme import Theme
 
 SHORT = 8_000
 """Milliseconds a message stays that nothing has to be done about; one with an action stays three times as long."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
+from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.dataset.review.findings import DuplicateGroup, LabelIssue
 from apitorch_desktop.utils.text import percent
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.dataset.review.findings import DuplicateGroup, LabelIssue
 
 Index = QModelIndex | QPersistentModelIndex
 _ONE_BY_ONE = 24

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from PySide6.QtCore import QPoint, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPen
 
 from apitorch_desktop.ui.grid.painter import Cell, GridPainter
+from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.model import HeadingRow, LabelIssueRow, PhotoRow, Row
 from apitorch_desktop.ui.theme.theme import DARK, Role, Theme
 from apitorch_desktop.utils.text import percent
-
-if TYPE_CHECKING:
-    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 
 EDGE: Final = 132
 """Pixels of a thumbnail's side."""

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QObject, QSettings, Signal
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMenu
 
+from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.grid.view import DEFAULT, GridView, SelectionSummary
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photos.filters import Filter, now
 from apitorch_desktop.ui.photos.share import ShareActions
+from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.messages import selection_text
+from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.viewer.view import PhotoView
 from apitorch_desktop.utils.text import plural, size
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
-    from pathlib import Path
-
-    from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.session.edit_controller import EditController
-    from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.theme.theme import Theme
 
 SORTS = (
     ("label", "Label"),

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QSettings, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QInputDialog, QMenu
 
 from apitorch_desktop.ui.photos.filters import AGES, FOUND, SIZES, Filter, of_record
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 _KEPT = "filters/saved"
 LONGEST = 60

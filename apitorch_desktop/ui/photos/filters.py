@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import TrainingImage
 
 FoundIds = Callable[[str], Collection[str]]
 """Ids of the images of a key of FOUND."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.ui.session.session import Session
 
 KEPT = 24 * 3600.0
 """Seconds a file is kept: the other program may read it long after the drop."""

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QMimeData, QObject, QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication, QImage
 
+from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.ui.session.messages import Message
+from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.utils.text import plural
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.session.session import Session
-
-    LocalCopy = Callable[[TrainingImage, Callable[[], bool]], Path]
-    Origin = Callable[[TrainingImage], str]
-    """Where an image came from, in a line; "" where that is not known. Blocks."""
+LocalCopy = Callable[[TrainingImage, Callable[[], bool]], Path]
+Origin = Callable[[TrainingImage], str]
+"""Where an image came from, in a line; "" where that is not known. Blocks."""
 
 MOST = 500
 """Photos that are copied or shown at a time: each becomes a file."""

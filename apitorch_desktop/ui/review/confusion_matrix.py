@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFocusEvent, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from apitorch_desktop.dataset.review.findings import OutOfFoldFigures
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.text import percent, plural
-
-if TYPE_CHECKING:
-    from apitorch_desktop.dataset.review.findings import OutOfFoldFigures
-    from apitorch_desktop.ui.theme.theme import Theme
 
 _LEAST, _MOST = 22, 44
 """Pixels of a cell's side."""

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from PySide6.QtCore import QObject, QSettings, QTimer, Signal
 
+from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.dataset.edits.history import EditOutcome
+from apitorch_desktop.dataset.review.dismissals import Dismissal
+from apitorch_desktop.dataset.review.findings import DuplicateGroup, Findings, LabelIssue
+from apitorch_desktop.ui.grid.model import GridModel
+from apitorch_desktop.ui.session.edit_controller import EditController
+from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.utils.text import plural
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.dataset.edits.history import EditOutcome
-    from apitorch_desktop.dataset.review.dismissals import Dismissal
-    from apitorch_desktop.dataset.review.findings import DuplicateGroup, Findings, LabelIssue
-    from apitorch_desktop.ui.grid.model import GridModel
-    from apitorch_desktop.ui.session.edit_controller import EditController
-    from apitorch_desktop.ui.session.session import Session
 
 QUIET = 1500
 """Milliseconds without a change after which the set is looked at again."""

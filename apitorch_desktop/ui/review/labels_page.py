@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
+from apitorch_desktop.dataset.review.findings import Findings, LabelAdvice
 from apitorch_desktop.ui.review.confusion_matrix import ConfusionMatrix
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import Card, button, label, surface
 from apitorch_desktop.utils.text import percent
-
-if TYPE_CHECKING:
-    from apitorch_desktop.dataset.review.findings import Findings, LabelAdvice
-    from apitorch_desktop.ui.theme.theme import Theme
 
 
 class LabelsPage(QScrollArea):

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QEvent, QObject, QSettings, QSize, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout
 
+from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
+from apitorch_desktop.ui.photos.controller import PhotosController
 from apitorch_desktop.ui.review.controller import ReviewController
 from apitorch_desktop.ui.review.panel import LABELS, PAGES, ReviewPanel
+from apitorch_desktop.ui.session.edit_controller import EditController
+from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.sidebar.model import FindingEntry
 from apitorch_desktop.ui.sidebar.panel import TreePanel
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.trash import TrashController, TrashPage
 from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, surface
 from apitorch_desktop.utils.text import percent
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from apitorch_desktop.api.types import TrainingImage
-    from apitorch_desktop.ui.photos.controller import PhotosController
-    from apitorch_desktop.ui.session.edit_controller import EditController
-    from apitorch_desktop.ui.session.session import Session
-    from apitorch_desktop.ui.theme.theme import Theme
 
 TRASH = "trash"
 BUDGET = 96 * 2**20

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from apitorch_desktop.dataset.review.findings import Duplicate
 from apitorch_desktop.ui.photo_board.model import HeadingRow, LabelIssueRow, PhotoRow, Row
+from apitorch_desktop.ui.review.controller import ReviewController
 from apitorch_desktop.utils.text import plural, size
-
-if TYPE_CHECKING:
-    from apitorch_desktop.dataset.review.findings import Duplicate
-    from apitorch_desktop.ui.review.controller import ReviewController
 
 
 def duplicates(review: ReviewController) -> list[Row]:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeyEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
+from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
+from apitorch_desktop.ui.photo_board.model import HeadingRow, LabelIssueRow, PhotoRow, Row
 from apitorch_desktop.ui.photo_board.view import PhotoBoard
 from apitorch_desktop.ui.review import pages
 from apitorch_desktop.ui.review.controller import RULES, ReviewController
 from apitorch_desktop.ui.review.labels_page import LabelsPage
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ComboBox, ElidedLabel, ProgressBar, button, icon_button, label, surface
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 from apitorch_desktop.utils.text import percent, plural
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from PySide6.QtGui import QKeyEvent, QShowEvent
-
-    from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-    from apitorch_desktop.ui.photo_board.model import HeadingRow, LabelIssueRow, PhotoRow, Row
-    from apitorch_desktop.ui.theme.theme import Theme
 
 
 @dataclass(frozen=True, slots=True)

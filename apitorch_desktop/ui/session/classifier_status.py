@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from apitorch_desktop.api.types import Classifier, Metrics, TrainingSet
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.tasks.runner import Lane, Task, TaskRunner
-
-if TYPE_CHECKING:
-    from apitorch_desktop.api.types import Classifier, Metrics, TrainingSet
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 POLL = 700
 """Milliseconds between two questions."""

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from threading import Event
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
+from apitorch_desktop.api.types import Id, TrainingImage
 from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.session.messages import Message
+from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.utils.text import plural
-
-if TYPE_CHECKING:
-    from apitorch_desktop.api.types import Id, TrainingImage
-    from apitorch_desktop.ui.session.session import Session
-
 
 Progress = Callable[[int, int], None]
 Cancel = Callable[[], bool]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 STOP_TIMEOUT = 4.0
 """Seconds the service has to finish what is under way when the window closes; then it is ended by force."""

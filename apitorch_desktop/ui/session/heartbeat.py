@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.tasks.runner import Lane, Task, TaskRunner
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

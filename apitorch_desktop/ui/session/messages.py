@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from apitorch_desktop.ui.widgets.controls import (
+    Tone,
+)
 from apitorch_desktop.utils.text import plural
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from apitorch_desktop.ui.widgets.controls import (
-        Tone,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 from urllib.parse import urlsplit, urlunsplit
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from apitorch_desktop.api.types import TrainingSet
+from apitorch_desktop.api.types import TrainingSet
 
 _FOLDER = "training-sets"
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from apitorch_desktop.api.types import TrainingImage, TrainingSet
+from apitorch_desktop.dataset.edits.history import EditOutcome
+from apitorch_desktop.dataset.workspace.offline_cache import Listing
+from apitorch_desktop.dataset.workspace.workspace import ListingProgress, Workspace
 from apitorch_desktop.ui.grid.model import GridModel, LabelGroup
 from apitorch_desktop.ui.session.classifier_status import ClassifierStatus
 from apitorch_desktop.ui.session.listing_diff import ListingDiff, LocalChanges, difference
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
-
-    from apitorch_desktop.api.types import TrainingImage, TrainingSet
-    from apitorch_desktop.dataset.edits.history import EditOutcome
-    from apitorch_desktop.dataset.workspace.offline_cache import Listing
-    from apitorch_desktop.dataset.workspace.workspace import ListingProgress, Workspace
 
 TELL = 80
 """Milliseconds in which changes of counts are gathered."""

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET
 from PySide6.QtCore import QObject, Signal
 
+from apitorch_desktop.api.types import Classifier, Id, TrainingSet
+from apitorch_desktop.dataset.app_data import AppData
+from apitorch_desktop.dataset.connections.api_keys import FoundKey
+from apitorch_desktop.dataset.connections.store import Connection
+from apitorch_desktop.dataset.edits.history import EditOutcome
+from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.heartbeat import Heartbeat, Rhythm
 from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.new_set_page import new_set_page
 from apitorch_desktop.ui.session.open_training_set import OpenTrainingSet
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, TaskRunner
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from apitorch_desktop.api.types import Classifier, Id, TrainingSet
-    from apitorch_desktop.dataset.app_data import AppData
-    from apitorch_desktop.dataset.connections.api_keys import FoundKey
-    from apitorch_desktop.dataset.connections.store import Connection
-    from apitorch_desktop.dataset.edits.history import EditOutcome
-    from apitorch_desktop.dataset.workspace.workspace import Workspace
-    from apitorch_desktop.ui.grid.model import GridModel
 
 PING_PATIENCE = 10.0
 """Seconds in which the service answers a ping, or is taken to be away."""

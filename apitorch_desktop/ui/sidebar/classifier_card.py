@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from msgspec import UNSET
 from PySide6.QtWidgets import QHBoxLayout
 
+from apitorch_desktop.api.types import Classifier, TrainingSet
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import Card, ElidedLabel, ProgressBar, label
 from apitorch_desktop.utils.text import percent
-
-if TYPE_CHECKING:
-    from apitorch_desktop.api.types import Classifier, TrainingSet
-    from apitorch_desktop.ui.theme.theme import Theme
 
 ENOUGH = 2
 """Labels a classifier needs, and photos each of them needs."""

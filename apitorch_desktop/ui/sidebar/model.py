@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import UNSET
 from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from apitorch_desktop.api.types import Id, TrainingSet
+from apitorch_desktop.api.types import Id, TrainingSet
 
 Index = QModelIndex | QPersistentModelIndex
 KEYS = "1234567890"

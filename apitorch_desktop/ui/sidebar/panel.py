@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QModelIndex, QPoint, Qt, Signal
 from PySide6.QtGui import (
@@ -27,15 +26,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from apitorch_desktop.api.types import Id
 from apitorch_desktop.ui.sidebar.classifier_card import ClassifierCard
 from apitorch_desktop.ui.sidebar.delegate import TreeDelegate
 from apitorch_desktop.ui.sidebar.model import RowType, TreeModel, TreeNode
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.controls import icon_button, label, surface
-
-if TYPE_CHECKING:
-    from apitorch_desktop.api.types import Id
-    from apitorch_desktop.ui.theme.theme import Theme
 
 WhyNot = Callable[[str], str]
 """The reason why what needs an extension cannot be done on this connection, or "" where it can."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from apitorch_desktop.api.types import Id
+from apitorch_desktop.dataset.transfers.queue import TransferFailure, TransferQueue, TransferStatus
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, TaskRunner
 from apitorch_desktop.ui.transfers.status_text import ENDED
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from apitorch_desktop.api.types import Id
-    from apitorch_desktop.dataset.transfers.queue import TransferFailure, TransferQueue, TransferStatus
 
 WORKERS = 4
 """Threads that work transfers off: as many as the bulk lane has."""

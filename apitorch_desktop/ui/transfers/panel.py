@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QScrollArea, QTreeView, QVBoxLayout, QWidget
 
+from apitorch_desktop.dataset.transfers.queue import TransferFailure, TransferStatus
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.status_text import ENDED, failed_text, state_text
 from apitorch_desktop.ui.widgets.controls import (
     Card,
@@ -18,12 +21,6 @@ from apitorch_desktop.ui.widgets.controls import (
     set_property,
     surface,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from apitorch_desktop.dataset.transfers.queue import TransferFailure, TransferStatus
-    from apitorch_desktop.ui.theme.theme import Theme
 
 _COLUMNS = ("File", "Label", "Why", "What to do")
 

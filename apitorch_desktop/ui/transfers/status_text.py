@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from apitorch_desktop.dataset.transfers.queue import TransferStatus
 from apitorch_desktop.utils.text import duration, size
-
-if TYPE_CHECKING:
-    from apitorch_desktop.dataset.transfers.queue import TransferStatus
 
 ENDED = ("done", "failed", "cancelled")
 """States after which nothing happens by itself."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import QPointF, QRectF, QSize, QSizeF, Qt, Signal
 from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QPixmap, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QApplication, QWidget
 
+from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.viewer.loader import LoadedPhoto
 from apitorch_desktop.ui.widgets.text_cache import TextCache
-
-if TYPE_CHECKING:
-    from apitorch_desktop.ui.theme.theme import Theme
-    from apitorch_desktop.ui.viewer.loader import LoadedPhoto
 
 _AIR = 16
 """Pixels around a fitted photo."""

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QSize, Signal
+from PySide6.QtGui import QImage
 
+from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.ui.images import decode
 from apitorch_desktop.ui.images.thumbnail_loader import Fetch, explain
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from PySide6.QtGui import QImage
-
-    from apitorch_desktop.api.types import TrainingImage
 
 
 class LoadedPhoto:

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QLocale, QPointF, Qt, QTimer, Signal
+from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.ui.images.thumbnail_loader import Fetch, ThumbnailLoader
+from apitorch_desktop.ui.tasks.runner import TaskRunner
+from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.viewer.canvas import PhotoCanvas
 from apitorch_desktop.ui.viewer.loader import PhotoLoader
 from apitorch_desktop.ui.widgets.controls import ElidedLabel, Rule, button, icon_button, label
 from apitorch_desktop.utils.text import size
-
-if TYPE_CHECKING:
-    from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QMouseEvent
-
-    from apitorch_desktop.ui.images.thumbnail_loader import Fetch, ThumbnailLoader
-    from apitorch_desktop.ui.tasks.runner import TaskRunner
-    from apitorch_desktop.ui.theme.theme import Theme
 
 Neighbour = Callable[[str, int], TrainingImage | None]
 """`GridModel.neighbour`: the image so many places on or back."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from typing import Literal
 
 from PySide6.QtCore import QEvent, QRect, QRectF, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent
@@ -20,10 +21,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from apitorch_desktop.ui.theme.theme import Role, Theme
+from apitorch_desktop.ui.theme.theme import Role, Theme
 
 Tone = Literal["", "muted", "accent", "good", "warn", "bad"]
 Kind = Literal["", "primary", "quiet", "link", "chip"]

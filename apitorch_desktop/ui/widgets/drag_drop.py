@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import unquote, unquote_to_bytes, urljoin, urlsplit
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from PySide6.QtCore import QMimeData
+from PySide6.QtCore import QMimeData
 
 IDS_TYPE: Final = "application/x-apitorch-training-images"
 """Mime type of training images dragged inside the program: a JSON list of their ids."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from PySide6.QtWidgets import QMenu
 
-    from PySide6.QtWidgets import QMenu
-
-    from apitorch_desktop.api.types import TrainingSet
+from apitorch_desktop.api.types import TrainingSet
 
 
 def fill(menu: QMenu, sets: Sequence[TrainingSet], first: Sequence[str], chosen: Callable[[str, str], object]) -> None:

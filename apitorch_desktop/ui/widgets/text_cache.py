@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import (
@@ -13,8 +13,7 @@ from PySide6.QtGui import (
     QTextOption,
 )
 
-if TYPE_CHECKING:
-    from apitorch_desktop.ui.theme.theme import Role, Theme
+from apitorch_desktop.ui.theme.theme import Role, Theme
 
 _TEXTS = 2000
 """Laid out texts kept."""

@@ -227,6 +227,7 @@ def killed(home: Home, name: str, heard: bool) -> None:
     code = """
 import os, sys
 from pathlib import Path
+from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
 from apitorch_desktop.dataset.transfers.queue import TransferQueue
 from tests.helpers.dataset_home import Home
 folder, url, key, name, heard = sys.argv[1:]
@@ -237,7 +238,8 @@ def die(*given):
     os._exit(9)
 if not heard:
     home.client.create_training_set = die
-UndoableImports.of(home.edits, TransferQueue(home.folder / "transfers", lambda _one: home.client)).make_set("c1", home.client, name)
+imports = UndoableImports.of(home.edits, TransferQueue(home.folder / "transfers", lambda _one: home.client))
+imports.make_set("c1", home.client, name)
 os._exit(9)
 """
     words = [str(home.folder), home.url, home.key, name, "heard" if heard else ""]
