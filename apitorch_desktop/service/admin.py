@@ -101,17 +101,17 @@ def ask(folder: Path, action: Action, attach: Callable[[Path], tuple[str, str] |
     """Do it on a data folder, through the service that runs there if there is one. Raises ControlFailed."""
     if running := attach(folder):
         return _call(*running, action)
-    from apitorch_desktop.service import elsewhere
+    from apitorch_desktop.service.config import InvalidConfig, storage_urls
     from apitorch_desktop.service.storage.store import Store
 
     try:
-        with Store.open(folder, **elsewhere.urls()) as store:
+        with Store.open(folder, **storage_urls()) as store:
             return perform(store.owners, action)
     except InUse as error:
         if running := attach(folder):  # it has just come up
             return _call(*running, action)
         raise AdminError(str(error)) from error
-    except StoreError as error:
+    except (StoreError, InvalidConfig) as error:
         raise AdminError(str(error)) from error
 
 

@@ -1,7 +1,12 @@
 """Config and Limits: what a service is told at its start, and how much of everything it takes."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from apitorch_desktop.utils.errors import UserError
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -57,3 +62,50 @@ class Config:
     any_address: bool = False
     allow_private_urls: bool = False
     limits: Limits = field(default_factory=Limits)
+
+
+class InvalidConfig(UserError):  # noqa: N818 - named for what happened
+    """A variable of the environment cannot be used; `str()` is a sentence that names it."""
+
+
+DATABASE_VARIABLE: Final = "APITORCH_DATABASE_URL"
+BLOB_VARIABLE: Final = "APITORCH_BLOB_URL"
+
+
+def storage_urls(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """`database_url` and `blob_url` for `Store.open`, None where nothing is named.
+
+    Raises InvalidConfig for what is no URL, and for a bucket that would refuse every call.
+    """
+    given = os.environ if environment is None else environment
+    database, blobs = given.get(DATABASE_VARIABLE) or None, given.get(BLOB_VARIABLE) or None
+    for name, value in ((DATABASE_VARIABLE, database), (BLOB_VARIABLE, blobs)):
+        if value is not None and "://" not in value:
+            raise InvalidConfig(f"{name} is not a URL: write it as {_EXAMPLES[name]}.")
+    if blobs and blobs.startswith("s3") and given.get("AWS_ALLOW_HTTP", "").lower() not in _YES:
+        for name in _ENDPOINTS:
+            if given.get(name, "").startswith("http://"):
+                raise InvalidConfig(
+                    f"{name} begins with http://, and images would go there unencrypted. Give an https:// address, or set "
+                    "AWS_ALLOW_HTTP=true."
+                )
+    return {"database_url": database, "blob_url": blobs}
+
+
+def storage_sentence(named: Mapping[str, str | None]) -> str:
+    """A sentence about what is elsewhere, without user names and passwords; empty where nothing is."""
+    database, blobs = named["database_url"], named["blob_url"]
+    places = [f"rows in {without_password(database)}"] if database else []
+    places += [f"images in {without_password(blobs)}"] if blobs else []
+    return f"This service keeps its {', its '.join(places)}." if places else ""
+
+
+def without_password(url: str) -> str:
+    """A URL for sentences: without driver, user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme.partition('+')[0]}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_YES = {"1", "true", "on", "yes", "y"}
+_EXAMPLES = {DATABASE_VARIABLE: "postgresql://user:password@host/name", BLOB_VARIABLE: "s3://bucket/prefix"}

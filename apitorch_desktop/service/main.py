@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from apitorch_desktop.api.types import KEY_LENGTH
 from apitorch_desktop.service.classifiers.classification import ClassificationService
 from apitorch_desktop.service.classifiers.trainer import Trainer
-from apitorch_desktop.service.config import Config
+from apitorch_desktop.service.config import Config, InvalidConfig, storage_sentence, storage_urls
 from apitorch_desktop.service.http import listen
 from apitorch_desktop.service.http.listen import CannotListen
 from apitorch_desktop.service.http.server import ShutdownSignals
@@ -61,7 +61,7 @@ def run(options: ServiceOptions) -> int:
         return _refuse(str(failure), failure.kind, failure.status)
     except InUse as failure:
         return _refuse(str(failure), "folder_in_use", 1)
-    except StoreError as failure:
+    except (StoreError, InvalidConfig) as failure:
         return _refuse(str(failure), "cannot_open", 1)
     return 0
 
@@ -85,7 +85,6 @@ def _assembled(options: ServiceOptions) -> Iterator[_ServiceParts]:
     if options.tls_cert and options.tls_key:
         listen.check_tls(options.tls_cert, options.tls_key)
     with contextlib.closing(listen.bind(options.host, options.port)) as bound:
-        from apitorch_desktop.service import elsewhere
         from apitorch_desktop.service.admin import AdminEndpoint
         from apitorch_desktop.service.app import build_app
         from apitorch_desktop.service.classifiers.classification import ClassificationService
@@ -93,8 +92,8 @@ def _assembled(options: ServiceOptions) -> Iterator[_ServiceParts]:
         from apitorch_desktop.service.storage.keys import make_key
         from apitorch_desktop.service.storage.store import Store
 
-        named = elsewhere.urls({} if _is_child() else None)  # a window's own service is on this machine
-        if sentence := elsewhere.told(named):
+        named = storage_urls({} if _is_child() else None)  # a window's own service is on this machine
+        if sentence := storage_sentence(named):
             _say(sentence)
         with Store.open(options.folder or paths.service_folder(), **named) as store:
             _admit(store, given_key)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from apitorch_desktop.service.elsewhere import without_password
+from apitorch_desktop.service.config import without_password
 from apitorch_desktop.service.storage.blobs import MARKER, SHA256_DIGITS, Blobs, Staged
 from apitorch_desktop.service.storage.errors import CannotOpen, StorageFault
 

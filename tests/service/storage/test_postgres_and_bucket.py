@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from apitorch_desktop.service import elsewhere
+from apitorch_desktop.service.config import InvalidConfig, storage_sentence, storage_urls
 from apitorch_desktop.service.storage.blob_bucket import open_bucket
-from apitorch_desktop.service.storage.errors import CannotOpen, StorageFault
+from apitorch_desktop.service.storage.errors import StorageFault
 from tests.helpers.service_process import run, serving
 from tests.helpers.stores import postgres
 from tests.service.http.test_url_fetcher import answering
@@ -56,26 +56,26 @@ def test_an_address_that_cannot_be_used_is_one_sentence_without_its_password(tmp
 
 
 def test_what_is_told_of_an_address_leaves_out_who_and_the_password():
-    named = elsewhere.urls(
+    named = storage_urls(
         {"APITORCH_DATABASE_URL": "postgresql+psycopg://a:b@host/name?x=y", "APITORCH_BLOB_URL": "s3://bucket/prefix"}
     )
     assert (
-        elsewhere.told(named)
+        storage_sentence(named)
         == "This service keeps its rows in postgresql://host/name, its images in s3://bucket/prefix."
     )
-    assert elsewhere.told(elsewhere.urls({"APITORCH_DATABASE_URL": ""})) == ""
-    with pytest.raises(CannotOpen, match="APITORCH_BLOB_URL is not a URL"):
-        elsewhere.urls({"APITORCH_BLOB_URL": "bucket"})
+    assert storage_sentence(storage_urls({"APITORCH_DATABASE_URL": ""})) == ""
+    with pytest.raises(InvalidConfig, match="APITORCH_BLOB_URL is not a URL"):
+        storage_urls({"APITORCH_BLOB_URL": "bucket"})
 
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"])
 def test_a_bucket_that_would_go_unencrypted_is_refused_until_that_is_allowed(name: str):
     named = {"APITORCH_BLOB_URL": "s3://bucket", name: "http://10.0.0.1:9000"}
     for refused in ({}, {"AWS_ALLOW_HTTP": ""}, {"AWS_ALLOW_HTTP": "false"}):
-        with pytest.raises(CannotOpen, match=f"{name} begins with http://.*AWS_ALLOW_HTTP=true"):
-            elsewhere.urls(named | refused)
+        with pytest.raises(InvalidConfig, match=f"{name} begins with http://.*AWS_ALLOW_HTTP=true"):
+            storage_urls(named | refused)
     for taken in ({"AWS_ALLOW_HTTP": "true"}, {name: "https://10.0.0.1"}, {"APITORCH_BLOB_URL": "file:///bucket"}):
-        elsewhere.urls(named | taken)
+        storage_urls(named | taken)
 
 
 @pytest.mark.parametrize("reply", [None, b"<Error>\n<Code>NoSuchBucket</Code></Error>"])
