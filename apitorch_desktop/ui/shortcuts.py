@@ -74,7 +74,7 @@ class Shortcuts(QObject):
             ("Ctrl+F", "Search", frame.toolbar.focus_search),
             ("Ctrl+O", "Import photos, archives or lists", imports.choose_files),
             ("Ctrl+Shift+O", "Import a folder", imports.choose_folder),
-            ("Ctrl+N", "New training set", lambda: frame.tree.view.name_new(None)),
+            ("Ctrl+N", "New training set", lambda: frame.tree.view.start_naming(None)),
             ("Ctrl+Z", "Undo", edits.undo),
             ("Ctrl+Shift+Z, Ctrl+Y", "Redo", edits.redo),
             ("F5", "List again", session.refresh),

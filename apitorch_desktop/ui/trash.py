@@ -121,10 +121,10 @@ class TrashPage(BoardPage):
         self.stack.addWidget(self.board)
         self.stack.addWidget(self._none)
         hint = "Return brings back what is selected"
-        self.lay_out("Trash", (self.restore, self.empty), hint, middle=self.stack)
+        self.lay_out("Trash", (self.restore, self.empty), hint, center=self.stack)
         trash.changed.connect(self._show)
         self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
-        self.board.act_wanted.connect(self._act)
+        self.board.action_wanted.connect(self._act)
         self._show()
 
     def focus(self) -> None:

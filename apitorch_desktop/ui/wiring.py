@@ -234,16 +234,16 @@ class Wiring(QObject):
         toolbar.searched.connect(photos.search)
         toolbar.search_left.connect(photos.grid.setFocus)
         toolbar.sort_chosen.connect(photos.set_sort)
-        toolbar.zoom_moved.connect(photos.grid.setCellSize)
+        toolbar.zoom_moved.connect(photos.grid.set_cell_size)
         photos.sorted.connect(lambda key: toolbar.set_sorts(SORTS, key))
         photos.zoomed.connect(toolbar.set_zoom)
         toolbar.set_sorts(SORTS, photos.sort)
-        toolbar.set_zoom(photos.grid.cellSize())
+        toolbar.set_zoom(photos.grid.cell_size())
         self._filters = FilterMenu(toolbar.filter_menu, photos.filter, self._label_names, SavedFilters(self._settings))
         self._filters.changed.connect(self._filter_changed)
         empty = self._frame.empty
         empty.import_wanted.connect(self._parts.imports.choose_folder)
-        empty.new_set_wanted.connect(lambda: self._frame.tree.view.name_new(None))
+        empty.new_set_wanted.connect(lambda: self._frame.tree.view.start_naming(None))
         empty.sample_wanted.connect(self._parts.imports.open_sample)
 
     def _label_names(self) -> list[str]:
@@ -260,10 +260,10 @@ class Wiring(QObject):
         photos, frame = self._photos, self._frame
         photos.selection_said.connect(frame.status.set_selection)
         grid, said = photos.grid, self._session.said
-        grid.contentDropped.connect(self._dropped_on_grid)
-        grid.dragOver.connect(lambda words: frame.hint.aim(grid, words, framed=False))
-        grid.dropRefused.connect(lambda reason: said.emit(Message(reason, "warn", "drop")))
-        grid.dragFellShort.connect(
+        grid.content_dropped.connect(self._dropped_on_grid)
+        grid.drag_over.connect(lambda words: frame.hint.aim(grid, words, framed=False))
+        grid.drop_refused.connect(lambda reason: said.emit(Message(reason, "warn", "drop")))
+        grid.drag_incomplete.connect(
             lambda ready, of: said.emit(
                 Message(
                     f"{ready:,} of {plural(of, 'photo')} were ready for the other program. Drag again for all.", "warn"

@@ -176,12 +176,12 @@ def act_all(acts: Acts) -> None:
 
     for _ in range(acts.rounds):
         acts.measure("select all", grid.selectAll)
-        acts.measure("invert the selection", grid.invertSelection)
+        acts.measure("invert the selection", grid.invert_selection)
         acts.measure("select one", lambda: grid.choose(5))
         acts.measure("scroll to the end", lambda: grid.verticalScrollBar().setValue(grid.verticalScrollBar().maximum()))
         acts.measure("scroll to the top", grid.scrollToTop)
-        acts.measure("zoom", lambda: grid.setCellSize(200))
-        acts.measure("zoom back", lambda: grid.setCellSize(120))
+        acts.measure("zoom", lambda: grid.set_cell_size(200))
+        acts.measure("zoom back", lambda: grid.set_cell_size(120))
         acts.measure("search", lambda: photos.search("label_b not 7"))
         acts.measure("search ended", lambda: photos.search(""))
         filters.found = {"suspects"}

@@ -22,7 +22,7 @@ def counts(client, target):
 
 
 def press_cell_with_ctrl(table, index):
-    at = pointer.centre(table.viewport(), table.visualRect(index))
+    at = pointer.center(table.viewport(), table.visualRect(index))
     pointer.xdotool("mousemove", at.x(), at.y(), "keydown", "ctrl", "click", 1, "keyup", "ctrl")
 
 
@@ -56,11 +56,11 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
         program.wait(lambda: len(session.classifiers) >= 5, "the classifiers")
         choose_classifiers(made)
 
-        assert pointer.drag([folder], pointer.centre(made.panel.photo), CORNER) == "dropped"
+        assert pointer.drag([folder], pointer.center(made.panel.photo), CORNER) == "dropped"
         program.wait(lambda: table.isVisible() and table.model.counts[0] == 9, "the table")
         program.wait(lambda: not table.stop.isVisible(), "the end of the batch")
         assert table.model.counts == (9, 1, 9)
-        assert "1 could not be classified" in table.words.whole()
+        assert "1 could not be classified" in table.words.full_text()
         assert table.meter.value < 1
 
         sorted_by_a_click(table)

@@ -85,7 +85,7 @@ def press_photo(desk, image_id):
     [at] = [at for at, row in rows(board, PhotoRow) if row.image.image_id == image_id]
     board.scrollTo(board.rows.index(at))
     program.turn()
-    pointer.click(pointer.centre(board.viewport(), board.visualRect(board.rows.index(at))))
+    pointer.click(pointer.center(board.viewport(), board.visualRect(board.rows.index(at))))
     program.wait(lambda: [row.image.image_id for row in board.chosen()] == [image_id], "the photo chosen")
 
 

@@ -44,7 +44,7 @@ def test_a_folder_is_classified_by_way_of_the_scratch_label_asked_for_once(monke
         program.wait(lambda: made.session.classifiers, "the classifiers")
         made.panel.set_classifiers(made.session.classifiers, ["work-safe"])
         made.panel.chosen_changed.emit(["work-safe"])
-        assert pointer.drag([place], pointer.centre(made.panel.photo), CORNER) == "dropped"
+        assert pointer.drag([place], pointer.center(made.panel.photo), CORNER) == "dropped"
         question = program.wait(lambda: dialog(ScratchDialog), "the question")
         program.press(question.cancel)
         program.wait(lambda: any("give leave" in one for one in said), "what to do without leave")
@@ -57,7 +57,7 @@ def test_a_folder_is_classified_by_way_of_the_scratch_label_asked_for_once(monke
             service.wrong(fault, method="POST", path="/image$")
         for fault in (500, "lost"):
             service.wrong(fault, method="DELETE")
-        assert pointer.drag([place], pointer.centre(made.panel.photo), CORNER) == "dropped"
+        assert pointer.drag([place], pointer.center(made.panel.photo), CORNER) == "dropped"
         question = program.wait(lambda: dialog(ScratchDialog), "the question again")
         program.press(question.allow)
         program.wait(lambda: table.model.counts[0] == 7 and not table.stop.isVisible(), "the end of the batch")

@@ -109,7 +109,7 @@ def test_a_folder_goes_through_the_plan_into_a_training_set_that_is_there(monkey
 
     def steps(made, _said):
         listed(made, 6)
-        assert pointer.drag([tmp_path / "Winter"], pointer.centre(made.frame.middle), CORNER) == "dropped"
+        assert pointer.drag([tmp_path / "Winter"], pointer.center(made.frame.middle), CORNER) == "dropped"
         plan = program.wait(lambda: dialog(ImportDialog), "the plan")
         program.wait(plan.start.isEnabled, "the look at the photos")
         program.press(plan.start)
@@ -127,11 +127,11 @@ def test_a_url_is_classified_at_once_and_a_file_after_one_question(monkeypatch, 
         panel.set_classifiers(made.session.classifiers, ["work-safe"])
         panel.chosen_changed.emit(["work-safe"])
         url = made.session.workspace.listing(service.number).images[0].url
-        assert pointer.drag([url], pointer.centre(panel.photo), CORNER) == "dropped"
+        assert pointer.drag([url], pointer.center(panel.photo), CORNER) == "dropped"
         program.wait(lambda: "work-safe" in panel.cards and panel.cards["work-safe"].answer, "an answer for the URL")
         assert dialog(ScratchDialog) is None
 
-        assert pointer.drag([jpegs[7]], pointer.centre(panel.photo), CORNER) == "dropped"
+        assert pointer.drag([jpegs[7]], pointer.center(panel.photo), CORNER) == "dropped"
         question = program.wait(lambda: dialog(ScratchDialog), "the question")
         assert question.target.currentText() == "Coats"
         program.press(question.cancel)
@@ -143,7 +143,7 @@ def test_a_url_is_classified_at_once_and_a_file_after_one_question(monkeypatch, 
         program.wait(lambda: card.answer, "an answer for the file")
         for fault in (500, "lost"):  # deleting it goes wrong, and is tried again
             service.wrong(fault, method="DELETE", path="/training-image/")
-        assert pointer.drag([jpegs[6]], pointer.centre(panel.photo), CORNER) == "dropped"
+        assert pointer.drag([jpegs[6]], pointer.center(panel.photo), CORNER) == "dropped"
         program.wait(
             lambda: "work-safe" in panel.cards and panel.cards["work-safe"].answer, "an answer, not asked again"
         )

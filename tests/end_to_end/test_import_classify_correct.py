@@ -58,7 +58,7 @@ def test_from_a_folder_of_photos_to_a_corrected_classification(monkeypatch, fold
         pids.append(service_pid(made))
 
     def import_the_folder(made):
-        assert pointer.drag([folder], pointer.centre(made.frame.middle), CORNER) == "dropped"
+        assert pointer.drag([folder], pointer.center(made.frame.middle), CORNER) == "dropped"
         plan = program.wait(lambda: program.dialog(ImportDialog), "the plan")
         program.wait(plan.start.isEnabled, "the look at the photos")
         assert plan.start.text() == f"Import {len(LABELS) * EACH} photos"
@@ -79,7 +79,7 @@ def test_from_a_folder_of_photos_to_a_corrected_classification(monkeypatch, fold
         program.wait(lambda: made.photos.loader.pixmap(first) is not None, "the first thumbnail")
 
     def classify_and_correct(made, photo, right):
-        assert pointer.drag([photo], pointer.centre(made.panel.photo), CORNER) == "dropped"
+        assert pointer.drag([photo], pointer.center(made.panel.photo), CORNER) == "dropped"
         card = program.wait(lambda: made.panel.cards.get("summer"), "a card for the answer")
         answer = program.wait(lambda: card.answer, "the answer")
         assert answer.label != right

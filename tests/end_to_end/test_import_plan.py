@@ -83,7 +83,7 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
     def steps(made):
         program.wait(lambda: made.model.total == 2 * EACH and made.session.opened.listed, "the photos")
         program.wait(made.photos.grid.isVisible, "the grid")
-        assert pointer.drag([more], pointer.centre(made.photos.grid), CORNER) == "dropped"
+        assert pointer.drag([more], pointer.center(made.photos.grid), CORNER) == "dropped"
         plan = program.wait(lambda: dialog(ImportDialog), "the plan")
         program.wait(lambda: "look nearly like" in plan.below.text() and not plan._judging.looking, "the whole plan")
         program.wait(plan.isActiveWindow, "the focus in the plan")

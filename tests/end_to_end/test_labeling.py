@@ -32,7 +32,7 @@ def press_photo(made, row, **how):
     grid = made.photos.grid
     grid.scrollTo(grid.images.index(row))
     program.turn()
-    pointer.click(pointer.centre(grid.viewport(), grid.visualRect(grid.images.index(row))), **how)
+    pointer.click(pointer.center(grid.viewport(), grid.visualRect(grid.images.index(row))), **how)
 
 
 def counts(made):
@@ -155,7 +155,7 @@ def test_labels_sorted_by_count_stay_where_they_are_until_sorted_again(monkeypat
     def steps(made):
         ready(made)
         grid = made.photos.grid
-        grid.setCellSize(280)  # so that there is something to scroll
+        grid.set_cell_size(280)  # so that there is something to scroll
         press_photo(made, 0)
         pointer.key("2")
         program.wait(lambda: counts(made) == {"dress": 3, "hat": 5, "pants": 4}, "three counts")
@@ -204,15 +204,15 @@ def test_a_selection_is_dragged_to_the_tree_and_to_a_header(monkeypatch, summer)
         pointer.key("shift+Right")
         program.wait(lambda: len(made.model.selection) == 2, "two selected")
         node = next(child for child in tree.model.top()[0].children if child.text == "pants")
-        target = pointer.centre(tree.view.viewport(), tree.view.visualRect(tree.model.index_of(node)))
-        drag_inside(pointer.centre(grid.viewport(), grid.visualRect(grid.images.index(1))), target)
+        target = pointer.center(tree.view.viewport(), tree.view.visualRect(tree.model.index_of(node)))
+        drag_inside(pointer.center(grid.viewport(), grid.visualRect(grid.images.index(1))), target)
         program.wait(lambda: counts(made) == {"dress": 2, "hat": 4, "pants": 6}, "two in the tree's label")
         program.wait(lambda: node.count == 6, "the tree's count")
 
         header = grid.rect_of(grid.content.header(1))
         drag_inside(
-            pointer.centre(grid.viewport(), grid.visualRect(grid.images.index(0))),
-            pointer.centre(grid.viewport(), header),
+            pointer.center(grid.viewport(), grid.visualRect(grid.images.index(0))),
+            pointer.center(grid.viewport(), header),
         )
         program.wait(lambda: counts(made) == {"dress": 1, "hat": 5, "pants": 6}, "one on the header's label")
 

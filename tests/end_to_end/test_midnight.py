@@ -108,7 +108,7 @@ def test_thumbnails_still_come_in_their_hundreds_after_midnight(monkeypatch, ser
         workspace, calls = made.session.workspace, []
         page = workspace.client.image_page
         monkeypatch.setattr(workspace.client, "image_page", lambda *a, **k: (calls.append(1), page(*a, **k))[1])
-        made.photos.grid.setCellSize(64)
+        made.photos.grid.set_cell_size(64)
         pictures_shown_by_scrolling(made)
         assert len(calls) <= 4
 

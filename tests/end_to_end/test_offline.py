@@ -38,7 +38,7 @@ def test_a_start_without_the_service_shows_what_was_seen_and_says_since_when(mon
         program.wait(lambda: made.model.total == 6, "the photos seen before")
         away(made)
         pictures_shown(made)
-        words = made.frame.away.words.whole()
+        words = made.frame.away.words.full_text()
         assert "is away: you see what was there" in words
         assert "Nothing answers" in made.frame.away.toolTip()
         assert made.frame.toolbar.connection.dot == "bad"
@@ -66,12 +66,12 @@ def test_edits_wait_over_a_restart_and_are_sent_on_return(monkeypatch, service):
         program.wait(lambda: any("kept here, and sent when the service is back" in one for one in said), "what is said")
         made.photos.delete(shown(made)["plains"][:1])
         program.wait(lambda: counts(made) == {"mountain": 3, "plains": 2}, "the deletion")
-        program.wait(lambda: "2 changes wait" in made.frame.away.words.whole(), "how many wait")
+        program.wait(lambda: "2 changes wait" in made.frame.away.words.full_text(), "how many wait")
 
     def restarted(made, _said):
         program.wait(lambda: counts(made) == {"mountain": 3, "plains": 2}, "what was seen, with what waits")
         away(made)
-        program.wait(lambda: "2 changes wait" in made.frame.away.words.whole(), "how many wait")
+        program.wait(lambda: "2 changes wait" in made.frame.away.words.full_text(), "how many wait")
         assert service.content(service.number) == before
         service.come_back()
         program.wait(lambda: not waiting(made), "what waited to be sent")
@@ -127,7 +127,7 @@ def to_decide(made, count):
     """The page, opened by a click on what the window says."""
     desk = made.wiring.conflicts
     program.wait(lambda: len(desk.standings) == count and desk.band.isVisible(), f"{count}: {desk.standings}")
-    assert f"{count} photo{'s' if count > 1 else ''} that you changed" in desk.band.words.whole()
+    assert f"{count} photo{'s' if count > 1 else ''} that you changed" in desk.band.words.full_text()
     program.press(desk.band.decide)
     program.wait(desk.page.isVisible, "the page")
     return desk
@@ -247,7 +247,7 @@ def test_each_connection_keeps_its_name_colour_and_what_was_seen_of_it(monkeypat
         assert (button.text(), button.stripe) == ("Elsewhere", other.colour)
         assert made.model.total == 0
         assert made.frame.away.change.isVisible()
-        words = made.frame.away.words.whole()
+        words = made.frame.away.words.full_text()
         assert "There is no key at hand for “Elsewhere”. This machine has no keyring. Enter it again." in words
         service.vanish()
         made.connection_menu._fill()

@@ -53,7 +53,7 @@ def test_search_and_status_line_and_the_next_start_as_it_was_left(monkeypatch, s
         pointer.key("Return", "ctrl+a")
         program.wait(lambda: said(made).startswith(f"{2 * EACH} of {total} selected · "), "how many and how much")
         assert said(made).endswith(f"B · {2 * EACH} shown")
-        grid.setCellSize(150)
+        grid.set_cell_size(150)
         made.frame.show_side("right", False)
         program.wait(lambda: grid.width() > 1000, "the side gone")
         grid.verticalScrollBar().setValue(grid.verticalScrollBar().maximum() // 2)
@@ -65,7 +65,7 @@ def test_search_and_status_line_and_the_next_start_as_it_was_left(monkeypatch, s
         grid, model = made.photos.grid, made.model
         program.wait(lambda: said(made) == f"{2 * EACH} of {total} photos shown", "what was filtered")
         assert made.frame.toolbar.search.text() == "not hat"
-        assert grid.cellSize() == 150
+        assert grid.cell_size() == 150
         assert not made.frame.side_shown("right")
         program.wait(lambda: grid.top() > 0, "the place in the grid")
         row = model.row_of(kept["image"])  # also where a line holds more or fewer photos now

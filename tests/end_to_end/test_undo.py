@@ -129,7 +129,7 @@ def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(mo
         pointer.key("Return")
 
     def bring_in(made):
-        assert pointer.drag([more], pointer.centre(made.photos.grid), CORNER) == "dropped"
+        assert pointer.drag([more], pointer.center(made.photos.grid), CORNER) == "dropped"
         plan = program.wait(lambda: dialog(ImportDialog), "the plan")
         program.wait(plan.start.isEnabled, "the look at the photos")
         program.press(plan.start)
@@ -139,7 +139,7 @@ def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(mo
         client = made.session.workspace.client
         program.wait(lambda: client.classifier("summer").status == "ready", "the classifier")
         photo = max((photos / "test" / "dress").iterdir())
-        assert pointer.drag([photo], pointer.centre(made.panel.photo), CORNER) == "dropped"
+        assert pointer.drag([photo], pointer.center(made.panel.photo), CORNER) == "dropped"
         card = program.wait(lambda: made.panel.cards.get("summer"), "a card for the answer")
         program.wait(lambda: card.answer, "the answer")
         made.window.activateWindow()
@@ -225,7 +225,7 @@ def test_set_place_and_unfinished_transfer_are_there_at_the_next_start(monkeypat
         made.wiring._choose_set(wanted.id)
         program.wait(lambda: made.model.total == EACH and made.session.opened.listed, "the other set")
         made.photos.set_sort("newest")
-        made.photos.grid.setCellSize(120)
+        made.photos.grid.set_cell_size(120)
         made.frame.show_side("right", False)
         transfers, connection = made.session.stores.transfers, made.session.connection
         uploads = [UploadItem("skirt", ImageFile(photo), photo.name) for photo in more]
@@ -237,7 +237,7 @@ def test_set_place_and_unfinished_transfer_are_there_at_the_next_start(monkeypat
         assert made.session.opened.training_set.name == "Winter"
         program.wait(lambda: made.session.opened.listed, "its photos")
         assert made.photos.sort == "newest"
-        assert made.photos.grid.cellSize() == 120
+        assert made.photos.grid.cell_size() == 120
         assert not made.frame.side_shown("right")
         paused = program.wait(lambda: next(iter(made.desk.statuses), None), "the transfer")
         assert paused.state == "paused"

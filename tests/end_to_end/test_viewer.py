@@ -106,7 +106,7 @@ def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_program
         label_there(made)
         copy(made)
         drag_out(made)
-        choose_in_menu(made, pointer.centre(big.canvas), "Show in the file manager")
+        choose_in_menu(made, pointer.center(big.canvas), "Show in the file manager")
         shown = [[QUrl.fromLocalFile(str(source(few, big.image()))).toString()]]
         program.wait(lambda: file_manager() == shown, "what the file manager was asked for")
         delete_there(made)
@@ -114,17 +114,17 @@ def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_program
         pointer.key("Escape")
         program.wait(grid.hasFocus, "the grid")
         assert model.image(grid.currentIndex().row()).image_id == last
-        pointer.click(pointer.centre(grid.viewport(), grid.visualRect(model.index(1, 0))), repeat=2)
+        pointer.click(pointer.center(grid.viewport(), grid.visualRect(model.index(1, 0))), repeat=2)
         program.wait(big.isVisible, "full size by double click")
         assert big.image() is model.image(1)
 
     def told(big):
         image = big.image()
-        program.wait(lambda: "from " in big.origin.whole(), "where it came from")
+        program.wait(lambda: "from " in big.origin.full_text(), "where it came from")
         for fact in (f"{image.width:,} × {image.height:,}", "kB", image.created_at[2:4], "dress"):
             assert fact in big.details.text()
         assert big.id.text() == image.image_id
-        assert big.origin.whole() == f"from {source(few, image)}"
+        assert big.origin.full_text() == f"from {source(few, image)}"
 
     def there_and_back(big, model):
         pointer.key("Right")
@@ -143,9 +143,9 @@ def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_program
         assert canvas.cursor().shape() == Qt.CursorShape.ArrowCursor
         pointer.key("ctrl+1")
         program.wait(lambda: canvas.zoom() == 1, "pixel for pixel")
-        middle, centre = canvas._target(), pointer.centre(canvas)
+        middle, center = canvas._target(), pointer.center(canvas)
         pointer.xdotool(
-            "mousemove", centre.x(), centre.y(), "mousedown", 1, "mousemove", centre.x() - 90, centre.y() - 60
+            "mousemove", center.x(), center.y(), "mousedown", 1, "mousemove", center.x() - 90, center.y() - 60
         )
         program.wait(lambda: canvas.cursor().shape() == Qt.CursorShape.ClosedHandCursor, "the hand closed")
         pointer.xdotool("mouseup", 1)
@@ -161,7 +161,7 @@ def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_program
         program.wait(lambda: canvas.zoom() == 1, "pixel for pixel by button")
         program.press(big.fit)
         program.wait(lambda: canvas.fitted, "the whole photo by button")
-        pointer.click(pointer.centre(canvas), repeat=2)
+        pointer.click(pointer.center(canvas), repeat=2)
         program.wait(lambda: canvas.zoom() == 1, "pixel for pixel by double click")
         big.setFocus()
         pointer.key("Return")
@@ -171,7 +171,7 @@ def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_program
         big, image = made.photos.big, made.photos.big.image()
         pointer.key("2")
         program.wait(lambda: made.model.label_of(image.image_id) == "hat", "the label by its key")
-        program.wait(lambda: big.details.whole().endswith(" · hat"), "the label in the details")
+        program.wait(lambda: big.details.full_text().endswith(" · hat"), "the label in the details")
         assert big.image().image_id == image.image_id
         pointer.write("dr")
         program.wait(made.labelling.picker.isVisible, "the picker")
@@ -206,7 +206,7 @@ def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_program
         )
         with listening(*command) as lines:
             program.wait(lambda: "ready\n" in lines, "the other program")
-            start, end = pointer.centre(big.canvas), CORNER + QPoint(100, 100)
+            start, end = pointer.center(big.canvas), CORNER + QPoint(100, 100)
             steps = ["mousemove", start.x(), start.y(), "mousedown", 1, "sleep", 0.1]
             for part in (0.1, 0.4, 0.7, 0.9, 1.0):
                 at = start + (end - start) * part
@@ -226,7 +226,9 @@ def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_program
         program.wait(lambda: made.model.total == 5, "the photo back")
         back = next(one for one in made.model.records() if one.original_filename == "zz.jpg")
         big.show_image(back)
-        program.wait(lambda: f"from {source(few, back)}" in big.origin.whole(), "where it came from, under its new id")
+        program.wait(
+            lambda: f"from {source(few, back)}" in big.origin.full_text(), "where it came from, under its new id"
+        )
 
     assert program.run(monkeypatch, steps) == 0
 
@@ -252,7 +254,7 @@ def test_without_a_file_manager_on_the_bus_the_folder_is_opened(monkeypatch, few
         grid.choose(0)
         QDesktopServices.setUrlHandler("file", opened, "open_url")
         try:
-            place = pointer.centre(grid.viewport(), grid.visualRect(made.model.index(0, 0)))
+            place = pointer.center(grid.viewport(), grid.visualRect(made.model.index(0, 0)))
             choose_in_menu(made, place, "Show in the file manager")
             program.wait(lambda: opened.urls == [str(few / "dress")], "the folder")
         finally:

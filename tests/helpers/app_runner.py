@@ -62,7 +62,7 @@ def press(widget: QWidget, part: QRect | None = None):
     """Click a widget with the real pointer."""
     wait(widget.isVisible, f"{widget.objectName() or type(widget).__name__} on the screen")
     turn()
-    pointer.click(pointer.centre(widget, part))
+    pointer.click(pointer.center(widget, part))
 
 
 class Lateness:

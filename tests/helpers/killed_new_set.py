@@ -46,7 +46,7 @@ def steps(made):
     program.wait(lambda: made.session.heard, "the service")
     program.wait(lambda: made.frame.empty.title() == "Drop a folder of photos here", "the empty window")
     stop_at(*_AT[when])
-    assert pointer.drag([Path(folder)], pointer.centre(made.frame.middle), CORNER) == "dropped"
+    assert pointer.drag([Path(folder)], pointer.center(made.frame.middle), CORNER) == "dropped"
     plan = program.wait(lambda: program.dialog(ImportDialog), "the plan")
     program.wait(plan.start.isEnabled, "the look at the photos")
     program.press(plan.start)

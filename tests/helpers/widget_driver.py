@@ -38,7 +38,7 @@ def press_cell(table, index, **how):
     """Click a cell of a table; `button` and `repeat` as `pointer.click` has them."""
     table.scrollTo(index)
     program.turn()
-    pointer.click(pointer.centre(table.viewport(), table.visualRect(index)), **how)
+    pointer.click(pointer.center(table.viewport(), table.visualRect(index)), **how)
 
 
 def press_header(table, column, part=0.5):

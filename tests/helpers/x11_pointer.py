@@ -29,8 +29,8 @@ def xdotool(*words: object) -> None:
         time.sleep(0.002)
 
 
-def centre(widget: QWidget, part: QRect | None = None) -> QPoint:
-    """The centre of a widget, or of a part of it, in screen pixels."""
+def center(widget: QWidget, part: QRect | None = None) -> QPoint:
+    """The center of a widget, or of a part of it, in screen pixels."""
     return widget.mapToGlobal((part or widget.rect()).center())
 
 

@@ -26,7 +26,7 @@ def answered(head: Head, embeddings) -> np.ndarray:
 
 
 def clouds(labels: int, each: int, dimensions: int = 40, spread: float = 1.0, seed: int = 0):
-    """Embeddings around one random centre a label."""
+    """Embeddings around one random center a label."""
     random = np.random.default_rng(seed)
     centres = np.random.default_rng(99).normal(0, 1, (labels, dimensions))
     answers = np.repeat(np.arange(labels), each)

@@ -208,7 +208,7 @@ class BatchController(QObject):
             case ImageUrl(url):
                 self.one_wanted.emit(drag_drop.DroppedContent(urls=(url,)))
             case ImageBytes(data, name):
-                self.one_wanted.emit(drag_drop.DroppedContent(pictures=(drag_drop.DroppedImage(data, name),)))
+                self.one_wanted.emit(drag_drop.DroppedContent(images=(drag_drop.DroppedImage(data, name),)))
 
     def _close(self) -> None:
         self._stop()
@@ -247,9 +247,9 @@ class BatchController(QObject):
 
     def _fill_send(self, menu: QMenu) -> None:
         """The labels the selected photos may be added to."""
-        from apitorch_desktop.ui.widgets.label_menu import fill
+        from apitorch_desktop.ui.widgets.label_menu import fill_label_menu
 
-        fill(menu, self._session.training_sets, (), self._send)
+        fill_label_menu(menu, self._session.training_sets, (), self._send)
 
     def _send(self, set_id: str, label: str) -> None:
         self.add_wanted.emit([(row.source, row.name) for row in self._panel.selected()], set_id, label)

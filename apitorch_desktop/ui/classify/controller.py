@@ -48,7 +48,7 @@ class PhotoToClassify:
         if self.path is not None:
             return DroppedContent(paths=(self.path,))
         if self.data is not None:
-            return DroppedContent(pictures=(DroppedImage(self.data, self.name),))
+            return DroppedContent(images=(DroppedImage(self.data, self.name),))
         return DroppedContent(urls=(self.url or "",))
 
 
@@ -152,15 +152,15 @@ class ClassifyController(QObject):
 
     def begin(self, content: DroppedContent) -> None:
         """Classify what was dropped, pasted or chosen."""
-        count = sum(map(len, (content.paths, content.urls, content.pictures, content.image_ids)))
+        count = sum(map(len, (content.paths, content.urls, content.images, content.image_ids)))
         if count > 1:
             self.batch_wanted.emit(content)
             return
         self._turn.deleteLater()
         self._turn = QObject(self)
         self._panel.expect([])
-        if content.pictures:
-            picture = content.pictures[0]
+        if content.images:
+            picture = content.images[0]
             self._open(PhotoToClassify(picture.name or "picture", data=picture.data))
         elif content.urls:
             self._open(
@@ -328,13 +328,15 @@ class ClassifyController(QObject):
 
     def _fill_add(self, menu: QMenu, card: AnswerCard) -> None:
         """Training sets with their labels; the answer's own label first."""
-        from apitorch_desktop.ui.widgets.label_menu import fill
+        from apitorch_desktop.ui.widgets.label_menu import fill_label_menu
 
         shot = self._shot
         if shot is not None:
             said = [card.answer.label] if card.answer is not None else []
             content = shot.content()
-            fill(menu, self._session.training_sets, said, lambda one, name: self.add_wanted.emit(content, one, name))
+            fill_label_menu(
+                menu, self._session.training_sets, said, lambda one, name: self.add_wanted.emit(content, one, name)
+            )
 
     # --- lanes
 

@@ -33,7 +33,7 @@ class ConflictBanner(Banner):
         was = "was" if count == 1 else "were"
         words = f"{plural(count, 'photo')} that you changed {was} deleted or moved by someone else meanwhile."
         self.decide.setAccessibleName(f"Decide what becomes of {plural(count, 'photo')}")
-        self.say(words if count else "")
+        self.show_message(words if count else "")
 
 
 class ConflictPage(BoardPage):
@@ -59,8 +59,8 @@ class ConflictPage(BoardPage):
             "with them. Do what you wanted all the same, or keep what the others made of them.",
         )
         self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
-        self.board.act_wanted.connect(self._act)
-        self.board.heading_act_wanted.connect(self._heading_act)
+        self.board.action_wanted.connect(self._act)
+        self.board.heading_action_wanted.connect(self._heading_act)
 
     def focus(self) -> None:
         """Put the focus where the keys are heard."""

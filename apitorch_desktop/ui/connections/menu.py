@@ -56,7 +56,7 @@ class ConnectionMenu(QObject):
         wanted = str(self._settings.value("look/scheme", "system"))
         for scheme, _ in _SCHEMES:
             if scheme == wanted != "system":
-                self._theme.use(scheme)
+                self._theme.set_scheme(scheme)
 
     def refresh(self) -> None:
         """Announce the connection's display anew."""
@@ -158,7 +158,7 @@ class ConnectionMenu(QObject):
 
     def _choose_scheme(self, scheme: Scheme, _checked: bool) -> None:
         self._settings.setValue("look/scheme", scheme)
-        self._theme.use(scheme)
+        self._theme.set_scheme(scheme)
 
     def open_dialog(self, connection: Connection | None) -> None:
         """Add a connection, or change one."""

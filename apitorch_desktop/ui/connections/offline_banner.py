@@ -23,7 +23,7 @@ class OfflineBanner(Banner):
     def show_words(self, text: str, tip: str, *, can_change: bool = False) -> None:
         """Show a sentence, or with an empty one nothing; `tip` tells what the matter is in full."""
         self.change.setVisible(can_change)
-        self.say(text, tip)
+        self.show_message(text, tip)
 
 
 def away_words(name: str, seen_at: float, waiting: int) -> str:

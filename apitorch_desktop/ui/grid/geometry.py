@@ -29,7 +29,7 @@ Index = QModelIndex | QPersistentModelIndex
 class GridGeometry(QListView):
     """A view of a GridModel with a layout of its own. A QListView by descent, so that screen readers find its items."""
 
-    zoomChanged = Signal(int)
+    zoom_changed = Signal(int)
     """The least cell size, in pixels."""
 
     def __init__(self, model: GridModel, theme: Theme, parent: QWidget | None = None) -> None:
@@ -130,11 +130,11 @@ class GridGeometry(QListView):
 
     # --- zoom
 
-    def cellSize(self) -> int:
+    def cell_size(self) -> int:
         """The chosen size of a cell in pixels; cells are a little larger so that rows fill the width."""
         return self._cell
 
-    def setCellSize(self, size: int) -> None:
+    def set_cell_size(self, size: int) -> None:
         """64…384; keeps the middle of what is shown in place."""
         self.zoom_at(size, self.viewport().rect().center())
 
@@ -147,7 +147,7 @@ class GridGeometry(QListView):
         self._cell = size
         self._relayout(anchor)
         self.viewport().update()
-        self.zoomChanged.emit(size)
+        self.zoom_changed.emit(size)
 
     def zoom_steps(self, steps: float, point: QPoint | None = None) -> None:
         """Larger or smaller by an eighth, and at least by one column, a step."""

@@ -44,13 +44,13 @@ class SelectionSummary(NamedTuple):
 class GridInteraction(GridSurface):
     """Selection, focus and keys on top of the surface."""
 
-    imageActivated = Signal(object)
+    image_activated = Signal(object)
     """TrainingImage: Enter or double-click."""
-    summaryChanged = Signal(object)
+    summary_changed = Signal(object)
     """Summary, at most once a turn of the event loop."""
-    deleteRequested = Signal(list)
+    delete_wanted = Signal(list)
     """Ids."""
-    labelKey = Signal(str)
+    label_key = Signal(str)
     """A digit or letter typed."""
 
     def __init__(self, model: GridModel, loader: ThumbnailLoader, theme: Theme, parent: QWidget | None = None) -> None:
@@ -59,7 +59,7 @@ class GridInteraction(GridSurface):
         self._said: SelectionSummary | None = None
         self._say = QTimer(self, interval=0, singleShot=True)
         self._say.timeout.connect(self._tell_summary)
-        model.countsChanged.connect(self._say.start)
+        model.counts_changed.connect(self._say.start)
 
     # --- selection, for others
 
@@ -85,7 +85,7 @@ class GridInteraction(GridSurface):
         self.images.selection.all()
         self.selection_changed()
 
-    def invertSelection(self) -> None:
+    def invert_selection(self) -> None:
         """Ctrl+I."""
         self.images.selection.invert()
         self.selection_changed()
@@ -192,7 +192,7 @@ class GridInteraction(GridSurface):
         summary = self.summary()
         if summary != self._said:
             self._said = summary
-            self.summaryChanged.emit(summary)
+            self.summary_changed.emit(summary)
 
     # --- keys
 
@@ -206,7 +206,7 @@ class GridInteraction(GridSurface):
             text = event.text()
             plain = not modifiers & ~SHIFT
             if plain and len(text) == 1 and text.isalnum():
-                self.labelKey.emit(text)
+                self.label_key.emit(text)
             else:
                 event.ignore()
 
@@ -218,17 +218,17 @@ class GridInteraction(GridSurface):
         elif ctrl and key == Qt.Key.Key_Minus:
             self.zoom_steps(-1)
         elif ctrl and key == Qt.Key.Key_0:
-            self.setCellSize(DEFAULT)
+            self.set_cell_size(DEFAULT)
         elif ctrl and key == Qt.Key.Key_A:
             self.selectAll()
         elif ctrl and key == Qt.Key.Key_I:
-            self.invertSelection()
+            self.invert_selection()
         elif key == Qt.Key.Key_Space and image is not None:
             self.toggle(self.currentIndex().row())
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and not ctrl and image is not None:
-            self.imageActivated.emit(image)
+            self.image_activated.emit(image)
         elif key == Qt.Key.Key_Delete and self.images.selection:
-            self.deleteRequested.emit(self.selected_ids())
+            self.delete_wanted.emit(self.selected_ids())
         elif key == Qt.Key.Key_Escape and self.images.selection:
             self.clearSelection()
         else:

@@ -30,11 +30,11 @@ class GridModel(QAbstractListModel):
     their selection and persistent indexes follow their images.
     """
 
-    countsChanged = Signal()
+    counts_changed = Signal()
     """`shown`, `total`, a group or its count is another. Comes after the rows' own signals."""
-    rearranging = Signal()
+    about_to_rearrange = Signal()
     """Before a layout change: the last moment to see where things were."""
-    idsReplaced = Signal(dict)
+    ids_replaced = Signal(dict)
     """Ids a service changed: old → new."""
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -53,7 +53,7 @@ class GridModel(QAbstractListModel):
         self.selection.replace(bytes(self._groups.rows))
         self._sizes = None
         self.endResetModel()
-        self.countsChanged.emit()
+        self.counts_changed.emit()
 
     def add(self, images: Iterable[TrainingImage]) -> None:
         """Take in images as they come, each to the group of its `label` (made if new). A known id replaces its record."""
@@ -71,7 +71,7 @@ class GridModel(QAbstractListModel):
             self._add_to(label, list(batch.values()))
         if fresh or known:
             self._sizes = None
-            self.countsChanged.emit()
+            self.counts_changed.emit()
 
     def _replace(self, known: dict[str, TrainingImage]) -> None:
         labels = self._groups.labels()
@@ -127,7 +127,7 @@ class GridModel(QAbstractListModel):
         """Follow ids that a service changed: old → new."""
         self._groups.replace_ids(new_ids)
         self.badges = {new_ids.get(image_id, image_id): badge for image_id, badge in self.badges.items()}
-        self.idsReplaced.emit(dict(new_ids))
+        self.ids_replaced.emit(dict(new_ids))
         self._touch()
 
     def add_label(self, label: str) -> None:
@@ -151,7 +151,7 @@ class GridModel(QAbstractListModel):
         self._groups.accuracy = dict(accuracies)
         for group in self._groups.shown:
             group.accuracy = accuracies.get(group.label)
-        self.countsChanged.emit()
+        self.counts_changed.emit()
 
     def set_badges(self, badges: Mapping[str, str]) -> None:
         """Small text on images by id, such as "t_shirt?"; replaces all of them."""
@@ -181,12 +181,12 @@ class GridModel(QAbstractListModel):
 
     def _change(self, change: Callable[[], object]) -> None:
         self._rearrange(change)
-        self.countsChanged.emit()
+        self.counts_changed.emit()
 
     def _rearrange(self, change: Callable[[], object]) -> None:
         """Change what is shown in any way; selection and persistent indexes follow the images."""
         groups = self._groups
-        self.rearranging.emit()
+        self.about_to_rearrange.emit()
         self.layoutAboutToBeChanged.emit()
         held = self.persistentIndexList()
         images = [groups.image(index.row()).image_id for index in held]
@@ -274,7 +274,7 @@ class GridModel(QAbstractListModel):
         """The records of all images, shown or not, label by label."""
         return list(chain.from_iterable(self._groups.all.values()))
 
-    def neighbour(self, image_id: str, step: int) -> TrainingImage | None:
+    def neighbor(self, image_id: str, step: int) -> TrainingImage | None:
         """The image `step` rows on (or back, when negative), None at the ends and for an image that is not shown."""
         row = self.row_of(image_id)
         return self.image(row + step) if row is not None and 0 <= row + step < self.shown else None

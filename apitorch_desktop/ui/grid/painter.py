@@ -263,7 +263,7 @@ class GridPainter:
         painter.setPen(color)
         painter.drawStaticText(QPointF(x, y), text.text)
 
-    def drag_picture(self, pixmaps: list[QPixmap], count: int, ratio: float) -> QPixmap:
+    def drag_pixmap(self, pixmaps: list[QPixmap], count: int, ratio: float) -> QPixmap:
         """What hangs on the pointer: the first photos in a pile, and how many there are."""
         px, edge = self._theme.px, self._theme.px(96)
         step = px(6)

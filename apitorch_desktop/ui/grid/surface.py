@@ -38,10 +38,10 @@ class GridSurface(GridGeometry):
         self.supply = ThumbnailRequests(self, loader)
         self._set_up()
         self.setModel(model)
-        model.rearranging.connect(self._mark_place)
+        model.about_to_rearrange.connect(self._mark_place)
         model.layoutChanged.connect(self._go_to_place)
-        model.countsChanged.connect(self._counts_changed)
-        model.idsReplaced.connect(loader.follow)
+        model.counts_changed.connect(self._counts_changed)
+        model.ids_replaced.connect(loader.follow)
         theme.changed.connect(self._dressed)
 
     def laid_out(self) -> None:

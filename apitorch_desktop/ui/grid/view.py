@@ -41,19 +41,19 @@ _RESTING = 180
 class GridView(GridInteraction):
     """Mouse, drags and drops on top of selection and surface."""
 
-    imageHovered = Signal(object)
+    image_hovered = Signal(object)
     """TrainingImage or None."""
-    contentDropped = Signal(object, object)
+    content_dropped = Signal(object, object)
     """DroppedContent, label or None."""
-    imagesDropped = Signal(list, str)
+    images_dropped = Signal(list, str)
     """Ids, label: an internal drag."""
-    dragOver = Signal(str)
+    drag_over = Signal(str)
     """What a drop here would do, in words; "" when the drag is elsewhere."""
-    contextMenuRequested = Signal(object, object)
+    context_menu_wanted = Signal(object, object)
     """QPoint on the screen; the label on a header, else None."""
-    dropRefused = Signal(str)
+    drop_refused = Signal(str)
     """Why what was dropped is of no use."""
-    dragFellShort = Signal(int, int)
+    drag_incomplete = Signal(int, int)
     """Files that were ready for another program, files that were dragged out."""
 
     def __init__(
@@ -104,7 +104,7 @@ class GridView(GridInteraction):
             return
         self._hands.end()
         self.choose(row)
-        self.imageActivated.emit(self.images.image(row))
+        self.image_activated.emit(self.images.image(row))
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Ctrl zooms at the pointer."""
@@ -118,11 +118,11 @@ class GridView(GridInteraction):
         """At the pointer, or at the focused photo when it was asked for by key."""
         if event.reason() == event.Reason.Keyboard:
             place = self.visualRect(self.currentIndex()).center() if self.currentIndex().isValid() else QPoint()
-            self.contextMenuRequested.emit(self.viewport().mapToGlobal(place), None)
+            self.context_menu_wanted.emit(self.viewport().mapToGlobal(place), None)
             return
         group = self.header_under(event.pos())
         label = self.images.groups[group].label if group is not None else None
-        self.contextMenuRequested.emit(event.globalPos(), label)
+        self.context_menu_wanted.emit(event.globalPos(), label)
 
     def viewportEvent(self, event: QEvent) -> bool:
         """The tip says why a photo can't be shown; the pointer leaves."""
@@ -145,7 +145,7 @@ class GridView(GridInteraction):
             self.viewport().update(self.visualRect(self._hovered))
         self._hovered = QPersistentModelIndex()
         self._rest.start()
-        self.imageHovered.emit(None if row is None else self.images.image(row))
+        self.image_hovered.emit(None if row is None else self.images.image(row))
 
     def _show_whole(self) -> None:
         self._hovered = self._under
@@ -166,12 +166,12 @@ class GridView(GridInteraction):
         if not images:
             return
         data = DraggedImages(images, self._tasks, self._local_copy)
-        data.fellShort.connect(self.dragFellShort)
+        data.incomplete.connect(self.drag_incomplete)
         self._dragged = {self.images.label_of(image.image_id) or "" for image in images}
         drag = QDrag(self)
         drag.setMimeData(data)
         pixmaps = [pixmap for image in images[:3] if (pixmap := self.loader.pixmap(image.image_id)) is not None]
-        drag.setPixmap(self._painter.drag_picture(pixmaps, len(images), self.devicePixelRatioF()))
+        drag.setPixmap(self._painter.drag_pixmap(pixmaps, len(images), self.devicePixelRatioF()))
         drag.setHotSpot(QPoint(self.theme.px(20), self.theme.px(20)))
         drag.exec(Qt.DropAction.CopyAction | Qt.DropAction.MoveAction, Qt.DropAction.MoveAction)
         data.end()
@@ -210,13 +210,13 @@ class GridView(GridInteraction):
         self._aim(None)
         event.acceptProposedAction()
         if not content:
-            self.dropRefused.emit(
+            self.drop_refused.emit(
                 "There is no photo in what was dropped, and no address of one: drop files, folders or pictures."
             )
         elif not content.image_ids:
-            self.contentDropped.emit(content, label)
+            self.content_dropped.emit(content, label)
         elif label is not None:
-            self.imagesDropped.emit(list(content.image_ids), label)
+            self.images_dropped.emit(list(content.image_ids), label)
 
     def _aim(self, point: QPoint | None, *, inside: bool = False) -> bool:
         """Mark where a drop would go; whether it may."""
@@ -239,7 +239,7 @@ class GridView(GridInteraction):
         if target != self._drop_target:
             self._drop_target = target
             self.viewport().update()
-        self.dragOver.emit(words)
+        self.drag_over.emit(words)
         return bool(words)
 
     def _scroll_in_drag(self) -> None:

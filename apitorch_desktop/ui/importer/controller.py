@@ -376,13 +376,13 @@ def sources_of(content: DroppedContent) -> list[Dropped]:
     sources: list[Dropped] = list(content.paths)
     if content.urls:
         sources.append("\n".join(content.urls))
-    sources += [ImageBytes(one.data, one.name or "picture") for one in content.pictures]
+    sources += [ImageBytes(one.data, one.name or "picture") for one in content.images]
     return sources
 
 
 def _name_of(content: DroppedContent) -> str:
     """What an import may be called: the one folder or archive that was dropped."""
-    if len(content.paths) != 1 or content.urls or content.pictures:
+    if len(content.paths) != 1 or content.urls or content.images:
         return ""
     path = content.paths[0]
     return path.name if path.suffix.lower() not in (".jpg", ".jpeg", ".png") else ""

@@ -52,7 +52,7 @@ class LabelingController(QObject):
         photos.key_of = self.keys.key
         self._review.labels_by_key = self.keys.labels
         for part in (photos.grid, photos.big):
-            part.labelKey.connect(self.typed)
+            part.label_key.connect(self.typed)
         strip.label_wanted.connect(self.label)
         strip.bound.connect(self.keys.bind)
         strip.advance_switched.connect(self.set_advance)
@@ -107,7 +107,7 @@ class LabelingController(QObject):
             self._say("Select photos first, then put them under a label.")
             return
         if photos.big.isVisible():
-            following = photos.model.neighbour(chosen[0].image_id, 1)
+            following = photos.model.neighbor(chosen[0].image_id, 1)
             self._editing.move(chosen, label)
             if self.advance and following is not None:
                 photos.big.show_image(following)

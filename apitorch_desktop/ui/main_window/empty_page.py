@@ -54,7 +54,7 @@ class EmptyPage(QWidget):
         column.addLayout(around)
         column.addSpacing(12)
         self._actions = QWidget()
-        row = FlowLayout(self._actions, 8, centred=True)
+        row = FlowLayout(self._actions, 8, centered=True)
         for control in (self._import, self._new, self._sample, self._again):
             row.addWidget(control)
         column.addWidget(self._actions)

@@ -76,7 +76,7 @@ class MainWindow(QMainWindow):
     def changeEvent(self, event: QEvent) -> None:
         """The system's theme, and with it its type, may be another."""
         if event.type() == QEvent.Type.ThemeChange and not self._unpainted:
-            self._theme.look_again()
+            self._theme.check_system_font()
         super().changeEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:

@@ -20,12 +20,12 @@ RowRole = Qt.ItemDataRole.UserRole
 
 @dataclass(frozen=True, slots=True)
 class HeadingRow:
-    """A line above photos. `acts`: (verb, name of the act), offered at its end."""
+    """A line above photos. `actions`: (verb, name of the action), offered at its end."""
 
     key: str
     title: str
     note: str = ""
-    acts: tuple[tuple[str, str], ...] = ()
+    actions: tuple[tuple[str, str], ...] = ()
     group: DuplicateGroup | None = None
 
 
@@ -46,7 +46,7 @@ class LabelIssueRow:
 
     key: str
     image: TrainingImage
-    doubt: LabelIssue
+    issue: LabelIssue
 
 
 Row = HeadingRow | PhotoRow | LabelIssueRow
@@ -112,8 +112,8 @@ def _spoken(row: Row) -> str:
     if isinstance(row, HeadingRow):
         return f"{row.title}. {row.note}"
     if isinstance(row, LabelIssueRow):
-        doubt = row.doubt
-        shares = f"{doubt.given} {percent(doubt.given_value)}, {doubt.likely} {percent(doubt.likely_value)}"
+        issue = row.issue
+        shares = f"{issue.given} {percent(issue.given_value)}, {issue.likely} {percent(issue.likely_value)}"
         return f"{row.image.display_name}: {shares}"
     mark = {"keep": "is kept", "go": "would be deleted"}.get(row.mark, "")
     return ", ".join(part for part in (row.image.display_name, *row.lines, mark) if part)

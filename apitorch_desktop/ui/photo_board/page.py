@@ -29,9 +29,9 @@ class BoardPage(QWidget):
         self._close.clicked.connect(self.closed)
 
     def lay_out(
-        self, title: str, controls: Sequence[QWidget], hint: str, *, why: str = "", middle: QWidget | None = None
+        self, title: str, controls: Sequence[QWidget], hint: str, *, why: str = "", center: QWidget | None = None
     ) -> None:
-        """`why`: a sentence below the title. `middle`: the board with what else may stand in its place. `hint`: its keys."""
+        """`why`: a sentence below the title. `center`: the board with what else may stand in its place. `hint`: its keys."""
         head = QHBoxLayout()
         head.setContentsMargins(16, 8, 8, 0)
         head.addWidget(label(title, "title"), 1)
@@ -54,7 +54,7 @@ class BoardPage(QWidget):
         column.setSpacing(2)
         column.addLayout(head)
         column.addLayout(below)
-        column.addWidget(middle or self.board, 1)
+        column.addWidget(center or self.board, 1)
         column.addLayout(foot)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

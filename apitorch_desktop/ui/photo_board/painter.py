@@ -56,7 +56,7 @@ class BoardPainter:
         lines = 2 * self._metrics["small"].height()
         return QSize(px(EDGE + _GAP * 2), px(EDGE + _GAP + 9) + lines + px(_GAP))
 
-    def act_at(self, row: Row, rect: QRect, point: QPoint, mirrored: bool) -> str:
+    def action_at(self, row: Row, rect: QRect, point: QPoint, mirrored: bool) -> str:
         """The act whose verb is there, or empty."""
         places = self._verbs(row, rect) if not isinstance(row, PhotoRow) else self._mark_place(row, rect)
         for name, place in places.items():
@@ -69,14 +69,14 @@ class BoardPainter:
         found: dict[str, QRect] = {}
         if isinstance(row, HeadingRow):
             right = rect.right() - px(_MARGIN)
-            for verb, name in reversed(row.acts):
+            for verb, name in reversed(row.actions):
                 width = self._metrics["base"].horizontalAdvance(verb) + px(12)
                 found[name] = QRect(right - width, rect.top() + px(12), width, px(28))
                 right -= width + px(4)
         elif isinstance(row, LabelIssueRow):
             inner = self._words_of(rect)
             top, left = inner.bottom() - px(26), inner.left()
-            for verb, name in ((f"✓ {row.doubt.likely}", "accept"), ("✕ Keep", "dismiss")):
+            for verb, name in ((f"✓ {row.issue.likely}", "accept"), ("✕ Keep", "dismiss")):
                 width = min(self._metrics["small"].horizontalAdvance(verb) + px(16), inner.right() - left)
                 if name == "accept":
                     room = inner.width() - self._metrics["small"].horizontalAdvance("✕ Keep") - px(22)
@@ -121,9 +121,9 @@ class BoardPainter:
             place = QRect(left, line.top(), metrics.horizontalAdvance(shown) + 2, line.height())
             self._write(painter, _mirror(place, rect, mirrored), shown, role, token)
             left = place.right() + px(8)
-        names = {name: verb for verb, name in row.acts}
+        names = {name: verb for verb, name in row.actions}
         for name, verb_place in verbs.items():
-            self._write(painter, _mirror(verb_place, rect, mirrored), names[name], "base", "accent_text", centred=True)
+            self._write(painter, _mirror(verb_place, rect, mirrored), names[name], "base", "accent_text", centered=True)
 
     def photo(
         self,
@@ -175,11 +175,11 @@ class BoardPainter:
             painter.drawText(place, Qt.AlignmentFlag.AlignCenter, text)
 
     def _question(self, painter: QPainter, rect: QRect, row: LabelIssueRow, mirrored: bool) -> None:
-        px, doubt = self._theme.px, row.doubt
+        px, issue = self._theme.px, row.issue
         inner = self._words_of(rect)
         height = px(32)
         for at, (label, value, token) in enumerate(
-            ((doubt.given, doubt.given_value, "muted"), (doubt.likely, doubt.likely_value, "accent"))
+            ((issue.given, issue.given_value, "muted"), (issue.likely, issue.likely_value, "accent"))
         ):
             line = QRect(inner.left(), inner.top() + at * height, inner.width(), px(18))
             figure = percent(value)
@@ -202,10 +202,10 @@ class BoardPainter:
             painter.setPen(QPen(self._theme.color("line"), 1))
             painter.setBrush(self._theme.color("canvas"))
             painter.drawRoundedRect(QRectF(shown).adjusted(0.5, 0.5, -0.5, -0.5), px(6), px(6))
-            verb = f"✓ {doubt.likely}" if act == "accept" else "✕ Keep"
+            verb = f"✓ {issue.likely}" if act == "accept" else "✕ Keep"
             text = self._metrics["small"].elidedText(verb, Qt.TextElideMode.ElideRight, place.width() - px(10))
             token = "accent_text" if act == "accept" else "text"
-            self._write(painter, shown, text, "small", token, centred=True)
+            self._write(painter, shown, text, "small", token, centered=True)
 
     def _write(
         self,
@@ -215,13 +215,13 @@ class BoardPainter:
         role: Role,
         token: str,
         *,
-        centred: bool = False,
+        centered: bool = False,
         at_end: bool = False,
     ) -> None:
-        side = Qt.AlignmentFlag.AlignHCenter if centred else Qt.AlignmentFlag.AlignLeft
+        side = Qt.AlignmentFlag.AlignHCenter if centered else Qt.AlignmentFlag.AlignLeft
         if at_end:
             side = Qt.AlignmentFlag.AlignRight
-        if painter.layoutDirection() == Qt.LayoutDirection.RightToLeft and not centred:
+        if painter.layoutDirection() == Qt.LayoutDirection.RightToLeft and not centered:
             side = Qt.AlignmentFlag.AlignLeft if at_end else Qt.AlignmentFlag.AlignRight
             side |= Qt.AlignmentFlag.AlignAbsolute
         painter.setPen(self._theme.color(token))

@@ -49,9 +49,9 @@ class _BoardDelegate(QStyledItemDelegate):
 class PhotoBoard(QListView):
     """Says what is wanted of the photos that are chosen; does nothing by itself."""
 
-    act_wanted = Signal(str)
+    action_wanted = Signal(str)
     """The name of an act on what is chosen: accept, dismiss, keep, open, del and return (the keys); or a label's key."""
-    heading_act_wanted = Signal(object, str)
+    heading_action_wanted = Signal(object, str)
     """(Heading, name of the act)"""
 
     KEYS = {  # noqa: RUF012 - never changed
@@ -142,9 +142,9 @@ class PhotoBoard(QListView):
         plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
         name = self.KEYS.get(Qt.Key(event.key()))
         if plain and name is not None:
-            self.act_wanted.emit(name)
+            self.action_wanted.emit(name)
         elif plain and event.text() and event.text() in "1234567890":
-            self.act_wanted.emit(event.text())
+            self.action_wanted.emit(event.text())
         else:
             super().keyPressEvent(event)
 
@@ -156,13 +156,13 @@ class PhotoBoard(QListView):
         row = self.rows.row(index)
         if row is None or event.button() != Qt.MouseButton.LeftButton:
             return
-        act = self._painter.act_at(row, self.visualRect(index), point, self._mirrored())
+        act = self._painter.action_at(row, self.visualRect(index), point, self._mirrored())
         if isinstance(row, HeadingRow):
             if act:
-                self.heading_act_wanted.emit(row, act)
+                self.heading_action_wanted.emit(row, act)
         elif act:
             self.setCurrentIndex(index)
-            self.act_wanted.emit(act)
+            self.action_wanted.emit(act)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """A hand over what can be clicked."""
@@ -170,7 +170,7 @@ class PhotoBoard(QListView):
         point = event.position().toPoint()
         index = self.indexAt(point)
         row = self.rows.row(index)
-        act = self._painter.act_at(row, self.visualRect(index), point, self._mirrored()) if row is not None else ""
+        act = self._painter.action_at(row, self.visualRect(index), point, self._mirrored()) if row is not None else ""
         if act:
             self.viewport().setCursor(Qt.CursorShape.PointingHandCursor)
         else:
@@ -179,7 +179,7 @@ class PhotoBoard(QListView):
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         """Look closely."""
         if isinstance(self.rows.row(self.indexAt(event.position().toPoint())), (PhotoRow, LabelIssueRow)):
-            self.act_wanted.emit("open")
+            self.action_wanted.emit("open")
 
     def _mirrored(self) -> bool:
         return self.layoutDirection() == Qt.LayoutDirection.RightToLeft

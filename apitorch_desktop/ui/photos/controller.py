@@ -96,29 +96,29 @@ class PhotosController(QObject):
         tasks = session.tasks
         self.loader = ThumbnailLoader(tasks, self._thumbnail, large=self._image, parent=self)
         self.grid = GridView(model, self.loader, theme, tasks=tasks, local_copy=local_copy)
-        self.big = PhotoView(tasks, self._image, model.neighbour, theme, loader=self.loader)
+        self.big = PhotoView(tasks, self._image, model.neighbor, theme, loader=self.loader)
         self.handing = ShareActions(session, local_copy, origin)
         self.key_of: Callable[[str], str] = lambda _label: ""
         """The key of a label, "" for none."""
         self._wire()
         self.set_sort(self.sort)
-        self.grid.setCellSize(int(str(settings.value("grid/size", DEFAULT))))
+        self.grid.set_cell_size(int(str(settings.value("grid/size", DEFAULT))))
 
     def _wire(self) -> None:
         grid, big = self.grid, self.big
-        grid.summaryChanged.connect(self._say_selection)
-        grid.zoomChanged.connect(self.zoomed)
-        grid.deleteRequested.connect(self.delete)
-        grid.imagesDropped.connect(self.move)
-        grid.imageActivated.connect(self.show_big)
-        grid.contextMenuRequested.connect(lambda place, label: self._menu(label).popup(place))
+        grid.summary_changed.connect(self._say_selection)
+        grid.zoom_changed.connect(self.zoomed)
+        grid.delete_wanted.connect(self.delete)
+        grid.images_dropped.connect(self.move)
+        grid.image_activated.connect(self.show_big)
+        grid.context_menu_wanted.connect(lambda place, label: self._menu(label).popup(place))
         big.closed.connect(self.close_big)
-        big.imageChanged.connect(self._tell_origin)
-        big.dragWanted.connect(lambda image: self.grid.start_drag([image]))
-        big.deleteRequested.connect(self.delete)
-        big.contextMenuRequested.connect(lambda place: self._menu(None).popup(place))
-        self.model.countsChanged.connect(self._say_found)
-        self.model.idsReplaced.connect(self._follow)
+        big.image_changed.connect(self._tell_origin)
+        big.drag_wanted.connect(lambda image: self.grid.start_drag([image]))
+        big.delete_wanted.connect(self.delete)
+        big.context_menu_wanted.connect(lambda place: self._menu(None).popup(place))
+        self.model.counts_changed.connect(self._say_found)
+        self.model.ids_replaced.connect(self._follow)
         self._session.opened_changed.connect(self._opened_changed)
         self._session.connection_changed.connect(self._connection_changed)
 
@@ -218,7 +218,7 @@ class PhotosController(QObject):
     def delete(self, image_ids: Sequence[str]) -> None:
         """Delete photos; the big view goes on to the next."""
         if self.big.isVisible() and image_ids:
-            following = self.model.neighbour(image_ids[0], 1) or self.model.neighbour(image_ids[0], -1)
+            following = self.model.neighbor(image_ids[0], 1) or self.model.neighbor(image_ids[0], -1)
             if following is None:
                 self.close_big()
             else:
@@ -308,4 +308,4 @@ class PhotosController(QObject):
 
     def save(self) -> None:
         """Keep the zoom for the next start."""
-        self._settings.setValue("grid/size", self.grid.cellSize())
+        self._settings.setValue("grid/size", self.grid.cell_size())

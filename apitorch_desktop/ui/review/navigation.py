@@ -56,7 +56,7 @@ class NarrowedBar(QFrame):
 
     def words(self) -> str:
         """Which photos are shown."""
-        return self._words.whole()
+        return self._words.full_text()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Stay where the grid ends."""
@@ -120,7 +120,7 @@ class ReviewNavigation(QObject):
         panel.label_wanted.connect(self._show_label)
         self.only.all_wanted.connect(lambda: self._photos.show_only((), ""))
         self.only.review_wanted.connect(self._back)
-        self._photos.model.idsReplaced.connect(self._loader.follow)
+        self._photos.model.ids_replaced.connect(self._loader.follow)
         self._session.opened_changed.connect(self._opened_changed)
         self._session.sets_changed.connect(self._list)
 

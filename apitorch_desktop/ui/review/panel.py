@@ -134,8 +134,8 @@ class ReviewPanel(QWidget):
         review = self._review
         review.changed.connect(self._changed)
         review.progressed.connect(self._changed_progress)
-        self.board.act_wanted.connect(self.act)
-        self.board.heading_act_wanted.connect(self._act_on_heading)
+        self.board.action_wanted.connect(self.act)
+        self.board.heading_action_wanted.connect(self._act_on_heading)
         self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
         self.labels.pair_chosen.connect(self._show_pair)
         self.labels.label_wanted.connect(self.label_wanted)
@@ -264,7 +264,7 @@ class ReviewPanel(QWidget):
         elif name == "delete" and self.page in ("suspects", "quality"):
             review.delete(list(dict.fromkeys(ids)))
         elif self.page == "suspects" and name == "accept":
-            review.accept([row.doubt for row in rows if isinstance(row, LabelIssueRow)])
+            review.accept([row.issue for row in rows if isinstance(row, LabelIssueRow)])
         elif (self.page == "suspects" and name == "dismiss") or (self.page == "unsure" and name == "accept"):
             review.label_is_right(ids)
         elif self.page == "quality" and name == "dismiss":

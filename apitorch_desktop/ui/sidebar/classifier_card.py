@@ -54,7 +54,7 @@ class ClassifierCard(Card):
 
     def headline(self) -> str:
         """What is said above the bar."""
-        return self._title.whole()
+        return self._title.full_text()
 
 
 def headline(opened: TrainingSet, classifier: Classifier | None) -> tuple[str, float | None, str]:

@@ -102,7 +102,7 @@ class TreeView(QTreeView):
                 self.setCurrentIndex(index)
         self.viewport().update()
 
-    def name_new(self, parent: TreeNode | None) -> None:
+    def start_naming(self, parent: TreeNode | None) -> None:
         """Open a row to name a new training set, or a new label of one."""
         reason = self._why_not("labels" if parent is not None else "training-sets")
         if reason and parent is None and self.new_set_page():
@@ -189,7 +189,7 @@ class TreeView(QTreeView):
             node if node is not None and node.row is RowType.TRAINING_SET else node.parent if node is not None else None
         )
         if above is not None and above.training_set is not None:
-            add("New label…", "labels", lambda: self.name_new(above))
+            add("New label…", "labels", lambda: self.start_naming(above))
         if node is not None and node.row is RowType.TRAINING_SET:
             add("Rename…", "training-sets", lambda: self.rename(node), "F2")
             add("Export…", "", lambda: self.export_wanted.emit(node))
@@ -198,7 +198,7 @@ class TreeView(QTreeView):
             add("Delete training set…", "training-sets", lambda: self.delete_wanted.emit(node), "Del")
             menu.addSeparator()
         page = self.new_set_page() if self._why_not("training-sets") else ""
-        add("New training set…", "" if page else "training-sets", lambda: self.name_new(None))
+        add("New training set…", "" if page else "training-sets", lambda: self.start_naming(None))
         if page:
             menu.actions()[-1].setToolTip(f"Made on the service’s own page: {page}")
         return menu
@@ -317,7 +317,7 @@ class TreePanel(QWidget):
         self.view = TreeView(theme, self.model, why_not)
         self.card = ClassifierCard(theme)
         self.add = icon_button(theme, "plus", "New training set", tint="muted")
-        self.add.clicked.connect(lambda: self.view.name_new(None))
+        self.add.clicked.connect(lambda: self.view.start_naming(None))
         head = QHBoxLayout()
         head.setContentsMargins(16, 6, 10, 0)
         title = label("Training sets", "heading", "muted")

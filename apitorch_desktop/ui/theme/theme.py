@@ -151,7 +151,7 @@ class Theme(QObject):
         self._system_type = (font.family(), font.pointSizeF())
         self._dress()
 
-    def use(self, scheme: Scheme) -> None:
+    def set_scheme(self, scheme: Scheme) -> None:
         """Light or dark as the person wants it, whatever the system shows; or like the system again."""
         self._wanted = scheme
         self._dress()
@@ -186,7 +186,7 @@ class Theme(QObject):
             self._svg[name] = (self._resources / "icons" / f"{name}.svg").read_bytes()
         return self._svg[name]
 
-    def look_again(self) -> None:
+    def check_system_font(self) -> None:
         """The system says that its theme changed: dress anew where its type is another. The window hears of it."""
         from PySide6.QtGui import QFontDatabase
 

@@ -24,11 +24,11 @@ _CRISP = 3.0
 class PhotoCanvas(QWidget):
     """Shows a `LoadedPhoto`, or its thumbnail until there is one. `zoom` is device pixels of the screen for one photo pixel."""
 
-    zoomChanged = Signal()
-    wholeWanted = Signal()
+    zoom_changed = Signal()
+    full_size_wanted = Signal()
     """The zoom needs more pixels than are at hand."""
-    sizeChanged = Signal()
-    dragWanted = Signal()
+    resized = Signal()
+    drag_wanted = Signal()
     """A photo that cannot be panned is dragged: to another program."""
 
     def __init__(self, theme: Theme) -> None:
@@ -56,7 +56,7 @@ class PhotoCanvas(QWidget):
         """There is more of the photo now."""
         self.update()
         self._ask()
-        self.zoomChanged.emit()
+        self.zoom_changed.emit()
 
     def room(self) -> QSize:
         """Device pixels a fitted photo may take."""
@@ -162,7 +162,7 @@ class PhotoCanvas(QWidget):
         self.update()
         self._ask()
         self._show_hand()
-        self.zoomChanged.emit()
+        self.zoom_changed.emit()
 
     def _ask(self) -> None:
         photo = self._photo
@@ -170,7 +170,7 @@ class PhotoCanvas(QWidget):
         if photo is None or picture is None or photo.size is None or photo.whole():
             return
         if picture.width() < min(1.0, self.zoom()) * photo.size[0] - 1:
-            self.wholeWanted.emit()
+            self.full_size_wanted.emit()
 
     def _larger(self) -> bool:
         """Whether there is more of the photo than the window shows."""
@@ -201,7 +201,7 @@ class PhotoCanvas(QWidget):
             if (event.position() - self._grabbed).manhattanLength() >= QApplication.startDragDistance():
                 self._grabbed = None
                 self._show_hand()
-                self.dragWanted.emit()
+                self.drag_wanted.emit()
         elif self._grabbed is not None:
             moved = event.position() - self._grabbed
             self._grabbed = event.position()
@@ -219,8 +219,8 @@ class PhotoCanvas(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._hold()
-        self.sizeChanged.emit()
-        self.zoomChanged.emit()
+        self.resized.emit()
+        self.zoom_changed.emit()
 
     def _dressed(self) -> None:
         self._texts.clear()

@@ -1,4 +1,4 @@
-"""Photos for the full-size view: the one that is looked at, made to fit, then in all its pixels; its neighbours ahead."""
+"""Photos for the full-size view: the one that is looked at, made to fit, then in all its pixels; its neighbors ahead."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LoadedPhoto:
 
 
 class PhotoLoader(QObject):
-    """Keeps the photo looked at and its neighbours, nothing else. Made and called on the GUI thread."""
+    """Keeps the photo looked at and its neighbors, nothing else. Made and called on the GUI thread."""
 
     changed = Signal(str)
     """The id of an image of which there is more now, or which failed."""
@@ -61,7 +61,7 @@ class PhotoLoader(QObject):
         return self._photos.get(image_id)
 
     def want(self, images: Sequence[TrainingImage], room: QSize) -> None:
-        """The photo looked at, first, and its neighbours, to fit in `room` (device pixels). The rest is let go."""
+        """The photo looked at, first, and its neighbors, to fit in `room` (device pixels). The rest is let go."""
         ids = [image.image_id for image in images]
         for image_id in [image_id for image_id in self._photos if image_id not in ids]:
             self._drop(self._photos.pop(image_id))

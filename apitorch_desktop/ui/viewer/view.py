@@ -18,8 +18,8 @@ from apitorch_desktop.ui.viewer.loader import PhotoLoader
 from apitorch_desktop.ui.widgets.controls import ElidedLabel, Rule, button, icon_button, label
 from apitorch_desktop.utils.text import size
 
-Neighbour = Callable[[str, int], TrainingImage | None]
-"""`GridModel.neighbour`: the image so many places on or back."""
+Neighbor = Callable[[str, int], TrainingImage | None]
+"""`GridModel.neighbor`: the image so many places on or back."""
 
 _PAN = 80
 _RESIZED = 200
@@ -31,22 +31,22 @@ class PhotoView(QWidget):
 
     closed = Signal()
     """Escape: back to the grid."""
-    imageChanged = Signal(object)
+    image_changed = Signal(object)
     """TrainingImage now shown."""
-    labelKey = Signal(str)
+    label_key = Signal(str)
     """A digit or letter typed."""
-    deleteRequested = Signal(list)
+    delete_wanted = Signal(list)
     """[id]"""
-    dragWanted = Signal(object)
+    drag_wanted = Signal(object)
     """TrainingImage to be dragged to elsewhere."""
-    contextMenuRequested = Signal(object)
+    context_menu_wanted = Signal(object)
     """QPoint on the screen."""
 
     def __init__(
         self,
         tasks: TaskRunner,
         fetch: Fetch,
-        neighbour: Neighbour,
+        neighbor: Neighbor,
         theme: Theme,
         *,
         loader: ThumbnailLoader | None = None,
@@ -54,18 +54,18 @@ class PhotoView(QWidget):
     ) -> None:
         """`fetch` gives an image's bytes; `loader` its thumbnail until then."""
         super().__init__(parent)
-        self._neighbour = neighbour
+        self._neighbor = neighbor
         self._thumbnails = loader
         self._image: TrainingImage | None = None
         self._photos = PhotoLoader(tasks, fetch, self)
         self._photos.changed.connect(self._came)
         self.canvas = PhotoCanvas(theme)
-        self.canvas.zoomChanged.connect(self._say_zoom)
-        self.canvas.wholeWanted.connect(self._want_whole)
+        self.canvas.zoom_changed.connect(self._say_zoom)
+        self.canvas.full_size_wanted.connect(self._want_whole)
         self._refit = QTimer(self, interval=_RESIZED, singleShot=True)
         self._refit.timeout.connect(self._resized)
-        self.canvas.sizeChanged.connect(self._refit.start)
-        self.canvas.dragWanted.connect(lambda: self.dragWanted.emit(self._image))
+        self.canvas.resized.connect(self._refit.start)
+        self.canvas.drag_wanted.connect(lambda: self.drag_wanted.emit(self._image))
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Photo")
         self._build(theme)
@@ -131,10 +131,10 @@ class PhotoView(QWidget):
         self.canvas.show_photo(self._photos.get(image.image_id), thumbnail, claimed)  # type: ignore[arg-type]
         self.name.setText(image.display_name)
         self._tell(image)
-        self.back.setEnabled(self._neighbour(image.image_id, -1) is not None)
-        self.on.setEnabled(self._neighbour(image.image_id, 1) is not None)
+        self.back.setEnabled(self._neighbor(image.image_id, -1) is not None)
+        self.on.setEnabled(self._neighbor(image.image_id, 1) is not None)
         self._came(image.image_id)
-        self.imageChanged.emit(image)
+        self.image_changed.emit(image)
 
     def add_detail(self, image_id: str, text: str) -> None:
         """One more thing about the image shown, if it still is that one."""
@@ -146,7 +146,7 @@ class PhotoView(QWidget):
         self.id.setText(image.image_id)
         self.origin.setText(" · ".join(more))
         parts = (self.name, self.details, self.id, self.origin)
-        self.setAccessibleDescription(", ".join(part.whole() for part in parts if part.whole()))
+        self.setAccessibleDescription(", ".join(part.full_text() for part in parts if part.full_text()))
 
     def set_source(self, fetch: Fetch) -> None:
         """Another connection."""
@@ -154,7 +154,7 @@ class PhotoView(QWidget):
 
     def go(self, step: int) -> None:
         """On to the next image, or back."""
-        following = self._neighbour(self._image.image_id, step) if self._image is not None else None
+        following = self._neighbor(self._image.image_id, step) if self._image is not None else None
         if following is not None:
             self.show_image(following)
 
@@ -162,7 +162,7 @@ class PhotoView(QWidget):
         if self._image is None:
             self._photos.want([], self.canvas.room())
             return
-        beside = (self._neighbour(self._image.image_id, step) for step in (1, -1))
+        beside = (self._neighbor(self._image.image_id, step) for step in (1, -1))
         self._photos.want([self._image, *(image for image in beside if image is not None)], self.canvas.room())
 
     def _resized(self) -> None:
@@ -211,7 +211,7 @@ class PhotoView(QWidget):
         elif not self._command(key, ctrl):
             text = event.text()
             if not modifiers & ~Qt.KeyboardModifier.ShiftModifier and len(text) == 1 and text.isalnum():
-                self.labelKey.emit(text)
+                self.label_key.emit(text)
             else:
                 event.ignore()
 
@@ -234,7 +234,7 @@ class PhotoView(QWidget):
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self.canvas.toggle(QPointF(self.canvas.width() / 2, self.canvas.height() / 2))
         elif key == Qt.Key.Key_Delete and self._image is not None:
-            self.deleteRequested.emit([self._image.image_id])
+            self.delete_wanted.emit([self._image.image_id])
         else:
             return False
         return True
@@ -247,7 +247,7 @@ class PhotoView(QWidget):
             self.go(1)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        self.contextMenuRequested.emit(event.globalPos())
+        self.context_menu_wanted.emit(event.globalPos())
 
 
 def details(image: TrainingImage) -> list[str]:

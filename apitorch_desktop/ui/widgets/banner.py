@@ -37,7 +37,7 @@ class Banner(QFrame):
         self._row.addWidget(made)
         return made
 
-    def say(self, text: str, tip: str = "") -> None:
+    def show_message(self, text: str, tip: str = "") -> None:
         """Show a sentence, or with an empty one nothing; `tip` tells what the matter is in full."""
         self.words.setText(text)
         self.setToolTip(tip)

@@ -313,7 +313,7 @@ class ElidedLabel(QLabel):
         self.updateGeometry()
         self._cut()
 
-    def whole(self) -> str:
+    def full_text(self) -> str:
         """The text before it is cut."""
         return self._whole
 

@@ -36,16 +36,16 @@ class DroppedContent:
     """What was dropped or pasted. Nothing here has been looked at on disk or fetched.
 
     `paths`: files and folders; `urls`: http(s) addresses of pictures, never of the page they were on;
-    `pictures`: images that came as bytes; `image_ids`: training images of this program (an internal drag).
+    `images`: images that came as bytes; `image_ids`: training images of this program (an internal drag).
     """
 
     paths: tuple[Path, ...] = ()
     urls: tuple[str, ...] = ()
-    pictures: tuple[DroppedImage, ...] = ()
+    images: tuple[DroppedImage, ...] = ()
     image_ids: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.paths or self.urls or self.pictures or self.image_ids)
+        return bool(self.paths or self.urls or self.images or self.image_ids)
 
 
 def accepts(mime: QMimeData) -> bool:
@@ -77,10 +77,10 @@ def read(mime: QMimeData) -> DroppedContent:
     if not mime.hasText() or address or inline:  # an office program offers a picture of copied text: that is no photo
         picture = _raw(mime, address)
         if picture is not None and len(shown.sources) <= 1:
-            return DroppedContent(pictures=(picture,))
+            return DroppedContent(images=(picture,))
     promised = _web([_text(mime, _MOZ_PICTURE)])
     if promised or inline or _web(shown.sources):
-        return DroppedContent(urls=promised or _web(shown.sources), pictures=inline)
+        return DroppedContent(urls=promised or _web(shown.sources), images=inline)
     return DroppedContent(urls=_web(_links(mime, addresses)))
 
 

@@ -73,7 +73,7 @@ class FileCopies:
 class DraggedImages(QMimeData):
     """The data of a drag. Files are promised in the list of formats, and made when they are asked for."""
 
-    fellShort = Signal(int, int)
+    incomplete = Signal(int, int)
     """Files that were ready, files that were wanted."""
 
     def __init__(self, images: Sequence[TrainingImage], tasks: TaskRunner | None, copy: LocalCopy | None) -> None:
@@ -111,5 +111,5 @@ class DraggedImages(QMimeData):
             paths = self._copies.wait(PATIENCE)
             self._files = b"".join(bytes(QUrl.fromLocalFile(str(path)).toEncoded().data()) + b"\r\n" for path in paths)
             if len(paths) < len(self._images):
-                self.fellShort.emit(len(paths), len(self._images))
+                self.incomplete.emit(len(paths), len(self._images))
         return self._files or b""

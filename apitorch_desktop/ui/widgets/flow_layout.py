@@ -9,9 +9,9 @@ from PySide6.QtWidgets import QLayout, QLayoutItem, QStyle, QWidget
 class FlowLayout(QLayout):
     """Widgets side by side, in as many rows as the width asks for; mirrored from right to left."""
 
-    def __init__(self, parent: QWidget | None = None, spacing: int = 6, *, centred: bool = False) -> None:
+    def __init__(self, parent: QWidget | None = None, spacing: int = 6, *, centered: bool = False) -> None:
         super().__init__(parent)
-        self._centred = centred
+        self._centered = centered
         self._items: list[QLayoutItem] = []
         self.setSpacing(spacing)
         self.setContentsMargins(0, 0, 0, 0)
@@ -53,7 +53,7 @@ class FlowLayout(QLayout):
         y = 0
         for row in self._rows(rect.width()):
             height = max(size.height() for _, size in row)
-            x = (rect.width() - _width(row, self.spacing())) // 2 if self._centred else 0
+            x = (rect.width() - _width(row, self.spacing())) // 2 if self._centered else 0
             for item, size in row if move else ():
                 place = QRect(rect.topLeft() + QPoint(x, y), size)
                 item.setGeometry(QStyle.visualRect(direction, rect, place))

@@ -9,7 +9,9 @@ from PySide6.QtWidgets import QMenu
 from apitorch_desktop.api.types import TrainingSet
 
 
-def fill(menu: QMenu, sets: Sequence[TrainingSet], first: Sequence[str], chosen: Callable[[str, str], object]) -> None:
+def fill_label_menu(
+    menu: QMenu, sets: Sequence[TrainingSet], first: Sequence[str], chosen: Callable[[str, str], object]
+) -> None:
     """Fill a menu anew; labels named in `first` come first. `chosen` gets the training set's id and the label."""
     menu.clear()
     for one in sets:

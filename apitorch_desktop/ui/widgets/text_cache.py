@@ -46,7 +46,7 @@ class TextCache:
         return self._fonts[role]
 
     def get(self, words: str, role: Role, width: int = 1 << 20, *, wrap: bool = False) -> _LaidOutText:
-        """Words in a role's type, cut off with an ellipsis at `width`, or wrapped and centred in it."""
+        """Words in a role's type, cut off with an ellipsis at `width`, or wrapped and centered in it."""
         key = (words, role, width, wrap)
         found = self._kept.get(key)
         if found is None:

@@ -129,11 +129,11 @@ def test_a_resize_keeps_the_top_photo_near_the_top(filled):
 def test_the_slider_keeps_the_middle(filled):
     scroll_to(filled, 3000)
     row = filled.row_under(filled.viewport().rect().center()) or 0
-    filled.setCellSize(220)
+    filled.set_cell_size(220)
     turn()
     assert filled.visualRect(filled.images.index(row)).intersects(filled.viewport().rect())
-    filled.setCellSize(10_000)
-    assert filled.cellSize() == 384
+    filled.set_cell_size(10_000)
+    assert filled.cell_size() == 384
 
 
 def test_labels_without_photos_are_shown_as_places_to_drop_on(grid, model):

@@ -43,8 +43,8 @@ def test_a_file_dropped_on_a_label_is_for_that_label_which_is_named_meanwhile(fi
     file = tmp_path / "a photo.jpg"
     file.write_bytes(b"x")
     dropped, said = [], []
-    filled.contentDropped.connect(lambda content, label: dropped.append((content, label)))
-    filled.dragOver.connect(said.append)
+    filled.content_dropped.connect(lambda content, label: dropped.append((content, label)))
+    filled.drag_over.connect(said.append)
     assert drag([file, "https://a.example/b.png"], middle(filled, 14), CORNER) == "dropped"
     wait_until(lambda: dropped)
     content, label = dropped[0]
@@ -57,7 +57,7 @@ def test_a_file_dropped_below_the_last_label_is_for_the_set(filled, model, tmp_p
     model.set_groups(groups(3))
     turn()
     dropped = []
-    filled.contentDropped.connect(lambda content, label: dropped.append((content.paths, label)))
+    filled.content_dropped.connect(lambda content, label: dropped.append((content.paths, label)))
     drag([tmp_path], filled.viewport().mapToGlobal(QPoint(300, 600)), CORNER)
     wait_until(lambda: dropped)
     assert dropped == [((tmp_path,), None)]
@@ -65,8 +65,8 @@ def test_a_file_dropped_below_the_last_label_is_for_the_set(filled, model, tmp_p
 
 def test_what_holds_no_picture_is_refused_with_a_reason(filled):
     dropped, refused = [], []
-    filled.contentDropped.connect(lambda *what: dropped.append(what))
-    filled.dropRefused.connect(refused.append)
+    filled.content_dropped.connect(lambda *what: dropped.append(what))
+    filled.drop_refused.connect(refused.append)
     drag(["ftp://a.example/photo.jpg"], middle(filled, 2), CORNER)
     wait_until(lambda: refused)
     assert dropped == []
@@ -75,8 +75,8 @@ def test_what_holds_no_picture_is_refused_with_a_reason(filled):
 
 def test_a_selection_dragged_to_another_label_asks_for_a_move(filled):
     moved, said = [], []
-    filled.imagesDropped.connect(lambda ids, label: moved.append((ids, label)))
-    filled.dragOver.connect(said.append)
+    filled.images_dropped.connect(lambda ids, label: moved.append((ids, label)))
+    filled.drag_over.connect(said.append)
     filled.images.selection.set(range(3))
     carry(middle(filled, 1), middle(filled, 14))
     wait_until(lambda: moved)
@@ -87,7 +87,7 @@ def test_a_selection_dragged_to_another_label_asks_for_a_move(filled):
 
 def test_a_drag_to_its_own_label_does_nothing(filled):
     moved = []
-    filled.imagesDropped.connect(lambda *what: moved.append(what))
+    filled.images_dropped.connect(lambda *what: moved.append(what))
     carry(middle(filled, 1), middle(filled, 4))
     turn()
     assert moved == []
@@ -96,7 +96,7 @@ def test_a_drag_to_its_own_label_does_nothing(filled):
 
 def test_a_drag_of_what_is_not_selected_takes_it_along_alone(filled):
     moved = []
-    filled.imagesDropped.connect(lambda ids, label: moved.append((ids, label)))
+    filled.images_dropped.connect(lambda ids, label: moved.append((ids, label)))
     filled.images.selection.set(range(3))
     carry(middle(filled, 6), middle(filled, 14))
     wait_until(lambda: moved)
@@ -212,7 +212,7 @@ def test_photos_dragged_to_another_program_arrive_there_as_files(generous, targe
 
 def test_a_drag_inside_makes_no_files(generous):
     moved = []
-    generous.imagesDropped.connect(lambda *what: moved.append(what))
+    generous.images_dropped.connect(lambda *what: moved.append(what))
     carry(middle(generous, 2), middle(generous, 14))
     wait_until(lambda: moved)
     assert generous.made == []
@@ -223,7 +223,7 @@ def test_files_that_are_not_ready_in_time_are_left_out_and_told_of(generous, tar
 
     monkeypatch.setattr(dragging, "PATIENCE", 200)
     short = []
-    generous.dragFellShort.connect(lambda ready, wanted: short.append((ready, wanted)))
+    generous.drag_incomplete.connect(lambda ready, wanted: short.append((ready, wanted)))
     generous.images.selection.all()
     original = generous._local_copy
     generous._local_copy = lambda image, cancelled: (

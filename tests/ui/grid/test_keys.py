@@ -87,7 +87,7 @@ def test_the_focus_is_never_hidden_under_the_sticky_header(filled):
 
 def test_everything_the_others_and_nothing(filled):
     told = []
-    filled.summaryChanged.connect(told.append)
+    filled.summary_changed.connect(told.append)
     key("ctrl+a")
     assert len(chosen(filled)) == 238
     wait_until(lambda: told)
@@ -123,8 +123,8 @@ def test_escape_without_a_selection_is_left_to_others(filled, qtbot):
 
 def test_enter_opens_and_delete_asks(filled):
     opened, asked = [], []
-    filled.imageActivated.connect(opened.append)
-    filled.deleteRequested.connect(asked.append)
+    filled.image_activated.connect(opened.append)
+    filled.delete_wanted.connect(asked.append)
     key("Home", "Right", "Return")
     assert opened == [filled.images.image(1)]
     key("shift+Right", "Delete")
@@ -134,7 +134,7 @@ def test_enter_opens_and_delete_asks(filled):
 
 def test_digits_and_letters_are_passed_on(filled, qtbot):
     typed = []
-    filled.labelKey.connect(typed.append)
+    filled.label_key.connect(typed.append)
     key("Home")
     write("1t0S")
     qtbot.keyClicks(filled, "ß")
@@ -148,21 +148,21 @@ def test_digits_and_letters_are_passed_on(filled, qtbot):
 
 def test_zoom_by_keys(filled):
     told = []
-    filled.zoomChanged.connect(told.append)
+    filled.zoom_changed.connect(told.append)
     columns = filled.content.columns
     key("ctrl+plus")
     assert filled.content.columns == columns - 1
     key("ctrl+minus", "ctrl+minus")
     assert filled.content.columns >= columns + 1
     key("ctrl+0")
-    assert filled.cellSize() == DEFAULT
+    assert filled.cell_size() == DEFAULT
     assert told[-1] == DEFAULT
     for _ in range(20):
         key("ctrl+plus")
-    assert filled.cellSize() == LARGEST
+    assert filled.cell_size() == LARGEST
     for _ in range(40):
         key("ctrl+minus")
-    assert filled.cellSize() == SMALLEST
+    assert filled.cell_size() == SMALLEST
 
 
 def test_arrows_follow_the_direction_of_reading(filled):
@@ -179,7 +179,7 @@ def test_arrows_follow_the_direction_of_reading(filled):
 
 def test_the_menu_key_asks_at_the_focus(filled):
     asked = []
-    filled.contextMenuRequested.connect(lambda place, label: asked.append((place, label)))
+    filled.context_menu_wanted.connect(lambda place, label: asked.append((place, label)))
     key("Home", "Right")
     key("Menu")
     wait_until(lambda: asked)

@@ -186,7 +186,7 @@ def test_labels_are_ordered_by_how_many_they_have_and_stay_in_place_while_labell
 
 def test_ids_that_a_service_changed_are_followed(listed):
     told = []
-    listed.idsReplaced.connect(told.append)
+    listed.ids_replaced.connect(told.append)
     listed.set_badges({image(3).image_id: "hat?"})
     listed.selection.set(range(2, 3))
     listed.replace_ids({image(3).image_id: "ti_new"})
@@ -213,10 +213,10 @@ def test_selected_bytes_count_what_is_known(listed):
 
 
 def test_neighbours_go_on_across_groups_and_end_at_the_ends(listed):
-    assert listed.neighbour(image(2).image_id, 1).image_id == image(3).image_id
-    assert listed.neighbour(image(3).image_id, -1).image_id == image(2).image_id
-    assert listed.neighbour(image(4).image_id, 1) is None
-    assert listed.neighbour("ti_none", 1) is None
+    assert listed.neighbor(image(2).image_id, 1).image_id == image(3).image_id
+    assert listed.neighbor(image(3).image_id, -1).image_id == image(2).image_id
+    assert listed.neighbor(image(4).image_id, 1) is None
+    assert listed.neighbor("ti_none", 1) is None
 
 
 def test_a_hundred_thousand_images_are_listed_at_once(qapp):

@@ -36,7 +36,7 @@ def header(view, label):
 
 def test_a_click_selects_one_and_nothing_opens(filled):
     opened = []
-    filled.imageActivated.connect(opened.append)
+    filled.image_activated.connect(opened.append)
     click(middle(filled, 3))
     assert chosen(filled) == [3]
     click(middle(filled, 10))
@@ -165,7 +165,7 @@ def test_the_header_that_sticks_can_be_clicked_and_covers_the_photos_under_it(fi
 
 def test_a_double_click_opens(filled):
     opened = []
-    filled.imageActivated.connect(opened.append)
+    filled.image_activated.connect(opened.append)
     click(middle(filled, 5), repeat=2)
     wait_until(lambda: opened)
     assert opened == [filled.images.image(5)]
@@ -174,7 +174,7 @@ def test_a_double_click_opens(filled):
 
 def test_the_right_button_selects_what_it_is_on_and_keeps_a_selection_it_is_in(filled):
     asked = []
-    filled.contextMenuRequested.connect(lambda place, label: asked.append((place, label)))
+    filled.context_menu_wanted.connect(lambda place, label: asked.append((place, label)))
     filled.images.selection.set(range(3))
     click(middle(filled, 1), button=3)
     wait_until(lambda: len(asked) == 1)
@@ -191,18 +191,18 @@ def test_ctrl_wheel_zooms_at_the_pointer(filled, model):
     filled.verticalScrollBar().setValue(filled.content.header(2).y + 200)
     turn()
     row = filled.row_under(QPoint(300, 400))
-    before, size = middle(filled, row).y(), filled.cellSize()
+    before, size = middle(filled, row).y(), filled.cell_size()
     point = middle(filled, row)
     told = []
-    filled.zoomChanged.connect(told.append)
+    filled.zoom_changed.connect(told.append)
     modified("ctrl", "mousemove", point.x(), point.y(), "click", 4)
     wait_until(lambda: told)
     turn()
-    assert filled.cellSize() > size
+    assert filled.cell_size() > size
     assert abs(middle(filled, row).y() - before) <= 3
     modified("ctrl", "mousemove", point.x(), point.y(), "click", 5, "click", 5)
     wait_until(lambda: len(told) == 3)
-    assert filled.cellSize() < size
+    assert filled.cell_size() < size
 
 
 def test_the_wheel_scrolls_by_pixels(filled):
@@ -214,7 +214,7 @@ def test_the_wheel_scrolls_by_pixels(filled):
 
 def test_a_photo_is_shown_whole_when_the_pointer_rests_on_it(filled, loader):
     hovered = []
-    filled.imageHovered.connect(hovered.append)
+    filled.image_hovered.connect(hovered.append)
     wait_until(lambda: loader.pixmap(filled.images.image(2).image_id))
     point = middle(filled, 2)
     send("mousemove", point.x() + 1, point.y())

@@ -54,7 +54,7 @@ def test_narrow_windows_fold_the_right_side_then_the_left(frame):
 
 def test_a_side_that_folded_opens_when_it_is_asked_for(frame):
     sides(frame, 800)
-    pointer.click(pointer.centre(frame.toolbar.classify))
+    pointer.click(pointer.center(frame.toolbar.classify))
     assert frame.side_shown("right")
     assert not frame.side_shown("left")
     assert frame.toolbar.classify.isChecked()
@@ -103,7 +103,7 @@ def test_a_drag_over_the_middle_says_what_a_drop_would_do_and_a_drop_arrives(fra
     frame.move(0, 0)
     seen = []
     frame.hint.installEventFilter(watch := Watch(lambda: seen.append(frame.hint.text())))
-    target = pointer.centre(frame.middle)
+    target = pointer.center(frame.middle)
     assert pointer.drag([tmp_path / "photos"], target, QPoint(1500, 920)) == "dropped"
     assert dropped[0].paths == (tmp_path / "photos",)
     assert "Drop to make a training set of it" in seen
@@ -159,7 +159,7 @@ def test_a_running_transfer_can_be_paused_cancelled_and_looked_into(line):
 
 def press(part, text):
     turn()
-    pointer.click(pointer.centre(next(one for one in part.findChildren(QPushButton) if one.text() == text)))
+    pointer.click(pointer.center(next(one for one in part.findChildren(QPushButton) if one.text() == text)))
 
 
 def test_undo_is_offered_where_something_was_done(line):

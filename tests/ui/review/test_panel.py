@@ -157,7 +157,7 @@ def test_a_click_on_keep_this_or_k_keeps_it(panel, known):
 
 
 def test_one_click_deletes_all_others_and_asks_nothing(panel, known):
-    pointer.click(pointer.centre(panel.clean))
+    pointer.click(pointer.center(panel.clean))
     assert known.acts == [("delete", [IDS[0], IDS[2], IDS[4]])]
 
 
@@ -171,7 +171,7 @@ def test_a_heading_offers_to_delete_its_others_or_to_keep_all(panel, known):
 
 def test_suspects_are_accepted_and_dismissed_by_one_key(panel, known):
     panel.show_page("suspects")
-    assert [row.doubt.image for row in panel.board.rows.rows] == [IDS[7], IDS[8]]  # the third is merely unsure
+    assert [row.issue.image for row in panel.board.rows.rows] == [IDS[7], IDS[8]]  # the third is merely unsure
     first, second = known.found.doubts[:2]
     pointer.key("a")
     pointer.key("Right")
@@ -199,7 +199,7 @@ def test_what_was_answered_leaves_and_the_focus_goes_to_the_next(panel, known):
     pointer.key("Right")
     known.found.doubts.pop(1)
     known.changed.emit()
-    assert panel.board.chosen()[0].doubt.image == IDS[7]
+    assert panel.board.chosen()[0].issue.image == IDS[7]
     known.found.doubts.clear()
     known.changed.emit()
     assert panel.stack.currentWidget() is panel._none
@@ -231,7 +231,7 @@ def test_chosen_photos_go_to_the_grid_and_one_is_looked_at_closely(panel, known)
     panel.open_wanted.connect(opened.append)
     pointer.key("o")
     pointer.key("ctrl+a")
-    pointer.click(pointer.centre(panel.in_grid))
+    pointer.click(pointer.center(panel.in_grid))
     assert opened == [IMAGES[7]]
     assert shown == [([IDS[7], IDS[8]], "2 photos of suspect labels")]
 
@@ -244,7 +244,7 @@ def test_a_cell_of_the_confusion_matrix_shows_its_photos_by_pointer_and_by_keys(
     matrix = panel.labels.matrix
     wait_until(lambda: matrix.hasFocus() and matrix.visibleRegion().contains(matrix.cell_rect(2, 2)))
     turn()  # laid out
-    pointer.click(pointer.centre(matrix, matrix.cell_rect(1, 2)))
+    pointer.click(pointer.center(matrix, matrix.cell_rect(1, 2)))
     assert shown == [([IDS[7]], "1 of “hat” taken for “shirt”")]
     pointer.key("Down", "Left", "Left", "Return")
     assert shown[1] == ([IDS[8]], "1 of “shirt” taken for “dress”")
@@ -268,7 +268,7 @@ def test_while_it_looks_it_says_how_far_it_is_and_what_is_in_the_way(panel, know
     known.found, known.busy, known.share = None, True, 0.42
     known.changed.emit()
     known.progressed.emit()
-    assert panel._note.whole() == "looking at the photos: 42 %"
+    assert panel._note.full_text() == "looking at the photos: 42 %"
     assert panel._none.text() == "Looking at the photos…"
     known.busy, known.share, known.trouble = False, None, "The service does not answer."
     known.progressed.emit()

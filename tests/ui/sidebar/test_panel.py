@@ -113,7 +113,7 @@ def panel(qtbot):
 
 def place(panel, set_id, label=None):
     index = panel.model.index_of(panel.model.find(set_id, label))
-    return pointer.centre(panel.view.viewport(), panel.view.visualRect(index))
+    return pointer.center(panel.view.viewport(), panel.view.visualRect(index))
 
 
 def test_the_open_set_is_unfolded_and_a_click_chooses(panel, qtbot):
@@ -153,7 +153,7 @@ def test_f2_names_a_label_in_its_row(panel, qtbot):
 def test_what_the_service_cannot_do_says_why(panel, qtbot):
     refusals = []
     panel.view.refused.connect(refusals.append)
-    pointer.click(pointer.centre(panel.add))
+    pointer.click(pointer.center(panel.add))
     assert refusals == ["Not here."]
     menu = panel.view.menu_for(panel.model.find(1))
     delete = next(action for action in menu.actions() if action.text().startswith("Delete"))
@@ -166,7 +166,7 @@ def test_a_new_label_is_named_in_place_and_escape_drops_it(panel, qtbot):
     made = []
     panel.model.drafted.connect(lambda above, name: made.append((above.text, name)))
     for keys in (["Escape"], ["Return"]):
-        panel.view.name_new(panel.model.find(1))
+        panel.view.start_naming(panel.model.find(1))
         pointer.write("coat")
         pointer.key(*keys)
         qtbot.waitUntil(lambda: all(child.row is RowType.LABEL for child in panel.model.find(1).children))

@@ -58,10 +58,10 @@ def test_follows_the_system_into_the_dark_and_back(theme, qapp, qtbot):
 
 
 def test_the_persons_choice_wins_over_the_system(theme, qapp):
-    theme.use("dark")
+    theme.set_scheme("dark")
     qapp.styleHints().colorSchemeChanged.emit(Qt.ColorScheme.Light)
     assert theme.tokens is DARK
-    theme.use("system")
+    theme.set_scheme("system")
     assert theme.tokens is LIGHT
 
 

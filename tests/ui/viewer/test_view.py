@@ -42,7 +42,7 @@ class Album:
             raise self.errors[image.image_id]
         return self.files[image.image_id]
 
-    def neighbour(self, image_id, step):
+    def neighbor(self, image_id, step):
         at = [one.image_id for one in self.images].index(image_id) + step
         return self.images[at] if 0 <= at < len(self.images) else None
 
@@ -57,7 +57,7 @@ def album(photos):
 
 @pytest.fixture
 def view(qtbot, tasks, album, theme):
-    view = PhotoView(tasks, album, album.neighbour, theme)
+    view = PhotoView(tasks, album, album.neighbor, theme)
     qtbot.addWidget(view)
     view.setGeometry(60, 60, 800, 640)
     view.show()
@@ -138,8 +138,8 @@ def test_one_to_one_zoom_and_pan(view, album):
 
 def test_the_wheel_zooms_at_the_pointer_and_a_drag_pans(view, album):
     show(view, album.add(jpeg(4000, 3000)))
-    centre = view.canvas.mapToGlobal(view.canvas.rect().center())
-    at = centre + QPoint(150, 100)
+    center = view.canvas.mapToGlobal(view.canvas.rect().center())
+    at = center + QPoint(150, 100)
     target = view.canvas._target()
     inside = view.canvas.mapFromGlobal(at)
     share = (inside.x() - target.x()) / target.width()
@@ -156,17 +156,17 @@ def test_the_wheel_zooms_at_the_pointer_and_a_drag_pans(view, album):
 
 def test_a_double_click_goes_to_pixels_and_back(view, album):
     show(view, album.add(jpeg(3000, 2000)))
-    centre = view.canvas.mapToGlobal(view.canvas.rect().center())
-    send("mousemove", centre.x(), centre.y(), "click", "--repeat", 2, "--delay", 30, 1)
+    center = view.canvas.mapToGlobal(view.canvas.rect().center())
+    send("mousemove", center.x(), center.y(), "click", "--repeat", 2, "--delay", 30, 1)
     assert view.canvas.zoom() == 1
     time.sleep(0.5)  # else it is one of four clicks
-    send("mousemove", centre.x(), centre.y(), "click", "--repeat", 2, "--delay", 30, 1)
+    send("mousemove", center.x(), center.y(), "click", "--repeat", 2, "--delay", 30, 1)
     assert view.canvas.fitted
 
 
 def test_arrows_go_on_and_back_and_end_at_the_ends(view, album):
     seen = []
-    view.imageChanged.connect(seen.append)
+    view.image_changed.connect(seen.append)
     show(view, album.images[0])
     assert not view.back.isEnabled()
     key("Right", "Right", "Right", "Right", "Right")
@@ -201,8 +201,8 @@ def test_neighbours_are_loaded_ahead_and_what_is_left_behind_is_let_go(view, alb
 
 def test_label_keys_delete_and_escape_are_passed_on(view, album):
     typed, asked, closed = [], [], []
-    view.labelKey.connect(typed.append)
-    view.deleteRequested.connect(asked.append)
+    view.label_key.connect(typed.append)
+    view.delete_wanted.connect(asked.append)
     view.closed.connect(lambda: closed.append(1))
     show(view, album.images[0])
     write("1s0")
@@ -214,7 +214,7 @@ def test_label_keys_delete_and_escape_are_passed_on(view, album):
 
 def test_the_menu_is_asked_for_where_the_pointer_is(view, album):
     asked = []
-    view.contextMenuRequested.connect(asked.append)
+    view.context_menu_wanted.connect(asked.append)
     show(view, album.images[0])
     send("mousemove", 300, 300, "click", 3)
     assert asked == [QPoint(300, 300)]
@@ -254,12 +254,12 @@ def test_hostile_files_have_their_sentence(view, album, data):
 def test_details_are_what_the_service_tells(view, album):
     one = album.add(jpeg(40, 30), width=40, height=30, bytes=1_234_000, created_at="2024-05-03T12:04:05Z")
     view.show_image(one)
-    assert view.name.whole() == "IMG_5.jpg"
-    parts = view.details.whole().split(" · ")
+    assert view.name.full_text() == "IMG_5.jpg"
+    parts = view.details.full_text().split(" · ")
     assert parts[0] == "40 × 30"
     assert parts[1] == "1.2 MB"
     assert "2024" in parts[2]
-    assert view.id.whole() == one.image_id
+    assert view.id.full_text() == one.image_id
     assert "some day" not in " ".join(details(image(1, created_at="some day")))
 
 
@@ -279,7 +279,7 @@ def test_the_thumbnail_is_there_until_the_photo_is(qtbot, tasks, album, theme):
         gate.wait(10)
         return album(image, cancelled)
 
-    view = PhotoView(tasks, slow, album.neighbour, theme, loader=loader)
+    view = PhotoView(tasks, slow, album.neighbor, theme, loader=loader)
     qtbot.addWidget(view)
     view.resize(600, 500)
     view.show()

@@ -84,14 +84,14 @@ def test_the_pictures_own_bytes_are_better_than_its_address_and_keep_its_name():
             formats={"image/png": PNG, "image/jpeg": JPEG, "application/x-moz-file-promise-url": utf16(PHOTO)},
         )
     )
-    assert content == DroppedContent(pictures=(DroppedImage(JPEG, "red dress.jpg"),))
+    assert content == DroppedContent(images=(DroppedImage(JPEG, "red dress.jpg"),))
 
 
 def test_a_picture_in_the_address_itself():
     data = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
     content = drag_drop.read(mime(html=f'<img src="{data}">', text=data))
-    assert content.pictures[0].data.startswith(b"GIF89a")
-    assert drag_drop.read(mime(html='<img src="data:image/svg+xml,%3Csvg%3E">')).pictures[0].data == b"<svg>"
+    assert content.images[0].data.startswith(b"GIF89a")
+    assert drag_drop.read(mime(html='<img src="data:image/svg+xml,%3Csvg%3E">')).images[0].data == b"<svg>"
 
 
 def test_several_pictures_of_a_page():
@@ -126,13 +126,13 @@ def test_other_addresses_are_nothing(url):
 
 
 def test_a_screenshot_from_the_clipboard():
-    assert drag_drop.read(mime(formats={"image/png": PNG})).pictures == (DroppedImage(PNG, ""),)
+    assert drag_drop.read(mime(formats={"image/png": PNG})).images == (DroppedImage(PNG, ""),)
 
 
 def test_an_image_copied_in_this_program_becomes_a_file():
     image = QImage(8, 6, QImage.Format.Format_RGB32)
     image.fill(0xFFAA5500)
-    (picture,) = drag_drop.read(mime(image=image)).pictures
+    (picture,) = drag_drop.read(mime(image=image)).images
     again = QImage.fromData(picture.data)
     assert (again.size().toTuple(), again.pixelColor(3, 3).name()) == ((8, 6), "#aa5500")
 
