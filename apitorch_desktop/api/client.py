@@ -1,10 +1,9 @@
 """ApiClient: a method for every documented endpoint; the extensions' calls are in `extensions.py`.
 
-Every method may raise any `errors.ApiError`. Nothing else comes out, but a bug and, from `download_to`, an OSError.
+Every method may raise any `errors.ApiError`. Nothing else comes out, except for a bug.
 """
 
 import base64
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
@@ -126,19 +125,6 @@ class ApiClient(Extensions):
         chunks: list[bytes] = []
         self._transport.download(url, chunks, limit=limit, cancelled=cancelled)
         return b"".join(chunks)
-
-    def download_to(self, url: str, path: Path, *, cancelled: Callable[[], bool] | None = None) -> None:
-        """Download to a file that appears whole or not at all. Its folder must exist."""
-        content = self.download(url, cancelled=cancelled)
-        part = path.with_name(f".{os.getpid()}-{os.urandom(6).hex()}.part")  # short: `path` may use all 255 bytes
-        try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
     def classifiers(self) -> list[types.Classifier]:
         """The classifiers that may be used in `classify`."""

@@ -1,7 +1,6 @@
 """What the subcommand classify does: many pictures, one classifier; answers as lines, or as a CSV file."""
 
 import csv
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from apitorch_desktop.api.types import Classification
 from apitorch_desktop.cli import output
 from apitorch_desktop.cli.main import CommandError
 from apitorch_desktop.dataset.importer.plan import PlanItem
+from apitorch_desktop.utils.files import atomic_write
 
 
 def classify_files(
@@ -88,18 +88,14 @@ def _table(path: Path | None) -> "Iterator[Callable[[str, str, Classification | 
     if path is None:
         yield lambda place, _classifier, answer: output.say(_row_of(place, answer))
         return
-    half = path.with_name(f".{os.getpid()}-{os.urandom(6).hex()}.part")
     try:
-        with half.open("x", encoding="utf-8", newline="") as file:
+        with atomic_write(path) as part, part.open("x", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
 
             yield lambda place, classifier, answer: writer.writerow(cells(place, classifier, answer))
-        half.replace(path)
     except OSError as error:
         raise CommandError(f"“{output.shown(path)}” cannot be written: {error.strerror}.") from None
-    finally:
-        half.unlink(missing_ok=True)
 
 
 def _row_of(place: str, answer: "Classification | str") -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -15,6 +14,7 @@ from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.types import Classification, Classifier
 from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl, Source, filename_of
+from apitorch_desktop.utils.files import atomic_write
 
 Answers = dict[str, Classification | str]
 """By slug: the answer, or a sentence that says why there is none."""
@@ -127,19 +127,12 @@ def cells(place: str, slug: str, answer: Classification | str) -> tuple[str, ...
 def save_table(path: Path, rows: Iterable[BatchRow]) -> None:
     """Write the table, as JSON lines where the name ends in `.jsonl`, else as CSV; whole or not at all. Raises OSError."""
     lines = [cells(row.place, slug, answer) for row in rows for slug, answer in row.answers.items()]
-    part = path.with_name(f".{os.getpid()}-{os.urandom(6).hex()}.part")
-    try:
-        with part.open("x", encoding="utf-8", newline="") as file:
-            if path.suffix.lower() == ".jsonl":
-                file.writelines(json.dumps(_named(line), ensure_ascii=False) + "\n" for line in lines)
-            else:
-                writer = csv.writer(file)
-                writer.writerows([COLUMNS, *lines])
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_write(path) as part, part.open("x", encoding="utf-8", newline="") as file:
+        if path.suffix.lower() == ".jsonl":
+            file.writelines(json.dumps(_named(line), ensure_ascii=False) + "\n" for line in lines)
+        else:
+            writer = csv.writer(file)
+            writer.writerows([COLUMNS, *lines])
 
 
 def _named(line: tuple[str, ...]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from apitorch_desktop.service.http.server import ShutdownSignals
 from apitorch_desktop.service.launcher import CHILD_VARIABLE, KEY_VARIABLE, RUNNING_FILE
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.utils import paths
+from apitorch_desktop.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -219,14 +220,10 @@ def _admit(store: "Store", given: str | None) -> None:
 @contextlib.contextmanager
 def _announced(path: Path, url: str, key: str) -> Iterator[None]:
     """Let this person's own programs find the service, by a file that only they can read."""
-    half = path.with_name(f".{path.name}.half")
     try:
-        half.unlink(missing_ok=True)  # of a run that was killed: nobody else has this folder
-        with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123
-            json.dump({"url": url, "pid": os.getpid(), "key": key}, file)
-        half.replace(path)
+        with atomic_write(path, mode=0o600) as part:
+            part.write_text(json.dumps({"url": url, "pid": os.getpid(), "key": key}))
     except OSError as error:
-        half.unlink(missing_ok=True)
         _say(f"{path} cannot be written ({error.strerror}): other programs of yours will not find this service.")
     try:
         yield

@@ -1,4 +1,4 @@
-"""Files that were written together are brought to the disk together."""
+"""Durable file writes: replace a file atomically, sync many files at once, lock a file."""
 
 from __future__ import annotations
 
@@ -6,42 +6,87 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 FEW = 4
-"""Up to so many are synced one by one: the whole file system may have much to write that is not ours."""
+"""Up to this many files are synced one by one: syncfs also waits for what other programs have written."""
+
+
+@contextmanager
+def atomic_write(path: Path, *, mode: int | None = None, durable: bool = True) -> Iterator[Path]:
+    """Yield the path of a part file beside `path`, which replaces `path` at the end of the block.
+
+    The block writes the part file in whatever way suits it: `part.write_bytes(data)`, or
+    `part.open("w", encoding="utf-8") as file`, closed within the block. After an exception the part file is removed and
+    `path` is unchanged. The folder must exist. With `mode`, the part file is created with these permissions before the
+    block runs. With `durable`, the file and its name are on the disk on return. Raises OSError.
+    """
+    part = path.with_name(f".{os.getpid()}-{os.urandom(6).hex()}.part")  # short: `path` may use all 255 bytes
+    try:
+        if mode is not None:
+            part.touch(mode, exist_ok=False)
+        yield part
+        if durable:
+            _on(part, os.fsync)
+        part.replace(path)
+        if durable:
+            fsync_folder(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Return when the names in a folder are on the disk; does nothing where a folder cannot be synced. Raises OSError."""
+    if os.name == "posix":
+        _on(folder, os.fsync)
+
+
+def try_lock(path: Path) -> BaseFileLock | None:
+    """Lock a file, which is created with its folder; return None while somebody else has it.
+
+    The lock belongs to the caller, not to its thread, and ends with the process at the latest. Raises OSError.
+    """
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock
 
 
 def sync(paths: Collection[Path], *, missing_ok: bool = False) -> None:
     """Return when these files and their names are on the disk. Raises OSError.
 
-    Where the system has it, by one syncfs(2) a file system: for 64 files a fifth of the time of one fsync(2) each.
+    Uses one syncfs(2) for each file system where available: for 64 files, a fifth of the time of one fsync(2) each.
     """
-    there = [path for path in paths if path.exists()]
-    if not missing_ok and len(there) < len(paths):
-        gone = next(path for path in paths if not path.exists())
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(gone))
-    folders = {path.parent for path in there}
-    if len(there) > FEW and all(
+    existing = [path for path in paths if path.exists()]
+    if not missing_ok and len(existing) < len(paths):
+        missing = next(path for path in paths if not path.exists())
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(missing))
+    folders = {path.parent for path in existing}
+    if len(existing) > FEW and all(
         sync_all(folder) for folder in {folder.stat().st_dev: folder for folder in folders}.values()
     ):
         return
-    for path in there:
-        with suppress(FileNotFoundError):  # moved away by the person meanwhile
+    for path in existing:
+        with suppress(FileNotFoundError):  # moved away by the user meanwhile
             _on(path, os.fsync)
-    if os.name == "posix":  # elsewhere a folder cannot be synced
-        for folder in folders:
-            _on(folder, os.fsync)
+    for folder in folders:
+        fsync_folder(folder)
 
 
 def sync_all(folder: Path) -> bool:
-    """Have all that was written to a folder's file system on the disk; False where the system cannot do that.
-
-    Raises OSError.
-    """
+    """Sync the whole file system of a folder; return False where the system cannot do that. Raises OSError."""
     syncfs = _syncfs()
     if syncfs is not None:
         _on(folder, syncfs)
@@ -58,7 +103,7 @@ def _on(path: Path, act: Callable[[int], None]) -> None:
 
 @cache
 def _syncfs() -> Callable[[int], None] | None:
-    """`syncfs`, where it also tells of failures: Linux since 5.8."""
+    """Return `syncfs` where it also reports failures: Linux since 5.8."""
     if sys.platform != "linux" or tuple(map(int, os.uname().release.split("-")[0].split(".")[:2])) < (5, 8):
         return None
     try:
@@ -75,6 +120,6 @@ def _syncfs() -> Callable[[int], None] | None:
 
 
 def safe(name: str) -> str:
-    """A name that a service gave, as the name of one file: it leads nowhere else."""
+    """Turn a name given by a service into the name of one file, without any path in it."""
     kept = name.replace("/", "_").replace("\\", "_").replace("\0", "_")
     return kept if kept not in {"", ".", ".."} else f"_{kept}"

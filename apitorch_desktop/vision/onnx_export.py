@@ -7,7 +7,6 @@ of the metadata's `labels` (a JSON list). Further keys: kind, classifier, encode
 """
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from apitorch_desktop.utils.errors import UserError
+from apitorch_desktop.utils.files import atomic_write
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 from apitorch_desktop.vision.head import REMEMBERED, SAME, SKETCH, Head, projection
 
@@ -55,12 +55,8 @@ def write_onnx(path: Path, head: Head, encoder: Encoder, classifier: str = "") -
         data = model.SerializeToString()
     except (onnx.checker.ValidationError, ValueError) as error:  # ValueError: more than 2 GiB
         raise ExportFailed(f"The encoder's model cannot be extended ({' '.join(str(error).split())[:200]}).") from error
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        half.write_bytes(data)
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
+    with atomic_write(path) as part:
+        part.write_bytes(data)
 
 
 def check_export(path: Path, head: Head, encoder: Encoder, images: Sequence[Image.Image]) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from apitorch_desktop.utils import files as syncing
-from apitorch_desktop.utils.files import sync
+from apitorch_desktop.utils.files import atomic_write, fsync_folder, sync, try_lock
 
 
 @pytest.fixture
@@ -69,3 +69,68 @@ def test_a_failure_of_the_disk_is_an_error(files, monkeypatch):
     monkeypatch.setattr(syncing, "_syncfs", lambda: lambda _handle: syncfs(-1))
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         sync(files)
+
+
+def test_a_file_is_replaced_when_the_block_ends(tmp_path):
+    path = tmp_path / ("n" * 251 + ".csv")
+    path.write_text("old")
+    with atomic_write(path) as part, part.open("x", encoding="utf-8") as file:
+        file.write("new")
+        assert part.parent == tmp_path
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_after_an_exception_the_old_file_stays_and_no_part_file(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"old")
+
+    def broken():
+        with atomic_write(path) as part:
+            part.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "nothing"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX’s")
+def test_permissions_hold_from_the_first_byte(tmp_path):
+    path = tmp_path / "key"
+    with atomic_write(path, mode=0o600) as part:
+        assert part.stat().st_mode & 0o777 == 0o600
+        part.write_text("secret")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_text() == "secret"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_file_is_synced_before_its_folder_or_not_at_all(tmp_path, synced):
+    with atomic_write(tmp_path / "fast", durable=False) as part:
+        part.write_bytes(b"x")
+    assert synced == []
+    with atomic_write(tmp_path / "safe") as part:
+        part.write_bytes(b"x")
+    assert synced == [str(part), str(tmp_path)]
+    fsync_folder(tmp_path)
+    assert synced[2:] == [str(tmp_path)]
+
+
+def test_a_lock_has_one_owner(tmp_path):
+    path = tmp_path / "locks" / "7.lock"
+    lock = try_lock(path)
+    assert lock is not None
+    assert try_lock(path) is None
+    lock.release()
+    again = try_lock(path)
+    assert again is not None
+    again.release()

@@ -23,6 +23,7 @@ from apitorch_desktop.dataset.sources.image_source import (
     Source,
     UploadItem,
 )
+from apitorch_desktop.utils.files import atomic_write, sync
 from apitorch_desktop.utils.text import shown
 
 _SCHEMA = """
@@ -150,8 +151,9 @@ class TransferJournal:
     ) -> int:
         """A new transfer at the end of the queue; answers its id. `own(id)` is called before others can see it."""
         rows = [self._row(item) for item in items]
-        if any(row[1] == "picture" for row in rows):
-            _sync_folder(self._pictures)
+        kept = {row[2].partition(b"\0")[0].decode() for row in rows if row[1] == "picture"}
+        if kept:
+            sync([self._pictures / digest for digest in kept])
         with self._writing() as write:
             position = write.execute("SELECT COALESCE(MAX(position), 0) + 1 FROM transfers").fetchone()[0]
             added = write.execute(
@@ -339,16 +341,8 @@ class TransferJournal:
 
     def _keep(self, digest: str, data: bytes) -> None:
         self._pictures.mkdir(parents=True, exist_ok=True)
-        path = self._pictures / digest
-        half = self._pictures / f".{digest[:16]}-{os.urandom(6).hex()}"
-        try:
-            with half.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            half.replace(path)
-        finally:
-            half.unlink(missing_ok=True)
+        with atomic_write(self._pictures / digest, durable=False) as part:
+            part.write_bytes(data)
 
     def _insert(self, write: sqlite3.Connection, transfer: int, rows: Iterable[tuple[Any, ...]]) -> None:
         write.executemany(
@@ -389,13 +383,3 @@ class TransferJournal:
 
 def _item(row: Sequence[Any]) -> TransferItem:
     return TransferItem(row[0], *row[2:])
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from apitorch_desktop.dataset.transfers.journal import TransferJournal
 from apitorch_desktop.dataset.transfers.model import ENDED, TransferRun, TransferState, TransferStatus
+from apitorch_desktop.utils.files import try_lock
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -83,16 +84,7 @@ class TransferRegistry:
 
     def own(self, transfer: int) -> "BaseFileLock | None":
         """The right to work on a transfer, None while another process has it. It ends with the process at the latest."""
-        from filelock import FileLock, Timeout
-
-        folder = self._journal.folder / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{transfer}.lock", thread_local=False)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return None
-        return lock
+        return try_lock(self._journal.folder / "locks" / f"{transfer}.lock")
 
     def added(self, transfer: int, lock: "BaseFileLock | None") -> None:
         """Take up a transfer that this process just wrote into the journal."""
