@@ -28,7 +28,7 @@ def summer(photos, tmp_path, home):
 
 
 def said(made):
-    return made.frame.status.selection.whole()
+    return made.frame.status.selection.full_text()
 
 
 def ready(made):

@@ -272,7 +272,7 @@ def test_while_it_looks_it_says_how_far_it_is_and_what_is_in_the_way(panel, know
     assert panel._none.text() == "Looking at the photos…"
     known.busy, known.share, known.trouble = False, None, "The service does not answer."
     known.progressed.emit()
-    assert panel._note.whole() == "The service does not answer."
+    assert panel._note.full_text() == "The service does not answer."
 
 
 def test_escape_goes_back(panel):
