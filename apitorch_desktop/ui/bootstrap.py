@@ -59,8 +59,8 @@ class Bootstrap(QObject):
                 "main_window.status_bar",
                 "main_window.central_widget",
             ),
-            self._dress,
-            self._make_frame,
+            self._apply_theme,
+            self._make_central_widget,
             self._begin_stores,
             *_loads("grid.model", "session.session", "session.edit_controller", "transfers.controller"),
             self._make_session,
@@ -69,11 +69,11 @@ class Bootstrap(QObject):
             *_loads("review.panel", "review.navigation"),
             self._make_review,
             *_loads("labeling.key_strip", "labeling.picker", "labeling.controller"),
-            self._make_labelling,
+            self._make_labeling,
             *_loads("importer.controller", "connections.menu", "transfers.panel"),
             self._make_flows,
             *_loads("classify.answer_card", "classify.panel", "classify.controller", "batch.panel", "batch.controller"),
-            self._make_classifying,
+            self._make_classify,
             *_loads("wiring"),
             self._wire,
             self._show_stores,
@@ -105,17 +105,17 @@ class Bootstrap(QObject):
 
         self.tasks.run(Lane.DISK, job, done=self._opened, failed=self._not_opened, owner=self, title="Open the stores")
 
-    def _dress(self) -> None:
+    def _apply_theme(self) -> None:
         self.theme.apply(self._app)
         self._app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "apitorch-desktop.svg")))
 
-    def _make_frame(self) -> None:
+    def _make_central_widget(self) -> None:
         from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 
-        self.frame = CentralWidget(self.theme, self.settings, self._why_not)
-        self.frame.empty.show_busy("Starting…")
-        self.window.setCentralWidget(self.frame)
-        self.frame.setFocus()  # else the first button would look pressed for Enter
+        self.central_widget = CentralWidget(self.theme, self.settings, self._why_not)
+        self.central_widget.empty.show_busy("Starting…")
+        self.window.setCentralWidget(self.central_widget)
+        self.central_widget.setFocus()  # else the first button would look pressed for Enter
 
     def _make_session(self) -> None:
         from apitorch_desktop.ui.grid.model import GridModel
@@ -125,33 +125,33 @@ class Bootstrap(QObject):
 
         self.model = GridModel()
         self.session = Session(self.tasks, self.model, self)
-        self.editing = EditController(self.session)
-        self.desk = TransferController(self.tasks, self)
+        self.edits = EditController(self.session)
+        self.transfers = TransferController(self.tasks, self)
 
     def _make_photos(self) -> None:
         from apitorch_desktop.ui.photos.controller import PhotosController
 
         self.photos = PhotosController(
-            self.session, self.editing, self.model, self.theme, self.settings, self._local_copy, self._origin
+            self.session, self.edits, self.model, self.theme, self.settings, self._local_copy, self._origin
         )
-        self.editing.edited.connect(self._follow_origins)
-        self.frame.add_middle(self.photos.grid)
-        self.frame.add_middle(self.photos.big)
+        self.edits.edited.connect(self._follow_origins)
+        self.central_widget.add_page(self.photos.grid)
+        self.central_widget.add_page(self.photos.big)
 
     def _make_review(self) -> None:
         from apitorch_desktop.ui.review.navigation import ReviewNavigation
 
         self.review = ReviewNavigation(
-            self.session, self.editing, self.photos, self.frame.tree, self.theme, self.settings
+            self.session, self.edits, self.photos, self.central_widget.tree, self.theme, self.settings
         )
-        self.frame.add_middle(self.review.panel)
-        self.frame.add_middle(self.review.trash_page)
+        self.central_widget.add_page(self.review.panel)
+        self.central_widget.add_page(self.review.trash_page)
 
-    def _make_labelling(self) -> None:
+    def _make_labeling(self) -> None:
         from apitorch_desktop.ui.labeling.controller import LabelingController
 
-        self.labelling = LabelingController(
-            self.session, self.editing, self.photos, self.review, self.frame, self.theme, self.settings
+        self.labeling = LabelingController(
+            self.session, self.edits, self.photos, self.review, self.central_widget, self.theme, self.settings
         )
 
     def _make_flows(self) -> None:
@@ -161,30 +161,30 @@ class Bootstrap(QObject):
         from apitorch_desktop.ui.importer.controller import ImportController
         from apitorch_desktop.ui.transfers.panel import TransfersPanel
 
-        self.importing = ImportController(self.session, self.editing, self.desk, self.theme, self.window)
-        self.exporting = ExportController(self.session, self.desk, self.theme, self.window)
-        self.comparing = CompareController(self.session, self.desk, self.theme, self.window)
+        self.imports = ImportController(self.session, self.edits, self.transfers, self.theme, self.window)
+        self.exports = ExportController(self.session, self.transfers, self.theme, self.window)
+        self.comparisons = CompareController(self.session, self.transfers, self.theme, self.window)
         self.connection_menu = ConnectionMenu(
-            self.session, self.frame.toolbar.connection_menu, self.theme, self.settings, self.window
+            self.session, self.central_widget.toolbar.connection_menu, self.theme, self.settings, self.window
         )
         self.connection_menu.use_scheme()
-        self.transfers = TransfersPanel(self.theme)
-        self.frame.add_middle(self.transfers)
+        self.transfers_panel = TransfersPanel(self.theme)
+        self.central_widget.add_page(self.transfers_panel)
 
-    def _make_classifying(self) -> None:
+    def _make_classify(self) -> None:
         from apitorch_desktop.ui.batch.controller import BatchController
         from apitorch_desktop.ui.batch.panel import BatchPanel
         from apitorch_desktop.ui.classify.controller import ClassifyController
         from apitorch_desktop.ui.classify.panel import ClassifyPanel
 
-        self.panel = ClassifyPanel(self.theme)
-        self.classifying = ClassifyController(
-            self.session, self.editing, self.panel, self.theme, self.settings, self.window
+        self.classify_panel = ClassifyPanel(self.theme)
+        self.classify = ClassifyController(
+            self.session, self.edits, self.classify_panel, self.theme, self.settings, self.window
         )
-        self.frame.add_panel(self.panel)
+        self.central_widget.add_panel(self.classify_panel)
         self.batch_panel = BatchPanel(self.theme)
-        self.batching = BatchController(self.session, self.batch_panel, self.panel, self.theme, self.window)
-        self.frame.add_middle(self.batch_panel)
+        self.batch = BatchController(self.session, self.batch_panel, self.classify_panel, self.theme, self.window)
+        self.central_widget.add_page(self.batch_panel)
 
     def _wire(self) -> None:
         from apitorch_desktop.ui.unix_signals import UnixSignals
@@ -196,21 +196,21 @@ class Bootstrap(QObject):
                 theme=self.theme,
                 settings=self.settings,
                 embedded=self.embedded,
-                frame=self.frame,
+                central_widget=self.central_widget,
                 session=self.session,
-                edits=self.editing,
-                transfers=self.desk,
+                edits=self.edits,
+                transfers=self.transfers,
                 photos=self.photos,
                 review=self.review,
-                labeling=self.labelling,
-                imports=self.importing,
-                exports=self.exporting,
-                comparisons=self.comparing,
+                labeling=self.labeling,
+                imports=self.imports,
+                exports=self.exports,
+                comparisons=self.comparisons,
                 connection_menu=self.connection_menu,
-                transfers_panel=self.transfers,
-                classify=self.classifying,
-                classify_panel=self.panel,
-                batch=self.batching,
+                transfers_panel=self.transfers_panel,
+                classify=self.classify,
+                classify_panel=self.classify_panel,
+                batch=self.batch,
                 batch_panel=self.batch_panel,
             )
         )
@@ -234,14 +234,16 @@ class Bootstrap(QObject):
         if self._steps:
             QTimer.singleShot(0, self, lambda: self._not_opened(fault))
             return
-        self.frame.empty.show_failure("The program’s folder cannot be used", error_message(fault).text)
+        self.central_widget.empty.show_failure("The program’s folder cannot be used", error_message(fault).text)
 
     def _use_stores(self, stores: AppData) -> None:
         self.wiring.begin(stores, self._arguments)
         self._arguments = []
 
     def _why_not(self, extension: str) -> str:
-        return self.session.why_not(extension) if hasattr(self, "session") else "The window is just starting."
+        return (
+            self.session.unavailable_reason(extension) if hasattr(self, "session") else "The window is just starting."
+        )
 
     def _local_copy(self, image: TrainingImage, cancelled: Callable[[], bool]) -> Path:
         """A file of an image, for other programs; on a worker."""
@@ -264,7 +266,7 @@ class Bootstrap(QObject):
             self.tasks.run(
                 Lane.DISK,
                 lambda _context: stores.transfers.follow(connection.id, ids),
-                failed=self.session.failed,
+                failed=self.session.show_error,
                 title="Follow where photos came from",
             )
 
@@ -281,7 +283,7 @@ class Bootstrap(QObject):
     # --- the end
 
     def _closing(self) -> None:
-        self.frame.save()
+        self.central_widget.save()
         self.photos.save()
         self.wiring.connections.save()
         self.wiring.view_state.save()

@@ -14,7 +14,6 @@ from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 from apitorch_desktop.ui.photos.controller import PhotosController
 from apitorch_desktop.ui.review.panel import PAGES
 from apitorch_desktop.ui.session.edit_controller import EditController
-from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
@@ -116,7 +115,7 @@ class Shortcuts(QObject):
             self._imports.begin(content)
         else:
             text = "There is no picture and no address on the clipboard."
-            self._session.said.emit(Message(text, "muted"))
+            self._session.show_message(text, "muted")
 
 
 class CheatSheet(QDialog):

@@ -34,14 +34,14 @@ class TrashController(QObject):
         self._editing = editing
         self.here: list[TrashedImage] = []
         self.all: list[TrashedImage] = []
-        session.opened_changed.connect(self.refresh)
+        session.open_set_changed.connect(self.refresh)
         editing.edited.connect(lambda _outcome: self.refresh())
 
     def refresh(self) -> None:
         """Look what is there."""
         session = self._session
-        stores, connection, opened = session.stores, session.connection, session.opened
-        if stores is None or connection is None or opened is None:
+        stores, connection, open_set = session.stores, session.connection, session.open_set
+        if stores is None or connection is None or open_set is None:
             self._show([])
             return
         edits, connection_id = stores.edits, connection.id
@@ -49,16 +49,18 @@ class TrashController(QObject):
             Lane.DISK,
             lambda _context: edits.trash(connection_id),
             done=self._show,
-            failed=session.failed,
-            owner=opened,
+            failed=session.show_error,
+            owner=open_set,
             title="Look into the trash",
         )
 
     def _show(self, found: list[TrashedImage]) -> None:
-        opened = self._session.opened
+        open_set = self._session.open_set
         self.all = found
         self.here = (
-            [] if opened is None else [one for one in found if str(one.training_set_id) == str(opened.training_set.id)]
+            []
+            if open_set is None
+            else [one for one in found if str(one.training_set_id) == str(open_set.training_set.id)]
         )
         self.changed.emit()
 
@@ -81,16 +83,15 @@ class TrashController(QObject):
         edits, connection_id = stores.edits, connection.id
 
         def done(freed: int) -> None:
-            from apitorch_desktop.ui.session.messages import Message
 
-            session.said.emit(Message(f"The trash is empty: {size(freed)} are free again.", "muted", "trash"))
+            session.show_message(f"The trash is empty: {size(freed)} are free again.", "muted", "trash")
             self.refresh()
 
         session.tasks.run(
             Lane.DISK,
             lambda _context: edits.empty_trash(connection_id),
             done=done,
-            failed=lambda fault: session.failed(fault, "Emptying the trash"),
+            failed=lambda fault: session.show_error(fault, "Emptying the trash"),
             title="Empty the trash",
         )
 
@@ -112,7 +113,7 @@ class TrashPage(BoardPage):
         loader = ThumbnailLoader(session.tasks, self._picture, budget=BUDGET, parent=session)
         super().__init__(theme, loader, "Deleted photos")
         self._trash = trash
-        session.opened_changed.connect(loader.clear)
+        session.open_set_changed.connect(loader.clear)
         self.restore = button("", "primary", self._restore)
         self.empty = button("Empty the trash…", "", self._empty)
         self._none = label("The trash of this training set is empty.", "base", "muted", wrap=True)

@@ -34,7 +34,7 @@ class ViewState(QObject):
         self._first = True
         self._go = QTimer(self, interval=0, singleShot=True)
         self._go.timeout.connect(self._go_there)
-        session.opened_changed.connect(self._opened)
+        session.open_set_changed.connect(self._opened)
         session.listing_changed.connect(self._go.start)  # behind those who show the listing
         photos.grid.verticalScrollBar().valueChanged.connect(self._note)
 
@@ -78,8 +78,8 @@ class ViewState(QObject):
 
     def _go_there(self) -> None:
         """As soon as the photo is listed; in vain once all are, or once the person has gone elsewhere."""
-        opened, photos = self._session.opened, self._photos
-        if opened is None or self._there:
+        open_set, photos = self._session.open_set, self._photos
+        if open_set is None or self._there:
             return
         place = self._places.get(self._key())
         grid = photos.grid
@@ -95,12 +95,12 @@ class ViewState(QObject):
             y = place.get("y")
             grid.verticalScrollBar().setValue(grid.content.box(row).y - (y if isinstance(y, int) else 0))
             self._there = True
-        elif not opened.loading and photos.model.total:
+        elif not open_set.loading and photos.model.total:
             self._there = True
 
     def _key(self) -> str:
-        connection, opened = self._session.connection, self._session.opened
-        return f"{connection.id} {opened.training_set.id}" if connection is not None and opened is not None else ""
+        connection, open_set = self._session.connection, self._session.open_set
+        return f"{connection.id} {open_set.training_set.id}" if connection is not None and open_set is not None else ""
 
     def _read(self, name: str) -> dict[str, Any]:
         try:

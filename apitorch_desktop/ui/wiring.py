@@ -30,7 +30,6 @@ from apitorch_desktop.ui.photos.filter_menu import FilterMenu, SavedFilters
 from apitorch_desktop.ui.review.navigation import ReviewNavigation
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.embedded_service import EmbeddedService
-from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.shortcuts import Shortcuts
 from apitorch_desktop.ui.sidebar.model import RowType, TreeNode
@@ -50,7 +49,7 @@ class WindowParts:
     theme: Theme
     settings: QSettings
     embedded: EmbeddedService
-    frame: CentralWidget
+    central_widget: CentralWidget
     session: Session
     edits: EditController
     transfers: TransferController
@@ -76,13 +75,18 @@ class Wiring(QObject):
         self._parts = parts
         self._settings = parts.settings
         self._session = parts.session
-        self._frame = parts.frame
+        self._central_widget = parts.central_widget
         self._photos = parts.photos
         self._reveal = ""
         self.connections = ConnectionController(
-            parts.session, parts.edits, parts.embedded, parts.connection_menu, parts.frame.away, parts.settings
+            parts.session,
+            parts.edits,
+            parts.embedded,
+            parts.connection_menu,
+            parts.central_widget.offline_banner,
+            parts.settings,
         )
-        self.pages = PageSwitcher(parts.frame, parts.session, parts.photos, parts.review, parts.embedded)
+        self.pages = PageSwitcher(parts.central_widget, parts.session, parts.photos, parts.review, parts.embedded)
         self._wire_session()
         self._wire_connections()
         self._wire_tree()
@@ -94,7 +98,7 @@ class Wiring(QObject):
         self.view_state = ViewState(parts.session, parts.photos, parts.settings, self._filter_changed)
         self._shortcuts = Shortcuts(
             parts.window,
-            parts.frame,
+            parts.central_widget,
             parts.session,
             parts.photos,
             parts.edits,
@@ -118,29 +122,29 @@ class Wiring(QObject):
     # --- the session
 
     def _wire_session(self) -> None:
-        session, status = self._session, self._frame.status
-        session.said.connect(status.message.say)
-        session.over.connect(status.message.ended)
+        session, status = self._session, self._central_widget.status
+        session.message.connect(status.message.say)
+        session.message_expired.connect(status.message.ended)
         session.sets_changed.connect(self._show_sets)
-        session.opened_changed.connect(self._opened_changed)
+        session.open_set_changed.connect(self._opened_changed)
         session.listing_changed.connect(self._listing_changed)
         session.classifier_changed.connect(self._show_classifier)
-        session.tasks.failures.connect(lambda fault: session.failed(fault))
+        session.tasks.failures.connect(lambda fault: session.show_error(fault))
 
     # --- what is open
 
     def _opened_changed(self) -> None:
         self._reveal = ""
-        opened = self._session.opened
-        self._frame.toolbar.search.clear()
+        open_set = self._session.open_set
+        self._central_widget.toolbar.search.clear()
         self._filters.clear()
-        self._frame.tree.view.set_open(opened.training_set.id if opened is not None else None)
+        self._central_widget.tree.view.set_open(open_set.training_set.id if open_set is not None else None)
         self._parts.window.setWindowTitle(
-            f"{opened.training_set.name} – API Torch Desktop" if opened is not None else "API Torch Desktop"
+            f"{open_set.training_set.name} – API Torch Desktop" if open_set is not None else "API Torch Desktop"
         )
-        self._frame.drop_words = (
-            f"Drop to add to “{opened.training_set.name}”"
-            if opened is not None
+        self._central_widget.drop_text = (
+            f"Drop to add to “{open_set.training_set.name}”"
+            if open_set is not None
             else "Drop to make a training set of it"
         )
         self._show_classifier()
@@ -150,40 +154,40 @@ class Wiring(QObject):
             self._reveal = ""
 
     def _show_sets(self) -> None:
-        tree, session = self._frame.tree, self._session
+        tree, session = self._central_widget.tree, self._session
         tree.model.set_training_sets(session.shown_sets())
-        if session.opened is not None:
-            tree.view.set_open(session.opened.training_set.id)
+        if session.open_set is not None:
+            tree.view.set_open(session.open_set.training_set.id)
         self._show_classifier()
 
     def _show_classifier(self) -> None:
-        session, card = self._session, self._frame.tree.card
-        opened = session.opened
-        if opened is None or session.workspace is None or not session.workspace.has("training"):
+        session, card = self._session, self._central_widget.tree.card
+        open_set = session.open_set
+        if open_set is None or session.workspace is None or not session.workspace.has("training"):
             card.show_state(None, None)
             return
-        shown = next((one for one in session.shown_sets() if one.id == opened.training_set.id), opened.training_set)
-        card.show_state(shown, opened.learning.classifier)
+        shown = next((one for one in session.shown_sets() if one.id == open_set.training_set.id), open_set.training_set)
+        card.show_state(shown, open_set.classifier_status.classifier)
 
     # --- the connection
 
     def _wire_connections(self) -> None:
-        menu, toolbar = self._parts.connection_menu, self._frame.toolbar
+        menu, toolbar = self._parts.connection_menu, self._central_widget.toolbar
         menu.display_changed.connect(toolbar.set_connection)
         menu.refresh()
-        self._frame.empty.again_wanted.connect(self.connections.try_again)
+        self._central_widget.empty.again_wanted.connect(self.connections.try_again)
 
     # --- the tree
 
     def _wire_tree(self) -> None:
-        tree, session = self._frame.tree, self._session
+        tree, session = self._central_widget.tree, self._session
         view, edits = tree.view, self._parts.edits
         view.set_chosen.connect(self._choose_set)
         view.label_chosen.connect(self._choose_label)
         view.content_dropped.connect(self._parts.imports.begin)
         view.images_dropped.connect(lambda ids, _set, label: self._photos.move(ids, label))
-        view.drag_over.connect(lambda words: self._frame.hint.aim(tree, words, framed=False))
-        view.refused.connect(lambda reason: session.said.emit(Message(reason, "muted")))
+        view.drag_over.connect(lambda words: self._central_widget.drop_overlay.aim(tree, words, framed=False))
+        view.refused.connect(lambda reason: session.show_message(reason, "muted"))
         view.delete_wanted.connect(self._delete_node)
         view.merge_wanted.connect(lambda node, into: edits.merge_labels(node.parent.key, node.key, into))
         view.export_wanted.connect(lambda node: self._parts.exports.ask(node.key))
@@ -198,7 +202,7 @@ class Wiring(QObject):
         self._photos.close_big()
         self._parts.review.close()
         self.pages.show_above(None)
-        self._session.open_set(set_id)
+        self._session.open(set_id)
 
     def _choose_label(self, set_id: str, label: str) -> None:
         self._choose_set(set_id)
@@ -212,7 +216,7 @@ class Wiring(QObject):
             self._parts.edits.create_label(above.key, name)
 
     def _open_when_there(self, set_id: str) -> None:
-        self._session.open_set(set_id)  # else it is opened as soon as it is listed
+        self._session.open(set_id)  # else it is opened as soon as it is listed
 
     def _rename_node(self, node: TreeNode, name: str) -> None:
         if node.row is RowType.LABEL and node.parent is not None:
@@ -229,7 +233,7 @@ class Wiring(QObject):
     # --- the toolbar
 
     def _wire_toolbar(self) -> None:
-        toolbar, photos = self._frame.toolbar, self._photos
+        toolbar, photos = self._central_widget.toolbar, self._photos
         toolbar.import_wanted.connect(self._parts.imports.choose_files)
         toolbar.searched.connect(photos.search)
         toolbar.search_left.connect(photos.grid.setFocus)
@@ -241,47 +245,45 @@ class Wiring(QObject):
         toolbar.set_zoom(photos.grid.cell_size())
         self._filters = FilterMenu(toolbar.filter_menu, photos.filter, self._label_names, SavedFilters(self._settings))
         self._filters.changed.connect(self._filter_changed)
-        empty = self._frame.empty
+        empty = self._central_widget.empty
         empty.import_wanted.connect(self._parts.imports.choose_folder)
-        empty.new_set_wanted.connect(lambda: self._frame.tree.view.start_naming(None))
+        empty.new_set_wanted.connect(lambda: self._central_widget.tree.view.start_naming(None))
         empty.sample_wanted.connect(self._parts.imports.open_sample)
 
     def _label_names(self) -> list[str]:
-        return self._session.opened.labels if self._session.opened is not None else []
+        return self._session.open_set.labels if self._session.open_set is not None else []
 
     def _filter_changed(self) -> None:
         self._photos.apply_filter()
-        self._frame.toolbar.search.show_words(self._photos.filter.words)
-        self._frame.toolbar.set_filtered(self._photos.filter.chosen())
+        self._central_widget.toolbar.search.show_words(self._photos.filter.words)
+        self._central_widget.toolbar.set_filtered(self._photos.filter.chosen())
 
     # --- the photos
 
     def _wire_photos(self) -> None:
-        photos, frame = self._photos, self._frame
+        photos, frame = self._photos, self._central_widget
         photos.selection_said.connect(frame.status.set_selection)
-        grid, said = photos.grid, self._session.said
+        grid, session = photos.grid, self._session
         grid.content_dropped.connect(self._dropped_on_grid)
-        grid.drag_over.connect(lambda words: frame.hint.aim(grid, words, framed=False))
-        grid.drop_refused.connect(lambda reason: said.emit(Message(reason, "warn", "drop")))
+        grid.drag_over.connect(lambda words: frame.drop_overlay.aim(grid, words, framed=False))
+        grid.drop_refused.connect(lambda reason: session.show_message(reason, "warn", "drop"))
         grid.drag_incomplete.connect(
-            lambda ready, of: said.emit(
-                Message(
-                    f"{ready:,} of {plural(of, 'photo')} were ready for the other program. Drag again for all.", "warn"
-                )
+            lambda ready, of: session.show_message(
+                f"{ready:,} of {plural(of, 'photo')} were ready for the other program. Drag again for all.", "warn"
             )
         )
         frame.content_dropped.connect(self._parts.imports.begin)
 
     def _dropped_on_grid(self, content: DroppedContent, label: str | None) -> None:
-        opened = self._session.opened
-        self._parts.imports.begin(content, str(opened.training_set.id) if opened is not None else None, label)
+        open_set = self._session.open_set
+        self._parts.imports.begin(content, str(open_set.training_set.id) if open_set is not None else None, label)
 
     # --- conflicts
 
     def _wire_conflicts(self) -> None:
         self.conflicts = ConflictController(self._session, self._parts.edits, self._parts.theme)
-        self._frame.add_middle(self.conflicts.page)
-        self._frame.add_band(self.conflicts.band)
+        self._central_widget.add_page(self.conflicts.page)
+        self._central_widget.add_banner(self.conflicts.band)
         self.conflicts.opened.connect(self._open_conflicts)
         self.conflicts.closed.connect(self._close_conflicts)
 
@@ -298,14 +300,18 @@ class Wiring(QObject):
     # --- transfers
 
     def _wire_transfers(self) -> None:
-        transfers, panel, part = self._parts.transfers, self._parts.transfers_panel, self._frame.status.transfer
+        transfers, panel, part = (
+            self._parts.transfers,
+            self._parts.transfers_panel,
+            self._central_widget.status.transfer,
+        )
         transfers.listed.connect(panel.show_statuses)
         transfers.listed.connect(lambda _all: part.show_transfer(transfers.current()))
         transfers.changed.connect(lambda _one: part.show_transfer(transfers.current()))
         transfers.changed.connect(panel.show_status)
-        transfers.failed.connect(self._session.failed)
+        transfers.failed.connect(self._session.show_error)
         transfers.changed.connect(self._note_heard)
-        self._session.connected.connect(lambda _back: self._retry_transfers())
+        self._session.service_connected.connect(lambda _back: self._retry_transfers())
         panel.wanted.connect(transfers.command)
         panel.failures_wanted.connect(
             lambda one: transfers.failures(one, lambda failures: panel.show_failures(one, failures))
@@ -335,16 +341,16 @@ class Wiring(QObject):
             self._parts.window, "Save the summary", str(Path.home() / "import summary.txt"), "Text (*.txt)"
         )
         if name:
-            said = self._session.said
+            session = self._session
             self._parts.transfers.save_summary(
-                transfer_id, Path(name), lambda path: said.emit(Message(f"Saved “{path.name}”.", "muted"))
+                transfer_id, Path(name), lambda path: session.show_message(f"Saved “{path.name}”.", "muted")
             )
 
     # --- classification
 
     def _wire_classify(self) -> None:
-        panel, classifying, frame = self._parts.classify_panel, self._parts.classify, self._frame
-        panel.drag_said.connect(lambda words: frame.hint.aim(panel, words))
+        panel, classifying, frame = self._parts.classify_panel, self._parts.classify, self._central_widget
+        panel.drag_said.connect(lambda words: frame.drop_overlay.aim(panel, words))
         classifying.add_wanted.connect(self._parts.imports.begin)
         batching, table, middle = self._parts.batch, self._parts.batch_panel, self.pages
         classifying.batch_wanted.connect(batching.begin)

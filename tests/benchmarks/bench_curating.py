@@ -152,12 +152,12 @@ class Acts:
 
 def act_all(acts: Acts) -> None:
     made, model = acts.made, acts.made.model
-    photos, editing, opened, labelling = made.photos, made.editing, made.session.opened, made.labelling
+    photos, editing, open_set, labelling = made.photos, made.edits, made.session.open_set, made.labeling
     grid, filters = photos.grid, made.photos.filter
-    everything, first = acts.images, opened.labels
+    everything, first = acts.images, open_set.labels
 
     def counts():
-        return {label: count for label, count in opened.counts.items() if count}
+        return {label: count for label, count in open_set.counts.items() if count}
 
     def edit(name, act, select=None):
         before = counts()
@@ -198,10 +198,10 @@ def act_all(acts: Acts) -> None:
         edit("label one by letters", lambda: labelling.label("label_f"), lambda: grid.choose(1))
         edit("label 500 by key", lambda: labelling.typed("4"), lambda: grid.select_label(first[0]))
         edit("delete one", lambda: photos.delete(grid.selected_ids()), lambda: grid.choose(3))
-        edit("rename a label", lambda: editing.rename_label(opened.training_set.id, first[2], "renamed"))
-        edit("merge a label", lambda: editing.merge_labels(opened.training_set.id, first[3], first[4]))
-        edit("make a label", lambda: editing.create_label(opened.training_set.id, "made"))
-    edit("delete a label with its 500", lambda: editing.delete_label(opened.training_set.id, first[5]))
+        edit("rename a label", lambda: editing.rename_label(open_set.training_set.id, first[2], "renamed"))
+        edit("merge a label", lambda: editing.merge_labels(open_set.training_set.id, first[3], first[4]))
+        edit("make a label", lambda: editing.create_label(open_set.training_set.id, "made"))
+    edit("delete a label with its 500", lambda: editing.delete_label(open_set.training_set.id, first[5]))
     edit("delete 500", lambda: photos.delete(grid.selected_ids()), lambda: grid.select_label(first[0]))
     edit("label all by key", lambda: labelling.typed("2"), grid.selectAll)
     assert model.total == everything
@@ -226,7 +226,7 @@ def run_child(images: int, rounds: int) -> None:
             acts.measure(
                 "open the training set",
                 lambda: None,
-                lambda: made.session.opened and made.session.opened.listed and made.model.total == images,
+                lambda: made.session.open_set and made.session.open_set.listed and made.model.total == images,
             )
             issues = made.review.review
             acts.wait(lambda: issues.found is not None and not issues.busy, "Review")

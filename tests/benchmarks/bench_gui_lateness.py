@@ -79,8 +79,8 @@ def ours(folder):
             if "began" not in state:
                 return
             made = next(one for one in tops if isinstance(one, MainWindow)).findChild(Bootstrap)
-            opened = made.session.opened
-            classifier = opened.learning.classifier if opened is not None else None
+            open_set = made.session.open_set
+            classifier = open_set.classifier_status.classifier if open_set is not None else None
             if made.model.total >= count and classifier is not None and classifier.status == "ready":
                 state["lateness"].report(f"ours, {made.model.total} photos", state["began"])
                 timer.stop()

@@ -41,7 +41,7 @@ def folder(photos, tmp_path):
 def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_path):
     def steps(made):
         session, table = made.session, made.batch_panel
-        program.wait(lambda: session.heard, "the embedded service")
+        program.wait(lambda: session.sets_confirmed, "the embedded service")
         client = session.workspace.client
         for name, swapped in (("Right", False), ("Upside down", True)):
             made_set = client.create_training_set(name)
@@ -56,7 +56,7 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
         program.wait(lambda: len(session.classifiers) >= 5, "the classifiers")
         choose_classifiers(made)
 
-        assert pointer.drag([folder], pointer.center(made.panel.photo), CORNER) == "dropped"
+        assert pointer.drag([folder], pointer.center(made.classify_panel.photo), CORNER) == "dropped"
         program.wait(lambda: table.isVisible() and table.model.counts[0] == 9, "the table")
         program.wait(lambda: not table.stop.isVisible(), "the end of the batch")
         assert table.model.counts == (9, 1, 9)
@@ -78,7 +78,7 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
 
     def choose_classifiers(made):
         """That of the open training set, and another's; what was chosen stays when they are listed anew."""
-        panel, tree = made.panel, made.frame.tree
+        panel, tree = made.classify_panel, made.central_widget.tree
         node = program.wait(lambda: next((one for one in tree.model.top() if one.text == "Right"), None), "the tree")
         press_cell(tree.view, tree.model.index_of(node))
         program.wait(lambda: panel.chosen[:1] == ["right"], "the open training set's classifier")

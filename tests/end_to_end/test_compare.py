@@ -53,7 +53,7 @@ def test_two_homes_are_compared_pushed_and_pulled(monkeypatch, elsewhere, tmp_pa
 
     def steps(made):
         session = made.session
-        program.wait(lambda: session.heard, "the embedded service")
+        program.wait(lambda: session.sets_confirmed, "the embedded service")
         client = session.workspace.client
         mine = client.create_training_set("Coats")
         for number, label in enumerate(("plains", "plains", "plains", "mountain")):
@@ -62,7 +62,7 @@ def test_two_homes_are_compared_pushed_and_pulled(monkeypatch, elsewhere, tmp_pa
         program.wait(lambda: session.find_set(mine.id), "the training set")
 
         def compared(wanted):
-            dialog = made.comparing.open(str(mine.id))
+            dialog = made.comparisons.open(str(mine.id))
             assert dialog.connection.currentData() == connection.id
             program.wait(lambda: dialog.target.findText("Coats") >= 0 and dialog.compare.isEnabled(), "the other sets")
             assert dialog.target.currentText() == "Coats"
@@ -84,7 +84,7 @@ def test_two_homes_are_compared_pushed_and_pulled(monkeypatch, elsewhere, tmp_pa
         undoable = session.stores.edits.undoable
         program.wait(lambda: undoable(session.connection.id).title == "import 2 photos", "the import in the journal")
         assert undoable(connection.id).title == "the import"  # pushed; told when that one is open
-        made.editing.undo()
+        made.edits.undo()
         program.wait(lambda: len(contents(client, mine.id)) == 4, "the undo of what was pulled")
 
     assert program.run(monkeypatch, steps) == 0

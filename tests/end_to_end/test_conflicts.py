@@ -107,7 +107,7 @@ def test_edits_that_waited_meet_what_someone_else_did_on_the_embedded_service(mo
         program.wait(lambda: len(waiting(made)) == 3, "the edits that wait")
 
     def back(made, said):
-        program.wait(lambda: not waiting(made) and made.session.opened.listed, "the edits to be sent")
+        program.wait(lambda: not waiting(made) and made.session.open_set.listed, "the edits to be sent")
         desk = page_of(made, 2)
         headings = [(row.title, row.note) for _, row in rows(desk.page.board, HeadingRow)]
         assert sorted(headings) == [

@@ -42,9 +42,9 @@ def test_a_folder_is_classified_by_way_of_the_scratch_label_asked_for_once(monke
         listed(made, 6)
         table = made.batch_panel
         program.wait(lambda: made.session.classifiers, "the classifiers")
-        made.panel.set_classifiers(made.session.classifiers, ["work-safe"])
-        made.panel.chosen_changed.emit(["work-safe"])
-        assert pointer.drag([place], pointer.center(made.panel.photo), CORNER) == "dropped"
+        made.classify_panel.set_classifiers(made.session.classifiers, ["work-safe"])
+        made.classify_panel.chosen_changed.emit(["work-safe"])
+        assert pointer.drag([place], pointer.center(made.classify_panel.photo), CORNER) == "dropped"
         question = program.wait(lambda: dialog(ScratchDialog), "the question")
         program.press(question.cancel)
         program.wait(lambda: any("give leave" in one for one in said), "what to do without leave")
@@ -57,7 +57,7 @@ def test_a_folder_is_classified_by_way_of_the_scratch_label_asked_for_once(monke
             service.wrong(fault, method="POST", path="/image$")
         for fault in (500, "lost"):
             service.wrong(fault, method="DELETE")
-        assert pointer.drag([place], pointer.center(made.panel.photo), CORNER) == "dropped"
+        assert pointer.drag([place], pointer.center(made.classify_panel.photo), CORNER) == "dropped"
         question = program.wait(lambda: dialog(ScratchDialog), "the question again")
         program.press(question.allow)
         program.wait(lambda: table.model.counts[0] == 7 and not table.stop.isVisible(), "the end of the batch")
@@ -67,7 +67,7 @@ def test_a_folder_is_classified_by_way_of_the_scratch_label_asked_for_once(monke
         program.press(table.again)
         program.wait(lambda: table.model.counts[:2] == (7, 1), "the failed ones")
         assert dialog(ScratchDialog) is None
-        made.batching.save(tmp_path / "answers.csv")
+        made.batch.save(tmp_path / "answers.csv")
         program.wait((tmp_path / "answers.csv").exists, "the saved table")
         rows = list(csv.DictReader((tmp_path / "answers.csv").read_text("utf-8").splitlines()))
         assert sorted(one["label"] for one in rows if one["label"]) == ["safe for work"] * 6
@@ -98,7 +98,7 @@ def test_two_such_services_are_compared_pushed_and_pulled_whatever_goes_wrong_on
                     for fault in faults:
                         one.wrong(fault, path="^/files/")
                         one.wrong(fault, path="/images$")
-                shown = made.comparing.open(str(service.number))
+                shown = made.comparisons.open(str(service.number))
                 shown.connection.setCurrentIndex(shown.connection.findData(other.id))
                 program.wait(lambda: shown.target.findText("Coats") >= 0 and shown.compare.isEnabled(), "their sets")
                 assert shown.target.findData(None) < 0, "no new one: that is made on the service’s page"
@@ -120,7 +120,7 @@ def test_two_such_services_are_compared_pushed_and_pulled_whatever_goes_wrong_on
             program.press(shown.push)
             program.wait(lambda: len(flat(far, theirs)) == 8, "what was pushed")
             program.wait(lambda: flat(service, service.number)[0] in flat(far, theirs), "it")
-            program.wait(lambda: all(one.state == "done" for one in made.desk.statuses), "the end of the transfer")
+            program.wait(lambda: all(one.state == "done" for one in made.transfers.statuses), "the end of the transfer")
             shown = compared("0 only here · 2 only there · 0 labelled otherwise · 6 the same.", 429, "drop", "shorter")
             for fault in (502, "lost", "drop"):
                 service.wrong(fault, method="POST", path="/image$")
@@ -128,7 +128,7 @@ def test_two_such_services_are_compared_pushed_and_pulled_whatever_goes_wrong_on
             program.wait(lambda: flat(service, service.number) == flat(far, theirs), "what was pulled")
             program.wait(lambda: made.model.total == 8, "the grid")
             far.vanish()
-            shown = made.comparing.open(str(service.number))
+            shown = made.comparisons.open(str(service.number))
             shown.connection.setCurrentIndex(shown.connection.findData(other.id))
             program.wait(lambda: "Nothing answers" in shown.words.text(), "that nobody is there")
             shown.reject()
@@ -146,7 +146,7 @@ def test_labels_that_could_not_be_changed_there_are_said_and_changed_when_it_is_
             theirs = far.add_set("Coats", {"plains": data[:3], "mountain": data[3:6]})
             other = stores.connections.add("Elsewhere", far.url)
             stores.keys.store(other, far.key)
-            shown = made.comparing.open(str(service.number))
+            shown = made.comparisons.open(str(service.number))
             shown.connection.setCurrentIndex(shown.connection.findData(other.id))
             program.wait(lambda: shown.target.findText("Coats") >= 0 and shown.compare.isEnabled(), "their sets")
             program.press(shown.compare)
@@ -167,7 +167,7 @@ def test_a_set_elsewhere_is_compared_with_this_computer_whose_service_is_started
     def steps(made, _said):
         listed(made, 6)
         assert not made.embedded.url, "not needed until now"
-        shown = made.comparing.open(str(service.number))
+        shown = made.comparisons.open(str(service.number))
         shown.connection.setCurrentIndex(shown.connection.findData("embedded"))
         program.wait(
             lambda: shown.target.findData(None) >= 0 and shown.compare.isEnabled(), "that one can be made here"
@@ -193,7 +193,7 @@ def test_review_finds_and_cleans_up_what_is_wrong_while_answers_break(monkeypatc
 
     def steps(made, _said):
         program.wait(lambda: made.session.find_set(number), "the training sets")
-        made.session.open_set(number)
+        made.session.open(number)
         listed(made, total)
         review, panel = made.review.review, made.review.panel
         program.wait(lambda: review.found is not None and not review.busy, "what Review found", 240)
@@ -205,7 +205,7 @@ def test_review_finds_and_cleans_up_what_is_wrong_while_answers_break(monkeypatc
         program.press(panel.clean)
         program.wait(lambda: made.model.total == total - 3, "the copies gone")
         program.wait(lambda: sum(map(len, service.content(number).values())) == total - 3, "at the service too")
-        made.editing.undo()
+        made.edits.undo()
         program.wait(lambda: sum(map(len, service.content(number).values())) == total, "they are back")
         program.wait(lambda: made.model.total == total, "in the grid too")
 

@@ -47,9 +47,9 @@ def test_the_listing_and_the_thumbnails_come_whatever_goes_wrong_once(monkeypatc
             service.seen.clear()
             made.session.refresh()
             program.wait(lambda: any(one.path.endswith("/images") for one in service.seen), f"{fault}: the call")
-            program.wait(lambda: not made.session.opened._task, f"{fault}: its end")
+            program.wait(lambda: not made.session.open_set._task, f"{fault}: its end")
             assert made.model.total == 6, fault
-            assert made.session.state is ConnectionState.READY, (fault, made.session.sentence)
+            assert made.session.state is ConnectionState.READY, (fault, made.session.state_text)
         assert not [one for one in said if "could not" in one]
 
     run(monkeypatch, steps)
@@ -87,15 +87,15 @@ def test_photos_dropped_on_a_label_are_there_once_whatever_goes_wrong(monkeypatc
         listed(made, 6)
         for fault in (500, 502, 429, "half", "lost", "drop", "shorter"):
             service.wrong(fault, method="POST", path="/image$")
-        node = next(child for child in made.frame.tree.model.top()[0].children if child.text == "mountain")
-        view = made.frame.tree.view
-        target = view.viewport().mapToGlobal(view.visualRect(made.frame.tree.model.index_of(node)).center())
+        node = next(child for child in made.central_widget.tree.model.top()[0].children if child.text == "mountain")
+        view = made.central_widget.tree.view
+        target = view.viewport().mapToGlobal(view.visualRect(made.central_widget.tree.model.index_of(node)).center())
         assert pointer.drag(names, target, CORNER) == "dropped"
         program.wait(lambda: len(service.content(service.number)["mountain"]) == 4, "the uploads")
         program.wait(lambda: made.model.total == 8, "the photos in the grid")
         assert any("no photo.jpg" in one for one in said)
         program.wait(lambda: any(one.startswith("Added 2 photos") for one in said), "the end")
-        made.editing.undo()
+        made.edits.undo()
         program.wait(lambda: made.model.total == 6, "the undo")
         assert len(service.content(service.number)["mountain"]) == 2
 
@@ -109,12 +109,12 @@ def test_a_folder_goes_through_the_plan_into_a_training_set_that_is_there(monkey
 
     def steps(made, _said):
         listed(made, 6)
-        assert pointer.drag([tmp_path / "Winter"], pointer.center(made.frame.middle), CORNER) == "dropped"
+        assert pointer.drag([tmp_path / "Winter"], pointer.center(made.central_widget.pages), CORNER) == "dropped"
         plan = program.wait(lambda: dialog(ImportDialog), "the plan")
         program.wait(plan.start.isEnabled, "the look at the photos")
         program.press(plan.start)
         program.wait(lambda: len(service.content(service.number).get("desert", ())) == 2, "the uploads")
-        program.wait(lambda: "desert" in made.session.opened.labels, "the new label")
+        program.wait(lambda: "desert" in made.session.open_set.labels, "the new label")
 
     run(monkeypatch, steps)
 
@@ -122,7 +122,7 @@ def test_a_folder_goes_through_the_plan_into_a_training_set_that_is_there(monkey
 def test_a_url_is_classified_at_once_and_a_file_after_one_question(monkeypatch, service, jpegs):
     def steps(made, _said):
         listed(made, 6)
-        panel = made.panel
+        panel = made.classify_panel
         program.wait(lambda: made.session.classifiers, "the classifiers")
         panel.set_classifiers(made.session.classifiers, ["work-safe"])
         panel.chosen_changed.emit(["work-safe"])
@@ -150,8 +150,8 @@ def test_a_url_is_classified_at_once_and_a_file_after_one_question(monkeypatch, 
         assert dialog(ScratchDialog) is None
         program.wait(lambda: service.content(service.number)["desktop_scratch"] == [], "the scratch label to be empty")
         made.session.refresh()
-        program.wait(lambda: not made.session.opened._task, "the listing")
-        assert "desktop_scratch" not in made.session.opened.labels
+        program.wait(lambda: not made.session.open_set._task, "the listing")
+        assert "desktop_scratch" not in made.session.open_set.labels
         assert "desktop_scratch" not in shown(made)
 
     run(monkeypatch, steps)
@@ -162,13 +162,13 @@ def test_a_classification_that_fails_says_so_on_its_card_and_can_be_asked_again(
     def steps(made, _said):
         listed(made, 6)
         program.wait(lambda: made.session.classifiers, "the classifiers")
-        made.panel.set_classifiers(made.session.classifiers, ["work-safe"])
+        made.classify_panel.set_classifiers(made.session.classifiers, ["work-safe"])
         url = made.session.workspace.listing(service.number).images[0].url
         service.wrong(fault, path="/classify$", times=2)
         from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
-        made.classifying.begin(DroppedContent(urls=(url,)))
-        card = program.wait(lambda: made.panel.cards.get("work-safe"), "the card")
+        made.classify.begin(DroppedContent(urls=(url,)))
+        card = program.wait(lambda: made.classify_panel.cards.get("work-safe"), "the card")
         program.wait(lambda: card.again.isVisible(), f"{fault}: a failure on the card")
         text = card.sentence.text()
         assert len(text) > 20, text
@@ -186,10 +186,10 @@ def test_feedback_and_a_message_arrive_and_a_failure_is_said(monkeypatch, servic
 
         listed(made, 6)
         program.wait(lambda: made.session.classifiers, "the classifiers")
-        made.panel.set_classifiers(made.session.classifiers, ["work-safe"])
+        made.classify_panel.set_classifiers(made.session.classifiers, ["work-safe"])
         url = made.session.workspace.listing(service.number).images[0].url
-        made.classifying.begin(DroppedContent(urls=(url,)))
-        card = program.wait(lambda: made.panel.cards.get("work-safe"), "the card")
+        made.classify.begin(DroppedContent(urls=(url,)))
+        card = program.wait(lambda: made.classify_panel.cards.get("work-safe"), "the card")
         program.wait(lambda: card.answer, "the answer")
         program.press(card.wrong)
         question = program.wait(lambda: dialog(FeedbackDialog), "the feedback dialog")
@@ -203,7 +203,7 @@ def test_feedback_and_a_message_arrive_and_a_failure_is_said(monkeypatch, servic
 
         service.wrong(403, path="/feedback/freeform")
         for text in ("One – not let through", "Grüße, and 安"):
-            program.press(made.panel.message)
+            program.press(made.classify_panel.message)
             message = program.wait(lambda: dialog(MessageDialog), "the message dialog")
             message.text.setPlainText(text)
             program.press(message.send)
@@ -259,7 +259,7 @@ def test_a_photo_is_relabelled_deleted_and_brought_back_by_keys(monkeypatch, ser
 
 def row_of(made, text):
     """Where a row of the tree is on the screen."""
-    tree = made.frame.tree
+    tree = made.central_widget.tree
     node = next(one for top in tree.model.top() for one in (top, *top.children) if one.text == text)
     index = tree.model.index_of(node)
     tree.view.scrollTo(index)
@@ -267,7 +267,7 @@ def row_of(made, text):
 
 
 def labels(made):
-    return dict(made.session.opened.counts)
+    return dict(made.session.open_set.counts)
 
 
 def test_labels_are_renamed_merged_and_deleted_by_copies_with_undo(monkeypatch, service):
@@ -276,7 +276,7 @@ def test_labels_are_renamed_merged_and_deleted_by_copies_with_undo(monkeypatch, 
     def ended(made, counts, what):
         program.wait(lambda: labels(made) == counts and not waiting(made), f"{what}: {labels(made)}")
         made.session.refresh()
-        program.wait(lambda: not made.session.opened._task, "the listing")
+        program.wait(lambda: not made.session.open_set._task, "the listing")
         program.wait(lambda: labels(made) == counts, f"{what}, listed again: {labels(made)}")
         assert {label: len(ids) for label, ids in shown(made).items()} == counts
 
@@ -294,7 +294,7 @@ def test_labels_are_renamed_merged_and_deleted_by_copies_with_undo(monkeypatch, 
         assert not [one for one in said if "Cancel" in one]
         assert service.content(service.number)["prairie"] == before["plains"]
         pictures_shown(made)  # by what is kept: no photo is fetched anew for its new id
-        made.editing.merge_labels(str(service.number), "mountain", "prairie")
+        made.edits.merge_labels(str(service.number), "mountain", "prairie")
         ended(made, states[2], "merged")
         pointer.click(row_of(made, "prairie"))
         pointer.key("Delete")
@@ -318,8 +318,8 @@ def test_renaming_a_label_says_how_far_it_is_and_is_cancelled_by_a_button(monkey
         listed(made, 6)
         pictures_shown(made)
         service.slowly = 0.05  # so that there is time to press the button
-        made.editing.rename_label(str(service.number), "plains", "prairie")
-        message = made.frame.status.message
+        made.edits.rename_label(str(service.number), "plains", "prairie")
+        message = made.central_widget.status.message
         program.wait(lambda: any("of 4" in one for one in said), "how far it is")
         cancel = program.wait(
             lambda: next((one for one in message.findChildren(QPushButton) if one.text() == "Cancel"), None), "a button"
@@ -363,14 +363,19 @@ def test_a_training_set_is_exported_while_addresses_run_out_and_answers_break(mo
         for fault in ("shorter", "longer", 500, "drop", 502, "half", 429, "late"):
             service.wrong(fault, path="^/files/")
         expired = []
-        seen = made.desk.changed.connect(lambda status: (service.expire(), expired.append(1)) if not expired else None)
+        seen = made.transfers.changed.connect(
+            lambda status: (service.expire(), expired.append(1)) if not expired else None
+        )
         found = made.session.find_set(service.number)
         from apitorch_desktop.ui.exporter.dialog import ExportOrder
 
-        made.exporting.export(found, ExportOrder("imagefolder", tmp_path / "out", None, 0))
+        made.exports.export(found, ExportOrder("imagefolder", tmp_path / "out", None, 0))
         program.wait(lambda: len(list((tmp_path / "out").rglob("*.jpg"))) == 6, "the files")
-        program.wait(lambda: all(one.state == "done" for one in made.desk.statuses) and made.desk.statuses, "the end")
-        made.desk.changed.disconnect(seen)
+        program.wait(
+            lambda: all(one.state == "done" for one in made.transfers.statuses) and made.transfers.statuses,
+            "the end",
+        )
+        made.transfers.changed.disconnect(seen)
         assert expired
 
     run(monkeypatch, steps)
@@ -396,7 +401,7 @@ def test_what_the_service_cannot_do_is_greyed_out_and_a_new_training_set_is_made
 
     def steps(made, said):
         listed(made, 6)
-        tree = made.frame.tree
+        tree = made.central_widget.tree
         top = tree.model.top()[0]
         label = top.children[0]
         for node, greyed in (
@@ -442,16 +447,16 @@ def test_a_service_that_does_not_let_us_in_is_told_apart_and_tried_again(monkeyp
 
     def steps(made, _said):
         session = made.session
-        program.wait(lambda: session.state is state, f"{fault}: {session.state} {session.sentence}")
-        assert len(session.sentence) > 20
-        assert made.frame.empty.isVisible()
+        program.wait(lambda: session.state is state, f"{fault}: {session.state} {session.state_text}")
+        assert len(session.state_text) > 20
+        assert made.central_widget.empty.isVisible()
         service.right()
         if state is ConnectionState.REFUSED:
-            assert made.frame.away.isVisible()
-            program.press(made.frame.away.again)
+            assert made.central_widget.offline_banner.isVisible()
+            program.press(made.central_widget.offline_banner.again)
         listed(made, 6)
         assert session.state is ConnectionState.READY
-        assert not made.frame.away.isVisible()
+        assert not made.central_widget.offline_banner.isVisible()
 
     run(monkeypatch, steps)
 
@@ -459,10 +464,10 @@ def test_a_service_that_does_not_let_us_in_is_told_apart_and_tried_again(monkeyp
 def test_the_environment_is_said_to_win(monkeypatch, service):
     def steps(made, _said):
         listed(made, 6)
-        toolbar = made.frame.toolbar
+        toolbar = made.central_widget.toolbar
         assert "APITORCH_BASE_URL" in toolbar.connection.toolTip()
         assert toolbar.connection.stripe == made.session.connection.colour != ""
-        texts = [message.text for message in made.frame.status.message._failures]
+        texts = [message.text for message in made.central_widget.status.message._failures]
         assert any("APITORCH_BASE_URL and APITORCH_API_KEY decide" in one for one in texts), texts
         made.connection_menu._fill()
         change = next(one for one in toolbar.connection_menu.actions() if one.text().startswith("Change"))

@@ -52,7 +52,7 @@ def made_set(photos):
 
 def export(made, form, folder, split=None):
     """Ask for an export in the tree's menu and say how in the dialog; `split`: shares in percent, then the seed."""
-    tree, model = made.frame.tree.view, made.frame.tree.model
+    tree, model = made.central_widget.tree.view, made.central_widget.tree.model
     program.wait(made.window.isActiveWindow, "the focus in the window")
     press_cell(tree, model.index_of(model.top()[0]), button=3)
     choose("Export…")
@@ -96,7 +96,7 @@ def test_every_form_is_chosen_by_pointer_and_read_back(monkeypatch, made_set, ph
     )
 
     def steps(made):
-        program.wait(lambda: made.session.heard, "the embedded service")
+        program.wait(lambda: made.session.sets_confirmed, "the embedded service")
         made_set(made.session)
         for form in ("csv", "jsonl", "createml", "croissant"):
             export(made, form, tmp_path / form, SPLIT)
@@ -113,7 +113,7 @@ def test_every_form_is_chosen_by_pointer_and_read_back(monkeypatch, made_set, ph
 
         export(made, "jsonl", tmp_path / "jsonl")
         program.wait(
-            lambda: (said := made.frame.status.message.current()) and "is there already" in said.text,
+            lambda: (said := made.central_widget.status.message.current()) and "is there already" in said.text,
             "a refusal to overwrite",
         )
 

@@ -21,7 +21,7 @@ def quickly(made):
     """A heart that beats several times a second."""
     made.session.heartbeat.rhythm = Rhythm(look=20, beat=300, retry=200, longest=400)
     made.session.connect_service()
-    program.wait(lambda: made.session.heartbeat._look.interval() == 20, "the new rhythm")
+    program.wait(lambda: made.session.heartbeat._check_timer.interval() == 20, "the new rhythm")
 
 
 def pings(service):
@@ -44,12 +44,12 @@ def test_a_service_that_vanishes_is_missed_by_itself_and_what_waits_goes_on_when
             away(made)
             service.come_back()
             program.wait(lambda: made.session.state is ConnectionState.READY, "its return")
-            program.wait(lambda: not made.frame.away.isVisible(), "the band to go")
+            program.wait(lambda: not made.central_widget.offline_banner.isVisible(), "the band to go")
         service.vanish()
         away(made)
         made.photos.move(shown(made)["plains"][:1], "mountain")
-        made.importing.begin(DroppedContent(paths=tuple(dropped)), str(service.number), "mountain")
-        program.wait(lambda: waiting(made) and made.desk.statuses, "an edit and a transfer that wait")
+        made.imports.begin(DroppedContent(paths=tuple(dropped)), str(service.number), "mountain")
+        program.wait(lambda: waiting(made) and made.transfers.statuses, "an edit and a transfer that wait")
         service.come_back()
         program.wait(lambda: len(service.content(service.number)["mountain"]) == 6, "all that waited", 20)
         program.wait(lambda: counts(made) == {"mountain": 6, "plains": 3}, "the grid")
@@ -67,7 +67,7 @@ def test_a_service_that_answers_no_more_is_away_too(monkeypatch, service):
         quickly(made)
         service.wrong("late", path="/ping$", seconds=1.5)
         away(made)
-        assert made.session.sentence.startswith("The service was silent")
+        assert made.session.state_text.startswith("The service was silent")
         program.wait(lambda: made.session.state is ConnectionState.READY, "its return")
 
     run(monkeypatch, steps)

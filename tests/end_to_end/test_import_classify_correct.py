@@ -48,8 +48,8 @@ def test_from_a_folder_of_photos_to_a_corrected_classification(monkeypatch, fold
     pids = []
 
     def steps(made):
-        session, frame = made.session, made.frame
-        program.wait(lambda: session.heard, "the embedded service")
+        session, frame = made.session, made.central_widget
+        program.wait(lambda: session.sets_confirmed, "the embedded service")
         program.wait(lambda: frame.empty.title() == "Drop a folder of photos here", "the empty state")
         import_the_folder(made)
         program.wait(lambda: opened_classifier(made) == "ready", "the classifier of the new training set")
@@ -58,7 +58,7 @@ def test_from_a_folder_of_photos_to_a_corrected_classification(monkeypatch, fold
         pids.append(service_pid(made))
 
     def import_the_folder(made):
-        assert pointer.drag([folder], pointer.center(made.frame.middle), CORNER) == "dropped"
+        assert pointer.drag([folder], pointer.center(made.central_widget.pages), CORNER) == "dropped"
         plan = program.wait(lambda: program.dialog(ImportDialog), "the plan")
         program.wait(plan.start.isEnabled, "the look at the photos")
         assert plan.start.text() == f"Import {len(LABELS) * EACH} photos"
@@ -69,7 +69,8 @@ def test_from_a_folder_of_photos_to_a_corrected_classification(monkeypatch, fold
             program.wait(lambda: model.total == total, "the photos in the grid")
         assert lateness.worst < LATE
         node = program.wait(
-            lambda: next((one for one in made.frame.tree.model.top() if one.text == "Summer"), None), "the tree"
+            lambda: next((one for one in made.central_widget.tree.model.top() if one.text == "Summer"), None),
+            "the tree",
         )
         program.wait(lambda: node.count == total, "the count in the tree")
         assert {child.text: child.count for child in node.children} == dict.fromkeys(
@@ -79,11 +80,11 @@ def test_from_a_folder_of_photos_to_a_corrected_classification(monkeypatch, fold
         program.wait(lambda: made.photos.loader.pixmap(first) is not None, "the first thumbnail")
 
     def classify_and_correct(made, photo, right):
-        assert pointer.drag([photo], pointer.center(made.panel.photo), CORNER) == "dropped"
-        card = program.wait(lambda: made.panel.cards.get("summer"), "a card for the answer")
+        assert pointer.drag([photo], pointer.center(made.classify_panel.photo), CORNER) == "dropped"
+        card = program.wait(lambda: made.classify_panel.cards.get("summer"), "a card for the answer")
         answer = program.wait(lambda: card.answer, "the answer")
         assert answer.label != right
-        before = made.session.opened.counts[right]
+        before = made.session.open_set.counts[right]
         program.press(card.wrong)
         question = program.wait(lambda: program.dialog(FeedbackDialog), "the feedback dialog")
         program.wait(question.isActiveWindow, "the focus in the feedback dialog")
@@ -91,7 +92,7 @@ def test_from_a_folder_of_photos_to_a_corrected_classification(monkeypatch, fold
         program.wait(lambda: question.chosen() == right, "the label typed")
         pointer.key("Return")
         program.wait(lambda: card.answer is not None and card.answer.label == right, "the second answer, right")
-        program.wait(lambda: made.session.opened.counts[right] == before + 1, "the photo under its label")
+        program.wait(lambda: made.session.open_set.counts[right] == before + 1, "the photo under its label")
 
     assert program.run(monkeypatch, steps) == 0
     with pytest.raises(ProcessLookupError):
@@ -99,8 +100,8 @@ def test_from_a_folder_of_photos_to_a_corrected_classification(monkeypatch, fold
 
 
 def opened_classifier(made):
-    opened = made.session.opened
-    classifier = opened.learning.classifier if opened is not None else None
+    open_set = made.session.open_set
+    classifier = open_set.classifier_status.classifier if open_set is not None else None
     return classifier.status if classifier is not None else None
 
 

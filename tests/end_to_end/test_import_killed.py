@@ -51,7 +51,7 @@ def there(service):
 
 
 def labels(made):
-    return dict(made.session.opened.counts)
+    return dict(made.session.open_set.counts)
 
 
 @pytest.mark.parametrize("when", ["at once", "when it has ended"])
@@ -62,12 +62,12 @@ def test_undo_takes_away_an_import_in_whose_middle_the_program_was_killed(monkey
     def steps(made, said):
         if when == "at once":  # while it goes on again, and each photo takes its time
             service.wrong("late", times=100, method="POST", path="/image$", seconds=0.3)
-        program.wait(lambda: made.session.opened is not None and made.session.opened.listed, "the listing")
-        program.wait(lambda: made.desk.statuses, "the transfer")
+        program.wait(lambda: made.session.open_set is not None and made.session.open_set.listed, "the listing")
+        program.wait(lambda: made.transfers.statuses, "the transfer")
         if when == "at once":
-            assert made.desk.statuses[0].state in ("running", "waiting")
+            assert made.transfers.statuses[0].state in ("running", "waiting")
         else:
-            program.wait(lambda: made.desk.statuses[0].state == "done", "the end")
+            program.wait(lambda: made.transfers.statuses[0].state == "done", "the end")
             assert len(there(service)["quite_new"]) == MORE
         made.photos.grid.setFocus()
         pointer.key("ctrl+z")
@@ -77,9 +77,9 @@ def test_undo_takes_away_an_import_in_whose_middle_the_program_was_killed(monkey
         listed(made, 6)
         program.wait(lambda: labels(made) == {"plains": 6}, f"its label to go too: {labels(made)}")
         made.session.refresh()
-        program.wait(lambda: not made.session.opened._task, "the listing")
+        program.wait(lambda: not made.session.open_set._task, "the listing")
         assert labels(made) == {"plains": 6}
-        assert made.desk.statuses[0].state == ("cancelled" if when == "at once" else "done")
+        assert made.transfers.statuses[0].state == ("cancelled" if when == "at once" else "done")
         assert said[-1].startswith("Undone: import")
 
     run(monkeypatch, steps)
@@ -133,7 +133,9 @@ def test_a_training_set_made_just_before_the_program_was_killed_does_not_stay(mo
     def steps(made, said):
         program.wait(lambda: any("“Summer” was cut off" in one for one in said), f"what is said: {said}")
         assert sets(ours) == {}
-        program.wait(lambda: made.frame.empty.isVisible() and not made.session.training_sets, "the empty window")
+        program.wait(
+            lambda: made.central_widget.empty.isVisible() and not made.session.training_sets, "the empty window"
+        )
         assert made.session.stores.edits.history(made.session.connection.id) == []
 
     run(monkeypatch, steps)

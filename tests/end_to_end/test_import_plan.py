@@ -81,7 +81,7 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
     after = {}
 
     def steps(made):
-        program.wait(lambda: made.model.total == 2 * EACH and made.session.opened.listed, "the photos")
+        program.wait(lambda: made.model.total == 2 * EACH and made.session.open_set.listed, "the photos")
         program.wait(made.photos.grid.isVisible, "the grid")
         assert pointer.drag([more], pointer.center(made.photos.grid), CORNER) == "dropped"
         plan = program.wait(lambda: dialog(ImportDialog), "the plan")
@@ -102,7 +102,7 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
         assert plan.start.text() == "Import 7 photos"
         program.press(plan.start)
         program.wait(lambda: made.model.total == 2 * EACH + 7, "what was decided, in the grid")
-        groups = made.session.workspace.client.images(made.session.opened.training_set.id).data
+        groups = made.session.workspace.client.images(made.session.open_set.training_set.id).data
         after.update({group.label: sorted(image.sha256 for image in group.images) for group in groups})
 
     def unreadable(plan):

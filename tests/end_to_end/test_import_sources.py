@@ -63,12 +63,12 @@ def test_archives_lists_pictures_and_addresses_come_in_through_the_plan(monkeypa
         writer.writerows([("path", "label"), (hats[3], "hat"), (dresses[3], "dress"), (hats[0], "hat")])
 
     def steps(made):
-        program.wait(lambda: made.session.heard, "the embedded service")
-        made.importing.begin(DroppedContent(paths=(archive,)))
+        program.wait(lambda: made.session.sets_confirmed, "the embedded service")
+        made.imports.begin(DroppedContent(paths=(archive,)))
         accept(made, 6, "the archive")
         settled(made, 1)
-        assert dict(made.session.opened.counts) == {"dress": 3, "hat": 3}
-        made.importing.begin(DroppedContent(paths=(table,)))
+        assert dict(made.session.open_set.counts) == {"dress": 3, "hat": 3}
+        made.imports.begin(DroppedContent(paths=(table,)))
         shown = plan(made)
         program.wait(lambda: "already" in shown.below.text(), "what is there already")
         accept(made, 8, "the list")

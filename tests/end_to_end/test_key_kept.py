@@ -18,7 +18,7 @@ def service(photos):
 
 def entry(made, words):
     made.connection_menu._fill()
-    return next(one for one in made.frame.toolbar.connection_menu.actions() if one.text() == words)
+    return next(one for one in made.central_widget.toolbar.connection_menu.actions() if one.text() == words)
 
 
 def test_a_key_for_this_run_only_is_marked_until_the_keyring_takes_it(monkeypatch, service):
@@ -36,7 +36,7 @@ def test_a_key_for_this_run_only_is_marked_until_the_keyring_takes_it(monkeypatc
 
     def steps(made, said):
         program.wait(lambda: made.session.state is ConnectionState.READY, "the embedded service")
-        button, stores = made.frame.toolbar.connection, made.session.stores
+        button, stores = made.central_widget.toolbar.connection, made.session.stores
         assert (button.mark, "kept" in button.toolTip()) == ("", False)
         other = stores.connections.add("Elsewhere", service.url)
         assert stores.keys.store(other, service.key).kept == "this run"
@@ -81,7 +81,7 @@ def test_what_the_environment_names_is_marked(monkeypatch, service, with_key):
             lambda: made.session.state is (ConnectionState.READY if with_key else ConnectionState.REFUSED),
             "the service",
         )
-        button = made.frame.toolbar.connection
+        button = made.central_widget.toolbar.connection
         assert button.mark == "terminal"
         words = "APITORCH_BASE_URL and APITORCH_API_KEY name it" if with_key else "APITORCH_BASE_URL names it"
         assert f"{words}, and win" in button.toolTip()

@@ -22,7 +22,7 @@ TOTAL = len(LABELS) * EACH
 
 
 def ready(made, total=TOTAL):
-    program.wait(lambda: made.model.total == total and made.session.opened.listed, "the photos")
+    program.wait(lambda: made.model.total == total and made.session.open_set.listed, "the photos")
     program.wait(made.photos.grid.isVisible, "the grid")
     made.photos.grid.setFocus()
     program.wait(made.photos.grid.hasFocus, "the focus in the grid")
@@ -36,7 +36,7 @@ def press_photo(made, row, **how):
 
 
 def counts(made):
-    return dict(made.session.opened.counts)
+    return dict(made.session.open_set.counts)
 
 
 def settled(made, count):
@@ -51,7 +51,7 @@ def settled(made, count):
 def test_by_key_by_letters_and_back_again(monkeypatch, summer):
     def steps(made):
         ready(made)
-        grid, strip, model = made.photos.grid, made.labelling.strip, made.model
+        grid, strip, model = made.photos.grid, made.labeling.strip, made.model
         assert [(chip.key, chip.name) for chip in strip.chips] == [("1", "dress"), ("2", "hat"), ("3", "pants")]
         press_photo(made, 1)
         moved = model.selected_ids()
@@ -62,21 +62,21 @@ def test_by_key_by_letters_and_back_again(monkeypatch, summer):
         assert grid.hasFocus()
 
         pointer.write("ha")  # letters pick
-        program.wait(made.labelling.picker.isVisible, "the picker")
-        program.wait(lambda: made.labelling.picker.line.text() == "ha", "the letters")
+        program.wait(made.labeling.picker.isVisible, "the picker")
+        program.wait(lambda: made.labeling.picker.line.text() == "ha", "the letters")
         pointer.key("Return")
         program.wait(lambda: counts(made) == {"dress": 3, "hat": 5, "pants": 4}, "the photo moved by letters")
         assert grid.hasFocus()
 
         pointer.write("scarf")  # or make
-        program.wait(lambda: made.labelling.picker.line.text() == "scarf", "the letters")
+        program.wait(lambda: made.labeling.picker.line.text() == "scarf", "the letters")
         pointer.key("Return")
         program.wait(lambda: counts(made).get("scarf") == 1, "a new label")
-        program.wait(lambda: made.labelling.keys.key("scarf") == "4", "its key")
-        assert made.labelling.keys.key("pants") == "3"  # keys that were used stay
+        program.wait(lambda: made.labeling.keys.key("scarf") == "4", "its key")
+        assert made.labeling.keys.key("pants") == "3"  # keys that were used stay
         settled(made, 3)
         pointer.write("zz")
-        program.wait(made.labelling.picker.isVisible, "the picker")
+        program.wait(made.labeling.picker.isVisible, "the picker")
         pointer.key("Escape")
         program.wait(grid.hasFocus, "the focus back in the grid")
 
@@ -100,19 +100,19 @@ def test_by_key_by_letters_and_back_again(monkeypatch, summer):
 def test_a_key_is_given_to_another_label_and_that_is_remembered(monkeypatch, summer):
     def steps(made):
         ready(made)
-        strip = made.labelling.strip
+        strip = made.labeling.strip
         menu = strip.menu_for("1")
         next(action for action in menu.actions() if action.text() == "pants").trigger()
         menu.close()
-        assert made.labelling.keys.shown() == {"1": "pants", "2": "hat", "3": "dress"}
-        hints = {node.text: node.hint for node in made.frame.tree.model.top()[0].children}
+        assert made.labeling.keys.shown() == {"1": "pants", "2": "hat", "3": "dress"}
+        hints = {node.text: node.hint for node in made.central_widget.tree.model.top()[0].children}
         assert hints == {"dress": "3", "hat": "2", "pants": "1"}
 
     def next_start(made):
         ready(made)
-        program.wait(lambda: made.labelling.keys.label("1") == "pants", "the keys as they were chosen")
+        program.wait(lambda: made.labeling.keys.label("1") == "pants", "the keys as they were chosen")
         press_photo(made, 0)
-        chip = next(one for one in made.labelling.strip.findChildren(KeyChip) if one.name == "pants")
+        chip = next(one for one in made.labeling.strip.findChildren(KeyChip) if one.name == "pants")
         program.press(chip)
         program.wait(lambda: counts(made)["pants"] == 5, "the photo moved by its button")
 
@@ -126,7 +126,7 @@ def test_going_on_labels_one_photo_after_the_other(monkeypatch, summer):
         grid, model = made.photos.grid, made.model
         second, third = model.image(1).image_id, model.image(2).image_id
         press_photo(made, 0)
-        program.press(made.labelling.strip.advance)
+        program.press(made.labeling.strip.advance)
         pointer.key("2")
         program.wait(lambda: counts(made)["hat"] == 5, "the first")
         program.wait(lambda: model.selected_ids() == [second], "the next one selected")
@@ -149,7 +149,7 @@ def test_labels_sorted_by_count_stay_where_they_are_until_sorted_again(monkeypat
         return [(group.label, len(group.images)) for group in made.model.groups]
 
     def sort(made, words):
-        program.press(made.frame.toolbar.sort)
+        program.press(made.central_widget.toolbar.sort)
         choose(words)
 
     def steps(made):
@@ -199,7 +199,7 @@ def drag_inside(start, target):
 def test_a_selection_is_dragged_to_the_tree_and_to_a_header(monkeypatch, summer):
     def steps(made):
         ready(made)
-        grid, tree = made.photos.grid, made.frame.tree
+        grid, tree = made.photos.grid, made.central_widget.tree
         press_photo(made, 0)
         pointer.key("shift+Right")
         program.wait(lambda: len(made.model.selection) == 2, "two selected")

@@ -85,10 +85,13 @@ def test_the_window_stays_open_over_midnight_and_a_download_goes_on(monkeypatch,
 
         watch = threading.Thread(target=midnight)
         watch.start()
-        made.exporting.export(made.session.find_set(service.number), ExportOrder("imagefolder", out, None, 0))
-        program.wait(lambda: made.desk.statuses and made.desk.statuses[0].state in ("done", "failed"), "the download")
+        made.exports.export(made.session.find_set(service.number), ExportOrder("imagefolder", out, None, 0))
+        program.wait(
+            lambda: made.transfers.statuses and made.transfers.statuses[0].state in ("done", "failed"),
+            "the download",
+        )
         watch.join()
-        assert made.desk.statuses[0].state == "done"
+        assert made.transfers.statuses[0].state == "done"
         assert moved[0] < len(service.paths), "midnight came too late"
         assert not [one for one in said if "run out" in one or "403" in one]
 

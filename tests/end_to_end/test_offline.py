@@ -38,14 +38,14 @@ def test_a_start_without_the_service_shows_what_was_seen_and_says_since_when(mon
         program.wait(lambda: made.model.total == 6, "the photos seen before")
         away(made)
         pictures_shown(made)
-        words = made.frame.away.words.full_text()
+        words = made.central_widget.offline_banner.words.full_text()
         assert "is away: you see what was there" in words
-        assert "Nothing answers" in made.frame.away.toolTip()
-        assert made.frame.toolbar.connection.dot == "bad"
+        assert "Nothing answers" in made.central_widget.offline_banner.toolTip()
+        assert made.central_widget.toolbar.connection.dot == "bad"
         assert not [one for one in said if "Listing the photos" in one]
         service.come_back()
         program.wait(lambda: made.session.state is ConnectionState.READY, "its return, by itself")
-        program.wait(lambda: not made.frame.away.isVisible(), "the band to go")
+        program.wait(lambda: not made.central_widget.offline_banner.isVisible(), "the band to go")
         listed(made, 6)
 
     run(monkeypatch, steps)
@@ -66,12 +66,12 @@ def test_edits_wait_over_a_restart_and_are_sent_on_return(monkeypatch, service):
         program.wait(lambda: any("kept here, and sent when the service is back" in one for one in said), "what is said")
         made.photos.delete(shown(made)["plains"][:1])
         program.wait(lambda: counts(made) == {"mountain": 3, "plains": 2}, "the deletion")
-        program.wait(lambda: "2 changes wait" in made.frame.away.words.full_text(), "how many wait")
+        program.wait(lambda: "2 changes wait" in made.central_widget.offline_banner.words.full_text(), "how many wait")
 
     def restarted(made, _said):
         program.wait(lambda: counts(made) == {"mountain": 3, "plains": 2}, "what was seen, with what waits")
         away(made)
-        program.wait(lambda: "2 changes wait" in made.frame.away.words.full_text(), "how many wait")
+        program.wait(lambda: "2 changes wait" in made.central_widget.offline_banner.words.full_text(), "how many wait")
         assert service.content(service.number) == before
         service.come_back()
         program.wait(lambda: not waiting(made), "what waited to be sent")
@@ -82,9 +82,9 @@ def test_edits_wait_over_a_restart_and_are_sent_on_return(monkeypatch, service):
         assert sorted(one for ids in shown(made).values() for one in ids) == sorted(
             image.image_id for image in made.session.workspace.listing(service.number).images
         )
-        made.editing.undo()
+        made.edits.undo()
         program.wait(lambda: made.model.total == 6, "the undo of the deletion")
-        made.editing.undo()
+        made.edits.undo()
         program.wait(lambda: service.content(service.number) == before, "the undo of the move")
 
     run(monkeypatch, offline)
@@ -188,7 +188,7 @@ def test_a_photo_that_others_deleted_is_sent_again_from_where_it_came(monkeypatc
         from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 
         listed(made, 6)
-        made.importing.begin(DroppedContent(paths=(path,)), str(service.number), "plains")
+        made.imports.begin(DroppedContent(paths=(path,)), str(service.number), "plains")
         program.wait(lambda: made.model.total == 7 and any(one.startswith("Added 1") for one in said), "the photo")
         pictures_shown(made)
         new = next(
@@ -222,9 +222,9 @@ def test_photos_dropped_while_it_is_away_are_sent_on_return(monkeypatch, service
         service.vanish()
         made.session.refresh()
         away(made)
-        made.importing.begin(DroppedContent(paths=tuple(dropped)), str(service.number), "mountain")
-        program.wait(lambda: [one.state for one in made.desk.statuses] == ["waiting"], "a transfer that waits")
-        program.wait(lambda: "Nothing answers" in made.desk.statuses[0].note, "why it waits")
+        made.imports.begin(DroppedContent(paths=tuple(dropped)), str(service.number), "mountain")
+        program.wait(lambda: [one.state for one in made.transfers.statuses] == ["waiting"], "a transfer that waits")
+        program.wait(lambda: "Nothing answers" in made.transfers.statuses[0].note, "why it waits")
         service.come_back()
         program.wait(lambda: len(service.content(service.number)["mountain"]) == 5, "the photos")
         program.wait(lambda: made.model.total == 9, "the photos in the grid")
@@ -237,21 +237,23 @@ def test_each_connection_keeps_its_name_colour_and_what_was_seen_of_it(monkeypat
 
     def steps(made, _said):
         listed(made, 6)
-        button = made.frame.toolbar.connection
+        button = made.central_widget.toolbar.connection
         assert (button.text(), button.stripe) == (made.session.connection.name, "#1971c2")
         made.connection_menu._fill()
-        entries = {one.text(): one for one in made.frame.toolbar.connection_menu.actions()}
+        entries = {one.text(): one for one in made.central_widget.toolbar.connection_menu.actions()}
         assert not entries["Elsewhere"].icon().isNull()
         entries["Elsewhere"].trigger()
         program.wait(lambda: made.session.state is ConnectionState.REFUSED, "that there is no key")
         assert (button.text(), button.stripe) == ("Elsewhere", other.colour)
         assert made.model.total == 0
-        assert made.frame.away.change.isVisible()
-        words = made.frame.away.words.full_text()
+        assert made.central_widget.offline_banner.change.isVisible()
+        words = made.central_widget.offline_banner.words.full_text()
         assert "There is no key at hand for “Elsewhere”. This machine has no keyring. Enter it again." in words
         service.vanish()
         made.connection_menu._fill()
-        next(one for one in made.frame.toolbar.connection_menu.actions() if "environment" in one.text()).trigger()
+        next(
+            one for one in made.central_widget.toolbar.connection_menu.actions() if "environment" in one.text()
+        ).trigger()
         program.wait(lambda: made.model.total == 6, "what was seen of the first")
         away(made)
 

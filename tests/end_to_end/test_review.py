@@ -21,7 +21,7 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
     def first_start(made):
         review, panel = made.review.review, made.review.panel
         wait_for_review(made)
-        rows = {node.key: node.count for node in made.frame.tree.model.top() if node.row is RowType.FINDING}
+        rows = {node.key: node.count for node in made.central_widget.tree.model.top() if node.row is RowType.FINDING}
         assert rows["duplicates"] == 4
         assert rows["quality"] == 4
         assert rows["suspects"] == sum(one.suspect for one in review.found.doubts)
@@ -36,12 +36,14 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
         program.wait(lambda: not review.busy, "the end of the review", 240)
 
     def press_finding(made, key):
-        node = next(one for one in made.frame.tree.model.top() if one.row is RowType.FINDING and one.key == key)
-        view = made.frame.tree.view
-        index = made.frame.tree.model.index_of(node)
+        node = next(
+            one for one in made.central_widget.tree.model.top() if one.row is RowType.FINDING and one.key == key
+        )
+        view = made.central_widget.tree.view
+        index = made.central_widget.tree.model.index_of(node)
         view.scrollTo(index)
         program.press(view.viewport(), view.visualRect(index))
-        program.wait(lambda: made.frame.middle.currentWidget() is made.review.part, "the panel")
+        program.wait(lambda: made.central_widget.pages.currentWidget() is made.review.part, "the panel")
 
     def clean_up_duplicates(made):
         panel, total = made.review.panel, made.model.total
@@ -97,7 +99,7 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
         matrix = panel.labels.matrix
         wanted = {one.image for one in review.found.doubts if (one.given, one.likely) == (labels[row], labels[column])}
         program.press(matrix, matrix.cell_rect(row, column))
-        program.wait(lambda: made.frame.middle.currentWidget() is made.photos.grid, "the grid")
+        program.wait(lambda: made.central_widget.pages.currentWidget() is made.photos.grid, "the grid")
         assert {made.model.image(at).image_id for at in range(made.model.shown)} == wanted
         assert made.review.only.isVisible()
         program.press(made.review.only.all)

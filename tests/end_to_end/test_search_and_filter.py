@@ -28,11 +28,11 @@ def summer(photos, tmp_path, home):
 
 
 def said(made):
-    return made.frame.status.selection.full_text()
+    return made.central_widget.status.selection.full_text()
 
 
 def ready(made):
-    program.wait(lambda: made.session.opened and made.session.opened.listed and made.model.total, "the photos")
+    program.wait(lambda: made.session.open_set and made.session.open_set.listed and made.model.total, "the photos")
     program.wait(made.photos.grid.isVisible, "the grid")
     made.photos.grid.setFocus()
 
@@ -47,14 +47,14 @@ def test_search_and_status_line_and_the_next_start_as_it_was_left(monkeypatch, s
         grid, model = made.photos.grid, made.model
         program.wait(lambda: said(made) == f"{total} photos", "how many there are")
         pointer.key("ctrl+f")
-        program.wait(made.frame.toolbar.search.hasFocus, "the focus in the search")
+        program.wait(made.central_widget.toolbar.search.hasFocus, "the focus in the search")
         pointer.write("not hat")
         program.wait(lambda: said(made) == f"{2 * EACH} of {total} photos shown", "the negative search")
         pointer.key("Return", "ctrl+a")
         program.wait(lambda: said(made).startswith(f"{2 * EACH} of {total} selected · "), "how many and how much")
         assert said(made).endswith(f"B · {2 * EACH} shown")
         grid.set_cell_size(150)
-        made.frame.show_side("right", False)
+        made.central_widget.show_side("right", False)
         program.wait(lambda: grid.width() > 1000, "the side gone")
         grid.verticalScrollBar().setValue(grid.verticalScrollBar().maximum() // 2)
         top = grid.content.rows_between(grid.top(), grid.top() + 400).start
@@ -64,9 +64,9 @@ def test_search_and_status_line_and_the_next_start_as_it_was_left(monkeypatch, s
         ready(made)
         grid, model = made.photos.grid, made.model
         program.wait(lambda: said(made) == f"{2 * EACH} of {total} photos shown", "what was filtered")
-        assert made.frame.toolbar.search.text() == "not hat"
+        assert made.central_widget.toolbar.search.text() == "not hat"
         assert grid.cell_size() == 150
-        assert not made.frame.side_shown("right")
+        assert not made.central_widget.side_shown("right")
         program.wait(lambda: grid.top() > 0, "the place in the grid")
         row = model.row_of(kept["image"])  # also where a line holds more or fewer photos now
         assert grid.content.box(row).y - grid.top() == kept["y"]
@@ -96,7 +96,7 @@ def test_filters_with_not_are_saved_by_name_and_labels_sorted_by_count(monkeypat
 
     def steps(made):
         ready(made)
-        bar = made.frame.toolbar
+        bar = made.central_widget.toolbar
         program.wait(lambda: said(made) == f"{total} photos", "how many there are")
         choose(bar.filter, "Labels", "dress")
         program.wait(lambda: labels_shown(made) == ["dress"], "one label")
@@ -132,10 +132,10 @@ def test_filters_with_not_are_saved_by_name_and_labels_sorted_by_count(monkeypat
 
     def next_start(made):
         ready(made)
-        assert made.frame.toolbar.sort.text() == "Sort: file name"
+        assert made.central_widget.toolbar.sort.text() == "Sort: file name"
         program.wait(lambda: made.model.total == total, "all photos")
-        choose(made.frame.toolbar.filter, "no dresses")
-        program.wait(lambda: made.frame.toolbar.filter.text() == "Filter: 3", "the saved filter")
+        choose(made.central_widget.toolbar.filter, "no dresses")
+        program.wait(lambda: made.central_widget.toolbar.filter.text() == "Filter: 3", "the saved filter")
         assert "dress" not in labels_shown(made)
 
     def every_key_is_listed(made):
@@ -162,7 +162,7 @@ def test_what_review_found_is_filtered_and_suspects_are_jumped_to(monkeypatch, p
 
     def steps(made):
         ready(made)
-        review, bar, grid, model = made.review.review, made.frame.toolbar, made.photos.grid, made.model
+        review, bar, grid, model = made.review.review, made.central_widget.toolbar, made.photos.grid, made.model
         program.wait(lambda: review.found is not None and review.found.doubts is not None, "what Review found", 240)
         program.wait(lambda: not review.busy, "the end of the review", 240)
         suspects = set(review.ids_of("suspects"))

@@ -27,7 +27,7 @@ def summer(photos, tmp_path, home):
 
 
 def ready(made):
-    program.wait(lambda: made.session.opened and made.session.opened.listed and made.model.total, "the photos")
+    program.wait(lambda: made.session.open_set and made.session.open_set.listed and made.model.total, "the photos")
     program.wait(made.photos.grid.isVisible, "the grid")
     to_grid(made)
 
@@ -40,7 +40,7 @@ def to_grid(made):
 
 def listing(made):
     """Label → sorted sha256, as the service has them."""
-    groups = made.session.workspace.client.images(made.session.opened.training_set.id).data
+    groups = made.session.workspace.client.images(made.session.open_set.training_set.id).data
     return {group.label: sorted(image.sha256 for image in group.images) for group in groups}
 
 
@@ -58,11 +58,11 @@ def done(made, count):
 
 
 def node(made, label):
-    return next(one for one in made.frame.tree.model.top()[0].children if one.text == label)
+    return next(one for one in made.central_widget.tree.model.top()[0].children if one.text == label)
 
 
 def press_node(made, found):
-    view, model = made.frame.tree.view, made.frame.tree.model
+    view, model = made.central_widget.tree.view, made.central_widget.tree.model
     index = model.index_of(found)
     view.scrollTo(index)
     program.press(view.viewport(), view.visualRect(index))
@@ -73,7 +73,7 @@ def tree_menu(made, found, *path):
     """Choose from the menu of a row of the tree."""
     made.window.activateWindow()
     program.wait(made.window.isActiveWindow, "the focus in the window")
-    press_cell(made.frame.tree.view, made.frame.tree.model.index_of(found), button=3)
+    press_cell(made.central_widget.tree.view, made.central_widget.tree.model.index_of(found), button=3)
     choose(*path)
 
 
@@ -93,7 +93,7 @@ def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(mo
             states.append(listing(made))
             assert states[-1] != states[-2], act.__name__
             program.wait(
-                lambda: dict(made.session.opened.counts) == counts(states[-1]), f"the counts after {act.__name__}"
+                lambda: dict(made.session.open_set.counts) == counts(states[-1]), f"the counts after {act.__name__}"
             )
 
     def counts(state):
@@ -108,7 +108,7 @@ def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(mo
         pointer.key("F2", "ctrl+a")
         pointer.write("Long Pants")
         pointer.key("Return")
-        program.wait(lambda: "long_pants" in made.session.opened.counts, "the new name")
+        program.wait(lambda: "long_pants" in made.session.open_set.counts, "the new name")
 
     def merge(made):
         tree_menu(made, node(made, "dress"), "Merge into", "hat")
@@ -123,7 +123,7 @@ def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(mo
         pointer.key("Delete")
 
     def make_label(made):
-        tree_menu(made, made.frame.tree.model.top()[0], "New label…")
+        tree_menu(made, made.central_widget.tree.model.top()[0], "New label…")
         program.wait(lambda: isinstance(QApplication.focusWidget(), QLineEdit), "a row to name it in")
         pointer.write("Scarf")
         pointer.key("Return")
@@ -139,8 +139,8 @@ def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(mo
         client = made.session.workspace.client
         program.wait(lambda: client.classifier("summer").status == "ready", "the classifier")
         photo = max((photos / "test" / "dress").iterdir())
-        assert pointer.drag([photo], pointer.center(made.panel.photo), CORNER) == "dropped"
-        card = program.wait(lambda: made.panel.cards.get("summer"), "a card for the answer")
+        assert pointer.drag([photo], pointer.center(made.classify_panel.photo), CORNER) == "dropped"
+        card = program.wait(lambda: made.classify_panel.cards.get("summer"), "a card for the answer")
         program.wait(lambda: card.answer, "the answer")
         made.window.activateWindow()
         program.press(card.wrong)
@@ -161,7 +161,7 @@ def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(mo
         for state in reversed(states[:4]):
             pointer.key("ctrl+z")
             program.wait(lambda state=state: listing(made) == state, "one more undone")
-        program.wait(lambda: dict(made.session.opened.counts) == counts(states[0]), "the start shown")
+        program.wait(lambda: dict(made.session.open_set.counts) == counts(states[0]), "the start shown")
         for state in states[1:]:
             pointer.key("ctrl+shift+z")
             program.wait(lambda state=state: listing(made) == state, "one more done again")
@@ -188,10 +188,12 @@ def test_deleted_photos_wait_in_the_trash_over_a_restart_and_come_back_with_one_
     def second(made):
         ready(made)
         program.wait(lambda: len(made.review.trash.here) == 3, "still in the trash")
-        trash = next(one for one in made.frame.tree.model.top() if one.row is RowType.FINDING and one.key == "trash")
-        view = made.frame.tree.view
-        view.scrollTo(made.frame.tree.model.index_of(trash))
-        program.press(view.viewport(), view.visualRect(made.frame.tree.model.index_of(trash)))
+        trash = next(
+            one for one in made.central_widget.tree.model.top() if one.row is RowType.FINDING and one.key == "trash"
+        )
+        view = made.central_widget.tree.view
+        view.scrollTo(made.central_widget.tree.model.index_of(trash))
+        program.press(view.viewport(), view.visualRect(made.central_widget.tree.model.index_of(trash)))
         page = made.review.trash_page
         program.wait(page.board.hasFocus, "the focus in the trash")
         program.wait(
@@ -223,26 +225,26 @@ def test_set_place_and_unfinished_transfer_are_there_at_the_next_start(monkeypat
         ready(made)
         wanted = made.session.find_set(next(one.id for one in made.session.training_sets if one.name == "Winter"))
         made.wiring._choose_set(wanted.id)
-        program.wait(lambda: made.model.total == EACH and made.session.opened.listed, "the other set")
+        program.wait(lambda: made.model.total == EACH and made.session.open_set.listed, "the other set")
         made.photos.set_sort("newest")
         made.photos.grid.set_cell_size(120)
-        made.frame.show_side("right", False)
+        made.central_widget.show_side("right", False)
         transfers, connection = made.session.stores.transfers, made.session.connection
         uploads = [UploadItem("skirt", ImageFile(photo), photo.name) for photo in more]
         transfer = transfers.add_upload(connection.id, wanted.id, "Skirts", uploads)
         transfers.pause(transfer)
 
     def second(made):
-        program.wait(lambda: made.session.opened is not None, "the set that was open")
-        assert made.session.opened.training_set.name == "Winter"
-        program.wait(lambda: made.session.opened.listed, "its photos")
+        program.wait(lambda: made.session.open_set is not None, "the set that was open")
+        assert made.session.open_set.training_set.name == "Winter"
+        program.wait(lambda: made.session.open_set.listed, "its photos")
         assert made.photos.sort == "newest"
         assert made.photos.grid.cell_size() == 120
-        assert not made.frame.side_shown("right")
-        paused = program.wait(lambda: next(iter(made.desk.statuses), None), "the transfer")
+        assert not made.central_widget.side_shown("right")
+        paused = program.wait(lambda: next(iter(made.transfers.statuses), None), "the transfer")
         assert paused.state == "paused"
-        made.desk.command("resume", paused.id)
-        program.wait(lambda: made.session.opened.counts.get("skirt") == len(more), "the rest came in")
+        made.transfers.command("resume", paused.id)
+        program.wait(lambda: made.session.open_set.counts.get("skirt") == len(more), "the rest came in")
 
     assert program.run(monkeypatch, first) == 0
     assert program.run(monkeypatch, second) == 0

@@ -69,7 +69,7 @@ def file_manager(monkeypatch):
 
 
 def ready(made):
-    program.wait(lambda: made.model.total == 5 and made.session.opened.listed, "the photos")
+    program.wait(lambda: made.model.total == 5 and made.session.open_set.listed, "the photos")
     program.wait(made.photos.grid.isVisible, "the grid")
     made.photos.grid.setFocus()
     program.wait(made.photos.grid.hasFocus, "the focus in the grid")
@@ -174,7 +174,7 @@ def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_program
         program.wait(lambda: big.details.full_text().endswith(" · hat"), "the label in the details")
         assert big.image().image_id == image.image_id
         pointer.write("dr")
-        program.wait(made.labelling.picker.isVisible, "the picker")
+        program.wait(made.labeling.picker.isVisible, "the picker")
         pointer.key("Return")
         program.wait(lambda: made.model.label_of(image.image_id) == "dress", "the label by its letters")
         program.wait(big.hasFocus, "the focus back")
@@ -250,13 +250,13 @@ def test_without_a_file_manager_on_the_bus_the_folder_is_opened(monkeypatch, few
 
     def steps(made):
         ready(made)
-        grid, opened = made.photos.grid, Opened()
+        grid, open_set = made.photos.grid, Opened()
         grid.choose(0)
-        QDesktopServices.setUrlHandler("file", opened, "open_url")
+        QDesktopServices.setUrlHandler("file", open_set, "open_url")
         try:
             place = pointer.center(grid.viewport(), grid.visualRect(made.model.index(0, 0)))
             choose_in_menu(made, place, "Show in the file manager")
-            program.wait(lambda: opened.urls == [str(few / "dress")], "the folder")
+            program.wait(lambda: open_set.urls == [str(few / "dress")], "the folder")
         finally:
             QDesktopServices.unsetUrlHandler("file")
 

@@ -156,6 +156,6 @@ def test_a_file_that_was_being_classified_at_a_crash_is_deleted_at_the_next_star
         def steps(made, _said):
             listed(made, 6)
             program.wait(lambda: service.content(number)["desktop_scratch"] == [], "the scratch photo to go")
-            assert made.session.opened.labels == ["plains"]
+            assert made.session.open_set.labels == ["plains"]
 
         run(monkeypatch, steps)

@@ -28,7 +28,7 @@ def coats(monkeypatch, paths):
 def away(made):
     """Wait until the service is missed."""
     program.wait(lambda: made.session.state is ConnectionState.AWAY, "the service to be missed")
-    program.wait(made.frame.away.isVisible, "the band that says so")
+    program.wait(made.central_widget.offline_banner.isVisible, "the band that says so")
 
 
 def waiting(made):
@@ -41,7 +41,7 @@ def run(monkeypatch, steps, *arguments):
     said = []
 
     def noting(made):
-        made.session.said.connect(lambda message: said.append(message.text))
+        made.session.message.connect(lambda message: said.append(message.text))
         steps(made, said)
         assert not [one for one in said if "nobody foresaw" in one], said
 
@@ -50,7 +50,7 @@ def run(monkeypatch, steps, *arguments):
 
 def listed(made, count):
     """Wait until the service itself was heard, with so many photos."""
-    program.wait(lambda: made.session.opened is not None and made.session.opened.listed, "the listing")
+    program.wait(lambda: made.session.open_set is not None and made.session.open_set.listed, "the listing")
     program.wait(lambda: made.model.total == count, f"{count} photos, not {made.model.total}")
 
 

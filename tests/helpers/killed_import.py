@@ -13,7 +13,7 @@ from tests.helpers.documented_program import listed
 def steps(made):
     listed(made, 6)
     number, label, *photos = sys.argv[1:]
-    made.importing.begin(DroppedContent(paths=tuple(map(Path, photos))), number, label)
+    made.imports.begin(DroppedContent(paths=tuple(map(Path, photos))), number, label)
     program.wait(lambda: False, "being killed", 120)
 
 

@@ -43,10 +43,10 @@ def stop_at(kind, name, calls):
 
 def steps(made):
     folder, when = sys.argv[1:]
-    program.wait(lambda: made.session.heard, "the service")
-    program.wait(lambda: made.frame.empty.title() == "Drop a folder of photos here", "the empty window")
+    program.wait(lambda: made.session.sets_confirmed, "the service")
+    program.wait(lambda: made.central_widget.empty.title() == "Drop a folder of photos here", "the empty window")
     stop_at(*_AT[when])
-    assert pointer.drag([Path(folder)], pointer.center(made.frame.middle), CORNER) == "dropped"
+    assert pointer.drag([Path(folder)], pointer.center(made.central_widget.pages), CORNER) == "dropped"
     plan = program.wait(lambda: program.dialog(ImportDialog), "the plan")
     program.wait(plan.start.isEnabled, "the look at the photos")
     program.press(plan.start)

@@ -15,8 +15,8 @@ from tests.helpers.documented_program import listed
 def steps(made):
     listed(made, 6)
     program.wait(lambda: made.session.classifiers, "the classifiers")
-    made.panel.set_classifiers(made.session.classifiers, ["work-safe"])
-    made.classifying.begin(DroppedContent(paths=(Path(sys.argv[1]),)))
+    made.classify_panel.set_classifiers(made.session.classifiers, ["work-safe"])
+    made.classify.begin(DroppedContent(paths=(Path(sys.argv[1]),)))
     question = program.wait(lambda: dialog(ScratchDialog), "the question")
     question.allow.click()
     program.wait(lambda: False, "being killed", 120)

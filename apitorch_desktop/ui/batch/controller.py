@@ -17,7 +17,6 @@ from apitorch_desktop.ui.batch.panel import BatchPanel
 from apitorch_desktop.ui.classify.panel import ClassifyPanel
 from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchPermission
 from apitorch_desktop.ui.session.error_messages import error_message
-from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
@@ -68,13 +67,13 @@ class BatchController(QObject):
         session = self._session
         slugs = self._chooser.chosen
         if session.workspace is None or not slugs:
-            why = session.why_not("") or "Choose a classifier to ask, then drop the photos again."
-            session.said.emit(Message(why, "warn", "batch"))
+            why = session.unavailable_reason("") or "Choose a classifier to ask, then drop the photos again."
+            session.show_message(why, "warn", "batch")
             return
         self._stop()
         sources = sources_of(content)
         ids = content.image_ids
-        opened, workspace = session.opened, session.workspace
+        open_set, workspace = session.open_set, session.workspace
         images = [image for one in ids if (image := session.images.record(one)) is not None]
 
         def look(context: JobContext) -> list[BatchRow]:
@@ -84,10 +83,10 @@ class BatchController(QObject):
 
             rows = []
             for image in images:
-                if opened is not None:
+                if open_set is not None:
                     context.check()
                     name = image.original_filename or image.filename
-                    data = workspace.image(opened.training_set.id, image, cancelled=context.cancelled)
+                    data = workspace.image(open_set.training_set.id, image, cancelled=context.cancelled)
                     rows.append(BatchRow(ImageBytes(data, name), name, name))
             plan = scan(sources, cancelled=context.cancelled) if sources else None
             while workspace.has("training") and (wait := still_learning(workspace.classifier, slugs)):
@@ -101,7 +100,7 @@ class BatchController(QObject):
             from apitorch_desktop.dataset.sources.image_source import ImageUrl
 
             if not rows:
-                session.said.emit(Message("There is no photo in what was dropped.", "warn", "batch"))
+                session.show_message("There is no photo in what was dropped.", "warn", "batch")
                 self._close()
                 return
             self._panel.begin(f"Classify {plural(len(rows), 'photo')}", slugs, rows)
@@ -125,7 +124,7 @@ class BatchController(QObject):
         )
 
     def _refused(self) -> None:
-        self._session.said.emit(Message(REFUSED, "warn", "batch"))
+        self._session.show_message(REFUSED, "warn", "batch")
         self._close()
 
     # --- asking
@@ -166,7 +165,7 @@ class BatchController(QObject):
 
     def _failed(self, fault: Exception) -> bool:
         self._stop()
-        self._session.said.emit(Message(error_message(fault, "Classifying").text, "bad", "batch"))
+        self._session.show_message(error_message(fault, "Classifying").text, "bad", "batch")
         return True
 
     def _stop(self) -> None:
@@ -239,8 +238,8 @@ class BatchController(QObject):
         session.tasks.run(
             Lane.DISK,
             write,
-            done=lambda _none: session.said.emit(Message(f"Saved “{path.name}”.", "muted")),
-            failed=lambda fault: session.failed(fault, "Saving the table"),
+            done=lambda _none: session.show_message(f"Saved “{path.name}”.", "muted"),
+            failed=lambda fault: session.show_error(fault, "Saving the table"),
             owner=self,
             title="Save the table",
         )

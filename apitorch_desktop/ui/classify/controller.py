@@ -86,7 +86,7 @@ class ClassifyController(QObject):
         panel.message_wanted.connect(self._correcting.write_message)
         panel.card_made.connect(self._wire_card)
         session.classifiers_changed.connect(self._offer)
-        session.opened_changed.connect(self._offer)
+        session.open_set_changed.connect(self._offer)
         session.connection_changed.connect(self._offer)
         session.classifier_changed.connect(self._classifier_changed)
         self._offer()
@@ -103,7 +103,7 @@ class ClassifyController(QObject):
         if (own := self._own()) in slugs and own not in self._left_out:
             chosen = [own, *(slug for slug in chosen if slug != own)]
         panel.set_classifiers(listed, chosen)
-        panel.offer_message(session.why_not(""))
+        panel.offer_message(session.unavailable_reason(""))
         panel.show_hint("" if panel.chosen or not listed else "Choose a classifier to ask.")
         asked = list(panel.cards)
         if self._shot is not None and panel.chosen and not asked:
@@ -111,8 +111,8 @@ class ClassifyController(QObject):
 
     def _own(self) -> str:
         """The slug of the open training set's classifier, "" where none is open."""
-        opened = self._session.opened
-        return opened.learning.slug if opened is not None else ""
+        open_set = self._session.open_set
+        return open_set.classifier_status.slug if open_set is not None else ""
 
     def _kept(self) -> list[str] | None:
         connection = self._session.connection
@@ -184,11 +184,11 @@ class ClassifyController(QObject):
 
     def _open_training_image(self, image_id: str) -> None:
         session = self._session
-        workspace, opened = session.workspace, session.opened
-        image = session.images.record(image_id) if opened is not None else None
-        if workspace is None or opened is None or image is None:
+        workspace, open_set = session.workspace, session.open_set
+        image = session.images.record(image_id) if open_set is not None else None
+        if workspace is None or open_set is None or image is None:
             return
-        name, set_id = image.original_filename or image.filename, opened.training_set.id
+        name, set_id = image.original_filename or image.filename, open_set.training_set.id
         self._panel.show_photo_name(name)
         self._run(
             Lane.INTERACTIVE,
@@ -230,7 +230,7 @@ class ClassifyController(QObject):
         if panel.chosen:
             self.ask(panel.chosen)
         else:
-            panel.show_hint(self._session.why_not("") or "Choose a classifier to ask.")
+            panel.show_hint(self._session.unavailable_reason("") or "Choose a classifier to ask.")
 
     # --- asking
 
@@ -243,7 +243,7 @@ class ClassifyController(QObject):
         panel.expect(list(dict.fromkeys([*(slug for slug in panel.chosen if slug in panel.cards), *slugs])))
         if workspace is None:
             for slug in slugs:
-                panel.cards[slug].show_failure(self._session.why_not(""))
+                panel.cards[slug].show_failure(self._session.unavailable_reason(""))
             return
 
         def answered(answers: Answers) -> None:
@@ -276,16 +276,16 @@ class ClassifyController(QObject):
         """A classifier that is only just learning is asked as soon as it can answer."""
         from apitorch_desktop.api.errors import Conflict
 
-        learning = self._session.opened.learning if self._session.opened is not None else None
+        learning = self._session.open_set.classifier_status if self._session.open_set is not None else None
         state = learning.classifier if learning is not None and learning.slug == card.slug else None
         if isinstance(fault, Conflict) and state is not None and state.status == "training":
             card.show_working("It is just learning, and answers as soon as it can.")
 
     def _classifier_changed(self) -> None:
         """Ask the cards again that waited for the classifier to learn."""
-        opened = self._session.opened
-        card = self._panel.cards.get(opened.learning.slug) if opened is not None else None
-        state = opened.learning.classifier if opened is not None else None
+        open_set = self._session.open_set
+        card = self._panel.cards.get(open_set.classifier_status.slug) if open_set is not None else None
+        state = open_set.classifier_status.classifier if open_set is not None else None
         if card is not None and card.waiting and state is not None and state.status in ("ready", "failed"):
             self.ask([card.slug])
 

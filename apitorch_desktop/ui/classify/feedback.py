@@ -10,7 +10,6 @@ from apitorch_desktop.api.types import Classification, Classifier, TrainingSet
 from apitorch_desktop.ui.classify.answer_card import AnswerCard
 from apitorch_desktop.ui.classify.panel import ClassifyPanel
 from apitorch_desktop.ui.session.edit_controller import EditController
-from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.theme import Theme
@@ -69,18 +68,18 @@ class FeedbackController(QObject):
             *((known.labels or ()) if known is not None else ()),
             *((own.labels or ()) if own is not None else ()),
         ]
-        opened = self._session.opened
-        if opened is not None and own is not None and opened.training_set.id == own.id:
-            listed += opened.labels
+        open_set = self._session.open_set
+        if open_set is not None and own is not None and open_set.training_set.id == own.id:
+            listed += open_set.labels
         return list(dict.fromkeys([*likely, *listed]))
 
     def _correct(self, card: AnswerCard, answer: Classification, right: str) -> None:
         """Send the right label; once the classifier has learned, ask it again."""
         own = self._set_of(card.slug)
         ids = {one.label: one.label_id for one in (answer, *(answer.alternatives or ()))}
-        opened = self._session.opened
-        if opened is not None and own is not None and opened.training_set.id == own.id:
-            ids[right] = opened.label_id(right) or ids.get(right, UNSET)
+        open_set = self._session.open_set
+        if open_set is not None and own is not None and open_set.training_set.id == own.id:
+            ids[right] = open_set.label_id(right) or ids.get(right, UNSET)
         label_id = ids.get(right)
         set_id = own.id if own is not None else ""
         agreed = right == answer.label
@@ -90,7 +89,7 @@ class FeedbackController(QObject):
             if own is None:
                 card.show_note("Thank you: it is kept for this classifier.")
                 self._session.refresh_sets()
-            elif self._session.why_not("training"):
+            elif self._session.unavailable_reason("training"):
                 card.show_note("Sent. The service learns from it in its own time; try again later.")
             else:
                 card.show_note("Learning from it…", busy=True)
@@ -158,9 +157,9 @@ class FeedbackController(QObject):
             lambda text: session.tasks.run(
                 Lane.INTERACTIVE,
                 lambda _context: workspace.message(text),
-                done=lambda _answer: session.said.emit(Message("Your message was sent.", "muted", "message")),
-                failed=lambda fault: session.failed(fault, "Sending the message"),
-                owner=session.turn,
+                done=lambda _answer: session.show_message("Your message was sent.", "muted", "message"),
+                failed=lambda fault: session.show_error(fault, "Sending the message"),
+                owner=session.connection_scope,
                 title="Send the message",
             )
         )

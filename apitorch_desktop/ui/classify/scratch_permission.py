@@ -56,7 +56,7 @@ class ScratchPermission(QObject):
         connections = stores.connections
 
         def not_kept(fault: Exception) -> None:  # for the next start; it holds for this run
-            session.failed(fault, "Keeping the leave")
+            session.show_error(fault, "Keeping the leave")
             agreed()
 
         session.tasks.run(
@@ -64,6 +64,6 @@ class ScratchPermission(QObject):
             lambda _context: connections.update(changed),
             done=lambda _changed: agreed(),
             failed=not_kept,
-            owner=session.turn,
+            owner=session.connection_scope,
             title="Keep the leave",
         )

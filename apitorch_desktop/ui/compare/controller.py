@@ -17,7 +17,6 @@ from apitorch_desktop.dataset.connections.store import Connection
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.compare.dialog import CompareDialog
 from apitorch_desktop.ui.session.error_messages import error_message
-from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.ui.theme.theme import Theme
@@ -45,7 +44,7 @@ class CompareController(QObject):
         session = self._session
         found, stores, workspace = session.find_set(set_id), session.stores, session.workspace
         if found is None or stores is None or workspace is None:
-            session.said.emit(Message(session.why_not("") or "This training set is no more.", "warn"))
+            session.show_message(session.unavailable_reason("") or "This training set is no more.", "warn")
             return None
         others = stores.connections.all()
         current = next((one.id for one in others if one.id != workspace.connection.id), workspace.connection.id)
@@ -200,7 +199,7 @@ class _Comparison(QObject):
                 changed = (
                     f"; {plural(len(moves), 'label')} could not be changed yet: that goes on when “{name}” is open"
                 )
-            session.said.emit(Message(f"{text}{changed}.", "muted", "compare"))
+            session.show_message(f"{text}{changed}.", "muted", "compare")
             self._dialog.accept()
 
         self._dialog.show_working("Fetching the photos…", None)

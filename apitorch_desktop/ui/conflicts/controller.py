@@ -45,7 +45,7 @@ class ConflictController(QObject):
         self.page.mine_wanted.connect(self.do_mine)
         self.page.theirs_wanted.connect(self.keep_theirs)
         session.sets_changed.connect(self._turned)
-        session.connected.connect(self.refresh)
+        session.service_connected.connect(self.refresh)
         edits.edited.connect(lambda _outcome: self.refresh())
         edits.refused.connect(self.refresh)
         self._connection = ""
@@ -80,8 +80,8 @@ class ConflictController(QObject):
             Lane.INTERACTIVE,
             lambda _context: look(),
             done=lambda found: self._show(found) if mine == self._ran else None,
-            failed=lambda fault: session.failed(fault, "Looking at what others changed"),
-            owner=session.turn,
+            failed=lambda fault: session.show_error(fault, "Looking at what others changed"),
+            owner=session.connection_scope,
             title="Look at what others changed",
         )
 
@@ -132,7 +132,7 @@ class ConflictController(QObject):
             Lane.DISK,
             lambda _context: conflicts.keep_theirs([one.conflict for one in standings]),
             done=lambda _none: self.refresh(),
-            failed=lambda fault: session.failed(fault, "Keeping theirs"),
+            failed=lambda fault: session.show_error(fault, "Keeping theirs"),
             owner=self,
             title="Keep what others made",
         )

@@ -9,7 +9,6 @@ from apitorch_desktop.ui.connections.menu import ConnectionMenu
 from apitorch_desktop.ui.connections.offline_banner import OfflineBanner, away_words
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.embedded_service import EmbeddedService
-from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.tasks.runner import Lane
 
@@ -48,7 +47,7 @@ class ConnectionController(QObject):
     def begin(self, stores: AppData) -> None:
         """Everything on disk is open: turn to the connection of the last run."""
         if stores.connections.note:
-            self._session.said.emit(Message(stores.connections.note, "warn", "connections"))
+            self._session.show_message(stores.connections.note, "warn", "connections")
         stores.clients.set_embedded(self._embedded.url, self._embedded.key)  # it may be up by now
         stores.clients.on_embedded_wanted = self.embedded_wanted.emit
         self._turn_to(stores, stores.connections.current.id)
@@ -62,10 +61,10 @@ class ConnectionController(QObject):
 
     def save(self) -> None:
         """Keep what is open for the next start."""
-        opened = self._session.opened
-        if opened is not None and self._session.connection is not None:
+        open_set = self._session.open_set
+        if open_set is not None and self._session.connection is not None:
             self._settings.setValue("open/connection", self._session.connection.id)
-            self._settings.setValue("open/training_set", str(opened.training_set.id))
+            self._settings.setValue("open/training_set", str(open_set.training_set.id))
 
     def _turn_to(self, stores: AppData, connection_id: str) -> None:
         connection = stores.connections.get(connection_id)
@@ -84,7 +83,7 @@ class ConnectionController(QObject):
         connections = stores.connections
 
         def not_kept(fault: Exception) -> None:  # for the next start; that is said, and not in the way
-            self._session.failed(fault, "Keeping the choice")
+            self._session.show_error(fault, "Keeping the choice")
             self._turn_to(stores, connection_id)
 
         self._session.tasks.run(
@@ -108,18 +107,18 @@ class ConnectionController(QObject):
         embedded, stores = self._embedded, self._session.stores
         if stores is not None:
             stores.clients.set_embedded(embedded.url, embedded.key)
-        self._session.service_changed(bool(embedded.url), embedded.sentence)
+        self._session.service_changed(bool(embedded.url), embedded.state_text)
 
     def _show_away(self) -> None:
         """Mark what is seen as what was last seen, while the service is away."""
         session, band = self._session, self._banner
-        connection, opened = session.connection, session.opened
+        connection, open_set = session.connection, session.open_set
         if connection is not None and session.state is ConnectionState.AWAY and session.training_sets:
-            seen_at = opened.seen_at if opened is not None else 0.0
+            seen_at = open_set.seen_at if open_set is not None else 0.0
             name = "The service on this computer" if connection.embedded else connection.name
-            band.show_words(away_words(name, seen_at, self._edits.waiting), session.sentence)
+            band.show_words(away_words(name, seen_at, self._edits.waiting), session.state_text)
         elif connection is not None and session.state is ConnectionState.REFUSED:
             can_change = not (connection.embedded or connection.from_environment)
-            band.show_words(f"“{connection.name}”: {session.sentence}", "", can_change=can_change)
+            band.show_words(f"“{connection.name}”: {session.state_text}", "", can_change=can_change)
         else:
             band.show_words("", "")

@@ -11,7 +11,6 @@ from PySide6.QtWidgets import QMenu, QWidget
 
 from apitorch_desktop.dataset.connections.api_keys import FoundKey
 from apitorch_desktop.dataset.connections.store import Connection
-from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.icons import dot
@@ -63,7 +62,7 @@ class ConnectionMenu(QObject):
         session = self._session
         connection = session.connection
         name = _name(connection) if connection is not None else HERE
-        words = f"{name}: {session.sentence}" if session.sentence else f"{name}: connected."
+        words = f"{name}: {session.state_text}" if session.state_text else f"{name}: connected."
         mark, more = self._peculiar()
         colour = connection.colour if connection is not None else ""
         self.display_changed.emit(name, _DOTS[session.state], f"{words} {more}".strip(), colour, mark)
@@ -101,7 +100,9 @@ class ConnectionMenu(QObject):
             self._add(menu, "Add a connection…", lambda: self.open_dialog(None))
         if self._session.state in (ConnectionState.AWAY, ConnectionState.REFUSED):
             self._add(menu, "Try again now", self.retry_wanted.emit)
-        self._add(menu, "Send a message to the service…", self.message_wanted.emit, self._session.why_not(""))
+        self._add(
+            menu, "Send a message to the service…", self.message_wanted.emit, self._session.unavailable_reason("")
+        )
         menu.addSeparator()
         look = menu.addMenu("Colours")
         group = QActionGroup(look)
@@ -120,16 +121,16 @@ class ConnectionMenu(QObject):
         keys = stores.keys
 
         def kept(found: FoundKey) -> None:
-            session.take_key(found)
+            session.set_api_key(found)
             text = found.message or "The key is in the keyring now."
-            session.said.emit(Message(text, "warn" if found.message else "muted", "keyring"))
+            session.show_message(text, "warn" if found.message else "muted", "keyring")
 
         session.tasks.run(
             Lane.KEYRING,
             lambda _context: keys.store(connection, key.key),
             done=kept,
-            failed=session.failed,
-            owner=session.turn,
+            failed=session.show_error,
+            owner=session.connection_scope,
             title="Keep the key",
         )
 
@@ -185,7 +186,7 @@ class ConnectionMenu(QObject):
         session.tasks.run(
             Lane.DISK,
             lambda _context: stores.catalog.forget_connection(connection.id),
-            failed=session.failed,
+            failed=session.show_error,
             title="Forget what was seen",
         )
         self.chosen.emit(stores.connections.current.id)

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 from PySide6.QtCore import QObject, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 
-from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.session import Session
 
 
@@ -31,10 +30,10 @@ class NewSetPage(QObject):
         host = urlsplit(page).netloc
         if QDesktopServices.openUrl(QUrl(page)):
             text = f"New training sets are made on {host}. Yours is listed here when you come back."
-            self._session.said.emit(Message(text, "muted", "page", (("Look now", self._session.refresh),)))
+            self._session.show_message(text, "muted", "page", (("Look now", self._session.refresh),))
         else:
             text = f"No web browser could be started. Make the training set at {page}, then come back."
-            self._session.said.emit(Message(text, "warn", "page", (("Look now", self._session.refresh),)))
+            self._session.show_message(text, "warn", "page", (("Look now", self._session.refresh),))
 
     def _state_changed(self, state: Qt.ApplicationState) -> None:
         if self._opened and state == Qt.ApplicationState.ApplicationActive:

@@ -12,7 +12,6 @@ from apitorch_desktop.api.types import TrainingSet
 from apitorch_desktop.dataset.exporter.exporter import ExportResult
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.exporter.dialog import ExportOrder
-from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
@@ -39,10 +38,10 @@ class ExportController(QObject):
         session = self._session
         found = session.find_set(set_id)
         if found is None or session.workspace is None:
-            session.said.emit(Message(session.why_not("") or "This training set is no more.", "warn", _TOPIC))
+            session.show_message(session.unavailable_reason("") or "This training set is no more.", "warn", _TOPIC)
             return
         trained = any(one.slug == found.slug for one in session.classifiers)
-        no_onnx = session.why_not("export.onnx") or ("" if trained else "It has no classifier yet.")
+        no_onnx = session.unavailable_reason("export.onnx") or ("" if trained else "It has no classifier yet.")
         dialog = ExportDialog(self._theme, found.name, no_onnx=no_onnx, parent=self._window)
         dialog.agreed.connect(lambda order: self.export(found, order))
         dialog.open()
@@ -52,7 +51,7 @@ class ExportController(QObject):
         session = self._session
         workspace, connection = session.workspace, session.connection
         if workspace is None or connection is None:
-            session.said.emit(Message(session.why_not(""), "warn", _TOPIC))
+            session.show_message(session.unavailable_reason(""), "warn", _TOPIC)
         elif order.form == "onnx":
             self._classifier(found, workspace, order.folder)
         elif order.form == "imagefolder" and order.shares is None:
@@ -85,31 +84,31 @@ class ExportController(QObject):
 
         def stop() -> None:
             task.cancel()
-            session.over.emit(_TOPIC)
-            session.said.emit(Message(f"The export of “{name}” was cancelled; nothing was written.", "muted", _TOPIC))
+            session.message_expired.emit(_TOPIC)
+            session.show_message(f"The export of “{name}” was cancelled; nothing was written.", "muted", _TOPIC)
 
         def progress(at: tuple[int, int]) -> None:
             text = f"Exporting “{name}”: {at[0]:,} of {at[1]:,}"
-            session.said.emit(Message(text, "muted", _TOPIC, (("Cancel", stop),)))
+            session.show_message(text, "muted", _TOPIC, (("Cancel", stop),))
 
         task = session.tasks.run(
             Lane.BATCH,
             job,
             done=lambda done: self._done(name, done),
-            failed=lambda fault: session.failed(fault, f"Exporting “{name}”"),
+            failed=lambda fault: session.show_error(fault, f"Exporting “{name}”"),
             progress=progress,
-            owner=session.turn,
+            owner=session.connection_scope,
             title=f"Export “{name}”",
         )
 
     def _done(self, name: str, done: ExportResult) -> None:
-        self._session.over.emit(_TOPIC)
+        self._session.message_expired.emit(_TOPIC)
         self._say(f"Exported {plural(done.written, 'photo')} of “{name}”.", done.path)
         if done.failed:
             what, why = done.failed[0]
             more = f" And {len(done.failed) - 1:,} more." if len(done.failed) > 1 else ""
             text = f"{plural(len(done.failed), 'photo')} of “{name}” could not be exported. “{what}”: {why}{more}"
-            self._session.said.emit(Message(text, "warn", _TOPIC))
+            self._session.show_message(text, "warn", _TOPIC)
 
     def _classifier(self, found: TrainingSet, workspace: Workspace, folder: Path) -> None:
         session, name, slug = self._session, found.name, str(found.slug)
@@ -126,13 +125,13 @@ class ExportController(QObject):
                 part.unlink(missing_ok=True)
             return path
 
-        session.said.emit(Message(f"Exporting the classifier of “{name}”…", "muted", _TOPIC))
+        session.show_message(f"Exporting the classifier of “{name}”…", "muted", _TOPIC)
         session.tasks.run(
             Lane.BATCH,
             job,
             done=lambda path: self._say(f"Exported the classifier of “{name}” as “{path.name}”.", path),
-            failed=lambda fault: session.failed(fault, f"Exporting the classifier of “{name}”"),
-            owner=session.turn,
+            failed=lambda fault: session.show_error(fault, f"Exporting the classifier of “{name}”"),
+            owner=session.connection_scope,
             title="Export the classifier",
         )
 
@@ -142,7 +141,7 @@ class ExportController(QObject):
 
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(path if path.is_dir() else path.parent)))
 
-        self._session.said.emit(Message(text, "", _TOPIC, (("Show", show),)))
+        self._session.show_message(text, "", _TOPIC, (("Show", show),))
 
 
 def _free(folder: Path, slug: str) -> Path:

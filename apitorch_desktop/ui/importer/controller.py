@@ -16,7 +16,6 @@ from apitorch_desktop.dataset.transfers.queue import TransferStatus
 from apitorch_desktop.ui.importer.dialog import ImportDialog, ImportOrder
 from apitorch_desktop.ui.importer.plan_checks import Existing
 from apitorch_desktop.ui.session.edit_controller import EditController
-from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
@@ -48,8 +47,8 @@ class ImportController(QObject):
         self._newer.timeout.connect(self._look_for_newer)
         self._counts = QTimer(self, interval=COUNTS, singleShot=True)
         self._counts.timeout.connect(session.refresh_sets)
-        session.connected.connect(self._go_on)
-        session.connected.connect(self._settle)
+        session.service_connected.connect(self._go_on)
+        session.service_connected.connect(self._settle)
         desk.progressed.connect(self._progressed)
         desk.ended.connect(self._ended)
 
@@ -76,15 +75,15 @@ class ImportController(QObject):
         session = self._session
         if session.workspace is None or session.state is ConnectionState.STARTING:
             self._waiting.append(content)
-            session.said.emit(Message("The import begins as soon as the service is up.", "muted", "waiting"))
+            session.show_message("The import begins as soon as the service is up.", "muted", "waiting")
             return
         sources = sources_of(content)
         found = session.find_set(set_id) if set_id is not None else None
         if found is not None and label is not None:
             self._straight(sources, found, label, _name_of(content))
             return
-        opened = session.opened.training_set if session.opened is not None else None
-        self._plan(sources, found or opened, content)
+        open_set = session.open_set.training_set if session.open_set is not None else None
+        self._plan(sources, found or open_set, content)
 
     def open_sample(self) -> None:
         """Open the sample training set; it is drawn and sent where it is not there yet."""
@@ -93,7 +92,7 @@ class ImportController(QObject):
         session = self._session
         there = next((one for one in session.training_sets if one.name == NAME), None)
         if there is not None:
-            session.open_set(str(there.id))
+            session.open(str(there.id))
             return
 
         def draw(_context: JobContext) -> list[UploadItem]:
@@ -104,19 +103,19 @@ class ImportController(QObject):
                 for one in training_images()
             ]
 
-        session.said.emit(Message("Drawing the sample’s zebra coats…", "muted", "sample"))
+        session.show_message("Drawing the sample’s zebra coats…", "muted", "sample")
         session.tasks.run(
             Lane.DISK,
             draw,
             done=lambda uploads: self._send_to_new(NAME, "Drawing the sample", uploads),
-            failed=lambda fault: session.failed(fault, "Drawing the sample"),
-            owner=session.turn,
+            failed=lambda fault: session.show_error(fault, "Drawing the sample"),
+            owner=session.connection_scope,
             title="Draw the sample",
         )
 
     def _go_on(self) -> None:
         waiting, self._waiting = self._waiting, []
-        self._session.over.emit("waiting")
+        self._session.message_expired.emit("waiting")
         for content in waiting:
             self.begin(content)
 
@@ -139,9 +138,9 @@ class ImportController(QObject):
             if bad:
                 first = f"“{bad[0].name}”: {bad[0].problem}"
                 more = f" And {len(bad) - 1:,} more." if len(bad) > 1 else ""
-                session.said.emit(Message(f"Not added: {first}{more}", "warn", "import"))
+                session.show_message(f"Not added: {first}{more}", "warn", "import")
             elif not sending:
-                session.said.emit(Message("There is no photo in what was dropped.", "warn", "import"))
+                session.show_message("There is no photo in what was dropped.", "warn", "import")
             if sending:
                 title = f"Adding {plural(len(sending), 'photo')} to “{label}”"
                 self._send(target.id, title, plan.uploads())
@@ -150,8 +149,8 @@ class ImportController(QObject):
             Lane.DISK,
             look,
             done=looked,
-            failed=lambda fault: session.failed(fault, "Looking at what was dropped"),
-            owner=session.turn,
+            failed=lambda fault: session.show_error(fault, "Looking at what was dropped"),
+            owner=session.connection_scope,
             title="Look at what was dropped",
         )
 
@@ -216,7 +215,7 @@ class ImportController(QObject):
             session.training_sets,
             target.id if target is not None else None,
             suggestion=suggestion,
-            no_new_set=session.why_not("training-sets"),
+            no_new_set=session.unavailable_reason("training-sets"),
             existing_of=existing,
             similar=alike,
             parent=self._window,
@@ -248,7 +247,7 @@ class ImportController(QObject):
             imports.upload(connection_id, begun.training_set.id, title, uploads, begun=begun)
 
         def made(one: TrainingSet) -> None:
-            session.over.emit("sample")
+            session.message_expired.emit("sample")
             if session.workspace is workspace:
                 session.show_new_set(one)
 
@@ -257,7 +256,7 @@ class ImportController(QObject):
             job,
             progress=made,
             done=lambda _none: self._desk.reload(),
-            failed=lambda fault: session.failed(fault, f"Making “{name}”"),
+            failed=lambda fault: session.show_error(fault, f"Making “{name}”"),
             owner=self,
             title="Make the training set",
         )
@@ -278,19 +277,19 @@ class ImportController(QObject):
             Lane.DISK,
             accept,
             done=lambda _id: self._desk.reload(),
-            failed=lambda fault: session.failed(fault, "Accepting the photos"),
+            failed=lambda fault: session.show_error(fault, "Accepting the photos"),
             owner=self,
             title="Accept the photos",
         )
-        session.open_set(str(set_id))
+        session.open(str(set_id))
 
     def _labels(self, set_id: Id) -> list[str]:
         """The labels a training set has now, as far as the window knows."""
         session = self._session
         found = session.find_set(set_id)
         labels = list(found.labels or ()) if found is not None else []
-        if session.opened is not None and str(session.opened.training_set.id) == str(set_id):
-            labels += session.opened.labels
+        if session.open_set is not None and str(session.open_set.training_set.id) == str(set_id):
+            labels += session.open_set.labels
         return labels
 
     # --- what comes of it
@@ -298,18 +297,18 @@ class ImportController(QObject):
     def _progressed(self, status: TransferStatus) -> None:
         if not self._is_here(status):
             return
-        opened = self._session.opened
+        open_set = self._session.open_set
         timer = (
             self._newer
-            if opened is not None and str(opened.training_set.id) == str(status.training_set_id)
+            if open_set is not None and str(open_set.training_set.id) == str(status.training_set_id)
             else self._counts
         )
         if not timer.isActive():
             timer.start()
 
     def _look_for_newer(self) -> None:
-        if self._session.opened is not None:
-            self._session.opened.look_for_newer()
+        if self._session.open_set is not None:
+            self._session.open_set.fetch_new_images()
 
     def _ended(self, status: TransferStatus) -> None:
         if status.kind != "upload" or not self._is_here(status):
@@ -324,8 +323,8 @@ class ImportController(QObject):
             Lane.INTERACTIVE,  # it may have to wait for an edit under way
             lambda _context: imports.ended(status.connection_id, status.id, labels),
             done=lambda ended: self._say_end(status, ended),
-            failed=lambda fault: session.failed(fault, "Remembering the import for Undo"),
-            owner=session.turn,
+            failed=lambda fault: session.show_error(fault, "Remembering the import for Undo"),
+            owner=session.connection_scope,
             title="Remember the import",
         )
 
@@ -341,15 +340,15 @@ class ImportController(QObject):
             if lost:
                 names = "”, “".join(lost)
                 text = f"The import into “{names}” was cut off before its photos were read. Drop them again."
-                session.said.emit(Message(text, "warn", "import"))
+                session.show_message(text, "warn", "import")
                 session.refresh()
 
         session.tasks.run(
             Lane.INTERACTIVE,
             lambda _context: imports.settle(workspace),
             done=done,
-            failed=lambda fault: session.failed(fault, "Remembering the imports for Undo"),
-            owner=session.turn,
+            failed=lambda fault: session.show_error(fault, "Remembering the imports for Undo"),
+            owner=session.connection_scope,
             title="Remember the imports of the last run",
         )
 
@@ -362,7 +361,7 @@ class ImportController(QObject):
         if status.skipped:
             parts.append(f"{status.skipped:,} {'was' if status.skipped == 1 else 'were'} there already")
         actions = (("Undo", self._editing.undo),) if ended.created else ()
-        self._session.said.emit(Message(f"{'; '.join(parts)}.", "", "edit", actions))
+        self._session.show_message(f"{'; '.join(parts)}.", "", "edit", actions)
 
     def _is_here(self, status: TransferStatus) -> bool:
         connection = self._session.connection

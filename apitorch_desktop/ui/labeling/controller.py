@@ -11,7 +11,6 @@ from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 from apitorch_desktop.ui.photos.controller import PhotosController
 from apitorch_desktop.ui.review.navigation import ReviewNavigation
 from apitorch_desktop.ui.session.edit_controller import EditController
-from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.text import plural
@@ -42,7 +41,7 @@ class LabelingController(QObject):
         self.picker = LabelPicker(theme, frame)
         self.advance = str(settings.value("labelling/advance", "false")) == "true"
         self.strip.advance.setChecked(self.advance)
-        frame.add_foot(self.strip)
+        frame.add_footer(self.strip)
         self._wire()
         self._show_keys()
         self._show_strip()
@@ -62,24 +61,24 @@ class LabelingController(QObject):
         self.keys.changed.connect(self._show_keys)
         self._session.listing_changed.connect(self._show_keys)
         self._review.review.changed.connect(self._show_suspects)
-        self._frame.middle.currentChanged.connect(self._show_strip)
-        self._session.opened_changed.connect(self._show_strip)
+        self._frame.pages.currentChanged.connect(self._show_strip)
+        self._session.open_set_changed.connect(self._show_strip)
 
     # --- what is shown
 
     def _show_keys(self) -> None:
-        opened = self._session.opened
-        self.strip.show_keys(self.keys.shown(), opened.labels if opened is not None else ())
-        if opened is not None:
+        open_set = self._session.open_set
+        self.strip.show_keys(self.keys.shown(), open_set.labels if open_set is not None else ())
+        if open_set is not None:
             keys = self.keys.shown()
-            self._frame.tree.model.set_hints(opened.training_set.id, {name: key for key, name in keys.items()})
+            self._frame.tree.model.set_hints(open_set.training_set.id, {name: key for key, name in keys.items()})
 
     def _show_suspects(self) -> None:
         self.strip.show_suspects(len(self._suspects()))
 
     def _show_strip(self) -> None:
-        shown = self._frame.middle.currentWidget()
-        self.strip.setVisible(self._session.opened is not None and shown in (self._photos.grid, self._photos.big))
+        shown = self._frame.pages.currentWidget()
+        self.strip.setVisible(self._session.open_set is not None and shown in (self._photos.grid, self._photos.big))
         self.picker.close_picker()
 
     def _focus_back(self) -> None:
@@ -139,26 +138,26 @@ class LabelingController(QObject):
         self._say("The next photo is selected after each labelling." if self.advance else "The selection stays.")
 
     def _ask(self, typed: str) -> None:
-        opened, photos = self._session.opened, self._photos
-        if opened is None:
+        open_set, photos = self._session.open_set, self._photos
+        if open_set is None:
             return
         count = len(photos.selected())
         title = f"Put {plural(count, 'photo')} under" if count else "Go to the label"
         over = photos.big if photos.big.isVisible() else photos.grid
         keys = {name: key for key, name in self.keys.shown().items()}
-        self.picker.ask(title, typed, opened.counts, keys, over)
+        self.picker.ask(title, typed, open_set.counts, keys, over)
 
     def _chosen(self, choice: LabelChoice) -> None:
-        opened = self._session.opened
-        if opened is None:
+        open_set = self._session.open_set
+        if open_set is None:
             return
         if self._photos.selected():
             self.label(choice.label)
         elif choice.new:
-            if reason := self._session.why_not("labels"):
+            if reason := self._session.unavailable_reason("labels"):
                 self._say(f"{reason} Select photos first: the label is made with them.")
             else:
-                self._editing.create_label(opened.training_set.id, choice.label)
+                self._editing.create_label(open_set.training_set.id, choice.label)
         else:
             self._photos.grid.reveal_label(choice.label)
 
@@ -200,4 +199,4 @@ class LabelingController(QObject):
         photos.grid.setFocus()
 
     def _say(self, text: str) -> None:
-        self._session.said.emit(Message(text, "muted", "labelling"))
+        self._session.show_message(text, "muted", "labelling")

@@ -28,7 +28,7 @@ class LabelKeys(QObject):
         self._fixed: dict[str, str] = {}
         """Key → label as used or chosen; a label that is gone keeps its key until another needs it."""
         self._shown: dict[str, str] = {}
-        session.opened_changed.connect(self._open)
+        session.open_set_changed.connect(self._open)
         session.listing_changed.connect(self._show)
         editing.edited.connect(self._edited)
 
@@ -74,8 +74,8 @@ class LabelKeys(QObject):
         self._show()
 
     def _edited(self, outcome: EditOutcome) -> None:
-        opened = self._session.opened
-        if outcome.renamed and opened is not None and str(opened.training_set.id) == str(outcome.training_set_id):
+        open_set = self._session.open_set
+        if outcome.renamed and open_set is not None and str(open_set.training_set.id) == str(outcome.training_set_id):
             taken = set(self._fixed.values())
             for key, label in self._fixed.items():
                 new = outcome.renamed.get(label, label)
@@ -90,10 +90,10 @@ class LabelKeys(QObject):
         self._show()
 
     def _show(self) -> None:
-        opened = self._session.opened
-        labels = opened.labels if opened is not None else []
+        open_set = self._session.open_set
+        labels = open_set.labels if open_set is not None else []
         shown = assign(self._fixed, labels)
-        if self._fixed and opened is not None and opened.listed and not shown.items() <= self._fixed.items():
+        if self._fixed and open_set is not None and open_set.listed and not shown.items() <= self._fixed.items():
             self._fixed |= shown
             self._keep()
         if shown != self._shown:
@@ -101,8 +101,8 @@ class LabelKeys(QObject):
             self.changed.emit()
 
     def _place(self) -> str:
-        connection, opened = self._session.connection, self._session.opened
-        return f"{connection.id} {opened.training_set.id}" if connection is not None and opened is not None else ""
+        connection, open_set = self._session.connection, self._session.open_set
+        return f"{connection.id} {open_set.training_set.id}" if connection is not None and open_set is not None else ""
 
     def _read(self) -> dict[str, dict[str, str]]:
         try:

@@ -34,21 +34,21 @@ class CentralWidget(QWidget):
         super().__init__()
         self._theme = theme
         self._settings = settings
-        self.drop_words = "Drop to make a training set of it"
+        self.drop_text = "Drop to make a training set of it"
         """What a drop on the middle would do."""
         self.setAcceptDrops(True)
         self.toolbar = Toolbar(theme, (SMALLEST, LARGEST))
-        self.away = OfflineBanner(theme)
+        self.offline_banner = OfflineBanner(theme)
         self.tree = TreePanel(theme, why_not)
         self.empty = EmptyPage(theme)
         self.status = StatusBar(theme)
-        self.middle = QStackedWidget()
-        self.middle.addWidget(self.empty)
+        self.pages = QStackedWidget()
+        self.pages.addWidget(self.empty)
         self.panel: QWidget | None = None
         self._wanted = {"left": True, "right": True}
         self._forced: set[str] = set()
         self._lay_out()
-        self.hint = DropOverlay(theme, self)
+        self.drop_overlay = DropOverlay(theme, self)
         self.toolbar.classify_switched.connect(lambda shown: self.show_side("right", shown))
         self.toolbar.tree_switched.connect(lambda shown: self.show_side("left", shown))
         theme.changed.connect(self._measure)
@@ -64,7 +64,7 @@ class CentralWidget(QWidget):
         self._centre = QVBoxLayout(self.centre)
         self._centre.setContentsMargins(0, 0, 0, 0)
         self._centre.setSpacing(0)
-        self._centre.addWidget(self.middle, 1)
+        self._centre.addWidget(self.pages, 1)
         self.splitter.addWidget(self.centre)
         self.splitter.setStretchFactor(0, 0)
         self.splitter.setStretchFactor(1, 1)
@@ -74,7 +74,7 @@ class CentralWidget(QWidget):
         column.setSizeConstraint(QVBoxLayout.SizeConstraint.SetNoConstraint)  # a window that cannot shrink cannot fold
         column.addWidget(self.toolbar)
         column.addWidget(Rule(self._theme))
-        column.addWidget(self.away)
+        column.addWidget(self.offline_banner)
         column.addWidget(self.splitter, 1)
         column.addWidget(Rule(self._theme))
         column.addWidget(self.status)
@@ -86,23 +86,23 @@ class CentralWidget(QWidget):
     def _measure(self) -> None:
         px = self._theme.px
         self.tree.setMinimumWidth(px(LEAST_LEFT))
-        self.middle.setMinimumWidth(px(LEAST_MIDDLE))
+        self.pages.setMinimumWidth(px(LEAST_MIDDLE))
         if self.panel is not None:
             self.panel.setMinimumWidth(px(LEAST_RIGHT))
 
     # --- the parts that come later
 
-    def add_middle(self, part: QWidget) -> None:
+    def add_page(self, part: QWidget) -> None:
         """Something else to show in the middle: the photos, one photo, the list of transfers."""
-        self.middle.addWidget(part)
+        self.pages.addWidget(part)
 
-    def add_band(self, part: QWidget) -> None:
+    def add_banner(self, part: QWidget) -> None:
         """A line across the window, below the one that says that the service is away."""
         column = self.layout()
         assert isinstance(column, QVBoxLayout)  # noqa: S101 - made so in `_lay_out`
-        column.insertWidget(column.indexOf(self.away) + 1, part)
+        column.insertWidget(column.indexOf(self.offline_banner) + 1, part)
 
-    def add_foot(self, part: QWidget) -> None:
+    def add_footer(self, part: QWidget) -> None:
         """Something below the middle, as wide as that."""
         self._centre.addWidget(part)
 
@@ -155,7 +155,7 @@ class CentralWidget(QWidget):
         if self.width() >= self._theme.px(FOLD_RIGHT):
             self._forced.clear()
         self._fold()
-        self.hint.setGeometry(self.rect())
+        self.drop_overlay.setGeometry(self.rect())
 
     # --- state
 
@@ -187,20 +187,20 @@ class CentralWidget(QWidget):
         """What comes from elsewhere is taken anywhere; photos of our own only where there is a label."""
         if drag_drop.accepts(event.mimeData()) and not event.mimeData().hasFormat(drag_drop.IDS_TYPE):
             event.acceptProposedAction()
-            self.hint.aim(self.middle, self.drop_words)
+            self.drop_overlay.aim(self.pages, self.drop_text)
 
     def dragMoveEvent(self, event: QDragMoveEvent) -> None:
         """Say it again: the part the drag came from may have taken its words away."""
-        self.hint.aim(self.middle, self.drop_words)
+        self.drop_overlay.aim(self.pages, self.drop_text)
         event.acceptProposedAction()
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
         """Say nothing more."""
-        self.hint.aim(self.middle, "")
+        self.drop_overlay.aim(self.pages, "")
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Hand on what was dropped."""
-        self.hint.aim(self.middle, "")
+        self.drop_overlay.aim(self.pages, "")
         content = drag_drop.read(event.mimeData())
         if content:
             event.acceptProposedAction()

@@ -38,7 +38,7 @@ class PageSwitcher(QObject):
         session.listing_changed.connect(self.show)
         session.connection_changed.connect(self.show)
         session.sets_changed.connect(self.show)
-        session.opened_changed.connect(self._opened_changed)
+        session.open_set_changed.connect(self._opened_changed)
         self.show()
 
     def show(self) -> None:
@@ -47,50 +47,50 @@ class PageSwitcher(QObject):
         photos = session.images.total
         frame.toolbar.set_photos_at_hand(photos > 0, "There are no photos yet.")
         if self._above is not None:
-            frame.middle.setCurrentWidget(self._above)
+            frame.pages.setCurrentWidget(self._above)
         elif self._big:
-            frame.middle.setCurrentWidget(self._photos.big)
+            frame.pages.setCurrentWidget(self._photos.big)
         elif self._review.shown:
-            frame.middle.setCurrentWidget(self._review.part)
+            frame.pages.setCurrentWidget(self._review.part)
         elif photos and not self._nothing:
             focus = QApplication.focusWidget()
             begun = focus is None or focus in (frame.empty, frame) or frame.empty.isAncestorOf(focus)
-            frame.middle.setCurrentWidget(self._photos.grid)
+            frame.pages.setCurrentWidget(self._photos.grid)
             if begun:
                 self._photos.grid.setFocus()
         else:
-            frame.middle.setCurrentWidget(frame.empty)
+            frame.pages.setCurrentWidget(frame.empty)
             self._explain()
 
     def _explain(self) -> None:
         """Say why there are no photos, and what to do."""
         session, empty = self._session, self._frame.empty
-        opened = session.opened
+        open_set = session.open_set
         if self._nothing:
             empty.show_nothing_found(self._nothing)
-        elif opened is not None and opened.loading:
-            empty.show_busy(f"Looking at “{opened.training_set.name}”…")
+        elif open_set is not None and open_set.loading:
+            empty.show_busy(f"Looking at “{open_set.training_set.name}”…")
         elif (
-            opened is not None
-            and not opened.listed
-            and not opened.seen_at
+            open_set is not None
+            and not open_set.listed
+            and not open_set.seen_at
             and session.state is not ConnectionState.READY
         ):
-            empty.show_failure(f"“{opened.training_set.name}” was never looked at from here", session.sentence)
-        elif opened is not None:
-            empty.show_empty_set(opened.training_set.name)
+            empty.show_failure(f"“{open_set.training_set.name}” was never looked at from here", session.state_text)
+        elif open_set is not None:
+            empty.show_empty_set(open_set.training_set.name)
         elif session.state in (ConnectionState.AWAY, ConnectionState.REFUSED) and not session.training_sets:
             title = "The service does not answer" if session.state is ConnectionState.AWAY else "The service refuses"
             title = "The service could not be started" if self._embedded.gave_up else title
-            empty.show_failure(title, session.sentence)
+            empty.show_failure(title, session.state_text)
         elif session.training_sets:
             empty.show_choice()
-        elif session.heard:
-            can_create = session.why_not("training-sets")
+        elif session.sets_confirmed:
+            can_create = session.unavailable_reason("training-sets")
             page = session.new_set_page()
             empty.show_welcome(can_create=can_create, can_import=can_create if page else "", page=page)
         else:
-            empty.show_busy(session.sentence or "Starting…")
+            empty.show_busy(session.state_text or "Starting…")
 
     def switch(self, part: QWidget) -> None:
         """Show a part in the place of the photos, or the photos again where it is shown."""

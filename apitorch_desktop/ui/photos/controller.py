@@ -119,22 +119,22 @@ class PhotosController(QObject):
         big.context_menu_wanted.connect(lambda place: self._menu(None).popup(place))
         self.model.counts_changed.connect(self._say_found)
         self.model.ids_replaced.connect(self._follow)
-        self._session.opened_changed.connect(self._opened_changed)
+        self._session.open_set_changed.connect(self._opened_changed)
         self._session.connection_changed.connect(self._connection_changed)
 
     # --- where the pixels come from (on workers)
 
     def _thumbnail(self, image: TrainingImage, cancelled: Callable[[], bool]) -> bytes:
-        workspace, opened = self._session.workspace, self._session.opened
-        if workspace is None or opened is None:
+        workspace, open_set = self._session.workspace, self._session.open_set
+        if workspace is None or open_set is None:
             raise RuntimeError("no training set is open")
-        return workspace.thumbnail(opened.training_set.id, image, cancelled=cancelled)
+        return workspace.thumbnail(open_set.training_set.id, image, cancelled=cancelled)
 
     def _image(self, image: TrainingImage, cancelled: Callable[[], bool]) -> bytes:
-        workspace, opened = self._session.workspace, self._session.opened
-        if workspace is None or opened is None:
+        workspace, open_set = self._session.workspace, self._session.open_set
+        if workspace is None or open_set is None:
             raise RuntimeError("no training set is open")
-        return workspace.image(opened.training_set.id, image, cancelled=cancelled)
+        return workspace.image(open_set.training_set.id, image, cancelled=cancelled)
 
     def _opened_changed(self) -> None:
         self.close_big()
@@ -250,7 +250,7 @@ class PhotosController(QObject):
         menu = QMenu(self.grid)
         menu.setToolTipsVisible(True)
         chosen = self.selected()
-        opened = self._session.opened
+        open_set = self._session.open_set
 
         def add(
             text: str, act: Callable[[], object], shortcut: str = "", reason: str = "", under: QMenu = menu
@@ -265,11 +265,11 @@ class PhotosController(QObject):
 
         if label is not None:
             add(f"Select all of “{label}”", lambda: self.grid.select_label(label))
-        if chosen and opened is not None:
+        if chosen and open_set is not None:
             if len(chosen) == 1:
                 add("Open", lambda: self.show_big(chosen[0]), "Return")
             move = menu.addMenu(f"Move {plural(len(chosen), 'photo')} to")
-            for name in opened.labels:
+            for name in open_set.labels:
                 add(name.replace("&", "&&"), partial(self._editing.move, chosen, name), self.key_of(name), under=move)
             menu.addSeparator()
             one = len(chosen) == 1

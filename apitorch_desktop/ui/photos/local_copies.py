@@ -15,10 +15,10 @@ KEPT = 24 * 3600.0
 
 def local_copy(session: Session, folder: Path, image: TrainingImage, cancelled: Callable[[], bool]) -> Path:
     """A file with an image's bytes under the name it came with; blocking. Raises ApiError and OSError."""
-    workspace, opened = session.workspace, session.opened
-    if workspace is None or opened is None:
+    workspace, open_set = session.workspace, session.open_set
+    if workspace is None or open_set is None:
         raise RuntimeError("no training set is open")
-    data = workspace.image(opened.training_set.id, image, cancelled=cancelled)
+    data = workspace.image(open_set.training_set.id, image, cancelled=cancelled)
     place = folder / image.image_id
     place.mkdir(parents=True, exist_ok=True)
     name = (image.original_filename or image.filename).replace("/", "_").replace("\\", "_")[-100:]

@@ -9,7 +9,6 @@ from PySide6.QtCore import QMimeData, QObject, QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication, QImage
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.utils.text import plural
@@ -98,7 +97,7 @@ class ShareActions(QObject):
         self._say(f"Copied {'the path' if len(paths) == 1 else plural(len(paths), 'path')}.")
 
     def _say(self, text: str) -> None:
-        self._session.said.emit(Message(text, "muted", "handing"))
+        self._session.show_message(text, "muted", "handing")
 
     def _run(
         self,
@@ -115,8 +114,8 @@ class ShareActions(QObject):
             Lane.INTERACTIVE,
             lambda context: act(images, context),
             done=done,
-            failed=lambda fault: session.failed(fault, doing),
-            owner=session.turn,
+            failed=lambda fault: session.show_error(fault, doing),
+            owner=session.connection_scope,
             title=doing,
         )
 

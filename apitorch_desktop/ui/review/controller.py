@@ -50,9 +50,9 @@ class ReviewController(QObject):
         self._task: Task | None = None
         self._quiet = QTimer(self, interval=QUIET, singleShot=True)
         self._quiet.timeout.connect(self._start)
-        session.opened_changed.connect(self._opened_changed)
+        session.open_set_changed.connect(self._opened_changed)
         session.listing_changed.connect(self._listing_changed)
-        session.connected.connect(self._listing_changed)
+        session.service_connected.connect(self._listing_changed)
         editing.edited.connect(self._edited)
 
     # --- looking
@@ -69,20 +69,20 @@ class ReviewController(QObject):
 
     def _listing_changed(self) -> None:
         self._refresh()
-        if self._session.opened is not None and self._session.workspace is not None:
+        if self._session.open_set is not None and self._session.workspace is not None:
             self._quiet.start()
 
     def _start(self) -> None:
-        opened, workspace, stores = self._session.opened, self._session.workspace, self._session.stores
-        if opened is None or workspace is None or stores is None or self._session.state.value != "ready":
+        open_set, workspace, stores = self._session.open_set, self._session.workspace, self._session.stores
+        if open_set is None or workspace is None or stores is None or self._session.state.value != "ready":
             return
-        if opened.loading:
+        if open_set.loading:
             self._quiet.start()
             return
         if self._task is not None:
             self._task.cancel()
         reviewing, dismissals = stores.reviewing, stores.dismissals
-        set_id, labels, images = opened.training_set.id, opened.labels, self._images.records()
+        set_id, labels, images = open_set.training_set.id, open_set.labels, self._images.records()
         connection = workspace.connection.id
         twin = "twin:"
 
@@ -103,7 +103,7 @@ class ReviewController(QObject):
 
         self._say(busy=True)
         self._task = self._session.tasks.run(
-            Lane.REVIEW, job, done=self._done, failed=self._failed, progress=self._heard, owner=opened, title="Review"
+            Lane.REVIEW, job, done=self._done, failed=self._failed, progress=self._heard, owner=open_set, title="Review"
         )
 
     def _heard(self, news: Any) -> None:
@@ -140,10 +140,10 @@ class ReviewController(QObject):
     def _refresh(self) -> None:
         from apitorch_desktop.dataset.review.findings import current
 
-        opened = self._session.opened
-        if self._all is None or opened is None:
+        open_set = self._session.open_set
+        if self._all is None or open_set is None:
             return
-        found = current(self._all, opened.label_of, self._dismissed)
+        found = current(self._all, open_set.label_of, self._dismissed)
         if found != self.found:
             self.found = found
             self._show()
@@ -262,9 +262,9 @@ class ReviewController(QObject):
 
     def label_is_right(self, ids: Sequence[str]) -> None:
         """The labels of these photos are right."""
-        opened = self._session.opened
-        if opened is not None:
-            found = [(one, f"label:{label}") for one in ids if (label := opened.label_of(one))]
+        open_set = self._session.open_set
+        if open_set is not None:
+            found = [(one, f"label:{label}") for one in ids if (label := open_set.label_of(one))]
             labels = plural(len(found), "label")
             self.dismiss(found, f"confirm {labels}", f"{labels} confirmed")
 
@@ -278,11 +278,11 @@ class ReviewController(QObject):
 
     def dismiss(self, what: Sequence[Dismissal], title: str, said: str) -> None:
         """These are fine: takes effect at once, and goes on the journal of edits as `title`."""
-        opened = self._session.opened
+        open_set = self._session.open_set
         new = [one for one in what if one not in self._dismissed]
-        if opened is None or not new:
+        if open_set is None or not new:
             return
-        set_id = opened.training_set.id
+        set_id = open_set.training_set.id
         self._hold(dict.fromkeys(new, True))
         self._editing.do(
             "Keeping this",

@@ -121,7 +121,7 @@ class ReviewNavigation(QObject):
         self.only.all_wanted.connect(lambda: self._photos.show_only((), ""))
         self.only.review_wanted.connect(self._back)
         self._photos.model.ids_replaced.connect(self._loader.follow)
-        self._session.opened_changed.connect(self._opened_changed)
+        self._session.open_set_changed.connect(self._opened_changed)
         self._session.sets_changed.connect(self._list)
 
     def open_page(self, page: str) -> None:
@@ -164,17 +164,17 @@ class ReviewNavigation(QObject):
         return self.labels_by_key()
 
     def _thumbnail(self, image: TrainingImage, cancelled: Callable[[], bool]) -> bytes:
-        workspace, opened = self._session.workspace, self._session.opened
-        if workspace is None or opened is None:
+        workspace, open_set = self._session.workspace, self._session.open_set
+        if workspace is None or open_set is None:
             raise RuntimeError("no training set is open")
-        return workspace.thumbnail(opened.training_set.id, image, cancelled=cancelled)
+        return workspace.thumbnail(open_set.training_set.id, image, cancelled=cancelled)
 
     # --- the tree
 
     def _list(self) -> None:
-        opened, found, review = self._session.opened, self.review.found, self.review
+        open_set, found, review = self._session.open_set, self.review.found, self.review
         model = self._tree.model
-        if opened is None or not (self._photos.model.total or found is not None or self.trash.here):
+        if open_set is None or not (self._photos.model.total or found is not None or self.trash.here):
             model.set_findings("", [])
             return
         known = found is not None
@@ -193,7 +193,7 @@ class ReviewNavigation(QObject):
             LABELS: "tag",
         }
         titles = {key: page.title for key, page in PAGES.items()} | {LABELS: "Labels"}
-        heading = f"Review · {opened.training_set.name}"
+        heading = f"Review · {open_set.training_set.name}"
         if review.busy and (review.share is not None or not known):
             heading += f" · {percent(review.share)}" if review.share is not None else " · …"
         rows = [FindingEntry(key, titles[key], icons[key], counts[key]) for key in titles]

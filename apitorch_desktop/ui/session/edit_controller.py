@@ -10,7 +10,6 @@ from PySide6.QtCore import QObject, Signal
 from apitorch_desktop.api.types import Id, TrainingImage
 from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome
 from apitorch_desktop.dataset.workspace.workspace import Workspace
-from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.utils.text import plural
@@ -57,32 +56,32 @@ class EditController(QObject):
         self._session = session
         self.waiting = 0
         """Edits of this connection that are kept until the service is back."""
-        session.connected.connect(self._finish)
+        session.service_connected.connect(self._finish)
         session.connection_changed.connect(self._count_waiting)
 
     # --- photos
 
     def move(self, images: Sequence[TrainingImage], label: str) -> None:
         """Put photos of the open training set under a label."""
-        opened = self._session.opened
+        open_set = self._session.open_set
         moving = [image for image in images if image.label != label]
-        if opened is None or not moving:
+        if open_set is None or not moving:
             return
         before = [(image.image_id, str(image.label)) for image in moving]
         records = [_copy(image) for image in moving]  # the grid's own are told their new label at once
         ids = [image_id for image_id, _ in before]
-        opened.moved(ids, label)
+        open_set.move_images(ids, label)
 
         def back(_fault: Exception) -> None:
             by_label: dict[str, list[str]] = {}
             for image_id, old in before:
-                if not opened.own.holds(image_id):
+                if not open_set.local_changes.holds(image_id):
                     by_label.setdefault(old, []).append(image_id)
             for old, its in by_label.items():
-                opened.moved(its, old)
+                open_set.move_images(its, old)
 
         photos = plural(len(moving), "photo")
-        set_id = opened.training_set.id
+        set_id = open_set.training_set.id
         self.do(
             f"Moving {photos}",
             lambda edits, workspace, *watch: edits.move(workspace, set_id, records, label, *watch),
@@ -93,19 +92,19 @@ class EditController(QObject):
 
     def delete(self, images: Sequence[TrainingImage]) -> None:
         """Delete photos of the open training set; they go to the trash."""
-        opened = self._session.opened
-        if opened is None or not images:
+        open_set = self._session.open_set
+        if open_set is None or not images:
             return
         records = [_copy(image) for image in images]
         ids = [image.image_id for image in images]
-        opened.gone(ids)
+        open_set.remove_images(ids)
         photos = plural(len(images), "photo")
-        set_id = opened.training_set.id
+        set_id = open_set.training_set.id
         self.do(
             f"Deleting {photos}",
             lambda edits, workspace, *watch: edits.delete(workspace, set_id, records, *watch),
             done=f"Deleted {photos}",
-            failed=lambda _fault: opened.came(records),
+            failed=lambda _fault: open_set.add_images(records),
             holds=ids,
         )
 
@@ -123,12 +122,12 @@ class EditController(QObject):
         """Give a label another name; into one that exists is a merge."""
         from apitorch_desktop.api.slugs import snake_case
 
-        opened = self._session.opened
+        open_set = self._session.open_set
         name = snake_case(new)
         if (
-            opened is not None
-            and str(opened.training_set.id) == str(set_id)
-            and name in opened.counts
+            open_set is not None
+            and str(open_set.training_set.id) == str(set_id)
+            and name in open_set.counts
             and name != label
         ):
             self.merge_labels(set_id, label, name)
@@ -220,14 +219,14 @@ class EditController(QObject):
         session = self._session
         stores, workspace = session.stores, session.workspace
         if stores is None or workspace is None:
-            sentence = session.why_not("")
-            session.said.emit(Message(sentence, "warn", "connection"))
+            sentence = session.unavailable_reason("")
+            session.show_message(sentence, "warn", "connection")
             if failed is not None:
                 failed(RuntimeError(sentence))
             return None
-        edits, opened = stores.edits, session.opened
-        if opened is not None:
-            opened.own.hold(holds)
+        edits, open_set = stores.edits, session.open_set
+        if open_set is not None:
+            open_set.local_changes.hold(holds)
         watches: list[EditProgress] = []
 
         def job(context: JobContext) -> EditOutcome:
@@ -235,8 +234,8 @@ class EditController(QObject):
             return act(edits, workspace, watches[0].progress, watches[0].cancelled)
 
         def release() -> None:
-            if opened is not None:
-                opened.own.release(holds)
+            if open_set is not None:
+                open_set.local_changes.release(holds)
 
         def shown(outcome: EditOutcome) -> None:
             release()
@@ -248,39 +247,46 @@ class EditController(QObject):
             release()
             if failed is not None:
                 failed(fault)
-            session.over.emit("edit")
+            session.message_expired.emit("edit")
             if watches and watches[0].cancelled() and _is_cancelled(fault):
-                session.said.emit(Message(f"{doing} was cancelled: all is as it was before.", "", "edit"))
+                session.show_message(f"{doing} was cancelled: all is as it was before.", "", "edit")
             else:
-                session.failed(fault, doing)
-            if session.opened is not None and session.opened.listed:
-                session.opened.refresh()  # what was taken back may have come back under other ids
+                session.show_error(fault, doing)
+            if session.open_set is not None and session.open_set.listed:
+                session.open_set.refresh()  # what was taken back may have come back under other ids
             self.refused.emit()
 
         def progress(at: tuple[int, int]) -> None:
             self._say_progress(doing, at, watches[0])
 
         return session.tasks.run(
-            Lane.INTERACTIVE, job, done=shown, failed=refused, progress=progress, owner=session.turn, title=doing
+            Lane.INTERACTIVE,
+            job,
+            done=shown,
+            failed=refused,
+            progress=progress,
+            owner=session.connection_scope,
+            title=doing,
         )
 
     def _say_progress(self, doing: str, at: tuple[int, int], watch: EditProgress) -> None:
         done, total = at
         if total <= 1:
             return
-        message = Message(f"{doing}: {done:,} of {total:,}", "muted", "edit", (("Cancel", watch.cancel),))
         if watch.cancelled():
-            message = Message(f"{doing} is cancelled: what was done of it is taken back…", "muted", "edit")
-        self._session.said.emit(message)
+            self._session.show_message(f"{doing} is cancelled: what was done of it is taken back…", "muted", "edit")
+        else:
+            text = f"{doing}: {done:,} of {total:,}"
+            self._session.show_message(text, "muted", "edit", (("Cancel", watch.cancel),))
 
     def _show(self, outcome: EditOutcome, said: str) -> None:
         session, edit = self._session, outcome.edit
-        opened = session.opened
-        if opened is not None and str(outcome.training_set_id) == str(opened.training_set.id):
-            opened.apply(outcome)
-        session.over.emit("edit")
+        open_set = session.open_set
+        if open_set is not None and str(outcome.training_set_id) == str(open_set.training_set.id):
+            open_set.apply(outcome)
+        session.message_expired.emit("edit")
         if edit.stage in _UNFINISHED:
-            session.lost(edit.note)
+            session.set_away(edit.note)
             self._count_waiting()
         if said:
             undone = edit.stage == "undone"
@@ -292,7 +298,7 @@ class EditController(QObject):
             else:
                 note = edit.note
             text = f"{text}. {note}".strip()
-            session.said.emit(Message(text, "", "edit", (again,)))
+            session.show_message(text, "", "edit", (again,))
         self.edited.emit(outcome)
         unknown = session.find_set(outcome.training_set_id) is None
         if unknown or outcome.training_set_removed or outcome.replaces is not None or "training set" in edit.act:
@@ -312,15 +318,15 @@ class EditController(QObject):
             self._count_waiting()
             sentence = told(outcomes)
             if sentence:
-                session.said.emit(Message(sentence, "warn", "resumed"))
+                session.show_message(sentence, "warn", "resumed")
             show()
 
         def show() -> None:
-            if session.opened is not None and back:
-                session.opened.refresh()
+            if session.open_set is not None and back:
+                session.open_set.refresh()
 
         def failed(fault: Exception) -> None:
-            session.failed(fault, "Sending what waited")
+            session.show_error(fault, "Sending what waited")
             show()
 
         watches: list[EditProgress] = []
@@ -337,7 +343,7 @@ class EditController(QObject):
             done=done,
             failed=failed,
             progress=lambda at: self._say_progress("Finishing what was begun", at, watches[0]),
-            owner=session.turn,
+            owner=session.connection_scope,
             title="Finish what was interrupted",
         )
 
@@ -357,8 +363,8 @@ class EditController(QObject):
             Lane.DISK,
             lambda _context: len(edits.unfinished(connection.id)),
             done=counted,
-            failed=session.failed,
-            owner=session.turn,
+            failed=session.show_error,
+            owner=session.connection_scope,
             title="Count what waits",
         )
 

@@ -24,7 +24,7 @@ class EmbeddedService(QObject):
         self._task: Task | None = None
         self.url = ""
         self.key = ""
-        self.sentence = "Starting the service on this computer…"
+        self.state_text = "Starting the service on this computer…"
         """What is the matter while it is away."""
         self.gave_up = False
         """It could not be started at all; `start` tries again."""
@@ -59,7 +59,7 @@ class EmbeddedService(QObject):
     def _heard(self, news: tuple[str, str, str]) -> None:
         self.url, self.key, message = news
         if not self.url:
-            self.sentence = f"The service on this computer stopped. It is started again. {message}".strip()
+            self.state_text = f"The service on this computer stopped. It is started again. {message}".strip()
         self.changed.emit()
 
     def _failed(self, fault: Exception) -> None:
@@ -68,5 +68,5 @@ class EmbeddedService(QObject):
         self._task = None
         self.url = self.key = ""
         self.gave_up = True
-        self.sentence = error_message(fault).text
+        self.state_text = error_message(fault).text
         self.changed.emit()

@@ -1,4 +1,4 @@
-"""When to look for the service: a ping while nothing else is heard of it, and while it is away less and less often."""
+"""Heartbeat of the connection: pings while no other call is answered, retries at growing intervals while it is away."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from apitorch_desktop.ui.tasks.runner import Lane, Task, TaskRunner
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """Milliseconds. `look`: between two looks whether a call of any lane found nobody, or it has been quiet for long.
+    """Intervals in milliseconds.
 
-    `beat`: of quiet before a ping. `retry`: until a service that is away is tried again, half as long again each time,
-    up to `longest`.
+    `look`: between checks for a failed call or a long silence. `beat`: of silence before a ping. `retry`: before the
+    first retry while the service is away; each further one is half as long again, up to `longest`.
     """
 
     look: int = 1_000
@@ -27,14 +27,14 @@ class Rhythm:
 
 
 class Heartbeat(QObject):
-    """Emits `wanted` when the service should be asked anew; at rest until told how it is.
+    """Emits `connect_wanted` when the connection should be tried again. Stopped until `watch` or `retry` is called.
 
     A ping costs some milliseconds of one thread, and is left out as long as other calls are answered.
     """
 
-    wanted = Signal()
-    missed = Signal(object)
-    """A ping failed; the exception. At rest then."""
+    connect_wanted = Signal()
+    ping_failed = Signal(object)
+    """A ping raised this exception; the heartbeat is stopped."""
 
     def __init__(self, tasks: TaskRunner, rhythm: Rhythm, parent: QObject) -> None:
         super().__init__(parent)
@@ -43,65 +43,65 @@ class Heartbeat(QObject):
         self._workspace: Workspace | None = None
         self._ping: Callable[[], object] = lambda: None
         self._task: Task | None = None
-        self._pause = 0.0
-        self._look = QTimer(self, timerType=Qt.TimerType.CoarseTimer)
-        self._look.timeout.connect(self._listen)
-        self._retry = QTimer(self, singleShot=True)
-        self._retry.timeout.connect(self.wanted)
+        self._retry_after = 0.0
+        self._check_timer = QTimer(self, timerType=Qt.TimerType.CoarseTimer)
+        self._check_timer.timeout.connect(self._check)
+        self._retry_timer = QTimer(self, singleShot=True)
+        self._retry_timer.timeout.connect(self.connect_wanted)
         app = QCoreApplication.instance()
         if isinstance(app, QGuiApplication):
-            app.applicationStateChanged.connect(self._turned_to)
+            app.applicationStateChanged.connect(self._on_application_state)
 
-    def rest(self, *, forget: bool = False) -> None:
-        """Look no more; `forget` how often it was tried already."""
-        if forget:
-            self._pause = 0.0
-        self._look.stop()
-        self._retry.stop()
+    def stop(self, *, reset: bool = False) -> None:
+        """Stop pings and retries; `reset` starts the next retries at the shortest interval."""
+        if reset:
+            self._retry_after = 0.0
+        self._check_timer.stop()
+        self._retry_timer.stop()
         self._workspace = None
         if self._task is not None:
             self._task.cancel()
             self._task = None
 
-    def heard(self, workspace: Workspace, ping: Callable[[], object]) -> None:
-        """The service is there: listen whether it stays. `ping` asks it, once and not for long; it blocks."""
-        self.rest()
-        self._workspace, self._ping, self._pause = workspace, ping, 0.0
-        self._look.start(self.rhythm.look)
+    def watch(self, workspace: Workspace, ping: Callable[[], object]) -> None:
+        """Watch a service that answered. `ping` blocks, makes one call with a short time-out, and raises on failure."""
+        self.stop()
+        self._workspace, self._ping, self._retry_after = workspace, ping, 0.0
+        self._check_timer.start(self.rhythm.look)
 
-    def away(self) -> None:
-        """The service is not there: try again by and by."""
-        self.rest()
-        self._pause = min(self._pause * 1.5 or self.rhythm.retry, self.rhythm.longest)
-        self._retry.start(round(self._pause))
+    def retry(self) -> None:
+        """Retry a service that is away, at growing intervals."""
+        self.stop()
+        self._retry_after = min(self._retry_after * 1.5 or self.rhythm.retry, self.rhythm.longest)
+        self._retry_timer.start(round(self._retry_after))
 
-    def _turned_to(self, state: Qt.ApplicationState) -> None:
-        """The person comes back to the window, perhaps with the network: no need to wait any longer."""
-        if state == Qt.ApplicationState.ApplicationActive and self._retry.isActive():
-            self._pause = 0.0
-            self.wanted.emit()
+    def _on_application_state(self, state: Qt.ApplicationState) -> None:
+        """Retry at once when the user returns to the window, perhaps with the network back."""
+        if state == Qt.ApplicationState.ApplicationActive and self._retry_timer.isActive():
+            self._retry_after = 0.0
+            self.connect_wanted.emit()
 
-    def _listen(self) -> None:
+    def _check(self) -> None:
         workspace = self._workspace
         if workspace is None:
             return
         if workspace.offline:
-            self._look.stop()
-            self.wanted.emit()
+            self._check_timer.stop()
+            self.connect_wanted.emit()
         elif workspace.quiet_for() * 1000 >= self.rhythm.beat and (self._task is None or not self._task.active):
             ping = self._ping
             self._task = self._tasks.run(
                 Lane.WATCH,
                 lambda _context: workspace.noting(ping),
-                failed=self._missed,
+                failed=self._on_ping_failed,
                 owner=self,
-                title="Look whether the service is there",
+                title="Ping the service",
             )
 
-    def _missed(self, fault: Exception) -> bool:
+    def _on_ping_failed(self, error: Exception) -> bool:
         from apitorch_desktop.api.errors import RateLimited
 
-        if not isinstance(fault, RateLimited) and self._look.isActive():  # that one is there
-            self._look.stop()
-            self.missed.emit(fault)
+        if not isinstance(error, RateLimited) and self._check_timer.isActive():  # a service that throttles is there
+            self._check_timer.stop()
+            self.ping_failed.emit(error)
         return True

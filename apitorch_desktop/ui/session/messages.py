@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from apitorch_desktop.ui.widgets.controls import (
-    Tone,
-)
+from apitorch_desktop.ui.widgets.controls import Tone
 from apitorch_desktop.utils.text import plural
+
+MessageAction = tuple[str, Callable[[], object]]
+"""A verb, and what it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Message:
     text: str
     tone: Tone = ""
     topic: str = ""
-    actions: tuple[tuple[str, Callable[[], object]], ...] = field(default=(), compare=False)
+    actions: tuple[MessageAction, ...] = field(default=(), compare=False)
 
 
 def selection_text(count: int, size_text: str, shown: int, total: int) -> str:

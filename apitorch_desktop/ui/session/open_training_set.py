@@ -77,14 +77,14 @@ class OpenTrainingSet(QObject):
         self._label_ids: dict[str, str] = {}
         self._newest: tuple[str, str] = ("", "")
         self._version = 0
-        self.own = LocalChanges()
+        self.local_changes = LocalChanges()
         self._task: Task | None = None
         self._look: Task | None = None
         self._again = False
         self._tell = QTimer(self, interval=TELL, singleShot=True)
         self._tell.timeout.connect(self.changed)
-        self.learning = ClassifierStatus(tasks, workspace, training_set, self)
-        self.learning.changed.connect(self._show_accuracies)
+        self.classifier_status = ClassifierStatus(tasks, workspace, training_set, self)
+        self.classifier_status.changed.connect(self._show_accuracies)
 
     # --- what is there
 
@@ -135,7 +135,7 @@ class OpenTrainingSet(QObject):
             owner=self,
             title="Look up what was seen before",
         )
-        self.learning.expect()
+        self.classifier_status.expect()
 
     def close(self) -> None:
         """Another is open: what still comes for this one, an answer or the end of an edit, changes nothing in the grid."""
@@ -154,7 +154,7 @@ class OpenTrainingSet(QObject):
             return
         set_id, workspace, where, version = self.training_set.id, self._workspace, dict(self._where), self._version
         first = not where
-        self.own.begin()
+        self.local_changes.begin()
 
         def job(context: JobContext) -> tuple[Listing, ListingDiff, int]:
             listing = workspace.listing(set_id, progress=context.post if first else None, cancelled=context.cancelled)
@@ -181,13 +181,13 @@ class OpenTrainingSet(QObject):
         self._task = None
         self.loading, self.listed = False, True
         self._label_ids, self.seen_at = dict(listing.label_ids), listing.seen_at
-        found, behind = self.own.without(found, self._where)
+        found, behind = self.local_changes.without(found, self._where)
         self._again |= behind
         for label in listing.labels:
-            if not self.own.has_label(label):
+            if not self.local_changes.has_label(label):
                 self.add_label(label)
         for label in [name for name, count in self._counts.items() if not count and name not in listing.labels]:
-            if not self.own.has_label(label):
+            if not self.local_changes.has_label(label):
                 self.remove_label(label)
         self._apply(found)
         self.changed.emit()
@@ -214,7 +214,7 @@ class OpenTrainingSet(QObject):
         self.changed.emit()
         self.failed.emit(fault)
 
-    def look_for_newer(self) -> None:
+    def fetch_new_images(self) -> None:
         """Take in what has come since; a service without pages is listed again."""
         if self._task is not None and self._task.active:
             self._again = True
@@ -239,10 +239,10 @@ class OpenTrainingSet(QObject):
 
         def done(came: list[TrainingImage]) -> None:
             self._task = None
-            self.came(came)
+            self.add_images(came)
             if self._again:
                 self._again = False
-                self.look_for_newer()
+                self.fetch_new_images()
 
         def failed(_fault: Exception) -> None:  # the image it went on from may be gone: list again
             self._task = None
@@ -260,16 +260,16 @@ class OpenTrainingSet(QObject):
 
     def _apply(self, found: ListingDiff) -> None:
         if found.gone:
-            self.gone(found.gone)
+            self.remove_images(found.gone)
         for label, ids in found.moved.items():
-            self.moved(ids, label)
-        self.came(found.came)
+            self.move_images(ids, label)
+        self.add_images(found.came)
 
     # --- single changes, also from edits
 
-    def came(self, images: Sequence[TrainingImage]) -> None:
+    def add_images(self, images: Sequence[TrainingImage]) -> None:
         """Images are there that were not."""
-        self.own.note(image.image_id for image in images)
+        self.local_changes.note(image.image_id for image in images)
         self._take_in(images)
 
     def _take_in(self, images: Sequence[TrainingImage]) -> None:
@@ -284,19 +284,19 @@ class OpenTrainingSet(QObject):
         self._images.add(new)
         self._touched()
 
-    def gone(self, image_ids: Iterable[str]) -> None:
+    def remove_images(self, image_ids: Iterable[str]) -> None:
         """Images are no more."""
         known = [one for one in image_ids if one in self._where]
-        self.own.note(known)
+        self.local_changes.note(known)
         for image_id in known:
             self._counts[self._where.pop(image_id)] -= 1
         if known:
             self._images.remove(known)
             self._touched()
 
-    def moved(self, image_ids: Collection[str], label: str) -> None:
+    def move_images(self, image_ids: Collection[str], label: str) -> None:
         """Images are under another label."""
-        self.own.note(image_ids)
+        self.local_changes.note(image_ids)
         known = [one for one in image_ids if self._where.get(one, label) != label]
         for image_id in known:
             self._counts[self._where[image_id]] -= 1
@@ -308,7 +308,7 @@ class OpenTrainingSet(QObject):
 
     def add_label(self, label: str) -> None:
         """A label is there."""
-        self.own.note(labels=[label])
+        self.local_changes.note(labels=[label])
         if label not in self._counts:
             self._counts[label] = 0
             self._images.add_label(label)
@@ -316,7 +316,7 @@ class OpenTrainingSet(QObject):
 
     def remove_label(self, label: str) -> None:
         """A label is no more, with its images."""
-        self.own.note((one for one, place in self._where.items() if place == label), [label])
+        self.local_changes.note((one for one, place in self._where.items() if place == label), [label])
         if self._counts.pop(label, None) is not None:
             self._where = {one: place for one, place in self._where.items() if place != label}
             self._images.remove_label(label)
@@ -326,7 +326,7 @@ class OpenTrainingSet(QObject):
         """A label has another name, or was merged into another."""
         if old not in self._counts or old == new:
             return
-        self.own.note((one for one, place in self._where.items() if place in (old, new)), [old, new])
+        self.local_changes.note((one for one, place in self._where.items() if place in (old, new)), [old, new])
         counts: dict[str, int] = {}
         for name, count in self._counts.items():
             name = new if name == old else name
@@ -341,24 +341,24 @@ class OpenTrainingSet(QObject):
         known = {old: new for old, new in outcome.changed.items() if old in self._where}
         for old, new in known.items():
             self._where[new] = self._where.pop(old)
-        self.own.note([*known, *known.values()])
+        self.local_changes.note([*known, *known.values()])
         if known:
             self._images.replace_ids(known)
         for old, new in outcome.renamed.items():
             self.rename_label(old, new)
         for label in outcome.labels_added:
             self.add_label(label)
-        self.gone(one for one in outcome.removed if one not in known)
+        self.remove_images(one for one in outcome.removed if one not in known)
         by_label: dict[str, list[str]] = {}
         for image_id, label in outcome.moved.items():
-            if not self.own.holds(image_id):  # else a later edit is shown already
+            if not self.local_changes.holds(image_id):  # else a later edit is shown already
                 by_label.setdefault(label, []).append(image_id)
         for image in outcome.added:
             if image.image_id in self._where:
                 by_label.setdefault(str(image.label), []).append(image.image_id)
         for label, ids in by_label.items():
-            self.moved(ids, label)
-        self.came(outcome.added)
+            self.move_images(ids, label)
+        self.add_images(outcome.added)
         for label in outcome.labels_removed:
             self.remove_label(label)
         if outcome.stale:
@@ -368,8 +368,8 @@ class OpenTrainingSet(QObject):
         self._version += 1
         if not self._tell.isActive():
             self._tell.start()
-        self.learning.expect()
+        self.classifier_status.expect()
 
     def _show_accuracies(self) -> None:
-        metrics = self.learning.metrics
+        metrics = self.classifier_status.metrics
         self._images.set_accuracies({one.label: one.accuracy for one in metrics.labels} if metrics else {})

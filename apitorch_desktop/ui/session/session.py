@@ -1,60 +1,78 @@
-"""What is open: the connection and its state, its training sets, the one that is open."""
+"""The open connection: its state, its training sets and classifiers, and the training set that is open."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET
 from PySide6.QtCore import QObject, Signal
 
+from apitorch_desktop.api.errors import ApiError, ConnectionFailed, TimedOut
 from apitorch_desktop.api.types import Classifier, Id, TrainingSet
 from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.dataset.connections.api_keys import FoundKey
 from apitorch_desktop.dataset.connections.store import Connection
-from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.heartbeat import Heartbeat, Rhythm
-from apitorch_desktop.ui.session.messages import Message
+from apitorch_desktop.ui.session.messages import Message, MessageAction
 from apitorch_desktop.ui.session.new_set_page import new_set_page
 from apitorch_desktop.ui.session.open_training_set import OpenTrainingSet
-from apitorch_desktop.ui.tasks.runner import JobContext, Lane, TaskRunner
+from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
+from apitorch_desktop.ui.widgets.controls import Tone
+
+T = TypeVar("T")
 
 PING_PATIENCE = 10.0
-"""Seconds in which the service answers a ping, or is taken to be away."""
+"""Seconds after which a service that has not answered a ping counts as away."""
 
 
 class ConnectionState(Enum):
-    """How the connection is."""
+    """State of the connection to the service."""
 
     STARTING = "starting"
     READY = "ready"
     AWAY = "away"
-    """Nobody answers; what was seen stays browsable, and it is tried again."""
+    """No answer; what was seen before stays browsable, and the connection is retried."""
     REFUSED = "refused"
-    """The service answers, but not to this key, or it is no API Torch; only the person can put it right."""
+    """The service rejects the key, or is no API Torch; only the user can correct that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The open connection as its jobs need it: made once the workspace is known, also while the service is away."""
+
+    stores: AppData
+    workspace: Workspace
+
+    @property
+    def connection(self) -> Connection:
+        """The connection, as it was changed last."""
+        return self.workspace.connection
 
 
 class Session(QObject):
-    """The one connection the window shows, and what is open of it. All work on lanes; `said` is the way to the person."""
+    """The one connection that the window shows. Everything that blocks runs on lanes; `message` shows texts to the user."""
 
     connection_changed = Signal()
-    connected = Signal(bool)
-    """The service was heard: at first, and whenever it comes back; True where it was shown as last seen until now."""
+    service_connected = Signal(bool)
+    """The service answered, at first and whenever it comes back; True if cached data were shown until now."""
     sets_changed = Signal()
-    opened_changed = Signal()
-    """Another training set is open, or none."""
+    open_set_changed = Signal()
+    """Another training set was opened, or the open one closed."""
     listing_changed = Signal()
-    """Labels, counts or the loading of the open one."""
+    """Labels, counts or the loading state of the open training set changed."""
     classifier_changed = Signal()
     classifiers_changed = Signal()
-    said = Signal(object)
+    message = Signal(object)
     """A `Message`."""
-    over = Signal(str)
-    """What messages of this topic were about is over."""
+    message_expired = Signal(str)
+    """Messages of this topic no longer apply."""
 
     def __init__(
         self, tasks: TaskRunner, images: GridModel, parent: QObject | None = None, rhythm: Rhythm | None = None
@@ -64,270 +82,251 @@ class Session(QObject):
         self.images = images
         self.stores: AppData | None = None
         self.connection: Connection | None = None
-        self.workspace: Workspace | None = None
+        """The chosen connection, also before its workspace is known."""
+        self.connected: Connected | None = None
         self.state = ConnectionState.STARTING
-        self.sentence = "Starting…"
-        """The state in words, with what to do."""
+        self.state_text = "Starting…"
+        """The state as a sentence, with advice."""
         self.training_sets: list[TrainingSet] = []
         self.key: FoundKey | None = None
-        """Where the connection's key is kept, once that was looked up; the embedded service's is nowhere."""
-        self.heard = False
-        """Whether `training_sets` are the service's own answer."""
+        """The connection's key, once it was looked up; None for the embedded service."""
+        self.sets_confirmed = False
+        """True if `training_sets` come from the service, not only from the cache."""
         self.classifiers: list[Classifier] = []
-        self.opened: OpenTrainingSet | None = None
-        self._wish: str | None = None
-        self.turn = QObject(self)
-        """Owner of the jobs for this connection: gone when another is turned to."""
+        self.open_set: OpenTrainingSet | None = None
+        self._preferred_id: str | None = None
+        self.connection_scope = QObject(self)
+        """Owner of the jobs of this connection: destroyed when another connection is opened."""
         self.heartbeat = Heartbeat(tasks, rhythm or Rhythm(), self)
-        self.heartbeat.wanted.connect(self.connect_service)
-        self.heartbeat.missed.connect(self._missed)
+        self.heartbeat.connect_wanted.connect(self.connect_service)
+        self.heartbeat.ping_failed.connect(self._on_ping_failed)
+
+    @property
+    def workspace(self) -> Workspace | None:
+        """Workspace of the open connection."""
+        return self.connected.workspace if self.connected is not None else None
 
     # --- the connection
 
-    def use(self, stores: AppData, connection: Connection, wish: str | None = None) -> None:
-        """Turn to a connection; `wish` is the id of the training set to open, if it is there."""
+    def use(self, stores: AppData, connection: Connection, preferred_id: str | None = None) -> None:
+        """Open a connection; `preferred_id` is the id of the training set to open, if it exists."""
         self._leave()
-        self.stores, self.connection, self._wish = stores, connection, wish
+        self.stores, self.connection, self._preferred_id = stores, connection, preferred_id
         self._set_state(ConnectionState.STARTING, "Connecting…")
 
-        def look(_context: JobContext) -> tuple[Workspace, list[TrainingSet]]:
+        def read_cache(_context: JobContext) -> tuple[Connected, list[TrainingSet]]:
             from apitorch_desktop.api.offline_client import OfflineClient
 
-            found = stores.workspace(connection, OfflineClient(connection.base_url))
-            return found, found.known_training_sets()
+            workspace = stores.workspace(connection, OfflineClient(connection.base_url))
+            return Connected(stores, workspace), workspace.known_training_sets()
 
-        def seen(answer: tuple[Workspace, list[TrainingSet]]) -> None:
-            workspace, sets = answer
-            if sets and not self.heard:
-                self.workspace = workspace
+        def show_cached(answer: tuple[Connected, list[TrainingSet]]) -> None:
+            cached, sets = answer
+            if sets and not self.sets_confirmed:
+                self.connected = cached
                 self._show_sets(sets)
 
-        self.tasks.run(
-            Lane.DISK,
-            look,
-            done=seen,
-            failed=lambda _fault: True,
-            owner=self.turn,
-            title="Look up what was seen before",
-        )
+        self.run("Reading the cache", read_cache, show_cached, lane=Lane.DISK, failed=lambda _error: True)
         self.connect_service()
 
     def connect_service(self) -> None:
-        """Ask the service what it can do and has; again, where it was not there."""
-        stores, connection, workspace = self.stores, self.connection, self.workspace
+        """Request the service's extensions and training sets, or retry that."""
+        stores, connection, connected = self.stores, self.connection, self.connected
         if stores is None or connection is None:
             return
-        self.heartbeat.rest()
+        self.heartbeat.stop()
 
-        def job(context: JobContext) -> tuple[Workspace, list[TrainingSet]]:
+        def job(context: JobContext) -> tuple[Connected, list[TrainingSet]]:
             if not connection.embedded:
                 context.post(stores.clients.key_of(connection))
             client = stores.clients.get(connection.id)
-            if workspace is None:
-                found = stores.workspace(connection, client)
-            else:
-                found = workspace
-                found.moved(client)
-            found.connect()
-            return found, found.training_sets()
+            found = connected or Connected(stores, stores.workspace(connection, client))
+            if found is connected:
+                found.workspace.moved(client)
+            found.workspace.connect()
+            return found, found.workspace.training_sets()
 
-        self.tasks.run(
-            Lane.INTERACTIVE,
-            job,
-            done=self._connected,
-            failed=self._not_connected,
-            progress=self.take_key,
-            owner=self.turn,
-            title="Connect",
-        )
+        self.run("Connecting", job, self._on_connected, failed=self._on_connect_failed, progress=self.set_api_key)
 
-    def take_key(self, key: FoundKey) -> None:
-        """Where the connection's key is kept was found out, or has changed."""
+    def set_api_key(self, key: FoundKey) -> None:
+        """Note the connection's key, once it was looked up or has changed."""
         if key != self.key:
             self.key = key
             self.connection_changed.emit()
 
     def service_changed(self, up: bool, sentence: str) -> None:
-        """The embedded service came up, or went down; its new address is known to the clients."""
+        """React to the embedded service going up or down; its new address is known to the clients."""
         if self.connection is None or not self.connection.embedded:
             return
         if up:
             self.connect_service()
         else:
-            self.heartbeat.rest()
+            self.heartbeat.stop()
             self._set_state(ConnectionState.AWAY, sentence)
 
-    def _connected(self, answer: tuple[Workspace, list[TrainingSet]]) -> None:
+    def _on_connected(self, answer: tuple[Connected, list[TrainingSet]]) -> None:
         found, sets = answer
-        back = self.workspace is not None
-        if self.workspace is None:
-            self.workspace = found
-        elif self.workspace is not found:  # the one that showed what was seen before was made meanwhile
-            self.workspace.moved(found.client, found.extensions)
-        self.heard = True
-        self.heartbeat.heard(self.workspace, self._ping)
+        back = self.connected is not None
+        if self.connected is None:
+            self.connected = found
+        elif self.connected is not found:  # the workspace with the cached data was made meanwhile
+            self.connected.workspace.moved(found.workspace.client, found.workspace.extensions)
+        self.sets_confirmed = True
+        self.heartbeat.watch(self.connected.workspace, self._ping)
         self._set_state(ConnectionState.READY, "")
-        self.over.emit("connection")
-        self.over.emit("key")
+        self.message_expired.emit("connection")
+        self.message_expired.emit("key")
         self._show_sets(sets)
         self.refresh_classifiers()
-        self.connected.emit(back)
+        self.service_connected.emit(back)
 
-    def _not_connected(self, fault: Exception) -> None:
-        from apitorch_desktop.api.errors import ApiError
-
-        trouble = error_message(fault)
+    def _on_connect_failed(self, error: Exception) -> None:
+        explained = error_message(error)
         starting = self.connection is not None and self.connection.embedded and self.state is ConnectionState.STARTING
-        if trouble.topic == "connection" or (isinstance(fault, ApiError) and fault.can_retry):
-            if not starting:  # the embedded service says itself when it is up, or why not
-                self._set_state(ConnectionState.AWAY, trouble.text)
-                self.heartbeat.away()
+        if explained.topic == "connection" or (isinstance(error, ApiError) and error.can_retry):
+            if not starting:  # the embedded service reports itself when it is up, or why not
+                self._set_state(ConnectionState.AWAY, explained.text)
+                self.heartbeat.retry()
         else:
-            self._set_state(ConnectionState.REFUSED, trouble.text)
+            self._set_state(ConnectionState.REFUSED, explained.text)
 
-    def lost(self, sentence: str) -> None:
-        """Something waits for the service: it is not there, or does not let us at the moment. It is tried again."""
+    def set_away(self, sentence: str) -> None:
+        """Note that an edit waits because the service is away or throttles it, and retry the connection."""
         if self.state is ConnectionState.READY:
             self._set_state(ConnectionState.AWAY, sentence)
-            self.heartbeat.away()
+            self.heartbeat.retry()
 
     def _ping(self) -> None:
         stores, connection = self.stores, self.connection
         if stores is not None and connection is not None:
             stores.clients.get(connection.id, attempts=1, silence=PING_PATIENCE).ping()
 
-    def _missed(self, fault: Exception) -> None:
-        """A ping failed: make sure, unless that would take as long again."""
-        from apitorch_desktop.api.errors import TimedOut
-
-        if isinstance(fault, TimedOut):
-            self.lost(error_message(fault).text)
+    def _on_ping_failed(self, error: Exception) -> None:
+        """Reconnect to make sure, unless that would take as long again."""
+        if isinstance(error, TimedOut):
+            self.set_away(error_message(error).text)
         else:
             self.connect_service()
 
     def _set_state(self, state: ConnectionState, sentence: str) -> None:
-        self.state, self.sentence = state, sentence
+        self.state, self.state_text = state, sentence
         self.connection_changed.emit()
 
     def _leave(self) -> None:
-        """Let go of the connection that was open, and of all its jobs."""
-        self.turn.deleteLater()
-        self.turn = QObject(self)
-        self.heartbeat.rest(forget=True)
+        """Close the open connection and cancel its jobs."""
+        self.connection_scope.deleteLater()
+        self.connection_scope = QObject(self)
+        self.heartbeat.stop(reset=True)
         self.key = None
-        self.workspace = None
-        self.heard = False
+        self.connected = None
+        self.sets_confirmed = False
         self.training_sets, self.classifiers = [], []
         self._close_set()
         self.sets_changed.emit()
         self.classifiers_changed.emit()
 
-    def why_not(self, extension: str) -> str:
-        """Why what needs an extension cannot be done now; "" where it can."""
-        if self.workspace is None or self.connection is None:
-            return self.sentence or "The service is not there yet."
-        if extension and not self.workspace.has(extension):
-            return f"“{self.connection.name}” has no call for this."
+    def unavailable_reason(self, extension: str) -> str:
+        """Return why an action that needs an extension ("" for none) is unavailable; "" if it is available."""
+        if self.connected is None:
+            return self.state_text or "The service is not there yet."
+        if extension and not self.connected.workspace.has(extension):
+            return f"“{self.connected.connection.name}” has no call for this."
         return ""
 
     def new_set_page(self) -> str:
-        """The service's page where training sets are made, for one that cannot be asked to; else ""."""
-        if self.workspace is None or self.workspace.has("training-sets"):
+        """Return the address of the service's page for new training sets if its interface cannot make any, else ""."""
+        if self.connected is None or self.connected.workspace.has("training-sets"):
             return ""
-        return new_set_page(self.training_sets, self.workspace.client.base_url)
+        return new_set_page(self.training_sets, self.connected.workspace.client.base_url)
+
+    def open_set_key(self) -> str:
+        """Return connection and training set as one word, under which settings of the open set are kept; "" for none."""
+        if self.connected is None or self.open_set is None:
+            return ""
+        return f"{self.connected.connection.id} {self.open_set.training_set.id}"
 
     # --- training sets
 
     def refresh(self) -> None:
-        """List training sets and the open one again."""
-        if self.workspace is None:
+        """Request the training sets and the images of the open one again."""
+        if self.connected is None:
             self.connect_service()
             return
         self.refresh_sets()
-        if self.opened is not None:
-            self.opened.refresh()
+        if self.open_set is not None:
+            self.open_set.refresh()
 
     def refresh_sets(self) -> None:
-        """List the training sets again."""
-        workspace = self.workspace
-        if workspace is None:
+        """Request the training sets again."""
+        if (connected := self.connected) is None:
             return
-        self.tasks.run(
-            Lane.INTERACTIVE,
-            lambda _context: workspace.training_sets(),
-            done=self._refreshed,
-            failed=self.failed,
-            owner=self.turn,
-            title="List the training sets",
+        self.run(
+            "Listing the training sets",
+            lambda _context: connected.workspace.training_sets(),
+            self._on_sets_listed,
+            failed=self.show_error,
         )
 
-    def show_new_set(self, one: TrainingSet) -> None:
+    def show_new_set(self, training_set: TrainingSet) -> None:
         """Show a training set that was just made, and open it."""
-        self._show_sets([*self.training_sets, one])
-        self.open_set(str(one.id))
+        self._show_sets([*self.training_sets, training_set])
+        self.open(str(training_set.id))
 
-    def _refreshed(self, sets: list[TrainingSet]) -> None:
+    def _on_sets_listed(self, sets: list[TrainingSet]) -> None:
         if self.state is ConnectionState.AWAY:
             self._set_state(ConnectionState.READY, "")
         self._show_sets(sets)
 
     def _show_sets(self, sets: list[TrainingSet]) -> None:
         self.training_sets = sets
-        there = {str(one.id): one for one in sets}
-        if self.opened is not None:
-            fresh = there.get(str(self.opened.training_set.id))
-            if fresh is None and self.heard:
+        by_id = {str(found.id): found for found in sets}
+        if self.open_set is not None:
+            fresh = by_id.get(str(self.open_set.training_set.id))
+            if fresh is None and self.sets_confirmed:
                 self._close_set()
             elif fresh is not None:
-                self.opened.training_set = fresh
-                self.opened.learning.rename(fresh)
+                self.open_set.training_set = fresh
+                self.open_set.classifier_status.rename(fresh)
         self.sets_changed.emit()
-        if self.opened is None and self.workspace is not None:
-            wanted = there.get(self._wish or "") or (sets[0] if sets else None)
+        if self.open_set is None and self.connected is not None:
+            wanted = by_id.get(self._preferred_id or "") or (sets[0] if sets else None)
             if wanted is not None:
-                self.open_set(str(wanted.id))
+                self.open(str(wanted.id))
 
     def shown_sets(self) -> list[TrainingSet]:
-        """The training sets with the counts of the open one as they are at this moment."""
-        opened = self.opened
-        if opened is None:
+        """Return the training sets, the open one with its current counts."""
+        open_set = self.open_set
+        if open_set is None:
             return self.training_sets
         return [
-            msgspec.structs.replace(one, labels=opened.labels, counts=list(opened.counts.values()))
-            if one.id == opened.training_set.id and (opened.listed or opened.counts)
+            msgspec.structs.replace(one, labels=open_set.labels, counts=list(open_set.counts.values()))
+            if one.id == open_set.training_set.id and (open_set.listed or open_set.counts)
             else one
             for one in self.training_sets
         ]
 
     def find_set(self, set_id: Id) -> TrainingSet | None:
-        """A training set by its id."""
-        return next((one for one in self.training_sets if str(one.id) == str(set_id)), None)
+        """Return a training set by its id."""
+        return next((found for found in self.training_sets if str(found.id) == str(set_id)), None)
 
-    def open_set(self, set_id: Id) -> None:
+    def open(self, set_id: Id) -> None:
         """Open a training set."""
         found = self.find_set(set_id)
-        self._wish = str(set_id)
-        if found is None or self.workspace is None:
+        self._preferred_id = str(set_id)
+        if found is None or (connected := self.connected) is None:
             return
-        if self.opened is not None and str(self.opened.training_set.id) == str(set_id):
+        if self.open_set is not None and str(self.open_set.training_set.id) == str(set_id):
             return
         self._close_set()
-        opened = self.opened = OpenTrainingSet(self.tasks, self.workspace, self.images, found, self)
-        opened.changed.connect(self._listing_changed)
-        opened.learning.changed.connect(self._classifier_changed)
-        opened.failed.connect(self._not_listed)
-        opened.load(self._expected(found.id))
-        self.opened_changed.emit()
+        open_set = self.open_set = OpenTrainingSet(self.tasks, connected.workspace, self.images, found, self)
+        open_set.changed.connect(self._listing_changed)
+        open_set.classifier_status.changed.connect(self._classifier_changed)
+        open_set.failed.connect(self._on_listing_failed)
+        open_set.load(lambda: connected.stores.edits.expected(connected.connection.id, found.id))
+        self.open_set_changed.emit()
 
-    def _expected(self, set_id: Id) -> Callable[[], list[EditOutcome]]:
-        stores, connection = self.stores, self.connection
-        assert stores is not None and connection is not None  # noqa: S101 - a training set is open
-        return lambda: stores.edits.expected(connection.id, set_id)
-
-    def _not_listed(self, fault: Exception) -> None:
-        from apitorch_desktop.api.errors import ConnectionFailed
-
-        self.failed(fault, "" if isinstance(fault, ConnectionFailed) else "Listing the photos")
+    def _on_listing_failed(self, error: Exception) -> None:
+        self.show_error(error, "" if isinstance(error, ConnectionFailed) else "Listing the photos")
 
     def _listing_changed(self) -> None:
         self.sets_changed.emit()
@@ -335,46 +334,72 @@ class Session(QObject):
 
     def _classifier_changed(self) -> None:
         self.classifier_changed.emit()
-        classifier = self.opened.learning.classifier if self.opened is not None else None
-        known = {one.slug for one in self.classifiers}
+        classifier = self.open_set.classifier_status.classifier if self.open_set is not None else None
+        known = {listed.slug for listed in self.classifiers}
         if classifier is not None and classifier.version is not UNSET and classifier.slug not in known:
             self.refresh_classifiers()
 
     def _close_set(self) -> None:
-        if self.opened is None:
+        if self.open_set is None:
             return
-        self.opened.close()
-        self.opened = None
+        self.open_set.close()
+        self.open_set = None
         self.images.set_groups([])
-        self.opened_changed.emit()
+        self.open_set_changed.emit()
 
     def refresh_classifiers(self) -> None:
-        """Ask which classifiers there are."""
-        workspace = self.workspace
-        if workspace is None:
+        """Request the list of classifiers."""
+        if (connected := self.connected) is None:
             return
 
         def done(found: list[Classifier]) -> None:
             self.classifiers = found
             self.classifiers_changed.emit()
 
-        self.tasks.run(
-            Lane.INTERACTIVE,
-            lambda _context: workspace.classifiers(),
+        self.run("Listing the classifiers", lambda _context: connected.workspace.classifiers(), done)
+
+    # --- jobs and messages
+
+    def show_error(self, error: Exception, title: str = "") -> None:
+        """Show a failure to the user, once for each cause; a service that is away is retried.
+
+        `title` names what failed ("Moving 3 photos").
+        """
+        explained = error_message(error, title)
+        if explained.topic == "connection":
+            self.set_away(explained.text)
+            if not title:
+                return  # shown as the state of the connection
+        passing = explained.topic in ("slow", "rate")  # these pass, so they are not kept on the screen
+        self.show_message(explained.text, "" if passing else "bad", explained.topic)
+
+    def show_message(
+        self, text: str, tone: Tone = "", topic: str = "", actions: tuple[MessageAction, ...] = ()
+    ) -> None:
+        """Show a message to the user; see `Message` for its parts."""
+        self.message.emit(Message(text, tone, topic, actions))
+
+    def run(
+        self,
+        title: str,
+        job: Callable[[JobContext], T],
+        done: Callable[[T], object] | None = None,
+        *,
+        failed: Callable[[Exception], bool | None] | None = None,
+        progress: Callable[[Any], object] | None = None,
+        lane: Lane = Lane.INTERACTIVE,
+        owner: QObject | None = None,
+    ) -> Task:
+        """Run a job of the open connection; it is cancelled when the connection is left, or when `owner` is destroyed.
+
+        A failure is shown with `title` in front ("Listing the photos: …"), unless `failed` receives it.
+        """
+        return self.tasks.run(
+            lane,
+            job,
             done=done,
-            failed=lambda fault: self.failed(fault, "Listing the classifiers"),
-            owner=self.turn,
-            title="List the classifiers",
+            failed=failed or (lambda error: self.show_error(error, title)),
+            progress=progress,
+            owner=owner or self.connection_scope,
+            title=title,
         )
-
-    # --- failures
-
-    def failed(self, fault: Exception, doing: str = "") -> None:
-        """Tell the person of a failure, once for each cause; a service that is away is tried again."""
-        trouble = error_message(fault, doing)
-        if trouble.topic == "connection":
-            self.lost(trouble.text)
-            if not doing:
-                return  # the connection's own state says it
-        passing = trouble.topic in ("slow", "rate")  # over by itself, so it is not kept on the screen
-        self.said.emit(Message(trouble.text, "" if passing else "bad", trouble.topic))

@@ -97,18 +97,18 @@ def test_from_right_to_left_the_tree_is_at_the_right(frame):
 def test_a_drag_over_the_middle_says_what_a_drop_would_do_and_a_drop_arrives(frame, tmp_path):
     dropped, words = [], []
     frame.content_dropped.connect(dropped.append)
-    frame.drop_words = "Drop to make a training set of it"
-    frame.content_dropped.connect(lambda _content: words.append(frame.hint.text()))
+    frame.drop_text = "Drop to make a training set of it"
+    frame.content_dropped.connect(lambda _content: words.append(frame.drop_overlay.text()))
     (tmp_path / "photos").mkdir()
     frame.move(0, 0)
     seen = []
-    frame.hint.installEventFilter(watch := Watch(lambda: seen.append(frame.hint.text())))
-    target = pointer.center(frame.middle)
+    frame.drop_overlay.installEventFilter(watch := Watch(lambda: seen.append(frame.drop_overlay.text())))
+    target = pointer.center(frame.pages)
     assert pointer.drag([tmp_path / "photos"], target, QPoint(1500, 920)) == "dropped"
     assert dropped[0].paths == (tmp_path / "photos",)
     assert "Drop to make a training set of it" in seen
-    wait_until(lambda: frame.hint.text() == "")
-    frame.hint.removeEventFilter(watch)
+    wait_until(lambda: frame.drop_overlay.text() == "")
+    frame.drop_overlay.removeEventFilter(watch)
 
 
 class Watch(QObject):

@@ -24,7 +24,7 @@ class Desk:
         self.editing = EditController(self.session)
         self.review = ReviewController(self.session, self.editing, self.model, settings)
         self.said = []
-        self.session.said.connect(self.said.append)
+        self.session.message.connect(self.said.append)
         connection = self.stores.connections.add("Elsewhere", service.url)
         self.stores.keys.store(connection, KEY)
         self.session.use(self.stores, connection)
@@ -159,6 +159,6 @@ def test_a_rule_and_a_choice_by_hand_say_which_is_kept(desk):
 def test_new_photos_are_looked_at_by_themselves(desk, service, photos):
     extra = min((photos / "test" / "hat").iterdir())
     counts = desk.found.counts["hat"]
-    desk.session.workspace.client.upload_image(desk.session.opened.training_set.id, "hat", path=extra)
+    desk.session.workspace.client.upload_image(desk.session.open_set.training_set.id, "hat", path=extra)
     desk.session.refresh()
     wait_until(lambda: desk.found.counts["hat"] == counts + 1 and desk.looked(), 60, "the new photo was not looked at")

@@ -33,13 +33,13 @@ class Window:
         self.embedded = EmbeddedService(tasks, paths.service_folder())
         self.desk = TransferController(tasks)
         self.said = []
-        self.session.said.connect(self.said.append)
+        self.session.message.connect(self.said.append)
         self.embedded.changed.connect(self._service_changed)
-        tasks.failures.connect(self.session.failed)
+        tasks.failures.connect(self.session.show_error)
 
     def _service_changed(self):
         self.stores.clients.set_embedded(self.embedded.url, self.embedded.key)
-        self.session.service_changed(bool(self.embedded.url), self.embedded.sentence)
+        self.session.service_changed(bool(self.embedded.url), self.embedded.state_text)
 
     def begin(self):
         self.embedded.start()
@@ -87,17 +87,17 @@ def filled(window, tmp_path):
         client.upload_image(coats.id, "plains" if number < 3 else "mountain", path=path)
     window.session.refresh()
     wait_until(lambda: window.model.total == 5, message="the listing did not come")
-    wait_until(lambda: window.session.opened.listed)
+    wait_until(lambda: window.session.open_set.listed)
     return window
 
 
 def test_a_service_with_nothing_says_so_and_one_training_set_opens_by_itself(filled):
     session = filled.session
-    assert session.opened.training_set.name == "Coats"
+    assert session.open_set.training_set.name == "Coats"
     assert {label: len(ids) for label, ids in filled.labels().items()} == {"mountain": 2, "plains": 3}
     [shown] = session.shown_sets()
     assert dict(zip(shown.labels, shown.counts, strict=True)) == {"mountain": 2, "plains": 3}
-    assert session.why_not("labels") == ""
+    assert session.unavailable_reason("labels") == ""
 
 
 def test_what_a_transfer_brings_in_appears_without_a_new_listing(filled, tmp_path):
@@ -105,13 +105,13 @@ def test_what_a_transfer_brings_in_appears_without_a_new_listing(filled, tmp_pat
     desk.start(filled.stores.transfers)
     resets = []
     filled.model.modelReset.connect(lambda: resets.append(1))
-    desk.progressed.connect(lambda _status: session.opened.look_for_newer())
+    desk.progressed.connect(lambda _status: session.open_set.fetch_new_images())
     before = filled.model.image(0).image_id
     uploads = [UploadItem("desert", ImageFile(path), path.name) for path in pictures(tmp_path / "more", 6, 20)]
-    filled.stores.imports.upload("embedded", session.opened.training_set.id, "More", uploads)
+    filled.stores.imports.upload("embedded", session.open_set.training_set.id, "More", uploads)
     wait_until(lambda: filled.model.total == 11, 30, "the photos did not come")
     assert not resets
-    assert session.opened.counts["desert"] == 6
+    assert session.open_set.counts["desert"] == 6
     assert filled.model.row_of(before) is not None
     wait_until(lambda: [one.state for one in desk.statuses] == ["done"])
 
@@ -122,7 +122,7 @@ def test_a_move_shows_at_once_and_undo_takes_it_back(filled):
     editing.move(moving, "mountain")
     assert len(filled.labels()["mountain"]) == 4  # before the service has answered
     wait_until(lambda: "Moved 2 photos to “mountain”." in filled.sentences())
-    assert session.workspace.client.labels(session.opened.training_set.id)[0].count == 4
+    assert session.workspace.client.labels(session.open_set.training_set.id)[0].count == 4
     [(verb, undo)] = filled.said[-1].actions
     assert verb == "Undo"
     undo()
@@ -141,13 +141,13 @@ def test_deleted_photos_come_back(filled):
 
 def test_labels_are_made_renamed_merged_and_deleted(filled):
     session, editing = filled.session, filled.editing
-    set_id = session.opened.training_set.id
+    set_id = session.open_set.training_set.id
     editing.create_label(set_id, "Grévy’s")
-    wait_until(lambda: "grévy_s" in session.opened.counts)
+    wait_until(lambda: "grévy_s" in session.open_set.counts)
     editing.rename_label(set_id, "plains", "Plains Zebra")
-    wait_until(lambda: session.opened.counts.get("plains_zebra") == 3)
+    wait_until(lambda: session.open_set.counts.get("plains_zebra") == 3)
     editing.rename_label(set_id, "mountain", "plains zebra")  # exists: a merge
-    wait_until(lambda: session.opened.counts == {"grévy_s": 0, "plains_zebra": 5})
+    wait_until(lambda: session.open_set.counts == {"grévy_s": 0, "plains_zebra": 5})
     editing.delete_label(set_id, "plains_zebra")
     wait_until(lambda: filled.model.total == 0)
     editing.undo()
@@ -172,14 +172,14 @@ def test_what_the_service_refuses_is_taken_back_and_said_once(filled):
 
 def test_a_service_that_dies_is_started_again_and_the_window_goes_on(filled):
     session, states = filled.session, []
-    session.connection_changed.connect(lambda: states.append((session.state, session.sentence)))
+    session.connection_changed.connect(lambda: states.append((session.state, session.state_text)))
     os.kill(service_pid(), signal.SIGKILL)
     wait_until(lambda: any(state is ConnectionState.AWAY for state, _ in states), 20)
     assert "started again" in next(words for state, words in states if state is ConnectionState.AWAY)
     wait_until(lambda: session.state is ConnectionState.READY, 60)
     assert filled.model.total == 5
-    filled.editing.create_label(session.opened.training_set.id, "after")
-    wait_until(lambda: "after" in session.opened.counts)
+    filled.editing.create_label(session.open_set.training_set.id, "after")
+    wait_until(lambda: "after" in session.open_set.counts)
 
 
 def test_photos_that_somebody_else_deleted_leave_on_refresh(filled):
@@ -192,7 +192,7 @@ def test_photos_that_somebody_else_deleted_leave_on_refresh(filled):
 
 @pytest.mark.parametrize("when", ["done", "under way"])
 def test_a_listing_that_was_asked_for_before_an_edit_does_not_take_it_back(filled, monkeypatch, when):
-    opened, workspace = filled.session.opened, filled.session.workspace
+    open_set, workspace = filled.session.open_set, filled.session.workspace
     moved, deleted, left = filled.labels()["plains"]
     listing, move = workspace.listing, filled.stores.edits.move
     fetched, go, sent = threading.Event(), threading.Event(), threading.Event()
@@ -211,7 +211,7 @@ def test_a_listing_that_was_asked_for_before_an_edit_does_not_take_it_back(fille
     monkeypatch.setattr(filled.stores.edits, "move", slow)
     if when == "under way":
         filled.editing.move([filled.model.record(moved)], "mountain")
-    opened.refresh()
+    open_set.refresh()
     wait_until(fetched.is_set)
     if when == "done":
         filled.editing.move([filled.model.record(moved)], "mountain")
@@ -220,12 +220,12 @@ def test_a_listing_that_was_asked_for_before_an_edit_does_not_take_it_back(fille
     wait_until(lambda: "Deleted 1 photo" in " ".join(filled.sentences()))
     if when == "done":
         wait_until(lambda: "Moved 1 photo" in " ".join(filled.sentences()))
-    filled.editing.create_label(opened.training_set.id, "new")
-    wait_until(lambda: "new" in opened.counts)
+    filled.editing.create_label(open_set.training_set.id, "new")
+    wait_until(lambda: "new" in open_set.counts)
     seen = []
-    opened.changed.connect(lambda: seen.append(dict(opened.counts)))
+    open_set.changed.connect(lambda: seen.append(dict(open_set.counts)))
     go.set()
-    wait_until(lambda: seen and not opened._task)
+    wait_until(lambda: seen and not open_set._task)
     sent.set()
     wait_until(lambda: "Moved 1 photo" in " ".join(filled.sentences()))
     assert all(counts == {"mountain": 3, "new": 0, "plains": 1} for counts in seen), seen
@@ -251,7 +251,7 @@ def test_a_photo_that_is_moved_twice_in_a_row_does_not_go_back_in_between(filled
     gates["third"].set()
     wait_until(lambda: "to “third”" in " ".join(filled.sentences()))
     assert filled.model.label_of(photo) == "third"
-    assert {one.label for one in filled.session.workspace.listing(filled.session.opened.training_set.id).images} == {
+    assert {one.label for one in filled.session.workspace.listing(filled.session.open_set.training_set.id).images} == {
         "plains", "mountain", "third",
     }  # fmt: skip
 
@@ -263,13 +263,13 @@ def test_a_connection_to_nobody_says_what_to_do_and_a_wrong_key_is_told_apart(fi
     filled.stores.keys.store(wrong, "w" * 42)
     session.use(filled.stores, wrong)
     wait_until(lambda: session.state is ConnectionState.REFUSED, 20)
-    assert "key" in session.sentence.lower()
+    assert "key" in session.state_text.lower()
     assert filled.model.total == 0
     nobody = connections.add("Nobody", "http://127.0.0.1:9/")
     filled.stores.keys.store(nobody, "k" * 42)
     session.use(filled.stores, nobody)
     wait_until(lambda: session.state is ConnectionState.AWAY, 30)
-    assert session.why_not("labels") == session.sentence
+    assert session.unavailable_reason("labels") == session.state_text
     session.use(filled.stores, connections.get("embedded"))
     wait_until(lambda: session.state is ConnectionState.READY and filled.model.total == 5, 20)
 
