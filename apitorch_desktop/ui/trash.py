@@ -91,7 +91,7 @@ class TrashController(QObject):
             Lane.DISK,
             lambda _context: edits.empty_trash(connection_id),
             done=done,
-            failed=lambda fault: session.show_error(fault, "Emptying the trash"),
+            failed=lambda error: session.show_error(error, "Emptying the trash"),
             title="Empty the trash",
         )
 

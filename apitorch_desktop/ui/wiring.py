@@ -283,7 +283,7 @@ class Wiring(QObject):
     def _wire_conflicts(self) -> None:
         self.conflicts = ConflictController(self._session, self._parts.edits, self._parts.theme)
         self._central_widget.add_page(self.conflicts.page)
-        self._central_widget.add_banner(self.conflicts.band)
+        self._central_widget.add_banner(self.conflicts.banner)
         self.conflicts.opened.connect(self._open_conflicts)
         self.conflicts.closed.connect(self._close_conflicts)
 
@@ -312,11 +312,11 @@ class Wiring(QObject):
         transfers.failed.connect(self._session.show_error)
         transfers.changed.connect(self._note_heard)
         self._session.service_connected.connect(lambda _back: self._retry_transfers())
-        panel.wanted.connect(transfers.command)
-        panel.failures_wanted.connect(
+        panel.command_requested.connect(transfers.command)
+        panel.failures_requested.connect(
             lambda one: transfers.failures(one, lambda failures: panel.show_failures(one, failures))
         )
-        panel.summary_wanted.connect(self._save_summary)
+        panel.summary_requested.connect(self._save_summary)
         panel.closed.connect(lambda: self.pages.leave(panel))
         part.pause_wanted.connect(lambda one: transfers.command("pause", one))
         part.resume_wanted.connect(lambda one: transfers.command("resume", one))
@@ -334,7 +334,7 @@ class Wiring(QObject):
 
     def _retry_transfers(self) -> None:
         if self._session.connection is not None:
-            self._parts.transfers.hurry(self._session.connection.id)
+            self._parts.transfers.retry_now(self._session.connection.id)
 
     def _save_summary(self, transfer_id: int) -> None:
         name, _ = QFileDialog.getSaveFileName(
@@ -350,14 +350,14 @@ class Wiring(QObject):
 
     def _wire_classify(self) -> None:
         panel, classifying, frame = self._parts.classify_panel, self._parts.classify, self._central_widget
-        panel.drag_said.connect(lambda words: frame.drop_overlay.aim(panel, words))
-        classifying.add_wanted.connect(self._parts.imports.begin)
+        panel.drop_hint_changed.connect(lambda words: frame.drop_overlay.aim(panel, words))
+        classifying.add_requested.connect(self._parts.imports.begin)
         batching, table, middle = self._parts.batch, self._parts.batch_panel, self.pages
-        classifying.batch_wanted.connect(batching.begin)
+        classifying.batch_requested.connect(batching.begin)
         batching.shown.connect(lambda shown: middle.show_above(table) if shown else middle.leave(table))
-        batching.add_wanted.connect(self._parts.imports.add)
-        batching.one_wanted.connect(classifying.begin)
-        self._parts.connection_menu.message_wanted.connect(panel.message_wanted)
+        batching.add_requested.connect(self._parts.imports.add)
+        batching.photo_requested.connect(classifying.begin)
+        self._parts.connection_menu.message_wanted.connect(panel.message_requested)
 
 
 def _content(arguments: list[str]) -> DroppedContent:

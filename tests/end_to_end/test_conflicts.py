@@ -74,8 +74,8 @@ def rows(board, kind):
 def page_of(made, count):
     """The page, opened by a click on what the window says."""
     desk = made.wiring.conflicts
-    program.wait(lambda: len(desk.standings) == count and desk.band.isVisible(), f"{count}: {desk.standings}")
-    program.press(desk.band.decide)
+    program.wait(lambda: len(desk.statuses) == count and desk.banner.isVisible(), f"{count}: {desk.statuses}")
+    program.press(desk.banner.decide)
     program.wait(desk.page.isVisible, "the page")
     return desk
 
@@ -120,10 +120,10 @@ def test_edits_that_waited_meet_what_someone_else_did_on_the_embedded_service(mo
         assert desk.page.mine.text() == "Do mine: delete"
         program.press(desk.page.mine)
         program.wait(lambda: all_there(made).get("scarf", set()) == set(), "my deletion")
-        program.wait(lambda: len(desk.standings) == 1, "the other one")
+        program.wait(lambda: len(desk.statuses) == 1, "the other one")
         press_photo(desk, chosen["dress"][0])
         program.press(desk.page.theirs)
-        program.wait(lambda: not desk.band.isVisible() and not desk.page.isVisible(), "nothing more to decide")
+        program.wait(lambda: not desk.banner.isVisible() and not desk.page.isVisible(), "nothing more to decide")
         found = all_there(made)
         assert {label: len(ids) for label, ids in found.items() if ids} == {"dress": 1, "hat": 2, "pants": 4}
         assert chosen["dress"][1] in found["pants"]
@@ -162,11 +162,11 @@ def test_what_someone_else_did_between_two_looks_is_decided_on_the_same_page(mon
         assert desk.page.mine.text() == "Do mine: move to “pants”"
         program.press(desk.page.mine)
         program.wait(lambda: moved in all_there(made)["pants"], "my move")
-        program.wait(lambda: len(desk.standings) == 1, "the other one")
+        program.wait(lambda: len(desk.statuses) == 1, "the other one")
         press_photo(desk, deleted)
         assert not desk.page.mine.isEnabled()
         program.press(desk.page.theirs)
-        program.wait(lambda: not desk.page.isVisible() and not desk.band.isVisible(), "nothing more to decide")
+        program.wait(lambda: not desk.page.isVisible() and not desk.banner.isVisible(), "nothing more to decide")
         program.wait(lambda: counts(made) == {"hat": 3, "pants": 5}, "the grid")
 
         with someone_else() as client:

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from PySide6.QtCore import QPoint
 
-from apitorch_desktop.ui.classify.scratch_dialog import ScratchDialog
+from apitorch_desktop.ui.classify.scratch_dialog import ScratchPermissionDialog
 from apitorch_desktop.ui.photo_board.model import PhotoRow
 from apitorch_desktop.ui.session.session import ConnectionState
 from tests.helpers import app_runner as program
@@ -43,9 +43,9 @@ def test_a_folder_is_classified_by_way_of_the_scratch_label_asked_for_once(monke
         table = made.batch_panel
         program.wait(lambda: made.session.classifiers, "the classifiers")
         made.classify_panel.set_classifiers(made.session.classifiers, ["work-safe"])
-        made.classify_panel.chosen_changed.emit(["work-safe"])
+        made.classify_panel.selection_changed.emit(["work-safe"])
         assert pointer.drag([place], pointer.center(made.classify_panel.photo), CORNER) == "dropped"
-        question = program.wait(lambda: dialog(ScratchDialog), "the question")
+        question = program.wait(lambda: dialog(ScratchPermissionDialog), "the question")
         program.press(question.cancel)
         program.wait(lambda: any("give leave" in one for one in said), "what to do without leave")
         assert not table.isVisible()
@@ -58,7 +58,7 @@ def test_a_folder_is_classified_by_way_of_the_scratch_label_asked_for_once(monke
         for fault in (500, "lost"):
             service.wrong(fault, method="DELETE")
         assert pointer.drag([place], pointer.center(made.classify_panel.photo), CORNER) == "dropped"
-        question = program.wait(lambda: dialog(ScratchDialog), "the question again")
+        question = program.wait(lambda: dialog(ScratchPermissionDialog), "the question again")
         program.press(question.allow)
         program.wait(lambda: table.model.counts[0] == 7 and not table.stop.isVisible(), "the end of the batch")
         failed = table.model.counts[1]
@@ -66,7 +66,7 @@ def test_a_folder_is_classified_by_way_of_the_scratch_label_asked_for_once(monke
         assert made.session.state is ConnectionState.READY
         program.press(table.again)
         program.wait(lambda: table.model.counts[:2] == (7, 1), "the failed ones")
-        assert dialog(ScratchDialog) is None
+        assert dialog(ScratchPermissionDialog) is None
         made.batch.save(tmp_path / "answers.csv")
         program.wait((tmp_path / "answers.csv").exists, "the saved table")
         rows = list(csv.DictReader((tmp_path / "answers.csv").read_text("utf-8").splitlines()))

@@ -8,7 +8,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QPushButton
 
 from apitorch_desktop.ui.classify.feedback_dialog import FeedbackDialog, MessageDialog
-from apitorch_desktop.ui.classify.scratch_dialog import ScratchDialog
+from apitorch_desktop.ui.classify.scratch_dialog import ScratchPermissionDialog
 from apitorch_desktop.ui.importer.dialog import ImportDialog
 from apitorch_desktop.ui.session.session import ConnectionState
 from apitorch_desktop.ui.tasks.runner import Lane
@@ -125,20 +125,20 @@ def test_a_url_is_classified_at_once_and_a_file_after_one_question(monkeypatch, 
         panel = made.classify_panel
         program.wait(lambda: made.session.classifiers, "the classifiers")
         panel.set_classifiers(made.session.classifiers, ["work-safe"])
-        panel.chosen_changed.emit(["work-safe"])
+        panel.selection_changed.emit(["work-safe"])
         url = made.session.workspace.listing(service.number).images[0].url
         assert pointer.drag([url], pointer.center(panel.photo), CORNER) == "dropped"
         program.wait(lambda: "work-safe" in panel.cards and panel.cards["work-safe"].answer, "an answer for the URL")
-        assert dialog(ScratchDialog) is None
+        assert dialog(ScratchPermissionDialog) is None
 
         assert pointer.drag([jpegs[7]], pointer.center(panel.photo), CORNER) == "dropped"
-        question = program.wait(lambda: dialog(ScratchDialog), "the question")
+        question = program.wait(lambda: dialog(ScratchPermissionDialog), "the question")
         assert question.target.currentText() == "Coats"
         program.press(question.cancel)
         card = panel.cards["work-safe"]
         program.wait(lambda: "give leave" in card.sentence.text(), "what to do without leave")
         program.press(card.again)
-        question = program.wait(lambda: dialog(ScratchDialog), "the question again")
+        question = program.wait(lambda: dialog(ScratchPermissionDialog), "the question again")
         program.press(question.allow)
         program.wait(lambda: card.answer, "an answer for the file")
         for fault in (500, "lost"):  # deleting it goes wrong, and is tried again
@@ -147,7 +147,7 @@ def test_a_url_is_classified_at_once_and_a_file_after_one_question(monkeypatch, 
         program.wait(
             lambda: "work-safe" in panel.cards and panel.cards["work-safe"].answer, "an answer, not asked again"
         )
-        assert dialog(ScratchDialog) is None
+        assert dialog(ScratchPermissionDialog) is None
         program.wait(lambda: service.content(service.number)["desktop_scratch"] == [], "the scratch label to be empty")
         made.session.refresh()
         program.wait(lambda: not made.session.open_set._task, "the listing")

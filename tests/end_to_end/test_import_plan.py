@@ -85,7 +85,9 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
         program.wait(made.photos.grid.isVisible, "the grid")
         assert pointer.drag([more], pointer.center(made.photos.grid), CORNER) == "dropped"
         plan = program.wait(lambda: dialog(ImportDialog), "the plan")
-        program.wait(lambda: "look nearly like" in plan.below.text() and not plan._judging.looking, "the whole plan")
+        program.wait(
+            lambda: "look nearly like" in plan.below.text() and not plan._checks.similarity_text, "the whole plan"
+        )
         program.wait(plan.isActiveWindow, "the focus in the plan")
         assert plan.target.currentText() == "Summer"
         counts = plan.plan.counts()
@@ -110,7 +112,7 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
         assert rows(plan) == ["broken.jpg"]
         assert cell(plan, "broken.jpg", 3).data()
         tick(plan.photos.items, cell(plan, "broken.jpg"))
-        program.press(plan.photos.take_in)  # no way: it cannot be sent
+        program.press(plan.photos.include)  # no way: it cannot be sent
         assert item(plan, "broken.jpg").standing is ItemStatus.PROBLEM
 
     def alike(plan):
@@ -119,7 +121,7 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
         assert sorted(rows(plan)) == ["alike too.jpg", "alike.jpg"]
         press_cell(plan.photos.items, cell(plan, "alike.jpg"))
         pointer.key("ctrl+a")
-        program.press(plan.photos.leave_out)
+        program.press(plan.photos.skip)
         program.wait(lambda: plan.start.text() == "Import 6 photos", "both left out")
         pick(plan.photos.view, "Left out")
         tick(plan.photos.items, cell(plan, "alike.jpg"))

@@ -126,9 +126,9 @@ def sent_into_conflict(made, service):
 def to_decide(made, count):
     """The page, opened by a click on what the window says."""
     desk = made.wiring.conflicts
-    program.wait(lambda: len(desk.standings) == count and desk.band.isVisible(), f"{count}: {desk.standings}")
-    assert f"{count} photo{'s' if count > 1 else ''} that you changed" in desk.band.words.full_text()
-    program.press(desk.band.decide)
+    program.wait(lambda: len(desk.statuses) == count and desk.banner.isVisible(), f"{count}: {desk.statuses}")
+    assert f"{count} photo{'s' if count > 1 else ''} that you changed" in desk.banner.words.full_text()
+    program.press(desk.banner.decide)
     program.wait(desk.page.isVisible, "the page")
     return desk
 
@@ -137,7 +137,7 @@ def test_what_others_moved_or_deleted_meanwhile_is_shown_until_it_is_decided(mon
     def first(made, said):
         sent_into_conflict(made, service)
         desk = made.wiring.conflicts
-        program.wait(lambda: desk.band.isVisible(), "the line that says so")
+        program.wait(lambda: desk.banner.isVisible(), "the line that says so")
         assert not [one for one in said if one.startswith("While it was away")]
 
     def second(made, said):
@@ -155,17 +155,17 @@ def test_what_others_moved_or_deleted_meanwhile_is_shown_until_it_is_decided(mon
         assert page.mine.accessibleName() == "Do mine: move to “mountain”, 1 photo"
         pointer.key("Return")  # the first, my way
         program.wait(lambda: counts(made).get("mountain") == 3, f"my way: {counts(made)}")
-        program.wait(lambda: len(desk.standings) == 2, "the rest")
+        program.wait(lambda: len(desk.statuses) == 2, "the rest")
         board.setCurrentIndex(board.rows.index(1))
         program.wait(lambda: not page.mine.isEnabled(), "that it cannot be done")
         assert "not on this computer" in page.mine.toolTip()
         program.press(page.theirs)
-        program.wait(lambda: len(desk.standings) == 1, "the last")
+        program.wait(lambda: len(desk.statuses) == 1, "the last")
         pointer.key("Escape")
-        program.wait(lambda: not page.isVisible() and desk.band.isVisible(), "the photos again")
+        program.wait(lambda: not page.isVisible() and desk.banner.isVisible(), "the photos again")
         desk = to_decide(made, 1)
         pointer.key("d")
-        program.wait(lambda: not desk.standings and not desk.band.isVisible() and not page.isVisible(), "the end")
+        program.wait(lambda: not desk.statuses and not desk.banner.isVisible() and not page.isVisible(), "the end")
         program.wait(lambda: made.photos.grid.hasFocus(), "the keys to go to the photos")
         assert counts(made) == {"meadow": 1, "mountain": 3}
         pointer.key("ctrl+z")
@@ -174,7 +174,7 @@ def test_what_others_moved_or_deleted_meanwhile_is_shown_until_it_is_decided(mon
     def third(made, _said):
         listed(made, 4)
         program.wait(lambda: not made.tasks.active(Lane.INTERACTIVE), "a look")
-        assert not made.wiring.conflicts.band.isVisible()
+        assert not made.wiring.conflicts.banner.isVisible()
 
     run(monkeypatch, first)
     run(monkeypatch, second)
@@ -207,7 +207,7 @@ def test_a_photo_that_others_deleted_is_sent_again_from_where_it_came(monkeypatc
         wanted = hashlib.sha256(path.read_bytes()).hexdigest()
         program.wait(lambda: wanted in service.content(service.number)["mountain"], "the photo, sent again")
         program.wait(lambda: counts(made) == {"mountain": 3, "plains": 4}, f"{counts(made)}")
-        program.wait(lambda: not desk.band.isVisible(), "nothing more to decide")
+        program.wait(lambda: not desk.banner.isVisible(), "nothing more to decide")
 
     run(monkeypatch, steps)
 

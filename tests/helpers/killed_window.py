@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from apitorch_desktop.ui.classify.scratch_dialog import ScratchDialog
+from apitorch_desktop.ui.classify.scratch_dialog import ScratchPermissionDialog
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from tests.helpers import app_runner as program
 from tests.helpers.app_runner import dialog
@@ -17,7 +17,7 @@ def steps(made):
     program.wait(lambda: made.session.classifiers, "the classifiers")
     made.classify_panel.set_classifiers(made.session.classifiers, ["work-safe"])
     made.classify.begin(DroppedContent(paths=(Path(sys.argv[1]),)))
-    question = program.wait(lambda: dialog(ScratchDialog), "the question")
+    question = program.wait(lambda: dialog(ScratchPermissionDialog), "the question")
     question.allow.click()
     program.wait(lambda: False, "being killed", 120)
 

@@ -23,8 +23,8 @@ from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from apitorch_desktop.utils.text import duration, plural
 
-AT_ONCE = 2
-TELL = 100
+THREADS = 2
+PROGRESS_INTERVAL = 100
 """Milliseconds between two looks at the progress."""
 FILTERS = {"csv": "Table (*.csv)", "jsonl": "JSON lines (*.jsonl)"}
 
@@ -33,9 +33,9 @@ class BatchController(QObject):
     """The flow of the batch table. One batch at a time; a new one takes the place of the old."""
 
     shown = Signal(bool)
-    add_wanted = Signal(list, str, str)
+    add_requested = Signal(list, str, str)
     """Photos as (source, name), a training set's id and a label."""
-    one_wanted = Signal(object)
+    photo_requested = Signal(object)
     """`DroppedContent` of one photo, for the classify panel."""
 
     def __init__(
@@ -45,19 +45,19 @@ class BatchController(QObject):
         self._session = session
         self._panel = panel
         self._chooser = chooser
-        self._leave = ScratchPermission(session, theme, window)
+        self._permission = ScratchPermission(session, theme, window)
         self._window = window
-        self._turn = QObject(self)
-        self._left = 0
+        self._owner = QObject(self)
+        self._running = 0
         self._began = 0.0
         self._began_with = 0
-        self._tell = QTimer(self, interval=TELL)
-        self._tell.timeout.connect(self._show_progress)
-        panel.stop_wanted.connect(self._stop)
-        panel.again_wanted.connect(self._again)
-        panel.save_wanted.connect(self._save)
+        self._progress_timer = QTimer(self, interval=PROGRESS_INTERVAL)
+        self._progress_timer.timeout.connect(self._show_progress)
+        panel.stop_requested.connect(self._stop)
+        panel.retry_requested.connect(self._retry_failed)
+        panel.save_requested.connect(self._save)
         panel.opened.connect(self._open)
-        panel.send_menu_wanted.connect(self._fill_send)
+        panel.add_menu_opening.connect(self._fill_add_menu)
         panel.closed.connect(self._close)
 
     def begin(self, content: DroppedContent) -> None:
@@ -105,8 +105,8 @@ class BatchController(QObject):
                 return
             self._panel.begin(f"Classify {plural(len(rows), 'photo')}", slugs, rows)
             asked = [row for row in rows if not row.problem]
-            if self._leave.missing and any(not isinstance(row.source, ImageUrl) for row in asked):
-                self._leave.ask(lambda: self._ask(asked), self._refused)
+            if self._permission.missing and any(not isinstance(row.source, ImageUrl) for row in asked):
+                self._permission.ask(lambda: self._ask(asked), self._refused)
             else:
                 self._ask(asked)
 
@@ -119,7 +119,7 @@ class BatchController(QObject):
             done=looked,
             failed=self._failed,
             progress=self._panel.title.setText,
-            owner=self._turn,
+            owner=self._owner,
             title="Look through the photos",
         )
 
@@ -135,47 +135,47 @@ class BatchController(QObject):
         if workspace is None:
             return
         slugs = list(panel.model.slugs)
-        share = _RowQueue(rows)
-        self._left = AT_ONCE
+        queue = _RowQueue(rows)
+        self._running = THREADS
         self._began, self._began_with = monotonic(), panel.model.counts[0]
         edge = panel.table.iconSize().width() * 2
-        for _ in range(AT_ONCE):
+        for _ in range(THREADS):
             session.tasks.run(
                 Lane.BATCH,
-                lambda context: _work(context, workspace, slugs, share, edge),
+                lambda context: _work(context, workspace, slugs, queue, edge),
                 done=lambda _none: self._ended(),
                 failed=self._failed,
-                progress=self._came,
-                owner=self._turn,
+                progress=self._receive,
+                owner=self._owner,
                 title="Classify the photos",
             )
-        self._tell.start()
+        self._progress_timer.start()
         self._show_progress()
 
-    def _came(self, answer: tuple[BatchRow, QImage | None]) -> None:
+    def _receive(self, answer: tuple[BatchRow, QImage | None]) -> None:
         row, image = answer
         self._panel.model.changed(row)
         if image is not None:
             self._panel.model.show_thumbnail(row, image)
 
     def _ended(self) -> None:
-        self._left -= 1
-        if self._left <= 0:
+        self._running -= 1
+        if self._running <= 0:
             self._finish()
 
-    def _failed(self, fault: Exception) -> bool:
+    def _failed(self, error: Exception) -> bool:
         self._stop()
-        self._session.show_message(error_message(fault, "Classifying").text, "bad", "batch")
+        self._session.show_message(error_message(error, "Classifying").text, "bad", "batch")
         return True
 
     def _stop(self) -> None:
-        self._turn.deleteLater()
-        self._turn = QObject(self)
+        self._owner.deleteLater()
+        self._owner = QObject(self)
         self._finish()
 
     def _finish(self) -> None:
-        self._left = 0
-        self._tell.stop()
+        self._running = 0
+        self._progress_timer.stop()
         self._panel.show_progress("", going=False)
 
     def _show_progress(self) -> None:
@@ -185,15 +185,15 @@ class BatchController(QObject):
         if fresh > 2 and spent > 0.5:
             rate = fresh / spent
             words = f"{rate:.0f} a second · {duration((total - done) / rate)} left" if rate >= 1 else ""
-        self._panel.show_progress(words, going=self._left > 0)
+        self._panel.show_progress(words, going=self._running > 0)
 
-    def _again(self) -> None:
+    def _retry_failed(self) -> None:
         from apitorch_desktop.ui.batch.model import failed
 
         model = self._panel.model
         rows = [row for row in model.rows if failed(row) and not row.problem]
         for row in rows:
-            model.asked_again(row)
+            model.clear_answers(row)
         self._ask(rows)
 
     def _open(self, row: BatchRow) -> None:
@@ -203,11 +203,11 @@ class BatchController(QObject):
 
         match row.source:
             case ImageFile(path):
-                self.one_wanted.emit(drag_drop.DroppedContent(paths=(path,)))
+                self.photo_requested.emit(drag_drop.DroppedContent(paths=(path,)))
             case ImageUrl(url):
-                self.one_wanted.emit(drag_drop.DroppedContent(urls=(url,)))
+                self.photo_requested.emit(drag_drop.DroppedContent(urls=(url,)))
             case ImageBytes(data, name):
-                self.one_wanted.emit(drag_drop.DroppedContent(images=(drag_drop.DroppedImage(data, name),)))
+                self.photo_requested.emit(drag_drop.DroppedContent(images=(drag_drop.DroppedImage(data, name),)))
 
     def _close(self) -> None:
         self._stop()
@@ -239,19 +239,19 @@ class BatchController(QObject):
             Lane.DISK,
             write,
             done=lambda _none: session.show_message(f"Saved “{path.name}”.", "muted"),
-            failed=lambda fault: session.show_error(fault, "Saving the table"),
+            failed=lambda error: session.show_error(error, "Saving the table"),
             owner=self,
             title="Save the table",
         )
 
-    def _fill_send(self, menu: QMenu) -> None:
+    def _fill_add_menu(self, menu: QMenu) -> None:
         """The labels the selected photos may be added to."""
         from apitorch_desktop.ui.widgets.label_menu import fill_label_menu
 
-        fill_label_menu(menu, self._session.training_sets, (), self._send)
+        fill_label_menu(menu, self._session.training_sets, (), self._add)
 
-    def _send(self, set_id: str, label: str) -> None:
-        self.add_wanted.emit([(row.source, row.name) for row in self._panel.selected()], set_id, label)
+    def _add(self, set_id: str, label: str) -> None:
+        self.add_requested.emit([(row.source, row.name) for row in self._panel.selected()], set_id, label)
 
 
 class _RowQueue:
@@ -266,22 +266,22 @@ class _RowQueue:
             return next(self._rows, None)
 
 
-def _work(context: JobContext, workspace: Workspace, slugs: Sequence[str], share: _RowQueue, edge: int) -> None:
+def _work(context: JobContext, workspace: Workspace, slugs: Sequence[str], queue: _RowQueue, edge: int) -> None:
     """Ask about rows until there are no more; each is posted with its small picture."""
     from apitorch_desktop.dataset.batch import classify
     from apitorch_desktop.dataset.sources.archives import Archives
 
     archives = Archives()
     try:
-        while (row := share.take()) is not None:
+        while (row := queue.take()) is not None:
             context.check()
             row.answers = classify(workspace.classify, slugs, row.source, archives)
-            context.post((row, _small(row, archives, edge)))
+            context.post((row, _thumbnail(row, archives, edge)))
     finally:
         archives.close()
 
 
-def _small(row: BatchRow, archives: object, edge: int) -> QImage | None:
+def _thumbnail(row: BatchRow, archives: object, edge: int) -> QImage | None:
     from apitorch_desktop.dataset.sources.archives import read
     from apitorch_desktop.dataset.sources.image_source import ImageUrl, SourceMissing
     from apitorch_desktop.ui.images.decode import from_image

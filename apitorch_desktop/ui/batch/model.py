@@ -53,7 +53,7 @@ class BatchModel(QAbstractTableModel):
         self._failed += failed(row)
         self.dataChanged.emit(self.index(number, 0), self.index(number, self.columnCount() - 1))
 
-    def asked_again(self, row: BatchRow) -> None:
+    def clear_answers(self, row: BatchRow) -> None:
         """A row waits for its answers again."""
         self._answered -= 1
         self._failed -= failed(row)
@@ -73,7 +73,7 @@ class BatchModel(QAbstractTableModel):
 
     @property
     def comparable(self) -> bool:
-        """Whether any two classifiers share labels."""
+        """Whether two classifiers share labels."""
         return any(row.disagreement is not None for row in self.rows)
 
     def rowCount(self, parent: _Index = _NOWHERE) -> int:

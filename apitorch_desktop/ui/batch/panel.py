@@ -29,14 +29,14 @@ THUMBNAIL = 36
 class BatchPanel(QWidget):
     """Shows what it is told; says what is wanted."""
 
-    stop_wanted = Signal()
-    again_wanted = Signal()
+    stop_requested = Signal()
+    retry_requested = Signal()
     """Ask about the failed ones again."""
-    save_wanted = Signal(str)
+    save_requested = Signal(str)
     """How the table is to be saved: "csv" or "jsonl"."""
     opened = Signal(object)
     """A `BatchRow` to look at in the classify panel."""
-    send_menu_wanted = Signal(object)
+    add_menu_opening = Signal(object)
     """The `QMenu` of *Add to set* is about to open: time to fill it."""
     closed = Signal()
 
@@ -60,18 +60,18 @@ class BatchPanel(QWidget):
         self.table.setSelectionMode(QTreeView.SelectionMode.ExtendedSelection)
         self.table.setIconSize(QSize(theme.px(THUMBNAIL), theme.px(THUMBNAIL)))
         self.table.activated.connect(lambda index: self.opened.emit(index.data(ROW)))
-        self.table.selectionModel().selectionChanged.connect(lambda *_: self._weigh())
-        self.stop = button("Cancel", "", self.stop_wanted.emit)
-        self.again = button("Retry failed", "", self.again_wanted.emit)
+        self.table.selectionModel().selectionChanged.connect(lambda *_: self._update_controls())
+        self.stop = button("Cancel", "", self.stop_requested.emit)
+        self.again = button("Retry failed", "", self.retry_requested.emit)
         self.save = MenuButton(theme, "Save")
         self.save.setAccessibleName("Save the table")
         forms = QMenu(self.save)
         for words, form in (("As CSV…", "csv"), ("As JSON lines…", "jsonl")):
-            forms.addAction(words).triggered.connect(lambda _checked=False, form=form: self.save_wanted.emit(form))
+            forms.addAction(words).triggered.connect(lambda _checked=False, form=form: self.save_requested.emit(form))
         self.save.setMenu(forms)
         self.send = MenuButton(theme, "Add to set")
         menu = QMenu(self.send)
-        menu.aboutToShow.connect(lambda: self.send_menu_wanted.emit(menu))
+        menu.aboutToShow.connect(lambda: self.add_menu_opening.emit(menu))
         self.send.setMenu(menu)
         self.close_button = icon_button(theme, "close", "Close the table")
         self.close_button.clicked.connect(self.closed)
@@ -129,7 +129,7 @@ class BatchPanel(QWidget):
         self.again.setVisible(not going and any(not row.problem for row in self._failures()))
         if len(self.model.slugs) > 1 and self.model.comparable:
             self.table.setColumnHidden(len(self.model.slugs) + 1, False)
-        self._weigh()
+        self._update_controls()
 
     def selected(self) -> list[BatchRow]:
         """The photos that are selected; what is none, or cannot be read, is not among them."""
@@ -141,7 +141,7 @@ class BatchPanel(QWidget):
 
         return [row for row in self.model.rows if failed(row)] if self.model.counts[1] else []
 
-    def _weigh(self) -> None:
+    def _update_controls(self) -> None:
         chosen = len(self.selected())
         offer(self.send, "" if chosen else "Select photos first")
         self.send.setText(f"Add {chosen:,} to set" if chosen else "Add to set")

@@ -36,10 +36,10 @@ def share(value: object) -> float | None:
 class AnswerCard(Card):
     """While the classifier works the card is there and moves gently; a failure says what to do. Says what is wanted."""
 
-    right_said = Signal()
-    wrong_said = Signal()
-    again_wanted = Signal()
-    add_menu_wanted = Signal(object)
+    confirmed = Signal()
+    correction_requested = Signal()
+    retry_requested = Signal()
+    add_menu_opening = Signal(object)
     """The `QMenu` of *Add to set* is about to open: time to fill it."""
 
     def __init__(self, theme: Theme, slug: str) -> None:
@@ -60,13 +60,13 @@ class AnswerCard(Card):
         self._rest = QGridLayout(self.others)
         self._rest.setContentsMargins(0, 0, 0, 0)
         self._rest.setColumnStretch(1, 1)
-        self.right = button("Right", "", self.right_said.emit)
+        self.right = button("Right", "", self.confirmed.emit)
         self.right.setIcon(theme.icon("check"))
-        self.wrong = button("Wrong…", "", self.wrong_said.emit)
-        self.again = button("Try again", "", self.again_wanted.emit)
+        self.wrong = button("Wrong…", "", self.correction_requested.emit)
+        self.again = button("Try again", "", self.retry_requested.emit)
         self.add = MenuButton(theme, "Add to set")
         menu = QMenu(self.add)
-        menu.aboutToShow.connect(lambda: self.add_menu_wanted.emit(menu))
+        menu.aboutToShow.connect(lambda: self.add_menu_opening.emit(menu))
         self.add.setMenu(menu)
         self.verbs = QWidget()
         self._lay_out()

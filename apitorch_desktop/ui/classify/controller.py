@@ -55,9 +55,9 @@ class PhotoToClassify:
 class ClassifyController(QObject):
     """The flow of the classify panel. Everything that takes time runs on lanes; what belongs to an older photo is dropped."""
 
-    batch_wanted = Signal(object)
+    batch_requested = Signal(object)
     """`DroppedContent` of many photos or a folder."""
-    add_wanted = Signal(object, str, str)
+    add_requested = Signal(object, str, str)
     """`DroppedContent`, a training set's id and a label: *Add to set*."""
 
     def __init__(
@@ -71,20 +71,20 @@ class ClassifyController(QObject):
     ) -> None:
         super().__init__(window)
         self._session = session
-        self._correcting = FeedbackController(session, editing, panel, theme, window)
-        self._correcting.learned.connect(self._ask_again)
-        self._leave = ScratchPermission(session, theme, window)
+        self._feedback = FeedbackController(session, editing, panel, theme, window)
+        self._feedback.trained.connect(self._classify_again)
+        self._permission = ScratchPermission(session, theme, window)
         self._panel = panel
         self._settings = settings
         self._window = window
-        self._shot: PhotoToClassify | None = None
+        self._photo: PhotoToClassify | None = None
         self._left_out: set[str] = set()
-        self._turn = QObject(self)
+        self._owner = QObject(self)
         panel.content_given.connect(self.begin)
-        panel.file_wanted.connect(self.choose_file)
-        panel.chosen_changed.connect(self._chosen_changed)
-        panel.message_wanted.connect(self._correcting.write_message)
-        panel.card_made.connect(self._wire_card)
+        panel.file_requested.connect(self.choose_file)
+        panel.selection_changed.connect(self._chosen_changed)
+        panel.message_requested.connect(self._feedback.write_message)
+        panel.card_created.connect(self._connect_card)
         session.classifiers_changed.connect(self._offer)
         session.open_set_changed.connect(self._offer)
         session.connection_changed.connect(self._offer)
@@ -97,7 +97,7 @@ class ClassifyController(QObject):
         """Offer the connection's classifiers; the open training set's own is asked unless it was left out."""
         session, panel = self._session, self._panel
         listed = list(session.classifiers)
-        kept = self._kept()
+        kept = self._saved_choice()
         slugs = [str(one.slug) for one in listed if isinstance(one.slug, str)]
         chosen = list(DEFAULTS) if kept is None else kept
         if (own := self._own()) in slugs and own not in self._left_out:
@@ -106,7 +106,7 @@ class ClassifyController(QObject):
         panel.offer_message(session.unavailable_reason(""))
         panel.show_hint("" if panel.chosen or not listed else "Choose a classifier to ask.")
         asked = list(panel.cards)
-        if self._shot is not None and panel.chosen and not asked:
+        if self._photo is not None and panel.chosen and not asked:
             self.ask(panel.chosen)
 
     def _own(self) -> str:
@@ -114,7 +114,7 @@ class ClassifyController(QObject):
         open_set = self._session.open_set
         return open_set.classifier_status.slug if open_set is not None else ""
 
-    def _kept(self) -> list[str] | None:
+    def _saved_choice(self) -> list[str] | None:
         connection = self._session.connection
         kept = self._settings.value(f"classify/{connection.id}") if connection is not None else None
         if kept is None:
@@ -127,7 +127,7 @@ class ClassifyController(QObject):
         if connection is not None:  # the own one comes and goes with its training set
             self._settings.setValue(f"classify/{connection.id}", [one for one in chosen if one != own] or [""])
         self._panel.show_hint("" if chosen else "Choose a classifier to ask.")
-        if self._shot is None:
+        if self._photo is None:
             return
         new = [slug for slug in chosen if slug not in self._panel.cards]
         answers = {slug: card.answer for slug, card in self._panel.cards.items() if card.answer is not None}
@@ -154,10 +154,10 @@ class ClassifyController(QObject):
         """Classify what was dropped, pasted or chosen."""
         count = sum(map(len, (content.paths, content.urls, content.images, content.image_ids)))
         if count > 1:
-            self.batch_wanted.emit(content)
+            self.batch_requested.emit(content)
             return
-        self._turn.deleteLater()
-        self._turn = QObject(self)
+        self._owner.deleteLater()
+        self._owner = QObject(self)
         self._panel.expect([])
         if content.images:
             picture = content.images[0]
@@ -176,7 +176,7 @@ class ClassifyController(QObject):
 
         def looked(folder: bool) -> None:
             if folder:
-                self.batch_wanted.emit(content)
+                self.batch_requested.emit(content)
             else:
                 self._open(PhotoToClassify(path.name, path=path))
 
@@ -197,33 +197,33 @@ class ClassifyController(QObject):
             "Fetch the photo",
         )
 
-    def _open(self, shot: PhotoToClassify) -> None:
+    def _open(self, photo: PhotoToClassify) -> None:
         """Show the photo, and ask about it at the same time."""
-        self._shot = shot
+        self._photo = photo
         panel, workspace = self._panel, self._session.workspace
-        panel.show_photo_name(shot.name)
+        panel.show_photo_name(photo.name)
 
         def decode(context: JobContext) -> QImage:
             from apitorch_desktop.ui.images.decode import from_image
 
-            data = shot.data
-            if shot.path is not None:
-                data = _read(shot.path)
-            elif shot.url is not None:
+            data = photo.data
+            if photo.path is not None:
+                data = _read(photo.path)
+            elif photo.url is not None:
                 if workspace is None:
                     raise RuntimeError("the service is away")
-                data = workspace.client.download(shot.url, cancelled=context.cancelled)
+                data = workspace.client.download(photo.url, cancelled=context.cancelled)
             return from_image(data or b"", EDGE)
 
-        def failed(fault: Exception) -> bool:
-            where = "There is no picture to show" if shot.url else ""
-            panel.photo.show_text(where or error_message(fault).text)
+        def failed(error: Exception) -> bool:
+            where = "There is no picture to show" if photo.url else ""
+            panel.photo.show_text(where or error_message(error).text)
             return True
 
         self._run(
-            Lane.DISK if shot.url is None else Lane.INTERACTIVE,
+            Lane.DISK if photo.url is None else Lane.INTERACTIVE,
             decode,
-            lambda image: panel.photo.show_image(image, shot.name),
+            lambda image: panel.photo.show_image(image, photo.name),
             "Open the photo",
             failed,
         )
@@ -236,8 +236,8 @@ class ClassifyController(QObject):
 
     def ask(self, slugs: Sequence[str], note: str = "") -> None:
         """Ask classifiers about the photo; each card shows its own answer or failure."""
-        shot, workspace = self._shot, self._session.workspace
-        if shot is None:
+        photo, workspace = self._photo, self._session.workspace
+        if photo is None:
             return
         panel = self._panel
         panel.expect(list(dict.fromkeys([*(slug for slug in panel.chosen if slug in panel.cards), *slugs])))
@@ -252,15 +252,17 @@ class ClassifyController(QObject):
                 if card is not None:
                     self._show(card, answers.get(slug), note)
 
-        def failed(fault: Exception) -> bool:
-            if self._needs_scratch(fault, slugs):
+        def failed(error: Exception) -> bool:
+            if self._needs_scratch(error, slugs):
                 return True
             for slug in slugs:
                 if (card := panel.cards.get(slug)) is not None:
-                    card.show_failure(error_message(fault).text)
+                    card.show_failure(error_message(error).text)
             return True
 
-        self._run(Lane.INTERACTIVE, lambda context: _ask(workspace, slugs, shot, context), answered, "Classify", failed)
+        self._run(
+            Lane.INTERACTIVE, lambda context: _ask(workspace, slugs, photo, context), answered, "Classify", failed
+        )
 
     def _show(self, card: AnswerCard, answer: Classification | Exception | None, note: str) -> None:
         if answer is None:
@@ -272,13 +274,13 @@ class ClassifyController(QObject):
             card.show_answer(answer, note)
             card.offer_feedback("" if answer.id else "This answer cannot be corrected")
 
-    def _wait_until_ready(self, card: AnswerCard, fault: Exception) -> None:
+    def _wait_until_ready(self, card: AnswerCard, error: Exception) -> None:
         """A classifier that is only just learning is asked as soon as it can answer."""
         from apitorch_desktop.api.errors import Conflict
 
         learning = self._session.open_set.classifier_status if self._session.open_set is not None else None
         state = learning.classifier if learning is not None and learning.slug == card.slug else None
-        if isinstance(fault, Conflict) and state is not None and state.status == "training":
+        if isinstance(error, Conflict) and state is not None and state.status == "training":
             card.show_working("It is just learning, and answers as soon as it can.")
 
     def _classifier_changed(self) -> None:
@@ -289,13 +291,13 @@ class ClassifyController(QObject):
         if card is not None and card.waiting and state is not None and state.status in ("ready", "failed"):
             self.ask([card.slug])
 
-    def _needs_scratch(self, fault: Exception, slugs: Sequence[str]) -> bool:
+    def _needs_scratch(self, error: Exception, slugs: Sequence[str]) -> bool:
         """Where files can only be classified by URL, ask once for the training set to put them in for a moment."""
         from apitorch_desktop.dataset.workspace.workspace import NeedsScratch
 
-        if not isinstance(fault, NeedsScratch):
+        if not isinstance(error, NeedsScratch):
             return False
-        self._leave.ask(lambda: self.ask(slugs), lambda: self._refuse_scratch(slugs))
+        self._permission.ask(lambda: self.ask(slugs), lambda: self._refuse_scratch(slugs))
         return True
 
     def _refuse_scratch(self, slugs: Sequence[str]) -> None:
@@ -305,37 +307,37 @@ class ClassifyController(QObject):
 
     # --- what the person says to an answer
 
-    def _wire_card(self, card: AnswerCard) -> None:
-        card.right_said.connect(lambda: self._correcting.right(card))
-        card.wrong_said.connect(lambda: self._correcting.wrong(card))
-        card.again_wanted.connect(lambda: self.ask([card.slug]))
-        card.add_menu_wanted.connect(lambda menu: self._fill_add(menu, card))
+    def _connect_card(self, card: AnswerCard) -> None:
+        card.confirmed.connect(lambda: self._feedback.right(card))
+        card.correction_requested.connect(lambda: self._feedback.wrong(card))
+        card.retry_requested.connect(lambda: self.ask([card.slug]))
+        card.add_menu_opening.connect(lambda menu: self._fill_add(menu, card))
 
-    def _ask_again(self, slug: str, right: str) -> None:
-        shot, workspace = self._shot, self._session.workspace
-        if shot is None or workspace is None:
+    def _classify_again(self, slug: str, right: str) -> None:
+        photo, workspace = self._photo, self._session.workspace
+        if photo is None or workspace is None:
             return
 
         def answered(answers: Answers) -> None:
             card, answer = self._panel.cards.get(slug), answers.get(slug)
             if card is None or answer is None or isinstance(answer, Exception):
                 return
-            learned = answer.label == right
-            note = "Learned from it." if learned else f"It has learned, but wants more photos of “{right}”."
+            trained = answer.label == right
+            note = "Learned from it." if trained else f"It has learned, but wants more photos of “{right}”."
             self._show(card, answer, note)
 
-        self._run(Lane.INTERACTIVE, lambda context: _ask(workspace, [slug], shot, context), answered, "Classify again")
+        self._run(Lane.INTERACTIVE, lambda context: _ask(workspace, [slug], photo, context), answered, "Classify again")
 
     def _fill_add(self, menu: QMenu, card: AnswerCard) -> None:
         """Training sets with their labels; the answer's own label first."""
         from apitorch_desktop.ui.widgets.label_menu import fill_label_menu
 
-        shot = self._shot
-        if shot is not None:
+        photo = self._photo
+        if photo is not None:
             said = [card.answer.label] if card.answer is not None else []
-            content = shot.content()
+            content = photo.content()
             fill_label_menu(
-                menu, self._session.training_sets, said, lambda one, name: self.add_wanted.emit(content, one, name)
+                menu, self._session.training_sets, said, lambda one, name: self.add_requested.emit(content, one, name)
             )
 
     # --- lanes
@@ -348,20 +350,25 @@ class ClassifyController(QObject):
         title: str,
         failed: Callable[[Exception], bool | None] | None = None,
     ) -> None:
-        def refused(fault: Exception) -> bool:
-            self._panel.photo.show_text(error_message(fault).text)
+        def refused(error: Exception) -> bool:
+            self._panel.photo.show_text(error_message(error).text)
             return True
 
-        self._session.tasks.run(lane, job, done=done, failed=failed or refused, owner=self._turn, title=title)
+        self._session.tasks.run(lane, job, done=done, failed=failed or refused, owner=self._owner, title=title)
 
 
-def _ask(workspace: Workspace, slugs: Sequence[str], shot: PhotoToClassify, context: JobContext) -> Answers:
+def _ask(workspace: Workspace, slugs: Sequence[str], photo: PhotoToClassify, context: JobContext) -> Answers:
     from apitorch_desktop.dataset.batch import ask
 
     def call(some: Sequence[str]) -> list[Classification]:
         context.check()
         return workspace.classify(
-            some, path=shot.path, data=shot.data, filename=shot.name, image_url=shot.url, cancelled=context.cancelled
+            some,
+            path=photo.path,
+            data=photo.data,
+            filename=photo.name,
+            image_url=photo.url,
+            cancelled=context.cancelled,
         )
 
     return dict(ask(call, slugs))

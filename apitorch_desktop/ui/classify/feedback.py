@@ -23,8 +23,8 @@ PATIENCE = 90
 class FeedbackController(QObject):
     """Feedback on the cards of the classify panel."""
 
-    learned = Signal(str, str)
-    """A classifier (its slug) has learned since the correction to this label: time to ask it again."""
+    trained = Signal(str, str)
+    """A classifier (its slug) has trained since the correction to this label: time to ask it again."""
 
     def __init__(
         self, session: Session, editing: EditController, panel: ClassifyPanel, theme: Theme, window: QWidget
@@ -74,7 +74,7 @@ class FeedbackController(QObject):
         return list(dict.fromkeys([*likely, *listed]))
 
     def _correct(self, card: AnswerCard, answer: Classification, right: str) -> None:
-        """Send the right label; once the classifier has learned, ask it again."""
+        """Send the right label; once the classifier has trained, ask it again."""
         own = self._set_of(card.slug)
         ids = {one.label: one.label_id for one in (answer, *(answer.alternatives or ()))}
         open_set = self._session.open_set
@@ -121,7 +121,7 @@ class FeedbackController(QObject):
                 done=looked,
                 failed=tired,
                 owner=card,
-                title="Has it learned?",
+                title="Has it trained?",
             )
 
         def looked(found: Classifier) -> None:
@@ -130,7 +130,7 @@ class FeedbackController(QObject):
             if card is None or card.answer is not before:  # another photo, or another answer
                 return
             if version > old and found.status == "ready":
-                self.learned.emit(slug, right)
+                self.trained.emit(slug, right)
             elif found.status == "failed" or left[0] <= 0:
                 card.show_note(str(found.status_message or "It is still learning: try again in a moment."))
             else:
@@ -158,7 +158,7 @@ class FeedbackController(QObject):
                 Lane.INTERACTIVE,
                 lambda _context: workspace.message(text),
                 done=lambda _answer: session.show_message("Your message was sent.", "muted", "message"),
-                failed=lambda fault: session.show_error(fault, "Sending the message"),
+                failed=lambda error: session.show_error(error, "Sending the message"),
                 owner=session.connection_scope,
                 title="Send the message",
             )

@@ -48,7 +48,7 @@ class FeedbackDialog(QDialog):
         self.list.setProperty("kind", "table")
         self.list.setEditTriggers(QListView.EditTrigger.NoEditTriggers)
         self.list.activated.connect(self._send)
-        self.list.selectionModel().currentChanged.connect(lambda *_: self._weigh())
+        self.list.selectionModel().currentChanged.connect(lambda *_: self._update_controls())
         self.note = label("", "small", "muted", wrap=True)
         self.cancel = button("Cancel", "", self.reject)
         self.send = button("Correct", "primary", self._send)
@@ -99,9 +99,9 @@ class FeedbackDialog(QDialog):
         # A text that is found inside labels only could also mean a new one: then nothing is chosen beforehand
         begins = self._found.rowCount() and str(self._found.index(row, 0).data()).startswith(wanted)
         self.list.setCurrentIndex(self._found.index(row, 0) if text and begins else self._found.index(-1, -1))
-        self._weigh()
+        self._update_controls()
 
-    def _weigh(self) -> None:
+    def _update_controls(self) -> None:
         chosen = self.chosen()
         new = bool(chosen) and chosen not in self._known
         if not chosen and self._no_new_label and self.line.text().strip():
@@ -132,7 +132,7 @@ class MessageDialog(QDialog):
         self.text = QPlainTextEdit(placeholderText="What should they know?")
         self.text.setAccessibleName("Message")
         self.text.setTabChangesFocus(True)
-        self.text.textChanged.connect(self._weigh)
+        self.text.textChanged.connect(self._update_controls)
         self.cancel = button("Cancel", "", self.reject)
         self.send = button("Send", "primary", self._send)
         rows = QVBoxLayout(self)
@@ -146,7 +146,7 @@ class MessageDialog(QDialog):
         verbs.addWidget(self.send)
         rows.addLayout(verbs)
         self.resize(theme.px(420), theme.px(260))
-        self._weigh()
+        self._update_controls()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Ctrl+Enter sends."""
@@ -156,7 +156,7 @@ class MessageDialog(QDialog):
             return
         super().keyPressEvent(event)
 
-    def _weigh(self) -> None:
+    def _update_controls(self) -> None:
         self.send.setEnabled(bool(self.text.toPlainText().strip()))
 
     def _send(self) -> None:

@@ -109,13 +109,13 @@ class ClassifyPanel(QWidget):
 
     content_given = Signal(object)
     """`DroppedContent` to classify."""
-    file_wanted = Signal()
-    chosen_changed = Signal(list)
+    file_requested = Signal()
+    selection_changed = Signal(list)
     """The slugs of the classifiers to ask."""
-    message_wanted = Signal()
-    drag_said = Signal(str)
+    message_requested = Signal()
+    drop_hint_changed = Signal(str)
     """What a drop here would do, "" when the drag has left."""
-    card_made = Signal(object)
+    card_created = Signal(object)
     """An `AnswerCard` that is new."""
 
     def __init__(self, theme: Theme) -> None:
@@ -127,7 +127,7 @@ class ClassifyPanel(QWidget):
         surface(self, "panel")
         self.setAcceptDrops(True)
         self.photo = PhotoBox(theme)
-        self.photo.clicked.connect(self.file_wanted)
+        self.photo.clicked.connect(self.file_requested)
         self.name = ElidedLabel("", "small", "muted", Qt.TextElideMode.ElideMiddle)
         self.name.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self.name.hide()
@@ -138,7 +138,7 @@ class ClassifyPanel(QWidget):
         self._menu.aboutToShow.connect(self._fill_menu)
         self.plus.setMenu(self._menu)
         self.plus.setPopupMode(self.plus.ToolButtonPopupMode.InstantPopup)
-        self.message = button("Send a message…", "link", self.message_wanted.emit)
+        self.message = button("Send a message…", "link", self.message_requested.emit)
         self._lay_out()
         paste = QAction("Paste", self)
         paste.setShortcut(QKeySequence.StandardKey.Paste)
@@ -214,7 +214,7 @@ class ClassifyPanel(QWidget):
             return
         self._chosen = [*self._chosen, slug] if wanted else [one for one in self._chosen if one != slug]
         self._show_chips()
-        self.chosen_changed.emit(self.chosen)
+        self.selection_changed.emit(self.chosen)
 
     def _show_chips(self) -> None:
         while (item := self._chips.takeAt(0)) is not None:
@@ -256,7 +256,7 @@ class ClassifyPanel(QWidget):
                 self.cards[slug].show_working()
             else:
                 card = self.cards[slug] = AnswerCard(self._theme, slug)
-                self.card_made.emit(card)
+                self.card_created.emit(card)
             self._answers.removeWidget(self.cards[slug])
             self._answers.addWidget(self.cards[slug])
 
@@ -278,19 +278,19 @@ class ClassifyPanel(QWidget):
         if drag_drop.accepts(event.mimeData()):
             event.setDropAction(Qt.DropAction.CopyAction)
             event.accept()
-            self.drag_said.emit("Drop to classify")
+            self.drop_hint_changed.emit("Drop to classify")
 
     def dragMoveEvent(self, event: QDragMoveEvent) -> None:
         event.setDropAction(Qt.DropAction.CopyAction)
         event.accept()
-        self.drag_said.emit("Drop to classify")
+        self.drop_hint_changed.emit("Drop to classify")
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        self.drag_said.emit("")
+        self.drop_hint_changed.emit("")
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Classify it."""
-        self.drag_said.emit("")
+        self.drop_hint_changed.emit("")
         if content := drag_drop.read(event.mimeData()):
             event.setDropAction(Qt.DropAction.CopyAction)
             event.accept()

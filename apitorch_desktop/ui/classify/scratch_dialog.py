@@ -12,7 +12,7 @@ from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ComboBox, button, label
 
 
-class ScratchDialog(QDialog):
+class ScratchPermissionDialog(QDialog):
     """Says what would be done with a local file, and in which training set."""
 
     agreed = Signal(object)

@@ -37,11 +37,11 @@ class ScratchPermission(QObject):
 
     def ask(self, agreed: Callable[[], object], refused: Callable[[], object]) -> None:
         """Ask for a training set in which files may lie for a moment; calls one of the two."""
-        from apitorch_desktop.ui.classify.scratch_dialog import ScratchDialog
+        from apitorch_desktop.ui.classify.scratch_dialog import ScratchPermissionDialog
 
         session = self._session
         name = session.connection.name if session.connection is not None else "This service"
-        dialog = ScratchDialog(self._theme, name, session.training_sets, self._window)
+        dialog = ScratchPermissionDialog(self._theme, name, session.training_sets, self._window)
         dialog.agreed.connect(lambda set_id: self._keep(set_id, agreed))
         dialog.rejected.connect(refused)
         dialog.open()
@@ -55,8 +55,8 @@ class ScratchPermission(QObject):
         workspace.connection = session.connection = changed
         connections = stores.connections
 
-        def not_kept(fault: Exception) -> None:  # for the next start; it holds for this run
-            session.show_error(fault, "Keeping the leave")
+        def not_kept(error: Exception) -> None:  # for the next start; it holds for this run
+            session.show_error(error, "Keeping the leave")
             agreed()
 
         session.tasks.run(

@@ -30,10 +30,10 @@ START_PATIENCE = 30.0
 class CompareController(QObject):
     """Opens the dialog and does what it asks for."""
 
-    def __init__(self, session: Session, desk: TransferController, theme: Theme, window: QWidget) -> None:
+    def __init__(self, session: Session, transfers: TransferController, theme: Theme, window: QWidget) -> None:
         super().__init__(window)
         self._session = session
-        self._desk = desk
+        self._transfers = transfers
         self._theme = theme
         self._window = window
 
@@ -50,7 +50,7 @@ class CompareController(QObject):
         current = next((one.id for one in others if one.id != workspace.connection.id), workspace.connection.id)
         dialog = CompareDialog(self._theme, found.name, others, current, self._window)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        _Comparison(session, self._desk, dialog, workspace, found)
+        _Comparison(session, self._transfers, dialog, workspace, found)
         dialog.open()
         return dialog
 
@@ -59,11 +59,16 @@ class _Comparison(QObject):
     """One open dialog with its two sides."""
 
     def __init__(
-        self, session: Session, desk: TransferController, dialog: CompareDialog, workspace: Workspace, here: TrainingSet
+        self,
+        session: Session,
+        transfers: TransferController,
+        dialog: CompareDialog,
+        workspace: Workspace,
+        here: TrainingSet,
     ) -> None:
         super().__init__(dialog)
         self._session = session
-        self._desk = desk
+        self._transfers = transfers
         self._dialog = dialog
         self._workspace = workspace
         self._here = here
@@ -71,13 +76,13 @@ class _Comparison(QObject):
         self._there: Id | None = None
         self._found: Comparison | None = None
         self._task: Task | None = None
-        dialog.other_chosen.connect(self._turn_to)
-        dialog.compare_wanted.connect(self._compare)
-        dialog.push_wanted.connect(lambda relabel: self._push(relabel=relabel))
-        dialog.pull_wanted.connect(lambda relabel: self._pull(relabel=relabel))
-        self._turn_to(str(dialog.connection.currentData()))
+        dialog.other_chosen.connect(self._choose_connection)
+        dialog.compare_requested.connect(self._compare)
+        dialog.push_requested.connect(lambda relabel: self._push(relabel=relabel))
+        dialog.pull_requested.connect(lambda relabel: self._pull(relabel=relabel))
+        self._choose_connection(str(dialog.connection.currentData()))
 
-    def _turn_to(self, connection_id: str) -> None:
+    def _choose_connection(self, connection_id: str) -> None:
         stores = self._session.stores
         if stores is None:
             return
@@ -160,7 +165,7 @@ class _Comparison(QObject):
         moves: list[tuple[TrainingImage, str]],
     ) -> None:
         """Put photos of one side to the other, as an import there (None: into a new set), and moves as edits there."""
-        session, desk = self._session, self._desk
+        session, transfers = self._session, self._transfers
         stores = session.stores
         if stores is None:
             return
@@ -191,7 +196,7 @@ class _Comparison(QObject):
             return all_changed
 
         def sent(all_changed: bool) -> None:
-            desk.reload()
+            transfers.reload()
             session.refresh()
             text = f"{plural(len(images), 'photo')} on the way to “{name}”"
             changed = f", {plural(len(moves), 'label')} changed there" if moves else ""
@@ -208,8 +213,8 @@ class _Comparison(QObject):
     def _run(
         self, lane: Lane, job: Callable[[JobContext], Any], done: Callable[[Any], object], doing: str = ""
     ) -> None:
-        def failed(fault: Exception) -> bool:
-            self._dialog.show_failure(error_message(fault).text)
+        def failed(error: Exception) -> bool:
+            self._dialog.show_failure(error_message(error).text)
             return True
 
         def progress(at: tuple[int, int] | TrainingSet) -> None:

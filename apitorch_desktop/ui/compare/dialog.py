@@ -61,11 +61,11 @@ class CompareDialog(QDialog):
 
     other_chosen = Signal(str)
     """Id of a connection whose training sets are to be listed."""
-    compare_wanted = Signal(object)
+    compare_requested = Signal(object)
     """The other training set's id, None for one that is to be made there."""
-    push_wanted = Signal(bool)
+    push_requested = Signal(bool)
     """Send there what only is here; True: and label there as here."""
-    pull_wanted = Signal(bool)
+    pull_requested = Signal(bool)
     """Fetch what only is there; True: and label here as there."""
 
     def __init__(
@@ -97,13 +97,13 @@ class CompareDialog(QDialog):
         self.labels = ComboBox(theme, "Photos that are labelled otherwise")
         self.labels.addItem("Leave labels as they are", False)
         self.labels.addItem("Label them as on the side that sends", True)
-        self.push = button("Send there", "", lambda: self.push_wanted.emit(self._relabel()))
-        self.pull = button("Fetch from there", "", lambda: self.pull_wanted.emit(self._relabel()))
+        self.push = button("Send there", "", lambda: self.push_requested.emit(self._relabel()))
+        self.pull = button("Fetch from there", "", lambda: self.pull_requested.emit(self._relabel()))
         self.cancel = button("Close", "", self.reject)
         self._found: Comparison | None = None
-        self.labels.currentIndexChanged.connect(lambda _index: self._weigh())
+        self.labels.currentIndexChanged.connect(lambda _index: self._update_controls())
         self._lay_out()
-        self._weigh()
+        self._update_controls()
 
     def _lay_out(self) -> None:
         px = self._theme.px
@@ -175,12 +175,12 @@ class CompareDialog(QDialog):
             ]
             unread = f" {plural(len(found.unread), 'photo')} could not be read." if found.unread else ""
             self.words.setText(f"{' · '.join(parts)}.{unread}")
-        self._weigh()
+        self._update_controls()
 
     def _relabel(self) -> bool:
         return bool(self.labels.currentData())
 
-    def _weigh(self) -> None:
+    def _update_controls(self) -> None:
         found = self._found
         moves = len(found.relabelled) if found is not None and self._relabel() else 0
         there = (len(found.only_here) if found is not None else 0) + moves
@@ -192,7 +192,7 @@ class CompareDialog(QDialog):
         self.pull.setText(f"Fetch {here:,} from there" if here else "Fetch from there")
 
     def _compare(self) -> None:
-        self.compare_wanted.emit(self.target.currentData())
+        self.compare_requested.emit(self.target.currentData())
 
 
 def _name(image: TrainingImage) -> str:

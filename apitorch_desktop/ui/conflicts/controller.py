@@ -24,7 +24,7 @@ BUDGET = 32 * 2**20
 
 
 class ConflictController(QObject):
-    """Made once; `page` is shown in the middle, `band` above it as long as something is to be decided."""
+    """Made once; `page` is shown in the middle, `banner` above it as long as something is to be decided."""
 
     opened = Signal()
     """The page is wanted in the centre."""
@@ -35,22 +35,22 @@ class ConflictController(QObject):
         super().__init__(session)
         self._session = session
         self._editing = edits
-        self._ran = 0
-        self.standings: list[ConflictView] = []
+        self._refresh_number = 0
+        self.statuses: list[ConflictView] = []
         self._loader = ThumbnailLoader(session.tasks, self._thumbnail, budget=BUDGET, parent=self)
         self.page = ConflictPage(theme, self._loader)
-        self.band = ConflictBanner(theme)
-        self.band.decide_wanted.connect(self.open)
+        self.banner = ConflictBanner(theme)
+        self.banner.decide_requested.connect(self.open)
         self.page.closed.connect(self.close)
-        self.page.mine_wanted.connect(self.do_mine)
-        self.page.theirs_wanted.connect(self.keep_theirs)
-        session.sets_changed.connect(self._turned)
+        self.page.mine_requested.connect(self.do_mine)
+        self.page.theirs_requested.connect(self.keep_theirs)
+        session.sets_changed.connect(self._connection_changed)
         session.service_connected.connect(self.refresh)
         edits.edited.connect(lambda _outcome: self.refresh())
         edits.refused.connect(self.refresh)
         self._connection = ""
 
-    def _turned(self) -> None:
+    def _connection_changed(self) -> None:
         """Another connection has conflicts of its own, also while its service is away."""
         session = self._session
         here = session.connection.id if session.connection is not None and session.workspace is not None else ""
@@ -67,8 +67,8 @@ class ConflictController(QObject):
         if stores is None or workspace is None:
             return
         conflicts, transfers = stores.edits.conflicts, stores.transfers
-        self._ran += 1
-        mine = self._ran
+        self._refresh_number += 1
+        mine = self._refresh_number
 
         def look() -> list[ConflictView]:
             connection = workspace.connection.id
@@ -79,16 +79,16 @@ class ConflictController(QObject):
         session.tasks.run(
             Lane.INTERACTIVE,
             lambda _context: look(),
-            done=lambda found: self._show(found) if mine == self._ran else None,
-            failed=lambda fault: session.show_error(fault, "Looking at what others changed"),
+            done=lambda found: self._show(found) if mine == self._refresh_number else None,
+            failed=lambda error: session.show_error(error, "Looking at what others changed"),
             owner=session.connection_scope,
             title="Look at what others changed",
         )
 
     def _show(self, found: list[ConflictView]) -> None:
-        self.standings = found
-        self.page.show_standings(found)
-        self.band.show_count(len(found))
+        self.statuses = found
+        self.page.show_statuses(found)
+        self.banner.show_count(len(found))
         if not found:
             self.close()
 
@@ -103,14 +103,14 @@ class ConflictController(QObject):
 
     # --- decisions
 
-    def do_mine(self, standings: Sequence[ConflictView]) -> None:
+    def do_mine(self, statuses: Sequence[ConflictView]) -> None:
         """Do what was wanted of these: one edit for each training set, with its undo."""
         stores = self._session.stores
         if stores is None:
             return
         conflicts, transfers = stores.edits.conflicts, stores.transfers
         by_set: dict[str, list[ConflictView]] = {}
-        for one in standings:
+        for one in statuses:
             by_set.setdefault(str(one.conflict.training_set_id), []).append(one)
         for ones in by_set.values():
             photos = plural(len(ones), "photo")
@@ -121,7 +121,7 @@ class ConflictController(QObject):
                 failed=lambda _fault: self.refresh(),
             )
 
-    def keep_theirs(self, standings: Sequence[ConflictView]) -> None:
+    def keep_theirs(self, statuses: Sequence[ConflictView]) -> None:
         """Leave these as they are."""
         session = self._session
         stores = session.stores
@@ -130,9 +130,9 @@ class ConflictController(QObject):
         conflicts = stores.edits.conflicts
         session.tasks.run(
             Lane.DISK,
-            lambda _context: conflicts.keep_theirs([one.conflict for one in standings]),
+            lambda _context: conflicts.keep_theirs([one.conflict for one in statuses]),
             done=lambda _none: self.refresh(),
-            failed=lambda fault: session.show_error(fault, "Keeping theirs"),
+            failed=lambda error: session.show_error(error, "Keeping theirs"),
             owner=self,
             title="Keep what others made",
         )
@@ -142,7 +142,7 @@ class ConflictController(QObject):
         from apitorch_desktop.vision.images import UnreadableImage
 
         workspace = self._session.workspace
-        found = next((one for one in self.standings if _is_of(one, image)), None)
+        found = next((one for one in self.statuses if _is_of(one, image)), None)
         if workspace is None or found is None:
             raise UnreadableImage("It is decided already.")
         known = workspace.known_thumbnail(found.conflict.image_id) or workspace.known_thumbnail(image.image_id)
@@ -153,16 +153,16 @@ class ConflictController(QObject):
         return known
 
 
-def _mine(conflicts: ConflictResolver, transfers: TransferQueue, standings: Sequence[ConflictView]) -> Act:
+def _mine(conflicts: ConflictResolver, transfers: TransferQueue, statuses: Sequence[ConflictView]) -> Act:
     def act(_edits: EditHistory, workspace: Workspace, progress: Progress, cancelled: Cancel) -> EditOutcome:
         connection = workspace.connection.id
         return conflicts.do_mine(
-            workspace, standings, lambda image: transfers.original(connection, image), progress, cancelled
+            workspace, statuses, lambda image: transfers.original(connection, image), progress, cancelled
         )
 
     return act
 
 
-def _is_of(standing: ConflictView, image: TrainingImage) -> bool:
-    now = standing.now.image_id if standing.now is not None else ""
-    return image.image_id in (standing.conflict.image_id, now)
+def _is_of(status: ConflictView, image: TrainingImage) -> bool:
+    now = status.now.image_id if status.now is not None else ""
+    return image.image_id in (status.conflict.image_id, now)

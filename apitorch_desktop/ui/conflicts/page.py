@@ -22,11 +22,11 @@ MINE, THEIRS = "mine", "theirs"
 class ConflictBanner(Banner):
     """There until everything is decided."""
 
-    decide_wanted = Signal()
+    decide_requested = Signal()
 
     def __init__(self, theme: Theme) -> None:
         super().__init__(theme)
-        self.decide = self.add("Decide…", self.decide_wanted.emit)
+        self.decide = self.add("Decide…", self.decide_requested.emit)
 
     def show_count(self, count: int) -> None:
         """How many photos are to be decided; 0 takes the line away."""
@@ -39,18 +39,18 @@ class ConflictBanner(Banner):
 class ConflictPage(BoardPage):
     """Shows what it is told; says what is wanted."""
 
-    mine_wanted = Signal(list)
+    mine_requested = Signal(list)
     """Standings: do what was wanted."""
-    theirs_wanted = Signal(list)
+    theirs_requested = Signal(list)
     """Standings: leave what is there."""
 
     def __init__(self, theme: Theme, loader: ThumbnailLoader) -> None:
         super().__init__(theme, loader, "Photos that someone else deleted or moved")
-        self._standings: dict[str, ConflictView] = {}
+        self._statuses: dict[str, ConflictView] = {}
         self.mine = button("Do mine", "primary", lambda: self._decide(MINE, self._chosen()))
         self.theirs = button("Keep theirs", "", lambda: self._decide(THEIRS, self._chosen()))
-        self.all_mine = button("", "", lambda: self._decide(MINE, list(self._standings.values())))
-        self.all_theirs = button("", "", lambda: self._decide(THEIRS, list(self._standings.values())))
+        self.all_mine = button("", "", lambda: self._decide(MINE, list(self._statuses.values())))
+        self.all_theirs = button("", "", lambda: self._decide(THEIRS, list(self._statuses.values())))
         self.lay_out(
             "Changed by someone else meanwhile",
             (self.mine, self.theirs, self.all_mine, self.all_theirs),
@@ -66,10 +66,10 @@ class ConflictPage(BoardPage):
         """Put the focus where the keys are heard."""
         self.board.setFocus()
 
-    def show_standings(self, standings: Sequence[ConflictView]) -> None:
+    def show_statuses(self, statuses: Sequence[ConflictView]) -> None:
         """What is to be decided, as it stands now."""
-        self._standings = {str(one.conflict.id): one for one in standings}
-        rows = rows_of(standings)
+        self._statuses = {str(one.conflict.id): one for one in statuses}
+        rows = rows_of(statuses)
         self.board.rows.show(rows)
         if not self.board.chosen():  # what was chosen is decided
             first = next((at for at, row in enumerate(rows) if isinstance(row, PhotoRow)), None)
@@ -77,7 +77,7 @@ class ConflictPage(BoardPage):
         self._show_controls()
 
     def _show_controls(self) -> None:
-        chosen, every = self._chosen(), list(self._standings.values())
+        chosen, every = self._chosen(), list(self._statuses.values())
         photos = plural(len(chosen), "photo")
         offer(self.mine, _reason(chosen))
         offer(self.theirs, "" if chosen else "Select photos first")
@@ -92,15 +92,15 @@ class ConflictPage(BoardPage):
         self.all_theirs.setVisible(many)
 
     def _chosen(self) -> list[ConflictView]:
-        return [self._standings[row.key] for row in self.board.chosen() if row.key in self._standings]
+        return [self._statuses[row.key] for row in self.board.chosen() if row.key in self._statuses]
 
-    def _decide(self, way: str, standings: list[ConflictView]) -> None:
-        if way == THEIRS and standings:
-            self.theirs_wanted.emit(standings)
+    def _decide(self, way: str, statuses: list[ConflictView]) -> None:
+        if way == THEIRS and statuses:
+            self.theirs_requested.emit(statuses)
         elif way == MINE:
-            able = [one for one in standings if not one.reason]
+            able = [one for one in statuses if not one.reason]
             if able:
-                self.mine_wanted.emit(able)
+                self.mine_requested.emit(able)
 
     def _act(self, name: str) -> None:
         way = {"return": MINE, "dismiss": THEIRS}.get(name)
@@ -108,14 +108,14 @@ class ConflictPage(BoardPage):
             self._decide(way, self._chosen())
 
     def _heading_act(self, heading: HeadingRow, act: str) -> None:
-        self._decide(act, [one for one in self._standings.values() if _kind(one) == heading.key])
+        self._decide(act, [one for one in self._statuses.values() if _kind(one) == heading.key])
 
 
-def rows_of(standings: Sequence[ConflictView]) -> list[Row]:
+def rows_of(statuses: Sequence[ConflictView]) -> list[Row]:
     """Rows for the board: those of one kind below a heading that says what was wanted and what is there."""
     kinds: dict[str, list[ConflictView]] = {}
-    for standing in standings:
-        kinds.setdefault(_kind(standing), []).append(standing)
+    for status in statuses:
+        kinds.setdefault(_kind(status), []).append(status)
     rows: list[Row] = []
     for kind, ones in kinds.items():
         first = ones[0]
@@ -130,29 +130,29 @@ def rows_of(standings: Sequence[ConflictView]) -> list[Row]:
     return rows
 
 
-def _photo(standing: ConflictView) -> PhotoRow:
-    conflict = standing.conflict
-    image = standing.now or conflict.record or TrainingImage(id=conflict.image_id, filename=conflict.name, url="")
-    there = "not on this computer" if standing.reason else f"was under “{conflict.label}”"
+def _photo(status: ConflictView) -> PhotoRow:
+    conflict = status.conflict
+    image = status.now or conflict.record or TrainingImage(id=conflict.image_id, filename=conflict.name, url="")
+    there = "not on this computer" if status.reason else f"was under “{conflict.label}”"
     return PhotoRow(str(conflict.id), image, (conflict.name or image.filename, there))
 
 
-def _kind(standing: ConflictView) -> str:
-    return f"{standing.now_label!r} {standing.conflict.wanted!r}"
+def _kind(status: ConflictView) -> str:
+    return f"{status.now_label!r} {status.conflict.wanted!r}"
 
 
-def _mine_words(standings: Sequence[ConflictView]) -> str:
+def _mine_words(statuses: Sequence[ConflictView]) -> str:
     """What doing mine would do, where it is the same for all of these."""
     acts = set()
-    for one in standings:
+    for one in statuses:
         wanted = one.conflict.wanted
         verb = "move to" if one.now is not None else "send again to"
         acts.add("delete" if wanted is None else f"{verb} “{wanted}”")
     return f"Do mine: {acts.pop()}" if len(acts) == 1 else "Do mine"
 
 
-def _reason(standings: Sequence[ConflictView]) -> str:
+def _reason(statuses: Sequence[ConflictView]) -> str:
     """Why none of these can be done; "" where one can."""
-    if not standings:
+    if not statuses:
         return "Select photos first"
-    return standings[0].reason if all(one.reason for one in standings) else ""
+    return statuses[0].reason if all(one.reason for one in statuses) else ""

@@ -24,10 +24,10 @@ _TOPIC = "export"
 class ExportController(QObject):
     """Exports of the session's connection."""
 
-    def __init__(self, session: Session, desk: TransferController, theme: Theme, window: QWidget) -> None:
+    def __init__(self, session: Session, transfers: TransferController, theme: Theme, window: QWidget) -> None:
         super().__init__(window)
         self._session = session
-        self._desk = desk
+        self._transfers = transfers
         self._theme = theme
         self._window = window
 
@@ -55,7 +55,7 @@ class ExportController(QObject):
         elif order.form == "onnx":
             self._classifier(found, workspace, order.folder)
         elif order.form == "imagefolder" and order.shares is None:
-            self._desk.download(connection.id, found.id, f"Exporting “{found.name}”", order.folder)
+            self._transfers.download(connection.id, found.id, f"Exporting “{found.name}”", order.folder)
         else:
             self._files(found, workspace, order)
 
@@ -95,7 +95,7 @@ class ExportController(QObject):
             Lane.BATCH,
             job,
             done=lambda done: self._done(name, done),
-            failed=lambda fault: session.show_error(fault, f"Exporting “{name}”"),
+            failed=lambda error: session.show_error(error, f"Exporting “{name}”"),
             progress=progress,
             owner=session.connection_scope,
             title=f"Export “{name}”",
@@ -103,7 +103,7 @@ class ExportController(QObject):
 
     def _done(self, name: str, done: ExportResult) -> None:
         self._session.message_expired.emit(_TOPIC)
-        self._say(f"Exported {plural(done.written, 'photo')} of “{name}”.", done.path)
+        self._show_result(f"Exported {plural(done.written, 'photo')} of “{name}”.", done.path)
         if done.failed:
             what, why = done.failed[0]
             more = f" And {len(done.failed) - 1:,} more." if len(done.failed) > 1 else ""
@@ -116,7 +116,7 @@ class ExportController(QObject):
         def job(context: JobContext) -> Path:
             data = workspace.client.onnx(slug, cancelled=context.cancelled)
             folder.mkdir(parents=True, exist_ok=True)
-            path = _free(folder, slug)
+            path = _free_path(folder, slug)
             part = folder / f".{os.getpid()}-{os.urandom(6).hex()}.part"
             try:
                 part.write_bytes(data)
@@ -129,13 +129,13 @@ class ExportController(QObject):
         session.tasks.run(
             Lane.BATCH,
             job,
-            done=lambda path: self._say(f"Exported the classifier of “{name}” as “{path.name}”.", path),
-            failed=lambda fault: session.show_error(fault, f"Exporting the classifier of “{name}”"),
+            done=lambda path: self._show_result(f"Exported the classifier of “{name}” as “{path.name}”.", path),
+            failed=lambda error: session.show_error(error, f"Exporting the classifier of “{name}”"),
             owner=session.connection_scope,
             title="Export the classifier",
         )
 
-    def _say(self, text: str, path: Path) -> None:
+    def _show_result(self, text: str, path: Path) -> None:
         def show() -> None:
             from PySide6.QtGui import QDesktopServices
 
@@ -144,7 +144,7 @@ class ExportController(QObject):
         self._session.show_message(text, "", _TOPIC, (("Show", show),))
 
 
-def _free(folder: Path, slug: str) -> Path:
+def _free_path(folder: Path, slug: str) -> Path:
     """A name that is not taken: nothing is overwritten."""
     path = folder / f"{slug}.onnx"
     number = 2

@@ -72,15 +72,15 @@ class ExportDialog(QDialog):
         self.seed = self._number(0, 0, 999_999, "", "Seed")
         self.note = label("", "small", "muted", wrap=True)
         self.cancel = button("Cancel", "", self.reject)
-        self.start = button("Export", "primary", self._agree)
+        self.start = button("Export", "primary", self._confirm)
         self.start.setDefault(True)
         self._lay_out(name)
-        self.form.currentIndexChanged.connect(lambda _index: self._weigh())
-        self.folder.textChanged.connect(lambda _text: self._weigh())
-        self.split.toggled.connect(lambda _on: self._weigh())
+        self.form.currentIndexChanged.connect(lambda _index: self._update_controls())
+        self.folder.textChanged.connect(lambda _text: self._update_controls())
+        self.split.toggled.connect(lambda _on: self._update_controls())
         for spin in self.shares:
-            spin.valueChanged.connect(lambda _value: self._weigh())
-        self._weigh()
+            spin.valueChanged.connect(lambda _value: self._update_controls())
+        self._update_controls()
 
     def _number(self, value: int, least: int, most: int, suffix: str, name: str) -> QSpinBox:
         spin = QSpinBox(minimum=least, maximum=most, value=value, suffix=suffix)
@@ -130,7 +130,7 @@ class ExportDialog(QDialog):
         if folder:
             self.folder.setText(folder)
 
-    def _weigh(self) -> None:
+    def _update_controls(self) -> None:
         form = str(self.form.currentData())
         self.about.setText(FORMS[form][1])
         self.split.setVisible(form != "onnx")
@@ -148,7 +148,7 @@ class ExportDialog(QDialog):
         self.start.setEnabled(not reason)
         self.start.setToolTip(reason)
 
-    def _agree(self) -> None:
+    def _confirm(self) -> None:
         form = str(self.form.currentData())
         splitting = self.split.isChecked() and form != "onnx"
         train, validation, test = (spin.value() for spin in self.shares)

@@ -23,10 +23,10 @@ from apitorch_desktop.ui.transfers.controller import TransferController
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from apitorch_desktop.utils.text import plural
 
-NEWER = 350
+LISTING_INTERVAL = 350
 """Milliseconds between two looks for what an upload brought into the open training set."""
 _LISTS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".csv", ".tsv", ".jsonl", ".txt")
-COUNTS = 2000
+COUNTS_INTERVAL = 2000
 """Milliseconds between two looks at the counts of the others."""
 
 
@@ -34,23 +34,23 @@ class ImportController(QObject):
     """The one way for pictures into a training set."""
 
     def __init__(
-        self, session: Session, editing: EditController, desk: TransferController, theme: Theme, window: QWidget
+        self, session: Session, editing: EditController, transfers: TransferController, theme: Theme, window: QWidget
     ) -> None:
         super().__init__(window)
         self._session = session
         self._editing = editing
-        self._desk = desk
+        self._transfers = transfers
         self._theme = theme
         self._window = window
         self._waiting: list[DroppedContent] = []
-        self._newer = QTimer(self, interval=NEWER, singleShot=True)
-        self._newer.timeout.connect(self._look_for_newer)
-        self._counts = QTimer(self, interval=COUNTS, singleShot=True)
-        self._counts.timeout.connect(session.refresh_sets)
-        session.service_connected.connect(self._go_on)
-        session.service_connected.connect(self._settle)
-        desk.progressed.connect(self._progressed)
-        desk.ended.connect(self._ended)
+        self._listing_timer = QTimer(self, interval=LISTING_INTERVAL, singleShot=True)
+        self._listing_timer.timeout.connect(self._refresh_open_set)
+        self._counts_timer = QTimer(self, interval=COUNTS_INTERVAL, singleShot=True)
+        self._counts_timer.timeout.connect(session.refresh_sets)
+        session.service_connected.connect(self._resume_waiting)
+        session.service_connected.connect(self._recover)
+        transfers.progressed.connect(self._progressed)
+        transfers.ended.connect(self._ended)
 
     # --- ways in
 
@@ -80,7 +80,7 @@ class ImportController(QObject):
         sources = sources_of(content)
         found = session.find_set(set_id) if set_id is not None else None
         if found is not None and label is not None:
-            self._straight(sources, found, label, _name_of(content))
+            self._add_to_label(sources, found, label, _name_of(content))
             return
         open_set = session.open_set.training_set if session.open_set is not None else None
         self._plan(sources, found or open_set, content)
@@ -108,12 +108,12 @@ class ImportController(QObject):
             Lane.DISK,
             draw,
             done=lambda uploads: self._send_to_new(NAME, "Drawing the sample", uploads),
-            failed=lambda fault: session.show_error(fault, "Drawing the sample"),
+            failed=lambda error: session.show_error(error, "Drawing the sample"),
             owner=session.connection_scope,
             title="Draw the sample",
         )
 
-    def _go_on(self) -> None:
+    def _resume_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
         self._session.message_expired.emit("waiting")
         for content in waiting:
@@ -121,7 +121,7 @@ class ImportController(QObject):
 
     # --- straight onto a label
 
-    def _straight(self, sources: Sequence[Dropped], target: TrainingSet, label: str, name: str) -> None:
+    def _add_to_label(self, sources: Sequence[Dropped], target: TrainingSet, label: str, name: str) -> None:
         session = self._session
 
         def look(context: JobContext) -> Plan:
@@ -149,7 +149,7 @@ class ImportController(QObject):
             Lane.DISK,
             look,
             done=looked,
-            failed=lambda fault: session.show_error(fault, "Looking at what was dropped"),
+            failed=lambda error: session.show_error(error, "Looking at what was dropped"),
             owner=session.connection_scope,
             title="Look at what was dropped",
         )
@@ -255,8 +255,8 @@ class ImportController(QObject):
             Lane.INTERACTIVE,
             job,
             progress=made,
-            done=lambda _none: self._desk.reload(),
-            failed=lambda fault: session.show_error(fault, f"Making “{name}”"),
+            done=lambda _none: self._transfers.reload(),
+            failed=lambda error: session.show_error(error, f"Making “{name}”"),
             owner=self,
             title="Make the training set",
         )
@@ -276,8 +276,8 @@ class ImportController(QObject):
         session.tasks.run(
             Lane.DISK,
             accept,
-            done=lambda _id: self._desk.reload(),
-            failed=lambda fault: session.show_error(fault, "Accepting the photos"),
+            done=lambda _id: self._transfers.reload(),
+            failed=lambda error: session.show_error(error, "Accepting the photos"),
             owner=self,
             title="Accept the photos",
         )
@@ -295,23 +295,23 @@ class ImportController(QObject):
     # --- what comes of it
 
     def _progressed(self, status: TransferStatus) -> None:
-        if not self._is_here(status):
+        if not self._is_current(status):
             return
         open_set = self._session.open_set
         timer = (
-            self._newer
+            self._listing_timer
             if open_set is not None and str(open_set.training_set.id) == str(status.training_set_id)
-            else self._counts
+            else self._counts_timer
         )
         if not timer.isActive():
             timer.start()
 
-    def _look_for_newer(self) -> None:
+    def _refresh_open_set(self) -> None:
         if self._session.open_set is not None:
             self._session.open_set.fetch_new_images()
 
     def _ended(self, status: TransferStatus) -> None:
-        if status.kind != "upload" or not self._is_here(status):
+        if status.kind != "upload" or not self._is_current(status):
             return
         self._progressed(status)
         session = self._session
@@ -322,13 +322,13 @@ class ImportController(QObject):
         session.tasks.run(
             Lane.INTERACTIVE,  # it may have to wait for an edit under way
             lambda _context: imports.ended(status.connection_id, status.id, labels),
-            done=lambda ended: self._say_end(status, ended),
-            failed=lambda fault: session.show_error(fault, "Remembering the import for Undo"),
+            done=lambda ended: self._show_result(status, ended),
+            failed=lambda error: session.show_error(error, "Remembering the import for Undo"),
             owner=session.connection_scope,
             title="Remember the import",
         )
 
-    def _settle(self) -> None:
+    def _recover(self) -> None:
         """Remember imports that ended when nobody was there to do it, and clear away those that never really began."""
         session = self._session
         stores, workspace = session.stores, session.workspace
@@ -347,12 +347,12 @@ class ImportController(QObject):
             Lane.INTERACTIVE,
             lambda _context: imports.settle(workspace),
             done=done,
-            failed=lambda fault: session.show_error(fault, "Remembering the imports for Undo"),
+            failed=lambda error: session.show_error(error, "Remembering the imports for Undo"),
             owner=session.connection_scope,
             title="Remember the imports of the last run",
         )
 
-    def _say_end(self, status: TransferStatus, ended: ImportResult) -> None:
+    def _show_result(self, status: TransferStatus, ended: ImportResult) -> None:
         if status.state == "failed":
             return  # the transfer itself stays in the line, with its failures
         if ended.created and ended.edit is None:
@@ -363,7 +363,7 @@ class ImportController(QObject):
         actions = (("Undo", self._editing.undo),) if ended.created else ()
         self._session.show_message(f"{'; '.join(parts)}.", "", "edit", actions)
 
-    def _is_here(self, status: TransferStatus) -> bool:
+    def _is_current(self, status: TransferStatus) -> bool:
         connection = self._session.connection
         return connection is not None and connection.id == status.connection_id
 

@@ -60,16 +60,16 @@ class ImportDialog(QDialog):
         super().__init__(parent)
         self._theme = theme
         self._tasks = tasks
-        self._judging = PlanChecks(tasks, existing_of, similar, self)
+        self._checks = PlanChecks(tasks, existing_of, similar, self)
         self._plan: Plan | None = None
         self._only: str | None = None
         self._task: Task | None = None
         self.setWindowTitle("Import photos")
         self._build(sets, chosen, suggestion, no_new_set)
-        self._judging.compared.connect(self._show_plan)
-        self._judging.alike_found.connect(self._edited)
-        self._judging.progressed.connect(self._weigh)
-        self._judging.failed.connect(self._say_problem)
+        self._checks.compared.connect(self._show_plan)
+        self._checks.similar_found.connect(self._edited)
+        self._checks.progressed.connect(self._update_controls)
+        self._checks.failed.connect(self._show_problem)
         self._lay_out()
         self._show_plan()
 
@@ -89,18 +89,18 @@ class ImportDialog(QDialog):
         """Show a plan that is ready, held against the training set that is chosen."""
         self._plan = plan
         self._task = None
-        self._hold_against()
+        self._check_against_target()
 
     @property
     def plan(self) -> Plan | None:
-        """The plan as it stands, None while still looking."""
+        """The plan as it stands, None while still similarity_text."""
         return self._plan
 
     def reject(self) -> None:
         """Close; nothing was sent, nothing is kept."""
         if self._task is not None:
             self._task.cancel()
-        self._judging.stop()
+        self._checks.stop()
         super().reject()
 
     # --- what it is made of
@@ -119,23 +119,23 @@ class ImportDialog(QDialog):
         self.name = QLineEdit(suggestion, placeholderText="Its name")
         self.name.setAccessibleName("Name of the new training set")
         self.name.setMaxLength(200)
-        self.name.textChanged.connect(self._weigh)
+        self.name.textChanged.connect(self._update_controls)
         self.head = label("", "answer", wrap=True)
         self.below = label("", "small", "muted", wrap=True)
         self.notes = label("", "small", "warn", wrap=True)
         self.meter = ProgressBar(self._theme, None, height=4)
         self.labels_model = PlanLabelsModel()
         self.labels_model.edited.connect(self._edited)
-        self.labels_model.problem.connect(self._say_problem)
-        self.labels_model.renamed.connect(self._follow)
+        self.labels_model.problem.connect(self._show_problem)
+        self.labels_model.renamed.connect(self._follow_rename)
         self.labels = plan_table("Labels", self.labels_model, (120, 64, 76, 44))
         self.labels.selectionModel().selectionChanged.connect(lambda *_: self._label_chosen())
         self.photos = PlanTable(self._theme)
         self.photos.edited.connect(self._edited)
-        self.photos.problem.connect(self._say_problem)
-        self.photos.all_labels_wanted.connect(self.labels.clearSelection)
+        self.photos.problem.connect(self._show_problem)
+        self.photos.all_labels_requested.connect(self.labels.clearSelection)
         self.cancel = button("Cancel", "", self.reject)
-        self.start = button("Import", "primary", self._agree)
+        self.start = button("Import", "primary", self._confirm)
 
     def _lay_out(self) -> None:
         px = self._theme.px
@@ -167,7 +167,7 @@ class ImportDialog(QDialog):
         self.resize(px(960), px(560))
         self._split.setSizes([px(308), px(612)])
 
-    # --- looking
+    # --- similarity_text
 
     def _show_progress(self, state: ScanProgress) -> None:
         if state.total is None:
@@ -176,23 +176,23 @@ class ImportDialog(QDialog):
             self.head.setText(f"Looking at the photos: {state.read:,} of {state.total:,}")
             self.meter.set_value(state.read / max(1, state.total))
 
-    def _failed(self, fault: Exception) -> None:
+    def _failed(self, error: Exception) -> None:
         self._task = None
         self.meter.hide()
         self.head.setText("The photos could not be looked at")
-        self._say_problem(str(fault))
+        self._show_problem(str(error))
 
     def _target_changed(self) -> None:
         if self._plan is not None:
-            self._hold_against()
+            self._check_against_target()
         else:
-            self._weigh()
+            self._update_controls()
 
-    def _hold_against(self) -> None:
+    def _check_against_target(self) -> None:
         if self._plan is not None:
             self.head.setText("Comparing with what is there…")
-            self._judging.hold(self._plan, self.target.currentData())
-            self._weigh()
+            self._checks.check(self._plan, self.target.currentData())
+            self._update_controls()
 
     # --- showing
 
@@ -202,19 +202,19 @@ class ImportDialog(QDialog):
         self._split.setEnabled(plan is not None)
         self.labels_model.show(plan)
         self.photos.show_plan(plan)
-        self._say_problem("")
+        self._show_problem("")
         if plan is None:
             self.head.setText("Looking at what was dropped…")
-        self._weigh()
+        self._update_controls()
 
     def _edited(self) -> None:
         self.labels_model.show(self._plan)
         self._choose_label()
         self.photos.refresh(self._only)
-        self._say_problem("")
-        self._weigh()
+        self._show_problem("")
+        self._update_controls()
 
-    def _weigh(self) -> None:
+    def _update_controls(self) -> None:
         """Say what would happen, and whether it can."""
         plan = self._plan
         new = self.target.currentData() is None
@@ -229,18 +229,18 @@ class ImportDialog(QDialog):
         reason = "" if sending else "There is nothing to send"
         if new and not self.name.text().strip():
             reason = reason or "Give the new training set a name"
-        if self._judging.comparing:
+        if self._checks.comparing:
             reason = "Comparing with what is there"
         else:
             spread = f"{photos} under {labels:,} label{'s' * (labels != 1)}"
             self.head.setText(f"{spread}, {size(plan.bytes_to_send())}" if sending else "Nothing to import")
-        self.below.setText(" ".join(part for part in (_left(plan), self._judging.looking) if part))
+        self.below.setText(" ".join(part for part in (_summary(plan), self._checks.similarity_text) if part))
         self.below.setVisible(bool(self.below.text()))
         self.start.setEnabled(not reason)
         self.start.setToolTip(reason)
         self.start.setDefault(not reason)
 
-    def _say_problem(self, sentence: str) -> None:
+    def _show_problem(self, sentence: str) -> None:
         notes = [sentence] if sentence else []
         if self._plan is not None:
             notes += self._plan.notes[:3]
@@ -263,19 +263,19 @@ class ImportDialog(QDialog):
         else:
             self.labels.setCurrentIndex(self.labels_model.index(row, 0))
 
-    def _follow(self, old: str, new: str) -> None:
+    def _follow_rename(self, old: str, new: str) -> None:
         if self._only == old:
             self._only = new
 
-    def _agree(self) -> None:
+    def _confirm(self) -> None:
         if self._plan is not None:
-            self._judging.stop()
+            self._checks.stop()
             order = ImportOrder(self._plan, self.target.currentData(), self.name.text().strip())
             self.accept()
             self.agreed.emit(order)
 
 
-def _left(plan: Plan) -> str:
+def _summary(plan: Plan) -> str:
     """What is not sent, in words: `4 cannot be read · 12 are there already`."""
     counts = {standing.value: count for standing, count in plan.counts().items()}
     words = {

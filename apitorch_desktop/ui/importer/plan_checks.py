@@ -22,7 +22,7 @@ class PlanChecks(QObject):
 
     compared = Signal()
     """The plan stands as it does against the training set."""
-    alike_found = Signal()
+    similar_found = Signal()
     """Near-duplicates are marked in it."""
     progressed = Signal()
     failed = Signal(str)
@@ -33,8 +33,8 @@ class PlanChecks(QObject):
         self._existing_of = existing_of
         self._similar = similar
         self._comparison: Task | None = None
-        self._likeness: Task | None = None
-        self.looking = ""
+        self._similarity: Task | None = None
+        self.similarity_text = ""
         """How far the search for near-duplicates is, in words; empty while there is none."""
 
     @property
@@ -44,13 +44,13 @@ class PlanChecks(QObject):
 
     def stop(self) -> None:
         """Give up what is under way."""
-        for task in (self._comparison, self._likeness):
+        for task in (self._comparison, self._similarity):
             if task is not None:
                 task.cancel()
-        self._comparison = self._likeness = None
-        self.looking = ""
+        self._comparison = self._similarity = None
+        self.similarity_text = ""
 
-    def hold(self, plan: Plan, target: Id | None) -> None:
+    def check(self, plan: Plan, target: Id | None) -> None:
         """Judge a plan against a training set, None for a new one."""
         self.stop()
         plan.set_similar({})
@@ -67,10 +67,10 @@ class PlanChecks(QObject):
             self.compared.emit()
             self._look_for_similar(plan, target)
 
-        def failed(fault: Exception) -> None:
+        def failed(error: Exception) -> None:
             self._comparison = None
             self.compared.emit()
-            self.failed.emit(f"What is there already could not be compared. {fault}")
+            self.failed.emit(f"What is there already could not be compared. {error}")
 
         self._comparison = self._tasks.run(
             Lane.INTERACTIVE,
@@ -87,19 +87,19 @@ class PlanChecks(QObject):
             return
 
         def found(alike: Mapping[int, str]) -> None:
-            self._likeness, self.looking = None, ""
+            self._similarity, self.similarity_text = None, ""
             plan.set_similar(alike)
-            self.alike_found.emit()
+            self.similar_found.emit()
 
         def failed(_fault: Exception) -> None:
-            self._likeness, self.looking = None, ""
+            self._similarity, self.similarity_text = None, ""
             self.progressed.emit()
 
         def progress(at: tuple[int, int]) -> None:
-            self.looking = f"Looking for near-duplicates: {at[0]:,} of {at[1]:,}."
+            self.similarity_text = f"Looking for near-duplicates: {at[0]:,} of {at[1]:,}."
             self.progressed.emit()
 
-        self._likeness = self._tasks.run(
+        self._similarity = self._tasks.run(
             Lane.BATCH,
             lambda context: similar(plan, target, context),
             done=found,

@@ -19,7 +19,7 @@ _NOWHERE = QModelIndex()
 
 SORT = int(_Role.UserRole)
 """Role of what a column is sorted by."""
-STANDING = SORT + 1
+STATUS = SORT + 1
 """Role of an item's `Standing`."""
 ITEM = SORT + 2
 """Role of the `PlanItem` itself."""
@@ -162,7 +162,7 @@ class PlanItemsModel(QAbstractTableModel):
             return self._text(item, column)
         if role == SORT:
             return (item.name, item.label, item.size or 0, item.standing.value)[column]
-        if role == STANDING:
+        if role == STATUS:
             return item.standing.value
         if role == ITEM:
             return item
@@ -211,24 +211,24 @@ class PlanItemsModel(QAbstractTableModel):
 
 
 class PlanFilter(QSortFilterProxyModel):
-    """Shows the pictures of some standings, of one label, with a text in name, label or note."""
+    """Shows the pictures of some statuses, of one label, with a text in name, label or note."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._standings: Collection[str] = ()
+        self._statuses: Collection[str] = ()
         self._label: str | None = None
         self._text = ""
         self.setSortRole(SORT)
 
-    def narrow(self, standings: Collection[str], label: str | None, text: str) -> None:
-        """Show only these: empty standings, no label (None) and an empty text let everything through."""
+    def narrow(self, statuses: Collection[str], label: str | None, text: str) -> None:
+        """Show only these: empty statuses, no label (None) and an empty text let everything through."""
         self.beginFilterChange()
-        self._standings, self._label, self._text = standings, label, text.casefold()
+        self._statuses, self._label, self._text = statuses, label, text.casefold()
         self.endFilterChange(QSortFilterProxyModel.Direction.Rows)
 
     def filterAcceptsRow(self, source_row: int, source_parent: _Index) -> bool:
         item: PlanItem = self.sourceModel().index(source_row, 0).data(ITEM)
-        if self._standings and item.standing.value not in self._standings:
+        if self._statuses and item.standing.value not in self._statuses:
             return False
         if self._label is not None and item.label != self._label:
             return False

@@ -33,7 +33,7 @@ class PlanTable(QWidget):
     edited = Signal()
     problem = Signal(str)
     """Why an edit was refused."""
-    all_labels_wanted = Signal()
+    all_labels_requested = Signal()
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -51,36 +51,36 @@ class PlanTable(QWidget):
         self.search = QLineEdit(placeholderText="Find a photo", clearButtonEnabled=True)
         self.search.setAccessibleName("Find a photo")
         self.search.textChanged.connect(lambda _text: self.narrow())
-        self.all_labels = button("All labels", "", self.all_labels_wanted.emit)
+        self.all_labels = button("All labels", "", self.all_labels_requested.emit)
         self.all_labels.hide()
         self.items = plan_table("Photos", self.filter_model, (160, 96, 76, 270))
         self.items.setSelectionMode(QTreeView.SelectionMode.ExtendedSelection)
         self.items.setSortingEnabled(True)
         self.items.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
-        self.items.selectionModel().selectionChanged.connect(lambda *_: self.weigh())
-        self.leave_out = button("Leave out", "", lambda: self._set_included(included=False))
-        self.take_in = button("Take in", "", lambda: self._set_included(included=True))
+        self.items.selectionModel().selectionChanged.connect(lambda *_: self.update_controls())
+        self.skip = button("Leave out", "", lambda: self._set_included(included=False))
+        self.include = button("Take in", "", lambda: self._set_included(included=True))
         self.relabel = QLineEdit(placeholderText="Label for the selected…")
         self.relabel.setAccessibleName("Label for the selected photos")
         for part in (self.search, self.items, self.relabel):
             part.installEventFilter(self)
         self._lay_out()
-        self.weigh()
+        self.update_controls()
 
     def _lay_out(self) -> None:
         sieve, acts = QHBoxLayout(), QHBoxLayout()
         sieve.addWidget(self.view)
         sieve.addWidget(self.search, 1)
         sieve.addWidget(self.all_labels)
-        acts.addWidget(self.leave_out)
-        acts.addWidget(self.take_in)
+        acts.addWidget(self.skip)
+        acts.addWidget(self.include)
         acts.addWidget(self.relabel, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(sieve)
         column.addWidget(self.items, 1)
         column.addLayout(acts)
-        way = (self.view, self.search, self.all_labels, self.items, self.leave_out, self.take_in, self.relabel)
+        way = (self.view, self.search, self.all_labels, self.items, self.skip, self.include, self.relabel)
         for one, following in pairwise(way):
             QWidget.setTabOrder(one, following)
 
@@ -90,7 +90,7 @@ class PlanTable(QWidget):
         """Show a plan's photos."""
         self._plan = plan
         self.items_model.show(plan)
-        self.weigh()
+        self.update_controls()
 
     def refresh(self, only: str | None) -> None:
         """The plan was judged anew; show those of one label, None for all."""
@@ -106,12 +106,12 @@ class PlanTable(QWidget):
     def narrow(self) -> None:
         """Show what is chosen to be shown."""
         self.filter_model.narrow(_VIEWS[self.view.currentData()], self._only, self.search.text().strip())
-        self.weigh()
+        self.update_controls()
 
-    def weigh(self) -> None:
+    def update_controls(self) -> None:
         """Offer what can be done with what is selected."""
         reason = "" if self.selected() else "Select photos first"
-        for control in (self.leave_out, self.take_in, self.relabel):
+        for control in (self.skip, self.include, self.relabel):
             offer(control, reason)
 
     def selected(self) -> list[PlanItem]:

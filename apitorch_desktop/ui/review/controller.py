@@ -17,7 +17,7 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.utils.text import plural
 
-QUIET = 1500
+QUIET_PERIOD = 1500
 """Milliseconds without a change after which the set is looked at again."""
 RULES = (("largest", "Largest"), ("oldest", "Oldest"), ("sharpest", "Sharpest"))
 
@@ -28,7 +28,7 @@ class ReviewController(QObject):
     changed = Signal()
     """What was found is another."""
     progressed = Signal()
-    """`busy`, `share` or `trouble` is another."""
+    """`busy`, `share` or `problem` is another."""
 
     def __init__(self, session: Session, editing: EditController, images: GridModel, settings: QSettings) -> None:
         super().__init__(session)
@@ -40,7 +40,7 @@ class ReviewController(QObject):
         self.busy = False
         self.share: float | None = None
         """How much of the photos was looked at, 0…1; None where that is not what is being done."""
-        self.trouble = ""
+        self.problem = ""
         """Why the last look came to nothing."""
         self.rule = str(settings.value("review/keep", RULES[0][0]))
         self._all: Findings | None = None
@@ -48,8 +48,8 @@ class ReviewController(QObject):
         """Photos chosen to be kept by hand."""
         self._dismissed: frozenset[Dismissal] = frozenset()
         self._task: Task | None = None
-        self._quiet = QTimer(self, interval=QUIET, singleShot=True)
-        self._quiet.timeout.connect(self._start)
+        self._delay = QTimer(self, interval=QUIET_PERIOD, singleShot=True)
+        self._delay.timeout.connect(self._start)
         session.open_set_changed.connect(self._opened_changed)
         session.listing_changed.connect(self._listing_changed)
         session.service_connected.connect(self._listing_changed)
@@ -63,21 +63,21 @@ class ReviewController(QObject):
         self._task = None
         self._all = self.found = None
         self._kept.clear()
-        self._say(busy=False)
+        self._set_progress(busy=False)
         self._show()
         self._listing_changed()
 
     def _listing_changed(self) -> None:
         self._refresh()
         if self._session.open_set is not None and self._session.workspace is not None:
-            self._quiet.start()
+            self._delay.start()
 
     def _start(self) -> None:
         open_set, workspace, stores = self._session.open_set, self._session.workspace, self._session.stores
         if open_set is None or workspace is None or stores is None or self._session.state.value != "ready":
             return
         if open_set.loading:
-            self._quiet.start()
+            self._delay.start()
             return
         if self._task is not None:
             self._task.cancel()
@@ -101,36 +101,42 @@ class ReviewController(QObject):
                 cancelled=context.cancelled,
             )
 
-        self._say(busy=True)
+        self._set_progress(busy=True)
         self._task = self._session.tasks.run(
-            Lane.REVIEW, job, done=self._done, failed=self._failed, progress=self._heard, owner=open_set, title="Review"
+            Lane.REVIEW,
+            job,
+            done=self._done,
+            failed=self._failed,
+            progress=self._receive,
+            owner=open_set,
+            title="Review",
         )
 
-    def _heard(self, news: Any) -> None:
+    def _receive(self, news: Any) -> None:
         if isinstance(news, frozenset):
             self._dismissed = news
         elif isinstance(news, tuple):
             done, of = news
-            self._say(busy=True, share=done / of if done < of else None)
+            self._set_progress(busy=True, share=done / of if done < of else None)
         elif self._all is None or self._all.doubts is None:
             self._take(news)
         else:  # parts of a second look must not take away what is known of the first
-            self._take(_over(self._all, news))
+            self._take(_merged(self._all, news))
 
     def _done(self, findings: Findings) -> None:
         self._task = None
         self._take(findings)
-        self._say(busy=False)
+        self._set_progress(busy=False)
 
-    def _failed(self, fault: Exception) -> bool:
+    def _failed(self, error: Exception) -> bool:
         from apitorch_desktop.ui.session.error_messages import error_message
 
         self._task = None
-        self._say(busy=False, trouble=error_message(fault).text)
+        self._set_progress(busy=False, problem=error_message(error).text)
         return True
 
-    def _say(self, *, busy: bool, share: float | None = None, trouble: str = "") -> None:
-        self.busy, self.share, self.trouble = busy, share, trouble
+    def _set_progress(self, *, busy: bool, share: float | None = None, problem: str = "") -> None:
+        self.busy, self.share, self.problem = busy, share, problem
         self.progressed.emit()
 
     def _take(self, findings: Findings) -> None:
@@ -165,7 +171,7 @@ class ReviewController(QObject):
     def _edited(self, outcome: EditOutcome) -> None:
         """Ids that a service changed: what is known of the images holds. And what was dismissed, or is no more."""
         if outcome.dismissed:
-            self._hold(outcome.dismissed)
+            self._apply_dismissals(outcome.dismissed)
             if not all(outcome.dismissed.values()):  # groups that were kept apart are found again
                 self._listing_changed()
         stores, workspace = self._session.stores, self._session.workspace
@@ -225,7 +231,7 @@ class ReviewController(QObject):
         self._kept.add(image_id)
         self._show()
 
-    def not_twins(self, group: DuplicateGroup) -> None:
+    def keep_all(self, group: DuplicateGroup) -> None:
         """They are no duplicates: keep all."""
         from apitorch_desktop.dataset.review.findings import pairs_of
 
@@ -260,7 +266,7 @@ class ReviewController(QObject):
         for label, ids in by_label.items():
             self.move(ids, label)
 
-    def label_is_right(self, ids: Sequence[str]) -> None:
+    def confirm_labels(self, ids: Sequence[str]) -> None:
         """The labels of these photos are right."""
         open_set = self._session.open_set
         if open_set is not None:
@@ -268,7 +274,7 @@ class ReviewController(QObject):
             labels = plural(len(found), "label")
             self.dismiss(found, f"confirm {labels}", f"{labels} confirmed")
 
-    def flags_are_fine(self, ids: Sequence[str]) -> None:
+    def dismiss_flags(self, ids: Sequence[str]) -> None:
         """These photos are fine as they are."""
         wanted = set(ids)
         flagged = self.found.flagged if self.found is not None else None
@@ -283,22 +289,22 @@ class ReviewController(QObject):
         if open_set is None or not new:
             return
         set_id = open_set.training_set.id
-        self._hold(dict.fromkeys(new, True))
+        self._apply_dismissals(dict.fromkeys(new, True))
         self._editing.do(
             "Keeping this",
             lambda edits, workspace, *_watch: edits.dismiss(workspace.connection.id, set_id, new, title),
             done=said,
-            failed=lambda _fault: self._hold(dict.fromkeys(new, False)),
+            failed=lambda _fault: self._apply_dismissals(dict.fromkeys(new, False)),
         )
 
-    def _hold(self, dismissed: dict[Dismissal, bool]) -> None:
+    def _apply_dismissals(self, dismissed: dict[Dismissal, bool]) -> None:
         """Take what is fine, or is not so any more, into account."""
         self._dismissed |= {one for one, fine in dismissed.items() if fine}
         self._dismissed -= {one for one, fine in dismissed.items() if not fine}
         self._refresh()
 
 
-def _over(known: Findings, part: Findings) -> Findings:
+def _merged(known: Findings, part: Findings) -> Findings:
     """A part, with what it does not tell yet as it was known before."""
     import msgspec
 

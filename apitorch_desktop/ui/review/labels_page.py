@@ -16,7 +16,7 @@ class LabelsPage(QScrollArea):
     """Matrix and advice."""
 
     pair_chosen = Signal(str, str)
-    label_wanted = Signal(str)
+    label_requested = Signal(str)
 
     def __init__(self, theme: Theme) -> None:
         super().__init__(widgetResizable=True)
@@ -83,7 +83,7 @@ class LabelsPage(QScrollArea):
             if one.label is not None:
                 name = one.label
                 row.addWidget(
-                    button("Show", "link", lambda name=name: self.label_wanted.emit(name)),  # type: ignore[misc]
+                    button("Show", "link", lambda name=name: self.label_requested.emit(name)),  # type: ignore[misc]
                     0,
                     Qt.AlignmentFlag.AlignTop,
                 )

@@ -29,8 +29,8 @@ BUDGET = 96 * 2**20
 class NarrowedBar(QFrame):
     """Floats above the grid: which photos are shown, and the way back to all."""
 
-    all_wanted = Signal()
-    review_wanted = Signal()
+    all_requested = Signal()
+    review_requested = Signal()
 
     def __init__(self, photos: PhotosController, theme: Theme) -> None:
         super().__init__(photos.grid)
@@ -40,16 +40,16 @@ class NarrowedBar(QFrame):
         row = QHBoxLayout(self)
         row.setContentsMargins(14, 4, 6, 4)
         self._words = ElidedLabel("", "base")
-        self.back = button("To Review", "link", self.review_wanted.emit)
-        self.all = button("Show all", "link", self.all_wanted.emit)
+        self.back = button("To Review", "link", self.review_requested.emit)
+        self.all = button("Show all", "link", self.all_requested.emit)
         row.addWidget(self._words)
         row.addWidget(self.back)
         row.addWidget(self.all)
         photos.grid.installEventFilter(self)
-        photos.only_shown.connect(self._say)
+        photos.only_shown.connect(self._set_progress)
         self.hide()
 
-    def _say(self, words: str) -> None:
+    def _set_progress(self, words: str) -> None:
         self._words.setText(words)
         self.setVisible(bool(words))
         self._place()
@@ -107,22 +107,22 @@ class ReviewNavigation(QObject):
 
     def _wire(self) -> None:
         review, panel, tree = self.review, self.panel, self._tree
-        review.changed.connect(self._list)
+        review.changed.connect(self._update_sidebar)
         self._photos.found_ids = review.ids_of
         review.changed.connect(self._photos.found_changed)
-        review.progressed.connect(self._list)
+        review.progressed.connect(self._update_sidebar)
         tree.view.finding_chosen.connect(self.open_page)
         panel.closed.connect(self.close)
         self.trash_page.closed.connect(self.close)
-        self.trash.changed.connect(self._list)
-        panel.open_wanted.connect(self._photos.show_big)
-        panel.grid_wanted.connect(self._show_in_grid)
-        panel.label_wanted.connect(self._show_label)
-        self.only.all_wanted.connect(lambda: self._photos.show_only((), ""))
-        self.only.review_wanted.connect(self._back)
+        self.trash.changed.connect(self._update_sidebar)
+        panel.open_requested.connect(self._photos.show_big)
+        panel.grid_requested.connect(self._show_in_grid)
+        panel.label_requested.connect(self._show_label)
+        self.only.all_requested.connect(lambda: self._photos.show_only((), ""))
+        self.only.review_requested.connect(self._back)
         self._photos.model.ids_replaced.connect(self._loader.follow)
         self._session.open_set_changed.connect(self._opened_changed)
-        self._session.sets_changed.connect(self._list)
+        self._session.sets_changed.connect(self._update_sidebar)
 
     def open_page(self, page: str) -> None:
         """Show one of Review's pages in the middle."""
@@ -171,7 +171,7 @@ class ReviewNavigation(QObject):
 
     # --- the tree
 
-    def _list(self) -> None:
+    def _update_sidebar(self) -> None:
         open_set, found, review = self._session.open_set, self.review.found, self.review
         model = self._tree.model
         if open_set is None or not (self._photos.model.total or found is not None or self.trash.here):

@@ -45,7 +45,7 @@ def suspects(review: ReviewController) -> list[Row]:
 
 
 def quality(review: ReviewController) -> list[Row]:
-    """By kind of fault; a photo with two is there twice."""
+    """By kind of error; a photo with two is there twice."""
     rows: list[Row] = []
     found = review.found
     if found is None:

@@ -64,11 +64,11 @@ class ReviewPanel(QWidget):
     """Shows what `ReviewController` knows; what the person does about it goes to `ReviewController`."""
 
     closed = Signal()
-    open_wanted = Signal(object)
+    open_requested = Signal(object)
     """A TrainingImage to look at closely."""
-    grid_wanted = Signal(list, str)
+    grid_requested = Signal(list, str)
     """(ids, words): show these photos in the grid."""
-    label_wanted = Signal(str)
+    label_requested = Signal(str)
 
     def __init__(
         self, review: ReviewController, theme: Theme, loader: ThumbnailLoader, labels: Callable[[], Sequence[str]]
@@ -138,7 +138,7 @@ class ReviewPanel(QWidget):
         self.board.heading_action_wanted.connect(self._act_on_heading)
         self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
         self.labels.pair_chosen.connect(self._show_pair)
-        self.labels.label_wanted.connect(self.label_wanted)
+        self.labels.label_requested.connect(self.label_requested)
 
     # --- what is shown
 
@@ -175,20 +175,20 @@ class ReviewPanel(QWidget):
             self._keys.setText("Arrows and Return show the photos of a cell")
             if found is not None:
                 self.labels.show_findings(found)
-            self._turn_to(self.labels if found is not None else self._none)
+            self._show_part(self.labels if found is not None else self._none)
         else:
             had = self.board.hasFocus() or self.hasFocus()
             rows = page.rows(self._review)
             self.board.rows.show(rows)
             self._title.setText(page.title)
             self._keys.setText(page.keys if rows else "")
-            self._turn_to(self.board if rows else self._none)
+            self._show_part(self.board if rows else self._none)
             if had and self.isVisible():
                 self.focus()
         self._show_progress()
         self._show_controls()
 
-    def _turn_to(self, part: QWidget) -> None:
+    def _show_part(self, part: QWidget) -> None:
         if self.stack.currentWidget() is not part:
             self.stack.setCurrentWidget(part)
 
@@ -202,7 +202,7 @@ class ReviewPanel(QWidget):
             note = f"looking at the photos: {percent(review.share)}"
         elif review.busy and not known:
             note = "comparing…"
-        self._note.setText(note or review.trouble)
+        self._note.setText(note or review.problem)
         if (
             review.found is not None
             and page is not None
@@ -213,7 +213,7 @@ class ReviewPanel(QWidget):
         elif known and page is not None:
             self._none.setText(page.none)
         else:
-            self._none.setText("Looking at the photos…" if review.busy or not review.trouble else review.trouble)
+            self._none.setText("Looking at the photos…" if review.busy or not review.problem else review.problem)
 
     def _known(self) -> bool:
         found = self._review.found
@@ -251,7 +251,7 @@ class ReviewPanel(QWidget):
         if name == "return":
             name = "accept" if self.page in ("suspects", "unsure") else "open"
         if name == "open":
-            self.open_wanted.emit(rows[0].image)
+            self.open_requested.emit(rows[0].image)
         elif name.isdigit():
             self._label(name, ids)
         elif self.page == "duplicates" and group is not None:
@@ -260,22 +260,22 @@ class ReviewPanel(QWidget):
             elif name == "delete":
                 review.delete(review.others(group))
             elif name == "dismiss":
-                review.not_twins(group)
+                review.keep_all(group)
         elif name == "delete" and self.page in ("suspects", "quality"):
             review.delete(list(dict.fromkeys(ids)))
         elif self.page == "suspects" and name == "accept":
             review.accept([row.issue for row in rows if isinstance(row, LabelIssueRow)])
         elif (self.page == "suspects" and name == "dismiss") or (self.page == "unsure" and name == "accept"):
-            review.label_is_right(ids)
+            review.confirm_labels(ids)
         elif self.page == "quality" and name == "dismiss":
-            review.flags_are_fine(ids)
+            review.dismiss_flags(ids)
 
     def _label(self, key: str, ids: list[str]) -> None:
         place, labels = "1234567890".index(key), self._labels()
         if place < len(labels) and labels[place]:
             same = [one.image_id for one in self._review.images(ids) if one.label == labels[place]]
             self._review.move([one for one in ids if one not in same], labels[place])
-            self._review.label_is_right(same)
+            self._review.confirm_labels(same)
 
     def _act_on_heading(self, heading: HeadingRow, name: str) -> None:
         if name == "select":
@@ -283,22 +283,22 @@ class ReviewPanel(QWidget):
         elif heading.group is not None and name == "delete":
             self._review.delete(self._review.others(heading.group))
         elif heading.group is not None:
-            self._review.not_twins(heading.group)
+            self._review.keep_all(heading.group)
 
     def _show_in_grid(self) -> None:
         ids = [row.image.image_id for row in self.board.chosen()]
-        self.grid_wanted.emit(ids, f"{plural(len(ids), 'photo')} of {PAGES[self.page].title.lower()}")
+        self.grid_requested.emit(ids, f"{plural(len(ids), 'photo')} of {PAGES[self.page].title.lower()}")
 
     def _show_pair(self, given: str, taken: str) -> None:
         found = self._review.found
         if found is None:
             return
         if given == taken:
-            self.label_wanted.emit(given)
+            self.label_requested.emit(given)
             return
         ids = [one.image for one in found.doubts or () if one.given == given and one.likely == taken]
         if ids:
-            self.grid_wanted.emit(ids, f"{len(ids):,} of “{given}” taken for “{taken}”")
+            self.grid_requested.emit(ids, f"{len(ids):,} of “{given}” taken for “{taken}”")
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Escape goes back to the photos."""

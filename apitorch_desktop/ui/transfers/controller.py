@@ -70,26 +70,26 @@ class TransferController(QObject):
                 pass
             end()
 
-        self._tasks.run(Lane.WATCH, watch, progress=self._heard, title="Watch the transfers")
+        self._tasks.run(Lane.WATCH, watch, progress=self._receive, title="Watch the transfers")
         self.reload()
         for _ in range(WORKERS):
             self._work(transfers)
 
     def _work(self, transfers: TransferQueue) -> None:
-        def again(fault: Exception) -> None:
-            self.failed.emit(fault, "Working on the transfers")
+        def retry(error: Exception) -> None:
+            self.failed.emit(error, "Working on the transfers")
             QTimer.singleShot(3000, self, lambda: self._work(transfers))
 
         self._tasks.run(
-            Lane.BULK, lambda context: transfers.work(context.cancelled), failed=again, owner=self, title="Transfers"
+            Lane.BULK, lambda context: transfers.work(context.cancelled), failed=retry, owner=self, title="Transfers"
         )
 
     def reload(self) -> None:
-        """Read the list again."""
+        """Read the list retry."""
         self._run(lambda transfers: transfers.snapshot(), self._show_all, "Listing the transfers")
 
-    def hurry(self, connection_id: str) -> None:
-        """A service is there again: what waits for it need not wait longer."""
+    def retry_now(self, connection_id: str) -> None:
+        """A service is there retry: what waits for it need not wait longer."""
         self._run(lambda transfers: transfers.hurry(connection_id), lambda _none: None, "Going on with the transfers")
 
     def download(self, connection_id: str, set_id: Id, title: str, folder: Path) -> None:
@@ -146,7 +146,7 @@ class TransferController(QObject):
             Lane.DISK,
             lambda _context: act(transfers),
             done=done,
-            failed=lambda fault: self.failed.emit(fault, doing),
+            failed=lambda error: self.failed.emit(error, doing),
             owner=self,
             title=doing,
         )
@@ -167,9 +167,9 @@ class TransferController(QObject):
         if first:  # what ended in an earlier run of the program is in the list, and no news
             return
         for status in self.statuses:  # a short transfer may have ended before its first news came
-            self._tell(before.get(status.id), status)
+            self._notify(before.get(status.id), status)
 
-    def _heard(self, status: TransferStatus) -> None:
+    def _receive(self, status: TransferStatus) -> None:
         before = self._statuses.get(status.id)
         if status.sequence < (before.sequence if before is not None else self._listed_at):
             return  # newer is known; or it was forgotten meanwhile
@@ -177,9 +177,9 @@ class TransferController(QObject):
         if before is None:
             self.listed.emit(self.statuses)
         self.changed.emit(status)
-        self._tell(before, status)
+        self._notify(before, status)
 
-    def _tell(self, before: TransferStatus | None, status: TransferStatus) -> None:
+    def _notify(self, before: TransferStatus | None, status: TransferStatus) -> None:
         if status.kind == "upload" and status.done > (before.done if before else 0):
             self.progressed.emit(status)
         if status.state in ENDED and (before is None or before.state not in ENDED):

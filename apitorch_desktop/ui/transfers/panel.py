@@ -96,23 +96,23 @@ class TransferCard(Card):
         self._title = ElidedLabel(role="strong")
         self._line = ElidedLabel(role="small", tone="muted")
         self._meter = ProgressBar(theme)
-        wanted = panel.wanted.emit
-        self.pause = button("Pause", "", lambda: wanted("pause", self.status.id))
-        self.go_on = button("Go on", "", lambda: wanted("resume", self.status.id))
-        self.cancel = button("Cancel", "", lambda: wanted("cancel", self.status.id))
-        self.retry = button("Retry failed", "", lambda: wanted("retry_failed", self.status.id))
-        self.save = button("Save a summary…", "", lambda: panel.summary_wanted.emit(self.status.id))
+        command = panel.command_requested.emit
+        self.pause = button("Pause", "", lambda: command("pause", self.status.id))
+        self.resume = button("Go on", "", lambda: command("resume", self.status.id))
+        self.cancel = button("Cancel", "", lambda: command("cancel", self.status.id))
+        self.retry = button("Retry failed", "", lambda: command("retry_failed", self.status.id))
+        self.save = button("Save a summary…", "", lambda: panel.summary_requested.emit(self.status.id))
         self.up = icon_button(theme, "chevron-up", "Do this one first")
-        self.up.clicked.connect(lambda: wanted("first", self.status.id))
+        self.up.clicked.connect(lambda: command("first", self.status.id))
         self.forget = icon_button(theme, "close", "Take off the list")
-        self.forget.clicked.connect(lambda: wanted("forget", self.status.id))
+        self.forget.clicked.connect(lambda: command("forget", self.status.id))
         self.failed = button("", "link", self._toggle)
         self.failed.setCheckable(True)
         self.failures = _FailureList()
         self.failures.hide()
         top = QHBoxLayout()
         top.addWidget(self._title, 1)
-        for control in (self.pause, self.go_on, self.retry, self.cancel, self.save, self.up, self.forget):
+        for control in (self.pause, self.resume, self.retry, self.cancel, self.save, self.up, self.forget):
             top.addWidget(control)
         below = QHBoxLayout()
         below.addWidget(self._line, 1)
@@ -136,7 +136,7 @@ class TransferCard(Card):
         self._meter.setVisible(status.state != "done")
         self._meter.setAccessibleName(f"{status.title}: {status.fraction:.0%}")
         self.pause.setVisible(not ended and not resting)
-        self.go_on.setVisible(resting or status.state == "cancelled")
+        self.resume.setVisible(resting or status.state == "cancelled")
         self.cancel.setVisible(not ended)
         self.up.setVisible(status.state == "waiting")
         self.retry.setVisible(ended and bool(status.failed))
@@ -148,21 +148,21 @@ class TransferCard(Card):
             self.failures.hide()
             self.failed.setChecked(False)
         elif more and self.failures.isVisible():
-            self._panel.failures_wanted.emit(status.id)
+            self._panel.failures_requested.emit(status.id)
 
     def _toggle(self) -> None:
         self.failures.setVisible(self.failed.isChecked())
         if self.failed.isChecked():
-            self._panel.failures_wanted.emit(self.status.id)
+            self._panel.failures_requested.emit(self.status.id)
 
 
 class TransfersPanel(QWidget):
     """All transfers, newest first. Shows what it is told; says what is wanted."""
 
-    wanted = Signal(str, int)
+    command_requested = Signal(str, int)
     """A verb of `Transfers` (pause, resume, cancel, retry_failed, forget) or `first`, and the transfer's id."""
-    failures_wanted = Signal(int)
-    summary_wanted = Signal(int)
+    failures_requested = Signal(int)
+    summary_requested = Signal(int)
     closed = Signal()
 
     def __init__(self, theme: Theme) -> None:
@@ -214,7 +214,7 @@ class TransfersPanel(QWidget):
         self._empty.hide()
 
     def show_failures(self, transfer_id: int, failures: Sequence[TransferFailure]) -> None:
-        """The failed files that were asked for by `failures_wanted`."""
+        """The failed files that were asked for by `failures_requested`."""
         if (card := self._cards.get(transfer_id)) is not None:
             card.failures.model.show(failures)
 

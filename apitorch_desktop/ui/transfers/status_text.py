@@ -9,7 +9,7 @@ ENDED = ("done", "failed", "cancelled")
 """States after which nothing happens by itself."""
 
 
-def counts_words(status: TransferStatus) -> str:
+def counts_text(status: TransferStatus) -> str:
     """`412 of 600 · 38 a second · 5 s left`: what is there, how fast, how long still."""
     parts = [f"{status.done + status.skipped:,} of {status.total:,}"]
     if status.state == "running" and status.rate > 0 and status.done and status.bytes_done:
@@ -36,12 +36,12 @@ def state_text(status: TransferStatus) -> str:
         case "waiting":
             return "Waits for its turn"
         case "paused":
-            return f"Paused · {counts_words(status)}"
+            return f"Paused · {counts_text(status)}"
         case "cancelled":
-            return f"Cancelled · {counts_words(status)}"
+            return f"Cancelled · {counts_text(status)}"
         case "done" if status.skipped:
             return f"{status.done:,} added · {status.skipped:,} were there already"
         case "done":
             return f"All {status.total:,} {'added' if status.kind == 'upload' else 'downloaded'}"
         case _:
-            return counts_words(status)
+            return counts_text(status)

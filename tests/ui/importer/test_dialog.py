@@ -76,11 +76,11 @@ def test_labels_and_photos_are_set_right_in_place(dialog, qtbot):
     assert not dialog.labels_model.setData(dialog.labels_model.index(0, 0), "!!!")
     assert "cannot be a label" in dialog.notes.text()
     dialog.photos.items.selectAll()
-    qtbot.mouseClick(dialog.photos.leave_out, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(dialog.photos.skip, Qt.MouseButton.LeftButton)
     assert not dialog.start.isEnabled()
     assert dialog.start.toolTip() == "There is nothing to send"
     dialog.photos.items.selectAll()
-    qtbot.mouseClick(dialog.photos.take_in, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(dialog.photos.include, Qt.MouseButton.LeftButton)
     assert dialog.start.isEnabled()
 
 

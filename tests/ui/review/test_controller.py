@@ -68,7 +68,7 @@ def test_an_accepted_label_is_moved_and_a_dismissal_follows_the_photo_to_its_new
     review, model = desk.review, desk.model
     dismissed, accepted = desk.found.doubts[1], desk.found.doubts[0]
     assert model.badges[accepted.image] == f"{accepted.likely}?"
-    review.label_is_right([dismissed.image])
+    review.confirm_labels([dismissed.image])
     assert dismissed.image not in [one.image for one in desk.found.doubts]
     total = model.total
     review.accept([accepted])
@@ -110,7 +110,7 @@ def test_the_others_of_near_duplicates_go_and_come_back_without_another_look(des
 def test_keeping_all_is_remembered_and_can_be_taken_back(desk):
     review = desk.review
     group = desk.found.groups[0]
-    review.not_twins(group)
+    review.keep_all(group)
     assert group.images not in [one.images for one in desk.found.groups]
     connection = desk.session.connection.id
     wait_until(lambda: desk.said and desk.said[-1].text == "Kept all 2.")
@@ -128,7 +128,7 @@ def test_keeping_all_is_remembered_and_can_be_taken_back(desk):
 def test_what_was_said_of_a_photo_holds_when_it_was_deleted_and_came_back(desk):
     review, model = desk.review, desk.model
     doubt = next(one for one in desk.found.doubts if one.suspect)
-    review.label_is_right([doubt.image])
+    review.confirm_labels([doubt.image])
     wait_until(lambda: len(desk.stores.edits.history(desk.session.connection.id)) == 1)
     review.delete([doubt.image])
     wait_until(lambda: any(one.text.startswith("Deleted 1 photo") for one in desk.said), 30)

@@ -65,7 +65,7 @@ class Known(QObject):
 
     def __init__(self):
         super().__init__()
-        self.found, self.busy, self.share, self.trouble, self.rule = findings(), False, None, "", "largest"
+        self.found, self.busy, self.share, self.problem, self.rule = findings(), False, None, "", "largest"
         self._kept = set()
         self.acts = []
 
@@ -86,7 +86,7 @@ class Known(QObject):
         self.changed.emit()
 
     def __getattr__(self, name):
-        if name in ("delete", "move", "accept", "label_is_right", "flags_are_fine", "not_twins"):
+        if name in ("delete", "move", "accept", "confirm_labels", "dismiss_flags", "keep_all"):
             return lambda *what: self.acts.append((name, *what))
         raise AttributeError(name)
 
@@ -166,7 +166,7 @@ def test_a_heading_offers_to_delete_its_others_or_to_keep_all(panel, known):
     places = panel.board._painter._verbs(heading, rect(panel, 0))
     for act in ("delete", "dismiss"):
         pointer.click(panel.board.viewport().mapToGlobal(places[act].center()))
-    assert known.acts == [("delete", [IDS[0], IDS[2]]), ("not_twins", heading.group)]
+    assert known.acts == [("delete", [IDS[0], IDS[2]]), ("keep_all", heading.group)]
 
 
 def test_suspects_are_accepted_and_dismissed_by_one_key(panel, known):
@@ -180,7 +180,7 @@ def test_suspects_are_accepted_and_dismissed_by_one_key(panel, known):
     pointer.key("Delete")
     pointer.key("1")
     assert known.acts[:4] == [
-        ("accept", [first]), ("accept", [second]), ("label_is_right", [IDS[8]]), ("label_is_right", [IDS[8]]),
+        ("accept", [first]), ("accept", [second]), ("confirm_labels", [IDS[8]]), ("confirm_labels", [IDS[8]]),
     ]  # fmt: skip
     assert known.acts[4][:1] + known.acts[4][2:] == ("move", "dress")
 
@@ -191,7 +191,7 @@ def test_suspects_can_be_answered_with_the_pointer(panel, known):
     places = panel.board._painter._verbs(row, rect(panel, 0))
     pointer.click(panel.board.viewport().mapToGlobal(places["accept"].center()))
     pointer.click(panel.board.viewport().mapToGlobal(places["dismiss"].center()))
-    assert [act[0] for act in known.acts] == ["accept", "label_is_right"]
+    assert [act[0] for act in known.acts] == ["accept", "confirm_labels"]
 
 
 def test_what_was_answered_leaves_and_the_focus_goes_to_the_next(panel, known):
@@ -214,21 +214,21 @@ def test_faults_stand_by_kind_and_a_section_is_selected_at_once(panel, known):
     pointer.click(panel.board.viewport().mapToGlobal(places["select"].center()))
     pointer.key("Delete")
     pointer.key("d")
-    assert known.acts == [("delete", [IDS[6]]), ("flags_are_fine", [IDS[6]])]
+    assert known.acts == [("delete", [IDS[6]]), ("dismiss_flags", [IDS[6]])]
 
 
 def test_what_teaches_most_is_confirmed_with_one_key(panel, known):
     panel.show_page("unsure")
     assert panel.board.rows.rows[0].lines == ("dress?", "or hat?")
     pointer.key("a")
-    assert known.acts == [("label_is_right", [IDS[9]])]
+    assert known.acts == [("confirm_labels", [IDS[9]])]
 
 
 def test_chosen_photos_go_to_the_grid_and_one_is_looked_at_closely(panel, known):
     panel.show_page("suspects")
     shown, opened = [], []
-    panel.grid_wanted.connect(lambda ids, words: shown.append((ids, words)))
-    panel.open_wanted.connect(opened.append)
+    panel.grid_requested.connect(lambda ids, words: shown.append((ids, words)))
+    panel.open_requested.connect(opened.append)
     pointer.key("o")
     pointer.key("ctrl+a")
     pointer.click(pointer.center(panel.in_grid))
@@ -239,8 +239,8 @@ def test_chosen_photos_go_to_the_grid_and_one_is_looked_at_closely(panel, known)
 def test_a_cell_of_the_confusion_matrix_shows_its_photos_by_pointer_and_by_keys(panel, known):
     panel.show_page("labels")
     shown, labels = [], []
-    panel.grid_wanted.connect(lambda ids, words: shown.append((ids, words)))
-    panel.label_wanted.connect(labels.append)
+    panel.grid_requested.connect(lambda ids, words: shown.append((ids, words)))
+    panel.label_requested.connect(labels.append)
     matrix = panel.labels.matrix
     wait_until(lambda: matrix.hasFocus() and matrix.visibleRegion().contains(matrix.cell_rect(2, 2)))
     turn()  # laid out
@@ -270,7 +270,7 @@ def test_while_it_looks_it_says_how_far_it_is_and_what_is_in_the_way(panel, know
     known.progressed.emit()
     assert panel._note.full_text() == "looking at the photos: 42 %"
     assert panel._none.text() == "Looking at the photos…"
-    known.busy, known.share, known.trouble = False, None, "The service does not answer."
+    known.busy, known.share, known.problem = False, None, "The service does not answer."
     known.progressed.emit()
     assert panel._note.full_text() == "The service does not answer."
 

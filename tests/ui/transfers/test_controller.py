@@ -65,7 +65,7 @@ def tell(desk, piece):
     if isinstance(piece, tuple):
         desk._show_all(piece)
     else:
-        desk._heard(piece)
+        desk._receive(piece)
 
 
 def test_news_in_any_order_leave_what_is_there(tasks, transfers, news):
@@ -87,13 +87,13 @@ def test_an_older_list_neither_takes_back_a_status_nor_loses_nor_brings_back_a_t
     transfers.pause(first)
     second = transfers.add_upload("c1", 1, "Second", uploads(tmp_path, 1))
     for transfer in (first, second):
-        desk._heard(transfers.status(transfer))
+        desk._receive(transfers.status(transfer))
     desk._show_all(old)
     assert [(one.id, one.state) for one in desk.statuses] == [(first, "paused"), (second, "waiting")]
     transfers.cancel(first)
     transfers.forget(first)
     desk._show_all(transfers.snapshot())
     desk._show_all(old)
-    desk._heard(late)
+    desk._receive(late)
     assert [one.id for one in desk.statuses] == [second]
     desk.deleteLater()

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QApplication
 from apitorch_desktop.dataset.transfers.queue import TransferFailure, TransferKind, TransferState, TransferStatus
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.panel import TransfersPanel
-from apitorch_desktop.ui.transfers.status_text import counts_words, state_text
+from apitorch_desktop.ui.transfers.status_text import counts_text, state_text
 from apitorch_desktop.utils.paths import resources
 from apitorch_desktop.utils.text import duration, size
 
@@ -30,7 +30,7 @@ def panel(qtbot):
 
 
 def test_says_how_far_how_fast_and_how_long():
-    assert counts_words(RUNNING) == "412 of 600 · 38 a second · 5 s left"
+    assert counts_text(RUNNING) == "412 of 600 · 38 a second · 5 s left"
     assert size(999) == "999 bytes"
     assert size(112_000) == "112 kB"
     assert size(2_500_000_000) == "2.5 GB"
@@ -48,11 +48,11 @@ def test_controls_go_with_the_state(panel, qtbot):
     card = panel.card(1)
     qtbot.waitUntil(card.pause.isVisible)  # a layout shows what it takes in a turn later
     assert not card.retry.isVisible()
-    with qtbot.waitSignal(panel.wanted) as caught:
+    with qtbot.waitSignal(panel.command_requested) as caught:
         qtbot.mouseClick(card.pause, Qt.MouseButton.LeftButton)
     assert caught.args == ["pause", 1]
     panel.show_status(replace(RUNNING, state=TransferState.PAUSED))
-    assert card.go_on.isVisible()
+    assert card.resume.isVisible()
     assert not card.pause.isVisible()
     panel.show_status(replace(RUNNING, state=TransferState.FAILED, done=597))
     assert card.retry.isVisible()
@@ -63,7 +63,7 @@ def test_controls_go_with_the_state(panel, qtbot):
 def test_failed_files_are_listed_with_their_reason_and_can_be_filtered(panel, qtbot):
     panel.show_statuses([replace(RUNNING, state=TransferState.FAILED, done=597)])
     card = panel.card(1)
-    with qtbot.waitSignal(panel.failures_wanted):
+    with qtbot.waitSignal(panel.failures_requested):
         qtbot.mouseClick(card.failed, Qt.MouseButton.LeftButton)
     panel.show_failures(1, [
         TransferFailure("half.jpg", "shirt", "“half.jpg” is cut off.", "Copy it again."),
