@@ -16,7 +16,7 @@ from apitorch_desktop.api.errors import (
     NotApiTorch,
     NotFound,
     RateLimited,
-    ServerFault,
+    ServerError,
     StorageFull,
     TimedOut,
     TooLarge,
@@ -29,7 +29,7 @@ _LONGEST_MESSAGE = 300
 
 
 def decode(content: bytes, kind: type[T], base_url: str) -> T:
-    """The answer as the wire type `kind`. Raises NotApiTorch where it is none, and ServerFault where it is an error."""
+    """The answer as the wire type `kind`. Raises NotApiTorch where it is none, and ServerError where it is an error."""
     failure: ApiError
     try:
         answer = msgspec.json.decode(content, type=kind, strict=False)
@@ -39,7 +39,7 @@ def decode(content: bytes, kind: type[T], base_url: str) -> T:
         found = answer.get("object") if isinstance(answer, dict) else getattr(answer, "object", None)
         if found != "error":
             return answer
-        failure = ServerFault(_quoted(_message(content), "") or "The service answered with an error.")
+        failure = ServerError(_quoted(_message(content), "") or "The service answered with an error.")
     raise failure
 
 
@@ -55,7 +55,7 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes, base_url: s
     if status == 507:
         return StorageFull(message or f"{host} has no room left for images.", status=status)
     if status >= 500:
-        fault = ServerFault(message or f"{host} failed (status {status}).", status=status)
+        fault = ServerError(message or f"{host} failed (status {status}).", status=status)
         fault.retry_after = retry_after(headers.get("Retry-After", ""))
         return fault
     if status == 401:

@@ -26,7 +26,7 @@ _PATIENCE = 2.0
 class ApiClient(Extensions):
     """The API Torch interface at one base URL with one key. Synchronous and thread-safe; `repr` shows the URL only.
 
-    `base_url` is a host, a URL, with or without `api/`; see `transport.normalise`. `timeout` is (connect, read) in
+    `base_url` is a host, a URL, with or without `api/`; see `transport.normalize_url`. `timeout` is (connect, read) in
     seconds, `total` bounds one attempt as a whole, `attempts` counts the first.
     """
 
@@ -49,10 +49,10 @@ class ApiClient(Extensions):
     def __repr__(self) -> str:
         return f"ApiClient({self.base_url!r})"
 
-    def single(self) -> "ApiClient":
+    def without_retries(self) -> "ApiClient":
         """The same service with the same key, but every call is made once: for who repeats and paces by himself."""
         other = ApiClient.__new__(ApiClient)
-        other._transport = self._transport.single()
+        other._transport = self._transport.without_retries()
         return other
 
     def close(self) -> None:

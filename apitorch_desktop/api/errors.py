@@ -10,7 +10,7 @@ ApiError                    message, advice, can_retry
 │   ├── Conflict            409: in the way of something that is there, or not ready yet
 │   └── TooLarge            413
 ├── RateLimited             429; `retry_after` in seconds
-└── ServerFault             500 and up
+└── ServerError             500 and up
     └── StorageFull         507
 """
 
@@ -101,14 +101,14 @@ class RateLimited(ApiError):  # noqa: N818
         self.retry_after = retry_after
 
 
-class ServerFault(ApiError):  # noqa: N818
+class ServerError(ApiError):
     """500 and up: the service failed."""
 
     advice = "The service failed. Try again; if it stays so, tell who runs it."
     can_retry = True
 
 
-class StorageFull(ServerFault):
+class StorageFull(ServerError):  # noqa: N818
     """507: the service has no room left."""
 
     advice = "Free some disk space where the service keeps its images, then retry."

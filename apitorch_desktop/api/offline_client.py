@@ -11,7 +11,7 @@ class _Nowhere(Transport):
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
 
-    def single(self) -> Transport:
+    def without_retries(self) -> Transport:
         return self
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ from apitorch_desktop.api.errors import (
     NotApiTorch,
     NotFound,
     RateLimited,
-    ServerFault,
+    ServerError,
     StorageFull,
     TimedOut,
 )
@@ -49,7 +49,7 @@ _LONGEST_BACKOFF = 8.0
 _PIECE = 128 * 1024
 
 
-def normalise(base_url: str) -> str:
+def normalize_url(base_url: str) -> str:
     """A base URL as calls are added to it: with scheme, ending in `api/`. Takes a host, a URL, `api/` or not.
 
     Without a scheme it is https, or http for this machine and private addresses. Raises BadRequest, with what is wrong.
@@ -105,7 +105,7 @@ class Transport:
         backoff: float = 0.3,
         longest: int = LONGEST_ANSWER,
     ) -> None:
-        self.base_url = normalise(base_url)
+        self.base_url = normalize_url(base_url)
         self._origin = _origin(self.base_url)
         self._key = key
         coded = base64.b64encode(key.encode("utf-8", "replace") + b":").decode("ascii")
@@ -123,7 +123,7 @@ class Transport:
     def __repr__(self) -> str:
         return f"Transport({self.base_url!r})"
 
-    def single(self) -> Transport:
+    def without_retries(self) -> Transport:
         """One to the same place that makes every call once, with connections of its own."""
         return Transport(self.base_url, self._key, timeout=self._timeout, total=self._total, attempts=1)
 
@@ -238,7 +238,7 @@ class Transport:
 
     def _pause(self, failure: ApiError, attempt: int, repeatable: bool) -> float | None:
         """Seconds until the next attempt, None where there should be none."""
-        may_pass = isinstance(failure, (ConnectionFailed, TimedOut, ServerFault)) and failure.can_retry
+        may_pass = isinstance(failure, (ConnectionFailed, TimedOut, ServerError)) and failure.can_retry
         may_pass = may_pass or (isinstance(failure, NotApiTorch) and failure.truncated)
         if isinstance(failure, StorageFull):
             return None

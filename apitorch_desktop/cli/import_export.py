@@ -119,7 +119,7 @@ def _transfers(client: "ApiClient") -> "Iterator[TransferQueue]":
     from apitorch_desktop.dataset.transfers.queue import TransferQueue
     from apitorch_desktop.utils import paths
 
-    patient = client.single()  # the engine itself repeats and paces
+    patient = client.without_retries()  # the engine itself repeats and paces
     transfers = TransferQueue(paths.desktop_folder() / "transfers", lambda _connection: patient)
     try:
         yield transfers
@@ -145,11 +145,11 @@ def _imports(transfers: "TransferQueue") -> "Iterator[UndoableImports]":
 
 
 def _connection() -> str:
-    from apitorch_desktop.api.transport import normalise
+    from apitorch_desktop.api.transport import normalize_url
     from apitorch_desktop.dataset.connections.store import EMBEDDED, environment_id
 
     url = os.environ.get(URL_VARIABLE)
-    return environment_id(normalise(url)) if url else EMBEDDED
+    return environment_id(normalize_url(url)) if url else EMBEDDED
 
 
 def _named(sets: "Sequence[TrainingSet]", name: str) -> "TrainingSet | None":

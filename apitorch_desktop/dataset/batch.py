@@ -58,14 +58,14 @@ def ask(
 
     Where one of several is refused, each is asked alone, so that it says itself what is the matter.
     """
-    from apitorch_desktop.api.errors import ApiError, BadRequest, NotApiTorch, NotFound, ServerFault, WrongKey
+    from apitorch_desktop.api.errors import ApiError, BadRequest, NotApiTorch, NotFound, ServerError, WrongKey
 
     try:
         answers = call(slugs)
     except WrongKey:
         raise
     except ApiError as error:
-        if len(slugs) > 1 and isinstance(error, (BadRequest, NotFound, ServerFault)):
+        if len(slugs) > 1 and isinstance(error, (BadRequest, NotFound, ServerError)):
             return {slug: ask(call, [slug])[slug] for slug in slugs}
         return dict.fromkeys(slugs, error)
     silent = NotApiTorch("The service gave no answer for this classifier.", advice="Try again.")

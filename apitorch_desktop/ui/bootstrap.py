@@ -265,7 +265,7 @@ class Bootstrap(QObject):
         if connection is not None and stores is not None and ids:
             self.tasks.run(
                 Lane.DISK,
-                lambda _context: stores.transfers.follow(connection.id, ids),
+                lambda _context: stores.transfers.update_ids(connection.id, ids),
                 failed=self.session.show_error,
                 title="Follow where photos came from",
             )

@@ -330,7 +330,7 @@ class Wiring(QObject):
         workspace = self._session.workspace
         moves = bool(status.rate) and not status.note
         if moves and workspace is not None and status.connection_id == workspace.connection.id:
-            workspace.note_heard()
+            workspace.mark_reachable()
 
     def _retry_transfers(self) -> None:
         if self._session.connection is not None:

@@ -119,7 +119,7 @@ def _syncfs() -> Callable[[int], None] | None:
     return syncfs
 
 
-def safe(name: str) -> str:
+def safe_filename(name: str) -> str:
     """Turn a name given by a service into the name of one file, without any path in it."""
     kept = name.replace("/", "_").replace("\\", "_").replace("\0", "_")
     return kept if kept not in {"", ".", ".."} else f"_{kept}"

@@ -14,7 +14,7 @@ T = TypeVar("T")
 _THREADS = 4
 
 
-def each(things: Sequence[T], work: Callable[[T], None], cancelled: Callable[[], bool] | None = None) -> None:
+def run_parallel(things: Sequence[T], work: Callable[[T], None], cancelled: Callable[[], bool] | None = None) -> None:
     """Call `work` for each; returns when all calls have ended. Raises what the first failed one raised, and Cancelled."""
     stop = Event()
 

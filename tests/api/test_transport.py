@@ -22,14 +22,14 @@ from apitorch_desktop.api.errors import (
     NotApiTorch,
     NotFound,
     RateLimited,
-    ServerFault,
+    ServerError,
     StorageFull,
     TimedOut,
     TooLarge,
     WrongKey,
 )
 from apitorch_desktop.api.multipart import Multipart
-from apitorch_desktop.api.transport import normalise
+from apitorch_desktop.api.transport import normalize_url
 from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.fake_api import KEY
 
@@ -65,7 +65,7 @@ def classify(transport, **more) -> types.Classifications:
     ],
 )
 def test_an_address_is_taken_in_any_spelling(given, base):
-    assert normalise(given) == base
+    assert normalize_url(given) == base
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_an_address_is_taken_in_any_spelling(given, base):
 )
 def test_what_is_no_address_is_refused_with_a_sentence(given):
     with pytest.raises(BadRequest) as refused:
-        normalise(given)
+        normalize_url(given)
     assert str(refused.value).endswith(".")
     assert refused.value.advice
 
 
 def test_a_key_in_the_address_is_refused_and_not_repeated():
     with pytest.raises(BadRequest) as refused:
-        normalise(f"https://{KEY}:@host/api/")
+        normalize_url(f"https://{KEY}:@host/api/")
     assert KEY not in str(refused.value) + refused.value.advice
 
 
@@ -127,7 +127,7 @@ def test_any_call_is_repeated_where_nobody_was_there_to_hear_it(service, transpo
 
 def test_the_attempts_end(service, transport):
     service.wrong(500, times=99)
-    with pytest.raises(ServerFault, match="The service says 500"):
+    with pytest.raises(ServerError, match="The service says 500"):
         ping(transport(attempts=3))
     assert len(service.seen) == 3
 
@@ -418,8 +418,8 @@ def test_a_proxy_that_is_not_there_is_named(transport, monkeypatch):
         (409, Conflict, False),
         (413, TooLarge, False),
         (429, RateLimited, True),
-        (500, ServerFault, True),
-        (503, ServerFault, True),
+        (500, ServerError, True),
+        (503, ServerError, True),
         (507, StorageFull, True),
     ],
 )
@@ -451,7 +451,7 @@ def test_a_very_long_message_is_cut():
 )
 def test_an_answer_that_is_not_api_torchs_is_named(fault, words, service, transport):
     service.wrong(fault, times=9)
-    with pytest.raises((NotApiTorch, ServerFault), match=words):
+    with pytest.raises((NotApiTorch, ServerError), match=words):
         ping(transport(attempts=2))
 
 

@@ -110,7 +110,7 @@ def calls(folder: Path) -> None:
             time.perf_counter,
             ours=lambda: made.listing(number),
             bare=lambda: json.loads(least(f"training-set/{number}/images")),
-            known=lambda: made.known_listing(number),
+            known=lambda: made.cached_listing(number),
         )
         bare.close()
         session.close()

@@ -148,7 +148,7 @@ def test_what_waited_for_the_other_connection_is_sent(opened, root):
         far.connect()
         stores.edits.resume(far)
         assert content(far)["Studio set"]["später"]
-        [conflict] = stores.edits.conflicts.look(far, lambda one: stores.transfers.original(connection.id, one))
+        [conflict] = stores.edits.conflicts.look(far, lambda one: stores.transfers.read_original(connection.id, one))
         assert conflict.reason or conflict.now_label
 
 

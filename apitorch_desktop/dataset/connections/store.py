@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, BadRequest, WrongKey
-from apitorch_desktop.api.transport import normalise
+from apitorch_desktop.api.transport import normalize_url
 from apitorch_desktop.api.types import KEY_LENGTH, Id, Ping
 
 EMBEDDED: Final = "embedded"
@@ -112,7 +112,7 @@ class ConnectionStore:
     def add(self, name: str, base_url: str, colour: str = "") -> Connection:
         """A new connection; a colour is chosen where none is given. Raises BadRequest for an address that is none."""
         with self._lock:
-            url = normalise(base_url)
+            url = normalize_url(base_url)
             used = [one.colour for one in self.all()]
             colour = colour or min(_COLOURS, key=used.count)
             connection = Connection(secrets.token_hex(6), name.strip() or _host(url), url, colour)
@@ -131,7 +131,7 @@ class ConnectionStore:
                 self._from_environment = connection  # for this run
                 return connection
             if not connection.embedded:
-                url = normalise(connection.base_url)
+                url = normalize_url(connection.base_url)
                 connection = replace(connection, base_url=url, name=connection.name.strip() or _host(url))
             self._settings.connections[connection.id] = connection
             self._save()
@@ -154,7 +154,7 @@ class ConnectionStore:
         if not url:
             return None
         try:
-            url = normalise(url)
+            url = normalize_url(url)
         except BadRequest as error:
             self.note = f"{URL_VARIABLE} is left aside. {error}"
             return None
@@ -239,7 +239,7 @@ def _connection(item: Any) -> Connection:
     scratch = item.get("scratch_training_set")
     if texts["id"] != EMBEDDED:
         try:
-            texts["base_url"] = normalise(texts["base_url"])
+            texts["base_url"] = normalize_url(texts["base_url"])
         except ApiError:
             raise ValueError("not an address") from None
     return Connection(**texts, scratch_training_set=scratch if isinstance(scratch, (int, str)) else None)

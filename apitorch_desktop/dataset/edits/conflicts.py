@@ -149,7 +149,7 @@ class ConflictResolver:
             import hashlib
 
             return data if hashlib.sha256(data).hexdigest() == known else None
-        return data if _thumbnail_of(data) == workspace.known_thumbnail(conflict.image_id) else None
+        return data if _thumbnail_of(data) == workspace.cached_thumbnail(conflict.image_id) else None
 
 
 def _images(workspace: Workspace, training_set_id: Id) -> list[TrainingImage] | None:
@@ -157,7 +157,7 @@ def _images(workspace: Workspace, training_set_id: Id) -> list[TrainingImage] | 
     try:
         return workspace.listing(training_set_id).images
     except (ConnectionFailed, TimedOut):
-        known = workspace.known_listing(training_set_id)
+        known = workspace.cached_listing(training_set_id)
         return known.images if known is not None else []
     except NotFound:
         return None
@@ -172,12 +172,12 @@ def _find(workspace: Workspace, conflict: EditConflict, images: Sequence[Trainin
     others = [image for image in images if image.label != conflict.label]
     if conflict.sha256 and any(isinstance(image.sha256, str) for image in images):
         return next((image for image in others if image.sha256 == conflict.sha256), None)
-    looks = workspace.known_thumbnail(conflict.image_id)
+    looks = workspace.cached_thumbnail(conflict.image_id)
     if looks is None:
         return None
     left = _FETCHED
     for image in others:
-        known = workspace.known_thumbnail(image.image_id)
+        known = workspace.cached_thumbnail(image.image_id)
         if known is None and left and not workspace.offline:
             left -= 1
             known = _fetched(workspace, conflict.training_set_id, image)

@@ -227,7 +227,7 @@ class EditExecutor:
         """Which image is under which label before a correction moves one; of a large training set as last seen."""
         if sum(board.counts().values()) <= _QUICKLY_LISTED:
             return {found: label for label, images in board.all().items() for found in images}
-        known = self._workspace.known_listing(self.outcome.training_set_id)
+        known = self._workspace.cached_listing(self.outcome.training_set_id)
         return {image_id(image.image_id): str(image.label) for image in known.images} if known is not None else {}
 
     def _feedback(self) -> FeedbackAnswer:
@@ -300,7 +300,7 @@ class EditExecutor:
             raise NotFound("This training set is not there any more.")
         hands.taken([one for one in entry.placements if one.there != entry.forward and not one.gone])
         self._journal.save(entry, became=[(set_key(now), absent())])
-        self._workspace.catalog.forget_training_set(self._workspace.connection.id, now)
+        self._workspace.cache.forget_training_set(self._workspace.connection.id, now)
         outcome.training_set_removed = True
         outcome.stale = False
 

@@ -212,7 +212,7 @@ class EditHistory:
         self, workspace: Workspace, training_set_id: Id, progress: Progress = None, cancelled: Cancel = None
     ) -> EditOutcome:
         """`training-sets`: delete a training set; the bytes of its images go to the trash first."""
-        names = {set_key(one.id): one.name for one in workspace.known_training_sets()}
+        names = {set_key(one.id): one.name for one in workspace.cached_training_sets()}
         name = names.get(set_key(training_set_id), "")
         title = f"delete the training set “{name}”" if name else "delete a training set"
         act = EditKind.DELETE_TRAINING_SET

@@ -13,7 +13,7 @@ from time import sleep
 
 from msgspec.structs import replace
 
-from apitorch_desktop.api.errors import BadRequest, NotFound, ServerFault
+from apitorch_desktop.api.errors import BadRequest, NotFound, ServerError
 from apitorch_desktop.dataset.edits.image_ops import ImageOperations
 from apitorch_desktop.dataset.edits.model import Placement, image_id, is_absent
 from apitorch_desktop.dataset.edits.reconcile import CheckScope, look, look_near, settle
@@ -91,7 +91,7 @@ class ImageMover:
                 self._note_shifted(group, ids, [image_id(image.image_id) for image in found])
                 return
             look(hands)
-        raise ServerFault("Other programs keep changing these images. Try again.")
+        raise ServerError("Other programs keep changing these images. Try again.")
 
     def _note_shifted(self, group: list[Placement], olds: list[str], news: list[str]) -> None:
         became = []
@@ -143,7 +143,7 @@ class ImageMover:
                 self._hands.came(placement, image)
             if not missing:
                 return
-        raise ServerFault("The service does not list images that it accepted; nothing was deleted.")
+        raise ServerError("The service does not list images that it accepted; nothing was deleted.")
 
     def _note_copied(self, copied: list[Placement], olds: list[str]) -> dict[str, str]:
         """Write down that copies are what the images are now. Answers old → new of those that are one of their own."""
@@ -159,7 +159,7 @@ class ImageMover:
             if placement.record is not None:
                 self._outcome.added.append(replace(placement.record))
         workspace = self._hands.workspace
-        workspace.catalog.copy_thumbnails(workspace.connection.id, own)
+        workspace.cache.copy_thumbnails(workspace.connection.id, own)
         back = [old for old in olds if is_absent(old)]
         self._hands.journal.save(self._entry, copied, became=became, untrashed=back)
         return own
@@ -236,7 +236,7 @@ class ImageMover:
                     return
             else:
                 return
-        raise ServerFault("Other programs keep changing these images. Try again.")
+        raise ServerError("Other programs keep changing these images. Try again.")
 
     def _tell(self, count: int) -> None:
         """So many images are through."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from apitorch_desktop.api.errors import NotFound, ServerFault
+from apitorch_desktop.api.errors import NotFound, ServerError
 from apitorch_desktop.api.types import Id, ImageAnswer, TrainingImage
 from apitorch_desktop.dataset.edits.journal import EditJournal
 from apitorch_desktop.dataset.edits.label_index import LabelIndex
 from apitorch_desktop.dataset.edits.model import CopyStep, EditOutcome, EditRow, Placement, absent, image_id, is_absent
 from apitorch_desktop.dataset.edits.trash import TrashStore
 from apitorch_desktop.dataset.workspace.workspace import Workspace
-from apitorch_desktop.utils.parallel import each
+from apitorch_desktop.utils.parallel import run_parallel
 
 
 @dataclass
@@ -89,10 +89,10 @@ class ImageOperations:
                 return
             placement.sha256 = self.trash.keep(data)
             if isinstance(record.sha256, str) and record.sha256 != placement.sha256:
-                raise ServerFault("The service sent other bytes than it lists for an image; nothing was deleted.")
+                raise ServerError("The service sent other bytes than it lists for an image; nothing was deleted.")
             self.tick()
 
-        each(missing, one, self.cancelled)
+        run_parallel(missing, one, self.cancelled)
         kept = [placement for placement in placements if not placement.gone]
         if safe:
             self.trash.settle({placement.sha256 for placement in kept})
@@ -134,7 +134,7 @@ class ImageOperations:
             self.tick()
 
         try:
-            each(todo, one, self.cancelled)
+            run_parallel(todo, one, self.cancelled)
         finally:
             for placement in todo:
                 if placement.n not in begun:
@@ -149,7 +149,7 @@ class ImageOperations:
                 self.workspace.client.delete_image(old)
             self.tick()
 
-        each(list(dict.fromkeys(ids)), one, self.cancelled)
+        run_parallel(list(dict.fromkeys(ids)), one, self.cancelled)
 
     def came(self, placement: Placement, image: TrainingImage) -> None:
         """Note the service's record of a copy."""

@@ -13,7 +13,7 @@ from apitorch_desktop.api.errors import (
     NotApiTorch,
     NotFound,
     RateLimited,
-    ServerFault,
+    ServerError,
     StorageFull,
     TimedOut,
     WrongKey,
@@ -289,7 +289,7 @@ class EditRunner:
         """Keep an edit of which nothing was done until the service is back."""
         entry.stage, facts = EditStage.WAITING, entry.facts
         if entry.act in LABEL_ACTS:
-            listing = workspace.known_listing(self._journal.set_now(entry))
+            listing = workspace.cached_listing(self._journal.set_now(entry))
             images = [image for image in listing.images if image.label == facts.old] if listing is not None else []
             entry.placements = placements_of(images, facts.old, facts.new or None)
             facts.labels_dropped = [facts.old]
@@ -379,7 +379,7 @@ def _is_passing(fault: Exception) -> bool:
     """Whether the same call may work later: the edit is kept for then."""
     if isinstance(fault, StorageFull):
         return False
-    return isinstance(fault, (ConnectionFailed, TimedOut, RateLimited, ServerFault, WrongKey, NotApiTorch))
+    return isinstance(fault, (ConnectionFailed, TimedOut, RateLimited, ServerError, WrongKey, NotApiTorch))
 
 
 def _touched(entry: EditRow) -> bool:

@@ -24,7 +24,7 @@ from apitorch_desktop.dataset.exporter.split import Split, parts_of
 from apitorch_desktop.dataset.workspace.scratch import without_scratch
 from apitorch_desktop.dataset.workspace.whole import whole
 from apitorch_desktop.utils.errors import Cancelled, UserError
-from apitorch_desktop.utils.files import safe
+from apitorch_desktop.utils.files import safe_filename
 from apitorch_desktop.utils.text import reason, shown
 
 __all__ = ["ExportFormat", "ExportRefused", "ExportResult", "ExportSource", "Split", "export"]
@@ -120,7 +120,7 @@ def export(
     name stays and is reported. `groups` are image ids that a split keeps together; None finds near-duplicates itself.
     `progress(done, total)` counts images. Raises Cancelled, and WrongKey or what else keeps ten images in a row away.
     """
-    root = safe(listing.training_set_slug or slugify(str(listing.training_set_id)))
+    root = safe_filename(listing.training_set_slug or slugify(str(listing.training_set_id)))
     target = folder / (f"{root}.zip" if form is ExportFormat.ZIP else root)
     merging = form is ExportFormat.IMAGEFOLDER and split is None and target.is_dir()
     if not merging and target.exists():

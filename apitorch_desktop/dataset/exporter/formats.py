@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from apitorch_desktop.api.types import TrainingImage, TrainingImages
-from apitorch_desktop.utils.files import safe
+from apitorch_desktop.utils.files import safe_filename
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,7 @@ class ExportedImage:
     @property
     def path(self) -> PurePosixPath:
         """Where it lies in the tree."""
-        return PurePosixPath(self.part, safe(self.label), safe(self.image.filename))
+        return PurePosixPath(self.part, safe_filename(self.label), safe_filename(self.image.filename))
 
     def fields(self) -> dict[str, Any]:
         """What an index says about it, beside its path and label; None for what is not known."""

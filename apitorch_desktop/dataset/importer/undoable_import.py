@@ -132,7 +132,7 @@ class UndoableImports:
             status = self._transfers.status(transfer_id)
         except KeyError:  # another process wrote it down, and forgot it
             return ImportResult(0, None)
-        self._transfers.calm(transfer_id)
+        self._transfers.wait_until_idle(transfer_id)
         created = {image_id(one.image_id): one.label for one in self._transfers.results(transfer_id) if one.created}
         with self._driver.turn(connection_id):
             entries = [one for one in self._journal.imports(connection_id) if one.facts.transfer == transfer_id]
@@ -189,7 +189,7 @@ class UndoableImports:
                 made = self._half_made(workspace, entry)
                 if made is not None:
                     workspace.client.delete_training_set(made)
-                    workspace.catalog.forget_training_set(connection_id, made)
+                    workspace.cache.forget_training_set(connection_id, made)
                 self._journal.drop(entry)
                 lost += [entry.facts.new] if entry.facts.new_training_set else []
         return lost

@@ -191,13 +191,13 @@ class _ReviewRun:
 
         remote = []
         for one in batch:
-            known = self._workspace.known_thumbnail(one[1].image_id)
+            known = self._workspace.cached_thumbnail(one[1].image_id)
             if known is None:
                 remote.append(one)
             else:
                 pictures.append(records.ThumbnailData(one[0], known))
         if remote:
-            parallel.each(remote, get, self._stop)
+            parallel.run_parallel(remote, get, self._stop)
         return pictures
 
     def _send_sizes(self, images: list[TrainingImage]) -> None:
@@ -211,7 +211,7 @@ class _ReviewRun:
                 info = measure(data)
                 sizes[item_of(image).key] = (info.width, info.height, len(data))
 
-        parallel.each(images, get, self._stop)
+        parallel.run_parallel(images, get, self._stop)
         self._ask(records.SendSizes(self._serial, sizes), records.Received)
 
     def _judge(self, found: Callable[[Findings], None]) -> tuple[Findings, list[str]]:

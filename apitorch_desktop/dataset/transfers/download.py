@@ -21,7 +21,7 @@ from apitorch_desktop.dataset.transfers.rate_control import MOST_AT_ONCE
 from apitorch_desktop.dataset.workspace.scratch import scratch_label, without_scratch
 from apitorch_desktop.dataset.workspace.whole import DamagedDownload, is_whole, whole
 from apitorch_desktop.utils.errors import Cancelled, UserError
-from apitorch_desktop.utils.files import safe, sync
+from apitorch_desktop.utils.files import safe_filename, sync
 
 _TRIES = 3
 _SMALL = 2**18
@@ -62,7 +62,7 @@ class Downloader:
                 self._entry.id,
                 [
                     (
-                        group.label, f"{root}/{safe(group.label)}/{safe(image.filename)}", image.filename,
+                        group.label, f"{root}/{safe_filename(group.label)}/{safe_filename(image.filename)}", image.filename,
                         image.bytes if isinstance(image.bytes, int) else None,
                         image.sha256 if isinstance(image.sha256, str) else None, image.image_id,
                     )
@@ -90,7 +90,7 @@ class Downloader:
         sha256 = item.sha256 or hashlib.sha256(data).hexdigest()  # one that is known was held against the bytes
         return ItemResult(item.id, ItemState.DONE, len(data), sha256, created=True)
 
-    def settle(self) -> None:
+    def make_durable(self) -> None:
         """Have the files and their names on disk before the journal says so."""
         with self._lock:
             made, self._made = self._made, []
@@ -111,12 +111,12 @@ class Downloader:
         return self._folder / os.fsdecode(item.source)
 
     def _root(self, listing: types.TrainingImages) -> str:
-        return safe(listing.training_set_slug or slugify(self._entry.title))
+        return safe_filename(listing.training_set_slug or slugify(self._entry.title))
 
     def _sweep(self, listing: types.TrainingImages) -> None:
         """Delete the half files of an earlier run: nothing of this transfer is on its way now."""
         for group in listing.data:
-            for half in (self._folder / self._root(listing) / safe(group.label)).glob(f"{self._mark}*.part"):
+            for half in (self._folder / self._root(listing) / safe_filename(group.label)).glob(f"{self._mark}*.part"):
                 half.unlink(missing_ok=True)
 
     def _list(self, client: "ApiClient") -> types.TrainingImages:

@@ -71,10 +71,10 @@ class TransferEngine:
             self._registry.tell()
         self._registry.tell(at_once=True)
 
-    def hurry(self, run: TransferRun) -> None:
+    def retry_now(self, run: TransferRun) -> None:
         """Try at once."""
         with self._ready:
-            self._pace(run).hurry()
+            self._pace(run).retry_now()
             self._ready.notify_all()
 
     def close(self) -> None:
@@ -260,7 +260,7 @@ class TransferEngine:
         try:
             if ended:
                 if run.method is not None:
-                    run.method.settle()
+                    run.method.make_durable()
                 self._journal.record(ended)
         except BaseException:
             with self._ready:

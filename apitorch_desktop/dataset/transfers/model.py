@@ -101,7 +101,7 @@ class TransferMethod(Protocol):
         """Do one item; `moved` is told how many of its bytes are through."""
         ...
 
-    def settle(self) -> None:
+    def make_durable(self) -> None:
         """Called before items are written down as done: make sure that they are."""
         ...
 

@@ -33,7 +33,7 @@ class OriginIndex:
         with self._file.transaction() as rows:
             rows.executemany(
                 "INSERT INTO origin (connection, image, sha256, place) VALUES (?, ?, ?, ?)",
-                [(connection, _bare(image), sha256, place) for image, sha256, place in found],
+                [(connection, _bare_id(image), sha256, place) for image, sha256, place in found],
             )
             rows.execute(
                 "DELETE FROM origin WHERE n <= (SELECT n FROM origin ORDER BY n DESC LIMIT 1 OFFSET ?)", (self._most,)
@@ -42,21 +42,21 @@ class OriginIndex:
     def find(self, connection: str, image: str, sha256: str = "") -> str:
         """The place an image came from: that noted of its id, else of its bytes; "" where neither is known."""
         sql = "SELECT place FROM origin WHERE connection = ? AND image = ?"
-        for (place,) in self._file.read(sql, connection, _bare(image)):
+        for (place,) in self._file.read(sql, connection, _bare_id(image)):
             return str(place)
         sql = "SELECT place FROM origin WHERE connection = ? AND sha256 = ? ORDER BY n DESC LIMIT 1"
         for (place,) in self._file.read(sql, connection, sha256) if sha256 else ():
             return str(place)
         return ""
 
-    def follow(self, connection: str, ids: Mapping[str, str]) -> None:
+    def update_ids(self, connection: str, ids: Mapping[str, str]) -> None:
         """A service gave images other ids: old → new."""
         with self._file.transaction() as rows:
             rows.executemany(
                 "UPDATE origin SET image = ? WHERE connection = ? AND image = ?",
-                [(_bare(new), connection, _bare(old)) for old, new in ids.items()],
+                [(_bare_id(new), connection, _bare_id(old)) for old, new in ids.items()],
             )
 
 
-def _bare(image: str) -> str:
+def _bare_id(image: str) -> str:
     return image.removeprefix("ti_")

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _MOST_BYTES = 256 * 2**20
-_CALM = 30.0
+_IDLE_TIMEOUT = 30.0
 """Seconds to wait at most for what is on its way."""
 
 
@@ -118,13 +118,13 @@ class TransferQueue:
         self._registry.load()
         return self._registry.status(transfer_id)
 
-    def hurry(self, connection_id: str) -> None:
+    def retry_now(self, connection_id: str) -> None:
         """The connection's service is there again: what waits for it tries at once."""
         self._registry.load()
         with self._registry.ready:
             waiting = [run for run in self._registry.runs.values() if run.entry.connection == connection_id]
         for run in waiting:
-            self._engine.hurry(run)
+            self._engine.retry_now(run)
 
     def pause(self, transfer_id: int) -> None:
         """Finish what is on its way, then rest until `resume`."""
@@ -137,7 +137,7 @@ class TransferQueue:
                 self._journal.set_state(transfer_id, TransferState.WAITING)
                 with self._registry.ready:
                     run.state, run.note, run.finished_at, run.exhausted = TransferState.WAITING, "", None, False
-            self._engine.hurry(run)
+            self._engine.retry_now(run)
 
     def cancel(self, transfer_id: int) -> None:
         """Stop for good: what is there stays there (`results`), the rest is not sent."""
@@ -205,9 +205,9 @@ class TransferQueue:
             return "" if item.kind == "picture" else place_of(self._journal.source(item))
         return self._origins.find(connection_id, image_id, sha256)
 
-    def follow(self, connection_id: str, ids: Mapping[str, str]) -> None:
+    def update_ids(self, connection_id: str, ids: Mapping[str, str]) -> None:
         """A service gave images other ids, old → new: where they came from holds."""
-        self._origins.follow(connection_id, ids)
+        self._origins.update_ids(connection_id, ids)
         known = {new: self._journal.item_of(connection_id, old) for old, new in ids.items()}
         self._origins.keep(
             connection_id,
@@ -226,7 +226,7 @@ class TransferQueue:
             if item.image_id and item.kind != "picture"
         ]
 
-    def calm(self, transfer_id: int) -> None:
+    def wait_until_idle(self, transfer_id: int) -> None:
         """Wait until nothing of an ended transfer is under way, and find out what became of uploads without an answer.
 
         At most half a minute; where the service is away, what nobody has heard of stays unknown.
@@ -234,7 +234,7 @@ class TransferQueue:
         self._registry.load()
         run, ready = self._registry.runs[transfer_id], self._registry.ready
         with ready:
-            ready.wait_for(lambda: not (run.in_flight or run.busy or run.flushing), _CALM)
+            ready.wait_for(lambda: not (run.in_flight or run.busy or run.flushing), _IDLE_TIMEOUT)
             if run.active:
                 return
             run.ended += [ItemResult(item.id, ItemState.WAITING) for item in run.queue]
@@ -252,7 +252,7 @@ class TransferQueue:
             with ready:
                 run.count(tallies)
 
-    def original(self, connection_id: str, image_id: str) -> bytes | None:
+    def read_original(self, connection_id: str, image_id: str) -> bytes | None:
         """What an image was uploaded from, where that is still on this machine and the same. Reads the disk."""
         item = self._journal.item_of(connection_id, image_id)
         if item is None:
@@ -288,12 +288,12 @@ class TransferQueue:
         lines += [f"    {failure.label}/{failure.name}: {failure.reason} {failure.advice}" for failure in failures]
         return "\n".join(lines) + "\n"
 
-    def listen(self, listener: Callable[[TransferStatus], None]) -> Callable[[], None]:
+    def add_listener(self, listener: Callable[[TransferStatus], None]) -> Callable[[], None]:
         """Call `listener` with a transfer that changed, at most some 20 times a second each, always with the last.
 
         On a worker's thread; it must be quick. Answers a function that ends it.
         """
-        return self._registry.listen(listener)
+        return self._registry.add_listener(listener)
 
     def close(self) -> None:
         """Write down what is known and close the journal; the threads in `work` must have been told to stop."""

@@ -43,7 +43,7 @@ class RateController:
             return float("inf")
         return max(0.0, self._not_before - monotonic())
 
-    def hurry(self) -> None:
+    def retry_now(self) -> None:
         """Do not wait out the pause: the person, or the system, says that the service may be there again."""
         self._not_before = 0.0
 

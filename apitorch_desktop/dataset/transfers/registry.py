@@ -106,8 +106,8 @@ class TransferRegistry:
             self.ready.notify_all()
         self.tell(at_once=True)
 
-    def listen(self, listener: Callable[[TransferStatus], None]) -> Callable[[], None]:
-        """See `Transfers.listen`."""
+    def add_listener(self, listener: Callable[[TransferStatus], None]) -> Callable[[], None]:
+        """See `TransferQueue.add_listener`."""
         with self.ready:
             self._listeners.append(listener)
 

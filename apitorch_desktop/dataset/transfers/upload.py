@@ -45,10 +45,10 @@ class Uploader:
             labels = self._journal.labels(transfer)
             listing = listed(client, self._entry.training_set, labels, paged="paging" in extensions)
         if before is None:
-            before = {bare(image.image_id) for image in listing}
+            before = {bare_id(image.image_id) for image in listing}
             self._journal.set_baseline(transfer, before)
         self._before = before
-        self._made = {bare(item.image_id) for item in self._journal.items(transfer, ItemState.DONE)}
+        self._made = {bare_id(item.image_id) for item in self._journal.items(transfer, ItemState.DONE)}
         if lost:
             self._journal.record(self._found(client, lost, listing, cancelled))
 
@@ -83,7 +83,7 @@ class Uploader:
         )
         return self._ended(item, answer, digest)
 
-    def settle(self) -> None:
+    def make_durable(self) -> None:
         """The service has them: nothing to do."""
 
     def _ended(self, item: TransferItem, answer: types.ImageAnswer, digest: str | None) -> ItemResult:
@@ -92,8 +92,8 @@ class Uploader:
 
     def _there(self, item: TransferItem, image_id: str, size: int | None, digest: str | None) -> ItemResult:
         with self._lock:
-            new = bare(image_id) not in self._before and bare(image_id) not in self._made
-            self._made.add(bare(image_id))
+            new = bare_id(image_id) not in self._before and bare_id(image_id) not in self._made
+            self._made.add(bare_id(image_id))
         state = ItemState.DONE if new else ItemState.SKIPPED
         return ItemResult(item.id, state, size, digest, image_id=image_id, created=new)
 
@@ -111,7 +111,7 @@ class Uploader:
             label = image.label if isinstance(image.label, str) else ""
             if isinstance(image.sha256, str):
                 there.setdefault((label, image.sha256), image.image_id)
-            elif bare(image.image_id) not in self._before | self._made:
+            elif bare_id(image.image_id) not in self._before | self._made:
                 unknown.setdefault(label, []).append(image)
         for label in {item.label for item in lost}:
             for image in unknown.get(label, ()):
@@ -173,6 +173,6 @@ def _with_label(group: types.TrainingLabel) -> Iterable[types.TrainingImage]:
     return group.images
 
 
-def bare(image_id: str) -> str:
+def bare_id(image_id: str) -> str:
     """An image's id without the `ti_` that some answers put before it."""
     return image_id.removeprefix("ti_")

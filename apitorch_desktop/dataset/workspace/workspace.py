@@ -66,21 +66,21 @@ class Workspace:
         self,
         connection: Connection,
         client: ApiClient,
-        catalog: OfflineCache,
+        cache: OfflineCache,
         scratch: ScratchUploads,
         hidden_labels: Callable[[Id], Collection[str]] = lambda _training_set_id: (),
     ) -> None:
         self.connection = connection
         self.client = client
-        self.catalog = catalog
+        self.cache = cache
         self._scratch = scratch
         self._hidden_labels = hidden_labels
         self._offline = False
         self._heard_at = monotonic()
-        self._extensions = catalog.extensions(connection.id)
+        self._extensions = cache.extensions(connection.id)
         self._addresses = ImageFetcher(self._all_images)
 
-    def moved(self, client: ApiClient, extensions: frozenset[str] | None = None) -> None:
+    def set_client(self, client: ApiClient, extensions: frozenset[str] | None = None) -> None:
         """Use another client from now on: the same service at a new address or with a new key; it may have learned."""
         self.client = client
         if extensions is not None:
@@ -91,22 +91,22 @@ class Workspace:
         """Whether the last call found nobody at the address."""
         return self._offline
 
-    def quiet_for(self) -> float:
+    def seconds_since_answer(self) -> float:
         """Seconds since the service was last heard, whatever it answered."""
         return monotonic() - self._heard_at
 
-    def noting(self, call: Callable[[], T]) -> T:
+    def run(self, call: Callable[[], T]) -> T:
         """Make a call of this connection that is no method here, and note whether the service was there."""
         with self._heard():
             return call()
 
-    def note_heard(self) -> None:
+    def mark_reachable(self) -> None:
         """It was heard by other ways, a transfer's say."""
         self._heard_at = monotonic()
 
     @property
     def extensions(self) -> frozenset[str]:
-        """The service's extensions as last heard; from the catalog before `connect`."""
+        """The service's extensions as last heard; from the cache before `connect`."""
         return self._extensions
 
     def has(self, extension: str) -> bool:
@@ -118,9 +118,9 @@ class Workspace:
         with self._heard():
             ping = self.client.ping()
         self._extensions = frozenset(ping.extensions or ())
-        self.catalog.save_training_sets(self.connection.id, self.known_training_sets(), self._extensions)
+        self.cache.save_training_sets(self.connection.id, self.cached_training_sets(), self._extensions)
         if self._scratch.left(self.connection.id):
-            self.clean_scratch()
+            self.delete_scratch_images()
         return ping
 
     # --- training sets and listings
@@ -129,12 +129,12 @@ class Workspace:
         """The training sets; they are remembered."""
         with self._heard():
             training_sets = self.client.training_sets()
-        self.catalog.save_training_sets(self.connection.id, training_sets, self._extensions)
+        self.cache.save_training_sets(self.connection.id, training_sets, self._extensions)
         return training_sets
 
-    def known_training_sets(self) -> list[TrainingSet]:
+    def cached_training_sets(self) -> list[TrainingSet]:
         """The training sets as last seen: at once, without the network."""
-        return self.catalog.training_sets(self.connection.id)
+        return self.cache.training_sets(self.connection.id)
 
     def listing(
         self,
@@ -157,7 +157,7 @@ class Workspace:
                 self._leave_out_hidden(listing, training_set_id)
                 if progress is not None:
                     progress(ListingProgress(listing.images, len(listing.images)))
-        self.catalog.save_listing(self.connection.id, listing)
+        self.cache.save_listing(self.connection.id, listing)
         self._addresses.note(training_set_id, listing.images)
         return listing
 
@@ -167,13 +167,13 @@ class Workspace:
             hidden -= {str(image.label) for image in listing.images}
             listing.labels = [label for label in listing.labels if label not in hidden]
 
-    def known_listing(self, training_set_id: Id) -> Listing | None:
+    def cached_listing(self, training_set_id: Id) -> Listing | None:
         """The listing as last seen: without the network."""
-        return self.catalog.listing(self.connection.id, training_set_id)
+        return self.cache.listing(self.connection.id, training_set_id)
 
     def remember(self, listing: Listing) -> None:
         """Keep a listing that the window changed after an edit, for the next start."""
-        self.catalog.save_listing(self.connection.id, listing)
+        self.cache.save_listing(self.connection.id, listing)
 
     def _pages(
         self,
@@ -198,9 +198,9 @@ class Workspace:
 
     # --- pictures
 
-    def known_thumbnail(self, image_id: str) -> bytes | None:
+    def cached_thumbnail(self, image_id: str) -> bytes | None:
         """A thumbnail (JPEG) from the cache."""
-        return self.catalog.thumbnail(self.connection.id, image_id)
+        return self.cache.thumbnail(self.connection.id, image_id)
 
     def thumbnail(
         self, training_set_id: Id, image: TrainingImage, *, cancelled: Callable[[], bool] | None = None
@@ -209,7 +209,7 @@ class Workspace:
 
         Raises ApiError, and `vision.images.UnreadableImage` with the reason why it cannot be shown.
         """
-        known = self.known_thumbnail(image.image_id)
+        known = self.cached_thumbnail(image.image_id)
         if known is not None:
             return known
 
@@ -226,7 +226,7 @@ class Workspace:
             from apitorch_desktop.vision import images
 
             data = images.thumbnail(data)
-        self.catalog.save_thumbnail(self.connection.id, image.image_id, data)
+        self.cache.save_thumbnail(self.connection.id, image.image_id, data)
         return data
 
     def image(self, training_set_id: Id, image: TrainingImage, *, cancelled: Callable[[], bool] | None = None) -> bytes:
@@ -289,7 +289,7 @@ class Workspace:
         """The label that is ours in a training set, for local files that are being classified; "" where there is none."""
         return self._scratch.label(self.connection.id, training_set_id)
 
-    def clean_scratch(self) -> int:
+    def delete_scratch_images(self) -> int:
         """Delete scratch images that are still there after a failure or a crash; how many are still to be deleted."""
         return self._scratch.clean(self.client, self.connection.id)
 
@@ -307,7 +307,7 @@ class Workspace:
                 classification.id, label_id if label_id is not None else ids.get(label, label)
             )
 
-    def message(self, text: str) -> FeedbackAnswer:
+    def send_message(self, text: str) -> FeedbackAnswer:
         """Send a free-form message to who runs the service."""
         with self._heard():
             return self.client.feedback_freeform(text)

@@ -156,7 +156,7 @@ class FeedbackController(QObject):
         dialog.sent.connect(
             lambda text: session.tasks.run(
                 Lane.INTERACTIVE,
-                lambda _context: workspace.message(text),
+                lambda _context: workspace.send_message(text),
                 done=lambda _answer: session.show_message("Your message was sent.", "muted", "message"),
                 failed=lambda error: session.show_error(error, "Sending the message"),
                 owner=session.connection_scope,

@@ -190,7 +190,7 @@ class _Comparison(QObject):
             there = begun.training_set.id if begun is not None else set_id
             if there is not None and (images or begun is not None):
                 fetched = uploads(source, images, lambda done, of: context.progress((done, of)), context.cancelled)
-                seen = target.known_listing(there)
+                seen = target.cached_listing(there)
                 before = seen.labels if seen is not None else ()
                 imports.upload(connection_id, there, title, fetched, labels_before=before, begun=begun)
             return all_changed

@@ -74,7 +74,7 @@ class ConflictController(QObject):
             connection = workspace.connection.id
             if not conflicts.all(connection):
                 return []
-            return conflicts.look(workspace, lambda one: transfers.original(connection, one))
+            return conflicts.look(workspace, lambda one: transfers.read_original(connection, one))
 
         session.tasks.run(
             Lane.INTERACTIVE,
@@ -145,7 +145,7 @@ class ConflictController(QObject):
         found = next((one for one in self.statuses if _is_of(one, image)), None)
         if workspace is None or found is None:
             raise UnreadableImage("It is decided already.")
-        known = workspace.known_thumbnail(found.conflict.image_id) or workspace.known_thumbnail(image.image_id)
+        known = workspace.cached_thumbnail(found.conflict.image_id) or workspace.cached_thumbnail(image.image_id)
         if known is None and found.now is not None:
             known = workspace.thumbnail(found.conflict.training_set_id, found.now, cancelled=cancelled)
         if known is None:
@@ -157,7 +157,7 @@ def _mine(conflicts: ConflictResolver, transfers: TransferQueue, statuses: Seque
     def act(_edits: EditHistory, workspace: Workspace, progress: Progress, cancelled: Cancel) -> EditOutcome:
         connection = workspace.connection.id
         return conflicts.do_mine(
-            workspace, statuses, lambda image: transfers.original(connection, image), progress, cancelled
+            workspace, statuses, lambda image: transfers.read_original(connection, image), progress, cancelled
         )
 
     return act

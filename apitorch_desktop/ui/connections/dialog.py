@@ -210,12 +210,12 @@ class ConnectionDialog(QDialog):
         self._say(f"The service answers and accepts the key.{more}", "good")
 
     def _refused(self, fault: Exception) -> None:
-        from apitorch_desktop.api.errors import ConnectionFailed, RateLimited, ServerFault, TimedOut
+        from apitorch_desktop.api.errors import ConnectionFailed, RateLimited, ServerError, TimedOut
         from apitorch_desktop.ui.session.error_messages import error_message
 
         self._set_busy(busy=False)
         self._edited()
-        self._unreachable = isinstance(fault, (ConnectionFailed, TimedOut, ServerFault, RateLimited))
+        self._unreachable = isinstance(fault, (ConnectionFailed, TimedOut, ServerError, RateLimited))
         if self._unreachable:
             self.save.setText("Save all the same")
         self._say(error_message(fault).text, "bad")

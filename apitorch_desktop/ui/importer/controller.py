@@ -195,7 +195,7 @@ class ImportController(QObject):
             try:
                 listing = workspace.listing(set_id)
             except ConnectionFailed:  # what was seen last is better than nothing; the service itself knows a duplicate
-                seen = workspace.known_listing(set_id)
+                seen = workspace.cached_listing(set_id)
                 if seen is None:
                     raise
                 listing = seen
@@ -269,7 +269,7 @@ class ImportController(QObject):
         labels = self._labels(set_id)
 
         def accept(_context: JobContext) -> int:
-            seen = workspace.known_listing(set_id)
+            seen = workspace.cached_listing(set_id)
             before = {*labels, *(seen.labels if seen is not None else ())}
             return stores.imports.upload(connection.id, set_id, title, uploads, labels_before=before)
 

@@ -88,11 +88,13 @@ class Heartbeat(QObject):
         if workspace.offline:
             self._check_timer.stop()
             self.connect_wanted.emit()
-        elif workspace.quiet_for() * 1000 >= self.rhythm.beat and (self._task is None or not self._task.active):
+        elif workspace.seconds_since_answer() * 1000 >= self.rhythm.beat and (
+            self._task is None or not self._task.active
+        ):
             ping = self._ping
             self._task = self._tasks.run(
                 Lane.WATCH,
-                lambda _context: workspace.noting(ping),
+                lambda _context: workspace.run(ping),
                 failed=self._on_ping_failed,
                 owner=self,
                 title="Ping the service",

@@ -114,7 +114,7 @@ class OpenTrainingSet(QObject):
         self._show(arranged([] if self.training_set.labels is UNSET else self.training_set.labels, []))
 
         def look(_context: JobContext) -> tuple[Listing, ArrangedListing, list[EditOutcome]] | None:
-            listing = workspace.known_listing(set_id)
+            listing = workspace.cached_listing(set_id)
             return (listing, arranged(listing.labels, listing.images), expected()) if listing is not None else None
 
         def known(found: tuple[Listing, ArrangedListing, list[EditOutcome]] | None) -> None:

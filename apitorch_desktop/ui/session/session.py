@@ -118,7 +118,7 @@ class Session(QObject):
             from apitorch_desktop.api.offline_client import OfflineClient
 
             workspace = stores.workspace(connection, OfflineClient(connection.base_url))
-            return Connected(stores, workspace), workspace.known_training_sets()
+            return Connected(stores, workspace), workspace.cached_training_sets()
 
         def show_cached(answer: tuple[Connected, list[TrainingSet]]) -> None:
             cached, sets = answer
@@ -142,7 +142,7 @@ class Session(QObject):
             client = stores.clients.get(connection.id)
             found = connected or Connected(stores, stores.workspace(connection, client))
             if found is connected:
-                found.workspace.moved(client)
+                found.workspace.set_client(client)
             found.workspace.connect()
             return found, found.workspace.training_sets()
 
@@ -170,7 +170,7 @@ class Session(QObject):
         if self.connected is None:
             self.connected = found
         elif self.connected is not found:  # the workspace with the cached data was made meanwhile
-            self.connected.workspace.moved(found.workspace.client, found.workspace.extensions)
+            self.connected.workspace.set_client(found.workspace.client, found.workspace.extensions)
         self.sets_confirmed = True
         self.heartbeat.watch(self.connected.workspace, self._ping)
         self._set_state(ConnectionState.READY, "")

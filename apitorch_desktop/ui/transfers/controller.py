@@ -65,7 +65,7 @@ class TransferController(QObject):
         self._transfers = transfers
 
         def watch(context: JobContext) -> None:
-            end = transfers.listen(context.post)
+            end = transfers.add_listener(context.post)
             while not context.wait(FOREVER):
                 pass
             end()
@@ -90,7 +90,9 @@ class TransferController(QObject):
 
     def retry_now(self, connection_id: str) -> None:
         """A service is there retry: what waits for it need not wait longer."""
-        self._run(lambda transfers: transfers.hurry(connection_id), lambda _none: None, "Going on with the transfers")
+        self._run(
+            lambda transfers: transfers.retry_now(connection_id), lambda _none: None, "Going on with the transfers"
+        )
 
     def download(self, connection_id: str, set_id: Id, title: str, folder: Path) -> None:
         """Accept a download of a whole training set into a folder."""

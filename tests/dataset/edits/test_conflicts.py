@@ -200,7 +200,7 @@ def test_nobody_in_between_is_no_conflict(away):
     images = home.images("l0")
     away.leave()
     home.edits.move(home.workspace, home.set_id, images, "l9")
-    home.edits.delete(home.workspace, home.set_id, home.workspace.known_listing(home.set_id).images[-2:])
+    home.edits.delete(home.workspace, home.set_id, home.workspace.cached_listing(home.set_id).images[-2:])
     away.come_back()
     assert [outcome.conflicts for outcome in home.edits.resume(home.workspace)] == [0, 0]
     assert home.edits.conflicts.all("c1") == []

@@ -553,7 +553,7 @@ def test_what_changed_while_an_edit_waited_is_told(plain: Home, documented: Misb
     documented.vanish()
     plain.edits.move(plain.workspace, plain.set_id, images, "x")
     plain.edits.rename_label(plain.workspace, plain.set_id, "l2", "l7")
-    plain.edits.move(plain.workspace, plain.set_id, plain.workspace.known_listing(plain.set_id).images[-1:], "y")
+    plain.edits.move(plain.workspace, plain.set_id, plain.workspace.cached_listing(plain.set_id).images[-1:], "y")
     with documented._lock:  # someone else, meanwhile
         documented.sets[plain.set_id].labels["l0"].pop(images[0].image_id.removeprefix("ti_"))
         documented.sets[plain.set_id].labels.pop("l2")

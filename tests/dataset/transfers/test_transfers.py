@@ -189,7 +189,7 @@ def test_bad_pictures_fail_with_their_reasons_and_the_rest_goes_on(make, client,
     transfers = make(client)
     transfer = transfers.add_upload("c", training_set.id, "Some are bad", uploads)
     seen = []
-    transfers.listen(seen.append)
+    transfers.add_listener(seen.append)
     run(transfers)
     status = transfers.status(transfer)
     assert (status.state, status.done, status.failed) == (TransferState.FAILED, 5, 2)
@@ -357,7 +357,7 @@ def test_the_order_can_be_changed(make, strange, tmp_path):
     transfers.reorder([ids[2], ids[1]])
     assert [status.title for status in transfers.all()] == ["c", "b", "a"]
     ended = []
-    transfers.listen(
+    transfers.add_listener(
         lambda status: status.state is TransferState.DONE and status.title not in ended and ended.append(status.title)
     )
     run(transfers, threads=1)
@@ -381,7 +381,7 @@ def test_listeners_hear_often_enough_never_too_often_and_always_the_end(make, st
     transfers = make(strange.client)
     transfers.add_upload("c", SET, "Some", pictures(tmp_path, 80))
     seen = []
-    end = transfers.listen(lambda status: seen.append((time.monotonic(), status)))
+    end = transfers.add_listener(lambda status: seen.append((time.monotonic(), status)))
     began = time.monotonic()
     run(transfers)
     took = time.monotonic() - began
@@ -697,7 +697,7 @@ def test_names_from_a_service_never_lead_out_of_the_folder(make, strange, tmp_pa
     outside = [path for path in tmp_path.rglob("*.jpg") if not path.is_relative_to(tmp_path / "deep" / "out" / "set")]
     assert not outside
     assert len(list(tmp_path.rglob("*.jpg"))) == 4
-    assert [downloading.safe(name) for name in ("..", "", "a/b", "c\\d")] == ["_..", "_", "a_b", "c_d"]
+    assert [downloading.safe_filename(name) for name in ("..", "", "a/b", "c\\d")] == ["_..", "_", "a_b", "c_d"]
 
 
 def test_a_full_disk_stops_the_download_and_room_lets_it_go_on(make, strange, tmp_path):
@@ -753,7 +753,7 @@ def test_after_a_failure_one_call_at_a_time_tries():
     pace = RateController()
     pace.failed()
     assert 0 < pace.wait() < 0.5
-    pace.hurry()
+    pace.retry_now()
     assert pace.wait() == 0
     pace.in_flight = 1
     assert pace.wait() == float("inf")
@@ -802,11 +802,11 @@ def test_where_images_came_from_is_known_after_the_transfer_is_forgotten_and_und
     first, second, third = transfers.results(transfer)[:3]
     places = {one.name: str(photos / "test" / "hat" / one.name) for one in (first, second, third)}
     assert transfers.origin("c", first.image_id) == places[first.name]
-    transfers.follow("c", {second.image_id: "ti_" + "a" * 40})
+    transfers.update_ids("c", {second.image_id: "ti_" + "a" * 40})
     transfers.forget(transfer)
     assert transfers.origin("c", first.image_id) == places[first.name]
     assert transfers.origin("c", "ti_" + "a" * 40) == places[second.name]
-    transfers.follow("c", {"ti_" + "a" * 40: "b" * 40})
+    transfers.update_ids("c", {"ti_" + "a" * 40: "b" * 40})
     assert transfers.origin("c", "b" * 40) == places[second.name]
     assert transfers.origin("c", "c" * 40, third.sha256) == places[third.name]  # came back under another id
     assert transfers.origin("c", "c" * 40) == ""

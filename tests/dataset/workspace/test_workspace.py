@@ -62,8 +62,8 @@ def test_what_was_seen_stays_browsable_when_the_service_is_away(plain: Home, doc
     with pytest.raises(ConnectionFailed):
         plain.workspace.listing(plain.set_id)
     assert plain.workspace.offline
-    assert plain.workspace.known_listing(plain.set_id) == listing
-    assert [one.name for one in plain.workspace.known_training_sets()] == ["Clothes"]
+    assert plain.workspace.cached_listing(plain.set_id) == listing
+    assert [one.name for one in plain.workspace.cached_training_sets()] == ["Clothes"]
     documented.come_back()
     plain.workspace.connect()
     assert not plain.workspace.offline
@@ -110,12 +110,12 @@ def test_ids_that_all_changed_are_simply_others(plain: Home, documented: Misbeha
 def test_a_thumbnail_is_made_once_and_then_there_without_the_service(kind, request):
     home: Home = request.getfixturevalue(kind)
     image = home.listing().images[0]
-    assert home.workspace.known_thumbnail(image.image_id) is None
+    assert home.workspace.cached_thumbnail(image.image_id) is None
     small = home.workspace.thumbnail(home.set_id, image)
     assert (verify(small).width, verify(small).height, verify(small).format) == (16, 12, "JPEG")
     home.restart_offline()
     home.client._transport._origin = "nowhere"
-    assert home.workspace.known_thumbnail(image.image_id) == small
+    assert home.workspace.cached_thumbnail(image.image_id) == small
     assert home.workspace.thumbnail(home.set_id, image) == small
 
 
@@ -124,7 +124,7 @@ def test_a_service_without_thumbnails_gives_what_cannot_be_shown_its_reason(plai
     image = plain.workspace.listing(number).images[0]
     with pytest.raises(UnreadableImage):
         plain.workspace.thumbnail(number, image)
-    assert plain.workspace.known_thumbnail(image.image_id) is None
+    assert plain.workspace.cached_thumbnail(image.image_id) is None
 
 
 def test_addresses_that_ran_out_are_fetched_anew_once_for_all(plain: Home, documented: Misbehaving):
@@ -222,7 +222,7 @@ def test_a_local_file_is_classified_through_the_scratch_label_and_deleted(plain:
     [answer] = plain.workspace.classify(["work-safe"], data=picture(3), scratch=scratch)
     assert answer.label == "safe for work"
     assert scratch_images(documented, scratch) == 0
-    assert plain.workspace.clean_scratch() == 0
+    assert plain.workspace.delete_scratch_images() == 0
     plain.workspace.connection = replace_scratch(plain, scratch)
     assert plain.workspace.classify(["work-safe"], data=picture(4))
 
@@ -242,7 +242,7 @@ def test_whichever_call_fails_no_scratch_image_stays(fault, plain: Home, documen
         ended = len(documented.seen) - start <= number
         documented.right()
         plain.restart()  # connecting clears away what is left
-        assert plain.workspace.clean_scratch() == 0
+        assert plain.workspace.delete_scratch_images() == 0
         assert scratch_images(documented, scratch) == 0
         if ended:
             return
@@ -348,10 +348,10 @@ def test_scratch_images_are_deleted_after_the_service_was_away(plain: Home, docu
     documented.right()
     assert scratch_images(documented, scratch) == 2
     plain.restart_offline()
-    assert plain.workspace.clean_scratch() == 1
+    assert plain.workspace.delete_scratch_images() == 1
     documented.come_back()
     plain.workspace.connect()
-    assert plain.workspace.clean_scratch() == 0
+    assert plain.workspace.delete_scratch_images() == 0
     assert [image.data for image in documented.sets[scratch].labels[SCRATCH_LABEL].values()] == [picture(99)]
 
 
@@ -364,12 +364,12 @@ def test_a_crash_before_the_uploads_answer_is_cleared_away_by_content(plain: Hom
             (str(scratch), hashlib.sha256(picture(3)).hexdigest()),
         )
     documented._put(documented.sets[scratch], "desktop_scratch", picture(3))
-    assert plain.workspace.clean_scratch() == 0
+    assert plain.workspace.delete_scratch_images() == 0
     assert [image.data for image in documented.sets[scratch].labels["desktop_scratch"].values()] == [picture(99)]
 
 
 def test_a_message_and_a_correction_arrive(plain: Home, documented: Misbehaving):
-    plain.workspace.message("Well done")
+    plain.workspace.send_message("Well done")
     [answer] = plain.workspace.classify(["work-safe"], image_url=plain.images("l0")[0].url)
     plain.workspace.correct(answer, "not work safe")
     plain.workspace.correct(answer, "not work safe", label_id=7)
@@ -380,6 +380,6 @@ def test_a_service_that_moved_is_used_at_its_new_place(plain: Home, documented: 
     documented.vanish()
     with Misbehaving() as other:
         client = ApiClient(other.url, other.key)
-        plain.workspace.moved(client)
+        plain.workspace.set_client(client)
         assert plain.workspace.connect().message == "ok"
         client.close()

@@ -30,7 +30,7 @@ def uploads(tmp_path, count):
 def news(transfers, tmp_path):
     """All that a desk could be told while three threads add, pause, resume, cancel, reorder and forget: lists and statuses."""
     heard = []
-    end = transfers.listen(heard.append)
+    end = transfers.add_listener(heard.append)
     kept = [transfers.add_upload("c1", 1, f"Kept {number}", uploads(tmp_path, 2)) for number in range(3)]
 
     def act(transfer, seed):
