@@ -157,14 +157,16 @@ def test_the_window_opens_it_as_it_was_left(root, monkeypatch):
 
     def steps(made):
         session, photos = made.session, made.photos
-        app_runner.wait(lambda: session.opened is not None and session.opened.listed, "the last open set")
-        assert str(session.opened.training_set.id) == settings["open/training_set"]
-        assert photos.grid.cellSize() == int(settings["grid/size"])
+        app_runner.wait(lambda: session.open_set is not None and session.open_set.listed, "the last open set")
+        assert str(session.open_set.training_set.id) == settings["open/training_set"]
+        assert photos.grid.cell_size() == int(settings["grid/size"])
         assert photos.sort == settings["grid/sort"]
-        key = f"embedded {session.opened.training_set.id}"
+        key = f"embedded {session.open_set.training_set.id}"
         app_runner.wait(lambda: photos.filter.to_record() == settings["open/filter"][key], "the filter")
-        shown = made.labelling.keys.shown()
-        kept = {one: label for one, label in settings["labelling/keys"][key].items() if label in session.opened.labels}
+        shown = made.labeling.keys.shown()
+        kept = {
+            one: label for one, label in settings["labelling/keys"][key].items() if label in session.open_set.labels
+        }
         assert kept.items() <= shown.items()
         focus = settings["open/places"][key]["focus"]
         app_runner.wait(lambda: photos.model.image(photos.grid.currentIndex().row()).image_id == focus, "the place")
