@@ -1,67 +1,77 @@
-"""What the subcommand classify does: many pictures, one classifier; answers as lines, or as a CSV file."""
+"""The subcommand classify: many images, one classifier; answers as lines, or as a CSV file."""
 
 import csv
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from time import sleep
 
 from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.errors import NotFound
+from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import Classification
 from apitorch_desktop.cli import output
-from apitorch_desktop.cli.main import CommandError
-from apitorch_desktop.dataset.importer.plan import PlanItem
-from apitorch_desktop.utils.files import atomic_write
+from apitorch_desktop.cli.connect import CommandError, connected
+from apitorch_desktop.dataset.batch import COLUMNS, cells, classify, open_table
+from apitorch_desktop.dataset.importer.plan import PlanItem, scan
+from apitorch_desktop.dataset.sources.archives import Archives
+from apitorch_desktop.dataset.sources.image_lists import is_url
+from apitorch_desktop.dataset.sources.image_source import place_of
+from apitorch_desktop.utils.text import plural, reason, shown
 
 
-def classify_files(
-    client: "ApiClient", images: Sequence[str | Path], classifier: str, table: Path | None = None
-) -> int:
-    """`classify IMAGE… --classifier SLUG [--csv FILE]`; files, folders and web addresses. The exit status."""
-    from apitorch_desktop.dataset.batch import classify
-    from apitorch_desktop.dataset.importer.plan import scan
-    from apitorch_desktop.dataset.sources.archives import Archives
-    from apitorch_desktop.dataset.sources.image_lists import is_url
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments of `classify`."""
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a file, a folder or a web address")
+    parser.add_argument("--classifier", required=True, metavar="SLUG", help="a training set's slug or a standard one")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the answers to FILE")
+    parser.set_defaults(command=_classify)
 
-    _await(client, classifier, output.ProgressLine())
+
+def _classify(arguments: Namespace) -> int:
+    with connected() as client:
+        return classify_files(client, arguments.images, arguments.classifier, arguments.csv)
+
+
+def classify_files(client: ApiClient, images: Sequence[str | Path], classifier: str, table: Path | None = None) -> int:
+    """Classify files, folders and web addresses; return the exit status."""
+    _wait_until_trained(client, classifier, output.ProgressLine())
     plan = scan([str(image) if is_url(str(image)) else Path(image) for image in images])
     items = plan.items
     if not items:
-        raise CommandError("There is no picture to classify.")
+        raise CommandError("There is no photo to classify.")
     line = output.ProgressLine(quiet=table is None)
-    archives = Archives()
-    wrong: list[tuple[str, str]] = []
+    failed: list[tuple[str, str]] = []
+    with closing(Archives()) as archives:
 
-    def one(item: "PlanItem") -> "Classification | str":
-        return item.problem or classify(client.classify, [classifier], item.source, archives)[classifier]
+        def answer_of(item: PlanItem) -> Classification | str:
+            return item.problem or classify(client.classify, [classifier], item.source, archives)[classifier]
 
-    with _table(table) as write, ThreadPoolExecutor(4, "classify") as pool:
-        try:
-            for number, (item, answer) in enumerate(zip(items, pool.map(one, items), strict=True), 1):
-                if isinstance(answer, str):
-                    wrong.append((output.place(item.source), answer))
-                write(output.place(item.source), classifier, answer)
-                line.show(f"{number:,} of {len(items):,} pictures")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        with _rows(table) as write, ThreadPoolExecutor(4, "classify") as pool:
+            try:
+                for number, (item, answer) in enumerate(zip(items, pool.map(answer_of, items), strict=True), 1):
+                    if isinstance(answer, str):
+                        failed.append((place_of(item.source), answer))
+                    write(place_of(item.source), classifier, answer)
+                    line.show(f"{number:,} of {len(items):,} photos")
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     line.clear()
-    archives.close()
     for note in plan.notes:
-        output.say(note)
+        output.write(note)
     if table is not None:
-        output.say(f"{output.pictures(len(items) - len(wrong))} classified; the answers are in {output.shown(table)}.")
-    output.listed("not classified", wrong)
-    return 1 if wrong or not plan.complete else 0
+        count = plural(len(items) - len(failed), "photo")
+        output.write(f"{count} classified; the answers are in {shown(str(table))}.")
+    output.listed("not classified", failed)
+    return 1 if failed or not plan.complete else 0
 
 
-def _await(client: "ApiClient", slug: str, line: output.ProgressLine) -> None:
-    """Wait until a classifier can answer: one that is still learning will, soon. Raises CommandFailed."""
-    from apitorch_desktop.api.errors import NotFound
-    from apitorch_desktop.api.slugs import slugify
-
-    slugs = [one.slug if isinstance(one.slug, str) else slugify(one.name) for one in client.classifiers()]
+def _wait_until_trained(client: ApiClient, slug: str, line: output.ProgressLine) -> None:
+    """Wait for a classifier that is still learning. Raises CommandError where none will answer."""
+    slugs = [found.slug if isinstance(found.slug, str) else slugify(found.name) for found in client.classifiers()]
     learns = "training" in (client.ping().extensions or [])
     while learns or slug not in slugs:
         try:
@@ -72,39 +82,32 @@ def _await(client: "ApiClient", slug: str, line: output.ProgressLine) -> None:
             raise CommandError(f"There is no classifier “{slug}”. {output.there_are(slugs)}")
         if isinstance(state.version, int) or state.status not in ("training", "needs_images", "failed"):
             break
-        said = str(state.status_message or "")
+        message = str(state.status_message or "")
         if state.status != "training":
-            raise CommandError(f"“{slug}” cannot answer yet. {said}".strip())
-        line.show(f"“{slug}” is learning. {said}")
+            raise CommandError(f"“{slug}” cannot answer yet. {message}".strip())
+        line.show(f"“{slug}” is learning. {message}")
         sleep(0.2)
     line.clear()
 
 
 @contextmanager
-def _table(path: Path | None) -> "Iterator[Callable[[str, str, Classification | str], None]]":
-    """Where answers go: a line each on standard output, or rows of a CSV file that appears whole."""
-    from apitorch_desktop.dataset.batch import COLUMNS, cells
-
+def _rows(path: Path | None) -> Iterator[Callable[[str, str, Classification | str], None]]:
+    """Write answers as lines on standard output, or as rows of a CSV file."""
     if path is None:
-        yield lambda place, _classifier, answer: output.say(_row_of(place, answer))
+        yield lambda place, _classifier, answer: output.write(_line_of(place, answer))
         return
     try:
-        with atomic_write(path) as part, part.open("x", encoding="utf-8", newline="") as file:
+        with open_table(path) as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
-
             yield lambda place, classifier, answer: writer.writerow(cells(place, classifier, answer))
     except OSError as error:
-        raise CommandError(f"“{output.shown(path)}” cannot be written: {error.strerror}.") from None
+        raise CommandError(f"“{shown(str(path))}” cannot be written: {reason(error)}.") from None
 
 
-def _row_of(place: str, answer: "Classification | str") -> str:
+def _line_of(place: str, answer: Classification | str) -> str:
     if isinstance(answer, str):
         return f"{place}: not classified. {answer}"
-    word, value = _known(answer.confidence), _known(answer.confidence_value)
-    sure = f" ({word}{', ' if word and value else ''}{value})" if word or value else ""
-    return f"{place}: {answer.label}{sure}"
-
-
-def _known(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    known = [value for value in (answer.confidence, answer.confidence_value) if isinstance(value, str) and value]
+    confidence = f" ({', '.join(known)})" if known else ""
+    return f"{place}: {answer.label}{confidence}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.types import Classification, Classifier
@@ -58,14 +59,14 @@ def ask(
 
     Where one of several is refused, each is asked alone, so that it says itself what is the matter.
     """
-    from apitorch_desktop.api.errors import ApiError, BadRequest, NotApiTorch, NotFound, ServerError, WrongKey
+    from apitorch_desktop.api.errors import ApiError, BadRequest, NotApiTorch, NotFound, ServerFault, WrongKey
 
     try:
         answers = call(slugs)
     except WrongKey:
         raise
     except ApiError as error:
-        if len(slugs) > 1 and isinstance(error, (BadRequest, NotFound, ServerError)):
+        if len(slugs) > 1 and isinstance(error, (BadRequest, NotFound, ServerFault)):
             return {slug: ask(call, [slug])[slug] for slug in slugs}
         return dict.fromkeys(slugs, error)
     silent = NotApiTorch("The service gave no answer for this classifier.", advice="Try again.")
@@ -124,15 +125,42 @@ def cells(place: str, slug: str, answer: Classification | str) -> tuple[str, ...
     return (place, slug, answer.label, _text(answer.confidence), _text(answer.confidence_value), answer.sentence, "")
 
 
+@contextmanager
+def open_table(path: Path) -> Iterator[TextIO]:
+    """Open a text file that takes the place of `path` once it is complete. Raises OSError.
+
+    Links are followed and the permissions of an older file kept; a pipe or a device is written directly.
+    """
+    target = _target_of(path)
+    if target is None:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        return
+    mode = target.stat().st_mode & 0o7777 if target.exists() else None
+    with atomic_write(target, mode=mode) as part, part.open("w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+def _target_of(path: Path) -> Path | None:
+    """Return the file at the end of a chain of links; None for one that cannot be replaced (a pipe, a device)."""
+    path = path.absolute()
+    for _ in range(40):
+        if path.parts[1:2] in (("dev",), ("proc",)):
+            return None
+        if not path.is_symlink():
+            break
+        path = path.parent / path.readlink()
+    return path if path.is_file() or not path.exists() else None
+
+
 def save_table(path: Path, rows: Iterable[BatchRow]) -> None:
     """Write the table, as JSON lines where the name ends in `.jsonl`, else as CSV; whole or not at all. Raises OSError."""
     lines = [cells(row.place, slug, answer) for row in rows for slug, answer in row.answers.items()]
-    with atomic_write(path) as part, part.open("x", encoding="utf-8", newline="") as file:
+    with open_table(path) as file:
         if path.suffix.lower() == ".jsonl":
             file.writelines(json.dumps(_named(line), ensure_ascii=False) + "\n" for line in lines)
         else:
-            writer = csv.writer(file)
-            writer.writerows([COLUMNS, *lines])
+            csv.writer(file).writerows([COLUMNS, *lines])
 
 
 def _named(line: tuple[str, ...]) -> dict[str, str]:

@@ -40,6 +40,11 @@ def shown(name: str) -> str:
     return "".join(char if char.isprintable() else _picture_of(char) for char in text)
 
 
+def decoded(name: str) -> str:
+    """Return a name of the file system or the command line as text: bytes that are no UTF-8 are read as Windows-1252."""
+    return os.fsencode(name).decode("cp1252", "replace") if _has_surrogates(name) else name
+
+
 def reason(error: OSError) -> str:
     """Why the system refused, as the end of a sentence."""
     return error.strerror or type(error).__name__

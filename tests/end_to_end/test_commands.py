@@ -80,17 +80,17 @@ def test_photos_come_in_with_a_summary_and_a_second_time_nothing_new(run, servic
     first = run("import", photos / "test", "--name", name, **at)
     assert (first.returncode, first.stderr) == (0, "")
     count = len(list((photos / "test").glob("*/*.jpg")))
-    assert f"{count} pictures came into “{name}”, under 10 labels." in first.stdout
+    assert f"{count} photos came into “{name}”, under 10 labels." in first.stdout
     assert "t_shirt     20" in first.stdout
     second = run("import", photos / "test", "--name", name, **at)
     assert second.returncode == 0
-    assert f"Nothing new came into “{name}”.\n{count} pictures were there already." in second.stdout
+    assert f"Nothing new came into “{name}”.\n{count} photos were there already." in second.stdout
 
 
 def test_the_embedded_service_is_used_where_no_other_is_named(run, folder):
     assert run("import", folder, "--name", "Mine").returncode == 0
     again = run("import", folder, "--name", "Mine")
-    assert "10 pictures were there already" in again.stdout
+    assert "10 photos were there already" in again.stdout
 
 
 def test_what_did_not_come_in_is_named_with_the_reason(run, service, folder):
@@ -101,13 +101,13 @@ def test_what_did_not_come_in_is_named_with_the_reason(run, service, folder):
     (folder / "blue" / "again.png").write_bytes((folder / "blue" / "1.png").read_bytes())
     done = run("import", folder, "--name", "Not all", at=service)
     assert done.returncode == 1
-    assert "10 pictures came into “Not all”, under 2 labels." in done.stdout
-    assert "3 pictures did not come in:" in done.stdout
+    assert "10 photos came into “Not all”, under 2 labels." in done.stdout
+    assert "3 photos did not come in:" in done.stdout
     assert "letter.jpg: It is not an image" in done.stdout
     assert "cut.png: " in done.stdout
     assert "loose.png: It has no label yet." in done.stdout
     assert "notes.md" in done.stdout
-    assert "1 picture came twice" in done.stdout
+    assert "1 photo came twice" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -117,7 +117,7 @@ def test_what_did_not_come_in_is_named_with_the_reason(run, service, folder):
         (["import", "nowhere", "--name", "X"], 2, "There is no “nowhere”"),
         (["import", ".", "--name", " "], 2, "cannot be empty"),
         (["import", "."], 2, "--name"),
-        (["import", ".", "--name", "X"], 1, "There is no picture"),
+        (["import", ".", "--name", "X"], 1, "There is no photo"),
         (["export", "No such set", "out"], 1, "There is no training set “No such set”"),
         (["export", "X", "out", "--format", "tarot"], 2, "tarot"),
         (["classify", "x.jpg", "--classifier", "no-such"], 1, "There is no classifier “no-such”"),
@@ -190,7 +190,7 @@ def test_on_a_terminal_there_is_one_line_of_progress(folder, service):
     except OSError:  # the other end is closed
         pass
     os.close(ours)
-    assert "10 pictures came into" in out
+    assert "10 photos came into" in out
     assert b"\r\x1b[K" in drawn
     assert b"\n" not in drawn
 
@@ -199,7 +199,7 @@ def test_names_that_are_no_text_and_terminals_that_know_no_quotes(folder, run, s
     (folder / "blue" / os.fsdecode(b"\xff\xfe.jpg")).write_bytes(b"no picture")
     done = run("import", folder, "--name", "Ünï", at=service, PYTHONIOENCODING="ascii")
     assert done.returncode == 1
-    assert "10 pictures came into" in done.stdout
+    assert "10 photos came into" in done.stdout
     assert "Traceback" not in done.stderr
 
 
@@ -225,7 +225,7 @@ def test_the_folder_tree_is_that_of_the_published_client(run, service, folder, t
         assert tree(tmp_path / f"ours{number}") == tree(theirs)
     assert len(tree(theirs)) == 10
     again = run("export", "to-export", tmp_path / "ours0", at=service)
-    assert "10 pictures were there already" in again.stdout
+    assert "10 photos were there already" in again.stdout
 
 
 @pytest.mark.parametrize("form", ["zip", "csv", "jsonl", "createml", "croissant"])
@@ -250,8 +250,8 @@ def test_pictures_are_classified_as_soon_as_the_classifier_has_learned(run, serv
     (folder / "blue" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
     done = run("classify", folder, "--classifier", "colours", "--csv", table, at=service)
     assert done.returncode == 1
-    assert "10 pictures classified" in done.stdout
-    assert "1 picture not classified:" in done.stdout
+    assert "10 photos classified" in done.stdout
+    assert "1 photo not classified:" in done.stdout
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 11

@@ -1,0 +1,47 @@
+"""The service that a command talks to, and the error that ends a command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
+
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE, clean_key
+from apitorch_desktop.utils import paths
+from apitorch_desktop.utils.errors import UserError
+
+
+class CommandError(UserError):
+    """Error that ends a command; `status` is the exit status."""
+
+    def __init__(self, sentence: str, status: int = 1) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+@contextmanager
+def connected() -> Iterator[ApiClient]:
+    """Connect to the service named by APITORCH_BASE_URL and APITORCH_API_KEY where set, else to the embedded one.
+
+    An embedded service that does not run yet is started for as long as the command takes.
+    """
+    url, key = os.environ.get(URL_VARIABLE, "").strip(), clean_key(os.environ.get(KEY_VARIABLE, ""))
+    if url and not key:
+        raise CommandError(f"{URL_VARIABLE} is set but {KEY_VARIABLE} is not: set both, or neither.", 2)
+    with _embedded() if not url else nullcontext((url, key)) as (url, key), closing(ApiClient(url, key)) as client:
+        yield client
+
+
+@contextmanager
+def _embedded() -> Iterator[tuple[str, str]]:
+    from apitorch_desktop.service.launcher import ServiceFailed, attach_or_start
+
+    try:
+        service = attach_or_start(paths.service_folder())
+    except ServiceFailed as error:
+        raise CommandError(str(error)) from error
+    try:
+        yield service.url, service.key
+    finally:
+        service.stop()

@@ -1,0 +1,109 @@
+"""The subcommands serve and keys: the service alone, and the keys of one that others use."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
+
+from apitorch_desktop.cli.connect import CommandError
+from apitorch_desktop.dataset.connections.store import KEY_VARIABLE
+
+
+def add_serve_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments of `serve`."""
+    parser.set_defaults(command=run_service)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8765, help="port; 0 picks a free one (default: %(default)s)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the embedded service's)")
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
+    parser.add_argument(
+        "--hostname",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name that others call it by, beside this machine's own; may be given more than once",
+    )
+    parser.add_argument(
+        "--allow-private-urls",
+        action="store_true",
+        help="let image_url reach this machine and private networks",
+    )
+    parser.epilog = (
+        f"{KEY_VARIABLE} is the key to call it with (42 characters); without it one is made at the first start and shown "
+        "once. For a team: APITORCH_DATABASE_URL (postgresql://user:password@host/name) keeps the rows in PostgreSQL and "
+        "APITORCH_BLOB_URL (s3://bucket/prefix) the images in a bucket that is there, in place of the data folder, which "
+        "then holds caches only; one service at a time may use them. A bucket takes AWS_ACCESS_KEY_ID, "
+        "AWS_SECRET_ACCESS_KEY and AWS_REGION, and one that is not Amazon's AWS_ENDPOINT_URL (and AWS_ALLOW_HTTP=true where "
+        "that begins with http://). "
+        "They are variables since a command line is no place for a password. “keys” reads them too."
+    )
+
+
+def add_keys_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments of `keys make`, `keys list` and `keys revoke`."""
+    parser.set_defaults(command=manage_keys)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the embedded service's)")
+    actions = parser.add_subparsers(dest="action", metavar="make|list|revoke", required=True)
+    make = actions.add_parser("make", help="make a key for somebody; it is printed once")
+    make.add_argument("name", metavar="NAME", help="whose it is")
+    actions.add_parser("list", help="ids, names and dates; never the keys")
+    revoke = actions.add_parser("revoke", help="refuse a key from now on; its owner's training sets stay")
+    revoke.add_argument("id", metavar="ID", help="as `keys list` shows it")
+
+
+def run_service(arguments: Namespace) -> int:
+    """Run the service until it is stopped; return its exit status."""
+    from apitorch_desktop.service.main import ServiceOptions, run
+
+    if (arguments.tls_cert is None) != (arguments.tls_key is None):
+        raise CommandError("Give both --tls-cert and --tls-key, or neither.", 2)
+    return run(
+        ServiceOptions(
+            host=arguments.host,
+            port=arguments.port,
+            folder=arguments.data,
+            tls_cert=arguments.tls_cert,
+            tls_key=arguments.tls_key,
+            allow_private_urls=arguments.allow_private_urls,
+            hostnames=tuple(arguments.hostname),
+        )
+    )
+
+
+def manage_keys(arguments: Namespace) -> int:
+    """Make, list or revoke keys of the service at a data folder."""
+    from apitorch_desktop.service.admin import AdminError, ask
+    from apitorch_desktop.service.launcher import attach
+    from apitorch_desktop.utils import paths
+
+    action = {"action": arguments.action}
+    if arguments.action == "make":
+        action["name"] = arguments.name
+    if arguments.action == "revoke":
+        action["id"] = arguments.id
+    try:
+        answer = ask(arguments.data or paths.service_folder(), action, attach)
+    except AdminError as error:
+        raise CommandError(str(error)) from error
+    if arguments.action == "make":
+        print(f"Key {answer['id']} for {answer['name']}, shown only this once:", file=sys.stderr)
+        print(answer["key"])
+    elif arguments.action == "revoke":
+        print(f"Key {answer['id']} of {answer['name']} is revoked.")
+    else:
+        print(f"{'ID':>4}  {'OWNER':24}  {'BEGINS':8}  MADE")
+        for key in answer["keys"]:
+            print(f"{key['id']:>4}  {key['owner']:24}  {key['hint'] + '…':8}  {key['created_at'][:10]}")
+    return 0
+
+
+def _port(text: str) -> int:
+    try:
+        port = int(text)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise ArgumentTypeError(f"“{text}” is not a port: give a number from 0 to 65535")
+    return port
