@@ -1,4 +1,4 @@
-"""Many pictures through a few classifiers: one picture's answers, how far they disagree, and the table that is kept of them."""
+"""Classification of many images by a few classifiers: answers, disagreement, and the table that is saved."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from apitorch_desktop.api.errors import ApiError
+from apitorch_desktop.api.errors import ApiError, BadRequest, NotApiTorch, NotFound, ServerError, WrongKey
 from apitorch_desktop.api.types import Classification, Classifier
 from apitorch_desktop.dataset.sources.archives import Archives, read
-from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl, Source, filename_of
+from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl, Source, SourceMissing, filename_of
 from apitorch_desktop.utils.files import atomic_write
 
 Answers = dict[str, Classification | str]
-"""By slug: the answer, or a sentence that says why there is none."""
+"""Slug → the answer, or a sentence that says why there is none."""
 
 COLUMNS: Final = ("image", "classifier", "label", "confidence", "confidence_value", "sentence", "error")
-"""Of the table, a row for each picture and classifier."""
+"""Columns of the table, which has a row for each image and classifier."""
 _LONGEST = 2**28
 
 
 @dataclass(slots=True)
 class BatchRow:
-    """One picture and what was said of it. `name` and `place` can be shown; `problem`: why nobody was asked."""
+    """One image and its answers. `name` and `place` are printable; `problem`: why it was not classified."""
 
     source: Source
     name: str
@@ -36,13 +36,13 @@ class BatchRow:
     answers: Answers = field(default_factory=dict)
 
     def confidence(self, slug: str) -> float | None:
-        """The probability of a classifier's answer, None where it gave none."""
+        """Return the probability of a classifier's answer, None where it gave none."""
         answer = self.answers.get(slug)
         return None if answer is None or isinstance(answer, str) else _share(answer.confidence_value)
 
     @property
     def disagreement(self) -> float | None:
-        """How far classifiers of the same labels are apart, 0 to 1; None where no two share a label.
+        """Disagreement of classifiers with the same labels, 0 to 1; None where no two share a label.
 
         The greatest total variation distance between two answers' distributions, ½ Σ |p − q|; between answers without
         values, 1 where the labels differ.
@@ -55,18 +55,16 @@ class BatchRow:
 def ask(
     call: Callable[[Sequence[str]], Sequence[Classification]], slugs: Sequence[str]
 ) -> dict[str, Classification | ApiError]:
-    """Answers by slug, of one `call(slugs)` for all. Raises WrongKey, which would meet every picture alike.
+    """Return answers by slug, from one `call(slugs)` for all. Raises WrongKey, which would meet every image alike.
 
-    Where one of several is refused, each is asked alone, so that it says itself what is the matter.
+    Where one of several is refused, each is called alone, so that each gives its own error.
     """
-    from apitorch_desktop.api.errors import ApiError, BadRequest, NotApiTorch, NotFound, ServerFault, WrongKey
-
     try:
         answers = call(slugs)
     except WrongKey:
         raise
     except ApiError as error:
-        if len(slugs) > 1 and isinstance(error, (BadRequest, NotFound, ServerFault)):
+        if len(slugs) > 1 and isinstance(error, (BadRequest, NotFound, ServerError)):
             return {slug: ask(call, [slug])[slug] for slug in slugs}
         return dict.fromkeys(slugs, error)
     silent = NotApiTorch("The service gave no answer for this classifier.", advice="Try again.")
@@ -78,14 +76,12 @@ def ask(
 def classify(
     service: Callable[..., Sequence[Classification]], slugs: Sequence[str], source: Source, archives: Archives
 ) -> Answers:
-    """What classifiers say of one picture. `service` is `ApiClient.classify` or `Workspace.classify`. Raises as `ask`."""
-    from apitorch_desktop.api.errors import ApiError
-    from apitorch_desktop.dataset.sources.image_source import SourceMissing
+    """Classify one image. `service` is `ApiClient.classify` or `Workspace.classify`. Raises as `ask`."""
 
     try:
         given = _given(source, archives)
-    except SourceMissing as gone:
-        return dict.fromkeys(slugs, str(gone))
+    except SourceMissing as error:
+        return dict.fromkeys(slugs, str(error))
     answers = ask(lambda some: service(list(some), **given), slugs)
     return {
         slug: f"{answer} {answer.advice}".strip() if isinstance(answer, ApiError) else answer
@@ -102,12 +98,10 @@ def _given(source: Source, archives: Archives) -> dict[str, Any]:
 
 
 def still_learning(classifier: Callable[[str], Classifier], slugs: Sequence[str]) -> str:
-    """What a classifier says that cannot answer before it has learned; "" where none has to be waited for.
+    """Return the status message of a classifier that is still learning its first version; "" where there is none.
 
     `classifier` is `ApiClient.classifier`, of a service with the extension `training`.
     """
-    from apitorch_desktop.api.errors import NotFound
-
     for slug in slugs:
         try:
             state = classifier(slug)
@@ -119,7 +113,7 @@ def still_learning(classifier: Callable[[str], Classifier], slugs: Sequence[str]
 
 
 def cells(place: str, slug: str, answer: Classification | str) -> tuple[str, ...]:
-    """A row of the table, in the order of `COLUMNS`."""
+    """Return a row of the table, in the order of `COLUMNS`."""
     if isinstance(answer, str):
         return (place, slug, "", "", "", "", answer)
     return (place, slug, answer.label, _text(answer.confidence), _text(answer.confidence_value), answer.sentence, "")

@@ -1,6 +1,6 @@
-"""Two training sets held against each other, wherever they are: what only one has, what is labelled otherwise, and the way over.
+"""Comparison of two training sets on any connections, and the uploads that copy images from one to the other.
 
-Photos are told apart by the SHA-256 of their bytes: from the listing where the service gives it, else from the bytes.
+Images are identified by the SHA-256 of their bytes: from the listing where the service gives it, else computed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Stop = Callable[[], bool]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two: a training set of a connection that is open."""
+    """One of the two: a training set on an open connection."""
 
     workspace: Workspace
     training_set_id: Id
@@ -29,9 +29,9 @@ class Side:
 
 @dataclass(slots=True)
 class Comparison:
-    """What differs. `relabelled`: the same photo here and there, under other labels; the pairs are (here, there).
+    """Differences. `relabelled`: (here, there) pairs of the same image under different labels.
 
-    `unread` are photos, as (name, why), that could not be looked at: they are in none of the lists.
+    `unread`: images, as (name, reason), that could not be read: they are in none of the lists.
     """
 
     only_here: list[TrainingImage] = field(default_factory=list)
@@ -42,14 +42,14 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether there is no difference, and nothing is unknown."""
+        """True where there is no difference and nothing is unknown."""
         return not (self.only_here or self.only_there or self.relabelled or self.unread)
 
 
 def compare(here: Side, there: Side | None, progress: Progress | None = None, stop: Stop | None = None) -> Comparison:
-    """Hold two training sets against each other; None for one that is yet to be made. Blocking.
+    """Compare two training sets; None for one that is yet to be made. Blocking.
 
-    Where a service gives no hashes, every photo of it is fetched once; `progress(done, total)` counts those.
+    Where a service gives no hashes, every image of it is fetched once; `progress(done, total)` counts those.
     Raises ApiError, and Cancelled.
     """
     sides = [side for side in (here, there) if side is not None]
@@ -78,9 +78,9 @@ def compare(here: Side, there: Side | None, progress: Progress | None = None, st
 def uploads(
     source: Side, images: Iterable[TrainingImage], progress: Progress | None = None, stop: Stop | None = None
 ) -> Iterator[UploadItem]:
-    """Photos of one side as uploads for the other, fetched one after the other while they are taken.
+    """Yield images of one side as uploads for the other, fetched one after the other.
 
-    Raises ApiError and Cancelled; a transfer that takes them in accepts all or nothing.
+    Raises ApiError and Cancelled; the transfer that consumes them accepts all or nothing.
     """
     images = list(images)
     counter = _Counter(len(images), progress, stop)
@@ -111,7 +111,7 @@ def _hash(image: TrainingImage) -> str:
 def _by_content(
     side: Side, images: Iterable[TrainingImage], counter: _Counter, unread: list[tuple[str, str]]
 ) -> dict[str, dict[str, TrainingImage]]:
-    """sha256 → label → image."""
+    """Return sha256 → label → image."""
     found: dict[str, dict[str, TrainingImage]] = {}
     for image in images:
         digest = _hash(image)

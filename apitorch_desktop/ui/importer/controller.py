@@ -86,31 +86,21 @@ class ImportController(QObject):
         self._plan(sources, found or open_set, content)
 
     def open_sample(self) -> None:
-        """Open the sample training set; it is drawn and sent where it is not there yet."""
-        from apitorch_desktop.dataset.importer.sample_set import NAME, training_images
+        """Open the sample training set; it is made and sent where it is not there yet."""
+        from apitorch_desktop.dataset.importer.sample_set import NAME, uploads
 
         session = self._session
-        there = next((one for one in session.training_sets if one.name == NAME), None)
-        if there is not None:
-            session.open(str(there.id))
+        found = next((training_set for training_set in session.training_sets if training_set.name == NAME), None)
+        if found is not None:
+            session.open(str(found.id))
             return
-
-        def draw(_context: JobContext) -> list[UploadItem]:
-            from apitorch_desktop.dataset.sources.image_source import ImageBytes, UploadItem
-
-            return [
-                UploadItem(one.label, ImageBytes(one.data, one.filename), one.filename, len(one.data))
-                for one in training_images()
-            ]
-
-        session.show_message("Drawing the sample’s zebra coats…", "muted", "sample")
         session.tasks.run(
             Lane.DISK,
-            draw,
-            done=lambda uploads: self._send_to_new(NAME, "Drawing the sample", uploads),
-            failed=lambda error: session.show_error(error, "Drawing the sample"),
+            lambda _context: uploads(),
+            done=lambda items: self._send_to_new(NAME, "Sending the sample", items),
+            failed=lambda error: session.show_error(error, "Reading the sample"),
             owner=session.connection_scope,
-            title="Draw the sample",
+            title="Read the sample",
         )
 
     def _resume_waiting(self) -> None:
@@ -247,7 +237,6 @@ class ImportController(QObject):
             imports.upload(connection_id, begun.training_set.id, title, uploads, begun=begun)
 
         def made(one: TrainingSet) -> None:
-            session.message_expired.emit("sample")
             if session.workspace is workspace:
                 session.show_new_set(one)
 

@@ -35,7 +35,7 @@ class EmptyPage(QWidget):
         self._new = button("New training set…", "", self.new_set_wanted.emit)
         self._sample = button("Open the sample", "", self.sample_wanted.emit)
         self._again = button("Try again", "", self.again_wanted.emit)
-        self._sample.setProperty("tip", "Draws a few dozen zebra coats, so that there is something to try")
+        self._sample.setProperty("tip", "A few dozen zebra coats, so that there is something to try")
         self._lay_out()
         theme.changed.connect(self._measure)
         self._measure()
