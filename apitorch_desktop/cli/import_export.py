@@ -95,13 +95,13 @@ def import_folder(client: ApiClient, folder: Path, name: str) -> int:
             training_set = found or (begun := _create(imports, client, name)).training_set
             labels_before = {*labels, *(str(image.label) for image in there)}
             transfer = imports.upload(
-                _connection(), training_set.id, name, plan.uploads(), labels_before=labels_before, begun=begun
+                _connection(), training_set.id, name, plan.uploads(), labels_before=labels_before, new_set=begun
             )
             status = _run(transfers, transfer, line)
             came.update(result.label for result in transfers.results(transfer) if result.created)
             failures = _failures(transfers, transfer)
             if status.finished_at is not None:
-                imports.ended(_connection(), transfer)
+                imports.finish(_connection(), transfer)
                 transfers.forget(transfer)
     return _report_import(plan, name, came, status, failures)
 
@@ -149,11 +149,11 @@ def _transfers(client: ApiClient) -> Iterator[TransferQueue]:
 @contextmanager
 def _imports(transfers: TransferQueue) -> Iterator[UndoableImports]:
     """Open the window's journal of edits, so that its Undo takes away what comes in here."""
-    edits = EditHistory(paths.desktop_folder(), beside=True)
+    edits = EditHistory(paths.desktop_folder(), sweep_trash=False)
     if edits.note:
         output.write(edits.note, sys.stderr)
     try:
-        yield UndoableImports.of(edits, transfers)
+        yield UndoableImports(edits.journal, transfers)
     finally:
         edits.close()
 
@@ -179,7 +179,7 @@ def _create(imports: UndoableImports, client: ApiClient, name: str) -> NewImport
         raise CommandError(
             f"This service cannot make training sets by itself: make “{name}” on its own page, then run this again."
         )
-    return imports.make_set(_connection(), client, name)
+    return imports.create_training_set(_connection(), client, name)
 
 
 def _continue_uploads(
@@ -206,7 +206,7 @@ def _continue_uploads(
             if result.sha256:
                 there.setdefault(result.sha256, set()).add(result.label)
         if ended.state is TransferState.DONE:
-            imports.ended(_connection(), status.id)
+            imports.finish(_connection(), status.id)
             transfers.forget(status.id)
         elif ended.note:
             output.write(ended.note)

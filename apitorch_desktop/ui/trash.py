@@ -70,7 +70,7 @@ class TrashController(QObject):
             photos = plural(len(trashed), "photo")
             self._editing.do(
                 f"Bringing back {photos}",
-                lambda edits, workspace, *watch: edits.restore(workspace, trashed, *watch),
+                lambda edits, workspace, run: edits.restore(workspace, trashed, run),
                 done=f"Brought back {photos}",
             )
 

@@ -81,7 +81,7 @@ def test_two_homes_are_compared_pushed_and_pulled(monkeypatch, elsewhere, tmp_pa
         program.wait(lambda: len(contents(client, mine.id)) == 6, "what was pulled")
         compared("Both are the same").reject()
         assert contents(client, mine.id) == contents(far, theirs.id)
-        undoable = session.stores.edits.undoable
+        undoable = session.stores.edits.journal.undoable
         program.wait(lambda: undoable(session.connection.id).title == "import 2 photos", "the import in the journal")
         assert undoable(connection.id).title == "the import"  # pushed; told when that one is open
         made.edits.undo()

@@ -329,7 +329,7 @@ def test_renaming_a_label_says_how_far_it_is_and_is_cancelled_by_a_button(monkey
         service.slowly = 0
         assert {label: images for label, images in service.content(service.number).items() if images} == before
         program.wait(lambda: labels(made) == {"mountain": 2, "plains": 4}, "the labels as they were")
-        assert made.session.stores.edits.undoable(made.session.connection.id) is None
+        assert made.session.stores.edits.journal.undoable(made.session.connection.id) is None
 
     run(monkeypatch, steps)
 
@@ -466,7 +466,7 @@ def test_the_environment_is_said_to_win(monkeypatch, service):
         listed(made, 6)
         toolbar = made.central_widget.toolbar
         assert "APITORCH_BASE_URL" in toolbar.connection.toolTip()
-        assert toolbar.connection.stripe == made.session.connection.colour != ""
+        assert toolbar.connection.stripe == made.session.connection.color != ""
         texts = [message.text for message in made.central_widget.status.message._failures]
         assert any("APITORCH_BASE_URL and APITORCH_API_KEY decide" in one for one in texts), texts
         made.connection_menu._fill()

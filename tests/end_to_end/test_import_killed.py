@@ -136,7 +136,7 @@ def test_a_training_set_made_just_before_the_program_was_killed_does_not_stay(mo
         program.wait(
             lambda: made.central_widget.empty.isVisible() and not made.session.training_sets, "the empty window"
         )
-        assert made.session.stores.edits.history(made.session.connection.id) == []
+        assert made.session.stores.edits.journal.rows(made.session.connection.id) == []
 
     run(monkeypatch, steps)
 

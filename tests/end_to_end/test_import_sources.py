@@ -47,7 +47,7 @@ def looked_at(shown):
 
 def settled(made, count):
     stores, connection = made.session.stores, made.session.connection
-    program.wait(lambda: len(stores.edits.history(connection.id)) == count, f"{count} edits in the journal")
+    program.wait(lambda: len(stores.edits.journal.rows(connection.id)) == count, f"{count} edits in the journal")
 
 
 def test_archives_lists_pictures_and_addresses_come_in_through_the_plan(monkeypatch, photos, tmp_path):

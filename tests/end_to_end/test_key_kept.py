@@ -39,7 +39,7 @@ def test_a_key_for_this_run_only_is_marked_until_the_keyring_takes_it(monkeypatc
         button, stores = made.central_widget.toolbar.connection, made.session.stores
         assert (button.mark, "kept" in button.toolTip()) == ("", False)
         other = stores.connections.add("Elsewhere", service.url)
-        assert stores.keys.store(other, service.key).kept == "this run"
+        assert stores.keys.store(other, service.key).location == "this run"
         made.connection_menu.chosen.emit(other.id)
         listed(made, 3)
         assert button.mark == "key"

@@ -43,7 +43,7 @@ def settled(made, count):
     """The journal knows so many edits since the set was imported."""
     stores, connection = made.session.stores, made.session.connection
     program.wait(
-        lambda: [one.stage for one in stores.edits.history(connection.id)].count("done") == count + 1,
+        lambda: [one.stage for one in stores.edits.journal.rows(connection.id)].count("done") == count + 1,
         f"{count} edits in the journal",
     )
 

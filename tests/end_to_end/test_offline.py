@@ -244,7 +244,7 @@ def test_each_connection_keeps_its_name_colour_and_what_was_seen_of_it(monkeypat
         assert not entries["Elsewhere"].icon().isNull()
         entries["Elsewhere"].trigger()
         program.wait(lambda: made.session.state is ConnectionState.REFUSED, "that there is no key")
-        assert (button.text(), button.stripe) == ("Elsewhere", other.colour)
+        assert (button.text(), button.stripe) == ("Elsewhere", other.color)
         assert made.model.total == 0
         assert made.central_widget.offline_banner.change.isVisible()
         words = made.central_widget.offline_banner.words.full_text()

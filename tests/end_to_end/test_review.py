@@ -119,4 +119,6 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
 
 def edits(made):
     stores, connection = made.session.stores, made.session.connection
-    return [edit.title for edit in stores.edits.history(connection.id, 3) if edit.stage == "done"]
+    return [
+        edit.title for edit in stores.edits.journal.rows(connection.id, limit=3, newest=True) if edit.stage == "done"
+    ]

@@ -45,7 +45,7 @@ def listing(made):
 
 
 def history(made):
-    return made.session.stores.edits.history(made.session.connection.id)
+    return made.session.stores.edits.journal.rows(made.session.connection.id)
 
 
 def how_many(made):

@@ -78,7 +78,7 @@ def content(workspace):
 
 
 def rows(edits, connection):
-    return [[str(edit.act), edit.title, str(edit.stage)] for edit in edits.history(connection)]
+    return [[str(edit.act), edit.title, str(edit.stage)] for edit in edits.journal.rows(connection)]
 
 
 def test_everything_in_it_is_read(opened):

@@ -179,7 +179,9 @@ def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_program
         program.wait(lambda: made.model.label_of(image.image_id) == "dress", "the label by its letters")
         program.wait(big.hasFocus, "the focus back")
         stores, connection = made.session.stores, made.session.connection
-        program.wait(lambda: len(stores.edits.history(connection.id)) == 4, "both in the journal, after the imports")
+        program.wait(
+            lambda: len(stores.edits.journal.rows(connection.id)) == 4, "both in the journal, after the imports"
+        )
         pointer.key("ctrl+z")
         program.wait(lambda: made.model.label_of(image.image_id) == "hat", "the letters undone")
         pointer.key("ctrl+z")

@@ -4,7 +4,7 @@ import hashlib
 import io
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -12,7 +12,10 @@ from PIL import Image
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.connections.store import Connection
-from apitorch_desktop.dataset.edits.history import EditHistory
+from apitorch_desktop.dataset.edits.history import Edit, EditHistory
+from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
+from apitorch_desktop.dataset.sources.image_source import ImageBytes, UploadItem
+from apitorch_desktop.dataset.transfers.queue import TransferQueue
 from apitorch_desktop.dataset.workspace.offline_cache import Listing, OfflineCache
 from apitorch_desktop.dataset.workspace.scratch import ScratchUploads
 from apitorch_desktop.dataset.workspace.workspace import Workspace
@@ -81,6 +84,25 @@ class Home:
                 for image in group.images
             ]
         return {label: sorted(hashes) for label, hashes in found.items() if hashes or empty}
+
+
+def import_images(home: Home, images: Sequence[tuple[str, bytes]]) -> Edit | None:
+    """Import images, each with its label, the way the window does; the edit in the journal, None if all were there."""
+    transfers = TransferQueue(home.folder / "transfers", lambda _connection: home.client)
+    try:
+        imports = UndoableImports(home.edits.journal, transfers)
+        uploads = [
+            UploadItem(label, ImageBytes(data, "new.jpg"), f"{number}.jpg")
+            for number, (label, data) in enumerate(images)
+        ]
+        labels = home.listing().labels
+        transfer = imports.upload("c1", home.set_id, "Importing", uploads, labels_before=labels)
+        transfers.work(lambda: False, until_done=True)
+        edit = imports.finish("c1", transfer).edit
+        transfers.forget(transfer)
+        return edit
+    finally:
+        transfers.close()
 
 
 def until(holds: Callable[[], object], seconds: float = 20) -> object:

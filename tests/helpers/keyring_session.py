@@ -57,7 +57,7 @@ def main() -> None:
         verb, _, key = word.partition("=")
         keys, begun = ApiKeyStore(), time.monotonic()
         found = getattr(keys, verb)(CONNECTION, *([key] if key else []))
-        told = {"key": found.key, "kept": found.kept, "trouble": found.trouble, "message": found.message}
+        told = {"key": found.key, "kept": found.location, "trouble": found.problem, "message": found.message}
         print(json.dumps(told | {"seconds": time.monotonic() - begun}), flush=True)
 
 

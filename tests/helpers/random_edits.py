@@ -3,15 +3,15 @@
 import random
 
 from apitorch_desktop.api.errors import BadRequest
-from tests.helpers.dataset_home import Home, picture
+from tests.helpers.dataset_home import Home, import_images, picture
 
 _LABELS = 8
 _PICTURES = 30
 
 
 class Dice:
-    """Does one random edit after the other on a home. `whole`: the service has the extensions; `importing`: with
-    uploads that no journal of edits knows before they are done."""
+    """Does one random edit after the other on a home. `whole`: the service has the extensions; `importing`: imports,
+    too."""
 
     def __init__(self, home: Home, seed: int, whole: bool, importing: bool = True) -> None:
         self._home = home
@@ -72,14 +72,6 @@ class Dice:
         return True
 
     def _import(self, images: list, labels: list[str]) -> bool:
-        home, label = self._home, self._label()
-        known, created = {image.image_id for image in images}, []
-        for _ in range(self._random.randint(1, 3)):
-            data = picture(self._random.randrange(_PICTURES))
-            answer = home.client.upload_image(home.set_id, label, data=data, filename="new.jpg")
-            if answer.id not in known:
-                known.add(answer.id)
-                created.append((answer.id, label))
-        if created:
-            home.edits.imported(home.workspace, home.set_id, created, labels_before=labels)
-        return bool(created)
+        label = self._label()
+        pictures = {self._random.randrange(_PICTURES) for _ in range(self._random.randint(1, 3))}
+        return import_images(self._home, [(label, picture(number)) for number in sorted(pictures)]) is not None

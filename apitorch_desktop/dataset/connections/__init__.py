@@ -1,1 +1,1 @@
-"""Stored connections, their API keys and their clients."""
+"""Stored connections, their API keys and their API clients."""

@@ -1,11 +1,14 @@
-"""API keys: in the keyring, which may be missing, locked, denied or slow; else for this run only; the environment wins."""
+"""API keys of connections, stored in the system keyring or, where that is unusable, in memory for this run.
+
+The environment takes precedence. A keyring may be missing, locked, denied or slow.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as LateError
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock, Thread
@@ -14,13 +17,13 @@ from typing import Any
 from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, Connection, clean_key
 
 SERVICE = "API Torch Desktop"
-"""What the entries are called in the keyring."""
+"""Service name of the entries in the keyring."""
 PATIENCE = 5.0
-"""Seconds a keyring is waited for."""
+"""Seconds to wait for the keyring."""
 
 
 class KeyLocation(StrEnum):
-    """Where a key is."""
+    """Location of a key."""
 
     NOWHERE = "nowhere"
     ENVIRONMENT = "environment"
@@ -30,7 +33,7 @@ class KeyLocation(StrEnum):
 
 
 class KeyringProblem(StrEnum):
-    """What is the matter with the keyring."""
+    """Reason why the keyring cannot be used."""
 
     NONE = ""
     MISSING = "missing"
@@ -52,90 +55,90 @@ _SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class FoundKey:
-    """A key, or "" where there is none. `message` is a sentence about trouble with the keyring, or empty."""
+    """A key, "" if there is none. `message` is a sentence about a problem with the keyring, or empty."""
 
     key: str
-    kept: KeyLocation
-    trouble: KeyringProblem = KeyringProblem.NONE
+    location: KeyLocation
+    problem: KeyringProblem = KeyringProblem.NONE
     message: str = ""
 
     def __repr__(self) -> str:
-        return f"FoundKey(key={'…' if self.key else ''!r}, kept={self.kept!r}, trouble={self.trouble!r})"
+        return f"FoundKey(key={'…' if self.key else ''!r}, location={self.location!r}, problem={self.problem!r})"
 
 
 class ApiKeyStore:
-    """The keys of connections. Thread-safe; no call takes longer than `patience` seconds, whatever the keyring does.
+    """API keys of connections. Thread-safe; no call takes longer than `patience` seconds, whatever the keyring does.
 
-    An entry is named by connection and address, so a key never goes to an address it was not given for. The embedded
-    service's key is not here: its process makes it.
+    An entry is named by connection and address, so that a key is never sent to an address it was not entered for.
+    The key of the embedded service is not stored: its process generates it.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ, patience: float = PATIENCE) -> None:
         self._environment = environment
         self._patience = patience
-        self._run: dict[str, FoundKey] = {}
+        self._this_run: dict[str, FoundKey] = {}
         self._lock = Lock()
         self._pending: dict[tuple[str, ...], Future[Any]] = {}
 
     def find(self, connection: Connection) -> FoundKey:
-        """The key of a connection: from the environment for the connection it names, this run, or the keyring."""
+        """Return the key of a connection: from the environment (for the connection it defines), this run, or the keyring."""
         if connection.from_environment:
-            named = clean_key(self._environment.get(KEY_VARIABLE, ""))
-            if named:
-                return FoundKey(named, KeyLocation.ENVIRONMENT)
-        name = _name(connection)
+            from_environment = clean_key(self._environment.get(KEY_VARIABLE, ""))
+            if from_environment:
+                return FoundKey(from_environment, KeyLocation.ENVIRONMENT)
+        name = _entry_name(connection)
         with self._lock:
-            known = self._run.get(name)
+            known = self._this_run.get(name)
         if known:
             return known
-        trouble, value = self._ask("get", name, lambda keyring: keyring.get_password(SERVICE, name))
-        if trouble:
-            return FoundKey("", KeyLocation.NOWHERE, trouble, _SENTENCES[trouble])
+        problem, value = self._ask("get", name, lambda keyring: keyring.get_password(SERVICE, name))
+        if problem:
+            return FoundKey("", KeyLocation.NOWHERE, problem, _SENTENCES[problem])
         if not value:
             return FoundKey("", KeyLocation.NOWHERE)
         return self._remember(name, FoundKey(value, KeyLocation.KEYRING))
 
     def store(self, connection: Connection, key: str) -> FoundKey:
-        """Keep a key, cleaned: in the keyring, or for this run only, and then `message` says so and why."""
+        """Store a key, cleaned, in the keyring; if that fails, for this run only, and `message` says so and why."""
         key = clean_key(key)
-        name = _name(connection)
+        name = _entry_name(connection)
 
-        def put(keyring: Any) -> bool:
+        def write(keyring: Any) -> bool:
             keyring.set_password(SERVICE, name, key)
             return bool(keyring.get_password(SERVICE, name) == key)  # the null back end forgets at once
 
-        trouble, held = self._ask("set", name, put, key)
-        if not trouble and not held:
-            trouble = KeyringProblem.MISSING
-        if not trouble:
+        problem, stored = self._ask("set", name, write, key)
+        if not problem and not stored:
+            problem = KeyringProblem.MISSING
+        if not problem:
             return self._remember(name, FoundKey(key, KeyLocation.KEYRING))
-        message = f"{_SENTENCES[trouble]} The key is kept until the program ends."
-        return self._remember(name, FoundKey(key, KeyLocation.THIS_RUN, trouble, message))
+        message = f"{_SENTENCES[problem]} The key is kept until the program ends."
+        return self._remember(name, FoundKey(key, KeyLocation.THIS_RUN, problem, message))
 
     def _remember(self, name: str, found: FoundKey) -> FoundKey:
         with self._lock:
-            self._run[name] = found
+            self._this_run[name] = found
         return found
 
     def remove(self, connection: Connection) -> FoundKey:
-        """Forget a key; `message` says where the keyring may still have it."""
-        name = _name(connection)
+        """Delete a key; `message` warns if the keyring may still have it."""
+        name = _entry_name(connection)
         with self._lock:
-            known = self._run.pop(name, None)
+            known = self._this_run.pop(name, None)
 
-        def drop(keyring: Any) -> None:
+        def erase(keyring: Any) -> None:
             if keyring.get_password(SERVICE, name) is not None:
                 keyring.delete_password(SERVICE, name)
 
-        trouble, _ = self._ask("delete", name, drop)
-        if not trouble or trouble is KeyringProblem.MISSING or (known and known.kept is KeyLocation.THIS_RUN):
+        problem, _ = self._ask("delete", name, erase)
+        if not problem or problem is KeyringProblem.MISSING or (known and known.location is KeyLocation.THIS_RUN):
             return FoundKey("", KeyLocation.NOWHERE)
-        return FoundKey("", KeyLocation.NOWHERE, trouble, f"{_SENTENCES[trouble]} The key may still be in it.")
+        return FoundKey("", KeyLocation.NOWHERE, problem, f"{_SENTENCES[problem]} The key may still be in it.")
 
     def _ask(self, *question: Any) -> tuple[KeyringProblem, Any]:
-        """What the keyring says, and the trouble with it, on a thread that may hang without us.
+        """Call the keyring on a thread of its own, which may hang. Returns the problem and the answer.
 
-        The same question asked again while the first hangs waits for the first.
+        The same question asked again while the first call hangs waits for that call.
         """
         verb, name, call, *rest = question
         key = (verb, name, *rest)
@@ -143,10 +146,10 @@ class ApiKeyStore:
             future = self._pending.get(key)
             if future is None:
                 future = self._pending[key] = Future()
-                Thread(target=_answer, args=(future, call), name="keyring", daemon=True).start()
+                Thread(target=_call_keyring, args=(future, call), name="keyring", daemon=True).start()
         try:
             outcome: tuple[KeyringProblem, Any] = future.result(self._patience)
-        except LateError:
+        except FutureTimeout:
             return KeyringProblem.SLOW, None
         with self._lock:
             if self._pending.get(key) is future:
@@ -154,29 +157,29 @@ class ApiKeyStore:
         return outcome
 
 
-def _answer(future: Future[Any], call: Callable[[Any], Any]) -> None:
+def _call_keyring(future: Future[Any], call: Callable[[Any], Any]) -> None:
     try:
         import keyring
 
         future.set_result((KeyringProblem.NONE, call(keyring)))
-    except BaseException as fault:  # noqa: BLE001 - back ends raise what their libraries do
-        future.set_result((_trouble(fault), None))
+    except BaseException as error:  # noqa: BLE001 - back ends raise what their libraries do
+        future.set_result((_problem_of(error), None))
 
 
-def _trouble(fault: BaseException) -> KeyringProblem:
+def _problem_of(error: BaseException) -> KeyringProblem:
     try:
         from keyring import errors
     except Exception:  # noqa: BLE001 - a broken installation is a missing keyring
         return KeyringProblem.MISSING
-    text = f"{fault} {fault.__cause__ or ''} {fault.__context__ or ''}".lower()
+    text = f"{error} {error.__cause__ or ''} {error.__context__ or ''}".lower()
     if any(word in text for word in ("denied", "dismissed", "cancel", "not allowed", "not permitted")):
         return KeyringProblem.DENIED
-    if isinstance(fault, errors.KeyringLocked) or "locked" in text:
+    if isinstance(error, errors.KeyringLocked) or "locked" in text:
         return KeyringProblem.LOCKED
-    if isinstance(fault, (errors.NoKeyringError, errors.InitError, ImportError)) or "no recommended backend" in text:
+    if isinstance(error, (errors.NoKeyringError, errors.InitError, ImportError)) or "no recommended backend" in text:
         return KeyringProblem.MISSING
     return KeyringProblem.FAILED
 
 
-def _name(connection: Connection) -> str:
+def _entry_name(connection: Connection) -> str:
     return f"{connection.id} {connection.base_url}"

@@ -1,4 +1,4 @@
-"""Where the services are: connections in a settings file without their keys, and the check of an address and a key."""
+"""Stored connections to services, without their keys, and the check of an address and a key."""
 
 from __future__ import annotations
 
@@ -18,37 +18,38 @@ from apitorch_desktop.api.transport import normalize_url
 from apitorch_desktop.api.types import KEY_LENGTH, Id, Ping
 
 EMBEDDED: Final = "embedded"
-"""Id of the embedded service's connection; it is always there."""
+"""Id of the connection to the embedded service, which always exists."""
 ENVIRONMENT: Final = "environment"
-"""What the id of the connection begins with that APITORCH_BASE_URL names: its address follows (`environment_id`)."""
+"""Prefix of the id of the connection that APITORCH_BASE_URL defines; its address follows (`environment_id`)."""
 URL_VARIABLE: Final = "APITORCH_BASE_URL"
 KEY_VARIABLE: Final = "APITORCH_API_KEY"
 _FILE = "connections.json"
-_COLOURS = ("#d9480f", "#1971c2", "#2f9e44", "#9c36b5", "#0c8599", "#e8590c", "#5f3dc4", "#a61e4d")
+_COLORS = ("#d9480f", "#1971c2", "#2f9e44", "#9c36b5", "#0c8599", "#e8590c", "#5f3dc4", "#a61e4d")
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A service by its address. `colour` is `#rrggbb`. The embedded service's `base_url` is empty: its process knows.
+    """A service and its display name. `color` is `#rrggbb`. The `base_url` of the embedded service is empty, since its
+    port changes.
 
-    `scratch_training_set`: where the person lets local files be uploaded for a moment, to be classified by their
-    URL (`workspace.Workspace.classify`); None while nobody was asked.
+    `scratch_training_set`: training set into which the user lets local files be uploaded temporarily, to be classified
+    by their URL (`Workspace.classify`); None until the user was asked.
     """
 
     id: str
     name: str
     base_url: str = ""
-    colour: str = ""
+    color: str = ""
     scratch_training_set: Id | None = None
 
     @property
     def embedded(self) -> bool:
-        """Whether it is the service that the program carries."""
+        """Return whether it is the service that ships with the program."""
         return self.id == EMBEDDED
 
     @property
     def from_environment(self) -> bool:
-        """Whether the environment names it: it wins at the start, and cannot be changed or removed here."""
+        """Return whether the environment defines it: it is opened at start, and cannot be changed or removed."""
         return self.id.partition(":")[0] == ENVIRONMENT
 
 
@@ -59,9 +60,9 @@ class _Settings:
 
 
 class ConnectionStore:
-    """The connections of this person, kept in `folder`. Thread-safe. Keys are in `keys.Keys`.
+    """The user's connections, kept in `folder`. Thread-safe. Their keys are in `ApiKeyStore`.
 
-    `note` is a sentence about what is unusual (the environment wins; the settings could not be read), or empty.
+    `note` is a sentence about anything unusual (the environment takes precedence; the file could not be read), or empty.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str] = os.environ) -> None:
@@ -70,20 +71,20 @@ class ConnectionStore:
         self._chosen = ""
         self.note = ""
         self._settings = self._load()
-        self._from_environment = self._named(environment)
+        self._from_environment = self._read_environment(environment)
 
     def all(self) -> list[Connection]:
-        """The embedded one first, then the environment's, then the rest by name."""
+        """Return all connections: the embedded one, that of the environment, then the rest by name."""
         with self._lock:
             settings = self._settings
             embedded = settings.connections.get(EMBEDDED) or Connection(EMBEDDED, "This computer")
-            embedded = replace(embedded, colour=embedded.colour or _COLOURS[0])
-            named = [self._from_environment] if self._from_environment else []
+            embedded = replace(embedded, color=embedded.color or _COLORS[0])
+            from_environment = [self._from_environment] if self._from_environment else []
             rest = [one for one in settings.connections.values() if not one.embedded]
-            return [embedded, *named, *sorted(rest, key=lambda one: (one.name.casefold(), one.id))]
+            return [embedded, *from_environment, *sorted(rest, key=lambda one: (one.name.casefold(), one.id))]
 
     def get(self, connection_id: str) -> Connection:
-        """One connection. Raises KeyError."""
+        """Return a connection. Raises KeyError."""
         for connection in self.all():
             if connection.id == connection_id:
                 return connection
@@ -91,7 +92,7 @@ class ConnectionStore:
 
     @property
     def current(self) -> Connection:
-        """The connection that is open, or is to be opened at the start: the environment's where it names one."""
+        """The open connection; before one is chosen, that of the environment or the one chosen last."""
         with self._lock:
             default = self._from_environment.id if self._from_environment else self._settings.current
             try:
@@ -100,7 +101,7 @@ class ConnectionStore:
                 return self.get(EMBEDDED)
 
     def choose(self, connection_id: str) -> Connection:
-        """Make a connection the current one, also for the next start. Raises KeyError."""
+        """Make a connection the current one, also at the next start. Raises KeyError."""
         with self._lock:
             chosen = self.get(connection_id)
             self._chosen = connection_id
@@ -109,21 +110,21 @@ class ConnectionStore:
                 self._save()
             return chosen
 
-    def add(self, name: str, base_url: str, colour: str = "") -> Connection:
-        """A new connection; a colour is chosen where none is given. Raises BadRequest for an address that is none."""
+    def add(self, name: str, base_url: str, color: str = "") -> Connection:
+        """Add a connection; without a color the least used one is taken. Raises BadRequest for an invalid address."""
         with self._lock:
             url = normalize_url(base_url)
-            used = [one.colour for one in self.all()]
-            colour = colour or min(_COLOURS, key=used.count)
-            connection = Connection(secrets.token_hex(6), name.strip() or _host(url), url, colour)
+            used = [one.color for one in self.all()]
+            color = color or min(_COLORS, key=used.count)
+            connection = Connection(secrets.token_hex(6), name.strip() or _host(url), url, color)
             self._settings.connections[connection.id] = connection
             self._save()
             return connection
 
     def update(self, connection: Connection) -> Connection:
-        """Keep a changed connection (`dataclasses.replace`). Raises KeyError, and BadRequest as `add`.
+        """Store a changed connection (made by `dataclasses.replace`). Raises KeyError, and BadRequest as `add`.
 
-        A key belongs to its address: where that changes, the key has to be given again.
+        A key belongs to an address: when that changes, the key has to be entered again.
         """
         with self._lock:
             self.get(connection.id)
@@ -138,7 +139,7 @@ class ConnectionStore:
             return connection
 
     def remove(self, connection_id: str) -> None:
-        """Forget a connection; remove its key from `Keys` first. The embedded and the environment's stay."""
+        """Remove a connection; remove its key from the `ApiKeyStore` first. Raises BadRequest for the built-in ones."""
         with self._lock:
             if connection_id.partition(":")[0] in {EMBEDDED, ENVIRONMENT}:
                 raise BadRequest("This connection cannot be removed.", advice="")
@@ -149,7 +150,7 @@ class ConnectionStore:
                 self._settings.current = EMBEDDED
             self._save()
 
-    def _named(self, environment: Mapping[str, str]) -> Connection | None:
+    def _read_environment(self, environment: Mapping[str, str]) -> Connection | None:
         url = environment.get(URL_VARIABLE, "").strip()
         if not url:
             return None
@@ -160,40 +161,40 @@ class ConnectionStore:
             return None
         key = f" and {KEY_VARIABLE}" if environment.get(KEY_VARIABLE, "").strip() else ""
         self.note = f"{URL_VARIABLE}{key} decide which service is open: they win over the settings here."
-        return Connection(environment_id(url), f"{_host(url)} (environment)", url, _COLOURS[1])
+        return Connection(environment_id(url), f"{_host(url)} (environment)", url, _COLORS[1])
 
     def _load(self) -> _Settings:
         try:
-            said = json.loads(self._path.read_text("utf-8"))
-            connections = [_connection(item) for item in said["connections"]]
-            return _Settings(str(said.get("current", EMBEDDED)), {one.id: one for one in connections})
+            stored = json.loads(self._path.read_text("utf-8"))
+            connections = [_from_json(item) for item in stored["connections"]]
+            return _Settings(str(stored.get("current", EMBEDDED)), {one.id: one for one in connections})
         except FileNotFoundError:
             return _Settings()
         except OSError as error:
             self.note = f"The connections could not be read: {error.strerror or error}."
             return _Settings()
         except (ValueError, TypeError, KeyError, AttributeError):
-            aside = self._path.with_name(f"{_FILE}.damaged")
+            damaged = self._path.with_name(f"{_FILE}.damaged")
             try:
-                self._path.replace(aside)
+                self._path.replace(damaged)
             except OSError:
-                aside = self._path
-            self.note = f"The connections could not be read; the damaged file is {aside}."
+                damaged = self._path
+            self.note = f"The connections could not be read; the damaged file is {damaged}."
             return _Settings()
 
     def _save(self) -> None:
-        connections = [asdict(one) for one in self._settings.connections.values()]
+        connections = [_to_json(one) for one in self._settings.connections.values()]
         text = json.dumps({"current": self._settings.current, "connections": connections}, indent=2)
         write_atomically(self._path, text.encode())
 
 
 def environment_id(base_url: str) -> str:
-    """The id of the environment's connection: what was seen of one address, and waits for it, is not another's."""
+    """Return the id of the connection that the environment defines; it contains the address, so that data is kept apart."""
     return f"{ENVIRONMENT}:{base_url}"
 
 
 def clean_key(text: str) -> str:
-    """An API key as it was meant: without spaces, line breaks, quotes, `Bearer`, `-u`, a variable's name, a last colon."""
+    """Strip from a pasted API key spaces, line breaks, quotes, `Bearer`, `-u`, a variable name and a final colon."""
     text = re.sub(r"[\u200b-\u200f\u2060\ufeff\u00ad]", "", text)
     text = re.sub(r"^\W*(?:export\s+|set\s+)?[\w ]*key\s*[=:]", "", text, flags=re.IGNORECASE)
     scheme = r"^[\s\"'“”‘’]*(?:authorization\s*:)?\s*(?:(?:bearer|basic|token)(?:\s*:|\s)|-u\s)"
@@ -202,7 +203,7 @@ def clean_key(text: str) -> str:
 
 
 def check(base_url: str, key: str) -> Ping:
-    """Ask a service whether it knows a key. Raises ApiError: message and advice say what is wrong with which of the two."""
+    """Check an address and a key against the service. Raises ApiError, whose message says which of the two is wrong."""
     key = clean_key(key)
     if not key:
         raise WrongKey("There is no API key.", advice="Enter the key; the service’s account page shows it.")
@@ -210,16 +211,16 @@ def check(base_url: str, key: str) -> Ping:
     try:
         return client.ping()
     except WrongKey as error:
-        found = WrongKey(str(error), status=error.status)
+        wrong = WrongKey(str(error), status=error.status)
     finally:
         client.close()
     if len(key) != KEY_LENGTH:
-        found.advice = f"An API Torch key has {KEY_LENGTH} characters; this one has {len(key)}. Copy it again."
-    raise found
+        wrong.advice = f"An API Torch key has {KEY_LENGTH} characters; this one has {len(key)}. Copy it again."
+    raise wrong
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """A file that is whole at any moment, and on disk when this returns. Raises OSError."""
+    """Replace a file in one step, durably. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -232,8 +233,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-def _connection(item: Any) -> Connection:
-    texts = {name: item[name] for name in ("id", "name", "base_url", "colour")}
+def _to_json(connection: Connection) -> dict[str, Any]:
+    values = asdict(connection)
+    values["colour"] = values.pop("color")  # its name in the file since 0.1.0
+    return values
+
+
+def _from_json(item: Any) -> Connection:
+    texts = {"id": item["id"], "name": item["name"], "base_url": item["base_url"], "color": item["colour"]}
     if not all(isinstance(value, str) for value in texts.values()) or not texts["id"]:
         raise ValueError("not a connection")
     scratch = item.get("scratch_training_set")

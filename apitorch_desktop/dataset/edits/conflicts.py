@@ -13,10 +13,12 @@ from apitorch_desktop.api.types import Id, TrainingImage
 from apitorch_desktop.dataset.edits.image_ops import name_of
 from apitorch_desktop.dataset.edits.journal import EditJournal
 from apitorch_desktop.dataset.edits.model import (
+    NO_RUN,
     EditConflict,
     EditKind,
     EditOutcome,
     EditPayload,
+    EditRun,
     Placement,
     absent,
     image_id,
@@ -35,19 +37,19 @@ _FETCHED = 100
 
 @dataclass(frozen=True, slots=True)
 class ConflictView:
-    """A conflict as it is at this moment. `now`: the photo as the service lists it, None where it is nowhere.
+    """A conflict as it is at this moment. `current`: the photo as the service lists it, None where it is nowhere.
 
     `reason`: why what was wanted cannot be done any more, a sentence; or empty.
     """
 
     conflict: EditConflict
-    now: TrainingImage | None
+    current: TrainingImage | None
     reason: str = ""
 
     @property
-    def now_label(self) -> str | None:
+    def current_label(self) -> str | None:
         """The label it is under now."""
-        return str(self.now.label) if self.now is not None else None
+        return str(self.current.label) if self.current is not None else None
 
 
 class ConflictResolver:
@@ -62,7 +64,7 @@ class ConflictResolver:
         """What is still to be decided, oldest first."""
         return self._journal.conflicts(connection_id)
 
-    def look(self, workspace: Workspace, original: Original) -> list[ConflictView]:
+    def check(self, workspace: Workspace, original: Original) -> list[ConflictView]:
         """What is there now. What came out as wanted after all is decided by that; so is all of a training set that is gone.
 
         Where the service is away, this is what was last seen. Raises ApiError for anything else.
@@ -77,7 +79,7 @@ class ConflictResolver:
             images = listings[key]
             now = _find(workspace, conflict, images) if images is not None else None
             standing = ConflictView(conflict, now)
-            if images is None or standing.now_label == conflict.wanted:
+            if images is None or standing.current_label == conflict.wanted:
                 settled.append(conflict.id)
             elif now is None and self._bytes(workspace, conflict, original) is None:
                 found.append(ConflictView(conflict, now, "It is not on this computer, so it cannot be sent again."))
@@ -96,8 +98,7 @@ class ConflictResolver:
         workspace: Workspace,
         standings: Sequence[ConflictView],
         original: Original,
-        progress: Callable[[int, int], None] | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        run: EditRun = NO_RUN,
     ) -> EditOutcome:
         """Do what was wanted, as one edit, with its undo; all of one training set. Raises ApiError; then they stay."""
         placements: list[Placement] = []
@@ -118,14 +119,13 @@ class ConflictResolver:
             f"change {photos} your way",
             EditPayload(),
             placements,
-            progress,
-            cancelled,
+            run,
         )
         self._journal.drop_conflicts(done)
         return outcome
 
     def _placement(self, workspace: Workspace, standing: ConflictView, original: Original, n: int) -> Placement | None:
-        conflict, now = standing.conflict, standing.now
+        conflict, now = standing.conflict, standing.current
         if now is not None:
             record = replace(now)
             return Placement(n, image_id(now.image_id), str(now.label), conflict.wanted, name_of(record), record=record)

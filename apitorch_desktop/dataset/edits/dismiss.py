@@ -43,7 +43,7 @@ class DismissEdits:
             self._dismissals.add(entry.connection, found)
         entry.stage = stage
         self._journal.save(entry)
-        outcome = EditOutcome(edit_of(entry, self._journal), self._journal.set_now(entry))
+        outcome = EditOutcome(edit_of(entry, self._journal), self._journal.training_set_id(entry))
         outcome.dismissed = dict.fromkeys(found, stage is EditStage.DONE)
         return outcome
 

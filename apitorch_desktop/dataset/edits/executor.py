@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 
 from apitorch_desktop.api.errors import BadRequest, Conflict, NotFound
@@ -17,6 +16,7 @@ from apitorch_desktop.dataset.edits.model import (
     EditKind,
     EditOutcome,
     EditRow,
+    EditRun,
     EditStage,
     Placement,
     absent,
@@ -41,8 +41,7 @@ class EditExecutor:
         journal: EditJournal,
         trash: TrashStore,
         entry: EditRow,
-        progress: Callable[[int, int], None] | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        run: EditRun,
         *,
         look: CheckScope = CheckScope.NONE,
     ) -> None:
@@ -53,10 +52,9 @@ class EditExecutor:
         self._entry = entry
         self._facts = entry.facts
         self._trash = trash
-        self._progress = progress
-        self._cancelled = cancelled
+        self._run = run
         self._notes: list[str] = []
-        self.outcome = EditOutcome(edit_of(entry, journal), journal.set_now(entry))
+        self.outcome = EditOutcome(edit_of(entry, journal), journal.training_set_id(entry))
 
     def run(self) -> EditOutcome:
         """Do it. The outcome's `edit` is as it was before."""
@@ -127,7 +125,7 @@ class EditExecutor:
             for label in come:
                 self._make_label(label)
         hands = self._hands()
-        ImageMover(hands, self._progress).run(self._look)
+        ImageMover(hands, self._run.progress).run(self._look)
         self.outcome.labels_added += come
         for label in go:
             self._drop_label(label, hands.board)
@@ -261,7 +259,7 @@ class EditExecutor:
         for label in facts.labels:
             if self._workspace.has("labels"):
                 self._make_label(label)
-        ImageMover(self._hands(), self._progress).run()
+        ImageMover(self._hands(), self._run.progress).run()
         outcome.labels_added += facts.labels
         outcome.stale = False
 
@@ -308,8 +306,7 @@ class EditExecutor:
         placements = self._entry.placements
         for start in range(0, len(placements), 200):
             hands.keep(placements[start : start + 200], safe=True)
-            if self._progress is not None:
-                self._progress(min(start + 200, len(placements)), len(placements))
+            self._run.progress(min(start + 200, len(placements)), len(placements))
 
     def _board(self) -> LabelIndex:
         return LabelIndex(self._workspace, self.outcome.training_set_id)
@@ -323,7 +320,7 @@ class EditExecutor:
             self._entry,
             self.outcome,
             self._board(),
-            self._cancelled,
+            self._run.cancelled,
         )
 
 
@@ -343,7 +340,7 @@ def edit_of(entry: EditRow, journal: EditJournal) -> Edit:
     return Edit(
         entry.id,
         entry.connection,
-        journal.set_now(entry),
+        journal.training_set_id(entry),
         entry.act,
         entry.title,
         EditStage(entry.stage),

@@ -12,7 +12,7 @@ from apitorch_desktop.dataset.edits.model import EditKind, EditOutcome, EditRow
 def foreseen(entry: EditRow, journal: EditJournal) -> EditOutcome:
     """What an edit that is still to be sent will have changed, as far as it can be told without the service."""
     facts, forward = entry.facts, entry.forward
-    outcome = EditOutcome(edit_of(entry, journal), journal.set_now(entry))
+    outcome = EditOutcome(edit_of(entry, journal), journal.training_set_id(entry))
     for placement in entry.placements:
         if placement.gone:
             continue

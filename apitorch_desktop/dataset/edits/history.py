@@ -6,7 +6,7 @@ an image changes its label by download, upload, confirmation, and only then dele
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -19,15 +19,16 @@ from apitorch_desktop.dataset.edits.dismiss import DismissEdits
 from apitorch_desktop.dataset.edits.executor import edit_of, placements_of
 from apitorch_desktop.dataset.edits.journal import EditJournal
 from apitorch_desktop.dataset.edits.model import (
+    NO_RUN,
     CannotUndo,
     Edit,
     EditKind,
     EditOutcome,
     EditPayload,
+    EditRun,
     EditStage,
     Placement,
     TrashedImage,
-    image_id,
     set_key,
 )
 from apitorch_desktop.dataset.edits.runner import EditRunner
@@ -35,10 +36,7 @@ from apitorch_desktop.dataset.edits.trash import TrashStore
 from apitorch_desktop.dataset.review.dismissals import Dismissal, DismissalStore
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 
-Progress = Callable[[int, int], None] | None
-Cancel = Callable[[], bool] | None
-
-__all__ = ["CannotUndo", "Edit", "EditHistory", "EditKind", "EditOutcome", "EditStage", "TrashedImage"]
+__all__ = ["CannotUndo", "Edit", "EditHistory", "EditKind", "EditOutcome", "EditRun", "EditStage", "TrashedImage"]
 
 
 class EditHistory:
@@ -51,21 +49,20 @@ class EditHistory:
     Cancelled. FileFailed and other OSErrors: this machine's disk.
     """
 
-    def __init__(self, folder: Path, *, beside: bool = False) -> None:
-        """`beside` the window, whose edits may be under way: the trash is left as it is."""
-        self.journal = EditJournal(folder / "edits.sqlite")
+    def __init__(self, folder: Path, *, sweep_trash: bool = True) -> None:
+        """Open the journal. `sweep_trash`: delete unneeded content; not in a second process, whose window may be editing."""
+        self.journal = EditJournal(folder)
         self._trash = TrashStore(folder / "trash")
         self.dismissals = DismissalStore(folder)
         self._dismissing = DismissEdits(self.journal, self.dismissals)
-        self.runner = EditRunner(self.journal, self._trash, self._dismissing)
-        self.conflicts = ConflictResolver(self.journal, self._trash, self.runner)
-        self.folder = folder
+        self._runner = EditRunner(self.journal, self._trash, self._dismissing)
+        self.conflicts = ConflictResolver(self.journal, self._trash, self._runner)
         self.note = self.journal.note
         """A sentence about a journal that was damaged and begun anew, or empty."""
         if self.note:
             aside = self._trash.put_aside()
             self.note += f" What was in the trash is in {aside}." if aside else ""
-        if not beside:
+        if sweep_trash:
             self._trash.drop(self._trash.all() - self.journal.needed())
 
     def close(self) -> None:
@@ -81,8 +78,7 @@ class EditHistory:
         training_set_id: Id,
         images: Sequence[TrainingImage],
         label: str,
-        progress: Progress = None,
-        cancelled: Cancel = None,
+        run: EditRun = NO_RUN,
     ) -> EditOutcome:
         """Put images under a label, made when it is new."""
         label = label_of(label)
@@ -91,33 +87,27 @@ class EditHistory:
             if image.label != label:
                 placements += placements_of([replace(image)], str(image.label), label, len(placements))
         title = f"move {_images(len(placements))} to “{label}”"
-        return self._do(
-            workspace, training_set_id, EditKind.MOVE, title, EditPayload(), placements, progress, cancelled
-        )
+        return self._do(workspace, training_set_id, EditKind.MOVE, title, EditPayload(), placements, run)
 
     def delete(
         self,
         workspace: Workspace,
         training_set_id: Id,
         images: Sequence[TrainingImage],
-        progress: Progress = None,
-        cancelled: Cancel = None,
+        run: EditRun = NO_RUN,
     ) -> EditOutcome:
         """Delete images; their bytes go to the trash first."""
         placements: list[Placement] = []
         for image in images:
             placements += placements_of([replace(image)], str(image.label), None, len(placements))
         title = f"delete {_images(len(placements))}"
-        return self._do(
-            workspace, training_set_id, EditKind.DELETE, title, EditPayload(), placements, progress, cancelled
-        )
+        return self._do(workspace, training_set_id, EditKind.DELETE, title, EditPayload(), placements, run)
 
     def restore(
         self,
         workspace: Workspace,
         trashed: Sequence[TrashedImage],
-        progress: Progress = None,
-        cancelled: Cancel = None,
+        run: EditRun = NO_RUN,
     ) -> EditOutcome:
         """Bring images back from the trash, to the labels they had; all of one training set."""
         sets = {set_key(one.training_set_id) for one in trashed}
@@ -131,7 +121,7 @@ class EditHistory:
         ]
         title = f"bring back {_images(len(placements))}"
         set_id = trashed[0].training_set_id
-        return self._do(workspace, set_id, EditKind.RESTORE, title, EditPayload(), placements, progress, cancelled)
+        return self._do(workspace, set_id, EditKind.RESTORE, title, EditPayload(), placements, run)
 
     def create_label(self, workspace: Workspace, training_set_id: Id, label: str) -> EditOutcome:
         """`labels`: a new, empty label."""
@@ -145,8 +135,7 @@ class EditHistory:
         training_set_id: Id,
         label: str,
         new: str,
-        progress: Progress = None,
-        cancelled: Cancel = None,
+        run: EditRun = NO_RUN,
     ) -> EditOutcome:
         """Rename a label. Raises BadRequest where the new name is taken: `merge_labels` then."""
         new = label_of(new)
@@ -154,7 +143,7 @@ class EditHistory:
             raise BadRequest(f"The label is called “{new}” already.", advice="")
         title = f"rename “{label}” to “{new}”"
         facts = EditPayload(old=label, new=new)
-        return self._do(workspace, training_set_id, EditKind.RENAME_LABEL, title, facts, (), progress, cancelled)
+        return self._do(workspace, training_set_id, EditKind.RENAME_LABEL, title, facts, (), run)
 
     def merge_labels(
         self,
@@ -162,8 +151,7 @@ class EditHistory:
         training_set_id: Id,
         label: str,
         into: str,
-        progress: Progress = None,
-        cancelled: Cancel = None,
+        run: EditRun = NO_RUN,
     ) -> EditOutcome:
         """Move all images of a label to another, and drop it."""
         into = label_of(into)
@@ -171,20 +159,19 @@ class EditHistory:
             raise BadRequest(f"“{into}” cannot be merged into itself.", advice="")
         title = f"merge “{label}” into “{into}”"
         facts = EditPayload(old=label, new=into)
-        return self._do(workspace, training_set_id, EditKind.MERGE_LABELS, title, facts, (), progress, cancelled)
+        return self._do(workspace, training_set_id, EditKind.MERGE_LABELS, title, facts, (), run)
 
     def delete_label(
         self,
         workspace: Workspace,
         training_set_id: Id,
         label: str,
-        progress: Progress = None,
-        cancelled: Cancel = None,
+        run: EditRun = NO_RUN,
     ) -> EditOutcome:
         """Delete a label with its images; their bytes go to the trash first."""
         title = f"delete the label “{label}”"
         facts = EditPayload(old=label)
-        return self._do(workspace, training_set_id, EditKind.DELETE_LABEL, title, facts, (), progress, cancelled)
+        return self._do(workspace, training_set_id, EditKind.DELETE_LABEL, title, facts, (), run)
 
     def create_training_set(self, workspace: Workspace, name: str, description: str = "") -> EditOutcome:
         """`training-sets`: a new training set; `EditOutcome.training_set_id` is its id."""
@@ -208,43 +195,13 @@ class EditHistory:
         what = f"rename “{facts.old}” to “{facts.new}”" if facts.old != facts.new else f"describe “{facts.old}”"
         return self._do(workspace, training_set_id, EditKind.RENAME_TRAINING_SET, what, facts)
 
-    def delete_training_set(
-        self, workspace: Workspace, training_set_id: Id, progress: Progress = None, cancelled: Cancel = None
-    ) -> EditOutcome:
+    def delete_training_set(self, workspace: Workspace, training_set_id: Id, run: EditRun = NO_RUN) -> EditOutcome:
         """`training-sets`: delete a training set; the bytes of its images go to the trash first."""
         names = {set_key(one.id): one.name for one in workspace.cached_training_sets()}
         name = names.get(set_key(training_set_id), "")
         title = f"delete the training set “{name}”" if name else "delete a training set"
         act = EditKind.DELETE_TRAINING_SET
-        return self._do(workspace, training_set_id, act, title, EditPayload(), (), progress, cancelled)
-
-    def imported(
-        self,
-        workspace: Workspace,
-        training_set_id: Id,
-        created: Iterable[tuple[str, str]],
-        *,
-        title: str = "",
-        labels_before: Iterable[str] = (),
-        new_training_set: bool = False,
-    ) -> Edit:
-        """Journal an import that was done: `created` are (image id, label) of what was not there before.
-
-        Its undo deletes these, the labels that are not in `labels_before`, and the training set where it is new.
-        """
-        placements = [
-            Placement(n, image_id(one), None, label, there=True) for n, (one, label) in enumerate(dict(created).items())
-        ]
-        made = sorted({str(one.target) for one in placements} - set(labels_before))
-        facts = EditPayload(labels_made=made, planned=True, new_training_set=new_training_set)
-        title = title or f"import {_images(len(placements))}"
-        connection, key = workspace.connection.id, set_key(training_set_id)
-        with self.runner.turn(connection):
-            entry = self.journal.add(connection, key, EditKind.IMPORT, title, EditStage.DONE, facts)
-            entry.placements = placements
-            self.journal.plan(entry)
-            self.journal.hide_labels(entry, (), made)
-        return edit_of(entry, self.journal)
+        return self._do(workspace, training_set_id, act, title, EditPayload(), (), run)
 
     def correct(
         self,
@@ -266,50 +223,36 @@ class EditHistory:
 
     def dismiss(self, connection_id: str, training_set_id: Id, found: Sequence[Dismissal], title: str) -> EditOutcome:
         """What Review found is fine; needs no service."""
-        with self.runner.turn(connection_id):
+        with self.journal.connection_scope(connection_id):
             entry = self._dismissing.do(connection_id, set_key(training_set_id), found, title)
         return EditOutcome(edit_of(entry, self.journal), training_set_id, dismissed=dict.fromkeys(found, True))
 
     # --- the journal
 
-    def undoable(self, connection_id: str) -> Edit | None:
-        """What `undo` would undo."""
-        entry = self.runner.last_done(connection_id)
-        return edit_of(entry, self.journal) if entry is not None else None
-
-    def redoable(self, connection_id: str) -> Edit | None:
-        """What `redo` would do again."""
-        entry = self.runner.first_undone(connection_id)
-        return edit_of(entry, self.journal) if entry is not None else None
-
-    def undo(self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None) -> EditOutcome:
+    def undo(self, workspace: Workspace, run: EditRun = NO_RUN) -> EditOutcome:
         """Undo the last edit of this connection. Raises CannotUndo."""
-        return self.runner.undo(workspace, progress, cancelled)
+        return self._runner.undo(workspace, run)
 
-    def redo(self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None) -> EditOutcome:
+    def redo(self, workspace: Workspace, run: EditRun = NO_RUN) -> EditOutcome:
         """Do the last undone edit again. Raises CannotUndo."""
-        return self.runner.redo(workspace, progress, cancelled)
+        return self._runner.redo(workspace, run)
 
     def unfinished(self, connection_id: str) -> list[Edit]:
         """Edits that wait for the service, or were interrupted."""
-        return [edit_of(entry, self.journal) for entry in self.runner.unfinished(connection_id)]
+        return [edit_of(entry, self.journal) for entry in self.journal.unfinished(connection_id)]
 
     def expected(self, connection_id: str, training_set_id: Id) -> list[EditOutcome]:
         """What the unfinished edits of a training set will have changed, oldest first: for who shows what was last seen."""
-        return self.runner.expected(connection_id, training_set_id)
+        return self._runner.expected(connection_id, training_set_id)
 
-    def resume(self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None) -> list[EditOutcome]:
+    def resume(self, workspace: Workspace, run: EditRun = NO_RUN) -> list[EditOutcome]:
         """Finish what is unfinished, in order; call it whenever a connection is opened or comes back.
 
         What can no longer be done (someone else deleted or moved the image) is left out, and the edit's `note` says so.
         Where the service is away again, or does not let us (wrong key), the last outcome is of the edit that still waits.
         `cancelled`: take back the edit that is being finished, and go on with the next.
         """
-        return self.runner.resume(workspace, progress, cancelled)
-
-    def history(self, connection_id: str, limit: int = 200) -> list[Edit]:
-        """The edits, newest first."""
-        return [edit_of(entry, self.journal) for entry in self.journal.entries(connection_id, limit=limit, newest=True)]
+        return self._runner.resume(workspace, run)
 
     def hidden_labels(self, connection_id: str, training_set_id: Id) -> set[str]:
         """Labels that were dropped on a service that cannot delete them: not to be shown while they are empty."""
@@ -327,7 +270,7 @@ class EditHistory:
 
     def empty_trash(self, connection_id: str | None = None) -> int:
         """Delete for good what is in the trash, of one connection or all; bytes freed. Edits that need it lose their undo."""
-        return self.runner.empty_trash(connection_id)
+        return self._runner.empty_trash(connection_id)
 
     def _do(
         self,
@@ -337,13 +280,12 @@ class EditHistory:
         title: str,
         facts: EditPayload,
         placements: Sequence[Placement] = (),
-        progress: Progress = None,
-        cancelled: Cancel = None,
+        run: EditRun = NO_RUN,
     ) -> EditOutcome:
         key = set_key(training_set_id) if training_set_id is not None else ""
         if act in {EditKind.MOVE, EditKind.DELETE, EditKind.RESTORE} and not placements:
             raise BadRequest("There is nothing to do: no image is chosen, or all are there already.", advice="")
-        return self.runner.do(workspace, key, act, title, facts, list(placements), progress, cancelled)
+        return self._runner.do(workspace, key, act, title, facts, list(placements), run)
 
 
 def _images(count: int) -> str:

@@ -7,8 +7,11 @@ by handles: each handle leads to what the image is called now, or to a name of i
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock, RLock
 from time import time
 from typing import Any
 
@@ -17,6 +20,7 @@ import msgspec
 from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.edits.model import (
     LABEL_ACTS,
+    UNFINISHED,
     EditConflict,
     EditKind,
     EditPayload,
@@ -54,10 +58,16 @@ _KEPT = 10_000
 
 
 class EditJournal:
-    """Thread-safe; what is written is on disk when the call returns. Raises `sqlite_file.FileFailed`."""
+    """The edits kept in `folder`. Thread-safe; what is written is on disk when the call returns. Raises FileError.
 
-    def __init__(self, path: Path) -> None:
-        self._file = SqliteFile(path, _SCHEMA)
+    `folder` also holds what belongs to the edits: the trash, and the locks of imports.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file = SqliteFile(folder / "edits.sqlite", _SCHEMA)
+        self._scopes_lock = Lock()
+        self._scopes: defaultdict[str, RLock] = defaultdict(RLock)
 
     @property
     def note(self) -> str:
@@ -67,6 +77,14 @@ class EditJournal:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    @contextmanager
+    def connection_scope(self, connection_id: str) -> Iterator[None]:
+        """Exclude all other edits of a connection; reentrant."""
+        with self._scopes_lock:
+            scope = self._scopes[connection_id]
+        with scope:
+            yield
 
     # --- edits
 
@@ -93,7 +111,7 @@ class EditJournal:
             rows.execute("UPDATE edit SET place = ? WHERE id = ?", (place, number))
         return EditRow(number, connection, training_set, place, act, title, stage, "", now, facts)
 
-    def entries(self, connection: str, *stages: EditStage, limit: int = -1, newest: bool = False) -> list[EditRow]:
+    def rows(self, connection: str, *stages: EditStage, limit: int = -1, newest: bool = False) -> list[EditRow]:
         """Edits in the given stages (all of them without any), oldest first or newest first; without placements."""
         marks = ", ".join("?" * len(stages))
         where = f"AND stage IN ({marks})" if stages else ""
@@ -105,6 +123,23 @@ class EditJournal:
             limit,
         )
         return [_entry(row) for row in rows]
+
+    def undoable(self, connection_id: str) -> EditRow | None:
+        """Return the edit that undo would take back, or None."""
+        stages = (EditStage.DONE, EditStage.WAITING, EditStage.DOING, EditStage.BEGUN)
+        for entry in self.rows(connection_id, *stages, limit=1, newest=True):
+            return None if entry.facts.sealed else entry
+        return None
+
+    def redoable(self, connection_id: str) -> EditRow | None:
+        """Return the edit that redo would do again, or None."""
+        for entry in self.rows(connection_id, EditStage.UNDONE, limit=1):
+            return entry
+        return None
+
+    def unfinished(self, connection_id: str) -> list[EditRow]:
+        """Return the edits that wait for the service or were interrupted, oldest first."""
+        return self.rows(connection_id, *UNFINISHED)
 
     def load(self, entry: EditRow) -> EditRow:
         """Fill in the placements."""
@@ -233,7 +268,7 @@ class EditJournal:
                     found.setdefault(handles[edit][placement.handle], []).append(label)
         return found
 
-    def set_now(self, entry: EditRow) -> Id:
+    def training_set_id(self, entry: EditRow) -> Id:
         """The id of an edit's training set: now, or where it is absent, when it was last seen; empty before that."""
         name = self.now(entry.place)
         key = entry.training_set if is_absent(name) else name
@@ -321,9 +356,7 @@ class EditJournal:
             found = {sha256 for sha256 in hashes if self._file.read(sql, sha256)}
         rows = self._file.read(
             "SELECT body FROM placement JOIN edit ON edit.id = placement.edit WHERE stage IN (?, ?, ?)",
-            EditStage.WAITING,
-            EditStage.DOING,
-            EditStage.UNDOING,
+            *UNFINISHED,
         )
         return (found | {msgspec.msgpack.decode(body, type=Placement).sha256 for (body,) in rows}) - {""}
 
@@ -381,7 +414,7 @@ def note_conflicts(journal: EditJournal, entry: EditRow, forward: bool, gone: Co
     left_out = [one for one in entry.placements if one.gone and one.n not in gone]
     if entry.stage is EditStage.REFUSED and entry.act in LABEL_ACTS and not entry.facts.planned:
         left_out = entry.placements  # the label itself is no more; where its images are now will be seen
-    training_set_id, found = journal.set_now(entry), []
+    training_set_id, found = journal.training_set_id(entry), []
     for one in left_out:
         seen, wanted = (one.source, one.target) if forward else (one.target, one.source)
         if seen is not None:

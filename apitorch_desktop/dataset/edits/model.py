@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -53,6 +54,33 @@ class EditStage(StrEnum):
     """It could not be done; all of it was taken back. `note` says why."""
 
 
+UNFINISHED = (EditStage.WAITING, EditStage.DOING, EditStage.UNDOING)
+"""Stages of edits that wait for the service or were interrupted."""
+
+
+def _ignore(_done: int, _total: int) -> None:
+    pass
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class EditRun:
+    """Callbacks of whoever runs an edit; both are called from several threads.
+
+    `progress(done, total)` counts images. `cancelled()` is polled: once it is true, what was done is taken back and
+    Cancelled is raised.
+    """
+
+    progress: Callable[[int, int], None] = _ignore
+    cancelled: Callable[[], bool] = _never
+
+
+NO_RUN = EditRun()
+
+
 @dataclass(frozen=True, slots=True)
 class Edit:
     """An edit in the journal. `title` is what a person reads after “Undo”: “move 12 images to dress”.
@@ -64,7 +92,7 @@ class Edit:
     id: int
     connection_id: str
     training_set_id: Id
-    act: EditKind
+    kind: EditKind
     title: str
     stage: EditStage
     note: str

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Lock, RLock
+from collections.abc import Callable
+from dataclasses import replace
 
 from apitorch_desktop.api.errors import (
     ApiError,
@@ -25,12 +23,15 @@ from apitorch_desktop.dataset.edits.foreseeing import foreseen
 from apitorch_desktop.dataset.edits.journal import EditJournal, note_conflicts
 from apitorch_desktop.dataset.edits.model import (
     LABEL_ACTS,
+    NO_RUN,
+    UNFINISHED,
     CannotUndo,
     CopyStep,
     EditKind,
     EditOutcome,
     EditPayload,
     EditRow,
+    EditRun,
     EditStage,
     Placement,
 )
@@ -38,10 +39,6 @@ from apitorch_desktop.dataset.edits.reconcile import CheckScope
 from apitorch_desktop.dataset.edits.trash import TrashStore
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 
-Progress = Callable[[int, int], None] | None
-Cancel = Callable[[], bool] | None
-
-_UNFINISHED = (EditStage.WAITING, EditStage.DOING, EditStage.UNDOING)
 _AWAY = (ConnectionFailed, TimedOut)
 
 
@@ -52,33 +49,6 @@ class EditRunner:
         self._journal = journal
         self._trash = trash
         self._dismissing = dismissing
-        self._lock = Lock()
-        self._turns: defaultdict[str, RLock] = defaultdict(RLock)
-
-    @contextmanager
-    def turn(self, connection_id: str) -> Iterator[None]:
-        """Wait for the other edits of a connection."""
-        with self._lock:
-            turn = self._turns[connection_id]
-        with turn:
-            yield
-
-    def unfinished(self, connection_id: str) -> list[EditRow]:
-        """Edits that wait for the service or were interrupted, oldest first."""
-        return self._journal.entries(connection_id, *_UNFINISHED)
-
-    def last_done(self, connection_id: str) -> EditRow | None:
-        """What undo would undo."""
-        stages = (EditStage.DONE, EditStage.WAITING, EditStage.DOING, EditStage.BEGUN)
-        for entry in self._journal.entries(connection_id, *stages, limit=1, newest=True):
-            return None if entry.facts.sealed else entry
-        return None
-
-    def first_undone(self, connection_id: str) -> EditRow | None:
-        """What redo would do again."""
-        for entry in self._journal.entries(connection_id, EditStage.UNDONE, limit=1):
-            return entry
-        return None
 
     # --- what is asked for
 
@@ -90,12 +60,11 @@ class EditRunner:
         title: str,
         facts: EditPayload,
         placements: list[Placement],
-        progress: Progress,
-        cancelled: Cancel,
+        run: EditRun,
     ) -> EditOutcome:
         """A new edit, to its end."""
         connection = workspace.connection.id
-        with self.turn(connection):
+        with self._journal.connection_scope(connection):
             finished, behind = self._finish(workspace)
             entry = self._journal.add(connection, training_set, act, title, EditStage.WAITING, facts)
             entry.placements = placements
@@ -104,15 +73,15 @@ class EditRunner:
             if behind:
                 outcome = self._wait(workspace, entry)
             else:
-                outcome = self._noting(entry, lambda: self._forward(workspace, entry, progress, cancelled))
+                outcome = self._noting(entry, lambda: self._forward(workspace, entry, run))
             outcome.stale |= bool(finished)
             return outcome
 
-    def undo(self, workspace: Workspace, progress: Progress, cancelled: Cancel) -> EditOutcome:
+    def undo(self, workspace: Workspace, run: EditRun) -> EditOutcome:
         """Take the last edit back. Raises CannotUndo."""
         connection = workspace.connection.id
-        with self.turn(connection):
-            entry = self.last_done(connection)
+        with self._journal.connection_scope(connection):
+            entry = self._journal.undoable(connection)
             if entry is None:
                 raise CannotUndo("There is nothing to undo, or what it needs was in the trash when that was emptied.")
             if entry.stage is EditStage.BEGUN:
@@ -132,18 +101,18 @@ class EditRunner:
                 if behind:
                     outcome = foreseen(entry, self._journal)
                 else:
-                    outcome = self._noting(entry, lambda: self._back(workspace, entry, progress, cancelled))
+                    outcome = self._noting(entry, lambda: self._back(workspace, entry, run))
                 outcome.stale |= bool(finished)
                 return outcome
             entry.stage = EditStage.UNDOING
             self._journal.save(entry)
-            return self._back(workspace, entry, progress, cancelled)
+            return self._back(workspace, entry, run)
 
-    def redo(self, workspace: Workspace, progress: Progress, cancelled: Cancel) -> EditOutcome:
+    def redo(self, workspace: Workspace, run: EditRun) -> EditOutcome:
         """Do the first undone edit again. Raises CannotUndo."""
         connection = workspace.connection.id
-        with self.turn(connection):
-            entry = self.first_undone(connection)
+        with self._journal.connection_scope(connection):
+            entry = self._journal.redoable(connection)
             if entry is None:
                 raise CannotUndo("There is nothing to do again.")
             self._journal.load(entry)
@@ -156,7 +125,7 @@ class EditRunner:
             if behind:
                 return foreseen(entry, self._journal)
             try:
-                outcome = self._noting(entry, lambda: self._forward(workspace, entry, progress, cancelled, again=True))
+                outcome = self._noting(entry, lambda: self._forward(workspace, entry, run, again=True))
             finally:
                 if entry.stage is EditStage.REFUSED:
                     entry.stage, entry.facts.refused = EditStage.UNDONE, ""
@@ -164,24 +133,24 @@ class EditRunner:
             outcome.stale |= bool(finished)
             return outcome
 
-    def resume(self, workspace: Workspace, progress: Progress, cancelled: Cancel) -> list[EditOutcome]:
+    def resume(self, workspace: Workspace, run: EditRun) -> list[EditOutcome]:
         """Finish what is unfinished, as far as the service lets us."""
-        with self.turn(workspace.connection.id):
-            return self._finish(workspace, progress, cancelled)[0]
+        with self._journal.connection_scope(workspace.connection.id):
+            return self._finish(workspace, run)[0]
 
     def empty_trash(self, connection_id: str | None) -> int:
         """Delete what is in the trash for good; bytes freed. Edits that need it can no longer be undone or redone."""
         self._journal.empty_trash(connection_id)
         freed = self._trash.drop(self._trash.all() - self._journal.needed())
         for connection in self._journal.connections() if connection_id is None else [connection_id]:
-            with self.turn(connection):
-                for entry in self._journal.entries(connection, EditStage.DONE):
+            with self._journal.connection_scope(connection):
+                for entry in self._journal.rows(connection, EditStage.DONE):
                     self._journal.load(entry)
                     if not entry.facts.sealed and self._lost(entry, there=True):
                         entry.facts.sealed = True
                         self._journal.save(entry)
                 lost = False
-                for entry in self._journal.entries(connection, EditStage.UNDONE):
+                for entry in self._journal.rows(connection, EditStage.UNDONE):
                     lost = lost or self._lost(self._journal.load(entry), there=False)
                     if lost:
                         self._journal.drop(entry)
@@ -189,33 +158,31 @@ class EditRunner:
 
     # --- one edit, one way
 
-    def _finish(
-        self, workspace: Workspace, progress: Progress = None, cancelled: Cancel = None
-    ) -> tuple[list[EditOutcome], bool]:
+    def _finish(self, workspace: Workspace, run: EditRun = NO_RUN) -> tuple[list[EditOutcome], bool]:
         """What came of what was unfinished; and whether something still is."""
         outcomes: list[EditOutcome] = []
-        for entry in self.unfinished(workspace.connection.id):
+        for entry in self._journal.unfinished(workspace.connection.id):
             self._journal.load(entry)
             forward, gone = entry.forward, {one.n for one in entry.placements if one.gone}
             try:
                 if entry.stage is EditStage.UNDOING:
-                    outcome = self._back(workspace, entry, progress, cancelled, later=True)
+                    outcome = self._back(workspace, entry, run, later=True)
                 else:
-                    outcome = self._forward(workspace, entry, progress, cancelled, later=True)
+                    outcome = self._forward(workspace, entry, run, later=True)
             except Exception:  # noqa: BLE001 - the edit's note says it; others must not wait for ever
-                outcome = EditOutcome(edit_of(entry, self._journal), self._journal.set_now(entry), stale=True)
-                cancelled = None
+                outcome = EditOutcome(edit_of(entry, self._journal), self._journal.training_set_id(entry), stale=True)
+                run = replace(run, cancelled=NO_RUN.cancelled)
             outcome.conflicts = note_conflicts(self._journal, entry, forward, gone)
             outcomes.append(outcome)
-            if entry.stage in _UNFINISHED:
+            if entry.stage in UNFINISHED:
                 return outcomes, True
         return outcomes, False
 
-    def _noting(self, entry: EditRow, run: Callable[[], EditOutcome]) -> EditOutcome:
+    def _noting(self, entry: EditRow, step: Callable[[], EditOutcome]) -> EditOutcome:
         """Run an edit, and keep what is to be decided of its images. Raises what the run raises."""
         forward, gone = entry.forward, {one.n for one in entry.placements if one.gone}
         try:
-            outcome = run()
+            outcome = step()
         except NotFound:
             note_conflicts(self._journal, entry, forward, gone)
             raise
@@ -226,8 +193,7 @@ class EditRunner:
         self,
         workspace: Workspace,
         entry: EditRow,
-        progress: Progress,
-        cancelled: Cancel,
+        run: EditRun,
         *,
         later: bool = False,
         again: bool = False,
@@ -240,7 +206,7 @@ class EditRunner:
         entry.stage = EditStage.DOING
         self._journal.save(entry)
         try:
-            outcome = EditExecutor(workspace, self._journal, self._trash, entry, progress, cancelled, look=look).run()
+            outcome = EditExecutor(workspace, self._journal, self._trash, entry, run, look=look).run()
         except Exception as fault:
             if _is_passing(fault):
                 return self._interrupted(workspace, entry, fault, later or again)
@@ -250,13 +216,11 @@ class EditRunner:
             raise
         return self._ended(entry, EditStage.DONE, outcome)
 
-    def _back(
-        self, workspace: Workspace, entry: EditRow, progress: Progress, cancelled: Cancel, *, later: bool = False
-    ) -> EditOutcome:
+    def _back(self, workspace: Workspace, entry: EditRow, run: EditRun, *, later: bool = False) -> EditOutcome:
         """Take it back. Raises what stands in the way, when it is done still, or again."""
         look = CheckScope.NONE if _touched(entry) else CheckScope.WHOLE if later else CheckScope.NEAR
         try:
-            outcome = EditExecutor(workspace, self._journal, self._trash, entry, progress, cancelled, look=look).run()
+            outcome = EditExecutor(workspace, self._journal, self._trash, entry, run, look=look).run()
         except Exception as fault:
             if _is_passing(fault):
                 if not isinstance(fault, _AWAY) and not later and not _touched(entry):
@@ -289,7 +253,7 @@ class EditRunner:
         """Keep an edit of which nothing was done until the service is back."""
         entry.stage, facts = EditStage.WAITING, entry.facts
         if entry.act in LABEL_ACTS:
-            listing = workspace.cached_listing(self._journal.set_now(entry))
+            listing = workspace.cached_listing(self._journal.training_set_id(entry))
             images = [image for image in listing.images if image.label == facts.old] if listing is not None else []
             entry.placements = placements_of(images, facts.old, facts.new or None)
             facts.labels_dropped = [facts.old]
@@ -310,7 +274,7 @@ class EditRunner:
     def _again(self, workspace: Workspace, entry: EditRow, end: EditStage) -> None:
         """Run an edit in its new direction after it failed in the other; raises nothing, it goes on later."""
         try:
-            outcome = EditExecutor(workspace, self._journal, self._trash, entry).run()
+            outcome = EditExecutor(workspace, self._journal, self._trash, entry, NO_RUN).run()
         except Exception as fault:  # noqa: BLE001 - the first failure is the one to be raised
             if not _is_passing(fault):
                 self._give_up(entry, fault)
@@ -370,7 +334,7 @@ class EditRunner:
 
     def expected(self, connection_id: str, training_set_id: Id) -> list[EditOutcome]:
         """See `Edits.expected`."""
-        entries = [self._journal.load(entry) for entry in self.unfinished(connection_id)]
+        entries = [self._journal.load(entry) for entry in self._journal.unfinished(connection_id)]
         outcomes = [foreseen(entry, self._journal) for entry in entries]
         return [one for one in outcomes if str(one.training_set_id) == str(training_set_id)]
 

@@ -16,7 +16,6 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.types import Id, TrainingSet
 from apitorch_desktop.dataset.edits.executor import edit_of
-from apitorch_desktop.dataset.edits.history import EditHistory
 from apitorch_desktop.dataset.edits.journal import EditJournal
 from apitorch_desktop.dataset.edits.model import (
     CannotUndo,
@@ -29,7 +28,6 @@ from apitorch_desktop.dataset.edits.model import (
     image_id,
     set_key,
 )
-from apitorch_desktop.dataset.edits.runner import EditRunner
 from apitorch_desktop.dataset.sources.image_source import UploadItem
 from apitorch_desktop.dataset.transfers.model import ENDED
 from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferStatus
@@ -60,18 +58,13 @@ class NewImportSet:
 class UndoableImports:
     """Keeps the journal of edits in step with the transfers. Thread-safe, and several processes may; everything blocks."""
 
-    @classmethod
-    def of(cls, edits: EditHistory, transfers: TransferQueue) -> UndoableImports:
-        """Imports by way of `transfers`, journalled among `edits` before anything of them is sent."""
-        return cls(edits.journal, edits.runner, transfers, edits.folder / "imports")
-
-    def __init__(self, journal: EditJournal, driver: EditRunner, transfers: TransferQueue, locks: Path) -> None:
+    def __init__(self, journal: EditJournal, transfers: TransferQueue) -> None:
+        """`journal`: the one of `EditHistory.journal`."""
         self._journal = journal
-        self._driver = driver
         self._transfers = transfers
-        self._locks = locks
+        self._locks = journal.folder / "imports"
 
-    def make_set(self, connection_id: str, client: ApiClient, name: str) -> NewImportSet:
+    def create_training_set(self, connection_id: str, client: ApiClient, name: str) -> NewImportSet:
         """`training-sets`: make the training set of an import, journalled beforehand. Raises ApiError."""
         mark = token_hex(8)
         before = [set_key(one.id) for one in client.training_sets()]
@@ -84,7 +77,7 @@ class UndoableImports:
         except BaseException as fault:
             if isinstance(fault, ApiError) and (fault.unsent or not fault.can_retry):
                 self._journal.drop(entry)
-            _let_go(lock)  # else it may have been made: `settle` finds out
+            _let_go(lock)  # else it may have been made: `recover` finds out
             raise
         self._is(entry, made.id)
         return NewImportSet(made, entry, lock)
@@ -97,12 +90,12 @@ class UndoableImports:
         items: Iterable[UploadItem],
         *,
         labels_before: Iterable[str] = (),
-        begun: NewImportSet | None = None,
+        new_set: NewImportSet | None = None,
     ) -> int:
         """Accept an upload, journalled. Answers the transfer's id. Its undo is that of `Edits.imported`."""
-        entry = begun.entry if begun is not None else None
+        entry = new_set.entry if new_set is not None else None
         facts = EditPayload(planned=True, labels_before=sorted(set(labels_before)), mark=token_hex(8))
-        lock = begun.lock if begun is not None else self._own(facts.mark)
+        lock = new_set.lock if new_set is not None else self._own(facts.mark)
 
         def link(transfer_id: int) -> None:
             nonlocal entry
@@ -123,7 +116,7 @@ class UndoableImports:
         finally:
             _let_go(lock)
 
-    def ended(self, connection_id: str, transfer_id: int, labels_before: Iterable[str] = ()) -> ImportResult:
+    def finish(self, connection_id: str, transfer_id: int, labels_before: Iterable[str] = ()) -> ImportResult:
         """An upload ended: write down what it brought in. `labels_before`: for one that was accepted without a journal.
 
         After *Retry*, what came in since is an edit of its own.
@@ -134,7 +127,7 @@ class UndoableImports:
             return ImportResult(0, None)
         self._transfers.wait_until_idle(transfer_id)
         created = {image_id(one.image_id): one.label for one in self._transfers.results(transfer_id) if one.created}
-        with self._driver.turn(connection_id):
+        with self._journal.connection_scope(connection_id):
             entries = [one for one in self._journal.imports(connection_id) if one.facts.transfer == transfer_id]
             begun = next((one for one in entries if one.stage is EditStage.BEGUN), None)
             known = {one.first for entry in entries for one in self._journal.load(entry).placements}
@@ -173,7 +166,7 @@ class UndoableImports:
         self._journal.hide_labels(entry, (), facts.labels_made)
         return edit_of(entry, self._journal)
 
-    def settle(self, workspace: Workspace) -> list[str]:
+    def recover(self, workspace: Workspace) -> list[str]:
         """Write down imports that ended while nobody was there to do it: after a start, and whenever in doubt.
 
         One that was interrupted before its photos were accepted comes to nothing: the training set made for it goes, if
@@ -184,7 +177,7 @@ class UndoableImports:
             status = self._status(entry)
             if status is not None:
                 if status.state in ENDED:
-                    self.ended(connection_id, status.id)
+                    self.finish(connection_id, status.id)
             elif self._is_interrupted(entry):
                 made = self._half_made(workspace, entry)
                 if made is not None:
@@ -194,19 +187,19 @@ class UndoableImports:
                 lost += [entry.facts.new] if entry.facts.new_training_set else []
         return lost
 
-    def stop(self, workspace: Workspace) -> None:
+    def cancel_running(self, workspace: Workspace) -> None:
         """Where an import under way is what `Edits.undo` would undo: cancel it, and write down what came in.
 
         Raises CannotUndo where nothing of it is there to be undone, and ApiError.
         """
         connection_id = workspace.connection.id
-        entry = self._driver.last_done(connection_id)
+        entry = self._journal.undoable(connection_id)
         if entry is None or entry.stage is not EditStage.BEGUN:
             return
         status = self._status(entry)
         if status is not None:
             self._transfers.cancel(status.id)
-            self.ended(connection_id, status.id)
+            self.finish(connection_id, status.id)
         elif not self._is_interrupted(entry):
             raise CannotUndo("The import is just beginning. Undo it in a moment.")
         elif (made := self._half_made(workspace, entry)) is not None:
@@ -214,7 +207,7 @@ class UndoableImports:
             self._write(entry, {})
         else:
             self._journal.drop(entry)
-        left = self._driver.last_done(connection_id)
+        left = self._journal.undoable(connection_id)
         if left is None or left.id != entry.id:  # what was done before the import is not meant
             raise CannotUndo("The import was cancelled before a photo came in, so there is nothing to undo.")
 

@@ -97,7 +97,7 @@ class FeedbackController(QObject):
 
         self._editing.do(
             "Sending the correction",
-            lambda edits, workspace, *_watch: edits.correct(
+            lambda edits, workspace, _run: edits.correct(
                 workspace, answer, right, training_set_id=set_id, label_id=label_id or None
             ),
             done=f"Confirmed “{right}”" if agreed else f"Corrected to “{right}”",

@@ -184,7 +184,9 @@ class _Comparison(QObject):
                 assert set_id is not None  # noqa: S101 - a new one has no labels to be changed
                 outcome = stores.edits.move(target, set_id, moving, wanted)
                 all_changed &= outcome.edit.stage == "done"
-            begun = imports.make_set(connection_id, target.client, self._here.name) if set_id is None else None
+            begun = (
+                imports.create_training_set(connection_id, target.client, self._here.name) if set_id is None else None
+            )
             if begun is not None:
                 context.post(begun.training_set)
             there = begun.training_set.id if begun is not None else set_id
@@ -192,7 +194,7 @@ class _Comparison(QObject):
                 fetched = uploads(source, images, lambda done, of: context.progress((done, of)), context.cancelled)
                 seen = target.cached_listing(there)
                 before = seen.labels if seen is not None else ()
-                imports.upload(connection_id, there, title, fetched, labels_before=before, begun=begun)
+                imports.upload(connection_id, there, title, fetched, labels_before=before, new_set=begun)
             return all_changed
 
         def sent(all_changed: bool) -> None:

@@ -8,12 +8,12 @@ from PySide6.QtCore import QObject, Signal
 
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.edits.conflicts import ConflictResolver, ConflictView
-from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome
+from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome, EditRun
 from apitorch_desktop.dataset.transfers.queue import TransferQueue
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.conflicts.page import ConflictBanner, ConflictPage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.session.edit_controller import Act, Cancel, EditController, Progress
+from apitorch_desktop.ui.session.edit_controller import Act, EditController
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.theme import Theme
@@ -74,7 +74,7 @@ class ConflictController(QObject):
             connection = workspace.connection.id
             if not conflicts.all(connection):
                 return []
-            return conflicts.look(workspace, lambda one: transfers.read_original(connection, one))
+            return conflicts.check(workspace, lambda one: transfers.read_original(connection, one))
 
         session.tasks.run(
             Lane.INTERACTIVE,
@@ -146,23 +146,21 @@ class ConflictController(QObject):
         if workspace is None or found is None:
             raise UnreadableImage("It is decided already.")
         known = workspace.cached_thumbnail(found.conflict.image_id) or workspace.cached_thumbnail(image.image_id)
-        if known is None and found.now is not None:
-            known = workspace.thumbnail(found.conflict.training_set_id, found.now, cancelled=cancelled)
+        if known is None and found.current is not None:
+            known = workspace.thumbnail(found.conflict.training_set_id, found.current, cancelled=cancelled)
         if known is None:
             raise UnreadableImage("It was deleted before it was seen here.")
         return known
 
 
 def _mine(conflicts: ConflictResolver, transfers: TransferQueue, statuses: Sequence[ConflictView]) -> Act:
-    def act(_edits: EditHistory, workspace: Workspace, progress: Progress, cancelled: Cancel) -> EditOutcome:
+    def act(_edits: EditHistory, workspace: Workspace, run: EditRun) -> EditOutcome:
         connection = workspace.connection.id
-        return conflicts.do_mine(
-            workspace, statuses, lambda image: transfers.read_original(connection, image), progress, cancelled
-        )
+        return conflicts.do_mine(workspace, statuses, lambda image: transfers.read_original(connection, image), run)
 
     return act
 
 
 def _is_of(status: ConflictView, image: TrainingImage) -> bool:
-    now = status.now.image_id if status.now is not None else ""
+    now = status.current.image_id if status.current is not None else ""
     return image.image_id in (status.conflict.image_id, now)

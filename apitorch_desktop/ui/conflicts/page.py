@@ -121,7 +121,7 @@ def rows_of(statuses: Sequence[ConflictView]) -> list[Row]:
         first = ones[0]
         wanted = first.conflict.wanted
         you = f"you chose “{wanted}”" if wanted is not None else f"you deleted {'it' if len(ones) == 1 else 'them'}"
-        they = "Deleted by someone else" if first.now is None else f"Now under “{first.now_label}”"
+        they = "Deleted by someone else" if first.current is None else f"Now under “{first.current_label}”"
         acts = [(verb, act) for verb, act in (("Do mine", MINE), ("Keep theirs", THEIRS))]
         if all(one.reason for one in ones):
             acts = acts[1:]
@@ -132,13 +132,13 @@ def rows_of(statuses: Sequence[ConflictView]) -> list[Row]:
 
 def _photo(status: ConflictView) -> PhotoRow:
     conflict = status.conflict
-    image = status.now or conflict.record or TrainingImage(id=conflict.image_id, filename=conflict.name, url="")
+    image = status.current or conflict.record or TrainingImage(id=conflict.image_id, filename=conflict.name, url="")
     there = "not on this computer" if status.reason else f"was under “{conflict.label}”"
     return PhotoRow(str(conflict.id), image, (conflict.name or image.filename, there))
 
 
 def _kind(status: ConflictView) -> str:
-    return f"{status.now_label!r} {status.conflict.wanted!r}"
+    return f"{status.current_label!r} {status.conflict.wanted!r}"
 
 
 def _mine_words(statuses: Sequence[ConflictView]) -> str:
@@ -146,7 +146,7 @@ def _mine_words(statuses: Sequence[ConflictView]) -> str:
     acts = set()
     for one in statuses:
         wanted = one.conflict.wanted
-        verb = "move to" if one.now is not None else "send again to"
+        verb = "move to" if one.current is not None else "send again to"
         acts.add("delete" if wanted is None else f"{verb} “{wanted}”")
     return f"Do mine: {acts.pop()}" if len(acts) == 1 else "Do mine"
 

@@ -101,7 +101,7 @@ class ConnectionDialog(QDialog):
         self._show.setCheckable(True)
         self._show.setToolTip("Show the key")
         self._show.toggled.connect(self._reveal)
-        self.colour = _Swatches(theme, connection.colour if connection else "")
+        self.colour = _Swatches(theme, connection.color if connection else "")
         self._busy = ProgressBar(theme, None, height=4)
         self.answer = label("", "small", wrap=True)
         self.test = button("Test", "", self._test)
@@ -237,9 +237,7 @@ class ConnectionDialog(QDialog):
             if kept is None:
                 connection = connections.add(name, address, colour)
             else:
-                connection = connections.update(
-                    replace(kept, name=name, base_url=address, colour=colour or kept.colour)
-                )
+                connection = connections.update(replace(kept, name=name, base_url=address, color=colour or kept.color))
                 if connection.base_url != kept.base_url:
                     keys.remove(kept)
                 if not typed:

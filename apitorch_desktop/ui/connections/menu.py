@@ -64,13 +64,13 @@ class ConnectionMenu(QObject):
         name = _name(connection) if connection is not None else HERE
         words = f"{name}: {session.state_text}" if session.state_text else f"{name}: connected."
         mark, more = self._peculiar()
-        colour = connection.colour if connection is not None else ""
+        colour = connection.color if connection is not None else ""
         self.display_changed.emit(name, _DOTS[session.state], f"{words} {more}".strip(), colour, mark)
 
     def _peculiar(self) -> tuple[str, str]:
         """What is unusual about address or key, as an icon and in words; ("", "") for nothing."""
         connection, key = self._session.connection, self._session.key
-        kept = key.kept if key is not None else ""
+        kept = key.location if key is not None else ""
         if connection is not None and connection.from_environment:
             return "terminal", FROM_ENVIRONMENT_WITH_KEY if kept == "environment" else FROM_ENVIRONMENT
         if key is not None and kept == "this run":
@@ -140,7 +140,7 @@ class ConnectionMenu(QObject):
         for connection in connections:
             here = current is not None and connection.id == current.id
             action = QAction(_name(connection), group, checkable=True, checked=here)
-            action.setIcon(dot(self._theme.px(12), connection.colour))
+            action.setIcon(dot(self._theme.px(12), connection.color))
             action.setIconVisibleInMenu(True)
             if here:  # the dot stands where a mark would be
                 bold = action.font()

@@ -232,9 +232,9 @@ class ImportController(QObject):
         imports, connection_id = stores.imports, workspace.connection.id
 
         def job(context: JobContext) -> None:
-            begun = imports.make_set(connection_id, workspace.client, name)
+            begun = imports.create_training_set(connection_id, workspace.client, name)
             context.post(begun.training_set)
-            imports.upload(connection_id, begun.training_set.id, title, uploads, begun=begun)
+            imports.upload(connection_id, begun.training_set.id, title, uploads, new_set=begun)
 
         def made(one: TrainingSet) -> None:
             if session.workspace is workspace:
@@ -310,7 +310,7 @@ class ImportController(QObject):
         imports = stores.imports
         session.tasks.run(
             Lane.INTERACTIVE,  # it may have to wait for an edit under way
-            lambda _context: imports.ended(status.connection_id, status.id, labels),
+            lambda _context: imports.finish(status.connection_id, status.id, labels),
             done=lambda ended: self._show_result(status, ended),
             failed=lambda error: session.show_error(error, "Remembering the import for Undo"),
             owner=session.connection_scope,
@@ -334,7 +334,7 @@ class ImportController(QObject):
 
         session.tasks.run(
             Lane.INTERACTIVE,
-            lambda _context: imports.settle(workspace),
+            lambda _context: imports.recover(workspace),
             done=done,
             failed=lambda error: session.show_error(error, "Remembering the imports for Undo"),
             owner=session.connection_scope,

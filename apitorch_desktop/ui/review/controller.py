@@ -81,7 +81,7 @@ class ReviewController(QObject):
             return
         if self._task is not None:
             self._task.cancel()
-        reviewing, dismissals = stores.reviewing, stores.dismissals
+        reviewing, dismissals = stores.reviewer, stores.dismissals
         set_id, labels, images = open_set.training_set.id, open_set.labels, self._images.records()
         connection = workspace.connection.id
         twin = "twin:"
@@ -186,7 +186,7 @@ class ReviewController(QObject):
         if self._all is not None:
             self._all = renamed(self._all, ids)
             self._refresh()
-        stores.reviewing.follow(workspace.connection.id, ids)
+        stores.reviewer.follow(workspace.connection.id, ids)
 
     def ids_of(self, key: str) -> list[str]:
         """Ids of the images a page of the panel shows: suspects, unsure, quality, duplicates."""
@@ -292,7 +292,7 @@ class ReviewController(QObject):
         self._apply_dismissals(dict.fromkeys(new, True))
         self._editing.do(
             "Keeping this",
-            lambda edits, workspace, *_watch: edits.dismiss(workspace.connection.id, set_id, new, title),
+            lambda edits, workspace, _run: edits.dismiss(workspace.connection.id, set_id, new, title),
             done=said,
             failed=lambda _fault: self._apply_dismissals(dict.fromkeys(new, False)),
         )

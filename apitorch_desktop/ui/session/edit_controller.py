@@ -8,16 +8,14 @@ from threading import Event
 from PySide6.QtCore import QObject, Signal
 
 from apitorch_desktop.api.types import Id, TrainingImage
-from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome
+from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome, EditRun
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.utils.text import plural
 
-Progress = Callable[[int, int], None]
-Cancel = Callable[[], bool]
-Act = Callable[[EditHistory, Workspace, Progress, Cancel], EditOutcome]
-"""An edit: does it, on a lane, and answers what changed; the last two are for `EditHistory`."""
+Act = Callable[[EditHistory, Workspace, EditRun], EditOutcome]
+"""An edit: does it, on a lane, and answers what changed."""
 
 _UNFINISHED = ("waiting", "doing", "undoing")
 
@@ -28,6 +26,8 @@ class EditProgress:
     def __init__(self, context: JobContext) -> None:
         self._context = context
         self._stop = Event()
+        self.run = EditRun(self.progress, self.cancelled)
+        """The same for `EditHistory`."""
 
     def progress(self, done: int, total: int) -> None:
         """So many images of all are through."""
@@ -84,7 +84,7 @@ class EditController(QObject):
         set_id = open_set.training_set.id
         self.do(
             f"Moving {photos}",
-            lambda edits, workspace, *watch: edits.move(workspace, set_id, records, label, *watch),
+            lambda edits, workspace, run: edits.move(workspace, set_id, records, label, run),
             done=f"Moved {photos} to “{label}”",
             failed=back,
             holds=ids,
@@ -102,7 +102,7 @@ class EditController(QObject):
         set_id = open_set.training_set.id
         self.do(
             f"Deleting {photos}",
-            lambda edits, workspace, *watch: edits.delete(workspace, set_id, records, *watch),
+            lambda edits, workspace, run: edits.delete(workspace, set_id, records, run),
             done=f"Deleted {photos}",
             failed=lambda _fault: open_set.add_images(records),
             holds=ids,
@@ -114,7 +114,7 @@ class EditController(QObject):
         """Make a new, empty label."""
         self.do(
             "Making the label",
-            lambda edits, workspace, *_watch: edits.create_label(workspace, set_id, label),
+            lambda edits, workspace, _run: edits.create_label(workspace, set_id, label),
             done=f"Made the label “{label}”",
         )
 
@@ -134,7 +134,7 @@ class EditController(QObject):
             return
         self.do(
             "Renaming the label",
-            lambda edits, workspace, *watch: edits.rename_label(workspace, set_id, label, new, *watch),
+            lambda edits, workspace, run: edits.rename_label(workspace, set_id, label, new, run),
             done=f"Renamed “{label}” to “{name}”",
         )
 
@@ -142,7 +142,7 @@ class EditController(QObject):
         """Put all photos of a label under another, and drop it."""
         self.do(
             "Merging the labels",
-            lambda edits, workspace, *watch: edits.merge_labels(workspace, set_id, label, into, *watch),
+            lambda edits, workspace, run: edits.merge_labels(workspace, set_id, label, into, run),
             done=f"Merged “{label}” into “{into}”",
         )
 
@@ -150,7 +150,7 @@ class EditController(QObject):
         """Delete a label; its photos go to the trash."""
         self.do(
             "Deleting the label",
-            lambda edits, workspace, *watch: edits.delete_label(workspace, set_id, label, *watch),
+            lambda edits, workspace, run: edits.delete_label(workspace, set_id, label, run),
             done=f"Deleted the label “{label}”",
         )
 
@@ -160,7 +160,7 @@ class EditController(QObject):
         """Make a new training set; `then` is called with its id."""
         self.do(
             "Making the training set",
-            lambda edits, workspace, *_watch: edits.create_training_set(workspace, name),
+            lambda edits, workspace, _run: edits.create_training_set(workspace, name),
             done=f"Made “{name}”",
             then=lambda outcome: then(outcome.training_set_id) if then is not None else None,
         )
@@ -169,7 +169,7 @@ class EditController(QObject):
         """Give a training set another name."""
         self.do(
             "Renaming the training set",
-            lambda edits, workspace, *_watch: edits.rename_training_set(workspace, set_id, name),
+            lambda edits, workspace, _run: edits.rename_training_set(workspace, set_id, name),
             done=f"Renamed to “{name}”",
         )
 
@@ -177,7 +177,7 @@ class EditController(QObject):
         """Delete a training set; its photos go to the trash."""
         self.do(
             f"Deleting “{name}”",
-            lambda edits, workspace, *watch: edits.delete_training_set(workspace, set_id, *watch),
+            lambda edits, workspace, run: edits.delete_training_set(workspace, set_id, run),
             done=f"Deleted “{name}”",
         )
 
@@ -187,10 +187,10 @@ class EditController(QObject):
         """Undo the last edit of this connection."""
         stores = self._session.stores
 
-        def act(edits: EditHistory, workspace: Workspace, progress: Progress, cancelled: Cancel) -> EditOutcome:
+        def act(edits: EditHistory, workspace: Workspace, run: EditRun) -> EditOutcome:
             if stores is not None:
-                stores.imports.stop(workspace)
-            return edits.undo(workspace, progress, cancelled)
+                stores.imports.cancel_running(workspace)
+            return edits.undo(workspace, run)
 
         self.do("Undo", act, done="Undone")
 
@@ -198,7 +198,7 @@ class EditController(QObject):
         """Do again what was undone last."""
         self.do(
             "Redo",
-            lambda edits, workspace, *watch: edits.redo(workspace, *watch),
+            lambda edits, workspace, run: edits.redo(workspace, run),
             done="Done again",
         )
 
@@ -231,7 +231,7 @@ class EditController(QObject):
 
         def job(context: JobContext) -> EditOutcome:
             watches.append(EditProgress(context))
-            return act(edits, workspace, watches[0].progress, watches[0].cancelled)
+            return act(edits, workspace, watches[0].run)
 
         def release() -> None:
             if open_set is not None:
@@ -301,7 +301,7 @@ class EditController(QObject):
             session.show_message(text, "", "edit", (again,))
         self.edited.emit(outcome)
         unknown = session.find_set(outcome.training_set_id) is None
-        if unknown or outcome.training_set_removed or outcome.replaces is not None or "training set" in edit.act:
+        if unknown or outcome.training_set_removed or outcome.replaces is not None or "training set" in edit.kind:
             session.refresh()
 
     def _finish(self, back: bool = False) -> None:
@@ -335,7 +335,7 @@ class EditController(QObject):
             watches.append(EditProgress(context))
             if not edits.unfinished(workspace.connection.id):
                 return []
-            return edits.resume(workspace, watches[0].progress, watches[0].cancelled)
+            return edits.resume(workspace, watches[0].run)
 
         session.tasks.run(
             Lane.INTERACTIVE,

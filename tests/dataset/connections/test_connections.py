@@ -42,7 +42,7 @@ def test_connections_are_kept_and_the_current_one_is_open_again(tmp_path):
     other = connections.add("", "http://10.0.0.7:8765")
     assert (added.name, added.base_url) == ("Torch", "https://www.apitorch.com/api/")
     assert other.name == "10.0.0.7:8765"
-    assert added.colour != other.colour
+    assert added.color != other.color
     connections.choose(other.id)
     again = ConnectionStore(tmp_path, {})
     assert again.current == other
@@ -254,10 +254,10 @@ def test_each_trouble_with_the_keyring_has_its_own_sentence(fault, trouble, word
     ring.trouble = fault
     keys = ApiKeyStore({})
     found = keys.find(HOSTED)
-    assert (found.key, found.trouble) == ("", trouble)
+    assert (found.key, found.problem) == ("", trouble)
     assert words in found.message
     stored = keys.store(HOSTED, KEY)
-    assert (stored.key, stored.kept, stored.trouble) == (KEY, KeyLocation.THIS_RUN, trouble)
+    assert (stored.key, stored.location, stored.problem) == (KEY, KeyLocation.THIS_RUN, trouble)
     assert stored.message.endswith("The key is kept until the program ends.")
     assert keys.find(HOSTED) == stored  # as long as it is so, for whoever asks
     assert keys.remove(HOSTED).key == ""
@@ -269,12 +269,12 @@ def test_no_keyring_at_all_is_told_and_the_key_kept_for_this_run():
     keys = ApiKeyStore({})
     stored = keys.store(HOSTED, KEY)
     assert stored.message == "This machine has no keyring. The key is kept until the program ends."
-    assert keys.find(HOSTED).kept is KeyLocation.THIS_RUN
+    assert keys.find(HOSTED).location is KeyLocation.THIS_RUN
 
 
 def test_a_keyring_that_forgets_at_once_is_found_out(ring):
     ring.set_password = lambda *_: None
-    assert ApiKeyStore({}).store(HOSTED, KEY).trouble is KeyringProblem.MISSING
+    assert ApiKeyStore({}).store(HOSTED, KEY).problem is KeyringProblem.MISSING
 
 
 def test_a_keyring_that_does_not_answer_holds_nobody_up(ring):
@@ -284,7 +284,7 @@ def test_a_keyring_that_does_not_answer_holds_nobody_up(ring):
     begun = time.monotonic()
     found = keys.find(HOSTED)
     assert time.monotonic() - begun < 1
-    assert (found.key, found.trouble) == ("", KeyringProblem.SLOW)
+    assert (found.key, found.problem) == ("", KeyringProblem.SLOW)
     assert "does not answer" in found.message
     for _ in range(5):
         keys.find(HOSTED)

@@ -68,8 +68,14 @@ def original(_image_id: str) -> bytes | None:
 
 def looked(home: Home, find=original):
     return [
-        (one.conflict.name or one.conflict.image_id, one.conflict.label, one.now_label, one.conflict.wanted, one.reason)
-        for one in home.edits.conflicts.look(home.workspace, find)
+        (
+            one.conflict.name or one.conflict.image_id,
+            one.conflict.label,
+            one.current_label,
+            one.conflict.wanted,
+            one.reason,
+        )
+        for one in home.edits.conflicts.check(home.workspace, find)
     ]
 
 
@@ -115,7 +121,7 @@ def test_my_way_is_one_edit_that_can_be_undone_and_theirs_changes_nothing(away):
     home = away.home
     conflicting(away)
     before = home.content(empty=False)
-    standings = home.edits.conflicts.look(home.workspace, original)
+    standings = home.edits.conflicts.check(home.workspace, original)
     outcome = home.edits.conflicts.do_mine(home.workspace, [standings[0], standings[2]], original)
     assert outcome.edit.title == "change 2 photos your way"
     assert counts(home) == {"l0": 2, "l1": 2, "l2": 5, "l3": 5, "l9": 2}
@@ -133,7 +139,7 @@ def test_what_others_deleted_is_sent_again_where_its_bytes_are_here(away):
     home = away.home
     moved, _ = conflicting(away)
     before = home.content(empty=False)
-    [standing] = [one for one in home.edits.conflicts.look(home.workspace, away.data.get) if one.now is None]
+    [standing] = [one for one in home.edits.conflicts.check(home.workspace, away.data.get) if one.current is None]
     assert (standing.conflict.image_id, standing.reason) == (moved[1].image_id, "")
     outcome = home.edits.conflicts.do_mine(home.workspace, [standing], away.data.get)
     assert [image.label for image in outcome.added] == ["l9"]
@@ -146,7 +152,7 @@ def test_another_picture_at_the_place_it_came_from_is_not_taken_for_it(away):
     home = away.home
     conflicting(away)
     assert "not on this computer" in looked(home, lambda _image_id: picture(77))[1][-1]
-    standing = [one for one in home.edits.conflicts.look(home.workspace, original) if one.now is None]
+    standing = [one for one in home.edits.conflicts.check(home.workspace, original) if one.current is None]
     with pytest.raises(BadRequest, match="None of these"):
         home.edits.conflicts.do_mine(home.workspace, standing, original)
     assert len(home.edits.conflicts.all("c1")) == 3
@@ -155,7 +161,7 @@ def test_another_picture_at_the_place_it_came_from_is_not_taken_for_it(away):
 def test_my_way_decided_while_the_service_is_away_again_waits(away):
     home = away.home
     conflicting(away)
-    standing = home.edits.conflicts.look(home.workspace, original)[0]
+    standing = home.edits.conflicts.check(home.workspace, original)[0]
     away.leave()
     assert looked(home)[0][2] == "l3"  # as last seen
     outcome = home.edits.conflicts.do_mine(home.workspace, [standing], original)
@@ -191,7 +197,7 @@ def test_photos_of_a_label_that_is_no_more_are_to_be_decided(plain: Home, docume
     [outcome] = plain.edits.resume(plain.workspace)
     assert (outcome.edit.stage, outcome.conflicts) == (EditStage.REFUSED, 5)
     assert {one[1:] for one in looked(plain)} == {("l2", "l3", "l7", "")}
-    plain.edits.conflicts.do_mine(plain.workspace, plain.edits.conflicts.look(plain.workspace, original), original)
+    plain.edits.conflicts.do_mine(plain.workspace, plain.edits.conflicts.check(plain.workspace, original), original)
     assert counts(plain) == {"l0": 5, "l1": 5, "l3": 5, "l7": 5}
 
 
@@ -221,7 +227,7 @@ def test_what_others_did_between_the_listing_and_an_edit_is_to_be_decided_too(aw
     assert counts(home) == {"l0": 1, "l1": 2, "l2": 6, "l3": 6, "l9": 2}
     home.restart()
     assert [one[1:4] for one in looked(home)] == [("l0", "l3", "l9"), ("l0", None, "l9"), ("l1", "l2", None)]
-    home.edits.conflicts.do_mine(home.workspace, home.edits.conflicts.look(home.workspace, away.data.get), original)
+    home.edits.conflicts.do_mine(home.workspace, home.edits.conflicts.check(home.workspace, away.data.get), original)
     assert counts(home) == {"l0": 1, "l1": 2, "l2": 5, "l3": 5, "l9": 3}
 
 
@@ -232,7 +238,7 @@ def test_an_edit_of_which_others_left_nothing_is_refused_and_its_photos_are_to_b
     away.someone_deletes(images[1].image_id)
     with pytest.raises(NotFound, match="Someone else"):
         home.edits.move(home.workspace, home.set_id, images, "l9")
-    assert home.edits.history("c1") == []
+    assert home.edits.journal.rows("c1") == []
     assert [one[1:4] for one in looked(home)] == [("l0", "l3", "l9"), ("l0", None, "l9")]
 
 

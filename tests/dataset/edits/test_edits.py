@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, NotFound
-from apitorch_desktop.dataset.edits.history import CannotUndo, EditStage
+from apitorch_desktop.dataset.edits.history import CannotUndo, EditRun, EditStage
 from apitorch_desktop.utils.errors import Cancelled
-from tests.helpers.dataset_home import Home, picture, until
+from tests.helpers.dataset_home import Home, import_images, picture, until
 from tests.helpers.fake_api import Misbehaving
 from tests.helpers.random_edits import Dice
 
@@ -50,12 +50,12 @@ def test_random_edits_undone_to_the_start_and_redone_to_the_end_leave_the_same_l
     for number in reversed(range(count)):
         home.edits.undo(home.workspace)
         assert content(home) == seen[number]
-    assert home.edits.undoable("c1") is None
+    assert home.edits.journal.undoable("c1") is None
     home.restart()
     for number in range(count):
         home.edits.redo(home.workspace)
         assert content(home) == seen[number + 1]
-    assert home.edits.redoable("c1") is None
+    assert home.edits.journal.redoable("c1") is None
 
 
 def test_a_move_and_its_undo_tell_what_changed(either: Home):
@@ -76,8 +76,8 @@ def test_a_move_and_its_undo_tell_what_changed(either: Home):
     undone = home.edits.undo(home.workspace)
     assert content(home) == before
     assert undone.edit.stage is EditStage.UNDONE
-    assert home.edits.undoable("c1") is None
-    assert home.edits.redoable("c1").title == outcome.edit.title
+    assert home.edits.journal.undoable("c1") is None
+    assert home.edits.journal.redoable("c1").title == outcome.edit.title
 
 
 @pytest.mark.parametrize("way", ["undo", "trash"])
@@ -124,7 +124,7 @@ def test_a_new_edit_takes_the_place_of_what_was_undone(either: Home):
     home.edits.move(home.workspace, home.set_id, home.images("l0")[:1], "x")
     home.edits.undo(home.workspace)
     home.edits.move(home.workspace, home.set_id, home.images("l1")[:1], "y")
-    assert home.edits.redoable("c1") is None
+    assert home.edits.journal.redoable("c1") is None
     with pytest.raises(CannotUndo, match="nothing to do again"):
         home.edits.redo(home.workspace)
 
@@ -227,7 +227,7 @@ def test_a_long_edit_tells_how_far_it_is_and_can_be_cancelled(plain: Home, docum
     for number in range(30, 60):
         plain.client.upload_image(plain.set_id, "l0", data=picture(number), filename="n.jpg")
     before, seen = content(plain), []
-    plain.edits.rename_label(plain.workspace, plain.set_id, "l0", "x", lambda *at: seen.append(at))
+    plain.edits.rename_label(plain.workspace, plain.set_id, "l0", "x", EditRun(lambda *at: seen.append(at)))
     assert seen == sorted(seen)
     assert seen[0] == (0, 35)
     assert seen[-1] == (35, 35)
@@ -242,8 +242,7 @@ def test_a_long_edit_tells_how_far_it_is_and_can_be_cancelled(plain: Home, docum
                 plain.set_id,
                 "l0",
                 "x",
-                lambda *at: seen.append(at),
-                lambda limit=limit: bool(seen) and seen[-1][0] >= limit,
+                EditRun(lambda *at: seen.append(at), lambda limit=limit: bool(seen) and seen[-1][0] >= limit),
             )
         assert content(plain) == before
         assert plain.edits.unfinished("c1") == []
@@ -256,8 +255,8 @@ def test_a_name_that_is_taken_is_refused_and_nothing_changes(either: Home):
     with pytest.raises(BadRequest, match="already"):
         home.edits.rename_label(home.workspace, home.set_id, "l0", "L1")
     assert content(home) == before
-    assert home.edits.undoable("c1") is None
-    assert home.edits.history("c1") == []
+    assert home.edits.journal.undoable("c1") is None
+    assert home.edits.journal.rows("c1") == []
 
 
 # --- training sets
@@ -305,29 +304,14 @@ def test_training_sets_are_made_and_renamed_with_their_undo(real: Home):
 def test_undoing_an_import_deletes_what_it_added_and_nothing_else(either: Home):
     home = either
     before = content(home)
-    created = []
-    for number in range(40, 46):
-        answer = home.client.upload_image(home.set_id, f"new{number % 2}", data=picture(number), filename="n.jpg")
-        created.append((answer.id, f"new{number % 2}"))
+    edit = import_images(home, [(f"new{number % 2}", picture(number)) for number in range(40, 46)])
     after = content(home)
-    edit = home.edits.imported(home.workspace, home.set_id, created, labels_before=before)
-    assert edit.title == "import 6 images"
+    assert edit.title == "import 6 photos"
+    assert (len(after["new0"]), len(after["new1"])) == (3, 3)
     home.edits.undo(home.workspace)
     assert content(home) == before
     home.edits.redo(home.workspace)
     assert content(home) == after
-
-
-def test_undoing_an_import_into_a_new_training_set_takes_that_away_too(real: Home):
-    made = real.client.create_training_set("Imported")
-    answer = real.client.upload_image(made.id, "a", data=picture(1), filename="n.jpg")
-    real.edits.imported(real.workspace, made.id, [(answer.id, "a")], new_training_set=True)
-    outcome = real.edits.undo(real.workspace)
-    assert outcome.training_set_removed
-    assert "Imported" not in [one.name for one in real.client.training_sets()]
-    back = real.edits.redo(real.workspace)
-    assert [len(group.images) for group in real.client.images(back.training_set_id).data] == [1]
-    real.edits.undo(real.workspace)
 
 
 # --- feedback
@@ -386,8 +370,8 @@ def test_the_trash_keeps_deleted_images_until_it_is_emptied(either: Home):
     assert len(home.edits.trash("c1")) == 3
     assert home.edits.empty_trash() > 0
     assert home.edits.trash("c1") == []
-    assert home.edits.undoable("c1") is None
-    assert home.edits.redoable("c1") is None
+    assert home.edits.journal.undoable("c1") is None
+    assert home.edits.journal.redoable("c1") is None
     assert not list((home.folder / "trash").glob("*"))
     with pytest.raises(CannotUndo):
         home.edits.undo(home.workspace)
@@ -410,7 +394,7 @@ def test_a_damaged_image_in_the_trash_stops_the_undo_and_changes_nothing(either:
     with pytest.raises(OSError, match="damaged"):
         home.edits.undo(home.workspace)
     assert content(home) == after
-    assert home.edits.undoable("c1") is not None
+    assert home.edits.journal.undoable("c1") is not None
 
 
 def test_a_damaged_journal_is_begun_anew_and_no_bytes_are_lost(plain: Home):
@@ -476,7 +460,7 @@ def test_a_refusal_in_the_middle_takes_everything_back(plain: Home, documented: 
         plain.edits.move(plain.workspace, plain.set_id, plain.images("l0"), "x")
     documented.right()
     assert content(plain) == before
-    assert plain.edits.undoable("c1") is None
+    assert plain.edits.journal.undoable("c1") is None
     assert plain.edits.unfinished("c1") == []
 
 
@@ -485,7 +469,9 @@ def test_an_edit_that_is_cancelled_is_taken_back(either: Home):
     before = content(home)
     asked = iter(range(1000))
     with pytest.raises(Cancelled):
-        home.edits.delete(home.workspace, home.set_id, home.listing().images, cancelled=lambda: next(asked) > 6)
+        home.edits.delete(
+            home.workspace, home.set_id, home.listing().images, EditRun(cancelled=lambda: next(asked) > 6)
+        )
     assert content(home) == before
     assert home.edits.unfinished("c1") == []
 
@@ -714,7 +700,7 @@ def test_a_training_set_is_deleted_whole_or_not_at_all(real: Home):
                     real.edits.undo(real.workspace)
                 real.restart()
                 real.edits.resume(real.workspace)
-                real.set_id = real.edits.history("c1")[0].training_set_id
+                real.set_id = real.edits.journal.training_set_id(real.edits.journal.rows("c1")[-1])
             assert content(real) == before
             if len(calls) <= number:
                 break
@@ -733,13 +719,13 @@ def test_a_program_that_is_killed_again_and_again_leaves_nothing_half(plain: Hom
     plain.workspace.connect()
     plain.edits.resume(plain.workspace)
     assert plain.edits.unfinished("c1") == []
-    assert len(plain.edits.history("c1")) > 12
-    while plain.edits.undoable("c1"):
+    assert len(plain.edits.journal.rows("c1")) > 12
+    while plain.edits.journal.undoable("c1"):
         plain.edits.undo(plain.workspace)
     assert content(plain) == before
 
 
 def test_one_connection_does_not_undo_anothers_edits(plain: Home):
     plain.edits.move(plain.workspace, plain.set_id, plain.images("l0")[:1], "x")
-    assert plain.edits.undoable("another") is None
-    assert plain.edits.trash("another") == plain.edits.history("another") == []
+    assert plain.edits.journal.undoable("another") is None
+    assert plain.edits.trash("another") == plain.edits.journal.rows("another") == []

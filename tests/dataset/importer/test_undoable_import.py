@@ -28,7 +28,7 @@ class Importer:
     def open(self) -> None:
         home = self.home
         self.transfers = TransferQueue(home.folder / "transfers", lambda _connection: home.client)
-        self.imports = UndoableImports.of(home.edits, self.transfers)
+        self.imports = UndoableImports(home.edits.journal, self.transfers)
 
     def restart(self) -> None:
         self.transfers.close()
@@ -77,13 +77,13 @@ def importer(either: Home):
 def test_an_import_is_undone_and_done_again_with_the_labels_it_made(importer):
     before = importer.state()
     transfer = importer.accept()
-    assert importer.home.edits.undoable("c1").stage is EditStage.BEGUN
+    assert importer.home.edits.journal.undoable("c1").stage is EditStage.BEGUN
     importer.work()
-    ended = importer.imports.ended("c1", transfer)
+    ended = importer.imports.finish("c1", transfer)
     assert (ended.created, ended.edit.title, ended.edit.stage) == (COUNT, "import 12 photos", EditStage.DONE)
     after = importer.state()
     assert (len(after["l0"]), len(after["new"])) == (11, 6)
-    assert importer.imports.ended("c1", transfer).edit is None  # said once
+    assert importer.imports.finish("c1", transfer).edit is None  # said once
     importer.restart()
     importer.home.edits.undo(importer.home.workspace)
     assert importer.state() == before
@@ -98,12 +98,12 @@ def test_undo_of_an_import_that_was_interrupted_cancels_it_and_takes_away_what_c
     if sent:
         importer.work(sent)
     importer.restart()
-    importer.imports.settle(importer.home.workspace)
+    importer.imports.recover(importer.home.workspace)
     assert len(importer.state().get("new", ())) + len(importer.state()["l0"]) - 5 >= sent
     with pytest.raises(CannotUndo, match="still under way"):
         importer.home.edits.undo(importer.home.workspace)
     with nullcontext() if sent else pytest.raises(CannotUndo, match="before a photo came in"):
-        importer.imports.stop(importer.home.workspace)
+        importer.imports.cancel_running(importer.home.workspace)
     if sent:
         importer.home.edits.undo(importer.home.workspace)
     assert importer.state() == before
@@ -117,8 +117,8 @@ def test_an_import_that_ended_when_nobody_was_there_is_remembered_at_the_next_st
     importer.accept()
     importer.work()
     importer.restart()
-    importer.imports.settle(importer.home.workspace)
-    assert importer.home.edits.undoable("c1").title == "import 12 photos"
+    importer.imports.recover(importer.home.workspace)
+    assert importer.home.edits.journal.undoable("c1").title == "import 12 photos"
     importer.home.edits.undo(importer.home.workspace)
     assert importer.state() == before
 
@@ -132,7 +132,7 @@ def test_an_upload_whose_answer_was_lost_is_taken_away_too(plain: Home, document
     importer.transfers._journal._rows("UPDATE items SET state = 1 WHERE id = 1")  # as a kill would have left it
     importer.restart()
     assert importer.state() != before
-    importer.imports.stop(plain.workspace)
+    importer.imports.cancel_running(plain.workspace)
     plain.edits.undo(plain.workspace)
     assert importer.state() == before
     importer.transfers.close()
@@ -145,12 +145,12 @@ def test_what_a_retry_brings_in_is_undone_by_itself_and_the_rest_after_it(plain:
     documented.wrong(400, method="POST", path="/new/image$", times=2)
     importer.work()
     assert importer.transfers.status(transfer).failed == 2
-    assert importer.imports.ended("c1", transfer).edit.title == "import 10 photos"
+    assert importer.imports.finish("c1", transfer).edit.title == "import 10 photos"
     first = importer.state()
     documented.right()
     importer.transfers.retry_failed(transfer)
     importer.work()
-    assert importer.imports.ended("c1", transfer).edit.title == "import 2 photos"
+    assert importer.imports.finish("c1", transfer).edit.title == "import 2 photos"
     assert len(importer.state()["new"]) == 6
     plain.edits.undo(plain.workspace)
     assert importer.state() == first
@@ -165,28 +165,28 @@ def test_an_edit_made_meanwhile_is_undone_first_and_redo_is_kept_until_the_impor
     home.edits.undo(home.workspace)
     transfer = importer.accept()
     importer.work(4)
-    assert home.edits.redoable("c1") is not None
+    assert home.edits.journal.redoable("c1") is not None
     home.edits.delete(home.workspace, home.set_id, home.images("l3")[:1])
     importer.work()
-    importer.imports.ended("c1", transfer)
-    assert home.edits.undoable("c1").title == "delete 1 image"
+    importer.imports.finish("c1", transfer)
+    assert home.edits.journal.undoable("c1").title == "delete 1 image"
     home.edits.undo(home.workspace)
-    assert home.edits.undoable("c1").title == "import 12 photos"
+    assert home.edits.journal.undoable("c1").title == "import 12 photos"
 
 
 def test_nothing_of_an_import_that_brought_nothing_in_stays_on_the_journal(importer):
     uploads = [UploadItem("l0", ImageBytes(picture(0), "n.jpg"), "n.jpg")]
     transfer = importer.imports.upload("c1", importer.home.set_id, "Again", uploads)
     importer.work()
-    assert importer.imports.ended("c1", transfer).created == 0
-    assert importer.home.edits.history("c1") == []
+    assert importer.imports.finish("c1", transfer).created == 0
+    assert importer.home.edits.journal.rows("c1") == []
 
 
 def test_an_import_that_was_never_accepted_is_forgotten(importer, monkeypatch):
     monkeypatch.setattr(importer.transfers, "add_upload", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(OSError, match="full"):
         importer.accept()
-    assert importer.home.edits.history("c1") == []
+    assert importer.home.edits.journal.rows("c1") == []
 
 
 # --- into a training set made for it
@@ -204,22 +204,25 @@ def maker(real: Home):
 
 
 def into_new(maker: Importer, name: str) -> int:
-    begun = maker.imports.make_set("c1", maker.home.client, name)
+    begun = maker.imports.create_training_set("c1", maker.home.client, name)
     uploads = [UploadItem("a", ImageBytes(picture(200 + number), "n.jpg"), f"{number}.jpg") for number in range(3)]
-    return maker.imports.upload("c1", begun.training_set.id, "Importing", uploads, begun=begun)
+    return maker.imports.upload("c1", begun.training_set.id, "Importing", uploads, new_set=begun)
 
 
 def test_the_training_set_an_import_made_goes_with_its_undo_and_comes_back_with_its_redo(maker):
     home, name = maker.home, "Made for it"
     transfer = into_new(maker, name)
     maker.work()
-    assert maker.imports.ended("c1", transfer).edit.title == "import 3 photos"
+    assert maker.imports.finish("c1", transfer).edit.title == "import 3 photos"
     maker.restart()
     home.edits.undo(home.workspace)
     assert name not in names(home)
     again = home.edits.redo(home.workspace)
     assert sorted(home.client.images(again.training_set_id).data[0].label) == ["a"]
     assert len(home.client.images(again.training_set_id).data[0].images) == 3
+    outcome = home.edits.undo(home.workspace)
+    assert outcome.training_set_removed
+    assert name not in names(home)
 
 
 def killed(home: Home, name: str, heard: bool) -> None:
@@ -238,8 +241,8 @@ def die(*given):
     os._exit(9)
 if not heard:
     home.client.create_training_set = die
-imports = UndoableImports.of(home.edits, TransferQueue(home.folder / "transfers", lambda _one: home.client))
-imports.make_set("c1", home.client, name)
+imports = UndoableImports(home.edits.journal, TransferQueue(home.folder / "transfers", lambda _one: home.client))
+imports.create_training_set("c1", home.client, name)
 os._exit(9)
 """
     words = [str(home.folder), home.url, home.key, name, "heard" if heard else ""]
@@ -252,10 +255,10 @@ def test_a_training_set_made_just_before_a_kill_goes_at_the_next_start(maker, he
     home, name = maker.home, f"Half made {heard}"
     killed(home, name, heard)
     maker.restart()
-    assert maker.imports.settle(home.workspace) == [name]
+    assert maker.imports.recover(home.workspace) == [name]
     assert name not in names(home)
-    assert home.edits.history("c1") == []
-    assert maker.imports.settle(home.workspace) == []
+    assert home.edits.journal.rows("c1") == []
+    assert maker.imports.recover(home.workspace) == []
 
 
 @pytest.mark.parametrize("heard", [True, False])
@@ -265,7 +268,7 @@ def test_undo_before_that_takes_it_away_and_nothing_else(maker, heard):
     before = home.content()
     killed(home, name, heard)
     maker.restart()
-    maker.imports.stop(home.workspace)
+    maker.imports.cancel_running(home.workspace)
     outcome = home.edits.undo(home.workspace)
     assert (outcome.training_set_removed, outcome.edit.title) == (True, f"make the training set “{name}”")
     assert name not in names(home)
@@ -278,20 +281,20 @@ def test_a_training_set_that_others_filled_meanwhile_stays(maker):
     [found] = [one for one in home.client.training_sets() if one.name == name]
     home.client.upload_image(found.id, "theirs", data=picture(300), filename="t.jpg")
     maker.restart()
-    maker.imports.settle(home.workspace)
+    maker.imports.recover(home.workspace)
     assert name in names(home)
 
 
 def test_an_import_that_is_just_being_accepted_is_left_alone_by_undo_and_by_other_programs(maker):
     home, name = maker.home, "Just now"
     home.edits.move(home.workspace, home.set_id, home.images("l1")[:1], "l2")
-    begun = maker.imports.make_set("c1", home.client, name)
+    begun = maker.imports.create_training_set("c1", home.client, name)
     other = Home(home.folder, home.url, home.key, home.set_id)
     transfers = TransferQueue(home.folder / "transfers", lambda _connection: other.client)
-    assert UndoableImports.of(other.edits, transfers).settle(other.workspace) == []
+    assert UndoableImports(other.edits.journal, transfers).recover(other.workspace) == []
     with pytest.raises(CannotUndo, match="just beginning"):
-        maker.imports.stop(home.workspace)
-    maker.imports.upload("c1", begun.training_set.id, "Importing", [], begun=begun)
+        maker.imports.cancel_running(home.workspace)
+    maker.imports.upload("c1", begun.training_set.id, "Importing", [], new_set=begun)
     transfers.close()
     other.close()
     assert name in names(home)
@@ -302,7 +305,7 @@ def test_photos_that_cannot_be_accepted_leave_a_training_set_that_undo_removes(m
     monkeypatch.setattr(maker.transfers, "add_upload", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(OSError, match="full"):
         into_new(maker, name)
-    assert home.edits.undoable("c1").title == f"make the training set “{name}”"
+    assert home.edits.journal.undoable("c1").title == f"make the training set “{name}”"
     home.edits.undo(home.workspace)
     assert name not in names(home)
 
@@ -312,5 +315,5 @@ def test_a_training_set_that_could_not_be_made_leaves_nothing_on_the_journal(mak
     fault.unsent = True
     monkeypatch.setattr(maker.home.client, "create_training_set", lambda *_: (_ for _ in ()).throw(fault))
     with pytest.raises(ConnectionFailed):
-        maker.imports.make_set("c1", maker.home.client, "Never")
-    assert maker.home.edits.history("c1") == []
+        maker.imports.create_training_set("c1", maker.home.client, "Never")
+    assert maker.home.edits.journal.rows("c1") == []

@@ -38,7 +38,7 @@ def test_a_dismissal_is_on_the_journal_between_other_edits_and_survives_restarts
     home.edits.move(home.workspace, home.set_id, [one for one in images if one.image_id == first], "l1")
     assert home.edits.undo(home.workspace).dismissed == {}
     home.restart()
-    assert home.edits.undoable("c1").title == "keep these"
+    assert home.edits.journal.undoable("c1").title == "keep these"
     now = {image.image_id for image in home.images("l0")}
     outcome = home.edits.undo(home.workspace)
     assert len(outcome.dismissed) == 2
@@ -59,4 +59,4 @@ def test_a_dismissal_and_its_undo_need_no_service(either: Home):
     assert not home.edits.dismissals.all("c1")
     home.edits.redo(home.workspace)
     assert home.edits.dismissals.all("c1") == {(image, "flag:dark")}
-    assert home.edits.history("c1")[0].stage == "done"
+    assert home.edits.journal.rows("c1")[-1].stage == "done"

@@ -73,9 +73,9 @@ def test_a_connection_is_tried_then_kept_and_a_missing_keyring_is_said(qtbot, op
     [connection] = dialog.outcomes
     assert connection == connections.all()[1]
     assert (connection.name, connection.base_url) == ("Workshop", real.url)
-    assert connection.colour.startswith("#") and connection.colour != connections.get("embedded").colour
+    assert connection.color.startswith("#") and connection.color != connections.get("embedded").color
     assert keys.find(connection).key == real.key
-    assert keys.find(connection).kept is KeyLocation.THIS_RUN
+    assert keys.find(connection).location is KeyLocation.THIS_RUN
     assert dialog.cancel.text() == "Close"
 
 
@@ -148,7 +148,7 @@ def test_name_and_colour_are_changed_with_the_key_as_it_is_and_another_key_is_tr
     next(one for one in dialog.colour._group.buttons() if one.toolTip() == "Purple").click()
     press(qtbot, dialog.save)
     wait_until(lambda: dialog.outcomes)
-    assert (connections.get(kept.id).name, connections.get(kept.id).colour) == ("New", "#9c36b5")
+    assert (connections.get(kept.id).name, connections.get(kept.id).color) == ("New", "#9c36b5")
     assert keys.find(connections.get(kept.id)).key == real.key
     wait_until(lambda: not dialog.isVisible())
     again = opened(connections.get(kept.id))

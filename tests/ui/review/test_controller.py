@@ -129,7 +129,7 @@ def test_what_was_said_of_a_photo_holds_when_it_was_deleted_and_came_back(desk):
     review, model = desk.review, desk.model
     doubt = next(one for one in desk.found.doubts if one.suspect)
     review.confirm_labels([doubt.image])
-    wait_until(lambda: len(desk.stores.edits.history(desk.session.connection.id)) == 1)
+    wait_until(lambda: len(desk.stores.edits.journal.rows(desk.session.connection.id)) == 1)
     review.delete([doubt.image])
     wait_until(lambda: any(one.text.startswith("Deleted 1 photo") for one in desk.said), 30)
     total = model.total
