@@ -1,5 +1,5 @@
-"""From pixels to answers. No Qt, no network, no storage.
+"""Image decoding, embeddings, classifiers and review of training data. No Qt, no network, no storage.
 
-These modules import Pillow and numpy at the top: a module that is imported before the first paint imports them inside
-its functions. scikit-learn, onnxruntime, OpenCV and rapidocr are imported when first needed.
+These modules import Pillow and NumPy at the top: code that runs before the first paint imports them inside its
+functions. scikit-learn, onnxruntime, OpenCV and rapidocr are imported when first needed.
 """

@@ -1,6 +1,5 @@
-"""Scores to honest probabilities: temperature, expected calibration error, confidence words, and fair folds."""
+"""Calibration of probabilities: temperature, expected calibration error, confidence words."""
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -68,27 +67,3 @@ def calibration_error(probabilities: Floats, answers: Ints, bins: int = 10) -> f
     place = np.minimum((best * bins).astype(int), bins - 1)
     gaps = np.bincount(place, weights=right - best, minlength=bins)
     return float(np.abs(gaps).sum() / len(answers))
-
-
-def fair_folds(answers: Ints, groups: Sequence[int] | Ints, most: int, seed: int) -> Ints:
-    """(n,) fold numbers 0…: labels spread evenly, a group in one fold, as many folds as the groups of a label allow.
-
-    There are at least two, `most` at most. Random by `seed` alone.
-    """
-    units = np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
-    order = np.argsort(units, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(units[order])) + 1)
-    largest = int(np.bincount([answers[member[0]] for member in members]).max())
-    folds = max(2, min(most, largest))
-    filled = np.zeros((folds, int(answers.max()) + 1), int)
-    result = np.zeros(len(answers), np.intp)
-    shuffled = np.random.default_rng(seed).permutation(len(members))
-    for index in sorted(
-        shuffled, key=lambda index: -len(members[index])
-    ):  # the large first, so that the small even out
-        member = members[index]
-        label = answers[member[0]]
-        fold = min(range(folds), key=lambda fold: (filled[fold, label], filled[fold].sum(), fold))
-        result[member] = fold
-        np.add.at(filled[fold], answers[member], 1)
-    return result

@@ -33,7 +33,7 @@ _BATCH: Final = 8
 """Images that go through the network together: more gain nothing on a CPU, and cost memory."""
 
 
-class UnusableEncoder(UserError):  # noqa: N818 - named for what the person is told
+class UnusableEncoder(UserError):  # noqa: N818 - named for the condition
     """The model file cannot be used as an encoder; `str()` is one sentence that says why."""
 
 

@@ -1,32 +1,42 @@
-"""Siblings: images so near to each other by embedding alone that a fair test keeps them on one side."""
+"""Cross-validation folds that keep nearly identical images together."""
 
+import hashlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apitorch_desktop.vision.head import SAME, projection
+from apitorch_desktop.vision.calibration import Ints
 
+SAME: Final = 0.05
+"""Distance, as a share of the embedding's length, up to which two images are the same one.
+
+Measured on the clothing photos with the built-in encoder: the same bytes 0, saved again at quality 85 to 95 0.01–0.04, at
+three quarters of the size 0.04–0.09; the most alike of different photos 0.26.
+"""
+SKETCH: Final = 64
+"""Numbers that remain of an embedding in the memory: its random projection, which keeps distances within some 10 %."""
 NEAR: Final = 0.1
-"""Squared distance of siblings, as a share of what is usual between two images of a label.
+"""Squared distance of siblings, as a share of the usual one between two images of a label.
 
 Measured on 600 clothing photos with the built-in encoder, median and 99 of 100: saved again at quality 85 .001, .003, at 60
 .01, .04; three quarters of the size .006, .02, half of it .05, .14; cropped by 2 % on every side .04, .11, by 5 % .09, .28.
 Different photos: 2 of 179,700 pairs are below .1, 8 below .19.
 """
-_DOUBT: Final = 1.8
-"""What a sketch may stretch a squared distance by: its error is 18 % (√(2 / SKETCH))."""
+_STRETCH: Final = 1.8
+"""Factor allowed for the error of a sketch's squared distance, which is 18 % (√(2 / SKETCH))."""
 _BLOCK: Final = 128
 
 
-def siblings(
+def sibling_groups(
     embeddings: NDArray[np.float32], labels: Sequence[str], go_on: Callable[[], None] = lambda: None
 ) -> NDArray[np.intp]:
-    """(n, d) embeddings → (n,) numbers, the same for siblings: the index of the first of them.
+    """Return for (n, d) embeddings (n,) group numbers: the index of the group's first image.
 
-    Each is near the first, so that a chain of ever so slightly different images does not become one group. Sketches find
-    the candidates; 8,000 images take a fifth of a second. `go_on` is asked between blocks, and may raise.
+    Every image of a group is near its first one, so that groups do not grow along chains of slightly different images.
+    Sketches find the candidates; 8,000 images take a fifth of a second. `go_on` is called between blocks and may raise.
     """
     from threadpoolctl import threadpool_limits
 
@@ -45,7 +55,7 @@ def _groups(embeddings: NDArray[np.float32], labels: Sequence[str], go_on: Calla
     left, right = np.hstack([sketches, half, ones]), np.hstack([sketches, ones, half])  # product: distance² / −2
     for start in range(0, len(embeddings), _BLOCK):
         go_on()
-        near = left[start : start + _BLOCK] @ right[start:].T >= limit * _DOUBT / -2
+        near = left[start : start + _BLOCK] @ right[start:].T >= limit * _STRETCH / -2
         for index, candidates in enumerate(near, start):
             if result[index] >= 0:
                 continue
@@ -58,7 +68,7 @@ def _groups(embeddings: NDArray[np.float32], labels: Sequence[str], go_on: Calla
 
 
 def _limit(embeddings: NDArray[np.float32], labels: Sequence[str]) -> float:
-    """Squared distance up to which two images are siblings; at the least that of an image and its copy."""
+    """Squared distance up to which two images are siblings; at least that of an image and its copy."""
     answers = np.unique(np.asarray(labels, str), return_inverse=True)[1]
     order = np.argsort(answers, kind="stable")
     spread, freedom = 0.0, 0
@@ -68,3 +78,35 @@ def _limit(embeddings: NDArray[np.float32], labels: Sequence[str]) -> float:
     usual = 2 * spread / max(freedom, 1)
     length: Any = np.einsum("ij,ij->i", embeddings, embeddings).mean(dtype=np.float64)
     return max(NEAR * usual, SAME**2 * float(length))
+
+
+def fair_folds(answers: Ints, groups: Sequence[int] | Ints, most: int, seed: int) -> Ints:
+    """Return (n,) fold numbers 0…: labels spread evenly, each group in one fold.
+
+    There are two to `most` folds, no more than the label with the most groups has. Random by `seed` alone.
+    """
+    units = np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
+    order = np.argsort(units, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(units[order])) + 1)
+    largest = int(np.bincount([answers[member[0]] for member in members]).max())
+    folds = max(2, min(most, largest))
+    filled = np.zeros((folds, int(answers.max()) + 1), int)
+    result = np.zeros(len(answers), np.intp)
+    shuffled = np.random.default_rng(seed).permutation(len(members))
+    for index in sorted(
+        shuffled, key=lambda index: -len(members[index])
+    ):  # the large first, so that the small even out
+        member = members[index]
+        label = answers[member[0]]
+        fold = min(range(folds), key=lambda fold: (filled[fold, label], filled[fold].sum(), fold))
+        result[member] = fold
+        np.add.at(filled[fold], answers[member], 1)
+    return result
+
+
+@cache
+def projection(dimensions: int) -> NDArray[np.float32]:
+    """(d, SKETCH) random signs / √SKETCH, the same on every machine (Achlioptas 2003, database-friendly projections)."""
+    bits = np.frombuffer(hashlib.shake_256(b"apitorch-desktop").digest(dimensions * SKETCH // 8), np.uint8)
+    signs = np.unpackbits(bits).reshape(dimensions, SKETCH).astype(np.float32) * 2 - 1
+    return signs / np.float32(np.sqrt(SKETCH))

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final, Self
 
 import msgspec
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from apitorch_desktop.vision import calibration, linear
 from apitorch_desktop.vision.calibration import Floats, Ints, confidence_word, softmax
+from apitorch_desktop.vision.folds import SAME, SKETCH, fair_folds, projection
 
 __all__ = ["Head", "HeadMetrics", "TooFewImages", "TrainingCancelled", "TrainingResult", "confidence_word", "train"]
 
@@ -22,14 +22,6 @@ PREVIEW_ABOVE: Final = 5_000
 """Images above which `train` first hands a quick ridge head to `preview`."""
 REMEMBERED: Final = 0.95
 """Probability of the label of a remembered image: a person said so, and persons err too."""
-SAME: Final = 0.05
-"""Distance, as a share of the embedding's length, up to which an image is a remembered one.
-
-Measured on the clothing photos with the built-in encoder: the same bytes 0, saved again at quality 85 to 95 0.01–0.04, at
-three quarters of the size 0.04–0.09; the most alike of different photos 0.26.
-"""
-SKETCH: Final = 64
-"""Numbers that remain of an embedding in the memory: its random projection, which keeps distances within some 10 %."""
 
 _STRENGTHS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 30.0)
 """Candidates for C, the inverse of the L2 penalty on standardised embeddings."""
@@ -40,7 +32,7 @@ _UNSEEN: Final = -5.0
 """Logit, below the lowest, of a label that a fold's training part had no image of."""
 
 
-class TooFewImages(ValueError):  # noqa: N818 - named for what the person is told
+class TooFewImages(ValueError):  # noqa: N818 - named for the condition
     """Fewer than two labels of two images each."""
 
 
@@ -154,14 +146,6 @@ class Head:
             raise ValueError("This is not a classifier of this program, or it is damaged.") from error
 
 
-@cache
-def projection(dimensions: int) -> NDArray[np.float32]:
-    """(d, SKETCH) random signs / √SKETCH, the same on every machine (Achlioptas 2003, database-friendly projections)."""
-    bits = np.frombuffer(hashlib.shake_256(b"apitorch-desktop").digest(dimensions * SKETCH // 8), np.uint8)
-    signs = np.unpackbits(bits).reshape(dimensions, SKETCH).astype(np.float32) * 2 - 1
-    return signs / np.float32(np.sqrt(SKETCH))
-
-
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
     """`out_of_fold` (n, k): calibrated probabilities of each training image from heads that had not seen it."""
@@ -244,7 +228,7 @@ class _Validation:
         seed: int,
         go_on: Callable[[], None],
     ) -> None:
-        self.folds = calibration.fair_folds(answers, groups, _FOLDS, seed)
+        self.folds = fair_folds(answers, groups, _FOLDS, seed)
         self.count = int(self.folds.max()) + 1
         self.targets = calibration.soft_targets(answers, labels)
         self.logits = np.zeros((len(strengths), len(rows), labels))
@@ -307,7 +291,7 @@ def _identities(rows: NDArray[np.float32]) -> Iterator[bytes]:
 
 def _ridge(rows: NDArray[np.float32], answers: Ints, names: Sequence[str], seed: int) -> Head:
     """A head in a second: penalty and temperature from one held-out fifth."""
-    held = calibration.fair_folds(answers, np.arange(len(answers)), 5, seed) == 0
+    held = fair_folds(answers, np.arange(len(answers)), 5, seed) == 0
     held &= np.bincount(answers[~held], minlength=len(names))[answers] > 0  # a label's only image must stay in
     targets = calibration.soft_targets(answers, len(names))[held]
     trials = []

@@ -1,4 +1,4 @@
-"""How good a picture is, by measures with a source: sharpness, exposure, contrast, noise, blockiness, resolution."""
+"""No-reference image quality measures: sharpness, noise, blockiness, exposure and contrast."""
 
 from typing import Any
 
@@ -11,35 +11,35 @@ Luma = NDArray[np.float32]
 
 
 def luma(image: Image.Image) -> Luma:
-    """ITU-R 601 brightness of an RGB image."""
+    """Return the ITU-R 601 brightness of an RGB image."""
     return np.asarray(image.convert("L"), np.float32)
 
 
-def blur(picture: Luma, window: int = 11) -> float:
-    """0 crisp … 1 smooth: how little a picture loses by being blurred once more (Crété-Roffet et al. 2007).
+def blur(image: Luma, window: int = 11) -> float:
+    """Return the blur, 0 (crisp) … 1: how little the image changes when blurred again (Crété-Roffet et al. 2007).
 
-    The worse of both directions. 0 where nothing changes at all: a black picture is not blurred.
+    The larger of both directions; 0 for a constant image.
     """
-    return max(_blur_along(picture, window), _blur_along(picture.T, window))
+    return max(_blur_along(image, window), _blur_along(image.T, window))
 
 
-def _blur_along(picture: Luma, window: int) -> float:
-    if picture.shape[0] <= window:
+def _blur_along(image: Luma, window: int) -> float:
+    if image.shape[0] <= window:
         return 0.0
     middle = window // 2
-    steps = np.abs(np.diff(picture, axis=0))[middle : middle + picture.shape[0] - window]
-    smooth = np.abs(picture[window:] - picture[:-window]) / np.float32(window)  # the step of a running mean
+    steps = np.abs(np.diff(image, axis=0))[middle : middle + image.shape[0] - window]
+    smooth = np.abs(image[window:] - image[:-window]) / np.float32(window)  # steps of the running mean
     kept = np.minimum(steps, smooth).sum(dtype=np.float64)
     total = float(steps.sum(dtype=np.float64))
     return float(kept / total) if total > 1e-3 * steps.size else 0.0
 
 
-def noise(picture: Luma) -> float:
-    """Standard deviation of the noise, in levels (Immerkær 1996), over the calmest tenth of blocks, where no texture is."""
+def noise(image: Luma) -> float:
+    """Return the standard deviation of the noise in levels (Immerkær 1996), over the tenth of blocks with least texture."""
     block = 8
-    if min(picture.shape) < 2 * block + 2:
+    if min(image.shape) < 2 * block + 2:
         return 0.0
-    p = picture
+    p = image
     edges = (
         p[:-2, :-2]
         + p[:-2, 2:]
@@ -48,7 +48,7 @@ def noise(picture: Luma) -> float:
         - 2 * (p[:-2, 1:-1] + p[2:, 1:-1] + p[1:-1, :-2] + p[1:-1, 2:])
     )
     responses = np.abs(edges + 4 * p[1:-1, 1:-1])
-    clipped = (p[1:-1, 1:-1] < 4) | (p[1:-1, 1:-1] > 251)  # no noise is left where the camera has cut it off
+    clipped = (p[1:-1, 1:-1] < 4) | (p[1:-1, 1:-1] > 251)  # clipped pixels have no noise left
     rows, columns = (side // block * block for side in responses.shape)
     shape = (rows // block, block, columns // block, block)
     blocks = responses[:rows, :columns].reshape(shape).mean(axis=(1, 3)).ravel()
@@ -58,16 +58,16 @@ def noise(picture: Luma) -> float:
     return float(np.sqrt(np.pi / 2) / 6 * np.sort(usable)[: max(1, len(usable) // 10)].mean())
 
 
-def blockiness(picture: Luma) -> float:
-    """How much larger steps are on an 8 × 8 grid than off it, 0 = not (after Wang, Sheikh and Bovik 2002).
+def blockiness(image: Luma) -> float:
+    """Return how much larger steps are on an 8 × 8 grid than off it, from 0 (after Wang, Sheikh and Bovik 2002).
 
-    At native size only. The grid may lie anywhere: a turned or cropped JPEG keeps its blocks.
+    Meaningful at native size only. The grid may start anywhere, as it does in a rotated or cropped JPEG.
     """
-    return max(_grid(np.abs(np.diff(picture, axis=1))), _grid(np.abs(np.diff(picture, axis=0)).T))
+    return max(_grid(np.abs(np.diff(image, axis=1))), _grid(np.abs(np.diff(image, axis=0)).T))
 
 
 def _grid(steps: NDArray[Any]) -> float:
-    """The steps of columns, folded by eight: the largest against the middle."""
+    """Ratio of the largest to the median mean step among the eight column phases, less 1."""
     columns = steps.mean(axis=0, dtype=np.float64)
     usable = len(columns) // 8 * 8
     if usable < 32:
@@ -76,18 +76,18 @@ def _grid(steps: NDArray[Any]) -> float:
     return max(0.0, float(phases.max() / max(float(np.median(phases)), 0.25)) - 1)
 
 
-def exposure(picture: Luma) -> tuple[float, float, float]:
-    """Mean brightness 0…1, share of (almost) black pixels, share of (almost) white ones."""
-    return float(picture.mean()) / 255, float((picture < 6).mean()), float((picture > 249).mean())
+def exposure(image: Luma) -> tuple[float, float, float]:
+    """Return the mean brightness 0…1, the share of nearly black pixels and the share of nearly white ones."""
+    return float(image.mean()) / 255, float((image < 6).mean()), float((image > 249).mean())
 
 
-def levels(picture: Luma, *shares: float) -> list[float]:
-    """Brightness 0…1 below which these shares of the pixels lie, ascending or not."""
-    counts = np.bincount(picture.astype(np.uint8).ravel(), minlength=256).cumsum()
+def levels(image: Luma, *shares: float) -> list[float]:
+    """Return the brightness quantiles (0…1) at `shares`, in any order."""
+    counts = np.bincount(image.astype(np.uint8).ravel(), minlength=256).cumsum()
     return [float(np.searchsorted(counts, share * counts[-1])) / 255 for share in shares]
 
 
-def contrast(picture: Luma) -> float:
-    """Distance of the 5th and the 95th percentile of brightness, 0…1."""
-    low, high = levels(picture, 0.05, 0.95)
+def contrast(image: Luma) -> float:
+    """Return the distance between the 5th and 95th percentile of brightness, 0…1."""
+    low, high = levels(image, 0.05, 0.95)
     return high - low

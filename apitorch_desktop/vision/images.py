@@ -1,7 +1,7 @@
-"""Image files made safe: checks whole files, opens them upright in sRGB, and makes thumbnails.
+"""Safe decoding of image files: verification, upright sRGB images and thumbnails.
 
-Only the formats in `_TRIED` are tried, so nothing that runs another program (EPS) or holds other files is reached; a
-damaged file is never decoded in part. Pillow's own limit on pixels stays in force above ours. All functions are
+Only the formats in `_TRIED` are tried, which excludes decoders that run other programs (EPS); a damaged file is never
+decoded in part. Pillow's own limit on pixels stays in force above ours. All functions are
 thread-safe, and decoding, scaling and encoding release the GIL. Decoding 64 megapixels takes up to 0.6 GB, a WebP 1 GB.
 """
 
@@ -30,7 +30,7 @@ _FORMATS: Final = {
         "JPEG",
         ".jpg",
         "image/jpeg",
-    ),  # Pillow's word for a JPEG with more JPEGs behind it: the first is the picture
+    ),  # Pillow's name for a JPEG followed by others: the first is the image
     "PNG": ("PNG", ".png", "image/png"),
     "GIF": ("GIF", ".gif", "image/gif"),
     "WEBP": ("WebP", ".webp", "image/webp"),
@@ -44,7 +44,7 @@ _OTHERS: Final = {
     b"<svg": "an SVG drawing", b"PK\x03\x04": "an archive", b"<!doctype html": "a web page", b"<html": "a web page",
     b"\x00\x00\x01\x00": "an icon file", b"\x00\x00\x00\x0cjP": "a JPEG 2000 image", b"\xff\x0a": "a JPEG XL image",
 }  # fmt: skip
-"""What a file that is none of ours begins with, to tell the person what it is."""
+"""First bytes of unsupported formats, to name them in the error."""
 _MAX_SCANS: Final = 100
 """Scans of a JPEG. Each is a pass over all pixels: thousands of them in a small file would keep a core for hours."""
 _OVERSAMPLING: Final = 1.5
@@ -56,14 +56,14 @@ _UPRIGHT: Final = {
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
-"""EXIF orientation → what undoes it (Exif 2.32, tag 0x0112)."""
+"""EXIF orientation → the transposition that undoes it (Exif 2.32, tag 0x0112)."""
 
-# Both are noise to us: more pixels than ours are refused below, and damaged metadata is simply not used.
+# Not needed: images above our limit are refused below, and damaged metadata is ignored.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
-class UnreadableImage(UserError):  # noqa: N818 - named for what the person is told
+class UnreadableImage(UserError):  # noqa: N818 - named for the condition
     """`str()` is one sentence that names the reason; `too_large` when it is the file's bytes (413, else 400)."""
 
     def __init__(self, sentence: str, *, too_large: bool = False) -> None:
@@ -73,7 +73,7 @@ class UnreadableImage(UserError):  # noqa: N818 - named for what the person is t
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What `verify` saw: pixels as shown (orientation applied), "JPEG", ".jpg", "image/jpeg"."""
+    """Size in pixels with orientation applied, and format such as "JPEG", ".jpg", "image/jpeg"."""
 
     width: int
     height: int
@@ -83,7 +83,7 @@ class ImageInfo:
 
 
 def verify(data: bytes) -> ImageInfo:
-    """Decode the whole of `data` (of an animation or a document the first frame) and tell what it is.
+    """Decode all of `data` (the first frame of an animation or document) and return its size and format.
 
     Raises UnreadableImage.
     """
@@ -96,13 +96,13 @@ def verify(data: bytes) -> ImageInfo:
 
 
 def measure(data: bytes) -> ImageInfo:
-    """What the header of `data` tells; no pixel is decoded, so damage may still lie behind it. Raises UnreadableImage."""
+    """Return size and format from the header alone, which does not detect damaged pixels. Raises UnreadableImage."""
     with _opened(data) as image:
         return _info(image)
 
 
 def open_upright(data: bytes, at_least: int | None = None) -> Image.Image:
-    """RGB image: orientation applied, colours in sRGB, alpha over white, first frame.
+    """Open the first frame as an RGB image: orientation applied, colors in sRGB, alpha over white.
 
     With `at_least` a JPEG may be decoded at a reduced scale whose shorter side still has that many pixels.
     Raises UnreadableImage.
@@ -116,7 +116,7 @@ def open_upright(data: bytes, at_least: int | None = None) -> Image.Image:
 
 
 def thumbnail(data: bytes, size: int = THUMBNAIL_SIZE) -> bytes:
-    """JPEG bytes, upright, sRGB, no profile: shorter side `size` px, longer at most 3 × that; never enlarged.
+    """Return an upright sRGB JPEG without a profile: shorter side `size` px, longer at most 3 × that; never enlarged.
 
     Raises UnreadableImage.
     """
@@ -126,7 +126,7 @@ def thumbnail(data: bytes, size: int = THUMBNAIL_SIZE) -> bytes:
 
 
 def shrunk(data: bytes, size: int = THUMBNAIL_SIZE) -> Image.Image:
-    """The RGB image that `thumbnail` encodes. Raises UnreadableImage."""
+    """Return the RGB image that `thumbnail` encodes. Raises UnreadableImage."""
     with _opened(data) as image:
         scale = min(1.0, size / min(image.size), _LONGEST * size / max(image.size))
         wanted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
@@ -139,7 +139,7 @@ def shrunk(data: bytes, size: int = THUMBNAIL_SIZE) -> Image.Image:
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[ImageFile.ImageFile]:
-    """The file's header, checked against the limits; whatever Pillow then raises becomes UnreadableImage."""
+    """Open the header and check it against the limits; whatever Pillow raises becomes UnreadableImage."""
     if not data:
         raise UnreadableImage("The file is empty.")
     if len(data) > MAX_BYTES:
@@ -189,7 +189,7 @@ def _not_an_image(data: bytes) -> str:
 
 
 def _pixels(data: bytes, image: ImageFile.ImageFile, smallest: tuple[int, int] | None) -> Image.Image:
-    """All pixels in the file's own colours, as L or RGB or CMYK, alpha over white, not yet turned.
+    """Pixels in the file's own color space, as L, RGB or CMYK, alpha over white, orientation not applied.
 
     A JPEG is reduced by 1/8 … 8/8 as long as it keeps `smallest` (width, height).
     """
@@ -202,7 +202,7 @@ def _pixels(data: bytes, image: ImageFile.ImageFile, smallest: tuple[int, int] |
 
 
 def _reduced_jpeg(data: bytes, image: ImageFile.ImageFile, smallest: tuple[int, int]) -> Image.Image | None:
-    """By simplejpeg, which knows eighths where Pillow knows halves; None where Pillow must say what is wrong."""
+    """Decode by simplejpeg, which scales by eighths where Pillow halves; None where it fails, so that Pillow reports why."""
     import simplejpeg
 
     width, height = (min(side, full) for side, full in zip(smallest, image.size, strict=True))
@@ -215,7 +215,7 @@ def _reduced_jpeg(data: bytes, image: ImageFile.ImageFile, smallest: tuple[int, 
 
 
 def _extent(full: tuple[int, int], reduced: tuple[int, int]) -> tuple[float, float]:
-    """The part of a reduced JPEG's pixels that the picture fills: 500 · 6/8 = 375, but 375 · 6/8 = 281.25 of 282."""
+    """Part of a reduced JPEG's pixels that the image covers: 500 · 6/8 = 375, but 375 · 6/8 = 281.25 of 282."""
     for eighths in range(1, 8):
         exact = (full[0] * eighths / 8, full[1] * eighths / 8)
         if (math.ceil(exact[0]), math.ceil(exact[1])) == reduced:
@@ -224,11 +224,12 @@ def _extent(full: tuple[int, int], reduced: tuple[int, int]) -> tuple[float, flo
 
 
 def _finish(image: ImageFile.ImageFile, pixels: Image.Image) -> Image.Image:
-    """`pixels` of `image`, turned and in sRGB."""
-    turned = color.to_srgb(pixels, image.info.get("icc_profile"))
+    """Convert the `pixels` of `image` to sRGB and apply its orientation."""
+    result = color.to_srgb(pixels, image.info.get("icc_profile"))
     if (transpose := _UPRIGHT.get(_orientation(image))) is not None:
-        turned = turned.transpose(transpose)
-    result = turned.copy() if turned is image else turned  # the file is closed behind us
+        result = result.transpose(transpose)
+    if result is image:  # its file is closed on return
+        result = result.copy()
     result.info.clear()  # its profile and orientation no longer hold
     return result
 
@@ -236,13 +237,13 @@ def _finish(image: ImageFile.ImageFile, pixels: Image.Image) -> Image.Image:
 def _info(image: ImageFile.ImageFile) -> ImageInfo:
     name, extension, media_type = _FORMATS[image.format or ""]
     width, height = image.size
-    if name != "TIFF" and _orientation(image) >= 5:  # Pillow turns a TIFF itself, its size too
+    if name != "TIFF" and _orientation(image) >= 5:  # Pillow rotates a TIFF itself, its size too
         width, height = height, width
     return ImageInfo(width, height, name, extension, media_type)
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
-    """1…8; 1 when damaged. A loaded TIFF has none: Pillow has turned it."""
+    """Return 1…8; 1 when damaged. A loaded TIFF has none, as Pillow has applied it."""
     try:
         value = image.getexif().get(0x0112, 1)
     except (SyntaxError, ValueError, KeyError, TypeError, OSError, EOFError, struct.error, UserWarning):

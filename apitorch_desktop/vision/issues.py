@@ -1,7 +1,6 @@
-"""What is wrong with a training set: faulty pictures, suspect labels, imbalance; which duplicate to keep, what to label next.
+"""Training-set issues: image quality flags, suspect labels, imbalance, the copy to keep, and what to label next.
 
-Pure functions on what is at hand of each image: its thumbnail, its embedding, its out-of-fold probabilities. Near-duplicates
-are found in `duplicates`.
+Pure functions of thumbnails, embeddings and out-of-fold probabilities. See `near_duplicates` for duplicates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,8 +40,8 @@ _TINY: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class ReviewFeatures:
-    """What review needs of a picture: `pattern` for near-duplicates, `blur` (0 crisp … 1), `dark` and `bright` parts (5th and
-    95th percentile of brightness, 0…1), `contrast` (0…1), and the picture's own size in pixels."""
+    """Features of an image: `pattern` for near-duplicates, `blur` (0 crisp … 1), `dark` and `bright` (5th and 95th
+    percentile of brightness, 0…1), `contrast` (0…1), and its size in pixels."""
 
     pattern: NDArray[np.uint8]
     blur: float
@@ -53,43 +52,43 @@ class ReviewFeatures:
     height: int
 
 
-def look(thumbnail: Image.Image, width: int, height: int) -> ReviewFeatures:
-    """From an upright RGB thumbnail (or the picture itself) and the picture's size as shown. About 1 ms."""
-    seen = image_quality.luma(thumbnail)
-    dark, bright = image_quality.levels(seen, 0.05, 0.95)
+def review_features(thumbnail: Image.Image, width: int, height: int) -> ReviewFeatures:
+    """Measure an upright RGB thumbnail (or the image itself); `width` and `height` are the image's own. Takes about 1 ms."""
+    brightness = image_quality.luma(thumbnail)
+    dark, bright = image_quality.levels(brightness, 0.05, 0.95)
     return ReviewFeatures(
         pattern=pattern(thumbnail),
-        blur=image_quality.blur(seen, _BLUR_WINDOW),
+        blur=image_quality.blur(brightness, _BLUR_WINDOW),
         dark=dark,
         bright=bright,
-        contrast=image_quality.contrast(seen),
+        contrast=image_quality.contrast(brightness),
         width=width,
         height=height,
     )
 
 
-def quality_flags(seen: ReviewFeatures) -> tuple[Flag, ...]:
-    """What is wrong with a picture, in the order of FLAGS; none when it is fine. `explain` puts a flag in words."""
-    black, white = seen.bright < _DARK, seen.dark > _BRIGHT
-    flat = seen.contrast < _FLAT
+def quality_flags(features: ReviewFeatures) -> tuple[Flag, ...]:
+    """Return the quality flags of an image in the order of FLAGS. See `explain`."""
+    black, white = features.bright < _DARK, features.dark > _BRIGHT
+    flat = features.contrast < _FLAT
     found: dict[Flag, bool] = {
-        "blurred": seen.blur > _BLURRED and not (flat and (black or white)),
+        "blurred": features.blur > _BLURRED and not (flat and (black or white)),
         "dark": black,
         "bright": white,
         "low contrast": flat and not black and not white,
-        "odd shape": max(seen.width, seen.height) > _ODD * min(seen.width, seen.height),
-        "tiny": min(seen.width, seen.height) < _TINY,
+        "odd shape": max(features.width, features.height) > _ODD * min(features.width, features.height),
+        "tiny": min(features.width, features.height) < _TINY,
     }
     return tuple(flag for flag in FLAGS if found[flag])
 
 
 def explain(flag: Flag) -> str:
-    """A flag as a sentence."""
+    """Return a flag as a sentence."""
     return _EXPLAINED[flag]
 
 
 class KeeperCandidate(NamedTuple):
-    """What the keeper rule looks at. `created_at` as ISO 8601 or any string that sorts; "" is unknown."""
+    """Properties that the keeper rules compare. `created_at` is ISO 8601 or any string that sorts; "" is unknown."""
 
     width: int
     height: int
@@ -98,18 +97,18 @@ class KeeperCandidate(NamedTuple):
     blur: float
 
 
-def keeper(copies: Sequence[KeeperCandidate], rule: Rule = "largest") -> int:
-    """Index of the copy to keep of a group of near-duplicates.
+def choose_keeper(copies: Sequence[KeeperCandidate], rule: Rule = "largest") -> int:
+    """Return the index of the copy to keep of a group of near-duplicates.
 
-    `largest`: most pixels, then most bytes; `oldest`: the earliest; `sharpest`: the least blurred. What is equal by the
-    rule is decided by the others, then by order.
+    `largest`: most pixels, then most bytes; `oldest`: the earliest; `sharpest`: the least blurred. Ties are broken by the
+    other rules, then by order.
     """
 
     def rank(index: int) -> tuple[Any, ...]:
-        one = copies[index]
-        largest = (-one.width * one.height, -one.bytes)
-        oldest = (not one.created_at, one.created_at)
-        sharpest = (round(one.blur, 2),)
+        copy = copies[index]
+        largest = (-copy.width * copy.height, -copy.bytes)
+        oldest = (not copy.created_at, copy.created_at)
+        sharpest = (round(copy.blur, 2),)
         orders = {"largest": (largest, oldest), "oldest": (oldest, largest), "sharpest": (sharpest, largest, oldest)}
         return (*orders[rule], index)
 
@@ -117,7 +116,7 @@ def keeper(copies: Sequence[KeeperCandidate], rule: Rule = "largest") -> int:
 
 
 class SuspectedLabel(NamedTuple):
-    """An image whose label others of its kind speak against: out-of-fold probabilities of its own label and the best other."""
+    """An image whose label is doubtful: out-of-fold probabilities of its own label and of the likeliest other."""
 
     image: int
     given: str
@@ -126,12 +125,12 @@ class SuspectedLabel(NamedTuple):
     likely_value: float
 
 
-def suspects(out_of_fold: NDArray[Any], given: Sequence[str], labels: Sequence[str]) -> list[SuspectedLabel]:
-    """Images with a doubtful label, the most doubtful first.
+def find_suspects(out_of_fold: NDArray[Any], given: Sequence[str], labels: Sequence[str]) -> list[SuspectedLabel]:
+    """Return the images with a doubtful label, the most doubtful first.
 
     `out_of_fold` (n, k) in the order of `labels` (k), `given` the n labels. An image is a suspect when another label is
-    likelier than its own; order is by how much, in logits, so that a label that is altogether unlikely comes before a close
-    call (Northcutt et al. 2021 rank by the same margin of out-of-fold probabilities).
+    likelier than its own; order is by the difference of logits (Northcutt et al. 2021 rank by the same margin of
+    out-of-fold probabilities).
     """
     probabilities = np.asarray(out_of_fold, float)
     place = {label: index for index, label in enumerate(labels)}
@@ -147,7 +146,7 @@ def suspects(out_of_fold: NDArray[Any], given: Sequence[str], labels: Sequence[s
 
 
 class BalanceAdvice(NamedTuple):
-    """A sentence about one label, or about the set (`label` None). `urgent` when no classifier can come of it."""
+    """A sentence about one label, or about the set (`label` None). `urgent` when it prevents training."""
 
     label: str | None
     sentence: str
@@ -155,7 +154,7 @@ class BalanceAdvice(NamedTuple):
 
 
 def label_balance(counts: Mapping[str, int], accuracy: Mapping[str, float] | None = None) -> list[BalanceAdvice]:
-    """Advice on how many images labels have, the urgent first; empty when nothing needs doing.
+    """Return advice on the number of images per label, the urgent first.
 
     `accuracy`: cross-validated, by label.
     """
@@ -198,10 +197,10 @@ def label_balance(counts: Mapping[str, int], accuracy: Mapping[str, float] | Non
 
 
 def label_next(probabilities: NDArray[Any], embeddings: NDArray[Any], number: int = 20) -> list[int]:
-    """Indices of unlabelled (or doubtful) images that teach most when labelled: unsure, and unlike one another.
+    """Return indices of the images most useful to label next: uncertain, and unlike one another.
 
-    Greedy: each time the image with the largest product of entropy and distance to those chosen (cosine, farthest-first after
-    Sener and Savarese 2018). (n, k) and (n, d); memory grows with n.
+    Greedy: repeatedly takes the image with the largest product of entropy and cosine distance to those chosen
+    (farthest-first after Sener and Savarese 2018). Takes (n, k) and (n, d); memory grows with n.
     """
     chances = np.clip(np.asarray(probabilities, float), 1e-9, 1)
     if not len(chances):

@@ -1,8 +1,8 @@
-"""Near-duplicates: pictures that are the same but for size, compression, brightness or a narrow crop.
+"""Near-duplicate detection: images equal but for size, compression, brightness or a narrow crop.
 
-Candidates are neighbours by coarse brightness pattern or by embedding. Each is then laid over the other as well as scale
-and shift allow (Lucas and Kanade 1981; inverse compositional after Baker and Matthews 2004, gain and offset taken out),
-and counts when the two agree. Work grows with n² only in matrix products by blocks; memory grows with n.
+Candidates are nearest neighbors by coarse brightness pattern or by embedding. Each pair is registered by scale and shift
+(Lucas and Kanade 1981; inverse compositional after Baker and Matthews 2004, gain and offset removed), and counts when
+the registered images correlate. Work grows with n² only in blocked matrix products; memory grows with n.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,17 +16,17 @@ from PIL import Image
 Array = NDArray[np.float32]
 
 SIDE: Final = 48
-"""Side of a pattern, whatever the picture's shape."""
+"""Side of a pattern in pixels, whatever the image's shape."""
 ALIKE: Final = 0.98
-"""Correlation from which two pictures are near-duplicates. Measured on the clothing photos: resized or saved again .999,
+"""Correlation from which two images are near-duplicates. Measured on the clothing photos: resized or saved again .999,
 cropped by 5 % on every side .98 and more (59 of 60), brightened by 30 % .98 (59 of 60), different photos up to .981."""
 _DOUBT: Final = 0.005
-"""More is asked for where embeddings are there and say that the two are not so near."""
+"""Added to ALIKE where embeddings are given and are not close."""
 _COARSE: Final = 16
 _PATTERN, _EMBEDDING = 0.15, 0.12
-"""Distances (1 − correlation, 1 − cosine) below which a pair is looked at closely."""
-_NEIGHBOURS: Final = 8
-"""Candidates of one image: the nearest."""
+"""Distances (1 − correlation, 1 − cosine) below which a pair is a candidate."""
+_NEIGHBORS: Final = 8
+"""Candidates per image: the nearest."""
 _BLOCK: Final = 512
 _BATCH: Final = 128
 _STEPS: Final = ((5, 6), (1, 5))
@@ -34,7 +34,7 @@ _STEPS: Final = ((5, 6), (1, 5))
 
 
 class DuplicatePair(NamedTuple):
-    """Two images by their indices, and how alike they are: ALIKE … 1."""
+    """Indices of two images and their correlation, ALIKE … 1."""
 
     first: int
     second: int
@@ -42,42 +42,42 @@ class DuplicatePair(NamedTuple):
 
 
 def pattern(image: Image.Image) -> NDArray[np.uint8]:
-    """(SIDE, SIDE) brightness of a picture or its thumbnail: what near-duplicates are found by."""
+    """Return the (SIDE, SIDE) brightness pattern of an image or its thumbnail."""
     return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 
-def near_duplicates(
+def find_near_duplicates(
     patterns: Sequence[NDArray[np.uint8]],
     embeddings: NDArray[Any] | None = None,
     *,
     cancelled: Callable[[], bool] | None = None,
 ) -> list[DuplicatePair]:
-    """Pairs (first < second) among n images; `embeddings` (n, d) help where pictures are cropped.
+    """Return the pairs (first < second) among n images; `embeddings` (n, d) help with cropped images.
 
-    Ends early with what it has when `cancelled()`.
+    Returns the pairs found so far when `cancelled()`.
     """
     return _pairs(_ImageList.of(patterns, embeddings), None, cancelled)
 
 
-def matches(
+def find_matches(
     new: Sequence[NDArray[np.uint8]],
-    there: Sequence[NDArray[np.uint8]],
+    existing: Sequence[NDArray[np.uint8]],
     new_embeddings: NDArray[Any] | None = None,
     embeddings: NDArray[Any] | None = None,
     *,
     cancelled: Callable[[], bool] | None = None,
 ) -> list[DuplicatePair]:
-    """Pairs (index in `new`, index in `there`): what an import would bring that is there already, nearly."""
-    return _pairs(_ImageList.of(new, new_embeddings), _ImageList.of(there, embeddings), cancelled)
+    """Return the pairs (index in `new`, index in `existing`)."""
+    return _pairs(_ImageList.of(new, new_embeddings), _ImageList.of(existing, embeddings), cancelled)
 
 
-def groups(pairs: Iterable[DuplicatePair]) -> list[list[int]]:
-    """Images that are linked by pairs, each group ascending, groups by their first image."""
+def group_pairs(pairs: Iterable[DuplicatePair]) -> list[list[int]]:
+    """Return the connected groups of images, each ascending, ordered by their first image."""
     parent: dict[int, int] = {}
 
     def root(image: int) -> int:
-        while (above := parent.setdefault(image, image)) != image:
-            parent[image] = image = parent[above]
+        while (upper := parent.setdefault(image, image)) != image:
+            parent[image] = image = parent[upper]
         return image
 
     for pair in pairs:
@@ -91,7 +91,7 @@ def groups(pairs: Iterable[DuplicatePair]) -> list[list[int]]:
 
 @dataclass(frozen=True, slots=True)
 class _ImageList:
-    """One list of images: patterns (n, SIDE, SIDE), their coarse unit vectors, unit embeddings or None."""
+    """Patterns (n, SIDE, SIDE), their coarse unit vectors, and unit embeddings or None."""
 
     patterns: NDArray[np.uint8]
     coarse: Array
@@ -127,39 +127,39 @@ def _pairs(first: _ImageList, second: _ImageList | None, cancelled: Callable[[],
 
 
 def _candidates(first: _ImageList, second: _ImageList | None) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Indices of pairs worth a close look, a block of rows at a time."""
+    """Indices of candidate pairs, a block of rows at a time."""
     other = second or first
     for start in range(0, len(first.patterns), _BLOCK):
         rows = slice(start, start + _BLOCK)
         distance = (1 - first.coarse[rows] @ other.coarse.T) / _PATTERN
         if first.embeddings is not None and other.embeddings is not None:
             np.minimum(distance, (1 - first.embeddings[rows] @ other.embeddings.T) / _EMBEDDING, out=distance)
-        if second is None:  # each pair once, and nothing with itself
+        if second is None:  # each pair once, no image with itself
             distance[np.tril_indices(len(distance), start, distance.shape[1])] = np.inf
-        if distance.shape[1] > _NEIGHBOURS:
-            far = np.argpartition(distance, _NEIGHBOURS - 1, axis=1)[:, _NEIGHBOURS:]
+        if distance.shape[1] > _NEIGHBORS:
+            far = np.argpartition(distance, _NEIGHBORS - 1, axis=1)[:, _NEIGHBORS:]
             np.put_along_axis(distance, far, np.inf, axis=1)
         left, right = np.nonzero(distance < 1)
         yield left + start, right
 
 
 def _apart(first: _ImageList, other: _ImageList, a: NDArray[np.intp], b: NDArray[np.intp]) -> Array:
-    """Cosine distance of pairs; 0 without embeddings."""
+    """Cosine distances of pairs; 0 without embeddings."""
     if first.embeddings is None or other.embeddings is None:
         return np.zeros(len(a), np.float32)
     return np.asarray(1 - np.einsum("md,md->m", first.embeddings[a], other.embeddings[b]), np.float32)
 
 
 def likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Array:
-    """(m, SIDE, SIDE) twice → (m,) correlation of each pair once laid over each other, −1 … 1.
+    """Return the (m,) correlations −1 … 1 of m registered pairs of patterns (m, SIDE, SIDE).
 
-    Pixels that are black or white in either are left out where enough others remain: brightening has cut them off.
+    Pixels that are clipped in either image are ignored where enough others remain.
     """
     fixed, moving = first.astype(np.float32), second.astype(np.float32)
-    placing = np.zeros((len(fixed), 4), np.float32)
+    placement = np.zeros((len(fixed), 4), np.float32)
     for smoothing, iterations in _STEPS:
-        _place(_smooth(fixed, smoothing), _smooth(moving, smoothing), placing, iterations)
-    warped, inside = _warp(_smooth(moving, 1), placing)
+        _register(_smooth(fixed, smoothing), _smooth(moving, smoothing), placement, iterations)
+    warped, inside = _warp(_smooth(moving, 1), placement)
     fixed = _smooth(fixed, 1)
     weights = _weights(fixed, warped, inside)
     a, b = _normalised(fixed, weights), _normalised(warped, weights)
@@ -167,43 +167,43 @@ def likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Array:
     return np.where(inside.mean(axis=(1, 2)) > 0.75, agreement, -1).astype(np.float32)
 
 
-def _place(fixed: Array, moving: Array, placing: Array, iterations: int) -> None:
-    """Improve `placing` (m, 4): scale − 1 and shift in pixels, of x and y, so that `moving` there looks like `fixed`."""
+def _register(fixed: Array, moving: Array, placement: Array, iterations: int) -> None:
+    """Refine `placement` (m, 4), scale − 1 and shift in pixels of x and y, that maps `moving` onto `fixed`; in place."""
     grid = np.linspace(-1, 1, SIDE, dtype=np.float32)
     down, across = np.gradient(fixed, axis=(1, 2))
     half = np.float32((SIDE - 1) / 2)
     jacobian = np.stack([across * grid * half, down * grid[:, None] * half, across, down], axis=1).reshape(
         len(fixed), 4, -1
     )
-    unit = np.array([half, half, 1, 1], np.float32)  # the four in pixels, so that one damping suits all
+    unit = np.array([half, half, 1, 1], np.float32)  # all four in pixels, so that one damping suits them
     jacobian /= unit[None, :, None]
     hessian = jacobian @ jacobian.transpose(0, 2, 1)
     hessian += np.eye(4, dtype=np.float32) * (1e-3 * np.trace(hessian, axis1=1, axis2=2)[:, None, None] + 1e-3)
     solve = np.linalg.inv(hessian)
     for _ in range(iterations):
-        warped, inside = _warp(moving, placing)
+        warped, inside = _warp(moving, placement)
         weights = _weights(fixed, warped, inside)
         spread = np.sqrt(_moments(fixed, weights)[1])[:, None, None]
         error = (_normalised(warped, weights) - _normalised(fixed, weights)) * spread
         error *= np.sqrt(weights.sum(axis=(1, 2)))[:, None, None]
         step = (solve @ (jacobian @ error.reshape(len(fixed), -1, 1)))[..., 0]
-        placing -= np.clip(step, -3, 3) / unit
-        np.clip(placing, [-0.2, -0.2, -8, -8], [0.2, 0.2, 8, 8], out=placing)
+        placement -= np.clip(step, -3, 3) / unit
+        np.clip(placement, [-0.2, -0.2, -8, -8], [0.2, 0.2, 8, 8], out=placement)
 
 
-def _warp(images: Array, placing: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Bilinear; axes scale apart, so rows and columns are taken one after the other."""
+def _warp(images: Array, placement: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Sample bilinearly; the axes scale separately, so rows and columns are sampled one after the other."""
     half = np.float32((SIDE - 1) / 2)
     grid = np.arange(SIDE, dtype=np.float32) - half
-    x = (1 + placing[:, :1]) * grid + placing[:, 2:3] + half
-    y = (1 + placing[:, 1:2]) * grid + placing[:, 3:] + half
+    x = (1 + placement[:, :1]) * grid + placement[:, 2:3] + half
+    y = (1 + placement[:, 1:2]) * grid + placement[:, 3:] + half
     inside = ((y >= 0) & (y <= SIDE - 1))[:, :, None] & ((x >= 0) & (x <= SIDE - 1))[:, None, :]
     return np.asarray(_hat(y) @ images @ _hat(x).transpose(0, 2, 1), np.float32), inside
 
 
-def _hat(places: Array) -> Array:
-    """(m, SIDE) places on an axis → (m, SIDE, SIDE) weights of the pixels there."""
-    clipped = np.clip(places, 0, SIDE - 1)
+def _hat(positions: Array) -> Array:
+    """Bilinear weights (m, SIDE, SIDE) for positions (m, SIDE) on an axis."""
+    clipped = np.clip(positions, 0, SIDE - 1)
     return np.asarray(np.maximum(0, 1 - np.abs(clipped[:, :, None] - np.arange(SIDE))), np.float32)
 
 
@@ -216,12 +216,12 @@ def _weights(fixed: Array, warped: Array, inside: NDArray[np.bool_]) -> Array:
 def _moments(images: Array, weights: Array) -> tuple[Array, Array]:
     total = np.maximum(weights.sum(axis=(1, 2)), 1)
     mean = np.einsum("mij,mij->m", images, weights) / total
-    centred = images - mean[:, None, None]
-    return mean, np.einsum("mij,mij,mij->m", centred, centred, weights) / total
+    centered = images - mean[:, None, None]
+    return mean, np.einsum("mij,mij,mij->m", centered, centered, weights) / total
 
 
 def _normalised(images: Array, weights: Array) -> Array:
-    """Mean 0 and length 1 where the weights are 1; plain pictures, which nothing can be told of, are 0."""
+    """Scale to mean 0 and length 1 where the weights are 1; images without contrast become 0."""
     mean, variance = _moments(images, weights)
     total = np.maximum(weights.sum(axis=(1, 2)), 1)
     length = np.where(variance > 4, np.sqrt(variance * total), np.inf)
@@ -229,7 +229,7 @@ def _normalised(images: Array, weights: Array) -> Array:
 
 
 def _smooth(images: Array, times: int) -> Array:
-    """Binomial blur, edges held."""
+    """Apply a binomial blur with replicated edges."""
     for _ in range(times):
         for axis in (1, 2):
             padded = np.pad(images, [(0, 0), *[(1, 1) if a == axis else (0, 0) for a in (1, 2)]], mode="edge")

@@ -17,7 +17,8 @@ from PIL import Image
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.files import atomic_write
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
-from apitorch_desktop.vision.head import REMEMBERED, SAME, SKETCH, Head, projection
+from apitorch_desktop.vision.folds import SAME, SKETCH, projection
+from apitorch_desktop.vision.head import REMEMBERED, Head
 
 KIND: Final = "apitorch-desktop classifier 1"
 OUTPUT: Final = "probabilities"
@@ -26,7 +27,7 @@ TOLERANCE: Final = 1e-4
 _OLDEST_OPSET: Final = 9
 
 
-class ExportFailed(UserError):  # noqa: N818 - named for what the person is told
+class ExportFailed(UserError):  # noqa: N818 - named for the condition
     """No file was made; `str()` is one sentence that says why."""
 
 
@@ -62,7 +63,7 @@ def write_onnx(path: Path, head: Head, encoder: Encoder, classifier: str = "") -
 def check_export(path: Path, head: Head, encoder: Encoder, images: Sequence[Image.Image]) -> float:
     """Largest difference between the file's probabilities and the service's own, over upright RGB `images`.
 
-    The file is loaded anew and prepares the pictures by nothing but its own metadata. It is the same classifier where the
+    The file is loaded anew and prepares the images by nothing but its own metadata. It is the same classifier where the
     result is below TOLERANCE. Raises ExportFailed when it cannot be run or has other labels.
     """
     try:

@@ -19,19 +19,19 @@ _SURE: Final = 0.8
 """Recognition confidence from which a line counts; with it 7 % of plain photos have text, all of it real lettering."""
 _LETTERS: Final = 3
 _LONGEST: Final = 1280
-"""Longer side that text is looked for at: larger costs more time than it finds."""
+"""Longer side in pixels at which text is detected: larger sizes take more time and find hardly more."""
 _NATIVE: Final = 2048
 _SEEN: Final = 1024
 _FLOORS: Final = ((80, "excellent"), (60, "good"), (40, "fair"), (0, "poor"))
 
 
-class ReaderUnavailable(UserError):  # noqa: N818 - named for what the person is told
+class ReaderUnavailable(UserError):  # noqa: N818 - named for the condition
     """extract-text cannot work on this machine; `str()` is one sentence that says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class StandardAnswer:
-    """A standard classifier's answer; the fields are those of the wire's classification.
+    """A standard classifier's answer, with the fields of `types.Classification`.
 
     `confidence_value` in 0…1, None where the classifier has none; `text` None unless extract-text; `measures` empty
     unless design-score.
@@ -46,32 +46,29 @@ class StandardAnswer:
 
 
 def safe_for_work(unsafe: float) -> StandardAnswer:
-    """From the encoder's unsafe score in 0…1. `value` tells whether it is safe."""
+    """Answer from an unsafe score in 0…1; `value` is whether the image is safe."""
     safe = unsafe < 0.5
     label = SAFE_LABELS[0 if safe else 1]
     return StandardAnswer(label, f"Image is {label}.", confidence_value=max(unsafe, 1 - unsafe), value=safe)
 
 
 class TextReader:
-    """extract-text: call it with an upright RGB image of at least `shorter_side` pixels where the file has as many.
+    """The classifier extract-text; call it with an upright RGB image of at least `shorter_side` pixels if the file has them.
 
     Loads its models (a second or two) at the first call, from the package and never from the network. Thread-safe; one
-    picture at a time.
+    image at a time.
     """
 
     shorter_side: Final = 960
 
     def __init__(self, threads: int = 0) -> None:
-        """`threads` 0 = one a core."""
+        """Use `threads` threads, 0 for one per core."""
         self._threads = threads
         self._lock = threading.Lock()
         self._engine: Any = None
 
     def __call__(self, image: Image.Image) -> StandardAnswer:
-        """`value` tells whether there is text, `text` is what it says, from top to bottom, a line a line.
-
-        Raises ReaderUnavailable.
-        """
+        """Read the text from top to bottom; `value` is whether there is any. Raises ReaderUnavailable."""
         pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
         with self._lock:
             self._engine = self._engine or self._load()
@@ -98,13 +95,13 @@ class TextReader:
             ) from error
         folder = Path(rapidocr.__file__).parent / "models"
         models = {part: next(iter(sorted(folder.glob(f"*_{part.lower()}_*.onnx"))), None) for part in ("Det", "Rec")}
-        if missing := [part for part, path in models.items() if path is None]:  # rapidocr would fetch them
+        if missing := [part for part, path in models.items() if path is None]:  # rapidocr would download them
             raise ReaderUnavailable(
                 f"Text cannot be read: rapidocr came without its model {missing[0]}. Install it again."
             )
         settings = {
             "Global.log_level": "critical",
-            "Global.use_cls": False,  # writing that is upside down: not worth its time
+            "Global.use_cls": False,  # upside-down text is not worth the time
             "Det.limit_type": "max",
             "Det.limit_side_len": _LONGEST,
             "EngineConfig.onnxruntime.intra_op_num_threads": self._threads or -1,
@@ -114,20 +111,20 @@ class TextReader:
 
 
 def design_score(image: Image.Image) -> StandardAnswer:
-    """`value` is the score 0…100; `measures` has what it was made of, each 0 (bad) … 1 (good).
+    """Score an upright RGB image: `value` is 0…100, `measures` its parts, each 0 (bad) … 1 (good).
 
-    Takes the upright RGB image at its full size: noise and JPEG blocks do not survive scaling. The score is the mean of the
-    measures' geometric mean and their worst, so that one bad fault is enough for a low one.
+    Takes the image at full size, as scaling removes noise and JPEG blocks. The score is the mean of the measures'
+    geometric mean and their minimum, so that one severe fault suffices for a low one.
     """
-    native = image_quality.luma(_centre(image))
+    native = image_quality.luma(_center(image))
     small = image.copy()
     small.thumbnail((_SEEN, _SEEN), Image.Resampling.LANCZOS)
-    seen = image_quality.luma(small)
-    mean, black, white = image_quality.exposure(seen)
+    scaled = image_quality.luma(small)
+    mean, black, white = image_quality.exposure(scaled)
     measures = {
-        "sharpness": _good(image_quality.blur(seen), 0.65, 0.3),
+        "sharpness": _good(image_quality.blur(scaled), 0.65, 0.3),
         "exposure": min(_good(abs(mean - 0.5), 0.4, 0.2), _good(max(black, white), 0.7, 0.2)),
-        "contrast": _good(image_quality.contrast(seen), 0.1, 0.5),
+        "contrast": _good(image_quality.contrast(scaled), 0.1, 0.5),
         "noise": _good(image_quality.noise(native), 15, 1),
         "blockiness": _good(image_quality.blockiness(native), 6, 1),
         "resolution": _good(float(np.log10(min(image.size))), 2, 3),
@@ -154,12 +151,12 @@ def _sentence(score: int, label: str, measures: dict[str, float], mean: float) -
 
 
 def _good(value: float, bad: float, good: float) -> float:
-    """0 at `bad` … 1 at `good`, straight in between, three decimals."""
+    """Interpolate linearly from 0 at `bad` to 1 at `good`, to three decimals."""
     return round(min(1.0, max(0.0, (value - bad) / (good - bad))), 3)
 
 
-def _centre(image: Image.Image) -> Image.Image:
-    """At most _NATIVE × _NATIVE of the middle, at the picture's own size."""
+def _center(image: Image.Image) -> Image.Image:
+    """Crop the center, at most _NATIVE × _NATIVE pixels, without scaling."""
     width, height = min(image.width, _NATIVE), min(image.height, _NATIVE)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))

@@ -55,7 +55,7 @@ def fill(folder: Path, cache: Path, images: int) -> None:
         label = n % len(LABELS)
         like = label if n % 50 else (label + 7) % len(LABELS)
         vector = middles[like] + random.normal(size=encoder.dimensions)
-        look = issues.look(picture, 640, 480)
+        look = issues.review_features(picture, 640, 480)
         rows.append((image_id, number, label + 1, sha256, len(data), f"IMG_{n:05}.jpg"))
         embeddings.append((sha256, encoder.name, vector.astype("<f4").tobytes()))
         seen[sha256] = CachedImage(

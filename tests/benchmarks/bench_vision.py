@@ -22,8 +22,8 @@ from PIL import Image
 from apitorch_desktop.vision.encoder import Encoder
 from apitorch_desktop.vision.head import train
 from apitorch_desktop.vision.images import THUMBNAIL_SIZE, open_upright, shrunk, thumbnail, verify
-from apitorch_desktop.vision.issues import look, quality_flags
-from apitorch_desktop.vision.near_duplicates import near_duplicates
+from apitorch_desktop.vision.issues import quality_flags, review_features
+from apitorch_desktop.vision.near_duplicates import find_near_duplicates
 
 PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "clothing"
 
@@ -127,12 +127,12 @@ def training() -> None:
 
 def reviewing(files: list[bytes], rounds: int) -> None:
     small = [shrunk(data) for data in files]
-    one = in_turn(small, rounds, lambda image: quality_flags(look(image, *image.size)))[0]
+    one = in_turn(small, rounds, lambda image: quality_flags(review_features(image, *image.size)))[0]
     random = np.random.default_rng(0)
     coarse = random.integers(0, 255, (10_000, 6, 6), dtype=np.uint8)
     patterns = [np.asarray(Image.fromarray(part).resize((48, 48), Image.Resampling.BICUBIC)) for part in coarse]
     start = time.perf_counter()
-    near_duplicates(patterns, random.normal(size=(10_000, 1536)).astype(np.float32))
+    find_near_duplicates(patterns, random.normal(size=(10_000, 1536)).astype(np.float32))
     print(
         f"review: {one:.1f} ms a thumbnail; near-duplicates among 10,000 images in {time.perf_counter() - start:.1f} s"
     )

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apitorch_desktop.vision.calibration import calibration_error, fair_folds, fit_temperature, soft_targets, softmax
+from apitorch_desktop.vision.calibration import calibration_error, fit_temperature, soft_targets, softmax
+from apitorch_desktop.vision.folds import fair_folds
 
 
 @given(

@@ -7,30 +7,30 @@ from apitorch_desktop.vision.images import open_upright, shrunk
 from apitorch_desktop.vision.issues import (
     FLAGS,
     KeeperCandidate,
+    choose_keeper,
     explain,
-    keeper,
+    find_suspects,
     label_balance,
     label_next,
-    look,
     quality_flags,
-    suspects,
+    review_features,
 )
 from tests.helpers.image_samples import photo_like, saved
 
 
 def flags(image: Image.Image) -> tuple[str, ...]:
     """As the window finds them: from the thumbnail of the stored file."""
-    return quality_flags(look(shrunk(saved(image, "JPEG", quality=90)), image.width, image.height))
+    return quality_flags(review_features(shrunk(saved(image, "JPEG", quality=90)), image.width, image.height))
 
 
 @pytest.fixture(scope="module")
-def looks(clothing):
+def features(clothing):
     files = [*clothing.train.files, *clothing.test.files]
-    return [look(shrunk(file.read_bytes()), 400, 533) for file in files]
+    return [review_features(shrunk(file.read_bytes()), 400, 533) for file in files]
 
 
-def test_ordinary_photos_are_hardly_ever_flagged(looks):
-    flagged = [quality_flags(one) for one in looks]
+def test_ordinary_photos_are_hardly_ever_flagged(features):
+    flagged = [quality_flags(one) for one in features]
     assert np.mean([bool(found) for found in flagged]) <= 0.02
 
 
@@ -75,15 +75,15 @@ COPIES = [
 
 @pytest.mark.parametrize(("rule", "kept"), [("largest", 2), ("oldest", 3), ("sharpest", 0)])
 def test_the_keeper_rule_picks_one(rule, kept):
-    assert keeper(COPIES, rule) == kept
+    assert choose_keeper(COPIES, rule) == kept
 
 
 def test_equal_copies_are_decided_by_the_other_rules_then_by_order():
     first, second = KeeperCandidate(10, 10, 5, "2024-01-02", 0.1), KeeperCandidate(10, 10, 5, "2024-01-01", 0.1)
-    assert keeper([first, second], "largest") == 1
-    assert keeper([first, second], "sharpest") == 1
-    assert keeper([first, first], "oldest") == 0
-    assert keeper([KeeperCandidate(5, 5, 1, "", 0), KeeperCandidate(5, 5, 9, "", 0)], "oldest") == 1
+    assert choose_keeper([first, second], "largest") == 1
+    assert choose_keeper([first, second], "sharpest") == 1
+    assert choose_keeper([first, first], "oldest") == 0
+    assert choose_keeper([KeeperCandidate(5, 5, 1, "", 0), KeeperCandidate(5, 5, 9, "", 0)], "oldest") == 1
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -95,7 +95,7 @@ def test_20_of_30_planted_wrong_labels_are_among_the_first_60_suspects(clothing,
     for image in wrong:
         given[image] = str(random.choice([name for name in names if name != given[image]]))
     training = train(clothing.train.embeddings, given, seed=seed)
-    found = suspects(training.out_of_fold, given, training.head.labels)
+    found = find_suspects(training.out_of_fold, given, training.head.labels)
     assert len({suspect.image for suspect in found[:60]} & set(wrong.tolist())) >= 20
     right = {image: str(clothing.train.labels[image]) for image in wrong}
     hits = [right[suspect.image] == suspect.likely for suspect in found[:60] if suspect.image in right]
@@ -107,10 +107,10 @@ def test_20_of_30_planted_wrong_labels_are_among_the_first_60_suspects(clothing,
 
 def test_suspects_come_in_order_of_doubt():
     chances = np.array([[0.9, 0.1, 0], [0.2, 0.7, 0.1], [0.02, 0.28, 0.7], [0.4, 0.45, 0.15]])
-    found = suspects(chances, ["a"] * 4, ["a", "b", "c"])
+    found = find_suspects(chances, ["a"] * 4, ["a", "b", "c"])
     assert [(suspect.image, suspect.likely) for suspect in found] == [(2, "c"), (1, "b"), (3, "b")]
     assert found[0].given_value == pytest.approx(0.02) and found[0].likely_value == pytest.approx(0.7)
-    assert suspects(np.empty((0, 2)), [], ["a", "b"]) == []
+    assert find_suspects(np.empty((0, 2)), [], ["a", "b"]) == []
 
 
 def test_balance_advises_where_something_is_missing():

@@ -11,10 +11,10 @@ from apitorch_desktop.vision.images import open_upright, thumbnail
 from apitorch_desktop.vision.near_duplicates import (
     ALIKE,
     DuplicatePair,
-    groups,
+    find_matches,
+    find_near_duplicates,
+    group_pairs,
     likeness,
-    matches,
-    near_duplicates,
     pattern,
 )
 from tests.helpers.image_samples import photo_like, saved
@@ -71,7 +71,7 @@ def planted(clothing, encoder):
 def test_at_least_38_of_40_planted_copies_are_found_and_at_most_2_others(clothing, patterns, planted, with_embeddings):
     sources, copies, embeddings = planted
     everything = np.concatenate([clothing.train.embeddings, embeddings]) if with_embeddings else None
-    pairs = near_duplicates([*patterns, *copies], everything)
+    pairs = find_near_duplicates([*patterns, *copies], everything)
     truth = {(int(source), 600 + index) for index, source in enumerate(sources)}
     found = {(pair.first, pair.second) for pair in pairs}
     assert len(found & truth) >= 38
@@ -82,10 +82,10 @@ def test_at_least_38_of_40_planted_copies_are_found_and_at_most_2_others(clothin
 
 def test_what_an_import_brings_again_is_found(clothing, patterns, planted):
     sources, copies, embeddings = planted
-    pairs = matches(copies, patterns, embeddings, clothing.train.embeddings)
+    pairs = find_matches(copies, patterns, embeddings, clothing.train.embeddings)
     right = sum(pair.second == sources[pair.first] for pair in pairs)
     assert right >= 38 and len(pairs) - right <= 2
-    without = matches(copies, patterns)
+    without = find_matches(copies, patterns)
     assert sum(pair.second == sources[pair.first] for pair in without) >= 36
 
 
@@ -101,35 +101,37 @@ def test_each_kind_of_copy_is_like_its_original(photos, kind):
 
 def test_plain_pictures_are_not_called_copies_of_each_other():
     plain = [pattern(Image.new("RGB", (300, 300), colour)) for colour in ("black", "white", "gray", "red", "black")]
-    assert near_duplicates(plain) == []
+    assert find_near_duplicates(plain) == []
 
 
 def test_a_mirrored_or_turned_picture_is_another():
     image = photo_like(400, 300)
     turned = [image, image.transpose(0), image.transpose(3)]
-    assert near_duplicates([pattern(one) for one in turned]) == []
+    assert find_near_duplicates([pattern(one) for one in turned]) == []
 
 
 def test_the_same_bytes_are_alike_to_the_full():
     image = photo_like(300, 200)
-    assert near_duplicates([pattern(image)] * 2) == [DuplicatePair(0, 1, pytest.approx(1.0, abs=1e-4))]
+    assert find_near_duplicates([pattern(image)] * 2) == [DuplicatePair(0, 1, pytest.approx(1.0, abs=1e-4))]
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_none_or_one_image_has_no_copies(number):
-    assert near_duplicates([pattern(photo_like(64, 64))] * number, np.ones((number, 8))) == []
-    assert matches([pattern(photo_like(64, 64))] * number, []) == []
+    assert find_near_duplicates([pattern(photo_like(64, 64))] * number, np.ones((number, 8))) == []
+    assert find_matches([pattern(photo_like(64, 64))] * number, []) == []
 
 
 def test_cancelling_ends_early(patterns):
     asked = []
-    assert near_duplicates(patterns + patterns, cancelled=lambda: bool(asked.append(1)) or len(asked) > 1) is not None
+    assert (
+        find_near_duplicates(patterns + patterns, cancelled=lambda: bool(asked.append(1)) or len(asked) > 1) is not None
+    )
     assert len(asked) == 2
 
 
 def test_many_copies_of_one_image_become_one_group():
     image = pattern(photo_like(300, 200))
-    assert groups(near_duplicates([image] * 30)) == [list(range(30))]
+    assert group_pairs(find_near_duplicates([image] * 30)) == [list(range(30))]
 
 
 def test_groups_are_what_pairs_link():
@@ -140,13 +142,13 @@ def test_groups_are_what_pairs_link():
         DuplicatePair(7, 4, 1),
         DuplicatePair(9, 1, 1),
     ]
-    assert groups(pairs) == [[1, 2, 9], [4, 7]]
-    assert groups([]) == []
+    assert group_pairs(pairs) == [[1, 2, 9], [4, 7]]
+    assert group_pairs([]) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15)).filter(lambda pair: pair[0] != pair[1])))
 def test_every_linked_image_is_in_exactly_one_group(links):
-    found = groups(DuplicatePair(a, b, 1.0) for a, b in links)
+    found = group_pairs(DuplicatePair(a, b, 1.0) for a, b in links)
     members = [image for group in found for image in group]
     assert sorted(members) == sorted({image for link in links for image in link})
     home = {image: index for index, group in enumerate(found) for image in group}
@@ -163,7 +165,7 @@ def test_ten_thousand_images_take_seconds_and_little_memory():
         images[9000 + index] = images[index]
         embeddings[9000 + index] = embeddings[index]
     start = time.perf_counter()
-    pairs = near_duplicates(images, embeddings)
+    pairs = find_near_duplicates(images, embeddings)
     assert {(pair.first, pair.second) for pair in pairs} >= {(index, 9000 + index) for index in range(100)}
     assert len(pairs) < 200
     assert time.perf_counter() - start < 120

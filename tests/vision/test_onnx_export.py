@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.vision.encoder import Encoder
-from apitorch_desktop.vision.head import REMEMBERED, Head, projection, train
+from apitorch_desktop.vision.folds import projection
+from apitorch_desktop.vision.head import REMEMBERED, Head, train
 from apitorch_desktop.vision.images import open_upright
 from apitorch_desktop.vision.onnx_export import ExportFailed, check_export, labels_of, write_onnx
 from tests.helpers.image_samples import photo_like

@@ -257,10 +257,10 @@ def _divide(
     for shot in shots:
         same.setdefault(shot.sha256, []).append(shot.image.image_id)
     seen = [shot for shot in shots if shot.pattern is not None]
-    pairs = near_duplicates.near_duplicates(
+    pairs = near_duplicates.find_near_duplicates(
         [shot.pattern for shot in seen if shot.pattern is not None], cancelled=cancelled
     )
-    alike = [[seen[index].image.image_id for index in group] for group in near_duplicates.groups(pairs)]
+    alike = [[seen[index].image.image_id for index in group] for group in near_duplicates.group_pairs(pairs)]
     parts = parts_of({shot.image.image_id: shot.label for shot in shots}, split, [*same.values(), *alike, *groups])
     for shot in shots:
         shot.part = parts[shot.image.image_id]

@@ -77,10 +77,10 @@ def find_similar(
     finally:
         archives.close()
     found: dict[int, str] = {}
-    for pair in near_duplicates.near_duplicates(patterns, cancelled=cancelled):
+    for pair in near_duplicates.find_near_duplicates(patterns, cancelled=cancelled):
         found.setdefault(indices[pair.second], f"“{plan.items[indices[pair.first]].name}” of this import")
     best: dict[int, float] = {}
-    for pair in near_duplicates.matches(patterns, [known.pattern for known in there], cancelled=cancelled):
+    for pair in near_duplicates.find_matches(patterns, [known.pattern for known in there], cancelled=cancelled):
         index, known = indices[pair.first], there[pair.second]
         if pair.likeness > best.get(index, 0):
             best[index] = pair.likeness

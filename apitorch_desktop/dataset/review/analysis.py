@@ -73,11 +73,11 @@ class Analysis:
             return
         pairs = [pair for pair in self.compared.pairs if pair[0] in there and pair[1] in there]
         new_patterns, new_embeddings = _patterns(fresh, seen), _embeddings(fresh, seen)
-        for pair in near_duplicates.near_duplicates(new_patterns, new_embeddings, cancelled=wanted):
+        for pair in near_duplicates.find_near_duplicates(new_patterns, new_embeddings, cancelled=wanted):
             pairs.append((fresh[pair.first], fresh[pair.second], pair.likeness))  # noqa: PERF401 - two lists follow
         if known and fresh:
             old_patterns, old_embeddings = _patterns(known, seen), _embeddings(known, seen)
-            for pair in near_duplicates.matches(
+            for pair in near_duplicates.find_matches(
                 new_patterns, old_patterns, new_embeddings, old_embeddings, cancelled=wanted
             ):
                 pairs.append((fresh[pair.first], known[pair.second], pair.likeness))  # noqa: PERF401
@@ -103,13 +103,13 @@ class Analysis:
                 for a in places.get(first, ())[:1]
                 for b in places.get(second, ())[:1]
             ]
-        everyone = near_duplicates.groups(links)
+        everyone = near_duplicates.group_pairs(links)
         together = list(range(len(items)))
         for group in everyone:
             for place in group:
                 together[place] = group[0]
         kept = [link for link in links if frozenset((items[link.first].id, items[link.second].id)) not in apart]
-        found = near_duplicates.groups(kept)
+        found = near_duplicates.group_pairs(kept)
         self.unmeasured = [
             items[place].id
             for group in found
@@ -146,7 +146,7 @@ class Analysis:
         chances, metrics = training.out_of_fold, training.metrics
         found.doubts = [
             records.LabelIssue(items[one.image].id, one.given, one.likely, one.given_value, one.likely_value)
-            for one in issues.suspects(chances, labels, training.head.labels)
+            for one in issues.find_suspects(chances, labels, training.head.labels)
         ]
         found.learned = records.OutOfFoldFigures(
             list(metrics.labels),
@@ -192,7 +192,7 @@ def _group(items: list[records.ReviewItem], seen: dict[str, CachedImage]) -> rec
         width, height, size = (item.width, item.height, item.bytes) if item.width else measured
         twins.append(records.Duplicate(item.id, item.label, width, height, size, item.created_at, one.blur))
     copies = [issues.KeeperCandidate(twin.width, twin.height, twin.bytes, twin.created_at, twin.blur) for twin in twins]
-    keepers: dict[str, str] = {rule: twins[issues.keeper(copies, rule)].image for rule in issues.RULES}
+    keepers: dict[str, str] = {rule: twins[issues.choose_keeper(copies, rule)].image for rule in issues.RULES}
     return records.DuplicateGroup(twins, keepers)
 
 

@@ -144,7 +144,7 @@ class ReviewWorker:
                 fresh[picture.key] = CachedImage(problem=str(fault))
         encoded = self.encoder.encode([image for _, image in opened])
         for (key, image), embedding in zip(opened, encoded.embeddings, strict=True):
-            look = issues.look(image, image.width, image.height)
+            look = issues.review_features(image, image.width, image.height)
             fresh[key] = CachedImage(
                 look.blur,
                 look.dark,

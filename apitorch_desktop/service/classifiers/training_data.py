@@ -14,7 +14,7 @@ from apitorch_desktop.service.classifiers.head_cache import CurrentHead, current
 from apitorch_desktop.service.storage.records import ExampleRow, TrainingSetRow, VersionRow
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import head as heads
-from apitorch_desktop.vision.folds import siblings
+from apitorch_desktop.vision.folds import sibling_groups
 
 _NAMED = 3  # labels named in a sentence
 _BATCH = 4096
@@ -66,7 +66,7 @@ def fit(
         if cancelled():
             raise heads.TrainingCancelled
 
-    groups = siblings(taught.embeddings, taught.labels, go_on)
+    groups = sibling_groups(taught.embeddings, taught.labels, go_on)
     return heads.train(taught.embeddings, taught.labels, groups=groups, cancelled=cancelled, preview=preview)
 
 

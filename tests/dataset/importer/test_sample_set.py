@@ -10,7 +10,7 @@ from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.vision import images
 from apitorch_desktop.vision.encoder import Encoder
 from apitorch_desktop.vision.head import train
-from apitorch_desktop.vision.near_duplicates import near_duplicates, pattern
+from apitorch_desktop.vision.near_duplicates import find_near_duplicates, pattern
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_the_set_is_small_balanced_and_every_image_whole(sample):
 
 
 def test_no_two_images_are_nearly_the_same(sample):
-    assert not near_duplicates([pattern(images.open_upright(data)) for _, data in sample])
+    assert not find_near_duplicates([pattern(images.open_upright(data)) for _, data in sample])
 
 
 def test_it_is_worth_classifying(sample):
