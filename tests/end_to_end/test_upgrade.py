@@ -78,7 +78,7 @@ def content(workspace):
 
 
 def rows(edits, connection):
-    return [[str(edit.act), edit.title, str(edit.stage)] for edit in edits.journal.rows(connection)]
+    return [[row.kind, row.title, row.stage] for row in edits.journal.rows(connection, newest=True)]
 
 
 def test_everything_in_it_is_read(opened):
@@ -126,7 +126,7 @@ def test_the_paused_transfer_goes_on_and_the_failed_one_is_retried(opened, root)
     transfers.work(lambda: False, only=paused.id, until_done=True)
     done = transfers.status(paused.id)
     assert (done.state, done.done) == ("done", done.total)
-    assert stores.imports.ended(EMBEDDED, paused.id).edit.title == f"import {done.total} photos"
+    assert stores.imports.finish(EMBEDDED, paused.id).edit.title == f"import {done.total} photos"
     [failed] = [one for one in transfers.all() if one.state == "failed"]
     (root / "sources" / "Gone" / "gone.jpg").write_bytes(picture(81))
     transfers.retry_failed(failed.id)
@@ -148,7 +148,7 @@ def test_what_waited_for_the_other_connection_is_sent(opened, root):
         far.connect()
         stores.edits.resume(far)
         assert content(far)["Studio set"]["später"]
-        [conflict] = stores.edits.conflicts.look(far, lambda one: stores.transfers.read_original(connection.id, one))
+        [conflict] = stores.edits.conflicts.check(far, lambda one: stores.transfers.read_original(connection.id, one))
         assert conflict.reason or conflict.now_label
 
 

@@ -59,16 +59,16 @@ class EditExecutor:
     def run(self) -> EditOutcome:
         """Do it. The outcome's `edit` is as it was before."""
         entry, facts = self._entry, self._facts
-        if entry.act is EditKind.RENAME_TRAINING_SET:
+        if entry.kind is EditKind.RENAME_TRAINING_SET:
             self._rename_training_set()
-        elif entry.act is EditKind.RENAME_LABEL and self._workspace.has("labels"):
+        elif entry.kind is EditKind.RENAME_LABEL and self._workspace.has("labels"):
             self._rename_label()
-        elif entry.act in {EditKind.CREATE_TRAINING_SET, EditKind.DELETE_TRAINING_SET} or facts.new_training_set:
-            if entry.forward == (entry.act is EditKind.DELETE_TRAINING_SET):
+        elif entry.kind in {EditKind.CREATE_TRAINING_SET, EditKind.DELETE_TRAINING_SET} or facts.new_training_set:
+            if entry.forward == (entry.kind is EditKind.DELETE_TRAINING_SET):
                 self._drop_training_set()
             else:
                 self._make_training_set()
-        elif entry.act is EditKind.FEEDBACK and not self.outcome.training_set_id:
+        elif entry.kind is EditKind.FEEDBACK and not self.outcome.training_set_id:
             if entry.forward:
                 self._send_only()
             else:
@@ -76,7 +76,7 @@ class EditExecutor:
         else:
             if entry.forward and not facts.planned:
                 self._plan()
-            if entry.act is EditKind.FEEDBACK and not entry.placements:
+            if entry.kind is EditKind.FEEDBACK and not entry.placements:
                 self._send_feedback() if entry.forward else self._notes.append(_STAYS)
             self._place()
         entry.note = " ".join(self._notes)
@@ -87,11 +87,11 @@ class EditExecutor:
     def _plan(self) -> None:
         """Find out which images it is about, and which labels it makes."""
         entry, facts, board = self._entry, self._facts, self._board()
-        if entry.act in LABEL_ACTS:
+        if entry.kind in LABEL_ACTS:
             counts = board.counts()
             if facts.old not in counts:
                 raise NotFound(f"There is no label “{facts.old}” any more.")
-            if entry.act is EditKind.RENAME_LABEL and counts.get(facts.new):
+            if entry.kind is EditKind.RENAME_LABEL and counts.get(facts.new):
                 raise BadRequest(
                     f"There is a label “{facts.new}” already.", advice="Merge the two, or choose another name."
                 )
@@ -101,7 +101,7 @@ class EditExecutor:
             facts.labels_dropped = [facts.old]
         targets = {one.target for one in entry.placements if one.target is not None} | set(facts.labels_made)
         facts.labels_made = sorted(targets - set(board.counts())) if targets else []
-        if entry.act is EditKind.CREATE_LABEL and not facts.labels_made:
+        if entry.kind is EditKind.CREATE_LABEL and not facts.labels_made:
             raise Conflict(f"There is a label “{facts.new}” already.", advice="Choose another name.")
         facts.planned = True
         self._journal.plan(entry)
@@ -109,7 +109,7 @@ class EditExecutor:
     def _plan_empty(self) -> None:
         """A label without images, on a service that knows labels by their images alone."""
         label = self._facts.old
-        if self._entry.act is EditKind.RENAME_LABEL:
+        if self._entry.kind is EditKind.RENAME_LABEL:
             raise BadRequest(
                 f"“{label}” has no images, and this service makes a label by its first image.",
                 advice="Add images under the new name instead.",
@@ -121,7 +121,7 @@ class EditExecutor:
         come, go = facts.labels_made, facts.labels_dropped
         if not entry.forward:
             come, go = go, come
-        if has_labels and (entry.act is EditKind.CREATE_LABEL or not entry.forward):
+        if has_labels and (entry.kind is EditKind.CREATE_LABEL or not entry.forward):
             for label in come:
                 self._make_label(label)
         hands = self._hands()
@@ -131,7 +131,7 @@ class EditExecutor:
             self._drop_label(label, hands.board)
         if not has_labels:
             self._journal.hide_labels(entry, self.outcome.labels_removed, come)
-            if entry.act is EditKind.RENAME_LABEL and go == self.outcome.labels_removed:
+            if entry.kind is EditKind.RENAME_LABEL and go == self.outcome.labels_removed:
                 self.outcome.renamed |= dict(zip(go, come, strict=False))
         if hands.missing:
             count = f"{hands.missing} images were" if hands.missing > 1 else "One image was"
@@ -341,7 +341,7 @@ def edit_of(entry: EditRow, journal: EditJournal) -> Edit:
         entry.id,
         entry.connection,
         journal.training_set_id(entry),
-        entry.act,
+        entry.kind,
         entry.title,
         EditStage(entry.stage),
         entry.note,

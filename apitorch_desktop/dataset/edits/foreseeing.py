@@ -30,7 +30,7 @@ def foreseen(entry: EditRow, journal: EditJournal) -> EditOutcome:
     outcome.labels_added, outcome.labels_removed = list(come), list(go)
     if not forward:
         outcome.labels_added, outcome.labels_removed = outcome.labels_removed, outcome.labels_added
-    if entry.act is EditKind.RENAME_LABEL:
+    if entry.kind is EditKind.RENAME_LABEL:
         outcome.renamed = {facts.old: facts.new} if forward else {facts.new: facts.old}
         outcome.moved, outcome.labels_added, outcome.labels_removed = {}, [], []
     return outcome

@@ -412,7 +412,7 @@ def note_conflicts(journal: EditJournal, entry: EditRow, forward: bool, gone: Co
     `forward`: the way it was sent; `gone`: which placements were left out before.
     """
     left_out = [one for one in entry.placements if one.gone and one.n not in gone]
-    if entry.stage is EditStage.REFUSED and entry.act in LABEL_ACTS and not entry.facts.planned:
+    if entry.stage is EditStage.REFUSED and entry.kind in LABEL_ACTS and not entry.facts.planned:
         left_out = entry.placements  # the label itself is no more; where its images are now will be seen
     training_set_id, found = journal.training_set_id(entry), []
     for one in left_out:

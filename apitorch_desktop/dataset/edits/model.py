@@ -246,7 +246,7 @@ class EditRow(msgspec.Struct):
     connection: str
     training_set: str
     place: int
-    act: EditKind
+    kind: EditKind
     title: str
     stage: EditStage
     note: str

@@ -87,7 +87,7 @@ class EditRunner:
             if entry.stage is EditStage.BEGUN:
                 raise CannotUndo("The import is still under way. Cancel it first, then undo it.")
             self._journal.load(entry)
-            if entry.act is EditKind.DISMISS:
+            if entry.kind is EditKind.DISMISS:
                 return self._dismissing.turn(entry, EditStage.UNDONE)
             if entry.stage is EditStage.WAITING:
                 entry.stage = EditStage.UNDONE
@@ -116,7 +116,7 @@ class EditRunner:
             if entry is None:
                 raise CannotUndo("There is nothing to do again.")
             self._journal.load(entry)
-            if entry.act is EditKind.DISMISS:
+            if entry.kind is EditKind.DISMISS:
                 return self._dismissing.turn(entry, EditStage.DONE)
             self._check_bytes(entry, there=False)
             finished, behind = self._finish(workspace)
@@ -201,7 +201,7 @@ class EditRunner:
         """Do it. Raises what stands in the way, when nothing of it was done or all was taken back."""
         look = CheckScope.NONE
         if entry.stage is EditStage.WAITING:
-            planned_now = entry.act in LABEL_ACTS and not entry.facts.planned
+            planned_now = entry.kind in LABEL_ACTS and not entry.facts.planned
             look = CheckScope.WHOLE if later else CheckScope.NONE if planned_now else CheckScope.NEAR
         entry.stage = EditStage.DOING
         self._journal.save(entry)
@@ -252,12 +252,12 @@ class EditRunner:
     def _wait(self, workspace: Workspace, entry: EditRow) -> EditOutcome:
         """Keep an edit of which nothing was done until the service is back."""
         entry.stage, facts = EditStage.WAITING, entry.facts
-        if entry.act in LABEL_ACTS:
+        if entry.kind in LABEL_ACTS:
             listing = workspace.cached_listing(self._journal.training_set_id(entry))
             images = [image for image in listing.images if image.label == facts.old] if listing is not None else []
             entry.placements = placements_of(images, facts.old, facts.new or None)
             facts.labels_dropped = [facts.old]
-        facts.planned = entry.act is EditKind.IMPORT
+        facts.planned = entry.kind is EditKind.IMPORT
         self._journal.plan(entry)
         return foreseen(entry, self._journal)
 
@@ -349,6 +349,6 @@ def _is_passing(fault: Exception) -> bool:
 def _touched(entry: EditRow) -> bool:
     """Whether anything of a run may have reached the service."""
     facts = entry.facts
-    if facts.doubt or facts.begun or facts.sets_before is not None or (entry.act is EditKind.FEEDBACK and facts.sent):
+    if facts.doubt or facts.begun or facts.sets_before is not None or (entry.kind is EditKind.FEEDBACK and facts.sent):
         return True
     return any(one.there == entry.forward or one.step != CopyStep.NONE for one in entry.placements if not one.gone)
