@@ -7,7 +7,8 @@ from typing import NamedTuple
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QIcon, QPainter, QPainterPath, QPen, QPixmap
 
-from apitorch_desktop.ui.theme.theme import DARK, Role, Theme
+from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.theme.tokens import DARK, Role
 from apitorch_desktop.ui.widgets.text_cache import TextCache, _LaidOutText
 from apitorch_desktop.utils.text import percent, plural
 

@@ -10,7 +10,8 @@ from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPen
 from apitorch_desktop.ui.grid.painter import Cell, GridPainter
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.model import HeadingRow, LabelIssueRow, PhotoRow, Row
-from apitorch_desktop.ui.theme.theme import DARK, Role, Theme
+from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.theme.tokens import DARK, Role
 from apitorch_desktop.utils.text import percent
 
 EDGE: Final = 132

@@ -9,7 +9,8 @@ from PySide6.QtGui import QFont, QFontMetrics, QPainter, QPen
 from PySide6.QtWidgets import QLineEdit, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from apitorch_desktop.ui.sidebar.model import NodeRole, RowType, TreeNode
-from apitorch_desktop.ui.theme.theme import Role, Theme
+from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.theme.tokens import Role
 
 Index = QModelIndex | QPersistentModelIndex
 MARGIN = 8

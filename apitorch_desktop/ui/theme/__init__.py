@@ -1,1 +1,1 @@
-"""Look of the window: tokens, palette, style sheet, icons."""
+"""Design tokens, palette, style sheet and icons; LOOK.md has the rules."""

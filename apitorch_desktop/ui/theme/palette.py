@@ -1,21 +1,19 @@
-"""What is made of the tokens for everything that is not painted by hand: Qt's palette and the style sheet."""
+"""The palette and the style sheet of the standard widgets, made from the tokens."""
 
 from __future__ import annotations
 
 import re
 from string import Template
-from typing import TYPE_CHECKING
 
 from PySide6.QtGui import QColor, QPalette
 
-if TYPE_CHECKING:
-    from apitorch_desktop.ui.theme.theme import Tokens
+from apitorch_desktop.ui.theme.tokens import Tokens
 
 
 def palette(tokens: Tokens) -> QPalette:
-    """The tokens as Qt's roles, for everything that is not painted by hand."""
+    """Return a palette that assigns the tokens to Qt's color roles."""
     role = QPalette.ColorRole
-    made = QPalette()
+    result = QPalette()
     colors = {
         role.Window: tokens.panel,
         role.WindowText: tokens.text,
@@ -40,14 +38,14 @@ def palette(tokens: Tokens) -> QPalette:
         role.Shadow: tokens.line,
     }
     for name, color in colors.items():
-        made.setColor(name, QColor(color))
+        result.setColor(name, QColor(color))
     for name in (role.WindowText, role.Text, role.ButtonText, role.HighlightedText):
-        made.setColor(QPalette.ColorGroup.Disabled, name, QColor(tokens.muted))
-    return made
+        result.setColor(QPalette.ColorGroup.Disabled, name, QColor(tokens.muted))
+    return result
 
 
 def style_sheet(template: str, tokens: Tokens, scale: float) -> str:
-    """The style sheet with the tokens filled in; lengths above 2 px are scaled."""
+    """Return the style sheet with the tokens filled in; lengths above 2 px are scaled."""
     filled = Template(template).substitute(tokens._asdict())
     return re.sub(r"(\d+)px", lambda m: f"{_scaled(int(m[1]), scale)}px", filled)
 

@@ -21,7 +21,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from apitorch_desktop.ui.theme.theme import Role, Theme
+from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.theme.tokens import Role
 
 Tone = Literal["", "muted", "accent", "good", "warn", "bad"]
 Kind = Literal["", "primary", "quiet", "link", "chip"]

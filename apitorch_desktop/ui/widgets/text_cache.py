@@ -13,7 +13,8 @@ from PySide6.QtGui import (
     QTextOption,
 )
 
-from apitorch_desktop.ui.theme.theme import Role, Theme
+from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.theme.tokens import Role
 
 _TEXTS = 2000
 """Laid out texts kept."""

@@ -265,7 +265,7 @@ def test_the_header_sticks_with_its_figures(filled, model, theme):
 
 
 def test_a_change_of_theme_is_followed(filled, theme):
-    from apitorch_desktop.ui.theme.theme import DARK
+    from apitorch_desktop.ui.theme.tokens import DARK
 
     theme.tokens = DARK
     theme.changed.emit()

@@ -8,15 +8,16 @@ from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.ui.theme.palette import style_sheet
-from apitorch_desktop.ui.theme.theme import DARK, LIGHT, Theme
+from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.theme.tokens import DARK, LIGHT
 from apitorch_desktop.utils.paths import resources
 
 SURFACES = ("canvas", "side", "panel", "behind_accent", "bar")
 WORDS = ("text", "muted", "accent_text", "good_text", "warn_text", "bad_text")
 
 
-def luminance(colour):
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+def luminance(color):
+    parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -37,6 +38,17 @@ def test_words_can_be_read_on_every_surface(tokens, word, surface):
 def test_words_can_be_read_on_the_filled_button_and_on_what_is_selected(tokens):
     assert contrast(tokens.on_strong, tokens.strong) >= 4.5
     assert contrast(tokens.on_strong, tokens.accent_text) >= 4.5  # the button under the pointer
+
+
+def test_the_page_of_rules_shows_the_tokens_as_they_are():
+    import apitorch_desktop.ui.theme as package
+
+    table = (Path(package.__file__).parent / "LOOK.md").read_text(encoding="utf-8")
+    shown = {
+        name: (light, dark)
+        for name, light, dark in re.findall(r"^\| (\w+) \| (#\w{6}) \| (#\w{6}) \|", table, re.MULTILINE)
+    }
+    assert shown == {name: (getattr(LIGHT, name), getattr(DARK, name)) for name in LIGHT._fields if name != "dark"}
 
 
 @pytest.fixture
@@ -88,17 +100,17 @@ def test_the_style_sheet_scales_lengths_and_knows_every_token():
     assert not re.search(r"\b28px", made)
 
 
-def test_every_icon_named_in_the_source_is_there_and_takes_the_texts_colour(theme):
+def test_every_icon_named_in_the_source_is_there_and_takes_the_texts_color(theme):
     source = Path(__file__).parents[3] / "apitorch_desktop" / "ui"
     call = re.compile(r"""(?:theme\.icon\(|icon_button\(\s*(?:self\._)?theme,\s*)"([\w-]+)\"""")
     named = {name for path in source.rglob("*.py") for name in call.findall(path.read_text())}
     assert len(named) > 8
     for name in named:
         image = theme.icon(name).pixmap(QSize(32, 32)).toImage()
-        colours = {
+        colors = {
             image.pixelColor(x, y).name() for x in range(32) for y in range(32) if image.pixelColor(x, y).alpha() == 255
         }
-        assert colours == {theme.tokens.text}, name
+        assert colors == {theme.tokens.text}, name
 
 
 def test_an_icon_that_is_disabled_is_muted(theme):
@@ -107,5 +119,5 @@ def test_an_icon_that_is_disabled_is_muted(theme):
     image = theme.icon("plus").pixmap(QSize(32, 32), 1.0, QIcon.Mode.Disabled).toImage()
     seen = [image.pixelColor(x, 16) for x in range(32) if image.pixelColor(x, 16).alpha() > 100]
     assert seen
-    for colour in seen:
-        assert abs(colour.red() - theme.color("muted").red()) <= 2
+    for color in seen:
+        assert abs(color.red() - theme.color("muted").red()) <= 2

@@ -79,7 +79,7 @@ def show(view, one):
 
 
 def pixel(view, x, y):
-    """The colour at a share of the photo's width and height on the screen."""
+    """The color at a share of the photo's width and height on the screen."""
     target = view.canvas._target()
     point = QPoint(round(target.x() + target.width() * x), round(target.y() + target.height() * y))
     return view.canvas.grab().toImage().pixelColor(point)

@@ -6,7 +6,7 @@ import pytest
 from PySide6.QtCore import QModelIndex, Qt
 from PySide6.QtGui import QFont
 
-from apitorch_desktop.ui.theme.theme import LIGHT
+from apitorch_desktop.ui.theme.tokens import LIGHT
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, SORT_ROLE, Column, TableFilter, TableModel
 
 ROLE = Qt.ItemDataRole
