@@ -1,7 +1,7 @@
-"""Cyclic garbage is collected on the GUI thread only, and never so much at once that the window would stutter.
+"""Garbage collection on the GUI thread only, in portions small enough not to be noticed.
 
-Python collects wherever an allocation happens to be one too many, on a worker as well; a widget or timer in a reference
-cycle would then be destroyed on that worker, and the process dies of it ("Timers cannot be stopped from another thread").
+Python's collector runs on whichever thread exceeds its threshold. A widget or timer in a reference cycle could then be
+destroyed on a worker, which crashes the process ("Timers cannot be stopped from another thread").
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ import gc
 from PySide6.QtCore import QObject, QTimer
 
 INTERVAL = 1000
-"""Milliseconds between two looks at whether there is enough to collect."""
+"""Milliseconds between two checks for enough objects to collect."""
 MOST = 20_000
-"""Objects one collection looks at, at most: some 3 ms. Start-up alone leaves more than 100,000: modules and classes."""
+"""Most objects one collection examines: some 3 ms. Start-up alone leaves more than 100,000, modules and classes."""
 
 
 class GcTimer(QObject):
-    """Takes over from Python's own collector as long as worker threads may run."""
+    """Replaces Python's own collector as long as worker threads may run."""
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self._timer = QTimer(self, interval=INTERVAL)
         self._timer.timeout.connect(self.collect)
         self._timer.start()
-        self._was_on = gc.isenabled()
+        self._was_enabled = gc.isenabled()
         gc.disable()
 
     def collect(self) -> None:
-        """Collect all there is if that is quick; else take what is there now for good, and collect what comes after it.
+        """Collect everything if that is quick; else freeze the present objects and collect later ones only.
 
-        What was taken for good goes as ever when nothing refers to it; only a cycle among it stays. It is never given back:
-        to collect widgets after their application has ended crashes.
+        Frozen objects are still released when nothing refers to them; only cycles among them stay. They are never
+        unfrozen: collecting widgets after their application has ended crashes.
         """
-        gc.disable()  # another owner of threads may have ended and given back
+        gc.disable()  # another runner may have ended and enabled it
         if gc.get_count()[0] < gc.get_threshold()[0]:
             return
         if sum(len(gc.get_objects(generation)) for generation in range(3)) > MOST:
@@ -42,7 +42,7 @@ class GcTimer(QObject):
             gc.collect()
 
     def end(self) -> None:
-        """No worker runs any more: give the collector back to Python."""
+        """Restore Python's own collector, once no worker runs any more."""
         self._timer.stop()
-        if self._was_on:
+        if self._was_enabled:
             gc.enable()

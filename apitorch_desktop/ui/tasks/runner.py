@@ -1,40 +1,37 @@
-"""Jobs on QThread lanes: plain Python in, callbacks on the GUI thread out; progress, cancel, one way for errors.
+"""Jobs on worker threads with callbacks on the GUI thread: progress, cancellation, and one place for errors.
 
-A worker never touches a QObject of a task. It leaves (task id, kind, payload) in a mailbox and rings one
-signal; the GUI thread empties the mailbox in slices of a few milliseconds, finds the task by its id and
-calls back. Job and result are let go on the GUI thread only, so that no widget one of them holds can be
-destroyed on a worker.
+A worker never touches a QObject of a task. It puts (task id, kind, payload) into a mailbox and emits one signal. The GUI
+thread empties the mailbox in slices of a few milliseconds, finds the task by its id and calls back. Jobs and results are
+released on the GUI thread only, so that no widget they refer to is destroyed on a worker.
 """
 
 from __future__ import annotations
 
 import sys
-from enum import Enum
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, IntEnum
 from heapq import heappop, heappush
 from threading import Condition, Event, Lock
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from PySide6.QtCore import QCoreApplication, QObject, Qt, QThread, QTimer, Signal
 from shiboken6 import Shiboken
 
 from apitorch_desktop.ui.tasks.gc_timer import GcTimer
-from apitorch_desktop.ui.tasks.mailbox import Mailbox, PostKind
 from apitorch_desktop.utils.errors import Cancelled
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 T = TypeVar("T")
 
 SLICE = 0.006
-"""Seconds the GUI thread gives to callbacks before it turns to input and painting again."""
+"""Seconds the GUI thread spends on callbacks before it handles input and painting again."""
 PROGRESS_INTERVAL = 33
-"""Milliseconds between two progress callbacks of a task; what is posted in between, the newest replaces."""
+"""Milliseconds between two progress callbacks of a task; only the newest report in between is kept."""
 
 
 class Lane(Enum):
-    """Where a job runs: jobs of one lane never wait for those of another."""
+    """A group of worker threads: jobs of one lane never wait for those of another."""
 
     INTERACTIVE = "interactive"
     BULK = "bulk"
@@ -43,9 +40,9 @@ class Lane(Enum):
     KEYRING = "keyring"
     DISK = "disk"
     REVIEW = "review"
-    """Waits for Review's own process; the transfers hold the threads of BULK."""
+    """Waits for the process of the review; transfers occupy the threads of BULK."""
     WATCH = "watch"
-    """Jobs that last as long as the window, and wait for news to pass them on; one thread is for the heartbeat."""
+    """Long-running jobs that wait for changes and report them; one thread is for the heartbeat."""
 
 
 _THREADS = {
@@ -60,8 +57,51 @@ _THREADS = {
 }
 
 
+class PostKind(IntEnum):
+    """Kind of a message from a worker."""
+
+    PROGRESS = 0
+    POST = 1
+    DONE = 2
+    FAILED = 3
+
+
+Post = tuple[int, PostKind, Any]
+"""(task id, kind, payload)"""
+
+
+class Mailbox(QObject):
+    """Queue of posts from workers to the GUI thread. `filled` is emitted for the first post of an empty queue only."""
+
+    filled = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = Lock()
+        self._posts: deque[Post] = deque()
+        self._notified = False
+
+    def put(self, post: Post) -> None:
+        """Append a post; thread-safe."""
+        with self._lock:
+            self._posts.append(post)
+            del post  # else the worker might release the payload last
+            if self._notified:
+                return
+            self._notified = True
+        self.filled.emit()
+
+    def take(self) -> Post | None:
+        """Remove and return the oldest post, None when the queue is empty."""
+        with self._lock:
+            if self._posts:
+                return self._posts.popleft()
+            self._notified = False
+            return None
+
+
 class JobContext:
-    """What a job is given: its way to say how far it is, and to hear that it should stop."""
+    """A job's means to report progress and to check for cancellation."""
 
     def __init__(self, task_id: int, mailbox: Mailbox) -> None:
         self._id = task_id
@@ -72,7 +112,7 @@ class JobContext:
         self._waiting = False
 
     def progress(self, payload: Any) -> None:
-        """Tell the task's `progress` callback; of several within 33 ms the newest arrives, and always the last."""
+        """Report to the task's `progress` callback; of several reports within 33 ms the newest arrives, and always the last."""
         with self._lock:
             self._newest = payload
             if self._waiting:
@@ -81,20 +121,20 @@ class JobContext:
         self._mailbox.put((self._id, PostKind.PROGRESS, None))
 
     def post(self, payload: Any) -> None:
-        """Tell the task's `progress` callback; every payload arrives, in order."""
+        """Report to the task's `progress` callback; every payload arrives, in order."""
         self._mailbox.put((self._id, PostKind.POST, payload))
 
     def cancelled(self) -> bool:
-        """Whether the task was cancelled: nobody waits for the result any more."""
+        """Return True once the task is cancelled: its result is not needed any more."""
         return self._stop.is_set()
 
     def check(self) -> None:
-        """Raise `Cancelled` if the task was cancelled."""
+        """Raise `Cancelled` if the task is cancelled."""
         if self._stop.is_set():
             raise Cancelled
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, but wake at once when the task is cancelled; whether it is."""
+        """Sleep, but return as soon as the task is cancelled. Return True if it is."""
         return self._stop.wait(seconds)
 
     def _take_progress(self) -> tuple[bool, Any]:
@@ -105,14 +145,14 @@ class JobContext:
 
 
 class Task:
-    """A job on its way, as the GUI thread sees it."""
+    """A job that was started, as the GUI thread sees it."""
 
-    def __init__(self, task_id: int, lane: Lane, title: str, context: JobContext, hub: TaskRunner | None) -> None:
+    def __init__(self, task_id: int, lane: Lane, title: str, context: JobContext, runner: TaskRunner | None) -> None:
         self.id = task_id
         self.lane = lane
         self.title = title
         self._context = context
-        self._hub = hub
+        self._runner = runner
         self._job: Callable[[JobContext], Any] | None = None
         self._done: Callable[[Any], Any] | None = None
         self._failed: Callable[[Exception], bool | None] | None = None
@@ -123,28 +163,27 @@ class Task:
 
     @property
     def active(self) -> bool:
-        """Whether a callback may still come."""
-        return self._hub is not None and not self._context.cancelled()
+        """True while a callback may still come."""
+        return self._runner is not None and not self._context.cancelled()
 
     def cancel(self) -> None:
-        """Ask the job to stop; from now on none of its callbacks is called. Safe at any time and again."""
+        """Ask the job to stop; none of its callbacks is called any more. Safe to call at any time and repeatedly."""
         self._context._stop.set()
-        if self._hub is not None:
-            self._hub._forget_callbacks(self)
+        if self._runner is not None:
+            self._runner._forget_callbacks(self)
 
-    def _execute(self) -> tuple[int, PostKind, Any]:
-        # On the worker. Nothing here outlives the call, so the last reference to job and result is
-        # the GUI thread's.
+    def _execute(self) -> Post:
+        # Runs on the worker. No reference outlives the call, so the GUI thread releases job and result.
         try:
             return self.id, PostKind.DONE, self._job(self._context)  # type: ignore[misc]
-        except Exception as fault:  # noqa: BLE001 - handed to the GUI thread, whatever it is
-            return self.id, PostKind.FAILED, fault
-        except BaseException as fault:  # noqa: BLE001 - SystemExit in a job must not end the lane's thread
-            return self.id, PostKind.FAILED, RuntimeError(f"The job “{self.title}” ended with {fault!r}.")
+        except Exception as error:  # noqa: BLE001 - passed on to the GUI thread, whatever it is
+            return self.id, PostKind.FAILED, error
+        except BaseException as error:  # noqa: BLE001 - SystemExit in a job must not end the lane's thread
+            return self.id, PostKind.FAILED, RuntimeError(f"The job “{self.title}” ended with {error!r}.")
 
 
 class _LaneQueue:
-    """A lane's waiting tasks: highest priority first, then the oldest."""
+    """The waiting tasks of a lane: highest priority first, then oldest first."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Task]] = []
@@ -172,7 +211,7 @@ class _LaneQueue:
                 self.idle -= 1
 
     def unstarted(self, task: Task) -> bool:
-        """Whether a cancelled task was still waiting; then it will not be started any more."""
+        """Return True for a cancelled task that was still waiting; it will not be started any more."""
         with self._ready:
             return not task._started
 
@@ -200,27 +239,27 @@ class _LaneWorker(QThread):
 
 
 class TaskRunner(QObject):
-    """Runs jobs on lanes. Made once, in the assembly; made and called on the GUI thread only."""
+    """Runs jobs on lanes. The program has one, created and used on the GUI thread only."""
 
     failures = Signal(object)
-    """An exception nobody handled, for the one place that shows them; unconnected, `sys.excepthook` gets it."""
+    """An unhandled exception, to be shown to the user; while unconnected, `sys.excepthook` receives it."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._mailbox = Mailbox()
-        self._mailbox.bell.rang.connect(self._drain, Qt.ConnectionType.QueuedConnection)
+        self._mailbox.filled.connect(self._drain, Qt.ConnectionType.QueuedConnection)
         self._queues: dict[Lane, _LaneQueue] = {}
         self._workers: dict[Lane, list[_LaneWorker]] = {}
         self._tasks: dict[int, Task] = {}
         self._owned: dict[int, set[int]] = {}
-        self._late: set[int] = set()
+        self._with_progress: set[int] = set()
         self._last_id = 0
         self._closed = False
-        self._turn = QTimer(self, interval=0, singleShot=True)
-        self._turn.timeout.connect(self._drain)
-        self._beat = QTimer(self, interval=PROGRESS_INTERVAL, singleShot=True)
-        self._beat.timeout.connect(self._tell_progress)
-        self._garbage = GcTimer(self)
+        self._resume = QTimer(self, interval=0, singleShot=True)
+        self._resume.timeout.connect(self._drain)
+        self._progress_timer = QTimer(self, interval=PROGRESS_INTERVAL, singleShot=True)
+        self._progress_timer.timeout.connect(self._report_progress)
+        self._gc_timer = GcTimer(self)
         app = QCoreApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.shutdown)
@@ -239,10 +278,10 @@ class TaskRunner(QObject):
     ) -> Task:
         """Run `job(context)` on a thread of the lane.
 
-        `done(result)`, `failed(exception)` and `progress(payload)` are called on the GUI thread; after `done`
-        or `failed` comes nothing more. An exception goes to `failures` when there is no `failed` or it
-        returns False. When `owner` is destroyed the task is cancelled. Higher `priority` starts first.
-        After `shutdown` nothing starts: the task returned is a cancelled one.
+        `done(result)`, `failed(exception)` and `progress(payload)` are called on the GUI thread; `done` or `failed` is
+        the last call. An exception goes to `failures` if there is no `failed` or it returns False. The task is cancelled
+        when `owner` is destroyed. Higher `priority` starts first. After `shutdown` nothing starts: the returned task is
+        cancelled.
         """
         self._last_id += 1
         context = JobContext(self._last_id, self._mailbox)
@@ -253,7 +292,7 @@ class TaskRunner(QObject):
         task._job, task._done, task._failed, task._progress, task._owner = job, done, failed, progress, owner
         self._tasks[task.id] = task
         if owner is not None:
-            self._watch(owner, task)
+            self._link_owner(owner, task)
         queue = self._queues.setdefault(lane, _LaneQueue())
         queue.put(task, priority)
         workers = self._workers.setdefault(lane, [])
@@ -267,10 +306,10 @@ class TaskRunner(QObject):
         return [task for task in self._tasks.values() if task.active and lane in (None, task.lane)]
 
     def shutdown(self, timeout: float = 5) -> bool:
-        """Cancel everything and wait for the threads, at most `timeout` seconds in all; whether they ended.
+        """Cancel all tasks and wait at most `timeout` seconds for the threads. Return False if one is still running.
 
-        Where a job does not heed its cancellation the answer is False, and the process should leave by
-        `os._exit`: to destroy a running QThread would abort it.
+        That is a job that ignores its cancellation; the process should then exit by `os._exit`, since destroying a
+        running QThread aborts it.
         """
         self._closed = True
         for task in list(self._tasks.values()):
@@ -281,45 +320,45 @@ class TaskRunner(QObject):
         ended = True
         for worker in [worker for workers in self._workers.values() for worker in workers]:
             ended = worker.wait(max(0, round((end - monotonic()) * 1000))) and ended
-        self._turn.stop()
-        self._beat.stop()
+        self._resume.stop()
+        self._progress_timer.stop()
         if ended:
             self._workers.clear()
             while self._mailbox.take():
                 pass
             self._tasks.clear()
-            self._garbage.end()
+            self._gc_timer.end()
         return ended
 
-    # --- on the GUI thread, what the workers left
+    # --- posts, on the GUI thread
 
     def _drain(self) -> None:
         if self._closed:
             return
-        self._turn.start()  # runs even while a callback sits in a nested event loop (a dialog)
+        self._resume.start()  # continues even while a callback runs a nested event loop (a dialog)
         deadline = perf_counter() + SLICE
         while (post := self._mailbox.take()) is not None:
             self._deliver(*post)
             del post
             if perf_counter() > deadline:
                 return
-        self._turn.stop()
+        self._resume.stop()
 
     def _deliver(self, task_id: int, kind: PostKind, payload: Any) -> None:
         task = self._tasks.get(task_id)
         if task is None:
             return
         if kind is PostKind.PROGRESS:
-            self._late.add(task_id)
-            if not self._beat.isActive():
-                self._beat.start()
+            self._with_progress.add(task_id)
+            if not self._progress_timer.isActive():
+                self._progress_timer.start()
             return
         if kind is PostKind.POST:
             self._call(task, task._progress, payload)
             return
-        self._pass_on_progress(task)
+        self._deliver_progress(task)
         self._tasks.pop(task_id, None)
-        self._unwatch(task)
+        self._unlink_owner(task)
         if kind is PostKind.DONE:
             self._call(task, task._done, payload)
         elif not task._context.cancelled():
@@ -327,17 +366,17 @@ class TaskRunner(QObject):
             handled = failed is not None and self._call(task, failed, payload) is not False
             if not handled:
                 self._report(payload)
-        task._hub = None
+        task._runner = None
         task._job = None
         self._forget_callbacks(task)
 
-    def _tell_progress(self) -> None:
-        late, self._late = self._late, set()
-        for task_id in late:
+    def _report_progress(self) -> None:
+        pending, self._with_progress = self._with_progress, set()
+        for task_id in pending:
             if (task := self._tasks.get(task_id)) is not None:
-                self._pass_on_progress(task)
+                self._deliver_progress(task)
 
-    def _pass_on_progress(self, task: Task) -> None:
+    def _deliver_progress(self, task: Task) -> None:
         waiting, payload = task._context._take_progress()
         if waiting:
             self._call(task, task._progress, payload)
@@ -350,15 +389,15 @@ class TaskRunner(QObject):
             return None
         try:
             return callback(payload)
-        except Exception as fault:  # noqa: BLE001 - a fault in a callback reaches the person like one in a job
-            self._report(fault)
+        except Exception as error:  # noqa: BLE001 - shown to the user like an error in a job
+            self._report(error)
             return None
 
-    def _report(self, fault: Exception) -> None:
+    def _report(self, error: Exception) -> None:
         if self.receivers("2failures(PyObject)"):
-            self.failures.emit(fault)
+            self.failures.emit(error)
         else:
-            sys.excepthook(type(fault), fault, fault.__traceback__)
+            sys.excepthook(type(error), error, error.__traceback__)
 
     # --- lifetimes
 
@@ -366,24 +405,24 @@ class TaskRunner(QObject):
         task._done = task._failed = task._progress = task._owner = None
         if task.id in self._tasks and self._queues[task.lane].unstarted(task):
             self._tasks.pop(task.id)
-            self._unwatch(task)
+            self._unlink_owner(task)
             task._job = None
         if task.id not in self._tasks:
-            task._hub = None
+            task._runner = None
 
-    def _watch(self, owner: QObject, task: Task) -> None:
-        # One connection an owner, not one a task: it goes with the owner.
+    def _link_owner(self, owner: QObject, task: Task) -> None:
+        # one connection for each owner, not for each task
         key: int = Shiboken.getCppPointer(owner)[0]
         if key not in self._owned:
             self._owned[key] = set()
-            owner.destroyed.connect(lambda: self._owner_gone(key))
+            owner.destroyed.connect(lambda: self._cancel_owned(key))
         self._owned[key].add(task.id)
         task._owner_key = key
 
-    def _unwatch(self, task: Task) -> None:
+    def _unlink_owner(self, task: Task) -> None:
         self._owned.get(task._owner_key, set()).discard(task.id)
 
-    def _owner_gone(self, key: int) -> None:
+    def _cancel_owned(self, key: int) -> None:
         for task_id in self._owned.pop(key, ()):
             if (task := self._tasks.get(task_id)) is not None:
                 task.cancel()

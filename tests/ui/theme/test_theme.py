@@ -7,6 +7,7 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QApplication
 
+from apitorch_desktop.ui.theme import tokens
 from apitorch_desktop.ui.theme.palette import style_sheet
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.theme.tokens import DARK, LIGHT
@@ -28,27 +29,23 @@ def contrast(one, other):
     return (light + 0.05) / (dark + 0.05)
 
 
-@pytest.mark.parametrize("tokens", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("scheme", [LIGHT, DARK], ids=["light", "dark"])
 @pytest.mark.parametrize(("word", "surface"), list(product(WORDS, SURFACES)))
-def test_words_can_be_read_on_every_surface(tokens, word, surface):
-    assert contrast(getattr(tokens, word), getattr(tokens, surface)) >= 4.5
+def test_words_can_be_read_on_every_surface(scheme, word, surface):
+    assert contrast(getattr(scheme, word), getattr(scheme, surface)) >= 4.5
 
 
-@pytest.mark.parametrize("tokens", [LIGHT, DARK], ids=["light", "dark"])
-def test_words_can_be_read_on_the_filled_button_and_on_what_is_selected(tokens):
-    assert contrast(tokens.on_strong, tokens.strong) >= 4.5
-    assert contrast(tokens.on_strong, tokens.accent_text) >= 4.5  # the button under the pointer
+@pytest.mark.parametrize("scheme", [LIGHT, DARK], ids=["light", "dark"])
+def test_words_can_be_read_on_the_filled_button_and_on_what_is_selected(scheme):
+    assert contrast(scheme.on_strong, scheme.strong) >= 4.5
+    assert contrast(scheme.on_strong, scheme.accent_text) >= 4.5  # the button under the pointer
 
 
 def test_the_page_of_rules_shows_the_tokens_as_they_are():
-    import apitorch_desktop.ui.theme as package
-
-    table = (Path(package.__file__).parent / "LOOK.md").read_text(encoding="utf-8")
-    shown = {
-        name: (light, dark)
-        for name, light, dark in re.findall(r"^\| (\w+) \| (#\w{6}) \| (#\w{6}) \|", table, re.MULTILINE)
-    }
-    assert shown == {name: (getattr(LIGHT, name), getattr(DARK, name)) for name in LIGHT._fields if name != "dark"}
+    page = (Path(tokens.__file__).parent / "LOOK.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+) \| (#\w{6}) \| (#\w{6}) \|", page, re.MULTILINE)
+    names = [name for name in LIGHT._fields if name != "dark"]
+    assert rows == [(name, getattr(LIGHT, name), getattr(DARK, name)) for name in names]
 
 
 @pytest.fixture
