@@ -1,13 +1,13 @@
-"""What can go wrong with a call, as the person reads it.
+"""Errors of a call, with texts for the user.
 
 ApiError                    message, advice, can_retry
 ├── ConnectionFailed        nobody answers at this address
-├── TimedOut                it took too long
-├── NotApiTorch             an answer came, but not from an API Torch service (a captive portal, truncated JSON)
+├── TimedOut                no answer within the time limit
+├── NotApiTorch             an answer, but not of an API Torch service (a captive portal, truncated JSON)
 ├── WrongKey                401
 ├── NotFound                404
-├── BadRequest              400 and other refusals of what was sent
-│   ├── Conflict            409: in the way of something that is there, or not ready yet
+├── BadRequest              400 and other refusals of the request
+│   ├── Conflict            409: conflicts with something that exists, or not ready yet
 │   └── TooLarge            413
 ├── RateLimited             429; `retry_after` in seconds
 └── ServerError             500 and up
@@ -18,17 +18,17 @@ from apitorch_desktop.utils.errors import UserError
 
 
 class ApiError(UserError):
-    """A failed call. `str()` is one sentence for the person: what is wrong. `advice` says what to do.
+    """A failed call. `str()` is a sentence for the user that states the cause; `advice` suggests what to do.
 
-    `can_retry`: the same call may work later without a change. Neither text ever holds a key.
+    `can_retry`: the same call may succeed later without a change. Neither text ever contains a key.
     """
 
     advice = "Try again later."
     can_retry = False
     unsent = False
-    """The service cannot have seen the call, so it may be sent again whatever it does."""
+    """The service cannot have seen the call: it may be sent again, also one that changes something."""
     retry_after: float | None = None
-    """Seconds to wait before the next try, where the service says so."""
+    """Seconds to wait before the next attempt, where the service sent them."""
 
     def __init__(self, message: str, *, status: int | None = None, advice: str | None = None) -> None:
         super().__init__(message)
@@ -52,12 +52,12 @@ class TimedOut(ApiError):  # noqa: N818
 
 
 class NotApiTorch(ApiError):  # noqa: N818
-    """An answer came that no API Torch service gives."""
+    """The answer is not that of an API Torch service."""
 
     advice = "Check the address; a network that asks for a log-in page answers like this too."
     can_retry = True
     truncated = False
-    """The answer breaks off: the next may be whole."""
+    """The answer is incomplete; another attempt may bring all of it."""
 
 
 class WrongKey(ApiError):  # noqa: N818
@@ -67,31 +67,31 @@ class WrongKey(ApiError):  # noqa: N818
 
 
 class NotFound(ApiError):  # noqa: N818
-    """404: what the call names is not there."""
+    """404: the object that the call names does not exist."""
 
     advice = "It may have been deleted. Refresh, and try again."
 
 
 class BadRequest(ApiError):  # noqa: N818
-    """The service refused what was sent, and says why."""
+    """400 and others: the service refused the request and states the reason."""
 
     advice = "Change what is sent: the same again will be refused again."
 
 
 class Conflict(BadRequest):
-    """409: in the way of something that is there, or not ready yet; the message says what of the two."""
+    """409: conflicts with something that exists, or is not ready yet; the message tells which."""
 
     advice = ""
 
 
 class TooLarge(BadRequest):
-    """413: more bytes than the service takes."""
+    """413: more bytes than the service accepts."""
 
     advice = "Make the image smaller and send it again."
 
 
 class RateLimited(ApiError):  # noqa: N818
-    """429: too many calls. `retry_after` is seconds to wait, where the service says so."""
+    """429: too many calls. `retry_after` is seconds to wait, where the service sent them."""
 
     advice = "Wait a little; it goes on by itself."
     can_retry = True

@@ -1,4 +1,4 @@
-"""The calls a service may offer beyond the documentation; offer one only where `ping` lists its extension."""
+"""Calls beyond the documentation; a client may make one only where `ping` lists its extension."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -16,12 +16,12 @@ _LARGEST_MODEL = 1024 * 2**20
 
 
 def query(**parameters: object) -> str:
-    """A query string of the parameters that are not None."""
+    """Build a query string of the parameters that are not None."""
     return urlencode({name: str(value) for name, value in parameters.items() if value is not None})
 
 
 def label_of(text: str) -> str:
-    """The label as it is stored. Raises BadRequest where no letter or digit is left of it."""
+    """Return the label as it is stored. Raises BadRequest where it has neither a letter nor a digit."""
     label = snake_case(text)
     if not label:
         raise BadRequest(f"“{text[:80]}” cannot be a label: it has no letter and no digit.")
@@ -29,7 +29,7 @@ def label_of(text: str) -> str:
 
 
 def segment(value: types.Id) -> str:
-    """One segment of a path; nothing in it can leave the segment. Raises BadRequest for one that names nothing."""
+    """Quote one segment of a path. Raises BadRequest for an empty one, “.” and “..”."""
     text = str(value)
     if text in {"", ".", ".."}:
         raise BadRequest(f"“{text}” names nothing.")
@@ -37,19 +37,19 @@ def segment(value: types.Id) -> str:
 
 
 class Extensions:
-    """The part of `ApiClient` that needs an extension; each method's first words name it."""
+    """Part of `ApiClient` that needs extensions; each docstring begins with the name of its extension."""
 
     _transport: Transport
 
     def create_training_set(self, name: str, description: str = "") -> types.TrainingSet:
-        """`training-sets`: a new, empty training set."""
+        """`training-sets`: create an empty training set."""
         json = {"name": name, "description": description}
         return self._transport.call("POST", "training-sets", types.TrainingSet, json=json)
 
     def update_training_set(
         self, training_set_id: types.Id, *, name: str | None = None, description: str | None = None
     ) -> types.TrainingSet:
-        """`training-sets`: change the name, the description or both; None leaves it."""
+        """`training-sets`: change the name, the description or both; None keeps the present one."""
         given = {"name": name, "description": description}
         json = {field: value for field, value in given.items() if value is not None}
         return self._transport.call(
@@ -61,7 +61,7 @@ class Extensions:
         self._delete(f"training-set/{segment(training_set_id)}")
 
     def labels(self, training_set_id: types.Id) -> list[types.LabelCount]:
-        """`paging`: the labels with their ids and counts."""
+        """`paging`: return the labels with their ids and counts."""
         route = f"training-set/{segment(training_set_id)}/labels"
         return self._transport.call("GET", route, types.LabelCounts).data
 
@@ -74,48 +74,41 @@ class Extensions:
         limit: int = _PAGE,
         cancelled: Callable[[], bool] | None = None,
     ) -> types.TrainingImages:
-        """`paging`: at most `limit` images, of one label or of all; the answer's `next` is the `after` that follows."""
+        """`paging`: return at most `limit` images of one label or of all; `next` of the answer is `after` of the next page."""
         parameters = query(label=label, after=after, limit=limit)
         route = f"training-set/{segment(training_set_id)}/images?{parameters}"
         return self._transport.call("GET", route, types.TrainingImages, cancelled=cancelled)
 
     def classifier(self, slug: str) -> types.Classifier:
-        """`training`: one classifier with its labels, status, version and metrics."""
+        """`training`: return one classifier with its labels, status, version and metrics."""
         return self._transport.call("GET", f"classifier/{segment(slug)}", types.Classifier)
 
     def create_label(self, training_set_id: types.Id, label: str) -> types.TrainingLabel:
-        """`labels`: a new label without images."""
+        """`labels`: create a label without images."""
         route = f"training-set/{segment(training_set_id)}/labels"
         return self._label("POST", route, {"label": label_of(label)})
 
     def rename_label(
         self, training_set_id: types.Id, label: str, new: str, *, merge: bool = False
     ) -> types.TrainingLabel:
-        """`labels`: rename a label; into one that exists only with `merge`, which then takes the images."""
+        """`labels`: rename a label; only with `merge` to one that exists, which then receives the images."""
         json: dict[str, object] = {"label": label_of(new)}
         if merge:
             json["merge"] = True
         return self._label("PATCH", f"training-set/{segment(training_set_id)}/labels/{segment(label)}", json)
 
     def merge_labels(self, training_set_id: types.Id, label: str, into: str) -> types.TrainingLabel:
-        """`labels`: move all images of `label` to the label `into`, and drop `label`."""
+        """`labels`: move all images of `label` to the label `into`, and delete `label`."""
         return self.rename_label(training_set_id, label, into, merge=True)
 
     def delete_label(self, training_set_id: types.Id, label: str) -> None:
         """`labels`: delete a label with its images."""
         self._delete(f"training-set/{segment(training_set_id)}/labels/{segment(label)}")
 
-    def move_image(self, image_id: str, label: str) -> types.ImageAnswer:
-        """`images`: put one image under another label of its training set."""
-        json = {"label": label_of(label)}
-        return self._transport.call(
-            "PATCH", f"training-image/{segment(image_id)}", types.ImageAnswer, json=json, repeatable=True
-        )
-
     def move_images(self, training_set_id: types.Id, image_ids: Sequence[str], label: str) -> list[types.TrainingImage]:
-        """`images`: put many images under a label, all or none; answers an image for each id, in the order given.
+        """`images`: move many images to a label, all or none; returns an image for each id, in the order given.
 
-        Where the label had the same bytes already, that image is the answer, and the one that was moved is gone.
+        Where the label has an image with the same bytes, that one is returned, and the moved one no longer exists.
         """
         json = {"image_ids": list(image_ids), "label": label_of(label)}
         route = f"training-set/{segment(training_set_id)}/images/move"
@@ -129,7 +122,7 @@ class Extensions:
     def archive(
         self, training_set_id: types.Id, image_ids: Sequence[str], *, cancelled: Callable[[], bool] | None = None
     ) -> dict[str, bytes]:
-        """`images.archive`: the bytes of many images by file name. What is not there any more is left out.
+        """`images.archive`: return the bytes of many images by file name, without those that no longer exist.
 
         Ask for some MiB at a time: the answer is held in memory, and a service refuses too many at once.
         """
@@ -146,32 +139,32 @@ class Extensions:
                     if entry.isreg() and (file := archive.extractfile(entry)) is not None:
                         found[entry.name] = file.read()
         except tarfile.TarError as error:
-            fault = NotApiTorch("The archive of images breaks off or is damaged.")
-            fault.truncated = True
-            raise fault from error
+            damaged = NotApiTorch("The archive of images breaks off or is damaged.")
+            damaged.truncated = True
+            raise damaged from error
         return found
 
     def versions(self, slug: str) -> list[types.ClassifierVersion]:
-        """`versions`: what is kept of a trained classifier, newest first."""
+        """`versions`: return the kept versions of a trained classifier, newest first."""
         return self._transport.call("GET", f"classifier/{segment(slug)}/versions", types.ClassifierVersions).data
 
     def make_current(self, slug: str, version: int) -> types.Classifier:
-        """`versions`: let a kept version answer until the next retraining."""
+        """`versions`: make a kept version answer until the next retraining."""
         route = f"classifier/{segment(slug)}/current"
         return self._transport.call("POST", route, types.Classifier, json={"version": version}, repeatable=True)
 
     def changes(self, slug: str, from_version: int, to_version: int) -> list[types.ClassificationChange]:
-        """`versions`: the training images that two versions answer differently."""
+        """`versions`: return the training images that two versions classify differently."""
         parameters = urlencode({"from": from_version, "to": to_version})
         route = f"classifier/{segment(slug)}/changes?{parameters}"
         return self._transport.call("GET", route, types.ClassificationChanges).data
 
     def onnx(self, slug: str, *, cancelled: Callable[[], bool] | None = None) -> bytes:
-        """`export.onnx`: a trained classifier as one ONNX file, with its labels and preprocessing in the metadata."""
+        """`export.onnx`: return a trained classifier as an ONNX file, with labels and preprocessing in its metadata."""
         return self._transport.file(f"classifier/{segment(slug)}/onnx", limit=_LARGEST_MODEL, cancelled=cancelled)
 
     def feedback(self) -> list[types.FeedbackAnswer]:
-        """`feedback.read`: what was sent, with what came of it."""
+        """`feedback.read`: return the feedback that was sent, with its outcome."""
         return self._transport.call("GET", "feedback", types.FeedbackList).data
 
     def _label(self, method: str, route: str, json: dict[str, object]) -> types.TrainingLabel:
@@ -179,4 +172,4 @@ class Extensions:
         return types.TrainingLabel(label=answer.label, images=[], id=answer.id, count=answer.count)
 
     def _delete(self, route: str) -> None:
-        self._transport.call("DELETE", route, dict[str, Any], gone={})
+        self._transport.call("DELETE", route, dict[str, Any], missing={})

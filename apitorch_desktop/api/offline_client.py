@@ -1,4 +1,4 @@
-"""A client for a service that is not there yet: every call fails at once, and nothing is sent."""
+"""Offline client: every call raises ConnectionFailed at once, and nothing is sent."""
 
 from typing import NoReturn
 
@@ -7,7 +7,7 @@ from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.api.transport import Transport
 
 
-class _Nowhere(Transport):
+class _OfflineTransport(Transport):
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
 
@@ -18,15 +18,15 @@ class _Nowhere(Transport):
         pass
 
     def call(self, *_: object, **__: object) -> NoReturn:
-        failure = ConnectionFailed("The service is not there yet.", advice="It goes on as soon as it is.")
-        failure.unsent = True
-        raise failure
+        error = ConnectionFailed("The service is not there yet.", advice="It goes on as soon as it is.")
+        error.unsent = True
+        raise error
 
     file = download = call
 
 
 class OfflineClient(ApiClient):
-    """In the place of a client until the service is heard, so that what was seen of it can be looked at."""
+    """Placeholder for the client of a service that has not answered yet: cached data can be browsed meanwhile."""
 
     def __init__(self, base_url: str = "") -> None:
-        self._transport = _Nowhere(base_url)
+        self._transport = _OfflineTransport(base_url)

@@ -1,4 +1,4 @@
-"""Sends calls: each thread has its connections, every wait is bounded, retries are safe, the key is kept out of sight.
+"""Transport of API calls: connections per thread, limits on every wait, safe retries.
 
 The key goes to the base URL's own origin only, whatever a redirect, a signed URL or a .netrc says. No exception
 that leaves this module refers to one that holds it.
@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, urlencode, urljoin, urlsplit, urlunsplit
 from weakref import WeakSet
 
-from apitorch_desktop.api.answers import decode, redirected, refusal
+import msgspec
+
+from apitorch_desktop.api.error_mapping import (
+    NOT_JSON,
+    exception_error,
+    redirect_error,
+    service_message,
+    status_error,
+    unreadable_answer,
+)
 from apitorch_desktop.api.errors import (
     ApiError,
     BadRequest,
@@ -40,9 +49,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LONGEST_WAIT = 30.0
-"""Seconds a call waits for `Retry-After` by itself; a service that asks for more is the caller's to wait for."""
+"""Longest `Retry-After`, in seconds, that a call waits for by itself; a longer one is left to the caller."""
 LONGEST_ANSWER = 512 * 2**20
-"""Bytes of an answer after it is unpacked; a listing of a million images has some 400 MB."""
+"""Largest answer in bytes, after decompression; a listing of a million images has some 400 MB."""
 _LONGEST_REFUSAL = 64 * 1024
 _MOST_REDIRECTS = 5
 _LONGEST_BACKOFF = 8.0
@@ -50,9 +59,9 @@ _PIECE = 128 * 1024
 
 
 def normalize_url(base_url: str) -> str:
-    """A base URL as calls are added to it: with scheme, ending in `api/`. Takes a host, a URL, `api/` or not.
+    """Return a base URL with scheme, ending in `api/`, from a host or a URL with or without `api/`.
 
-    Without a scheme it is https, or http for this machine and private addresses. Raises BadRequest, with what is wrong.
+    Without a scheme it is https, or http for this machine and private addresses. Raises BadRequest with the reason.
     """
     text = "".join(base_url.split()).strip("\"'“”‘’<>")
     if not text:
@@ -78,7 +87,7 @@ def normalize_url(base_url: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine: no proxy may stand between."""
+    """Return whether a URL leads to this machine, which no proxy may stand in front of."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -115,24 +124,24 @@ class Transport:
         self._attempts = max(1, attempts)
         self._backoff = backoff
         self._longest = longest
-        self._mine = local()
+        self._local = local()
         self._lock = Lock()
-        self._senders: WeakSet[HttpPool] = WeakSet()
+        self._pools: WeakSet[HttpPool] = WeakSet()
         self._not_before: dict[str, float] = {}
 
     def __repr__(self) -> str:
         return f"Transport({self.base_url!r})"
 
     def without_retries(self) -> Transport:
-        """One to the same place that makes every call once, with connections of its own."""
+        """Return a transport to the same service that makes every call once, with connections of its own."""
         return Transport(self.base_url, self._key, timeout=self._timeout, total=self._total, attempts=1)
 
     def close(self) -> None:
-        """Close the connections that are kept alive. Calls can still be made: they open new ones."""
+        """Close the idle connections; the next call opens new ones."""
         with self._lock:
-            senders = list(self._senders)
-        for sender in senders:
-            sender.close()
+            pools = list(self._pools)
+        for pool in pools:
+            pool.close()
 
     def call(
         self,
@@ -144,14 +153,14 @@ class Transport:
         form: dict[str, str] | None = None,
         multipart: Multipart | None = None,
         repeatable: bool = False,
-        gone: T | None = None,
+        missing: T | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> T:
-        """The answer to a call, as the wire type `kind`. `route` is added to the base URL.
+        """Make a call and return its answer as the wire type `kind`. `route` is added to the base URL.
 
-        GET and DELETE, and what is `repeatable`, are tried again after a failure that may pass; anything else only
-        where the service cannot have seen it or refused to look (429). `gone` is the answer where a repeated DELETE
-        finds nothing. Raises ApiError.
+        GET, DELETE and `repeatable` calls are repeated after a temporary error; others only where the service cannot
+        have seen the call or refused to process it (429). `missing` is the answer where a repeated DELETE finds nothing.
+        Raises ApiError.
         """
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
         body: Any = None
@@ -159,8 +168,6 @@ class Transport:
             body = multipart
             headers |= {"Content-Type": multipart.content_type, "Content-Length": str(len(multipart))}
         elif json is not None:
-            import msgspec
-
             body = msgspec.json.encode(json)
             headers["Content-Type"] = "application/json"
         elif form is not None:
@@ -171,22 +178,20 @@ class Transport:
             try:
                 content = self._fetch(method, self.base_url + route, headers, body, self._longest, cancelled)
             except NotFound:
-                if attempt and gone is not None:
-                    return gone
+                if attempt and missing is not None:
+                    return missing
                 raise
-            return decode(content, kind, self.base_url)
+            return _decode(content, kind, self.base_url)
 
         return self._repeat(once, self._origin, repeatable or method in {"GET", "DELETE"}, cancelled)
 
     def file(
         self, route: str, *, limit: int, json: object = None, cancelled: Callable[[], bool] | None = None
     ) -> bytes:
-        """The bytes that a call answers with: a GET, or with `json` a POST that changes nothing. Raises ApiError."""
+        """Return the bytes of an answer: of a GET, or with `json` of a POST that changes nothing. Raises ApiError."""
         headers = {"Accept": "application/octet-stream, */*;q=0.5", "Accept-Encoding": "identity"}
         body: bytes | None = None
         if json is not None:
-            import msgspec
-
             body = msgspec.json.encode(json)
             headers["Content-Type"] = "application/json"
 
@@ -196,10 +201,8 @@ class Transport:
 
         return self._repeat(once, self._origin, True, cancelled)
 
-    def download(
-        self, url: str, chunks: list[bytes], *, limit: int, cancelled: Callable[[], bool] | None = None
-    ) -> None:
-        """The bytes at a URL, appended to `chunks`. A URL that has run out (401, 403, 404, 410) is a NotFound."""
+    def download(self, url: str, *, limit: int, cancelled: Callable[[], bool] | None = None) -> bytes:
+        """Return the bytes at a URL. Raises NotFound for one that has expired (401, 403, 404, 410)."""
         try:
             parts = urlsplit(urljoin(self.base_url, url))
             usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
@@ -213,7 +216,7 @@ class Transport:
             headers = {"Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"}
             return self._fetch("GET", target, headers, None, limit, cancelled, download=True)
 
-        chunks.append(self._repeat(once, _origin(target), True, cancelled))
+        return self._repeat(once, _origin(target), True, cancelled)
 
     # --- attempts
 
@@ -226,28 +229,26 @@ class Transport:
             _wait(self._not_before.get(origin, 0) - monotonic(), cancelled)
             try:
                 return once(attempt)
-            except ApiError as error:
-                failure = error
+            except ApiError as caught:
+                error = caught
             attempt += 1
-            pause = self._pause(failure, attempt, repeatable)
-            if isinstance(failure, RateLimited):
+            pause = self._pause(error, attempt, repeatable)
+            if isinstance(error, RateLimited):
                 self._not_before[origin] = monotonic() + min(pause or self._backoff, LONGEST_WAIT)
             if pause is None or attempt >= self._attempts or monotonic() + pause - begun > self._total:
-                raise failure
+                raise error
             _wait(pause, cancelled)
 
-    def _pause(self, failure: ApiError, attempt: int, repeatable: bool) -> float | None:
-        """Seconds until the next attempt, None where there should be none."""
-        may_pass = isinstance(failure, (ConnectionFailed, TimedOut, ServerError)) and failure.can_retry
-        may_pass = may_pass or (isinstance(failure, NotApiTorch) and failure.truncated)
-        if isinstance(failure, StorageFull):
+    def _pause(self, error: ApiError, attempt: int, repeatable: bool) -> float | None:
+        """Return the seconds until the next attempt, None for no further attempt."""
+        may_pass = isinstance(error, (ConnectionFailed, TimedOut, ServerError)) and error.can_retry
+        may_pass = may_pass or (isinstance(error, NotApiTorch) and error.truncated)
+        if isinstance(error, StorageFull):
             return None
-        if not (
-            isinstance(failure, RateLimited) or (failure.unsent and failure.can_retry) or (repeatable and may_pass)
-        ):
+        if not (isinstance(error, RateLimited) or (error.unsent and error.can_retry) or (repeatable and may_pass)):
             return None
-        if failure.retry_after is not None:
-            return failure.retry_after + random.uniform(0, 0.1) if failure.retry_after <= LONGEST_WAIT else None  # noqa: S311
+        if error.retry_after is not None:
+            return error.retry_after + random.uniform(0, 0.1) if error.retry_after <= LONGEST_WAIT else None  # noqa: S311
         return min(self._backoff * 2.0 ** (attempt - 1), _LONGEST_BACKOFF) * random.uniform(0.5, 1.0)  # noqa: S311
 
     # --- one attempt
@@ -274,12 +275,13 @@ class Transport:
                     content = _read(response, _LONGEST_REFUSAL, "", cut=True)
                     if download and status in {401, 403, 404, 410}:
                         raise NotFound("This address has run out, or its image is gone.", status=status)
-                    raise refusal(status, response.headers, content, url if download else self.base_url, self._key)
+                    base_url = url if download else self.base_url
+                    raise status_error(status, response.headers, content, base_url, self._key)
             repeats = method == "GET" or status in {307, 308}
             if urlsplit(target).scheme not in {"http", "https"} or not (
                 download or (repeats and _origin(target) == self._origin)
             ):
-                raise redirected(url, target)
+                raise redirect_error(url, target)
             url = target
         raise NotApiTorch(f"{urlsplit(url).hostname} redirects without end.")
 
@@ -290,35 +292,48 @@ class Transport:
         import requests
         import urllib3
 
-        from apitorch_desktop.api.error_mapping import explain
-
-        sender = self._sender()
-        sender.watch.start(self._timeout[1], self._total, cancelled)
+        pool = self._pool()
+        pool.deadline.start(self._timeout[1], self._total, cancelled)
         origin = _origin(url)
         if origin == self._origin:
             headers = {**headers, "Authorization": self._authorization}
         response = None
-        failure: ApiError | None = None
+        error: ApiError | None = None
         try:
-            response = sender.send(method, origin, url, headers, body, direct=is_loopback(url))
+            response = pool.send(method, origin, url, headers, body, direct=is_loopback(url))
             yield response
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as fault:
-            failure = explain(fault, url)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as exception:
+            error = exception_error(exception, url)
         finally:
             if response is not None:
                 response.close()
-        if failure is not None:  # out here it has no `__context__`: that could hold the headers with the key
-            raise failure
+        if error is not None:  # outside the handler it has no `__context__`, which could hold the headers with the key
+            raise error
 
-    def _sender(self) -> HttpPool:
-        found: HttpPool | None = getattr(self._mine, "sender", None)
+    def _pool(self) -> HttpPool:
+        found: HttpPool | None = getattr(self._local, "pool", None)
         if found is None:
             from apitorch_desktop.api.http_pool import HttpPool
 
-            self._mine.sender = found = HttpPool(self._timeout)
+            self._local.pool = found = HttpPool(self._timeout)
             with self._lock:
-                self._senders.add(found)
+                self._pools.add(found)
         return found
+
+
+def _decode(content: bytes, kind: type[T], base_url: str) -> T:
+    """Decode an answer as the wire type `kind`. Raises NotApiTorch, and ServerError for an error body."""
+    error: ApiError
+    try:
+        answer = msgspec.json.decode(content, type=kind, strict=False)
+    except NOT_JSON:
+        error = unreadable_answer(content, base_url)
+    else:
+        name = answer.get("object") if isinstance(answer, dict) else getattr(answer, "object", None)
+        if name != "error":
+            return answer
+        error = ServerError(service_message(content) or "The service answered with an error.")
+    raise error  # out here it has no `__context__` with the whole answer
 
 
 def _read(response: BaseHTTPResponse, limit: int, what: str, *, cut: bool = False) -> bytes:
@@ -356,7 +371,7 @@ def _origin(url: str) -> str:
 
 
 def _is_near(address: str) -> bool:
-    """Whether an address without a scheme is on this machine or in a private network."""
+    """Return whether an address without a scheme is on this machine or in a private network."""
     host = urlsplit(f"//{address}").hostname or ""
     try:
         ip = ipaddress.ip_address(host)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from apitorch_desktop.api import types
-from apitorch_desktop.api.answers import refusal, retry_after
+from apitorch_desktop.api.error_mapping import parse_retry_after, status_error
 from apitorch_desktop.api.errors import (
     ApiError,
     BadRequest,
@@ -137,9 +137,9 @@ def test_a_repeated_delete_that_finds_nothing_was_done(service, transport):
     [image] = service.sets[number].labels["dress"]
     service.wrong("lost")
     done = types.ImageAnswer(id=image)
-    assert transport().call("DELETE", f"training-image/{image}", types.ImageAnswer, gone=done) is done
+    assert transport().call("DELETE", f"training-image/{image}", types.ImageAnswer, missing=done) is done
     with pytest.raises(NotFound):
-        transport().call("DELETE", f"training-image/{image}", types.ImageAnswer, gone=done)
+        transport().call("DELETE", f"training-image/{image}", types.ImageAnswer, missing=done)
 
 
 # --- Retry-After
@@ -184,11 +184,11 @@ def test_other_threads_wait_too_when_one_was_told_to(service, transport):
     ("given", "seconds"), [("7", 7), (" 0 ", 0), ("soon", None), ("-5", None), ("", None), ("9" * 400, None)]
 )
 def test_retry_after_is_read(given, seconds):
-    assert retry_after(given) == seconds
+    assert parse_retry_after(given) == seconds
 
 
 def test_a_retry_after_in_the_past_means_now():
-    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
 
 
 # --- bounds
@@ -209,10 +209,8 @@ def test_a_large_image_on_a_slow_line_gets_through(service, transport):
     url = calls.call("GET", f"training-set/{number}/images", types.TrainingImages).data[0].images[0].url
     service.slowly = 0.05  # seconds for 8 kB
     begun = time.monotonic()
-    chunks: list[bytes] = []
-    calls.download(url, chunks, limit=2**20)
+    assert calls.download(url, limit=2**20) == data
     assert time.monotonic() - begun > 0.55
-    assert b"".join(chunks) == data
 
 
 def test_headers_that_drip_are_given_up_in_time(transport):
@@ -283,7 +281,7 @@ def test_a_download_that_is_too_large_is_refused(service, transport):
     number = service.add_set("Clothes", {"dress": [b"x" * 5_000_000]})
     url = transport().call("GET", f"training-set/{number}/images", types.TrainingImages).data[0].images[0].url
     with pytest.raises(BadRequest, match="larger than 1 MiB"):
-        transport().download(url, [], limit=2**20)
+        transport().download(url, limit=2**20)
 
 
 # --- downloads
@@ -295,9 +293,7 @@ def test_a_download_comes_whole_in_the_end(fault, service, transport):
     calls = transport()
     url = calls.call("GET", f"training-set/{number}/images", types.TrainingImages).data[0].images[0].url
     service.wrong(fault, times=2, path="^/files", seconds=0.05)
-    chunks: list[bytes] = []
-    calls.download(url, chunks, limit=2**20)
-    assert b"".join(chunks) == bytes(range(256)) * 1000
+    assert calls.download(url, limit=2**20) == bytes(range(256)) * 1000
 
 
 def test_an_address_that_ran_out_is_not_found(service, transport):
@@ -305,7 +301,7 @@ def test_an_address_that_ran_out_is_not_found(service, transport):
     url = transport().call("GET", f"training-set/{number}/images", types.TrainingImages).data[0].images[0].url
     service.expire()
     with pytest.raises(NotFound, match="run out"):
-        transport().download(url, [], limit=2**20)
+        transport().download(url, limit=2**20)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +309,7 @@ def test_an_address_that_ran_out_is_not_found(service, transport):
 )
 def test_an_address_that_leads_nowhere_is_not_found(url, service, transport):
     with pytest.raises(NotFound):
-        transport().download(url, [], limit=2**20)
+        transport().download(url, limit=2**20)
 
 
 # --- where the key goes
@@ -328,7 +324,7 @@ def test_the_key_is_sent_to_its_own_origin_only(service, transport, tmp_path, mo
     number = service.add_set("Clothes", {"dress": [b"x" * 100]})
     calls = transport()
     url = calls.call("GET", f"training-set/{number}/images", types.TrainingImages).data[0].images[0].url
-    calls.download(url, [], limit=2**20)
+    calls.download(url, limit=2**20)
     listed, loaded = service.seen
     assert listed.authorization == "Basic azN5LW9mLXRoZS1taXNiZWhhdmluZy1zZXJ2aWNlLTAxMjM0NTY3ODlBOg=="
     assert loaded.host.startswith("localhost")
@@ -377,7 +373,7 @@ def test_the_key_is_in_no_log_no_repr_and_no_exception(service, transport, caplo
 
 def test_a_service_that_repeats_the_key_is_quoted_without_it():
     body = f'{{"object": "error", "message": "The key {KEY} is unknown.\\nSorry", "type": "x"}}'.encode()
-    error = refusal(401, {}, body, "https://host/api/", KEY)
+    error = status_error(401, {}, body, "https://host/api/", KEY)
     assert str(error) == "The key … is unknown. Sorry"
 
 
@@ -424,7 +420,7 @@ def test_a_proxy_that_is_not_there_is_named(transport, monkeypatch):
     ],
 )
 def test_each_status_is_its_error_and_quotes_the_service(status, kind, retry):
-    error = refusal(status, {}, b'{"object": "error", "message": "Because."}', "https://host/api/", KEY)
+    error = status_error(status, {}, b'{"object": "error", "message": "Because."}', "https://host/api/", KEY)
     assert type(error) is kind
     assert str(error) == "Because."
     assert error.status == status
@@ -435,14 +431,14 @@ def test_each_status_is_its_error_and_quotes_the_service(status, kind, retry):
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 407, 418, 429, 500, 502, 511])
 @pytest.mark.parametrize("body", [b"", b"<html>oh</html>", b"{", b'"text"', b"[1]", b"\xff\xfe", b'{"message": 7}'])
 def test_a_refusal_without_a_message_still_is_a_sentence(status, body):
-    error = refusal(status, {}, body, "https://host/api/", KEY)
+    error = status_error(status, {}, body, "https://host/api/", KEY)
     assert "host" in str(error)
     assert str(error).endswith(".")
 
 
 def test_a_very_long_message_is_cut():
     body = b'{"message": "' + b"x" * 100_000 + b'"}'
-    assert len(str(refusal(400, {}, body, "https://host/api/", KEY))) < 400
+    assert len(str(status_error(400, {}, body, "https://host/api/", KEY))) < 400
 
 
 @pytest.mark.parametrize(

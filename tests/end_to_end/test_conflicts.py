@@ -135,7 +135,7 @@ def test_edits_that_waited_meet_what_someone_else_did_on_the_embedded_service(mo
         run(monkeypatch, offline)
     with someone_else() as client:
         client.delete_image(chosen["dress"][0])
-        client.move_image(chosen["hat"][0], "scarf")
+        client.move_images(client.training_sets()[0].id, [chosen["hat"][0]], "scarf")
         assert {label: len(ids) for label, ids in there(client).items()} == {
             "dress": 2, "hat": 2, "pants": 3, "scarf": 1,
         }  # fmt: skip
@@ -149,7 +149,7 @@ def test_what_someone_else_did_between_two_looks_is_decided_on_the_same_page(mon
         (deleted, moved, third), hat = shown(made)["dress"], shown(made)["hat"][0]
         with someone_else() as client:
             client.delete_image(deleted)
-            client.move_image(moved, "scarf")
+            client.move_images(client.training_sets()[0].id, [moved], "scarf")
         pointer.click(cell(made, deleted))
         pointer.key("shift+Right", "shift+Right")
         program.wait(lambda: set(made.model.selected_ids()) == {deleted, moved, third}, "the three selected")
@@ -170,7 +170,7 @@ def test_what_someone_else_did_between_two_looks_is_decided_on_the_same_page(mon
         program.wait(lambda: counts(made) == {"hat": 3, "pants": 5}, "the grid")
 
         with someone_else() as client:
-            client.move_image(hat, "scarf")
+            client.move_images(client.training_sets()[0].id, [hat], "scarf")
         pointer.click(cell(made, hat))
         pointer.key("Delete")
         desk = page_of(made, 1)

@@ -48,7 +48,7 @@ class Away:
 
     def someone_moves(self, image_id: str, label: str) -> None:
         if self._documented is None:
-            self.others.move_image(image_id, label)
+            self.others.move_images(self.home.set_id, [image_id], label)
             return
         labels = self._documented.sets[self.home.set_id].labels
         for images in list(labels.values()):
@@ -267,5 +267,5 @@ def test_an_edit_made_before_the_one_before_it_was_shown_is_no_conflict(real: Ho
     assert counts(real) == {"l0": 3, "l1": 5, "l2": 7, "l3": 5}
     real.edits.undo(real.workspace)
     assert counts(real) == {"l0": 4, "l1": 6, "l2": 5, "l3": 5}
-    real.client.move_image(images[0].image_id, "l3")
+    real.client.move_images(real.set_id, [images[0].image_id], "l3")
     assert real.edits.move(real.workspace, real.set_id, images, "l2").conflicts == 1
