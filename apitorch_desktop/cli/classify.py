@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
-from time import sleep
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.api.errors import NotFound
 from apitorch_desktop.api.slugs import slugify
-from apitorch_desktop.api.types import Classification
+from apitorch_desktop.api.types import Classification, Classifier
 from apitorch_desktop.cli import output
 from apitorch_desktop.cli.connect import CommandError, connected
 from apitorch_desktop.dataset.batch import COLUMNS, cells, classify, open_table
@@ -19,6 +17,7 @@ from apitorch_desktop.dataset.importer.plan import PlanItem, scan
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_lists import is_url
 from apitorch_desktop.dataset.sources.image_source import place_of
+from apitorch_desktop.dataset.workspace.training import wait_until_trained
 from apitorch_desktop.utils.text import plural, reason, shown
 
 
@@ -72,22 +71,20 @@ def classify_files(client: ApiClient, images: Sequence[str | Path], classifier: 
 def _wait_until_trained(client: ApiClient, slug: str, line: output.ProgressLine) -> None:
     """Wait for a classifier that is still learning. Raises CommandError where none will answer."""
     slugs = [found.slug if isinstance(found.slug, str) else slugify(found.name) for found in client.classifiers()]
-    learns = "training" in (client.ping().extensions or [])
-    while learns or slug not in slugs:
-        try:
-            state = client.classifier(slug) if learns else None
-        except NotFound:
-            state = None
-        if state is None:
-            raise CommandError(f"There is no classifier “{slug}”. {output.there_are(slugs)}")
-        if isinstance(state.version, int) or state.status not in ("training", "needs_images", "failed"):
-            break
-        message = str(state.status_message or "")
-        if state.status != "training":
-            raise CommandError(f"“{slug}” cannot answer yet. {message}".strip())
-        line.show(f"“{slug}” is learning. {message}")
-        sleep(0.2)
+    trains = "training" in (client.ping().extensions or [])
+    if not trains and slug in slugs:
+        return
+
+    def report(state: Classifier | None) -> None:
+        if state is not None and state.status == "training" and not isinstance(state.version, int):
+            line.show(f"“{slug}” is learning. {state.status_message or ''}")
+
+    state = wait_until_trained(client, slug, report=report) if trains else None
     line.clear()
+    if state is None:
+        raise CommandError(f"There is no classifier “{slug}”. {output.there_are(slugs)}")
+    if not isinstance(state.version, int) and state.status in ("training", "needs_images", "failed"):
+        raise CommandError(f"“{slug}” cannot answer yet. {state.status_message or ''}".strip())
 
 
 @contextmanager

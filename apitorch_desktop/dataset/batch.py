@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from apitorch_desktop.api.errors import ApiError, BadRequest, NotApiTorch, NotFound, ServerError, WrongKey
-from apitorch_desktop.api.types import Classification, Classifier
+from apitorch_desktop.api.types import Classification
 from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl, Source, SourceMissing, filename_of
 from apitorch_desktop.utils.files import atomic_write
@@ -95,21 +95,6 @@ def _given(source: Source, archives: Archives) -> dict[str, Any]:
     if isinstance(source, ImageFile):
         return {"path": source.path}
     return {"data": read(source, archives, _LONGEST), "filename": filename_of(source)}
-
-
-def still_learning(classifier: Callable[[str], Classifier], slugs: Sequence[str]) -> str:
-    """Return the status message of a classifier that is still learning its first version; "" where there is none.
-
-    `classifier` is `ApiClient.classifier`, of a service with the extension `training`.
-    """
-    for slug in slugs:
-        try:
-            state = classifier(slug)
-        except NotFound:
-            continue
-        if state.status == "training" and not isinstance(state.version, int):
-            return f"“{slug}” is learning. {state.status_message or ''}".strip()
-    return ""
 
 
 def cells(place: str, slug: str, answer: Classification | str) -> tuple[str, ...]:

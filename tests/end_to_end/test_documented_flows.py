@@ -6,7 +6,7 @@ import shutil
 import pytest
 from PySide6.QtCore import QPoint
 
-from apitorch_desktop.ui.classify.scratch_dialog import ScratchPermissionDialog
+from apitorch_desktop.ui.classify.scratch_permission import ScratchPermissionDialog
 from apitorch_desktop.ui.photo_board.model import PhotoRow
 from apitorch_desktop.ui.session.session import ConnectionState
 from tests.helpers import app_runner as program

@@ -8,7 +8,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QPushButton
 
 from apitorch_desktop.ui.classify.feedback_dialog import FeedbackDialog, MessageDialog
-from apitorch_desktop.ui.classify.scratch_dialog import ScratchPermissionDialog
+from apitorch_desktop.ui.classify.scratch_permission import ScratchPermissionDialog
 from apitorch_desktop.ui.importer.dialog import ImportDialog
 from apitorch_desktop.ui.session.session import ConnectionState
 from apitorch_desktop.ui.tasks.runner import Lane

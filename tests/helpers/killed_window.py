@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from apitorch_desktop.ui.classify.scratch_dialog import ScratchPermissionDialog
+from apitorch_desktop.ui.classify.scratch_permission import ScratchPermissionDialog
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from tests.helpers import app_runner as program
 from tests.helpers.app_runner import dialog

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from time import monotonic
@@ -11,7 +12,9 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QMenu, QWidget
 
+from apitorch_desktop.api.types import Classifier
 from apitorch_desktop.dataset.batch import BatchRow
+from apitorch_desktop.dataset.workspace.training import wait_until_trained
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.batch.panel import BatchPanel
 from apitorch_desktop.ui.classify.panel import ClassifyPanel
@@ -77,7 +80,7 @@ class BatchController(QObject):
         images = [image for one in ids if (image := session.images.record(one)) is not None]
 
         def look(context: JobContext) -> list[BatchRow]:
-            from apitorch_desktop.dataset.batch import BatchRow, still_learning
+            from apitorch_desktop.dataset.batch import BatchRow
             from apitorch_desktop.dataset.importer.plan import scan
             from apitorch_desktop.dataset.sources.image_source import ImageBytes, place_of
 
@@ -89,10 +92,10 @@ class BatchController(QObject):
                     data = workspace.image(open_set.training_set.id, image, cancelled=context.cancelled)
                     rows.append(BatchRow(ImageBytes(data, name), name, name))
             plan = scan(sources, cancelled=context.cancelled) if sources else None
-            while workspace.has("training") and (wait := still_learning(workspace.classifier, slugs)):
-                context.progress(wait)
-                if context.wait(0.5):
-                    break
+            for slug in slugs if workspace.has("training") else ():
+                wait_until_trained(
+                    workspace, slug, report=partial(self._report_training, context, slug), wait=context.wait
+                )
             items = plan.items if plan is not None else []
             return rows + [BatchRow(one.source, one.name, place_of(one.source), one.problem or "") for one in items]
 
@@ -122,6 +125,11 @@ class BatchController(QObject):
             owner=self._owner,
             title="Look through the photos",
         )
+
+    @staticmethod
+    def _report_training(context: JobContext, slug: str, state: Classifier | None) -> None:
+        if state is not None and state.status == "training" and not isinstance(state.version, int):
+            context.progress(f"“{slug}” is learning. {state.status_message or ''}".strip())
 
     def _refused(self) -> None:
         self._session.show_message(REFUSED, "warn", "batch")

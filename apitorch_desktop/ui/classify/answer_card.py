@@ -1,4 +1,4 @@
-"""One classifier's answer: label, confidence, the next best two, and what the person says to it."""
+"""Card with one classifier's answer: label, confidence, the next best labels, and controls for feedback."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from apitorch_desktop.ui.widgets.controls import (
     set_property,
 )
 
-NEXT_BEST = 2
-"""How many other labels a card shows."""
+ALTERNATIVES = 2
+"""Number of alternatives shown."""
 
 
-def share(value: object) -> float | None:
-    """A decimal in a string as a number from 0 to 1; None where there is none."""
+def probability(value: object) -> float | None:
+    """Return a decimal in a string as a number from 0 to 1, None where it is none."""
     try:
         number = float(str(value))
     except ValueError:
@@ -34,23 +34,23 @@ def share(value: object) -> float | None:
 
 
 class AnswerCard(Card):
-    """While the classifier works the card is there and moves gently; a failure says what to do. Says what is wanted."""
+    """Shows a classifier at work, its answer, or its failure with advice; emits what the user requests."""
 
     confirmed = Signal()
     correction_requested = Signal()
     retry_requested = Signal()
     add_menu_opening = Signal(object)
-    """The `QMenu` of *Add to set* is about to open: time to fill it."""
+    """The `QMenu` of *Add to set* is about to open and has to be filled."""
 
     def __init__(self, theme: Theme, slug: str) -> None:
         super().__init__()
         self.slug = slug
         self.answer: Classification | None = None
         self.waiting = False
-        """Whether it waits for its classifier to learn."""
+        """True while the classifier has to be trained before it can answer."""
         self._theme = theme
         self.title = ElidedLabel("", "answer")
-        self.word = label("", "small", "muted")
+        self.confidence = label("", "small", "muted")
         self.value = label("", "small", "muted")
         self.bar = ProgressBar(theme, None)
         self.sentence = label("", "small", "muted", wrap=True)
@@ -68,7 +68,7 @@ class AnswerCard(Card):
         menu = QMenu(self.add)
         menu.aboutToShow.connect(lambda: self.add_menu_opening.emit(menu))
         self.add.setMenu(menu)
-        self.verbs = QWidget()
+        self.controls = QWidget()
         self._lay_out()
         self.show_working()
 
@@ -76,10 +76,10 @@ class AnswerCard(Card):
         top = QHBoxLayout()
         top.setSpacing(8)
         top.addWidget(self.title)
-        top.addWidget(self.word, 0, Qt.AlignmentFlag.AlignBottom)
+        top.addWidget(self.confidence, 0, Qt.AlignmentFlag.AlignBottom)
         top.addStretch(1)
         top.addWidget(self.value)
-        row = QHBoxLayout(self.verbs)
+        row = QHBoxLayout(self.controls)
         row.setContentsMargins(0, 4, 0, 0)
         row.setSpacing(8)
         for control in (self.right, self.wrong, self.again):
@@ -87,11 +87,11 @@ class AnswerCard(Card):
         row.addStretch(1)
         row.addWidget(self.add)
         self.rows.addLayout(top)
-        for part in (self.bar, self.others, self.sentence, self.note, self.verbs):
+        for part in (self.bar, self.others, self.sentence, self.note, self.controls):
             self.rows.addWidget(part)
 
     def show_working(self, waiting: str = "") -> None:
-        """The classifier was asked; or it will be, and `waiting` says what for."""
+        """Show that the classifier works, or, with `waiting`, what it has to wait for."""
         self.answer = None
         self._show(self.slug, sentence=waiting, tone="muted")
         self.waiting = bool(waiting)
@@ -100,44 +100,44 @@ class AnswerCard(Card):
         self.setAccessibleName(f"{self.slug}: working")
 
     def show_answer(self, answer: Classification, note: str = "") -> None:
-        """Show what it said; `note` says what happened since ("Learned from it.")."""
+        """Show an answer; `note` reports what has happened since ("Learned from it.")."""
         self.answer = answer
-        value = share(answer.confidence_value)
+        value = probability(answer.confidence_value)
         plain = answer.confidence is UNSET and value is None
-        self._show(answer.label, sentence=self._words(answer), note=note)
-        self.word.setText("" if answer.confidence is UNSET else str(answer.confidence))
+        self._show(answer.label, sentence=self._text(answer), note=note)
+        self.confidence.setText("" if answer.confidence is UNSET else str(answer.confidence))
         self.value.setText("" if value is None else f"{value:.2f}")
         self.bar.setVisible(value is not None)
         self.bar.set_value(value or 0)
         self._show_others(answer)
-        self.verbs.show()
+        self.controls.show()
         self.again.hide()
         for control in (self.right, self.wrong, self.add):
             control.show()
-        sure = "" if plain else f", {self.word.text()} {self.value.text()}".rstrip()
+        sure = "" if plain else f", {self.confidence.text()} {self.value.text()}".rstrip()
         self.setAccessibleName(f"{self.slug}: {answer.label}{sure}. {self.sentence.text()}")
 
     def show_failure(self, text: str) -> None:
-        """It could not answer: why, and what to do."""
+        """Show why there is no answer, and what to do."""
         self.answer = None
         self._show(self.slug, sentence=text, tone="muted")
         set_property(self.sentence, "tone", "bad")
         self.bar.hide()
-        self.verbs.show()
+        self.controls.show()
         self.again.show()
         for control in (self.right, self.wrong, self.add):
             control.hide()
         self.setAccessibleName(f"{self.slug}: {text}")
 
     def show_note(self, text: str, *, busy: bool = False) -> None:
-        """Say what became of what the person said, and whether something is still under way."""
+        """Show what became of the feedback; `busy` disables further feedback."""
         self.note.setText(text)
         self.note.setVisible(bool(text))
         for control in (self.right, self.wrong):
             control.setEnabled(not busy)
 
     def offer_feedback(self, reason: str) -> None:
-        """Grey *Right* and *Wrong…* out with the reason, or offer them."""
+        """Disable *Right* and *Wrong…* with a reason, or enable them with ""."""
         for control in (self.right, self.wrong):
             offer(control, reason)
 
@@ -145,23 +145,23 @@ class AnswerCard(Card):
         self.waiting = False
         self.title.setText(title)
         set_property(self.title, "tone", tone)
-        self.word.clear()
+        self.confidence.clear()
         self.value.clear()
         self.sentence.setText(sentence)
         set_property(self.sentence, "tone", "muted")
         self.sentence.setVisible(bool(sentence))
         self.show_note(note)
         self.others.hide()
-        self.verbs.hide()
+        self.controls.hide()
 
     @staticmethod
-    def _words(answer: Classification) -> str:
+    def _text(answer: Classification) -> str:
         lines = [answer.sentence]
         if isinstance(answer.text, str) and answer.text.strip():
             lines.append(f"“{answer.text.strip()[:300]}”")
         if answer.adjusted is True:
             lines.append("Adjusted by your corrections.")
-        # Where a training set answers, the sentence repeats the label that stands above it
+        # The sentence of a training set's classifier repeats the label above it
         shown = [line for line in lines if line and not (answer.alternatives and line == answer.sentence)]
         return "\n".join(dict.fromkeys(shown))
 
@@ -169,9 +169,9 @@ class AnswerCard(Card):
         while (item := self._rest.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
                 widget.deleteLater()
-        others = [] if answer.alternatives is UNSET else answer.alternatives[:NEXT_BEST]
+        others = [] if answer.alternatives is UNSET else answer.alternatives[:ALTERNATIVES]
         for row, other in enumerate(others):
-            value = share(other.confidence_value)
+            value = probability(other.confidence_value)
             bar = ProgressBar(self._theme, value or 0, "muted", height=4)
             name = ElidedLabel(other.label, "small", "muted")
             name.setFixedWidth(self._theme.px(88))

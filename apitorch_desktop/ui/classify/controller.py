@@ -1,4 +1,4 @@
-"""From a dropped photo to an answer, and from a wrong answer to a right one: what the classify panel shows is done here."""
+"""Classification of one photo: from a dropped photo to answers, and to another answer after a correction."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QSettings, Signal
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QMenu, QWidget
+from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
+from apitorch_desktop.api.errors import Conflict
 from apitorch_desktop.api.types import Classification
-from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.dataset.batch import ask
+from apitorch_desktop.dataset.workspace.workspace import NeedsScratch, Workspace
 from apitorch_desktop.ui.classify.answer_card import AnswerCard
 from apitorch_desktop.ui.classify.feedback import FeedbackController
 from apitorch_desktop.ui.classify.panel import ClassifyPanel
@@ -22,19 +24,20 @@ from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
+from apitorch_desktop.ui.widgets.drag_drop import DroppedContent, DroppedImage
+from apitorch_desktop.ui.widgets.label_menu import fill_label_menu
 
 Answers = dict[str, Classification | Exception]
 
 EDGE = 720
-"""Pixels of the shorter side at which the photo is shown."""
+"""Edge in pixels to which the photo is decoded."""
 DEFAULTS = ("safe-for-work", "extract-text")
 FILTER = "Photos (*.jpg *.jpeg *.png *.webp *.gif *.tif *.tiff *.bmp);;All files (*)"
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoToClassify:
-    """The photo that is asked about: a file, bytes, or an address."""
+    """A photo to be classified: a file, bytes, or a web address."""
 
     name: str
     path: Path | None = None
@@ -42,9 +45,7 @@ class PhotoToClassify:
     url: str | None = None
 
     def content(self) -> DroppedContent:
-        """As something that can be imported."""
-        from apitorch_desktop.ui.widgets.drag_drop import DroppedContent, DroppedImage
-
+        """Return the photo as content that can be imported."""
         if self.path is not None:
             return DroppedContent(paths=(self.path,))
         if self.data is not None:
@@ -53,7 +54,7 @@ class PhotoToClassify:
 
 
 class ClassifyController(QObject):
-    """The flow of the classify panel. Everything that takes time runs on lanes; what belongs to an older photo is dropped."""
+    """Flow of the classify panel. Jobs run on lanes, and are cancelled when another photo is opened."""
 
     batch_requested = Signal(object)
     """`DroppedContent` of many photos or a folder."""
@@ -71,14 +72,14 @@ class ClassifyController(QObject):
     ) -> None:
         super().__init__(window)
         self._session = session
-        self._feedback = FeedbackController(session, editing, panel, theme, window)
+        self._feedback = FeedbackController(session, editing, theme, window)
         self._feedback.trained.connect(self._classify_again)
         self._permission = ScratchPermission(session, theme, window)
         self._panel = panel
         self._settings = settings
         self._window = window
         self._photo: PhotoToClassify | None = None
-        self._left_out: set[str] = set()
+        self._removed: set[str] = set()
         self._owner = QObject(self)
         panel.content_given.connect(self.begin)
         panel.file_requested.connect(self.choose_file)
@@ -94,13 +95,13 @@ class ClassifyController(QObject):
     # --- which classifiers
 
     def _offer(self) -> None:
-        """Offer the connection's classifiers; the open training set's own is asked unless it was left out."""
+        """Offer the connection's classifiers; the open training set's own is chosen unless the user removed it."""
         session, panel = self._session, self._panel
         listed = list(session.classifiers)
-        kept = self._saved_choice()
-        slugs = [str(one.slug) for one in listed if isinstance(one.slug, str)]
-        chosen = list(DEFAULTS) if kept is None else kept
-        if (own := self._own()) in slugs and own not in self._left_out:
+        saved = self._saved_choice()
+        slugs = [str(found.slug) for found in listed if isinstance(found.slug, str)]
+        chosen = list(DEFAULTS) if saved is None else saved
+        if (own := self._own()) in slugs and own not in self._removed:
             chosen = [own, *(slug for slug in chosen if slug != own)]
         panel.set_classifiers(listed, chosen)
         panel.offer_message(session.unavailable_reason(""))
@@ -110,22 +111,22 @@ class ClassifyController(QObject):
             self.ask(panel.chosen)
 
     def _own(self) -> str:
-        """The slug of the open training set's classifier, "" where none is open."""
+        """Return the slug of the open training set's classifier, "" where none is open."""
         open_set = self._session.open_set
         return open_set.classifier_status.slug if open_set is not None else ""
 
     def _saved_choice(self) -> list[str] | None:
         connection = self._session.connection
-        kept = self._settings.value(f"classify/{connection.id}") if connection is not None else None
-        if kept is None:
+        saved = self._settings.value(f"classify/{connection.id}") if connection is not None else None
+        if saved is None:
             return None
-        return [kept] if isinstance(kept, str) else [str(one) for one in kept if one]
+        return [saved] if isinstance(saved, str) else [str(slug) for slug in saved if slug]
 
     def _chosen_changed(self, chosen: list[str]) -> None:
         connection, own = self._session.connection, self._own()
-        (self._left_out.discard if own in chosen else self._left_out.add)(own)
-        if connection is not None:  # the own one comes and goes with its training set
-            self._settings.setValue(f"classify/{connection.id}", [one for one in chosen if one != own] or [""])
+        (self._removed.discard if own in chosen else self._removed.add)(own)
+        if connection is not None:  # the own classifier depends on the open training set
+            self._settings.setValue(f"classify/{connection.id}", [slug for slug in chosen if slug != own] or [""])
         self._panel.show_hint("" if chosen else "Choose a classifier to ask.")
         if self._photo is None:
             return
@@ -141,17 +142,13 @@ class ClassifyController(QObject):
     # --- the photo
 
     def choose_file(self) -> None:
-        """Ask for a file."""
-        from PySide6.QtWidgets import QFileDialog
-
+        """Let the user choose files."""
         names, _ = QFileDialog.getOpenFileNames(self._window, "Classify photos", str(Path.home()), FILTER)
         if names:
-            from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
-
             self.begin(DroppedContent(paths=tuple(Path(name) for name in names)))
 
     def begin(self, content: DroppedContent) -> None:
-        """Classify what was dropped, pasted or chosen."""
+        """Classify dropped, pasted or chosen content; a batch if it is more than one photo."""
         count = sum(map(len, (content.paths, content.urls, content.images, content.image_ids)))
         if count > 1:
             self.batch_requested.emit(content)
@@ -160,27 +157,26 @@ class ClassifyController(QObject):
         self._owner = QObject(self)
         self._panel.expect([])
         if content.images:
-            picture = content.images[0]
-            self._open(PhotoToClassify(picture.name or "picture", data=picture.data))
+            image = content.images[0]
+            self._open(PhotoToClassify(image.name or "picture", data=image.data))
         elif content.urls:
-            self._open(
-                PhotoToClassify(content.urls[0].rstrip("/").rpartition("/")[2] or content.urls[0], url=content.urls[0])
-            )
+            url = content.urls[0]
+            self._open(PhotoToClassify(url.rstrip("/").rpartition("/")[2] or url, url=url))
         elif content.image_ids:
             self._open_training_image(content.image_ids[0])
         elif content.paths:
-            self._look_at_path(content.paths[0], content)
+            self._open_path(content.paths[0], content)
 
-    def _look_at_path(self, path: Path, content: DroppedContent) -> None:
-        """A folder is many photos; whether it is one, the disk has to be asked."""
+    def _open_path(self, path: Path, content: DroppedContent) -> None:
+        """Open a file, or hand a folder on as a batch."""
 
-        def looked(folder: bool) -> None:
+        def done(folder: bool) -> None:
             if folder:
                 self.batch_requested.emit(content)
             else:
                 self._open(PhotoToClassify(path.name, path=path))
 
-        self._run(Lane.DISK, lambda _context: path.is_dir(), looked, "Look at the file")
+        self._run(Lane.DISK, lambda _context: path.is_dir(), done, "Opening the file")
 
     def _open_training_image(self, image_id: str) -> None:
         session = self._session
@@ -194,11 +190,11 @@ class ClassifyController(QObject):
             Lane.INTERACTIVE,
             lambda context: workspace.image(set_id, image, cancelled=context.cancelled),
             lambda data: self._open(PhotoToClassify(name, data=data)),
-            "Fetch the photo",
+            "Fetching the photo",
         )
 
     def _open(self, photo: PhotoToClassify) -> None:
-        """Show the photo, and ask about it at the same time."""
+        """Show a photo, and have it classified at the same time."""
         self._photo = photo
         panel, workspace = self._panel, self._session.workspace
         panel.show_photo_name(photo.name)
@@ -216,7 +212,7 @@ class ClassifyController(QObject):
             return from_image(data or b"", EDGE)
 
         def failed(error: Exception) -> bool:
-            where = "There is no picture to show" if photo.url else ""
+            where = "There is no photo to show" if photo.url else ""
             panel.photo.show_text(where or error_message(error).text)
             return True
 
@@ -224,7 +220,7 @@ class ClassifyController(QObject):
             Lane.DISK if photo.url is None else Lane.INTERACTIVE,
             decode,
             lambda image: panel.photo.show_image(image, photo.name),
-            "Open the photo",
+            "Opening the photo",
             failed,
         )
         if panel.chosen:
@@ -235,7 +231,7 @@ class ClassifyController(QObject):
     # --- asking
 
     def ask(self, slugs: Sequence[str], note: str = "") -> None:
-        """Ask classifiers about the photo; each card shows its own answer or failure."""
+        """Have classifiers answer; each card shows its own answer or failure."""
         photo, workspace = self._photo, self._session.workspace
         if photo is None:
             return
@@ -261,7 +257,7 @@ class ClassifyController(QObject):
             return True
 
         self._run(
-            Lane.INTERACTIVE, lambda context: _ask(workspace, slugs, photo, context), answered, "Classify", failed
+            Lane.INTERACTIVE, lambda context: _ask(workspace, slugs, photo, context), answered, "Classifying", failed
         )
 
     def _show(self, card: AnswerCard, answer: Classification | Exception | None, note: str) -> None:
@@ -275,16 +271,14 @@ class ClassifyController(QObject):
             card.offer_feedback("" if answer.id else "This answer cannot be corrected")
 
     def _wait_until_ready(self, card: AnswerCard, error: Exception) -> None:
-        """A classifier that is only just learning is asked as soon as it can answer."""
-        from apitorch_desktop.api.errors import Conflict
-
-        learning = self._session.open_set.classifier_status if self._session.open_set is not None else None
-        state = learning.classifier if learning is not None and learning.slug == card.slug else None
+        """Mark the card as waiting if its classifier is being trained for the first time."""
+        status = self._session.open_set.classifier_status if self._session.open_set is not None else None
+        state = status.classifier if status is not None and status.slug == card.slug else None
         if isinstance(error, Conflict) and state is not None and state.status == "training":
             card.show_working("It is just learning, and answers as soon as it can.")
 
     def _classifier_changed(self) -> None:
-        """Ask the cards again that waited for the classifier to learn."""
+        """Retry the card that waits for its classifier to be trained."""
         open_set = self._session.open_set
         card = self._panel.cards.get(open_set.classifier_status.slug) if open_set is not None else None
         state = open_set.classifier_status.classifier if open_set is not None else None
@@ -292,9 +286,7 @@ class ClassifyController(QObject):
             self.ask([card.slug])
 
     def _needs_scratch(self, error: Exception, slugs: Sequence[str]) -> bool:
-        """Where files can only be classified by URL, ask once for the training set to put them in for a moment."""
-        from apitorch_desktop.dataset.workspace.workspace import NeedsScratch
-
+        """Ask for permission to upload local files, where the service needs that; True if it does."""
         if not isinstance(error, NeedsScratch):
             return False
         self._permission.ask(lambda: self.ask(slugs), lambda: self._refuse_scratch(slugs))
@@ -305,15 +297,15 @@ class ClassifyController(QObject):
             if (card := self._panel.cards.get(slug)) is not None:
                 card.show_failure(REFUSED)
 
-    # --- what the person says to an answer
+    # --- feedback
 
     def _connect_card(self, card: AnswerCard) -> None:
-        card.confirmed.connect(lambda: self._feedback.right(card))
-        card.correction_requested.connect(lambda: self._feedback.wrong(card))
+        card.confirmed.connect(lambda: self._feedback.confirm(card))
+        card.correction_requested.connect(lambda: self._feedback.correct(card))
         card.retry_requested.connect(lambda: self.ask([card.slug]))
         card.add_menu_opening.connect(lambda menu: self._fill_add(menu, card))
 
-    def _classify_again(self, slug: str, right: str) -> None:
+    def _classify_again(self, slug: str, label: str) -> None:
         photo, workspace = self._photo, self._session.workspace
         if photo is None or workspace is None:
             return
@@ -322,22 +314,25 @@ class ClassifyController(QObject):
             card, answer = self._panel.cards.get(slug), answers.get(slug)
             if card is None or answer is None or isinstance(answer, Exception):
                 return
-            trained = answer.label == right
-            note = "Learned from it." if trained else f"It has learned, but wants more photos of “{right}”."
+            learned = answer.label == label
+            note = "Learned from it." if learned else f"It has learned, but wants more photos of “{label}”."
             self._show(card, answer, note)
 
-        self._run(Lane.INTERACTIVE, lambda context: _ask(workspace, [slug], photo, context), answered, "Classify again")
+        self._run(
+            Lane.INTERACTIVE, lambda context: _ask(workspace, [slug], photo, context), answered, "Classifying again"
+        )
 
     def _fill_add(self, menu: QMenu, card: AnswerCard) -> None:
-        """Training sets with their labels; the answer's own label first."""
-        from apitorch_desktop.ui.widgets.label_menu import fill_label_menu
-
+        """Fill the menu with the training sets and their labels, the answer's own label first."""
         photo = self._photo
         if photo is not None:
-            said = [card.answer.label] if card.answer is not None else []
+            first = [card.answer.label] if card.answer is not None else []
             content = photo.content()
             fill_label_menu(
-                menu, self._session.training_sets, said, lambda one, name: self.add_requested.emit(content, one, name)
+                menu,
+                self._session.training_sets,
+                first,
+                lambda set_id, name: self.add_requested.emit(content, set_id, name),
             )
 
     # --- lanes
@@ -350,16 +345,14 @@ class ClassifyController(QObject):
         title: str,
         failed: Callable[[Exception], bool | None] | None = None,
     ) -> None:
-        def refused(error: Exception) -> bool:
+        def show_failure(error: Exception) -> bool:
             self._panel.photo.show_text(error_message(error).text)
             return True
 
-        self._session.tasks.run(lane, job, done=done, failed=failed or refused, owner=self._owner, title=title)
+        self._session.run(title, job, done, failed=failed or show_failure, lane=lane, owner=self._owner)
 
 
 def _ask(workspace: Workspace, slugs: Sequence[str], photo: PhotoToClassify, context: JobContext) -> Answers:
-    from apitorch_desktop.dataset.batch import ask
-
     def call(some: Sequence[str]) -> list[Classification]:
         context.check()
         return workspace.classify(

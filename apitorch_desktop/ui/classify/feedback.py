@@ -1,50 +1,41 @@
-"""What the person says to an answer: right, wrong and what it is, or a message; and what comes of it."""
+"""Feedback on answers: sends a confirmation, a correction or a message, and has the classifier answer again."""
 
 from __future__ import annotations
 
 from msgspec import UNSET
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 
 from apitorch_desktop.api.types import Classification, Classifier, TrainingSet
+from apitorch_desktop.dataset.workspace.training import TRAINING_DELAY, wait_until_trained
 from apitorch_desktop.ui.classify.answer_card import AnswerCard
-from apitorch_desktop.ui.classify.panel import ClassifyPanel
+from apitorch_desktop.ui.classify.feedback_dialog import FeedbackDialog, MessageDialog
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.theme import Theme
 
-POLL = 400
-"""Milliseconds between two looks at a classifier that learns."""
-PATIENCE = 90
-"""Looks until it is given up: a classifier of 600 photos learns in seconds, one of 8,000 in some ten."""
-
 
 class FeedbackController(QObject):
-    """Feedback on the cards of the classify panel."""
+    """Feedback on the answer cards of the classify panel."""
 
     trained = Signal(str, str)
-    """A classifier (its slug) has trained since the correction to this label: time to ask it again."""
+    """(slug, label): the classifier has been trained since the correction to this label."""
 
-    def __init__(
-        self, session: Session, editing: EditController, panel: ClassifyPanel, theme: Theme, window: QWidget
-    ) -> None:
+    def __init__(self, session: Session, editing: EditController, theme: Theme, window: QWidget) -> None:
         super().__init__(window)
         self._session = session
         self._editing = editing
-        self._panel = panel
         self._theme = theme
         self._window = window
 
-    def right(self, card: AnswerCard) -> None:
+    def confirm(self, card: AnswerCard) -> None:
         """Confirm an answer: the photo joins the training images of its label."""
         if card.answer is not None:
-            self._correct(card, card.answer, card.answer.label)
+            self._send(card, card.answer, card.answer.label)
 
-    def wrong(self, card: AnswerCard) -> None:
-        """Ask for the right label, and send it."""
-        from apitorch_desktop.ui.classify.feedback_dialog import FeedbackDialog
-
+    def correct(self, card: AnswerCard) -> None:
+        """Ask the user for the right label, and send it."""
         answer = card.answer
         if answer is None:
             return
@@ -54,16 +45,16 @@ class FeedbackController(QObject):
         dialog = FeedbackDialog(
             self._theme, answer.label, labels, no_new_label=fixed if labels else "", parent=self._window
         )
-        dialog.corrected.connect(lambda label: self._correct(card, answer, label))
+        dialog.corrected.connect(lambda label: self._send(card, answer, label))
         dialog.open()
 
     def _set_of(self, slug: str) -> TrainingSet | None:
-        return next((one for one in self._session.training_sets if one.slug == slug), None)
+        return next((found for found in self._session.training_sets if found.slug == slug), None)
 
     def _labels_for(self, answer: Classification, own: TrainingSet | None) -> list[str]:
-        """The labels that could be right: the next best answers first, then the rest."""
+        """Return the labels that could be right: the next best answers first, then the others."""
         likely = [other.label for other in (answer.alternatives or ())]
-        known = next((one for one in self._session.classifiers if one.slug == answer.classifier), None)
+        known = next((found for found in self._session.classifiers if found.slug == answer.classifier), None)
         listed = [
             *((known.labels or ()) if known is not None else ()),
             *((own.labels or ()) if own is not None else ()),
@@ -73,10 +64,10 @@ class FeedbackController(QObject):
             listed += open_set.labels
         return list(dict.fromkeys([*likely, *listed]))
 
-    def _correct(self, card: AnswerCard, answer: Classification, right: str) -> None:
-        """Send the right label; once the classifier has trained, ask it again."""
+    def _send(self, card: AnswerCard, answer: Classification, right: str) -> None:
+        """Send the right label; once the classifier has been trained on it, ask it again."""
         own = self._set_of(card.slug)
-        ids = {one.label: one.label_id for one in (answer, *(answer.alternatives or ()))}
+        ids = {found.label: found.label_id for found in (answer, *(answer.alternatives or ()))}
         open_set = self._session.open_set
         if open_set is not None and own is not None and open_set.training_set.id == own.id:
             ids[right] = open_set.label_id(right) or ids.get(right, UNSET)
@@ -93,7 +84,7 @@ class FeedbackController(QObject):
                 card.show_note("Sent. The service learns from it in its own time; try again later.")
             else:
                 card.show_note("Learning from it…", busy=True)
-                self._watch(card.slug, answer, right)
+                self._wait_until_trained(card, answer, right)
 
         self._editing.do(
             "Sending the correction",
@@ -105,62 +96,43 @@ class FeedbackController(QObject):
             failed=lambda _fault: card.show_note(""),
         )
 
-    def _watch(self, slug: str, before: Classification, right: str) -> None:
-        """Look at the classifier until a newer version than the one that answered is ready, then ask it again."""
-        workspace = self._session.workspace
-        card = self._panel.cards.get(slug)
-        old = before.version if isinstance(before.version, int) else 0
-        left = [PATIENCE]
+    def _wait_until_trained(self, card: AnswerCard, answer: Classification, label: str) -> None:
+        """Wait until a version newer than the one that answered is trained."""
+        connected = self._session.connected
+        if connected is None:
+            return
+        workspace, slug = connected.workspace, card.slug
+        version = answer.version if isinstance(answer.version, int) else 0
 
-        def look() -> None:
-            if workspace is None or card is None:
+        def done(state: Classifier | None) -> None:
+            if card.answer is not answer:  # another photo, or another answer
                 return
-            self._session.tasks.run(
-                Lane.INTERACTIVE,
-                lambda _context: workspace.classifier(slug),
-                done=looked,
-                failed=tired,
-                owner=card,
-                title="Has it trained?",
-            )
-
-        def looked(found: Classifier) -> None:
-            version = found.version if isinstance(found.version, int) else 0
-            left[0] -= 1
-            if card is None or card.answer is not before:  # another photo, or another answer
-                return
-            if version > old and found.status == "ready":
-                self.trained.emit(slug, right)
-            elif found.status == "failed" or left[0] <= 0:
-                card.show_note(str(found.status_message or "It is still learning: try again in a moment."))
+            if state is not None and isinstance(state.version, int) and state.version > version:
+                self.trained.emit(slug, label)
             else:
-                QTimer.singleShot(POLL, card, look)
+                message = state.status_message if state is not None else ""
+                card.show_note(str(message or "It is still learning: try again in a moment."))
 
-        def tired(_fault: Exception) -> bool:
-            left[0] -= 1
-            if left[0] > 0 and card is not None:
-                QTimer.singleShot(POLL * 2, card, look)
-            return True
-
-        look()
+        self._session.run(
+            f"Waiting for “{slug}”",
+            lambda context: wait_until_trained(workspace, slug, version, patience=TRAINING_DELAY, wait=context.wait),
+            done,
+            failed=lambda _error: card.show_note("It is still learning: try again in a moment."),
+            lane=Lane.WATCH,
+            owner=card,
+        )
 
     def write_message(self) -> None:
-        """Write a free-form message to who runs the service, and send it."""
-        from apitorch_desktop.ui.classify.feedback_dialog import MessageDialog
-
+        """Let the user write a free-form message to the operators of the service, and send it."""
         session = self._session
-        workspace = session.workspace
-        if workspace is None or session.connection is None:
+        if (connected := session.connected) is None:
             return
-        dialog = MessageDialog(self._theme, f"“{session.connection.name}”", self._window)
+        dialog = MessageDialog(self._theme, f"“{connected.connection.name}”", self._window)
         dialog.sent.connect(
-            lambda text: session.tasks.run(
-                Lane.INTERACTIVE,
-                lambda _context: workspace.send_message(text),
-                done=lambda _answer: session.show_message("Your message was sent.", "muted", "message"),
-                failed=lambda error: session.show_error(error, "Sending the message"),
-                owner=session.connection_scope,
-                title="Send the message",
+            lambda text: session.run(
+                "Sending the message",
+                lambda _context: connected.workspace.send_message(text),
+                lambda _answer: session.show_message("Your message was sent.", "muted", "message"),
             )
         )
         dialog.open()

@@ -1,4 +1,4 @@
-"""What is said back to a service: the right label of a wrong answer, and a free-form message."""
+"""Dialogs for feedback to a service: the right label of a wrong answer, and a free-form message."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from apitorch_desktop.ui.widgets.controls import button, label
 
 
 class FeedbackDialog(QDialog):
-    """Which label should it have been? Type to find one, or to make a new one; Enter takes the first.
+    """Chooses the right label by typing, or creates a new one; Enter takes the first.
 
-    `labels` in the order in which they are offered: the next best answers first. `no_new_label`: why a new label cannot be
-    made here, or empty.
+    `labels` are in the order in which they are offered. `no_new_label` is the reason why no label can be created here,
+    or "".
     """
 
     corrected = Signal(str)
-    """The right label, as it is stored."""
+    """The right label, in snake_case."""
 
     def __init__(
         self,
@@ -65,16 +65,16 @@ class FeedbackDialog(QDialog):
         rows.addWidget(self.line)
         rows.addWidget(self.list, 1)
         rows.addWidget(self.note)
-        verbs = QHBoxLayout()
-        verbs.addStretch(1)
-        verbs.addWidget(self.cancel)
-        verbs.addWidget(self.send)
-        rows.addLayout(verbs)
+        buttons = QHBoxLayout()
+        buttons.addStretch(1)
+        buttons.addWidget(self.cancel)
+        buttons.addWidget(self.send)
+        rows.addLayout(buttons)
         self.resize(theme.px(380), theme.px(440))
         self.line.setFocus()
 
     def chosen(self) -> str:
-        """The label as it would be sent; empty while there is none."""
+        """Return the label that would be sent, "" while there is none."""
         current = self.list.currentIndex()
         if current.isValid():
             return str(current.data())
@@ -82,7 +82,7 @@ class FeedbackDialog(QDialog):
         return "" if self._no_new_label and typed not in self._known else typed
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Up and down move in the list while the typing goes on in the line."""
+        """Let Up and Down move in the list while the line keeps the focus."""
         if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
             step = {Qt.Key.Key_Down: 1, Qt.Key.Key_Up: -1}.get(Qt.Key(event.key()))
             if step is not None and self._found.rowCount():
@@ -92,13 +92,13 @@ class FeedbackDialog(QDialog):
         return super().eventFilter(watched, event)
 
     def _search(self, text: str) -> None:
-        wanted = snake_case(text) or text.strip()
-        self._found.setFilterFixedString(wanted)
-        exact = next((row for row in range(self._found.rowCount()) if self._found.index(row, 0).data() == wanted), None)
+        label = snake_case(text) or text.strip()
+        self._found.setFilterFixedString(label)
+        exact = next((row for row in range(self._found.rowCount()) if self._found.index(row, 0).data() == label), None)
         row = exact if exact is not None else 0
-        # A text that is found inside labels only could also mean a new one: then nothing is chosen beforehand
-        begins = self._found.rowCount() and str(self._found.index(row, 0).data()).startswith(wanted)
-        self.list.setCurrentIndex(self._found.index(row, 0) if text and begins else self._found.index(-1, -1))
+        # A text inside labels, not at their start, may mean a new label: then no row is preselected
+        is_prefix = self._found.rowCount() and str(self._found.index(row, 0).data()).startswith(label)
+        self.list.setCurrentIndex(self._found.index(row, 0) if text and is_prefix else self._found.index(-1, -1))
         self._update_controls()
 
     def _update_controls(self) -> None:
@@ -121,7 +121,7 @@ class FeedbackDialog(QDialog):
 
 
 class MessageDialog(QDialog):
-    """A free-form message to those who run the service."""
+    """A free-form message to the operators of the service."""
 
     sent = Signal(str)
     """The message."""
@@ -140,11 +140,11 @@ class MessageDialog(QDialog):
         rows.setSpacing(theme.px(8))
         rows.addWidget(label(f"To {service}", "answer", wrap=True))
         rows.addWidget(self.text, 1)
-        verbs = QHBoxLayout()
-        verbs.addWidget(label("Ctrl+Enter sends it.", "small", "muted"), 1)
-        verbs.addWidget(self.cancel)
-        verbs.addWidget(self.send)
-        rows.addLayout(verbs)
+        buttons = QHBoxLayout()
+        buttons.addWidget(label("Ctrl+Enter sends it.", "small", "muted"), 1)
+        buttons.addWidget(self.cancel)
+        buttons.addWidget(self.send)
+        rows.addLayout(buttons)
         self.resize(theme.px(420), theme.px(260))
         self._update_controls()
 

@@ -1,4 +1,4 @@
-"""The classify panel: a photo, the classifiers that are asked, a card for each answer, and what can be said back."""
+"""Classify panel: a photo, the chosen classifiers, and a card for each answer."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, icon_butto
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 
 _HEIGHT = 236
-_CALL = "Drop a photo here to have it classified, or paste it, or choose a file…"
+"""Height of the photo in pixels at 100 %."""
+_INVITATION = "Drop a photo here to have it classified, or paste it, or choose a file…"
 
 
 class PhotoBox(QWidget):
-    """Shows the photo, whole; a click or Enter chooses another."""
+    """The photo, fitted into the box; a click or Enter chooses another."""
 
     clicked = Signal()
 
@@ -41,15 +42,15 @@ class PhotoBox(QWidget):
         super().__init__()
         self._theme = theme
         self._image: QImage | None = None
-        self._text = _CALL
+        self._text = _INVITATION
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setToolTip("Choose a photo…")
-        self.show_text(_CALL)
+        self.show_text(_INVITATION)
 
     def show_text(self, text: str) -> None:
-        """Words in place of a photo."""
+        """Show a text in place of a photo."""
         self._image, self._text = None, text
         self.setAccessibleName(text)
         self.update()
@@ -64,19 +65,16 @@ class PhotoBox(QWidget):
         return QSize(self._theme.px(280), self._theme.px(_HEIGHT))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Enter and Space choose a file."""
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space):
             self.clicked.emit()
             return
         super().keyPressEvent(event)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """A click chooses a file."""
         if event.button() == Qt.MouseButton.LeftButton and self.rect().contains(event.position().toPoint()):
             self.clicked.emit()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """The photo, whole, on a calm ground."""
         px = self._theme.px
         painter = QPainter(self)
         painter.setRenderHints(QPainter.RenderHint.Antialiasing | QPainter.RenderHint.SmoothPixmapTransform)
@@ -96,27 +94,27 @@ class PhotoBox(QWidget):
             self._theme.icon("drop", "muted").paint(painter, (self.width() - icon) // 2, middle - px(44), icon, icon)
             painter.setFont(self._theme.font("small"))
             painter.setPen(self._theme.color("muted"))
-            words = self.rect().adjusted(px(24), middle - px(8), -px(24), -px(8))
+            text_rect = self.rect().adjusted(px(24), middle - px(8), -px(24), -px(8))
             flags = Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop | Qt.TextFlag.TextWordWrap
-            painter.drawText(words, flags, self._text)
+            painter.drawText(text_rect, flags, self._text)
         if self.hasFocus():
             painter.setPen(self._theme.color("accent"))
             painter.drawPath(outline)
 
 
 class ClassifyPanel(QWidget):
-    """Shows what it is told; says what is wanted. A drop target of its own."""
+    """Shows photo, classifiers and answers, and emits what the user requests; a drop target of its own."""
 
     content_given = Signal(object)
     """`DroppedContent` to classify."""
     file_requested = Signal()
     selection_changed = Signal(list)
-    """The slugs of the classifiers to ask."""
+    """Slugs of the chosen classifiers."""
     message_requested = Signal()
     drop_hint_changed = Signal(str)
-    """What a drop here would do, "" when the drag has left."""
+    """Text about what a drop here would do, "" when the drag has left."""
     card_created = Signal(object)
-    """An `AnswerCard` that is new."""
+    """A new `AnswerCard`."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -184,14 +182,14 @@ class ClassifyPanel(QWidget):
     # --- classifiers
 
     def set_classifiers(self, classifiers: Sequence[Classifier], chosen: Sequence[str]) -> None:
-        """Offer these, with `chosen` (slugs) ticked; a chosen one that is not there any more leaves."""
-        self._classifiers = {str(one.slug): one.name for one in classifiers if isinstance(one.slug, str)}
+        """Offer classifiers, with the slugs in `chosen` ticked as far as they exist."""
+        self._classifiers = {str(found.slug): found.name for found in classifiers if isinstance(found.slug, str)}
         self._chosen = [slug for slug in chosen if slug in self._classifiers][:MAX_CLASSIFIERS]
         self._show_chips()
 
     @property
     def chosen(self) -> list[str]:
-        """Slugs of the classifiers that are asked, in order."""
+        """Slugs of the chosen classifiers, in order."""
         return list(self._chosen)
 
     def _fill_menu(self) -> None:
@@ -203,16 +201,16 @@ class ClassifyPanel(QWidget):
             action.setCheckable(True)
             action.setChecked(slug in self._chosen)
             action.setEnabled(not full or slug in self._chosen)
-            action.toggled.connect(lambda wanted, slug=slug: self._choose(slug, wanted=wanted))
+            action.toggled.connect(lambda on, slug=slug: self._choose(slug, on=on))
         if full:
             self._menu.addSection(f"At most {MAX_CLASSIFIERS} at once")
         if not self._classifiers:
             self._menu.addAction("There is none yet").setEnabled(False)
 
-    def _choose(self, slug: str, *, wanted: bool) -> None:
-        if wanted == (slug in self._chosen):
+    def _choose(self, slug: str, *, on: bool) -> None:
+        if on == (slug in self._chosen):
             return
-        self._chosen = [*self._chosen, slug] if wanted else [one for one in self._chosen if one != slug]
+        self._chosen = [*self._chosen, slug] if on else [other for other in self._chosen if other != slug]
         self._show_chips()
         self.selection_changed.emit(self.chosen)
 
@@ -227,7 +225,7 @@ class ClassifyPanel(QWidget):
             chip.setCheckable(True)
             chip.setChecked(True)
             chip.setToolTip(f"{self._classifiers.get(slug, slug)}: click to leave it out")
-            chip.clicked.connect(lambda _checked=False, slug=slug: self._choose(slug, wanted=False))
+            chip.clicked.connect(lambda _checked=False, slug=slug: self._choose(slug, on=False))
             self._chips.addWidget(chip)
             chip.show()
         self._chips.addWidget(self.plus)
@@ -237,18 +235,18 @@ class ClassifyPanel(QWidget):
     # --- the photo and its answers
 
     def show_photo_name(self, name: str) -> None:
-        """A photo is being looked at."""
+        """Show the name of a photo that is being opened."""
         self.name.setText(name)
         self.name.setVisible(bool(name))
         self.photo.show_text("Opening…")
 
     def show_hint(self, text: str) -> None:
-        """A sentence below the classifiers: why nothing is asked."""
+        """Show below the classifiers why none is asked, or "" to remove that."""
         self.hint.setText(text)
         self.hint.setVisible(bool(text))
 
     def expect(self, slugs: Sequence[str]) -> None:
-        """Cards for these classifiers, each at work; cards of others leave."""
+        """Show cards for these classifiers, each at work, and remove all others."""
         for slug in [slug for slug in self.cards if slug not in slugs]:
             self.cards.pop(slug).deleteLater()
         for slug in slugs:
@@ -261,11 +259,11 @@ class ClassifyPanel(QWidget):
             self._answers.addWidget(self.cards[slug])
 
     def offer_message(self, reason: str) -> None:
-        """Grey *Send a message…* out with the reason, or offer it."""
+        """Disable *Send a message…* with a reason, or enable it with ""."""
         offer(self.message, reason)
 
     def paste(self) -> None:
-        """Classify what the clipboard holds."""
+        """Classify the content of the clipboard."""
         from PySide6.QtGui import QGuiApplication
 
         if content := drag_drop.read(QGuiApplication.clipboard().mimeData()):
@@ -274,7 +272,6 @@ class ClassifyPanel(QWidget):
     # --- drops
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """A photo from anywhere, also out of the grid."""
         if drag_drop.accepts(event.mimeData()):
             event.setDropAction(Qt.DropAction.CopyAction)
             event.accept()
@@ -289,7 +286,6 @@ class ClassifyPanel(QWidget):
         self.drop_hint_changed.emit("")
 
     def dropEvent(self, event: QDropEvent) -> None:
-        """Classify it."""
         self.drop_hint_changed.emit("")
         if content := drag_drop.read(event.mimeData()):
             event.setDropAction(Qt.DropAction.CopyAction)

@@ -1,23 +1,24 @@
-"""The leave to classify local files by way of the scratch label: asked for once a connection, and kept with it."""
+"""Permission to upload local files for a moment, on a service that classifies web addresses only."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from PySide6.QtCore import QObject
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
-from apitorch_desktop.api.types import Id
+from apitorch_desktop.api.types import Id, TrainingSet
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.widgets.controls import ComboBox, button, label
 
 REFUSED = "This service classifies photos by their address only. Drop a URL, or give leave."
 
 
 class ScratchPermission(QObject):
-    """Asks the person, and keeps what they allow."""
+    """Asks once for each connection in which training set files may lie for a moment, and stores the answer."""
 
     def __init__(self, session: Session, theme: Theme, window: QWidget) -> None:
         super().__init__(window)
@@ -27,7 +28,7 @@ class ScratchPermission(QObject):
 
     @property
     def missing(self) -> bool:
-        """Whether local files cannot be classified before the person has given leave."""
+        """True if local files cannot be classified before the user has permitted it."""
         workspace = self._session.workspace
         return (
             workspace is not None
@@ -36,34 +37,67 @@ class ScratchPermission(QObject):
         )
 
     def ask(self, agreed: Callable[[], object], refused: Callable[[], object]) -> None:
-        """Ask for a training set in which files may lie for a moment; calls one of the two."""
-        from apitorch_desktop.ui.classify.scratch_dialog import ScratchPermissionDialog
-
+        """Ask the user for a training set; calls one of the two."""
         session = self._session
         name = session.connection.name if session.connection is not None else "This service"
         dialog = ScratchPermissionDialog(self._theme, name, session.training_sets, self._window)
-        dialog.agreed.connect(lambda set_id: self._keep(set_id, agreed))
+        dialog.agreed.connect(lambda set_id: self._store(set_id, agreed))
         dialog.rejected.connect(refused)
         dialog.open()
 
-    def _keep(self, set_id: Id, agreed: Callable[[], object]) -> None:
+    def _store(self, set_id: Id, agreed: Callable[[], object]) -> None:
         session = self._session
-        stores, connection, workspace = session.stores, session.connection, session.workspace
-        if stores is None or connection is None or workspace is None:
+        if (connected := session.connected) is None:
             return
-        changed = replace(connection, scratch_training_set=set_id)
-        workspace.connection = session.connection = changed
-        connections = stores.connections
+        changed = replace(connected.connection, scratch_training_set=set_id)
+        connected.workspace.connection = session.connection = changed
 
-        def not_kept(error: Exception) -> None:  # for the next start; it holds for this run
+        def failed(error: Exception) -> None:  # lost at the next start, but valid for this run
             session.show_error(error, "Keeping the leave")
             agreed()
 
-        session.tasks.run(
-            Lane.DISK,
-            lambda _context: connections.update(changed),
-            done=lambda _changed: agreed(),
-            failed=not_kept,
-            owner=session.connection_scope,
-            title="Keep the leave",
+        session.run(
+            "Keeping the leave",
+            lambda _context: connected.stores.connections.update(changed),
+            lambda _changed: agreed(),
+            failed=failed,
+            lane=Lane.DISK,
         )
+
+
+class ScratchPermissionDialog(QDialog):
+    """Explains what would be done with a local file, and lets the user choose the training set for it."""
+
+    agreed = Signal(object)
+    """The id of the training set."""
+
+    def __init__(self, theme: Theme, service: str, sets: Sequence[TrainingSet], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Classify files from this computer")
+        self.target = ComboBox(theme, "Training set")
+        for training_set in sets:
+            self.target.addItem(training_set.name, training_set.id)
+        self.cancel = button("Cancel", "", self.reject)
+        self.allow = button("Allow", "primary", self._allow)
+        self.allow.setEnabled(bool(sets))
+        self.allow.setToolTip("" if sets else "There is no training set there yet")
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(*[theme.px(16)] * 4)
+        rows.setSpacing(theme.px(8))
+        rows.addWidget(label(f"“{service}” classifies photos by their address only", "answer", wrap=True))
+        text = (
+            "To classify a file from this computer, it is uploaded to the label “desktop_scratch” of a training set of yours "
+            "for a moment, and deleted again. Which training set may be used? You are asked once."
+        )
+        rows.addWidget(label(text, "base", "muted", wrap=True))
+        rows.addWidget(self.target)
+        buttons = QHBoxLayout()
+        buttons.addStretch(1)
+        buttons.addWidget(self.cancel)
+        buttons.addWidget(self.allow)
+        rows.addLayout(buttons)
+        self.resize(theme.px(440), self.sizeHint().height())
+
+    def _allow(self) -> None:
+        self.accept()
+        self.agreed.emit(self.target.currentData())

@@ -1,23 +1,19 @@
-"""The state of a training set's classifier, asked for as long as it is expected to learn."""
+"""State of a training set's classifier, polled for as long as it is expected to be trained."""
 
 from __future__ import annotations
 
 from time import monotonic
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 
 from apitorch_desktop.api.types import Classifier, Metrics, TrainingSet
+from apitorch_desktop.dataset.workspace.training import TRAINING_DELAY, wait_until_trained
 from apitorch_desktop.dataset.workspace.workspace import Workspace
-from apitorch_desktop.ui.tasks.runner import Lane, Task, TaskRunner
-
-POLL = 700
-"""Milliseconds between two questions."""
-PATIENCE = 5.0
-"""Seconds after a change in which a classifier is expected to begin to learn (the service waits up to 2)."""
+from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 
 
 class ClassifierStatus(QObject):
-    """What is known of one classifier; needs the extension `training`."""
+    """State of one classifier; needs the extension `training`."""
 
     changed = Signal()
 
@@ -26,15 +22,13 @@ class ClassifierStatus(QObject):
         self._tasks = tasks
         self._workspace = workspace
         self._slug = training_set.slug
-        self._until = 0.0
+        self._expected_until = 0.0
         self._task: Task | None = None
-        self._timer = QTimer(self, interval=POLL, singleShot=True)
-        self._timer.timeout.connect(self._ask)
         self.classifier: Classifier | None = None
 
     @property
     def metrics(self) -> Metrics | None:
-        """Its cross-validated figures, where there are any."""
+        """Cross-validated metrics, where there are any."""
         found = self.classifier.metrics if self.classifier is not None else None
         return found or None
 
@@ -44,41 +38,55 @@ class ClassifierStatus(QObject):
         return self._slug if isinstance(self._slug, str) else ""
 
     def rename(self, training_set: TrainingSet) -> None:
-        """The training set has another name, and its classifier perhaps another slug."""
+        """Follow the training set to another name, and its classifier to another slug."""
         if training_set.slug != self._slug:
             self._slug = training_set.slug
+            if self._task is not None:
+                self._task.cancel()
+                self._task = None
             self.expect()
 
     def expect(self) -> None:
-        """Something changed: ask until it has learned."""
-        self._until = monotonic() + PATIENCE
-        if self.slug and self._workspace.has("training") and not self._timer.isActive() and self._task is None:
-            self._timer.start()
+        """Poll the classifier until it has been trained on a change that was just made."""
+        self._expected_until = monotonic() + TRAINING_DELAY
+        if self.slug and self._workspace.has("training") and self._task is None:
+            self._watch()
 
-    def _ask(self) -> None:
+    def _watch(self) -> None:
         workspace, slug = self._workspace, self.slug
+
+        def job(context: JobContext) -> None:
+            version = 0
+            while True:
+                patience = max(0.0, self._expected_until - monotonic())
+                state = wait_until_trained(
+                    workspace, slug, version, patience=patience, report=context.post, wait=context.wait
+                )
+                if state is not None and isinstance(state.version, int):
+                    version = state.version
+                if (state is None or state.status != "training") and monotonic() >= self._expected_until:
+                    return
+
         self._task = self._tasks.run(
-            Lane.INTERACTIVE,
-            lambda _context: workspace.classifier(slug),
-            done=self._show,
-            failed=self._none,
+            Lane.WATCH,
+            job,
+            done=lambda _none: self._ended(),
+            failed=lambda _error: self._failed(),
+            progress=self._show,
             owner=self,
-            title="Ask for the classifier’s state",
+            title="Watching the classifier",
         )
 
-    def _show(self, classifier: Classifier) -> None:
-        self._task = None
-        before, self.classifier = self.classifier, classifier
-        if before != classifier:
+    def _show(self, classifier: Classifier | None) -> None:
+        if classifier != self.classifier:
+            self.classifier = classifier
             self.changed.emit()
-        if classifier.status == "training" or monotonic() < self._until:
-            self._timer.start()
 
-    def _none(self, _fault: Exception) -> None:
-        # Below two labels there may be none; a service that is away is told of elsewhere
+    def _ended(self) -> None:
         self._task = None
-        if self.classifier is not None:
-            self.classifier = None
-            self.changed.emit()
-        if monotonic() < self._until:
-            self._timer.start()
+        if monotonic() < self._expected_until:  # a change came at the last moment
+            self._watch()
+
+    def _failed(self) -> None:
+        self._task = None  # the connection's own state reports a service that is away
+        self._show(None)

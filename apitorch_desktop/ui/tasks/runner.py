@@ -53,7 +53,7 @@ _THREADS = {
     Lane.KEYRING: 1,
     Lane.DISK: 1,
     Lane.REVIEW: 1,
-    Lane.WATCH: 3,
+    Lane.WATCH: 5,
 }
 
 
