@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtGui import QIcon
 
+from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import Lane, TaskRunner
 from apitorch_desktop.utils import paths
 
@@ -42,7 +43,7 @@ class Bootstrap(QObject):
         super().__init__(window)
         self._app = app
         self.theme = theme
-        self.settings = settings
+        self.settings = Settings(store=settings)
         self.window = window
         self._arguments = arguments
         self._stores: AppData | None = None
@@ -92,7 +93,7 @@ class Bootstrap(QObject):
         from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 
         self.embedded = EmbeddedService(self.tasks, paths.service_folder(), self)
-        if not os.environ.get("APITORCH_BASE_URL") and self.settings.value("open/connection", "embedded") == "embedded":
+        if not os.environ.get("APITORCH_BASE_URL") and self.settings.connection == "embedded":
             self.embedded.start()
 
     def _begin_stores(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QSettings
+from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QFileDialog
 
 from apitorch_desktop.dataset.app_data import AppData
@@ -26,11 +26,12 @@ from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 from apitorch_desktop.ui.main_window.main_window import MainWindow
 from apitorch_desktop.ui.main_window.page_switcher import PageSwitcher
 from apitorch_desktop.ui.photos.controller import SORTS, PhotosController
-from apitorch_desktop.ui.photos.filter_menu import FilterMenu, SavedFilters
+from apitorch_desktop.ui.photos.filter_menu import FilterMenu
 from apitorch_desktop.ui.review.navigation import ReviewNavigation
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.shortcuts import Shortcuts
 from apitorch_desktop.ui.sidebar.model import RowType, TreeNode
 from apitorch_desktop.ui.theme.theme import Theme
@@ -47,7 +48,7 @@ class WindowParts:
 
     window: MainWindow
     theme: Theme
-    settings: QSettings
+    settings: Settings
     embedded: EmbeddedService
     central_widget: CentralWidget
     session: Session
@@ -243,7 +244,7 @@ class Wiring(QObject):
         photos.zoomed.connect(toolbar.set_zoom)
         toolbar.set_sorts(SORTS, photos.sort)
         toolbar.set_zoom(photos.grid.cell_size())
-        self._filters = FilterMenu(toolbar.filter_menu, photos.filter, self._label_names, SavedFilters(self._settings))
+        self._filters = FilterMenu(toolbar.filter_menu, photos.filter, self._label_names, self._settings)
         self._filters.changed.connect(self._filter_changed)
         empty = self._central_widget.empty
         empty.import_wanted.connect(self._parts.imports.choose_folder)

@@ -14,6 +14,7 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from apitorch_desktop.dataset.app_data import open_app_data
@@ -162,7 +163,10 @@ def test_the_window_opens_it_as_it_was_left(root, monkeypatch):
         assert photos.grid.cell_size() == int(settings["grid/size"])
         assert photos.sort == settings["grid/sort"]
         key = f"embedded {session.open_set.training_set.id}"
-        app_runner.wait(lambda: photos.filter.to_record() == settings["open/filter"][key], "the filter")
+        app_runner.wait(
+            lambda: msgspec.to_builtins(photos.filter, order="deterministic") == settings["open/filter"][key],
+            "the filter",
+        )
         shown = made.labeling.keys.shown()
         kept = {
             one: label for one, label in settings["labelling/keys"][key].items() if label in session.open_set.labels

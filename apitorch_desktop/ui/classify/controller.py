@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, QSettings, Signal
+from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
@@ -22,6 +22,7 @@ from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchPerm
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent, DroppedImage
@@ -67,7 +68,7 @@ class ClassifyController(QObject):
         editing: EditController,
         panel: ClassifyPanel,
         theme: Theme,
-        settings: QSettings,
+        settings: Settings,
         window: QWidget,
     ) -> None:
         super().__init__(window)
@@ -117,16 +118,13 @@ class ClassifyController(QObject):
 
     def _saved_choice(self) -> list[str] | None:
         connection = self._session.connection
-        saved = self._settings.value(f"classify/{connection.id}") if connection is not None else None
-        if saved is None:
-            return None
-        return [saved] if isinstance(saved, str) else [str(slug) for slug in saved if slug]
+        return self._settings.chosen_classifiers(connection.id) if connection is not None else None
 
     def _chosen_changed(self, chosen: list[str]) -> None:
         connection, own = self._session.connection, self._own()
         (self._removed.discard if own in chosen else self._removed.add)(own)
         if connection is not None:  # the own classifier depends on the open training set
-            self._settings.setValue(f"classify/{connection.id}", [slug for slug in chosen if slug != own] or [""])
+            self._settings.set_chosen_classifiers(connection.id, [slug for slug in chosen if slug != own])
         self._panel.show_hint("" if chosen else "Choose a classifier to ask.")
         if self._photo is None:
             return

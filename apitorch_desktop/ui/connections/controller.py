@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QObject, QSettings, Signal, Slot
+from PySide6.QtCore import QObject, Signal, Slot
 
 from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.ui.connections.menu import ConnectionMenu
@@ -10,6 +10,7 @@ from apitorch_desktop.ui.connections.offline_banner import OfflineBanner, away_w
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 from apitorch_desktop.ui.session.session import ConnectionState, Session
+from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import Lane
 
 
@@ -26,7 +27,7 @@ class ConnectionController(QObject):
         embedded: EmbeddedService,
         menu: ConnectionMenu,
         banner: OfflineBanner,
-        settings: QSettings,
+        settings: Settings,
     ) -> None:
         super().__init__(session)
         self._settings = settings
@@ -63,17 +64,16 @@ class ConnectionController(QObject):
         """Keep what is open for the next start."""
         open_set = self._session.open_set
         if open_set is not None and self._session.connection is not None:
-            self._settings.setValue("open/connection", self._session.connection.id)
-            self._settings.setValue("open/training_set", str(open_set.training_set.id))
+            self._settings.connection = self._session.connection.id
+            self._settings.training_set = str(open_set.training_set.id)
+            self._settings.save()
 
     def _turn_to(self, stores: AppData, connection_id: str) -> None:
         connection = stores.connections.get(connection_id)
-        wish = None
-        if self._settings.value("open/connection") == connection_id:
-            wish = str(self._settings.value("open/training_set", ""))
+        preferred_id = self._settings.training_set if self._settings.connection == connection_id else None
         if connection.embedded:
             self._embedded.start()
-        self._session.use(stores, connection, wish)
+        self._session.use(stores, connection, preferred_id)
 
     def _choose_connection(self, connection_id: str) -> None:
         stores = self._session.stores

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from PySide6.QtCore import QObject, QSettings, Qt, Signal
+from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QMenu, QWidget
 
 from apitorch_desktop.dataset.connections.api_keys import FoundKey
 from apitorch_desktop.dataset.connections.store import Connection
 from apitorch_desktop.ui.session.session import ConnectionState, Session
+from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.icons import dot
 from apitorch_desktop.ui.theme.theme import Scheme, Theme
@@ -40,7 +41,7 @@ class ConnectionMenu(QObject):
     message_wanted = Signal()
     retry_wanted = Signal()
 
-    def __init__(self, session: Session, menu: QMenu, theme: Theme, settings: QSettings, window: QWidget) -> None:
+    def __init__(self, session: Session, menu: QMenu, theme: Theme, settings: Settings, window: QWidget) -> None:
         super().__init__(window)
         self._session = session
         self._menu = menu
@@ -52,10 +53,8 @@ class ConnectionMenu(QObject):
 
     def use_scheme(self) -> None:
         """Apply the light or dark that the person chose over the system's."""
-        wanted = str(self._settings.value("look/scheme", "system"))
-        for scheme, _ in _SCHEMES:
-            if scheme == wanted != "system":
-                self._theme.set_scheme(scheme)
+        if self._settings.scheme != "system":
+            self._theme.set_scheme(self._settings.scheme)
 
     def refresh(self) -> None:
         """Announce the connection's display anew."""
@@ -106,9 +105,8 @@ class ConnectionMenu(QObject):
         menu.addSeparator()
         look = menu.addMenu("Colours")
         group = QActionGroup(look)
-        wanted = str(self._settings.value("look/scheme", "system"))
         for scheme, words in _SCHEMES:
-            action = QAction(words, group, checkable=True, checked=scheme == wanted)
+            action = QAction(words, group, checkable=True, checked=scheme == self._settings.scheme)
             action.triggered.connect(partial(self._choose_scheme, scheme))
             look.addAction(action)
 
@@ -158,7 +156,8 @@ class ConnectionMenu(QObject):
         menu.addAction(action)
 
     def _choose_scheme(self, scheme: Scheme, _checked: bool) -> None:
-        self._settings.setValue("look/scheme", scheme)
+        self._settings.scheme = scheme
+        self._settings.save()
         self._theme.set_scheme(scheme)
 
     def open_dialog(self, connection: Connection | None) -> None:

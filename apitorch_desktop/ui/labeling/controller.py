@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QObject, QSettings
+from PySide6.QtCore import QObject
 
 from apitorch_desktop.ui.labeling.key_bindings import KEYS, LabelKeys
 from apitorch_desktop.ui.labeling.key_strip import KeyStrip
@@ -12,6 +12,7 @@ from apitorch_desktop.ui.photos.controller import PhotosController
 from apitorch_desktop.ui.review.navigation import ReviewNavigation
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.text import plural
 
@@ -27,7 +28,7 @@ class LabelingController(QObject):
         review: ReviewNavigation,
         frame: CentralWidget,
         theme: Theme,
-        settings: QSettings,
+        settings: Settings,
     ) -> None:
         super().__init__(frame)
         self._session = session
@@ -39,7 +40,7 @@ class LabelingController(QObject):
         self.keys = LabelKeys(session, editing, settings)
         self.strip = KeyStrip(theme)
         self.picker = LabelPicker(theme, frame)
-        self.advance = str(settings.value("labelling/advance", "false")) == "true"
+        self.advance = settings.auto_advance
         self.strip.advance.setChecked(self.advance)
         frame.add_footer(self.strip)
         self._wire()
@@ -130,7 +131,8 @@ class LabelingController(QObject):
         """Go on to the next photo after each labelling, or stay."""
         self.advance = on
         self.strip.advance.setChecked(on)
-        self._settings.setValue("labelling/advance", "true" if on else "false")
+        self._settings.auto_advance = on
+        self._settings.save()
 
     def switch_advance(self) -> None:
         """The other way round, and say so."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
-from PySide6.QtCore import QObject, QSettings, Signal
+from PySide6.QtCore import QObject, Signal
 
 from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.settings import Settings
 
 KEYS = "1234567890"
-_KEPT = "labelling/keys"
-_MOST = 100
-"""Training sets whose keys are kept; the one used longest ago is forgotten first."""
 
 
 class LabelKeys(QObject):
@@ -21,7 +17,7 @@ class LabelKeys(QObject):
 
     changed = Signal()
 
-    def __init__(self, session: Session, editing: EditController, settings: QSettings) -> None:
+    def __init__(self, session: Session, editing: EditController, settings: Settings) -> None:
         super().__init__(session)
         self._session = session
         self._settings = settings
@@ -56,7 +52,7 @@ class LabelKeys(QObject):
         """The label of a key that was pressed; from now on the keys stay as they are, whatever labels come."""
         if not self._fixed and self._shown:
             self._fixed = dict(self._shown)
-            self._keep()
+            self._save()
         return self.label(key)
 
     def bind(self, key: str, label: str) -> None:
@@ -70,7 +66,7 @@ class LabelKeys(QObject):
                 fixed[before] = other
         fixed[key] = label
         self._fixed = fixed
-        self._keep()
+        self._save()
         self._show()
 
     def _edited(self, outcome: EditOutcome) -> None:
@@ -86,7 +82,7 @@ class LabelKeys(QObject):
     # --- what is shown
 
     def _open(self) -> None:
-        self._fixed = dict(self._read().get(self._place(), {}))
+        self._fixed = dict(self._settings.label_keys.get(self._session.open_set_key(), {}))
         self._show()
 
     def _show(self) -> None:
@@ -95,31 +91,14 @@ class LabelKeys(QObject):
         shown = assign(self._fixed, labels)
         if self._fixed and open_set is not None and open_set.listed and not shown.items() <= self._fixed.items():
             self._fixed |= shown
-            self._keep()
+            self._save()
         if shown != self._shown:
             self._shown = shown
             self.changed.emit()
 
-    def _place(self) -> str:
-        connection, open_set = self._session.connection, self._session.open_set
-        return f"{connection.id} {open_set.training_set.id}" if connection is not None and open_set is not None else ""
-
-    def _read(self) -> dict[str, dict[str, str]]:
-        try:
-            kept = json.loads(str(self._settings.value(_KEPT, "{}")))
-        except ValueError:
-            return {}
-        good = isinstance(kept, dict) and all(
-            isinstance(keys, dict) and all(key in KEYS and isinstance(name, str) for key, name in keys.items())
-            for keys in kept.values()
-        )
-        return kept if good else {}
-
-    def _keep(self) -> None:
-        kept, place = self._read(), self._place()
-        kept.pop(place, None)
-        kept[place] = self._fixed
-        self._settings.setValue(_KEPT, json.dumps(dict(list(kept.items())[-_MOST:])))
+    def _save(self) -> None:
+        self._settings.keep_newest(self._settings.label_keys, self._session.open_set_key(), dict(self._fixed))
+        self._settings.save()
 
 
 def assign(fixed: dict[str, str], labels: list[str]) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSettings, QSize, Qt, Signal
+from msgspec import UNSET
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
@@ -12,6 +13,7 @@ from apitorch_desktop.ui.main_window.empty_page import EmptyPage
 from apitorch_desktop.ui.main_window.main_window import LEFT, RIGHT
 from apitorch_desktop.ui.main_window.status_bar import StatusBar
 from apitorch_desktop.ui.main_window.toolbar import Toolbar
+from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.sidebar.panel import TreePanel, WhyNot
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
@@ -30,7 +32,7 @@ class CentralWidget(QWidget):
     content_dropped = Signal(object)
     """`DroppedContent` that fell on no part with a meaning of its own."""
 
-    def __init__(self, theme: Theme, settings: QSettings, why_not: WhyNot) -> None:
+    def __init__(self, theme: Theme, settings: Settings, why_not: WhyNot) -> None:
         super().__init__()
         self._theme = theme
         self._settings = settings
@@ -112,7 +114,8 @@ class CentralWidget(QWidget):
         self.splitter.addWidget(panel)
         self.splitter.setStretchFactor(2, 0)
         self._measure()
-        right = self._number("window/right", self._theme.px(RIGHT))
+        width = self._settings.classify_width
+        right = self._theme.px(RIGHT) if width is UNSET else width
         left, middle = self.splitter.sizes()[:2]
         self.splitter.setSizes([left, max(self._theme.px(LEAST_MIDDLE), middle - right), right])
         self._fold()
@@ -160,26 +163,20 @@ class CentralWidget(QWidget):
     # --- state
 
     def _restore(self) -> None:
-        left = self._number("window/left", self._theme.px(LEFT))
+        width = self._settings.tree_width
+        left = self._theme.px(LEFT) if width is UNSET else width
         self.splitter.setSizes([left, max(self._theme.px(LEAST_MIDDLE), self._theme.px(1440) - left)])
-        for side, name in (("left", "window/tree"), ("right", "window/classify")):
-            self._wanted[side] = str(self._settings.value(name, "true")) != "false"
+        self._wanted = {"left": self._settings.tree_shown, "right": self._settings.classify_shown}
 
     def save(self) -> None:
         """Keep the sides as they are for the next start."""
-        sizes = self.splitter.sizes()
+        sizes, settings = self.splitter.sizes(), self._settings
         if self.side_shown("left"):
-            self._settings.setValue("window/left", sizes[0])
+            settings.tree_width = sizes[0]
         if self.side_shown("right"):
-            self._settings.setValue("window/right", sizes[2])
-        for side, name in (("left", "window/tree"), ("right", "window/classify")):
-            self._settings.setValue(name, "true" if self._wanted[side] else "false")
-
-    def _number(self, name: str, otherwise: int) -> int:
-        try:
-            return int(str(self._settings.value(name, otherwise)))
-        except ValueError:
-            return otherwise
+            settings.classify_width = sizes[2]
+        settings.tree_shown, settings.classify_shown = self._wanted["left"], self._wanted["right"]
+        settings.save()
 
     # --- the whole window is a drop target
 

@@ -7,19 +7,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, QSettings, Signal
+from msgspec import UNSET
+from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMenu
 
 from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.ui.grid.filters import Filter, now
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.grid.view import DEFAULT, GridView, SelectionSummary
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.photos.filters import Filter, now
 from apitorch_desktop.ui.photos.share import ShareActions
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.messages import selection_text
 from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.settings import Settings, SortOrder
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.viewer.view import PhotoView
 from apitorch_desktop.utils.text import plural, size
@@ -47,7 +49,7 @@ def _pixels(image: TrainingImage) -> int:
     return (image.width or 0) * (image.height or 0)
 
 
-_KEYS_OF_SORTS: dict[str, tuple[Callable[[TrainingImage], Any] | None, bool, int]] = {
+_KEYS_OF_SORTS: dict[SortOrder, tuple[Callable[[TrainingImage], Any] | None, bool, int]] = {
     "label": (None, False, 0),
     "name": (_name, False, 0),
     "newest": (_created, True, 0),
@@ -78,7 +80,7 @@ class PhotosController(QObject):
         editing: EditController,
         model: GridModel,
         theme: Theme,
-        settings: QSettings,
+        settings: Settings,
         local_copy: Callable[[TrainingImage, Callable[[], bool]], Path],
         origin: Callable[[TrainingImage], str] = lambda _image: "",
     ) -> None:
@@ -92,7 +94,7 @@ class PhotosController(QObject):
         self.found_ids: Callable[[str], Collection[str]] = lambda _key: ()
         """Ids of the photos of a key of `filters.FOUND`."""
         self._found: frozenset[str] = frozenset()
-        self.sort = str(settings.value("grid/sort", "label"))
+        self.sort: SortOrder = settings.sort
         tasks = session.tasks
         self.loader = ThumbnailLoader(tasks, self._thumbnail, large=self._image, parent=self)
         self.grid = GridView(model, self.loader, theme, tasks=tasks, local_copy=local_copy)
@@ -102,7 +104,7 @@ class PhotosController(QObject):
         """The key of a label, "" for none."""
         self._wire()
         self.set_sort(self.sort)
-        self.grid.set_cell_size(int(str(settings.value("grid/size", DEFAULT))))
+        self.grid.set_cell_size(DEFAULT if settings.thumbnail_size is UNSET else settings.thumbnail_size)
 
     def _wire(self) -> None:
         grid, big = self.grid, self.big
@@ -184,11 +186,12 @@ class PhotosController(QObject):
             self.only = frozenset(new_ids.get(one, one) for one in self.only)
             self.apply_filter(again=True)
 
-    def set_sort(self, key: str) -> None:
+    def set_sort(self, key: SortOrder) -> None:
         """Order the photos within their labels, or the labels by how many they have."""
-        by, reverse, by_count = _KEYS_OF_SORTS.get(key, (None, False, 0))
+        by, reverse, by_count = _KEYS_OF_SORTS[key]
         self.sort = key
-        self._settings.setValue("grid/sort", key)
+        self._settings.sort = key
+        self._settings.save()
         self.model.set_sort(by, reverse=reverse, by_count=by_count)
         self.sorted.emit(key)
 
@@ -308,4 +311,5 @@ class PhotosController(QObject):
 
     def save(self) -> None:
         """Keep the zoom for the next start."""
-        self._settings.setValue("grid/size", self.grid.cell_size())
+        self._settings.thumbnail_size = self.grid.cell_size()
+        self._settings.save()

@@ -1,65 +1,32 @@
-"""The menu of filters: labels, age, size, what Review found, and the filters that were saved by name."""
+"""Filter menu: labels, age, size, findings of Review, and filters saved by name."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
-from PySide6.QtCore import QObject, QSettings, Qt, Signal
+from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QInputDialog, QMenu
 
-from apitorch_desktop.ui.photos.filters import AGES, FOUND, SIZES, Filter, of_record
+from apitorch_desktop.ui.grid.filters import AGES, FOUND, SIZES, Filter
+from apitorch_desktop.ui.settings import Settings
 
-_KEPT = "filters/saved"
 LONGEST = 60
 
 
-class SavedFilters:
-    """Filters by name, in the settings."""
-
-    def __init__(self, settings: QSettings) -> None:
-        self._settings = settings
-
-    def all(self) -> dict[str, Filter]:
-        """Name → filter, by name."""
-        return {name: of_record(record) for name, record in sorted(self._records().items())}
-
-    def save(self, name: str, wanted: Filter) -> None:
-        """Keep a filter; one of the same name is replaced."""
-        self._write({**self._records(), name: wanted.to_record()})
-
-    def forget(self, name: str) -> None:
-        """Keep it no more."""
-        records = self._records()
-        records.pop(name, None)
-        self._write(records)
-
-    def _records(self) -> dict[str, object]:
-        try:
-            kept = json.loads(str(self._settings.value(_KEPT, "{}")))
-        except ValueError:
-            return {}
-        return kept if isinstance(kept, dict) else {}
-
-    def _write(self, records: dict[str, object]) -> None:
-        self._settings.setValue(_KEPT, json.dumps(records))
-
-
 class FilterMenu(QObject):
-    """Fills a menu with what can be filtered by."""
+    """Fills a menu with the criteria of a filter when it opens, and changes the filter."""
 
     changed = Signal()
 
-    def __init__(
-        self, menu: QMenu, wanted: Filter, labels: Callable[[], Sequence[str]], saved: SavedFilters | None = None
-    ) -> None:
+    def __init__(self, menu: QMenu, wanted: Filter, labels: Callable[[], Sequence[str]], settings: Settings) -> None:
         super().__init__(menu)
         self._menu = menu
         self._filter = wanted
         self._labels = labels
-        self._saved = saved
+        self._settings = settings
         menu.aboutToShow.connect(self._fill)
 
     def _fill(self) -> None:
@@ -77,21 +44,20 @@ class FilterMenu(QObject):
             self._tick(below, words, key in wanted.found, partial(self._in, wanted.found, key))
         menu.addSeparator()
         self._act(menu, "Show all", self.clear, enabled=bool(wanted.chosen() or wanted.words))
-        if self._saved is not None:
-            self._fill_saved(self._saved)
+        self._fill_saved()
 
-    def _fill_saved(self, saved: SavedFilters) -> None:
-        menu, kept = self._menu, saved.all()
+    def _fill_saved(self) -> None:
+        menu, kept = self._menu, dict(sorted(self._settings.saved_filters.items()))
         menu.addSeparator()
-        for name, one in kept.items():
-            self._act(menu, name, partial(self._take, one))
+        for name, saved in kept.items():
+            self._act(menu, name, partial(self._take, saved))
         if kept:
             menu.addSeparator()
         self._act(menu, "Save this filter…", self._ask, enabled=bool(self._filter.chosen() or self._filter.words))
         if kept:
             below = menu.addMenu("Forget")
             for name in kept:
-                self._act(below, name, partial(saved.forget, name))
+                self._act(below, name, partial(self._forget, name))
 
     def _act(self, menu: QMenu, text: str, act: Callable[[], object], *, enabled: bool = True) -> None:
         action = QAction(text.replace("&", "&&"), menu)
@@ -105,7 +71,7 @@ class FilterMenu(QObject):
         menu.addAction(action)
 
     def _choices(
-        self, title: str, choices: Sequence[tuple[object, str]], chosen: object, choose: Callable[[object], None]
+        self, title: str, choices: Sequence[tuple[object, str]], chosen: object, choose: Callable[[Any], None]
     ) -> None:
         below = self._menu.addMenu(title)
         group = QActionGroup(below)
@@ -116,7 +82,7 @@ class FilterMenu(QObject):
 
     # --- what is chosen
 
-    def _in(self, names: set[str], name: str, on: bool) -> None:
+    def _in(self, names: set[Any], name: str, on: bool) -> None:
         (names.add if on else names.discard)(name)
         self.changed.emit()
 
@@ -124,12 +90,12 @@ class FilterMenu(QObject):
         self._filter.but = on
         self.changed.emit()
 
-    def _age(self, days: object) -> None:
-        self._filter.days = int(str(days))
+    def _age(self, days: Any) -> None:
+        self._filter.days = days
         self.changed.emit()
 
-    def _size(self, size: object) -> None:
-        self._filter.size = str(size)
+    def _size(self, size: Any) -> None:
+        self._filter.size = size
         self.changed.emit()
 
     def _take(self, other: Filter) -> None:
@@ -137,11 +103,10 @@ class FilterMenu(QObject):
         self.changed.emit()
 
     def clear(self) -> None:
-        """Show all again."""
+        """Reset all criteria."""
         self._take(Filter())
 
     def _ask(self) -> None:
-        """Ask for a name."""
         parent = self._menu.parentWidget()
         dialog = QInputDialog(parent.window() if parent is not None else None)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -155,12 +120,18 @@ class FilterMenu(QObject):
 
     def _save(self, name: str) -> None:
         name = " ".join(name.split())[:LONGEST]
-        if name and self._saved is not None:
-            self._saved.save(name, self._filter)
+        if name:
+            saved = self._settings.saved_filters[name] = Filter()
+            saved.take(self._filter)
+            self._settings.save()
+
+    def _forget(self, name: str) -> None:
+        self._settings.saved_filters.pop(name, None)
+        self._settings.save()
 
 
 def suggestion(wanted: Filter) -> str:
-    """A name for a filter."""
+    """Return a name for a filter."""
     parts = [wanted.words.strip()] if wanted.words.strip() else []
     if wanted.labels:
         parts.append(("not " if wanted.but else "") + ", ".join(sorted(wanted.labels)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from PySide6.QtCore import QObject, QSettings, QTimer, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.edits.history import EditOutcome
@@ -14,6 +14,7 @@ from apitorch_desktop.dataset.review.findings import DuplicateGroup, Findings, L
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.utils.text import plural
 
@@ -30,7 +31,7 @@ class ReviewController(QObject):
     progressed = Signal()
     """`busy`, `share` or `problem` is another."""
 
-    def __init__(self, session: Session, editing: EditController, images: GridModel, settings: QSettings) -> None:
+    def __init__(self, session: Session, editing: EditController, images: GridModel, settings: Settings) -> None:
         super().__init__(session)
         self._session = session
         self._editing = editing
@@ -42,7 +43,7 @@ class ReviewController(QObject):
         """How much of the photos was looked at, 0…1; None where that is not what is being done."""
         self.problem = ""
         """Why the last look came to nothing."""
-        self.rule = str(settings.value("review/keep", RULES[0][0]))
+        self.rule = settings.duplicate_rule
         self._all: Findings | None = None
         self._kept: set[str] = set()
         """Photos chosen to be kept by hand."""
@@ -222,7 +223,8 @@ class ReviewController(QObject):
         """Keep the largest, the oldest or the sharpest of each group."""
         self.rule = rule
         self._kept.clear()
-        self._settings.setValue("review/keep", rule)
+        self._settings.duplicate_rule = rule
+        self._settings.save()
         self._show()
 
     def keep(self, group: DuplicateGroup, image_id: str) -> None:

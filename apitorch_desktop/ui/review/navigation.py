@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QEvent, QObject, QSettings, QSize, Signal
+from PySide6.QtCore import QEvent, QObject, QSize, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout
 
 from apitorch_desktop.api.types import TrainingImage
@@ -14,6 +14,7 @@ from apitorch_desktop.ui.review.controller import ReviewController
 from apitorch_desktop.ui.review.panel import LABELS, PAGES, ReviewPanel
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.sidebar.model import FindingEntry
 from apitorch_desktop.ui.sidebar.panel import TreePanel
 from apitorch_desktop.ui.theme.theme import Theme
@@ -86,7 +87,7 @@ class ReviewNavigation(QObject):
         photos: PhotosController,
         tree: TreePanel,
         theme: Theme,
-        settings: QSettings,
+        settings: Settings,
     ) -> None:
         super().__init__(tree)
         self._session = session

@@ -12,6 +12,7 @@ from apitorch_desktop.ui.main_window.empty_page import EmptyPage
 from apitorch_desktop.ui.main_window.status_bar import StatusBar
 from apitorch_desktop.ui.main_window.toolbar import SearchField
 from apitorch_desktop.ui.session.messages import Message, selection_text
+from apitorch_desktop.ui.settings import Settings
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.event_loop import turn, wait_until
 
@@ -24,7 +25,7 @@ RUNNING = TransferStatus(
 
 @pytest.fixture
 def settings(tmp_path):
-    return QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)
+    return Settings(store=QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
 
 
 @pytest.fixture
@@ -78,7 +79,8 @@ def test_sides_come_back_as_they_were_left(frame, settings, theme, qtbot):
     frame.show_side("right", False)
     frame.splitter.setSizes([300, 1140, 0])
     frame.save()
-    settings.sync()
+    settings.store.sync()
+    settings = Settings(store=QSettings(settings.store.fileName(), settings.store.format()))
     again = CentralWidget(theme, settings, lambda _extension: "")
     again.add_panel(QLabel("panel"))
     qtbot.addWidget(again)

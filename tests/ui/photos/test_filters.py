@@ -5,8 +5,9 @@ from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QMenu
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.photos.filter_menu import FilterMenu, SavedFilters, suggestion
-from apitorch_desktop.ui.photos.filters import Filter, of_record
+from apitorch_desktop.ui.grid.filters import Filter
+from apitorch_desktop.ui.photos.filter_menu import FilterMenu, suggestion
+from apitorch_desktop.ui.settings import Settings
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -66,9 +67,14 @@ def test_records_of_a_service_that_tells_little_are_no_fault():
         assert not wanted.keep(NOW)(bare)
 
 
-def test_the_menu_shows_what_is_chosen_and_takes_it_back(qapp):
+@pytest.fixture
+def settings(qapp, tmp_path):
+    return Settings(store=QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
+
+
+def test_the_menu_shows_what_is_chosen_and_takes_it_back(settings):
     menu, wanted = QMenu(), Filter()
-    filters = FilterMenu(menu, wanted, lambda: ["shirt", "shoes"])
+    filters = FilterMenu(menu, wanted, lambda: ["shirt", "shoes"], settings)
     changes = []
     filters.changed.connect(lambda: changes.append(wanted.chosen()))
     menu.aboutToShow.emit()
@@ -82,30 +88,23 @@ def test_the_menu_shows_what_is_chosen_and_takes_it_back(qapp):
     menu.deleteLater()
 
 
-def test_a_filter_is_saved_by_name_taken_again_and_forgotten(qapp, tmp_path):
-    settings = QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)
+def test_a_filter_is_saved_by_name_taken_again_and_forgotten(settings):
     menu, wanted = QMenu(), Filter("striped", {"shirt"}, but=True, days=7, size="big", found={"quality"})
-    filters = FilterMenu(menu, wanted, lambda: ["shirt", "shoes"], SavedFilters(settings))
+    filters = FilterMenu(menu, wanted, lambda: ["shirt", "shoes"], settings)
     filters._save("  My   filter ")
     filters.clear()
     assert wanted == Filter()
-    settings.sync()
-    again = FilterMenu(menu, wanted, lambda: ["shirt"], SavedFilters(QSettings(settings.fileName(), settings.format())))
+    settings.store.sync()
+    reread = Settings(store=QSettings(settings.store.fileName(), settings.store.format()))
+    again = FilterMenu(menu, wanted, lambda: ["shirt"], reread)
     again._fill()
     next(action for action in menu.actions() if action.text() == "My filter").trigger()
     assert wanted == Filter("striped", {"shirt"}, but=True, days=7, size="big", found={"quality"})
     again._fill()
     forget = next(action.menu() for action in menu.actions() if action.text() == "Forget")
     forget.actions()[0].trigger()
-    assert SavedFilters(settings).all() == {}
+    assert Settings(store=reread.store).saved_filters == {}
     menu.deleteLater()
-
-
-def test_a_filter_kept_by_another_hand_is_no_fault():
-    assert of_record("nonsense") == Filter()
-    assert of_record({"words": 3, "labels": [1, "a"], "days": 4, "size": "huge", "found": ["x"]}) == Filter(
-        labels={"a"}
-    )
 
 
 def test_a_name_for_a_filter_says_what_it_shows():

@@ -8,6 +8,7 @@ from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.review.controller import ReviewController
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.utils import paths
 from tests.helpers.event_loop import wait_until
 from tests.helpers.fake_api import KEY, Misbehaving
@@ -55,7 +56,7 @@ def service(planted):
 
 @pytest.fixture
 def desk(tasks, service, tmp_path):
-    settings = QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)
+    settings = Settings(store=QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
     desk = Desk(tasks, service, settings)
     wait_until(desk.looked, 120, "Review did not end")
     yield desk

@@ -1,11 +1,12 @@
-"""Which photos are shown: words, labels, age, size and what Review found, each of which may be left open."""
+"""Filter of the photos shown: words, labels, age, size and findings of Review, each of which may be left open."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Literal
+
+import msgspec
 
 from apitorch_desktop.api.types import TrainingImage
 
@@ -13,7 +14,7 @@ FoundIds = Callable[[str], Collection[str]]
 """Ids of the images of a key of FOUND."""
 
 SMALL = 224
-"""Pixels of the shorter side below which a photo is small: the encoder sees 224."""
+"""Shorter side in pixels below which a photo is small: the encoder takes 224."""
 AGES = ((0, "Any time"), (1, "In the last day"), (7, "In the last 7 days"), (30, "In the last 30 days"))
 SIZES = (("", "Any size"), ("small", f"Smaller than {SMALL} pixels"), ("big", f"{SMALL} pixels and more"))
 FOUND = (
@@ -22,30 +23,30 @@ FOUND = (
     ("quality", "Flagged: blurred, dark, tiny …"),
     ("duplicates", "Has a near-duplicate"),
 )
-"""What Review found; several mean any of them."""
+"""Findings of Review; several mean any of them."""
 
 
 def _none(_key: str) -> Collection[str]:
     return ()
 
 
-@dataclass(slots=True)
-class Filter:
-    """What is asked for. `labels` empty means all; `but` all but these; `days` 0 any time; `size` "small", "big" or ""."""
+class Filter(msgspec.Struct):
+    """Criteria for photos; kept in the settings under these names. Empty `labels`: all; `but`: all but these."""
 
     words: str = ""
-    labels: set[str] = field(default_factory=set)
+    labels: set[str] = msgspec.field(default_factory=set)
     but: bool = False
-    days: int = 0
-    size: str = ""
-    found: set[str] = field(default_factory=set)
+    days: Literal[0, 1, 7, 30] = 0
+    """Maximum age; 0 for any."""
+    size: Literal["", "small", "big"] = ""
+    found: set[Literal["suspects", "unsure", "quality", "duplicates"]] = msgspec.field(default_factory=set)
 
     def chosen(self) -> int:
-        """How many of the menu's criteria narrow what is shown."""
+        """Return how many of the menu's criteria are set."""
         return bool(self.labels) + bool(self.days) + bool(self.size) + bool(self.found)
 
     def keep(self, now: datetime, ids: FoundIds = _none) -> Callable[[TrainingImage], bool] | None:
-        """A test for one photo; None where all are shown."""
+        """Return a test for one photo, None if all pass; `ids` returns the ids of the images of a key of FOUND."""
         tests: list[Callable[[TrainingImage], bool]] = []
         if self.words.strip():
             tests.append(_words(self.words))
@@ -59,7 +60,7 @@ class Filter:
             small = self.size == "small"
             tests.append(lambda image: (min(image.width or 0, image.height or 0) < SMALL) is small)
         if self.found:
-            wanted = frozenset(one for key in self.found for one in ids(key))
+            wanted = frozenset(image_id for key in self.found for image_id in ids(key))
             tests.append(lambda image: image.image_id in wanted)
         if not tests:
             return None
@@ -68,7 +69,7 @@ class Filter:
         return lambda image: all(test(image) for test in tests)
 
     def sentence(self) -> str:
-        """What was looked for, for when nothing is found."""
+        """Return a sentence for the case that no photo passes."""
         if self.words.strip() and not self.chosen():
             return f"Nothing has “{self.words.strip()}” in its label or file name."
         if self.found and self.chosen() == 1 and not self.words.strip():
@@ -76,44 +77,14 @@ class Filter:
         return "Nothing is left by the search and the filter together. Loosen one of them."
 
     def take(self, other: Filter) -> None:
-        """Be as another."""
-        for name in ("words", "but", "days", "size"):
-            setattr(self, name, getattr(other, name))
-        self.labels, self.found = set(other.labels), set(other.found)
-
-    def to_record(self) -> dict[str, Any]:
-        """As it is kept; `of_record` makes a filter of it."""
-        return {
-            "words": self.words,
-            "labels": sorted(self.labels),
-            "but": self.but,
-            "days": self.days,
-            "size": self.size,
-            "found": sorted(self.found),
-        }
-
-
-def of_record(record: object) -> Filter:
-    """The filter of a record; what makes no sense in it is left out."""
-    got: dict[str, Any] = record if isinstance(record, dict) else {}
-
-    def names(key: str) -> set[str]:
-        value = got.get(key)
-        return {one for one in value if isinstance(one, str)} if isinstance(value, list) else set()
-
-    words, days, size = got.get("words"), got.get("days"), got.get("size")
-    return Filter(
-        words if isinstance(words, str) else "",
-        names("labels"),
-        got.get("but") is True,
-        days if days in {age for age, _ in AGES} else 0,
-        size if size in {one for one, _ in SIZES} else "",
-        names("found") & {key for key, _ in FOUND},
-    )
+        """Copy all criteria of another filter."""
+        for name in self.__struct_fields__:
+            value = getattr(other, name)
+            setattr(self, name, set(value) if isinstance(value, set) else value)
 
 
 def _words(text: str) -> Callable[[TrainingImage], bool]:
-    """All the words must be there, none of those behind a minus or a “not”."""
+    """Return a test for all the words, and for none of those after a minus or a “not”."""
     wanted: list[str] = []
     barred: list[str] = []
     negative = False
@@ -135,5 +106,5 @@ def _words(text: str) -> Callable[[TrainingImage], bool]:
 
 
 def now() -> datetime:
-    """The moment, as the service writes moments."""
+    """Return the current time in UTC, as the service writes times."""
     return datetime.now(UTC)
