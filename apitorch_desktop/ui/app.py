@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QApplication
 
+from apitorch_desktop import __version__
 from apitorch_desktop.ui.main_window.main_window import MainWindow
 from apitorch_desktop.ui.single_instance import SingleInstance
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils import paths
+from apitorch_desktop.utils.crash_log import CrashLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +28,8 @@ def run(arguments: Sequence[str]) -> int:
     single = SingleInstance(paths.desktop_folder())
     if not single.claim():
         return _hand_over(single, arguments)
+    log = CrashLog(paths.desktop_folder(), __version__)
+    log.open()
     running = QApplication.instance()
     app = running if isinstance(running, QApplication) else QApplication(sys.argv[:1])
     app.setApplicationName("API Torch Desktop")
@@ -39,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     def assemble() -> None:
         from apitorch_desktop.ui.bootstrap import Bootstrap
 
-        assembled.append(Bootstrap(app, theme, settings, window, list(arguments)))
+        assembled.append(Bootstrap(app, theme, settings, window, log, list(arguments)))
         assembled[0].start()
         single.asked.connect(assembled[0].asked)
         single.listen()
@@ -48,7 +52,9 @@ def run(arguments: Sequence[str]) -> int:
     window.show()
     status = app.exec()
     single.close()
-    if assembled and not assembled[0].end():
+    ended = not assembled or assembled[0].end()
+    log.close()
+    if not ended:
         # A job did not heed its cancellation. To destroy its running QThread would abort the process.
         sys.stdout.flush()
         os._exit(status)

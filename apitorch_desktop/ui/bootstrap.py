@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.tasks.runner import JobContext
     from apitorch_desktop.ui.theme.theme import Theme
     from apitorch_desktop.ui.unix_signals import UnixSignals
+    from apitorch_desktop.utils.crash_log import CrashLog
 
 
 def _loads(*names: str) -> list[Callable[[], object]]:
@@ -38,13 +39,20 @@ class Bootstrap(QObject):
     """Makes every object of the window once, hands each what it needs, and ends them."""
 
     def __init__(
-        self, app: QApplication, theme: Theme, settings: QSettings, window: MainWindow, arguments: list[str]
+        self,
+        app: QApplication,
+        theme: Theme,
+        settings: QSettings,
+        window: MainWindow,
+        crash_log: CrashLog,
+        arguments: list[str],
     ) -> None:
         super().__init__(window)
         self._app = app
         self.theme = theme
         self.settings = Settings(store=settings)
         self.window = window
+        self._crash_log = crash_log
         self._arguments = arguments
         self._stores: AppData | None = None
         self._signals: UnixSignals | None = None
@@ -188,6 +196,7 @@ class Bootstrap(QObject):
         self.central_widget.add_page(self.batch_panel)
 
     def _wire(self) -> None:
+        from apitorch_desktop.ui.crash_report import CrashReport
         from apitorch_desktop.ui.unix_signals import UnixSignals
         from apitorch_desktop.ui.wiring import WindowParts, Wiring
 
@@ -215,6 +224,7 @@ class Bootstrap(QObject):
                 batch_panel=self.batch_panel,
             )
         )
+        self.crash_report = CrashReport(self._crash_log, self.session, self.theme, self.window)
         self._signals = UnixSignals(self.window.close, self)
         self.window.closing.connect(self._closing)
 

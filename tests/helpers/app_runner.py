@@ -2,7 +2,7 @@
 
 import time
 
-from PySide6.QtCore import QCoreApplication, QEvent, QRect, QTimer
+from PySide6.QtCore import QCoreApplication, QEvent, QPoint, QRect, QTimer
 from PySide6.QtWidgets import QApplication, QWidget
 
 from apitorch_desktop.cli.main import main
@@ -12,6 +12,10 @@ from tests.helpers import x11_pointer as pointer
 
 PATIENCE = 90
 """Seconds for one step, on a machine that has other things to do as well."""
+
+
+SETTLED = 5
+"""Turns of the event loop through which a widget's place is the same before it is clicked."""
 
 
 def turn():
@@ -59,9 +63,15 @@ def run(monkeypatch, steps, *arguments):
 
 
 def press(widget: QWidget, part: QRect | None = None):
-    """Click a widget with the real pointer."""
+    """Click a widget with the real pointer, once it is on the screen and its place has settled."""
     wait(widget.isVisible, f"{widget.objectName() or type(widget).__name__} on the screen")
-    turn()
+    places = []
+
+    def settled():
+        places.append((widget.mapToGlobal(QPoint(0, 0)), widget.size()))
+        return len(places) > SETTLED and all(place == places[-1] for place in places[-SETTLED:])
+
+    wait(settled, f"{type(widget).__name__} at rest")
     pointer.click(pointer.center(widget, part))
 
 
