@@ -11,8 +11,8 @@ from queue import Queue
 import pytest
 from PySide6.QtCore import QTimer
 
-from apitorch_desktop.dataset.review import findings as records
 from apitorch_desktop.dataset.review.cache import ReviewCache
+from apitorch_desktop.dataset.review.messages import Request
 from apitorch_desktop.dataset.review.reviewer import Reviewer
 from apitorch_desktop.dataset.review.worker import ReviewWorker
 from apitorch_desktop.ui.tasks.runner import Lane
@@ -40,7 +40,7 @@ class Here:
         self._thread = threading.Thread(target=work)
         self._thread.start()
 
-    def send(self, request: records.Request) -> None:
+    def send(self, request: Request) -> None:
         self._requests.put(request)
 
     def end(self) -> None:

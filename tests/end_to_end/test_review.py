@@ -24,7 +24,7 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
         rows = {node.key: node.count for node in made.central_widget.tree.model.top() if node.row is RowType.FINDING}
         assert rows["duplicates"] == 4
         assert rows["quality"] == 4
-        assert rows["suspects"] == sum(one.suspect for one in review.found.doubts)
+        assert rows["suspects"] == sum(one.suspect for one in review.found.label_issues)
         clean_up_duplicates(made)
         accept_and_dismiss(made)
         through_the_matrix(made)
@@ -32,7 +32,9 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
 
     def wait_for_review(made):
         review = made.review.review
-        program.wait(lambda: review.found is not None and review.found.doubts is not None, "what Review found", 240)
+        program.wait(
+            lambda: review.found is not None and review.found.label_issues is not None, "what Review found", 240
+        )
         program.wait(lambda: not review.busy, "the end of the review", 240)
 
     def press_finding(made, key):
@@ -82,7 +84,7 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
         second = panel.board.chosen()[0].issue
         assert second.image != first.image
         pointer.key("d")
-        program.wait(lambda: all(one.image != second.image for one in review.found.doubts), "the doubt gone")
+        program.wait(lambda: all(one.image != second.image for one in review.found.label_issues), "the doubt gone")
         assert second.image not in made.model.badges or not made.model.badges[second.image].endswith("?")
         dismissed.append((second.image, second.given))
 
@@ -92,12 +94,14 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
         press_finding(made, "labels")
         learned = review.found.learned
         labels = learned.labels
-        there = {(one.given, one.likely) for one in review.found.doubts}
+        there = {(one.given, one.likely) for one in review.found.label_issues}
         row, column = next(
             (i, j) for i, a in enumerate(labels) for j, b in enumerate(labels) if i != j and (a, b) in there
         )
         matrix = panel.labels.matrix
-        wanted = {one.image for one in review.found.doubts if (one.given, one.likely) == (labels[row], labels[column])}
+        wanted = {
+            one.image for one in review.found.label_issues if (one.given, one.likely) == (labels[row], labels[column])
+        }
         program.press(matrix, matrix.cell_rect(row, column))
         program.wait(lambda: made.central_widget.pages.currentWidget() is made.photos.grid, "the grid")
         assert {made.model.image(at).image_id for at in range(made.model.shown)} == wanted
@@ -109,7 +113,7 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
         image, label = dismissed[0]
         wait_for_review(made)
         assert made.model.label_of(image) == label
-        assert all(one.image != image for one in made.review.review.found.doubts)
+        assert all(one.image != image for one in made.review.review.found.label_issues)
 
     dismissed = []
     assert program.run(monkeypatch, first_start) == 0

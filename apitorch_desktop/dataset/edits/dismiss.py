@@ -38,7 +38,7 @@ class DismissEdits:
 
         found = self.found(entry)
         if stage is EditStage.UNDONE:
-            self._dismissals.take_back(entry.connection, found)
+            self._dismissals.remove(entry.connection, found)
         else:
             self._dismissals.add(entry.connection, found)
         entry.stage = stage
@@ -50,7 +50,7 @@ class DismissEdits:
     def follow(self, connection: str, ids: Mapping[str, str]) -> None:
         """A service gave images other ids, old → new: what is dismissed of them stays dismissed."""
         if ids:
-            self._dismissals.follow(connection, ids)
+            self._dismissals.replace_ids(connection, ids)
 
     def found(self, entry: EditRow) -> list[Dismissal]:
         """What was dismissed, under the ids that the images have now."""

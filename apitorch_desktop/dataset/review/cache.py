@@ -1,4 +1,4 @@
-"""What Review has seen before: of each image its look and embedding, of each training set its near-duplicates."""
+"""Cache of Review: features and embedding of each image, near-duplicates of each training set."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import msgspec
 
 from apitorch_desktop.utils.sqlite import SqliteFile
 
-MOST = 150_000
-"""Images that are remembered, some 5.5 kB each; those not asked for the longest go first."""
+MAX_IMAGES = 150_000
+"""Images that are cached, some 5.5 kB each; the least recently used ones go first."""
 _CHUNK = 500
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS seen (
@@ -23,10 +23,10 @@ _SCHEMA = (
 
 
 class CachedImage(msgspec.Struct, array_like=True):
-    """An image as its thumbnail showed it. `pattern` and `embedding` (float16) are bytes of arrays; see `vision.review.Look`.
+    """Features of an image's thumbnail. `pattern` and `embedding` (float16) are bytes of arrays; see `vision.issues`.
 
-    `width`, `height`: of the thumbnail, or where it was measured, of the file, with `size` in bytes. `problem`: why it cannot be
-    looked at; then nothing else is there.
+    `width`, `height`: of the thumbnail, or where it was measured, of the file, with `size` in bytes. `problem`: why it
+    cannot be read; then nothing else is set.
     """
 
     blur: float = 0.0
@@ -42,7 +42,7 @@ class CachedImage(msgspec.Struct, array_like=True):
 
 
 class CachedComparison(msgspec.Struct, array_like=True):
-    """Keys that were compared with each other, and the pairs that came of it with their likeness."""
+    """Keys of images that were compared with each other, and the similar pairs with their likeness."""
 
     encoder: str
     keys: list[str]
@@ -50,18 +50,18 @@ class CachedComparison(msgspec.Struct, array_like=True):
 
 
 class ReviewCache:
-    """A file in the cache folder. A damaged or full one forgets rather than fails."""
+    """SQLite file in the cache folder. A damaged or full one forgets rather than fails."""
 
     def __init__(self, folder: Path) -> None:
         self._file = SqliteFile(folder / "review.sqlite", _SCHEMA, cache=True)
-        self._bound()
+        self._evict()
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
     def seen(self, connection: str, encoder: str, keys: Iterable[str]) -> dict[str, CachedImage]:
-        """What is remembered of some images."""
+        """Return the cached features by key."""
         found: dict[str, CachedImage] = {}
         wanted = list(keys)
         now = int(time())
@@ -84,7 +84,7 @@ class ReviewCache:
         return found
 
     def remember(self, connection: str, encoder: str, seen: Mapping[str, CachedImage]) -> None:
-        """Keep what was seen."""
+        """Store features."""
         now = int(time())
         with self._file.transaction() as rows:
             rows.executemany(
@@ -93,7 +93,7 @@ class ReviewCache:
             )
 
     def compared(self, connection: str, training_set: str) -> CachedComparison | None:
-        """What was compared in a training set."""
+        """Return what was compared in a training set, None where nothing was."""
         sql = "SELECT body FROM compared WHERE connection = ? AND training_set = ?"
         for (body,) in self._file.read(sql, connection, training_set):
             try:
@@ -103,24 +103,24 @@ class ReviewCache:
         return None
 
     def keep_compared(self, connection: str, training_set: str, compared: CachedComparison) -> None:
-        """Keep what was compared in a training set."""
+        """Store what was compared in a training set."""
         with self._file.transaction() as rows:
             rows.execute(
                 "INSERT OR REPLACE INTO compared VALUES (?, ?, ?)",
                 (connection, training_set, msgspec.msgpack.encode(compared)),
             )
 
-    def follow(self, connection: str, ids: Mapping[str, str]) -> None:
-        """Images have other keys, old → new: what was seen of them holds."""
+    def replace_ids(self, connection: str, ids: Mapping[str, str]) -> None:
+        """Replace keys of images, old → new: their features remain valid."""
         with self._file.transaction() as rows:
             rows.executemany(
                 "UPDATE OR REPLACE seen SET image = ? WHERE connection = ? AND image = ?",
                 [(new, connection, old) for old, new in ids.items()],
             )
 
-    def _bound(self) -> None:
+    def _evict(self) -> None:
         with self._file.transaction() as rows:
             rows.execute(
                 "DELETE FROM seen WHERE rowid IN (SELECT rowid FROM seen ORDER BY used_at DESC LIMIT -1 OFFSET ?)",
-                (MOST,),
+                (MAX_IMAGES,),
             )

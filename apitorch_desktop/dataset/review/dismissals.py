@@ -1,4 +1,4 @@
-"""Dismissals: what a person said is fine in spite of what Review found; durable, and following images to new ids."""
+"""Dismissals: findings of Review that the user declared to be fine. They are durable and follow images to new ids."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TWIN = "twin:"
 
 
 class DismissalStore:
-    """Kept in `folder`. Thread-safe; blocking. Raises FileFailed."""
+    """SQLite file in `folder`. Thread-safe; blocking. Raises FileError."""
 
     def __init__(self, folder: Path) -> None:
         self._file = SqliteFile(folder / "dismissals.sqlite", _SCHEMA)
@@ -28,7 +28,7 @@ class DismissalStore:
 
     @property
     def note(self) -> str:
-        """A sentence about a file that was damaged and begun anew, or empty."""
+        """Sentence about a file that was damaged and begun anew, or empty."""
         return self._file.note
 
     def close(self) -> None:
@@ -36,38 +36,38 @@ class DismissalStore:
         self._file.close()
 
     def all(self, connection: str) -> frozenset[Dismissal]:
-        """What was dismissed on a connection."""
+        """Return the dismissals of a connection."""
         rows = self._file.read("SELECT image, finding FROM dismissal WHERE connection = ?", connection)
         return frozenset((image, finding) for image, finding in rows)
 
     def add(self, connection: str, dismissals: Collection[Dismissal]) -> None:
-        """Remember; on disk when this returns."""
+        """Store dismissals; on disk when this returns."""
         now = time()
         with self._lock, self._file.transaction() as rows:
             rows.executemany(
                 "INSERT OR IGNORE INTO dismissal VALUES (?, ?, ?, ?)", [(connection, *one, now) for one in dismissals]
             )
 
-    def take_back(self, connection: str, dismissals: Collection[Dismissal]) -> None:
-        """Forget."""
+    def remove(self, connection: str, dismissals: Collection[Dismissal]) -> None:
+        """Remove dismissals."""
         with self._lock, self._file.transaction() as rows:
             rows.executemany(
                 "DELETE FROM dismissal WHERE connection = ? AND image = ? AND finding = ?",
                 [(connection, *one) for one in dismissals],
             )
 
-    def follow(self, connection: str, ids: Mapping[str, str]) -> None:
-        """A service gave images other ids: old → new."""
+    def replace_ids(self, connection: str, ids: Mapping[str, str]) -> None:
+        """Replace ids of images, old → new."""
         known = self.all(connection)
-        moved = {one: followed(one, ids) for one in known}
+        moved = {dismissal: with_ids_replaced(dismissal, ids) for dismissal in known}
         changed = {old: new for old, new in moved.items() if old != new}
         if changed:
             self.add(connection, changed.values())
-            self.take_back(connection, changed)
+            self.remove(connection, changed)
 
 
-def followed(dismissal: Dismissal, ids: Mapping[str, str]) -> Dismissal:
-    """A dismissal under the ids that images have now."""
+def with_ids_replaced(dismissal: Dismissal, ids: Mapping[str, str]) -> Dismissal:
+    """Return a dismissal with the ids that images have now."""
     image, finding = dismissal
     image = ids.get(image, image)
     if not finding.startswith(_TWIN):

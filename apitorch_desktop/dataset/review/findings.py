@@ -1,45 +1,24 @@
-"""What Review finds in a training set, and what the window's side and the worker say to each other on a pipe."""
+"""Findings of Review in a training set, and what remains of them after changes and dismissals."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
-from typing import IO, Any, Final, TypeVar
+from typing import Final
 
 import msgspec
 
-T = TypeVar("T")
 LabelOf = Callable[[str], str | None]
 
 RULES: Final = ("largest", "oldest", "sharpest")
-"""Keeper rules, as `vision.review` names them."""
+"""Keeper rules, as `vision.issues` names them."""
 UNLIKELY: Final = 0.1
 """Out-of-fold probability of its own label up to which an image's label is suspect; above it is merely unsure.
 
 Of 30 wrong labels planted among the 600 clothing photos 29 lie below, with 41 others; below .05 23 with 16."""
 
 
-class ReviewStopped(Exception):  # noqa: N818 - not an error
-    """Something else is wanted by now."""
-
-
-class ReviewItem(msgspec.Struct, array_like=True, frozen=True):
-    """An image to look at. `key` names its content: the sha256 where the service tells it, else its id.
-
-    Width, height (pixels as shown) and bytes are 0, `created_at` (ISO 8601) "" where the service does not tell.
-    """
-
-    id: str
-    key: str
-    label: str
-    width: int = 0
-    height: int = 0
-    bytes: int = 0
-    created_at: str = ""
-
-
 class Duplicate(msgspec.Struct, array_like=True, frozen=True):
-    """One of a group of near-duplicates; what is 0 or "" is not known. `blur`: 0 crisp … 1."""
+    """Member of a group of near-duplicates; 0 and "" mean unknown. `blur`: 0 sharp … 1."""
 
     image: str
     label: str
@@ -51,26 +30,26 @@ class Duplicate(msgspec.Struct, array_like=True, frozen=True):
 
 
 class DuplicateGroup(msgspec.Struct, array_like=True, frozen=True):
-    """Near-duplicates of each other; `keepers` maps a rule to the id of the one it would keep."""
+    """Images that are near-duplicates of each other; `keepers` maps a rule to the id of the image it would keep."""
 
-    twins: list[Duplicate]
+    duplicates: list[Duplicate]
     keepers: dict[str, str]
 
     @property
     def images(self) -> list[str]:
         """Ids of the images."""
-        return [twin.image for twin in self.twins]
+        return [duplicate.image for duplicate in self.duplicates]
 
 
 class FlaggedImage(msgspec.Struct, array_like=True, frozen=True):
-    """An image with faults, by the names of `vision.review.FLAGS`."""
+    """Image with quality problems, by the names of `vision.issues.FLAGS`."""
 
     image: str
     flags: list[str]
 
 
 class LabelIssue(msgspec.Struct, array_like=True, frozen=True):
-    """An image whose label the others speak against: out-of-fold probabilities of its own label and of a likelier one."""
+    """Image whose label is probably wrong: out-of-fold probabilities of its own label and of a likelier one."""
 
     image: str
     given: str
@@ -80,12 +59,12 @@ class LabelIssue(msgspec.Struct, array_like=True, frozen=True):
 
     @property
     def suspect(self) -> bool:
-        """Whether the doubt is worth a person's look by itself."""
+        """True where the issue is worth the user's attention by itself."""
         return self.given_value <= UNLIKELY
 
 
 class LabelAdvice(msgspec.Struct, array_like=True, frozen=True):
-    """A sentence about one label, or about the set (`label` None); `urgent` when no classifier can come of it."""
+    """Sentence about one label, or about the set (`label` None); `urgent` where no classifier can be trained as it is."""
 
     label: str | None
     sentence: str
@@ -102,17 +81,17 @@ class OutOfFoldFigures(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Findings(msgspec.Struct):
-    """What is known so far; None: not looked at yet.
+    """Findings so far; None: not analyzed yet.
 
-    `counts`: images by label, empty ones included. `doubts`: every image taken for another label, the most doubtful
-    first. `unsure`: ids of the images that teach most once somebody has made sure of their label. `unreadable`: id →
-    reason. `why_not`: why there are no doubts. `sentences`: flag → what it means.
+    `counts`: images by label, empty ones included. `label_issues`: every image predicted as another label, the least
+    probable first. `unsure`: ids of the images whose labels are the most informative to confirm. `unreadable`: id →
+    reason. `why_not`: why there are no label issues. `sentences`: flag → its explanation.
     """
 
     counts: dict[str, int] = {}
     groups: list[DuplicateGroup] | None = None
     flagged: list[FlaggedImage] | None = None
-    doubts: list[LabelIssue] | None = None
+    label_issues: list[LabelIssue] | None = None
     unsure: list[str] | None = None
     learned: OutOfFoldFigures | None = None
     advice: list[LabelAdvice] = []
@@ -121,134 +100,19 @@ class Findings(msgspec.Struct):
     why_not: str = ""
 
 
-# --- to the worker; `serial` numbers the reviews, so that late answers are told apart
-
-
-class BeginReview(msgspec.Struct, array_like=True, tag=True):
-    """A review of these images; answered by Lacking. `labels`: all of the training set's, also empty ones.
-
-    `apart`: pairs of ids that a person said are no duplicates.
-    """
-
-    serial: int
-    connection: str
-    training_set: str
-    items: list[ReviewItem]
-    labels: list[str]
-    apart: list[tuple[str, str]]
-
-
-class ThumbnailData(msgspec.Struct, array_like=True):
-    """A thumbnail by its key, or the reason why there is none."""
-
-    key: str
-    data: bytes
-    problem: str = ""
-
-
-class SendThumbnails(msgspec.Struct, array_like=True, tag=True):
-    """What was lacking; answered by Took."""
-
-    serial: int
-    pictures: list[ThumbnailData]
-
-
-class SendSizes(msgspec.Struct, array_like=True, tag=True):
-    """What the files of images are: key → (width, height, bytes); answered by Took."""
-
-    serial: int
-    sizes: dict[str, tuple[int, int, int]]
-
-
-class Analyze(msgspec.Struct, array_like=True, tag=True):
-    """Everything is there: answered by Found as parts become known, the last one `final`."""
-
-    serial: int
-
-
-class StopReview(msgspec.Struct, array_like=True, tag=True):
-    """Nobody waits any more; not answered."""
-
-
-class ReplaceIds(msgspec.Struct, array_like=True, tag=True):
-    """A service gave images other ids, old → new; not answered."""
-
-    connection: str
-    ids: dict[str, str]
-
-
-Request = BeginReview | SendThumbnails | SendSizes | Analyze | StopReview | ReplaceIds
-
-# --- from the worker
-
-
-class MissingThumbnails(msgspec.Struct, array_like=True, tag=True):
-    """Keys of which no thumbnail was ever seen."""
-
-    serial: int
-    keys: list[str]
-
-
-class Received(msgspec.Struct, array_like=True, tag=True):
-    """What was sent is worked in."""
-
-    serial: int
-
-
-class FindingsUpdate(msgspec.Struct, array_like=True, tag=True):
-    """`unmeasured`: ids of near-duplicates whose size in pixels and bytes nobody knows."""
-
-    serial: int
-    findings: Findings
-    unmeasured: list[str]
-    final: bool
-
-
-class ReviewCrashed(msgspec.Struct, array_like=True, tag=True):
-    """The review came to an end; a sentence that says why."""
-
-    serial: int
-    sentence: str
-
-
-Answer = MissingThumbnails | Received | FindingsUpdate | ReviewCrashed
-
-
-def write(pipe: IO[bytes], message: Request | Answer) -> None:
-    """Send one message. Raises OSError when the other side is gone."""
-    body = msgspec.msgpack.encode(message)
-    pipe.write(struct.pack("<I", len(body)) + body)
-    pipe.flush()
-
-
-def reader(pipe: IO[bytes], kind: Any) -> Callable[[], Any]:
-    """A function that waits for the next message, a `Request` or an `Answer` as `kind` says; None at the end."""
-    decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(kind)
-
-    def read() -> Any:
-        head = pipe.read(4)
-        if len(head) < 4:
-            return None
-        size = struct.unpack("<I", head)[0]
-        body = pipe.read(size)
-        return decoder.decode(body) if len(body) == size else None
-
-    return read
-
-
 def current(found: Findings, label_of: LabelOf, dismissed: frozenset[tuple[str, str]]) -> Findings:
-    """What still holds: without images that are gone, labels that were changed, and what a person dismissed.
+    """Return the findings that still hold: without removed images, changed labels and dismissed findings.
 
-    `label_of` tells the label an image is under now, None for one that is gone.
+    `label_of` returns the label an image has now, None for one that was removed.
     """
     groups = None
     if found.groups is not None:
         groups = [group for group in (_left(one, label_of, dismissed) for one in found.groups) if group is not None]
-    doubts = unsure = flagged = None
-    if found.doubts is not None:
-        doubts = [
+    label_issues = unsure = flagged = None
+    if found.label_issues is not None:
+        label_issues = [
             one
-            for one in found.doubts
+            for one in found.label_issues
             if label_of(one.image) == one.given and (one.image, f"label:{one.given}") not in dismissed
         ]
     if found.unsure is not None:
@@ -259,27 +123,29 @@ def current(found: Findings, label_of: LabelOf, dismissed: frozenset[tuple[str, 
             flags = [flag for flag in one.flags if (one.image, f"flag:{flag}") not in dismissed]
             if flags and label_of(one.image) is not None:
                 flagged.append(FlaggedImage(one.image, flags))
-    return msgspec.structs.replace(found, groups=groups, doubts=doubts, unsure=unsure, flagged=flagged)
+    return msgspec.structs.replace(found, groups=groups, label_issues=label_issues, unsure=unsure, flagged=flagged)
 
 
 def _left(group: DuplicateGroup, label_of: LabelOf, dismissed: frozenset[tuple[str, str]]) -> DuplicateGroup | None:
-    twins = []
-    for twin in group.twins:
-        label = label_of(twin.image)
+    duplicates = []
+    for duplicate in group.duplicates:
+        label = label_of(duplicate.image)
         if label is not None:
-            twins.append(twin if label == twin.label else msgspec.structs.replace(twin, label=label))
-    if len(twins) < 2:
+            duplicates.append(
+                duplicate if label == duplicate.label else msgspec.structs.replace(duplicate, label=label)
+            )
+    if len(duplicates) < 2:
         return None
-    pairs = pairs_of([twin.image for twin in twins])
+    pairs = pairs_of([duplicate.image for duplicate in duplicates])
     if all((first, f"twin:{second}") in dismissed for first, second in pairs):
         return None
-    there = {twin.image for twin in twins}
-    keepers = {rule: kept if kept in there else twins[0].image for rule, kept in group.keepers.items()}
-    return DuplicateGroup(twins, keepers)
+    there = {duplicate.image for duplicate in duplicates}
+    keepers = {rule: kept if kept in there else duplicates[0].image for rule, kept in group.keepers.items()}
+    return DuplicateGroup(duplicates, keepers)
 
 
 def renamed(found: Findings, ids: dict[str, str]) -> Findings:
-    """The same of images that a service gave other ids, old → new."""
+    """Return the findings with image ids replaced, old → new."""
 
     def now(image: str) -> str:
         return ids.get(image, image)
@@ -287,7 +153,7 @@ def renamed(found: Findings, ids: dict[str, str]) -> Findings:
     change = msgspec.structs.replace
     groups = found.groups and [
         DuplicateGroup(
-            [change(twin, image=now(twin.image)) for twin in group.twins],
+            [change(duplicate, image=now(duplicate.image)) for duplicate in group.duplicates],
             {rule: now(kept) for rule, kept in group.keepers.items()},
         )
         for group in found.groups
@@ -296,13 +162,13 @@ def renamed(found: Findings, ids: dict[str, str]) -> Findings:
         found,
         groups=groups,
         flagged=found.flagged and [change(one, image=now(one.image)) for one in found.flagged],
-        doubts=found.doubts and [change(one, image=now(one.image)) for one in found.doubts],
+        label_issues=found.label_issues and [change(one, image=now(one.image)) for one in found.label_issues],
         unsure=found.unsure and [now(one) for one in found.unsure],
         unreadable={now(one): why for one, why in found.unreadable.items()},
     )
 
 
 def pairs_of(images: list[str]) -> list[tuple[str, str]]:
-    """Every two of some ids, in one order."""
+    """Return every pair of some ids, sorted."""
     ordered = sorted(images)
     return [(first, second) for at, first in enumerate(ordered) for second in ordered[at + 1 :]]

@@ -1,28 +1,44 @@
-"""Reviewing: finds what is wrong with a training set on any connection; gathers thumbnails, the heavy work is a child's."""
+"""Review of a training set on any connection: gathers thumbnails and sends them to a worker process."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Empty, Queue
-from typing import Final
+from typing import TypeVar
+
+import msgspec
 
 from apitorch_desktop.api.errors import NotFound
 from apitorch_desktop.api.types import Id, TrainingImage
-from apitorch_desktop.dataset.review import findings as records
 from apitorch_desktop.dataset.review.findings import Findings
+from apitorch_desktop.dataset.review.messages import (
+    Analyze,
+    Answer,
+    BeginReview,
+    FindingsUpdate,
+    MissingThumbnails,
+    Received,
+    ReplaceIds,
+    Request,
+    ReviewCrashed,
+    ReviewItem,
+    SendSizes,
+    SendThumbnails,
+    StopReview,
+    ThumbnailData,
+)
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.utils import parallel
 from apitorch_desktop.utils.errors import Cancelled, UserError
 
-COMMAND: Final = "review-worker"
-"""The word that makes this program the child: `apitorch-desktop review-worker CACHE_FOLDER`."""
+_T = TypeVar("_T")
 _BATCH = 16
 _MOST_MEASURED = 2_000
 """Near-duplicates whose originals are fetched for their size, on a service that does not tell it."""
@@ -30,21 +46,21 @@ _POLL = 0.1
 
 
 class ReviewFailed(UserError):  # noqa: N818 - named for what happened
-    """The review came to an end; `str()` is a sentence that says why."""
+    """The review could not be finished."""
 
 
 class Reviewer:
-    """Keeps the child, and starts it again where it died. Thread-safe; one review at a time.
+    """Owner of the worker process, which is restarted when it died. Thread-safe; one review at a time.
 
-    `cache` is the folder where what was seen of images is kept, so that only new ones are looked at.
+    `cache` is the folder of the image features, so that only new images are analyzed.
     """
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._child: _WorkerProcess | None = None
         self._serials = count(1)
-        self._followed: list[records.ReplaceIds] = []
+        self._replaced: list[ReplaceIds] = []
 
     def review(
         self,
@@ -58,50 +74,50 @@ class Reviewer:
         progress: Callable[[int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Findings:
-        """Look at all images of a training set that were not seen before, and judge it; blocking.
+        """Analyze all images of a training set and return the findings; blocking.
 
         `labels`: all of its labels, also empty ones. `apart`: pairs of ids that are no duplicates. `found` is called
-        with what is known so far, `progress` with images looked at and images there are. Raises ApiError (the service
-        is away), Cancelled, ReviewFailed.
+        with partial findings, `progress` with the numbers of analyzed and of all images. Raises ApiError (the service
+        cannot be reached), Cancelled, ReviewFailed.
         """
         stop = cancelled or (lambda: False)
-        while not self._turn.acquire(timeout=_POLL):
+        while not self._lock.acquire(timeout=_POLL):
             if stop():
                 raise Cancelled
         try:
             serial = next(self._serials)
-            child = self._there()
-            for follow in self._followed:
-                child.send(follow)
-            self._followed.clear()
+            child = self._running_child()
+            for replaced in self._replaced:
+                child.send(replaced)
+            self._replaced.clear()
             run = _ReviewRun(child, serial, workspace, training_set_id, stop, progress)
             try:
                 return run.run(images, list(labels), list(apart), found or (lambda _found: None))
             except Cancelled:
-                child.send(records.StopReview())
+                child.send(StopReview())
                 raise
-        except (OSError, EOFError) as fault:
+        except (OSError, EOFError) as error:
             self._drop()
-            raise ReviewFailed("Review’s own process ended. It is started again at the next change.") from fault
+            raise ReviewFailed("Review’s own process ended. It is started again at the next change.") from error
         finally:
-            self._turn.release()
+            self._lock.release()
 
-    def follow(self, connection_id: str, ids: Mapping[str, str]) -> None:
-        """A service gave images other ids, old → new: what was seen of them holds. Returns at once."""
+    def replace_ids(self, connection_id: str, ids: Mapping[str, str]) -> None:
+        """Note that a service gave images other ids, old → new: their features remain valid. Returns at once."""
         keys = {f"id:{old}": f"id:{new}" for old, new in ids.items()}
         if keys:
-            self._followed.append(records.ReplaceIds(connection_id, keys))
+            self._replaced.append(ReplaceIds(connection_id, keys))
 
     def close(self) -> None:
-        """End the child."""
+        """End the worker process."""
         self._drop()
 
     @property
     def pid(self) -> int | None:
-        """The child's, while there is one."""
+        """Process id of the worker, None while there is none."""
         return self._child.pid if self._child is not None else None
 
-    def _there(self) -> _WorkerProcess:
+    def _running_child(self) -> _WorkerProcess:
         if self._child is None or not self._child.alive:
             self._drop()
             self._child = _WorkerProcess(self._cache)
@@ -146,48 +162,48 @@ class _ReviewRun:
             items.append(item)
             by_key[item.key] = image
         connection = self._workspace.connection.id
-        begin = records.BeginReview(self._serial, connection, str(self._set), items, labels, apart)
-        lacking = self._ask(begin, records.MissingThumbnails).keys
-        self._send_thumbnails([(key, by_key[key]) for key in lacking], len(by_key))
-        findings, unmeasured = self._judge(found)
+        begin = BeginReview(self._serial, connection, str(self._set), items, labels, apart)
+        missing = self._ask(begin, MissingThumbnails).keys
+        self._send_thumbnails([(key, by_key[key]) for key in missing], len(by_key))
+        findings, unmeasured = self._analyze(found)
         if unmeasured:
             by_id = {image.image_id: image for image in images}
             self._send_sizes([by_id[one] for one in unmeasured[:_MOST_MEASURED] if one in by_id])
-            findings, _ = self._judge(found)
+            findings, _ = self._analyze(found)
         return findings
 
-    def _send_thumbnails(self, lacking: list[tuple[str, TrainingImage]], of: int) -> None:
-        done = of - len(lacking)
+    def _send_thumbnails(self, missing: list[tuple[str, TrainingImage]], of: int) -> None:
+        done = of - len(missing)
         self._progress(done, of)
         waiting = False
-        for start in range(0, len(lacking), _BATCH):
-            batch = lacking[start : start + _BATCH]
-            pictures = self._thumbnails(batch)  # fetched while the child works on those before
+        for start in range(0, len(missing), _BATCH):
+            batch = missing[start : start + _BATCH]
+            thumbnails = self._thumbnails(batch)  # fetched while the child works on those before
             if waiting:
-                self._answer(records.Received)
+                self._answer(Received)
                 self._progress(done, of)
-            self._child.send(records.SendThumbnails(self._serial, pictures))
+            self._child.send(SendThumbnails(self._serial, thumbnails))
             waiting = True
             done += len(batch)
         if waiting:
-            self._answer(records.Received)
+            self._answer(Received)
         self._progress(of, of)
 
-    def _thumbnails(self, batch: list[tuple[str, TrainingImage]]) -> list[records.ThumbnailData]:
+    def _thumbnails(self, batch: list[tuple[str, TrainingImage]]) -> list[ThumbnailData]:
         from apitorch_desktop.vision.images import UnreadableImage
 
-        pictures: list[records.ThumbnailData] = []
+        thumbnails: list[ThumbnailData] = []
 
-        def get(one: tuple[str, TrainingImage]) -> None:
-            key, image = one
+        def get(wanted: tuple[str, TrainingImage]) -> None:
+            key, image = wanted
             try:
                 data = self._workspace.thumbnail(self._set, image, cancelled=self._stop)
             except NotFound:  # deleted meanwhile
                 return
-            except UnreadableImage as fault:
-                pictures.append(records.ThumbnailData(key, b"", str(fault)))
+            except UnreadableImage as error:
+                thumbnails.append(ThumbnailData(key, b"", str(error)))
                 return
-            pictures.append(records.ThumbnailData(key, data))
+            thumbnails.append(ThumbnailData(key, data))
 
         remote = []
         for one in batch:
@@ -195,10 +211,10 @@ class _ReviewRun:
             if known is None:
                 remote.append(one)
             else:
-                pictures.append(records.ThumbnailData(one[0], known))
+                thumbnails.append(ThumbnailData(one[0], known))
         if remote:
             parallel.run_parallel(remote, get, self._stop)
-        return pictures
+        return thumbnails
 
     def _send_sizes(self, images: list[TrainingImage]) -> None:
         from apitorch_desktop.vision.images import UnreadableImage, measure
@@ -212,21 +228,21 @@ class _ReviewRun:
                 sizes[item_of(image).key] = (info.width, info.height, len(data))
 
         parallel.run_parallel(images, get, self._stop)
-        self._ask(records.SendSizes(self._serial, sizes), records.Received)
+        self._ask(SendSizes(self._serial, sizes), Received)
 
-    def _judge(self, found: Callable[[Findings], None]) -> tuple[Findings, list[str]]:
-        self._child.send(records.Analyze(self._serial))
+    def _analyze(self, found: Callable[[Findings], None]) -> tuple[Findings, list[str]]:
+        self._child.send(Analyze(self._serial))
         while True:
-            answer = self._answer(records.FindingsUpdate)
+            answer = self._answer(FindingsUpdate)
             if answer.final:
                 return answer.findings, answer.unmeasured
             found(answer.findings)
 
-    def _ask(self, request: records.Request, kind: type[records.T]) -> records.T:
+    def _ask(self, request: Request, kind: type[_T]) -> _T:
         self._child.send(request)
         return self._answer(kind)
 
-    def _answer(self, kind: type[records.T]) -> records.T:
+    def _answer(self, kind: type[_T]) -> _T:
         while True:
             if self._stop():
                 raise Cancelled
@@ -238,64 +254,73 @@ class _ReviewRun:
                 raise EOFError("the child ended")
             if answer.serial != self._serial:
                 continue  # of a review that was stopped
-            if isinstance(answer, records.ReviewCrashed):
+            if isinstance(answer, ReviewCrashed):
                 raise ReviewFailed(answer.sentence)
             if isinstance(answer, kind):
                 return answer
 
 
 class _WorkerProcess:
-    """The process, and a thread that hears it."""
+    """The worker process, and a thread that receives its answers, so that it never waits for this side."""
 
     def __init__(self, cache: Path) -> None:
-        self._process = subprocess.Popen(
-            [*_command(), COMMAND, str(cache)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=_environment(),
-        )
-        self.answers: Queue[records.Answer | None] = Queue()
-        self._thread = threading.Thread(target=self._listen, name="review", daemon=True)
+        context = get_context("spawn")
+        receiver, self._requests = context.Pipe(duplex=False)
+        answers, sender = context.Pipe(duplex=False)
+        self._process = context.Process(target=_work, args=(receiver, sender, cache), name="review", daemon=True)
+        safe_path = os.environ.get("PYTHONSAFEPATH")
+        os.environ["PYTHONSAFEPATH"] = "1"  # modules in the current folder are not ours
+        try:
+            self._process.start()
+        finally:
+            del os.environ["PYTHONSAFEPATH"]
+            if safe_path is not None:
+                os.environ["PYTHONSAFEPATH"] = safe_path
+        receiver.close()
+        sender.close()
+        self.answers: Queue[Answer | None] = Queue()
+        self._thread = threading.Thread(target=self._receive, args=(answers,), name="review", daemon=True)
         self._thread.start()
 
     @property
-    def pid(self) -> int:
+    def pid(self) -> int | None:
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        return self._process.is_alive()
 
-    def send(self, request: records.Request) -> None:
-        assert self._process.stdin is not None  # noqa: S101 - for mypy
-        records.write(self._process.stdin, request)
+    def send(self, request: Request) -> None:
+        self._requests.send_bytes(msgspec.msgpack.encode(request))
 
     def end(self) -> None:
-        with suppress(OSError):
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-        try:
-            self._process.wait(2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._requests.close()
+        self._process.join(2)
+        self._process.kill()
+        self._process.join()
         self._thread.join()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
 
-    def _listen(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101 - for mypy
-        read = records.reader(self._process.stdout, records.Answer)
-        with suppress(OSError, ValueError):
-            while (answer := read()) is not None:
-                self.answers.put(answer)
+    def _receive(self, answers: Connection) -> None:
+        decoder = msgspec.msgpack.Decoder(Answer)
+        with answers, suppress(EOFError, OSError):
+            while True:
+                self.answers.put(decoder.decode(answers.recv_bytes()))
         self.answers.put(None)
 
 
-def item_of(image: TrainingImage) -> records.ReviewItem:
-    """An image as the child is told of it."""
+def _work(requests: Connection, answers: Connection, cache: Path) -> None:
+    """Run the worker, with few threads for what multiplies matrices: this has to be set before numpy is imported."""
+    threads = str(max(1, (os.cpu_count() or 2) // 2))
+    os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads))
+    from apitorch_desktop.dataset.review import worker
+
+    worker.run(requests, answers, cache)
+
+
+def item_of(image: TrainingImage) -> ReviewItem:
+    """Return an image as it is sent to the worker."""
     image_id = image.image_id
-    return records.ReviewItem(
+    return ReviewItem(
         image_id,
         image.sha256 if isinstance(image.sha256, str) and image.sha256 else f"id:{image_id}",
         str(image.label),
@@ -304,17 +329,3 @@ def item_of(image: TrainingImage) -> records.ReviewItem:
         image.bytes if isinstance(image.bytes, int) else 0,
         image.created_at if isinstance(image.created_at, str) else "",
     )
-
-
-def _command() -> list[str]:
-    if getattr(sys, "frozen", False):
-        return [sys.executable]
-    return [sys.executable, "-P", "-m", "apitorch_desktop"]  # -P: modules in the folder we stand in are not ours
-
-
-def _environment() -> dict[str, str]:
-    """Few threads for what multiplies matrices; and this package, where it is run from a checkout."""
-    threads = str(max(1, (os.cpu_count() or 2) // 2))
-    more = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads)
-    path = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, **more, "PYTHONPATH": os.pathsep.join(path)}

@@ -1,104 +1,115 @@
-"""The process that does Review's heavy work, beside the window: embeds, compares, learns. Talks `review_records` on pipes.
+"""The worker process of Review: computes features, compares images and cross-validates labels.
 
-A process of its own, of low priority and with few threads, because what it calls holds the interpreter's lock for up to
-hundreds of milliseconds at a time (tests/benchmarks/bench_review.py measures what that would do to the window).
+A process of its own, of low priority and with few threads, because the libraries hold the interpreter's lock for up to
+hundreds of milliseconds at a time (tests/benchmarks/bench_review.py measures the effect on the window).
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from apitorch_desktop.dataset.review import findings as records
+import msgspec
+
 from apitorch_desktop.dataset.review.analysis import Analysis
 from apitorch_desktop.dataset.review.cache import CachedImage, ReviewCache
+from apitorch_desktop.dataset.review.messages import (
+    Analyze,
+    Answer,
+    BeginReview,
+    FindingsUpdate,
+    MissingThumbnails,
+    Received,
+    ReplaceIds,
+    Request,
+    ReviewCrashed,
+    ReviewStopped,
+    SendSizes,
+    SendThumbnails,
+    StopReview,
+    ThumbnailData,
+)
 
 if TYPE_CHECKING:
     from apitorch_desktop.vision.encoder import Encoder
 
-_LEAST = 10  # nice
+_NICENESS = 10
 
 
-def run(cache: Path) -> int:
-    """Answer requests on standard input until it ends; answers the exit status."""
-    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not get into the pipe
-    _give_way()
-    waiting: SimpleQueue[records.Request] = SimpleQueue()
-    threading.Thread(target=_listen, args=(waiting,), daemon=True).start()
-    worker = ReviewWorker(ReviewCache(cache), lambda answer: records.write(pipe, answer), lambda: not waiting.empty())
-    with suppress(BrokenPipeError):
+def run(requests: Connection, answers: Connection, cache: Path) -> None:
+    """Answer requests until the other side closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the window
+    _lower_priority()
+    decoder = msgspec.msgpack.Decoder(Request)
+
+    def send(answer: Answer) -> None:
+        answers.send_bytes(msgspec.msgpack.encode(answer))
+
+    worker = ReviewWorker(ReviewCache(cache), send, requests.poll)
+    with suppress(EOFError, ConnectionError):
         while True:
-            worker.answer(waiting.get())
-    return 0
+            worker.answer(decoder.decode(requests.recv_bytes()))
 
 
-def _listen(waiting: SimpleQueue[records.Request]) -> None:
-    read = records.reader(sys.stdin.buffer, records.Request)
-    while (request := read()) is not None:
-        waiting.put(request)
-    os._exit(0)  # whoever asked is gone, and nothing here is worth finishing
-
-
-def _give_way() -> None:
+def _lower_priority() -> None:
     if sys.platform == "win32":
         import ctypes
 
         below_normal = 0x4000
         ctypes.windll.kernel32.SetPriorityClass(ctypes.windll.kernel32.GetCurrentProcess(), below_normal)
     else:
-        os.nice(_LEAST)
+        os.nice(_NICENESS)
 
 
 class ReviewWorker:
-    """Answers requests one after the other; `send` an answer, `wanted()` tells that another request waits."""
+    """Handler of requests, one after the other; `send` sends an answer, `interrupted()` is True when another request waits."""
 
     def __init__(
-        self, memory: ReviewCache, send: Callable[[records.Answer], None], wanted: Callable[[], bool], threads: int = 0
+        self, cache: ReviewCache, send: Callable[[Answer], None], interrupted: Callable[[], bool], threads: int = 0
     ) -> None:
-        self._memory = memory
+        self._cache = cache
         self._send = send
-        self._wanted = wanted
+        self._interrupted = interrupted
         self._threads = threads or max(1, (os.cpu_count() or 2) // 2)
         self._encoder: Encoder | None = None
-        self._begin: records.BeginReview | None = None
-        self._reviewed: Analysis | None = None
+        self._begin: BeginReview | None = None
+        self._analysis: Analysis | None = None
         self._owner = ("", "")
         self._seen: dict[str, CachedImage] = {}
 
-    def answer(self, request: records.Request) -> None:
-        """Do what is asked for, and answer."""
+    def answer(self, request: Request) -> None:
+        """Handle one request."""
         serial = getattr(request, "serial", 0)
         try:
             self._do(request)
-        except records.ReviewStopped:
+        except ReviewStopped:
             return
-        except BrokenPipeError:
+        except ConnectionError:
             raise
-        except Exception as fault:  # noqa: BLE001 - told to the person, whatever it is; the next review may go well
-            self._send(records.ReviewCrashed(serial, f"Review could not go on: {fault}"))
+        except Exception as error:  # noqa: BLE001 - reported to the user, whatever it is; the next review may succeed
+            self._send(ReviewCrashed(serial, f"Review could not go on: {error}"))
 
-    def _do(self, request: records.Request) -> None:
+    def _do(self, request: Request) -> None:
         match request:
-            case records.BeginReview():
-                self._start(request)
-            case records.SendThumbnails(serial, pictures):
-                self._take(pictures)
-                self._send(records.Received(serial))
-            case records.SendSizes(serial, sizes):
-                self._measured(sizes)
-                self._send(records.Received(serial))
-            case records.Analyze(serial):
-                self._judge(serial)
-            case records.ReplaceIds(connection, ids):
-                self._follow(connection, ids)
-            case records.StopReview():
+            case BeginReview():
+                self._begin_review(request)
+            case SendThumbnails(serial, thumbnails):
+                self._add_thumbnails(thumbnails)
+                self._send(Received(serial))
+            case SendSizes(serial, sizes):
+                self._add_sizes(sizes)
+                self._send(Received(serial))
+            case Analyze(serial):
+                self._analyze(serial)
+            case ReplaceIds(connection, ids):
+                self._replace_ids(connection, ids)
+            case StopReview():
                 pass
 
     @property
@@ -110,38 +121,36 @@ class ReviewWorker:
             self._encoder = Encoder(threads=self._threads)
         return self._encoder
 
-    def _start(self, begin: records.BeginReview) -> None:
-        from apitorch_desktop.dataset.review.analysis import Analysis
-
+    def _begin_review(self, begin: BeginReview) -> None:
         owner = begin.connection, begin.training_set
         if owner != self._owner:
             self._owner, self._seen = owner, {}
-            compared = self._memory.compared(*owner)
-            self._reviewed = Analysis(self.encoder.name, compared)
+            compared = self._cache.compared(*owner)
+            self._analysis = Analysis(self.encoder.name, compared)
         keys = {item.key for item in begin.items}
         self._seen = {key: one for key, one in self._seen.items() if key in keys}
-        self._seen |= self._memory.seen(begin.connection, self.encoder.name, keys - self._seen.keys())
+        self._seen |= self._cache.seen(begin.connection, self.encoder.name, keys - self._seen.keys())
         self._begin = begin
         self._send(
-            records.MissingThumbnails(
+            MissingThumbnails(
                 begin.serial, [key for key in dict.fromkeys(i.key for i in begin.items) if key not in self._seen]
             )
         )
 
-    def _take(self, pictures: list[records.ThumbnailData]) -> None:
+    def _add_thumbnails(self, thumbnails: list[ThumbnailData]) -> None:
         from apitorch_desktop.vision import images, issues
 
-        begin = self._now()
+        begin = self._current()
         fresh: dict[str, CachedImage] = {}
         opened: list[tuple[str, Any]] = []
-        for picture in pictures:
-            if picture.problem:
-                fresh[picture.key] = CachedImage(problem=picture.problem)
+        for thumbnail in thumbnails:
+            if thumbnail.problem:
+                fresh[thumbnail.key] = CachedImage(problem=thumbnail.problem)
                 continue
             try:
-                opened.append((picture.key, images.open_upright(picture.data)))
-            except images.UnreadableImage as fault:
-                fresh[picture.key] = CachedImage(problem=str(fault))
+                opened.append((thumbnail.key, images.open_upright(thumbnail.data)))
+            except images.UnreadableImage as error:
+                fresh[thumbnail.key] = CachedImage(problem=str(error))
         encoded = self.encoder.encode([image for _, image in opened])
         for (key, image), embedding in zip(opened, encoded.embeddings, strict=True):
             look = issues.review_features(image, image.width, image.height)
@@ -157,40 +166,36 @@ class ReviewWorker:
                 embedding.astype("<f2").tobytes(),
             )
         self._seen |= fresh
-        # A problem is asked about again at the next start: the service may have been put right
+        # A problem is not kept: at the next start the service may have been mended
         kept = {key: one for key, one in fresh.items() if not one.problem}
-        self._memory.remember(begin.connection, self.encoder.name, kept)
+        self._cache.remember(begin.connection, self.encoder.name, kept)
 
-    def _measured(self, sizes: dict[str, tuple[int, int, int]]) -> None:
-        begin = self._now()
+    def _add_sizes(self, sizes: dict[str, tuple[int, int, int]]) -> None:
+        begin = self._current()
         for key, (width, height, size) in sizes.items():
             if (one := self._seen.get(key)) is not None:
                 one.width, one.height, one.size = width, height, size
         known = {key: self._seen[key] for key in sizes if key in self._seen}
-        self._memory.remember(begin.connection, self.encoder.name, known)
+        self._cache.remember(begin.connection, self.encoder.name, known)
 
-    def _judge(self, serial: int) -> None:
-        begin, reviewed = self._now(), self._reviewed
-        if reviewed is None:
-            raise records.ReviewStopped
-        for found, final in reviewed.judge(begin, self._seen, self._check):
-            if final or reviewed.newly_compared:
-                self._memory.keep_compared(*self._owner, reviewed.compared)
-                reviewed.newly_compared = False
-            self._send(records.FindingsUpdate(serial, found, reviewed.unmeasured, final))
+    def _analyze(self, serial: int) -> None:
+        begin, analysis = self._current(), self._analysis
+        if analysis is None:
+            raise ReviewStopped
+        for found, final in analysis.analyze(begin, self._seen, self._interrupted):
+            if final or analysis.newly_compared:
+                self._cache.keep_compared(*self._owner, analysis.compared)
+                analysis.newly_compared = False
+            self._send(FindingsUpdate(serial, found, analysis.unmeasured, final))
 
-    def _follow(self, connection: str, ids: dict[str, str]) -> None:
-        self._memory.follow(connection, ids)
+    def _replace_ids(self, connection: str, ids: dict[str, str]) -> None:
+        self._cache.replace_ids(connection, ids)
         if connection == self._owner[0]:
             self._seen = {ids.get(key, key): one for key, one in self._seen.items()}
-            if self._reviewed is not None:
-                self._reviewed.follow(ids)
+            if self._analysis is not None:
+                self._analysis.replace_ids(ids)
 
-    def _check(self) -> bool:
-        """Whether something else is wanted by now."""
-        return self._wanted()
-
-    def _now(self) -> records.BeginReview:
+    def _current(self) -> BeginReview:
         if self._begin is None:
-            raise records.ReviewStopped
+            raise ReviewStopped
         return self._begin

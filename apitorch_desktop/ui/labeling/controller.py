@@ -167,7 +167,7 @@ class LabelingController(QObject):
 
     def _suspects(self) -> set[str]:
         found = self._review.review.found
-        doubts = found.doubts if found is not None else None
+        doubts = found.label_issues if found is not None else None
         return {one.image for one in doubts or () if one.suspect}
 
     def next_suspect(self, step: int) -> None:
@@ -175,7 +175,7 @@ class LabelingController(QObject):
         photos, suspects = self._photos, self._suspects()
         review = self._review.review
         if not suspects:
-            unknown = review.found is None or review.found.doubts is None
+            unknown = review.found is None or review.found.label_issues is None
             reason = review.found.why_not if review.found is not None else ""
             self._say(reason or ("Review has not looked at all photos yet." if unknown else "No label looks wrong."))
             return

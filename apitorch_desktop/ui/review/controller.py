@@ -119,7 +119,7 @@ class ReviewController(QObject):
         elif isinstance(news, tuple):
             done, of = news
             self._set_progress(busy=True, share=done / of if done < of else None)
-        elif self._all is None or self._all.doubts is None:
+        elif self._all is None or self._all.label_issues is None:
             self._take(news)
         else:  # parts of a second look must not take away what is known of the first
             self._take(_merged(self._all, news))
@@ -167,7 +167,7 @@ class ReviewController(QObject):
             return {}
         badges = {twin: "copy" for group in found.groups or () for twin in self.others(group)}
         badges |= {one.image: one.flags[0] for one in found.flagged or ()}
-        return badges | {one.image: f"{one.likely}?" for one in found.doubts or () if one.suspect}
+        return badges | {one.image: f"{one.likely}?" for one in found.label_issues or () if one.suspect}
 
     def _edited(self, outcome: EditOutcome) -> None:
         """Ids that a service changed: what is known of the images holds. And what was dismissed, or is no more."""
@@ -178,16 +178,16 @@ class ReviewController(QObject):
         stores, workspace = self._session.stores, self._session.workspace
         if not outcome.changed or stores is None or workspace is None:
             return
-        from apitorch_desktop.dataset.review.dismissals import followed
+        from apitorch_desktop.dataset.review.dismissals import with_ids_replaced
         from apitorch_desktop.dataset.review.findings import renamed
 
         ids = dict(outcome.changed)
-        self._dismissed = frozenset(followed(one, ids) for one in self._dismissed)
+        self._dismissed = frozenset(with_ids_replaced(one, ids) for one in self._dismissed)
         self._kept = {ids.get(one, one) for one in self._kept}
         if self._all is not None:
             self._all = renamed(self._all, ids)
             self._refresh()
-        stores.reviewer.follow(workspace.connection.id, ids)
+        stores.reviewer.replace_ids(workspace.connection.id, ids)
 
     def ids_of(self, key: str) -> list[str]:
         """Ids of the images a page of the panel shows: suspects, unsure, quality, duplicates."""
@@ -195,7 +195,7 @@ class ReviewController(QObject):
         if found is None:
             return []
         if key == "suspects":
-            return [one.image for one in found.doubts or () if one.suspect]
+            return [one.image for one in found.label_issues or () if one.suspect]
         if key == "unsure":
             return list(found.unsure or ())
         if key == "quality":
@@ -312,7 +312,7 @@ def _merged(known: Findings, part: Findings) -> Findings:
 
     missing = {
         name: getattr(known, name)
-        for name in ("groups", "flagged", "doubts", "unsure", "learned")
+        for name in ("groups", "flagged", "label_issues", "unsure", "learned")
         if getattr(part, name) is None
     }
     return msgspec.structs.replace(part, **missing)

@@ -182,7 +182,9 @@ class ReviewNavigation(QObject):
         counts: dict[str, int | None] = dict.fromkeys((*PAGES, LABELS))
         if found is not None:
             counts["duplicates"] = len(review.surplus()) if found.groups is not None else None
-            counts["suspects"] = sum(one.suspect for one in found.doubts) if found.doubts is not None else None
+            counts["suspects"] = (
+                sum(one.suspect for one in found.label_issues) if found.label_issues is not None else None
+            )
             counts["quality"] = len(found.flagged) + len(found.unreadable) if found.flagged is not None else None
             counts["unsure"] = len(found.unsure) if found.unsure is not None else None
             counts[LABELS] = len(found.advice) or None

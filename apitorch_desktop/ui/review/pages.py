@@ -15,7 +15,7 @@ def duplicates(review: ReviewController) -> list[Row]:
     images = {image.image_id: image for image in review.images(one for group in groups for one in group.images)}
     for group in groups:
         kept = review.keeper(group)
-        twins = sorted((twin for twin in group.twins if twin.image in images), key=lambda twin: twin.image != kept)
+        twins = sorted((twin for twin in group.duplicates if twin.image in images), key=lambda twin: twin.image != kept)
         if len(twins) < 2:
             continue
         labels = list(dict.fromkeys(twin.label for twin in twins))
@@ -39,7 +39,7 @@ def _figures(twin: Duplicate, *, named: bool) -> tuple[str, ...]:
 
 def suspects(review: ReviewController) -> list[Row]:
     """The most doubtful first."""
-    doubts = [one for one in (review.found.doubts if review.found else None) or () if one.suspect]
+    doubts = [one for one in (review.found.label_issues if review.found else None) or () if one.suspect]
     images = {image.image_id: image for image in review.images(one.image for one in doubts)}
     return [LabelIssueRow(one.image, images[one.image], one) for one in doubts if one.image in images]
 
@@ -76,7 +76,7 @@ def unsure(review: ReviewController) -> list[Row]:
     """Photos whose label would teach most, once somebody has made sure of it."""
     found = review.found
     ids = (found.unsure if found is not None else None) or []
-    doubts = {one.image: one for one in (found.doubts if found is not None else None) or ()}
+    doubts = {one.image: one for one in (found.label_issues if found is not None else None) or ()}
     rows: list[Row] = []
     for image in review.images(ids):
         doubt = doubts.get(image.image_id)

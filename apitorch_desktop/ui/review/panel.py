@@ -217,7 +217,9 @@ class ReviewPanel(QWidget):
 
     def _known(self) -> bool:
         found = self._review.found
-        part = {"duplicates": "groups", "suspects": "doubts", "quality": "flagged", "unsure": "unsure"}.get(self.page)
+        part = {"duplicates": "groups", "suspects": "label_issues", "quality": "flagged", "unsure": "unsure"}.get(
+            self.page
+        )
         return found is not None and (part is None or getattr(found, part) is not None)
 
     def _show_controls(self) -> None:
@@ -296,7 +298,7 @@ class ReviewPanel(QWidget):
         if given == taken:
             self.label_requested.emit(given)
             return
-        ids = [one.image for one in found.doubts or () if one.given == given and one.likely == taken]
+        ids = [one.image for one in found.label_issues or () if one.given == given and one.likely == taken]
         if ids:
             self.grid_requested.emit(ids, f"{len(ids):,} of “{given}” taken for “{taken}”")
 

@@ -1,4 +1,4 @@
-from apitorch_desktop.dataset.review.dismissals import DismissalStore, followed
+from apitorch_desktop.dataset.review.dismissals import DismissalStore, with_ids_replaced
 from tests.helpers.dataset_home import Home
 
 
@@ -9,7 +9,7 @@ def test_dismissals_outlive_the_program_and_belong_to_a_connection(tmp_path):
     kept.close()
     again = DismissalStore(tmp_path)
     assert again.all("a") == {("ti_1", "label:hat"), ("ti_2", "flag:dark")}
-    again.take_back("a", [("ti_2", "flag:dark")])
+    again.remove("a", [("ti_2", "flag:dark")])
     assert again.all("a") == {("ti_1", "label:hat")}
     assert again.all("b") == {("ti_1", "label:cap")}
     again.close()
@@ -18,14 +18,14 @@ def test_dismissals_outlive_the_program_and_belong_to_a_connection(tmp_path):
 def test_they_follow_images_to_new_ids(tmp_path):
     kept = DismissalStore(tmp_path)
     kept.add("a", [("ti_1", "label:hat"), ("ti_1", "twin:ti_5"), ("ti_3", "flag:dark")])
-    kept.follow("a", {"ti_1": "ti_9", "ti_7": "ti_8"})
+    kept.replace_ids("a", {"ti_1": "ti_9", "ti_7": "ti_8"})
     assert kept.all("a") == {("ti_9", "label:hat"), ("ti_5", "twin:ti_9"), ("ti_3", "flag:dark")}
     kept.close()
 
 
 def test_a_pair_stays_in_one_order():
-    assert followed(("a", "twin:b"), {"a": "z"}) == ("b", "twin:z")
-    assert followed(("a", "twin:b"), {}) == ("a", "twin:b")
+    assert with_ids_replaced(("a", "twin:b"), {"a": "z"}) == ("b", "twin:z")
+    assert with_ids_replaced(("a", "twin:b"), {}) == ("a", "twin:b")
 
 
 def test_a_dismissal_is_on_the_journal_between_other_edits_and_survives_restarts(either: Home):

@@ -68,9 +68,9 @@ def test_what_is_planted_among_600_photos_is_found_with_the_documented_calls_alo
         home.close()
     assert seen[0] == (0, 670) and seen[-1] == (670, 670)
 
-    first = [name_of[doubt.image] for doubt in found.doubts[:60]]
+    first = [name_of[doubt.image] for doubt in found.label_issues[:60]]
     assert sum(name in planted.wrong for name in first) >= 20
-    suspects = [name_of[doubt.image] for doubt in found.doubts if doubt.suspect]
+    suspects = [name_of[doubt.image] for doubt in found.label_issues if doubt.suspect]
     assert sum(name in planted.wrong for name in suspects) >= 24
     assert len(suspects) <= 120
 
@@ -79,9 +79,9 @@ def test_what_is_planted_among_600_photos_is_found_with_the_documented_calls_alo
     assert len(pairs & truth) >= 38
     assert len(pairs - truth) <= 2
     for group in found.groups:  # sizes were asked for: this service does not tell them
-        assert all(twin.width and twin.bytes for twin in group.twins)
-        largest = max(group.twins, key=lambda twin: twin.width * twin.height)
-        kept = next(twin for twin in group.twins if twin.image == group.keepers["largest"])
+        assert all(twin.width and twin.bytes for twin in group.duplicates)
+        largest = max(group.duplicates, key=lambda twin: twin.width * twin.height)
+        kept = next(twin for twin in group.duplicates if twin.image == group.keepers["largest"])
         assert kept.width * kept.height == largest.width * largest.height
 
     flags = {name_of[one.image]: one.flags for one in found.flagged}
@@ -94,7 +94,7 @@ def test_what_is_planted_among_600_photos_is_found_with_the_documented_calls_alo
     assert len(found.unsure) == len(set(found.unsure)) > 10
     asked = set(found.unsure)  # neither what is blurred or black, nor what is suspect anyway, nor two of a kind
     assert not asked & {one.image for one in found.flagged}
-    assert not asked & {one.image for one in found.doubts if one.suspect}
+    assert not asked & {one.image for one in found.label_issues if one.suspect}
     assert all(len(asked & set(group.images)) <= 1 for group in found.groups)
 
 
@@ -116,12 +116,12 @@ def test_what_is_known_comes_in_parts_and_a_move_changes_what_is_suspect(few, re
     found = review(reviewing, home, found=parts.append)
     assert parts[0].flagged is not None and parts[0].groups is None
     assert parts[-1].groups is not None
-    doubt = next(one for one in found.doubts if names[one.image] in planted.wrong)
+    doubt = next(one for one in found.label_issues if names[one.image] in planted.wrong)
     listing = home.listing()
     image = next(one for one in listing.images if one.image_id == doubt.image)
     home.edits.move(home.workspace, home.set_id, [image], planted.wrong[names[doubt.image]].replace("-", "_"))
     again = review(reviewing, home)
-    assert all(one.image != doubt.image or one.given != doubt.given for one in again.doubts)
+    assert all(one.image != doubt.image or one.given != doubt.given for one in again.label_issues)
     assert again.counts[doubt.given] == found.counts[doubt.given] - 1
 
 
@@ -141,7 +141,7 @@ def test_the_very_same_bytes_under_two_labels_are_a_group(few, reviewing):
     other = next(one for one, _, _ in planted.uploads if one != label)
     home.client.upload_image(home.set_id, other, data=data, filename=name)
     groups = review(reviewing, home).groups
-    assert any(len({twin.label for twin in group.twins}) == 2 for group in groups)
+    assert any(len({twin.label for twin in group.duplicates}) == 2 for group in groups)
 
 
 def test_a_photo_that_cannot_be_read_is_named_and_the_rest_goes_on(photos, reviewing, tmp_path):
@@ -169,7 +169,7 @@ def test_an_image_whose_id_changed_is_not_looked_at_again(photos, reviewing, tmp
         moving = home.images("hat")[:2]
         outcome = home.edits.move(home.workspace, set_id, moving, "beret")
         assert len(outcome.changed) == 2
-        reviewing.follow(home.workspace.connection.id, outcome.changed)
+        reviewing.replace_ids(home.workspace.connection.id, outcome.changed)
         seen = []
         found = review(reviewing, home, progress=lambda done, of: seen.append((done, of)))
         home.close()
@@ -245,14 +245,14 @@ def test_what_is_dismissed_moved_or_gone_does_not_count_any_more(few, reviewing)
     home, _planted, _names = few
     found = review(reviewing, home)
     labels = {image.image_id: image.label for image in home.listing().images}
-    doubt, flagged, group = found.doubts[0], found.flagged[0], found.groups[0]
+    doubt, flagged, group = found.label_issues[0], found.flagged[0], found.groups[0]
     dismissed = {(doubt.image, f"label:{doubt.given}"), *((flagged.image, f"flag:{flag}") for flag in flagged.flags)}
     dismissed |= {(one, f"twin:{other}") for one, other in pairs_of(group.images)}
     left = current(found, labels.get, frozenset(dismissed))
-    assert doubt not in left.doubts and flagged not in left.flagged and group not in left.groups
-    assert len(left.doubts) == len(found.doubts) - 1
+    assert doubt not in left.label_issues and flagged not in left.flagged and group not in left.groups
+    assert len(left.label_issues) == len(found.label_issues) - 1
     moved = {**labels, doubt.image: doubt.likely}
-    assert doubt not in current(found, moved.get, frozenset()).doubts
+    assert doubt not in current(found, moved.get, frozenset()).label_issues
     del labels[group.images[0]]
     assert group.images[1] not in [
         one for other in current(found, labels.get, frozenset()).groups for one in other.images

@@ -36,7 +36,7 @@ class Desk:
 
     def looked(self):
         found = self.found
-        return found is not None and found.doubts is not None and not self.review.busy
+        return found is not None and found.label_issues is not None and not self.review.busy
 
 
 @pytest.fixture
@@ -67,18 +67,21 @@ def desk(tasks, service, tmp_path):
 
 def test_an_accepted_label_is_moved_and_a_dismissal_follows_the_photo_to_its_new_id(desk):
     review, model = desk.review, desk.model
-    dismissed, accepted = desk.found.doubts[1], desk.found.doubts[0]
+    dismissed, accepted = desk.found.label_issues[1], desk.found.label_issues[0]
     assert model.badges[accepted.image] == f"{accepted.likely}?"
     review.confirm_labels([dismissed.image])
-    assert dismissed.image not in [one.image for one in desk.found.doubts]
+    assert dismissed.image not in [one.image for one in desk.found.label_issues]
     total = model.total
     review.accept([accepted])
-    assert accepted.image not in [one.image for one in desk.found.doubts]  # at once, before the service has done it
+    assert accepted.image not in [
+        one.image for one in desk.found.label_issues
+    ]  # at once, before the service has done it
     wait_until(lambda: model.label_of(accepted.image) is None, 30, "the photo did not get its new id")
     assert model.total == total
     desk.editing.undo()
     wait_until(
-        lambda: any(one.likely == accepted.likely and one.given == accepted.given for one in desk.found.doubts), 30
+        lambda: any(one.likely == accepted.likely and one.given == accepted.given for one in desk.found.label_issues),
+        30,
     )
     # There and back again with the one that was dismissed: its id is another, what was said of it holds
     review.move([dismissed.image], dismissed.likely)
@@ -92,7 +95,7 @@ def test_an_accepted_label_is_moved_and_a_dismissal_follows_the_photo_to_its_new
     wait_until(lambda: len(kept()) == 1 and model.label_of(kept()[0]) == dismissed.given, 30)
     assert kept() != [dismissed.image]
     wait_until(desk.looked, 60)
-    assert kept()[0] not in [one.image for one in desk.found.doubts]
+    assert kept()[0] not in [one.image for one in desk.found.label_issues]
 
 
 def test_the_others_of_near_duplicates_go_and_come_back_without_another_look(desk):
@@ -128,7 +131,7 @@ def test_keeping_all_is_remembered_and_can_be_taken_back(desk):
 
 def test_what_was_said_of_a_photo_holds_when_it_was_deleted_and_came_back(desk):
     review, model = desk.review, desk.model
-    doubt = next(one for one in desk.found.doubts if one.suspect)
+    doubt = next(one for one in desk.found.label_issues if one.suspect)
     review.confirm_labels([doubt.image])
     wait_until(lambda: len(desk.stores.edits.journal.rows(desk.session.connection.id)) == 1)
     review.delete([doubt.image])
@@ -143,7 +146,7 @@ def test_what_was_said_of_a_photo_holds_when_it_was_deleted_and_came_back(desk):
     assert (model.label_of(image), finding) == (doubt.given, f"label:{doubt.given}")
     desk.editing.undo()  # and is taken back under the id that the photo has now
     wait_until(lambda: not desk.stores.dismissals.all(connection))
-    wait_until(lambda: any(one.image == image for one in desk.found.doubts))
+    wait_until(lambda: any(one.image == image for one in desk.found.label_issues))
 
 
 def test_a_rule_and_a_choice_by_hand_say_which_is_kept(desk):
@@ -152,7 +155,10 @@ def test_a_rule_and_a_choice_by_hand_say_which_is_kept(desk):
     other = review.others(group)[0]
     review.keep(group, other)
     assert review.keeper(group) == other
-    assert desk.model.badges[review.others(group)[0]] in ("copy", *[f"{one.likely}?" for one in desk.found.doubts])
+    assert desk.model.badges[review.others(group)[0]] in (
+        "copy",
+        *[f"{one.likely}?" for one in desk.found.label_issues],
+    )
     review.set_rule("sharpest")
     assert review.keeper(group) == group.keepers["sharpest"]
 

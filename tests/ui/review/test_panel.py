@@ -45,7 +45,7 @@ def findings():
             DuplicateGroup([twin(3), twin(4)], {"largest": IDS[3], "oldest": IDS[4], "sharpest": IDS[3]}),
         ],
         flagged=[FlaggedImage(IDS[5], ["blurred"]), FlaggedImage(IDS[6], ["dark", "tiny"])],
-        doubts=[
+        label_issues=[
             LabelIssue(IDS[7], "hat", "shirt", 0.02, 0.9),
             LabelIssue(IDS[8], "shirt", "dress", 0.05, 0.8),
             LabelIssue(IDS[9], "dress", "hat", 0.4, 0.45),
@@ -172,7 +172,7 @@ def test_a_heading_offers_to_delete_its_others_or_to_keep_all(panel, known):
 def test_suspects_are_accepted_and_dismissed_by_one_key(panel, known):
     panel.show_page("suspects")
     assert [row.issue.image for row in panel.board.rows.rows] == [IDS[7], IDS[8]]  # the third is merely unsure
-    first, second = known.found.doubts[:2]
+    first, second = known.found.label_issues[:2]
     pointer.key("a")
     pointer.key("Right")
     pointer.key("Return")
@@ -197,10 +197,10 @@ def test_suspects_can_be_answered_with_the_pointer(panel, known):
 def test_what_was_answered_leaves_and_the_focus_goes_to_the_next(panel, known):
     panel.show_page("suspects")
     pointer.key("Right")
-    known.found.doubts.pop(1)
+    known.found.label_issues.pop(1)
     known.changed.emit()
     assert panel.board.chosen()[0].issue.image == IDS[7]
-    known.found.doubts.clear()
+    known.found.label_issues.clear()
     known.changed.emit()
     assert panel.stack.currentWidget() is panel._none
     assert panel._none.text() == "No label looks wrong."
