@@ -258,7 +258,7 @@ class Bootstrap(QObject):
 
     def _local_copy(self, image: TrainingImage, cancelled: Callable[[], bool]) -> Path:
         """A file of an image, for other programs; on a worker."""
-        from apitorch_desktop.ui.photos.local_copies import local_copy
+        from apitorch_desktop.ui.photos.share import local_copy
 
         return local_copy(self.session, paths.cache_folder() / "out", image, cancelled)
 

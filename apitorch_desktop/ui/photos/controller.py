@@ -96,10 +96,10 @@ class PhotosController(QObject):
         self._found: frozenset[str] = frozenset()
         self.sort: SortOrder = settings.sort
         tasks = session.tasks
-        self.loader = ThumbnailLoader(tasks, self._thumbnail, large=self._image, parent=self)
+        self.loader = ThumbnailLoader(tasks, session.read_thumbnail, large=session.read_image, parent=self)
         self.grid = GridView(model, self.loader, theme, tasks=tasks, local_copy=local_copy)
-        self.big = PhotoView(tasks, self._image, model.neighbor, theme, loader=self.loader)
-        self.handing = ShareActions(session, local_copy, origin)
+        self.big = PhotoView(tasks, session.read_image, model.neighbor, theme, loader=self.loader)
+        self.share = ShareActions(session, local_copy, origin)
         self.key_of: Callable[[str], str] = lambda _label: ""
         """The key of a label, "" for none."""
         self._wire()
@@ -123,20 +123,6 @@ class PhotosController(QObject):
         self.model.ids_replaced.connect(self._follow)
         self._session.open_set_changed.connect(self._opened_changed)
         self._session.connection_changed.connect(self._connection_changed)
-
-    # --- where the pixels come from (on workers)
-
-    def _thumbnail(self, image: TrainingImage, cancelled: Callable[[], bool]) -> bytes:
-        workspace, open_set = self._session.workspace, self._session.open_set
-        if workspace is None or open_set is None:
-            raise RuntimeError("no training set is open")
-        return workspace.thumbnail(open_set.training_set.id, image, cancelled=cancelled)
-
-    def _image(self, image: TrainingImage, cancelled: Callable[[], bool]) -> bytes:
-        workspace, open_set = self._session.workspace, self._session.open_set
-        if workspace is None or open_set is None:
-            raise RuntimeError("no training set is open")
-        return workspace.image(open_set.training_set.id, image, cancelled=cancelled)
 
     def _opened_changed(self) -> None:
         self.close_big()
@@ -280,7 +266,7 @@ class PhotosController(QObject):
             add("Copy the path" if one else "Copy the paths", self.copy_paths, "Ctrl+Shift+C")
             add(
                 "Show in the file manager",
-                partial(self.handing.show_in_folder, chosen[0]),
+                partial(self.share.show_in_folder, chosen[0]),
                 reason="" if one else "Select one photo to show it.",
             )
             menu.addSeparator()
@@ -296,18 +282,18 @@ class PhotosController(QObject):
 
     def copy(self) -> None:
         """Copy what is selected to the clipboard: one photo as a picture, several as files."""
-        self.handing.copy(self.selected())
+        self.share.copy(self.selected())
 
     def copy_paths(self) -> None:
         """Copy the paths of what is selected."""
-        self.handing.copy_paths(self.selected())
+        self.share.copy_paths(self.selected())
 
     def _tell_origin(self, image: TrainingImage) -> None:
         def found(origin: str) -> None:
             if origin:
                 self.big.add_detail(image.image_id, f"from {origin}")
 
-        self.handing.look_up(image, found)
+        self.share.look_up(image, found)
 
     def save(self) -> None:
         """Keep the zoom for the next start."""

@@ -1,7 +1,8 @@
-"""Photos handed to other programs: as a picture or as files on the clipboard, as paths, and in the file manager."""
+"""Sharing photos with other programs: as an image or files on the clipboard, as paths, in the file manager, by drag."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,16 +16,16 @@ from apitorch_desktop.utils.text import plural
 
 LocalCopy = Callable[[TrainingImage, Callable[[], bool]], Path]
 Origin = Callable[[TrainingImage], str]
-"""Where an image came from, in a line; "" where that is not known. Blocks."""
+"""Returns the origin of an image as a line of text, "" if unknown. Blocks."""
 
 MOST = 500
-"""Photos that are copied or shown at a time: each becomes a file."""
+"""Most photos that are copied or shown at a time: each becomes a file."""
 ANSWER = 5000
-"""Milliseconds the file manager has to answer, and to start where it must."""
+"""Milliseconds the file manager has to start and to answer."""
 
 
 class ShareActions(QObject):
-    """Makes files of photos on a lane and passes them on."""
+    """Writes photos to files on a lane and passes those on."""
 
     def __init__(self, session: Session, local_copy: LocalCopy, origin: Origin) -> None:
         super().__init__(session)
@@ -33,30 +34,30 @@ class ShareActions(QObject):
         self._origin = origin
 
     def copy(self, images: Sequence[TrainingImage]) -> None:
-        """To the clipboard: one photo as a picture and as a file, several as files."""
+        """Copy one photo to the clipboard as an image and as a file, or several as files."""
         if len(images) == 1:
-            self._run(images, self._one, self._copied_one, "Copying the photo")
+            self._run(images, self._image, self._copy_image, "Copying the photo")
         elif images:
-            self._run(images, self._files, self._copied, f"Copying {plural(len(images), 'photo')}")
+            self._run(images, self._files, self._copy_files, f"Copying {plural(len(images), 'photo')}")
 
     def copy_paths(self, images: Sequence[TrainingImage]) -> None:
-        """The paths of the files as text: the one a photo was imported from while that is there, else a copy's."""
+        """Copy the paths of photos as text: of the files they were imported from while those exist, else of copies."""
         if images:
-            self._run(images, self._places, self._copied_paths, "Copying the path")
+            self._run(images, self._paths, self._copy_text, "Copying the path")
 
     def show_in_folder(self, image: TrainingImage) -> None:
-        """Open the file manager where the photo was imported from while that is there, else at a copy."""
-        self._run([image], self._places, lambda paths: show(paths[0], self), "Showing the photo in its folder")
+        """Show the file that the photo was imported from in the file manager, or a copy if that is missing."""
+        self._run([image], self._paths, lambda paths: show(paths[0], self), "Showing the photo in its folder")
 
     def look_up(self, image: TrainingImage, done: Callable[[str], object]) -> None:
-        """Where a photo came from; `done` is called with "" where that is not known."""
-        self._session.tasks.run(
-            Lane.DISK,
+        """Look up the origin of a photo; `done` is called with "" if it is unknown."""
+        self._session.run(
+            "Looking up the origin of a photo",
             lambda _context: self._origin(image),
-            done=done,
-            failed=lambda _fault: True,
+            done,
+            failed=lambda _error: True,
+            lane=Lane.DISK,
             owner=self,
-            title="Look up where a photo came from",
         )
 
     # --- on a lane
@@ -64,39 +65,39 @@ class ShareActions(QObject):
     def _files(self, images: Sequence[TrainingImage], context: JobContext) -> list[Path]:
         return [self._local_copy(image, context.cancelled) for image in images]
 
-    def _one(self, images: Sequence[TrainingImage], context: JobContext) -> tuple[Path, QImage]:
+    def _image(self, images: Sequence[TrainingImage], context: JobContext) -> tuple[Path, QImage]:
         from apitorch_desktop.ui.images import decode
         from apitorch_desktop.vision.images import open_upright
 
         path = self._local_copy(images[0], context.cancelled)
         return path, decode.converted(open_upright(path.read_bytes()))
 
-    def _places(self, images: Sequence[TrainingImage], context: JobContext) -> list[Path]:
+    def _paths(self, images: Sequence[TrainingImage], context: JobContext) -> list[Path]:
         found = []
         for image in images:
             origin = self._origin(image)
-            there = bool(origin) and "://" not in origin and Path(origin).is_file()
-            found.append(Path(origin) if there else self._local_copy(image, context.cancelled))
+            exists = bool(origin) and "://" not in origin and Path(origin).is_file()
+            found.append(Path(origin) if exists else self._local_copy(image, context.cancelled))
         return found
 
     # --- in the window
 
-    def _copied_one(self, made: tuple[Path, QImage]) -> None:
-        path, picture = made
+    def _copy_image(self, copied: tuple[Path, QImage]) -> None:
+        path, image = copied
         data = _urls([path])
-        data.setImageData(picture)
+        data.setImageData(image)
         QGuiApplication.clipboard().setMimeData(data)
-        self._say("Copied the photo.")
+        self._show_message("Copied the photo.")
 
-    def _copied(self, paths: list[Path]) -> None:
+    def _copy_files(self, paths: list[Path]) -> None:
         QGuiApplication.clipboard().setMimeData(_urls(paths))
-        self._say(f"Copied {plural(len(paths), 'photo')} as files.")
+        self._show_message(f"Copied {plural(len(paths), 'photo')} as files.")
 
-    def _copied_paths(self, paths: list[Path]) -> None:
+    def _copy_text(self, paths: list[Path]) -> None:
         QGuiApplication.clipboard().setText("\n".join(map(str, paths)))
-        self._say(f"Copied {'the path' if len(paths) == 1 else plural(len(paths), 'path')}.")
+        self._show_message(f"Copied {'the path' if len(paths) == 1 else plural(len(paths), 'path')}.")
 
-    def _say(self, text: str) -> None:
+    def _show_message(self, text: str) -> None:
         self._session.show_message(text, "muted", "handing")
 
     def _run(
@@ -104,20 +105,23 @@ class ShareActions(QObject):
         images: Sequence[TrainingImage],
         act: Callable[[Sequence[TrainingImage], JobContext], object],
         done: Callable[..., object],
-        doing: str,
+        title: str,
     ) -> None:
-        session = self._session
         if len(images) > MOST:
-            self._say(f"{MOST:,} photos at most: select fewer, or export the training set.")
+            self._show_message(f"{MOST:,} photos at most: select fewer, or export the training set.")
             return
-        session.tasks.run(
-            Lane.INTERACTIVE,
-            lambda context: act(images, context),
-            done=done,
-            failed=lambda fault: session.show_error(fault, doing),
-            owner=session.connection_scope,
-            title=doing,
-        )
+        self._session.run(title, lambda context: act(images, context), done)
+
+
+def local_copy(session: Session, folder: Path, image: TrainingImage, cancelled: Callable[[], bool]) -> Path:
+    """Write an image to a file named as it was imported, and return that. Blocks. Raises ApiError and OSError."""
+    data = session.read_image(image, cancelled)
+    place = folder / image.image_id
+    place.mkdir(parents=True, exist_ok=True)
+    name = (image.original_filename or image.filename).replace("/", "_").replace("\\", "_")[-100:]
+    path = place / (name if "." in name else image.filename)
+    path.write_bytes(data)
+    return path
 
 
 def _urls(paths: Sequence[Path]) -> QMimeData:
@@ -127,12 +131,11 @@ def _urls(paths: Sequence[Path]) -> QMimeData:
 
 
 def show(path: Path, owner: QObject) -> None:
-    """Open a file's folder in the file manager, the file selected where the desktop can do that.
+    """Open a file's folder in the file manager, with the file selected if the desktop can do that. Does not block.
 
-    It is asked by the interface that freedesktop.org defines for this, and started for it where it is not up; without
-    waiting. Where nobody answers, the folder is opened.
+    Uses the D-Bus interface that freedesktop.org defines for this, which starts the file manager if necessary; if the
+    call fails, the folder is opened.
     """
-    import os
 
     def open_folder() -> None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(path.parent)))

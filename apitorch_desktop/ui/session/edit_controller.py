@@ -1,27 +1,30 @@
-"""What the person does to a training set: shown at once where that can be foreseen, done on a lane, with the offer of *Undo*."""
+"""Edits of a training set: shown at once where the outcome is known, run on a lane, reported with *Undo*."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from threading import Event
 
+import msgspec
 from PySide6.QtCore import QObject, Signal
 
+from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import Id, TrainingImage
 from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome, EditRun
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
+from apitorch_desktop.utils.errors import Cancelled
 from apitorch_desktop.utils.text import plural
 
 Act = Callable[[EditHistory, Workspace, EditRun], EditOutcome]
-"""An edit: does it, on a lane, and answers what changed."""
+"""Runs an edit on a lane and returns its outcome."""
 
 _UNFINISHED = ("waiting", "doing", "undoing")
 
 
 class EditProgress:
-    """An edit under way: how far it is, and whether the person wants it taken back; from any thread."""
+    """Progress of a running edit, and its cancellation by the user. Thread-safe."""
 
     def __init__(self, context: JobContext) -> None:
         self._context = context
@@ -30,49 +33,49 @@ class EditProgress:
         """The same for `EditHistory`."""
 
     def progress(self, done: int, total: int) -> None:
-        """So many images of all are through."""
+        """Report that `done` of `total` images are done."""
         self._context.progress((done, total))
 
     def cancel(self) -> None:
-        """Have it taken back."""
+        """Ask for the edit to be reverted."""
         self._stop.set()
 
     def cancelled(self) -> bool:
-        """Whether the person wants it taken back. Not when the window closes: then it is finished at the next start."""
+        """Return True if the user cancelled the edit; False when the window closes, since the next start finishes it."""
         return self._stop.is_set()
 
 
 class EditController(QObject):
-    """Edits of the session's connection, their undo and their redo."""
+    """Runs the edits of the open connection, their undo and their redo."""
 
     edited = Signal(object)
-    """The `EditOutcome` of an edit, once it is shown."""
+    """An `EditOutcome`, once the outcome is shown."""
     refused = Signal()
-    """An edit could not be done."""
+    """An edit failed."""
     waiting_changed = Signal()
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._session = session
         self.waiting = 0
-        """Edits of this connection that are kept until the service is back."""
+        """Number of edits of this connection that wait for the service."""
         session.service_connected.connect(self._finish)
         session.connection_changed.connect(self._count_waiting)
 
     # --- photos
 
     def move(self, images: Sequence[TrainingImage], label: str) -> None:
-        """Put photos of the open training set under a label."""
+        """Move photos of the open training set to a label."""
         open_set = self._session.open_set
         moving = [image for image in images if image.label != label]
         if open_set is None or not moving:
             return
         before = [(image.image_id, str(image.label)) for image in moving]
-        records = [_copy(image) for image in moving]  # the grid's own are told their new label at once
+        records = [_copy(image) for image in moving]  # the grid's records get their new label at once
         ids = [image_id for image_id, _ in before]
         open_set.move_images(ids, label)
 
-        def back(_fault: Exception) -> None:
+        def back(_error: Exception) -> None:
             by_label: dict[str, list[str]] = {}
             for image_id, old in before:
                 if not open_set.local_changes.holds(image_id):
@@ -104,14 +107,14 @@ class EditController(QObject):
             f"Deleting {photos}",
             lambda edits, workspace, run: edits.delete(workspace, set_id, records, run),
             done=f"Deleted {photos}",
-            failed=lambda _fault: open_set.add_images(records),
+            failed=lambda _error: open_set.add_images(records),
             holds=ids,
         )
 
     # --- labels
 
     def create_label(self, set_id: Id, label: str) -> None:
-        """Make a new, empty label."""
+        """Create an empty label."""
         self.do(
             "Making the label",
             lambda edits, workspace, _run: edits.create_label(workspace, set_id, label),
@@ -119,9 +122,7 @@ class EditController(QObject):
         )
 
     def rename_label(self, set_id: Id, label: str, new: str) -> None:
-        """Give a label another name; into one that exists is a merge."""
-        from apitorch_desktop.api.slugs import snake_case
-
+        """Rename a label; the name of an existing label merges the two."""
         open_set = self._session.open_set
         name = snake_case(new)
         if (
@@ -139,7 +140,7 @@ class EditController(QObject):
         )
 
     def merge_labels(self, set_id: Id, label: str, into: str) -> None:
-        """Put all photos of a label under another, and drop it."""
+        """Move all photos of a label to another, and delete it."""
         self.do(
             "Merging the labels",
             lambda edits, workspace, run: edits.merge_labels(workspace, set_id, label, into, run),
@@ -157,7 +158,7 @@ class EditController(QObject):
     # --- training sets
 
     def create_training_set(self, name: str, then: Callable[[Id], object] | None = None) -> None:
-        """Make a new training set; `then` is called with its id."""
+        """Create a training set; `then` is called with its id."""
         self.do(
             "Making the training set",
             lambda edits, workspace, _run: edits.create_training_set(workspace, name),
@@ -166,7 +167,7 @@ class EditController(QObject):
         )
 
     def rename_training_set(self, set_id: Id, name: str) -> None:
-        """Give a training set another name."""
+        """Rename a training set."""
         self.do(
             "Renaming the training set",
             lambda edits, workspace, _run: edits.rename_training_set(workspace, set_id, name),
@@ -181,7 +182,7 @@ class EditController(QObject):
             done=f"Deleted “{name}”",
         )
 
-    # --- the way of all edits
+    # --- any edit
 
     def undo(self) -> None:
         """Undo the last edit of this connection."""
@@ -195,7 +196,7 @@ class EditController(QObject):
         self.do("Undo", act, done="Undone")
 
     def redo(self) -> None:
-        """Do again what was undone last."""
+        """Redo the edit that was undone last."""
         self.do(
             "Redo",
             lambda edits, workspace, run: edits.redo(workspace, run),
@@ -204,7 +205,7 @@ class EditController(QObject):
 
     def do(
         self,
-        doing: str,
+        title: str,
         act: Act,
         *,
         done: str = "",
@@ -212,26 +213,25 @@ class EditController(QObject):
         failed: Callable[[Exception], object] | None = None,
         holds: Sequence[str] = (),
     ) -> Task | None:
-        """Do an edit, show what changed, say `done`; `doing` names it while it lasts and where it fails.
+        """Run an edit, show its outcome and the message `done`; `title` names it in its progress and its failure.
 
         `holds`: images of the open training set in which the edit is shown already.
         """
         session = self._session
-        stores, workspace = session.stores, session.workspace
-        if stores is None or workspace is None:
+        if (connected := session.connected) is None:
             sentence = session.unavailable_reason("")
             session.show_message(sentence, "warn", "connection")
             if failed is not None:
                 failed(RuntimeError(sentence))
             return None
-        edits, open_set = stores.edits, session.open_set
+        open_set = session.open_set
         if open_set is not None:
             open_set.local_changes.hold(holds)
         watches: list[EditProgress] = []
 
         def job(context: JobContext) -> EditOutcome:
             watches.append(EditProgress(context))
-            return act(edits, workspace, watches[0].run)
+            return act(connected.stores.edits, connected.workspace, watches[0].run)
 
         def release() -> None:
             if open_set is not None:
@@ -243,43 +243,35 @@ class EditController(QObject):
             if then is not None:
                 then(outcome)
 
-        def refused(fault: Exception) -> None:
+        def refused(error: Exception) -> None:
             release()
             if failed is not None:
-                failed(fault)
+                failed(error)
             session.message_expired.emit("edit")
-            if watches and watches[0].cancelled() and _is_cancelled(fault):
-                session.show_message(f"{doing} was cancelled: all is as it was before.", "", "edit")
+            if watches and watches[0].cancelled() and isinstance(error, Cancelled):
+                session.show_message(f"{title} was cancelled: all is as it was before.", "", "edit")
             else:
-                session.show_error(fault, doing)
+                session.show_error(error, title)
             if session.open_set is not None and session.open_set.listed:
                 session.open_set.refresh()  # what was taken back may have come back under other ids
             self.refused.emit()
 
         def progress(at: tuple[int, int]) -> None:
-            self._say_progress(doing, at, watches[0])
+            self._show_progress(title, at, watches[0])
 
-        return session.tasks.run(
-            Lane.INTERACTIVE,
-            job,
-            done=shown,
-            failed=refused,
-            progress=progress,
-            owner=session.connection_scope,
-            title=doing,
-        )
+        return session.run(title, job, shown, failed=refused, progress=progress)
 
-    def _say_progress(self, doing: str, at: tuple[int, int], watch: EditProgress) -> None:
+    def _show_progress(self, title: str, at: tuple[int, int], watch: EditProgress) -> None:
         done, total = at
         if total <= 1:
             return
         if watch.cancelled():
-            self._session.show_message(f"{doing} is cancelled: what was done of it is taken back…", "muted", "edit")
+            self._session.show_message(f"{title} is cancelled: what was done of it is taken back…", "muted", "edit")
         else:
-            text = f"{doing}: {done:,} of {total:,}"
+            text = f"{title}: {done:,} of {total:,}"
             self._session.show_message(text, "muted", "edit", (("Cancel", watch.cancel),))
 
-    def _show(self, outcome: EditOutcome, said: str) -> None:
+    def _show(self, outcome: EditOutcome, text: str) -> None:
         session, edit = self._session, outcome.edit
         open_set = session.open_set
         if open_set is not None and str(outcome.training_set_id) == str(open_set.training_set.id):
@@ -288,35 +280,31 @@ class EditController(QObject):
         if edit.stage in _UNFINISHED:
             session.set_away(edit.note)
             self._count_waiting()
-        if said:
-            undone = edit.stage == "undone"
-            again = ("Redo", self.redo) if undone else ("Undo", self.undo)
-            text = f"{said}: {edit.title}" if said in ("Undone", "Done again") else said
-            if edit.stage in _UNFINISHED:
-                text = f"{text}: it is kept here, and sent when the service is back"
-                note = ""  # what keeps it is said with the connection
+        if text:
+            action = ("Redo", self.redo) if edit.stage == "undone" else ("Undo", self.undo)
+            text = f"{text}: {edit.title}" if text in ("Undone", "Done again") else text
+            if edit.stage in _UNFINISHED:  # the reason is shown with the connection
+                text, note = f"{text}: it is kept here, and sent when the service is back", ""
             else:
                 note = edit.note
-            text = f"{text}. {note}".strip()
-            session.show_message(text, "", "edit", (again,))
+            session.show_message(f"{text}. {note}".strip(), "", "edit", (action,))
         self.edited.emit(outcome)
         unknown = session.find_set(outcome.training_set_id) is None
         if unknown or outcome.training_set_removed or outcome.replaces is not None or "training set" in edit.kind:
             session.refresh()
 
     def _finish(self, back: bool = False) -> None:
-        """Send what waited for the service, then show what is there: others may have worked on it meanwhile."""
+        """Send the edits that waited for the service, then list again: others may have changed the set meanwhile."""
         session = self._session
-        stores, workspace = session.stores, session.workspace
-        if stores is None or workspace is None:
+        if (connected := session.connected) is None:
             return
-        edits = stores.edits
+        edits, workspace = connected.stores.edits, connected.workspace
 
         def done(outcomes: list[EditOutcome]) -> None:
             for outcome in outcomes:
                 self._show(outcome, "")
             self._count_waiting()
-            sentence = told(outcomes)
+            sentence = summary(outcomes)
             if sentence:
                 session.show_message(sentence, "warn", "resumed")
             show()
@@ -325,8 +313,8 @@ class EditController(QObject):
             if session.open_set is not None and back:
                 session.open_set.refresh()
 
-        def failed(fault: Exception) -> None:
-            session.show_error(fault, "Sending what waited")
+        def failed(error: Exception) -> None:
+            session.show_error(error, "Sending what waited")
             show()
 
         watches: list[EditProgress] = []
@@ -337,14 +325,12 @@ class EditController(QObject):
                 return []
             return edits.resume(workspace, watches[0].run)
 
-        session.tasks.run(
-            Lane.INTERACTIVE,
+        session.run(
+            "Sending what waited",
             job,
-            done=done,
+            done,
             failed=failed,
-            progress=lambda at: self._say_progress("Finishing what was begun", at, watches[0]),
-            owner=session.connection_scope,
-            title="Finish what was interrupted",
+            progress=lambda at: self._show_progress("Finishing what was begun", at, watches[0]),
         )
 
     def _count_waiting(self) -> None:
@@ -359,18 +345,17 @@ class EditController(QObject):
                 self.waiting = count
                 self.waiting_changed.emit()
 
-        session.tasks.run(
-            Lane.DISK,
+        session.run(
+            "Counting the edits that wait",
             lambda _context: len(edits.unfinished(connection.id)),
-            done=counted,
+            counted,
             failed=session.show_error,
-            owner=session.connection_scope,
-            title="Count what waits",
+            lane=Lane.DISK,
         )
 
 
-def told(outcomes: Sequence[EditOutcome]) -> str:
-    """What of the edits that waited did not come out as meant, and what to do; "" where all did."""
+def summary(outcomes: Sequence[EditOutcome]) -> str:
+    """Return which of the edits that waited were refused or changed, with advice; "" if none was."""
     parts = []
     for edit in (outcome.edit for outcome in outcomes if not outcome.conflicts):  # those are shown photo by photo
         if edit.stage == "refused":
@@ -383,13 +368,5 @@ def told(outcomes: Sequence[EditOutcome]) -> str:
     return f"While it was away: {' '.join(parts[:2])}{more} You see what is there now; do again what you still want."
 
 
-def _is_cancelled(fault: Exception) -> bool:
-    from apitorch_desktop.utils.errors import Cancelled
-
-    return isinstance(fault, Cancelled)
-
-
 def _copy(image: TrainingImage) -> TrainingImage:
-    from msgspec.structs import replace
-
-    return replace(image)
+    return msgspec.structs.replace(image)

@@ -14,10 +14,10 @@ MessageAction = tuple[str, Callable[[], object]]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A sentence for the person, with what can be done about it as (verb, what it does).
+    """A sentence for the user, with actions.
 
-    Messages with the same `topic` replace each other, and `ended(topic)` takes one away; a failure stays until then,
-    or until it is closed.
+    Messages with the same `topic` replace each other, until `Session.message_expired` removes them; a failure stays
+    until then, or until the user closes it.
     """
 
     text: str
@@ -27,7 +27,7 @@ class Message:
 
 
 def selection_text(count: int, size_text: str, shown: int, total: int) -> str:
-    """`3 of 3,781 selected · 112 kB · 27 shown`, or how many are shown."""
+    """Return the text of a selection (`3 of 3,781 selected · 112 kB · 27 shown`), or the number of photos shown."""
     if count:
         narrowed = f" · {shown:,} shown" if shown != total else ""
         return f"{count:,} of {total:,} selected" + (f" · {size_text}" if size_text else "") + narrowed

@@ -12,7 +12,7 @@ from msgspec import UNSET
 from PySide6.QtCore import QObject, Signal
 
 from apitorch_desktop.api.errors import ApiError, ConnectionFailed, TimedOut
-from apitorch_desktop.api.types import Classifier, Id, TrainingSet
+from apitorch_desktop.api.types import Classifier, Id, TrainingImage, TrainingSet
 from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.dataset.connections.api_keys import FoundKey
 from apitorch_desktop.dataset.connections.store import Connection
@@ -324,6 +324,22 @@ class Session(QObject):
         open_set.failed.connect(self._on_listing_failed)
         open_set.load(lambda: connected.stores.edits.expected(connected.connection.id, found.id))
         self.open_set_changed.emit()
+
+    def read_thumbnail(self, image: TrainingImage, cancelled: Callable[[], bool]) -> bytes:
+        """Return the bytes of an image's thumbnail. Blocks; for workers."""
+        connected, open_set = self._reading()
+        return connected.workspace.thumbnail(open_set.training_set.id, image, cancelled=cancelled)
+
+    def read_image(self, image: TrainingImage, cancelled: Callable[[], bool]) -> bytes:
+        """Return the bytes of an image. Blocks; for workers."""
+        connected, open_set = self._reading()
+        return connected.workspace.image(open_set.training_set.id, image, cancelled=cancelled)
+
+    def _reading(self) -> tuple[Connected, OpenTrainingSet]:
+        connected, open_set = self.connected, self.open_set
+        if connected is None or open_set is None:
+            raise RuntimeError("no training set is open")
+        return connected, open_set
 
     def _on_listing_failed(self, error: Exception) -> None:
         self.show_error(error, "" if isinstance(error, ConnectionFailed) else "Listing the photos")

@@ -11,7 +11,7 @@ class Spied:
     def __init__(self, tasks, parent, rhythm):
         self.wanted = 0
         self.heart = Heartbeat(tasks, rhythm, parent)
-        self.heart.wanted.connect(self._count)
+        self.heart.connect_wanted.connect(self._count)
 
     def _count(self):
         self.wanted += 1
@@ -21,23 +21,23 @@ def test_pauses_grow_to_the_longest_and_begin_anew_once_it_was_heard(tasks, qapp
     heart = Heartbeat(tasks, Rhythm(retry=3000, longest=10_000), tasks)
     pauses = []
     for _ in range(6):
-        heart.away()
-        pauses.append(heart._retry.interval())
+        heart.retry()
+        pauses.append(heart._retry_timer.interval())
     assert pauses == [3000, 4500, 6750, 10_000, 10_000, 10_000]
-    heart.rest(forget=True)
-    assert not heart._retry.isActive()
-    heart.away()
-    assert heart._retry.interval() == 3000
-    heart.rest()
+    heart.stop(reset=True)
+    assert not heart._retry_timer.isActive()
+    heart.retry()
+    assert heart._retry_timer.interval() == 3000
+    heart.stop()
 
 
 def test_coming_back_to_the_window_ends_the_pause_and_only_a_pause(tasks, qapp):
     spied = Spied(tasks, tasks, Rhythm())
     qapp.applicationStateChanged.emit(Qt.ApplicationState.ApplicationActive)
     assert spied.wanted == 0
-    spied.heart.away()
+    spied.heart.retry()
     qapp.applicationStateChanged.emit(Qt.ApplicationState.ApplicationInactive)
     assert spied.wanted == 0
     qapp.applicationStateChanged.emit(Qt.ApplicationState.ApplicationActive)
     assert spied.wanted == 1
-    spied.heart.rest()
+    spied.heart.stop()
