@@ -86,7 +86,7 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
         assert pointer.drag([more], pointer.center(made.photos.grid), CORNER) == "dropped"
         plan = program.wait(lambda: dialog(ImportDialog), "the plan")
         program.wait(
-            lambda: "look nearly like" in plan.below.text() and not plan._checks.similarity_text, "the whole plan"
+            lambda: "look like photos" in plan.below.text() and not plan._checks.similarity_text, "the whole plan"
         )
         program.wait(plan.isActiveWindow, "the focus in the plan")
         assert plan.target.currentText() == "Summer"
@@ -123,7 +123,7 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
         pointer.key("ctrl+a")
         program.press(plan.photos.skip)
         program.wait(lambda: plan.start.text() == "Import 6 photos", "both left out")
-        pick(plan.photos.view, "Left out")
+        pick(plan.photos.view, "Skipped")
         tick(plan.photos.items, cell(plan, "alike.jpg"))
         program.wait(lambda: rows(plan) == ["alike too.jpg"], "one taken in again")
 

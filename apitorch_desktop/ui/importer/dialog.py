@@ -1,4 +1,4 @@
-"""The import plan: what will become which label, what is left out and why, what is there already; nothing is sent before."""
+"""Import plan dialog: which photos get which label, and which are not sent; nothing is sent before it is confirmed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from apitorch_desktop.utils.text import size
 
 @dataclass(frozen=True, slots=True)
 class ImportOrder:
-    """What the person agreed to: a plan, and the training set it goes to, or the name of a new one."""
+    """Confirmed plan, and the training set it goes to, or the name of a new one."""
 
     plan: Plan
     training_set_id: Id | None
@@ -36,9 +36,9 @@ class ImportOrder:
 
 
 class ImportDialog(QDialog):
-    """Looks through what was dropped on a lane, shows the plan, lets it be set right, and says when it is agreed to.
+    """Scans dropped content on a lane, shows the plan for editing, and emits `agreed` when it is confirmed.
 
-    `existing_of` and `similar` are `PlanChecks`'s; they and the scan run on lanes.
+    `existing_of` and `similar` are passed to `PlanChecks`; they and the scan run on lanes.
     """
 
     agreed = Signal(object)
@@ -62,7 +62,7 @@ class ImportDialog(QDialog):
         self._tasks = tasks
         self._checks = PlanChecks(tasks, existing_of, similar, self)
         self._plan: Plan | None = None
-        self._only: str | None = None
+        self._label: str | None = None
         self._task: Task | None = None
         self.setWindowTitle("Import photos")
         self._build(sets, chosen, suggestion, no_new_set)
@@ -74,7 +74,7 @@ class ImportDialog(QDialog):
         self._show_plan()
 
     def scan(self, job: Callable[[JobContext], Plan]) -> None:
-        """Run the look at what was dropped; its progress is shown, and `Cancel` stops it."""
+        """Run the scan of the dropped content; its progress is shown, and *Cancel* stops it."""
         self._task = self._tasks.run(
             Lane.DISK,
             job,
@@ -82,38 +82,37 @@ class ImportDialog(QDialog):
             failed=self._failed,
             progress=self._show_progress,
             owner=self,
-            title="Look through the photos",
+            title="Scanning the photos",
         )
 
     def show_plan(self, plan: Plan) -> None:
-        """Show a plan that is ready, held against the training set that is chosen."""
+        """Show a finished plan, checked against the chosen training set."""
         self._plan = plan
         self._task = None
         self._check_against_target()
 
     @property
     def plan(self) -> Plan | None:
-        """The plan as it stands, None while still similarity_text."""
+        """The plan, None while the scan runs."""
         return self._plan
 
     def reject(self) -> None:
-        """Close; nothing was sent, nothing is kept."""
+        """Cancel the scan and the checks, and close."""
         if self._task is not None:
             self._task.cancel()
         self._checks.stop()
         super().reject()
 
-    # --- what it is made of
+    # --- widgets
 
     def _build(self, sets: Sequence[TrainingSet], chosen: Id | None, suggestion: str, no_new_set: str) -> None:
         self.target = ComboBox(self._theme, "Training set")
         self.target.setMinimumWidth(self._theme.px(240))
         if not no_new_set:
             self.target.addItem("A new training set", None)
-        for one in sets:
-            self.target.addItem(one.name, one.id)
-        at = self.target.findData(chosen) if chosen is not None else 0
-        self.target.setCurrentIndex(max(0, at))
+        for training_set in sets:
+            self.target.addItem(training_set.name, training_set.id)
+        self.target.setCurrentIndex(max(0, self.target.findData(chosen)) if chosen is not None else 0)
         self.target.setToolTip(no_new_set)
         self.target.currentIndexChanged.connect(self._target_changed)
         self.name = QLineEdit(suggestion, placeholderText="Its name")
@@ -150,12 +149,12 @@ class ImportDialog(QDialog):
         self._split.addWidget(self.labels)
         self._split.addWidget(self.photos)
         self._split.setStretchFactor(1, 2)
-        verbs = QHBoxLayout()
-        verbs.addWidget(
+        buttons = QHBoxLayout()
+        buttons.addWidget(
             label("Photos are copied into the training set; your own files are not touched.", "small", "muted"), 1
         )
-        verbs.addWidget(self.cancel)
-        verbs.addWidget(self.start)
+        buttons.addWidget(self.cancel)
+        buttons.addWidget(self.start)
         rows = QVBoxLayout(self)
         rows.setContentsMargins(*[px(16)] * 4)
         rows.setSpacing(px(8))
@@ -163,11 +162,11 @@ class ImportDialog(QDialog):
         for widget in (self.head, self.below, self.notes, self.meter):
             rows.addWidget(widget)
         rows.addWidget(self._split, 1)
-        rows.addLayout(verbs)
+        rows.addLayout(buttons)
         self.resize(px(960), px(560))
         self._split.setSizes([px(308), px(612)])
 
-    # --- similarity_text
+    # --- scanning
 
     def _show_progress(self, state: ScanProgress) -> None:
         if state.total is None:
@@ -200,7 +199,7 @@ class ImportDialog(QDialog):
         plan = self._plan
         self.meter.setVisible(plan is None)
         self._split.setEnabled(plan is not None)
-        self.labels_model.show(plan)
+        self.labels_model.show_plan(plan)
         self.photos.show_plan(plan)
         self._show_problem("")
         if plan is None:
@@ -208,14 +207,14 @@ class ImportDialog(QDialog):
         self._update_controls()
 
     def _edited(self) -> None:
-        self.labels_model.show(self._plan)
-        self._choose_label()
-        self.photos.refresh(self._only)
+        self.labels_model.show_plan(self._plan)
+        self._restore_label()
+        self.photos.refresh(self._label)
         self._show_problem("")
         self._update_controls()
 
     def _update_controls(self) -> None:
-        """Say what would happen, and whether it can."""
+        """Show what an import would do, and enable or disable it with a reason."""
         plan = self._plan
         new = self.target.currentData() is None
         self.name.setVisible(new)
@@ -252,20 +251,20 @@ class ImportDialog(QDialog):
 
     def _label_chosen(self) -> None:
         rows = self.labels.selectionModel().selectedRows()
-        self._only = self.labels_model.label(rows[0].row()).label if rows else None
-        self.photos.show_label(self._only)
+        self._label = self.labels_model.rows[rows[0].row()].label if rows else None
+        self.photos.show_label(self._label)
 
-    def _choose_label(self) -> None:
-        """Choose the label again that was chosen before the labels were shown anew."""
-        row = self.labels_model.row_of(self._only)
+    def _restore_label(self) -> None:
+        """Restore the selected label after the labels were shown again."""
+        row = self.labels_model.row_of(self._label)
         if row is None:
-            self._only = None
+            self._label = None
         else:
             self.labels.setCurrentIndex(self.labels_model.index(row, 0))
 
     def _follow_rename(self, old: str, new: str) -> None:
-        if self._only == old:
-            self._only = new
+        if self._label == old:
+            self._label = new
 
     def _confirm(self) -> None:
         if self._plan is not None:
@@ -276,23 +275,28 @@ class ImportDialog(QDialog):
 
 
 def _summary(plan: Plan) -> str:
-    """What is not sent, in words: `4 cannot be read · 12 are there already`."""
-    counts = {standing.value: count for standing, count in plan.counts().items()}
-    words = {
+    """Return what is not sent, and why: `Not sent: 4 cannot be read · 12 there already.`"""
+    counts = {status.value: count for status, count in plan.counts().items()}
+    reasons = {
         "problem": "cannot be read",
         "there": "there already",
         "twice": "twice in this import",
         "no_label": "without a label",
-        "left_out": "left out",
+        "left_out": "skipped",
     }
-    parts = [f"{counts[name]:,} {text}" for name, text in words.items() if counts[name]]
+    parts = [f"{counts[name]:,} {text}" for name, text in reasons.items() if counts[name]]
     if plan.ignored:
         parts.append(f"{len(plan.ignored):,} other files beside the photos")
-    sent_but = {"similar": "look nearly like one that is there", "other_label": "under two labels"}
-    also = [f"{counts[name]:,} {text}" for name, text in sent_but.items() if counts[name]]
+    similar, doubled = counts["similar"], counts["other_label"]
+    checks = []
+    if similar:
+        looks = "looks like a photo" if similar == 1 else "look like photos"
+        checks.append(f"{similar:,} {looks} already in the set or this import")
+    if doubled:
+        checks.append(f"{doubled:,} under two labels")
     sentences = []
     if parts:
         sentences.append(f"Not sent: {' · '.join(parts)}.")
-    if also:
-        sentences.append(f"Look again: {' · '.join(also)}.")
+    if checks:
+        sentences.append(f"{' · '.join(checks)}.")
     return " ".join(sentences)

@@ -1,4 +1,4 @@
-"""An import plan held against a training set, on lanes: what is there already first, then what looks nearly the same."""
+"""Background checks of an import plan against a training set: known photos first, then near-duplicates."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from apitorch_desktop.dataset.importer.plan import Plan
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 
 Existing = tuple[Mapping[str, Collection[str]], Collection[str]]
-"""What a training set holds: sha256 → labels, and its labels."""
+"""Content of a training set: sha256 → labels, and its labels."""
 ExistingOf = Callable[[Id], Existing]
 Similar = Callable[[Plan, Id | None, JobContext], Mapping[int, str]]
-"""Which pictures look nearly like what: index → the end of a sentence."""
+"""Finds near-duplicates: index of an item → what it looks like, as the end of a sentence."""
 
 
 class PlanChecks(QObject):
-    """Nobody has to wait for near-duplicates: the plan is good without them."""
+    """Runs the checks on lanes. The plan is usable before near-duplicates are found."""
 
     compared = Signal()
-    """The plan stands as it does against the training set."""
+    """The plan was compared with the training set."""
     similar_found = Signal()
-    """Near-duplicates are marked in it."""
+    """Near-duplicates are marked in the plan."""
     progressed = Signal()
     failed = Signal(str)
 
@@ -35,15 +35,15 @@ class PlanChecks(QObject):
         self._comparison: Task | None = None
         self._similarity: Task | None = None
         self.similarity_text = ""
-        """How far the search for near-duplicates is, in words; empty while there is none."""
+        """Progress of the search for near-duplicates, "" while there is none."""
 
     @property
     def comparing(self) -> bool:
-        """Whether it is not known yet what is there."""
+        """True while the training set's content is not known yet."""
         return self._comparison is not None
 
     def stop(self) -> None:
-        """Give up what is under way."""
+        """Cancel the checks under way."""
         for task in (self._comparison, self._similarity):
             if task is not None:
                 task.cancel()
@@ -51,13 +51,13 @@ class PlanChecks(QObject):
         self.similarity_text = ""
 
     def check(self, plan: Plan, target: Id | None) -> None:
-        """Judge a plan against a training set, None for a new one."""
+        """Check a plan against a training set, None for a new one."""
         self.stop()
         plan.set_similar({})
         if target is None:
             plan.set_existing({})
             self.compared.emit()
-            self._look_for_similar(plan, None)
+            self._find_similar(plan, None)
             return
         existing_of = self._existing_of
 
@@ -65,7 +65,7 @@ class PlanChecks(QObject):
             self._comparison = None
             plan.set_existing(*existing)
             self.compared.emit()
-            self._look_for_similar(plan, target)
+            self._find_similar(plan, target)
 
         def failed(error: Exception) -> None:
             self._comparison = None
@@ -78,10 +78,10 @@ class PlanChecks(QObject):
             done=found,
             failed=failed,
             owner=self,
-            title="Compare with what is there",
+            title="Comparing with the training set",
         )
 
-    def _look_for_similar(self, plan: Plan, target: Id | None) -> None:
+    def _find_similar(self, plan: Plan, target: Id | None) -> None:
         similar = self._similar
         if similar is None:
             return
@@ -95,8 +95,8 @@ class PlanChecks(QObject):
             self._similarity, self.similarity_text = None, ""
             self.progressed.emit()
 
-        def progress(at: tuple[int, int]) -> None:
-            self.similarity_text = f"Looking for near-duplicates: {at[0]:,} of {at[1]:,}."
+        def progress(done_total: tuple[int, int]) -> None:
+            self.similarity_text = "Looking for near-duplicates: {:,} of {:,}.".format(*done_total)
             self.progressed.emit()
 
         self._similarity = self._tasks.run(
@@ -106,5 +106,5 @@ class PlanChecks(QObject):
             failed=failed,
             progress=progress,
             owner=self,
-            title="Look for near-duplicates",
+            title="Searching near-duplicates",
         )

@@ -1,235 +1,176 @@
-"""An import plan as Qt models: its labels, and its pictures with how each stands. What is edited goes through the plan."""
+"""Table models of an import plan: its labels and its photos. Edits go through the plan."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection
+from operator import attrgetter
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt, Signal
+from PySide6.QtCore import QSortFilterProxyModel, Signal
 from PySide6.QtGui import QFont
 
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.dataset.importer.plan import Plan, PlanItem, PlanLabel
 from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Column, Index, TableFilter, TableModel
 from apitorch_desktop.utils.text import size
 
-_Index = QModelIndex | QPersistentModelIndex
-_Role = Qt.ItemDataRole
-_NOWHERE = QModelIndex()
-
-SORT = int(_Role.UserRole)
-"""Role of what a column is sorted by."""
-STATUS = SORT + 1
-"""Role of an item's `Standing`."""
-ITEM = SORT + 2
-"""Role of the `PlanItem` itself."""
-
-_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _TONES = {"problem": "bad_text", "no_label": "warn_text", "other_label": "warn_text", "similar": "warn_text"}
-_WORDS = {"new": "", "left_out": "Left out"}
+_STATUS_TEXTS = {"new": "", "left_out": "Skipped"}
 
 
-class PlanLabelsModel(QAbstractTableModel):
-    """Labels with how many pictures each gets; the name can be edited. `problem` says why an edit was refused."""
+class PlanLabelsModel(TableModel[PlanLabel]):
+    """Labels of a plan, with how many photos each gets; labels can be renamed."""
 
     renamed = Signal(str, str)
-    """(what a label was called, what it is called now); `edited` comes after it."""
+    """(old, new) label; `edited` follows."""
     edited = Signal()
     problem = Signal(str)
-    _HEADERS = ("Label", "Photos", "Not sent", "")
+    """Why an edit was rejected."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._plan: Plan | None = None
-        self._rows: list[PlanLabel] = []
+        columns: list[Column[PlanLabel]] = [
+            Column(
+                title="Label",
+                text=lambda row: row.label or "no label yet",
+                tooltip=_spellings,
+                edit=self._rename,
+                edit_text=attrgetter("label"),
+            ),
+            Column(title="Photos", text=lambda row: f"{row.sending:,}", tooltip=_spellings, numeric=True),
+            Column(
+                title="Not sent",
+                text=lambda row: f"{row.staying:,}" if row.staying else "",
+                tooltip=_spellings,
+                numeric=True,
+            ),
+            Column(title="New", text=lambda row: "" if row.exists or not row.label else "yes", tooltip=_spellings),
+        ]
+        super().__init__(columns)
 
-    def show(self, plan: Plan | None) -> None:
-        """Show a plan's labels, or those of the same plan anew."""
-        self.beginResetModel()
+    def show_plan(self, plan: Plan | None) -> None:
+        """Show the labels of a plan, or show those of the same plan again."""
         self._plan = plan
-        self._rows = plan.labels() if plan else []
-        self.endResetModel()
-
-    def label(self, row: int) -> PlanLabel:
-        """The label of a row."""
-        return self._rows[row]
+        self.show(plan.labels() if plan else [])
 
     def row_of(self, label: str | None) -> int | None:
-        """The row of a label, None where it has none."""
-        return next((at for at, row in enumerate(self._rows) if row.label == label), None)
+        """Return the row of a label, None where it has none."""
+        return next((number for number, row in enumerate(self.rows) if row.label == label), None)
 
-    def rowCount(self, parent: _Index = _NOWHERE) -> int:
-        return 0 if parent.isValid() else len(self._rows)
-
-    def columnCount(self, parent: _Index = _NOWHERE) -> int:
-        return 0 if parent.isValid() else len(self._HEADERS)
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = _Role.DisplayRole) -> Any:
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        if role == _Role.TextAlignmentRole and section in (1, 2):
-            return _RIGHT
-        return self._HEADERS[section] if role == _Role.DisplayRole else None
-
-    def flags(self, index: _Index) -> Qt.ItemFlag:
-        """Names can be edited."""
-        flags = super().flags(index)
-        return flags | Qt.ItemFlag.ItemIsEditable if index.column() == 0 else flags
-
-    def data(self, index: _Index, role: int = _Role.DisplayRole) -> Any:
-        row = self._rows[index.row()]
-        column = index.column()
-        if role == _Role.TextAlignmentRole and column in (1, 2):
-            return _RIGHT
-        if role == _Role.ToolTipRole:
-            spelled = ", ".join(f"“{name}”" for name in row.spelled if name != row.label and name)
-            return f"From {spelled}" if spelled else None
-        if role == _Role.EditRole:
-            return row.label
-        if role != _Role.DisplayRole:
-            return None
-        name = row.label or "no label yet"
-        return (name, f"{row.sending:,}", f"{row.staying:,}" if row.staying else "", "" if row.exists else "new")[
-            column
-        ]
-
-    def setData(self, index: _Index, value: Any, role: int = _Role.EditRole) -> bool:
-        """Put a label's pictures under another name."""
-        label = self._rows[index.row()].label
-        if self._plan is None or role != _Role.EditRole or str(value) == label:
+    def _rename(self, row: PlanLabel, text: str) -> bool:
+        plan = self._plan
+        if plan is None or text == row.label:
             return False
         try:
-            self._plan.rename_label(label, str(value))
+            plan.rename_label(row.label, text)
         except ValueError as error:
             self.problem.emit(str(error))
             return False
-        self.renamed.emit(label, snake_case(str(value)))
+        self.renamed.emit(row.label, snake_case(text))
         self.edited.emit()
         return True
 
 
-class PlanItemsModel(QAbstractTableModel):
-    """The pictures of a plan: a tick for those that are wanted, name, label (can be edited), size, how it stands."""
+class PlanItemsModel(TableModel[PlanItem]):
+    """Photos of a plan: a check box for those that are included, name, label (editable), size and a note."""
 
     edited = Signal()
     problem = Signal(str)
-    _HEADERS = ("Photo", "Label", "Size", "Note")
+    """Why an edit was rejected."""
 
     def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self._theme = theme
         self._plan: Plan | None = None
-        self._rows: list[PlanItem] = []
+        self._skipped_font = QFont(theme.font())
+        self._skipped_font.setStrikeOut(True)
+        columns: list[Column[PlanItem]] = [
+            Column(
+                title="Photo",
+                text=attrgetter("name"),
+                tooltip=_tooltip,
+                font=lambda item: self._skipped_font if item.standing == "left_out" else None,
+                checked=lambda item: item.included and item.problem is None,
+                check=self._include,
+                editable=_readable,
+            ),
+            Column(
+                title="Label",
+                text=attrgetter("label"),
+                tooltip=_tooltip,
+                edit=self._set_label,
+                editable=_readable,
+            ),
+            Column(
+                title="Size",
+                text=lambda item: size(item.size) if item.size is not None else "",
+                sort_key=lambda item: item.size or 0,
+                tooltip=_tooltip,
+                numeric=True,
+            ),
+            Column(
+                title="Note",
+                text=lambda item: item.note or _STATUS_TEXTS.get(item.standing, ""),
+                sort_key=attrgetter("standing"),
+                tooltip=_tooltip,
+                tone=lambda item: _TONES.get(item.standing, "muted"),
+            ),
+        ]
+        super().__init__(columns, theme)
 
-    def show(self, plan: Plan | None) -> None:
-        """Show a plan's pictures."""
-        self.beginResetModel()
+    def show_plan(self, plan: Plan | None) -> None:
+        """Show the photos of a plan."""
         self._plan = plan
-        self._rows = plan.items if plan else []
-        self.endResetModel()
+        self.show(plan.items if plan else [])
 
-    def refresh(self) -> None:
-        """The plan judged anew: every row may stand otherwise."""
-        if self._rows:
-            self.dataChanged.emit(self.index(0, 0), self.index(len(self._rows) - 1, len(self._HEADERS) - 1))
+    def _include(self, item: PlanItem, included: bool) -> bool:
+        return self._edit(lambda plan: plan.set_included([item], included))
 
-    def rowCount(self, parent: _Index = _NOWHERE) -> int:
-        return 0 if parent.isValid() else len(self._rows)
+    def _set_label(self, item: PlanItem, text: str) -> bool:
+        return self._edit(lambda plan: plan.set_label([item], text))
 
-    def columnCount(self, parent: _Index = _NOWHERE) -> int:
-        return 0 if parent.isValid() else len(self._HEADERS)
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = _Role.DisplayRole) -> Any:
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        if role == _Role.TextAlignmentRole and section == 2:
-            return _RIGHT
-        return self._HEADERS[section] if role == _Role.DisplayRole else None
-
-    def flags(self, index: _Index) -> Qt.ItemFlag:
-        flags = super().flags(index)
-        item = self._rows[index.row()]
-        if index.column() == 0 and item.problem is None:
-            flags |= Qt.ItemFlag.ItemIsUserCheckable
-        if index.column() == 1 and item.problem is None:
-            flags |= Qt.ItemFlag.ItemIsEditable
-        return flags
-
-    def data(self, index: _Index, role: int = _Role.DisplayRole) -> Any:
-        item = self._rows[index.row()]
-        column = index.column()
-        if role == _Role.DisplayRole:
-            return self._text(item, column)
-        if role == SORT:
-            return (item.name, item.label, item.size or 0, item.standing.value)[column]
-        if role == STATUS:
-            return item.standing.value
-        if role == ITEM:
-            return item
-        if role == _Role.EditRole and column == 1:
-            return item.label
-        if role == _Role.ToolTipRole:
-            return item.note or item.name
-        if role == _Role.CheckStateRole and column == 0:
-            wanted = item.included and item.problem is None
-            return Qt.CheckState.Checked if wanted else Qt.CheckState.Unchecked
-        return self._look(item, column, role)
-
-    def setData(self, index: _Index, value: Any, role: int = _Role.EditRole) -> bool:
-        """Leave a picture out or take it in, or put it under another label."""
+    def _edit(self, edit: Callable[[Plan], None]) -> bool:
         if self._plan is None:
             return False
-        item = self._rows[index.row()]
-        if role == _Role.CheckStateRole:
-            self._plan.set_included([item], Qt.CheckState(value) == Qt.CheckState.Checked)
-        elif role == _Role.EditRole:
-            try:
-                self._plan.set_label([item], str(value))
-            except ValueError as error:
-                self.problem.emit(str(error))
-                return False
-        else:
+        try:
+            edit(self._plan)
+        except ValueError as error:
+            self.problem.emit(str(error))
             return False
         self.edited.emit()
         return True
 
-    def _text(self, item: PlanItem, column: int) -> str:
-        if column == 2:
-            return size(item.size) if item.size is not None else ""
-        return (item.name, item.label, "", item.note or _WORDS.get(item.standing.value, ""))[column]
 
-    def _look(self, item: PlanItem, column: int, role: int) -> Any:
-        if role == _Role.ForegroundRole:
-            return self._theme.color(_TONES.get(item.standing.value, "muted")) if column == 3 else None
-        if role == _Role.TextAlignmentRole and column == 2:
-            return _RIGHT
-        if role == _Role.FontRole and column == 0 and item.standing.value in ("left_out", "problem"):
-            font = QFont(self._theme.font())
-            font.setStrikeOut(item.standing.value == "left_out")
-            return font
-        return None
+class PlanFilter(TableFilter):
+    """Shows the photos with certain statuses, of one label, and with a text in name, label or note."""
 
-
-class PlanFilter(QSortFilterProxyModel):
-    """Shows the pictures of some statuses, of one label, with a text in name, label or note."""
-
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, model: PlanItemsModel) -> None:
+        super().__init__(model)
         self._statuses: Collection[str] = ()
         self._label: str | None = None
         self._text = ""
-        self.setSortRole(SORT)
 
     def narrow(self, statuses: Collection[str], label: str | None, text: str) -> None:
-        """Show only these: empty statuses, no label (None) and an empty text let everything through."""
+        """Set the filter: empty statuses, no label (None) and an empty text match everything."""
         self.beginFilterChange()
         self._statuses, self._label, self._text = statuses, label, text.casefold()
         self.endFilterChange(QSortFilterProxyModel.Direction.Rows)
 
-    def filterAcceptsRow(self, source_row: int, source_parent: _Index) -> bool:
-        item: PlanItem = self.sourceModel().index(source_row, 0).data(ITEM)
+    def filterAcceptsRow(self, source_row: int, source_parent: Index) -> bool:
+        item: PlanItem = self.sourceModel().index(source_row, 0).data(ROW_ROLE)
         if self._statuses and item.standing.value not in self._statuses:
             return False
         if self._label is not None and item.label != self._label:
             return False
         return not self._text or self._text in f"{item.name}\n{item.label}\n{item.note}".casefold()
+
+
+def _spellings(row: PlanLabel) -> str:
+    spelled = ", ".join(f"“{name}”" for name in row.spelled if name != row.label and name)
+    return f"From {spelled}" if spelled else ""
+
+
+def _tooltip(item: PlanItem) -> str:
+    return item.note or item.name
+
+
+def _readable(item: PlanItem) -> bool:
+    return item.problem is None

@@ -1,19 +1,19 @@
-"""The photos of an import plan: found by how they stand, by label and by text; left out, taken in, put under a label."""
+"""Photos of an import plan: a table with filters above it and edits below."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
-from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtCore import QAbstractItemModel, QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QTreeView, QVBoxLayout, QWidget
 
 from apitorch_desktop.dataset.importer.plan import Plan, PlanItem
-from apitorch_desktop.ui.importer.plan_models import ITEM, PlanFilter, PlanItemsModel
+from apitorch_desktop.ui.importer.plan_models import PlanFilter, PlanItemsModel
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ComboBox, button, offer
+from apitorch_desktop.ui.widgets.table_model import ROW_ROLE
 
 _VIEWS: dict[str, tuple[str, ...]] = {
     "All": (),
@@ -23,16 +23,16 @@ _VIEWS: dict[str, tuple[str, ...]] = {
     "Look nearly the same": ("similar",),
     "Under two labels": ("other_label",),
     "Without a label": ("no_label",),
-    "Left out": ("left_out",),
+    "Skipped": ("left_out",),
 }
 
 
 class PlanTable(QWidget):
-    """The list with what narrows it above and what sets it right below. Changes go through the plan."""
+    """Table of a plan's photos, with filters and controls. Changes go through the plan."""
 
     edited = Signal()
     problem = Signal(str)
-    """Why an edit was refused."""
+    """Why an edit was rejected."""
     all_labels_requested = Signal()
 
     def __init__(self, theme: Theme) -> None:
@@ -42,8 +42,7 @@ class PlanTable(QWidget):
         self.items_model = PlanItemsModel(theme)
         self.items_model.edited.connect(self.edited)
         self.items_model.problem.connect(self.problem)
-        self.filter_model = PlanFilter()
-        self.filter_model.setSourceModel(self.items_model)
+        self.filter_model = PlanFilter(self.items_model)
         self.view = ComboBox(theme, "Show")
         for name in _VIEWS:
             self.view.addItem(name, name)
@@ -58,8 +57,8 @@ class PlanTable(QWidget):
         self.items.setSortingEnabled(True)
         self.items.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
         self.items.selectionModel().selectionChanged.connect(lambda *_: self.update_controls())
-        self.skip = button("Leave out", "", lambda: self._set_included(included=False))
-        self.include = button("Take in", "", lambda: self._set_included(included=True))
+        self.skip = button("Skip", "", lambda: self._set_included(included=False))
+        self.include = button("Include", "", lambda: self._set_included(included=True))
         self.relabel = QLineEdit(placeholderText="Label for the selected…")
         self.relabel.setAccessibleName("Label for the selected photos")
         for part in (self.search, self.items, self.relabel):
@@ -68,76 +67,76 @@ class PlanTable(QWidget):
         self.update_controls()
 
     def _lay_out(self) -> None:
-        sieve, acts = QHBoxLayout(), QHBoxLayout()
-        sieve.addWidget(self.view)
-        sieve.addWidget(self.search, 1)
-        sieve.addWidget(self.all_labels)
-        acts.addWidget(self.skip)
-        acts.addWidget(self.include)
-        acts.addWidget(self.relabel, 1)
+        filters, edits = QHBoxLayout(), QHBoxLayout()
+        filters.addWidget(self.view)
+        filters.addWidget(self.search, 1)
+        filters.addWidget(self.all_labels)
+        edits.addWidget(self.skip)
+        edits.addWidget(self.include)
+        edits.addWidget(self.relabel, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(sieve)
+        column.addLayout(filters)
         column.addWidget(self.items, 1)
-        column.addLayout(acts)
-        way = (self.view, self.search, self.all_labels, self.items, self.skip, self.include, self.relabel)
-        for one, following in pairwise(way):
-            QWidget.setTabOrder(one, following)
+        column.addLayout(edits)
+        order = (self.view, self.search, self.all_labels, self.items, self.skip, self.include, self.relabel)
+        for control, following in pairwise(order):
+            QWidget.setTabOrder(control, following)
 
     # --- showing
 
     def show_plan(self, plan: Plan | None) -> None:
-        """Show a plan's photos."""
+        """Show the photos of a plan."""
         self._plan = plan
-        self.items_model.show(plan)
+        self.items_model.show_plan(plan)
         self.update_controls()
 
     def refresh(self, only: str | None) -> None:
-        """The plan was judged anew; show those of one label, None for all."""
+        """Show a plan whose statuses have changed: the photos of one label, None for all."""
         self.items_model.refresh()
         self.show_label(only)
 
     def show_label(self, only: str | None) -> None:
-        """Show those of one label, None for all."""
+        """Show the photos of one label, None for all."""
         self._only = only
         self.all_labels.setVisible(only is not None)
         self.narrow()
 
     def narrow(self) -> None:
-        """Show what is chosen to be shown."""
+        """Apply the filters."""
         self.filter_model.narrow(_VIEWS[self.view.currentData()], self._only, self.search.text().strip())
         self.update_controls()
 
     def update_controls(self) -> None:
-        """Offer what can be done with what is selected."""
+        """Enable the controls that apply to the selection."""
         reason = "" if self.selected() else "Select photos first"
         for control in (self.skip, self.include, self.relabel):
             offer(control, reason)
 
     def selected(self) -> list[PlanItem]:
-        """What is selected."""
+        """Return the selected items."""
         rows = self.items.selectionModel().selectedRows() if self._plan else []
-        return [row.data(ITEM) for row in rows]
+        return [row.data(ROW_ROLE) for row in rows]
 
-    # --- setting right
+    # --- editing
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Keep Enter in a line with a use of its own for it from being the dialog's; F2 sets labels."""
+        """Handle Enter in the two lines, which would activate the dialog's default button, and F2 in the table."""
         if event.type() != QEvent.Type.KeyPress or not isinstance(event, QKeyEvent):
             return super().eventFilter(watched, event)
         enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
         if enter and watched is self.search:
-            self._to_photos()
+            self._focus_table()
         elif enter and watched is self.relabel:
             self._relabel()
         elif event.key() == Qt.Key.Key_F2 and watched is self.items:
-            self._name_selected()
+            self._edit_selected_labels()
         else:
             return super().eventFilter(watched, event)
         return True
 
-    def _to_photos(self) -> None:
-        """Down into the list, at its first photo where none is selected."""
+    def _focus_table(self) -> None:
+        """Focus the table, at its first photo where none is selected."""
         if not self.selected() and self.filter_model.rowCount():
             self.items.setCurrentIndex(self.filter_model.index(0, 0))
         self.items.setFocus()
@@ -156,11 +155,11 @@ class PlanTable(QWidget):
             self.problem.emit(str(error))
             return
         self.relabel.clear()
-        self.items.setFocus()  # before it may be greyed out: what was selected may be in this view no more
+        self.items.setFocus()  # before the line is disabled: the selected photos may leave this view
         self.edited.emit()
 
-    def _name_selected(self) -> None:
-        """One photo in its row, several in the line for all of them."""
+    def _edit_selected_labels(self) -> None:
+        """Edit the label of one photo in its row, of several in the line below."""
         selected = self.items.selectionModel().selectedRows(1)
         if len(selected) == 1:
             self.items.edit(selected[0])
@@ -168,8 +167,8 @@ class PlanTable(QWidget):
             self.relabel.setFocus()
 
 
-def plan_table(name: str, model: Any, widths: Sequence[int]) -> QTreeView:
-    """A table of the plan, whose last column takes what is left."""
+def plan_table(name: str, model: QAbstractItemModel, widths: Sequence[int]) -> QTreeView:
+    """Return a table whose last column takes the remaining width."""
     table = QTreeView(rootIsDecorated=False, uniformRowHeights=True)
     table.setModel(model)
     table.setAccessibleName(name)

@@ -68,7 +68,7 @@ class TransferWidget(QWidget):
         self._title.setText(status.title)
         self._meter.set_value(status.fraction, "accent" if going else "muted" if resting else "warn")
         self._words.setText(state_text(status))
-        self._pause.setText("Pause" if going else "Go on")
+        self._pause.setText("Pause" if going else "Resume")
         self._pause.setVisible(going or resting)
         self._cancel.setVisible(going or resting)
         self._retry.setVisible(bool(status.failed) and not going)

@@ -98,7 +98,7 @@ class TransferCard(Card):
         self._meter = ProgressBar(theme)
         command = panel.command_requested.emit
         self.pause = button("Pause", "", lambda: command("pause", self.status.id))
-        self.resume = button("Go on", "", lambda: command("resume", self.status.id))
+        self.resume = button("Resume", "", lambda: command("resume", self.status.id))
         self.cancel = button("Cancel", "", lambda: command("cancel", self.status.id))
         self.retry = button("Retry failed", "", lambda: command("retry_failed", self.status.id))
         self.save = button("Save a summary…", "", lambda: panel.summary_requested.emit(self.status.id))

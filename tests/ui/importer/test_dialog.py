@@ -113,7 +113,7 @@ def test_near_duplicates_are_found_while_the_plan_is_shown(qtbot, tmp_path, them
     qtbot.addWidget(dialog)
     dialog.show()
     dialog.scan(lambda context: scan([folder], cancelled=context.cancelled))
-    wait_until(lambda: "look nearly like one" in dialog.below.text())
+    wait_until(lambda: "1 looks like a photo already in the set" in dialog.below.text())
     dialog.photos.view.setCurrentText("Look nearly the same")
     assert _column(dialog.photos.filter_model, 0) == ["b.jpg"]
     assert "“a.png” of this import" in dialog.photos.filter_model.index(0, 3).data()
