@@ -1,17 +1,19 @@
-"""From what is dropped, pasted or chosen to an upload: at once onto a label, else through the plan; always journalled."""
+"""Import of dropped, pasted or chosen photos: directly to a label or through the plan, as an undoable transfer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QTimer
+from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QFileDialog, QWidget
 
+from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.api.types import Id, TrainingSet
-from apitorch_desktop.dataset.importer.plan import Dropped, Plan
+from apitorch_desktop.dataset.importer.plan import Dropped, Plan, existing_of, scan
+from apitorch_desktop.dataset.importer.scanner import SUFFIXES
 from apitorch_desktop.dataset.importer.undoable_import import ImportResult
-from apitorch_desktop.dataset.sources.image_source import Source, UploadItem
+from apitorch_desktop.dataset.sources.image_source import ImageBytes, Source, UploadItem
 from apitorch_desktop.dataset.transfers.queue import TransferStatus
 from apitorch_desktop.ui.importer.dialog import ImportDialog, ImportOrder
 from apitorch_desktop.ui.importer.plan_checks import Existing
@@ -24,14 +26,14 @@ from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from apitorch_desktop.utils.text import plural
 
 LISTING_INTERVAL = 350
-"""Milliseconds between two looks for what an upload brought into the open training set."""
+"""Milliseconds between two requests for new images of the open training set during an upload."""
 _LISTS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".csv", ".tsv", ".jsonl", ".txt")
 COUNTS_INTERVAL = 2000
-"""Milliseconds between two looks at the counts of the others."""
+"""Milliseconds between two requests for the counts of the other training sets."""
 
 
 class ImportController(QObject):
-    """The one way for pictures into a training set."""
+    """Adds photos to training sets of the open connection."""
 
     def __init__(
         self, session: Session, editing: EditController, transfers: TransferController, theme: Theme, window: QWidget
@@ -52,19 +54,17 @@ class ImportController(QObject):
         transfers.progressed.connect(self._progressed)
         transfers.ended.connect(self._ended)
 
-    # --- ways in
+    # --- sources
 
     def choose_folder(self) -> None:
-        """Ask for a folder."""
+        """Let the user choose a folder."""
         folder = QFileDialog.getExistingDirectory(self._window, "Import a folder of photos", str(Path.home()))
         if folder:
             self.begin(DroppedContent(paths=(Path(folder),)))
 
     def choose_files(self) -> None:
-        """Ask for photos, archives or lists."""
-        from apitorch_desktop.dataset.importer.scanner import SUFFIXES
-
-        suffixes = " ".join(f"*{one}" for one in (*sorted(SUFFIXES), *_LISTS))
+        """Let the user choose photos, archives or lists."""
+        suffixes = " ".join(f"*{suffix}" for suffix in (*sorted(SUFFIXES), *_LISTS))
         kinds = f"Photos, archives and lists ({suffixes});;All files (*)"
         names, _ = QFileDialog.getOpenFileNames(self._window, "Import photos", str(Path.home()), kinds)
         if names:
@@ -86,7 +86,7 @@ class ImportController(QObject):
         self._plan(sources, found or open_set, content)
 
     def open_sample(self) -> None:
-        """Open the sample training set; it is made and sent where it is not there yet."""
+        """Open the sample training set, which is created first where it does not exist yet."""
         from apitorch_desktop.dataset.importer.sample_set import NAME, uploads
 
         session = self._session
@@ -94,13 +94,11 @@ class ImportController(QObject):
         if found is not None:
             session.open(str(found.id))
             return
-        session.tasks.run(
-            Lane.DISK,
+        session.run(
+            "Reading the sample",
             lambda _context: uploads(),
-            done=lambda items: self._send_to_new(NAME, "Sending the sample", items),
-            failed=lambda error: session.show_error(error, "Reading the sample"),
-            owner=session.connection_scope,
-            title="Read the sample",
+            lambda items: self._send_to_new(NAME, "Sending the sample", items),
+            lane=Lane.DISK,
         )
 
     def _resume_waiting(self) -> None:
@@ -109,25 +107,20 @@ class ImportController(QObject):
         for content in waiting:
             self.begin(content)
 
-    # --- straight onto a label
+    # --- directly to a label
 
     def _add_to_label(self, sources: Sequence[Dropped], target: TrainingSet, label: str, name: str) -> None:
         session = self._session
 
-        def look(context: JobContext) -> Plan:
-            from apitorch_desktop.dataset.importer.plan import scan
-
-            return scan(sources, default_label=label, cancelled=context.cancelled)
-
-        def looked(plan: Plan) -> None:
+        def done(plan: Plan) -> None:
             sending = plan.sending()
-            if any(item.label != label for item in sending):  # it brought labels of its own along
+            if any(item.label != label for item in sending):  # the content has labels of its own
                 self._show_plan(plan, target, name)
                 return
-            bad = [item for item in plan.items if item.problem]
-            if bad:
-                first = f"“{bad[0].name}”: {bad[0].problem}"
-                more = f" And {len(bad) - 1:,} more." if len(bad) > 1 else ""
+            unreadable = [item for item in plan.items if item.problem]
+            if unreadable:
+                first = f"“{unreadable[0].name}”: {unreadable[0].problem}"
+                more = f" And {len(unreadable) - 1:,} more." if len(unreadable) > 1 else ""
                 session.show_message(f"Not added: {first}{more}", "warn", "import")
             elif not sending:
                 session.show_message("There is no photo in what was dropped.", "warn", "import")
@@ -135,19 +128,15 @@ class ImportController(QObject):
                 title = f"Adding {plural(len(sending), 'photo')} to “{label}”"
                 self._send(target.id, title, plan.uploads())
 
-        session.tasks.run(
-            Lane.DISK,
-            look,
-            done=looked,
-            failed=lambda error: session.show_error(error, "Looking at what was dropped"),
-            owner=session.connection_scope,
-            title="Look at what was dropped",
+        session.run(
+            "Looking at what was dropped",
+            lambda context: scan(sources, default_label=label, cancelled=context.cancelled),
+            done,
+            lane=Lane.DISK,
         )
 
     def add(self, photos: Sequence[tuple[Source, str]], set_id: str, label: str) -> None:
-        """Send photos (where each is, and its name) to a label as they are: they were looked at already."""
-        from apitorch_desktop.dataset.sources.image_source import UploadItem
-
+        """Send photos, given as (source, name), to a label; they were scanned before."""
         uploads = [UploadItem(label, source, name) for source, name in photos]
         self._send(set_id, f"Adding {plural(len(uploads), 'photo')} to “{label}”", uploads)
 
@@ -155,13 +144,7 @@ class ImportController(QObject):
 
     def _plan(self, sources: Sequence[Dropped], target: TrainingSet | None, content: DroppedContent) -> None:
         dialog = self._dialog(target, _name_of(content))
-
-        def look(context: JobContext) -> Plan:
-            from apitorch_desktop.dataset.importer.plan import scan
-
-            return scan(sources, progress=context.progress, cancelled=context.cancelled)
-
-        dialog.scan(look)
+        dialog.scan(lambda context: scan(sources, progress=context.progress, cancelled=context.cancelled))
         dialog.open()
 
     def _show_plan(self, plan: Plan, target: TrainingSet, name: str) -> None:
@@ -170,36 +153,29 @@ class ImportController(QObject):
         dialog.open()
 
     def _dialog(self, target: TrainingSet | None, suggestion: str) -> ImportDialog:
-        from PySide6.QtCore import Qt
-
-        from apitorch_desktop.ui.importer import dialog as import_dialog
-
         session = self._session
         workspace = session.workspace
         assert workspace is not None  # noqa: S101 - `begin` waits for it
 
         def existing(set_id: Id) -> Existing:
-            from apitorch_desktop.api.errors import ConnectionFailed
-            from apitorch_desktop.dataset.importer.plan import existing_of
-
             try:
                 listing = workspace.listing(set_id)
-            except ConnectionFailed:  # what was seen last is better than nothing; the service itself knows a duplicate
-                seen = workspace.cached_listing(set_id)
-                if seen is None:
+            except ConnectionFailed:  # the cache is better than nothing, and the service itself rejects duplicates
+                cached = workspace.cached_listing(set_id)
+                if cached is None:
                     raise
-                listing = seen
+                listing = cached
             return existing_of(listing.images), listing.labels
 
-        def alike(plan: Plan, set_id: Id | None, context: JobContext) -> Mapping[int, str]:
+        def similar(plan: Plan, set_id: Id | None, context: JobContext) -> Mapping[int, str]:
             from apitorch_desktop.dataset.importer.similarity import find_similar, known_of
 
-            there = known_of(workspace, set_id, context.cancelled) if set_id is not None else []
+            known = known_of(workspace, set_id, context.cancelled) if set_id is not None else []
             return find_similar(
-                plan, there, progress=lambda done, of: context.progress((done, of)), cancelled=context.cancelled
+                plan, known, progress=lambda done, of: context.progress((done, of)), cancelled=context.cancelled
             )
 
-        dialog = import_dialog.ImportDialog(
+        dialog = ImportDialog(
             self._theme,
             session.tasks,
             session.training_sets,
@@ -207,7 +183,7 @@ class ImportController(QObject):
             suggestion=suggestion,
             no_new_set=session.unavailable_reason("training-sets"),
             existing_of=existing,
-            similar=alike,
+            similar=similar,
             parent=self._window,
         )
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -226,54 +202,38 @@ class ImportController(QObject):
 
     def _send_to_new(self, name: str, title: str, uploads: Sequence[UploadItem]) -> None:
         session = self._session
-        stores, workspace = session.stores, session.workspace
-        if stores is None or workspace is None:
+        if (connected := session.connected) is None:
             return
-        imports, connection_id = stores.imports, workspace.connection.id
+        imports, connection_id = connected.stores.imports, connected.connection.id
 
         def job(context: JobContext) -> None:
-            begun = imports.create_training_set(connection_id, workspace.client, name)
-            context.post(begun.training_set)
-            imports.upload(connection_id, begun.training_set.id, title, uploads, new_set=begun)
+            new_set = imports.create_training_set(connection_id, connected.workspace.client, name)
+            context.post(new_set.training_set)
+            imports.upload(connection_id, new_set.training_set.id, title, uploads, new_set=new_set)
 
-        def made(one: TrainingSet) -> None:
-            if session.workspace is workspace:
-                session.show_new_set(one)
+        def created(training_set: TrainingSet) -> None:
+            if session.connected is connected:
+                session.show_new_set(training_set)
 
-        session.tasks.run(
-            Lane.INTERACTIVE,
-            job,
-            progress=made,
-            done=lambda _none: self._transfers.reload(),
-            failed=lambda error: session.show_error(error, f"Making “{name}”"),
-            owner=self,
-            title="Make the training set",
-        )
+        session.run(f"Making “{name}”", job, lambda _none: self._transfers.reload(), progress=created, owner=self)
 
     def _send(self, set_id: Id, title: str, uploads: Sequence[UploadItem]) -> None:
         session = self._session
-        connection, stores, workspace = session.connection, session.stores, session.workspace
-        if connection is None or stores is None or workspace is None:
+        if (connected := session.connected) is None:
             return
         labels = self._labels(set_id)
 
-        def accept(_context: JobContext) -> int:
-            seen = workspace.cached_listing(set_id)
-            before = {*labels, *(seen.labels if seen is not None else ())}
-            return stores.imports.upload(connection.id, set_id, title, uploads, labels_before=before)
+        def job(_context: JobContext) -> int:
+            cached = connected.workspace.cached_listing(set_id)
+            before = {*labels, *(cached.labels if cached is not None else ())}
+            imports = connected.stores.imports
+            return imports.upload(connected.connection.id, set_id, title, uploads, labels_before=before)
 
-        session.tasks.run(
-            Lane.DISK,
-            accept,
-            done=lambda _id: self._transfers.reload(),
-            failed=lambda error: session.show_error(error, "Accepting the photos"),
-            owner=self,
-            title="Accept the photos",
-        )
+        session.run("Accepting the photos", job, lambda _id: self._transfers.reload(), lane=Lane.DISK, owner=self)
         session.open(str(set_id))
 
     def _labels(self, set_id: Id) -> list[str]:
-        """The labels a training set has now, as far as the window knows."""
+        """Return the labels of a training set, as far as the window knows them."""
         session = self._session
         found = session.find_set(set_id)
         labels = list(found.labels or ()) if found is not None else []
@@ -281,7 +241,7 @@ class ImportController(QObject):
             labels += session.open_set.labels
         return labels
 
-    # --- what comes of it
+    # --- results
 
     def _progressed(self, status: TransferStatus) -> None:
         if not self._is_current(status):
@@ -304,26 +264,20 @@ class ImportController(QObject):
             return
         self._progressed(status)
         session = self._session
-        stores, labels = session.stores, self._labels(status.training_set_id)
-        if stores is None:
+        if (connected := session.connected) is None:
             return
-        imports = stores.imports
-        session.tasks.run(
-            Lane.INTERACTIVE,  # it may have to wait for an edit under way
+        imports, labels = connected.stores.imports, self._labels(status.training_set_id)
+        session.run(  # not on the disk lane: it may have to wait for an edit under way
+            "Remembering the import for Undo",
             lambda _context: imports.finish(status.connection_id, status.id, labels),
-            done=lambda ended: self._show_result(status, ended),
-            failed=lambda error: session.show_error(error, "Remembering the import for Undo"),
-            owner=session.connection_scope,
-            title="Remember the import",
+            lambda result: self._show_result(status, result),
         )
 
     def _recover(self) -> None:
-        """Remember imports that ended when nobody was there to do it, and clear away those that never really began."""
+        """Record imports that ended while no window was open, and remove those that were cut off at their start."""
         session = self._session
-        stores, workspace = session.stores, session.workspace
-        if stores is None or workspace is None:
+        if (connected := session.connected) is None:
             return
-        imports = stores.imports
 
         def done(lost: list[str]) -> None:
             if lost:
@@ -332,24 +286,21 @@ class ImportController(QObject):
                 session.show_message(text, "warn", "import")
                 session.refresh()
 
-        session.tasks.run(
-            Lane.INTERACTIVE,
-            lambda _context: imports.recover(workspace),
-            done=done,
-            failed=lambda error: session.show_error(error, "Remembering the imports for Undo"),
-            owner=session.connection_scope,
-            title="Remember the imports of the last run",
+        session.run(
+            "Remembering the imports for Undo",
+            lambda _context: connected.stores.imports.recover(connected.workspace),
+            done,
         )
 
-    def _show_result(self, status: TransferStatus, ended: ImportResult) -> None:
+    def _show_result(self, status: TransferStatus, result: ImportResult) -> None:
         if status.state == "failed":
-            return  # the transfer itself stays in the line, with its failures
-        if ended.created and ended.edit is None:
-            return  # it was told before, or is undone by now
-        parts = [f"Added {plural(ended.created, 'photo')}"] if ended.created else ["Nothing new was added"]
+            return  # the status bar keeps the transfer with its failures
+        if result.created and result.edit is None:
+            return  # reported before, or undone since
+        parts = [f"Added {plural(result.created, 'photo')}"] if result.created else ["Nothing new was added"]
         if status.skipped:
             parts.append(f"{status.skipped:,} {'was' if status.skipped == 1 else 'were'} there already")
-        actions = (("Undo", self._editing.undo),) if ended.created else ()
+        actions = (("Undo", self._editing.undo),) if result.created else ()
         self._session.show_message(f"{'; '.join(parts)}.", "", "edit", actions)
 
     def _is_current(self, status: TransferStatus) -> bool:
@@ -358,18 +309,16 @@ class ImportController(QObject):
 
 
 def sources_of(content: DroppedContent) -> list[Dropped]:
-    """What was dropped, as `importing.scan` takes it."""
-    from apitorch_desktop.dataset.sources.image_source import ImageBytes
-
+    """Return dropped content as the arguments of `scan`."""
     sources: list[Dropped] = list(content.paths)
     if content.urls:
         sources.append("\n".join(content.urls))
-    sources += [ImageBytes(one.data, one.name or "picture") for one in content.images]
+    sources += [ImageBytes(image.data, image.name or "picture") for image in content.images]
     return sources
 
 
 def _name_of(content: DroppedContent) -> str:
-    """What an import may be called: the one folder or archive that was dropped."""
+    """Return a name for the import: that of the one folder or archive that was dropped, else ""."""
     if len(content.paths) != 1 or content.urls or content.images:
         return ""
     path = content.paths[0]
