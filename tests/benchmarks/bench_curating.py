@@ -197,12 +197,12 @@ def act_all(acts: Acts) -> None:
         edit("label one by key", lambda: labelling.typed("3"), lambda: grid.choose(0))
         edit("label one by letters", lambda: labelling.label("label_f"), lambda: grid.choose(1))
         edit("label 500 by key", lambda: labelling.typed("4"), lambda: grid.select_label(first[0]))
-        edit("delete one", lambda: photos.delete(grid.selected_ids()), lambda: grid.choose(3))
+        edit("delete one", lambda: photos.delete(grid.images.selected_ids()), lambda: grid.choose(3))
         edit("rename a label", lambda: editing.rename_label(open_set.training_set.id, first[2], "renamed"))
         edit("merge a label", lambda: editing.merge_labels(open_set.training_set.id, first[3], first[4]))
         edit("make a label", lambda: editing.create_label(open_set.training_set.id, "made"))
     edit("delete a label with its 500", lambda: editing.delete_label(open_set.training_set.id, first[5]))
-    edit("delete 500", lambda: photos.delete(grid.selected_ids()), lambda: grid.select_label(first[0]))
+    edit("delete 500", lambda: photos.delete(grid.images.selected_ids()), lambda: grid.select_label(first[0]))
     edit("label all by key", lambda: labelling.typed("2"), grid.selectAll)
     assert model.total == everything
 

@@ -1,23 +1,22 @@
-"""What is selected and focused in the grid, by program and by key: as in a file manager."""
+"""Input of the grid: mouse with rubber band, keyboard, and drops, each a collaborator of the view."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Protocol
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt, QTimer, Signal
-from PySide6.QtGui import QAccessible, QAccessibleEvent, QFocusEvent, QKeyEvent
-from PySide6.QtWidgets import QAbstractItemView, QWidget
+from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QPoint, QRect, Qt, QTimer, SignalInstance
+from PySide6.QtGui import QDragMoveEvent, QDropEvent, QKeyEvent, QMouseEvent
+from PySide6.QtWidgets import QApplication, QScrollBar, QWidget
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.grid.geometry import DEFAULT
-from apitorch_desktop.ui.grid.layout import Step
+from apitorch_desktop.ui.grid.layout import Box, GridLayout, Step
 from apitorch_desktop.ui.grid.model import GridModel
-from apitorch_desktop.ui.grid.surface import GridSurface
-from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.widgets import drag_drop
+from apitorch_desktop.utils.text import plural
 
 CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
+SMALLEST, LARGEST, DEFAULT = 64, 384, 120
+"""Minimum cell sizes in pixels that can be chosen: cells are enlarged a little so that rows fill the width."""
 
 _STEPS: dict[int, Step] = {
     Qt.Key.Key_Left: "left",
@@ -30,237 +29,343 @@ _STEPS: dict[int, Step] = {
     Qt.Key.Key_PageDown: "page_down",
 }
 _MIRRORED: dict[Step, Step] = {"left": "right", "right": "left"}
+_TICK = 16
+"""Milliseconds between two steps of scrolling at an edge."""
+_EDGE = 28
+"""Pixels from the edge within which a rubber band or a drag scrolls."""
 
 
-class SelectionSummary(NamedTuple):
-    """What is selected: images and their bytes (of those whose size is known), and how many are shown and there."""
+class InteractiveGrid(Protocol):
+    """The view, as its input needs it."""
 
-    images: int
-    bytes: int
-    shown: int
-    total: int
+    images: GridModel
+
+    @property
+    def image_activated(self) -> SignalInstance: ...
+    @property
+    def delete_wanted(self) -> SignalInstance: ...
+    @property
+    def label_key(self) -> SignalInstance: ...
+    @property
+    def content_dropped(self) -> SignalInstance: ...
+    @property
+    def images_dropped(self) -> SignalInstance: ...
+    @property
+    def drag_over(self) -> SignalInstance: ...
+    @property
+    def drop_refused(self) -> SignalInstance: ...
+    @property
+    def content(self) -> GridLayout: ...
+
+    def viewport(self) -> QWidget: ...
+    def verticalScrollBar(self) -> QScrollBar: ...
+    def isRightToLeft(self) -> bool: ...
+    def currentIndex(self) -> QModelIndex: ...
+    def scrollTo(self, index: QModelIndex) -> None: ...
+    def top(self) -> int: ...
+    def row_under(self, point: QPoint) -> int | None: ...
+    def header_under(self, point: QPoint) -> int | None: ...
+    def group_under(self, point: QPoint) -> int | None: ...
+    def set_cell_size(self, size: int) -> None: ...
+    def zoom_steps(self, steps: float) -> None: ...
+    def set_current(self, row: int | None) -> None: ...
+    def set_pivot(self, row: int) -> None: ...
+    def choose(self, row: int) -> None: ...
+    def toggle(self, row: int) -> None: ...
+    def extend_to(self, row: int, *, add: bool = False) -> None: ...
+    def choose_group(self, position: int, *, add: bool = False, extend: bool = False) -> None: ...
+    def selection_changed(self) -> None: ...
+    def selectAll(self) -> None: ...
+    def invert_selection(self) -> None: ...
+    def clearSelection(self) -> None: ...
+    def focused_image(self) -> TrainingImage | None: ...
+    def start_drag(self) -> None: ...
 
 
-class GridInteraction(GridSurface):
-    """Selection, focus and keys on top of the surface."""
+class GridMouse(QObject):
+    """Clicks, the rubber band, and the start of a drag.
 
-    image_activated = Signal(object)
-    """TrainingImage: Enter or double-click."""
-    summary_changed = Signal(object)
-    """Summary, at most once a turn of the event loop."""
-    delete_wanted = Signal(list)
-    """Ids."""
-    label_key = Signal(str)
-    """A digit or letter typed."""
+    A press acts at once, except on a selected photo: a drag of the whole selection may follow.
+    """
 
-    def __init__(self, model: GridModel, loader: ThumbnailLoader, theme: Theme, parent: QWidget | None = None) -> None:
-        super().__init__(model, loader, theme, parent)
-        self._pivot = QPersistentModelIndex()
-        self._said: SelectionSummary | None = None
-        self._say = QTimer(self, interval=0, singleShot=True)
-        self._say.timeout.connect(self._tell_summary)
-        model.counts_changed.connect(self._say.start)
+    def __init__(self, view: InteractiveGrid) -> None:
+        super().__init__(view.viewport())
+        self._view = view
+        self._pressed: QPoint | None = None
+        self._on_release: tuple[QPersistentModelIndex, bool] | None = None
+        self._origin: tuple[int, int] | None = None
+        self._toggle = False
+        self._pointer = QPoint()
+        self._edge_timer = QTimer(self, interval=_TICK)
+        self._edge_timer.timeout.connect(self._scroll_band)
 
-    # --- selection, for others
+    @property
+    def busy(self) -> bool:
+        """True while a button is held down."""
+        return self._pressed is not None
 
-    def summary(self) -> SelectionSummary:
-        """What is selected now."""
-        model = self.images
-        count = len(model.selection)
-        return SelectionSummary(count, model.selected_bytes() if count else 0, model.shown, model.total)
+    def band(self) -> QRect | None:
+        """Return the rubber band in the viewport."""
+        if self._origin is None:
+            return None
+        start = QPoint(self._origin[0], self._origin[1] - self._view.top())
+        return QRect(start, self._pointer).normalized()
 
-    def selected_ids(self) -> list[str]:
-        """Ids of what is selected, in the order shown."""
-        return self.images.selected_ids()
+    # --- events
 
-    def select(self, image_ids: Iterable[str]) -> None:
-        """Select these and nothing else."""
-        wanted = set(image_ids)
-        found = (row for row in range(self.images.shown) if self.images.image(row).image_id in wanted) if wanted else ()
-        self.images.selection.only(range(row, row + 1) for row in found)
-        self.selection_changed()
-
-    def selectAll(self) -> None:
-        """Ctrl+A."""
-        self.images.selection.all()
-        self.selection_changed()
-
-    def invert_selection(self) -> None:
-        """Ctrl+I."""
-        self.images.selection.invert()
-        self.selection_changed()
-
-    def clearSelection(self) -> None:
-        """Escape."""
-        if self.images.selection:
-            self.images.selection.clear()
-            self.selection_changed()
-
-    def select_label(self, label: str) -> None:
-        """Select a whole group and nothing else."""
-        for position, group in enumerate(self.images.groups):
-            if group.label == label:
-                self.choose_group(position)
-
-    def reveal(self, image_id: str) -> bool:
-        """Focus an image and scroll to it; False where it is not shown."""
-        row = self.images.row_of(image_id)
-        if row is None:
-            return False
-        self.set_current(row)
-        self.set_pivot(row)
-        self.scrollTo(self.images.index(row))
-        return True
-
-    def reveal_label(self, label: str) -> bool:
-        """Scroll a group's header to the top; False where it is not shown."""
-        for position, group in enumerate(self.images.groups):
-            if group.label == label:
-                self.verticalScrollBar().setValue(self.content.header(position).y)
-                return True
-        return False
-
-    def focused_image(self) -> TrainingImage | None:
-        """The image with the keyboard focus."""
-        index = self.currentIndex()
-        return self.images.image(index.row()) if index.isValid() else None
-
-    def advance(self) -> None:
-        """Select only the focused image: after a move that is the one that came up in the moved one's place."""
-        if self.currentIndex().isValid():
-            self.choose(self.currentIndex().row())
-            self.scrollTo(self.currentIndex())
-
-    # --- selection, by hand
-
-    def choose(self, row: int) -> None:
-        """Select one row and nothing else."""
-        self.images.selection.only([range(row, row + 1)])
-        self.set_pivot(row)
-        self.set_current(row)
-        self.selection_changed()
-
-    def toggle(self, row: int) -> None:
-        """Select a row too, or no more."""
-        self.images.selection.toggle(row)
-        self.set_pivot(row)
-        self.set_current(row)
-        self.selection_changed()
-
-    def extend_to(self, row: int, *, add: bool = False) -> None:
-        """Select from where the last selection began to a row; with `add` beside what is selected."""
-        pivot = self._pivot.row() if self._pivot.isValid() else row
-        run = range(min(pivot, row), max(pivot, row) + 1)
-        if add:
-            self.images.selection.set(run)
-        else:
-            self.images.selection.only([run])
-        self.set_current(row)
-        self.selection_changed()
-
-    def choose_group(self, position: int, *, add: bool = False, extend: bool = False) -> None:
-        """Select a group; with `add` too or no more; with `extend` from where the last selection began to its end."""
-        rows, selection = self.content.rows_of(position), self.images.selection
-        if not rows:
+    def press(self, event: QMouseEvent) -> None:
+        """Handle the press of a button."""
+        view, point = self._view, event.position().toPoint()
+        row, group = view.row_under(point), view.header_under(point)
+        if event.button() == Qt.MouseButton.RightButton:
+            if row is not None and row not in view.images.selection:
+                view.choose(row)
+            elif row is not None:
+                view.set_current(row)
             return
-        if extend and self._pivot.isValid():
-            pivot = self._pivot.row()
-            selection.only([range(min(pivot, rows.start), max(pivot + 1, rows.stop))])
-        elif add:
-            selection.set(rows, not selection.whole(rows))
+        if event.button() != Qt.MouseButton.LeftButton:
+            return
+        self._pressed, self._pointer = point, point
+        if row is not None:
+            self._press_cell(row, event.modifiers())
+        elif group is not None:
+            self._pressed = None
+            view.choose_group(group, add=bool(event.modifiers() & CTRL), extend=bool(event.modifiers() & SHIFT))
         else:
-            selection.only([rows])
-        if not extend:
-            self.set_pivot(rows.start)
-        self.set_current(rows.start)
-        self.selection_changed()
+            self._start_band(event.modifiers())
 
-    def set_pivot(self, row: int) -> None:
-        """Where Shift selects from."""
-        self._pivot = QPersistentModelIndex(self.images.index(row))
+    def _press_cell(self, row: int, modifiers: Qt.KeyboardModifier) -> None:
+        view = self._view
+        if modifiers & SHIFT:
+            view.extend_to(row, add=bool(modifiers & CTRL))
+        elif row in view.images.selection:
+            self._on_release = (QPersistentModelIndex(view.images.index(row)), bool(modifiers & CTRL))
+            view.set_current(row)
+            if not modifiers & CTRL:
+                view.set_pivot(row)
+        elif modifiers & CTRL:
+            view.toggle(row)
+        else:
+            view.choose(row)
 
-    def selection_changed(self) -> None:
-        """Show it and say it."""
-        self.viewport().update()
-        self._say.start()
-        if QAccessible.isActive() and self.currentIndex().isValid():
-            changed = QAccessibleEvent(self, QAccessible.Event.NameChanged)  # "selected" is part of the name
-            changed.setChild(self.currentIndex().row())
-            QAccessible.updateAccessibility(changed)
+    def _start_band(self, modifiers: Qt.KeyboardModifier) -> None:
+        view = self._view
+        if not modifiers & (CTRL | SHIFT):
+            view.clearSelection()
+        self._toggle = bool(modifiers & CTRL)
+        view.images.selection.hold()
+        self._origin = (self._pointer.x(), self._pointer.y() + view.top())
 
-    def _tell_summary(self) -> None:
-        summary = self.summary()
-        if summary != self._said:
-            self._said = summary
-            self.summary_changed.emit(summary)
+    def move(self, event: QMouseEvent) -> None:
+        """Handle a move of the pointer."""
+        point = event.position().toPoint()
+        if self._pressed is None:
+            return
+        if not event.buttons() & Qt.MouseButton.LeftButton:  # the release went to another window
+            self.end()
+            return
+        if self._origin is not None:
+            self._pointer = point
+            self._update_band()
+            if not self._edge_timer.isActive() and edge_speed(point.y(), self._view.viewport().height()):
+                self._edge_timer.start()
+        elif (point - self._pressed).manhattanLength() >= QApplication.startDragDistance():
+            self.end()
+            self._view.start_drag()
 
-    # --- keys
+    def release(self, event: QMouseEvent) -> None:
+        """Handle the release of a button."""
+        if event.button() != Qt.MouseButton.LeftButton:
+            return
+        if self._origin is not None:
+            self._pointer = event.position().toPoint()
+            self._update_band()
+        if self._on_release is not None:
+            pressed, toggle = self._on_release
+            if pressed.isValid() and toggle:
+                self._view.toggle(pressed.row())
+            elif pressed.isValid():
+                self._view.choose(pressed.row())
+        self.end()
 
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Arrows and their kin move; Space, Enter, Delete, Escape, Ctrl+A, Ctrl+I act; zoom; the rest are label keys."""
-        key, modifiers = event.key(), event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
+    def end(self) -> None:
+        """Forget the press, and end the rubber band."""
+        self._pressed = None
+        self._on_release = None
+        if self._origin is not None:
+            self._origin = None
+            self._edge_timer.stop()
+            self._view.images.selection.release()
+            self._view.viewport().update()
+
+    # --- the rubber band
+
+    def _update_band(self) -> None:
+        view, band = self._view, self.band()
+        if band is None:
+            return
+        left = view.viewport().width() - band.right() - 1 if view.isRightToLeft() else band.left()
+        box = Box(left, band.top() + view.top(), max(1, band.width()), max(1, band.height()))
+        view.images.selection.band(view.content.runs_in(box), toggle=self._toggle)
+        row = view.row_under(self._pointer)
+        if row is not None:
+            view.set_current(row)
+            view.set_pivot(row)
+        view.selection_changed()
+
+    def _scroll_band(self) -> None:
+        speed = edge_speed(self._pointer.y(), self._view.viewport().height())
+        if not speed or self._origin is None:
+            self._edge_timer.stop()
+            return
+        bar = self._view.verticalScrollBar()
+        bar.setValue(bar.value() + speed)
+        self._update_band()
+
+
+class GridKeys:
+    """Keyboard: arrows and paging move the focus; selection, zoom and commands; other characters are label keys."""
+
+    def __init__(self, view: InteractiveGrid) -> None:
+        self._view = view
+
+    def press(self, event: QKeyEvent) -> None:
+        """Handle the press of a key; unknown ones are ignored."""
+        view, key = self._view, event.key()
+        modifiers = event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
         ctrl = bool(modifiers & CTRL)
-        if key in _STEPS and self.images.shown:
+        if key in _STEPS and view.images.shown:
             self._step(_STEPS[key], ctrl=ctrl, shift=bool(modifiers & SHIFT))
         elif not self._command(key, ctrl):
             text = event.text()
-            plain = not modifiers & ~SHIFT
-            if plain and len(text) == 1 and text.isalnum():
-                self.label_key.emit(text)
+            if not modifiers & ~SHIFT and len(text) == 1 and text.isalnum():
+                view.label_key.emit(text)
             else:
                 event.ignore()
 
     def _command(self, key: int, ctrl: bool) -> bool:
-        """Do what a key stands for; False where it stands for nothing here."""
-        image = self.focused_image()
+        """Run the command of a key. Return False for a key without one."""
+        view = self._view
+        image = view.focused_image()
         if ctrl and key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
-            self.zoom_steps(1)
+            view.zoom_steps(1)
         elif ctrl and key == Qt.Key.Key_Minus:
-            self.zoom_steps(-1)
+            view.zoom_steps(-1)
         elif ctrl and key == Qt.Key.Key_0:
-            self.set_cell_size(DEFAULT)
+            view.set_cell_size(DEFAULT)
         elif ctrl and key == Qt.Key.Key_A:
-            self.selectAll()
+            view.selectAll()
         elif ctrl and key == Qt.Key.Key_I:
-            self.invert_selection()
+            view.invert_selection()
         elif key == Qt.Key.Key_Space and image is not None:
-            self.toggle(self.currentIndex().row())
+            view.toggle(view.currentIndex().row())
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and not ctrl and image is not None:
-            self.image_activated.emit(image)
-        elif key == Qt.Key.Key_Delete and self.images.selection:
-            self.delete_wanted.emit(self.selected_ids())
-        elif key == Qt.Key.Key_Escape and self.images.selection:
-            self.clearSelection()
+            view.image_activated.emit(image)
+        elif key == Qt.Key.Key_Delete and view.images.selection:
+            view.delete_wanted.emit(view.images.selected_ids())
+        elif key == Qt.Key.Key_Escape and view.images.selection:
+            view.clearSelection()
         else:
             return False
         return True
 
     def _step(self, step: Step, *, ctrl: bool, shift: bool) -> None:
-        if self.isRightToLeft():
+        view = self._view
+        if view.isRightToLeft():
             step = _MIRRORED.get(step, step)
-        index = self.currentIndex()
+        index = view.currentIndex()
         if index.isValid():
-            row = self.content.step(index.row(), step, self.verticalScrollBar().pageStep())
+            row = view.content.step(index.row(), step, view.verticalScrollBar().pageStep())
         else:
-            row = self.images.shown - 1 if step == "end" else 0
+            row = view.images.shown - 1 if step == "end" else 0
         if shift:
-            self.extend_to(row, add=ctrl)
+            view.extend_to(row, add=ctrl)
         elif ctrl:
-            self.set_current(row)
+            view.set_current(row)
         else:
-            self.choose(row)
-        self.scrollTo(self.images.index(row))
+            view.choose(row)
+        view.scrollTo(view.images.index(row))
 
-    def focusInEvent(self, event: QFocusEvent) -> None:
-        """A photo in the window gets the focus line where none has it."""
-        super().focusInEvent(event)
-        self.viewport().update()
 
-    def focusOutEvent(self, event: QFocusEvent) -> None:
-        super().focusOutEvent(event)
-        self.viewport().update()
+class GridDrops(QObject):
+    """Drops on the grid, of photos from within and of content from other programs; scrolls at the edges during a drag."""
 
-    def moveCursor(self, action: QAbstractItemView.CursorAction, modifiers: Qt.KeyboardModifier) -> QModelIndex:
-        """Asked when the grid gets the focus and no photo has it."""
-        rows = self.content.rows_between(self.top(), self.top() + self.viewport().height())
-        return self.images.index(rows.start) if rows else QModelIndex()
+    def __init__(self, view: InteractiveGrid) -> None:
+        super().__init__(view.viewport())
+        self._view = view
+        self.target: tuple[int, str] | None = None
+        """(group under the pointer, effect of a drop in words)"""
+        self.dragged_labels: set[str] = set()
+        """Labels of the photos that are dragged out of this grid."""
+        self._speed = 0
+        self._edge_timer = QTimer(self, interval=_TICK)
+        self._edge_timer.timeout.connect(self._scroll)
+
+    def move(self, event: QDragMoveEvent) -> None:
+        """Mark the group under the pointer and report the effect of a drop."""
+        point = event.position().toPoint()
+        self._speed = edge_speed(point.y(), self._view.viewport().height())
+        if self._speed and not self._edge_timer.isActive():
+            self._edge_timer.start()
+        internal = event.mimeData().hasFormat(drag_drop.IDS_TYPE)
+        if drag_drop.accepts(event.mimeData()) and self._aim(point, internal):
+            event.acceptProposedAction()
+        else:
+            event.ignore()
+
+    def leave(self) -> None:
+        """Remove the mark."""
+        self._edge_timer.stop()
+        self._set_target(None, "")
+
+    def drop(self, event: QDropEvent) -> None:
+        """Report the dropped content with the label it was dropped on."""
+        view, label = self._view, self._label(self._view.group_under(event.position().toPoint()))
+        content = drag_drop.read(event.mimeData())
+        self.leave()
+        event.acceptProposedAction()
+        if not content:
+            view.drop_refused.emit(
+                "There is no photo in what was dropped, and no address of one: drop files, folders or pictures."
+            )
+        elif not content.image_ids:
+            view.content_dropped.emit(content, label)
+        elif label is not None:
+            view.images_dropped.emit(list(content.image_ids), label)
+
+    def _label(self, group: int | None) -> str | None:
+        return self._view.images.groups[group].label if group is not None else None
+
+    def _aim(self, point: QPoint, internal: bool) -> bool:
+        """Mark the target of a drop. Return False if a drop would have no effect."""
+        group = self._view.group_under(point)
+        label = self._label(group)
+        if not internal:
+            words = f"Add to “{label}”" if label else "Add to this set"
+        elif label is None or self.dragged_labels == {label}:
+            words = ""
+        else:
+            words = f"Move {plural(len(self._view.images.selection), 'photo')} to “{label}”"
+        self._set_target((group, words) if group is not None and words else None, words)
+        return bool(words)
+
+    def _set_target(self, target: tuple[int, str] | None, words: str) -> None:
+        if target != self.target:
+            self.target = target
+            self._view.viewport().update()
+        self._view.drag_over.emit(words)
+
+    def _scroll(self) -> None:
+        bar = self._view.verticalScrollBar()
+        bar.setValue(bar.value() + self._speed)
+        if not self._speed:
+            self._edge_timer.stop()
+
+
+def edge_speed(y: int, height: int) -> int:
+    """Return by how many pixels a tick scrolls with the pointer at `y`: more, the nearer to or further over an edge."""
+    if y < _EDGE:
+        return -max(1, min(60, (_EDGE - y) // 2))
+    if y > height - _EDGE:
+        return max(1, min(60, (y - height + _EDGE) // 2))
+    return 0

@@ -1,31 +1,53 @@
-"""What a drag or the clipboard holds, as plain Python: shared by grid, tree, classify panel and the empty window."""
+"""Drag and drop: reading what was dropped or pasted as plain Python objects, and the data of a drag of images."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, unquote_to_bytes, urljoin, urlsplit
 
-from PySide6.QtCore import QMimeData
+from PySide6.QtCore import (
+    QBuffer,
+    QByteArray,
+    QEventLoop,
+    QIODevice,
+    QMetaType,
+    QMimeData,
+    QTimer,
+    QUrl,
+    Signal,
+)
+from PySide6.QtGui import QImage
+
+from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.ui.tasks.runner import Lane, Task, TaskRunner
 
 IDS_TYPE: Final = "application/x-apitorch-training-images"
-"""Mime type of training images dragged inside the program: a JSON list of their ids."""
+"""MIME type of training images dragged inside the program: a JSON list of their ids."""
 
-_PICTURES: Final = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/tiff", "image/bmp", "image/x-bmp")
-"""Bytes as they are, the ones nearest to the original first: a browser adds a PNG of its own making."""
+_IMAGE_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/tiff", "image/bmp", "image/x-bmp")
+"""Types of image files, the one nearest to the original first: browsers add a PNG that they converted."""
 _QT_IMAGE: Final = "application/x-qt-image"
-_MOZ_PICTURE: Final = "application/x-moz-file-promise-url"
+_MOZ_IMAGE: Final = "application/x-moz-file-promise-url"
 _MOZ_NAME: Final = "application/x-moz-file-promise-dest-filename"
 _MOZ_URL: Final = "text/x-moz-url"
+_FILES_TYPE: Final = "text/uri-list"
 _MOST_LINES: Final = 10_000
+
+PATIENCE = 8000
+"""Milliseconds another program waits for its files; Qt itself gives up on a drop not much later."""
+LocalCopy = Callable[[TrainingImage, Callable[[], bool]], Path]
+"""Creates a file of an image for other programs. Blocks, runs on a worker; the second argument returns True once cancelled."""
 
 
 class DroppedImage(NamedTuple):
-    """An image that came as bytes, undecoded, with the name its source gives it or ""."""
+    """An image that came as undecoded bytes, with its name or ""."""
 
     data: bytes
     name: str
@@ -33,10 +55,10 @@ class DroppedImage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DroppedContent:
-    """What was dropped or pasted. Nothing here has been looked at on disk or fetched.
+    """Dropped or pasted content. Nothing in it has been read from disk or fetched yet.
 
-    `paths`: files and folders; `urls`: http(s) addresses of pictures, never of the page they were on;
-    `images`: images that came as bytes; `image_ids`: training images of this program (an internal drag).
+    `paths`: files and folders; `urls`: http(s) addresses of images, not of the page they were on; `images`: images that
+    came as bytes; `image_ids`: training images of this program (an internal drag).
     """
 
     paths: tuple[Path, ...] = ()
@@ -49,18 +71,17 @@ class DroppedContent:
 
 
 def accepts(mime: QMimeData) -> bool:
-    """Whether `read` may find something: by formats only, so cheap enough for every move of the pointer."""
+    """Return True if `read` may find something. Checks formats only, so it is cheap enough for every move of the pointer."""
     formats = set(mime.formats())
-    return not formats.isdisjoint({IDS_TYPE, _MOZ_PICTURE, _MOZ_URL, _QT_IMAGE, "text/uri-list", *_PICTURES}) or (
+    return not formats.isdisjoint({IDS_TYPE, _MOZ_IMAGE, _MOZ_URL, _QT_IMAGE, _FILES_TYPE, *_IMAGE_TYPES}) or (
         "text/html" in formats or "text/plain" in formats
     )
 
 
 def read(mime: QMimeData) -> DroppedContent:
-    """What it holds; empty (falsy) when nothing of use. Also reads the clipboard's, with URLs pasted as text.
+    """Return the content of a drop or of the clipboard, where URLs may come as text; empty (falsy) if it is of no use.
 
-    Of several ways in which one thing is offered the best is taken: ids, files, the picture's bytes, the picture's
-    address, and last a link.
+    Of several representations the best is taken: ids, files, the bytes of an image, its address, and last a link.
     """
     if mime.hasFormat(IDS_TYPE):
         return DroppedContent(image_ids=_ids(_bytes(mime, IDS_TYPE)))
@@ -69,24 +90,19 @@ def read(mime: QMimeData) -> DroppedContent:
     addresses = [bytes(url.toEncoded().data()).decode("ascii", "replace") for url in listed]
     if paths:
         return DroppedContent(paths=paths, urls=_web(addresses))
-    shown = _ImageTags()
+    tags = _ImageTags()
     if mime.hasHtml():
-        shown.feed(mime.html())
-    inline = tuple(picture for source in shown.sources if (picture := _inline(source)) is not None)
-    address = _text(mime, _MOZ_PICTURE) or next(iter(_web(shown.sources)), "")
-    if not mime.hasText() or address or inline:  # an office program offers a picture of copied text: that is no photo
-        picture = _raw(mime, address)
-        if picture is not None and len(shown.sources) <= 1:
-            return DroppedContent(images=(picture,))
-    promised = _web([_text(mime, _MOZ_PICTURE)])
-    if promised or inline or _web(shown.sources):
-        return DroppedContent(urls=promised or _web(shown.sources), images=inline)
+        tags.feed(mime.html())
+    inline = tuple(image for source in tags.sources if (image := _inline(source)) is not None)
+    address = _text(mime, _MOZ_IMAGE) or next(iter(_web(tags.sources)), "")
+    if not mime.hasText() or address or inline:  # office programs add an image of copied text: that is no photo
+        image = _raw(mime, address)
+        if image is not None and len(tags.sources) <= 1:
+            return DroppedContent(images=(image,))
+    promised = _web([_text(mime, _MOZ_IMAGE)])
+    if promised or inline or _web(tags.sources):
+        return DroppedContent(urls=promised or _web(tags.sources), images=inline)
     return DroppedContent(urls=_web(_links(mime, addresses)))
-
-
-def ids_bytes(image_ids: Sequence[str]) -> bytes:
-    """The data of an `IDS_TYPE` drag."""
-    return json.dumps(list(image_ids)).encode()
 
 
 def _ids(data: bytes) -> tuple[str, ...]:
@@ -94,7 +110,7 @@ def _ids(data: bytes) -> tuple[str, ...]:
         ids = json.loads(data)
     except ValueError:
         return ()
-    return tuple(one for one in ids if isinstance(one, str)) if isinstance(ids, list) else ()
+    return tuple(image_id for image_id in ids if isinstance(image_id, str)) if isinstance(ids, list) else ()
 
 
 def _bytes(mime: QMimeData, kind: str) -> bytes:
@@ -102,16 +118,16 @@ def _bytes(mime: QMimeData, kind: str) -> bytes:
 
 
 def _text(mime: QMimeData, kind: str) -> str:
-    """Text of one of Mozilla's types, which come as UTF-16 or UTF-8, with or without a NUL at the end."""
+    """Return the text of one of Mozilla's types, which is UTF-16 or UTF-8, with or without a NUL at the end."""
     data = _bytes(mime, kind)
     wide = len(data) >= 2 and (data[:2] == b"\xff\xfe" or data[1::2].count(0) > len(data) // 4)
     return data.decode("utf-16-le" if wide else "utf-8", "replace").strip("\0\ufeff \r\n\t")
 
 
 def _raw(mime: QMimeData, address: str) -> DroppedImage | None:
-    """The picture's own bytes."""
+    """Return the image that was offered as bytes."""
     name = (_text(mime, _MOZ_NAME) if mime.hasFormat(_MOZ_NAME) else "") or _name_of(address)
-    for kind in _PICTURES:
+    for kind in _IMAGE_TYPES:
         if mime.hasFormat(kind) and (data := _bytes(mime, kind)):
             return DroppedImage(data, name)
     if mime.hasFormat(_QT_IMAGE):
@@ -120,10 +136,7 @@ def _raw(mime: QMimeData, address: str) -> DroppedImage | None:
 
 
 def _encoded(mime: QMimeData, name: str) -> DroppedImage | None:
-    """A picture this very process put there: pixels without bytes, so they are written as PNG, lightly packed."""
-    from PySide6.QtCore import QBuffer, QIODevice
-    from PySide6.QtGui import QImage
-
+    """Return an image that this process offered as pixels, encoded as a PNG with little compression."""
     image = mime.imageData()
     if not isinstance(image, QImage) or image.isNull():
         return None
@@ -147,7 +160,7 @@ def _web(addresses: Iterable[str]) -> tuple[str, ...]:
 
 
 def _links(mime: QMimeData, listed: list[str]) -> list[str]:
-    """Links, where nothing says which picture is meant: URL list, Mozilla's, or lines of text that all are URLs."""
+    """Return links if nothing else names an image: the URL list, Mozilla's link, or text whose lines are all URLs."""
     if _web(listed):
         return listed
     if mime.hasFormat(_MOZ_URL) and (first := _text(mime, _MOZ_URL).partition("\n")[0]):
@@ -158,14 +171,12 @@ def _links(mime: QMimeData, listed: list[str]) -> list[str]:
 
 
 def _inline(source: str) -> DroppedImage | None:
-    """The picture in a `data:` address."""
+    """Return the image in a `data:` address."""
     head, comma, body = source.partition(",")
     if not comma or not head.lower().startswith("data:image/"):
         return None
     data = unquote_to_bytes(body)
     if head.lower().endswith(";base64"):
-        from base64 import b64decode
-
         try:
             data = b64decode(data)
         except ValueError:
@@ -181,7 +192,7 @@ def _name_of(address: str) -> str:
 
 
 class _ImageTags(HTMLParser):
-    """Sources of the pictures in a piece of HTML."""
+    """Collects the sources of the images in HTML."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -189,7 +200,6 @@ class _ImageTags(HTMLParser):
         self._base = ""
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        """HTMLParser's."""
         values = dict(attributes)
         if tag == "base" and values.get("href"):
             self._base = values["href"] or ""
@@ -198,3 +208,97 @@ class _ImageTags(HTMLParser):
                 source = urljoin(self._base, source)
             if source not in self.sources:
                 self.sources.append(source)
+
+
+class FileCopies:
+    """Files of dragged images, created by jobs."""
+
+    def __init__(self, tasks: TaskRunner, copy: LocalCopy, images: Sequence[TrainingImage]) -> None:
+        self._paths: dict[int, Path] = {}
+        self._left = len(images)
+        self._loop: QEventLoop | None = None
+        self._running: list[Task] = [
+            tasks.run(
+                Lane.BATCH,
+                lambda context, image=image: copy(image, context.cancelled),  # type: ignore[misc]
+                done=partial(self._add, at),
+                failed=self._failed,
+                title="copy to drag out",
+                priority=1,
+            )
+            for at, image in enumerate(images)
+        ]
+
+    def wait(self, milliseconds: int) -> list[Path]:
+        """Wait in a nested event loop, at most so long. Return the files that are ready."""
+        if self._left:
+            self._loop = QEventLoop()
+            timer = QTimer(interval=milliseconds, singleShot=True)
+            timer.timeout.connect(self._loop.quit)
+            timer.start()
+            self._loop.exec()
+            timer.stop()
+            self._loop = None
+        return [self._paths[at] for at in sorted(self._paths)]
+
+    def cancel(self) -> None:
+        """Cancel the jobs that are still running."""
+        for task in self._running:
+            task.cancel()
+
+    def _add(self, at: int, path: Path) -> None:
+        self._paths[at] = path
+        self._finish_one()
+
+    def _failed(self, error: Exception) -> None:  # missing files are counted at the end
+        self._finish_one()
+
+    def _finish_one(self) -> None:
+        self._left -= 1
+        if not self._left and self._loop is not None:
+            self._loop.quit()
+
+
+class DraggedImages(QMimeData):
+    """The data of a drag of images: their ids, and their files, which are created when a program requests them."""
+
+    incomplete = Signal(int, int)
+    """(files that were ready, files that were requested)"""
+
+    def __init__(self, images: Sequence[TrainingImage], tasks: TaskRunner | None, copy: LocalCopy | None) -> None:
+        super().__init__()
+        self._images = images
+        self._ids = json.dumps([image.image_id for image in images]).encode()
+        self._create = partial(FileCopies, tasks, copy, images) if tasks is not None and copy is not None else None
+        self._copies: FileCopies | None = None
+        self._files: bytes | None = None
+
+    def formats(self) -> list[str]:
+        return [IDS_TYPE, _FILES_TYPE] if self._create is not None else [IDS_TYPE]
+
+    def hasFormat(self, mimetype: str) -> bool:
+        return mimetype in self.formats()
+
+    def retrieveData(self, mimetype: str, preferredType: QMetaType | QMetaType.Type) -> Any:  # noqa: N803 - Qt's name
+        """Return the data when a program requests it."""
+        if mimetype == IDS_TYPE:
+            return QByteArray(self._ids)  # Qt passes plain bytes to no other program
+        if mimetype == _FILES_TYPE and self._create is not None:
+            return QByteArray(self._ready_files())
+        return None
+
+    def end(self) -> None:
+        """End the drag: cancel the jobs."""
+        if self._copies is not None:
+            self._copies.cancel()
+
+    def _ready_files(self) -> bytes:
+        if self._files is None and self._create is not None:
+            if self._copies is not None:  # requested again during the wait
+                return b""
+            self._copies = self._create()
+            paths = self._copies.wait(PATIENCE)
+            self._files = b"".join(bytes(QUrl.fromLocalFile(str(path)).toEncoded().data()) + b"\r\n" for path in paths)
+            if len(paths) < len(self._images):
+                self.incomplete.emit(len(paths), len(self._images))
+        return self._files or b""

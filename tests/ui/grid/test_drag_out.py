@@ -219,9 +219,9 @@ def test_a_drag_inside_makes_no_files(generous):
 
 
 def test_files_that_are_not_ready_in_time_are_left_out_and_told_of(generous, target, monkeypatch):
-    from apitorch_desktop.ui.widgets import dragging
+    from apitorch_desktop.ui.widgets import drag_drop
 
-    monkeypatch.setattr(dragging, "PATIENCE", 200)
+    monkeypatch.setattr(drag_drop, "PATIENCE", 200)
     short = []
     generous.drag_incomplete.connect(lambda ready, wanted: short.append((ready, wanted)))
     generous.images.selection.all()

@@ -97,7 +97,7 @@ def test_a_rubber_band_selects_what_it_touches_and_escape_lets_go(filled):
     start = first - QPoint(filled.content.cell // 2 + 8, 0)
     send("mousemove", start.x(), start.y(), "mousedown", 1, "mousemove", last.x() - 40, last.y() - 200)
     send("mousemove", last.x(), last.y())
-    assert filled._hands.band() is not None
+    assert filled._mouse.band() is not None
     touched = chosen(filled)
     send("mouseup", 1)
     columns = filled.content.columns
@@ -105,7 +105,7 @@ def test_a_rubber_band_selects_what_it_touches_and_escape_lets_go(filled):
     assert 11 in touched
     assert columns - 1 not in touched, "the last column was not touched"
     assert chosen(filled) == touched
-    assert filled._hands.band() is None
+    assert filled._mouse.band() is None
     send("key", "Escape")
     assert chosen(filled) == []
 

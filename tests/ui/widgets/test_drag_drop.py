@@ -43,9 +43,7 @@ def test_nothing_is_looked_at_on_disk():
 
 
 def test_training_images_of_this_program():
-    content = drag_drop.read(
-        mime(formats={drag_drop.IDS_TYPE: drag_drop.ids_bytes(["ti_1", "ti_2"])}, urls=["file:///tmp/a.jpg"])
-    )
+    content = drag_drop.read(mime(formats={drag_drop.IDS_TYPE: b'["ti_1", "ti_2"]'}, urls=["file:///tmp/a.jpg"]))
     assert content == DroppedContent(image_ids=("ti_1", "ti_2"))
 
 
