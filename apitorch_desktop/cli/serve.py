@@ -74,7 +74,7 @@ def run_service(arguments: Namespace) -> int:
 
 def manage_keys(arguments: Namespace) -> int:
     """Make, list or revoke keys of the service at a data folder."""
-    from apitorch_desktop.service.admin import AdminError, ask
+    from apitorch_desktop.service.admin import AdminError, run_action
     from apitorch_desktop.service.launcher import attach
     from apitorch_desktop.utils import paths
 
@@ -84,7 +84,7 @@ def manage_keys(arguments: Namespace) -> int:
     if arguments.action == "revoke":
         action["id"] = arguments.id
     try:
-        answer = ask(arguments.data or paths.service_folder(), action, attach)
+        answer = run_action(arguments.data or paths.service_folder(), action, attach)
     except AdminError as error:
         raise CommandError(str(error)) from error
     if arguments.action == "make":

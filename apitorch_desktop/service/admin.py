@@ -1,4 +1,4 @@
-"""Keys made, listed and revoked by this machine's own commands: on an open store, or through the service that runs."""
+"""API keys made, listed and revoked by local commands: in an open store, or through the running service."""
 
 import asyncio
 import hmac
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PATH = "/control/keys"
-_LONGEST = 4096
+_MAX_BODY = 4096
 
 Action = dict[str, str]
 """`{"action": "make", "name": …}`, `{"action": "list"}` or `{"action": "revoke", "id": …}`."""
 
 
 class AdminError(UserError):
-    """`str()` is one sentence for the person."""
+    """The action failed; `str()` is one sentence for the user."""
 
 
 def perform(owners: "OwnerRepository", action: Action) -> dict[str, Any]:
-    """Do one thing with the keys; the new key is in the answer to "make" and nowhere else. Raises StoreError."""
+    """Perform an action on the keys. Only the result of "make" contains the key. Raises StoreError."""
     if action["action"] == "make":
         name = action["name"].strip()
-        owner = next((owner for owner in owners.all() if owner.name == name), None) or owners.make(name)
-        row, key = owners.make_key(owner.id)
+        owner = next((owner for owner in owners.all() if owner.name == name), None) or owners.create(name)
+        row, key = owners.create_key(owner.id)
         return {"id": row.id, "name": row.owner, "key": key}
     if action["action"] == "revoke":
         row = owners.revoke_key(action["id"])
@@ -44,7 +44,7 @@ def perform(owners: "OwnerRepository", action: Action) -> dict[str, Any]:
 
 
 class AdminEndpoint:
-    """The service's application, with the one call that only the attach key opens."""
+    """ASGI middleware that adds the admin call, which only the attach key opens."""
 
     def __init__(self, app: "ASGIApp", owners: "OwnerRepository", attach_key: str) -> None:
         self._app = app
@@ -52,32 +52,32 @@ class AdminEndpoint:
         self._authorization = b"Basic " + b64encode(f"{attach_key}:".encode())
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answer the one call, and pass on all others."""
-        begun = False
+        """Handle the admin call, and pass on all others."""
+        started = False
 
-        async def watched(message: "Message") -> None:
-            nonlocal begun
-            begun = True
+        async def tracking_send(message: "Message") -> None:
+            nonlocal started
+            started = True
             await send(message)
 
         try:
-            if scope["type"] == "http" and scope["path"] == PATH and self._admits(scope):
-                await self._answer(receive, watched)
+            if scope["type"] == "http" and scope["path"] == PATH and self._is_authorized(scope):
+                await self._answer(receive, tracking_send)
             else:
-                await self._app(scope, receive, watched)
+                await self._app(scope, receive, tracking_send)
         except asyncio.CancelledError:  # the service ends, and this request has had its time
-            if begun:
+            if started:
                 raise
             message = "The service is ending. Send it again when it is back."
             await _send(send, 503, {"object": "error", "message": message, "type": "busy"})
 
-    def _admits(self, scope: "Scope") -> bool:
+    def _is_authorized(self, scope: "Scope") -> bool:
         given = dict(scope["headers"]).get(b"authorization", b"")
         return scope["method"] == "POST" and hmac.compare_digest(given, self._authorization)
 
     async def _answer(self, receive: "Receive", send: "Send") -> None:
         body, more = b"", True
-        while more and len(body) <= _LONGEST:
+        while more and len(body) <= _MAX_BODY:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
@@ -97,8 +97,8 @@ async def _send(send: "Send", status: int, answer: dict[str, Any]) -> None:
     await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 
 
-def ask(folder: Path, action: Action, attach: Callable[[Path], tuple[str, str] | None]) -> dict[str, Any]:
-    """Do it on a data folder, through the service that runs there if there is one. Raises ControlFailed."""
+def run_action(folder: Path, action: Action, attach: Callable[[Path], tuple[str, str] | None]) -> dict[str, Any]:
+    """Perform an action on a data folder, through the service that runs on it if there is one. Raises AdminError."""
     if running := attach(folder):
         return _call(*running, action)
     from apitorch_desktop.service.config import InvalidConfig, storage_urls

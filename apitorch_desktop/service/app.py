@@ -1,4 +1,4 @@
-"""build_app: the ASGI application, assembled from the table of operations and its guards."""
+"""The ASGI application of the service, assembled from the operation table and the access checks."""
 
 import asyncio
 import logging
@@ -13,14 +13,14 @@ from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.config import Config, Limits
 from apitorch_desktop.service.http import access, form_data
 from apitorch_desktop.service.http.body import BodyReader, IncomingBody, ParsedBody
-from apitorch_desktop.service.http.errors import ClientDisconnected, HttpError, refusal_of
+from apitorch_desktop.service.http.errors import ClientDisconnected, HttpError, to_http_error
 from apitorch_desktop.service.http.html import error_page
 from apitorch_desktop.service.http.image_input import ImageInputReader
-from apitorch_desktop.service.http.request import Answer, LargeAnswer, Request, SignedUrls
+from apitorch_desktop.service.http.request import HandlerResult, LargeResponse, Request
+from apitorch_desktop.service.http.resources import WorkerPools
 from apitorch_desktop.service.http.routing import Operation, Routes
-from apitorch_desktop.service.http.signed_urls import Signer
+from apitorch_desktop.service.http.signed_urls import SignedUrls, Signer
 from apitorch_desktop.service.http.url_fetcher import UrlFetcher
-from apitorch_desktop.service.http.work import WorkerPools
 from apitorch_desktop.service.routes.classifiers import ClassifierRoutes
 from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.routes.files import FileRoutes
@@ -31,91 +31,96 @@ from apitorch_desktop.service.storage.store import Store
 
 _log = logging.getLogger(__name__)
 _CHUNK = 2**16
-_ALWAYS = {
+_DEFAULT_HEADERS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
 }
-"""On every answer that does not say otherwise. There is no CORS header: pages of other sites may not read answers."""
+"""Set on every response that has no value of its own. Without CORS headers, pages of other sites cannot read responses."""
 
 
-def build_app(store: "Store", trainer: "Trainer", answers: "ClassificationService", config: Config) -> "Application":
-    """The service as an ASGI application. Serve it with `protocol.server_config`, which bounds what comes before it."""
+def build_app(
+    store: Store, trainer: Trainer, classification: ClassificationService, config: Config
+) -> "ServiceApplication":
+    """Return the service as an ASGI application.
+
+    Serve it with `protocol.server_config`, which sets the limits below the application.
+    """
     limits = config.limits
-    work = WorkerPools(limits, store.folder)
+    workers = WorkerPools(limits, store.folder)
     signer = Signer(store.secret)
-    fetcher = UrlFetcher(most=limits.image, at_once=limits.fetches, allow_private=config.allow_private_urls)
-    context = Dependencies(
+    fetcher = UrlFetcher(max_bytes=limits.image, concurrency=limits.fetches, allow_private=config.allow_private_urls)
+    dependencies = Dependencies(
         store=store,
         trainer=trainer,
-        answers=answers,
-        work=work,
-        pictures=ImageInputReader(store, signer, work, fetcher, config),
+        classification=classification,
+        workers=workers,
+        image_inputs=ImageInputReader(store, signer, workers, fetcher, config),
         signer=signer,
         config=config,
     )
     table: list[Operation] = []
-    table += MetaRoutes(context, lambda: table).operations()
-    for routes in (TrainingSetRoutes(context), ImageRoutes(context), ClassifierRoutes(context), FileRoutes(context)):
-        table += routes.operations()
-    return Application(table, context, fetcher)
+    table += MetaRoutes(dependencies, lambda: table).operations()
+    for group in (TrainingSetRoutes, ImageRoutes, ClassifierRoutes, FileRoutes):
+        table += group(dependencies).operations()
+    return ServiceApplication(table, dependencies, fetcher)
 
 
-class Application:
-    """An ASGI application: checks who calls, finds the operation, takes in its body, runs it, sends its answer.
+class ServiceApplication:
+    """An ASGI application that authorizes a request, routes it, reads its body, runs the handler, sends the response.
 
-    `close` ends its threads; call it when the server has ended.
+    Call `close` after the server has ended, to end the threads.
     """
 
-    def __init__(self, table: list[Operation], context: Dependencies, fetcher: UrlFetcher) -> None:
+    def __init__(self, table: list[Operation], dependencies: Dependencies, fetcher: UrlFetcher) -> None:
         self._routes = Routes(table)
-        self._work = context.work
-        self._of_key = context.store.owners.of_key
-        self._config = context.config
-        self._head = context.config.limits.head
-        self._signer = context.signer
-        self._receiver = BodyReader(context.config.limits, context.work)
+        self._workers = dependencies.workers
+        self._find_owner = dependencies.store.owners.find_by_key
+        self._config = dependencies.config
+        self._signer = dependencies.signer
+        self._body_reader = BodyReader(dependencies.config.limits, dependencies.workers)
         self._fetcher = fetcher
 
     def close(self) -> None:
-        """Let what is under way finish, and end the threads."""
+        """Wait for running jobs and end the threads."""
         self._fetcher.close()
-        self._work.close()
+        self._workers.close()
 
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answer one request."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
         if scope["type"] != "http":
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         incoming = IncomingBody(receive)
-        reply = Reply(send, self._work, self._config.limits)
+        sender = ResponseSender(send, self._workers, self._config.limits)
         try:
-            await self._answer(scope, headers, incoming, reply)
+            await self._handle(scope, headers, incoming, sender)
         except ClientDisconnected:
             return
-        except Exception as error:  # whatever it was, the client gets an answer
-            refusal = refusal_of(error)
-            if refusal is None:
+        except Exception as error:  # every failure gets a response
+            http_error = to_http_error(error)
+            if http_error is None:
                 _log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
-                refusal = HttpError(500, "The service failed. Try again; if it stays so, its log says why.")
-            if reply.begun:
+                http_error = HttpError(500, "The service failed. Try again; if it stays so, its log says why.")
+            if sender.started:
                 raise
-            await self._receiver.drain(headers, incoming)
-            unread = self._receiver.expects(headers) and not incoming.ended
-            for_people = not scope["raw_path"].startswith(b"/api") and "text/html" in headers.get("accept", "")
-            await reply.refuse(refusal, unread=unread, for_people=for_people)
+            await self._body_reader.drain(headers, incoming)
+            unread = self._body_reader.has_body(headers) and not incoming.ended
+            as_page = not scope["raw_path"].startswith(b"/api") and "text/html" in headers.get("accept", "")
+            await sender.send_error(http_error, close=unread, as_page=as_page)
 
-    async def _answer(self, scope: "Scope", headers: dict[str, str], incoming: IncomingBody, reply: "Reply") -> None:
-        if len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(len, headers.values())) > self._head:
-            raise HttpError(
-                400, f"The request line and headers are over {self._head // 1024} KiB. Send a form instead."
-            )
+    async def _handle(
+        self, scope: Scope, headers: dict[str, str], incoming: IncomingBody, sender: "ResponseSender"
+    ) -> None:
+        max_head = self._config.limits.head
+        if len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(len, headers.values())) > max_head:
+            raise HttpError(400, f"The request line and headers are over {max_head // 1024} KiB. Send a form instead.")
         host = access.check_host(headers.get("host"), self._config)
         access.check_origin(headers, host, by_link=not scope["raw_path"].startswith(b"/api"))
         operation, path = self._routes.find(scope["method"], scope["raw_path"])
-        owner = self._owner(operation, headers, scope["query_string"])
-        call = Request(
+        owner = self._authenticate(operation, headers, scope["query_string"])
+        request = Request(
             owner=owner,
             path=path,
             links=SignedUrls(f"{scope['scheme']}://{host}", self._signer),
@@ -123,62 +128,63 @@ class Application:
             headers=headers,
         )
         if operation.query is not None:
-            call.query = form_data.from_pairs(operation.query, form_data.pairs_of(scope["query_string"]))
-        received = ParsedBody()
+            request.query = form_data.decode_pairs(operation.query, form_data.parse_pairs(scope["query_string"]))
+        body = ParsedBody()
         if operation.body is not None:
-            received = await self._receiver.receive(
+            body = await self._body_reader.read(
                 headers,
                 incoming,
                 operation.body,
                 image=operation.by_url is not None,
-                loose=scope["query_string"] if operation.loose else None,
+                query=scope["query_string"] if operation.body_in_query else None,
             )
-            call.body, call.image, call.filename = received.fields, received.image, received.filename
+            request.body, request.image, request.filename = body.fields, body.image, body.filename
         try:
-            await reply.send(await operation.handler(call))
+            await sender.send(await operation.handler(request))
         finally:
-            received.close()
+            body.close()
 
-    def _owner(self, operation: Operation, headers: dict[str, str], query: bytes) -> int:
-        if operation.access == "key" or (operation.basic and b"signature=" not in query):
-            return access.owner_of(headers.get("authorization"), self._of_key)
+    def _authenticate(self, operation: Operation, headers: dict[str, str], query: bytes) -> int:
+        """Return the owner of the request's API key; 0 where the operation needs none."""
+        if operation.access == "key" or (operation.access == "link_or_key" and b"signature=" not in query):
+            return access.authenticate(headers.get("authorization"), self._find_owner)
         return 0
 
 
-class Reply:
-    """Sends one answer, large ones in pieces that wait for the client."""
+class ResponseSender:
+    """Sends the response to one request; a large body goes out in chunks, at the pace of the client."""
 
-    def __init__(self, send: "Send", work: WorkerPools, limits: Limits) -> None:
+    def __init__(self, send: Send, workers: WorkerPools, limits: Limits) -> None:
         self._send = send
-        self._work = work
+        self._workers = workers
         self._limits = limits
-        self.begun = False
+        self.started = False
 
-    async def send(self, answer: Answer) -> None:
-        """Send what a handler answered."""
-        if isinstance(answer, LargeAnswer):
-            async with self._work.sending(answer.size):
-                await self._response(await answer.load())
-        elif isinstance(answer, Struct):
-            await self._response(Response(types.encode(answer), media_type="application/json"))
+    async def send(self, result: HandlerResult) -> None:
+        """Send the result of a handler."""
+        if isinstance(result, LargeResponse):
+            async with self._workers.reserve_response(result.size):
+                await self._send_response(await result.load())
+        elif isinstance(result, Struct):
+            await self._send_response(Response(types.encode(result), media_type="application/json"))
         else:
-            await self._response(answer)
+            await self._send_response(result)
 
-    async def refuse(self, refusal: HttpError, *, unread: bool, for_people: bool) -> None:
-        """Send an error; with `unread` (a body nobody will read) the connection ends. `for_people`: as a page."""
-        response = Response(refusal.body(), refusal.status, media_type="application/json")
-        if for_people:
-            response = error_page(refusal.status, refusal.message)
-        for name, value in refusal.headers:
+    async def send_error(self, error: HttpError, *, close: bool, as_page: bool) -> None:
+        """Send an error as JSON or as an HTML page; `close` ends the connection, for a body that was not read."""
+        response = Response(error.body(), error.status, media_type="application/json")
+        if as_page:
+            response = error_page(error.status, error.message)
+        for name, value in error.headers:
             response.headers[name] = value
-        if unread:
+        if close:
             response.headers["connection"] = "close"
-        await self._response(response)
+        await self._send_response(response)
 
-    async def _response(self, response: Response) -> None:
-        for name, value in _ALWAYS.items():
+    async def _send_response(self, response: Response) -> None:
+        for name, value in _DEFAULT_HEADERS.items():
             response.headers.setdefault(name, value)
-        self.begun = True
+        self.started = True
         await self._send(
             {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
         )
@@ -187,10 +193,10 @@ class Reply:
             await self._send({"type": "http.response.body", "body": body})
             return
         now = asyncio.get_running_loop().time
-        began = now()
+        started_at = now()
         for start in range(0, len(body), _CHUNK):
-            pace = self._limits.contended if self._work.contended else self._limits.slowest
-            if start < (now() - began - self._limits.grace) * pace:
+            min_rate = self._limits.contended if self._workers.contended else self._limits.slowest
+            if start < (now() - started_at - self._limits.grace) * min_rate:
                 raise ClientDisconnected
-            piece = body[start : start + _CHUNK]
-            await self._send({"type": "http.response.body", "body": piece, "more_body": start + _CHUNK < len(body)})
+            chunk = body[start : start + _CHUNK]
+            await self._send({"type": "http.response.body", "body": chunk, "more_body": start + _CHUNK < len(body)})

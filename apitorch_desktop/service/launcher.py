@@ -1,4 +1,4 @@
-"""The service as a child process: start it, watch it, stop it; or attach to one that runs. No Qt; blocking."""
+"""The service as a child process: start it, watch it, stop it, or attach to a running one. Blocking, without Qt."""
 
 import base64
 import http.client
@@ -21,10 +21,11 @@ from urllib.parse import urlsplit
 from apitorch_desktop.utils.errors import UserError
 
 CHILD_VARIABLE: Final = "APITORCH_DESKTOP_CHILD"
-"""Set to 1 for the child: it ends at the end of its standard input, and tells a failed start in JSON too."""
+"""Set to 1 in the child: it then ends at the end of its standard input, and reports a failed start as JSON too."""
 KEY_VARIABLE: Final = "APITORCH_API_KEY"
 RUNNING_FILE: Final = "running.json"
-"""In the data folder while a service runs on it: its url, pid and a key for this person's own programs (mode 0600)."""
+"""A file in the data folder while a service runs on it: its url, pid and a key for the user's own programs (mode 0600).
+"""
 LOG_FILE: Final = "service.log"
 
 _KEY_BYTES = 21  # 42 hex digits
@@ -34,7 +35,7 @@ _IN_USE, _PORT_TAKEN = "folder_in_use", "port_in_use"
 
 
 class ServiceFailed(UserError):  # noqa: N818 - named for what happened
-    """The service did not start; `str()` is one sentence for the person, `kind` the type of the child's error."""
+    """The service did not start; `str()` is one sentence for the user, `kind` the type of the child's error."""
 
     def __init__(self, sentence: str, kind: str = "") -> None:
         super().__init__(sentence)
@@ -42,11 +43,12 @@ class ServiceFailed(UserError):  # noqa: N818 - named for what happened
 
 
 class ServiceProcess:
-    """The service on one data folder: a child of ours, or one that already runs there (`attached`).
+    """The service on one data folder: a child process, or one that runs already (`attached`).
 
-    Once started it is watched: when it dies it is started again, with the same key and port where that is still free,
+    The service is watched once started: when it ends it is started again, with the same key and, if still free, port,
     at once and then after pauses that double up to 10 s. `on_change` is called on the watching thread with "down"
-    (`message` says why) and "up" (`url` may have changed). The child ends when this process does, however that happens.
+    (`message` has the reason) and "up" (`url` may have changed). The child ends when this process does, in whatever
+    way.
     """
 
     def __init__(
@@ -69,30 +71,30 @@ class ServiceProcess:
         self._watcher: threading.Thread | None = None
 
     def start(self, timeout: float = 30) -> None:
-        """Start a child and wait until it takes connections. Raises ServiceFailed with the child's own sentence."""
+        """Start a child and wait until it accepts connections. Raises ServiceFailed with the child's own sentence."""
         self._stopping.clear()
         self._start_child(timeout)
         self._watch()
 
     def attach_or_start(self, timeout: float = 30) -> None:
-        """Use the service that runs on the folder, else start one. Raises ServiceFailed."""
+        """Attach to the service that runs on the folder, else start one. Raises ServiceFailed."""
         self._stopping.clear()
         self._connect(timeout)
         self._watch()
 
     @property
     def url(self) -> str:
-        """The base URL, ends in `/api/`; empty before the start."""
+        """The base URL, ending in `/api/`; empty before the start."""
         return self._url
 
     @property
     def key(self) -> str:
-        """The key to call it with; empty before the start."""
+        """The API key; empty before the start."""
         return self._key
 
     @property
     def attached(self) -> bool:
-        """Somebody else started it: `stop` leaves it running."""
+        """Whether another process started the service: `stop` then leaves it running."""
         return self._pid != 0
 
     @property
@@ -104,9 +106,9 @@ class ServiceProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs at this moment."""
+        """Whether the process is running."""
         if self._pid:
-            return _runs(self._folder, self._pid)
+            return _is_running(self._folder, self._pid)
         return self._child is not None and self._child.process.poll() is None
 
     @property
@@ -115,7 +117,7 @@ class ServiceProcess:
         return self._message
 
     def stop(self, timeout: float = 15) -> None:
-        """End the child cleanly (requests under way finish), by force after the timeout; no restart follows."""
+        """End the child cleanly (running requests finish), by force after the timeout; it is not started again."""
         self._stopping.set()
         child = self._child
         if child:
@@ -129,7 +131,7 @@ class ServiceProcess:
     def _connect(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         while True:
-            if running := _running(self._folder):
+            if running := _find_running(self._folder):
                 self._url, self._key, self._pid = running
                 return
             try:
@@ -156,22 +158,22 @@ class ServiceProcess:
     def _watch(self) -> None:
         if self._stopping.is_set() and self._child:  # told to stop in the middle of the start
             self._child.stop(15)
-        self._watcher = threading.Thread(target=self._keep_alive, name="service-watch", daemon=True)
+        self._watcher = threading.Thread(target=self._run_watch, name="service-watch", daemon=True)
         self._watcher.start()
 
-    def _keep_alive(self) -> None:
+    def _run_watch(self) -> None:
         pause = _FIRST_PAUSE
         while True:
             since = time.monotonic()
             if self._pid:
-                self._until_gone(self._pid)
+                self._wait_for_exit(self._pid)
                 self._port = urlsplit(self._url).port or 0  # so that our own takes its place unnoticed
             elif self._child:
                 self._child.ended.wait()
                 self._message = self._child.failure()
             if self._stopping.is_set():
                 return
-            self._tell("down")
+            self._notify("down")
             pause = _FIRST_PAUSE if time.monotonic() - since > _STEADY else pause
             while not self._stopping.wait(pause):
                 pause = min(pause * 2, _LONGEST_PAUSE)
@@ -184,37 +186,37 @@ class ServiceProcess:
                     break
             if self._stopping.is_set():
                 return
-            self._tell("up")
+            self._notify("up")
 
-    def _until_gone(self, pid: int) -> None:
+    def _wait_for_exit(self, pid: int) -> None:
         while not self._stopping.wait(0.5):
-            if not _runs(self._folder, pid):
+            if not _is_running(self._folder, pid):
                 return
 
-    def _tell(self, state: str) -> None:
+    def _notify(self, state: str) -> None:
         with suppress(Exception):  # the listener's trouble must not end the watch
             self._on_change(state)
 
 
 def attach(folder: Path) -> tuple[str, str] | None:
-    """Base URL and key of the service that runs on a data folder and answers, else None."""
-    running = _running(folder)
+    """Return base URL and key of the service that runs on a data folder and responds, else None."""
+    running = _find_running(folder)
     return running[:2] if running else None
 
 
 def attach_or_start(folder: Path, *, on_change: Callable[[str], None] | None = None) -> ServiceProcess:
-    """A started or attached ServiceProcess on the folder. Raises ServiceFailed."""
+    """Return a started or attached ServiceProcess on the folder. Raises ServiceFailed."""
     service = ServiceProcess(folder, on_change=on_change)
     service.attach_or_start()
     return service
 
 
 class _ServiceChild:
-    """One run of the service: its process, the line it prints, and what it says on standard error."""
+    """One run of the service: its process, the line it prints, and its standard error."""
 
     def __init__(self, folder: Path, port: int, key: str, log: "_ServiceLog") -> None:
         self._log = log
-        self._log.forget()
+        self._log.start_run()
         self._stopped = False
         self.ended = threading.Event()
         self._first_line: queue.Queue[str] = queue.Queue()
@@ -252,7 +254,7 @@ class _ServiceChild:
         self.ended.set()
 
     def ready(self, timeout: float) -> str:
-        """Wait for the line that it takes connections; answers the base URL. Raises ServiceFailed."""
+        """Wait for the line that reports readiness; return the base URL. Raises ServiceFailed."""
         try:
             line = self._first_line.get(timeout=timeout)
         except queue.Empty:
@@ -270,15 +272,15 @@ class _ServiceChild:
         raise ServiceFailed(self.failure())
 
     def failure(self) -> str:
-        """Why it ended, as a sentence; empty when it was stopped."""
+        """Return the reason of its end as a sentence; empty when it was stopped."""
         if self._stopped:
             return ""
         status = self.process.poll()
-        how = f"signal {-status}" if status is not None and status < 0 else f"exit status {status}"
-        return f"The service ended unexpectedly ({how}). What it said is in {self._log.path}."
+        status_text = f"signal {-status}" if status is not None and status < 0 else f"exit status {status}"
+        return f"The service ended unexpectedly ({status_text}). What it said is in {self._log.path}."
 
     def stop(self, timeout: float) -> None:
-        """End it: by its own clean way, by force after `timeout` seconds."""
+        """End the process cleanly, by force after `timeout` seconds."""
         self._stopped = True
         if self.process.poll() is None and timeout > 0:
             if os.name == "posix":
@@ -295,18 +297,18 @@ class _ServiceChild:
 
 
 class _ServiceLog:
-    """What the child says on standard error: a file of at most 1 MiB and the one before it."""
+    """The log of the child's standard error: a file of at most 1 MiB and the one before it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._early: deque[bytes] = deque(maxlen=200)
 
-    def forget(self) -> None:
-        """A new run begins."""
+    def start_run(self) -> None:
+        """Begin a new run."""
         self._early.clear()
 
     def pump(self, stream: IO[bytes]) -> None:
-        """Write all of a stream; runs in a thread of its own until its end."""
+        """Write a stream to the log until its end; runs in a thread of its own."""
         with stream:
             while line := stream.readline(4096):
                 self._early.append(line)
@@ -331,34 +333,36 @@ def _command() -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """What a child needs to find this package: nothing where it is installed, else the checkout it is run from."""
+    """Return the variables with which a child finds this package: none if it is installed, else the path of the
+    checkout.
+    """
     package = str(Path(__file__).parents[2])
     if getattr(sys, "frozen", False) or package in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         return {}
     return {"PYTHONPATH": os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
-def _running(folder: Path) -> tuple[str, str, int] | None:
-    """URL, key and pid of the service on the folder, if it answers."""
-    found = _read_running(folder)
-    return found if found and _answers(found[0], found[1]) else None
+def _find_running(folder: Path) -> tuple[str, str, int] | None:
+    """Return URL, key and pid of the service on the folder, if it responds."""
+    found = _read_running_file(folder)
+    return found if found and _responds(found[0], found[1]) else None
 
 
-def _read_running(folder: Path) -> tuple[str, str, int] | None:
+def _read_running_file(folder: Path) -> tuple[str, str, int] | None:
     try:
-        said = json.loads((folder / RUNNING_FILE).read_bytes())
-        return str(said["url"]), str(said["key"]), int(said["pid"])
+        record = json.loads((folder / RUNNING_FILE).read_bytes())
+        return str(record["url"]), str(record["key"]), int(record["pid"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _runs(folder: Path, pid: int) -> bool:
-    """Whether the service with that pid has neither ended cleanly (its file is gone) nor been killed."""
-    found = _read_running(folder)
+def _is_running(folder: Path, pid: int) -> bool:
+    """Return whether the service with that pid has neither ended cleanly (its file is gone) nor been killed."""
+    found = _read_running_file(folder)
     if not found or found[2] != pid:
         return False
     if os.name != "posix":
-        return _answers(found[0], found[1])
+        return _responds(found[0], found[1])
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -368,7 +372,7 @@ def _runs(folder: Path, pid: int) -> bool:
     return True
 
 
-def _answers(url: str, key: str) -> bool:
+def _responds(url: str, key: str) -> bool:
     address = urlsplit(url)
     if address.scheme != "http" or not address.hostname:
         return False

@@ -1,4 +1,4 @@
-"""`apitorch-desktop serve`: assembles the service, runs uvicorn, prints the one JSON line, ends on SIGTERM."""
+"""`apitorch-desktop serve`: assembles the service, runs uvicorn, prints one JSON line, ends on SIGTERM."""
 
 import asyncio
 import contextlib
@@ -11,24 +11,33 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from starlette.types import ASGIApp
 
 from apitorch_desktop.api.types import KEY_LENGTH
+from apitorch_desktop.service.admin import AdminEndpoint
+from apitorch_desktop.service.app import build_app
 from apitorch_desktop.service.classifiers.classification import ClassificationService
 from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.config import Config, InvalidConfig, storage_sentence, storage_urls
-from apitorch_desktop.service.http import listen
-from apitorch_desktop.service.http.listen import CannotListen
-from apitorch_desktop.service.http.server import ShutdownSignals
+from apitorch_desktop.service.http.protocol import server_config
+from apitorch_desktop.service.http.server import (
+    CannotListen,
+    Server,
+    ShutdownSignals,
+    base_url,
+    bind,
+    check_tls,
+    host_names,
+    is_loopback,
+)
 from apitorch_desktop.service.launcher import CHILD_VARIABLE, KEY_VARIABLE, RUNNING_FILE
+from apitorch_desktop.service.storage.errors import InUse, StorageFault, StoreError
+from apitorch_desktop.service.storage.owners import make_key
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.files import atomic_write
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
-    from apitorch_desktop.vision.encoder import Encoder
+from apitorch_desktop.vision.encoder import Encoder
 
 _SWEEP = 24 * 3600.0
 
@@ -37,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ServiceOptions:
-    """What the command line says. `folder` None is the embedded service's own; `hostnames` more names to answer to."""
+    """Options of the command line. `folder` None is the embedded service's own; `hostnames` are additional host names."""
 
     host: str = "127.0.0.1"
     port: int = 8765
@@ -49,75 +58,69 @@ class ServiceOptions:
 
 
 def run(options: ServiceOptions) -> int:
-    """Serve until SIGTERM, SIGINT or the parent's end; answers the exit status."""
-    from apitorch_desktop.service.http.server import ShutdownSignals
-    from apitorch_desktop.service.storage.errors import InUse, StoreError
+    """Serve until SIGTERM, SIGINT or the end of the parent process; return the exit status."""
 
     _prepare()
-    ending = ShutdownSignals(child=_is_child())
+    shutdown = ShutdownSignals(child=_is_child())
     try:
-        with _assembled(options) as parts:
-            asyncio.run(_serve(options, parts, ending))
+        with _assembled_parts(options) as parts:
+            asyncio.run(_serve(options, parts, shutdown))
     except CannotListen as failure:
-        return _refuse(str(failure), failure.kind, failure.status)
+        return _report_failure(str(failure), failure.kind, failure.status)
     except InUse as failure:
-        return _refuse(str(failure), "folder_in_use", 1)
+        return _report_failure(str(failure), "folder_in_use", 1)
     except (StoreError, InvalidConfig) as failure:
-        return _refuse(str(failure), "cannot_open", 1)
+        return _report_failure(str(failure), "cannot_open", 1)
     return 0
 
 
 @dataclass(frozen=True)
 class _ServiceParts:
-    """What is assembled before the event loop runs."""
+    """The parts that are assembled before the event loop runs."""
 
-    store: "Store"
-    trainer: "Trainer"
-    answers: "ClassificationService"
-    app: "ASGIApp"
+    store: Store
+    trainer: Trainer
+    classification: ClassificationService
+    app: ASGIApp
     bound: socket.socket
     attach_key: str
     config: Config
 
 
 @contextlib.contextmanager
-def _assembled(options: ServiceOptions) -> Iterator[_ServiceParts]:
+def _assembled_parts(options: ServiceOptions) -> Iterator[_ServiceParts]:
     given_key = _given_key()
     if options.tls_cert and options.tls_key:
-        listen.check_tls(options.tls_cert, options.tls_key)
-    with contextlib.closing(listen.bind(options.host, options.port)) as bound:
-        from apitorch_desktop.service.admin import AdminEndpoint
-        from apitorch_desktop.service.app import build_app
-        from apitorch_desktop.service.classifiers.classification import ClassificationService
-        from apitorch_desktop.service.classifiers.trainer import Trainer
-        from apitorch_desktop.service.storage.keys import make_key
-        from apitorch_desktop.service.storage.store import Store
-
+        check_tls(options.tls_cert, options.tls_key)
+    with contextlib.closing(bind(options.host, options.port)) as bound:
         named = storage_urls({} if _is_child() else None)  # a window's own service is on this machine
         if sentence := storage_sentence(named):
-            _say(sentence)
+            _print_message(sentence)
         with Store.open(options.folder or paths.service_folder(), **named) as store:
-            _admit(store, given_key)
+            _set_up_key(store, given_key)
             attach_key = make_key()
-            store.owners.admit(attach_key)
-            trainer = Trainer(store, _encoder)
-            store.on_change(trainer.changed)
-            answers = ClassificationService(store, trainer, _encoder)
-            loopback = listen.is_loopback(bound)
+            store.owners.add_temporary_key(attach_key)
+            trainer = Trainer(store, Encoder)
+            store.on_change(trainer.notify_changed)
+            classification = ClassificationService(store, trainer, Encoder)
+            loopback = is_loopback(bound)
             config = Config(
-                hosts=listen.names(options.host, options.hostnames, loopback=loopback),
+                hosts=host_names(options.host, options.hostnames, loopback=loopback),
                 any_address=not loopback,
                 allow_private_urls=options.allow_private_urls,
             )
             if not loopback and not options.tls_cert:
-                _say(
+                _print_message(
                     f"Warning: {options.host} is reached from other machines, and without TLS whoever is on the way reads "
                     "keys and images. Give --tls-cert and --tls-key, or listen on 127.0.0.1."
                 )
-            with contextlib.closing(answers), contextlib.closing(build_app(store, trainer, answers, config)) as app:
+            with (
+                contextlib.closing(classification),
+                contextlib.closing(build_app(store, trainer, classification, config)) as app,
+            ):
                 guarded = AdminEndpoint(app, store.owners, attach_key)
                 try:
-                    yield _ServiceParts(store, trainer, answers, guarded, bound, attach_key, config)
+                    yield _ServiceParts(store, trainer, classification, guarded, bound, attach_key, config)
                 finally:
                     ended = trainer.stop()
     if not ended:  # native code that still computes would abort the interpreter's end; all that matters is on disk
@@ -125,38 +128,35 @@ def _assembled(options: ServiceOptions) -> Iterator[_ServiceParts]:
         os._exit(0)
 
 
-async def _serve(options: ServiceOptions, parts: _ServiceParts, ending: "ShutdownSignals") -> None:
-    """Run the server, and where it speaks TLS a second one, on loopback, for this person's own programs."""
-    from apitorch_desktop.service.http.protocol import server_config
-    from apitorch_desktop.service.http.server import Server
+async def _serve(options: ServiceOptions, parts: _ServiceParts, shutdown: ShutdownSignals) -> None:
+    """Run the server and, with TLS, a second one on loopback for the user's own programs."""
 
     tls = options.tls_cert is not None
     limits = parts.config.limits
-    url = attach_url = listen.base_url(parts.bound, options.host, tls=tls)
+    url = attach_url = base_url(parts.bound, options.host, tls=tls)
     config = server_config(parts.app, limits, tls_cert=options.tls_cert, tls_key=options.tls_key)
     servers = [(Server(config), parts.bound)]
     if tls:
-        beside = listen.bind("127.0.0.1", 0)
-        attach_url = listen.base_url(beside, "127.0.0.1", tls=False)
-        servers.append((Server(server_config(parts.app, limits)), beside))
-    ending.watch([server for server, _ in servers])
-    with _announced(parts.store.folder / RUNNING_FILE, attach_url, parts.attach_key):
+        loopback_socket = bind("127.0.0.1", 0)
+        attach_url = base_url(loopback_socket, "127.0.0.1", tls=False)
+        servers.append((Server(server_config(parts.app, limits)), loopback_socket))
+    shutdown.stop_on_signal([server for server, _ in servers])
+    with _running_file(parts.store.folder / RUNNING_FILE, attach_url, parts.attach_key):
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(server.serve([bound])) for server, bound in servers]
             for server, _ in servers:
                 await server.ready.wait()
-            _print({"object": "service", "url": url})
+            _print_json({"object": "service", "url": url})
             parts.trainer.start()
-            group.create_task(asyncio.to_thread(_warm, parts.answers))
+            group.create_task(asyncio.to_thread(_load_encoder, parts.classification))
             sweeping = group.create_task(_sweep(parts.store))
             await asyncio.wait(running)
             sweeping.cancel()
 
 
-async def _sweep(store: "Store") -> None:
-    from apitorch_desktop.service.storage.errors import StoreError
+async def _sweep(store: Store) -> None:
 
-    if store.at_start is not None:
+    if store.startup_sweep is not None:
         await asyncio.sleep(_SWEEP)
     while True:
         try:
@@ -166,31 +166,24 @@ async def _sweep(store: "Store") -> None:
         await asyncio.sleep(_SWEEP)
 
 
-def _encoder() -> "Encoder":
-    from apitorch_desktop.vision.encoder import Encoder
-
-    return Encoder()
-
-
-def _warm(answers: "ClassificationService") -> None:
-    """The first classification need not wait for the encoder to load."""
-    from apitorch_desktop.service.storage.errors import StorageFault
+def _load_encoder(classification: ClassificationService) -> None:
+    """Load the encoder ahead of the first classification."""
 
     try:
-        answers.warm()
+        classification.load_encoder()
     except StorageFault as error:
         _log.error("%s", error)
 
 
 def _prepare() -> None:
-    """What holds for the whole process."""
+    """Set up the process."""
     faulthandler.enable()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.umask(0o077)  # photos and keys are the person's own
 
 
 def _given_key() -> str | None:
-    """The key from the environment, taken out of it so that no child inherits it. Raises CannotListen."""
+    """Return the key from the environment, and remove it there so that no child inherits it. Raises CannotListen."""
     key = os.environ.pop(KEY_VARIABLE, "")
     if not key:
         return None
@@ -205,26 +198,28 @@ def _given_key() -> str | None:
     return key
 
 
-def _admit(store: "Store", given: str | None) -> None:
-    """Let the given key in, or make the one that lasts at the first start."""
+def _set_up_key(store: Store, given: str | None) -> None:
+    """Accept the given key, or make a permanent one at the first start."""
     if given:
-        if store.owners.of_key(given) is None:  # a key that “keys make” made stays its owner's
-            store.owners.admit(given)
+        if store.owners.find_by_key(given) is None:  # a key that “keys make” made stays its owner's
+            store.owners.add_temporary_key(given)
     elif not store.owners.keys():
-        _, key = store.owners.make_key(note="made at the first start")
-        _say(f"API key, shown only this once: {key}")
+        _, key = store.owners.create_key(note="made at the first start")
+        _print_message(f"API key, shown only this once: {key}")
     else:
-        _say("The API key is the one that was shown before; “apitorch-desktop keys make NAME” makes another.")
+        _print_message("The API key is the one that was shown before; “apitorch-desktop keys make NAME” makes another.")
 
 
 @contextlib.contextmanager
-def _announced(path: Path, url: str, key: str) -> Iterator[None]:
-    """Let this person's own programs find the service, by a file that only they can read."""
+def _running_file(path: Path, url: str, key: str) -> Iterator[None]:
+    """Announce the service to the user's own programs by a file that only the user can read."""
     try:
         with atomic_write(path, mode=0o600) as part:
             part.write_text(json.dumps({"url": url, "pid": os.getpid(), "key": key}))
     except OSError as error:
-        _say(f"{path} cannot be written ({error.strerror}): other programs of yours will not find this service.")
+        _print_message(
+            f"{path} cannot be written ({error.strerror}): other programs of yours will not find this service."
+        )
     try:
         yield
     finally:
@@ -232,24 +227,24 @@ def _announced(path: Path, url: str, key: str) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _say(sentence: str) -> None:
-    """To the person, on standard error: standard output is for the one JSON line."""
+def _print_message(sentence: str) -> None:
+    """Print a sentence for the user on standard error; standard output is for the JSON line."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"apitorch-desktop: {sentence}\n")
         sys.stderr.flush()
 
 
-def _print(line: dict[str, str]) -> None:
+def _print_json(line: dict[str, str]) -> None:
     with contextlib.suppress(OSError):
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 
 
-def _refuse(sentence: str, kind: str, status: int) -> int:
-    """Say why there is no service; a child tells its parent in JSON as well."""
-    _say(sentence)
+def _report_failure(sentence: str, kind: str, status: int) -> int:
+    """Report why the service did not start, in a child process also as JSON; return the exit status."""
+    _print_message(sentence)
     if _is_child():
-        _print({"object": "error", "message": sentence, "type": kind})
+        _print_json({"object": "error", "message": sentence, "type": kind})
     return status
 
 

@@ -78,7 +78,7 @@ def fill(folder: Path, cache: Path, images: int) -> None:
     from apitorch_desktop.service.storage.store import open_blobs
 
     blobs = open_blobs(folder, None)
-    blobs.settle([blobs.stage(name, data) for name, data in pictures.items()])
+    blobs.commit([blobs.stage(name, data) for name, data in pictures.items()])
     cache.mkdir(parents=True, exist_ok=True)
     memory = ReviewCache(cache)
     memory.remember("embedded", encoder.name, seen)

@@ -50,7 +50,7 @@ def test_uploads_to_a_full_disk_are_refused_whole_and_taken_when_there_is_room(d
         assert store.read(row.sha256) == b"there is room again"
         consistent(store)
     with Store.open(disk / "data") as store:
-        assert store.at_start.missing == ()
+        assert store.startup_sweep.missing == ()
         assert [each.id for each in store.images.page(ME, number).images] == [each.id for each in [*rows[1:], row]]
 
 
@@ -71,7 +71,7 @@ def test_on_a_disk_that_is_full_to_the_last_byte_one_can_still_delete(disk: Path
             lambda: store.images.move(ME, rows[0].id, "b"),
             lambda: store.classifications.put(ME, b"x" * BIG, Facts(), [NewClassification("c", "l")]),
             lambda: store.classifications.put_message(ME, "x" * 9000),
-            lambda: store.learning.put_embeddings("e", [EmbeddingRow(rows[0].sha256, b"v" * 9000, None)]),
+            lambda: store.models.put_embeddings("e", [EmbeddingRow(rows[0].sha256, b"v" * 9000, None)]),
         ):
             with pytest.raises(DiskFull):
                 change()
@@ -102,7 +102,7 @@ def test_many_at_once_on_a_disk_that_fills_up_are_each_whole_or_absent(disk: Pat
         assert all(store.read(store.images.get(ME, each).sha256) == data for each, data in kept.items())
         consistent(store)
     with Store.open(disk / "data") as store:
-        assert store.at_start.removed == 0
+        assert store.startup_sweep.removed == 0
         assert {row.id for row in store.images.page(ME, number).images} == set(kept)
 
 
@@ -161,7 +161,7 @@ def test_a_folder_that_becomes_read_only_is_told_and_works_again_when_it_is_writ
             immutable(False)
         add(store, number, "a", b"y")
     with Store.open(tmp_path / "data") as store:
-        assert store.at_start.removed == 1
+        assert store.startup_sweep.removed == 1
         with pytest.raises(RecordNotFound):
             store.read(gone.sha256)
         consistent(store)

@@ -71,7 +71,7 @@ class Expected:
                 least["freeform"] += change[0] == "message"
                 least["classification"] += change[0] == "correct"
         with Store.open(folder) as store:
-            assert store.at_start.missing == ()
+            assert store.startup_sweep.missing == ()
             found = seen(store)
             for name, state in self.states.items():
                 allowed = [state]

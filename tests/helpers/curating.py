@@ -35,7 +35,7 @@ class CountingEncoder:
 def training(store: Store, encoder, *, delay: float = 0.1, patience: float = 20) -> Iterator[Trainer]:
     """A trainer at work on a store."""
     trainer = Trainer(store, encoder if callable(encoder) else lambda: encoder, delay=delay, patience=patience)
-    store.on_change(trainer.changed)
+    store.on_change(trainer.notify_changed)
     trainer.start()
     try:
         yield trainer

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from apitorch_desktop.service.storage.keys import make_key
+from apitorch_desktop.service.storage.owners import make_key
 
 HERE = Path(__file__).parent
 KEY = "k" * 42

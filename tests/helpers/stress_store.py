@@ -81,13 +81,13 @@ def seen(store: Store) -> dict[str, State]:
         for image in store.images.page(ME, row.id).images:
             assert store.read(image.sha256) == content(names[image.sha256])
             labels[image.label].append(names[image.sha256])
-        versions = store.learning.versions(row.id)
+        versions = store.models.versions(row.id)
         found[row.name] = {
             "labels": {label: sorted(held) for label, held in labels.items()},
             "versions": sorted(version.version for version in versions),
             "current": next((version.version for version in versions if version.current), None),
         }
-        assert all(store.learning.head(row.id, each.version)[1] == b"head" * 500 for each in versions)
+        assert all(store.models.head(row.id, each.version)[1] == b"head" * 500 for each in versions)
     return found
 
 
@@ -164,13 +164,13 @@ class Hammer:
             row = store.classifications.put(ME, content(values[1]), Facts(), [NewClassification(self._name, "x")])[0]
             store.classifications.correct(ME, row.id, number, values[0])
         elif kind == "train":
-            missing = store.learning.missing(number, "e")
-            store.learning.put_embeddings("e", [EmbeddingRow(each, b"v" * 6144, 0.5) for each in missing])
-            store.learning.put_version(
+            missing = store.models.missing(number, "e")
+            store.models.put_embeddings("e", [EmbeddingRow(each, b"v" * 6144, 0.5) for each in missing])
+            store.models.put_version(
                 number, revision=1, encoder="e", head=b"head" * 500, metrics="{}", images=1, labels=1
             )
         elif kind == "current":
-            store.learning.set_current(number, values[0])
+            store.models.set_current(number, values[0])
         elif kind == "delete set":
             store.training_sets.delete(ME, number)
         elif kind == "message":
@@ -185,7 +185,7 @@ def main(folder: str, seed: int) -> None:
     """Hammer a store until killed."""
     store = Store.open(Path(folder))
     # Answers that are forgotten take their images along, under everything else that goes on
-    store.classifications._kept = 20
+    store.classifications._capacity = 20
     _say({"open": True})
 
     def work(hammer: Hammer) -> None:

@@ -1,1 +1,1 @@
-"""Training, classification and the standard classifiers of the service."""
+"""Classification, training and export."""

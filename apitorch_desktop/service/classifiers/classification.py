@@ -1,4 +1,4 @@
-"""Answers: what classify and feedback do, for the standard classifiers and for trained ones."""
+"""Classification and feedback, for the standard and the trained classifiers."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -35,45 +35,45 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.vision.encoder import EncodedBatch, Encoder
 
-_STAGERS = 8  # images on their way to the disk at a time; an answer waits for its own
+_STAGING_THREADS = 8  # images on their way to the disk at a time; an answer waits for its own
 
 
 class ClassificationService:
     """Classification and feedback for one service. All methods block and are thread-safe.
 
-    `encoder_factory` makes the encoder for classification alone, so that it never waits for the trainer's; it is loaded
-    by the first classification, or by `warm`.
+    `encoder_factory` makes an encoder for classification alone, which never waits for the trainer's; the first
+    classification loads it, or `load_encoder`.
     """
 
     def __init__(self, store: "Store", trainer: "Trainer", encoder_factory: "Callable[[], Encoder]") -> None:
         self._store = store
         self._trainer = trainer
-        self._factory = encoder_factory
+        self._encoder_factory = encoder_factory
         self._loading = threading.Lock()
         self._encoder: Encoder | None = None
-        self._look = StandardClassifierRunner()
-        self._stagers = ThreadPoolExecutor(_STAGERS, "stage")
+        self._standard = StandardClassifierRunner()
+        self._staging_pool = ThreadPoolExecutor(_STAGING_THREADS, "stage")
 
     def close(self) -> None:
-        """End the threads; nothing may be classified any more."""
-        self._stagers.shutdown(cancel_futures=True)
+        """End the threads; nothing can be classified afterwards."""
+        self._staging_pool.shutdown(cancel_futures=True)
 
-    def warm(self) -> None:
-        """Load the encoder now. Raises StorageFault where its model file cannot be used."""
+    def load_encoder(self) -> None:
+        """Load the encoder now. Raises StorageFault if its model file cannot be used."""
         self.encoder()
 
     def encoder(self) -> "Encoder":
-        """The encoder that classification uses, loaded when first asked for. Raises StorageFault."""
+        """Return the encoder of this service, loaded at the first call. Raises StorageFault."""
         with self._loading:
             if self._encoder is None:
                 try:
-                    self._encoder = self._factory()
+                    self._encoder = self._encoder_factory()
                 except UnusableEncoder as error:
                     raise StorageFault(str(error)) from error
             return self._encoder
 
     def classifiers(self, owner: int) -> list[types.Classifier]:
-        """The standard classifiers, then the owner's training sets with enough images, whatever their status."""
+        """Return the standard classifiers, then the owner's training sets with enough images, whatever their status."""
         rows = self._store.training_sets.all(owner)
         corrections = {row.standard: row for row in rows if row.standard}
         trained = [row for row in rows if not row.standard and not training_data.needs(row)]
@@ -82,7 +82,7 @@ class ClassificationService:
         ]
 
     def classifier(self, owner: int, slug: str) -> types.Classifier:
-        """One standard classifier or training set, in whatever state it is. Raises NotFound."""
+        """Return one standard classifier or training set in its current state. Raises RecordNotFound."""
         if entry := STANDARD.get(slug):
             return _standard(entry, self._corrected(self._corrections(owner, slug)))
         return self._trained(self._training_set(owner, slug))
@@ -97,25 +97,25 @@ class ClassificationService:
         filename: str = "",
         show_confidence_value: bool = False,
     ) -> types.Classifications:
-        """What each classifier, named by slug, says about a verified image; one encoder pass serves them all.
+        """Classify a verified image by each classifier, given by slug; the encoder runs once for all of them.
 
-        Every answer is remembered durably before it is given, since feedback on it may come from then on; the image is
-        brought to the disk while the encoder looks at it. Raises Invalid for none or more than ten classifiers,
-        NotFound for a slug that is not there, Conflict for a training set that has no head yet (the sentence says what
-        it needs), UnreadableImage, StorageFull, StorageFault.
+        Every result is stored durably before it is returned, since feedback may follow at once; the image is written to
+        disk while the encoder runs. Raises Invalid for none or more than ten classifiers, RecordNotFound for an unknown
+        slug, RecordConflict for a training set without a head (the sentence tells what it needs), UnreadableImage,
+        DiskFull, StorageFault.
         """
         slugs = list(dict.fromkeys(classifiers))
         if not 1 <= len(slugs) <= types.MAX_CLASSIFIERS:
             raise Invalid(f"Choose 1 to {types.MAX_CLASSIFIERS} classifiers, not {len(slugs)}.")
-        wanted = [self._wanted(owner, slug) for slug in slugs]
+        requests = [self._find_classifier(owner, slug) for slug in slugs]
         encoder = self.encoder()
-        sight = _EncodedImage(encoder, data, self._look.shorter_side(slugs, encoder.shorter_side))
-        staging = self._stagers.submit(self._store.classifications.stage, data)
+        encoded_image = _EncodedImage(encoder, data, self._standard.shorter_side(slugs, encoder.shorter_side))
+        staging = self._staging_pool.submit(self._store.classifications.stage, data)
         try:
-            found = [self._ask(want, sight) for want in wanted]
+            pending = [self._classify_one(requested, encoded_image) for requested in requests]
             staged = staging.result()
         except BaseException:
-            staging.add_done_callback(self._drop)
+            staging.add_done_callback(self._discard)
             raise
         new = [
             NewClassification(
@@ -125,26 +125,26 @@ class ClassificationService:
                 answer.training_set_id,
                 answer.version,
             )
-            for answer in found
+            for answer in pending
         ]
         rows = self._store.classifications.put(owner, staged, info, new, filename)
-        for row, answer in zip(rows, found, strict=True):
+        for row, answer in zip(rows, pending, strict=True):
             answer.wire.id = f"cls_{row.id}"
             if show_confidence_value and answer.confidence is not None:
                 answer.wire.confidence_value = decimal(answer.confidence)
-        return types.Classifications(id=f"api_{rows[0].call_id}", data=[answer.wire for answer in found])
+        return types.Classifications(id=f"api_{rows[0].call_id}", data=[answer.wire for answer in pending])
 
-    def _drop(self, staging: "Future[Staged]") -> None:
+    def _discard(self, staging: "Future[Staged]") -> None:
         if not staging.exception():
-            self._store.classifications.drop(staging.result())
+            self._store.classifications.discard(staging.result())
 
     def feedback_classification(
         self, owner: int, classification_id: str, correct_label_id: str
     ) -> types.FeedbackAnswer:
-        """Put a classified image under the label it should have had: a label's id, or a label, made where it is new.
+        """Assign a classified image to its correct label: a label's id, or a name, created if new.
 
-        An image already under another label of that training set moves: one image under two labels teaches nothing.
-        Raises NotFound, Invalid for a label with no letter in it, StorageFull.
+        An image under another label of that training set moves, since one image must not have two labels. Raises
+        RecordNotFound, Invalid for a label without letters, DiskFull.
         """
         row = self._store.classifications.get(owner, classification_id)
         set_id = row.training_set_id
@@ -164,14 +164,14 @@ class ClassificationService:
         return answer
 
     def feedback_freeform(self, owner: int, message: str) -> types.FeedbackAnswer:
-        """Keep a message (decoded). Raises Invalid, StorageFull."""
+        """Store a message (decoded). Raises Invalid, DiskFull."""
         return _feedback(self._store.classifications.put_message(owner, message))
 
     def feedback(self, owner: int) -> list[types.FeedbackAnswer]:
-        """What was sent, newest first, with what came of it."""
+        """Return the feedback, newest first, with its results."""
         return [_feedback(row) for row in self._store.classifications.feedback(owner)]
 
-    def _wanted(self, owner: int, slug: str) -> "_RequestedClassifier":
+    def _find_classifier(self, owner: int, slug: str) -> "_RequestedClassifier":
         if entry := STANDARD.get(slug):
             return _RequestedClassifier(slug, entry, self._corrections(owner, slug))
         row = self._training_set(owner, slug)
@@ -193,19 +193,19 @@ class ClassificationService:
         except RecordNotFound:
             return None
 
-    def _ask(self, want: "_RequestedClassifier", sight: "_EncodedImage") -> "_PendingAnswer":
-        if want.entry is None:
-            return self._ask_trained(want, sight)
-        answer = self._look(want.slug, sight.image, sight.unsafe)
-        values = None if answer.confidence_value is None else distribution(want.entry, answer)
-        row, version, learned = want.row, None, None
+    def _classify_one(self, requested: "_RequestedClassifier", encoded_image: "_EncodedImage") -> "_PendingAnswer":
+        if requested.entry is None:
+            return self._classify_trained(requested, encoded_image)
+        answer = self._standard(requested.slug, encoded_image.image, encoded_image.unsafe)
+        values = None if answer.confidence_value is None else distribution(requested.entry, answer)
+        row, version, prediction = requested.row, None, None
         if row and not training_data.needs(row):
-            learned = self._trainer.predict(row, sight.embedding)
-        if row and learned:
-            version = learned.version
-            heard = dict(zip(learned.labels, learned.values, strict=True))
-            answer, values = adjust(want.entry, answer, heard, sum(row.counts))
-        wire = types.Classification(id="", classifier=want.slug, label=answer.label, sentence=answer.sentence)
+            prediction = self._trainer.predict(row, encoded_image.embedding)
+        if row and prediction:
+            version = prediction.version
+            learned_values = dict(zip(prediction.labels, prediction.values, strict=True))
+            answer, values = adjust(requested.entry, answer, learned_values, sum(row.counts))
+        wire = types.Classification(id="", classifier=requested.slug, label=answer.label, sentence=answer.sentence)
         if answer.confidence_value is not None:
             wire.confidence = confidence_word(answer.confidence_value)
         if answer.value is not None:
@@ -216,30 +216,30 @@ class ClassificationService:
             wire.measures = answer.measures
         if values:
             wire.alternatives = _alternatives(values, answer.label)
-        if learned:
-            wire.adjusted, wire.version = True, learned.version
-        return _PendingAnswer(wire, answer.confidence_value, row.id if row and learned else None, version)
+        if prediction:
+            wire.adjusted, wire.version = True, prediction.version
+        return _PendingAnswer(wire, answer.confidence_value, row.id if row and prediction else None, version)
 
-    def _ask_trained(self, want: "_RequestedClassifier", sight: "_EncodedImage") -> "_PendingAnswer":
-        row = want.row
-        learned = self._trainer.predict(row, sight.embedding) if row else None
-        if row is None or learned is None:
+    def _classify_trained(self, requested: "_RequestedClassifier", encoded_image: "_EncodedImage") -> "_PendingAnswer":
+        row = requested.row
+        prediction = self._trainer.predict(row, encoded_image.embedding) if row else None
+        if row is None or prediction is None:
             state = self._trainer.state(row).message if row else ""
-            raise RecordConflict(f"“{want.slug}” cannot answer yet. {state}".strip())
+            raise RecordConflict(f"“{requested.slug}” cannot answer yet. {state}".strip())
         ids = self._label_ids(row)
-        values = dict(zip(learned.labels, learned.values, strict=True))
-        label, confidence = learned.labels[0], learned.values[0]
+        values = dict(zip(prediction.labels, prediction.values, strict=True))
+        label, confidence = prediction.labels[0], prediction.values[0]
         wire = types.Classification(
             id="",
-            classifier=want.slug,
+            classifier=requested.slug,
             label=label,
             sentence=f"Image is {label.replace('_', ' ')}.",
             confidence=confidence_word(confidence),
             label_id=ids.get(label, UNSET),
             alternatives=_alternatives(values, label, ids),
-            version=learned.version,
+            version=prediction.version,
         )
-        return _PendingAnswer(wire, confidence, row.id, learned.version)
+        return _PendingAnswer(wire, confidence, row.id, prediction.version)
 
     def _label_ids(self, row: "TrainingSetRow") -> dict[str, str]:
         try:
@@ -259,7 +259,7 @@ class ClassificationService:
         )
 
     def _corrected(self, row: "TrainingSetRow | None") -> dict[str, Any]:
-        """The extension's fields for a training set; none for no training set."""
+        """Return the fields of the extension for a training set; empty without one."""
         if row is None:
             return {}
         state = self._trainer.state(row)
@@ -267,16 +267,16 @@ class ClassificationService:
             "labels": state.labels,
             "status": state.status,
             "status_message": state.message,
-            "version": _given(state.version),
-            "trained_at": _given(state.trained_at),
-            "metrics": _given(state.metrics),
+            "version": _or_unset(state.version),
+            "trained_at": _or_unset(state.trained_at),
+            "metrics": _or_unset(state.metrics),
             "training_set_id": row.id,
         }
 
 
 @dataclass(frozen=True)
 class _RequestedClassifier:
-    """A classifier that was named: a standard one, with the training set of its corrections, or a trained one."""
+    """A requested classifier: a standard one, with the training set of its corrections, or a trained one."""
 
     slug: str
     entry: StandardClassifier | None
@@ -285,7 +285,7 @@ class _RequestedClassifier:
 
 @dataclass
 class _PendingAnswer:
-    """An answer, and what is to be remembered of it."""
+    """A result that is not stored yet."""
 
     wire: types.Classification
     confidence: float | None
@@ -322,10 +322,12 @@ class _EncodedImage:
 
 
 def _standard(entry: StandardClassifier, fields: dict[str, Any]) -> types.Classifier:
-    """A standard classifier; `fields` are of the training set of its corrections, whose state is not its own."""
+    """Describe a standard classifier; `fields` are those of the training set of its corrections, which has a state of
+    its own.
+    """
     extra = [label.replace("_", " ") for label in fields.get("labels", [])]
     labels = [*entry.labels, *(label for label in extra if label not in entry.labels)]
-    learned = fields.get("version", UNSET) is not UNSET
+    prediction = fields.get("version", UNSET) is not UNSET
     return types.Classifier(
         id=entry.slug,
         name=entry.name,
@@ -336,7 +338,7 @@ def _standard(entry: StandardClassifier, fields: dict[str, Any]) -> types.Classi
             **fields,
             "labels": labels,
             "status": "ready",
-            "status_message": f"Adjusted by corrections. {fields['status_message']}" if learned else "Ready.",
+            "status_message": f"Adjusted by corrections. {fields['status_message']}" if prediction else "Ready.",
         },
     )
 
@@ -356,13 +358,13 @@ def _feedback(row: "FeedbackRow") -> types.FeedbackAnswer:
         return answer
     answer.message = f"The image went under “{row.label}”."
     answer.label, answer.classifier, answer.from_label = row.label, row.classifier, row.predicted
-    answer.training_set_id = _given(row.training_set_id)
+    answer.training_set_id = _or_unset(row.training_set_id)
     answer.training_image_id = f"ti_{row.image_id}" if row.image_id else UNSET
     answer.classification_id = f"cls_{row.classification_id}" if row.classification_id else UNSET
     answer.confidence_value = decimal(row.confidence) if row.confidence is not None else UNSET
-    answer.version = _given(row.version)
+    answer.version = _or_unset(row.version)
     return answer
 
 
-def _given(value: Any) -> Any | UnsetType:
+def _or_unset(value: Any) -> Any | UnsetType:
     return UNSET if value is None else value

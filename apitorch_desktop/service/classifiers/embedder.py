@@ -1,4 +1,4 @@
-"""Embedder: makes the embeddings that a training set lacks, a small batch at a time, and keeps them."""
+"""Makes the missing embeddings of a training set in small batches, and stores them."""
 
 import logging
 import threading
@@ -17,41 +17,41 @@ if TYPE_CHECKING:
     from apitorch_desktop.vision.encoder import Encoder
 
 BATCH = 8
-_AGAIN = 60.0  # seconds
+_RETRY_AFTER = 60.0  # seconds
 _log = logging.getLogger(__name__)
 
 
 class Embedder:
-    """The trainer's way from stored images to stored embeddings. One thread calls `embed`; the rest is thread-safe."""
+    """Turns stored images into stored embeddings. Only one thread may call `embed`; other methods are thread-safe."""
 
     def __init__(self, store: "Store", encoder_factory: "Callable[[], Encoder]") -> None:
         self._store = store
-        self._factory = encoder_factory
+        self._encoder_factory = encoder_factory
         self._encoder: Encoder | None = None
         self._loading = threading.Lock()
         self._unreadable: dict[str, float] = {}  # when it was tried
 
     def encoder(self) -> "Encoder":
-        """The encoder, loaded at the first call. Raises UnusableEncoder."""
+        """Return the encoder, loaded at the first call. Raises UnusableEncoder."""
         with self._loading:
             if self._encoder is None:
-                self._encoder = self._factory()
+                self._encoder = self._encoder_factory()
             return self._encoder
 
     def unreadable(self, sha256: str) -> bool:
-        """Whether an image of this content could not be read; it is tried again after a minute."""
+        """Return whether an image with this content could not be read; it is tried again after a minute."""
         return sha256 in self._unreadable
 
     def missing(self, set_id: int) -> list[str]:
-        """What a training set still lacks, oldest first."""
-        lacking = self._store.learning.missing(set_id, self.encoder().name)
-        earlier = time.monotonic() - _AGAIN
-        return [sha256 for sha256 in lacking if self._unreadable.get(sha256, earlier) <= earlier]
+        """Return the images of a training set that have no embedding, oldest first."""
+        candidates = self._store.models.missing(set_id, self.encoder().name)
+        retry_before = time.monotonic() - _RETRY_AFTER
+        return [sha256 for sha256 in candidates if self._unreadable.get(sha256, retry_before) <= retry_before]
 
     def embed(self, sha256s: list[str]) -> None:
-        """Make and keep the embeddings of a batch. What was deleted meanwhile, or cannot be read, is left out.
+        """Make and store the embeddings of a batch, except of deleted and unreadable images.
 
-        Raises StorageFull, UnusableEncoder.
+        Raises DiskFull, UnusableEncoder.
         """
         encoder = self.encoder()
         names: list[str] = []
@@ -72,4 +72,4 @@ class Embedder:
             EmbeddingRow(sha256, embedding.astype("<f4", copy=False).tobytes(), score)
             for sha256, embedding, score in zip(names, encoded.embeddings, unsafe, strict=True)
         ]
-        self._store.learning.put_embeddings(encoder.name, rows)
+        self._store.models.put_embeddings(encoder.name, rows)

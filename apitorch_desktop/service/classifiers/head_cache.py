@@ -1,4 +1,4 @@
-"""Heads: each training set's current head in memory, loaded from the store when it is first asked for."""
+"""A cache of each training set's current head, loaded from the store when first used."""
 
 import logging
 import threading
@@ -13,15 +13,15 @@ from apitorch_desktop.service.storage.records import VersionRow
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision.head import Head
 
-_KEPT = 64
+_CAPACITY = 64
 _log = logging.getLogger(__name__)
 
 
 class CurrentHead(NamedTuple):
-    """The head that answers for a training set. `revision` of the training set it learned from.
+    """The head in use for a training set. `revision` is that of the training set it was trained on.
 
-    `provisional`: learned from part of the images while the rest is still being looked at; it has the number of the
-    version to come, and is not in the store.
+    `provisional`: trained on part of the images while the rest is being embedded; it has the number of the next
+    version, and is not stored.
     """
 
     version: int
@@ -39,34 +39,34 @@ class HeadCache:
     def __init__(self, store: "Store") -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._kept: OrderedDict[int, CurrentHead] = OrderedDict()
-        self._drops = 0
+        self._heads: OrderedDict[int, CurrentHead] = OrderedDict()
+        self._discards = 0
 
     def current(self, set_id: int) -> CurrentHead | None:
-        """The head that answers now; None where there is none yet, or it cannot be read."""
+        """Return the head in use; None if there is none yet, or it cannot be read."""
         with self._lock:
-            if kept := self._kept.get(set_id):
-                self._kept.move_to_end(set_id)
-                return kept
-            drops = self._drops
+            if cached_head := self._heads.get(set_id):
+                self._heads.move_to_end(set_id)
+                return cached_head
+            discards = self._discards
         loaded = self.load(set_id)
         if loaded:
             with self._lock:
-                if drops == self._drops:  # else another version may have been made current meanwhile
-                    loaded = self._kept.setdefault(set_id, loaded)  # one that was put meanwhile is newer
+                if discards == self._discards:  # else another version may have been made current meanwhile
+                    loaded = self._heads.setdefault(set_id, loaded)  # one that was put meanwhile is newer
                     self._trim()
         return loaded
 
-    def held(self, set_id: int) -> CurrentHead | None:
-        """The head in memory, where there is one."""
+    def cached(self, set_id: int) -> CurrentHead | None:
+        """Return the head in memory, if there is one."""
         with self._lock:
-            return self._kept.get(set_id)
+            return self._heads.get(set_id)
 
     def load(self, set_id: int, version: int | None = None) -> CurrentHead | None:
-        """A version from the store, the current one by default; None where it is not there or cannot be read."""
+        """Load a version from the store, by default the current one; None if it does not exist or cannot be read."""
         try:
-            row, data = self._store.learning.head(set_id, version)
-            return current_of(row, Head.from_bytes(data))
+            row, data = self._store.models.head(set_id, version)
+            return to_current_head(row, Head.from_bytes(data))
         except RecordNotFound:
             return None
         except ValueError:
@@ -74,30 +74,30 @@ class HeadCache:
             return None
 
     def put(self, set_id: int, current: CurrentHead) -> None:
-        """Let a head answer from now on."""
+        """Put a head to use."""
         with self._lock:
-            self._kept[set_id] = current
-            self._kept.move_to_end(set_id)
+            self._heads[set_id] = current
+            self._heads.move_to_end(set_id)
             self._trim()
 
-    def drop(self, set_id: int) -> None:
-        """Forget what is in memory; the next question asks the store."""
+    def discard(self, set_id: int) -> None:
+        """Drop the head in memory; the next use loads it from the store."""
         with self._lock:
-            self._kept.pop(set_id, None)
-            self._drops += 1
+            self._heads.pop(set_id, None)
+            self._discards += 1
 
     def _trim(self) -> None:
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+        while len(self._heads) > _CAPACITY:
+            self._heads.popitem(last=False)
 
 
-def current_of(row: VersionRow, head: Head) -> CurrentHead:
-    """A stored version as the one that answers."""
-    return CurrentHead(row.version, row.trained_at, row.revision, row.encoder, head, metrics_of(row))
+def to_current_head(row: VersionRow, head: Head) -> CurrentHead:
+    """Return a stored version as the head in use."""
+    return CurrentHead(row.version, row.trained_at, row.revision, row.encoder, head, decode_metrics(row))
 
 
-def metrics_of(row: VersionRow) -> types.Metrics | None:
-    """The cross-validated figures of a stored version."""
+def decode_metrics(row: VersionRow) -> types.Metrics | None:
+    """Return the cross-validated metrics of a stored version."""
     try:
         return msgspec.json.decode(row.metrics, type=types.Metrics)
     except msgspec.DecodeError:

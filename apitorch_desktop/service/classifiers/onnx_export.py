@@ -1,4 +1,4 @@
-"""Exporter: a trained classifier as one ONNX file, checked against the service's own answers before it is given away."""
+"""Exports a trained classifier as one ONNX file, verified against the service's own results."""
 
 import tempfile
 from pathlib import Path
@@ -20,26 +20,26 @@ _SAMPLE = 8
 class OnnxExporter:
     """Exports classifiers. Blocking and thread-safe."""
 
-    def __init__(self, store: "Store", trainer: "Trainer", answers: "ClassificationService") -> None:
+    def __init__(self, store: "Store", trainer: "Trainer", classification: "ClassificationService") -> None:
         self._store = store
         self._trainer = trainer
-        self._answers = answers
+        self._classification = classification
 
     def onnx(self, owner: int, slug: str) -> bytes:
-        """The current version of a training set's classifier as an ONNX file.
+        """Return the current version of a training set's classifier as an ONNX file.
 
-        Raises NotFound, Conflict where nothing has been trained yet, StorageFault where the file would answer otherwise
-        than the service.
+        Raises RecordNotFound, RecordConflict if nothing has been trained yet, StorageFault if the file's results differ
+        from those of the service.
         """
         from apitorch_desktop.vision import onnx_export
 
         row = self._store.training_sets.by_slug(owner, slug)
-        found = self._trainer.head(row.id)
+        found = self._trainer.current_head(row.id)
         if found is None:
             raise RecordConflict(
                 f"The classifier “{slug}” has not been trained yet: add images, and wait until it is ready."
             )
-        encoder = self._answers.encoder()
+        encoder = self._classification.encoder()
         with tempfile.TemporaryDirectory(prefix="apitorch-export-") as folder:
             path = Path(folder) / f"{slug[:80]}.onnx"
             try:
@@ -52,7 +52,7 @@ class OnnxExporter:
             return path.read_bytes()
 
     def _sample(self, owner: int, set_id: int, encoder: "Encoder") -> list["Image"]:
-        """Stored photos that can be read, and two drawn pictures, so that no file goes out unchecked."""
+        """Return stored photos that can be read, and two drawn images, so that no file is exported unverified."""
         from apitorch_desktop.vision import images
 
         found = [_drawn(encoder.shorter_side, over) for over in (1, 3)]

@@ -1,4 +1,4 @@
-"""The standard classifiers as the service offers them, and how corrections adjust what they say."""
+"""The standard classifiers of the service, and their adjustment by corrections."""
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -13,17 +13,17 @@ from apitorch_desktop.vision.standard_classifiers import StandardAnswer
 if TYPE_CHECKING:
     from PIL import Image
 
-_LEAST = 0.005
-"""The least probability that is given to a label, so that no answer is beyond correction."""
-_UNSTATED = 0.7
-"""Taken where it gives no confidence of its own."""
+_MIN_PROBABILITY = 0.005
+"""The lowest probability of a label, so that no result is beyond correction."""
+_DEFAULT_CONFIDENCE = 0.7
+"""Used where a classifier gives no confidence."""
 
 
 @dataclass(frozen=True)
 class StandardClassifier:
-    """One standard classifier. `labels`: the first is the one whose `value` is true, where values are true or false.
+    """One standard classifier. If its values are true and false, the first of `labels` is the true one.
 
-    `sentence` has a place for the label.
+    `sentence` has a placeholder for the label.
     """
 
     slug: str
@@ -34,7 +34,7 @@ class StandardClassifier:
     truth: bool = True
 
     def return_values(self) -> list[Any]:
-        """As the documentation's classifier object has them."""
+        """Return the values in the form of the documentation's classifier object."""
         values = [True, False] if self.truth else self.labels
         return [[value, self.sentence.format(label)] for value, label in zip(values, self.labels, strict=True)]
 
@@ -69,7 +69,7 @@ STANDARD: Final[Mapping[str, StandardClassifier]] = {
 
 
 class StandardClassifierRunner:
-    """Runs the standard classifiers; the reader of text is loaded when first asked for. Thread-safe."""
+    """Runs the standard classifiers; the text reader is loaded when first used. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -77,15 +77,15 @@ class StandardClassifierRunner:
 
     @staticmethod
     def shorter_side(slugs: Iterable[str], least: int) -> int | None:
-        """How large an image these classifiers need at least; None for its full size."""
+        """Return the image size that these classifiers need at least; None for the full size."""
         sides = {"design-score": None, "extract-text": max(least, standard_classifiers.TextReader.shorter_side)}
-        wanted = [sides.get(slug, least) for slug in slugs]
-        return None if None in wanted else max(side for side in wanted if side)
+        sizes = [sides.get(slug, least) for slug in slugs]
+        return None if None in sizes else max(side for side in sizes if side)
 
     def __call__(self, slug: str, image: "Image.Image", unsafe: Callable[[], float]) -> StandardAnswer:
-        """What a standard classifier says about an upright RGB image; `unsafe` gives the encoder's score.
+        """Classify an upright RGB image; `unsafe` returns the encoder's score.
 
-        Raises StorageFault where extract-text cannot work here.
+        Raises StorageFault if extract-text is not available.
         """
         if slug == "safe-for-work":
             return standard_classifiers.safe_for_work(unsafe())
@@ -101,39 +101,40 @@ class StandardClassifierRunner:
 
 
 def distribution(entry: StandardClassifier, answer: StandardAnswer) -> dict[str, float]:
-    """A standard classifier's answer as a probability for each of its labels."""
-    stated = _UNSTATED if answer.confidence_value is None else answer.confidence_value
+    """Return a standard classifier's answer as a probability for each of its labels."""
+    standard_values = _DEFAULT_CONFIDENCE if answer.confidence_value is None else answer.confidence_value
     others = [label for label in entry.labels if label != answer.label]
-    return {answer.label: stated} | {label: (1 - stated) / len(others) for label in others}
+    return {answer.label: standard_values} | {label: (1 - standard_values) / len(others) for label in others}
 
 
 def adjust(
     entry: StandardClassifier, answer: StandardAnswer, learned: Mapping[str, float], corrections: int
 ) -> tuple[StandardAnswer, dict[str, float]]:
-    """The answer once the head that learned from corrections has its say, and the probability of each label.
+    """Combine an answer with the head trained on corrections; return the new answer and the probability of each label.
 
     Both are taken as independent evidence: probabilities are multiplied and scaled to 1 (logarithmic opinion pool,
-    Genest and Zidek 1986). Where they disagree the standard classifier's word has the less weight the surer the head
-    is: all of it against a head that only guesses, none against one that is certain. A label that only one of them
-    knows has, with the other, what that one leaves over.
+    Genest and Zidek 1986). Where they disagree, the more confident the head, the less the standard classifier counts:
+    fully against a head that only guesses, not at all against one that is certain. A label that only one of them knows
+    gets the remainder of the other.
     """
-    stated = distribution(entry, answer)
+    standard_values = distribution(entry, answer)
     spelled = {snake_case(label): label for label in entry.labels}
-    heard = {spelled.get(label, label.replace("_", " ")): value for label, value in learned.items()}
-    surest = max(heard, key=heard.__getitem__)
-    guess = 1 / len(heard)
-    weight = 1.0 if surest == answer.label else 1 - (heard[surest] - guess) / (1 - guess)
-    left = 1 - heard[surest]
+    learned_values = {spelled.get(label, label.replace("_", " ")): value for label, value in learned.items()}
+    top_label = max(learned_values, key=learned_values.__getitem__)
+    chance = 1 / len(learned_values)
+    weight = 1.0 if top_label == answer.label else 1 - (learned_values[top_label] - chance) / (1 - chance)
+    remainder = 1 - learned_values[top_label]
     scores = {
-        label: max(stated.get(label, _LEAST), _LEAST) ** weight * max(heard.get(label, left), _LEAST)
-        for label in {**stated, **heard}
+        label: max(standard_values.get(label, _MIN_PROBABILITY), _MIN_PROBABILITY) ** weight
+        * max(learned_values.get(label, remainder), _MIN_PROBABILITY)
+        for label in {**standard_values, **learned_values}
     }
     total = sum(scores.values())
     values = {label: score / total for label, score in scores.items()}
     best = max(values, key=values.__getitem__)
     photos = f"{corrections:,} corrected photos"
     if best == answer.label:
-        how = "agrees" if surest == best else "speaks against it, but not enough"
+        how = "agrees" if top_label == best else "speaks against it, but not enough"
         sentence = f"{answer.sentence} What was learned from {photos} {how}."
         return replace(answer, sentence=sentence, confidence_value=values[best]), values
     sentence = f"{entry.sentence.format(best)}, as learned from {photos}."

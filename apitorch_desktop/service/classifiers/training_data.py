@@ -1,4 +1,4 @@
-"""Lessons: what a training set has to teach, the head that comes of it, and the sentences that say how it stands."""
+"""Training data of a training set, the heads trained on it, and the differences between two heads."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service.classifiers.head_cache import CurrentHead, current_of
+from apitorch_desktop.service.classifiers.head_cache import CurrentHead, to_current_head
 from apitorch_desktop.service.storage.records import ExampleRow, TrainingSetRow, VersionRow
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import head as heads
@@ -28,7 +28,7 @@ class TooFewReadable(Exception):  # noqa: N818 - named for what the person is to
 class TrainingData:
     """Embeddings (n, d) and the label of each, in the order of arrival, as of `revision`.
 
-    `complete`: nothing that can be read is left out. `enough`: a head can be trained on it.
+    `complete`: no readable image is missing. `enough`: a head can be trained.
     """
 
     set_id: int
@@ -40,84 +40,86 @@ class TrainingData:
     enough: bool
 
 
-def lesson(store: "Store", set_id: int, encoder: str, unreadable: Callable[[str], bool]) -> TrainingData:
-    """What a training set teaches at this moment. Raises NotFound."""
-    revision, examples = store.learning.examples(set_id)
-    seen, embeddings = _seen(store, encoder, examples)
-    there = {example.sha256 for example in seen}
-    counts = Counter(example.label for example in seen)
+def load(store: "Store", set_id: int, encoder: str, unreadable: Callable[[str], bool]) -> TrainingData:
+    """Load the training data of a training set. Raises RecordNotFound."""
+    revision, examples = store.models.examples(set_id)
+    embedded, embeddings = _load_embeddings(store, encoder, examples)
+    available = {example.sha256 for example in embedded}
+    counts = Counter(example.label for example in embedded)
     return TrainingData(
         set_id,
         revision,
         encoder,
         embeddings,
-        [example.label for example in seen],
-        all(example.sha256 in there or unreadable(example.sha256) for example in examples),
+        [example.label for example in embedded],
+        all(example.sha256 in available or unreadable(example.sha256) for example in examples),
         sum(count >= heads.MIN_IMAGES for count in counts.values()) >= heads.MIN_LABELS,
     )
 
 
 def fit(
-    taught: TrainingData, cancelled: Callable[[], bool], preview: Callable[[heads.Head], None] | None = None
+    data: TrainingData, cancelled: Callable[[], bool], preview: Callable[[heads.Head], None] | None = None
 ) -> heads.TrainingResult:
-    """Train a head; what is nearly the same image is never learned from and tested on. Raises TrainingCancelled."""
+    """Train a head; near-duplicates are never in both training and test folds. Raises TrainingCancelled."""
 
-    def go_on() -> None:
+    def check_cancelled() -> None:
         if cancelled():
             raise heads.TrainingCancelled
 
-    groups = sibling_groups(taught.embeddings, taught.labels, go_on)
-    return heads.train(taught.embeddings, taught.labels, groups=groups, cancelled=cancelled, preview=preview)
+    groups = sibling_groups(data.embeddings, data.labels, check_cancelled)
+    return heads.train(data.embeddings, data.labels, groups=groups, cancelled=cancelled, preview=preview)
 
 
-def keep(store: "Store", taught: TrainingData, training: heads.TrainingResult) -> CurrentHead:
-    """Store a trained head as the next version. Raises NotFound, StorageFull."""
-    row = store.learning.put_version(
-        taught.set_id,
-        revision=taught.revision,
-        encoder=taught.encoder,
+def store_version(store: "Store", data: TrainingData, training: heads.TrainingResult) -> CurrentHead:
+    """Store a trained head as the next version. Raises RecordNotFound, DiskFull."""
+    row = store.models.put_version(
+        data.set_id,
+        revision=data.revision,
+        encoder=data.encoder,
         head=training.head.to_bytes(),
         metrics=msgspec.json.encode(wire_metrics(training.metrics)).decode(),
-        images=len(taught.labels),
+        images=len(data.labels),
         labels=len(training.head.labels),
     )
-    return current_of(row, training.head)
+    return to_current_head(row, training.head)
 
 
-def provisional(store: "Store", taught: TrainingData, head: heads.Head, metrics: types.Metrics | None) -> CurrentHead:
-    """A head that answers until the whole lesson is learned, under the number of the version to come."""
-    versions = store.learning.versions(taught.set_id)
+def provisional_head(
+    store: "Store", data: TrainingData, head: heads.Head, metrics: types.Metrics | None
+) -> CurrentHead:
+    """Return a head for use until all images are embedded, with the number of the next version."""
+    versions = store.models.versions(data.set_id)
     number = versions[0].version + 1 if versions else 1
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return CurrentHead(number, now, -1, taught.encoder, head, metrics, provisional=True)
+    return CurrentHead(number, now, -1, data.encoder, head, metrics, provisional=True)
 
 
-def differences(
+def compare_heads(
     store: "Store", set_id: int, before: CurrentHead, after: CurrentHead
 ) -> list[types.ClassificationChange]:
-    """The images that two heads of one encoder answer differently, the surest of the new answers first."""
-    seen, embeddings = _seen(store, after.encoder, store.learning.examples(set_id)[1])
-    if not seen:
+    """Return the images that two heads of one encoder classify differently, highest new confidence first."""
+    embedded, embeddings = _load_embeddings(store, after.encoder, store.models.examples(set_id)[1])
+    if not embedded:
         return []
     old, new = before.head.predict(embeddings), after.head.predict(embeddings)
     found: list[tuple[float, types.ClassificationChange]] = []
-    for at, example in enumerate(seen):
-        was, now = int(old[at].argmax()), int(new[at].argmax())
-        if before.head.labels[was] != after.head.labels[now]:
+    for index, example in enumerate(embedded):
+        old_label, now = int(old[index].argmax()), int(new[index].argmax())
+        if before.head.labels[old_label] != after.head.labels[now]:
             change = types.ClassificationChange(
                 image_id=f"ti_{example.image_id}",
                 label=example.label,
-                from_label=before.head.labels[was],
+                from_label=before.head.labels[old_label],
                 to_label=after.head.labels[now],
-                from_value=decimal(float(old[at, was])),
-                to_value=decimal(float(new[at, now])),
+                from_value=decimal(float(old[index, old_label])),
+                to_value=decimal(float(new[index, now])),
             )
-            found.append((float(new[at, now]), change))
+            found.append((float(new[index, now]), change))
     return [change for _, change in sorted(found, key=lambda pair: -pair[0])]
 
 
 def wire_metrics(metrics: heads.HeadMetrics) -> types.Metrics:
-    """Cross-validated figures as they are stored and sent."""
+    """Return the cross-validated metrics as they are stored and sent."""
     return types.Metrics(
         accuracy=metrics.accuracy,
         images=metrics.images,
@@ -131,8 +133,8 @@ def wire_metrics(metrics: heads.HeadMetrics) -> types.Metrics:
     )
 
 
-def version_of(row: "VersionRow", metrics: types.Metrics | None) -> types.ClassifierVersion:
-    """A kept version as it is sent."""
+def wire_version(row: "VersionRow", metrics: types.Metrics | None) -> types.ClassifierVersion:
+    """Return a stored version as it is sent."""
     return types.ClassifierVersion(
         version=row.version,
         trained_at=row.trained_at,
@@ -144,12 +146,12 @@ def version_of(row: "VersionRow", metrics: types.Metrics | None) -> types.Classi
 
 
 def decimal(value: float) -> str:
-    """A probability as the wire has it: a decimal number in a string."""
+    """Return a probability as a decimal number in a string, as it is sent."""
     return f"{value:.4f}"
 
 
 def needs(training_set: "TrainingSetRow") -> str:
-    """What a training set lacks to become a classifier, as a sentence; empty when it has enough."""
+    """Return what a training set lacks to become a classifier, as a sentence; empty when it has enough."""
     counts = list(zip(training_set.labels, training_set.counts, strict=True))
     enough = [label for label, count in counts if count >= heads.MIN_IMAGES]
     if len(enough) >= heads.MIN_LABELS:
@@ -163,7 +165,7 @@ def needs(training_set: "TrainingSetRow") -> str:
 
 
 def progress(training_set: "TrainingSetRow", lacking: int) -> str:
-    """What training is at, as a sentence."""
+    """Return the progress of training as a sentence."""
     total = sum(training_set.counts)
     if lacking:
         return f"Looking at the photos: {max(0, total - lacking):,} of {total:,}."
@@ -171,7 +173,7 @@ def progress(training_set: "TrainingSetRow", lacking: int) -> str:
 
 
 def summary(metrics: types.Metrics | None, chosen: int | None) -> str:
-    """What a classifier that is ready has learned, in a sentence or two; `chosen`: an older version that answers."""
+    """Return what a ready classifier was trained on, in a sentence or two; `chosen`: an older version in use."""
     sentence = "Ready."
     if metrics:
         right = f"{metrics.accuracy:.0%} right on photos it had not seen"
@@ -181,20 +183,22 @@ def summary(metrics: types.Metrics | None, chosen: int | None) -> str:
     return f"{sentence} Version {chosen} answers until the next change, as chosen."
 
 
-def _seen(store: "Store", encoder: str, examples: "list[ExampleRow]") -> "tuple[list[ExampleRow], NDArray[np.float32]]":
-    """The examples whose embedding is there, and the embeddings (n, d); (0, 0) for none.
+def _load_embeddings(
+    store: "Store", encoder: str, examples: "list[ExampleRow]"
+) -> "tuple[list[ExampleRow], NDArray[np.float32]]":
+    """Return the examples with an embedding, and the embeddings (n, d); (0, 0) for none.
 
     In batches, so that 100,000 embeddings (600 MB) are held once and not twice.
     """
-    seen: list[ExampleRow] = []
+    embedded: list[ExampleRow] = []
     matrix = np.empty((0, 0), np.float32)
     for start in range(0, len(examples), _BATCH):
         batch = examples[start : start + _BATCH]
-        rows = store.learning.embeddings(encoder, {example.sha256 for example in batch})
+        rows = store.models.embeddings(encoder, {example.sha256 for example in batch})
         for example in batch:
             if row := rows.get(example.sha256):
-                if not seen:
+                if not embedded:
                     matrix = np.empty((len(examples), len(row.vector) // 4), np.float32)
-                matrix[len(seen)] = np.frombuffer(row.vector, "<f4")
-                seen.append(example)
-    return seen, matrix[: len(seen)]
+                matrix[len(embedded)] = np.frombuffer(row.vector, "<f4")
+                embedded.append(example)
+    return embedded, matrix[: len(embedded)]

@@ -1,4 +1,4 @@
-"""Who may call: the Host and Origin a request names, its API key, its signed link."""
+"""Access checks: the Host and Origin headers and the API key of a request."""
 
 import base64
 import binascii
@@ -16,11 +16,11 @@ _ADVICE = "Send the API key as the user name of HTTP Basic authentication, with 
 
 
 def check_host(host: str | None, config: Config) -> str:
-    """The host and port a request names, as it names them. Raises Refusal 403.
+    """Return the host and port that a request names. Raises HttpError 403 for an unknown host.
 
-    A web page whose own DNS name is turned to this machine (DNS rebinding) still sends that name.
+    A page whose DNS name was pointed to this machine (DNS rebinding) still sends that name.
     """
-    if is_served(host or "", config):
+    if is_known_host(host or "", config):
         return host or ""
     shown = (host or "")[:100]
     raise HttpError(
@@ -29,9 +29,9 @@ def check_host(host: str | None, config: Config) -> str:
 
 
 def check_origin(headers: dict[str, str], host: str, *, by_link: bool) -> None:
-    """Refuse (403) what a browser sends on behalf of another site's page.
+    """Reject (403) requests that a browser sends on behalf of another site's page.
 
-    `by_link`: the request may rest on a signed link alone, which a notebook's page may well show as a picture.
+    `by_link` is for paths that a signed link opens, whose images a notebook page may embed.
     """
     origin = headers.get("origin")
     foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
@@ -41,34 +41,34 @@ def check_origin(headers: dict[str, str], host: str, *, by_link: bool) -> None:
         raise HttpError(403, "Web pages of other sites may not call this service. Call it from a program.")
 
 
-def owner_of(authorization: str | None, of_key: Callable[[str], int | None]) -> int:
-    """The owner of the key in an Authorization header. Raises Refusal 401."""
+def authenticate(authorization: str | None, find_owner: Callable[[str], int | None]) -> int:
+    """Return the owner of the key in an Authorization header. Raises HttpError 401."""
     if authorization is None:
         raise HttpError(401, f"There is no API key. {_ADVICE}", _CHALLENGE)
-    scheme, _, coded = authorization.partition(" ")
+    scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         raise HttpError(401, f"“{scheme[:20]}” authentication is not known here. {_ADVICE}", _CHALLENGE)
     try:
-        user, colon, password = base64.b64decode(coded.strip(), validate=True).decode().partition(":")
+        user, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         raise HttpError(401, f"The Authorization header cannot be read. {_ADVICE}", _CHALLENGE) from None
-    owner = of_key(user) if colon and not password else None
+    owner = find_owner(user) if colon and not password else None
     if owner is None:
         what = "The password is not blank." if password else "This API key is not known here."
         raise HttpError(401, f"{what} {_ADVICE}", _CHALLENGE)
     return owner
 
 
-def is_served(host: str, config: Config) -> bool:
-    """Whether `host`, with or without a port, is one of the names the service answers to."""
+def is_known_host(host: str, config: Config) -> bool:
+    """Return whether `host`, with or without a port, is one of the names of this service."""
     found = _HOST.fullmatch(host.lower())
     if found is None:
         return False
     name = found[1].removesuffix(".")
-    return name in config.hosts or _is_fitting_address(name, config.any_address)
+    return name in config.hosts or _is_allowed_address(name, config.any_address)
 
 
-def _is_fitting_address(name: str, any_address: bool) -> bool:
+def _is_allowed_address(name: str, any_address: bool) -> bool:
     try:
         address = ip_address(name.strip("[]"))
     except ValueError:

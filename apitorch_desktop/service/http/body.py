@@ -1,36 +1,172 @@
-"""Receiver: takes in a request's body, JSON, urlencoded or multipart alike, within limits of size and time."""
+"""Reads request bodies (JSON, urlencoded, multipart) within limits of size and time."""
 
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from python_multipart.exceptions import FormParserError, MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from apitorch_desktop.service.config import Limits
+from apitorch_desktop.service.http.errors import HttpError
+from apitorch_desktop.service.http.resources import Spool
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from msgspec import Struct
-from python_multipart.multipart import parse_options_header
 from starlette.types import Message, Receive
 
-from apitorch_desktop.service.config import Limits
 from apitorch_desktop.service.http import form_data
-from apitorch_desktop.service.http.errors import ClientDisconnected, HttpError
-from apitorch_desktop.service.http.multipart import MultipartReader
-from apitorch_desktop.service.http.resources import Spool
-from apitorch_desktop.service.http.work import WorkerPools
+from apitorch_desktop.service.http.errors import ClientDisconnected
+from apitorch_desktop.service.http.resources import WorkerPools
+
+_EXTENDED_NAME = re.compile(rb"""filename\*\s*=\s*utf-8'[^']*'([^;\s]+)""", re.IGNORECASE)
+_MAX_HEADERS = 8
+_MAX_HEADER_SIZE = 4096
+
+
+class MultipartReader:
+    """An incremental reader of a multipart body.
+
+    Text fields go to `fields`, the file `image` to `spool`; without a spool files are rejected. Every method may raise
+    HttpError.
+    """
+
+    def __init__(self, boundary: bytes, limits: Limits, spool: Spool | None) -> None:
+        self.fields: list[tuple[str, str]] = []
+        self.has_image = False
+        self.filename = ""
+        self._limits = limits
+        self._spool = spool
+        self._parts = self._text_size = 0
+        self._ended = False
+        self._headers: dict[bytes, bytes] = {}
+        self._header = self._value = b""
+        self._name = ""
+        self._text: bytearray | None = None
+        if not boundary:
+            raise HttpError(400, "The Content-Type of the multipart body names no boundary. Let your library write it.")
+        callbacks: MultipartCallbacks = {
+            "on_part_begin": self._begin,
+            "on_header_field": self._header_name,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_headers_finished": self._start,
+            "on_part_data": self._data,
+            "on_part_end": self._end,
+            "on_end": self._finish,
+        }
+        try:
+            self._parser = MultipartParser(
+                boundary, callbacks, max_header_count=_MAX_HEADERS, max_header_size=_MAX_HEADER_SIZE
+            )
+        except FormParserError:
+            raise HttpError(400, "The boundary of the multipart body is too long.") from None
+
+    def write(self, chunk: bytes) -> None:
+        """Parse a chunk of the body."""
+        try:
+            self._parser.write(chunk)
+        except MultipartParseError as error:
+            raise HttpError(400, f"The multipart body is broken: {str(error).rstrip('.')[:200]}.") from None
+
+    def finish(self) -> None:
+        """Check that the body is complete."""
+        if not self._ended:
+            raise HttpError(400, "The multipart body ends too early. Send it again, whole.")
+
+    def _begin(self) -> None:
+        self._parts += 1
+        if self._parts > self._limits.parts:
+            raise HttpError(400, f"The multipart body has more than {self._limits.parts} parts. Send fewer fields.")
+        self._headers = {}
+        self._header = self._value = b""
+
+    def _header_name(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _header_end(self) -> None:
+        self._headers[self._header.lower()] = self._value
+        self._header = self._value = b""
+
+    def _start(self) -> None:
+        disposition = self._headers.get(b"content-disposition", b"")
+        kind, options = parse_options_header(disposition)
+        if kind != b"form-data" or b"name" not in options:
+            raise HttpError(400, "A part of the multipart body has no name. Name the file “image”.")
+        encoding = self._headers.get(b"content-transfer-encoding", b"binary").strip().lower()
+        if encoding not in {b"binary", b"8bit", b"7bit"}:
+            raise HttpError(400, "A part of the multipart body is in a transfer encoding. Send the file as it is.")
+        self._name = _decode(options[b"name"])
+        extended = _EXTENDED_NAME.search(disposition)
+        given = options.get(b"filename")
+        if self._name == "image" and self._spool is not None:
+            if self.has_image:
+                raise HttpError(400, "There are two files “image”. Send one image a call.")
+            self.has_image = True
+            self._text = None
+            self.filename = _filename(unquote_to_bytes(extended[1]) if extended else given or b"")
+        elif given is not None or extended is not None:
+            wanted = "Name the file “image”." if self._spool is not None else "This call takes no file."
+            raise HttpError(400, f"There is a file “{self._name[:80]}”. {wanted}")
+        else:
+            self._text = bytearray()
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        size = end - start
+        if self._text is not None:
+            self._text_size += size
+            if len(self._text) + size > self._limits.text_field or self._text_size > self._limits.text:
+                raise HttpError(413, f"The field “{self._name[:80]}” is too long.")
+            self._text += data[start:end]
+        elif self._spool is not None:
+            self._spool.write(memoryview(data)[start:end])
+
+    def _end(self) -> None:
+        if self._text is None:
+            return
+        try:
+            self.fields.append((self._name, self._text.decode()))
+        except UnicodeDecodeError:
+            raise HttpError(400, f"The field “{self._name[:80]}” is not valid UTF-8. Send text as UTF-8.") from None
+        self._text = None
+
+    def _finish(self) -> None:
+        self._ended = True
+
+
+def _decode(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _filename(raw: bytes) -> str:
+    """Return the file name as it was meant: browsers, and our client, write %22, %0D and %0A for `"`, CR and LF."""
+    return _decode(raw).replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
+
 
 _JSON, _FORM, _MULTIPART = "application/json", "application/x-www-form-urlencoded", "multipart/form-data"
 _CHARSETS = {"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "latin1", "windows-1252", "cp1252"}
-_OVERHEAD = 2**20
-_DRAIN = 64 * 2**20
+_MULTIPART_OVERHEAD = 2**20
+_DRAIN_LIMIT = 64 * 2**20
 
 
 @dataclass
 class ParsedBody:
-    """A parsed body: its fields, and the file with the name it came under. Close it."""
+    """The fields of a body, and its file with the name it was sent under. Has to be closed."""
 
     fields: Struct | None = None
     image: Spool | None = None
     filename: str = ""
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         if self.image is not None:
             self.image.close()
 
@@ -44,16 +180,16 @@ class _BodyHeader:
 
 
 class IncomingBody:
-    """The body of one request as ASGI brings it; knows whether any and whether all of it has been asked for."""
+    """The body of one request as ASGI delivers it. `started` and `ended` tell how much has been received."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self.begun = False
+        self.started = False
         self.ended = False
 
-    async def next(self) -> Message:
-        """The next message. Raises Disconnected."""
-        self.begun = True
+    async def receive(self) -> Message:
+        """Return the next message. Raises ClientDisconnected."""
+        self.started = True
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self.ended = True
@@ -63,118 +199,127 @@ class IncomingBody:
 
 
 class BodyReader:
-    """Reads bodies. A body is bounded by what its operation takes; what a client claims it will send counts too."""
+    """Reads bodies. The size limit depends on the operation; the declared length counts too."""
 
-    def __init__(self, limits: Limits, work: WorkerPools) -> None:
+    def __init__(self, limits: Limits, workers: WorkerPools) -> None:
         self._limits = limits
-        self._work = work
+        self._workers = workers
 
-    async def receive(
-        self, headers: dict[str, str], incoming: IncomingBody, kind: type[Struct], *, image: bool, loose: bytes | None
+    async def read(
+        self, headers: dict[str, str], incoming: IncomingBody, kind: type[Struct], *, image: bool, query: bytes | None
     ) -> ParsedBody:
-        """The body as `kind`; with `image`, multipart may bring a file.
+        """Return the body as `kind`; with `image`, multipart may contain a file.
 
-        With `loose` (a query) its fields count where the body has none of that name. Raises Refusal 400, 408, 413, 507,
-        and Disconnected.
+        With `query` its fields are used where the body has none of that name. Raises HttpError 400, 408, 413, 507, and
+        ClientDisconnected.
         """
-        head = _head(headers)
-        most = self._limits.image + _OVERHEAD if image and head.kind == _MULTIPART else self._limits.text
-        if head.length is not None and head.length > most:
-            raise self._too_large(image and head.kind == _MULTIPART)
-        spare = form_data.pairs_of(loose) if loose else []
-        if head.kind == _MULTIPART:
-            return await self._multipart(head, incoming, kind, image, most, spare)
-        return ParsedBody(await self._text(head, incoming, kind, most, spare))
+        header = _parse_header(headers)
+        max_size = (
+            self._limits.image + _MULTIPART_OVERHEAD if image and header.kind == _MULTIPART else self._limits.text
+        )
+        if header.length is not None and header.length > max_size:
+            raise self._too_large(image and header.kind == _MULTIPART)
+        defaults = form_data.parse_pairs(query) if query else []
+        if header.kind == _MULTIPART:
+            return await self._multipart(header, incoming, kind, image, max_size, defaults)
+        return ParsedBody(await self._read_text(header, incoming, kind, max_size, defaults))
 
     @staticmethod
-    def expects(headers: dict[str, str]) -> bool:
-        """Whether the request has a body at all."""
+    def has_body(headers: dict[str, str]) -> bool:
+        """Return whether the request has a body."""
         return "content-length" in headers or "transfer-encoding" in headers
 
     async def drain(self, headers: dict[str, str], incoming: IncomingBody) -> None:
-        """Take in what is left of a body that is not wanted, within limits, so that the client reads the answer."""
-        if incoming.ended or not self.expects(headers) or ("expect" in headers and not incoming.begun):
+        """Read and drop the rest of an unwanted body, within limits, so that the client gets to read the response."""
+        if incoming.ended or not self.has_body(headers) or ("expect" in headers and not incoming.started):
             return
         try:
             async with asyncio.timeout(self._limits.head_time):
-                async for _ in self._chunks(incoming, _DRAIN):
+                async for _ in self._chunks(incoming, _DRAIN_LIMIT):
                     pass
         except (HttpError, ClientDisconnected, TimeoutError):
             pass
 
     async def _multipart(
         self,
-        head: _BodyHeader,
+        header: _BodyHeader,
         incoming: IncomingBody,
         kind: type[Struct],
         image: bool,
-        most: int,
-        spare: list[tuple[str, str]],
+        max_size: int,
+        defaults: list[tuple[str, str]],
     ) -> ParsedBody:
-        spool = self._work.spool()
+        spool = self._workers.spool()
         try:
-            reader = MultipartReader(head.boundary, self._limits, spool if image else None)
-            async for chunk in self._chunks(incoming, most):
+            reader = MultipartReader(header.boundary, self._limits, spool if image else None)
+            async for chunk in self._chunks(incoming, max_size):
                 reader.write(chunk)
             reader.finish()
-            fields = form_data.from_pairs(kind, [*spare, *reader.fields])
+            fields = form_data.decode_pairs(kind, [*defaults, *reader.fields])
         except BaseException:
             spool.close()
             raise
         return ParsedBody(fields, spool if reader.has_image else None, reader.filename)
 
-    async def _text(
-        self, head: _BodyHeader, incoming: IncomingBody, kind: type[Struct], most: int, spare: list[tuple[str, str]]
+    async def _read_text(
+        self,
+        header: _BodyHeader,
+        incoming: IncomingBody,
+        kind: type[Struct],
+        max_size: int,
+        defaults: list[tuple[str, str]],
     ) -> Struct:
-        spool = self._work.spool()
+        spool = self._workers.spool()
         try:
-            async for chunk in self._chunks(incoming, most):
+            async for chunk in self._chunks(incoming, max_size):
                 spool.write(chunk)
             if not len(spool):
-                return form_data.from_pairs(kind, spare)
-            async with self._work.bytes_of(spool) as body:
+                return form_data.decode_pairs(kind, defaults)
+            async with self._workers.load_spool(spool) as body:
                 if len(body) > 2**16:
-                    return await self._work.decode(_parsed, head, kind, body, spare)
-                return _parsed(head, kind, body, spare)
+                    return await self._workers.run_decoding(_parse_text, header, kind, body, defaults)
+                return _parse_text(header, kind, body, defaults)
         finally:
             spool.close()
 
-    async def _chunks(self, incoming: IncomingBody, most: int) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises Refusal for one that is too long or too slow, Disconnected for half of one."""
+    async def _chunks(self, incoming: IncomingBody, max_size: int) -> AsyncIterator[bytes]:
+        """Yield the body in chunks. Raises HttpError for one that is too long or too slow, ClientDisconnected for a
+        partial one.
+        """
         limits, now = self._limits, asyncio.get_running_loop().time
         began, size = now(), 0
         while not incoming.ended:
             try:
                 async with asyncio.timeout(limits.silence):
-                    message = await incoming.next()
+                    message = await incoming.receive()
             except TimeoutError:
-                raise _too_slow() from None
+                raise _timed_out() from None
             chunk = message.get("body", b"")
             size += len(chunk)
-            if size > most:
-                raise self._too_large(most > limits.image)
+            if size > max_size:
+                raise self._too_large(max_size > limits.image)
             if not incoming.ended and size < (now() - began - limits.grace) * limits.slowest:
-                raise _too_slow()
+                raise _timed_out()
             if chunk:
                 yield chunk
 
     def _too_large(self, image: bool) -> HttpError:
         if image:
-            most = self._limits.image // 2**20
-            return HttpError(413, f"The image is larger than {most} MiB. Make it smaller and send it again.")
+            max_size = self._limits.image // 2**20
+            return HttpError(413, f"The image is larger than {max_size} MiB. Make it smaller and send it again.")
         return HttpError(413, f"The body is larger than {self._limits.text // 2**20} MiB. Send less in one call.")
 
 
-def _parsed(head: _BodyHeader, kind: type[Struct], body: bytes, spare: list[tuple[str, str]]) -> Struct:
-    if head.kind == _FORM:
-        return form_data.from_pairs(kind, [*spare, *form_data.pairs_of(body, head.charset)])
-    if not head.kind:
+def _parse_text(header: _BodyHeader, kind: type[Struct], body: bytes, defaults: list[tuple[str, str]]) -> Struct:
+    if header.kind == _FORM:
+        return form_data.decode_pairs(kind, [*defaults, *form_data.parse_pairs(body, header.charset)])
+    if not header.kind:
         raise HttpError(400, f"Say in Content-Type what the body is: {_JSON}, {_FORM} or {_MULTIPART}.")
-    fields = form_data.from_json(kind, body, head.charset)
-    return form_data.filled(fields, spare) if spare else fields
+    fields = form_data.decode_json(kind, body, header.charset)
+    return form_data.fill_missing(fields, defaults) if defaults else fields
 
 
-def _head(headers: dict[str, str]) -> _BodyHeader:
+def _parse_header(headers: dict[str, str]) -> _BodyHeader:
     coding = headers.get("content-encoding", "identity").strip().lower()
     if coding not in {"identity", ""}:
         raise HttpError(400, f"A body in Content-Encoding “{coding[:40]}” is not taken. Send it as it is.")
@@ -193,5 +338,5 @@ def _head(headers: dict[str, str]) -> _BodyHeader:
     return _BodyHeader(kind, charset, options.get(b"boundary", b""), int(length) if length else None)
 
 
-def _too_slow() -> HttpError:
+def _timed_out() -> HttpError:
     return HttpError(408, "The body came too slowly and was given up. Send it again.", [("connection", "close")])

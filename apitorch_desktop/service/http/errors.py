@@ -1,4 +1,4 @@
-"""Refusal: every answer that is not a success, and what each kind of failure becomes on the wire."""
+"""Error responses, and the mapping from exceptions to them."""
 
 from collections.abc import Iterable
 
@@ -31,7 +31,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
 
 
 class HttpError(Exception):
-    """An answer other than 200. `message` is for the person: what is wrong and what to do."""
+    """An error response. `message` tells the user what is wrong and what to do."""
 
     def __init__(self, status: int, message: str, headers: Iterable[tuple[str, str]] = ()) -> None:
         super().__init__(message)
@@ -40,16 +40,16 @@ class HttpError(Exception):
         self.headers = list(headers)
 
     def body(self) -> bytes:
-        """The answer's JSON."""
+        """Return the JSON of the response."""
         return types.encode(types.Error(message=self.message, type=TYPES[self.status]))
 
 
 class ClientDisconnected(Exception):  # noqa: N818
-    """The client went away before its request was whole; nobody waits for an answer."""
+    """The client closed the connection before its request was complete."""
 
 
-def refusal_of(error: Exception) -> HttpError | None:
-    """The answer for a failure that was foreseen; None for a bug."""
+def to_http_error(error: Exception) -> HttpError | None:
+    """Return the response for an expected failure, None for any other exception."""
     from apitorch_desktop.vision.images import UnreadableImage  # Pillow: not before the first request that needs it
 
     if isinstance(error, HttpError):

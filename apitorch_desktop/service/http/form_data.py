@@ -1,4 +1,4 @@
-"""Forms: the fields of a query, a form or JSON made into the Struct an operation asks for."""
+"""Decodes the fields of a query, a form or a JSON object into the Struct of an operation."""
 
 import re
 from collections.abc import Iterable
@@ -19,8 +19,8 @@ _MISSING = re.compile(r"^Object missing required field `(.*)`")
 _MOST_FIELDS = 100_000
 
 
-def pairs_of(query: bytes, charset: str = "utf-8") -> list[tuple[str, str]]:
-    """The fields of a query string or an urlencoded body. Raises Refusal 400."""
+def parse_pairs(query: bytes, charset: str = "utf-8") -> list[tuple[str, str]]:
+    """Return the fields of a query string or an urlencoded body. Raises HttpError 400."""
     try:
         text = query.decode("ascii")
     except UnicodeDecodeError:  # not percent-encoded; browsers never do that, but scripts do
@@ -33,9 +33,9 @@ def pairs_of(query: bytes, charset: str = "utf-8") -> list[tuple[str, str]]:
         raise HttpError(400, f"The form has more than {_MOST_FIELDS:,} fields. Send fewer in a call.") from None
 
 
-def from_pairs(kind: type[T], pairs: Iterable[tuple[str, str]]) -> T:
-    """`name=…`, `names[]=…&names[]=…` and `options[name]=…` as a Struct; of a single field that comes twice the last
-    counts. Raises Refusal 400.
+def decode_pairs(kind: type[T], pairs: Iterable[tuple[str, str]]) -> T:
+    """Decode `name=…`, `names[]=…&names[]=…` and `options[name]=…` as a Struct; the last value of a repeated single
+    field counts. Raises HttpError 400.
     """
     lists = _list_fields(kind)
     fields: dict[str, Any] = {}
@@ -55,27 +55,27 @@ def from_pairs(kind: type[T], pairs: Iterable[tuple[str, str]]) -> T:
     try:
         return msgspec.convert(fields, kind, strict=False)
     except (msgspec.ValidationError, OverflowError) as error:
-        raise HttpError(400, sentence(error)) from None
+        raise HttpError(400, validation_message(error)) from None
 
 
-def from_json(kind: type[T], body: bytes, charset: str = "utf-8") -> T:
-    """A JSON object as a Struct; fields it does not have are skipped unread, so that they take no memory.
+def decode_json(kind: type[T], body: bytes, charset: str = "utf-8") -> T:
+    """Decode a JSON object as a Struct; unknown fields are skipped without being parsed, so that they take no memory.
 
-    Raises Refusal 400.
+    Raises HttpError 400.
     """
     if charset != "utf-8":
         body = _decoded(body, charset).encode()
     try:
-        return _from_json(kind, body.removeprefix(b"\xef\xbb\xbf"))
+        return _decode_json(kind, body.removeprefix(b"\xef\xbb\xbf"))
     except msgspec.ValidationError as error:
-        raise HttpError(400, sentence(error)) from None
+        raise HttpError(400, validation_message(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HttpError(400, f"The body is not valid JSON: {error}.") from None
     except RecursionError:
         raise HttpError(400, "The JSON is nested too deeply. Send only the fields of this call.") from None
 
 
-def _from_json(kind: type[T], body: bytes) -> T:
+def _decode_json(kind: type[T], body: bytes) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
@@ -84,17 +84,17 @@ def _from_json(kind: type[T], body: bytes) -> T:
         return msgspec.json.decode(body, type=kind, strict=False)  # to JSON 2.0 is an integer
 
 
-def filled(fields: T, pairs: Iterable[tuple[str, str]]) -> T:
-    """The Struct with the fields of `pairs` where it has none of its own. Raises Refusal 400."""
-    spare = from_pairs(type(fields), pairs)
+def fill_missing(fields: T, pairs: Iterable[tuple[str, str]]) -> T:
+    """Set the unset fields of a Struct from `pairs`. Raises HttpError 400."""
+    defaults = decode_pairs(type(fields), pairs)
     for name in fields.__struct_fields__:
         if getattr(fields, name) is msgspec.UNSET:
-            setattr(fields, name, getattr(spare, name))
+            setattr(fields, name, getattr(defaults, name))
     return fields
 
 
-def sentence(error: Exception) -> str:
-    """What does not fit, for a person: msgspec's words with its path in front."""
+def validation_message(error: Exception) -> str:
+    """Return the message of a validation error: msgspec's text with its path in front."""
     text = str(error)
     where = _AT.search(text)
     missing = _MISSING.match(text)

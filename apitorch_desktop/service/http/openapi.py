@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description, made from the table of operations and the wire types."""
+"""Makes the OpenAPI 3.1 description from the operation table and the wire types."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -25,16 +25,16 @@ ERRORS = {
     503: "The service is ending.",
     507: "There is no room left on the disk.",
 }
-"""What each status means; the JSON's `message` says what to do."""
+"""Descriptions of the statuses; the `message` in the JSON tells what to do."""
 
 _REF = "#/components/schemas/{name}"
 
 
 def description(operations: Sequence[Operation]) -> dict[str, Any]:
-    """The description as JSON-ready objects."""
+    """Return the description as JSON-ready objects."""
     structs: list[Any] = [types.Error]
     for operation in operations:
-        kinds = (operation.body, operation.by_url, operation.answer)
+        kinds = (operation.body, operation.by_url, operation.response)
         structs += [kind for kind in kinds if isinstance(kind, type)]
     unique = list(dict.fromkeys(structs))
     _, components = msgspec.json.schema_components(unique, ref_template=_REF)
@@ -69,11 +69,11 @@ def description(operations: Sequence[Operation]) -> dict[str, Any]:
 
 
 def statuses(operation: Operation) -> list[int]:
-    """The statuses an operation may answer beside 200."""
+    """Return the statuses beside 200 that an operation may answer."""
     found = {403, 500, *operation.errors}
     if operation.access == "key":
         found |= {401, 503}
-    if operation.basic:
+    if operation.access == "link_or_key":
         found |= {401}
     if operation.body is not None:
         found |= {400, 408, 413, 507}
@@ -83,12 +83,12 @@ def statuses(operation: Operation) -> list[int]:
 
 
 def _operation(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:
-    answer = operation.answer
-    if isinstance(answer, str):
-        schema: Schema = {"type": "string"} if answer.startswith("text/") else {}
-        content: dict[str, Any] = {answer: {"schema": schema}}
+    response = operation.response
+    if isinstance(response, str):
+        schema: Schema = {"type": "string"} if response.startswith("text/") else {}
+        content: dict[str, Any] = {response: {"schema": schema}}
     else:
-        content = {"application/json": {"schema": _ref(answer)}}
+        content = {"application/json": {"schema": _ref(response)}}
     responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
     responses |= {
         str(status): {"$ref": f"#/components/responses/{_response_name(status)}"} for status in statuses(operation)
@@ -105,7 +105,7 @@ def _operation(operation: Operation, components: dict[str, Any]) -> dict[str, An
     if operation.body is not None:
         described["requestBody"] = _body(operation, components)
     if operation.access != "key":
-        described["security"] = [{"key": []}, {}] if operation.basic else []
+        described["security"] = [{"key": []}, {}] if operation.access == "link_or_key" else []
     if operation.extension:
         described["x-extension"] = operation.extension
     return described
@@ -121,12 +121,13 @@ def _path_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
 
 
 def _query_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
-    """Of a loose operation the fields are described where the API Torch documentation has them: required in the query.
+    """Yield the query parameters.
 
-    That a body may have them instead is more than OpenAPI can say.
+    The fields of a `body_in_query` operation are described where the API Torch documentation has them: required in the
+    query. OpenAPI cannot express that the body may have them instead.
     """
-    kinds = [(operation.query, operation.access == "link" and not operation.basic)]
-    if operation.loose:
+    kinds = [(operation.query, operation.access == "link")]
+    if operation.body_in_query:
         kinds.append((operation.body, True))
     for kind, needed in kinds:
         if kind is None:
@@ -149,7 +150,7 @@ def _body(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:
     if encoding:
         form["encoding"] = encoding
     return {
-        "required": not operation.loose,
+        "required": not operation.body_in_query,
         "content": {
             "application/json": {"schema": _ref(plain)},
             "application/x-www-form-urlencoded": form,
@@ -159,7 +160,7 @@ def _body(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat(schema: Schema, components: dict[str, Any]) -> tuple[Schema, dict[str, Any]]:
-    """A schema as forms write it: `names[]` for a list, `options[name]` for a field within a field."""
+    """Return a schema in form notation: `names[]` for a list, `options[name]` for a nested field."""
     properties: dict[str, Any] = {}
     encoding: dict[str, Any] = {}
     names: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""HTTP before the application: uvicorn's protocol with time limits, a cap on connections, and errors in JSON."""
+"""The HTTP protocol below the application: time limits, a limit of connections, and errors in JSON."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from apitorch_desktop.service.config import Limits
 from apitorch_desktop.service.http.errors import HttpError
 
 _KEEP_ALIVE = 30
-_OTHER_FILES = 256
+_OTHER_DESCRIPTORS = 256
 
 
 def server_config(
@@ -25,16 +25,18 @@ def server_config(
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
 ) -> uvicorn.Config:
-    """What to run uvicorn with: `uvicorn.Server(server_config(app, limits)).run(sockets=[…])`; no logging set up."""
+    """Return the uvicorn configuration for `uvicorn.Server(server_config(app, limits)).run(sockets=[…])`. Sets up no
+    logging.
+    """
     for name in (
         "uvicorn.error",
         "python_multipart",
     ):  # what clients send wrong they are told; no log is filled with it
         logging.getLogger(name).setLevel(logging.ERROR)
-    crowd = ConnectionLimiter(limits)
+    limiter = ConnectionLimiter(limits)
     return uvicorn.Config(
         app,
-        http=partial(BoundedProtocol, crowd=crowd),  # type: ignore[arg-type]  # called like the class
+        http=partial(BoundedProtocol, limiter=limiter),  # type: ignore[arg-type]  # called like the class
         ws="none",
         lifespan="off",
         loop="asyncio",
@@ -51,8 +53,8 @@ def server_config(
     )
 
 
-def _descriptors() -> int:
-    """How many files and connections this process may have open."""
+def _descriptor_limit() -> int:
+    """Return how many files and connections this process may have open."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -62,125 +64,127 @@ def _descriptors() -> int:
 
 
 class ConnectionLimiter:
-    """The open connections of one server; knows which of them wait for a request, longest first."""
+    """Limits the open connections of one server; keeps the idle ones in the order in which they became idle."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._most = max(8, min(limits.connections, _descriptors() - _OTHER_FILES))
+        self._max_connections = max(8, min(limits.connections, _descriptor_limit() - _OTHER_DESCRIPTORS))
         self._idle: dict[BoundedProtocol, None] = {}
         self._count = 0
 
-    def enter(self) -> None:
-        """Count a new connection in; where there are too many, the one that has been idle longest goes."""
+    def add(self) -> None:
+        """Register a connection; close the longest-idle one when over the limit."""
         self._count += 1
-        if self._count > self._most and self._idle:
-            longest = next(iter(self._idle))
-            del self._idle[longest]
-            longest.drop()
+        if self._count > self._max_connections and self._idle:
+            oldest = next(iter(self._idle))
+            del self._idle[oldest]
+            oldest.disconnect()
 
-    def leave(self, connection: "BoundedProtocol") -> None:
-        """Count a connection out."""
+    def remove(self, connection: "BoundedProtocol") -> None:
+        """Unregister a connection."""
         self._count -= 1
         self._idle.pop(connection, None)
 
-    def rests(self, connection: "BoundedProtocol") -> None:
-        """It waits for a request from now on."""
+    def mark_idle(self, connection: "BoundedProtocol") -> None:
+        """Register that the connection waits for a request."""
         self._idle.pop(connection, None)
         self._idle[connection] = None
 
-    def works(self, connection: "BoundedProtocol") -> None:
-        """It has a request."""
+    def mark_busy(self, connection: "BoundedProtocol") -> None:
+        """Register that the connection has a request."""
         self._idle.pop(connection, None)
 
 
 class BoundedProtocol(H11Protocol):
-    """One connection. A head has to be whole within `limits.head_time`; a client that takes nothing in is let go."""
+    """One connection, with time limits for the request head and for a client that does not read its response."""
 
-    def __init__(self, *args: Any, crowd: ConnectionLimiter, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, limiter: ConnectionLimiter, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._crowd = crowd
-        self._limits = crowd.limits
-        self._head: asyncio.TimerHandle | None = None
-        self._stuck: asyncio.TimerHandle | None = None
+        self._limiter = limiter
+        self._limits = limiter.limits
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
         super().connection_made(transport)
-        self._await_head()
-        self._crowd.enter()
+        self._start_head_timer()
+        self._limiter.add()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self._cancel()
+        self._cancel_timers()
         self._unset_keepalive_if_required()
-        self._crowd.leave(self)
+        self._limiter.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol. The first bytes of a next head start its time limit."""
-        if self._head is None and (self.cycle is None or self.cycle.response_complete):
-            self._await_head()
+        """See asyncio.Protocol. The first bytes of another request start the time limit of its head."""
+        if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._start_head_timer()
         super().data_received(data)
 
     def handle_events(self) -> None:
-        """See H11Protocol: this is where a head turns out to be whole."""
+        """See H11Protocol. A complete head is detected here."""
         super().handle_events()
         if self.cycle is not None and not self.cycle.response_complete:
-            if self._head is not None:
-                self._head.cancel()
-                self._head = None
-            self._crowd.works(self)
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+            self._limiter.mark_busy(self)
 
     def on_response_complete(self) -> None:
-        """See H11Protocol. What is left of a body is still read, for a while, so that the client gets to the answer."""
-        self._crowd.rests(self)
+        """See H11Protocol. The rest of a body is still read, for a limited time, so that the client gets to read the
+        response.
+        """
+        self._limiter.mark_idle(self)
         if self.conn.their_state is not h11.DONE and self.conn.their_state is not h11.IDLE:
-            self._await_head()
+            self._start_head_timer()
         super().on_response_complete()
 
     def pause_writing(self) -> None:
-        """See asyncio.Protocol: the client does not take in what it asked for."""
+        """See asyncio.Protocol. The client does not read its response."""
         super().pause_writing()
-        self._stuck = self.loop.call_later(self._limits.silence, self.drop)
+        self._write_timer = self.loop.call_later(self._limits.silence, self.disconnect)
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
-        if self._stuck is not None:
-            self._stuck.cancel()
-            self._stuck = None
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
         super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
-        """See H11Protocol: a close would wait for a client that takes nothing in."""
-        self.drop()
+        """See H11Protocol. Disconnects at once, since a close would wait for a client that does not read."""
+        self.disconnect()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says what to do
         """See H11Protocol."""
-        most = self._limits.head // 1024
-        self._refuse(HttpError(400, f"This is no HTTP request, or its head is over {most} KiB. Send HTTP/1.1."))
+        max_kib = self._limits.head // 1024
+        self._send_error(HttpError(400, f"This is no HTTP request, or its head is over {max_kib} KiB. Send HTTP/1.1."))
 
-    def drop(self) -> None:
+    def disconnect(self) -> None:
         """End the connection at once."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
             self.transport.close()
 
-    def _await_head(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-        self._head = self.loop.call_later(self._limits.head_time, self._too_slow)
-        self._crowd.rests(self)
+    def _start_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        self._head_timer = self.loop.call_later(self._limits.head_time, self._head_timed_out)
+        self._limiter.mark_idle(self)
 
-    def _too_slow(self) -> None:
-        self._head = None
+    def _head_timed_out(self) -> None:
+        self._head_timer = None
         if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
-            self._refuse(HttpError(408, "The head of the request came too slowly. Send it again."))
+            self._send_error(HttpError(408, "The head of the request came too slowly. Send it again."))
         else:
-            self.drop()
+            self.disconnect()
 
-    def _refuse(self, refusal: HttpError) -> None:
-        body = refusal.body()
+    def _send_error(self, error: HttpError) -> None:
+        body = error.body()
         headers = [
             ("content-type", "application/json"),
             ("content-length", str(len(body))),
@@ -189,14 +193,14 @@ class BoundedProtocol(H11Protocol):
             ("connection", "close"),
         ]
         try:
-            head = self.conn.send(h11.Response(status_code=refusal.status, headers=headers))
+            head = self.conn.send(h11.Response(status_code=error.status, headers=headers))
             self.transport.write((head or b"") + (self.conn.send(h11.Data(data=body)) or b""))
             self.transport.close()
         except h11.LocalProtocolError:  # an answer is already under way
             self.transport.abort()
 
-    def _cancel(self) -> None:
-        for timer in (self._head, self._stuck):
+    def _cancel_timers(self) -> None:
+        for timer in (self._head_timer, self._write_timer):
             if timer is not None:
                 timer.cancel()
-        self._head = self._stuck = None
+        self._head_timer = self._write_timer = None

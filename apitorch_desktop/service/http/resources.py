@@ -1,21 +1,24 @@
-"""Memory: how many bytes of images may be held at once; Spool: a body as it comes, on disk where that is too many."""
+"""Resource limits of the service: memory budgets, bodies spooled to disk, thread pools."""
 
 import asyncio
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, ParamSpec, TypeVar
 
+from apitorch_desktop.service.config import Limits
 from apitorch_desktop.service.storage.errors import DiskFull
 
 
 class MemoryBudget:
-    """A number of bytes to share out. For one event loop.
+    """A number of bytes shared by the requests of one event loop.
 
-    `take` never waits; `hold` does, first come, first served. One that wants more than there is at all gets it when
-    nobody else holds any.
+    `try_acquire` never waits; `acquire` does, first come, first served. A request for more than the whole budget is
+    granted while nothing else is held.
     """
 
     def __init__(self, size: int) -> None:
@@ -25,30 +28,30 @@ class MemoryBudget:
 
     @property
     def used(self) -> int:
-        """Bytes that are held now."""
+        """The number of bytes that are held."""
         return self._used
 
     @property
     def contended(self) -> bool:
-        """Whether someone waits."""
+        """Whether a request is waiting."""
         return bool(self._waiting)
 
-    def take(self, size: int) -> bool:
-        """Whether `size` bytes could be had at once; give them back with `give`."""
+    def try_acquire(self, size: int) -> bool:
+        """Acquire `size` bytes and return True, or return False without waiting. Pair it with `release`."""
         if self._waiting or not self._fits(size):
             return False
         self._used += size
         return True
 
-    def give(self, size: int) -> None:
-        """Give bytes back."""
+    def release(self, size: int) -> None:
+        """Give `size` bytes back."""
         self._used -= size
         self._wake()
 
     @asynccontextmanager
-    async def hold(self, size: int) -> AsyncIterator[None]:
-        """Hold `size` bytes, after waiting for them."""
-        if not self.take(size):
+    async def acquire(self, size: int) -> AsyncIterator[None]:
+        """Hold `size` bytes within the context; waits until they are available."""
+        if not self.try_acquire(size):
             waiting = (size, asyncio.get_running_loop().create_future())
             self._waiting.append(waiting)
             try:
@@ -58,12 +61,12 @@ class MemoryBudget:
                     self._waiting.remove(waiting)
                     self._wake()
                 else:  # it had just been given
-                    self.give(size)
+                    self.release(size)
                 raise
         try:
             yield
         finally:
-            self.give(size)
+            self.release(size)
 
     def _wake(self) -> None:
         while self._waiting and self._fits(self._waiting[0][0]):
@@ -76,9 +79,10 @@ class MemoryBudget:
 
 
 class Spool:
-    """The bytes of one body: in memory while `memory` has room, in an unnamed file in `folder` beyond. Close it.
+    """The bytes of one body: in memory while the budget has room, then in an unnamed file in `folder`. Has to be
+    closed.
 
-    Raises StorageFull where the disk has no room either.
+    Raises DiskFull where the disk has no room either.
     """
 
     def __init__(self, memory: MemoryBudget, folder: Path) -> None:
@@ -93,13 +97,13 @@ class Spool:
 
     @property
     def on_disk(self) -> bool:
-        """Whether reading needs memory that is not accounted for yet."""
+        """Whether `read` needs memory that is not accounted for yet."""
         return self._file is not None
 
     def write(self, chunk: bytes | memoryview) -> None:
-        """Add bytes."""
+        """Append bytes."""
         self._size += len(chunk)
-        if self._file is None and self._memory.take(len(chunk)):
+        if self._file is None and self._memory.try_acquire(len(chunk)):
             self._bytes += chunk
             return
         try:
@@ -114,19 +118,90 @@ class Spool:
             ) from error
 
     def read(self) -> bytes:
-        """All bytes. Blocks where they are on disk."""
+        """Return all bytes. Blocks where they are on disk."""
         if self._file is None:
             return bytes(self._bytes)
         self._file.seek(0)
         return self._file.read()
 
     def close(self) -> None:
-        """Give back memory and disk."""
+        """Free the memory and the file."""
         self._release()
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def _release(self) -> None:
-        self._memory.give(len(self._bytes))
+        self._memory.release(len(self._bytes))
         self._bytes = bytearray()
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_STORAGE_THREADS = 48
+
+
+class WorkerPools:
+    """Thread pools and memory budgets for blocking work. For one event loop.
+
+    `run_storage` is for jobs that wait for the disk; many run at a time, so that they share a commit. `run_decoding`
+    and `run_inference` are for jobs that compute, at most `limits.workers` at a time each. `folder` takes the bodies
+    that do not fit in memory.
+    """
+
+    def __init__(self, limits: Limits, folder: Path) -> None:
+        self._folder = folder
+        self._receiving = MemoryBudget(limits.body_memory)
+        self._working = MemoryBudget(limits.body_memory)
+        self._sending = MemoryBudget(limits.answer_memory)
+        self._storage_pool = ThreadPoolExecutor(_STORAGE_THREADS, "store")
+        self._decoding_pool = ThreadPoolExecutor(limits.workers, "decode")
+        self._inference_pool = ThreadPoolExecutor(limits.workers, "answer")
+
+    def close(self) -> None:
+        """Wait for running jobs and end the threads."""
+        for pool in (self._decoding_pool, self._inference_pool, self._storage_pool):
+            pool.shutdown(cancel_futures=True)
+
+    async def run_storage(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a job that waits for the store."""
+        return await asyncio.get_running_loop().run_in_executor(self._storage_pool, partial(job, *args, **kwargs))
+
+    async def run_decoding(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a job that decodes an image."""
+        return await asyncio.get_running_loop().run_in_executor(self._decoding_pool, partial(job, *args, **kwargs))
+
+    async def run_inference(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a job that classifies an image."""
+        return await asyncio.get_running_loop().run_in_executor(self._inference_pool, partial(job, *args, **kwargs))
+
+    def spool(self) -> Spool:
+        """Return a spool for a body that is being received."""
+        return Spool(self._receiving, self._folder)
+
+    @asynccontextmanager
+    async def load_spool(self, spool: Spool) -> AsyncIterator[bytes]:
+        """Yield the bytes of a received body; waits for memory where they are on disk."""
+        if not spool.on_disk:
+            yield spool.read()
+            return
+        async with self.reserve_memory(len(spool)):
+            yield await self.run_storage(spool.read)
+
+    @asynccontextmanager
+    async def reserve_memory(self, size: int) -> AsyncIterator[None]:
+        """Hold the memory of an image that is being processed."""
+        async with self._working.acquire(size):
+            yield
+
+    @asynccontextmanager
+    async def reserve_response(self, size: int) -> AsyncIterator[None]:
+        """Hold the memory of a response while it is sent."""
+        async with self._sending.acquire(size):
+            yield
+
+    @property
+    def contended(self) -> bool:
+        """Whether a response waits for the memory that others hold."""
+        return self._sending.contended

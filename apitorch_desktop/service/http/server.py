@@ -1,70 +1,167 @@
-"""Server: uvicorn's, told when to end by us; and what tells it: signals, and for a child the end of its parent."""
+"""The uvicorn server, its listening socket, base URL and TLS files, and the signals that end it."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import uvicorn
 
+from apitorch_desktop.service.config import LOOPBACK_NAMES
+from apitorch_desktop.utils.errors import UserError
+
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised here, not bound to
+
+_BACKLOG = 2048
+
+
+class CannotListen(UserError):  # noqa: N818 - named for what happened
+    """The service cannot listen.
+
+    `str()` is one sentence for the user; `kind` distinguishes a port in use from other causes; `status` is the exit
+    status.
+    """
+
+    def __init__(self, sentence: str, kind: str = "cannot_listen", status: int = 1) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+        self.status = status
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening TCP socket. Raises CannotListen."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (socket.gaierror, UnicodeError) as error:
+        raise CannotListen(f"“{host}” is not an address of this machine: choose another with --host.") from error
+    bound = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":  # on Windows it would let two programs have one port
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(_BACKLOG)
+    except OSError as error:
+        bound.close()
+        raise _bind_error(error, host, port) from error
+    return bound
+
+
+def _bind_error(error: OSError, host: str, port: int) -> CannotListen:
+    if error.errno == errno.EADDRINUSE:
+        return CannotListen(
+            f"Port {port} is taken by another program: choose another with --port, or 0 to have one picked.",
+            "port_in_use",
+        )
+    if error.errno == errno.EACCES:
+        return CannotListen(f"Port {port} is reserved for the system: choose one from 1024 up with --port.")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return CannotListen(f"“{host}” is not an address of this machine: choose another with --host.")
+    return CannotListen(f"The service cannot listen on {host}, port {port} ({error.strerror}).")
+
+
+def is_loopback(bound: socket.socket) -> bool:
+    """Return whether the socket is reachable from this machine only."""
+    address: str = bound.getsockname()[0]
+    return address.startswith("127.") or address == "::1"
+
+
+def base_url(bound: socket.socket, host: str, *, tls: bool) -> str:
+    """Return `http://127.0.0.1:8765/api/`; with the loopback address for a socket that listens on all addresses."""
+    name = _WILDCARDS.get(host, host)
+    name = f"[{name}]" if ":" in name else name
+    return f"{'https' if tls else 'http'}://{name}:{bound.getsockname()[1]}/api/"
+
+
+def host_names(host: str, hostnames: tuple[str, ...], *, loopback: bool) -> frozenset[str]:
+    """Return the host names that requests may use (lower case, no port)."""
+    own = set() if loopback else {socket.gethostname(), f"{socket.gethostname().partition('.')[0]}.local"}
+    if host not in _WILDCARDS:
+        own.add(f"[{host}]" if ":" in host else host)
+    return LOOPBACK_NAMES | {name.lower().rstrip(".") for name in {*own, *hostnames}}
+
+
+def check_tls(cert: Path, key: Path) -> None:
+    """Check that a certificate and its key can be used. Raises CannotListen."""
+    for path in (cert, key):
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise CannotListen(f"{path} cannot be read ({error.strerror}).", status=2) from error
+
+    def no_password() -> str:
+        raise CannotListen(f"{key} is protected by a password: give a key without one.", status=2)
+
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key, no_password)
+    except (ssl.SSLError, ValueError) as error:
+        raise CannotListen(
+            f"{cert} and {key} are not a certificate and its private key in PEM form.", status=2
+        ) from error
+
 
 class Server(uvicorn.Server):
-    """Serves until `end` is called; requests under way then have `timeout_graceful_shutdown` seconds to finish."""
+    """Serves until `stop_serving` is called; running requests then have `timeout_graceful_shutdown` seconds to finish."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take connections."""
+        """Start to accept connections."""
         await super().startup(sockets)
         self.ready.set()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Leave signals alone: `ShutdownSignals` has them, and an end by SIGTERM is exit status 0."""
+        """Install no signal handlers: `ShutdownSignals` has them, and an end by SIGTERM is exit status 0."""
         yield
 
-    def end(self) -> None:
-        """Take no more connections and finish; at the second call, at once."""
+    def stop_serving(self) -> None:
+        """Accept no more connections and finish; a second call ends the server at once."""
         self.force_exit = self.should_exit
         self.should_exit = True
 
 
 class ShutdownSignals:
-    """What ends the service: SIGTERM, SIGINT, and for a child the end of its standard input.
+    """Ends the service on SIGTERM and SIGINT and, in a child process, at the end of its standard input.
 
-    Made on the main thread. Before `watch` the process unwinds with exit status 0; after it the servers are ended.
+    Has to be made on the main thread. Before `stop_on_signal` the process unwinds with exit status 0; after it the
+    servers are stopped.
     """
 
     def __init__(self, *, child: bool) -> None:
         signal.signal(signal.SIGTERM, self._unwind)
         if child:
-            threading.Thread(target=self._until_parent_ends, name="parent", daemon=True).start()
+            threading.Thread(target=self._wait_for_parent, name="parent", daemon=True).start()
 
-    def watch(self, servers: list[Server]) -> None:
-        """From now on, end these; called on the event loop they run on."""
+    def stop_on_signal(self, servers: list[Server]) -> None:
+        """Stop these servers on a signal; call it on the event loop they run on."""
         loop = asyncio.get_running_loop()
 
-        def end() -> None:
+        def stop_all() -> None:
             for server in servers:
-                server.end()
+                server.stop_serving()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
-                loop.add_signal_handler(number, end)
+                loop.add_signal_handler(number, stop_all)
             except NotImplementedError:  # Windows
-                signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
+                signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop_all))
 
     def _unwind(self, *_: object) -> None:
         raise SystemExit(0)
 
-    def _until_parent_ends(self) -> None:
+    def _wait_for_parent(self) -> None:
         while os.read(0, 4096):
             pass
         if sys.platform == "win32":

@@ -1,9 +1,12 @@
-"""Signed paths: a link that opens one thing until the end of the current UTC day, and nothing else."""
+"""Signed URLs, each of which gives access to one resource until the end of the current UTC day."""
 
 import hashlib
 import hmac
 from collections.abc import Callable
 from datetime import UTC, datetime
+from urllib.parse import quote
+
+from apitorch_desktop.service.storage.records import ImageRow, TrainingSetRow
 
 _DIGITS = 32  # of the hex signature: 128 bits
 
@@ -15,7 +18,7 @@ def _now() -> datetime:
 class Signer:
     """Signs paths with a secret. Thread-safe.
 
-    `secret` is `Store.secret`: it stays the same over restarts, so that a link of this morning holds this evening.
+    `secret` is `Store.secret`, which is the same after a restart, so that links stay valid.
     """
 
     def __init__(self, secret: bytes, now: Callable[[], datetime] = _now) -> None:
@@ -23,22 +26,54 @@ class Signer:
         self._now = now
 
     def sign(self, path: str) -> str:
-        """The query (`day=20260501&signature=…`) that opens `path` for the rest of the day."""
+        """Return the query (`day=20260501&signature=…`) that gives access to `path` for the rest of the day."""
         day = self.today()
         return f"day={day}&signature={self.signature(path, day)}"
 
-    def signs(self, path: str, day: str, signature: str) -> bool:
-        """Whether the signature is right for this path and the day is today (UTC). Constant time; any strings."""
+    def verify(self, path: str, day: str, signature: str) -> bool:
+        """Return whether the signature belongs to the path and the day is today (UTC). Compares in constant time; takes
+        any strings.
+        """
         given = signature.encode("utf-8", "replace")
         right = hmac.compare_digest(self.signature(path, day).encode(), given)
         return right and day == self.today()
 
     def today(self) -> str:
-        """The UTC day, as it is signed; for a listing, take it once."""
+        """Return the UTC day in the form that is signed."""
         return self._now().astimezone(UTC).strftime("%Y%m%d")
 
     def signature(self, path: str, day: str) -> str:
-        """The signature of a path for one day: HMAC-SHA256 over both, cut to 128 bits, in hex."""
+        """Return the signature of a path for one day: HMAC-SHA256 over both, truncated to 128 bits, in hex."""
         mac = self._mac.copy()
         mac.update(f"{len(day)} {day} {path}".encode("utf-8", "surrogatepass"))
         return mac.hexdigest()[:_DIGITS]
+
+
+class SignedUrls:
+    """Makes the signed URLs of a response. `origin` is `http://host:port` as the client wrote it."""
+
+    def __init__(self, origin: str, signer: Signer) -> None:
+        self.origin = origin
+        self._signer = signer
+        self._day = ""  # taken once: a listing signs 100,000 times
+
+    def image(self, owner: int, row: ImageRow) -> tuple[str, str]:
+        """Return the URLs of the image and of its thumbnail, which share one signature."""
+        name = row.filename
+        query = self._sign(image_path(owner, name))
+        return f"{self.origin}/images/{owner}/{name}?{query}", f"{self.origin}/thumbnails/{owner}/{name}?{query}"
+
+    def training_set(self, row: TrainingSetRow) -> str:
+        """Return the URL of the training set's page."""
+        path = f"/training-sets/{row.id}/{row.slug}"
+        return f"{self.origin}{quote(path)}?{self._sign(path)}"
+
+    def _sign(self, path: str) -> str:
+        if not self._day:
+            self._day = self._signer.today()
+        return f"day={self._day}&signature={self._signer.signature(path, self._day)}"
+
+
+def image_path(owner: int | str, filename: str) -> str:
+    """Return the path that is signed for an image and its thumbnail."""
+    return f"/images/{owner}/{filename}"

@@ -1,7 +1,8 @@
-"""Fetcher: gets `image_url` from the internet without being led anywhere else.
+"""Fetches `image_url` from the internet without access to private networks.
 
-A name is resolved once for each hop, every address is checked, and the connection goes to a checked address, so that no
-second answer of the DNS counts. TLS still checks the certificate against the name. One deadline covers a whole fetch.
+A name is resolved once for each redirect, every address is checked, and the connection goes to a checked address, so
+that a second DNS answer (DNS rebinding) has no effect. TLS still checks the certificate against the name. One deadline
+covers the whole fetch.
 """
 
 import asyncio
@@ -11,14 +12,56 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import h11
 
 from apitorch_desktop import __version__
-from apitorch_desktop.service.http.addresses import is_public
 from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.resources import Spool
+
+# The IANA special-purpose registries, kept here because `is_global` has changed between Python releases.
+_SPECIAL_IPV4 = [
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+        "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+        "224.0.0.0/4", "240.0.0.0/4",
+    )
+]  # fmt: skip
+_GLOBAL_IPV6 = ip_network("2000::/3")
+_SPECIAL_IPV6 = [
+    ip_network(text)
+    for text in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")  # Teredo and ORCHID, documentation, 6to4
+]
+_NAT64 = ip_network("64:ff9b::/96")
+
+
+def is_public(address: str) -> bool:
+    """Return whether an address, as `getaddrinfo` gives it, belongs to the public internet.
+
+    IPv4 within IPv6 (mapped, NAT64) is checked as IPv4; tunnels of IPv4 (6to4, Teredo) are not public.
+    """
+    ip = ip_address(address.partition("%")[0])
+    if "%" in address:
+        return False
+    if isinstance(ip, IPv6Address):
+        return _is_public_ipv6(ip)
+    return _is_public_ipv4(ip)
+
+
+def _is_public_ipv6(ip: IPv6Address) -> bool:
+    if ip.ipv4_mapped is not None:
+        return _is_public_ipv4(ip.ipv4_mapped)
+    if ip in _NAT64:
+        return _is_public_ipv4(IPv4Address(int(ip) & 0xFFFFFFFF))
+    return ip in _GLOBAL_IPV6 and not any(ip in network for network in _SPECIAL_IPV6)
+
+
+def _is_public_ipv4(ip: IPv4Address) -> bool:
+    return not any(ip in network for network in _SPECIAL_IPV4)
+
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
@@ -37,7 +80,7 @@ class _Target:
     port: int
     request: str
     shown: str
-    """The address without its query: it may hold secrets, and the person knows it anyway."""
+    """The address without its query, which may contain secrets."""
 
     @property
     def authority(self) -> str:
@@ -46,57 +89,59 @@ class _Target:
 
 
 class UrlFetcher:
-    """Fetches images. For one event loop.
+    """Fetches images by URL. For one event loop.
 
-    `most` bounds the bytes, `deadline` the seconds of a whole fetch, `at_once` the fetches under way; `resolve` and
-    `tls` are for tests.
+    `max_bytes` limits the size, `deadline` the seconds of a whole fetch, `concurrency` the fetches at a time; `resolve`
+    and `tls` are for tests.
     """
 
     def __init__(
         self,
         *,
-        most: int,
-        at_once: int = 8,
+        max_bytes: int,
+        concurrency: int = 8,
         deadline: float = 30,
         connect: float = 8,
         allow_private: bool = False,
         resolve: Resolve | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._most = most
+        self._max_bytes = max_bytes
         self._deadline = deadline
-        self._connect_time = connect
+        self._connect_timeout = connect
         self._allow_private = allow_private
-        self._slots = asyncio.Semaphore(at_once)
-        self._names = ThreadPoolExecutor(at_once, "names")  # apart, so that a dead DNS holds up nothing else
+        self._slots = asyncio.Semaphore(concurrency)
+        self._resolver_pool = ThreadPoolExecutor(
+            concurrency, "names"
+        )  # apart, so that a dead DNS holds up nothing else
         self._resolve = resolve or self._lookup
-        self._given_tls = tls
+        self._tls_override = tls
 
     def close(self) -> None:
         """End the threads."""
-        self._names.shutdown(wait=False, cancel_futures=True)
+        self._resolver_pool.shutdown(wait=False, cancel_futures=True)
 
     async def fetch(self, url: str, into: Spool) -> str:
-        """Write the bytes at a URL to `into`; answers the last part of its path as a file name.
+        """Write the bytes at a URL to `into`; return the last segment of its path as a file name.
 
-        Raises Refusal 400 (413 for the size) that says what is wrong with the URL or the answer.
+        Raises HttpError 400 (413 for the size) with the reason.
         """
         target = _target(url)
         try:
             async with asyncio.timeout(self._deadline), self._slots:
                 for _ in range(_MOST_REDIRECTS + 1):
-                    onward = await self._hop(target, into)
-                    if onward is None:
+                    redirect = await self._fetch_once(target, into)
+                    if redirect is None:
                         return urlsplit(target.request).path.rpartition("/")[2]
-                    target = _target(urljoin(f"{target.scheme}://{target.authority}{target.request}", onward))
+                    target = _target(urljoin(f"{target.scheme}://{target.authority}{target.request}", redirect))
         except TimeoutError:
             raise HttpError(
                 400, f"{target.shown} took longer than {self._deadline:g} seconds. Try again later."
             ) from None
         raise HttpError(400, f"{_target(url).shown} redirects more than {_MOST_REDIRECTS} times.")
 
-    async def _hop(self, target: _Target, into: Spool) -> str | None:
-        """One request; answers where it redirects to."""
+    async def _fetch_once(self, target: _Target, into: Spool) -> str | None:
+        """Send one request; return the URL it redirects to, if any."""
         reader, writer = await self._connect(target)
         try:
             return await self._exchange(target, reader, writer, into)
@@ -108,9 +153,9 @@ class UrlFetcher:
     async def _connect(self, target: _Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         tls = self._tls if target.scheme == "https" else None
         reason = ""
-        for address in (await self._addresses(target))[:3]:
+        for address in (await self._allowed_addresses(target))[:3]:
             try:
-                async with asyncio.timeout(self._connect_time):
+                async with asyncio.timeout(self._connect_timeout):
                     return await asyncio.open_connection(
                         address, target.port, ssl=tls, server_hostname=target.host if tls else None, limit=_CHUNK
                     )
@@ -124,18 +169,18 @@ class UrlFetcher:
                 reason = error.strerror or "there is no way to it"
         raise HttpError(400, f"{target.shown} cannot be reached: {reason}. Check the address.")
 
-    async def _addresses(self, target: _Target) -> list[str]:
+    async def _allowed_addresses(self, target: _Target) -> list[str]:
         try:
-            found = await self._resolve(target.host, target.port)
+            addresses = await self._resolve(target.host, target.port)
         except (OSError, UnicodeError):
-            found = []
-        if not found:
+            addresses = []
+        if not addresses:
             raise HttpError(
                 400, f"{target.shown} cannot be reached: there is no host “{target.host}”. Check the address."
             )
         if self._allow_private:
-            return found
-        public = [address for address in found if is_public(address)]
+            return addresses
+        public = [address for address in addresses if is_public(address)]
         if not public:
             raise HttpError(
                 400,
@@ -145,11 +190,11 @@ class UrlFetcher:
         return public
 
     async def _lookup(self, host: str, port: int) -> list[str]:
-        def look() -> list[str]:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            return list(dict.fromkeys(str(address[0]) for *_, address in found))
+        def resolve_name() -> list[str]:
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            return list(dict.fromkeys(str(address[0]) for *_, address in addresses))
 
-        return await asyncio.get_running_loop().run_in_executor(self._names, look)
+        return await asyncio.get_running_loop().run_in_executor(self._resolver_pool, resolve_name)
 
     async def _exchange(
         self, target: _Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, into: Spool
@@ -170,17 +215,17 @@ class UrlFetcher:
             if event is h11.NEED_DATA:
                 http.receive_data(await reader.read(_CHUNK))
             elif isinstance(event, h11.Response):
-                onward = self._judge(target, event)
-                if onward is not None:
-                    return onward
+                redirect = self._check_response(target, event)
+                if redirect is not None:
+                    return redirect
             elif isinstance(event, h11.Data):
-                if len(into) + len(event.data) > self._most:
+                if len(into) + len(event.data) > self._max_bytes:
                     raise self._too_large(target)
                 into.write(event.data)
             elif isinstance(event, h11.EndOfMessage):
                 return None
 
-    def _judge(self, target: _Target, response: h11.Response) -> str | None:
+    def _check_response(self, target: _Target, response: h11.Response) -> str | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
         if response.status_code in _REDIRECTS and headers.get("location"):
             return headers["location"]
@@ -189,17 +234,17 @@ class UrlFetcher:
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise HttpError(400, f"{target.shown} sends a compressed answer, which nobody asked for.")
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._most:
+        if length.isdigit() and int(length) > self._max_bytes:
             raise self._too_large(target)
         return None
 
     def _too_large(self, target: _Target) -> HttpError:
-        return HttpError(413, f"{target.shown} is larger than {self._most // 2**20} MiB. Send a smaller image.")
+        return HttpError(413, f"{target.shown} is larger than {self._max_bytes // 2**20} MiB. Send a smaller image.")
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        if self._given_tls is not None:
-            return self._given_tls
+        if self._tls_override is not None:
+            return self._tls_override
         import certifi  # comes with requests; a machine without a store of its own needs it
 
         context = ssl.create_default_context()
@@ -208,7 +253,7 @@ class UrlFetcher:
 
 
 def _target(url: str) -> _Target:
-    """A URL taken apart. Raises Refusal 400 for one that is not an http or https address."""
+    """Return the parts of a URL. Raises HttpError 400 for one that is not an http or https address."""
     shown = url[:200] if url.isprintable() else ascii(url[:200])
     if len(url) > _LONGEST_URL:
         raise HttpError(400, f"The image_url is longer than {_LONGEST_URL} characters.")
@@ -239,5 +284,5 @@ def _is_literal(parts: SplitResult) -> bool:
 
 
 def _ascii(text: str) -> str:
-    """Percent-encode what may not stand in a request line, and nothing else."""
+    """Percent-encode only the characters that a request line cannot contain."""
     return "".join(char if "!" <= char <= "~" else "".join(f"%{byte:02X}" for byte in char.encode()) for char in text)

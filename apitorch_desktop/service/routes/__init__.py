@@ -1,1 +1,1 @@
-"""The handlers, a module a subject; each answers its rows of the table of operations."""
+"""Route handlers by subject; each module contributes rows to the operation table."""

@@ -1,4 +1,4 @@
-"""Classifiers and what they answer: listed, asked, corrected, taken back to an older version, exported."""
+"""Handlers of classifiers, classifications and feedback."""
 
 import base64
 import binascii
@@ -11,7 +11,7 @@ from apitorch_desktop.api import types
 from apitorch_desktop.service.classifiers.onnx_export import OnnxExporter
 from apitorch_desktop.service.http import schemas
 from apitorch_desktop.service.http.errors import HttpError
-from apitorch_desktop.service.http.request import LargeAnswer, Request
+from apitorch_desktop.service.http.request import LargeResponse, Request
 from apitorch_desktop.service.http.routing import Operation
 from apitorch_desktop.service.routes.dependencies import Dependencies
 
@@ -20,18 +20,18 @@ _ONE = "/api/classifier/{slug}"
 
 
 class ClassifierRoutes:
-    """Handlers on classifiers, classifications and feedback."""
+    """Handlers of classifiers, classifications and feedback."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._answers = context.answers
-        self._trainer = context.trainer
-        self._exporter = OnnxExporter(context.store, context.trainer, context.answers)
-        self._sets = context.store.training_sets
-        self._pictures = context.pictures
-        self._work = context.work
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._classification = dependencies.classification
+        self._trainer = dependencies.trainer
+        self._exporter = OnnxExporter(dependencies.store, dependencies.trainer, dependencies.classification)
+        self._sets = dependencies.store.training_sets
+        self._image_inputs = dependencies.image_inputs
+        self._workers = dependencies.workers
 
     def operations(self) -> list[Operation]:
-        """The rows of the table."""
+        """Return the rows of the operation table."""
         tag = "Classifiers"
         return [
             Operation(
@@ -121,7 +121,7 @@ class ClassifierRoutes:
                 types.FeedbackAnswer,
                 "Feedback",
                 body=schemas.Correction,
-                loose=True,
+                body_in_query=True,
                 errors=(404, 409),
             ),
             Operation(
@@ -133,7 +133,7 @@ class ClassifierRoutes:
                 types.FeedbackAnswer,
                 "Feedback",
                 body=schemas.FeedbackMessage,
-                loose=True,
+                body_in_query=True,
             ),
             Operation(
                 "listFeedback",
@@ -147,85 +147,90 @@ class ClassifierRoutes:
             ),
         ]
 
-    async def list_all(self, call: Request) -> types.Classifiers:
+    async def list_all(self, request: Request) -> types.Classifiers:
         """`GET classifiers`."""
-        return types.Classifiers(data=await self._work.store(self._answers.classifiers, call.owner))
+        return types.Classifiers(data=await self._workers.run_storage(self._classification.classifiers, request.owner))
 
-    async def one(self, call: Request) -> types.Classifier:
+    async def one(self, request: Request) -> types.Classifier:
         """`GET classifier/:slug`."""
-        return await self._work.store(self._answers.classifier, call.owner, call.path["slug"])
+        return await self._workers.run_storage(self._classification.classifier, request.owner, request.path["slug"])
 
-    async def classify(self, call: Request) -> types.Classifications:
+    async def classify(self, request: Request) -> types.Classifications:
         """`POST classify`."""
-        body: schemas.Classify = call.body
+        body: schemas.Classify = request.body
         slugs = [body.classifiers] if isinstance(body.classifiers, str) else body.classifiers
         if not 1 <= len(slugs) <= types.MAX_CLASSIFIERS:
             raise HttpError(400, f"Name 1 to {types.MAX_CLASSIFIERS} classifiers, not {len(slugs)}.")
         shown = body.options.show_confidence_value if isinstance(body.options, schemas.ClassifyOptions) else False
-        async with self._pictures.of(call, body.image_url) as picture:
-            return await self._work.answer(
-                self._answers.classify,
-                call.owner,
+        async with self._image_inputs.read(request, body.image_url) as image:
+            return await self._workers.run_inference(
+                self._classification.classify,
+                request.owner,
                 slugs,
-                picture.data,
-                picture.info,
-                filename=picture.filename,
+                image.data,
+                image.info,
+                filename=image.filename,
                 show_confidence_value=shown,
             )
 
-    async def versions(self, call: Request) -> types.ClassifierVersions:
+    async def versions(self, request: Request) -> types.ClassifierVersions:
         """`GET classifier/:slug/versions`."""
-        set_id = await self._trained(call)
-        return types.ClassifierVersions(data=await self._work.store(self._trainer.versions, set_id))
+        set_id = await self._trained(request)
+        return types.ClassifierVersions(data=await self._workers.run_storage(self._trainer.versions, set_id))
 
-    async def make_current(self, call: Request) -> types.Classifier:
+    async def make_current(self, request: Request) -> types.Classifier:
         """`POST classifier/:slug/current`."""
-        body: schemas.CurrentVersion = call.body
-        set_id = await self._trained(call)
-        await self._work.store(self._trainer.make_current, set_id, body.version)
-        return await self.one(call)
+        body: schemas.CurrentVersion = request.body
+        set_id = await self._trained(request)
+        await self._workers.run_storage(self._trainer.set_current, set_id, body.version)
+        return await self.one(request)
 
-    async def changes(self, call: Request) -> types.ClassificationChanges:
+    async def changes(self, request: Request) -> types.ClassificationChanges:
         """`GET classifier/:slug/changes`."""
-        query: schemas.VersionPair = call.query
-        set_id = await self._trained(call)
-        data = await self._work.answer(self._trainer.changes, set_id, query.from_, query.to)
+        query: schemas.VersionPair = request.query
+        set_id = await self._trained(request)
+        data = await self._workers.run_inference(self._trainer.compare_versions, set_id, query.from_, query.to)
         return types.ClassificationChanges(data=data)
 
-    async def onnx(self, call: Request) -> LargeAnswer:
+    async def onnx(self, request: Request) -> LargeResponse:
         """`GET classifier/:slug/onnx`."""
-        slug = call.path["slug"]
+        slug = request.path["slug"]
 
         async def load() -> Response:
-            data = await self._work.answer(self._exporter.onnx, call.owner, slug)
+            data = await self._workers.run_inference(self._exporter.onnx, request.owner, slug)
             name = quote(f"{slug}.onnx")
             headers = {"content-disposition": f"attachment; filename*=UTF-8''{name}"}
             return Response(data, media_type="application/octet-stream", headers=headers)
 
-        return LargeAnswer(_ONNX_SIZE, load)
+        return LargeResponse(_ONNX_SIZE, load)
 
-    async def correct(self, call: Request) -> types.FeedbackAnswer:
+    async def correct(self, request: Request) -> types.FeedbackAnswer:
         """`POST feedback/classification`."""
-        body: schemas.Correction = call.body
+        body: schemas.Correction = request.body
         if not isinstance(body.classification_id, str) or body.correct_label_id is UNSET:
             raise HttpError(400, "Send classification_id and correct_label_id, the label it should have been.")
-        return await self._work.store(
-            self._answers.feedback_classification, call.owner, body.classification_id, str(body.correct_label_id)
+        return await self._workers.run_storage(
+            self._classification.feedback_classification,
+            request.owner,
+            body.classification_id,
+            str(body.correct_label_id),
         )
 
-    async def message(self, call: Request) -> types.FeedbackAnswer:
+    async def message(self, request: Request) -> types.FeedbackAnswer:
         """`POST feedback/freeform`."""
-        body: schemas.FeedbackMessage = call.body
+        body: schemas.FeedbackMessage = request.body
         if not isinstance(body.message, str):
             raise HttpError(400, "Send message, base64 of UTF-8.")
-        return await self._work.store(self._answers.feedback_freeform, call.owner, _decoded(body.message))
+        return await self._workers.run_storage(
+            self._classification.feedback_freeform, request.owner, _decoded(body.message)
+        )
 
-    async def feedback(self, call: Request) -> types.FeedbackList:
+    async def feedback(self, request: Request) -> types.FeedbackList:
         """`GET feedback`."""
-        return types.FeedbackList(data=await self._work.store(self._answers.feedback, call.owner))
+        return types.FeedbackList(data=await self._workers.run_storage(self._classification.feedback, request.owner))
 
-    async def _trained(self, call: Request) -> int:
-        return (await self._work.store(self._sets.by_slug, call.owner, call.path["slug"])).id
+    async def _trained(self, request: Request) -> int:
+        return (await self._workers.run_storage(self._sets.by_slug, request.owner, request.path["slug"])).id
 
 
 def _decoded(message: str) -> str:

@@ -1,4 +1,4 @@
-"""Context: what the handlers are handed."""
+"""The services that route handlers depend on."""
 
 from dataclasses import dataclass
 
@@ -6,19 +6,19 @@ from apitorch_desktop.service.classifiers.classification import ClassificationSe
 from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.config import Config
 from apitorch_desktop.service.http.image_input import ImageInputReader
+from apitorch_desktop.service.http.resources import WorkerPools
 from apitorch_desktop.service.http.signed_urls import Signer
-from apitorch_desktop.service.http.work import WorkerPools
 from apitorch_desktop.service.storage.store import Store
 
 
 @dataclass(frozen=True)
 class Dependencies:
-    """The parts of a service."""
+    """The services that route handlers depend on."""
 
     store: "Store"
     trainer: "Trainer"
-    answers: "ClassificationService"
-    work: WorkerPools
-    pictures: ImageInputReader
+    classification: "ClassificationService"
+    workers: WorkerPools
+    image_inputs: ImageInputReader
     signer: Signer
     config: Config

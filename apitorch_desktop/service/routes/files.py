@@ -1,4 +1,4 @@
-"""Image files and thumbnails behind signed links; a browser that navigates to an image gets a page around it."""
+"""Handlers of image files and thumbnails behind signed URLs; a browser that navigates to an image gets a page."""
 
 import re
 from typing import Any
@@ -8,8 +8,9 @@ from starlette.responses import Response
 
 from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.html import image_page
-from apitorch_desktop.service.http.request import LargeAnswer, Request, image_path
+from apitorch_desktop.service.http.request import LargeResponse, Request
 from apitorch_desktop.service.http.routing import Operation
+from apitorch_desktop.service.http.signed_urls import image_path
 from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.storage.records import ImageRow
 
@@ -40,15 +41,15 @@ class LinkQuery(Struct):
 
 
 class FileRoutes:
-    """Handlers on image files."""
+    """Handlers of image files."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._store = context.store
-        self._signer = context.signer
-        self._work = context.work
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._store = dependencies.store
+        self._signer = dependencies.signer
+        self._workers = dependencies.workers
 
     def operations(self) -> list[Operation]:
-        """The rows of the table."""
+        """Return the rows of the operation table."""
         tag = "Files"
         return [
             Operation(
@@ -78,46 +79,48 @@ class FileRoutes:
             ),
         ]
 
-    async def image(self, call: Request) -> LargeAnswer | Response:
+    async def image(self, request: Request) -> LargeResponse | Response:
         """`GET /images/…`."""
-        owner, image_id = self._opened(call)
-        if "text/html" in call.headers.get("accept", ""):
-            return image_page(call.links, owner, await self._work.store(self._store.images.get, owner, image_id))
-        row, read = await self._work.store(self._with_bytes, owner, image_id)
+        owner, image_id = self._opened(request)
+        if "text/html" in request.headers.get("accept", ""):
+            return image_page(
+                request.links, owner, await self._workers.run_storage(self._store.images.get, owner, image_id)
+            )
+        row, read = await self._workers.run_storage(self._with_bytes, owner, image_id)
         etag = f'"{row.sha256}"'
-        if etag in call.headers.get("if-none-match", ""):
+        if etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers={"etag": etag, **_CACHING})
 
         async def load() -> Response:
-            data = read if read is not None else await self._work.store(self._store.read, row.sha256)
+            data = read if read is not None else await self._workers.run_storage(self._store.read, row.sha256)
             name = f'inline; filename="{row.filename}"'
             return _file(
                 data, _MEDIA_TYPES.get(row.extension, "application/octet-stream"), etag, {"content-disposition": name}
             )
 
-        return LargeAnswer(row.bytes, load)
+        return LargeResponse(row.bytes, load)
 
-    async def thumbnail(self, call: Request) -> Response:
+    async def thumbnail(self, request: Request) -> Response:
         """`GET /thumbnails/…`."""
         from apitorch_desktop.vision import images
 
-        row, jpeg = await self._work.store(self._with_thumbnail, *self._opened(call))
+        row, jpeg = await self._workers.run_storage(self._with_thumbnail, *self._opened(request))
         etag = f'"{row.sha256}-{images.THUMBNAIL_SIZE}"'
-        if etag in call.headers.get("if-none-match", ""):
+        if etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers={"etag": etag, **_CACHING})
         if jpeg is None:
-            async with self._work.holding(row.bytes):
-                data = await self._work.store(self._store.read, row.sha256)
-                jpeg = await self._work.decode(images.thumbnail, data)
+            async with self._workers.reserve_memory(row.bytes):
+                data = await self._workers.run_storage(self._store.read, row.sha256)
+                jpeg = await self._workers.run_decoding(images.thumbnail, data)
             self._store.thumbnails.put(row.sha256, jpeg)
         return _file(jpeg, "image/jpeg", etag, {})
 
-    def _opened(self, call: Request) -> tuple[int, str]:
-        """Owner and id of the image a signed link opens. Raises Refusal 403 and 404."""
-        query: LinkQuery = call.query
-        owner, filename = call.path["owner"], call.path["filename"]
+    def _opened(self, request: Request) -> tuple[int, str]:
+        """Return owner and id of the image that a signed link gives access to. Raises HttpError 403 and 404."""
+        query: LinkQuery = request.query
+        owner, filename = request.path["owner"], request.path["filename"]
         found = _FILENAME.fullmatch(filename)
-        if not self._signer.signs(image_path(owner, filename), query.day, query.signature):
+        if not self._signer.verify(image_path(owner, filename), query.day, query.signature):
             raise HttpError(
                 403, "This link does not hold, or no longer: links last for a day (UTC). List the images again."
             )
@@ -128,12 +131,12 @@ class FileRoutes:
     # Two things in one go: to change threads for each costs more than to read them.
 
     def _with_bytes(self, owner: int, image_id: str) -> tuple[ImageRow, bytes | None]:
-        """The image's row, and its bytes where they are small. Raises NotFound."""
+        """Return the image's row, and its bytes if they are small. Raises RecordNotFound."""
         row = self._store.images.get(owner, image_id)
         return row, self._store.read(row.sha256) if row.bytes <= _SMALL else None
 
     def _with_thumbnail(self, owner: int, image_id: str) -> tuple[ImageRow, bytes | None]:
-        """The image's row, and its thumbnail where one is kept. Raises NotFound."""
+        """Return the image's row, and its thumbnail if it is cached. Raises RecordNotFound."""
         row = self._store.images.get(owner, image_id)
         return row, self._store.thumbnails.get(row.sha256)
 

@@ -1,4 +1,4 @@
-"""Training images: uploaded, listed, moved, deleted."""
+"""Handlers of training images: upload, list, move, delete, archive."""
 
 import io
 import tarfile
@@ -12,8 +12,9 @@ from starlette.responses import Response
 from apitorch_desktop.api import types
 from apitorch_desktop.service.http import schemas
 from apitorch_desktop.service.http.errors import HttpError
-from apitorch_desktop.service.http.request import LargeAnswer, Request, SignedUrls
+from apitorch_desktop.service.http.request import LargeResponse, Request
 from apitorch_desktop.service.http.routing import Operation
+from apitorch_desktop.service.http.signed_urls import SignedUrls
 from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.storage.errors import StorageFault
 from apitorch_desktop.service.storage.records import ImageRow, LabelRow
@@ -23,22 +24,22 @@ T = TypeVar("T")
 _SET = "/api/training-set/{id}"
 _IMAGE = "/api/training-image/{image_id}"
 _WIRE_SIZE = 700
-"""Bytes of an image in a listing, roughly."""
+"""Approximate bytes of an image in a listing."""
 _ARCHIVE = 64 * 2**20
-"""Bytes of an archive at most; it is held in memory."""
+"""The maximal size of an archive in bytes; it is held in memory."""
 
 
 class ImageRoutes:
-    """Handlers on training images."""
+    """Handlers of training images."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._store = context.store
-        self._images = context.store.images
-        self._pictures = context.pictures
-        self._work = context.work
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._store = dependencies.store
+        self._images = dependencies.store.images
+        self._image_inputs = dependencies.image_inputs
+        self._workers = dependencies.workers
 
     def operations(self) -> list[Operation]:
-        """The rows of the table."""
+        """Return the rows of the operation table."""
         tag = "Training images"
         return [
             Operation(
@@ -124,77 +125,83 @@ class ImageRoutes:
             ),
         ]
 
-    async def upload(self, call: Request) -> types.ImageAnswer:
+    async def upload(self, request: Request) -> types.ImageAnswer:
         """`POST training-set/:id/:label/image`."""
-        body: schemas.UploadFields = call.body
-        set_id = call.number("id", "training set")
-        async with self._pictures.of(call, body.image_url) as picture:
-            row, new = await self._work.store(
-                self._images.add, call.owner, set_id, call.path["label"], picture.data, picture.info, picture.filename
+        body: schemas.UploadFields = request.body
+        set_id = request.id_parameter("id", "training set")
+        async with self._image_inputs.read(request, body.image_url) as image:
+            row, new = await self._workers.run_storage(
+                self._images.add, request.owner, set_id, request.path["label"], image.data, image.info, image.filename
             )
         message = "Image added to training set." if new else "This label has the image already."
-        return _answer(call, row, message)
+        return _answer(request, row, message)
 
-    async def listing(self, call: Request) -> LargeAnswer:
+    async def listing(self, request: Request) -> LargeResponse:
         """`GET training-set/:id/images`."""
-        query: schemas.ListQuery = call.query
-        set_id = call.number("id", "training set")
-        row = await self._work.store(self._store.training_sets.get, call.owner, set_id)
+        query: schemas.ListQuery = request.query
+        set_id = request.id_parameter("id", "training set")
+        row = await self._workers.run_storage(self._store.training_sets.get, request.owner, set_id)
         paged = not (query.label is UNSET and query.after is UNSET and query.limit is UNSET)
 
         def load() -> Response:
             page = self._images.page(
-                call.owner, set_id, label=_given(query.label), after=_given(query.after), limit=_given(query.limit)
+                request.owner, set_id, label=_given(query.label), after=_given(query.after), limit=_given(query.limit)
             )
-            labels = self._store.labels.all(call.owner, set_id)
+            labels = self._store.labels.all(request.owner, set_id)
             answer = types.TrainingImages(
                 training_set_id=row.id,
                 training_set_slug=row.slug,
-                training_set_url=call.links.training_set(row),
-                data=_grouped(page.images, [] if paged else labels, labels, call.owner, call.links),
+                training_set_url=request.links.training_set(row),
+                data=_grouped(page.images, [] if paged else labels, labels, request.owner, request.links),
                 next=page.next or UNSET,
             )
             return Response(types.encode(answer), media_type="application/json")
 
         async def made() -> Response:
-            return await self._work.store(load)
+            return await self._workers.run_storage(load)
 
         most = sum(row.counts)
-        return LargeAnswer(_WIRE_SIZE * (min(most, query.limit) if isinstance(query.limit, int) else most), made)
+        return LargeResponse(_WIRE_SIZE * (min(most, query.limit) if isinstance(query.limit, int) else most), made)
 
-    async def delete(self, call: Request) -> types.ImageAnswer:
+    async def delete(self, request: Request) -> types.ImageAnswer:
         """`DELETE training-image/:image_id`."""
-        row = await self._work.store(self._images.delete, call.owner, call.path["image_id"])
+        row = await self._workers.run_storage(self._images.delete, request.owner, request.path["image_id"])
         return types.ImageAnswer(id=row.wire_id, message="Image deleted.", label=row.label)
 
-    async def move(self, call: Request) -> types.ImageAnswer:
+    async def move(self, request: Request) -> types.ImageAnswer:
         """`PATCH training-image/:image_id`."""
-        body: schemas.MoveImage = call.body
-        row = await self._work.store(self._images.move, call.owner, call.path["image_id"], body.label)
-        return _answer(call, row, f"Image moved to “{row.label}”.")
+        body: schemas.MoveImage = request.body
+        row = await self._workers.run_storage(self._images.move, request.owner, request.path["image_id"], body.label)
+        return _answer(request, row, f"Image moved to “{row.label}”.")
 
-    async def move_many(self, call: Request) -> types.ChangedImages:
+    async def move_many(self, request: Request) -> types.ChangedImages:
         """`POST training-set/:id/images/move`."""
-        body: schemas.MoveImages = call.body
-        rows = await self._work.store(
-            self._images.move_many, call.owner, call.number("id", "training set"), body.image_ids, body.label
+        body: schemas.MoveImages = request.body
+        rows = await self._workers.run_storage(
+            self._images.move_many,
+            request.owner,
+            request.id_parameter("id", "training set"),
+            body.image_ids,
+            body.label,
         )
-        data = await self._work.store(_wires, rows, call.owner, call.links)
+        data = await self._workers.run_storage(_wires, rows, request.owner, request.links)
         label = rows[0].label if rows else body.label
         return types.ChangedImages(data=data, message=f"{_count(len(rows))} moved to “{label}”.")
 
-    async def delete_many(self, call: Request) -> types.ChangedImages:
+    async def delete_many(self, request: Request) -> types.ChangedImages:
         """`POST training-set/:id/images/delete`."""
-        body: schemas.ImageSelection = call.body
-        count = await self._work.store(
-            self._images.delete_many, call.owner, call.number("id", "training set"), body.image_ids
+        body: schemas.ImageSelection = request.body
+        count = await self._workers.run_storage(
+            self._images.delete_many, request.owner, request.id_parameter("id", "training set"), body.image_ids
         )
         return types.ChangedImages(data=[], message=f"{_count(count)} deleted.")
 
-    async def archive(self, call: Request) -> LargeAnswer:
+    async def archive(self, request: Request) -> LargeResponse:
         """`POST training-set/:id/images/archive`."""
-        body: schemas.ImageSelection = call.body
-        rows = await self._work.store(self._images.some, call.owner, call.number("id", "training set"), body.image_ids)
+        body: schemas.ImageSelection = request.body
+        rows = await self._workers.run_storage(
+            self._images.some, request.owner, request.id_parameter("id", "training set"), body.image_ids
+        )
         size = sum(row.bytes + 2 * tarfile.BLOCKSIZE for row in rows)
         if size > _ARCHIVE and len(rows) > 1:
             raise HttpError(400, f"These are over {_ARCHIVE // 2**20} MiB. Ask for fewer images at once.")
@@ -211,9 +218,9 @@ class ImageRoutes:
             return Response(packed.getvalue(), media_type="application/x-tar")
 
         async def made() -> Response:
-            return await self._work.store(load)
+            return await self._workers.run_storage(load)
 
-        return LargeAnswer(size, made)
+        return LargeResponse(size, made)
 
 
 def _given(value: T | UnsetType) -> T | None:
@@ -224,8 +231,8 @@ def _count(number: int) -> str:
     return f"{number} image" if number == 1 else f"{number} images"
 
 
-def _answer(call: Request, row: ImageRow, message: str) -> types.ImageAnswer:
-    url, thumbnail_url = call.links.image(call.owner, row)
+def _answer(request: Request, row: ImageRow, message: str) -> types.ImageAnswer:
+    url, thumbnail_url = request.links.image(request.owner, row)
     return types.ImageAnswer(
         id=row.wire_id,
         message=message,
@@ -267,7 +274,7 @@ def _wires(rows: Iterable[ImageRow], owner: int, links: SignedUrls) -> list[type
 def _grouped(
     rows: Iterable[ImageRow], shown: Sequence[LabelRow], known: Sequence[LabelRow], owner: int, links: SignedUrls
 ) -> list[types.TrainingLabel]:
-    """The images under their labels: those of `shown` even when empty, then others as they come."""
+    """Group the images by label: the labels in `shown` even when empty, then others in order of appearance."""
     groups: dict[str, list[types.TrainingImage]] = {label.name: [] for label in shown}
     for row in rows:
         groups.setdefault(row.label, []).append(_wire(row, owner, links))

@@ -1,4 +1,4 @@
-"""What the service says of itself: ping, its description, its pages."""
+"""Handlers of ping, the API description and the HTML pages."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,9 +9,8 @@ from starlette.responses import Response
 from apitorch_desktop import __version__
 from apitorch_desktop.api import types
 from apitorch_desktop.service.http import openapi
-from apitorch_desktop.service.http.docs import docs_page
 from apitorch_desktop.service.http.errors import HttpError
-from apitorch_desktop.service.http.html import training_set_page
+from apitorch_desktop.service.http.html import reference_page, training_set_page
 from apitorch_desktop.service.http.request import Request
 from apitorch_desktop.service.http.routing import Operation
 from apitorch_desktop.service.http.schemas import After
@@ -21,7 +20,7 @@ _PAGE = 200
 
 
 class PageQuery(Struct):
-    """Which images a page shows, and the signature of the link to it."""
+    """The part of a training set that a page shows, and the signature of its link."""
 
     label: str | UnsetType = UNSET
     after: After | UnsetType = UNSET
@@ -30,17 +29,17 @@ class PageQuery(Struct):
 
 
 class MetaRoutes:
-    """Handlers that describe. `table` gives all operations, these included, once they are put together."""
+    """Handlers of ping, the API description and the HTML pages. `table` returns all operations, including these."""
 
-    def __init__(self, context: Dependencies, table: Callable[[], Sequence[Operation]]) -> None:
-        self._store = context.store
-        self._work = context.work
-        self._signer = context.signer
+    def __init__(self, dependencies: Dependencies, table: Callable[[], Sequence[Operation]]) -> None:
+        self._store = dependencies.store
+        self._workers = dependencies.workers
+        self._signer = dependencies.signer
         self._table = table
         self._description = b""
 
     def operations(self) -> list[Operation]:
-        """The rows of the table."""
+        """Return the rows of the operation table."""
         return [
             Operation(
                 "ping",
@@ -79,43 +78,44 @@ class MetaRoutes:
                 self.page,
                 "text/html",
                 "About",
-                access="link",
-                basic=True,
+                access="link_or_key",
                 query=PageQuery,
                 errors=(404,),
             ),
         ]
 
-    async def ping(self, call: Request) -> types.Ping:  # noqa: ARG002 - every handler takes one
+    async def ping(self, request: Request) -> types.Ping:  # noqa: ARG002 - every handler takes one
         """`GET ping`."""
         return types.Ping(service="API Torch Desktop", version=__version__, extensions=list(types.EXTENSIONS))
 
-    async def description(self, call: Request) -> Response:  # noqa: ARG002
+    async def description(self, request: Request) -> Response:  # noqa: ARG002
         """`GET openapi.json`."""
         if not self._description:
             self._description = msgspec.json.encode(openapi.description(self._table()))
         return Response(self._description, media_type="application/json")
 
-    async def docs(self, call: Request) -> Response:
+    async def docs(self, request: Request) -> Response:
         """`GET docs`."""
-        return docs_page(openapi.description(self._table()), call.links.origin)
+        return reference_page(openapi.description(self._table()), request.links.origin)
 
-    async def page(self, call: Request) -> Response:
+    async def page(self, request: Request) -> Response:
         """`GET /training-sets/:id/:slug`."""
-        query: PageQuery = call.query
-        set_id = call.number("id", "training set")
-        owner = call.owner
+        query: PageQuery = request.query
+        set_id = request.id_parameter("id", "training set")
+        owner = request.owner
         if not owner:
-            path = f"/training-sets/{call.path['id']}/{call.path['set_slug']}"
-            if not self._signer.signs(path, query.day or "", query.signature or ""):
+            path = f"/training-sets/{request.path['id']}/{request.path['set_slug']}"
+            if not self._signer.verify(path, query.day or "", query.signature or ""):
                 raise HttpError(
                     403, "This link does not hold, or no longer: links last for a day (UTC). Ask for a new one."
                 )
-            found = await self._work.store(self._store.training_sets.find, set_id)
+            found = await self._workers.run_storage(self._store.training_sets.find, set_id)
             owner = found.owner_id if found is not None else 0
-        row = await self._work.store(self._store.training_sets.get, owner, set_id)
+        row = await self._workers.run_storage(self._store.training_sets.get, owner, set_id)
         label = query.label if isinstance(query.label, str) else None
         after = query.after if isinstance(query.after, str) else None
-        page = await self._work.store(self._store.images.page, owner, set_id, label=label, after=after, limit=_PAGE)
-        labels = await self._work.store(self._store.labels.all, owner, set_id)
-        return training_set_page(call.links, row, labels, page.images, label, page.next)
+        page = await self._workers.run_storage(
+            self._store.images.page, owner, set_id, label=label, after=after, limit=_PAGE
+        )
+        labels = await self._workers.run_storage(self._store.labels.all, owner, set_id)
+        return training_set_page(request.links, row, labels, page.images, label, page.next)

@@ -1,12 +1,13 @@
-"""Training sets and their labels: listed, made, changed, deleted."""
+"""Handlers of training sets and labels."""
 
 from msgspec import UNSET, UnsetType
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service.http import schemas
 from apitorch_desktop.service.http.errors import HttpError
-from apitorch_desktop.service.http.request import Request, SignedUrls
+from apitorch_desktop.service.http.request import Request
 from apitorch_desktop.service.http.routing import Operation
+from apitorch_desktop.service.http.signed_urls import SignedUrls
 from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.storage.records import LabelRow, TrainingSetRow
 
@@ -16,15 +17,15 @@ _LABEL = _LABELS + "/{label}"
 
 
 class TrainingSetRoutes:
-    """Handlers on training sets and labels."""
+    """Handlers of training sets and labels."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._sets = context.store.training_sets
-        self._labels = context.store.labels
-        self._work = context.work
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._sets = dependencies.store.training_sets
+        self._labels = dependencies.store.labels
+        self._workers = dependencies.workers
 
     def operations(self) -> list[Operation]:
-        """The rows of the table."""
+        """Return the rows of the operation table."""
         one, label, tag = types.TrainingSet, types.ChangedLabel, "Training sets"
         return [
             Operation(
@@ -118,60 +119,68 @@ class TrainingSetRoutes:
             ),
         ]
 
-    async def list_all(self, call: Request) -> types.TrainingSets:
+    async def list_all(self, request: Request) -> types.TrainingSets:
         """`GET training-sets`."""
-        rows = await self._work.store(self._sets.all, call.owner)
-        return types.TrainingSets(data=[_wire(row, call.links) for row in rows])
+        rows = await self._workers.run_storage(self._sets.all, request.owner)
+        return types.TrainingSets(data=[_wire(row, request.links) for row in rows])
 
-    async def create(self, call: Request) -> types.TrainingSet:
+    async def create(self, request: Request) -> types.TrainingSet:
         """`POST training-sets`."""
-        body: schemas.NewTrainingSet = call.body
-        row = await self._work.store(self._sets.create, call.owner, body.name, body.description or "")
-        return _wire(row, call.links, f"Training set “{row.name}” created.")
+        body: schemas.NewTrainingSet = request.body
+        row = await self._workers.run_storage(self._sets.create, request.owner, body.name, body.description or "")
+        return _wire(row, request.links, f"Training set “{row.name}” created.")
 
-    async def update(self, call: Request) -> types.TrainingSet:
+    async def update(self, request: Request) -> types.TrainingSet:
         """`PATCH training-set/:id`."""
-        body: schemas.TrainingSetChange = call.body
+        body: schemas.TrainingSetChange = request.body
         name = None if isinstance(body.name, UnsetType) else body.name
         description = None if isinstance(body.description, UnsetType) else body.description
         if name is None and description is None:
             raise HttpError(400, "There is nothing to change. Send a name, a description or both.")
-        row = await self._work.store(
-            self._sets.update, call.owner, call.number("id", "training set"), name=name, description=description
+        row = await self._workers.run_storage(
+            self._sets.update,
+            request.owner,
+            request.id_parameter("id", "training set"),
+            name=name,
+            description=description,
         )
-        return _wire(row, call.links, "Training set changed.")
+        return _wire(row, request.links, "Training set changed.")
 
-    async def delete(self, call: Request) -> types.TrainingSet:
+    async def delete(self, request: Request) -> types.TrainingSet:
         """`DELETE training-set/:id`."""
-        row = await self._work.store(self._sets.delete, call.owner, call.number("id", "training set"))
-        return _wire(row, call.links, f"Training set “{row.name}” deleted.")
+        row = await self._workers.run_storage(
+            self._sets.delete, request.owner, request.id_parameter("id", "training set")
+        )
+        return _wire(row, request.links, f"Training set “{row.name}” deleted.")
 
-    async def labels(self, call: Request) -> types.LabelCounts:
+    async def labels(self, request: Request) -> types.LabelCounts:
         """`GET training-set/:id/labels`."""
-        set_id = call.number("id", "training set")
-        rows = await self._work.store(self._labels.all, call.owner, set_id)
+        set_id = request.id_parameter("id", "training set")
+        rows = await self._workers.run_storage(self._labels.all, request.owner, set_id)
         data = [types.LabelCount(id=row.id, label=row.name, count=row.count) for row in rows]
         return types.LabelCounts(training_set_id=set_id, data=data)
 
-    async def create_label(self, call: Request) -> types.ChangedLabel:
+    async def create_label(self, request: Request) -> types.ChangedLabel:
         """`POST training-set/:id/labels`."""
-        body: schemas.NewLabel = call.body
-        row = await self._work.store(self._labels.create, call.owner, call.number("id", "training set"), body.label)
+        body: schemas.NewLabel = request.body
+        row = await self._workers.run_storage(
+            self._labels.create, request.owner, request.id_parameter("id", "training set"), body.label
+        )
         return _label(row, f"Label “{row.name}” created.")
 
-    async def rename_label(self, call: Request) -> types.ChangedLabel:
+    async def rename_label(self, request: Request) -> types.ChangedLabel:
         """`PATCH training-set/:id/labels/:label`."""
-        body: schemas.LabelChange = call.body
-        set_id = call.number("id", "training set")
-        row = await self._work.store(
-            self._labels.rename, call.owner, set_id, call.path["label"], body.label, merge=body.merge
+        body: schemas.LabelChange = request.body
+        set_id = request.id_parameter("id", "training set")
+        row = await self._workers.run_storage(
+            self._labels.rename, request.owner, set_id, request.path["label"], body.label, merge=body.merge
         )
         return _label(row, f"The label is now “{row.name}”.")
 
-    async def delete_label(self, call: Request) -> types.ChangedLabel:
+    async def delete_label(self, request: Request) -> types.ChangedLabel:
         """`DELETE training-set/:id/labels/:label`."""
-        row = await self._work.store(
-            self._labels.delete, call.owner, call.number("id", "training set"), call.path["label"]
+        row = await self._workers.run_storage(
+            self._labels.delete, request.owner, request.id_parameter("id", "training set"), request.path["label"]
         )
         return _label(row, f"Label “{row.name}” deleted with its images.")
 

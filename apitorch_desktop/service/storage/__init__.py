@@ -1,1 +1,1 @@
-"""The store's rows, a module a subject. Reads run on any thread, writes through the store's one writer."""
+"""Persistent storage: training sets, images, model versions and classifications, in one data folder."""

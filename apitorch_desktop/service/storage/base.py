@@ -1,4 +1,4 @@
-"""What every subject's rows stand on: the readers, the writer, and the look-ups they share."""
+"""The base class of the repositories and the queries that they share."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -19,15 +19,15 @@ NO_SUCH_IMAGE = "There is no such image. It may have been deleted."
 
 
 class Repository:
-    """One subject's rows. `database` is for reading on any thread, `writer` for every change."""
+    """Base class of the repositories. `database` is for reading on any thread, `writer` for all changes."""
 
     def __init__(self, database: Database, writer: Writer) -> None:
         self._database = database
         self._writer = writer
 
 
-def set_number(connection: Connection, owner: int, training_set_id: int | str) -> int:
-    """The number of a training set that is the owner's. Raises NotFound."""
+def find_set_id(connection: Connection, owner: int, training_set_id: int | str) -> int:
+    """Return the number of a training set of this owner. Raises RecordNotFound."""
     number = validation.number(training_set_id)
     if number is not None:
         query = select(training_sets.c.id).where(training_sets.c.id == number, training_sets.c.owner_id == owner)
@@ -37,7 +37,7 @@ def set_number(connection: Connection, owner: int, training_set_id: int | str) -
 
 
 def find_label(connection: Connection, training_set: int, label: str) -> tuple[int, str, str] | None:
-    """Row number, id and name of a label given by id or in any spelling; None when it is not there."""
+    """Return row number, id and name of a label given by id or in any spelling; None if it does not exist."""
     if validation.hex_id(label, "tl_") is not None and label.startswith("tl_"):
         match = labels.c.id == label
     else:
@@ -48,7 +48,9 @@ def find_label(connection: Connection, training_set: int, label: str) -> tuple[i
 
 
 def existing_label(connection: Connection, training_set: int, label: str) -> tuple[int, str, str]:
-    """Row number, id and name of a label given by id or in any spelling. Raises NotFound, also for what cannot be one."""
+    """Return row number, id and name of a label given by id or in any spelling. Raises RecordNotFound, also for an
+    invalid label.
+    """
     try:
         found = find_label(connection, training_set, label)
     except Invalid:
@@ -58,30 +60,34 @@ def existing_label(connection: Connection, training_set: int, label: str) -> tup
     return found
 
 
-def label_for(transaction: Transaction, training_set: int, label: str) -> tuple[int, str]:
-    """Row number and name of a label given by id or in any spelling; made when it is new. Raises Invalid, NotFound."""
+def find_or_create_label(transaction: Transaction, training_set: int, label: str) -> tuple[int, str]:
+    """Return row number and name of a label given by id or in any spelling; create a new one. Raises Invalid,
+    RecordNotFound.
+    """
     found = find_label(transaction.connection, training_set, label)
     if found is not None:
         return found[0], found[2]
     if label.startswith("tl_") and validation.hex_id(label, "tl_"):
         raise RecordNotFound("There is no label with this id in this training set. It may have been deleted.")
-    return make_label(transaction, training_set, validation.label(label))
+    return create_label_row(transaction, training_set, validation.label(label))
 
 
-def make_label(transaction: Transaction, training_set: int, name: str) -> tuple[int, str]:
-    """A label that is known to be new. Row number and name."""
+def create_label_row(transaction: Transaction, training_set: int, name: str) -> tuple[int, str]:
+    """Create a label that is known to be new; return row number and name."""
     values = {"id": "tl_" + validation.new_id(), "training_set_id": training_set, "name": name}
-    transaction.changed.add(training_set)
+    transaction.changed_sets.add(training_set)
     return insert(transaction, labels, values), name
 
 
 def raw(connection: Connection, query: Select[Any]) -> Iterable[tuple[Any, ...]]:
-    """The driver's own tuples: records made of 100,000 of them take the time of a bare fetchall, half of Row's."""
+    """Return the driver's own tuples: making 100,000 records from them takes half the time it takes from SQLAlchemy's
+    Row.
+    """
     cursor: Any = connection.execute(query).cursor
     return cursor  # type: ignore[no-any-return]
 
 
 def insert(transaction: Transaction, table: Any, values: dict[str, object]) -> int:
-    """Insert one row; its number."""
+    """Insert one row; return its number."""
     key = transaction.execute(table.insert(), values).inserted_primary_key
     return int(key[0]) if key is not None else 0

@@ -1,4 +1,4 @@
-"""Images by the hash of their content in a bucket, by URL through obstore; in the same layout as in a folder."""
+"""Image files by content hash in a bucket, accessed by URL through obstore; the layout is that of a folder."""
 
 import logging
 import re
@@ -15,42 +15,42 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
 
 _log = logging.getLogger(__name__)
-_AT_ONCE = 64  # requests at a time in `settle`
+_CONCURRENCY = 64  # requests at a time in `settle`
 _RETRIES: "RetryConfig" = {"max_retries": 5, "retry_timeout": timedelta(seconds=20)}
-"""Short: who waits for the writer waits as long. A request that gets no answer is given up after 30 seconds."""
-_CODE = re.compile(r"<Code>(\w+)</Code>")
+"""Short, since callers of the writer wait as long. A request without a response is given up after 30 seconds."""
+_ERROR_CODE = re.compile(r"<Code>(\w+)</Code>")
 
 
 class BucketBlobs(Blobs):
-    """Images in a bucket, which says itself when an object is durable."""
+    """Image files in a bucket, where an object is durable once `put` returns."""
 
-    quick_to_list = False
+    fast_listing = False
 
-    def __init__(self, store: "ObjectStore", place: str) -> None:
-        self.place = place
+    def __init__(self, store: "ObjectStore", location: str) -> None:
+        self.location = location
         self._store = store
 
     def stage(self, sha256: str, data: bytes) -> Staged:
-        """Take bytes in, for `settle`. Raises StorageFull or StorageFault; then nothing of them stays."""
+        """Keep the bytes in memory for `commit`."""
         return Staged(sha256, data)
 
     def discard(self, staged: Staged) -> None:
-        """Drop what was staged and will not be settled."""
+        """Drop what was staged and will not be committed."""
 
-    def settle(self, staged: Sequence[Staged]) -> None:
-        """Make them durable; what could not be is told in each one's `error`."""
+    def commit(self, staged: Sequence[Staged]) -> None:
+        """Store the objects durably; failures are set as the `error` of each."""
 
-        def put(one: Staged) -> None:
+        def put(item: Staged) -> None:
             try:
-                self._store.put(_name(one.sha256), one.data)
+                self._store.put(_name(item.sha256), item.data)
             except Exception as error:  # noqa: BLE001 - obstore's errors are of many kinds; it goes to the caller
-                one.error = _fault(error)
+                item.error = _to_storage_fault(error)
 
-        with ThreadPoolExecutor(min(_AT_ONCE, len(staged) or 1), "blobs") as threads:
+        with ThreadPoolExecutor(min(_CONCURRENCY, len(staged) or 1), "blobs") as threads:
             list(threads.map(put, staged))
 
-    def has(self, sha256: str) -> bool:
-        """Whether it is there; a bucket that cannot be reached is taken to have it."""
+    def exists(self, sha256: str) -> bool:
+        """Return whether the object exists; True if the bucket cannot be reached."""
         try:
             self._store.head(_name(sha256))
         except FileNotFoundError:
@@ -60,25 +60,25 @@ class BucketBlobs(Blobs):
         return True
 
     def read(self, sha256: str) -> bytes:
-        """The bytes. Raises StorageFault."""
+        """Return the bytes. Raises StorageFault."""
         try:
             return bytes(self._store.get(_name(sha256)).bytes())
         except FileNotFoundError as error:
             raise StorageFault("The stored image is gone from the disk. Upload it again.") from error
         except Exception as error:
-            raise _fault(error) from error
+            raise _to_storage_fault(error) from error
 
     def delete(self, sha256s: Sequence[str]) -> None:
-        """Delete; what is not there is fine. Raises StorageFault; the next sweep tries again."""
+        """Delete objects, ignoring missing ones. Raises StorageFault; the next sweep tries again."""
         try:
             self._store.delete([_name(sha256) for sha256 in sha256s])
         except FileNotFoundError:
             pass
         except Exception as error:
-            raise _fault(error) from error
+            raise _to_storage_fault(error) from error
 
     def names(self) -> Iterator[str]:
-        """The sha256 of everything stored. Raises StorageFault."""
+        """Yield the sha256 of every stored object. Raises StorageFault."""
         try:
             for batch in self._store.list():
                 for entry in batch:
@@ -86,27 +86,29 @@ class BucketBlobs(Blobs):
                     if len(name) == SHA256_DIGITS:
                         yield name
         except Exception as error:
-            raise _fault(error) from error
+            raise _to_storage_fault(error) from error
 
-    def marker(self) -> str | None:
-        """What `mark` left. Raises StorageFault."""
+    def database_id(self) -> str | None:
+        """Return the id of the database the images belong to, None if not set. Raises StorageFault."""
         try:
             return bytes(self._store.get(MARKER).bytes()).decode()
         except FileNotFoundError:
             return None
         except Exception as error:
-            raise _fault(error) from error
+            raise _to_storage_fault(error) from error
 
-    def mark(self, database: str) -> None:
-        """Keep the id of the database with the images. Raises StorageFault."""
+    def set_database_id(self, database: str) -> None:
+        """Store the id of the database with the images. Raises StorageFault."""
         try:
             self._store.put(MARKER, database.encode())
         except Exception as error:
-            raise _fault(error) from error
+            raise _to_storage_fault(error) from error
 
 
 def open_bucket(url: str) -> BucketBlobs:
-    """Images at an obstore URL (`s3://bucket/prefix`), with credentials from the environment. Raises CannotOpen."""
+    """Open the images at an obstore URL (`s3://bucket/prefix`), with credentials from the environment. Raises
+    CannotOpen.
+    """
     from obstore.store import from_url
 
     try:
@@ -123,12 +125,12 @@ def _name(sha256: str) -> str:
     return f"{sha256[0]}/{sha256}"
 
 
-def _fault(error: Exception) -> StorageFault:
-    """In few words, of an error that goes on for a page: what it came to, and the code a bucket gives."""
+def _to_storage_fault(error: Exception) -> StorageFault:
+    """Return a StorageFault that has only the reason and the bucket's error code of a page-long error."""
     text = str(error).strip() or type(error).__name__
     _log.warning("the image storage failed: %s", text.splitlines()[0])
     reason = text.splitlines()[0].rpartition(" - ")[2].partition(": <")[0]
-    code = _CODE.search(text)
+    code = _ERROR_CODE.search(text)
     if code:
         reason = f"{reason}, {code[1]}"
     return StorageFault(

@@ -1,4 +1,4 @@
-"""Classifications that were given, and the feedback on them."""
+"""Repository of classifications and feedback."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, or_, select
 
 from apitorch_desktop.service.storage import validation
-from apitorch_desktop.service.storage.base import Repository, insert, label_for, set_number
+from apitorch_desktop.service.storage.base import Repository, find_or_create_label, find_set_id, insert
 from apitorch_desktop.service.storage.blobs import Blobs, Staged
 from apitorch_desktop.service.storage.database import Database
 from apitorch_desktop.service.storage.errors import RecordNotFound
-from apitorch_desktop.service.storage.images import add_row, blob_values, put_under
+from apitorch_desktop.service.storage.images import assign_label, blob_values, insert_image
 from apitorch_desktop.service.storage.records import (
     ClassificationRow,
     FeedbackRow,
@@ -25,33 +25,33 @@ from apitorch_desktop.service.storage.writer import Transaction, Writer
 
 KEPT_CLASSIFICATIONS = 10_000
 KEPT_DAYS = 30
-_BETWEEN_TRIMS = 200
+_CLEANUP_INTERVAL = 200
 
 
 class ClassificationRepository(Repository):
-    """Remembered answers and feedback. Thread-safe; what changes something returns when it is durable.
+    """Stored classifications and feedback. Thread-safe; a change is durable when its method returns.
 
-    The newest 10,000 answers of the last 30 days are kept with their images, so that feedback can use them. Ids are
-    accepted with and without `cls_`.
+    The newest 10,000 classifications of the last 30 days are stored with their images, for feedback. Ids are accepted
+    with and without `cls_`.
     """
 
-    def __init__(self, database: Database, writer: Writer, stored: Blobs, kept: int = KEPT_CLASSIFICATIONS) -> None:
+    def __init__(self, database: Database, writer: Writer, stored: Blobs, capacity: int = KEPT_CLASSIFICATIONS) -> None:
         super().__init__(database, writer)
         self._blobs = stored
-        self._kept = kept
-        self._since_trim = 0
+        self._capacity = capacity
+        self._since_cleanup = 0
 
     def stage(self, data: bytes) -> Staged:
-        """Get the bytes of an image that is being classified to the disk, for `put` or `drop`. Raises StorageFull, StorageFault.
+        """Write the bytes of an image for `put` or `discard`. Raises DiskFull, StorageFault.
 
-        The longest of what `put` waits for; it may be done while the answer is made.
+        This is the slowest part of `put`; it may run while the image is classified.
         """
         staged = self._blobs.stage(hashlib.sha256(data).hexdigest(), data)
         self._blobs.sync(staged)
         return staged
 
-    def drop(self, staged: Staged) -> None:
-        """Let go of what will not be `put`."""
+    def discard(self, staged: Staged) -> None:
+        """Drop what was staged and will not be `put`."""
         self._blobs.discard(staged)
 
     def put(
@@ -62,18 +62,18 @@ class ClassificationRepository(Repository):
         answers: Sequence[NewClassification],
         original_filename: str = "",
     ) -> list[ClassificationRow]:
-        """Remember what one call answered about one image, with the image. Raises StorageFull, StorageFault."""
+        """Store the results of one request about one image, with the image. Raises DiskFull, StorageFault."""
         if not answers:
             return []
         staged = self.stage(image) if isinstance(image, bytes) else image
         sha256 = staged.sha256
         values = blob_values(sha256, staged.data, facts)
-        call, time, name = validation.new_id(), validation.now(), validation.filename(original_filename)
+        call_id, time, name = validation.new_id(), validation.now(), validation.filename(original_filename)
         rows = [
             ClassificationRow(
                 id=validation.new_id(),
                 owner_id=owner,
-                call_id=call,
+                call_id=call_id,
                 classifier=answer.classifier,
                 label=answer.label,
                 confidence=answer.confidence,
@@ -92,36 +92,37 @@ class ClassificationRepository(Repository):
             transaction.execute(
                 classifications.insert(), [{field: getattr(row, field) for field in _FIELDS} for row in rows]
             )
-            self._since_trim += len(rows)
-            if self._since_trim >= _BETWEEN_TRIMS:
-                self._since_trim = 0
-                _trim(transaction, self._kept)
+            self._since_cleanup += len(rows)
+            if self._since_cleanup >= _CLEANUP_INTERVAL:
+                self._since_cleanup = 0
+                _delete_expired(transaction, self._capacity)
 
         self._writer.run(run, staged)
         return rows
 
     def get(self, owner: int, classification_id: str) -> ClassificationRow:
-        """One answer. Raises NotFound."""
+        """Return one classification. Raises RecordNotFound."""
         with self._database.reading() as connection:
             return _get(connection, owner, classification_id)
 
     def correct(
         self, owner: int, classification_id: str, training_set_id: int | str, label: str
     ) -> tuple[FeedbackRow, ImageRow, bool]:
-        """Put the classified image under a label (name or id) of a training set, and keep the feedback, in one.
+        """Assign the classified image to a label (name or id) of a training set, and store the feedback, in one
+        transaction.
 
-        An image that is under another label of that set already moves. A new label is made. The third answer is
-        whether the label has gained the image. Raises NotFound, Invalid, StorageFull, StorageFault.
+        An image under another label of that set moves. A new label is created. The third result tells whether the label
+        gained the image. Raises RecordNotFound, Invalid, DiskFull, StorageFault.
         """
 
         def run(transaction: Transaction) -> tuple[FeedbackRow, ImageRow, bool]:
             answer = _get(transaction.connection, owner, classification_id)
-            number = set_number(transaction.connection, owner, training_set_id)
-            label_seq, name = label_for(transaction, number, label)
-            image, gained = put_under(transaction, number, label_seq, answer.sha256)
+            number = find_set_id(transaction.connection, owner, training_set_id)
+            label_seq, name = find_or_create_label(transaction, number, label)
+            image, gained = assign_label(transaction, number, label_seq, answer.sha256)
             if image is None:
                 stored = transaction.execute(select(blobs).where(blobs.c.sha256 == answer.sha256)).mappings().one()
-                image = add_row(transaction, number, label_seq, name, dict(stored), answer.original_filename)
+                image = insert_image(transaction, number, label_seq, name, dict(stored), answer.original_filename)
             row = _feedback(
                 owner,
                 "classification",
@@ -140,13 +141,13 @@ class ClassificationRepository(Repository):
         return self._writer.run(run)
 
     def put_message(self, owner: int, message: str) -> FeedbackRow:
-        """Keep a free-form message. Raises Invalid over 100,000 characters."""
+        """Store a free-form message. Raises Invalid over 100,000 characters."""
         row = _feedback(owner, "freeform", message=validation.text(message, validation.LONGEST_MESSAGE, "The message"))
         self._writer.run(lambda transaction: _insert(transaction, row))
         return row
 
     def feedback(self, owner: int, *, limit: int | None = None) -> list[FeedbackRow]:
-        """What was sent, newest first."""
+        """Return the feedback, newest first."""
         columns = [feedback.c[field] for field in FeedbackRow.__struct_fields__]
         query = select(*columns).where(feedback.c.owner_id == owner).order_by(feedback.c.seq.desc())
         if limit is not None:
@@ -154,9 +155,9 @@ class ClassificationRepository(Repository):
         with self._database.reading() as connection:
             return [FeedbackRow(*row) for row in connection.execute(query)]
 
-    def trim(self) -> None:
-        """Forget the answers that are too old or too many, and let their images go."""
-        self._writer.run(lambda transaction: _trim(transaction, self._kept), frees=True)
+    def delete_expired(self) -> None:
+        """Delete classifications that are too old or too many, and release their images."""
+        self._writer.run(lambda transaction: _delete_expired(transaction, self._capacity), frees_space=True)
 
 
 _FIELDS = ClassificationRow.__struct_fields__
@@ -184,11 +185,17 @@ def _insert(transaction: Transaction, row: FeedbackRow) -> None:
     insert(transaction, feedback, {field: getattr(row, field) for field in FeedbackRow.__struct_fields__})
 
 
-def _trim(transaction: Transaction, kept: int) -> None:
+def _delete_expired(transaction: Transaction, capacity: int) -> None:
     first_kept = (
-        select(classifications.c.seq).order_by(classifications.c.seq.desc()).offset(kept - 1).limit(1).scalar_subquery()
+        select(classifications.c.seq)
+        .order_by(classifications.c.seq.desc())
+        .offset(capacity - 1)
+        .limit(1)
+        .scalar_subquery()
     )
     oldest = validation.timestamp(datetime.now(UTC) - timedelta(days=KEPT_DAYS))
     old = or_(classifications.c.seq < first_kept, classifications.c.created_at < oldest)
-    transaction.released.update(transaction.execute(select(classifications.c.sha256).where(old).distinct()).scalars())
+    transaction.released_images.update(
+        transaction.execute(select(classifications.c.sha256).where(old).distinct()).scalars()
+    )
     transaction.execute(delete(classifications).where(old))

@@ -1,4 +1,4 @@
-"""The rows' database: SQLite in the data folder, or PostgreSQL by URL; connections for readers and for the writer."""
+"""Database connections: SQLite in the data folder, or PostgreSQL by URL."""
 
 import secrets
 import time
@@ -12,92 +12,93 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from apitorch_desktop.service.storage import schema
-from apitorch_desktop.service.storage.errors import CannotOpen, Closed, InUse
-from apitorch_desktop.service.storage.trouble import storage_fault
+from apitorch_desktop.service.storage.errors import CannotOpen, Closed, InUse, to_store_error
 from apitorch_desktop.service.storage.validation import now
 
 LOCAL_OWNER = 1
-"""The owner that is always there: the person whose machine this is."""
+"""The owner that always exists: the user of this machine."""
 
 _READERS = 8
-_BUSY = 10  # seconds a statement waits for a lock, such as a checkpoint's
-_LEAVING = 3  # seconds that PostgreSQL may take to see that a service before this one is gone
-_LOG = 16 * 2**20  # bytes of SQLite's log that stay on disk after a big change
+_BUSY_TIMEOUT = 10  # seconds a statement waits for a lock, such as a checkpoint's
+_LOCK_TIMEOUT = 3  # seconds that PostgreSQL may take to see that a service before this one is gone
+_WAL_LIMIT = 16 * 2**20  # bytes of SQLite's log that stay on disk after a big change
 _ADVISORY_LOCK = 0x6170_6974_6F72_6368  # "apitorch": one service a PostgreSQL database
 
 
 class Database:
     """Two engines on one database: readers see the last commit, and `writing` is for the one writer.
 
-    Raises CannotOpen for a database that cannot be used, InUse for a PostgreSQL one that another service has.
+    Raises CannotOpen for a database that cannot be used, InUse for a PostgreSQL database that another service uses.
     """
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
         self._folder = folder
         self._closed = False
-        self._lock: Connection | None = None
+        self._lock_connection: Connection | None = None
         self.sqlite = url is None
         if url is None:
             self._readers = _sqlite(folder / "store.db", "BEGIN", ("query_only=ON",), _READERS)
             self._writer = _sqlite(
-                folder / "store.db", "BEGIN IMMEDIATE", ("journal_mode=WAL", f"journal_size_limit={_LOG}"), 1
+                folder / "store.db", "BEGIN IMMEDIATE", ("journal_mode=WAL", f"journal_size_limit={_WAL_LIMIT}"), 1
             )
         else:
             self._readers, self._writer = _by_url(url)
         try:
             if not self.sqlite:
                 self._take_lock()
-            self.secret, self.id = self._bring_up()
+            self.secret, self.id = self._migrate()
         except DBAPIError as error:
             self.close()
-            raise CannotOpen(f"The database cannot be used. {storage_fault(error, folder)}") from error
+            raise CannotOpen(f"The database cannot be used. {to_store_error(error, folder)}") from error
         except BaseException:
             self.close()
             raise
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection that sees one moment of the database, on any thread. A failure comes out as a StoreError."""
+        """Yield a connection with a consistent snapshot, on any thread. A failure is raised as a StoreError."""
         if self._closed:
             raise Closed("The service is ending.")
         try:
             with self._readers.connect() as connection:
                 yield connection
         except DBAPIError as error:
-            raise storage_fault(error, self._folder) from error
+            raise to_store_error(error, self._folder) from error
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction of the writer, committed at the end, durable then; rolled back on an exception."""
+        """Yield a transaction of the writer: durably committed at the end, rolled back on an exception."""
         with self._writer.begin() as connection:
             yield connection
 
     def checkpoint(self) -> None:
-        """Move what is committed from SQLite's log into its file, so that the log's room can be used again."""
+        """Move committed data from SQLite's log into its file, so that the space of the log can be reused."""
         if self.sqlite:
             with closing(self._writer.raw_connection()) as connection:  # without a BEGIN, which forbids it
                 connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
 
     def close(self) -> None:
-        """Close every connection that is not in use; nothing can be read any more."""
+        """Close all idle connections; later reads raise Closed."""
         self._closed = True
-        if self._lock is not None:
-            self._lock.close()
+        if self._lock_connection is not None:
+            self._lock_connection.close()
         self._readers.dispose()
         self._writer.dispose()
 
     def _take_lock(self) -> None:
-        self._lock = self._writer.connect()
-        end = time.monotonic() + _LEAVING
-        while not (held := self._lock.exec_driver_sql(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})").scalar()):
+        self._lock_connection = self._writer.connect()
+        end = time.monotonic() + _LOCK_TIMEOUT
+        while not (
+            held := self._lock_connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})").scalar()
+        ):
             if time.monotonic() > end:
                 break
             time.sleep(0.05)
-        self._lock.commit()
+        self._lock_connection.commit()
         if not held:
             raise InUse("Another service uses this database. Stop it first: two must not write to one database.")
 
-    def _bring_up(self) -> tuple[bytes, str]:
+    def _migrate(self) -> tuple[bytes, str]:
         with self.writing() as connection:
             found = self._version(connection)
             if found > schema.VERSION:
@@ -106,11 +107,11 @@ class Database:
                     f"this program knows {schema.VERSION}). Use that version, or another data folder."
                 )
             if found < schema.VERSION:
-                schema.bring_up(connection, found)
+                schema.migrate(connection, found)
                 self._set_version(connection, found)
             if connection.execute(select(schema.owners.c.id).where(schema.owners.c.id == LOCAL_OWNER)).first() is None:
                 connection.execute(schema.owners.insert().values(name="local", created_at=now()))
-            return _kept(connection, "secret"), _kept(connection, "id").hex()
+            return _stored_random(connection, "secret"), _stored_random(connection, "id").hex()
 
     def _version(self, connection: Connection) -> int:
         if self.sqlite:
@@ -131,8 +132,8 @@ class Database:
             connection.execute(schema.meta.insert().values(name="version", value=value))
 
 
-def _kept(connection: Connection, name: str) -> bytes:
-    """32 random bytes of this database, made when they are first asked for."""
+def _stored_random(connection: Connection, name: str) -> bytes:
+    """Return 32 random bytes of this database, which are made at the first call."""
     value = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == name)).scalar()
     if value is None:
         value = secrets.token_bytes(32)
@@ -140,24 +141,24 @@ def _kept(connection: Connection, name: str) -> bytes:
     return bytes(value)
 
 
-def _sqlite(path: Path, begin: str, pragmas: tuple[str, ...], connections: int) -> Engine:
+def _sqlite(path: Path, begin_statement: str, pragmas: tuple[str, ...], connections: int) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),  # a path may hold what means something in a URL
-        connect_args={"check_same_thread": False, "timeout": _BUSY},
+        connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT},
         pool_size=connections,
         max_overflow=-1,  # a reader never waits for another
     )
 
-    def prepare(connection: Any, _record: object) -> None:
+    def on_connect(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # else sqlite3 begins and commits by its own rules, also around savepoints
         for setting in (*pragmas, "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {setting}").close()
 
-    def begun(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin_statement)
 
-    event.listen(engine, "connect", prepare)
-    event.listen(engine, "begin", begun)
+    event.listen(engine, "connect", on_connect)
+    event.listen(engine, "begin", on_begin)
     return engine
 
 

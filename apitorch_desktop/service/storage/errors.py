@@ -1,38 +1,45 @@
-"""What the store refuses or cannot do, as the person reads it.
+"""Errors of the store, and the mapping from operating system and database errors to them.
 
 StoreError
-├── NotFound            404: not there, or another owner's
-├── Conflict            409: in the way of something that is there
-├── Invalid             400: a name, label or id that cannot be
-├── StorageFull         507: no room left; nothing of the change was kept
+├── RecordNotFound      404: does not exist, or belongs to another owner
+├── RecordConflict      409: conflicts with an existing record
+├── Invalid             400: an invalid name, label or id
+├── DiskFull            507: no space left; nothing of the change was stored
 │   └── StorageReadOnly 507: the data folder has become read-only
-├── StorageFault        500: an I/O error, or a file that is gone or damaged
+├── StorageFault        500: an I/O error, or a missing or damaged file
 ├── Closed              the store was closed
 └── CannotOpen          at the start only: read-only, damaged, made by a newer version
-    └── InUse           another process has this data folder
+    └── InUse           another process uses this data folder
 """
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError
 
 from apitorch_desktop.utils.errors import UserError
 
 
 class StoreError(UserError):
-    """`str()` is for the person: what is wrong and, where that helps, what to do."""
+    """Base class; `str()` tells the user what is wrong and, where that helps, what to do."""
 
 
 class RecordNotFound(StoreError):  # noqa: N818 - named for what happened
-    """It is not there, or it is another owner's."""
+    """The record does not exist, or belongs to another owner."""
 
 
 class RecordConflict(StoreError):  # noqa: N818
-    """Something is there already that this would run into."""
+    """The change conflicts with an existing record."""
 
 
 class Invalid(StoreError):  # noqa: N818
-    """A name, a label or an id that cannot be."""
+    """A name, a label or an id is invalid."""
 
 
 class DiskFull(StoreError):  # noqa: N818
-    """No room left. Nothing of the change was kept; it works again as soon as there is room."""
+    """No space left. Nothing of the change was stored; it works again as soon as there is space."""
 
 
 class StorageReadOnly(DiskFull):
@@ -40,7 +47,7 @@ class StorageReadOnly(DiskFull):
 
 
 class StorageFault(StoreError):  # noqa: N818
-    """The storage failed, or a stored image is gone or damaged."""
+    """The storage failed, or a stored image is missing or damaged."""
 
 
 class Closed(StoreError):  # noqa: N818
@@ -52,4 +59,83 @@ class CannotOpen(StoreError):  # noqa: N818
 
 
 class InUse(CannotOpen):
-    """Another process has this data folder."""
+    """Another process uses this data folder."""
+
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_ALLOWED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_TOO_FEW_BYTES = 64 * 1024  # SQLite calls a full disk an I/O error where it cannot grow its index of the log
+_SQLITE_BUSY, _SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_CANTOPEN, _SQLITE_NOTADB = (
+    5,
+    8,
+    10,
+    11,
+    13,
+    14,
+    26,
+)
+_POSTGRES_FULL, _POSTGRES_READONLY = {"53100", "53200"}, {"25006"}
+
+
+def to_store_error(error: BaseException, folder: Path) -> StoreError:
+    """Return the DiskFull, StorageReadOnly or StorageFault for an OSError or a database error."""
+    if isinstance(error, StoreError):
+        return error
+    if isinstance(error, DBAPIError):
+        return _of_database(error, folder)
+    code = error.errno if isinstance(error, OSError) else None
+    if code in _NO_ROOM:
+        return _full(folder)
+    if code in _NOT_ALLOWED:
+        return _read_only(folder)
+    return StorageFault(f"The storage failed ({_reason(error)}). Look at the disk of “{folder}”, and try again.")
+
+
+def is_unreachable(error: DBAPIError) -> bool:
+    """Return whether nobody can reach the database for now, so that trying each operation again would only take time."""
+    return error.connection_invalidated or getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == _SQLITE_BUSY
+
+
+def _of_database(error: DBAPIError, folder: Path) -> StoreError:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    state = getattr(error.orig, "sqlstate", None)
+    if code is None:
+        if state in _POSTGRES_FULL:
+            return DiskFull("There is no room left for the database. Free some, then try again.")
+        if state in _POSTGRES_READONLY:
+            return StorageReadOnly("The database is read-only. Make it writable, then try again.")
+        return StorageFault(f"The database failed ({_reason(error.orig)}). See that it runs, and try again.")
+    code &= 0xFF
+    if code == _SQLITE_FULL:
+        return _full(folder)
+    if code in {_SQLITE_IOERR, _SQLITE_CANTOPEN, _SQLITE_READONLY}:
+        if _is_full(folder):
+            return _full(folder)
+        if code == _SQLITE_READONLY or not os.access(folder, os.W_OK):
+            return _read_only(folder)
+    if code in {_SQLITE_CORRUPT, _SQLITE_NOTADB}:
+        return StorageFault(
+            f"The database in “{folder}” is damaged. Put back a copy of the folder, or use another one."
+        )
+    return StorageFault(f"The database failed ({_reason(error.orig)}). Look at the disk of “{folder}”, and try again.")
+
+
+def _full(folder: Path) -> DiskFull:
+    return DiskFull(f"There is no room left on the disk of “{folder}”. Free some, then try again.")
+
+
+def _read_only(folder: Path) -> StorageReadOnly:
+    return StorageReadOnly(f"“{folder}” cannot be written to: it is read-only. Make it writable, then try again.")
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _TOO_FEW_BYTES
+    except OSError:
+        return False
+
+
+def _reason(error: BaseException | None) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""Training images: added, moved, deleted, listed."""
+"""Repository of training images."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from apitorch_desktop.service.storage.base import (
     NO_SUCH_IMAGE,
     NO_SUCH_SET,
     Repository,
+    create_label_row,
     existing_label,
-    label_for,
-    make_label,
+    find_or_create_label,
+    find_set_id,
     raw,
-    set_number,
 )
 from apitorch_desktop.service.storage.blobs import Blobs
 from apitorch_desktop.service.storage.database import Database
@@ -28,7 +28,7 @@ from apitorch_desktop.service.storage.writer import Transaction, Writer
 
 
 class ImageLocation(NamedTuple):
-    """What a change needs to know of an image."""
+    """The columns of an image that a change needs."""
 
     seq: int
     id: str
@@ -38,9 +38,9 @@ class ImageLocation(NamedTuple):
 
 
 class ImageRepository(Repository):
-    """Training images. Thread-safe; what changes something returns when it is durable.
+    """Training images. Thread-safe; a change is durable when its method returns.
 
-    An image id is accepted with and without `ti_`; one that is no id at all, or another owner's, is NotFound.
+    An image id is accepted with and without `ti_`; an invalid id and one of another owner raise RecordNotFound.
     """
 
     def __init__(self, database: Database, writer: Writer, stored: Blobs) -> None:
@@ -56,10 +56,10 @@ class ImageRepository(Repository):
         facts: ImageFacts,
         original_filename: str = "",
     ) -> tuple[ImageRow, bool]:
-        """Store an image under a label, which is made when it is new; and whether the image was new to it.
+        """Store an image under a label, which is created when new; return its row and whether the label gained it.
 
-        The same bytes under the same label are one image: the first row comes back, and False. `data` must have been
-        verified. Raises NotFound, Invalid, StorageFull, StorageFault; then nothing of it is kept.
+        The same bytes under the same label are one image: its row is returned, and False. `data` must have been
+        verified. Raises RecordNotFound, Invalid, DiskFull, StorageFault, and then stores nothing.
         """
         name, number = validation.label(label), validation.number(training_set_id)
         sha256 = hashlib.sha256(data).hexdigest()
@@ -67,83 +67,83 @@ class ImageRepository(Repository):
         original_filename = validation.filename(original_filename)
 
         def run(transaction: Transaction) -> tuple[ImageRow, bool]:
-            label_seq, blob, image = _look(transaction.connection, owner, number, name, sha256)
+            label_seq, blob, image = _lookup(transaction.connection, owner, number, name, sha256)
             if image is not None:
                 return _row(transaction.connection, image), False
             if label_seq is None:
-                label_seq = make_label(transaction, number or 0, name)[0]
+                label_seq = create_label_row(transaction, number or 0, name)[0]
             if blob is None:
                 INSERT_BLOB(transaction.connection, **values)
-            return add_row(transaction, number or 0, label_seq, name, values, original_filename), True
+            return insert_image(transaction, number or 0, label_seq, name, values, original_filename), True
 
         with self._database.reading() as connection:
-            image = _look(connection, owner, number, name, sha256)[2]
-            if image is not None and self._blobs.has(sha256):  # else the file is put back
+            image = _lookup(connection, owner, number, name, sha256)[2]
+            if image is not None and self._blobs.exists(sha256):  # else the file is put back
                 return _row(connection, image), False
         return self._writer.run(run, self._blobs.stage(sha256, data))
 
     def get(self, owner: int, image_id: str) -> ImageRow:
-        """One image. Raises NotFound."""
+        """Return one image. Raises RecordNotFound."""
         with self._database.reading() as connection:
-            row = _OWNED(connection, id=validation.hex_id(image_id, "ti_") or "", owner=owner).first()
+            row = _SELECT_OWNED(connection, id=validation.hex_id(image_id, "ti_") or "", owner=owner).first()
         if row is None:
             raise RecordNotFound(NO_SUCH_IMAGE)
         return ImageRow(*row)
 
     def move(self, owner: int, image_id: str, label: str) -> ImageRow:
-        """Put an image under another label of its training set, made when it is new.
+        """Move an image to another label of its training set, created when new.
 
-        Where that label has the same bytes already, the two become one: the row that was there first comes back.
-        Raises NotFound, Invalid.
+        Where that label has the same bytes already, the two become one: the older row is returned. Raises
+        RecordNotFound, Invalid.
         """
 
         def run(transaction: Transaction) -> ImageRow:
-            found = _find(transaction.connection, owner, [image_id])
-            return _move(transaction, found[0].training_set_id, found, label)[0]
+            locations = _find(transaction.connection, owner, [image_id])
+            return _move(transaction, locations[0].training_set_id, locations, label)[0]
 
         return self._writer.run(run)
 
     def move_many(self, owner: int, training_set_id: int | str, image_ids: Sequence[str], label: str) -> list[ImageRow]:
-        """The same for many, all or none; answers a row for each id in the order given."""
+        """Move many images, all or none; return a row for each id in the order given."""
 
         def run(transaction: Transaction) -> list[ImageRow]:
-            number = set_number(transaction.connection, owner, training_set_id)
-            found = _find(transaction.connection, owner, image_ids, number)
-            return _move(transaction, number, found, label)
+            number = find_set_id(transaction.connection, owner, training_set_id)
+            locations = _find(transaction.connection, owner, image_ids, number)
+            return _move(transaction, number, locations, label)
 
         return self._writer.run(run)
 
     def delete(self, owner: int, image_id: str) -> ImageRow:
-        """Delete an image; answers what was deleted. Raises NotFound."""
+        """Delete an image; return its row. Raises RecordNotFound."""
 
         def run(transaction: Transaction) -> ImageRow:
-            found = _find(transaction.connection, owner, [image_id])
-            row = _row(transaction.connection, found[0].seq)
-            drop(transaction, found[0].training_set_id, found)
+            locations = _find(transaction.connection, owner, [image_id])
+            row = _row(transaction.connection, locations[0].seq)
+            delete_rows(transaction, locations[0].training_set_id, locations)
             return row
 
-        return self._writer.run(run, frees=True)
+        return self._writer.run(run, frees_space=True)
 
     def delete_many(self, owner: int, training_set_id: int | str, image_ids: Sequence[str]) -> int:
-        """Delete many images of one training set, all or none; answers how many. Raises NotFound."""
+        """Delete many images of one training set, all or none; return how many. Raises RecordNotFound."""
 
         def run(transaction: Transaction) -> int:
-            number = set_number(transaction.connection, owner, training_set_id)
-            found = {row.seq: row for row in _find(transaction.connection, owner, image_ids, number)}
-            drop(transaction, number, list(found.values()))
-            return len(found)
+            number = find_set_id(transaction.connection, owner, training_set_id)
+            locations = {row.seq: row for row in _find(transaction.connection, owner, image_ids, number)}
+            delete_rows(transaction, number, list(locations.values()))
+            return len(locations)
 
-        return self._writer.run(run, frees=True)
+        return self._writer.run(run, frees_space=True)
 
     def some(self, owner: int, training_set_id: int | str, image_ids: Sequence[str]) -> list[ImageRow]:
-        """Those of the images that are in the training set, in any order.
+        """Return those of the images that are in the training set, in any order.
 
-        Raises NotFound for the training set, for what cannot be an image's id, and where none is there.
+        Raises RecordNotFound for the training set, for an invalid id, and where none of the images exists.
         """
         digits = list({validation.hex_id(each, "ti_") or "" for each in image_ids})
         rows: list[ImageRow] = []
         with self._database.reading() as connection:
-            number = set_number(connection, owner, training_set_id)
+            number = find_set_id(connection, owner, training_set_id)
             for start in range(0, len(digits), IN_QUERY):
                 query = _ROWS.where(
                     images.c.id.in_(digits[start : start + IN_QUERY]), images.c.training_set_id == number
@@ -162,15 +162,15 @@ class ImageRepository(Repository):
         after: str | None = None,
         limit: int | None = None,
     ) -> ImagePage:
-        """Images in the order of arrival, of one label (name or id) or of all; without `limit`, in full.
+        """Return images in the order of arrival, of one label (name or id) or of all; without `limit`, all of them.
 
-        `after` is a page's `next`, or an image id. What comes in meanwhile is at the end; what is deleted or moved
-        shifts nothing. Raises NotFound (also for the label), Invalid for an `after` that never was one.
+        `after` is the `next` of a page, or an image id. New images are at the end; deleted and moved ones shift
+        nothing. Raises RecordNotFound (also for the label), Invalid for an invalid `after`.
         """
         if limit is not None and limit < 1:
             raise Invalid("The limit must be at least 1.")
         with self._database.reading() as connection:
-            number = set_number(connection, owner, training_set_id)
+            number = find_set_id(connection, owner, training_set_id)
             query = _ROWS.order_by(images.c.seq)
             if label is None:
                 query = query.where(images.c.training_set_id == number)
@@ -187,7 +187,7 @@ class ImageRepository(Repository):
 
 
 def blob_values(sha256: str, data: bytes, facts: ImageFacts) -> dict[str, Any]:
-    """The columns of a blob."""
+    """Return the column values of a blob."""
     return {
         "sha256": sha256,
         "bytes": len(data),
@@ -197,7 +197,7 @@ def blob_values(sha256: str, data: bytes, facts: ImageFacts) -> dict[str, Any]:
     }
 
 
-def add_row(
+def insert_image(
     transaction: Transaction,
     training_set: int,
     label_seq: int,
@@ -205,7 +205,7 @@ def add_row(
     blob: dict[str, Any],
     original_filename: str,
 ) -> ImageRow:
-    """A new image of a blob that is there, under a label that has it not."""
+    """Insert an image of an existing blob under a label that does not have it."""
     values = {
         **blob,
         "id": validation.new_id(),
@@ -213,48 +213,50 @@ def add_row(
         "original_filename": original_filename,
         "created_at": validation.now(),
     }
-    seq = _INSERT(transaction.connection, **values, label_seq=label_seq).scalar_one()
-    transaction.changed.add(training_set)
+    seq = _INSERT_IMAGE(transaction.connection, **values, label_seq=label_seq).scalar_one()
+    transaction.changed_sets.add(training_set)
     return ImageRow(seq=seq, label=label, **values)
 
 
-def put_under(transaction: Transaction, training_set: int, label_seq: int, sha256: str) -> tuple[ImageRow | None, bool]:
-    """Have the set's images with this content under one label only; that image, and whether the label has gained it.
+def assign_label(
+    transaction: Transaction, training_set: int, label_seq: int, sha256: str
+) -> tuple[ImageRow | None, bool]:
+    """Keep the set's images with this content under one label only; return the image, and whether the label gained it.
 
-    None when the set has no such image at all.
+    The image is None if the set has none with this content.
     """
-    query = select(*_FOUND).where(images.c.sha256 == sha256, images.c.training_set_id == training_set)
-    found = [ImageLocation(*row) for row in transaction.execute(query)]
-    found.sort(key=lambda row: (row.label_seq != label_seq, row.seq))
-    if not found:
+    query = select(*_LOCATION_COLUMNS).where(images.c.sha256 == sha256, images.c.training_set_id == training_set)
+    locations = [ImageLocation(*row) for row in transaction.execute(query)]
+    locations.sort(key=lambda row: (row.label_seq != label_seq, row.seq))
+    if not locations:
         return None, True
-    gained = found[0].label_seq != label_seq
+    gained = locations[0].label_seq != label_seq
     if gained:
-        transaction.execute(update(images).where(images.c.seq == found[0].seq).values(label_seq=label_seq))
-        transaction.changed.add(training_set)
-    drop(transaction, training_set, found[1:])
-    return _row(transaction.connection, found[0].seq), gained
+        transaction.execute(update(images).where(images.c.seq == locations[0].seq).values(label_seq=label_seq))
+        transaction.changed_sets.add(training_set)
+    delete_rows(transaction, training_set, locations[1:])
+    return _row(transaction.connection, locations[0].seq), gained
 
 
-def drop(transaction: Transaction, training_set: int, found: Sequence[ImageLocation]) -> None:
+def delete_rows(transaction: Transaction, training_set: int, locations: Sequence[ImageLocation]) -> None:
     """Delete images of a training set."""
-    for start in range(0, len(found), IN_QUERY):
-        batch = found[start : start + IN_QUERY]
+    for start in range(0, len(locations), IN_QUERY):
+        batch = locations[start : start + IN_QUERY]
         transaction.execute(delete(images).where(images.c.seq.in_([row.seq for row in batch])))
-    transaction.released.update(row.sha256 for row in found)
-    if found:
-        transaction.changed.add(training_set)
+    transaction.released_images.update(row.sha256 for row in locations)
+    if locations:
+        transaction.changed_sets.add(training_set)
 
 
-def _look(
+def _lookup(
     connection: Connection, owner: int, number: int | None, label: str, sha256: str
 ) -> tuple[int | None, str | None, int | None]:
-    """Row number of a label by its name, the blob, and the row number of the image, each None when it is not there.
+    """Return the row number of a label, the blob, and the row number of the image, each None if it does not exist.
 
-    Raises NotFound for the training set. One query, since every upload asks it.
+    Raises RecordNotFound for the training set. One query, since every upload runs it.
     """
     if number is not None:
-        row = _LOOK(connection, number=number, owner=owner, label=label, sha256=sha256).first()
+        row = _LOOKUP(connection, number=number, owner=owner, label=label, sha256=sha256).first()
         if row is not None:
             return row[0], row[1], row[2]
     raise RecordNotFound(NO_SUCH_SET)
@@ -263,19 +265,19 @@ def _look(
 def _find(
     connection: Connection, owner: int, image_ids: Sequence[str], training_set: int | None = None
 ) -> list[ImageLocation]:
-    """In the order of the ids. Raises NotFound for any that is not there."""
+    """Return the images in the order of the ids. Raises RecordNotFound if any does not exist."""
     digits = [validation.hex_id(each, "ti_") or "" for each in image_ids]
-    found: dict[str, ImageLocation] = {}
+    locations: dict[str, ImageLocation] = {}
     for start in range(0, len(digits), IN_QUERY):
         query = (
-            select(*_FOUND)
+            select(*_LOCATION_COLUMNS)
             .join(training_sets, training_sets.c.id == images.c.training_set_id)
             .where(images.c.id.in_(digits[start : start + IN_QUERY]), training_sets.c.owner_id == owner)
         )
         if training_set is not None:
             query = query.where(images.c.training_set_id == training_set)
-        found.update((row[1], ImageLocation(*row)) for row in connection.execute(query))
-    absent = sum(each not in found for each in digits)
+        locations.update((row[1], ImageLocation(*row)) for row in connection.execute(query))
+    absent = sum(each not in locations for each in digits)
     if absent and len(digits) == 1:
         raise RecordNotFound(NO_SUCH_IMAGE)
     if absent:
@@ -283,42 +285,44 @@ def _find(
             f"{absent:,} of the {len(digits):,} images are not in this training set, so nothing was changed. "
             "They may have been deleted."
         )
-    return [found[each] for each in digits]
+    return [locations[each] for each in digits]
 
 
-def _move(transaction: Transaction, training_set: int, found: Sequence[ImageLocation], label: str) -> list[ImageRow]:
-    label_seq, _ = label_for(transaction, training_set, label)
-    there = _with_content(transaction.connection, label_seq, {row.sha256 for row in found})
+def _move(
+    transaction: Transaction, training_set: int, locations: Sequence[ImageLocation], label: str
+) -> list[ImageRow]:
+    label_seq, _ = find_or_create_label(transaction, training_set, label)
+    existing = _with_content(transaction.connection, label_seq, {row.sha256 for row in locations})
     moved: list[int] = []
-    doubled: dict[int, ImageLocation] = {}
-    final: list[int] = []
-    for row in found:
-        seq = there.setdefault(row.sha256, row.seq)
+    duplicates: dict[int, ImageLocation] = {}
+    result: list[int] = []
+    for row in locations:
+        seq = existing.setdefault(row.sha256, row.seq)
         if seq != row.seq:
-            doubled[row.seq] = row
+            duplicates[row.seq] = row
         elif row.label_seq != label_seq:
             moved.append(seq)
-        final.append(seq)
+        result.append(seq)
     for start in range(0, len(moved), IN_QUERY):
         batch = images.c.seq.in_(moved[start : start + IN_QUERY])
         transaction.execute(update(images).where(batch).values(label_seq=label_seq))
-    drop(transaction, training_set, list(doubled.values()))
+    delete_rows(transaction, training_set, list(duplicates.values()))
     if moved:
-        transaction.changed.add(training_set)
-    rows = {row.seq: row for row in _by_seq(transaction.connection, list(set(final)))}
-    return [rows[seq] for seq in final]
+        transaction.changed_sets.add(training_set)
+    rows = {row.seq: row for row in _by_seq(transaction.connection, list(set(result)))}
+    return [rows[seq] for seq in result]
 
 
 def _with_content(connection: Connection, label_seq: int, sha256s: set[str]) -> dict[str, int]:
-    """The images of a label that have one of these contents: row number by sha256."""
-    found: dict[str, int] = {}
+    """Return the images of a label with one of these contents: row number by sha256."""
+    locations: dict[str, int] = {}
     wanted = list(sha256s)
     for start in range(0, len(wanted), IN_QUERY):
         query = select(images.c.sha256, images.c.seq).where(
             images.c.label_seq == label_seq, images.c.sha256.in_(wanted[start : start + IN_QUERY])
         )
-        found.update((row[0], row[1]) for row in connection.execute(query))
-    return found
+        locations.update((row[0], row[1]) for row in connection.execute(query))
+    return locations
 
 
 def _position(connection: Connection, owner: int, after: str) -> int:
@@ -331,10 +335,10 @@ def _position(connection: Connection, owner: int, after: str) -> int:
 
 
 INSERT_BLOB = PreparedStatement(blobs.insert(), [column.name for column in blobs.columns])
-_INSERT = PreparedStatement(
+_INSERT_IMAGE = PreparedStatement(
     images.insert().returning(images.c.seq), [column.name for column in images.columns if column.name != "seq"]
 )
-_LOOK = PreparedStatement(
+_LOOKUP = PreparedStatement(
     select(labels.c.seq, blobs.c.sha256, images.c.seq)
     .select_from(training_sets)
     .outerjoin(labels, (labels.c.training_set_id == training_sets.c.id) & (labels.c.name == bindparam("label")))
@@ -342,7 +346,7 @@ _LOOK = PreparedStatement(
     .outerjoin(images, (images.c.sha256 == blobs.c.sha256) & (images.c.label_seq == labels.c.seq))
     .where(training_sets.c.id == bindparam("number"), training_sets.c.owner_id == bindparam("owner"))
 )
-_FOUND = tuple(images.c[name] for name in ImageLocation._fields)
+_LOCATION_COLUMNS = tuple(images.c[name] for name in ImageLocation._fields)
 _ROWS = select(
     *(labels.c.name if name == "label" else images.c[name] for name in ImageRow.__struct_fields__)
 ).join_from(images, labels, labels.c.seq == images.c.label_seq)
@@ -359,10 +363,10 @@ def _by_seq(connection: Connection, seqs: list[int]) -> list[ImageRow]:
     return rows
 
 
-_ROW = PreparedStatement(_ROWS.where(images.c.seq == bindparam("seq")))
+_SELECT_ONE = PreparedStatement(_ROWS.where(images.c.seq == bindparam("seq")))
 
 
-_OWNED = PreparedStatement(
+_SELECT_OWNED = PreparedStatement(
     _ROWS.join(training_sets, training_sets.c.id == images.c.training_set_id).where(
         images.c.id == bindparam("id"), training_sets.c.owner_id == bindparam("owner")
     )
@@ -370,4 +374,4 @@ _OWNED = PreparedStatement(
 
 
 def _row(connection: Connection, seq: int) -> ImageRow:
-    return ImageRow(*_ROW(connection, seq=seq).one())
+    return ImageRow(*_SELECT_ONE(connection, seq=seq).one())

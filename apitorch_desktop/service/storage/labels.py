@@ -1,9 +1,9 @@
-"""Labels of a training set: made, renamed, merged, deleted."""
+"""Repository of the labels of training sets."""
 
 from sqlalchemy import Connection, delete, func, select, update
 
 from apitorch_desktop.service.storage import validation
-from apitorch_desktop.service.storage.base import Repository, existing_label, find_label, make_label, set_number
+from apitorch_desktop.service.storage.base import Repository, create_label_row, existing_label, find_label, find_set_id
 from apitorch_desktop.service.storage.errors import RecordConflict
 from apitorch_desktop.service.storage.records import LabelRow
 from apitorch_desktop.service.storage.schema import images, labels
@@ -11,51 +11,51 @@ from apitorch_desktop.service.storage.writer import Transaction
 
 
 class LabelRepository(Repository):
-    """Labels. Thread-safe; what changes something returns when it is durable.
+    """Labels. Thread-safe; a change is durable when its method returns.
 
-    A label is given in any spelling and kept in snake_case; two spellings of one label are one label. Where one that
-    exists is meant, its id (`tl_…`) does as well.
+    A label is given in any spelling and stored in snake_case; two spellings of one label are one label. An existing
+    label can also be given by its id (`tl_…`).
     """
 
     def all(self, owner: int, training_set_id: int | str) -> list[LabelRow]:
-        """The labels with their counts, by name. Raises NotFound."""
+        """Return the labels with their counts, by name. Raises RecordNotFound."""
         with self._database.reading() as connection:
-            number = set_number(connection, owner, training_set_id)
+            number = find_set_id(connection, owner, training_set_id)
             return sorted(_rows(connection, number), key=lambda row: row.name)
 
     def get(self, owner: int, training_set_id: int | str, label: str) -> LabelRow:
-        """One label by name or id. Raises NotFound."""
+        """Return one label by name or id. Raises RecordNotFound."""
         with self._database.reading() as connection:
-            number = set_number(connection, owner, training_set_id)
+            number = find_set_id(connection, owner, training_set_id)
             return _rows(connection, number, existing_label(connection, number, label)[0])[0]
 
     def create(self, owner: int, training_set_id: int | str, label: str) -> LabelRow:
-        """A new, empty label. Raises NotFound, Invalid, Conflict when it is there already."""
+        """Create an empty label. Raises RecordNotFound, Invalid, and RecordConflict if it exists."""
         name = validation.label(label)
 
         def run(transaction: Transaction) -> LabelRow:
-            number = set_number(transaction.connection, owner, training_set_id)
+            number = find_set_id(transaction.connection, owner, training_set_id)
             if find_label(transaction.connection, number, name) is not None:
                 raise RecordConflict(f"There is a label “{name}” already.")
-            return _rows(transaction.connection, number, make_label(transaction, number, name)[0])[0]
+            return _rows(transaction.connection, number, create_label_row(transaction, number, name)[0])[0]
 
         return self._writer.run(run)
 
     def rename(self, owner: int, training_set_id: int | str, label: str, new: str, *, merge: bool = False) -> LabelRow:
-        """Rename a label. With `merge`, one that exists takes its images, and it is gone.
+        """Rename a label. With `merge`, an existing label takes its images, and it is deleted.
 
-        An image that both labels have stays once, as the other label's. Raises NotFound, Invalid, and Conflict when
-        the new label is there and `merge` was not said.
+        An image under both labels remains once, under the other label. Raises RecordNotFound, Invalid, and
+        RecordConflict if the new label exists and `merge` is False.
         """
         name = validation.label(new)
 
         def run(transaction: Transaction) -> LabelRow:
-            number = set_number(transaction.connection, owner, training_set_id)
+            number = find_set_id(transaction.connection, owner, training_set_id)
             seq = existing_label(transaction.connection, number, label)[0]
             other = find_label(transaction.connection, number, name)
             if other is None:
                 transaction.execute(update(labels).where(labels.c.seq == seq).values(name=name))
-                transaction.changed.add(number)
+                transaction.changed_sets.add(number)
             elif other[0] != seq:
                 if not merge:
                     raise RecordConflict(f"There is a label “{name}” already. Merge the two, or choose another name.")
@@ -66,16 +66,16 @@ class LabelRepository(Repository):
         return self._writer.run(run)
 
     def delete(self, owner: int, training_set_id: int | str, label: str) -> LabelRow:
-        """Delete a label with its images; answers what was deleted. Raises NotFound."""
+        """Delete a label with its images; return its row. Raises RecordNotFound."""
 
         def run(transaction: Transaction) -> LabelRow:
-            number = set_number(transaction.connection, owner, training_set_id)
+            number = find_set_id(transaction.connection, owner, training_set_id)
             seq = existing_label(transaction.connection, number, label)[0]
             row = _rows(transaction.connection, number, seq)[0]
             _drop(transaction, number, seq)
             return row
 
-        return self._writer.run(run, frees=True)
+        return self._writer.run(run, frees_space=True)
 
 
 def _merge(transaction: Transaction, training_set: int, seq: int, into: int) -> None:
@@ -87,10 +87,10 @@ def _merge(transaction: Transaction, training_set: int, seq: int, into: int) -> 
 
 def _drop(transaction: Transaction, training_set: int, seq: int) -> None:
     used = select(images.c.sha256).where(images.c.label_seq == seq)
-    transaction.released.update(transaction.execute(used).scalars())
+    transaction.released_images.update(transaction.execute(used).scalars())
     transaction.execute(delete(images).where(images.c.label_seq == seq))
     transaction.execute(delete(labels).where(labels.c.seq == seq))
-    transaction.changed.add(training_set)
+    transaction.changed_sets.add(training_set)
 
 
 def _rows(connection: Connection, training_set: int, seq: int | None = None) -> list[LabelRow]:

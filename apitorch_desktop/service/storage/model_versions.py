@@ -1,4 +1,4 @@
-"""What training keeps: embeddings by content, and the versions of each training set's head."""
+"""Repository of embeddings by content, and of the versions of each training set's head."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,10 +17,10 @@ KEPT_VERSIONS = 10
 
 
 class ModelRepository(Repository):
-    """Embeddings and versions, for the trainer: training sets by number, whoever owns them. Thread-safe."""
+    """Embeddings and versions, for the trainer: training sets by number, of any owner. Thread-safe."""
 
     def examples(self, training_set_id: int) -> tuple[int, list[ExampleRow]]:
-        """The revision, and all images in the order of arrival, read at one moment. Raises NotFound."""
+        """Return the revision, and all images in the order of arrival, in one snapshot. Raises RecordNotFound."""
         query = (
             select(images.c.id, labels.c.name, images.c.sha256)
             .join_from(images, labels, labels.c.seq == images.c.label_seq)
@@ -32,7 +32,7 @@ class ModelRepository(Repository):
             return revision, [ExampleRow(*row) for row in raw(connection, query)]
 
     def missing(self, training_set_id: int, encoder: str) -> list[str]:
-        """The sha256 of a training set's images that this encoder has no embedding of, oldest first, each once."""
+        """Return the sha256 of a training set's images without an embedding of this encoder, oldest first, each once."""
         embedded = exists().where(embeddings.c.sha256 == images.c.sha256, embeddings.c.encoder == encoder)
         query = (
             select(images.c.sha256)
@@ -44,7 +44,7 @@ class ModelRepository(Repository):
             return list(connection.execute(query).scalars())
 
     def embeddings(self, encoder: str, sha256s: Iterable[str]) -> dict[str, EmbeddingRow]:
-        """The embeddings that are there, by sha256."""
+        """Return the stored embeddings by sha256."""
         found: dict[str, EmbeddingRow] = {}
         columns = select(embeddings.c.sha256, embeddings.c.vector, embeddings.c.unsafe)
         with self._database.reading() as connection:
@@ -54,7 +54,7 @@ class ModelRepository(Repository):
         return found
 
     def put_embeddings(self, encoder: str, rows: Sequence[EmbeddingRow]) -> None:
-        """Keep embeddings; one that is there already is replaced, one of an image that is gone is dropped."""
+        """Store embeddings; an existing one is replaced, one of a deleted image is dropped."""
         by_content = {row.sha256: row for row in rows}
 
         def run(transaction: Transaction) -> None:
@@ -86,7 +86,7 @@ class ModelRepository(Repository):
         images: int,
         labels: int,
     ) -> VersionRow:
-        """Keep a trained head as the next version and make it current, in one; the last ten stay. Raises NotFound."""
+        """Store a trained head as the next version and make it current; the last ten are kept. Raises RecordNotFound."""
 
         def run(transaction: Transaction) -> VersionRow:
             _revision(transaction.connection, training_set_id)
@@ -116,18 +116,18 @@ class ModelRepository(Repository):
         return self._writer.run(run)
 
     def versions(self, training_set_id: int) -> list[VersionRow]:
-        """The versions that are kept, newest first; empty where there is none or no such set."""
+        """Return the stored versions, newest first; empty if there is none or no such set."""
         query = _versions(training_set_id).order_by(versions.c.version.desc())
         with self._database.reading() as connection:
             return [VersionRow(*row[:-1]) for row in connection.execute(query)]
 
     def head(self, training_set_id: int, version: int | None = None) -> tuple[VersionRow, bytes]:
-        """The current version, or the one named, and its head. Raises NotFound."""
+        """Return the current version, or the given one, and its head. Raises RecordNotFound."""
         with self._database.reading() as connection:
             return _version(connection, training_set_id, version)
 
     def set_current(self, training_set_id: int, version: int) -> VersionRow:
-        """Make a kept version the current one. Raises NotFound."""
+        """Make a stored version the current one. Raises RecordNotFound."""
 
         def run(transaction: Transaction) -> VersionRow:
             _version(transaction.connection, training_set_id, version)
@@ -151,7 +151,7 @@ def _make_current(transaction: Transaction, training_set_id: int, version: int) 
 
 
 def _versions(training_set_id: int) -> Select[Any]:
-    """The columns of a VersionRow, then the head."""
+    """Return a query of the columns of VersionRow, then the head."""
     current = (versions.c.version == func.coalesce(training_sets.c.current_version, 0)).label("current")
     columns = [current if name == "current" else versions.c[name] for name in VersionRow.__struct_fields__]
     return (

@@ -1,55 +1,76 @@
-"""Owners and API keys: who may call, and whose training sets they then see."""
+"""Repository of owners and their API keys; makes and hashes keys."""
 
 import builtins
+import hashlib
+import hmac
+import secrets
+import string
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 
+from apitorch_desktop.api.types import KEY_LENGTH
 from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.base import Repository, insert
 from apitorch_desktop.service.storage.database import LOCAL_OWNER, Database
 from apitorch_desktop.service.storage.errors import RecordConflict, RecordNotFound
-from apitorch_desktop.service.storage.keys import HINT_LENGTH, hash_key, make_key, same
 from apitorch_desktop.service.storage.records import ApiKeyRow, OwnerRow
 from apitorch_desktop.service.storage.schema import keys, owners
 from apitorch_desktop.service.storage.statements import PreparedStatement
 from apitorch_desktop.service.storage.writer import Transaction, Writer
 
+_ALPHABET = string.ascii_letters + string.digits
+HINT_LENGTH = 6
+
+
+def make_key() -> str:
+    """Return a random key: 42 letters and digits, some 250 bits."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(KEY_LENGTH))
+
+
+def hash_key(key: str) -> bytes:
+    """Return the hash that is stored of a key: SHA-256, 32 bytes, of any string.
+
+    A random key of 250 bits needs neither salt nor stretching.
+    """
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
 __all__ = ["LOCAL_OWNER", "OwnerRepository"]
 
 
 class OwnerRepository(Repository):
-    """Owners and their keys. Thread-safe; what changes something returns when it is durable."""
+    """Owners and their keys. Thread-safe; a change is durable when its method returns."""
 
     def __init__(self, database: Database, writer: Writer) -> None:
         super().__init__(database, writer)
-        self._admitted: dict[bytes, int] = {}
+        self._temporary: dict[bytes, int] = {}
 
-    def of_key(self, key: str) -> int | None:
-        """The owner an API key belongs to, or None. Quick: for each request. Any string may be given."""
+    def find_by_key(self, key: str) -> int | None:
+        """Return the owner of an API key, or None. Quick, as every request calls it; takes any string."""
         digest = hash_key(key)
-        admitted = None
-        for each, owner in self._admitted.items():
-            if same(each, digest):
-                admitted = owner
-        if admitted is not None:
-            return admitted
+        temporary = None
+        for each, owner in self._temporary.items():
+            if hmac.compare_digest(each, digest):
+                temporary = owner
+        if temporary is not None:
+            return temporary
         with self._database.reading() as connection:
             row = _OF_HASH(connection, hash=digest).first()
-        return int(row.owner_id) if row is not None and same(bytes(row.hash), digest) else None
+        return int(row.owner_id) if row is not None and hmac.compare_digest(bytes(row.hash), digest) else None
 
-    def admit(self, key: str, owner: int = LOCAL_OWNER) -> None:
-        """Let a key in for this run only: it lives in memory (APITORCH_API_KEY, the attach key)."""
-        self._admitted = {**self._admitted, hash_key(key): owner}
+    def add_temporary_key(self, key: str, owner: int = LOCAL_OWNER) -> None:
+        """Accept a key for this run only, in memory (APITORCH_API_KEY, the attach key)."""
+        self._temporary = {**self._temporary, hash_key(key): owner}
 
     def all(self) -> list[OwnerRow]:
-        """All owners, the local one first."""
+        """Return all owners, the local one first."""
         held = select(func.count()).where(keys.c.owner_id == owners.c.id).scalar_subquery()
         query = select(owners.c.id, owners.c.name, owners.c.created_at, held).order_by(owners.c.id)
         with self._database.reading() as connection:
             return [OwnerRow(*row) for row in connection.execute(query)]
 
-    def make(self, name: str) -> OwnerRow:
-        """A new owner. Raises Invalid for an empty or too long name, Conflict for one that is taken."""
+    def create(self, name: str) -> OwnerRow:
+        """Create an owner. Raises Invalid for an empty or too long name, RecordConflict for an existing one."""
         name = validation.name(name)
 
         def run(transaction: Transaction) -> OwnerRow:
@@ -61,12 +82,14 @@ class OwnerRepository(Repository):
         return self._writer.run(run)
 
     def keys(self, owner: int | None = None) -> builtins.list[ApiKeyRow]:
-        """The stored keys of one owner or of all, oldest first."""
+        """Return the stored keys of one owner or of all, oldest first."""
         with self._database.reading() as connection:
             return _keys(connection, None if owner is None else keys.c.owner_id == owner)
 
-    def make_key(self, owner: int = LOCAL_OWNER, note: str = "") -> tuple[ApiKeyRow, str]:
-        """A new stored key, and its row. Only its hash is kept: show it now. Raises NotFound, Invalid."""
+    def create_key(self, owner: int = LOCAL_OWNER, note: str = "") -> tuple[ApiKeyRow, str]:
+        """Create a stored key; return its row and the key. Only its hash is stored: show it now. Raises RecordNotFound,
+        Invalid.
+        """
         key = make_key()
         note = validation.text(note, validation.LONGEST_NAME, "The note")
 
@@ -80,7 +103,7 @@ class OwnerRepository(Repository):
         return self._writer.run(run), key
 
     def revoke_key(self, key_id: int | str) -> ApiKeyRow:
-        """Let a stored key in no longer; its owner's training sets stay. Raises NotFound."""
+        """Delete a stored key; its owner's training sets remain. Raises RecordNotFound."""
         number = validation.number(key_id)
 
         def run(transaction: Transaction) -> ApiKeyRow:

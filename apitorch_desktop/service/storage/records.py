@@ -1,4 +1,4 @@
-"""What the store answers with: frozen records, one a row.
+"""The frozen records that the repositories return.
 
 Times are ISO 8601 in UTC with milliseconds (`2026-05-01T12:00:00.000Z`); sha256 and ids are lower-case hex.
 """
@@ -9,9 +9,9 @@ from msgspec import Struct
 
 
 class ImageFacts(Protocol):
-    """What has to be known of an image before it is stored; `vision.images.ImageInfo` fits.
+    """The properties of an image that are stored with it, such as `vision.images.ImageInfo`.
 
-    Width and height are pixels as shown (orientation applied); `extension` is `.jpg`, `.png`, …
+    Width and height are pixels as displayed (orientation applied); `extension` is `.jpg`, `.png`, …
     """
 
     @property
@@ -23,7 +23,7 @@ class ImageFacts(Protocol):
 
 
 class OwnerRow(Struct, frozen=True):
-    """Whom training sets and keys belong to. `keys` counts the stored ones."""
+    """An owner of training sets and keys. `keys` counts the stored keys."""
 
     id: int
     name: str
@@ -32,7 +32,7 @@ class OwnerRow(Struct, frozen=True):
 
 
 class ApiKeyRow(Struct, frozen=True):
-    """A stored API key: never the key itself. `hint` is its first six characters, to tell keys apart."""
+    """A stored API key, without the key itself. `hint` is its first six characters."""
 
     id: int
     owner_id: int
@@ -43,7 +43,7 @@ class ApiKeyRow(Struct, frozen=True):
 
 
 class TrainingSetRow(Struct, frozen=True):
-    """A training set with its labels by name and the images of each, in the same order.
+    """A training set with its labels by name and the number of images of each, in the same order.
 
     `revision` grows with each change of its images or labels. `standard` is the slug of the standard classifier whose
     feedback it collects, else "".
@@ -62,7 +62,7 @@ class TrainingSetRow(Struct, frozen=True):
 
 
 class LabelRow(Struct, frozen=True):
-    """A label. `id` is `tl_` + 40 hex digits, so that no label's name can be taken for an id."""
+    """A label. `id` is `tl_` + 40 hex digits, so that no name can be mistaken for an id."""
 
     id: str
     training_set_id: int
@@ -87,7 +87,7 @@ class ImageRow(Struct, frozen=True, gc=False):
 
     @property
     def wire_id(self) -> str:
-        """`ti_…`, as the API writes it."""
+        """The id in the form of the API, `ti_…`."""
         return "ti_" + self.id
 
     @property
@@ -97,14 +97,14 @@ class ImageRow(Struct, frozen=True, gc=False):
 
 
 class ImagePage(Struct, frozen=True):
-    """Part of a listing in the order of arrival; `next` is the `after` that follows, None at the end."""
+    """A part of a listing in the order of arrival; `next` is the `after` of the following page, None at the end."""
 
     images: list[ImageRow]
     next: str | None
 
 
 class BlobRow(Struct, frozen=True):
-    """The bytes of one image, whoever refers to them."""
+    """The stored bytes of one image, which any number of records refer to."""
 
     sha256: str
     bytes: int
@@ -114,7 +114,7 @@ class BlobRow(Struct, frozen=True):
 
 
 class ExampleRow(Struct, frozen=True, gc=False):
-    """A training image as training sees it."""
+    """A training image as a training example."""
 
     image_id: str
     label: str
@@ -122,7 +122,7 @@ class ExampleRow(Struct, frozen=True, gc=False):
 
 
 class EmbeddingRow(Struct, frozen=True, gc=False):
-    """`vector`: float32 little-endian; `unsafe` 0…1, or None where the encoder gives none."""
+    """An embedding. `vector` is float32 little-endian; `unsafe` is 0…1, or None if the encoder gives none."""
 
     sha256: str
     vector: bytes
@@ -130,9 +130,9 @@ class EmbeddingRow(Struct, frozen=True, gc=False):
 
 
 class VersionRow(Struct, frozen=True):
-    """A trained head of a training set. `revision` is the training set's that it was trained on.
+    """A trained head of a training set. `revision` is that of the training set it was trained on.
 
-    `metrics` is JSON (`api.types.Metrics`); `images` and `labels` are how many it learned from.
+    `metrics` is JSON (`api.types.Metrics`); `images` and `labels` count what it was trained on.
     """
 
     training_set_id: int
@@ -147,7 +147,9 @@ class VersionRow(Struct, frozen=True):
 
 
 class NewClassification(Struct, frozen=True):
-    """One classifier's answer, to be remembered. `training_set_id` and `version` of a trained one, else None."""
+    """One classifier's result, to be stored. `training_set_id` and `version` are those of a trained classifier, else
+    None.
+    """
 
     classifier: str
     label: str
@@ -157,7 +159,9 @@ class NewClassification(Struct, frozen=True):
 
 
 class ClassificationRow(Struct, frozen=True):
-    """A remembered answer. `id` is 40 hex digits without `cls_`; `call_id` the same for all answers of one call."""
+    """A stored classification. `id` is 40 hex digits without `cls_`; `call_id` is the same for all results of one
+    request.
+    """
 
     id: str
     owner_id: int
@@ -173,10 +177,10 @@ class ClassificationRow(Struct, frozen=True):
 
 
 class FeedbackRow(Struct, frozen=True):
-    """Feedback. `kind`: `classification` or `freeform`; what does not apply is "" or None.
+    """Feedback. `kind` is `classification` or `freeform`; fields that do not apply are "" or None.
 
-    The answer that was corrected is copied in, since classifications are not kept for ever. `image_id` (40 hex digits)
-    is the training image that came of it; it may have been deleted since.
+    The corrected classification is copied, since classifications expire. `image_id` (40 hex digits) is the resulting
+    training image, which may have been deleted since.
     """
 
     id: str
@@ -195,7 +199,7 @@ class FeedbackRow(Struct, frozen=True):
 
 
 class SweepReport(Struct, frozen=True):
-    """What a sweep found: files nobody refers to (removed), rows whose file is gone (kept, and reported)."""
+    """The result of a sweep: the number of removed orphans, and the images whose file is missing (their rows are kept)."""
 
     removed: int
     missing: tuple[str, ...]

@@ -1,6 +1,6 @@
-"""The tables, for SQLite and PostgreSQL alike, and how an older database becomes this one.
+"""The tables, for SQLite and PostgreSQL, and the migrations of older databases.
 
-A blob row stands for a stored file: whoever refers to the bytes of an image refers to it. `database.py` opens them.
+A row in `blobs` represents a stored file; records refer to it by the hash of its content.
 """
 
 from sqlalchemy import (
@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 VERSION = 1
-"""Grows with each change of the tables; `MIGRATIONS[n]` turns version n into n + 1."""
+"""Incremented with each change of the tables; `MIGRATIONS[n]` turns version n into n + 1."""
 
 metadata = MetaData()
 _Number = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER column
@@ -181,11 +181,11 @@ feedback = Table(
 )
 
 MIGRATIONS: dict[int, tuple[str, ...]] = {}
-"""Statements that turn a version into the next."""
+"""The statements that turn a version into the next."""
 
 
-def bring_up(connection: Connection, found: int) -> None:
-    """Make the tables (`found` 0), or bring those of an older version up to this one, in the caller's transaction."""
+def migrate(connection: Connection, found: int) -> None:
+    """Create the tables (`found` 0) or migrate those of version `found`, in the caller's transaction."""
     if found == 0:
         metadata.create_all(connection)
     else:

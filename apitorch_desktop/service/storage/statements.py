@@ -1,4 +1,4 @@
-"""Statements compiled once, for what every upload and every request asks."""
+"""Statements compiled once, for queries of every upload and every request."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from sqlalchemy.sql.expression import ClauseElement
 class PreparedStatement:
     """A statement with `bindparam`s, called with a connection and their values.
 
-    SQLAlchemy takes some 0.1 ms to build and look up a statement of this size, SQLite 0.01 ms to run it.
-    `columns` are those of an insert.
+    SQLAlchemy takes some 0.1 ms to build and look up a statement of this size, SQLite 0.01 ms to run it. `columns` are
+    those of an insert.
     """
 
     def __init__(self, statement: ClauseElement, columns: list[str] | None = None) -> None:
@@ -19,7 +19,7 @@ class PreparedStatement:
         self._compiled: dict[str, Compiled] = {}
 
     def __call__(self, connection: Connection, **values: Any) -> Any:
-        """The CursorResult; its rows are the driver's values as they are."""
+        """Execute the statement; return the CursorResult, whose rows have the driver's own values."""
         compiled: Any = self._compiled.get(connection.dialect.name)
         if compiled is None:
             compiled = self._statement.compile(dialect=connection.dialect, column_keys=self._columns)

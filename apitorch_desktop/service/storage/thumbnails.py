@@ -1,4 +1,4 @@
-"""The service's thumbnail cache: JPEGs by content in an SQLite file of its own. Losing it costs only time."""
+"""The thumbnail cache of the service: JPEGs by content in an SQLite file of its own. Losing it costs only time."""
 
 import logging
 import sqlite3
@@ -13,9 +13,9 @@ _T = TypeVar("_T")
 
 
 class ThumbnailCache:
-    """Thumbnails by sha256. Thread-safe; never raises: what fails is a thumbnail that is not there.
+    """Thumbnails by sha256. Thread-safe; never raises: after a failure there is no thumbnail.
 
-    Writing waits for no disk (synchronous=OFF, which a killed process does no harm to). A damaged file is made anew.
+    Writes are not synced (synchronous=OFF, which is safe when the process is killed). A damaged file is replaced.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,63 +25,63 @@ class ThumbnailCache:
         self._closed = False
 
     def get(self, sha256: str) -> bytes | None:
-        """A thumbnail, or None where it has to be made."""
+        """Return a thumbnail, or None if it is not cached."""
 
-        def look(connection: sqlite3.Connection) -> bytes | None:
+        def select(connection: sqlite3.Connection) -> bytes | None:
             row = connection.execute("SELECT jpeg FROM thumbnails WHERE sha256 = ?", (sha256,)).fetchone()
             return None if row is None else bytes(row[0])
 
-        return self._try(look)
+        return self._run(select)
 
     def put(self, sha256: str, jpeg: bytes) -> None:
-        """Keep a thumbnail."""
-        self._try(
+        """Store a thumbnail."""
+        self._run(
             lambda connection: connection.execute("INSERT OR REPLACE INTO thumbnails VALUES (?, ?)", (sha256, jpeg))
         )
 
-    def forget(self, sha256s: Sequence[str]) -> None:
-        """Drop the thumbnails of images that are gone."""
+    def delete(self, sha256s: Sequence[str]) -> None:
+        """Delete the thumbnails of deleted images."""
         rows = [(sha256,) for sha256 in sha256s]
-        self._try(lambda connection: connection.executemany("DELETE FROM thumbnails WHERE sha256 = ?", rows))
+        self._run(lambda connection: connection.executemany("DELETE FROM thumbnails WHERE sha256 = ?", rows))
 
     def keep_only(self, known: set[str]) -> None:
-        """Drop what is not in `known`."""
+        """Delete all thumbnails that are not in `known`."""
 
-        def strangers(connection: sqlite3.Connection) -> list[str]:
+        def unknown(connection: sqlite3.Connection) -> list[str]:
             names: Iterator[tuple[str]] = connection.execute("SELECT sha256 FROM thumbnails")
             return [name for (name,) in names if name not in known]
 
-        self.forget(self._try(strangers) or [])
+        self.delete(self._run(unknown) or [])
 
     def close(self) -> None:
-        """Close the file; from then on there is no thumbnail."""
+        """Close the file; from then on there are no thumbnails."""
         with self._lock:
             self._closed = True
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
 
-    def _try(self, work: Callable[[sqlite3.Connection], _T]) -> _T | None:
+    def _run(self, operation: Callable[[sqlite3.Connection], _T]) -> _T | None:
         with self._lock:
             if self._closed:
                 return None
             try:
-                return work(self._open())
+                return operation(self._open())
             except sqlite3.Error as error:
                 _log.warning("The thumbnail cache “%s” failed: %s", self._path, error)
                 if isinstance(error, sqlite3.OperationalError):
                     return None
-            return self._anew(work)
+            return self._retry_with_new_file(operation)
 
-    def _anew(self, work: Callable[[sqlite3.Connection], _T]) -> _T | None:
-        """After damage: without the old file."""
+    def _retry_with_new_file(self, operation: Callable[[sqlite3.Connection], _T]) -> _T | None:
+        """Replace a damaged file and try again."""
         try:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
             for end in ("", "-wal", "-shm"):
                 self._path.with_name(self._path.name + end).unlink(missing_ok=True)
-            return work(self._open())
+            return operation(self._open())
         except (OSError, sqlite3.Error) as error:
             _log.warning("The thumbnail cache “%s” could not be made anew: %s", self._path, error)
             return None

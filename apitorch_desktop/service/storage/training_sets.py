@@ -1,4 +1,4 @@
-"""Training sets: name, slug, revision."""
+"""Repository of training sets."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,23 +18,23 @@ STANDARD_SLUGS = ("safe-for-work", "extract-text", "design-score")
 
 
 class TrainingSetRepository(Repository):
-    """The training sets of all owners. Thread-safe; what changes something returns when it is durable.
+    """The training sets of all owners. Thread-safe; a change is durable when its method returns.
 
-    An id may be a number or a numeric string; anything else, and another owner's, is NotFound.
+    An id may be a number or a numeric string; any other, and one of another owner, raises RecordNotFound.
     """
 
     def all(self, owner: int) -> list[TrainingSetRow]:
-        """An owner's training sets, oldest first, with labels and counts."""
+        """Return an owner's training sets, oldest first, with labels and counts."""
         with self._database.reading() as connection:
             return _rows(connection, training_sets.c.owner_id == owner)
 
     def get(self, owner: int, training_set_id: int | str) -> TrainingSetRow:
-        """One training set. Raises NotFound."""
+        """Return one training set. Raises RecordNotFound."""
         with self._database.reading() as connection:
             return _row(connection, owner, training_set_id)
 
     def by_slug(self, owner: int, slug: str) -> TrainingSetRow:
-        """One training set by its slug. Raises NotFound."""
+        """Return one training set by its slug. Raises RecordNotFound."""
         slug = validation.storable(slug)
         with self._database.reading() as connection:
             rows = _records(_BY_SLUG(connection, owner=owner, slug=slug))
@@ -43,17 +43,17 @@ class TrainingSetRepository(Repository):
         return rows[0]
 
     def find(self, training_set_id: int) -> TrainingSetRow | None:
-        """One training set whoever owns it, for training; None when it is gone."""
+        """Return a training set of any owner, for the trainer; None if it does not exist."""
         with self._database.reading() as connection:
             return next(iter(_rows(connection, training_sets.c.id == training_set_id)), None)
 
     def all_ids(self) -> list[int]:
-        """The ids of all training sets of all owners, for training's first look."""
+        """Return the ids of all training sets of all owners."""
         with self._database.reading() as connection:
             return list(connection.execute(select(training_sets.c.id).order_by(training_sets.c.id)).scalars())
 
     def create(self, owner: int, name: str, description: str = "") -> TrainingSetRow:
-        """A new, empty training set. Names may repeat; the slug then ends in `-2`, `-3`, …
+        """Create an empty training set. Names may repeat; the slug then ends in `-2`, `-3`, …
 
         Raises Invalid for a name that is empty or over 200 characters, or a description over 10,000.
         """
@@ -66,7 +66,7 @@ class TrainingSetRepository(Repository):
         return self._writer.run(run)
 
     def standard(self, owner: int, slug: str, name: str) -> TrainingSetRow:
-        """The training set that collects feedback on a standard classifier; made when it is not there yet."""
+        """Return the training set that collects feedback on a standard classifier; create it if necessary."""
         if slug not in STANDARD_SLUGS:
             raise Invalid(f"“{slug}” is no standard classifier.")
         name = validation.name(name)
@@ -92,9 +92,9 @@ class TrainingSetRepository(Repository):
         name: str | None = None,
         description: str | None = None,
     ) -> TrainingSetRow:
-        """Change the name (the slug goes with it, but for a standard classifier's), the description or both.
+        """Change the name (and the slug, except a standard classifier's), the description or both.
 
-        Raises NotFound, Invalid.
+        Raises RecordNotFound, Invalid.
         """
         new_name = None if name is None else validation.name(name)
         new_description = None if description is None else _description(description)
@@ -116,18 +116,18 @@ class TrainingSetRepository(Repository):
         return self._writer.run(run)
 
     def delete(self, owner: int, training_set_id: int | str) -> TrainingSetRow:
-        """Delete a training set with its labels, images and versions; answers what was deleted. Raises NotFound."""
+        """Delete a training set with its labels, images and versions; return its row. Raises RecordNotFound."""
 
         def run(transaction: Transaction) -> TrainingSetRow:
             row = _row(transaction.connection, owner, training_set_id)
             used = select(images.c.sha256).where(images.c.training_set_id == row.id)
-            transaction.released.update(transaction.execute(used).scalars())
+            transaction.released_images.update(transaction.execute(used).scalars())
             transaction.execute(delete(images).where(images.c.training_set_id == row.id))
             transaction.execute(delete(training_sets).where(training_sets.c.id == row.id))
-            transaction.gone.add(row.id)
+            transaction.deleted_sets.add(row.id)
             return row
 
-        return self._writer.run(run, frees=True)
+        return self._writer.run(run, frees_space=True)
 
 
 def _description(given: str) -> str:
@@ -161,7 +161,7 @@ def _rows(connection: Connection, condition: ColumnElement[bool]) -> list[Traini
 
 
 def _query(condition: ColumnElement[bool]) -> Select[Any]:
-    """Training sets with their labels and the images of each: one query, a row a label."""
+    """Return a query of training sets with their labels and counts, one row a label."""
     held = select(func.count()).where(images.c.label_seq == labels.c.seq).scalar_subquery()
     columns = [training_sets.c[name] for name in TrainingSetRow.__struct_fields__[:-2]]
     return (
@@ -173,7 +173,7 @@ def _query(condition: ColumnElement[bool]) -> Select[Any]:
 
 
 def _records(rows: Iterable[Any]) -> list[TrainingSetRow]:
-    """What `_query` answers, labels by name."""
+    """Make records of the rows of `_query`, labels by name."""
     found: dict[int, tuple[tuple[Any, ...], dict[str, int]]] = {}
     for *row, label, count in rows:
         _, counts = found.setdefault(row[0], (tuple(row), {}))

@@ -1,4 +1,4 @@
-"""What callers give, checked before it meets the database: names, labels, ids, file names; and ids and times made here."""
+"""Validation of names, labels, ids and file names from clients; new ids and timestamps."""
 
 import re
 import secrets
@@ -11,48 +11,48 @@ LONGEST_NAME = 200
 LONGEST_DESCRIPTION = 10_000
 LONGEST_MESSAGE = 100_000
 _LONGEST_FILENAME = 1000
-_BIGGEST = 2**63 - 1
+_MAX_ROW_ID = 2**63 - 1
 _HEX = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def now() -> str:
-    """The time as the records write it."""
+    """Return the current time in the format of the records."""
     return timestamp(datetime.now(UTC))
 
 
 def timestamp(moment: datetime) -> str:
-    """ISO 8601 with milliseconds and `Z`; in text order as in time."""
+    """Return ISO 8601 with milliseconds and `Z`, which sorts as text in order of time."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def new_id() -> str:
-    """40 random hex digits."""
+    """Return 40 random hex digits."""
     return secrets.token_hex(20)
 
 
 def number(given: int | str) -> int | None:
-    """The row number that an id means, or None: words, negative and huge ones name nothing."""
+    """Return the row number of an id, or None for text, negative and huge numbers."""
     if isinstance(given, str):
         if not (0 < len(given) <= 19 and given.isascii() and given.isdigit()):
             return None
         given = int(given)
-    return given if 0 < given <= _BIGGEST else None
+    return given if 0 < given <= _MAX_ROW_ID else None
 
 
 def hex_id(given: str, prefix: str) -> str | None:
-    """The 40 hex digits of an id, given with or without its prefix (`ti_`), or None."""
+    """Return the 40 hex digits of an id, given with or without its prefix (`ti_`), or None."""
     digits = given.removeprefix(prefix)
     return digits if _HEX.fullmatch(digits) else None
 
 
 def is_sha256(given: str) -> bool:
-    """Whether it is 64 lower-case hex digits."""
+    """Return whether the text is 64 lower-case hex digits."""
     return _SHA256.fullmatch(given) is not None
 
 
 def name(given: str, what: str = "The name") -> str:
-    """A name on one line, without space around it. Raises Invalid when it is empty or longer than 200 characters."""
+    """Return a name on one line, trimmed. Raises Invalid when it is empty or longer than 200 characters."""
     cleaned = " ".join(storable(given).split())
     if not cleaned:
         raise Invalid(f"{what} is empty. Give one.")
@@ -62,14 +62,14 @@ def name(given: str, what: str = "The name") -> str:
 
 
 def text(given: str, longest: int, what: str) -> str:
-    """Text of any number of lines. Raises Invalid when it is longer than `longest` characters."""
+    """Return text of any number of lines. Raises Invalid when it is longer than `longest` characters."""
     if len(given) > longest:
         raise Invalid(f"{what} has {len(given):,} characters. Give one of at most {longest:,}.")
     return storable(given)
 
 
 def label(given: str) -> str:
-    """A label as it is stored. Raises Invalid when nothing is left of it or it has more than 200 characters."""
+    """Return a label as it is stored. Raises Invalid when nothing remains of it or it has more than 200 characters."""
     cleaned = snake_case(storable(given))
     if not cleaned:
         raise Invalid(f"“{storable(given[:80])}” cannot be a label: it has no letter and no digit.")
@@ -79,12 +79,12 @@ def label(given: str) -> str:
 
 
 def filename(given: str) -> str:
-    """The last part of a path, as it was given; what no database keeps is replaced."""
+    """Return the last part of a path, with characters replaced that no database stores."""
     return storable(given.replace("\\", "/").rpartition("/")[2])[:_LONGEST_FILENAME]
 
 
 def slug(training_set: str, taken: set[str]) -> str:
-    """The slug of a name that is not taken yet."""
+    """Return an unused slug for a name."""
     wanted = slugify(training_set) or "training-set"
     candidate, count = wanted, 1
     while candidate in taken:
@@ -94,5 +94,5 @@ def slug(training_set: str, taken: set[str]) -> str:
 
 
 def storable(given: str) -> str:
-    """Without what is no Unicode (half a surrogate pair) and NUL, which PostgreSQL refuses."""
+    """Replace what is no Unicode (half a surrogate pair) and NUL, which PostgreSQL rejects."""
     return given.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")

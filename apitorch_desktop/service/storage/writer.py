@@ -1,4 +1,4 @@
-"""The one writer: operations that come together share a transaction, a sync of the images they bring, and a commit."""
+"""The single writer: operations that arrive together share a transaction, a sync of their images, and a commit."""
 
 import logging
 import sqlite3
@@ -17,39 +17,45 @@ from apitorch_desktop.service.storage import schema
 from apitorch_desktop.service.storage.blobs import Blobs, Staged, in_batches
 from apitorch_desktop.service.storage.database import Database
 from apitorch_desktop.service.storage.disk_reserve import DiskReserve
-from apitorch_desktop.service.storage.errors import Closed, DiskFull, StorageFault, StoreError
+from apitorch_desktop.service.storage.errors import (
+    Closed,
+    DiskFull,
+    StorageFault,
+    StoreError,
+    is_unreachable,
+    to_store_error,
+)
 from apitorch_desktop.service.storage.statements import PreparedStatement
-from apitorch_desktop.service.storage.trouble import out_of_reach, storage_fault
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_GROUP = 256  # operations in a transaction
+_GROUP_SIZE = 256  # operations in a transaction
 _IN_QUERY = 500  # values in one statement
-_AT_A_TIME = 2000  # files deleted between two groups
+_DELETE_BATCH = 2000  # files deleted between two groups
 
 
 class Transaction:
-    """What an operation writes through, and what it tells of: sets it changed, images it let go of."""
+    """The transaction of one operation, with the training sets it changed and deleted and the images it released."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.execute = connection.execute
-        self.changed: set[int] = set()
-        self.gone: set[int] = set()
-        self.released: set[str] = set()
+        self.changed_sets: set[int] = set()
+        self.deleted_sets: set[int] = set()
+        self.released_images: set[str] = set()
 
 
-class _Operation(Generic[_T]):
-    def __init__(self, run: Callable[[Transaction], _T], staged: Staged | None, frees: bool) -> None:
+class _QueuedOperation(Generic[_T]):
+    def __init__(self, run: Callable[[Transaction], _T], staged: Staged | None, frees_space: bool) -> None:
         self.run = run
         self.staged = staged
-        self.frees = frees
+        self.frees_space = frees_space
         self.future: Future[_T] = Future()
         self.result: _T
         self.error: BaseException | None = None
 
 
-_BUMP = PreparedStatement(
+_INCREMENT_REVISION = PreparedStatement(
     update(schema.training_sets)
     .where(schema.training_sets.c.id == bindparam("training_set"))
     .values(revision=schema.training_sets.c.revision + 1)
@@ -57,9 +63,9 @@ _BUMP = PreparedStatement(
 
 
 class Writer:
-    """A thread that runs operations in the order they come. `run` may be called from any other thread.
+    """A thread that runs operations in order of arrival. `run` may be called from any other thread.
 
-    An operation runs under a savepoint: when it raises, the others of its group stand.
+    An operation runs under a savepoint: when it raises, the others of its group are kept.
     """
 
     def __init__(self, database: Database, blobs: Blobs, folder: Path, reserve: DiskReserve) -> None:
@@ -68,184 +74,189 @@ class Writer:
         self._folder = folder
         self._reserve = reserve
         self._listeners: list[Callable[[int], None]] = []
-        self._forgotten: list[Callable[[Sequence[str]], None]] = []
-        self._queue: SimpleQueue[_Operation[object] | None] = SimpleQueue()
-        self._doomed: dict[str, None] = {}
+        self._delete_listeners: list[Callable[[Sequence[str]], None]] = []
+        self._queue: SimpleQueue[_QueuedOperation[object] | None] = SimpleQueue()
+        self._to_delete: dict[str, None] = {}
         self._closing = threading.Lock()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, name="store-writer", daemon=True)
         self._thread.start()
 
-    def run(self, operation: Callable[[Transaction], _T], staged: Staged | None = None, *, frees: bool = False) -> _T:
-        """What `operation` answers, once it is durable; its StoreError, or a fault of the storage, when it is not.
+    def run(
+        self, operation: Callable[[Transaction], _T], staged: Staged | None = None, *, frees_space: bool = False
+    ) -> _T:
+        """Return the result of `operation` once it is durable, or raise its StoreError, or that of the storage.
 
-        `staged` is an image the operation's rows refer to; `frees` says that the operation makes room, and so may use
-        the reserve of a full disk. An operation may run twice: when the transaction it was in failed.
+        `staged` is an image the operation's rows refer to; `frees_space` allows it to use the reserve of a full disk.
+        An operation may run twice, after the transaction it was in failed.
         """
-        work = _Operation(operation, staged, frees)
+        entry = _QueuedOperation(operation, staged, frees_space)
         with self._closing:
             if self._closed:
                 if staged is not None:
                     self._blobs.discard(staged)
                 raise Closed("The service is ending.")
-            self._queue.put(work)  # type: ignore[arg-type]
-        return work.future.result()
+            self._queue.put(entry)  # type: ignore[arg-type]
+        return entry.future.result()
 
-    def release(self, sha256s: Iterable[str]) -> None:
+    def delete_unreferenced(self, sha256s: Iterable[str]) -> None:
         """Delete those of the images that nothing refers to; returns when it is done."""
-        for batch in in_batches(sha256s, _AT_A_TIME):
-            self.run(partial(_let_go, batch), frees=True)
+        for batch in in_batches(sha256s, _DELETE_BATCH):
+            self.run(partial(_release, batch), frees_space=True)
 
     def on_change(self, listener: Callable[[int], None]) -> None:
-        """Call `listener` with the id of each training set that was changed or deleted.
-
-        After the commit and before the callers go on.
+        """Call `listener` with the id of each training set that was changed or deleted, after the commit and before
+        `run` returns.
         """
         self._listeners.append(listener)
 
-    def on_forgotten(self, listener: Callable[[Sequence[str]], None]) -> None:
-        """Call `listener` with the sha256 of images that were deleted."""
-        self._forgotten.append(listener)
+    def on_deleted(self, listener: Callable[[Sequence[str]], None]) -> None:
+        """Call `listener` with the sha256 of deleted images."""
+        self._delete_listeners.append(listener)
 
     def close(self) -> None:
-        """Finish what was handed in, then end the thread."""
+        """Finish the queued operations, then end the thread."""
         with self._closing:
             if not self._closed:
                 self._closed = True
                 self._queue.put(None)
         self._thread.join()
 
-    def _work(self) -> None:
-        open_ = True
-        while open_:
-            group, open_ = self._next_group()
+    def _run_loop(self) -> None:
+        running = True
+        while running:
+            group, running = self._next_group()
             if group:
                 try:
                     self._commit(group)
                 except BaseException as error:  # noqa: BLE001 - the callers must hear of it, and the thread must live
                     _log.exception("the store's writer failed")
-                    for work in group:
-                        if not work.future.done():
-                            work.future.set_exception(error)
+                    for entry in group:
+                        if not entry.future.done():
+                            entry.future.set_exception(error)
             self._delete_files()
-            self._reserve.keep()
-        while self._doomed:
+            self._reserve.acquire()
+        while self._to_delete:
             self._delete_files()
 
-    def _next_group(self) -> tuple[list[_Operation[object]], bool]:
-        group: list[_Operation[object]] = []
-        while len(group) < _GROUP:
+    def _next_group(self) -> tuple[list[_QueuedOperation[object]], bool]:
+        group: list[_QueuedOperation[object]] = []
+        while len(group) < _GROUP_SIZE:
             try:
-                work = self._queue.get(block=not group and not self._doomed)
+                entry = self._queue.get(block=not group and not self._to_delete)
             except Empty:
                 break
-            if work is None:
+            if entry is None:
                 return group, False
-            group.append(work)
+            group.append(entry)
         return group, True
 
-    def _commit(self, group: list[_Operation[object]]) -> None:
-        self._settle(group)
-        doomed: set[str] = set()
+    def _commit(self, group: list[_QueuedOperation[object]]) -> None:
+        self._commit_blobs(group)
+        to_delete: set[str] = set()
         changed: set[int] = set()
         try:
-            self._transaction(group, doomed, changed)
+            self._transaction(group, to_delete, changed)
         except DBAPIError as error:
-            self._retry(group, error, doomed, changed)
-        for sha256 in doomed:
-            self._doomed[sha256] = None
+            self._retry(group, error, to_delete, changed)
+        for sha256 in to_delete:
+            self._to_delete[sha256] = None
         self._delete_files()  # before the answers: whoever has deleted an image finds its file gone
         for training_set in changed:
-            self._tell(training_set)
-        for work in group:
-            if work.error is not None:
-                work.future.set_exception(work.error)
+            self._notify(training_set)
+        for entry in group:
+            if entry.error is not None:
+                entry.future.set_exception(entry.error)
             else:
-                work.future.set_result(work.result)
+                entry.future.set_result(entry.result)
 
-    def _settle(self, group: list[_Operation[object]]) -> None:
-        staged = [work.staged for work in group if work.staged is not None]
+    def _commit_blobs(self, group: list[_QueuedOperation[object]]) -> None:
+        staged = [entry.staged for entry in group if entry.staged is not None]
         if not staged:
             return
-        for one in staged:
-            self._doomed.pop(one.sha256, None)
-        self._blobs.settle(staged)
-        for work in group:
-            if work.staged is not None and work.staged.error is not None:
-                work.error = work.staged.error
-                self._blobs.discard(work.staged)
+        for item in staged:
+            self._to_delete.pop(item.sha256, None)
+        self._blobs.commit(staged)
+        for entry in group:
+            if entry.staged is not None and entry.staged.error is not None:
+                entry.error = entry.staged.error
+                self._blobs.discard(entry.staged)
 
-    def _transaction(self, group: list[_Operation[object]], doomed: set[str], changed: set[int]) -> None:
-        """Run the operations that have no error yet, and commit. Raises DBAPIError when none of it holds."""
+    def _transaction(self, group: list[_QueuedOperation[object]], to_delete: set[str], changed: set[int]) -> None:
+        """Run the operations that have no error yet, and commit. Raises DBAPIError when the whole transaction fails."""
         with self._database.writing() as connection:
-            whole = Transaction(connection)
-            for work in group:
-                if work.error is None:
-                    self._run(work, connection, whole)
-                if work.error is not None and work.staged is not None:
-                    whole.released.add(work.staged.sha256)
-            alive = whole.changed - whole.gone
+            group_transaction = Transaction(connection)
+            for entry in group:
+                if entry.error is None:
+                    self._run(entry, connection, group_transaction)
+                if entry.error is not None and entry.staged is not None:
+                    group_transaction.released_images.add(entry.staged.sha256)
+            alive = group_transaction.changed_sets - group_transaction.deleted_sets
             for training_set in alive:
-                _BUMP(connection, training_set=training_set)
-            unreferred = _drop_unreferred(connection, whole.released)
-        doomed.difference_update(work.staged.sha256 for work in group if work.staged is not None and work.error is None)
-        doomed.update(unreferred)
-        changed.update(whole.changed | whole.gone)
+                _INCREMENT_REVISION(connection, training_set=training_set)
+            unreferenced = _delete_unreferenced(connection, group_transaction.released_images)
+        to_delete.difference_update(
+            entry.staged.sha256 for entry in group if entry.staged is not None and entry.error is None
+        )
+        to_delete.update(unreferenced)
+        changed.update(group_transaction.changed_sets | group_transaction.deleted_sets)
 
-    def _run(self, work: _Operation[object], connection: Connection, whole: Transaction) -> None:
+    def _run(self, entry: _QueuedOperation[object], connection: Connection, group_transaction: Transaction) -> None:
         transaction = Transaction(connection)
         connection.exec_driver_sql("SAVEPOINT operation")
         try:
-            work.result = work.run(transaction)
+            entry.result = entry.run(transaction)
         except IntegrityError as error:
-            work.error = StorageFault(f"The database refused the change ({error.orig}).")
+            entry.error = StorageFault(f"The database refused the change ({error.orig}).")
         except DBAPIError:
             raise
         except Exception as error:  # noqa: BLE001 - it belongs to the caller
-            work.error = error
-        if work.error is not None:
+            entry.error = error
+        if entry.error is not None:
             connection.exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
             return
         connection.exec_driver_sql("RELEASE SAVEPOINT operation")
-        whole.changed |= transaction.changed
-        whole.gone |= transaction.gone
-        whole.released |= transaction.released
+        group_transaction.changed_sets |= transaction.changed_sets
+        group_transaction.deleted_sets |= transaction.deleted_sets
+        group_transaction.released_images |= transaction.released_images
 
-    def _retry(self, group: list[_Operation[object]], error: DBAPIError, doomed: set[str], changed: set[int]) -> None:
-        """Each on its own, after the transaction of all of them failed: a full disk may still have room for some."""
+    def _retry(
+        self, group: list[_QueuedOperation[object]], error: DBAPIError, to_delete: set[str], changed: set[int]
+    ) -> None:
+        """Run each operation on its own, after the shared transaction failed: a full disk may still have room for some."""
         self._checkpoint()
-        for work in group:
-            work.error = work.staged.error if work.staged is not None else None
+        for entry in group:
+            entry.error = entry.staged.error if entry.staged is not None else None
             try:
-                if out_of_reach(error):
+                if is_unreachable(error):
                     raise error
-                self._transaction([work], doomed, changed)
+                self._transaction([entry], to_delete, changed)
             except DBAPIError as again:
                 error = again
-                self._fail(work, again, doomed, changed)
+                self._fail(entry, again, to_delete, changed)
 
-    def _fail(self, work: _Operation[object], error: DBAPIError, doomed: set[str], changed: set[int]) -> None:
-        """Tell the caller, unless the operation makes room and can be done with the reserve."""
-        work.error = storage_fault(error, self._folder)
-        if work.frees and isinstance(work.error, DiskFull) and self._reserve.give():
-            _log.warning("%s The reserve is used to delete.", work.error)
+    def _fail(self, entry: _QueuedOperation[object], error: DBAPIError, to_delete: set[str], changed: set[int]) -> None:
+        """Set the operation's error, unless it frees space and succeeds with the reserve."""
+        entry.error = to_store_error(error, self._folder)
+        if entry.frees_space and isinstance(entry.error, DiskFull) and self._reserve.release():
+            _log.warning("%s The reserve is used to delete.", entry.error)
             self._checkpoint()
-            work.error = None
+            entry.error = None
             try:
-                self._transaction([work], doomed, changed)
+                self._transaction([entry], to_delete, changed)
             except DBAPIError as again:
-                work.error = storage_fault(again, self._folder)
-        if work.error is not None and work.staged is not None:
-            doomed |= self._unreferred(work.staged.sha256)
+                entry.error = to_store_error(again, self._folder)
+        if entry.error is not None and entry.staged is not None:
+            to_delete |= self._if_unreferenced(entry.staged.sha256)
 
     def _checkpoint(self) -> None:
         try:
             self._database.checkpoint()
         except (DBAPIError, sqlite3.Error) as error:
-            _log.warning("SQLite's log could not be moved into the database: %s", storage_fault(error, self._folder))
+            _log.warning("SQLite's log could not be moved into the database: %s", to_store_error(error, self._folder))
 
-    def _unreferred(self, sha256: str) -> set[str]:
-        """The image, if no row has it, as far as the database can still say."""
+    def _if_unreferenced(self, sha256: str) -> set[str]:
+        """Return the image if no row refers to it, as far as the database can still be read."""
         try:
             with self._database.reading() as connection:
                 known = connection.execute(select(schema.blobs.c.sha256).where(schema.blobs.c.sha256 == sha256)).first()
@@ -254,19 +265,19 @@ class Writer:
         return set() if known else {sha256}
 
     def _delete_files(self) -> None:
-        if not self._doomed:
+        if not self._to_delete:
             return
-        now = list(self._doomed)[:_AT_A_TIME]
+        now = list(self._to_delete)[:_DELETE_BATCH]
         for sha256 in now:
-            del self._doomed[sha256]
+            del self._to_delete[sha256]
         try:
             self._blobs.delete(now)
         except StoreError as error:
             _log.warning("%d images could not be deleted now: %s", len(now), error)
-        for listener in self._forgotten:
+        for listener in self._delete_listeners:
             listener(now)
 
-    def _tell(self, training_set: int) -> None:
+    def _notify(self, training_set: int) -> None:
         for listener in self._listeners:
             try:
                 listener(training_set)
@@ -274,12 +285,12 @@ class Writer:
                 _log.exception("a listener for changes failed")
 
 
-def _let_go(sha256s: list[str], transaction: Transaction) -> None:
-    transaction.released.update(sha256s)
+def _release(sha256s: list[str], transaction: Transaction) -> None:
+    transaction.released_images.update(sha256s)
 
 
-def _drop_unreferred(connection: Connection, released: set[str]) -> set[str]:
-    """Delete the rows of those blobs that nothing refers to any more; the blobs that then have no row."""
+def _delete_unreferenced(connection: Connection, released: set[str]) -> set[str]:
+    """Delete the rows of blobs that nothing refers to any more; return the blobs that then have no row."""
     kept: set[str] = set()
     blobs, images, classifications = schema.blobs.c, schema.images.c, schema.classifications.c
     for batch in in_batches(released, _IN_QUERY):

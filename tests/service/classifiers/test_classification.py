@@ -176,7 +176,7 @@ def test_what_was_sent_can_be_read_with_what_came_of_it(desk, hats):
 
 def test_other_owners_see_and_correct_nothing(desk, hats):
     (answer,) = desk.classify(hats[0], "clothes")
-    other = desk.store.owners.make("Ann").id
+    other = desk.store.owners.create("Ann").id
     with pytest.raises(RecordNotFound):
         desk.answers.feedback_classification(other, answer.id, "dress")
     with pytest.raises(RecordNotFound):

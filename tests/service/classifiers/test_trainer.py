@@ -180,7 +180,7 @@ def test_what_was_not_learned_when_it_ended_is_learned_after_the_next_start(stor
         time.sleep(0.5)
         assert state(store, trainer, clothes).version == 2
     assert counting.count == 10
-    assert [version.version for version in store.learning.versions(clothes)] == [2, 1]
+    assert [version.version for version in store.models.versions(clothes)] == [2, 1]
 
 
 def test_a_training_set_that_falls_below_what_is_needed_answers_no_more(store, clothes, photos, encoder):
@@ -221,13 +221,13 @@ def test_a_full_disk_is_said_and_what_was_there_goes_on_answering(store, clothes
         def full(*_args, **_kwargs):
             raise DiskFull("There is no room left.")
 
-        monkeypatch.setattr(store.learning, "put_version", full)
+        monkeypatch.setattr(store.models, "put_version", full)
         add(store, clothes, "hat", sorted((photos / "train" / "hat").iterdir())[5])
         until(lambda: state(store, trainer, clothes).status == "failed")
         failed = state(store, trainer, clothes)
         assert failed.message.startswith("There is no room left.")
         assert failed.version == 1
-        assert trainer.head(clothes)[0] == 1
+        assert trainer.current_head(clothes)[0] == 1
         monkeypatch.undo()
         add(store, clothes, "hat", sorted((photos / "train" / "hat").iterdir())[6])
         assert until_ready(store, trainer, clothes).metrics.images == 6
@@ -259,7 +259,7 @@ def test_a_training_set_deleted_in_the_middle_disturbs_nobody(store, clothes, ph
         fill(store, other, photos, ["shirt", "hat"], 2)
         store.training_sets.delete(OWNER, clothes)
         until_ready(store, trainer, other)
-        assert trainer.head(clothes) is None
+        assert trainer.current_head(clothes) is None
 
 
 def test_during_a_long_import_it_answers_from_what_it_has_seen(store, clothes, photos, encoder):
@@ -277,7 +277,7 @@ def test_during_a_long_import_it_answers_from_what_it_has_seen(store, clothes, p
         feeder = threading.Thread(target=feed)
         feeder.start()
         try:
-            early = until(lambda: trainer.head(clothes))
+            early = until(lambda: trainer.current_head(clothes))
             row = store.training_sets.get(OWNER, clothes)
             assert sum(row.counts) < 80, "the import was over"
             assert trainer.state(row).status == "training"
@@ -288,7 +288,7 @@ def test_during_a_long_import_it_answers_from_what_it_has_seen(store, clothes, p
             feeder.join()
         add(store, clothes, "hat", files["hat"][-1])
         until_ready(store, trainer, clothes)
-        assert len(store.learning.versions(clothes)) <= 3, "answers on the way are not versions"
+        assert len(store.models.versions(clothes)) <= 3, "answers on the way are not versions"
 
 
 def test_a_small_training_set_does_not_wait_for_a_large_one(store, clothes, photos, encoder):
@@ -297,7 +297,7 @@ def test_a_small_training_set_does_not_wait_for_a_large_one(store, clothes, phot
     fill(store, small, photos, ["shoes", "outwear"], 2)
     with training(store, encoder) as trainer:
         until_ready(store, trainer, small)
-        assert trainer.head(clothes) is None
+        assert trainer.current_head(clothes) is None
 
 
 def test_versions_are_kept_compared_and_made_current(store, clothes, photos, encoder):
@@ -311,24 +311,24 @@ def test_versions_are_kept_compared_and_made_current(store, clothes, photos, enc
         newest, oldest = trainer.versions(clothes)
         assert (newest.version, newest.current, oldest.current) == (2, True, False)
         assert (newest.images, newest.labels) == (12, ["dress", "hat"])
-        (change,) = [each for each in trainer.changes(clothes, 1, 2) if each.image_id == image.wire_id]
+        (change,) = [each for each in trainer.compare_versions(clothes, 1, 2) if each.image_id == image.wire_id]
         assert (change.label, change.from_label, change.to_label) == ("dress", "hat", "dress")
         assert 0 <= float(change.from_value) <= 1
-        assert trainer.changes(clothes, 2, 2) == []
+        assert trainer.compare_versions(clothes, 2, 2) == []
 
         row = store.training_sets.get(OWNER, clothes)
         seen = embedding_of(encoder, hats[0])
         assert trainer.predict(row, seen).labels[0] == "dress"
-        trainer.make_current(clothes, 1)
+        trainer.set_current(clothes, 1)
         assert trainer.predict(row, seen).labels[0] == "hat"
         chosen = trainer.state(row)
         assert (chosen.status, chosen.version) == ("ready", 1)
         assert "Version 1" in chosen.message
         for missing in (0, 3, -1, 10**30):
             with pytest.raises(RecordNotFound):
-                trainer.make_current(clothes, missing)
+                trainer.set_current(clothes, missing)
             with pytest.raises(RecordNotFound):
-                trainer.changes(clothes, 1, missing)
+                trainer.compare_versions(clothes, 1, missing)
     with training(store, encoder) as trainer:  # the choice outlasts a restart
         time.sleep(0.3)
         assert state(store, trainer, clothes).version == 1
@@ -341,10 +341,10 @@ def test_versions_of_different_encoders_are_not_compared(store, clothes, photos,
     other = CountingEncoder(encoder)
     other.name = "another"
     with training(store, other) as trainer:
-        until(lambda: len(store.learning.versions(clothes)) == 2)
+        until(lambda: len(store.models.versions(clothes)) == 2)
         until_ready(store, trainer, clothes)
         with pytest.raises(RecordConflict):
-            trainer.changes(clothes, 1, 2)
+            trainer.compare_versions(clothes, 1, 2)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority for a thread")
@@ -362,8 +362,8 @@ def test_it_can_be_stopped_in_the_middle_of_the_work(store, clothes, photos, enc
     fill(store, clothes, photos, ["dress", "hat", "shirt", "pants"], 40)
     trainer = Trainer(store, lambda: encoder, delay=0)
     trainer.start()
-    trainer.changed(clothes)
-    until(lambda: store.learning.missing(clothes, encoder.name) != [])
+    trainer.notify_changed(clothes)
+    until(lambda: store.models.missing(clothes, encoder.name) != [])
     began = time.monotonic()
     assert trainer.stop()
     assert time.monotonic() - began < 5
@@ -388,7 +388,7 @@ def test_a_service_that_is_killed_while_it_learns_goes_on_at_its_next_start(phot
 
 def test_it_is_not_ready_before_the_new_head_is_the_one_that_answers(store, clothes, photos, encoder, monkeypatch):
     stored, go_on = threading.Event(), threading.Event()
-    put_version = store.learning.put_version
+    put_version = store.models.put_version
 
     def slow(*args, **kwargs):
         row = put_version(*args, **kwargs)
@@ -399,13 +399,13 @@ def test_it_is_not_ready_before_the_new_head_is_the_one_that_answers(store, clot
     fill(store, clothes, photos, ["dress", "hat"], 4)
     with training(store, encoder) as trainer:
         until_ready(store, trainer, clothes)
-        assert trainer.head(clothes)[0] == 1
-        monkeypatch.setattr(store.learning, "put_version", slow)
+        assert trainer.current_head(clothes)[0] == 1
+        monkeypatch.setattr(store.models, "put_version", slow)
         add(store, clothes, "hat", sorted((photos / "train" / "hat").iterdir())[8])
         assert stored.wait(20)
-        assert store.learning.versions(clothes)[0].version == 2
-        assert trainer.head(clothes)[0] == 1
+        assert store.models.versions(clothes)[0].version == 2
+        assert trainer.current_head(clothes)[0] == 1
         assert state(store, trainer, clothes).status == "training"
         go_on.set()
         until_ready(store, trainer, clothes)
-        assert trainer.head(clothes)[0] == 2
+        assert trainer.current_head(clothes)[0] == 2

@@ -7,8 +7,8 @@ import pytest
 
 from apitorch_desktop.service.config import Limits
 from apitorch_desktop.service.http import form_data, schemas
+from apitorch_desktop.service.http.body import MultipartReader
 from apitorch_desktop.service.http.errors import HttpError
-from apitorch_desktop.service.http.multipart import MultipartReader
 from apitorch_desktop.service.http.resources import MemoryBudget, Spool
 from apitorch_desktop.service.http.routing import Operation, Routes
 from apitorch_desktop.service.storage.errors import DiskFull
@@ -18,15 +18,15 @@ def test_memory_is_given_in_turn_and_never_more_than_there_is():
     async def run():
         memory, most, order = MemoryBudget(100), 0, []
 
-        async def hold(number, size):
+        async def acquire(number, size):
             nonlocal most
-            async with memory.hold(size):
+            async with memory.acquire(size):
                 order.append(number)
                 most = max(most, memory.used)
                 await asyncio.sleep(0)
 
         sizes = [60, 60, 30, 100, 10, 500, 1]
-        await asyncio.gather(*(hold(number, size) for number, size in enumerate(sizes)))
+        await asyncio.gather(*(acquire(number, size) for number, size in enumerate(sizes)))
         assert order == list(range(len(sizes)))
         assert most == 500  # one that wants more than there is gets it alone
         assert memory.used == 0
@@ -37,20 +37,20 @@ def test_memory_is_given_in_turn_and_never_more_than_there_is():
 def test_one_who_gives_up_waiting_blocks_nobody():
     async def run():
         memory = MemoryBudget(100)
-        assert memory.take(80)
+        assert memory.try_acquire(80)
         large = asyncio.create_task(_hold(memory, 90))
         small = asyncio.create_task(_hold(memory, 20))
         await asyncio.sleep(0)
         assert memory.contended
-        assert not memory.take(1)
+        assert not memory.try_acquire(1)
         large.cancel()
         await asyncio.gather(large, return_exceptions=True)
         await small
-        memory.give(80)
+        memory.release(80)
         assert memory.used == 0
 
     async def _hold(memory, size):
-        async with memory.hold(size):
+        async with memory.acquire(size):
             pass
 
     asyncio.run(run())
@@ -90,7 +90,7 @@ def test_a_body_that_fits_nowhere_is_a_full_disk(tmp_path):
     ],
 )
 def test_a_list_in_a_form_is_written_in_many_ways(query, wanted):
-    assert form_data.from_pairs(schemas.Classify, form_data.pairs_of(query)).classifiers == wanted
+    assert form_data.decode_pairs(schemas.Classify, form_data.parse_pairs(query)).classifiers == wanted
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_list_in_a_form_is_written_in_many_ways(query, wanted):
 )
 def test_options_in_a_form_are_fields_within_a_field(text, wanted):
     pairs = [("classifiers", "a"), ("options[show_confidence_value]", text)]
-    assert form_data.from_pairs(schemas.Classify, pairs).options.show_confidence_value is wanted
+    assert form_data.decode_pairs(schemas.Classify, pairs).options.show_confidence_value is wanted
 
 
 @pytest.mark.parametrize(
@@ -112,13 +112,13 @@ def test_options_in_a_form_are_fields_within_a_field(text, wanted):
 )
 def test_what_does_not_fit_is_named(pairs, word):
     with pytest.raises(HttpError, match=word.replace("[", r"\[")) as caught:
-        form_data.from_pairs(schemas.Classify, pairs)
+        form_data.decode_pairs(schemas.Classify, pairs)
     assert caught.value.status == 400
     assert "`" not in caught.value.message
 
 
 def test_json_is_taken_as_it_is_described_and_no_looser():
-    assert form_data.from_json(schemas.CurrentVersion, b'{"version": 2.0}').version == 2
+    assert form_data.decode_json(schemas.CurrentVersion, b'{"version": 2.0}').version == 2
     for body in (
         b'{"version": "2"}',
         b'{"version": 2.5}',
@@ -127,7 +127,7 @@ def test_json_is_taken_as_it_is_described_and_no_looser():
         b'{"version": 1e30}',
     ):
         with pytest.raises(HttpError):
-            form_data.from_json(schemas.CurrentVersion, body)
+            form_data.decode_json(schemas.CurrentVersion, body)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 10_000])

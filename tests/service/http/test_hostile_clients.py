@@ -577,7 +577,7 @@ def test_parallel_uploads_of_the_same_and_of_different_images_make_one_row_each(
 
 
 def test_another_key_sees_and_touches_nothing(start, picture):
-    from apitorch_desktop.service.storage.keys import make_key
+    from apitorch_desktop.service.storage.owners import make_key
 
     other = make_key()
     service = start(limits={}, OTHER_KEY=other)

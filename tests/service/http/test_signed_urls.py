@@ -46,7 +46,7 @@ def test_a_link_opens_its_path_all_day_and_not_a_second_longer(signer: Signer, c
         (NOON + timedelta(days=365), False),
     ):
         clock.now = moment
-        assert signer.signs(PATH, day, signature) is opens
+        assert signer.verify(PATH, day, signature) is opens
 
 
 def test_the_day_is_the_utc_day_wherever_the_machine_is(signer: Signer, clock: Clock):
@@ -56,12 +56,12 @@ def test_the_day_is_the_utc_day_wherever_the_machine_is(signer: Signer, clock: C
 
 def test_any_changed_letter_closes_it(signer: Signer):
     day, signature = parts(signer.sign(PATH))
-    assert signer.signs(PATH, day, signature)
+    assert signer.verify(PATH, day, signature)
     for place in range(len(signature)):
         changed = signature[:place] + ("0" if signature[place] != "0" else "1") + signature[place + 1 :]
-        assert not signer.signs(PATH, day, changed)
+        assert not signer.verify(PATH, day, changed)
     for place in range(len(PATH)):
-        assert not signer.signs(PATH[:place] + "~" + PATH[place + 1 :], day, signature)
+        assert not signer.verify(PATH[:place] + "~" + PATH[place + 1 :], day, signature)
 
 
 @pytest.mark.parametrize(
@@ -69,18 +69,18 @@ def test_any_changed_letter_closes_it(signer: Signer):
 )
 @pytest.mark.parametrize("day", ["20260501", "", "\0", "\ud800", "9" * 100, "20260502"], ids=ascii)
 def test_any_strings_may_be_given(signer: Signer, day: str, signature: str):
-    assert not signer.signs(PATH, day, signature)
-    assert not signer.signs("\ud800", day, signature)
+    assert not signer.verify(PATH, day, signature)
+    assert not signer.verify("\ud800", day, signature)
 
 
 def test_a_day_cannot_be_pushed_on_nor_taken_for_part_of_the_path(signer: Signer, clock: Clock):
     _, signature = parts(signer.sign(PATH))
     clock.now = NOON + timedelta(days=1)
-    assert not signer.signs(PATH, "20260502", signature)
+    assert not signer.verify(PATH, "20260502", signature)
     assert signer.signature("/b", "1 /a") != signer.signature("/a /b", "1")
 
 
 def test_another_secret_signs_otherwise_and_the_same_one_alike(clock: Clock):
     one, two, other = Signer(b"s" * 32, clock), Signer(b"s" * 32, clock), Signer(b"t" * 32, clock)
     assert one.sign(PATH) == two.sign(PATH) != other.sign(PATH)
-    assert not other.signs(PATH, *parts(one.sign(PATH)))
+    assert not other.verify(PATH, *parts(one.sign(PATH)))

@@ -8,10 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apitorch_desktop.service.http.addresses import is_public
 from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.resources import MemoryBudget, Spool
-from apitorch_desktop.service.http.url_fetcher import UrlFetcher
+from apitorch_desktop.service.http.url_fetcher import UrlFetcher, is_public
 
 IMAGE = b"\xff\xd8 as good as an image \xff\xd9"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(IMAGE) + IMAGE
@@ -66,7 +65,7 @@ def fetch(url, tmp_path, *, most=10_000, **options):
     """Bytes and name at a URL, or the Refusal."""
 
     async def run():
-        with closing(UrlFetcher(most=most, **options)) as fetcher:
+        with closing(UrlFetcher(max_bytes=most, **options)) as fetcher:
             spool = Spool(MemoryBudget(2**20), tmp_path)
             try:
                 name = await fetcher.fetch(url, spool)

@@ -20,7 +20,7 @@ def sha(data: bytes) -> str:
 
 def put(blobs: Blobs, *contents: bytes) -> None:
     staged = [blobs.stage(sha(data), data) for data in contents]
-    blobs.settle(staged)
+    blobs.commit(staged)
     assert [one.error for one in staged] == [None] * len(staged)
 
 
@@ -41,16 +41,16 @@ def test_what_is_settled_can_be_read_listed_and_deleted(blobs: Blobs):
     put(blobs, contents[0])
     blobs.delete([sha(contents[0]), sha(contents[1]), sha(b"never there")])
     assert set(blobs.names()) == {sha(data) for data in contents[2:]}
-    assert not blobs.has(sha(contents[0]))
-    assert blobs.has(sha(contents[2]))
+    assert not blobs.exists(sha(contents[0]))
+    assert blobs.exists(sha(contents[2]))
     with pytest.raises(StorageFault, match="Upload it again"):
         blobs.read(sha(contents[0]))
 
 
 def test_the_marker_stays_and_is_no_image(blobs: Blobs):
-    assert blobs.marker() is None
-    blobs.mark("some database")
-    assert blobs.marker() == "some database"
+    assert blobs.database_id() is None
+    blobs.set_database_id("some database")
+    assert blobs.database_id() == "some database"
     assert list(blobs.names()) == []
 
 
@@ -201,5 +201,5 @@ def test_what_is_staged_and_not_settled_is_no_image(tmp_path: Path):
     assert len(list((tmp_path / "images" / "incoming").iterdir())) == 1
     assert isinstance(open_blobs(tmp_path), FolderBlobs)  # the next start clears away what was left
     assert not list((tmp_path / "images" / "incoming").iterdir())
-    blobs.settle([kept])
+    blobs.commit([kept])
     assert isinstance(kept.error, StorageFault)

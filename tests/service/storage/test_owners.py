@@ -6,7 +6,7 @@ import re
 import pytest
 
 from apitorch_desktop.api.types import KEY_LENGTH
-from apitorch_desktop.service.storage.keys import HINT_LENGTH, hash_key, make_key, same
+from apitorch_desktop.service.storage.owners import HINT_LENGTH, hash_key, make_key
 
 
 def test_a_key_has_42_letters_and_digits_and_no_two_are_alike():
@@ -28,8 +28,8 @@ def test_the_hash_is_sha256_of_the_key():
 @pytest.mark.parametrize("key", ["", "\ud800", "\0" * 42, "ß" * 10**5], ids=["empty", "surrogate", "nul", "long"])
 def test_any_string_has_a_hash(key: str):
     assert len(hash_key(key)) == 32
-    assert not same(hash_key(key), hash_key(key + "x"))
-    assert same(hash_key(key), hash_key(key))
+    assert hash_key(key) != hash_key(key + "x")
+    assert hash_key(key) == hash_key(key)
 
 
 def test_a_hint_tells_too_little_to_guess_the_rest():

@@ -106,16 +106,16 @@ def test_a_bucket_that_cannot_be_reached_is_a_fault_of_the_storage_whatever_is_a
     sha256 = "0" * 64
     for call in (
         lambda: list(blobs.names()),
-        blobs.marker,
-        lambda: blobs.mark("database"),
+        blobs.database_id,
+        lambda: blobs.set_database_id("database"),
         lambda: blobs.read(sha256),
         lambda: blobs.delete([sha256]),
     ):
         with pytest.raises(StorageFault, match="can be reached"):
             call()
-    assert blobs.has(sha256)
+    assert blobs.exists(sha256)
     staged = blobs.stage(sha256, b"x")
-    blobs.settle([staged])
+    blobs.commit([staged])
     assert isinstance(staged.error, StorageFault)
 
 

@@ -113,11 +113,11 @@ class TestTrainingSets:
         add(store, zebras, "a", b"only here")
         add(store, zebras, "a", b"both")
         add(store, other, "a", b"both")
-        store.learning.put_version(zebras, revision=1, encoder="e", head=b"h", metrics="{}", images=1, labels=1)
+        store.models.put_version(zebras, revision=1, encoder="e", head=b"h", metrics="{}", images=1, labels=1)
         assert store.training_sets.delete(ME, zebras).counts == (2,)
         assert files(store.folder) == {hashlib.sha256(b"both").hexdigest()}
         assert store.training_sets.find(zebras) is None
-        assert store.learning.versions(zebras) == []
+        assert store.models.versions(zebras) == []
         with pytest.raises(RecordNotFound):
             store.images.page(ME, zebras)
         store.training_sets.delete(ME, other)
@@ -413,9 +413,9 @@ class TestChanges:
             lambda: store.labels.delete(ME, zebras, "b"),
         ):
             told.clear()
-            before = store.learning.examples(zebras)[0]
+            before = store.models.examples(zebras)[0]
             change()
-            assert store.learning.examples(zebras)[0] > before
+            assert store.models.examples(zebras)[0] > before
             assert told == [zebras]
         assert store.training_sets.find(other).revision == 0
 
@@ -427,7 +427,7 @@ class TestChanges:
         add(store, zebras, "a", b"1")
         store.images.move(ME, image.id, "a")
         store.training_sets.update(ME, zebras, description="x")
-        store.learning.put_embeddings("e", [EmbeddingRow(image.sha256, b"v", None)])
+        store.models.put_embeddings("e", [EmbeddingRow(image.sha256, b"v", None)])
         with pytest.raises(RecordNotFound):
             store.images.delete(ME, "0" * 40)
         assert told == []
@@ -448,71 +448,71 @@ class TestLearning:
         rows = [add(store, zebras, "a", bytes([i])) for i in range(3)]
         add(store, zebras, "b", bytes([0]))
         wanted = [row.sha256 for row in rows]
-        assert store.learning.missing(zebras, "e") == wanted
-        store.learning.put_embeddings("e", [EmbeddingRow(wanted[0], b"abc", 0.25), EmbeddingRow(wanted[2], b"d", None)])
-        assert store.learning.missing(zebras, "e") == [wanted[1]]
-        assert store.learning.missing(zebras, "other") == wanted
-        assert store.learning.embeddings("e", wanted) == {
+        assert store.models.missing(zebras, "e") == wanted
+        store.models.put_embeddings("e", [EmbeddingRow(wanted[0], b"abc", 0.25), EmbeddingRow(wanted[2], b"d", None)])
+        assert store.models.missing(zebras, "e") == [wanted[1]]
+        assert store.models.missing(zebras, "other") == wanted
+        assert store.models.embeddings("e", wanted) == {
             wanted[0]: EmbeddingRow(wanted[0], b"abc", 0.25),
             wanted[2]: EmbeddingRow(wanted[2], b"d", None),
         }
-        store.learning.put_embeddings("e", [EmbeddingRow(wanted[0], b"new", 0.5)])
-        assert store.learning.embeddings("e", wanted)[wanted[0]].vector == b"new"
+        store.models.put_embeddings("e", [EmbeddingRow(wanted[0], b"new", 0.5)])
+        assert store.models.embeddings("e", wanted)[wanted[0]].vector == b"new"
 
     def test_an_embedding_goes_with_its_image_and_none_is_kept_of_one_that_is_gone(self, store, zebras):
         image = add(store, zebras, "a", b"x")
         row = EmbeddingRow(image.sha256, b"v", None)
-        store.learning.put_embeddings("e", [row])
+        store.models.put_embeddings("e", [row])
         store.images.delete(ME, image.id)
-        assert store.learning.embeddings("e", [image.sha256]) == {}
-        store.learning.put_embeddings("e", [row])
-        assert store.learning.embeddings("e", [image.sha256]) == {}
+        assert store.models.embeddings("e", [image.sha256]) == {}
+        store.models.put_embeddings("e", [row])
+        assert store.models.embeddings("e", [image.sha256]) == {}
 
     def test_examples_are_all_images_with_their_labels(self, store, zebras):
         rows = [add(store, zebras, label, label.encode()) for label in "bab"[:2]]
-        revision, examples = store.learning.examples(zebras)
+        revision, examples = store.models.examples(zebras)
         assert revision == store.training_sets.get(ME, zebras).revision
         assert [(each.image_id, each.label, each.sha256) for each in examples] == [
             (row.id, row.label, row.sha256) for row in rows
         ]
         with pytest.raises(RecordNotFound):
-            store.learning.examples(zebras + 1)
+            store.models.examples(zebras + 1)
 
     def test_a_new_version_is_current_and_the_last_ten_are_kept(self, store, zebras):
         for number in range(1, 13):
-            row = store.learning.put_version(
+            row = store.models.put_version(
                 zebras, revision=number, encoder="e", head=bytes([number]), metrics="{}", images=4, labels=2
             )
             assert (row.version, row.current, row.revision) == (number, True, number)
-        versions = store.learning.versions(zebras)
+        versions = store.models.versions(zebras)
         assert [row.version for row in versions] == list(range(12, 2, -1))
         assert [row.version for row in versions if row.current] == [12]
-        assert store.learning.head(zebras)[1] == bytes([12])
-        assert store.learning.head(zebras, 5)[1] == bytes([5])
+        assert store.models.head(zebras)[1] == bytes([12])
+        assert store.models.head(zebras, 5)[1] == bytes([5])
         with pytest.raises(RecordNotFound):
-            store.learning.head(zebras, 2)
+            store.models.head(zebras, 2)
 
     def test_an_older_version_can_be_made_current_and_the_next_one_takes_over(self, store, zebras):
         def put() -> int:
-            return store.learning.put_version(
+            return store.models.put_version(
                 zebras, revision=1, encoder="e", head=b"h", metrics="{}", images=4, labels=2
             ).version
 
         put(), put()
-        assert store.learning.set_current(zebras, 1).current
-        assert store.learning.head(zebras)[0].version == 1
+        assert store.models.set_current(zebras, 1).current
+        assert store.models.head(zebras)[0].version == 1
         assert put() == 3
-        assert store.learning.head(zebras)[0].version == 3
+        assert store.models.head(zebras)[0].version == 3
         for strange in (0, -1, 4, 2**63):
             with pytest.raises(RecordNotFound):
-                store.learning.set_current(zebras, strange)
+                store.models.set_current(zebras, strange)
 
     def test_a_version_of_a_set_that_is_gone_is_not_kept(self, store, zebras):
         store.training_sets.delete(ME, zebras)
         with pytest.raises(RecordNotFound):
-            store.learning.put_version(zebras, revision=1, encoder="e", head=b"", metrics="", images=1, labels=1)
+            store.models.put_version(zebras, revision=1, encoder="e", head=b"", metrics="", images=1, labels=1)
         with pytest.raises(RecordNotFound):
-            store.learning.head(zebras)
+            store.models.head(zebras)
 
 
 class TestClassifications:
@@ -622,7 +622,7 @@ class TestClassifications:
         assert files(store.folder) == {kept.sha256, hashlib.sha256(b"new").hexdigest()}
 
     def test_only_so_many_are_kept(self, store):
-        store.classifications._kept = 50
+        store.classifications._capacity = 50
         ids = [self.put(store, bytes([i % 256, i // 256])) for i in range(300)]
         assert len(files(store.folder)) < 50 + 200 + 1
         store.sweep()
@@ -635,16 +635,16 @@ class TestClassifications:
 
 class TestOwners:
     def test_a_key_lets_its_owner_in_until_it_is_revoked(self, store):
-        ann = store.owners.make("Ann")
-        row, key = store.owners.make_key(ann.id, "laptop")
+        ann = store.owners.create("Ann")
+        row, key = store.owners.create_key(ann.id, "laptop")
         assert re.fullmatch("[A-Za-z0-9]{42}", key)
         assert (row.owner, row.hint, row.note) == ("Ann", key[:6], "laptop")
-        assert store.owners.of_key(key) == ann.id
+        assert store.owners.find_by_key(key) == ann.id
         assert store.owners.keys() == store.owners.keys(ann.id) == [row]
         assert store.owners.keys(ME) == []
         assert [(each.name, each.keys) for each in store.owners.all()] == [("local", 0), ("Ann", 1)]
         assert store.owners.revoke_key(row.id) == row
-        assert store.owners.of_key(key) is None
+        assert store.owners.find_by_key(key) is None
         with pytest.raises(RecordNotFound):
             store.owners.revoke_key(str(row.id))
 
@@ -652,19 +652,19 @@ class TestOwners:
         "key", ["", "x" * 42, "\ud800", "\0", "ß" * 42, "x" * 10**6], ids=lambda key: ascii(key[:9])
     )
     def test_a_key_nobody_made_lets_nobody_in(self, store, key):
-        store.owners.make_key()
-        store.owners.admit("a" * 42)
-        assert store.owners.of_key(key) is None
+        store.owners.create_key()
+        store.owners.add_temporary_key("a" * 42)
+        assert store.owners.find_by_key(key) is None
 
     def test_a_key_of_this_run_is_the_local_owners_and_is_not_stored(self, store, tmp_path):
-        store.owners.admit("run key " + "x" * 34)
-        assert store.owners.of_key("run key " + "x" * 34) == ME
+        store.owners.add_temporary_key("run key " + "x" * 34)
+        assert store.owners.find_by_key("run key " + "x" * 34) == ME
         assert store.owners.keys() == []
 
     def test_no_key_is_stored_in_clear(self, tmp_path):
         with Store.open(tmp_path / "data") as opened:
-            _, key = opened.owners.make_key()
-            opened.owners.admit("z" * 42)
+            _, key = opened.owners.create_key()
+            opened.owners.add_temporary_key("z" * 42)
         assert not any(
             text in path.read_bytes()
             for path in (tmp_path / "data").iterdir()
@@ -673,16 +673,16 @@ class TestOwners:
         )
 
     def test_names_of_owners_are_unique(self, store):
-        store.owners.make("Ann")
+        store.owners.create("Ann")
         with pytest.raises(RecordConflict):
-            store.owners.make(" Ann ")
+            store.owners.create(" Ann ")
         with pytest.raises(Invalid):
-            store.owners.make(" ")
+            store.owners.create(" ")
         with pytest.raises(RecordNotFound):
-            store.owners.make_key(99)
+            store.owners.create_key(99)
 
     def test_owners_see_nothing_of_each_other(self, store, zebras):
-        ann = store.owners.make("Ann").id
+        ann = store.owners.create("Ann").id
         image = add(store, zebras, "a", b"mine")
         given = store.classifications.put(ME, b"mine", Facts(), [NewClassification("c", "l")])[0]
         store.classifications.put_message(ME, "mine")
@@ -723,15 +723,15 @@ class TestOpenAndClose:
         with Store.open(tmp_path / "data") as one:
             made = one.training_sets.create(ME, "Zebras")
             image = add(one, made.id, "a", b"x")
-            key = one.owners.make_key()[1]
+            key = one.owners.create_key()[1]
             secret = one.secret
         with Store.open(tmp_path / "data") as two:
             assert two.images.page(ME, made.id).images == [image]
             assert two.read(image.sha256) == b"x"
-            assert two.owners.of_key(key) == ME
+            assert two.owners.find_by_key(key) == ME
             assert two.secret == secret
-            assert two.at_start.removed == 0
-            assert two.at_start.missing == ()
+            assert two.startup_sweep.removed == 0
+            assert two.startup_sweep.missing == ()
 
     def test_everything_is_there_after_a_restart_on_postgres(self, tmp_path, server):
         empty(server)
@@ -750,7 +750,7 @@ class TestOpenAndClose:
         for call in (
             lambda: opened.training_sets.create(ME, "x"),
             lambda: opened.training_sets.all(ME),
-            lambda: opened.owners.of_key("x"),
+            lambda: opened.owners.find_by_key("x"),
             lambda: opened.sweep(),
             lambda: add(opened, made.id, "a", b"x"),
             lambda: opened.images._writer.run(lambda _: None, opened._blobs.stage("a" * 64, b"x")),
@@ -767,7 +767,7 @@ class TestOpenAndClose:
         (folder / "images" / "a" / ("a" * 64)).write_bytes(b"no row refers to this")
         (folder / "images" / "incoming" / "tmp1234").write_bytes(b"half")
         with Store.open(folder) as two:
-            assert two.at_start.removed == 1
+            assert two.startup_sweep.removed == 1
             assert files(folder) == {kept.sha256}
 
     def test_a_row_whose_file_is_gone_is_reported_and_kept_and_healed_by_the_same_upload(self, tmp_path):
@@ -777,7 +777,7 @@ class TestOpenAndClose:
             image = add(one, number, "a", b"x")
         next((folder / "images").rglob(image.sha256)).unlink()
         with Store.open(folder) as two:
-            assert two.at_start.missing == (image.sha256,)
+            assert two.startup_sweep.missing == (image.sha256,)
             assert two.images.get(ME, image.id) == image
             with pytest.raises(StorageFault, match="Upload it again"):
                 two.read(image.sha256)

@@ -51,7 +51,7 @@ class Model(RuleBasedStateMachine):
         self.classified: dict[str, bytes] = {}
         self.told: set[int] = set()
         self.feedback = 0
-        self.stranger = self.store.owners.make("Ann").id
+        self.stranger = self.store.owners.create("Ann").id
         self.store.on_change(self.told.add)
 
     def teardown(self) -> None:
@@ -330,8 +330,8 @@ class Model(RuleBasedStateMachine):
     def restart(self) -> None:
         self.store.close()
         self.store = Store.open(Path(self.folder.name))
-        assert self.store.at_start.removed == 0
-        assert self.store.at_start.missing == ()
+        assert self.store.startup_sweep.removed == 0
+        assert self.store.startup_sweep.missing == ()
         self.store.on_change(self.told.add)
 
     @rule(number=sets, limit=st.integers(1, 4))

@@ -56,7 +56,7 @@ def test_where_it_cannot_be_kept_there_is_none_and_no_error(tmp_path: Path, capl
     thumbnails = ThumbnailCache(tmp_path / "thumbnails.db")
     thumbnails.put("a" * 64, b"jpeg")
     assert thumbnails.get("a" * 64) is None
-    thumbnails.forget(["a" * 64])
+    thumbnails.delete(["a" * 64])
     thumbnails.close()
     assert thumbnails.get("a" * 64) is None
 
@@ -76,7 +76,7 @@ def test_many_threads_may_use_it(tmp_path: Path):
 
 def test_writing_does_not_wait_for_the_disk(tmp_path: Path):
     thumbnails = ThumbnailCache(tmp_path / "thumbnails.db")
-    assert thumbnails._try(lambda connection: connection.execute("PRAGMA synchronous").fetchone()) == (0,)
+    assert thumbnails._run(lambda connection: connection.execute("PRAGMA synchronous").fetchone()) == (0,)
     thumbnails.close()
     with sqlite3.connect(tmp_path / "thumbnails.db") as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

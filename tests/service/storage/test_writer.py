@@ -202,14 +202,14 @@ def test_an_image_deleted_and_added_in_one_group_keeps_its_file(store: Store, ze
 def test_images_that_come_back_while_their_files_wait_to_be_deleted_keep_them(store: Store, zebras: int, monkeypatch):
     contents = [bytes([i]) for i in range(100)]
     ids = [row.id for row in add_many(store, zebras, "a", contents)]
-    monkeypatch.setattr(writer_module, "_AT_A_TIME", 1)
+    monkeypatch.setattr(writer_module, "_DELETE_BATCH", 1)
     held = Held(store)
     held.hand_in(
         lambda: store.images.delete_many(ME, zebras, ids),
         *(lambda data=data: store.images.add(ME, zebras, "b", data, Facts())[0] for data in contents[:40]),
     )
     with monkeypatch.context() as patch:
-        patch.setattr(writer_module, "_GROUP", 10)  # so that they come in groups after the deletion
+        patch.setattr(writer_module, "_GROUP_SIZE", 10)  # so that they come in groups after the deletion
         rows = held.answers()[1:]
     assert [store.read(row.sha256) for row in rows] == contents[:40]
     deadline = time.monotonic() + 20
@@ -220,13 +220,13 @@ def test_images_that_come_back_while_their_files_wait_to_be_deleted_keep_them(st
 
 def test_an_answer_comes_after_the_commit_and_the_commit_after_the_file(store: Store, zebras: int):
     happened: list[str] = []
-    settle = store._blobs.settle
+    commit = store._blobs.commit
 
     def traced(staged: object) -> None:
-        settle(staged)
+        commit(staged)
         happened.append("file")
 
-    store._blobs.settle = traced
+    store._blobs.commit = traced
     event.listen(store._database._writer, "commit", lambda _: happened.append("commit"))
     store.on_change(lambda _: happened.append("told"))
     add(store, zebras, "a", b"x")
@@ -237,10 +237,10 @@ def test_an_answer_comes_after_the_commit_and_the_commit_after_the_file(store: S
 def test_a_file_is_deleted_only_after_the_commit(store: Store, zebras: int):
     row = add(store, zebras, "a", b"x")
     there: list[bool] = []
-    event.listen(store._database._writer, "commit", lambda _: there.append(store._blobs.has(row.sha256)))
+    event.listen(store._database._writer, "commit", lambda _: there.append(store._blobs.exists(row.sha256)))
     store.images.delete(ME, row.id)
     assert there == [True]
-    assert not store._blobs.has(row.sha256)
+    assert not store._blobs.exists(row.sha256)
 
 
 def test_commits_wait_for_the_disk(store: Store):
@@ -286,7 +286,7 @@ def test_a_full_database_refuses_what_needs_room_and_takes_it_when_there_is(stor
 
 
 def test_a_database_that_somebody_else_holds_is_told_and_works_again_after(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(database_module, "_BUSY", 0.2)
+    monkeypatch.setattr(database_module, "_BUSY_TIMEOUT", 0.2)
     with Store.open(tmp_path) as store:
         number = store.training_sets.create(ME, "Zebras").id
         other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
@@ -336,7 +336,7 @@ def test_a_reader_sees_one_moment(store: Store, zebras: int):
             seen = 0
             deadline = time.monotonic() + 20
             while seen < 50 and time.monotonic() < deadline:
-                revision, examples = store.learning.examples(zebras)
+                revision, examples = store.models.examples(zebras)
                 assert revision <= len(examples) <= revision  # each of these commits adds one image and one revision
                 seen = len(examples)
         finally:
