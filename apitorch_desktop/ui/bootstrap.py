@@ -138,10 +138,19 @@ class Bootstrap(QObject):
         self.transfers = TransferController(self.tasks, self)
 
     def _make_photos(self) -> None:
+        from apitorch_desktop.ui.actions import ActionRegistry
         from apitorch_desktop.ui.photos.controller import PhotosController
 
+        self.actions = ActionRegistry(self.window, self.theme)
         self.photos = PhotosController(
-            self.session, self.edits, self.model, self.theme, self.settings, self._local_copy, self._origin
+            self.session,
+            self.edits,
+            self.model,
+            self.actions,
+            self.theme,
+            self.settings,
+            self._local_copy,
+            self._origin,
         )
         self.edits.edited.connect(self._follow_origins)
         self.central_widget.add_page(self.photos.grid)
@@ -203,6 +212,7 @@ class Bootstrap(QObject):
         self.wiring = Wiring(
             WindowParts(
                 window=self.window,
+                actions=self.actions,
                 theme=self.theme,
                 settings=self.settings,
                 embedded=self.embedded,

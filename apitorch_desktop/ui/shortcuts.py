@@ -1,13 +1,14 @@
-"""The window's keys, and the sheet that lists them."""
+"""Actions of the whole window with their keys, and the sheet that lists all keys."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QObject, Qt
-from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication, QKeySequence
 from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
+from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
 from apitorch_desktop.ui.importer.controller import ImportController
 from apitorch_desktop.ui.labeling.controller import LabelingController
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget
@@ -19,103 +20,101 @@ from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.controls import label, surface
 
-Bound = tuple[str, str, Callable[[], object]]
-"""Keys, what they do in words, and how."""
-
-PHOTOS = (
-    ("Arrows", "Move the focus; with Shift, select"),
-    ("Space", "Select or deselect the photo with the focus"),
-    ("1 … 9, 0", "Put what is selected under that label; right click on one below to change it"),
-    ("A … Z", "Type a label’s first letters to pick or make it"),
-    ("Delete", "Delete what is selected; Undo brings it back"),
-    ("Ctrl+A, Ctrl+I", "Select all; select the others"),
-    ("Ctrl+C, Ctrl+Shift+C", "Copy the photos; copy their paths"),
-    ("Ctrl+V", "Import pictures, files and addresses from the clipboard"),
-    ("Ctrl+wheel, Ctrl+0", "Size of the thumbnails; back to the first one"),
-    ("Return", "Show the photo full size"),
-    ("Esc", "Deselect; one layer back"),
-)
-FULL_SIZE = (
-    ("Left, Right", "The photo before, the next one"),
-    ("Return, Ctrl+0, Ctrl+1", "Fit or pixel for pixel; fit; pixel for pixel"),
-    ("Plus, Minus, wheel", "Nearer, further"),
-    ("Shift+arrows", "Pan; so does the mouse"),
-    ("1 … 9, 0, A … Z", "Labels, as among the photos"),
-)
-TREE = (
-    ("F2", "Rename a label or a training set"),
-    ("Delete", "Delete it; Undo brings it back"),
-    ("Return", "Open it"),
-)
+WIDGET_KEYS = {
+    "Photos": (
+        ("Arrows", "Move the focus; with Shift, select"),
+        ("Space", "Select or deselect the photo with the focus"),
+        ("1 … 9, 0", "Put what is selected under that label; right click on one below to change it"),
+        ("A … Z", "Type a label’s first letters to pick or make it"),
+        ("Ctrl+I", "Select the others"),
+        ("Ctrl+wheel, Ctrl+0", "Size of the thumbnails; back to the first one"),
+        ("Esc", "Deselect; one layer back"),
+    ),
+    "Full size": (
+        ("Left, Right", "The photo before, the next one"),
+        ("Return, Ctrl+0, Ctrl+1", "Fit or pixel for pixel; fit; pixel for pixel"),
+        ("Plus, Minus, wheel", "Nearer, further"),
+        ("Shift+arrows", "Pan; so does the mouse"),
+        ("1 … 9, 0, A … Z", "Labels, as among the photos"),
+    ),
+    "Tree": (
+        ("F2", "Rename a label or a training set"),
+        ("Delete", "Delete it; Undo brings it back"),
+        ("Return", "Open it"),
+    ),
+}
+"""Keys that widgets handle themselves, by section of the sheet."""
 
 
-class Shortcuts(QObject):
-    """Binds the keys. Qt leaves to a line of text what that has for itself (Ctrl+Z, letters)."""
+def add_window_actions(
+    registry: ActionRegistry,
+    window: QWidget,
+    central_widget: CentralWidget,
+    session: Session,
+    photos: PhotosController,
+    edits: EditController,
+    imports: ImportController,
+    labeling: LabelingController,
+    theme: Theme,
+    show_transfers: Callable[[], object],
+) -> None:
+    """Add the actions of the whole window. Qt leaves to a text field the keys it uses itself (Ctrl+Z, letters)."""
 
-    def __init__(
-        self,
-        window: QWidget,
-        frame: CentralWidget,
-        session: Session,
-        photos: PhotosController,
-        edits: EditController,
-        imports: ImportController,
-        labeling: LabelingController,
-        theme: Theme,
-        open_list: Callable[[], object],
-    ) -> None:
-        super().__init__(window)
-        self._window = window
-        self._session = session
-        self._imports = imports
-        self._theme = theme
-        self._keys: list[Bound] = [
-            ("Ctrl+F", "Search", frame.toolbar.focus_search),
-            ("Ctrl+O", "Import photos, archives or lists", imports.choose_files),
-            ("Ctrl+Shift+O", "Import a folder", imports.choose_folder),
-            ("Ctrl+N", "New training set", lambda: frame.tree.view.start_naming(None)),
-            ("Ctrl+Z", "Undo", edits.undo),
-            ("Ctrl+Shift+Z, Ctrl+Y", "Redo", edits.redo),
-            ("F5", "List again", session.refresh),
-            ("F8", "Show or hide the training sets", lambda: frame.switch_side("left")),
-            ("F9", "Show or hide the classify panel", lambda: frame.switch_side("right")),
-            ("Ctrl+J", "Show or hide the list of transfers", open_list),
-            ("F3", "Next photo whose label looks wrong", lambda: labeling.next_suspect(1)),
-            ("Shift+F3", "The one before", lambda: labeling.next_suspect(-1)),
-            ("F4", "Go on to the next photo after labelling, or stay", labeling.switch_advance),
-            ("?, F1", "This page", self.show_sheet),
-            ("Ctrl+Q", "Quit", window.close),
-        ]
-        for sequence, _words, act in self._keys:
-            for one in sequence.split(", "):
-                self._bind(window, QKeySequence(one), Qt.ShortcutContext.WindowShortcut, act)
-        within = Qt.ShortcutContext.WidgetWithChildrenShortcut
-        for part in (photos.grid, frame.tree.view, frame.empty):
-            self._bind(part, QKeySequence(QKeySequence.StandardKey.Paste), within, self._paste)
-        for shown in (photos.grid, photos.big):
-            self._bind(shown, QKeySequence(QKeySequence.StandardKey.Copy), within, photos.copy)
-            self._bind(shown, QKeySequence("Ctrl+Shift+C"), within, photos.copy_paths)
+    def paste() -> None:
+        if content := drag_drop.read(QGuiApplication.clipboard().mimeData()):
+            imports.begin(content)
+        else:
+            session.show_message("There is no picture and no address on the clipboard.", "muted")
 
-    def _bind(self, part: QWidget, keys: QKeySequence, context: Qt.ShortcutContext, act: Callable[[], object]) -> None:
-        shortcut = QShortcut(keys, part)
-        shortcut.setContext(context)
-        shortcut.activated.connect(act)
-
-    def show_sheet(self) -> None:
-        """Show all keys."""
-        pages = [(f"Review: {page.title.lower()}", _pairs(page.keys)) for page in PAGES.values()]
-        bound = [(sequence, words) for sequence, words, _ in self._keys]
-        sections = [("Everywhere", bound), ("Photos", PHOTOS), ("Full size", FULL_SIZE), ("Tree", TREE), *pages]
-        sheet = CheatSheet(self._theme, sections, self._window)
+    def show_keys() -> None:
+        pages = {f"Review: {page.title.lower()}": _pairs(page.keys) for page in PAGES.values()}
+        sections = {**registry.key_sections(), **pages}
+        for title, rows in WIDGET_KEYS.items():
+            sections[title] = [*rows, *sections.get(title, ())]
+        sheet = CheatSheet(theme, list(sections.items()), window)
         sheet.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         sheet.open()
 
-    def _paste(self) -> None:
-        if content := drag_drop.read(QGuiApplication.clipboard().mimeData()):
-            self._imports.begin(content)
-        else:
-            text = "There is no picture and no address on the clipboard."
-            self._session.show_message(text, "muted")
+    tree = central_widget.tree.view
+    registry.add(
+        ActionSpec("view.search", "Search", central_widget.toolbar.focus_search, "Ctrl+F", "Search"),
+        ActionSpec(
+            "file.import_files", "Import files…", imports.choose_files, "Ctrl+O", "Import photos, archives or lists"
+        ),
+        ActionSpec("file.import_folder", "Import a folder…", imports.choose_folder, "Ctrl+Shift+O", "Import a folder"),
+        ActionSpec("file.new_set", "New training set…", lambda: tree.start_naming(None), "Ctrl+N", "New training set"),
+        ActionSpec("edit.undo", "Undo", edits.undo, "Ctrl+Z", "Undo"),
+        ActionSpec("edit.redo", "Redo", edits.redo, "Ctrl+Shift+Z, Ctrl+Y", "Redo"),
+        ActionSpec("view.refresh", "List again", session.refresh, "F5", "List again"),
+        ActionSpec(
+            "view.training_sets", "Training sets", lambda: central_widget.switch_side("left"), "F8",
+            "Show or hide the training sets",
+        ),
+        ActionSpec(
+            "view.classify_panel", "Classify panel", lambda: central_widget.switch_side("right"), "F9",
+            "Show or hide the classify panel",
+        ),
+        ActionSpec(
+            "view.transfers", "Transfers", show_transfers, "Ctrl+J", "Show or hide the list of transfers",
+        ),
+        ActionSpec(
+            "label.next_suspect", "Next suspect", lambda: labeling.next_suspect(1), "F3",
+            "Next photo whose label looks wrong",
+        ),
+        ActionSpec(
+            "label.previous_suspect", "Previous suspect", lambda: labeling.next_suspect(-1), "Shift+F3", "The one before"
+        ),
+        ActionSpec(
+            "label.auto_advance", "Go on after labelling", labeling.switch_advance, "F4",
+            "Go on to the next photo after labelling, or stay",
+        ),
+        ActionSpec("help.keys", "Keys", show_keys, "?, F1", "This page"),
+        ActionSpec("file.quit", "Quit", window.close, "Ctrl+Q", "Quit"),
+        ActionSpec(
+            "edit.paste", "Paste", paste, "Ctrl+V", "Import pictures, files and addresses from the clipboard", "Photos",
+            within=(photos.grid, tree, central_widget.empty),
+        ),
+    )  # fmt: skip
 
 
 class CheatSheet(QDialog):

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QFileDialog
 
 from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.dataset.transfers.queue import TransferStatus
+from apitorch_desktop.ui.actions import ActionRegistry
 from apitorch_desktop.ui.batch.controller import BatchController
 from apitorch_desktop.ui.batch.panel import BatchPanel
 from apitorch_desktop.ui.classify.controller import ClassifyController
@@ -32,7 +33,7 @@ from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.settings import Settings
-from apitorch_desktop.ui.shortcuts import Shortcuts
+from apitorch_desktop.ui.shortcuts import add_window_actions
 from apitorch_desktop.ui.sidebar.model import RowType, TreeNode
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.controller import TransferController
@@ -47,6 +48,7 @@ class WindowParts:
     """The parts of the window, made by the bootstrap and connected here."""
 
     window: MainWindow
+    actions: ActionRegistry
     theme: Theme
     settings: Settings
     embedded: EmbeddedService
@@ -97,7 +99,9 @@ class Wiring(QObject):
         self._wire_transfers()
         self._wire_classify()
         self.view_state = ViewState(parts.session, parts.photos, parts.settings, self._filter_changed)
-        self._shortcuts = Shortcuts(
+        parts.actions.unavailable.connect(lambda reason: parts.session.show_message(reason, "muted"))
+        add_window_actions(
+            parts.actions,
             parts.window,
             parts.central_widget,
             parts.session,
@@ -263,7 +267,7 @@ class Wiring(QObject):
 
     def _wire_photos(self) -> None:
         photos, frame = self._photos, self._central_widget
-        photos.selection_said.connect(frame.status.set_selection)
+        photos.selection_changed.connect(frame.status.set_selection)
         grid, session = photos.grid, self._session
         grid.content_dropped.connect(self._dropped_on_grid)
         grid.drag_over.connect(lambda words: frame.drop_overlay.aim(grid, words, framed=False))

@@ -1,18 +1,18 @@
-"""The photos in the middle: the grid with its search, filter, sort and zoom, one photo full size, and what is done to them."""
+"""Photos of the open training set: the grid with search, filter, sort order and zoom, the full-size view, and their actions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from msgspec import UNSET
 from PySide6.QtCore import QObject, Signal
-from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QMenu
 
 from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
 from apitorch_desktop.ui.grid.filters import Filter, now
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.grid.view import DEFAULT, GridView, SelectionSummary
@@ -58,18 +58,18 @@ _KEYS_OF_SORTS: dict[SortOrder, tuple[Callable[[TrainingImage], Any] | None, boo
     "most": (None, False, 1),
     "fewest": (None, False, -1),
 }
-"""How the photos of a label are ordered, whether the other way round, and how the labels are by their counts."""
+"""Sort key of the photos within a label (None: as listed), whether it is reversed, and the order of labels by count."""
 
 
 class PhotosController(QObject):
-    """Grid and big view of the open training set."""
+    """Connects grid and full-size view to the open training set."""
 
-    selection_said = Signal(str)
-    """What is selected, in words."""
+    selection_changed = Signal(str)
+    """The text of the selection."""
     nothing_found = Signal(str)
-    """Search and filter leave nothing; what was looked for. "" when there is something."""
+    """A sentence if no photo passes search and filter, "" if any does."""
     only_shown = Signal(str)
-    """Only certain photos are shown, whatever else is filtered; which, in words. "" when that is over."""
+    """Only certain photos are shown, on top of the filter: their description, "" once all are shown again."""
     big_shown = Signal(bool)
     zoomed = Signal(int)
     sorted = Signal(str)
@@ -77,8 +77,9 @@ class PhotosController(QObject):
     def __init__(
         self,
         session: Session,
-        editing: EditController,
+        edits: EditController,
         model: GridModel,
+        actions: ActionRegistry,
         theme: Theme,
         settings: Settings,
         local_copy: Callable[[TrainingImage, Callable[[], bool]], Path],
@@ -86,13 +87,14 @@ class PhotosController(QObject):
     ) -> None:
         super().__init__()
         self._session = session
-        self._editing = editing
+        self._edits = edits
         self._settings = settings
         self.model = model
+        self._actions = actions
         self.filter = Filter()
         self.only: frozenset[str] | None = None
         self.found_ids: Callable[[str], Collection[str]] = lambda _key: ()
-        """Ids of the photos of a key of `filters.FOUND`."""
+        """Returns the ids of the photos of a key of `filters.FOUND`."""
         self._found: frozenset[str] = frozenset()
         self.sort: SortOrder = settings.sort
         tasks = session.tasks
@@ -101,25 +103,26 @@ class PhotosController(QObject):
         self.big = PhotoView(tasks, session.read_image, model.neighbor, theme, loader=self.loader)
         self.share = ShareActions(session, local_copy, origin)
         self.key_of: Callable[[str], str] = lambda _label: ""
-        """The key of a label, "" for none."""
+        """Returns the key of a label, "" for none."""
+        self._add_actions()
         self._wire()
         self.set_sort(self.sort)
         self.grid.set_cell_size(DEFAULT if settings.thumbnail_size is UNSET else settings.thumbnail_size)
 
     def _wire(self) -> None:
         grid, big = self.grid, self.big
-        grid.summary_changed.connect(self._say_selection)
+        grid.summary_changed.connect(self._show_selection)
         grid.zoom_changed.connect(self.zoomed)
         grid.delete_wanted.connect(self.delete)
         grid.images_dropped.connect(self.move)
         grid.image_activated.connect(self.show_big)
         grid.context_menu_wanted.connect(lambda place, label: self._menu(label).popup(place))
         big.closed.connect(self.close_big)
-        big.image_changed.connect(self._tell_origin)
+        big.image_changed.connect(self._show_origin)
         big.drag_wanted.connect(lambda image: self.grid.start_drag([image]))
         big.delete_wanted.connect(self.delete)
         big.context_menu_wanted.connect(lambda place: self._menu(None).popup(place))
-        self.model.counts_changed.connect(self._say_found)
+        self.model.counts_changed.connect(self._show_found)
         self.model.ids_replaced.connect(self._follow)
         self._session.open_set_changed.connect(self._opened_changed)
         self._session.connection_changed.connect(self._connection_changed)
@@ -134,25 +137,25 @@ class PhotosController(QObject):
         if self._session.state.value == "ready":
             self.loader.retry()
 
-    # --- finding
+    # --- search and filter
 
     def search(self, text: str) -> None:
-        """Show only photos whose label or file name has all the words; a word after a minus must not be there."""
+        """Show only photos whose label or file name contains all the words, and none after a minus."""
         self.filter.words = text
         self.apply_filter()
 
     def apply_filter(self, *, again: bool = False) -> None:
-        """Show what passes the filter as it is now; `again`: it is the one that was applied before."""
+        """Show the photos that pass the filter; `again` if the filter itself has not changed."""
         self._found = self._ids_found()
         keep, only = self.filter.keep(now(), self.found_ids), self.only
         if only is None:
             self.model.set_filter(keep, again=again)
         else:
             self.model.set_filter(lambda one: one.image_id in only and (keep is None or keep(one)), again=again)
-        self._say_found()
+        self._show_found()
 
     def found_changed(self) -> None:
-        """Review found something else: a filter by that shows it."""
+        """Apply a filter by findings again after Review has found something else."""
         if self.filter.found and self._ids_found() != self._found:
             self.apply_filter(again=True)
 
@@ -160,7 +163,7 @@ class PhotosController(QObject):
         return frozenset(one for key in self.filter.found for one in self.found_ids(key))
 
     def show_only(self, ids: Collection[str], words: str) -> None:
-        """Show just these photos, and say which they are; none: all again."""
+        """Show only these photos, described by `words`; no ids: all again."""
         self.only = frozenset(ids) or None
         self.apply_filter()
         if self.only is not None:
@@ -173,7 +176,7 @@ class PhotosController(QObject):
             self.apply_filter(again=True)
 
     def set_sort(self, key: SortOrder) -> None:
-        """Order the photos within their labels, or the labels by how many they have."""
+        """Sort the photos within their labels, or the labels by their counts."""
         by, reverse, by_count = _KEYS_OF_SORTS[key]
         self.sort = key
         self._settings.sort = key
@@ -181,38 +184,38 @@ class PhotosController(QObject):
         self.model.set_sort(by, reverse=reverse, by_count=by_count)
         self.sorted.emit(key)
 
-    def _say_found(self) -> None:
+    def _show_found(self) -> None:
         nothing = self.model.total > 0 and self.model.shown == 0
-        if nothing and self.only is not None:  # the last of them is gone
+        if nothing and self.only is not None:  # the last of them was deleted
             self.show_only((), "")
             return
         self.nothing_found.emit(self.filter.sentence() if nothing else "")
-        self._say_selection(self.grid.summary())
+        self._show_selection(self.grid.summary())
 
-    def _say_selection(self, summary: SelectionSummary) -> None:
+    def _show_selection(self, summary: SelectionSummary) -> None:
         words = size(summary.bytes) if summary.bytes else ""
-        self.selection_said.emit(selection_text(summary.images, words, summary.shown, summary.total))
+        self.selection_changed.emit(selection_text(summary.images, words, summary.shown, summary.total))
 
-    # --- acting
+    # --- edits
 
     def selected(self) -> Sequence[TrainingImage]:
-        """The photos an act is meant for: the one in the big view, else what is selected."""
+        """Return the photo in the full-size view, else the selected ones."""
         shown = self.big.image() if self.big.isVisible() else None
         return [shown] if shown is not None else self.model.selected_images()
 
     def move(self, image_ids: Sequence[str], label: str) -> None:
-        """Put photos under a label."""
-        self._editing.move(self.model.records_of(image_ids), label)
+        """Move photos to a label."""
+        self._edits.move(self.model.records_of(image_ids), label)
 
     def delete(self, image_ids: Sequence[str]) -> None:
-        """Delete photos; the big view goes on to the next."""
+        """Delete photos; the full-size view shows the next."""
         if self.big.isVisible() and image_ids:
             following = self.model.neighbor(image_ids[0], 1) or self.model.neighbor(image_ids[0], -1)
             if following is None:
                 self.close_big()
             else:
                 self.big.show_image(following)
-        self._editing.delete(self.model.records_of(image_ids))
+        self._edits.delete(self.model.records_of(image_ids))
 
     # --- one photo
 
@@ -223,7 +226,7 @@ class PhotosController(QObject):
         self.big.setFocus()
 
     def close_big(self) -> None:
-        """Back to the grid, at the photo that was shown."""
+        """Return to the grid, at the photo that was shown."""
         image = self.big.image()
         if image is None:
             return
@@ -235,60 +238,73 @@ class PhotosController(QObject):
 
     # --- the menu
 
+    def _add_actions(self) -> None:
+        def reason() -> str:
+            return "" if self.selected() else "Select photos first."
+
+        def open_photo() -> None:
+            self.show_big(self.selected()[0])
+
+        def copy_text() -> str:
+            count = len(self.selected())
+            return "Copy the picture" if count == 1 else f"Copy {plural(count, 'photo')} as files"
+
+        both = (self.grid, self.big)
+        self._actions.add(
+            ActionSpec(
+                "photo.delete", lambda: f"Delete {plural(len(self.selected()), 'photo')}",
+                lambda: self.delete([image.image_id for image in self.selected()]),
+                "Delete", "Delete what is selected; Undo brings it back", "Photos", reason=reason, binds_keys=False,
+            ),
+            ActionSpec(
+                "photo.select_all", "Select all", self.grid.selectAll, "Ctrl+A", "Select all", "Photos",
+                reason=lambda: "" if self.model.shown else "There are no photos.", binds_keys=False,
+            ),
+            ActionSpec(
+                "photo.copy", copy_text, lambda: self.share.copy(self.selected()),
+                "Ctrl+C", "Copy the photos", "Photos", reason=reason, within=both,
+            ),
+            ActionSpec(
+                "photo.copy_paths", lambda: "Copy the path" if len(self.selected()) == 1 else "Copy the paths",
+                lambda: self.share.copy_paths(self.selected()),
+                "Ctrl+Shift+C", "Copy their paths", "Photos", reason=reason, within=both,
+            ),
+            ActionSpec(
+                "photo.show_in_file_manager", "Show in the file manager",
+                lambda: self.share.show_in_folder(self.selected()[0]),
+                reason=lambda: "" if len(self.selected()) == 1 else "Select one photo to show it.",
+            ),
+            ActionSpec(
+                "photo.open", "Open", open_photo, "Return", "Show the photo full size", "Photos",
+                reason=reason, binds_keys=False,
+            ),
+        )  # fmt: skip
+
     def _menu(self, label: str | None) -> QMenu:
         menu = QMenu(self.grid)
-        menu.setToolTipsVisible(True)
         chosen = self.selected()
         open_set = self._session.open_set
 
-        def add(
-            text: str, act: Callable[[], object], shortcut: str = "", reason: str = "", under: QMenu = menu
-        ) -> None:
-            action = QAction(text, under)
-            action.setEnabled(not reason)
-            action.setToolTip(reason or text)
-            if shortcut:
-                action.setShortcut(QKeySequence(shortcut))
-            action.triggered.connect(lambda _checked=False: act())
-            under.addAction(action)
-
         if label is not None:
-            add(f"Select all of “{label}”", lambda: self.grid.select_label(label))
+            action = menu.addAction(f"Select all of “{label.replace('&', '&&')}”")
+            action.triggered.connect(lambda: self.grid.select_label(label))
         if chosen and open_set is not None:
             if len(chosen) == 1:
-                add("Open", lambda: self.show_big(chosen[0]), "Return")
+                self._actions.fill(menu, "photo.open")
             move = menu.addMenu(f"Move {plural(len(chosen), 'photo')} to")
             for name in open_set.labels:
-                add(name.replace("&", "&&"), partial(self._editing.move, chosen, name), self.key_of(name), under=move)
-            menu.addSeparator()
-            one = len(chosen) == 1
-            add("Copy the picture" if one else f"Copy {plural(len(chosen), 'photo')} as files", self.copy, "Ctrl+C")
-            add("Copy the path" if one else "Copy the paths", self.copy_paths, "Ctrl+Shift+C")
-            add(
-                "Show in the file manager",
-                partial(self.share.show_in_folder, chosen[0]),
-                reason="" if one else "Select one photo to show it.",
-            )
-            menu.addSeparator()
-            add(
-                f"Delete {plural(len(chosen), 'photo')}",
-                lambda: self.delete([image.image_id for image in chosen]),
-                "Delete",
+                action = move.addAction(name.replace("&", "&&"))
+                action.triggered.connect(lambda _checked=False, name=name: self._edits.move(chosen, name))
+                action.setShortcut(QKeySequence(self.key_of(name)))
+            self._actions.fill(
+                menu, "", "photo.copy", "photo.copy_paths", "photo.show_in_file_manager", "", "photo.delete"
             )
         elif label is None:
-            add("Select all", self.grid.selectAll, "Ctrl+A", "" if self.model.shown else "There are no photos.")
+            self._actions.fill(menu, "photo.select_all")
         menu.aboutToHide.connect(menu.deleteLater)
         return menu
 
-    def copy(self) -> None:
-        """Copy what is selected to the clipboard: one photo as a picture, several as files."""
-        self.share.copy(self.selected())
-
-    def copy_paths(self) -> None:
-        """Copy the paths of what is selected."""
-        self.share.copy_paths(self.selected())
-
-    def _tell_origin(self, image: TrainingImage) -> None:
+    def _show_origin(self, image: TrainingImage) -> None:
         def found(origin: str) -> None:
             if origin:
                 self.big.add_detail(image.image_id, f"from {origin}")
@@ -296,6 +312,6 @@ class PhotosController(QObject):
         self.share.look_up(image, found)
 
     def save(self) -> None:
-        """Keep the zoom for the next start."""
+        """Keep the size of the thumbnails for the next start."""
         self._settings.thumbnail_size = self.grid.cell_size()
         self._settings.save()

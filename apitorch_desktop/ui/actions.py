@@ -1,0 +1,129 @@
+"""Registry of the window's actions: menus, shortcuts and the sheet of keys are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QMenu, QWidget
+
+from apitorch_desktop.ui.theme.theme import Theme
+
+
+def _available() -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSpec:
+    """One action of the window."""
+
+    id: str
+    """`menu.verb`, as in "edit.undo"."""
+    text: str | Callable[[], str]
+    """Text in menus; a callable where it depends on the selection."""
+    run: Callable[[], object]
+    keys: str = ""
+    """Key sequences as `QKeySequence` parses them, separated by ", "."""
+    help: str = ""
+    """Text on the sheet of keys; an action without one is not on it."""
+    section: str = "Everywhere"
+    """Section of the sheet of keys."""
+    icon: str = ""
+    reason: Callable[[], str] = _available
+    """Returns why the action is unavailable, "" if it is available."""
+    within: tuple[QWidget, ...] = ()
+    """Widgets in which the keys work, children included; empty for the whole window."""
+    binds_keys: bool = True
+    """False where a widget handles the keys itself: menus show them all the same."""
+
+
+class ActionRegistry(QObject):
+    """Holds one `QAction` for each `ActionSpec`.
+
+    An action is greyed out, with the reason as its tool tip, only while a menu shows it: its keys work at all times, so
+    that pressing them shows the reason too.
+    """
+
+    unavailable = Signal(str)
+    """An unavailable action was triggered; the reason."""
+
+    def __init__(self, window: QWidget, theme: Theme) -> None:
+        super().__init__(window)
+        self._window = window
+        self._theme = theme
+        self._actions: dict[str, tuple[ActionSpec, QAction]] = {}
+
+    def add(self, *specs: ActionSpec) -> None:
+        """Create the actions and bind their keys."""
+        for spec in specs:
+            action = QAction(_text(spec), self)
+            action.setObjectName(spec.id)
+            action.setShortcuts([QKeySequence(keys) for keys in _sequences(spec.keys)])
+            if spec.icon:
+                action.setIcon(self._theme.icon(spec.icon))
+            if not spec.binds_keys:
+                action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+            elif spec.within:
+                action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            if spec.binds_keys:
+                for widget in spec.within or (self._window,):
+                    widget.addAction(action)
+            action.triggered.connect(partial(self._run, spec))
+            self._actions[spec.id] = (spec, action)
+
+    def trigger(self, action_id: str) -> None:
+        """Run an action, or report why it is unavailable."""
+        self._actions[action_id][1].trigger()
+
+    def specs(self) -> list[ActionSpec]:
+        """Return all actions in the order in which they were added."""
+        return [spec for spec, _ in self._actions.values()]
+
+    def fill(self, menu: QMenu, *action_ids: str) -> None:
+        """Add actions to a menu; "" is a separator."""
+        shown = [self._actions[action_id] for action_id in action_ids if action_id]
+        for action_id in action_ids:
+            if action_id:
+                menu.addAction(self._actions[action_id][1])
+            else:
+                menu.addSeparator()
+        menu.setToolTipsVisible(True)
+        menu.aboutToShow.connect(lambda: self._show_reasons(shown))
+        menu.aboutToHide.connect(lambda: self._enable(shown))
+
+    def key_sections(self) -> dict[str, list[tuple[str, str]]]:
+        """Return the rows of the sheet of keys: section → (keys, text)."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for spec in self.specs():
+            if spec.keys and spec.help:
+                sections.setdefault(spec.section, []).append((spec.keys, spec.help))
+        return sections
+
+    def _run(self, spec: ActionSpec, _checked: bool = False) -> None:
+        if reason := spec.reason():
+            self.unavailable.emit(reason)
+        else:
+            spec.run()
+
+    def _enable(self, shown: list[tuple[ActionSpec, QAction]]) -> None:
+        for _, action in shown:
+            action.setEnabled(True)
+
+    def _show_reasons(self, shown: list[tuple[ActionSpec, QAction]]) -> None:
+        for spec, action in shown:
+            reason = spec.reason()
+            action.setText(_text(spec))
+            action.setEnabled(not reason)
+            action.setToolTip(reason or _text(spec))
+
+
+def _text(spec: ActionSpec) -> str:
+    return spec.text if isinstance(spec.text, str) else spec.text()
+
+
+def _sequences(keys: str) -> list[str]:
+    return keys.split(", ") if keys else []
