@@ -18,13 +18,13 @@ from apitorch_desktop.cli import output
 from apitorch_desktop.cli.connect import CommandError, connected
 from apitorch_desktop.dataset.connections.store import EMBEDDED, URL_VARIABLE, environment_id
 from apitorch_desktop.dataset.edits.history import EditHistory
-from apitorch_desktop.dataset.exporter.exporter import ExportFormat, ExportRefused, ExportSource, export
+from apitorch_desktop.dataset.exporter.exporter import ExportFormat, ExportRefused, client_source, export
 from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, ScanProgress, existing_of, scan
 from apitorch_desktop.dataset.importer.undoable_import import NewImportSet, UndoableImports
 from apitorch_desktop.dataset.sources.image_source import place_of
 from apitorch_desktop.dataset.transfers.model import TransferKind, TransferState, TransferStatus
 from apitorch_desktop.dataset.transfers.queue import TransferQueue
-from apitorch_desktop.dataset.transfers.upload import listed
+from apitorch_desktop.dataset.workspace.listing import iter_images
 from apitorch_desktop.dataset.workspace.scratch import scratch_label
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.text import decoded, duration, plural, reason, shown
@@ -73,7 +73,7 @@ def import_folder(client: ApiClient, folder: Path, name: str) -> int:
         found = _named(client.training_sets(), name)
         before = _continue_uploads(transfers, imports, found, line) if found is not None else {}
         labels = found.labels if found is not None and isinstance(found.labels, list) else []
-        there = listed(client, found.id, None, paged=False) if found is not None else []
+        there = list(iter_images(client, found.id, paged=False)) if found is not None else []
 
         def show(state: ScanProgress) -> None:
             line.show(f"Looking at {state.read:,} of {state.found:,} photos" if state.total else "Looking for photos")
@@ -117,11 +117,11 @@ def export_training_set(client: ApiClient, training_set: str, folder: Path, form
     if form == ExportFormat.IMAGEFOLDER:
         return _download(client, found, folder, line)
     scratch = scratch_label(paths.desktop_folder(), _connection(), found.id)
-    source = ExportSource(client, found.id, scratch_label=scratch)
+    listing, fetch = client_source(client, found.id, scratch_label=scratch)
     try:
         done = export(
-            source.listing,
-            source,
+            listing,
+            fetch,
             folder,
             ExportFormat(form),
             progress=lambda number, total: line.show(f"{number:,} of {total:,} photos"),

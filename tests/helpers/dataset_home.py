@@ -16,7 +16,8 @@ from apitorch_desktop.dataset.edits.history import Edit, EditHistory
 from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
 from apitorch_desktop.dataset.sources.image_source import ImageBytes, UploadItem
 from apitorch_desktop.dataset.transfers.queue import TransferQueue
-from apitorch_desktop.dataset.workspace.offline_cache import Listing, OfflineCache
+from apitorch_desktop.dataset.workspace.listing import Listing
+from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
 from apitorch_desktop.dataset.workspace.scratch import ScratchUploads
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 

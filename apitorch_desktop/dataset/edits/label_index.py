@@ -5,8 +5,8 @@ from __future__ import annotations
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import Id, TrainingImage
 from apitorch_desktop.dataset.edits.model import image_id
-from apitorch_desktop.dataset.workspace.scratch import is_scratch
-from apitorch_desktop.dataset.workspace.workspace import Workspace, listing_of
+from apitorch_desktop.dataset.workspace.listing import iter_images, list_labels
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 _PAGE = 10_000
 
@@ -29,9 +29,9 @@ class LabelIndex:
         """The labels with their numbers of images, empty ones included."""
         if self._counts is None:
             if self._workspace.has("paging"):
-                labels = self._workspace.client.labels(self._set)
-                ours = self._workspace.scratch_label(self._set)
-                self._counts = {one.label: one.count for one in labels if not is_scratch(one.label, ours)}
+                scratch_label = self._workspace.scratch_label(self._set)
+                labels = list_labels(self._workspace.client, self._set, scratch_label)
+                self._counts = {one.label: one.count for one in labels}
             else:
                 self.all()
         return dict(self._counts or {})
@@ -44,13 +44,8 @@ class LabelIndex:
             return self.all().get(label, {})
         found: dict[str, TrainingImage] = {}
         if self.counts().get(label):
-            after: str | None = None
-            while True:
-                page = self._workspace.client.image_page(self._set, label=label, after=after, limit=_PAGE)
-                found |= {image_id(image.image_id): image for image in listing_of([page]).images}
-                if not isinstance(page.next, str) or page.next == after:
-                    break
-                after = page.next
+            images = iter_images(self._workspace.client, self._set, paged=True, label=label, limit=_PAGE)
+            found = {image_id(image.image_id): image for image in images}
         self._groups[label] = found
         return found
 

@@ -1,4 +1,4 @@
-"""A training set as files for other programs: folder tree, zip, CSV, JSONL, Create ML, Croissant; with a split."""
+"""Export of a training set: folder tree, zip, CSV, JSONL, Create ML or Croissant, with an optional split."""
 
 import hashlib
 import os
@@ -11,30 +11,27 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from threading import Event, Lock
-from time import monotonic
+from threading import Event
 from typing import Final
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.api.errors import ApiError, NotFound, WrongKey
+from apitorch_desktop.api.errors import ApiError, WrongKey
 from apitorch_desktop.api.slugs import slugify
-from apitorch_desktop.api.types import Id, TrainingImage, TrainingImages
+from apitorch_desktop.api.types import Id, TrainingImage
 from apitorch_desktop.dataset.exporter import formats
 from apitorch_desktop.dataset.exporter.split import Split, parts_of
-from apitorch_desktop.dataset.workspace.scratch import without_scratch
-from apitorch_desktop.dataset.workspace.whole import whole
+from apitorch_desktop.dataset.workspace.image_fetcher import ImageFetcher
+from apitorch_desktop.dataset.workspace.listing import Listing, iter_answers
 from apitorch_desktop.utils.errors import Cancelled, UserError
 from apitorch_desktop.utils.files import safe_filename
 from apitorch_desktop.utils.text import reason, shown
-
-__all__ = ["ExportFormat", "ExportRefused", "ExportResult", "ExportSource", "Split", "export"]
 
 _GIVE_UP_AFTER: Final = 10
 _STAGING: Final = re.compile(r"\.([0-9]{1,9})-[0-9a-f]{12}\.part")
 
 
 class ExportFormat(StrEnum):
-    """What an export writes; images always lie in `<slug>/[<part>/]<label>/<filename>`."""
+    """Format of an export; images always lie in `<slug>/[<part>/]<label>/<filename>`."""
 
     IMAGEFOLDER = "imagefolder"
     ZIP = "zip"
@@ -46,7 +43,7 @@ class ExportFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What an export came to. `path` is what was written; `failed` holds (what, why) for images that are missing."""
+    """Outcome of an export. `path` is what was written; `failed` holds (name, reason) of images that are missing."""
 
     path: Path
     written: int
@@ -55,54 +52,25 @@ class ExportResult:
 
 
 class ExportRefused(UserError):  # noqa: N818 - named for what happened
-    """Nothing was written: `str()` is a sentence that says why and what to do."""
+    """Nothing was written; `str()` states the reason and what to do."""
 
 
-class ExportSource:
-    """The bytes of a training set's images through a client; an address that has run out is listed anew. Thread-safe."""
+def client_source(
+    client: ApiClient, training_set_id: Id, *, scratch_label: str = ""
+) -> tuple[Listing, Callable[[TrainingImage], bytes]]:
+    """Return `listing` and `fetch` of `export`, for callers without a workspace. Raises ApiError."""
 
-    def __init__(
-        self,
-        client: "ApiClient",
-        training_set_id: Id,
-        cancelled: Callable[[], bool] | None = None,
-        *,
-        scratch_label: str = "",
-    ) -> None:
-        """`scratch_label`: what is under it is left out (`scratch.Scratch.label`)."""
-        self._scratch_label = scratch_label
-        self._client = client
-        self._training_set = training_set_id
-        self._cancelled = cancelled
-        self._lock = Lock()
-        self.listing = self._list()
+    def relist() -> Listing:
+        return Listing.from_answers(iter_answers(client, training_set_id, paged=False, scratch_label=scratch_label))
 
-    def __call__(self, image: TrainingImage) -> bytes:
-        """The bytes. Raises ApiError."""
-        begun = monotonic()
-        try:
-            return self._download(image)
-        except NotFound:
-            with self._lock:
-                if self._listed_at < begun:
-                    self.listing = self._list()
-            if image.image_id not in self._urls:
-                raise
-        return self._download(image)
-
-    def _download(self, image: TrainingImage) -> bytes:
-        url = self._urls.get(image.image_id, image.url)
-        return whole(lambda: self._client.download(url, cancelled=self._cancelled), image.filename, image.sha256)
-
-    def _list(self) -> TrainingImages:
-        listing = without_scratch(self._client.images(self._training_set), self._scratch_label)
-        self._urls = {image.image_id: image.url for group in listing.data for image in group.images}
-        self._listed_at = monotonic()
-        return listing
+    listing = relist()
+    fetcher = ImageFetcher(lambda _training_set_id: relist().images)
+    fetcher.update(training_set_id, listing.images)
+    return listing, lambda image: fetcher.fetch(client, training_set_id, image)
 
 
 def export(
-    listing: TrainingImages,
+    listing: Listing,
     fetch: Callable[[TrainingImage], bytes],
     folder: Path,
     form: ExportFormat = ExportFormat.IMAGEFOLDER,
@@ -113,47 +81,49 @@ def export(
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> ExportResult:
-    """Write a training set into `folder`; `fetch` answers an image's bytes and may raise ApiError.
+    """Write a training set into `folder`; `fetch` returns an image's bytes and may raise ApiError.
 
-    What is written appears whole or not at all; nothing is overwritten: `ExportRefused` where something else is there.
-    Only a folder tree without a split goes into one that is there: what it has is skipped, another picture of the same
-    name stays and is reported. `groups` are image ids that a split keeps together; None finds near-duplicates itself.
-    `progress(done, total)` counts images. Raises Cancelled, and WrongKey or what else keeps ten images in a row away.
+    The export appears complete or not at all, and overwrites nothing: raises ExportRefused where the target exists.
+    Only a folder tree without a split is merged into an existing one: images that it has are skipped, other files of
+    the same name stay and are reported. `groups` are image ids that a split keeps together; None finds near-duplicates.
+    `progress(done, total)` counts images. Raises Cancelled, WrongKey, and the error of ten failed images in a row.
     """
-    root = safe_filename(listing.training_set_slug or slugify(str(listing.training_set_id)))
+    root = safe_filename(listing.slug or slugify(str(listing.training_set_id)))
     target = folder / (f"{root}.zip" if form is ExportFormat.ZIP else root)
     merging = form is ExportFormat.IMAGEFOLDER and split is None and target.is_dir()
     if not merging and target.exists():
         raise ExportRefused(f"“{shown(str(target))}” is there already. Choose another folder, or move it away.")
     with _staging(folder) as staging:
-        look = split is not None and groups is None
-        shots, failed = _fetched(listing, fetch, staging, look, threads, progress, cancelled or (lambda: False))
+        patterns = split is not None and groups is None
+        exported, failed = _download(
+            listing.images, fetch, staging, patterns, threads, progress, cancelled or (lambda: False)
+        )
         if split is not None:
-            _divide(shots, split, groups or [], cancelled)
+            _divide(exported, split, groups or [], cancelled)
         if merging:
-            skipped = _merge(shots, target, failed)
-            return ExportResult(target, len(shots) - skipped[0], skipped[1], failed)
+            skipped = _merge(exported, target, failed)
+            return ExportResult(target, len(exported) - skipped[0], skipped[1], failed)
         tree = staging / root
         tree.mkdir()
-        for shot in shots:
-            place = tree / shot.path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shot.staged.rename(place)
-        _index(form, listing, shots, tree)
+        for one in exported:
+            path = tree / one.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            one.staged.rename(path)
+        _index(form, listing, exported, tree)
         if form is ExportFormat.ZIP:
             formats.write_zip(tree, staging / target.name)
         (staging / target.name).rename(target)
-    return ExportResult(target, len(shots), 0, failed)
+    return ExportResult(target, len(exported), 0, failed)
 
 
 @contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
-    """A folder in `folder` to build in; gone afterwards. What the system refuses becomes ExportRefused."""
+    """Yield a temporary folder in `folder`, removed afterwards. Turns OSError into ExportRefused."""
     staging = folder / f".{os.getpid()}-{os.urandom(6).hex()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".*-*.part"):
-            if (found := _STAGING.fullmatch(left.name)) and not _runs(int(found[1])):
+            if (found := _STAGING.fullmatch(left.name)) and not _is_running(int(found[1])):
                 shutil.rmtree(left, ignore_errors=True)
         staging.mkdir()
         yield staging
@@ -165,8 +135,8 @@ def _staging(folder: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _runs(process: int) -> bool:
-    """Whether a process of ours is still there; one that was killed leaves its folder behind."""
+def _is_running(process: int) -> bool:
+    """Return whether a process still runs; one that was killed leaves its folder behind."""
     if os.name != "posix":
         return True
     try:
@@ -178,120 +148,119 @@ def _runs(process: int) -> bool:
     return True
 
 
-def _fetched(
-    listing: TrainingImages,
+def _download(
+    images: list[TrainingImage],
     fetch: Callable[[TrainingImage], bytes],
     staging: Path,
-    look: bool,
+    patterns: bool,
     threads: int,
     progress: Callable[[int, int], None] | None,
     cancelled: Callable[[], bool],
 ) -> tuple[list[formats.ExportedImage], list[tuple[str, str]]]:
-    """Every image in a file of its own, and those that could not be had; with `look`, what shows near-duplicates."""
-    wanted = [(group.label, image) for group in listing.data for image in group.images]
-    shots: list[formats.ExportedImage] = []
+    """Download images into files; return them and (name, reason) of failures. `patterns`: for near-duplicates."""
+    exported: list[formats.ExportedImage] = []
     failed: list[tuple[str, str]] = []
-    in_a_row = 0
-    halt = Event()
+    failed_in_a_row = 0
+    stop = Event()
 
-    def one(number: int, label: str, image: TrainingImage) -> formats.ExportedImage:
-        if halt.is_set():
+    def download(number: int) -> formats.ExportedImage:
+        if stop.is_set():
             raise Cancelled
+        image = images[number]
         data = fetch(image)
         staged = staging / str(number)
         with staged.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        return _shot(label, image, data, staged, look)
+        return _describe(image, data, staged, patterns)
 
     with ThreadPoolExecutor(threads, "export") as pool:
-        waiting: deque[Future[formats.ExportedImage]] = deque()
+        pending: deque[Future[formats.ExportedImage]] = deque()
         try:
-            for done, (label, image) in enumerate(wanted):
-                while len(waiting) < 4 * threads and done + len(waiting) < len(wanted):
-                    number = done + len(waiting)
-                    waiting.append(pool.submit(one, number, *wanted[number]))
+            for done, image in enumerate(images):
+                while len(pending) < 4 * threads and done + len(pending) < len(images):
+                    pending.append(pool.submit(download, done + len(pending)))
                 if cancelled():
                     raise Cancelled
                 try:
-                    shots.append(waiting.popleft().result())
-                    in_a_row = 0
+                    exported.append(pending.popleft().result())
+                    failed_in_a_row = 0
                 except WrongKey:
                     raise
                 except ApiError as error:
-                    in_a_row += 1
-                    if in_a_row >= _GIVE_UP_AFTER:
+                    failed_in_a_row += 1
+                    if failed_in_a_row >= _GIVE_UP_AFTER:
                         raise
-                    failed.append((f"{label}/{shown(image.filename)}", str(error)))
+                    failed.append((f"{image.label}/{shown(image.filename)}", str(error)))
                 if progress is not None:
-                    progress(done + 1, len(wanted))
+                    progress(done + 1, len(images))
         except BaseException:
-            halt.set()
+            stop.set()
             raise
-    return shots, failed
+    return exported, failed
 
 
-def _shot(label: str, image: TrainingImage, data: bytes, staged: Path, look: bool) -> formats.ExportedImage:
+def _describe(image: TrainingImage, data: bytes, staged: Path, patterns: bool) -> formats.ExportedImage:
     from apitorch_desktop.vision import images, near_duplicates
 
-    shot = formats.ExportedImage(image, label, staged, len(data), hashlib.sha256(data).hexdigest())
+    exported = formats.ExportedImage(image, str(image.label), staged, len(data), hashlib.sha256(data).hexdigest())
     with suppress(images.UnreadableImage):  # what no program can show is exported all the same
         info = images.measure(data)
-        shot.pixels = (info.width, info.height)
-        if look:
-            shot.pattern = near_duplicates.pattern(images.shrunk(data, 2 * near_duplicates.SIDE))
-    return shot
+        exported.pixels = (info.width, info.height)
+        if patterns:
+            exported.pattern = near_duplicates.pattern(images.shrunk(data, 2 * near_duplicates.SIDE))
+    return exported
 
 
 def _divide(
-    shots: list[formats.ExportedImage],
+    exported: list[formats.ExportedImage],
     split: Split,
     groups: Sequence[Sequence[str]],
     cancelled: Callable[[], bool] | None,
 ) -> None:
-    """Give each image its part."""
+    """Assign each image its part of the split."""
     from apitorch_desktop.vision import near_duplicates
 
     same: dict[str, list[str]] = {}
-    for shot in shots:
-        same.setdefault(shot.sha256, []).append(shot.image.image_id)
-    seen = [shot for shot in shots if shot.pattern is not None]
+    for one in exported:
+        same.setdefault(one.sha256, []).append(one.record.image_id)
+    seen = [one for one in exported if one.pattern is not None]
     pairs = near_duplicates.find_near_duplicates(
-        [shot.pattern for shot in seen if shot.pattern is not None], cancelled=cancelled
+        [one.pattern for one in seen if one.pattern is not None], cancelled=cancelled
     )
-    alike = [[seen[index].image.image_id for index in group] for group in near_duplicates.group_pairs(pairs)]
-    parts = parts_of({shot.image.image_id: shot.label for shot in shots}, split, [*same.values(), *alike, *groups])
-    for shot in shots:
-        shot.part = parts[shot.image.image_id]
+    alike = [[seen[index].record.image_id for index in group] for group in near_duplicates.group_pairs(pairs)]
+    parts = parts_of({one.record.image_id: one.label for one in exported}, split, [*same.values(), *alike, *groups])
+    for one in exported:
+        one.part = parts[one.record.image_id]
 
 
-def _index(form: ExportFormat, listing: TrainingImages, shots: list[formats.ExportedImage], tree: Path) -> None:
+def _index(form: ExportFormat, listing: Listing, exported: list[formats.ExportedImage], tree: Path) -> None:
     match form:
         case ExportFormat.CSV:
-            formats.write_csv(shots, tree)
+            formats.write_csv(exported, tree)
         case ExportFormat.JSONL:
-            formats.write_jsonl(shots, tree)
+            formats.write_jsonl(exported, tree)
         case ExportFormat.CREATEML:
-            formats.write_createml(shots, tree)
+            formats.write_createml(exported, tree)
         case ExportFormat.CROISSANT:
-            formats.write_croissant(listing, shots, tree)
+            formats.write_croissant(listing, exported, tree)
         case _:
             pass
 
 
-def _merge(shots: list[formats.ExportedImage], target: Path, failed: list[tuple[str, str]]) -> tuple[int, int]:
-    """Move images into a tree that is there; how many were not written, and how many of these are there already."""
+def _merge(exported: list[formats.ExportedImage], target: Path, failed: list[tuple[str, str]]) -> tuple[int, int]:
+    """Move images into an existing tree; return how many were not written, and how many of these exist there."""
     kept = skipped = 0
-    for shot in shots:
-        place = target / shot.path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if not place.exists():
-            shot.staged.rename(place)
+    for one in exported:
+        path = target / one.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            one.staged.rename(path)
             continue
         kept += 1
-        if hashlib.sha256(place.read_bytes()).hexdigest() == shot.sha256:
+        if hashlib.sha256(path.read_bytes()).hexdigest() == one.sha256:
             skipped += 1
         else:
-            failed.append((f"{shot.label}/{place.name}", "Another picture of this name is there already."))
+            failed.append((f"{one.label}/{path.name}", "Another picture of this name is there already."))
     return kept, skipped

@@ -1,4 +1,4 @@
-"""The files that tell other programs what an exported tree holds: CSV, JSONL, Create ML, Croissant; and the zip."""
+"""Index files of an exported tree for other programs: CSV, JSONL, Create ML, Croissant; and the zip archive."""
 
 import csv
 import json
@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-from apitorch_desktop.api.types import TrainingImage, TrainingImages
+from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.dataset.workspace.listing import Listing
 from apitorch_desktop.utils.files import safe_filename
+from apitorch_desktop.utils.paths import resources
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,20 +21,20 @@ if TYPE_CHECKING:
 
 CSV_NAME: Final = "labels.csv"
 JSONL_NAME: Final = "metadata.jsonl"
-"""What Hugging Face's image folder looks for beside the pictures."""
+"""Name that Hugging Face's image folder expects beside the images."""
 CREATEML_NAME: Final = "_annotations.createml.json"
-"""What the programs that exchange Create ML's JSON look for beside the pictures."""
+"""Name that programs which exchange Create ML's JSON expect beside the images."""
 CROISSANT_NAME: Final = "croissant.json"
 
 
 @dataclass(slots=True)
 class ExportedImage:
-    """An image on its way out. `pixels` are width and height as shown; `part` is empty without a split.
+    """An image of an export. `pixels` are width and height as shown; `part` is empty without a split.
 
-    `pattern` is what near-duplicates are found by, where they are looked for.
+    `pattern` is for finding near-duplicates, where that is wanted.
     """
 
-    image: TrainingImage
+    record: TrainingImage
     label: str
     staged: Path
     size: int
@@ -43,82 +45,82 @@ class ExportedImage:
 
     @property
     def path(self) -> PurePosixPath:
-        """Where it lies in the tree."""
-        return PurePosixPath(self.part, safe_filename(self.label), safe_filename(self.image.filename))
+        """Path in the tree."""
+        return PurePosixPath(self.part, safe_filename(self.label), safe_filename(self.record.filename))
 
     def fields(self) -> dict[str, Any]:
-        """What an index says about it, beside its path and label; None for what is not known."""
+        """Return the values of an index beside path and label; None for those that are unknown."""
         width, height = self.pixels or (None, None)
         return {
-            "image_id": self.image.image_id,
-            "original_filename": _known(self.image.original_filename),
+            "image_id": self.record.image_id,
+            "original_filename": _known(self.record.original_filename),
             "width": width,
             "height": height,
             "bytes": self.size,
             "sha256": self.sha256,
-            "created_at": _known(self.image.created_at),
+            "created_at": _known(self.record.created_at),
         }
 
 
-def write_csv(shots: Sequence[ExportedImage], tree: Path) -> None:
-    """One `labels.csv` (RFC 4180, UTF-8) at the top of the tree."""
+def write_csv(images: Sequence[ExportedImage], tree: Path) -> None:
+    """Write one `labels.csv` (RFC 4180, UTF-8) at the top of the tree."""
     with (tree / CSV_NAME).open("x", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["file_name", "label", "split", *(shots[0].fields() if shots else ())])
-        writer.writerows([shot.path, shot.label, shot.part, *shot.fields().values()] for shot in shots)
+        writer.writerow(["file_name", "label", "split", *(images[0].fields() if images else ())])
+        writer.writerows([image.path, image.label, image.part, *image.fields().values()] for image in images)
 
 
-def write_jsonl(shots: Sequence[ExportedImage], tree: Path) -> None:
-    """A `metadata.jsonl` at the top of the tree, or of each part: `file_name` counts from there."""
-    for part, members in _by_part(shots).items():
+def write_jsonl(images: Sequence[ExportedImage], tree: Path) -> None:
+    """Write a `metadata.jsonl` at the top of the tree or of each part, which `file_name` is relative to."""
+    for part, members in _by_part(images).items():
         with (tree / part / JSONL_NAME).open("x", encoding="utf-8") as file:
-            for shot in members:
-                line = {"file_name": str(shot.path.relative_to(part)), "label": shot.label, **shot.fields()}
+            for image in members:
+                line = {"file_name": str(image.path.relative_to(part)), "label": image.label, **image.fields()}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def write_createml(shots: Sequence[ExportedImage], tree: Path) -> None:
-    """Create ML's JSON at the top of the tree, or of each part; the tree itself is what its image classifier takes.
+def write_createml(images: Sequence[ExportedImage], tree: Path) -> None:
+    """Write Create ML's JSON at the top of the tree or of each part; its image classifier reads the tree itself.
 
-    A box is given by its centre, in pixels: here it is the whole picture.
+    A box is given by its center, in pixels: here it is the whole image.
     """
-    for part, members in _by_part(shots).items():
+    for part, members in _by_part(images).items():
         entries = []
-        for shot in members:
-            width, height = shot.pixels or (0, 0)
+        for image in members:
+            width, height = image.pixels or (0, 0)
             box = {"x": width / 2, "y": height / 2, "width": width, "height": height}
             entries.append(
                 {
-                    "image": str(shot.path.relative_to(part)),
-                    "annotations": [{"label": shot.label, "coordinates": box}],
+                    "image": str(image.path.relative_to(part)),
+                    "annotations": [{"label": image.label, "coordinates": box}],
                 }
             )
         (tree / part / CREATEML_NAME).write_text(json.dumps(entries, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
-def write_croissant(listing: TrainingImages, shots: Sequence[ExportedImage], tree: Path) -> None:
-    """Croissant 1.0 (mlcommons.org/croissant) at the top of the tree; label and part are read off the paths."""
-    parts = sorted({shot.part for shot in shots} - {""})
-    above = f"(?:{'|'.join(parts)})/" if parts else ""
-    endings = sorted({PurePosixPath(shot.image.filename).suffix for shot in shots})
+def write_croissant(listing: Listing, images: Sequence[ExportedImage], tree: Path) -> None:
+    """Write Croissant 1.0 (mlcommons.org/croissant) at the top of the tree; label and part are derived from the paths."""
+    parts = sorted({image.part for image in images} - {""})
+    prefix = f"(?:{'|'.join(parts)})/" if parts else ""
+    endings = sorted({PurePosixPath(image.record.filename).suffix for image in images})
     fields = [
         _field("image", "sc:ImageObject", "The picture.", {"fileProperty": "content"}),
         _field("file_name", "sc:Text", "Its path in the data set.", {"fileProperty": "fullpath"}),
-        _field("label", "sc:Text", "Its label.", {"fileProperty": "fullpath"}, f"^{above}([^/]+)/"),
+        _field("label", "sc:Text", "Its label.", {"fileProperty": "fullpath"}, f"^{prefix}([^/]+)/"),
     ]
     if parts:
         fields.append(_field("split", "sc:Text", "Its part.", {"fileProperty": "fullpath"}, "^([^/]+)/"))
-    name = listing.training_set_slug or str(listing.training_set_id)
-    labels = sorted({shot.label for shot in shots})
-    said = {
-        "@context": _CONTEXT,
+    name = listing.slug or str(listing.training_set_id)
+    labels = sorted({image.label for image in images})
+    content = {
+        "@context": json.loads((resources() / "croissant-context.json").read_text(encoding="utf-8")),
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-") or "training-set",
-        "description": f"{len(shots):,} images under {len(labels)} labels: {', '.join(labels)}.",
+        "description": f"{len(images):,} images under {len(labels)} labels: {', '.join(labels)}.",
         "version": "1.0.0",
         "datePublished": datetime.now(UTC).date().isoformat(),
-        **({"url": listing.training_set_url} if listing.training_set_url else {}),
+        **({"url": listing.url} if listing.url else {}),
         "distribution": [
             {
                 "@type": "cr:FileSet",
@@ -131,21 +133,21 @@ def write_croissant(listing: TrainingImages, shots: Sequence[ExportedImage], tre
         ],
         "recordSet": [{"@type": "cr:RecordSet", "@id": "images", "name": "images", "field": fields}],
     }
-    (tree / CROISSANT_NAME).write_text(json.dumps(said, ensure_ascii=False, indent=1), encoding="utf-8")
+    (tree / CROISSANT_NAME).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def write_zip(tree: Path, target: Path) -> None:
-    """The tree as a zip, its own folder at the top; pictures are not packed once more."""
+    """Write the tree as a zip with its own folder at the top; images are not compressed again."""
     with zipfile.ZipFile(target, "x", zipfile.ZIP_STORED) as archive:
         for path in sorted(tree.rglob("*")):
             if path.is_file():
                 archive.write(path, Path(tree.name) / path.relative_to(tree))
 
 
-def _by_part(shots: Iterable[ExportedImage]) -> dict[str, list[ExportedImage]]:
+def _by_part(images: Iterable[ExportedImage]) -> dict[str, list[ExportedImage]]:
     parts: dict[str, list[ExportedImage]] = {}
-    for shot in shots:
-        parts.setdefault(shot.part, []).append(shot)
+    for image in images:
+        parts.setdefault(image.part, []).append(image)
     return parts
 
 
@@ -165,42 +167,3 @@ def _field(name: str, kind: str, about: str, extract: dict[str, str], regex: str
         "dataType": kind,
         "source": source,
     }
-
-
-_CONTEXT: Final = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
-    "cr": "http://mlcommons.org/croissant/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileProperty": "cr:fileProperty",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
-}
-"""The context that the specification of Croissant 1.0 has every file begin with."""

@@ -1,4 +1,4 @@
-"""A seeded split into train, validation and test: each label in its shares, what looks alike on one side."""
+"""Seeded, stratified split into train, validation and test that keeps groups of similar images together."""
 
 import random
 from collections import Counter
@@ -19,7 +19,7 @@ class Split:
     seed: int = 0
 
     def shares(self) -> dict[str, float]:
-        """The parts that get something, with their shares. Raises ValueError with a sentence."""
+        """Return the parts with a share above 0. Raises ValueError with a sentence."""
         shares = dict(zip(PARTS, (self.train, self.validation, self.test), strict=True))
         total = sum(shares.values())
         if min(shares.values()) < 0 or total <= 0:
@@ -28,10 +28,10 @@ class Split:
 
 
 def parts_of(labels: Mapping[str, str], split: Split, groups: Iterable[Sequence[str]]) -> dict[str, str]:
-    """The part of each image. `labels` are image id → label; ids of one group come into one part.
+    """Assign each image a part. `labels` maps image ids to labels; the ids of a group get the same part.
 
-    Groups are dealt out, the largest first and else in an order drawn with the seed, each to the part that lacks most
-    of its labels; so every label comes as near to its shares as whole groups allow.
+    Groups are assigned one by one, the largest first and otherwise in an order drawn with the seed, each to the part
+    that lacks most of its labels: every label comes as close to its shares as whole groups allow.
     """
     shares = split.shares()
     clusters = _merged(labels, groups)
@@ -51,7 +51,7 @@ def parts_of(labels: Mapping[str, str], split: Split, groups: Iterable[Sequence[
 
 
 def _merged(labels: Mapping[str, str], groups: Iterable[Sequence[str]]) -> list[list[str]]:
-    """Groups that share an image made one; every other image a group of its own; in an order that ids alone decide."""
+    """Merge groups that share an image; every other image is a group of its own. The order depends on the ids alone."""
     leader = {image: image for image in labels}
 
     def find(image: str) -> str:

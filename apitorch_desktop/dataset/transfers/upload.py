@@ -1,7 +1,7 @@
 """Uploads of a transfer: sends an item, tells what is new, and finds out what became of one whose answer was lost."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from threading import Lock
 
 from apitorch_desktop.api import types
@@ -11,6 +11,7 @@ from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl, SourceMissing, filename_of
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal, TransferRow
 from apitorch_desktop.dataset.transfers.rate_control import MOST_AT_ONCE
+from apitorch_desktop.dataset.workspace.listing import iter_images, list_labels
 
 _MOST_BYTES = 256 * 2**20
 
@@ -33,7 +34,7 @@ class Uploader:
         self._before: set[str] = set()
         self._made: set[str] = set()
 
-    def prepare(self, client: "ApiClient", cancelled: Callable[[], bool]) -> None:
+    def prepare(self, client: ApiClient, cancelled: Callable[[], bool]) -> None:
         """Note which images are there before the first upload; later, look after the lost ones."""
         extensions = client.ping().extensions or []
         self.careful = not extensions
@@ -43,7 +44,7 @@ class Uploader:
         listing: list[types.TrainingImage] = []
         if before is None or lost:
             labels = self._journal.labels(transfer)
-            listing = listed(client, self._entry.training_set, labels, paged="paging" in extensions)
+            listing = _list_images(client, self._entry.training_set, labels, paged="paging" in extensions)
         if before is None:
             before = {bare_id(image.image_id) for image in listing}
             self._journal.set_baseline(transfer, before)
@@ -53,7 +54,7 @@ class Uploader:
             self._journal.record(self._found(client, lost, listing, cancelled))
 
     def perform(
-        self, client: "ApiClient", item: TransferItem, moved: Callable[[int], None], cancelled: Callable[[], bool]
+        self, client: ApiClient, item: TransferItem, moved: Callable[[int], None], cancelled: Callable[[], bool]
     ) -> ItemResult:
         """Send one picture."""
         training_set, label = self._entry.training_set, item.label
@@ -99,7 +100,7 @@ class Uploader:
 
     def _found(
         self,
-        client: "ApiClient",
+        client: ApiClient,
         lost: list[TransferItem],
         listing: list[types.TrainingImage],
         cancelled: Callable[[], bool],
@@ -140,37 +141,14 @@ class Uploader:
             return None
 
 
-def listed(
-    client: "ApiClient", training_set: types.Id, labels: Collection[str] | None, *, paged: bool
+def _list_images(
+    client: ApiClient, training_set: types.Id, labels: Collection[str], *, paged: bool
 ) -> list[types.TrainingImage]:
-    """The images of some labels of a training set, or of all, each with its label."""
-    images: list[types.TrainingImage] = []
+    """Return the images under some labels of a training set."""
     if not paged:
-        for group in client.images(training_set).data:
-            if labels is None or group.label in labels:
-                images += _with_label(group)
-        return images
-    wanted = [
-        count.label
-        for count in client.labels(training_set)
-        if count.count and (labels is None or count.label in labels)
-    ]
-    for label in wanted:
-        after: str | None = None
-        while True:
-            page = client.image_page(training_set, label=label, after=after)
-            for group in page.data:
-                images += _with_label(group)
-            if not isinstance(page.next, str):
-                break
-            after = page.next
-    return images
-
-
-def _with_label(group: types.TrainingLabel) -> Iterable[types.TrainingImage]:
-    for image in group.images:
-        image.label = group.label
-    return group.images
+        return [image for image in iter_images(client, training_set, paged=False) if image.label in labels]
+    existing = [one.label for one in list_labels(client, training_set) if one.count and one.label in labels]
+    return [image for label in existing for image in iter_images(client, training_set, paged=True, label=label)]
 
 
 def bare_id(image_id: str) -> str:

@@ -1,36 +1,51 @@
-"""Signed addresses that run out: an image's newest one, and one new listing for all that have run out at once."""
+"""Image bytes: signed URLs that expire are renewed by one listing for all of them, and what arrives is verified."""
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from threading import Lock
 from time import monotonic
 from typing import TypeVar
 
-from apitorch_desktop.api.errors import NotFound
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.errors import NotFound, TimedOut
 from apitorch_desktop.api.types import Id, TrainingImage
 
 T = TypeVar("T")
 
 _PAUSE = 5.0
-"""Seconds in which a training set is not listed again for an image that was not in the last listing either."""
+"""Seconds in which a training set is not listed again for an image that was missing in the last listing too."""
 _KEPT = 4
-"""Training sets whose addresses are kept."""
+"""Training sets whose records are kept."""
+_ATTEMPTS = 3
+
+
+class DamagedDownload(TimedOut):
+    """The bytes differ from what the service announced; the next attempt may succeed."""
+
+    advice = "Try again; if it stays so, the service has lost this image."
+
+
+class ImageMissing(NotFound):
+    """The image is no longer in its training set."""
+
+    advice = "Refresh: someone may have deleted it."
 
 
 class ImageFetcher:
-    """The newest records of images. `relist` asks the service for all images of a training set. Thread-safe."""
+    """Newest records of images. `relist` asks the service for all images of a training set. Thread-safe."""
 
     def __init__(self, relist: Callable[[Id], Iterable[TrainingImage]]) -> None:
         self._relist = relist
         self._lock = Lock()
-        self._turns: defaultdict[str, Lock] = defaultdict(Lock)
+        self._listing_locks: defaultdict[str, Lock] = defaultdict(Lock)
         self._images: dict[str, dict[str, TrainingImage]] = {}
-        self._listed: dict[str, float] = {}
+        self._listed_at: dict[str, float] = {}
 
-    def note(self, training_set_id: Id, images: Iterable[TrainingImage]) -> None:
-        """These are newer than what was known before."""
+    def update(self, training_set_id: Id, images: Iterable[TrainingImage]) -> None:
+        """Replace the known records of a training set by those of a newer listing."""
         key = str(training_set_id)
         found = {image.image_id: image for image in images}
         with self._lock:
@@ -38,43 +53,93 @@ class ImageFetcher:
             while len(self._images) >= _KEPT:
                 self._images.pop(next(iter(self._images)))
             self._images[key] = found
-            self._listed[key] = monotonic()
+            self._listed_at[key] = monotonic()
+
+    def known(self, training_set_id: Id, image_id: str) -> TrainingImage | None:
+        """Return the newest known record of an image."""
+        with self._lock:
+            return self._images.get(str(training_set_id), {}).get(image_id)
 
     def use(self, training_set_id: Id, image: TrainingImage, get: Callable[[TrainingImage], T]) -> T:
-        """`get(image)`, and where that raises NotFound, once more with a fresh address. Raises what `get` raises.
+        """Return `get(image)`, called again with a fresh URL where it raises NotFound. Raises what `get` raises.
 
-        A record without an address is enough: its id counts.
+        A record without a URL is enough: its id counts. Raises ImageMissing for an image that is no longer listed.
         """
-        begun = monotonic()
-        known = self._known(training_set_id).get(image.image_id)
-        tried = known if known is not None else image
-        try:
-            if tried.url:
-                return get(tried)
-        except NotFound:
-            pass
-        return get(self._renewed(training_set_id, tried, begun))
+        begun, attempts, unchanged = monotonic(), 0, False
+        newest = self.known(training_set_id, image.image_id) or image
+        while True:
+            if attempts or not newest.url:
+                renewed = self._renew(training_set_id, newest, begun)
+                newest, unchanged = renewed, renewed.url == newest.url
+            begun, attempts = monotonic(), attempts + 1
+            try:
+                return get(newest)
+            except NotFound:
+                if unchanged or attempts == _ATTEMPTS:
+                    raise
 
-    def _known(self, training_set_id: Id) -> dict[str, TrainingImage]:
-        with self._lock:
-            return self._images.get(str(training_set_id), {})
+    def fetch(
+        self,
+        client: ApiClient,
+        training_set_id: Id,
+        image: TrainingImage,
+        *,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> bytes:
+        """Return the verified bytes of an image. Raises ApiError."""
+        return self.use(training_set_id, image, lambda newest: download(client, newest, cancelled=cancelled))
 
-    def _renewed(self, training_set_id: Id, stale: TrainingImage, begun: float) -> TrainingImage:
+    def _renew(self, training_set_id: Id, stale: TrainingImage, begun: float) -> TrainingImage:
         key = str(training_set_id)
         with self._lock:
-            turn = self._turns[key]
-        with turn:  # of many that ran out, one lists, the rest find what it got
-            found = self._known(training_set_id).get(stale.image_id)
+            listing_lock = self._listing_locks[key]
+        with listing_lock:  # of many threads with expired URLs one lists, and the others use its result
+            found = self.known(training_set_id, stale.image_id)
             if found is not None and found.url != stale.url:
                 return found
-            listed = self._listed.get(key, -_PAUSE)
-            # Of an image without an address an older listing tells nothing: it may have come since
-            told = listed > (begun - _PAUSE if stale.url else begun)
-            if not told or found is not None:
-                self.note(training_set_id, self._relist(training_set_id))
-                found = self._known(training_set_id).get(stale.image_id)
+            # For an image without a URL an older listing is no proof: it may have been uploaded since
+            recent = self._listed_at.get(key, -_PAUSE) > (begun - _PAUSE if stale.url else begun)
+            if not recent or found is not None:
+                self.update(training_set_id, self._relist(training_set_id))
+                found = self.known(training_set_id, stale.image_id)
         if found is None:
-            raise NotFound(
-                "This image is no longer in the training set.", advice="Refresh: someone may have deleted it."
-            )
+            raise ImageMissing("This image is no longer in the training set.")
         return found
+
+
+def download(client: ApiClient, image: TrainingImage, *, cancelled: Callable[[], bool] | None = None) -> bytes:
+    """Return the verified bytes at an image's URL. Raises DamagedDownload, NotFound for an expired URL, and ApiError."""
+    return verified(lambda: client.download(image.url, cancelled=cancelled), image.display_name, image.sha256)
+
+
+def verified(fetch: Callable[[], bytes], name: str, sha256: object = None) -> bytes:
+    """Return the bytes of `fetch`, verified by `sha256` where it is known, else by decoding them as an image.
+
+    A connection that breaks off may look like the end of a short image. Bytes that fail the check are therefore fetched
+    again; the same bytes twice are what the service has. Raises DamagedDownload, and what `fetch` raises.
+    """
+    first = fetch()
+    if isinstance(sha256, str):
+        if hashlib.sha256(first).hexdigest() == sha256:
+            return first
+        again = fetch()
+        if hashlib.sha256(again).hexdigest() == sha256:
+            return again
+    else:
+        if is_complete(first):
+            return first
+        again = fetch()
+        if again == first or is_complete(again):
+            return again
+    raise DamagedDownload(f"“{name}” arrived damaged.")
+
+
+def is_complete(data: bytes) -> bool:
+    """Return whether bytes are an image that can be decoded to its end."""
+    from apitorch_desktop.vision import images
+
+    try:
+        images.verify(data)
+    except images.UnreadableImage:
+        return False
+    return True

@@ -1,4 +1,7 @@
-"""Local files classified by a service that takes URLs only: uploaded for a moment, and deleted again whatever happens."""
+"""Classification of local files by a service that accepts URLs only: each is uploaded, classified and deleted again.
+
+A journal records what is to be deleted before it is uploaded, so that a crash leaves nothing behind for good.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,14 @@ from typing import Final
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, NotFound
 from apitorch_desktop.api.slugs import snake_case
-from apitorch_desktop.api.types import Classification, Id, TrainingImage, TrainingImages
+from apitorch_desktop.api.types import Classification, Id, TrainingImage
+from apitorch_desktop.dataset.workspace.listing import is_scratch, iter_images
 from apitorch_desktop.utils.sqlite import SqliteFile
 
 SCRATCH_LABEL: Final = "desktop_scratch"
-"""The label under which a local file lies for a moment while it is classified by its URL.
+"""Label under which a local file lies while it is classified by its URL.
 
-Where a person has images of their own under it, it is the next name that is free: ours is what the journal names.
+Where the user has images under this label, the next free name is taken: the journal knows which.
 """
 
 _FILE = "scratch.sqlite"
@@ -30,12 +34,12 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS label (
         connection TEXT, training_set TEXT, label TEXT, PRIMARY KEY (connection, training_set)) WITHOUT ROWID""",
 )
-_LOOKS = 3
-"""Times a listing is asked for an image that was just uploaded."""
+_ATTEMPTS = 3
+"""Attempts to find an image in the listing that was just uploaded."""
 
 
 class ScratchUploads:
-    """The journal of what lies under the scratch label, in `folder`. Thread-safe."""
+    """Journal, in `folder`, of the images under the scratch labels. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self._file = SqliteFile(folder / _FILE, _SCHEMA)
@@ -56,7 +60,7 @@ class ScratchUploads:
         filename: str,
         cancelled: Callable[[], bool] | None = None,
     ) -> list[Classification]:
-        """What classifiers say about bytes: upload, classify by the signed URL, delete. Raises ApiError."""
+        """Classify bytes: upload them, classify the signed URL, delete the image. Raises ApiError."""
         sha256 = hashlib.sha256(data).hexdigest()
         label = self.label(connection_id, training_set_id) or self._claim(client, connection_id, training_set_id)
         with self._lock, self._file.transaction() as rows:  # before the upload: a crash must find it
@@ -78,15 +82,14 @@ class ScratchUploads:
             self._clear(client, [row])
 
     def label(self, connection_id: str, training_set_id: Id) -> str:
-        """The label of a training set that is ours and nobody's training images; "" where there is none."""
+        """Return the scratch label of a training set, "" where there is none; its images are no training images."""
         sql = "SELECT label FROM label WHERE connection = ? AND training_set = ?"
         found = self._file.read(sql, connection_id, str(training_set_id))
         return str(found[0][0]) if found else ""
 
     def _claim(self, client: ApiClient, connection_id: str, training_set_id: Id) -> str:
-        """Take the first of our names under which nobody has an image, and write down that it is ours."""
-        groups = client.images(training_set_id).data
-        taken = {snake_case(group.label) for group in groups if group.images}
+        """Choose the first scratch label under which the user has no image, and record it."""
+        taken = {snake_case(str(image.label)) for image in iter_images(client, training_set_id, paged=False)}
         names = (f"{SCRATCH_LABEL}_{number}" if number > 1 else SCRATCH_LABEL for number in count(1))
         label = next(name for name in names if name not in taken)
         with self._file.transaction() as rows:
@@ -94,11 +97,11 @@ class ScratchUploads:
         return label
 
     def left(self, connection_id: str) -> int:
-        """How many scratch images are still to be deleted."""
+        """Return how many scratch images are still to be deleted."""
         return len(self._rows(connection_id))
 
     def clean(self, client: ApiClient, connection_id: str) -> int:
-        """Delete what a failure or a crash left; how many are still to be deleted. Raises nothing: it is tried again."""
+        """Delete what a failure or a crash left; return how many are still to be deleted. Does not raise ApiError."""
         self._clear(client, [row for row, *_ in self._rows(connection_id)])
         return self.left(connection_id)
 
@@ -116,14 +119,14 @@ class ScratchUploads:
             connection, training_set, sha256, image = found[0]
             label = self.label(connection, training_set) or SCRATCH_LABEL
             if image and self._shared(row, training_set, sha256):
-                self._forget(row)  # the same picture is being classified at this moment: the last one deletes it
+                self._forget(row)  # the same image is being classified at this moment: the last call deletes it
                 continue
             try:
                 images = [image] if image else list(_same(client, training_set, label, sha256))
                 for image_id in images:
                     _delete(client, image_id)
             except NotFound:
-                pass  # the training set itself is gone
+                pass  # the training set was deleted
             except ApiError:
                 continue  # `clean` tries again when the connection is opened
             self._forget(row)
@@ -138,7 +141,7 @@ class ScratchUploads:
 
 
 def scratch_label(folder: Path, connection_id: str, training_set_id: Id) -> str:
-    """`ScratchUploads.label`, for who has no journal open: of that in `folder`."""
+    """Return `ScratchUploads.label` of the journal in `folder`, for callers that have not opened it."""
     if not (folder / _FILE).exists():
         return ""
     scratch = ScratchUploads(folder)
@@ -148,36 +151,24 @@ def scratch_label(folder: Path, connection_id: str, training_set_id: Id) -> str:
         scratch.close()
 
 
-def without_scratch(answer: TrainingImages, ours: str) -> TrainingImages:
-    """A listing without what lies under our label for a moment: that is nobody's training image."""
-    answer.data = [group for group in answer.data if not is_scratch(group.label, ours)]
-    return answer
+def _scratch_images(client: ApiClient, training_set_id: Id, label: str) -> list[TrainingImage]:
+    images = iter_images(client, training_set_id, paged=False)
+    return [image for image in images if is_scratch(str(image.label), label)]
 
 
-def is_scratch(label: str, ours: str) -> bool:
-    """Whether a label, in any spelling, is the one that is ours, if there is one."""
-    return bool(ours) and snake_case(label) == ours
-
-
-def _scratch_images(client: ApiClient, training_set_id: Id, ours: str) -> Iterator[TrainingImage]:
-    for group in client.images(training_set_id).data:
-        if is_scratch(group.label, ours):
-            yield from group.images
-
-
-def _url_of(client: ApiClient, training_set_id: Id, ours: str, image_id: str) -> str:
-    for look in range(_LOOKS):
-        if look:
-            sleep(0.3 * look)
-        for image in _scratch_images(client, training_set_id, ours):
+def _url_of(client: ApiClient, training_set_id: Id, label: str, image_id: str) -> str:
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            sleep(0.3 * attempt)
+        for image in _scratch_images(client, training_set_id, label):
             if image.image_id.removeprefix("ti_") == image_id.removeprefix("ti_"):
                 return image.url
     raise NotFound("The service does not list the image that was just uploaded.", advice="Try again in a minute.")
 
 
-def _same(client: ApiClient, training_set_id: Id, ours: str, sha256: str) -> Iterator[str]:
-    """Ids of the scratch images with these bytes: the crash came before the service's answer."""
-    for image in list(_scratch_images(client, training_set_id, ours)):
+def _same(client: ApiClient, training_set_id: Id, label: str, sha256: str) -> Iterator[str]:
+    """Yield ids of the scratch images with these bytes, after a crash before the service's answer."""
+    for image in _scratch_images(client, training_set_id, label):
         known = image.sha256 if isinstance(image.sha256, str) else ""
         if (known or hashlib.sha256(client.download(image.url)).hexdigest()) == sha256:
             yield image.image_id

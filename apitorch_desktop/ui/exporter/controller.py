@@ -63,18 +63,17 @@ class ExportController(QObject):
         session, name = self._session, found.name
 
         def job(context: JobContext) -> ExportResult:
-            from apitorch_desktop.dataset.exporter.exporter import ExportFormat, ExportSource, Split, export
+            from apitorch_desktop.dataset.exporter.exporter import ExportFormat, export
+            from apitorch_desktop.dataset.exporter.split import Split
 
             split = None
             if order.shares is not None:
                 train, validation, test = (share / 100 for share in order.shares)
                 split = Split(train, validation, test, order.seed)
             order.folder.mkdir(parents=True, exist_ok=True)
-            ours = workspace.scratch_label(found.id)
-            fetch = ExportSource(workspace.client, found.id, context.cancelled, scratch_label=ours)
             return export(
-                fetch.listing,
-                fetch,
+                workspace.listing(found.id, cancelled=context.cancelled),
+                lambda image: workspace.image(found.id, image, cancelled=context.cancelled),
                 order.folder,
                 ExportFormat(order.form),
                 split=split,

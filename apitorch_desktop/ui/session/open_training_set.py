@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from apitorch_desktop.api.types import TrainingImage, TrainingSet
 from apitorch_desktop.dataset.edits.history import EditOutcome
-from apitorch_desktop.dataset.workspace.offline_cache import Listing
+from apitorch_desktop.dataset.workspace.listing import Listing, iter_images
 from apitorch_desktop.dataset.workspace.workspace import ListingProgress, Workspace
 from apitorch_desktop.ui.grid.model import GridModel, LabelGroup
 from apitorch_desktop.ui.session.classifier_status import ClassifierStatus
@@ -225,17 +225,8 @@ class OpenTrainingSet(QObject):
         set_id, client, after = self.training_set.id, self._workspace.client, self._newest[1]
 
         def job(context: JobContext) -> list[TrainingImage]:
-            came: list[TrainingImage] = []
-            cursor: str | None = after
-            while cursor is not None:
-                context.check()
-                page = client.image_page(set_id, after=cursor, limit=1000)
-                for group in page.data:
-                    for image in group.images:
-                        image.label = group.label
-                        came.append(image)
-                cursor = page.next if isinstance(page.next, str) and page.next != cursor else None
-            return came
+            images = iter_images(client, set_id, paged=True, after=after, cancelled=context.cancelled)
+            return list(images)
 
         def done(came: list[TrainingImage]) -> None:
             self._task = None

@@ -21,12 +21,12 @@ from apitorch_desktop.dataset.exporter.exporter import (
     ExportFormat,
     ExportRefused,
     ExportResult,
-    ExportSource,
-    Split,
+    client_source,
     export,
 )
-from apitorch_desktop.dataset.exporter.split import parts_of
+from apitorch_desktop.dataset.exporter.split import Split, parts_of
 from apitorch_desktop.dataset.importer.plan import scan
+from apitorch_desktop.dataset.workspace.listing import Listing
 from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.documented import SET, documented
 from tests.helpers.export_readers import read_croissant, read_hugging_face, walked
@@ -53,7 +53,8 @@ class Here:
                 self.bytes["ti_" + digits] = data
                 images.append(TrainingImage(filename=f"{digits}.jpg", url=f"https://e.org/{digits}"))
             groups.append(TrainingLabel(label=label, images=images))
-        self.listing = TrainingImages(training_set_id=7, training_set_slug="my-set", data=groups)
+        answer = TrainingImages(training_set_id=7, training_set_slug="my-set", data=groups)
+        self.listing = Listing.from_answers([answer])
 
     def fetch(self, image: TrainingImage) -> bytes:
         return self.bytes[image.image_id]
@@ -61,9 +62,7 @@ class Here:
     def labelled(self) -> list[tuple[str, str]]:
         """(label, hash of the bytes) of every image, sorted."""
         return sorted(
-            (group.label, hashlib.sha256(self.bytes[image.image_id]).hexdigest())
-            for group in self.listing.data
-            for image in group.images
+            (str(image.label), hashlib.sha256(self.bytes[image.image_id]).hexdigest()) for image in self.listing.images
         )
 
 
@@ -80,7 +79,7 @@ def test_a_folder_tree_is_what_the_published_client_writes(here, tmp_path):
     done = export(here.listing, here.fetch, tmp_path)
     assert done == ExportResult(tmp_path / "my-set", 17, 0, [])
     assert walked(tmp_path / "my-set") == here.labelled()
-    image = here.listing.data[0].images[0]
+    image = here.listing.images[0]
     assert (tmp_path / "my-set" / "hat" / image.filename).read_bytes() == here.fetch(image)
     assert [entry.name for entry in tmp_path.iterdir()] == ["my-set"]
 
@@ -175,7 +174,7 @@ def test_a_tree_that_is_there_gets_what_it_lacks(here, tmp_path):
 
 
 def test_images_that_cannot_be_had_are_named_and_the_rest_goes_on(here, tmp_path):
-    lost = here.listing.data[0].images[2]
+    lost = here.listing.images[2]
 
     def fetch(image):
         if image is lost:
@@ -227,7 +226,7 @@ def test_a_folder_that_cannot_be_written_is_refused_in_a_sentence(here, tmp_path
 
 
 def test_a_set_without_images_is_exported_too(tmp_path):
-    empty = TrainingImages(training_set_id=1, training_set_slug="", data=[])
+    empty = Listing(1, "", [], [])
     for form in ExportFormat:
         assert export(empty, lambda _: b"", tmp_path / form, form).written == 0
 
@@ -237,9 +236,9 @@ def test_addresses_that_ran_out_are_fetched_anew(tmp_path):
         for number in range(12):
             strange.images[f"{number:040x}"] = ("cat", "x.jpg", photo(number))
         client = ApiClient(strange.url, strange.key)
-        fetch = ExportSource(client, SET)
+        listing, fetch = client_source(client, SET)
         strange.epoch += 1
-        done = export(fetch.listing, fetch, tmp_path)
+        done = export(listing, fetch, tmp_path)
         client.close()
         assert strange.listings == 2
     assert (done.written, done.failed) == (12, [])
@@ -290,7 +289,10 @@ def test_what_looks_alike_comes_into_one_part(tmp_path):
     with (done.path / "labels.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             parts[row["image_id"]] = row["split"]
-    hats, caps = ([parts[image.image_id] for image in group.images] for group in here.listing.data)
+    hats, caps = (
+        [parts[image.image_id] for image in here.listing.images if image.label == label]
+        for label in here.listing.labels
+    )
     assert hats == caps
     assert set(hats) == {"train", "validation", "test"}
 

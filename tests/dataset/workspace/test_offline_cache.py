@@ -4,7 +4,8 @@ import threading
 from msgspec.structs import replace
 
 from apitorch_desktop.api.types import TrainingImage, TrainingSet
-from apitorch_desktop.dataset.workspace.offline_cache import Listing, OfflineCache
+from apitorch_desktop.dataset.workspace.listing import Listing
+from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
 
 
 def image(number: int, label: str = "dress", day: int = 1) -> TrainingImage:
@@ -110,7 +111,7 @@ def test_thumbnails_stay_within_their_bytes_and_the_longest_unused_go_first(tmp_
     catalog.save_thumbnail("c1", "ti_huge", b"h" * 20_000)
     assert catalog.thumbnail("c1", "ti_huge") is None
     catalog.close()
-    assert OfflineCache(tmp_path, thumbnail_bytes=10_000)._held == 9000
+    assert OfflineCache(tmp_path, thumbnail_bytes=10_000)._bytes == 9000
 
 
 def test_a_thumbnail_is_replaced_and_follows_an_id_that_changed(tmp_path):
@@ -120,7 +121,7 @@ def test_a_thumbnail_is_replaced_and_follows_an_id_that_changed(tmp_path):
     catalog.copy_thumbnails("c1", {"ti_old": "ti_new", "ti_none": "ti_other"})
     assert catalog.thumbnail("c1", "ti_new") == b"second"
     assert catalog.thumbnail("c1", "ti_other") is None
-    assert catalog._held == 12
+    assert catalog._bytes == 12
     catalog.close()
 
 

@@ -1,0 +1,129 @@
+"""Listings of training sets: the `Listing` record, and the calls that fill it, in pages where the service has them.
+
+The scratch label (`scratch.ScratchUploads.label`), under which local files lie while they are classified, is left out
+here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from time import time
+
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.slugs import snake_case
+from apitorch_desktop.api.types import Id, LabelCount, TrainingImage, TrainingImages
+
+_PAGE = 1000
+
+
+@dataclass(slots=True)
+class Listing:
+    """A training set's labels in the service's order, empty ones included, and its images in the order of the labels.
+
+    `images` are the wire's records with `label` filled in. `label_ids` maps a label to its id where the service gives
+    one. `seen_at` is seconds since the epoch.
+    """
+
+    training_set_id: Id
+    slug: str
+    labels: list[str]
+    images: list[TrainingImage]
+    url: str = ""
+    label_ids: dict[str, str] = field(default_factory=dict)
+    seen_at: float = 0.0
+
+    @classmethod
+    def from_answers(cls, answers: Iterable[TrainingImages]) -> Listing:
+        """Merge the service's answers, one or more pages; an image that comes twice is in the listing once."""
+        listing: Listing | None = None
+        groups: dict[str, list[TrainingImage]] = {}
+        seen: set[str] = set()
+        for answer in answers:
+            if listing is None:
+                listing = cls(answer.training_set_id, answer.training_set_slug, [], [], answer.training_set_url)
+            for group in answer.data:
+                images = groups.setdefault(group.label, [])
+                if isinstance(group.id, str):
+                    listing.label_ids[group.label] = group.id
+                for image in group.images:
+                    image_id = image.image_id
+                    if image_id not in seen:
+                        seen.add(image_id)
+                        image.label = group.label
+                        images.append(image)
+        if listing is None:
+            raise ValueError("no answer")
+        listing.labels = list(groups)
+        listing.images = [image for images in groups.values() for image in images]
+        listing.seen_at = time()
+        return listing
+
+    def sort_labels(self, labels: Iterable[str]) -> None:
+        """Put the labels, and the images with them, into the order of `labels`; further ones come last."""
+        groups: dict[str, list[TrainingImage]] = {label: [] for label in [*labels, *self.labels]}
+        for image in self.images:
+            groups[str(image.label)].append(image)
+        self.labels = list(groups)
+        self.images = [image for images in groups.values() for image in images]
+
+
+def list_labels(client: ApiClient, training_set_id: Id, scratch_label: str = "") -> list[LabelCount]:
+    """`paging`: return the labels with their ids and counts, without the scratch label."""
+    return [one for one in client.labels(training_set_id) if not is_scratch(one.label, scratch_label)]
+
+
+def iter_answers(
+    client: ApiClient,
+    training_set_id: Id,
+    *,
+    paged: bool,
+    label: str | None = None,
+    after: str | None = None,
+    first: int | None = None,
+    limit: int = _PAGE,
+    scratch_label: str = "",
+    cancelled: Callable[[], bool] | None = None,
+) -> Iterator[TrainingImages]:
+    """Yield the service's answers, without the scratch label: one, or pages of `limit` images with `paged`.
+
+    `label` and `after`, an image's cursor, restrict a paged listing. `first` is the size of the first page.
+    """
+    size = first or limit
+    while True:
+        if paged:
+            answer = client.image_page(training_set_id, label=label, after=after, limit=size, cancelled=cancelled)
+        else:
+            answer = client.images(training_set_id, cancelled=cancelled)
+        answer.data = [group for group in answer.data if not is_scratch(group.label, scratch_label)]
+        yield answer
+        if not paged or not isinstance(answer.next, str) or answer.next == after:
+            return
+        after, size = answer.next, limit
+
+
+def iter_images(
+    client: ApiClient,
+    training_set_id: Id,
+    *,
+    paged: bool,
+    label: str | None = None,
+    after: str | None = None,
+    limit: int = _PAGE,
+    scratch_label: str = "",
+    cancelled: Callable[[], bool] | None = None,
+) -> Iterator[TrainingImage]:
+    """Yield the images of a training set, each with its `label`; see `iter_answers`."""
+    for answer in iter_answers(
+        client, training_set_id, paged=paged, label=label, after=after, limit=limit,
+        scratch_label=scratch_label, cancelled=cancelled,
+    ):  # fmt: skip
+        for group in answer.data:
+            for image in group.images:
+                image.label = group.label
+                yield image
+
+
+def is_scratch(label: str, scratch_label: str) -> bool:
+    """Return whether a label, in any spelling, is the scratch label; "" stands for a training set without one."""
+    return bool(scratch_label) and snake_case(label) == scratch_label
