@@ -49,7 +49,7 @@ class BatchPanel(QWidget):
         self._shown.setSourceModel(self.model)
         self.title = label("", "answer")
         self.words = ElidedLabel("", "small", "muted")
-        self.meter = ProgressBar(theme, 0, height=4)
+        self.meter = ProgressBar(0, thin=True)
         self.search = QLineEdit(placeholderText="Find a photo or an answer", clearButtonEnabled=True)
         self.search.setAccessibleName("Find a photo or an answer")
         self.search.textChanged.connect(lambda text: self._shown.search(text.strip()))
@@ -123,7 +123,7 @@ class BatchPanel(QWidget):
         parts += [words] if words else []
         parts += [f"{failures:,} could not be classified"] if failures else []
         self.words.setText(" · ".join(parts))
-        self.meter.set_value((done - failures) / max(1, total), "warn" if failures and not going else "accent")
+        self.meter.set_share((done - failures) / max(1, total), "warn" if failures and not going else "accent")
         self.meter.setVisible(going)
         self.stop.setVisible(going)
         self.again.setVisible(not going and any(not row.problem for row in self._failures()))

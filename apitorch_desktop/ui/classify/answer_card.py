@@ -52,7 +52,7 @@ class AnswerCard(Card):
         self.title = ElidedLabel("", "answer")
         self.confidence = label("", "small", "muted")
         self.value = label("", "small", "muted")
-        self.bar = ProgressBar(theme, None)
+        self.bar = ProgressBar(None)
         self.sentence = label("", "small", "muted", wrap=True)
         self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.note = label("", "small", "accent", wrap=True)
@@ -96,7 +96,7 @@ class AnswerCard(Card):
         self._show(self.slug, sentence=waiting, tone="muted")
         self.waiting = bool(waiting)
         self.bar.show()
-        self.bar.set_value(None)
+        self.bar.set_share(None)
         self.setAccessibleName(f"{self.slug}: working")
 
     def show_answer(self, answer: Classification, note: str = "") -> None:
@@ -108,7 +108,7 @@ class AnswerCard(Card):
         self.confidence.setText("" if answer.confidence is UNSET else str(answer.confidence))
         self.value.setText("" if value is None else f"{value:.2f}")
         self.bar.setVisible(value is not None)
-        self.bar.set_value(value or 0)
+        self.bar.set_share(value or 0)
         self._show_others(answer)
         self.controls.show()
         self.again.hide()
@@ -172,7 +172,7 @@ class AnswerCard(Card):
         others = [] if answer.alternatives is UNSET else answer.alternatives[:ALTERNATIVES]
         for row, other in enumerate(others):
             value = probability(other.confidence_value)
-            bar = ProgressBar(self._theme, value or 0, "muted", height=4)
+            bar = ProgressBar(value or 0, "muted", thin=True)
             name = ElidedLabel(other.label, "small", "muted")
             name.setFixedWidth(self._theme.px(88))
             self._rest.addWidget(name, row, 0)

@@ -83,7 +83,7 @@ class CompareDialog(QDialog):
         self.target = ComboBox(theme, "Training set")
         self.compare = button("Compare", "primary", self._compare)
         self.compare.setDefault(True)
-        self.meter = ProgressBar(theme, None, height=4)
+        self.meter = ProgressBar(None, thin=True)
         self.meter.hide()
         self.words = label("", "base", wrap=True)
         self.model = DifferencesModel()
@@ -147,7 +147,7 @@ class CompareDialog(QDialog):
         """Something is under way."""
         self.words.setText(words)
         self.meter.show()
-        self.meter.set_value(share)
+        self.meter.set_share(share)
         for control in (self.compare, self.push, self.pull):
             control.setEnabled(False)
 

@@ -102,7 +102,7 @@ class ConnectionDialog(QDialog):
         self._show.setToolTip("Show the key")
         self._show.toggled.connect(self._reveal)
         self.colour = _Swatches(theme, connection.color if connection else "")
-        self._busy = ProgressBar(theme, None, height=4)
+        self._busy = ProgressBar(None, thin=True)
         self.answer = label("", "small", wrap=True)
         self.test = button("Test", "", self._test)
         self.remove = button("Remove", "", self._remove)

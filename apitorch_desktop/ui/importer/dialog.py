@@ -122,7 +122,7 @@ class ImportDialog(QDialog):
         self.head = label("", "answer", wrap=True)
         self.below = label("", "small", "muted", wrap=True)
         self.notes = label("", "small", "warn", wrap=True)
-        self.meter = ProgressBar(self._theme, None, height=4)
+        self.meter = ProgressBar(None, thin=True)
         self.labels_model = PlanLabelsModel()
         self.labels_model.edited.connect(self._edited)
         self.labels_model.problem.connect(self._show_problem)
@@ -173,7 +173,7 @@ class ImportDialog(QDialog):
             self.head.setText(f"Looking through the folders: {state.found:,} photos so far…")
         else:
             self.head.setText(f"Looking at the photos: {state.read:,} of {state.total:,}")
-            self.meter.set_value(state.read / max(1, state.total))
+            self.meter.set_share(state.read / max(1, state.total))
 
     def _failed(self, error: Exception) -> None:
         self._task = None

@@ -30,7 +30,7 @@ class EmptyPage(QWidget):
         self._text = label("", "base", "muted", wrap=True)
         for line in (self._title, self._text):
             line.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._meter = ProgressBar(theme, None, height=4)
+        self._meter = ProgressBar(None, thin=True)
         self._import = button("Import a folder…", "primary", self.import_wanted.emit)
         self._new = button("New training set…", "", self.new_set_wanted.emit)
         self._sample = button("Open the sample", "", self.sample_wanted.emit)

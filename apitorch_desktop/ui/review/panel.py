@@ -80,7 +80,7 @@ class ReviewPanel(QWidget):
         surface(self, "canvas")
         self._title = label("", "title")
         self._note = ElidedLabel("", "base", "muted")
-        self._meter = ProgressBar(theme, 0, height=3)
+        self._meter = ProgressBar(0, thin=True)
         self._close = icon_button(theme, "close", "Back to the photos (Esc)")
         self._close.clicked.connect(self.closed)
         self.rule = ComboBox(theme, "Which of near-duplicates to keep")
@@ -196,7 +196,7 @@ class ReviewPanel(QWidget):
         review, page = self._review, PAGES.get(self.page)
         known = review.found is not None and self._known()
         self._meter.setVisible(review.busy)
-        self._meter.set_value(review.share)
+        self._meter.set_share(review.share)
         note = ""
         if review.busy and review.share is not None:
             note = f"looking at the photos: {percent(review.share)}"

@@ -25,7 +25,7 @@ class ClassifierCard(Card):
         head.addWidget(self._title)
         head.addStretch(1)
         head.addWidget(self._version)
-        self._meter = ProgressBar(theme, 0)
+        self._meter = ProgressBar(0)
         self._text = label("", "small", "muted", wrap=True)
         self.rows.addLayout(head)
         self.rows.addWidget(self._meter)
@@ -41,7 +41,7 @@ class ClassifierCard(Card):
         version = classifier.version if classifier is not None and classifier.version is not UNSET else 0
         self._title.setText(title)
         self._version.setText(f"version {version}" if version else "")
-        self._meter.set_value(share, "accent")
+        self._meter.set_share(share, "accent")
         self._meter.setVisible(share is None or share > 0)
         self._text.setText(text)
         self._text.setVisible(bool(text))

@@ -95,7 +95,7 @@ class TransferCard(Card):
         self.status = status
         self._title = ElidedLabel(role="strong")
         self._line = ElidedLabel(role="small", tone="muted")
-        self._meter = ProgressBar(theme)
+        self._meter = ProgressBar()
         command = panel.command_requested.emit
         self.pause = button("Pause", "", lambda: command("pause", self.status.id))
         self.resume = button("Resume", "", lambda: command("resume", self.status.id))
@@ -132,7 +132,7 @@ class TransferCard(Card):
         self._title.setText(status.title)
         self._line.setText(state_text(status))
         set_property(self._line, "tone", "bad" if status.state == "stopped" else "muted")
-        self._meter.set_value(status.fraction, "warn" if status.failed or status.state == "stopped" else "accent")
+        self._meter.set_share(status.fraction, "warn" if status.failed or status.state == "stopped" else "accent")
         self._meter.setVisible(status.state != "done")
         self._meter.setAccessibleName(f"{status.title}: {status.fraction:.0%}")
         self.pause.setVisible(not ended and not resting)

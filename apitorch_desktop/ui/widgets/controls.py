@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from time import monotonic
+from typing import Final, Literal
 
-from PySide6.QtCore import QEvent, QRect, QRectF, QSize, Qt, QTimer
+from PySide6.QtCore import QEvent, QRect, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
     QLabel,
+    QProgressBar,
     QPushButton,
     QSizePolicy,
     QStyle,
     QStyleOptionButton,
+    QStyleOptionProgressBar,
     QStylePainter,
     QToolButton,
     QVBoxLayout,
@@ -27,6 +30,10 @@ from apitorch_desktop.ui.theme.tokens import Role
 Tone = Literal["", "muted", "accent", "good", "warn", "bad"]
 Kind = Literal["", "primary", "quiet", "link", "chip"]
 Surface = Literal["canvas", "side", "panel", "card", "note"]
+_PARTS: Final = 1000
+"""Steps of a progress bar."""
+_CYCLE: Final = 2.9
+"""Seconds in which the chunk of an indeterminate progress bar moves to and fro."""
 
 
 def label(text: str = "", role: Role = "base", tone: Tone = "", *, wrap: bool = False) -> QLabel:
@@ -222,72 +229,52 @@ class ComboBox(QComboBox):
         self._chevron.paint(QPainter(self), QStyle.visualRect(self.layoutDirection(), self.rect(), place))
 
 
-class ProgressBar(QWidget):
-    """A thin bar: a share from 0 to 1 in a token's colour; `None` moves gently while nothing is known yet."""
+class ProgressBar(QProgressBar):
+    """A bar without text that shows a share from 0 to 1; None moves gently to and fro while nothing is known yet."""
 
-    def __init__(self, theme: Theme, value: float | None = 0, token: str = "accent", height: int = 6) -> None:  # noqa: S107
-        super().__init__()
-        self._theme = theme
-        self._token = token
-        self._value = value
-        self._phase = 0.0
-        self._thickness = height
-        self._beat = QTimer(self, interval=40)
-        self._beat.timeout.connect(self._step)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    def __init__(self, share: float | None = 0, tone: Tone = "accent", *, thin: bool = False) -> None:
+        super().__init__(textVisible=False)
+        self.setProperty("thin", thin)
+        self._started = monotonic()
+        self._timer = QTimer(self, interval=40)
+        self._timer.timeout.connect(self.update)
+        self.set_share(share, tone)
+
+    def set_share(self, share: float | None, tone: Tone | None = None) -> None:
+        """Show another share, in another tone if given."""
+        if tone is not None:
+            set_property(self, "tone", tone)
+        self.setRange(0, 0 if share is None else _PARTS)
+        self.setValue(round(_PARTS * min(1, share or 0)))
         self._animate()
-
-    @property
-    def value(self) -> float | None:
-        """The share shown."""
-        return self._value
-
-    def set_value(self, value: float | None, token: str | None = None) -> None:
-        """Show another share, in another token's colour if given."""
-        self._token = token or self._token
-        self._value = value
-        self._animate()
-        self.update()
-
-    def sizeHint(self) -> QSize:
-        return QSize(self._theme.px(80), self._theme.px(self._thickness))
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        height = min(self._theme.px(self._thickness), self.height())
-        track = QRectF(0, (self.height() - height) / 2, self.width(), height)
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(self._theme.color("bar"))
-        painter.drawRoundedRect(track, height / 2, height / 2)
-        filled = QRectF(track)
-        if self._value is None:
-            filled.setWidth(track.width() * 0.3)
-            filled.moveLeft((track.width() - filled.width()) * (0.5 - abs(self._phase - 0.5)) * 2)
-        else:
-            filled.setWidth(max(track.width() * min(1.0, self._value), height if self._value > 0.02 else 0.0))
-        if self.layoutDirection() == Qt.LayoutDirection.RightToLeft:
-            filled.moveRight(track.right() - filled.left())
-        painter.setBrush(self._theme.color(self._token))
-        painter.drawRoundedRect(filled, height / 2, height / 2)
+        if self.maximum():
+            super().paintEvent(event)
+            return
+        option, painter = QStyleOptionProgressBar(), QStylePainter(self)
+        self.initStyleOption(option)
+        painter.drawControl(QStyle.ControlElement.CE_ProgressBarGroove, option)
+        phase = (monotonic() - self._started) / _CYCLE % 1 if self._timer.isActive() else 0
+        width = round(self.width() * 0.3)
+        place = QRect(round((self.width() - width) * (1 - abs(2 * phase - 1))), 0, width, self.height())
+        option.rect = QStyle.visualRect(self.layoutDirection(), self.rect(), place)
+        option.maximum = option.progress = 1
+        painter.drawControl(QStyle.ControlElement.CE_ProgressBarContents, option)
 
     def showEvent(self, event: QEvent) -> None:
         self._animate()
 
     def hideEvent(self, event: QEvent) -> None:
-        self._beat.stop()
+        self._timer.stop()
 
     def _animate(self) -> None:
-        # Who turned animations off in the system gets a still bar
-        still = self.style().styleHint(QStyle.StyleHint.SH_Widget_Animation_Duration, None, self) == 0
-        if self._value is None and self.isVisible() and not still:
-            self._beat.start()
-        else:
-            self._beat.stop()
-
-    def _step(self) -> None:
-        self._phase = (self._phase + 0.014) % 1
-        self.update()
+        enabled = self.style().styleHint(QStyle.StyleHint.SH_Widget_Animation_Duration, None, self) != 0
+        if self.maximum() or not self.isVisible() or not enabled:
+            self._timer.stop()
+        elif not self._timer.isActive():
+            self._started = monotonic()
+            self._timer.start()
 
 
 class ElidedLabel(QLabel):
