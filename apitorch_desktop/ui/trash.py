@@ -1,4 +1,4 @@
-"""The trash: what was deleted from the open training set, with the way back; bytes on this machine until it is emptied."""
+"""Trash: photos deleted from the open training set, kept on this machine until it is emptied."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BUDGET = 32 * 2**20
 
 
 class TrashController(QObject):
-    """What is in the trash of the open training set, and in all of the connection's."""
+    """Content of the trash: of the open training set (`here`), and of the whole connection (`all`)."""
 
     changed = Signal()
 
@@ -38,20 +38,15 @@ class TrashController(QObject):
         editing.edited.connect(lambda _outcome: self.refresh())
 
     def refresh(self) -> None:
-        """Look what is there."""
+        """Read the trash."""
         session = self._session
-        stores, connection, open_set = session.stores, session.connection, session.open_set
-        if stores is None or connection is None or open_set is None:
+        connected, open_set = session.connected, session.open_set
+        if connected is None or open_set is None:
             self._show([])
             return
-        edits, connection_id = stores.edits, connection.id
-        session.tasks.run(
-            Lane.DISK,
-            lambda _context: edits.trash(connection_id),
-            done=self._show,
-            failed=session.show_error,
-            owner=open_set,
-            title="Look into the trash",
+        edits, connection_id = connected.stores.edits, connected.connection.id
+        session.run(
+            "Reading the trash", lambda _context: edits.trash(connection_id), self._show, lane=Lane.DISK, owner=open_set
         )
 
     def _show(self, found: list[TrashedImage]) -> None:
@@ -60,12 +55,12 @@ class TrashController(QObject):
         self.here = (
             []
             if open_set is None
-            else [one for one in found if str(one.training_set_id) == str(open_set.training_set.id)]
+            else [photo for photo in found if str(photo.training_set_id) == str(open_set.training_set.id)]
         )
         self.changed.emit()
 
     def restore(self, trashed: Sequence[TrashedImage]) -> None:
-        """Bring photos back under the labels they had."""
+        """Restore photos under the labels they had."""
         if trashed:
             photos = plural(len(trashed), "photo")
             self._editing.do(
@@ -75,42 +70,36 @@ class TrashController(QObject):
             )
 
     def empty(self) -> None:
-        """Delete for good what the whole connection has in the trash."""
+        """Delete the whole connection's trash for good."""
         session = self._session
-        stores, connection = session.stores, session.connection
-        if stores is None or connection is None:
+        if (connected := session.connected) is None:
             return
-        edits, connection_id = stores.edits, connection.id
+        edits, connection_id = connected.stores.edits, connected.connection.id
 
         def done(freed: int) -> None:
-
             session.show_message(f"The trash is empty: {size(freed)} are free again.", "muted", "trash")
             self.refresh()
 
-        session.tasks.run(
-            Lane.DISK,
-            lambda _context: edits.empty_trash(connection_id),
-            done=done,
-            failed=lambda error: session.show_error(error, "Emptying the trash"),
-            title="Empty the trash",
+        session.run(
+            "Emptying the trash", lambda _context: edits.empty_trash(connection_id), done, lane=Lane.DISK, owner=self
         )
 
-    def picture(self, number: int) -> bytes:
-        """A thumbnail of what is in the trash; on a worker. Raises UnreadableImage, FileNotFoundError."""
+    def thumbnail(self, number: int) -> bytes:
+        """Return a thumbnail of a photo in the trash; runs on a lane. Raises UnreadableImage, FileNotFoundError."""
         from apitorch_desktop.vision import images
 
         stores = self._session.stores
-        trashed = next((one for one in self.all if one.id == number), None)
+        trashed = next((photo for photo in self.all if photo.id == number), None)
         if stores is None or trashed is None:
             raise FileNotFoundError("It is not in the trash any more.")
         return images.thumbnail(stores.edits.trashed_bytes(trashed))
 
 
 class TrashPage(BoardPage):
-    """Shows the trash in the middle of the window."""
+    """Page that shows the trash of the open training set."""
 
     def __init__(self, trash: TrashController, session: Session, theme: Theme) -> None:
-        loader = ThumbnailLoader(session.tasks, self._picture, budget=BUDGET, parent=session)
+        loader = ThumbnailLoader(session.tasks, self._thumbnail, budget=BUDGET, parent=session)
         super().__init__(theme, loader, "Deleted photos")
         self._trash = trash
         session.open_set_changed.connect(loader.clear)
@@ -129,12 +118,13 @@ class TrashPage(BoardPage):
         self._show()
 
     def focus(self) -> None:
-        """Put the focus where the keys are heard."""
+        """Focus the board, which handles the keys."""
         (self.board if self._trash.here else self).setFocus()
 
     def _show(self) -> None:
         rows = [
-            PhotoRow(str(one.id), _record(one), (one.name, f"{one.label} · {_day(one)}")) for one in self._trash.here
+            PhotoRow(str(photo.id), _record(photo), (photo.name, f"{photo.label} · {_day(photo)}"))
+            for photo in self._trash.here
         ]
         self.board.rows.show(rows)
         self.stack.setCurrentWidget(self.board if rows else self._none)
@@ -148,7 +138,7 @@ class TrashPage(BoardPage):
 
     def _chosen(self) -> list[TrashedImage]:
         wanted = {row.key for row in self.board.chosen()}
-        return [one for one in self._trash.here if str(one.id) in wanted]
+        return [photo for photo in self._trash.here if str(photo.id) in wanted]
 
     def _act(self, name: str) -> None:
         if name == "return":
@@ -171,8 +161,8 @@ class TrashPage(BoardPage):
         go.clicked.connect(self._trash.empty)
         question.open()
 
-    def _picture(self, image: TrainingImage, _cancelled: Callable[[], bool]) -> bytes:
-        return self._trash.picture(int(image.image_id.removeprefix("trash:")))
+    def _thumbnail(self, image: TrainingImage, _cancelled: Callable[[], bool]) -> bytes:
+        return self._trash.thumbnail(int(image.image_id.removeprefix("trash:")))
 
 
 def _record(trashed: TrashedImage) -> TrainingImage:

@@ -67,7 +67,7 @@ def test_two_homes_are_compared_pushed_and_pulled(monkeypatch, elsewhere, tmp_pa
             program.wait(lambda: dialog.target.findText("Coats") >= 0 and dialog.compare.isEnabled(), "the other sets")
             assert dialog.target.currentText() == "Coats"
             program.press(dialog.compare)
-            program.wait(lambda: wanted in dialog.words.text(), wanted)
+            program.wait(lambda: wanted in dialog.text.text(), wanted)
             return dialog
 
         dialog = compared("2 only here · 2 only there · 1 labelled otherwise · 1 the same.")

@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel
 
-from apitorch_desktop.ui.exporter.dialog import FORMS, ExportDialog
+from apitorch_desktop.ui.exporter.dialog import FORMATS, ExportDialog
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources
 from tests.helpers import app_runner as program
@@ -58,8 +58,8 @@ def export(made, form, folder, split=None):
     choose("Export…")
     shown = program.wait(lambda: program.dialog(ExportDialog), "the export dialog")
     program.wait(shown.isActiveWindow, "the focus in the dialog")
-    if shown.form.currentText() != FORMS[form][0]:
-        pick(shown.form, FORMS[form][0])
+    if shown.form.currentText() != FORMATS[form][0]:
+        pick(shown.form, FORMATS[form][0])
     write_into(shown.folder, str(folder))
     if split:
         program.press(shown.split)

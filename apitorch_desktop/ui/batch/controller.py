@@ -77,7 +77,7 @@ class BatchController(QObject):
         sources = sources_of(content)
         ids = content.image_ids
         open_set, workspace = session.open_set, session.workspace
-        images = [image for one in ids if (image := session.images.record(one)) is not None]
+        images = [image for image_id in ids if (image := session.images.record(image_id)) is not None]
 
         def look(context: JobContext) -> list[BatchRow]:
             from apitorch_desktop.dataset.batch import BatchRow
@@ -97,7 +97,9 @@ class BatchController(QObject):
                     workspace, slug, report=partial(self._report_training, context, slug), wait=context.wait
                 )
             items = plan.items if plan is not None else []
-            return rows + [BatchRow(one.source, one.name, place_of(one.source), one.problem or "") for one in items]
+            return rows + [
+                BatchRow(item.source, item.name, place_of(item.source), item.problem or "") for item in items
+            ]
 
         def looked(rows: list[BatchRow]) -> None:
             from apitorch_desktop.dataset.sources.image_source import ImageUrl

@@ -1,4 +1,4 @@
-"""*Compare…*: the open training set against another one, pushed and pulled through transfers and undoable edits."""
+"""Comparison of two training sets; differences are copied by transfers and relabeled by undoable edits."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from PySide6.QtCore import QObject, Qt
 from PySide6.QtWidgets import QWidget
 
 from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
 from apitorch_desktop.dataset.app_data import AppData
-from apitorch_desktop.dataset.compare import Comparison, Side
+from apitorch_desktop.dataset.compare import Comparison, Side, compare, uploads
 from apitorch_desktop.dataset.connections.store import Connection
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.compare.dialog import CompareDialog
@@ -24,11 +25,11 @@ from apitorch_desktop.ui.transfers.controller import TransferController
 from apitorch_desktop.utils.text import plural
 
 START_PATIENCE = 30.0
-"""Seconds for which the embedded service is waited for."""
+"""Seconds to wait for the embedded service to start."""
 
 
 class CompareController(QObject):
-    """Opens the dialog and does what it asks for."""
+    """Opens the comparison dialog."""
 
     def __init__(self, session: Session, transfers: TransferController, theme: Theme, window: QWidget) -> None:
         super().__init__(window)
@@ -38,16 +39,14 @@ class CompareController(QObject):
         self._window = window
 
     def open(self, set_id: str) -> CompareDialog | None:
-        """Compare a training set of the session's connection."""
-        from apitorch_desktop.ui.compare.dialog import CompareDialog
-
+        """Open the dialog for a training set of the open connection; None where it does not exist."""
         session = self._session
         found, stores, workspace = session.find_set(set_id), session.stores, session.workspace
         if found is None or stores is None or workspace is None:
             session.show_message(session.unavailable_reason("") or "This training set is no more.", "warn")
             return None
         others = stores.connections.all()
-        current = next((one.id for one in others if one.id != workspace.connection.id), workspace.connection.id)
+        current = next((other.id for other in others if other.id != workspace.connection.id), workspace.connection.id)
         dialog = CompareDialog(self._theme, found.name, others, current, self._window)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         _Comparison(session, self._transfers, dialog, workspace, found)
@@ -56,7 +55,7 @@ class CompareController(QObject):
 
 
 class _Comparison(QObject):
-    """One open dialog with its two sides."""
+    """Flow of one open dialog."""
 
     def __init__(
         self,
@@ -89,7 +88,7 @@ class _Comparison(QObject):
         mine = self._workspace
         self._other, self._there = None, None
         if self._task is not None:
-            self._task.cancel()  # of the connection that was chosen before; its answer may come late
+            self._task.cancel()  # of the connection chosen before
         self._dialog.show_working("Asking the service…", None)
 
         def job(context: JobContext) -> tuple[Workspace, list[TrainingSet]]:
@@ -102,8 +101,8 @@ class _Comparison(QObject):
 
         def listed(answer: tuple[Workspace, list[TrainingSet]]) -> None:
             self._other, sets = answer
-            same = self._other is mine
-            sets = [one for one in sets if not (same and one.id == self._here.id)]
+            if self._other is mine:
+                sets = [training_set for training_set in sets if training_set.id != self._here.id]
             no_new = (
                 "" if self._other.has("training-sets") else "This service makes training sets on its own page only."
             )
@@ -113,34 +112,25 @@ class _Comparison(QObject):
 
     def _compare(self, there: Id | None) -> None:
         self._there = there
-        self._find(lambda found: self._dialog.show_comparison(found))
-
-    def _find(self, then: Callable[[Comparison], object]) -> None:
-        here, there = self._side_here(), self._side_there()
+        side_here, side_there = self._side_here(), self._side_there()
 
         def job(context: JobContext) -> Comparison:
-            from apitorch_desktop.dataset.compare import compare
-
-            return compare(here, there, lambda done, of: context.progress((done, of)), context.cancelled)
+            return compare(side_here, side_there, lambda done, of: context.progress((done, of)), context.cancelled)
 
         def compared(found: Comparison) -> None:
             self._found = found
-            then(found)
+            self._dialog.show_comparison(found)
 
         self._dialog.show_working("Comparing…", None)
         self._run(Lane.BATCH, job, compared, "Looking at photos")
 
     def _side_here(self) -> Side:
-        from apitorch_desktop.dataset.compare import Side
-
         return Side(self._workspace, self._here.id)
 
     def _side_there(self) -> Side | None:
-        from apitorch_desktop.dataset.compare import Side
-
         return Side(self._other, self._there) if self._other is not None and self._there is not None else None
 
-    # --- the way over
+    # --- copying
 
     def _push(self, *, relabel: bool) -> None:
         other, found = self._other, self._found
@@ -164,7 +154,7 @@ class _Comparison(QObject):
         images: list[TrainingImage],
         moves: list[tuple[TrainingImage, str]],
     ) -> None:
-        """Put photos of one side to the other, as an import there (None: into a new set), and moves as edits there."""
+        """Copy images to `target` as an import (`set_id` None: into a new training set), and relabel there by edits."""
         session, transfers = self._session, self._transfers
         stores = session.stores
         if stores is None:
@@ -173,28 +163,25 @@ class _Comparison(QObject):
         title = f"Copying {plural(len(images), 'photo')} of “{self._here.name}” to “{name}”"
 
         def job(context: JobContext) -> bool:
-            """Whether all labels are changed by now; else the journal has what is left."""
-            from apitorch_desktop.dataset.compare import uploads
-
+            """Return True if all labels are changed; else the rest is in the journal."""
             by_label: dict[str, list[TrainingImage]] = {}
-            for image, wanted in moves:
-                by_label.setdefault(wanted, []).append(image)
+            for image, label in moves:
+                by_label.setdefault(label, []).append(image)
             all_changed = True
-            for wanted, moving in by_label.items():
-                assert set_id is not None  # noqa: S101 - a new one has no labels to be changed
-                outcome = stores.edits.move(target, set_id, moving, wanted)
+            for label, moved in by_label.items():
+                assert set_id is not None  # noqa: S101 - a new training set has no labels to change
+                outcome = stores.edits.move(target, set_id, moved, label)
                 all_changed &= outcome.edit.stage == "done"
-            begun = (
-                imports.create_training_set(connection_id, target.client, self._here.name) if set_id is None else None
-            )
-            if begun is not None:
-                context.post(begun.training_set)
-            there = begun.training_set.id if begun is not None else set_id
-            if there is not None and (images or begun is not None):
-                fetched = uploads(source, images, lambda done, of: context.progress((done, of)), context.cancelled)
-                seen = target.cached_listing(there)
-                before = seen.labels if seen is not None else ()
-                imports.upload(connection_id, there, title, fetched, labels_before=before, new_set=begun)
+            new_set, target_id = None, set_id
+            if target_id is None:
+                new_set = imports.create_training_set(connection_id, target.client, self._here.name)
+                target_id = new_set.training_set.id
+                context.post(new_set.training_set)
+            if images or new_set is not None:
+                items = uploads(source, images, lambda done, of: context.progress((done, of)), context.cancelled)
+                cached = target.cached_listing(target_id)
+                before = cached.labels if cached is not None else ()
+                imports.upload(connection_id, target_id, title, items, labels_before=before, new_set=new_set)
             return all_changed
 
         def sent(all_changed: bool) -> None:
@@ -220,20 +207,16 @@ class _Comparison(QObject):
             return True
 
         def progress(at: tuple[int, int] | TrainingSet) -> None:
-            if not isinstance(at, tuple):  # made for what is sent, so that another try does not make another
+            if not isinstance(at, tuple):  # created by this job, so that a retry does not create another
                 self._there = at.id
                 return
             self._dialog.show_working(f"{doing}: {at[0]:,} of {at[1]:,}", at[0] / max(1, at[1]))
 
-        self._task = self._session.tasks.run(
-            lane, job, done=done, failed=failed, progress=progress, owner=self, title="Compare"
-        )
+        self._task = self._session.run("Comparing", job, done, failed=failed, progress=progress, lane=lane, owner=self)
 
 
 def _client(stores: AppData, connection: Connection, context: JobContext) -> ApiClient:
-    """A client of the other side; where that is the embedded service, it may just be starting."""
-    from apitorch_desktop.api.errors import ConnectionFailed
-
+    """Return a client for the other side; the embedded service may have to start first."""
     end = monotonic() + START_PATIENCE
     while True:
         try:

@@ -1,11 +1,11 @@
-"""Two training sets side by side, of one connection or of two: what would change is shown before anything is sent."""
+"""Comparison dialog: differences between two training sets, shown before anything is sent."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from operator import itemgetter
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QHeaderView, QTreeView, QVBoxLayout, QWidget
 
 from apitorch_desktop.api.types import TrainingImage, TrainingSet
@@ -13,60 +13,24 @@ from apitorch_desktop.dataset.compare import Comparison
 from apitorch_desktop.dataset.connections.store import Connection
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ComboBox, ProgressBar, button, label, offer
+from apitorch_desktop.ui.widgets.table_model import Column, TableModel
 from apitorch_desktop.utils.text import plural
 
-_Index = QModelIndex | QPersistentModelIndex
-_NOWHERE = QModelIndex()
-
-
-class DifferencesModel(QAbstractTableModel):
-    """A row for each photo that differs: its name, its label here, its label there."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._rows: list[tuple[str, str, str]] = []
-        self._names = ("here", "there")
-
-    def show(self, found: Comparison | None, here: str, there: str) -> None:
-        """Show a comparison."""
-        self.beginResetModel()
-        self._names = (here, there)
-        rows: list[tuple[str, str, str]] = []
-        if found is not None:
-            rows += [(_name(one), str(one.label), str(other.label)) for one, other in found.relabelled]
-            rows += [(_name(one), str(one.label), "—") for one in found.only_here]
-            rows += [(_name(one), "—", str(one.label)) for one in found.only_there]
-        self._rows = rows
-        self.endResetModel()
-
-    def rowCount(self, parent: _Index = _NOWHERE) -> int:
-        return 0 if parent.isValid() else len(self._rows)
-
-    def columnCount(self, parent: _Index = _NOWHERE) -> int:
-        return 0 if parent.isValid() else 3
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return ("Photo", *self._names)[section]
-        return None
-
-    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
-            return self._rows[index.row()][index.column()]
-        return None
+Difference = tuple[str, str, str]
+"""(photo, label here, label there)"""
 
 
 class CompareDialog(QDialog):
-    """Shows what it is told; says what is wanted. `here` names the training set it was opened for."""
+    """Shows a comparison and emits what the user requests. `here` names the training set it was opened for."""
 
     other_chosen = Signal(str)
-    """Id of a connection whose training sets are to be listed."""
+    """Id of the connection whose training sets have to be listed."""
     compare_requested = Signal(object)
-    """The other training set's id, None for one that is to be made there."""
+    """Id of the other training set, None for a new one."""
     push_requested = Signal(bool)
-    """Send there what only is here; True: and label there as here."""
+    """Send what is only here; True to relabel the others there as here."""
     pull_requested = Signal(bool)
-    """Fetch what only is there; True: and label here as there."""
+    """Fetch what is only there; True to relabel the others here as there."""
 
     def __init__(
         self, theme: Theme, here: str, connections: Sequence[Connection], current: str, parent: QWidget | None = None
@@ -76,8 +40,8 @@ class CompareDialog(QDialog):
         self._here = here
         self.setWindowTitle(f"Compare “{here}”")
         self.connection = ComboBox(theme, "Connection")
-        for one in connections:
-            self.connection.addItem(one.name, one.id)
+        for connection in connections:
+            self.connection.addItem(connection.name, connection.id)
         self.connection.setCurrentIndex(max(0, self.connection.findData(current)))
         self.connection.currentIndexChanged.connect(lambda _index: self._choose())
         self.target = ComboBox(theme, "Training set")
@@ -85,8 +49,8 @@ class CompareDialog(QDialog):
         self.compare.setDefault(True)
         self.meter = ProgressBar(None, thin=True)
         self.meter.hide()
-        self.words = label("", "base", wrap=True)
-        self.model = DifferencesModel()
+        self.text = label("", "base", wrap=True)
+        self.model: TableModel[Difference] = TableModel([])
         self.table = QTreeView(rootIsDecorated=False, uniformRowHeights=True)
         self.table.setModel(self.model)
         self.table.setProperty("kind", "table")
@@ -112,19 +76,19 @@ class CompareDialog(QDialog):
         top.addWidget(self.connection)
         top.addWidget(self.target, 1)
         top.addWidget(self.compare)
-        verbs = QHBoxLayout()
-        verbs.addWidget(self.labels)
-        verbs.addStretch(1)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.labels)
+        buttons.addStretch(1)
         for control in (self.cancel, self.pull, self.push):
-            verbs.addWidget(control)
+            buttons.addWidget(control)
         rows = QVBoxLayout(self)
         rows.setContentsMargins(*[px(16)] * 4)
         rows.setSpacing(px(8))
         rows.addLayout(top)
         rows.addWidget(self.meter)
-        rows.addWidget(self.words)
+        rows.addWidget(self.text)
         rows.addWidget(self.table, 1)
-        rows.addLayout(verbs)
+        rows.addLayout(buttons)
         self.resize(px(680), px(460))
 
     def _choose(self) -> None:
@@ -132,40 +96,43 @@ class CompareDialog(QDialog):
         self.other_chosen.emit(str(self.connection.currentData()))
 
     def show_sets(self, sets: Sequence[TrainingSet], suggestion: str, no_new: str = "") -> None:
-        """The other connection's training sets; `suggestion` names the one to begin with, `no_new`: why none can be made."""
+        """Offer the other connection's training sets, `suggestion` chosen; `no_new` is why none can be created, or ""."""
         self.target.clear()
-        for one in sets:
-            self.target.addItem(one.name, one.id)
+        for training_set in sets:
+            self.target.addItem(training_set.name, training_set.id)
         if not no_new:
             self.target.addItem(f"A new one, “{self._here}”", None)
-        at = self.target.findText(suggestion)
-        self.target.setCurrentIndex(max(0, at))
+        self.target.setCurrentIndex(max(0, self.target.findText(suggestion)))
         self.compare.setEnabled(self.target.count() > 0)
         self.show_comparison(None)
 
-    def show_working(self, words: str, share: float | None) -> None:
-        """Something is under way."""
-        self.words.setText(words)
+    def show_working(self, text: str, share: float | None) -> None:
+        """Show what is under way, and how far it is."""
+        self.text.setText(text)
         self.meter.show()
         self.meter.set_share(share)
         for control in (self.compare, self.push, self.pull):
             control.setEnabled(False)
 
-    def show_failure(self, words: str) -> None:
-        """It failed."""
+    def show_failure(self, text: str) -> None:
+        """Show an error."""
         self.show_comparison(None)
-        self.words.setText(words)
+        self.text.setText(text)
 
     def show_comparison(self, found: Comparison | None) -> None:
-        """What differs."""
+        """Show what differs; None before anything was compared."""
         self._found = found
         self.meter.hide()
         self.compare.setEnabled(self.target.count() > 0)
-        self.model.show(found, f"{self._here} (here)", f"{self.target.currentText()} (there)")
+        titles = ("Photo", f"{self._here} (here)", f"{self.target.currentText()} (there)")
+        columns: list[Column[Difference]] = [
+            Column(title=title, text=itemgetter(at)) for at, title in enumerate(titles)
+        ]
+        self.model.show(_differences(found) if found is not None else [], columns)
         if found is None:
-            self.words.setText("Nothing is sent before you have seen what would change.")
+            self.text.setText("Nothing is sent before you have seen what would change.")
         elif found.equal:
-            self.words.setText(f"Both are the same: {plural(found.same, 'photo')} under the same labels.")
+            self.text.setText(f"Both are the same: {plural(found.same, 'photo')} under the same labels.")
         else:
             parts = [
                 f"{len(found.only_here):,} only here",
@@ -174,7 +141,7 @@ class CompareDialog(QDialog):
                 f"{found.same:,} the same",
             ]
             unread = f" {plural(len(found.unread), 'photo')} could not be read." if found.unread else ""
-            self.words.setText(f"{' · '.join(parts)}.{unread}")
+            self.text.setText(f"{' · '.join(parts)}.{unread}")
         self._update_controls()
 
     def _relabel(self) -> bool:
@@ -193,6 +160,12 @@ class CompareDialog(QDialog):
 
     def _compare(self) -> None:
         self.compare_requested.emit(self.target.currentData())
+
+
+def _differences(found: Comparison) -> list[Difference]:
+    rows = [(_name(mine), str(mine.label), str(theirs.label)) for mine, theirs in found.relabelled]
+    rows += [(_name(image), str(image.label), "—") for image in found.only_here]
+    return rows + [(_name(image), "—", str(image.label)) for image in found.only_there]
 
 
 def _name(image: TrainingImage) -> str:

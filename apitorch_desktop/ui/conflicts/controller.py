@@ -1,4 +1,4 @@
-"""Conflicts in the window: looked at when an edit was sent or a connection is opened, shown until they are decided."""
+"""Conflicts with changes of other users: read after edits and on connecting, shown until the user decides."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from apitorch_desktop.ui.conflicts.page import ConflictBanner, ConflictPage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.session.edit_controller import Act, EditController
 from apitorch_desktop.ui.session.session import Session
-from apitorch_desktop.ui.tasks.runner import Lane
+from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.text import plural
 
@@ -24,12 +24,12 @@ BUDGET = 32 * 2**20
 
 
 class ConflictController(QObject):
-    """Made once; `page` is shown in the middle, `banner` above it as long as something is to be decided."""
+    """Owns the page of conflicts and the banner, which is shown while there are any."""
 
     opened = Signal()
-    """The page is wanted in the centre."""
+    """The page has to be shown."""
     closed = Signal()
-    """The photos are wanted back."""
+    """The page has to be hidden."""
 
     def __init__(self, session: Session, edits: EditController, theme: Theme) -> None:
         super().__init__(session)
@@ -51,7 +51,7 @@ class ConflictController(QObject):
         self._connection = ""
 
     def _connection_changed(self) -> None:
-        """Another connection has conflicts of its own, also while its service is away."""
+        """Show the conflicts of another connection, also while its service is away."""
         session = self._session
         here = session.connection.id if session.connection is not None and session.workspace is not None else ""
         if here != self._connection:
@@ -61,28 +61,23 @@ class ConflictController(QObject):
             self.refresh()
 
     def refresh(self) -> None:
-        """Look at what is to be decided."""
-        session = self._session
-        stores, workspace = session.stores, session.workspace
-        if stores is None or workspace is None:
+        """Read the conflicts."""
+        if (connected := self._session.connected) is None:
             return
-        conflicts, transfers = stores.edits.conflicts, stores.transfers
+        conflicts, transfers = connected.stores.edits.conflicts, connected.stores.transfers
         self._refresh_number += 1
-        mine = self._refresh_number
+        number = self._refresh_number
 
-        def look() -> list[ConflictView]:
-            connection = workspace.connection.id
+        def job(_context: JobContext) -> list[ConflictView]:
+            connection = connected.connection.id
             if not conflicts.all(connection):
                 return []
-            return conflicts.check(workspace, lambda one: transfers.read_original(connection, one))
+            return conflicts.check(connected.workspace, lambda image: transfers.read_original(connection, image))
 
-        session.tasks.run(
-            Lane.INTERACTIVE,
-            lambda _context: look(),
-            done=lambda found: self._show(found) if mine == self._refresh_number else None,
-            failed=lambda error: session.show_error(error, "Looking at what others changed"),
-            owner=session.connection_scope,
-            title="Look at what others changed",
+        self._session.run(
+            "Looking at what others changed",
+            job,
+            lambda found: self._show(found) if number == self._refresh_number else None,
         )
 
     def _show(self, found: list[ConflictView]) -> None:
@@ -93,56 +88,53 @@ class ConflictController(QObject):
             self.close()
 
     def open(self) -> None:
-        """Show the page in the middle."""
+        """Show the page."""
         self.opened.emit()
         self.page.focus()
 
     def close(self) -> None:
-        """Back to the photos."""
+        """Hide the page."""
         self.closed.emit()
 
     # --- decisions
 
     def do_mine(self, statuses: Sequence[ConflictView]) -> None:
-        """Do what was wanted of these: one edit for each training set, with its undo."""
+        """Apply the user's change to these photos: one undoable edit for each training set."""
         stores = self._session.stores
         if stores is None:
             return
         conflicts, transfers = stores.edits.conflicts, stores.transfers
         by_set: dict[str, list[ConflictView]] = {}
-        for one in statuses:
-            by_set.setdefault(str(one.conflict.training_set_id), []).append(one)
-        for ones in by_set.values():
-            photos = plural(len(ones), "photo")
+        for view in statuses:
+            by_set.setdefault(str(view.conflict.training_set_id), []).append(view)
+        for views in by_set.values():
+            photos = plural(len(views), "photo")
             self._editing.do(
                 f"Changing {photos} your way",
-                _mine(conflicts, transfers, ones),
+                _mine(conflicts, transfers, views),
                 done=f"Changed {photos} your way",
-                failed=lambda _fault: self.refresh(),
+                failed=lambda _error: self.refresh(),
             )
 
     def keep_theirs(self, statuses: Sequence[ConflictView]) -> None:
-        """Leave these as they are."""
-        session = self._session
-        stores = session.stores
-        if stores is None:
+        """Keep these photos as the others left them."""
+        if (connected := self._session.connected) is None:
             return
-        conflicts = stores.edits.conflicts
-        session.tasks.run(
-            Lane.DISK,
-            lambda _context: conflicts.keep_theirs([one.conflict for one in statuses]),
-            done=lambda _none: self.refresh(),
-            failed=lambda error: session.show_error(error, "Keeping theirs"),
+        conflicts = connected.stores.edits.conflicts
+        self._session.run(
+            "Keeping theirs",
+            lambda _context: conflicts.keep_theirs([view.conflict for view in statuses]),
+            lambda _none: self.refresh(),
+            lane=Lane.DISK,
             owner=self,
-            title="Keep what others made",
         )
 
     def _thumbnail(self, image: TrainingImage, cancelled: Callable[[], bool]) -> bytes:
-        """A thumbnail: what was seen of a photo that is gone; on a worker. Raises UnreadableImage, ApiError."""
+        """Return a thumbnail, of a deleted photo from the cache; runs on a lane. Raises UnreadableImage, ApiError."""
         from apitorch_desktop.vision.images import UnreadableImage
 
         workspace = self._session.workspace
-        found = next((one for one in self.statuses if _is_of(one, image)), None)
+        found = next((view for view in self.statuses if _is_of(view, image)), None)
         if workspace is None or found is None:
             raise UnreadableImage("It is decided already.")
         known = workspace.cached_thumbnail(found.conflict.image_id) or workspace.cached_thumbnail(image.image_id)

@@ -1,4 +1,4 @@
-"""The view of conflicts: photos that someone else deleted or moved, what was wanted of them, what is there, and what to do."""
+"""Page of conflicts: photos that another user deleted or moved, with the user's own change, and the choice between both."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MINE, THEIRS = "mine", "theirs"
 
 
 class ConflictBanner(Banner):
-    """There until everything is decided."""
+    """Banner that is shown while there are conflicts."""
 
     decide_requested = Signal()
 
@@ -29,7 +29,7 @@ class ConflictBanner(Banner):
         self.decide = self.add("Decide…", self.decide_requested.emit)
 
     def show_count(self, count: int) -> None:
-        """How many photos are to be decided; 0 takes the line away."""
+        """Show the number of conflicts; 0 hides the banner."""
         was = "was" if count == 1 else "were"
         words = f"{plural(count, 'photo')} that you changed {was} deleted or moved by someone else meanwhile."
         self.decide.setAccessibleName(f"Decide what becomes of {plural(count, 'photo')}")
@@ -37,20 +37,20 @@ class ConflictBanner(Banner):
 
 
 class ConflictPage(BoardPage):
-    """Shows what it is told; says what is wanted."""
+    """Shows conflicts and emits the user's decisions."""
 
     mine_requested = Signal(list)
-    """Standings: do what was wanted."""
+    """`ConflictView`s to which the user's own change is applied."""
     theirs_requested = Signal(list)
-    """Standings: leave what is there."""
+    """`ConflictView`s that stay as they are."""
 
     def __init__(self, theme: Theme, loader: ThumbnailLoader) -> None:
         super().__init__(theme, loader, "Photos that someone else deleted or moved")
-        self._statuses: dict[str, ConflictView] = {}
+        self._conflicts: dict[str, ConflictView] = {}
         self.mine = button("Do mine", "primary", lambda: self._decide(MINE, self._chosen()))
         self.theirs = button("Keep theirs", "", lambda: self._decide(THEIRS, self._chosen()))
-        self.all_mine = button("", "", lambda: self._decide(MINE, list(self._statuses.values())))
-        self.all_theirs = button("", "", lambda: self._decide(THEIRS, list(self._statuses.values())))
+        self.all_mine = button("", "", lambda: self._decide(MINE, list(self._conflicts.values())))
+        self.all_theirs = button("", "", lambda: self._decide(THEIRS, list(self._conflicts.values())))
         self.lay_out(
             "Changed by someone else meanwhile",
             (self.mine, self.theirs, self.all_mine, self.all_theirs),
@@ -63,12 +63,12 @@ class ConflictPage(BoardPage):
         self.board.heading_action_wanted.connect(self._heading_act)
 
     def focus(self) -> None:
-        """Put the focus where the keys are heard."""
+        """Focus the board, which handles the keys."""
         self.board.setFocus()
 
     def show_statuses(self, statuses: Sequence[ConflictView]) -> None:
-        """What is to be decided, as it stands now."""
-        self._statuses = {str(one.conflict.id): one for one in statuses}
+        """Show the conflicts."""
+        self._conflicts = {str(view.conflict.id): view for view in statuses}
         rows = rows_of(statuses)
         self.board.rows.show(rows)
         if not self.board.chosen():  # what was chosen is decided
@@ -77,7 +77,7 @@ class ConflictPage(BoardPage):
         self._show_controls()
 
     def _show_controls(self) -> None:
-        chosen, every = self._chosen(), list(self._statuses.values())
+        chosen, every = self._chosen(), list(self._conflicts.values())
         photos = plural(len(chosen), "photo")
         offer(self.mine, _reason(chosen))
         offer(self.theirs, "" if chosen else "Select photos first")
@@ -92,13 +92,13 @@ class ConflictPage(BoardPage):
         self.all_theirs.setVisible(many)
 
     def _chosen(self) -> list[ConflictView]:
-        return [self._statuses[row.key] for row in self.board.chosen() if row.key in self._statuses]
+        return [self._conflicts[row.key] for row in self.board.chosen() if row.key in self._conflicts]
 
     def _decide(self, way: str, statuses: list[ConflictView]) -> None:
         if way == THEIRS and statuses:
             self.theirs_requested.emit(statuses)
         elif way == MINE:
-            able = [one for one in statuses if not one.reason]
+            able = [view for view in statuses if not view.reason]
             if able:
                 self.mine_requested.emit(able)
 
@@ -108,25 +108,25 @@ class ConflictPage(BoardPage):
             self._decide(way, self._chosen())
 
     def _heading_act(self, heading: HeadingRow, act: str) -> None:
-        self._decide(act, [one for one in self._statuses.values() if _kind(one) == heading.key])
+        self._decide(act, [view for view in self._conflicts.values() if _kind(view) == heading.key])
 
 
 def rows_of(statuses: Sequence[ConflictView]) -> list[Row]:
-    """Rows for the board: those of one kind below a heading that says what was wanted and what is there."""
+    """Return rows for the board, grouped by what the user wanted and what was found instead."""
     kinds: dict[str, list[ConflictView]] = {}
     for status in statuses:
         kinds.setdefault(_kind(status), []).append(status)
     rows: list[Row] = []
-    for kind, ones in kinds.items():
-        first = ones[0]
+    for kind, views in kinds.items():
+        first = views[0]
         wanted = first.conflict.wanted
-        you = f"you chose “{wanted}”" if wanted is not None else f"you deleted {'it' if len(ones) == 1 else 'them'}"
+        you = f"you chose “{wanted}”" if wanted is not None else f"you deleted {'it' if len(views) == 1 else 'them'}"
         they = "Deleted by someone else" if first.current is None else f"Now under “{first.current_label}”"
         acts = [(verb, act) for verb, act in (("Do mine", MINE), ("Keep theirs", THEIRS))]
-        if all(one.reason for one in ones):
+        if all(view.reason for view in views):
             acts = acts[1:]
         rows.append(HeadingRow(kind, they, you, tuple(acts)))
-        rows += [_photo(one) for one in ones]
+        rows += [_photo(view) for view in views]
     return rows
 
 
@@ -142,17 +142,17 @@ def _kind(status: ConflictView) -> str:
 
 
 def _mine_words(statuses: Sequence[ConflictView]) -> str:
-    """What doing mine would do, where it is the same for all of these."""
+    """Return the text of *Do mine*, with the action if it is the same for all."""
     acts = set()
-    for one in statuses:
-        wanted = one.conflict.wanted
-        verb = "move to" if one.current is not None else "send again to"
+    for view in statuses:
+        wanted = view.conflict.wanted
+        verb = "move to" if view.current is not None else "send again to"
         acts.add("delete" if wanted is None else f"{verb} “{wanted}”")
     return f"Do mine: {acts.pop()}" if len(acts) == 1 else "Do mine"
 
 
 def _reason(statuses: Sequence[ConflictView]) -> str:
-    """Why none of these can be done; "" where one can."""
+    """Return why none of these can be applied, "" where one can."""
     if not statuses:
         return "Select photos first"
-    return statuses[0].reason if all(one.reason for one in statuses) else ""
+    return statuses[0].reason if all(view.reason for view in statuses) else ""

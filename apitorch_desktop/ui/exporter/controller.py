@@ -1,28 +1,29 @@
-"""From *Export…* to files: a folder tree as a transfer that can be resumed, every other form in one go."""
+"""Exports: a folder tree as a transfer that can be resumed, every other format as one job."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QUrl
+from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QWidget
 
 from apitorch_desktop.api.types import TrainingSet
 from apitorch_desktop.dataset.exporter.exporter import ExportResult
 from apitorch_desktop.dataset.workspace.workspace import Workspace
-from apitorch_desktop.ui.exporter.dialog import ExportOrder
+from apitorch_desktop.ui.exporter.dialog import ExportDialog, ExportOrder
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.controller import TransferController
+from apitorch_desktop.utils.files import atomic_write
 from apitorch_desktop.utils.text import plural
 
 _TOPIC = "export"
 
 
 class ExportController(QObject):
-    """Exports of the session's connection."""
+    """Exports training sets of the open connection."""
 
     def __init__(self, session: Session, transfers: TransferController, theme: Theme, window: QWidget) -> None:
         super().__init__(window)
@@ -32,22 +33,20 @@ class ExportController(QObject):
         self._window = window
 
     def ask(self, set_id: str) -> None:
-        """Ask how a training set is to be exported, then do it."""
-        from apitorch_desktop.ui.exporter.dialog import ExportDialog
-
+        """Let the user choose format and folder, then export a training set."""
         session = self._session
         found = session.find_set(set_id)
         if found is None or session.workspace is None:
             session.show_message(session.unavailable_reason("") or "This training set is no more.", "warn", _TOPIC)
             return
-        trained = any(one.slug == found.slug for one in session.classifiers)
+        trained = any(classifier.slug == found.slug for classifier in session.classifiers)
         no_onnx = session.unavailable_reason("export.onnx") or ("" if trained else "It has no classifier yet.")
         dialog = ExportDialog(self._theme, found.name, no_onnx=no_onnx, parent=self._window)
         dialog.agreed.connect(lambda order: self.export(found, order))
         dialog.open()
 
     def export(self, found: TrainingSet, order: ExportOrder) -> None:
-        """Do it."""
+        """Export a training set."""
         session = self._session
         workspace, connection = session.workspace, session.connection
         if workspace is None or connection is None:
@@ -90,23 +89,17 @@ class ExportController(QObject):
             text = f"Exporting “{name}”: {at[0]:,} of {at[1]:,}"
             session.show_message(text, "muted", _TOPIC, (("Cancel", stop),))
 
-        task = session.tasks.run(
-            Lane.BATCH,
-            job,
-            done=lambda done: self._done(name, done),
-            failed=lambda error: session.show_error(error, f"Exporting “{name}”"),
-            progress=progress,
-            owner=session.connection_scope,
-            title=f"Export “{name}”",
+        task = session.run(
+            f"Exporting “{name}”", job, lambda result: self._done(name, result), progress=progress, lane=Lane.BATCH
         )
 
-    def _done(self, name: str, done: ExportResult) -> None:
+    def _done(self, name: str, result: ExportResult) -> None:
         self._session.message_expired.emit(_TOPIC)
-        self._show_result(f"Exported {plural(done.written, 'photo')} of “{name}”.", done.path)
-        if done.failed:
-            what, why = done.failed[0]
-            more = f" And {len(done.failed) - 1:,} more." if len(done.failed) > 1 else ""
-            text = f"{plural(len(done.failed), 'photo')} of “{name}” could not be exported. “{what}”: {why}{more}"
+        self._show_result(f"Exported {plural(result.written, 'photo')} of “{name}”.", result.path)
+        if result.failed:
+            filename, why = result.failed[0]
+            more = f" And {len(result.failed) - 1:,} more." if len(result.failed) > 1 else ""
+            text = f"{plural(len(result.failed), 'photo')} of “{name}” could not be exported. “{filename}”: {why}{more}"
             self._session.show_message(text, "warn", _TOPIC)
 
     def _classifier(self, found: TrainingSet, workspace: Workspace, folder: Path) -> None:
@@ -116,35 +109,27 @@ class ExportController(QObject):
             data = workspace.client.onnx(slug, cancelled=context.cancelled)
             folder.mkdir(parents=True, exist_ok=True)
             path = _free_path(folder, slug)
-            part = folder / f".{os.getpid()}-{os.urandom(6).hex()}.part"
-            try:
+            with atomic_write(path) as part:
                 part.write_bytes(data)
-                part.rename(path)
-            finally:
-                part.unlink(missing_ok=True)
             return path
 
         session.show_message(f"Exporting the classifier of “{name}”…", "muted", _TOPIC)
-        session.tasks.run(
-            Lane.BATCH,
+        session.run(
+            f"Exporting the classifier of “{name}”",
             job,
-            done=lambda path: self._show_result(f"Exported the classifier of “{name}” as “{path.name}”.", path),
-            failed=lambda error: session.show_error(error, f"Exporting the classifier of “{name}”"),
-            owner=session.connection_scope,
-            title="Export the classifier",
+            lambda path: self._show_result(f"Exported the classifier of “{name}” as “{path.name}”.", path),
+            lane=Lane.BATCH,
         )
 
     def _show_result(self, text: str, path: Path) -> None:
         def show() -> None:
-            from PySide6.QtGui import QDesktopServices
-
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(path if path.is_dir() else path.parent)))
 
         self._session.show_message(text, "", _TOPIC, (("Show", show),))
 
 
 def _free_path(folder: Path, slug: str) -> Path:
-    """A name that is not taken: nothing is overwritten."""
+    """Return a path that does not exist yet."""
     path = folder / f"{slug}.onnx"
     number = 2
     while path.exists():

@@ -1,4 +1,4 @@
-"""The export dialog: in which form, where to, and whether the photos are split for training."""
+"""Export dialog: format, folder, and an optional split for training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ComboBox, button, label
 
-FORMS: Final = {
+FORMATS: Final = {
     "imagefolder": (
         "A folder for each label",
         "What torchvision, Keras, fastai and this program read; can be resumed.",
@@ -41,7 +41,7 @@ PARTS: Final = ("Train", "Validation", "Test")
 
 @dataclass(frozen=True, slots=True)
 class ExportOrder:
-    """What the person wants: a form of `FORMS`, a folder, shares in percent (None: no split) and the seed."""
+    """Confirmed choices: a key of `FORMATS`, a folder, shares in percent (None: no split) and the seed."""
 
     form: str
     folder: Path
@@ -50,7 +50,7 @@ class ExportOrder:
 
 
 class ExportDialog(QDialog):
-    """Asks; the work is done elsewhere. `no_onnx`: why the classifier cannot be exported, or empty."""
+    """Emits the confirmed choices. `no_onnx` is the reason why the classifier cannot be exported, or ""."""
 
     agreed = Signal(object)
     """The `ExportOrder`."""
@@ -61,15 +61,17 @@ class ExportDialog(QDialog):
         self._no_onnx = no_onnx
         self.setWindowTitle(f"Export “{name}”")
         self.form = ComboBox(theme, "Form")
-        for key, (title, _) in FORMS.items():
+        for key, (title, _) in FORMATS.items():
             self.form.addItem(title, key)
         self.about = label("", "small", "muted", wrap=True)
         self.folder = QLineEdit(str(Path.home()))
         self.folder.setAccessibleName("Folder")
         self.browse = button("Choose…", "", self._browse)
         self.split = QCheckBox("Split the photos, each label in the same shares")
-        self.shares = [self._number(value, 0, 100, " %", part) for value, part in zip((80, 10, 10), PARTS, strict=True)]
-        self.seed = self._number(0, 0, 999_999, "", "Seed")
+        self.shares = [
+            self._spin_box(value, 0, 100, " %", part) for value, part in zip((80, 10, 10), PARTS, strict=True)
+        ]
+        self.seed = self._spin_box(0, 0, 999_999, "", "Seed")
         self.note = label("", "small", "muted", wrap=True)
         self.cancel = button("Cancel", "", self.reject)
         self.start = button("Export", "primary", self._confirm)
@@ -82,7 +84,7 @@ class ExportDialog(QDialog):
             spin.valueChanged.connect(lambda _value: self._update_controls())
         self._update_controls()
 
-    def _number(self, value: int, least: int, most: int, suffix: str, name: str) -> QSpinBox:
+    def _spin_box(self, value: int, least: int, most: int, suffix: str, name: str) -> QSpinBox:
         spin = QSpinBox(minimum=least, maximum=most, value=value, suffix=suffix)
         spin.setAccessibleName(name)
         spin.lineEdit().setTextMargins(self._theme.px(6), 0, 0, 0)
@@ -90,10 +92,10 @@ class ExportDialog(QDialog):
 
     def _lay_out(self, name: str) -> None:
         px = self._theme.px
-        where = QHBoxLayout()
-        where.setSpacing(px(8))
-        where.addWidget(self.folder, 1)
-        where.addWidget(self.browse)
+        folder_row = QHBoxLayout()
+        folder_row.setSpacing(px(8))
+        folder_row.addWidget(self.folder, 1)
+        folder_row.addWidget(self.browse)
         self._parts = QWidget()
         row = QHBoxLayout(self._parts)
         row.setContentsMargins(0, 0, 0, 0)
@@ -105,22 +107,22 @@ class ExportDialog(QDialog):
         fields.setVerticalSpacing(px(8))
         fields.addRow("&As", self.form)
         fields.addRow("", self.about)
-        to = label("&To")  # a row of several has no buddy of itself
+        to = label("&To")  # a row with several widgets has no buddy by itself
         to.setBuddy(self.folder)
-        to.setMinimumWidth(px(20))  # underlined, its letters stand wider apart than they were measured
-        fields.addRow(to, where)
+        to.setMinimumWidth(px(20))  # the underlined letter is wider than measured
+        fields.addRow(to, folder_row)
         fields.addRow("", self.split)
         fields.addRow("", self._parts)
-        verbs = QHBoxLayout()
-        verbs.addWidget(self.note, 1)
-        verbs.addWidget(self.cancel)
-        verbs.addWidget(self.start)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.note, 1)
+        buttons.addWidget(self.cancel)
+        buttons.addWidget(self.start)
         rows = QVBoxLayout(self)
         rows.setContentsMargins(*[px(16)] * 4)
         rows.setSpacing(px(12))
         rows.addWidget(label(f"Export “{name}”", "answer", wrap=True))
         rows.addLayout(fields)
-        rows.addLayout(verbs)
+        rows.addLayout(buttons)
         self.resize(px(560), self.sizeHint().height())
 
     def _browse(self) -> None:
@@ -132,7 +134,7 @@ class ExportDialog(QDialog):
 
     def _update_controls(self) -> None:
         form = str(self.form.currentData())
-        self.about.setText(FORMS[form][1])
+        self.about.setText(FORMATS[form][1])
         self.split.setVisible(form != "onnx")
         splitting = self.split.isChecked() and form != "onnx"
         self._parts.setVisible(splitting)
@@ -143,8 +145,8 @@ class ExportDialog(QDialog):
             reason = "Give at least one part a share."
         if not self.folder.text().strip():
             reason = reason or "Choose a folder."
-        near = "What looks nearly the same stays in one part." if splitting else ""
-        self.note.setText(reason or near)
+        hint = "What looks nearly the same stays in one part." if splitting else ""
+        self.note.setText(reason or hint)
         self.start.setEnabled(not reason)
         self.start.setToolTip(reason)
 

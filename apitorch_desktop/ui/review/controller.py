@@ -1,35 +1,44 @@
-"""Review of the open training set: looked at in the background after every change; what is done about what it finds."""
+"""Review of the open training set: analyzes it in the background after every change, and applies the user's decisions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.edits.history import EditOutcome
-from apitorch_desktop.dataset.review.dismissals import Dismissal
-from apitorch_desktop.dataset.review.findings import DuplicateGroup, Findings, LabelIssue
+from apitorch_desktop.dataset.review.dismissals import Dismissal, with_ids_replaced
+from apitorch_desktop.dataset.review.findings import (
+    DuplicateGroup,
+    Findings,
+    LabelIssue,
+    current,
+    pairs_of,
+    renamed,
+)
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.session.edit_controller import EditController
-from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.session.error_messages import error_message
+from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.utils.text import plural
 
 QUIET_PERIOD = 1500
-"""Milliseconds without a change after which the set is looked at again."""
+"""Milliseconds without a change after which the set is analyzed again."""
 RULES = (("largest", "Largest"), ("oldest", "Oldest"), ("sharpest", "Sharpest"))
 
 
 class ReviewController(QObject):
-    """What is known of the open set. `found` is None until something is."""
+    """Findings about the open training set; `found` is None until there are any."""
 
     changed = Signal()
-    """What was found is another."""
+    """`found` has changed."""
     progressed = Signal()
-    """`busy`, `share` or `problem` is another."""
+    """`busy`, `share` or `problem` has changed."""
 
     def __init__(self, session: Session, editing: EditController, images: GridModel, settings: Settings) -> None:
         super().__init__(session)
@@ -40,13 +49,13 @@ class ReviewController(QObject):
         self.found: Findings | None = None
         self.busy = False
         self.share: float | None = None
-        """How much of the photos was looked at, 0…1; None where that is not what is being done."""
+        """Share of the photos that were analyzed, 0…1; None during other steps."""
         self.problem = ""
-        """Why the last look came to nothing."""
+        """Why the last analysis failed, or ""."""
         self.rule = settings.duplicate_rule
         self._all: Findings | None = None
         self._kept: set[str] = set()
-        """Photos chosen to be kept by hand."""
+        """Ids of near-duplicates that the user chose to keep."""
         self._dismissed: frozenset[Dismissal] = frozenset()
         self._task: Task | None = None
         self._delay = QTimer(self, interval=QUIET_PERIOD, singleShot=True)
@@ -56,7 +65,7 @@ class ReviewController(QObject):
         session.service_connected.connect(self._listing_changed)
         editing.edited.connect(self._edited)
 
-    # --- looking
+    # --- analysis
 
     def _opened_changed(self) -> None:
         if self._task is not None:
@@ -74,24 +83,24 @@ class ReviewController(QObject):
             self._delay.start()
 
     def _start(self) -> None:
-        open_set, workspace, stores = self._session.open_set, self._session.workspace, self._session.stores
-        if open_set is None or workspace is None or stores is None or self._session.state.value != "ready":
+        open_set, connected = self._session.open_set, self._session.connected
+        if open_set is None or connected is None or self._session.state is not ConnectionState.READY:
             return
         if open_set.loading:
             self._delay.start()
             return
         if self._task is not None:
             self._task.cancel()
-        reviewing, dismissals = stores.reviewer, stores.dismissals
+        workspace, reviewer, dismissals = connected.workspace, connected.stores.reviewer, connected.stores.dismissals
         set_id, labels, images = open_set.training_set.id, open_set.labels, self._images.records()
         connection = workspace.connection.id
-        twin = "twin:"
+        prefix = "twin:"
 
         def job(context: JobContext) -> Findings:
             dismissed = dismissals.all(connection)
             context.post(dismissed)
-            apart = [(one, what.removeprefix(twin)) for one, what in dismissed if what.startswith(twin)]
-            return reviewing.review(
+            apart = [(image_id, what.removeprefix(prefix)) for image_id, what in dismissed if what.startswith(prefix)]
+            return reviewer.review(
                 workspace,
                 set_id,
                 images,
@@ -103,14 +112,8 @@ class ReviewController(QObject):
             )
 
         self._set_progress(busy=True)
-        self._task = self._session.tasks.run(
-            Lane.REVIEW,
-            job,
-            done=self._done,
-            failed=self._failed,
-            progress=self._receive,
-            owner=open_set,
-            title="Review",
+        self._task = self._session.run(
+            "Review", job, self._done, failed=self._failed, progress=self._receive, lane=Lane.REVIEW, owner=open_set
         )
 
     def _receive(self, news: Any) -> None:
@@ -121,7 +124,7 @@ class ReviewController(QObject):
             self._set_progress(busy=True, share=done / of if done < of else None)
         elif self._all is None or self._all.label_issues is None:
             self._take(news)
-        else:  # parts of a second look must not take away what is known of the first
+        else:  # partial results of a second analysis must not hide those of the first
             self._take(_merged(self._all, news))
 
     def _done(self, findings: Findings) -> None:
@@ -130,8 +133,6 @@ class ReviewController(QObject):
         self._set_progress(busy=False)
 
     def _failed(self, error: Exception) -> bool:
-        from apitorch_desktop.ui.session.error_messages import error_message
-
         self._task = None
         self._set_progress(busy=False, problem=error_message(error).text)
         return True
@@ -145,8 +146,6 @@ class ReviewController(QObject):
         self._refresh()
 
     def _refresh(self) -> None:
-        from apitorch_desktop.dataset.review.findings import current
-
         open_set = self._session.open_set
         if self._all is None or open_set is None:
             return
@@ -166,58 +165,55 @@ class ReviewController(QObject):
         if found is None:
             return {}
         badges = {twin: "copy" for group in found.groups or () for twin in self.others(group)}
-        badges |= {one.image: one.flags[0] for one in found.flagged or ()}
-        return badges | {one.image: f"{one.likely}?" for one in found.label_issues or () if one.suspect}
+        badges |= {flagged.image: flagged.flags[0] for flagged in found.flagged or ()}
+        return badges | {issue.image: f"{issue.likely}?" for issue in found.label_issues or () if issue.suspect}
 
     def _edited(self, outcome: EditOutcome) -> None:
-        """Ids that a service changed: what is known of the images holds. And what was dismissed, or is no more."""
+        """Follow images to the ids that a service changed, and take over dismissals."""
         if outcome.dismissed:
             self._apply_dismissals(outcome.dismissed)
-            if not all(outcome.dismissed.values()):  # groups that were kept apart are found again
+            if not all(outcome.dismissed.values()):  # near-duplicates that were dismissed count again
                 self._listing_changed()
         stores, workspace = self._session.stores, self._session.workspace
         if not outcome.changed or stores is None or workspace is None:
             return
-        from apitorch_desktop.dataset.review.dismissals import with_ids_replaced
-        from apitorch_desktop.dataset.review.findings import renamed
-
         ids = dict(outcome.changed)
-        self._dismissed = frozenset(with_ids_replaced(one, ids) for one in self._dismissed)
-        self._kept = {ids.get(one, one) for one in self._kept}
+        self._dismissed = frozenset(with_ids_replaced(dismissal, ids) for dismissal in self._dismissed)
+        self._kept = {ids.get(image_id, image_id) for image_id in self._kept}
         if self._all is not None:
             self._all = renamed(self._all, ids)
             self._refresh()
         stores.reviewer.replace_ids(workspace.connection.id, ids)
 
     def ids_of(self, key: str) -> list[str]:
-        """Ids of the images a page of the panel shows: suspects, unsure, quality, duplicates."""
+        """Return the ids of the images that a page shows: suspects, unsure, quality or duplicates."""
         found = self.found
         if found is None:
             return []
         if key == "suspects":
-            return [one.image for one in found.label_issues or () if one.suspect]
+            return [issue.image for issue in found.label_issues or () if issue.suspect]
         if key == "unsure":
             return list(found.unsure or ())
         if key == "quality":
-            return [*(one.image for one in found.flagged or ()), *found.unreadable]
+            return [*(flagged.image for flagged in found.flagged or ()), *found.unreadable]
         return [image for group in found.groups or () for image in group.images]
 
     # --- near-duplicates
 
     def keeper(self, group: DuplicateGroup) -> str:
-        """The one of a group to be kept: chosen by hand, else by the rule."""
-        by_hand = [one for one in group.images if one in self._kept]
-        return by_hand[-1] if by_hand else group.keepers.get(self.rule, group.images[0])
+        """Return the image of a group to keep: the user's choice, else by the rule."""
+        chosen = [image_id for image_id in group.images if image_id in self._kept]
+        return chosen[-1] if chosen else group.keepers.get(self.rule, group.images[0])
 
     def others(self, group: DuplicateGroup) -> list[str]:
-        """Ids of those that may go."""
+        """Return the ids of a group without the one to keep."""
         kept = self.keeper(group)
-        return [one for one in group.images if one != kept]
+        return [image_id for image_id in group.images if image_id != kept]
 
     def surplus(self) -> list[str]:
-        """Ids of all that may go."""
+        """Return the ids of all near-duplicates without those to keep."""
         groups = self.found.groups if self.found is not None else None
-        return [one for group in groups or () for one in self.others(group)]
+        return [image_id for group in groups or () for image_id in self.others(group)]
 
     def set_rule(self, rule: str) -> None:
         """Keep the largest, the oldest or the sharpest of each group."""
@@ -228,66 +224,66 @@ class ReviewController(QObject):
         self._show()
 
     def keep(self, group: DuplicateGroup, image_id: str) -> None:
-        """Keep this one of a group."""
+        """Keep this image of a group."""
         self._kept.difference_update(group.images)
         self._kept.add(image_id)
         self._show()
 
     def keep_all(self, group: DuplicateGroup) -> None:
-        """They are no duplicates: keep all."""
-        from apitorch_desktop.dataset.review.findings import pairs_of
-
+        """Dismiss a group: keep all of its images."""
         pairs, some = pairs_of(group.images), plural(len(group.images), "near-duplicate")
         self.dismiss(
-            [(one, f"twin:{other}") for one, other in pairs], f"keep all of {some}", f"Kept all {len(group.images)}"
+            [(first, f"twin:{other}") for first, other in pairs], f"keep all of {some}", f"Kept all {len(group.images)}"
         )
 
     # --- acts
 
     def images(self, ids: Iterable[str]) -> list[TrainingImage]:
-        """Records of images that are there."""
+        """Return the images with these ids, as far as they exist."""
         wanted = dict.fromkeys(ids)
         found = {image.image_id: image for image in self._images.records() if image.image_id in wanted}
-        return [found[one] for one in wanted if one in found]
+        return [found[image_id] for image_id in wanted if image_id in found]
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Delete photos; they go to the trash."""
+        """Move photos to the trash."""
         self._editing.delete(self.images(ids))
         self._refresh()
 
     def move(self, ids: Sequence[str], label: str) -> None:
-        """Put photos under a label."""
+        """Move photos to a label."""
         self._editing.move(self.images(ids), label)
         self._refresh()
 
-    def accept(self, doubts: Sequence[LabelIssue]) -> None:
-        """Put photos under the labels that are likelier."""
+    def accept(self, issues: Sequence[LabelIssue]) -> None:
+        """Move photos to their likelier labels."""
         by_label: dict[str, list[str]] = {}
-        for one in doubts:
-            by_label.setdefault(one.likely, []).append(one.image)
+        for issue in issues:
+            by_label.setdefault(issue.likely, []).append(issue.image)
         for label, ids in by_label.items():
             self.move(ids, label)
 
     def confirm_labels(self, ids: Sequence[str]) -> None:
-        """The labels of these photos are right."""
+        """Confirm the labels of these photos."""
         open_set = self._session.open_set
         if open_set is not None:
-            found = [(one, f"label:{label}") for one in ids if (label := open_set.label_of(one))]
+            found = [(image_id, f"label:{label}") for image_id in ids if (label := open_set.label_of(image_id))]
             labels = plural(len(found), "label")
             self.dismiss(found, f"confirm {labels}", f"{labels} confirmed")
 
     def dismiss_flags(self, ids: Sequence[str]) -> None:
-        """These photos are fine as they are."""
+        """Dismiss the quality flags of these photos."""
         wanted = set(ids)
         flagged = self.found.flagged if self.found is not None else None
-        found = [(one.image, f"flag:{flag}") for one in flagged or () if one.image in wanted for flag in one.flags]
+        found = [
+            (image.image, f"flag:{flag}") for image in flagged or () if image.image in wanted for flag in image.flags
+        ]
         left = f"{plural(len(wanted), 'photo')} as {'it is' if len(wanted) == 1 else 'they are'}"
         self.dismiss(found, f"leave {left}", f"Left {left}")
 
-    def dismiss(self, what: Sequence[Dismissal], title: str, said: str) -> None:
-        """These are fine: takes effect at once, and goes on the journal of edits as `title`."""
+    def dismiss(self, what: Sequence[Dismissal], title: str, message: str) -> None:
+        """Dismiss findings at once, and record that as an undoable edit with this title."""
         open_set = self._session.open_set
-        new = [one for one in what if one not in self._dismissed]
+        new = [dismissal for dismissal in what if dismissal not in self._dismissed]
         if open_set is None or not new:
             return
         set_id = open_set.training_set.id
@@ -295,21 +291,19 @@ class ReviewController(QObject):
         self._editing.do(
             "Keeping this",
             lambda edits, workspace, _run: edits.dismiss(workspace.connection.id, set_id, new, title),
-            done=said,
+            done=message,
             failed=lambda _fault: self._apply_dismissals(dict.fromkeys(new, False)),
         )
 
     def _apply_dismissals(self, dismissed: dict[Dismissal, bool]) -> None:
-        """Take what is fine, or is not so any more, into account."""
-        self._dismissed |= {one for one, fine in dismissed.items() if fine}
-        self._dismissed -= {one for one, fine in dismissed.items() if not fine}
+        """Add dismissals (True) or remove them (False)."""
+        self._dismissed |= {dismissal for dismissal, fine in dismissed.items() if fine}
+        self._dismissed -= {dismissal for dismissal, fine in dismissed.items() if not fine}
         self._refresh()
 
 
 def _merged(known: Findings, part: Findings) -> Findings:
-    """A part, with what it does not tell yet as it was known before."""
-    import msgspec
-
+    """Return partial findings, completed by those known before."""
     missing = {
         name: getattr(known, name)
         for name in ("groups", "flagged", "label_issues", "unsure", "learned")

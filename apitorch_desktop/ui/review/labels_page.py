@@ -1,4 +1,4 @@
-"""Review's page about labels: how well each is recognised, what is taken for what, and what to do about it."""
+"""Review page about labels: confusion matrix, accuracy and advice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apitorch_desktop.utils.text import percent
 
 
 class LabelsPage(QScrollArea):
-    """Matrix and advice."""
+    """Confusion matrix above advice on the labels."""
 
     pair_chosen = Signal(str, str)
     label_requested = Signal(str)
@@ -47,7 +47,7 @@ class LabelsPage(QScrollArea):
         self.viewport().setAutoFillBackground(False)
 
     def show_findings(self, found: Findings) -> None:
-        """Show what is known."""
+        """Show the findings."""
         learned = found.learned
         self.matrix.setVisible(learned is not None)
         self._how.setVisible(learned is not None)
@@ -65,8 +65,8 @@ class LabelsPage(QScrollArea):
             self._show_advice(found.advice)
 
     def advice(self) -> list[str]:
-        """The sentences shown."""
-        return [one.sentence for one in self._advised or []]
+        """Return the sentences shown."""
+        return [advice_item.sentence for advice_item in self._advised or []]
 
     def _show_advice(self, advice: list[LabelAdvice]) -> None:
         while self._advice.count():
@@ -76,12 +76,12 @@ class LabelsPage(QScrollArea):
                 widget.deleteLater()
         if not advice:
             self._advice.addWidget(label("The labels are in good balance.", "base", "muted", wrap=True))
-        for one in advice:
+        for advice_item in advice:
             card = Card(spacing=4)
             row = QHBoxLayout()
-            row.addWidget(label(one.sentence, "base", "warn" if one.urgent else "", wrap=True), 1)
-            if one.label is not None:
-                name = one.label
+            row.addWidget(label(advice_item.sentence, "base", "warn" if advice_item.urgent else "", wrap=True), 1)
+            if advice_item.label is not None:
+                name = advice_item.label
                 row.addWidget(
                     button("Show", "link", lambda name=name: self.label_requested.emit(name)),  # type: ignore[misc]
                     0,

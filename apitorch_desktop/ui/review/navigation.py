@@ -1,4 +1,4 @@
-"""Review's place in the window: its section of the tree, its panel in the middle, and the grid narrowed to what it found."""
+"""Review in the window: its entries in the sidebar, its pages, and the grid narrowed to findings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BUDGET = 96 * 2**20
 
 
 class NarrowedBar(QFrame):
-    """Floats above the grid: which photos are shown, and the way back to all."""
+    """Bar over the grid: names the photos that are shown, and leads back to all."""
 
     all_requested = Signal()
     review_requested = Signal()
@@ -56,11 +56,11 @@ class NarrowedBar(QFrame):
         self._place()
 
     def words(self) -> str:
-        """Which photos are shown."""
+        """Return the text about the photos that are shown."""
         return self._words.full_text()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Stay where the grid ends."""
+        """Follow the size of the grid."""
         if event.type() == QEvent.Type.Resize:
             self._place()
         return False
@@ -76,7 +76,7 @@ class NarrowedBar(QFrame):
 
 
 class ReviewNavigation(QObject):
-    """Made once; `shown` tells whether the panel is wanted in the middle."""
+    """Owns the review pages; `shown` is True while one of them should be visible."""
 
     shown_changed = Signal()
 
@@ -95,7 +95,7 @@ class ReviewNavigation(QObject):
         self._tree = tree
         self.shown = False
         self.labels_by_key: Callable[[], Sequence[str]] = tuple
-        """The labels of 1 … 9 and 0, "" where a key has none."""
+        """Returns the labels of the keys 1 … 9 and 0, "" for a key without."""
         self.review = ReviewController(session, editing, photos.model, settings)
         self._loader = ThumbnailLoader(session.tasks, self._thumbnail, budget=BUDGET, parent=self)
         self.panel = ReviewPanel(self.review, theme, self._loader, self._labels)
@@ -103,7 +103,7 @@ class ReviewNavigation(QObject):
         self.trash = TrashController(session, editing)
         self.trash_page = TrashPage(self.trash, session, theme)
         self.part: ReviewPanel | TrashPage = self.panel
-        """What is shown in the middle while `shown`."""
+        """Page to show while `shown` is True."""
         self._wire()
 
     def _wire(self) -> None:
@@ -126,7 +126,7 @@ class ReviewNavigation(QObject):
         self._session.sets_changed.connect(self._update_sidebar)
 
     def open_page(self, page: str) -> None:
-        """Show one of Review's pages in the middle."""
+        """Show one of the pages."""
         if page not in PAGES and page not in (LABELS, TRASH):
             return
         self.shown = True
@@ -138,7 +138,7 @@ class ReviewNavigation(QObject):
         self.part.focus()
 
     def close(self) -> None:
-        """Back to the photos."""
+        """Return to the photos."""
         if self.shown:
             self.shown = False
             self.shown_changed.emit()
@@ -170,7 +170,7 @@ class ReviewNavigation(QObject):
             raise RuntimeError("no training set is open")
         return workspace.thumbnail(open_set.training_set.id, image, cancelled=cancelled)
 
-    # --- the tree
+    # --- the sidebar
 
     def _update_sidebar(self) -> None:
         open_set, found, review = self._session.open_set, self.review.found, self.review
@@ -183,7 +183,7 @@ class ReviewNavigation(QObject):
         if found is not None:
             counts["duplicates"] = len(review.surplus()) if found.groups is not None else None
             counts["suspects"] = (
-                sum(one.suspect for one in found.label_issues) if found.label_issues is not None else None
+                sum(issue.suspect for issue in found.label_issues) if found.label_issues is not None else None
             )
             counts["quality"] = len(found.flagged) + len(found.unreadable) if found.flagged is not None else None
             counts["unsure"] = len(found.unsure) if found.unsure is not None else None

@@ -1,4 +1,4 @@
-"""Rows of the review pages, made of the findings: duplicates, suspects, quality, unsure."""
+"""Rows of the review pages: duplicates, suspects, quality, unsure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from apitorch_desktop.utils.text import plural, size
 
 
 def duplicates(review: ReviewController) -> list[Row]:
-    """Groups side by side, the one to keep first."""
+    """Return groups of near-duplicates, the photo to keep first."""
     rows: list[Row] = []
     groups = (review.found.groups if review.found is not None else None) or ()
-    images = {image.image_id: image for image in review.images(one for group in groups for one in group.images)}
+    images = {
+        image.image_id: image for image in review.images(image_id for group in groups for image_id in group.images)
+    }
     for group in groups:
         kept = review.keeper(group)
         twins = sorted((twin for twin in group.duplicates if twin.image in images), key=lambda twin: twin.image != kept)
@@ -38,48 +40,50 @@ def _figures(twin: Duplicate, *, named: bool) -> tuple[str, ...]:
 
 
 def suspects(review: ReviewController) -> list[Row]:
-    """The most doubtful first."""
-    doubts = [one for one in (review.found.label_issues if review.found else None) or () if one.suspect]
-    images = {image.image_id: image for image in review.images(one.image for one in doubts)}
-    return [LabelIssueRow(one.image, images[one.image], one) for one in doubts if one.image in images]
+    """Return photos with a suspect label, the most doubtful first."""
+    issues = [issue for issue in (review.found.label_issues if review.found else None) or () if issue.suspect]
+    images = {image.image_id: image for image in review.images(issue.image for issue in issues)}
+    return [LabelIssueRow(issue.image, images[issue.image], issue) for issue in issues if issue.image in images]
 
 
 def quality(review: ReviewController) -> list[Row]:
-    """By kind of error; a photo with two is there twice."""
+    """Return photos by quality flag; a photo with two flags appears twice."""
     rows: list[Row] = []
     found = review.found
     if found is None:
         return rows
     by_flag: dict[str, list[str]] = {flag: [] for flag in found.sentences}
-    for one in found.flagged or ():
-        for flag in one.flags:
-            by_flag.setdefault(flag, []).append(one.image)
-    images = {image.image_id: image for image in review.images(one.image for one in found.flagged or ())}
+    for image in found.flagged or ():
+        for flag in image.flags:
+            by_flag.setdefault(flag, []).append(image.image)
+    images = {image.image_id: image for image in review.images(image.image for image in found.flagged or ())}
     images |= {image.image_id: image for image in review.images(found.unreadable)}
     for flag, ids in by_flag.items():
         if ids:
             title = flag[0].upper() + flag[1:]
             note = f"{plural(len(ids), 'photo')}. {found.sentences.get(flag, '')}"
             rows.append(HeadingRow(f"flag:{flag}", title, note, (("Select all", "select"),)))
-            there = [images[one] for one in ids if one in images]
-            rows += [PhotoRow(f"{flag} {one.image_id}", one, (one.display_name, str(one.label))) for one in there]
-    broken = [one for one in found.unreadable if one in images]
+            known = [images[image_id] for image_id in ids if image_id in images]
+            rows += [
+                PhotoRow(f"{flag} {image.image_id}", image, (image.display_name, str(image.label))) for image in known
+            ]
+    broken = [image_id for image_id in found.unreadable if image_id in images]
     if broken:
         rows.append(HeadingRow("broken", "Unreadable", plural(len(broken), "photo"), (("Select all", "select"),)))
-        rows += [
-            PhotoRow(f"broken {one}", images[one], (found.unreadable[one], str(images[one].label))) for one in broken
-        ]
+    for image_id in broken:
+        lines = (found.unreadable[image_id], str(images[image_id].label))
+        rows.append(PhotoRow(f"broken {image_id}", images[image_id], lines))
     return rows
 
 
 def unsure(review: ReviewController) -> list[Row]:
-    """Photos whose label would teach most, once somebody has made sure of it."""
+    """Return photos whose label would improve the classifier most once it is confirmed."""
     found = review.found
     ids = (found.unsure if found is not None else None) or []
-    doubts = {one.image: one for one in (found.label_issues if found is not None else None) or ()}
+    issues = {issue.image: issue for issue in (found.label_issues if found is not None else None) or ()}
     rows: list[Row] = []
     for image in review.images(ids):
-        doubt = doubts.get(image.image_id)
-        other = f"or {doubt.likely}?" if doubt is not None else ""
+        issue = issues.get(image.image_id)
+        other = f"or {issue.likely}?" if issue is not None else ""
         rows.append(PhotoRow(image.image_id, image, (f"{image.label}?", other)))
     return rows

@@ -1,4 +1,4 @@
-"""The review panel in the middle of the window: near-duplicates, suspect labels, faulty photos, labels, what to check next."""
+"""Review panel: pages for near-duplicates, suspect labels, quality, labels, and what to check next."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from apitorch_desktop.utils.text import percent, plural
 
 @dataclass(frozen=True, slots=True)
 class ReviewPage:
-    """A page of the board. `none` is said when nothing was found, `keys` tells the keys."""
+    """A page of the board. `none` is shown when there are no findings; `keys` describes the keys."""
 
     title: str
     rows: Callable[[ReviewController], list[Row]]
@@ -36,38 +36,38 @@ PAGES = {
         "Near-duplicates",
         pages.duplicates,
         "No two photos are nearly the same.",
-        "K keeps this one · Delete deletes the others of its group · D keeps all · O looks closely",
+        "K keeps this one · Delete deletes the others of its group · D keeps all · O opens full size",
     ),
     "suspects": ReviewPage(
         "Suspect labels",
         pages.suspects,
         "No label looks wrong.",
-        "A or Return takes the likelier label · D or Delete keeps the label · 1–0 another label · O looks closely",
+        "A or Return takes the likelier label · D or Delete keeps the label · 1–0 another label · O opens full size",
     ),
     "quality": ReviewPage(
         "Quality",
         pages.quality,
         "No photo is blurred, dark, bright, flat, oddly shaped or tiny.",
-        "Delete deletes · D leaves it as it is · O looks closely",
+        "Delete deletes · D leaves it as it is · O opens full size",
     ),
     "unsure": ReviewPage(
         "Check next",
         pages.unsure,
         "There is nothing to make sure of.",
-        "A or Return: the label is right · 1–0 another label · O looks closely",
+        "A or Return: the label is right · 1–0 another label · O opens full size",
     ),
 }
 LABELS = "labels"
 
 
 class ReviewPanel(QWidget):
-    """Shows what `ReviewController` knows; what the person does about it goes to `ReviewController`."""
+    """Shows the findings of a `ReviewController`, and passes the user's decisions to it."""
 
     closed = Signal()
     open_requested = Signal(object)
-    """A TrainingImage to look at closely."""
+    """The `TrainingImage` to open full size."""
     grid_requested = Signal(list, str)
-    """(ids, words): show these photos in the grid."""
+    """(ids, text): show these photos in the grid."""
     label_requested = Signal(str)
 
     def __init__(
@@ -140,10 +140,10 @@ class ReviewPanel(QWidget):
         self.labels.pair_chosen.connect(self._show_pair)
         self.labels.label_requested.connect(self.label_requested)
 
-    # --- what is shown
+    # --- display
 
     def show_page(self, page: str) -> None:
-        """Turn to a page: a key of PAGES, or LABELS."""
+        """Show a page: a key of PAGES, or LABELS."""
         if page != self.page:
             self.board.rows.show([])
         self.page = page
@@ -151,12 +151,12 @@ class ReviewPanel(QWidget):
         self.focus()
 
     def focus(self) -> None:
-        """Put the focus where the keys are heard."""
+        """Focus the widget that handles the keys."""
         shown = self.stack.currentWidget()
         (self.labels.matrix if shown is self.labels else self.board if shown is self.board else self).setFocus()
 
     def _changed(self) -> None:
-        if self.isVisible():  # else it is shown when it comes to the front
+        if self.isVisible():  # else it is updated in `showEvent`
             self._show()
 
     def _changed_progress(self) -> None:
@@ -164,7 +164,7 @@ class ReviewPanel(QWidget):
             self._show_progress()
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Take in what came meanwhile."""
+        """Update the page, which is not done while it is hidden."""
         super().showEvent(event)
         self._show()
 
@@ -238,10 +238,10 @@ class ReviewPanel(QWidget):
         self.in_grid.setVisible(page in PAGES and chosen > 0)
         self._controls.setVisible(chosen > 0 or surplus > 0)
 
-    # --- what is done
+    # --- actions
 
     def act(self, name: str) -> None:
-        """Do something with what is chosen on the board."""
+        """Apply an action to the selection."""
         rows = self.board.chosen()
         if not rows:
             return
@@ -275,8 +275,8 @@ class ReviewPanel(QWidget):
     def _label(self, key: str, ids: list[str]) -> None:
         place, labels = "1234567890".index(key), self._labels()
         if place < len(labels) and labels[place]:
-            same = [one.image_id for one in self._review.images(ids) if one.label == labels[place]]
-            self._review.move([one for one in ids if one not in same], labels[place])
+            same = [image.image_id for image in self._review.images(ids) if image.label == labels[place]]
+            self._review.move([image_id for image_id in ids if image_id not in same], labels[place])
             self._review.confirm_labels(same)
 
     def _act_on_heading(self, heading: HeadingRow, name: str) -> None:
@@ -298,12 +298,11 @@ class ReviewPanel(QWidget):
         if given == taken:
             self.label_requested.emit(given)
             return
-        ids = [one.image for one in found.label_issues or () if one.given == given and one.likely == taken]
+        ids = [issue.image for issue in found.label_issues or () if issue.given == given and issue.likely == taken]
         if ids:
             self.grid_requested.emit(ids, f"{len(ids):,} of “{given}” taken for “{taken}”")
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Escape goes back to the photos."""
         if event.key() == Qt.Key.Key_Escape:
             self.closed.emit()
         else:

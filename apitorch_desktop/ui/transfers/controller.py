@@ -1,4 +1,4 @@
-"""Transfers on the window's lanes: worked off by the bulk lane, watched, commanded; tells what came in where."""
+"""Transfers of the window: run on the bulk lane, watched and controlled."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from apitorch_desktop.ui.tasks.runner import JobContext, Lane, TaskRunner
 from apitorch_desktop.ui.transfers.status_text import ENDED
 
 WORKERS = 4
-"""Threads that work transfers off: as many as the bulk lane has."""
+"""Threads that run transfers: all of the bulk lane."""
 FOREVER = 1e6
-"""Seconds; a job that waits this long waits for its cancellation."""
+"""Seconds; a wait that only a cancellation ends."""
 
 
 class TransferController(QObject):
-    """The transfers as the window sees them."""
+    """Keeps the statuses of all transfers and runs commands on them."""
 
     listed = Signal(list)
-    """All of them, after something was added or forgotten."""
+    """All statuses, after a transfer was added or removed."""
     changed = Signal(object)
-    """One `TransferStatus`."""
+    """The new `TransferStatus` of one transfer."""
     progressed = Signal(object)
-    """The `TransferStatus` of an upload that brought something in since the last time."""
+    """The `TransferStatus` of an upload that has added images since the last signal."""
     ended = Signal(object)
-    """The `TransferStatus` of a transfer that ended while the window was open."""
+    """The `TransferStatus` of a transfer that has just ended."""
     failed = Signal(object, str)
-    """(exception, what was tried)"""
+    """(exception, title of what failed)"""
 
     def __init__(self, tasks: TaskRunner, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -39,29 +39,29 @@ class TransferController(QObject):
         self._statuses: dict[int, TransferStatus] = {}
         self._dismissed: set[int] = set()
         self._listed_at = 0
-        """Sequence of the newest list."""
+        """Sequence number of the newest list."""
 
     @property
     def statuses(self) -> list[TransferStatus]:
-        """All transfers, in the order in which they are worked off."""
+        """All transfers, in the order in which they run."""
         return list(self._statuses.values())
 
     def current(self) -> TransferStatus | None:
-        """The one to show in a line: what runs, else what waits or rests, else what failed and was not dismissed."""
-        shown = [one for one in self._statuses.values() if one.id not in self._dismissed]
+        """Return the transfer for the status bar: a running one, else a waiting or paused, else a failed, not dismissed one."""
+        shown = [status for status in self._statuses.values() if status.id not in self._dismissed]
         for states in (("running",), ("stopped",), ("paused", "waiting"), ("failed",)):
-            for one in shown:
-                if one.state in states:
-                    return one
+            for status in shown:
+                if status.state in states:
+                    return status
         return None
 
     @property
     def transfers(self) -> TransferQueue | None:
-        """The journal, once it is open."""
+        """The queue, once it is open."""
         return self._transfers
 
     def start(self, transfers: TransferQueue) -> None:
-        """Begin to work: also on what was left unfinished."""
+        """Run transfers, unfinished ones of earlier runs included."""
         self._transfers = transfers
 
         def watch(context: JobContext) -> None:
@@ -85,17 +85,17 @@ class TransferController(QObject):
         )
 
     def reload(self) -> None:
-        """Read the list retry."""
+        """Read the list of transfers."""
         self._run(lambda transfers: transfers.snapshot(), self._show_all, "Listing the transfers")
 
     def retry_now(self, connection_id: str) -> None:
-        """A service is there retry: what waits for it need not wait longer."""
+        """Let transfers that wait for a service retry at once."""
         self._run(
             lambda transfers: transfers.retry_now(connection_id), lambda _none: None, "Going on with the transfers"
         )
 
     def download(self, connection_id: str, set_id: Id, title: str, folder: Path) -> None:
-        """Accept a download of a whole training set into a folder."""
+        """Add a download of a whole training set into a folder."""
         self._run(
             lambda transfers: transfers.add_download(connection_id, set_id, title, folder),
             lambda _id: self.reload(),
@@ -103,7 +103,7 @@ class TransferController(QObject):
         )
 
     def command(self, verb: str, transfer_id: int) -> None:
-        """`pause`, `resume`, `cancel`, `retry_failed`, `forget`, or `first`: worked off before all others."""
+        """Run `pause`, `resume`, `cancel`, `retry_failed`, `forget`, or `first` (before all others)."""
 
         def act(transfers: TransferQueue) -> None:
             if verb == "first":
@@ -115,30 +115,22 @@ class TransferController(QObject):
         self._run(act, lambda _none: self.reload(), "Changing the transfer")
 
     def dismiss(self, transfer_id: int) -> None:
-        """Show an ended transfer in the line no more; it stays in the list."""
+        """Remove an ended transfer from the status bar; it stays in the list."""
         self._dismissed.add(transfer_id)
         self.changed.emit(self._statuses[transfer_id])
 
     def failures(self, transfer_id: int, done: Callable[[Sequence[TransferFailure]], object]) -> None:
-        """Look up which files failed."""
+        """Read the failed files."""
         self._run(lambda transfers: transfers.failures(transfer_id), done, "Looking up the failures")
 
     def save_summary(self, transfer_id: int, path: Path, done: Callable[[Path], object]) -> None:
-        """Write what came in and what did not to a text file."""
+        """Write a summary of what was transferred, and what was not, to a text file."""
 
         def act(transfers: TransferQueue) -> Path:
             path.write_text(transfers.summary(transfer_id), encoding="utf-8")
             return path
 
         self._run(act, done, "Saving the summary")
-
-    def created(self, transfer_id: int, done: Callable[[list[tuple[str, str]]], object]) -> None:
-        """Look up (image id, label) of what an upload brought in that was not there."""
-        self._run(
-            lambda transfers: [(one.image_id, one.label) for one in transfers.results(transfer_id) if one.created],
-            done,
-            "Looking up what came in",
-        )
 
     def _run(self, act: Callable[[TransferQueue], object], done: Callable[..., object], doing: str) -> None:
         transfers = self._transfers
@@ -153,7 +145,7 @@ class TransferController(QObject):
             title=doing,
         )
 
-    # Lists and single news come from several threads, in any order: the sequence tells which is newer.
+    # Lists and single statuses come from several threads, in any order: the sequence number tells which is newer.
 
     def _show_all(self, snapshot: tuple[int, list[TransferStatus]]) -> None:
         sequence, listed = snapshot
@@ -161,20 +153,21 @@ class TransferController(QObject):
             return
         before, first = self._statuses, not self._listed_at
         newest = {
-            one.id: known if (known := before.get(one.id)) and known.sequence > sequence else one for one in listed
+            status.id: known if (known := before.get(status.id)) and known.sequence > sequence else status
+            for status in listed
         }
-        newest |= {one.id: one for one in before.values() if one.sequence > sequence}  # added since
+        newest |= {status.id: status for status in before.values() if status.sequence > sequence}  # added since
         self._statuses, self._listed_at = newest, sequence
         self.listed.emit(self.statuses)
-        if first:  # what ended in an earlier run of the program is in the list, and no news
+        if first:  # what ended in an earlier run of the program is not reported
             return
-        for status in self.statuses:  # a short transfer may have ended before its first news came
+        for status in self.statuses:  # a short transfer may have ended before its first status came
             self._notify(before.get(status.id), status)
 
     def _receive(self, status: TransferStatus) -> None:
         before = self._statuses.get(status.id)
         if status.sequence < (before.sequence if before is not None else self._listed_at):
-            return  # newer is known; or it was forgotten meanwhile
+            return  # a newer status is known, or the transfer was removed
         self._statuses[status.id] = status
         if before is None:
             self.listed.emit(self.statuses)

@@ -1,11 +1,11 @@
-"""The list of transfers: a card each with progress and controls, and the files that failed with the reason."""
+"""List of transfers: a card for each, with progress, controls, and the failed files with their reasons."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from operator import attrgetter
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QScrollArea, QTreeView, QVBoxLayout, QWidget
 
 from apitorch_desktop.dataset.transfers.queue import TransferFailure, TransferStatus
@@ -21,51 +21,23 @@ from apitorch_desktop.ui.widgets.controls import (
     set_property,
     surface,
 )
+from apitorch_desktop.ui.widgets.table_model import Column, TableFilter, TableModel
 
-_COLUMNS = ("File", "Label", "Why", "What to do")
-
-
-class FailuresModel(QAbstractTableModel):
-    """The files of one transfer that failed: file, label, reason, advice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._rows: list[TransferFailure] = []
-
-    def show(self, failures: Sequence[TransferFailure]) -> None:
-        """Show these in place of what was there."""
-        self.beginResetModel()
-        self._rows = list(failures)
-        self.endResetModel()
-
-    def rowCount(self, parent: QModelIndex | QPersistentModelIndex = QModelIndex()) -> int:  # noqa: B008 - Qt's
-        return 0 if parent.isValid() else len(self._rows)
-
-    def columnCount(self, parent: QModelIndex | QPersistentModelIndex = QModelIndex()) -> int:  # noqa: B008 - Qt's
-        return 0 if parent.isValid() else len(_COLUMNS)
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
-            return _COLUMNS[section]
-        return None
-
-    def data(self, index: QModelIndex | QPersistentModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
-            return None
-        row = self._rows[index.row()]
-        return (row.name, row.label, row.reason, row.advice)[index.column()]
+_COLUMNS: list[Column[TransferFailure]] = [
+    Column(title="File", text=attrgetter("name")),
+    Column(title="Label", text=attrgetter("label")),
+    Column(title="Why", text=attrgetter("reason")),
+    Column(title="What to do", text=attrgetter("advice")),
+]
 
 
 class _FailureList(QWidget):
-    """A line to filter by, and the table."""
+    """Table of the failed files, with a line to filter it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = FailuresModel()
-        self._sorted = QSortFilterProxyModel(self)
-        self._sorted.setSourceModel(self.model)
-        self._sorted.setFilterKeyColumn(-1)
-        self._sorted.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self.model = TableModel(_COLUMNS)
+        self._sorted = TableFilter(self.model, self)
         self.filter = QLineEdit(placeholderText="Filter by file, label or reason", clearButtonEnabled=True)
         self.filter.setAccessibleName("Filter the failed files")
         self.filter.textChanged.connect(self._sorted.setFilterFixedString)
@@ -87,7 +59,7 @@ class _FailureList(QWidget):
 
 
 class TransferCard(Card):
-    """One transfer. What the person wants is said by the panel's signals."""
+    """One transfer. What the user requests is emitted by the panel."""
 
     def __init__(self, theme: Theme, panel: TransfersPanel, status: TransferStatus) -> None:
         super().__init__()
@@ -124,19 +96,19 @@ class TransferCard(Card):
         self.show_status(status)
 
     def show_status(self, status: TransferStatus) -> None:
-        """Show where it stands now."""
-        more = status.failed != self.status.failed
+        """Show a newer status."""
+        failures_changed = status.failed != self.status.failed
         self.status = status
         ended = status.state in ENDED
-        resting = status.state in ("paused", "stopped")
+        paused = status.state in ("paused", "stopped")
         self._title.setText(status.title)
         self._line.setText(state_text(status))
         set_property(self._line, "tone", "bad" if status.state == "stopped" else "muted")
         self._meter.set_share(status.fraction, "warn" if status.failed or status.state == "stopped" else "accent")
         self._meter.setVisible(status.state != "done")
         self._meter.setAccessibleName(f"{status.title}: {status.fraction:.0%}")
-        self.pause.setVisible(not ended and not resting)
-        self.resume.setVisible(resting or status.state == "cancelled")
+        self.pause.setVisible(not ended and not paused)
+        self.resume.setVisible(paused or status.state == "cancelled")
         self.cancel.setVisible(not ended)
         self.up.setVisible(status.state == "waiting")
         self.retry.setVisible(ended and bool(status.failed))
@@ -147,7 +119,7 @@ class TransferCard(Card):
         if not status.failed:
             self.failures.hide()
             self.failed.setChecked(False)
-        elif more and self.failures.isVisible():
+        elif failures_changed and self.failures.isVisible():
             self._panel.failures_requested.emit(status.id)
 
     def _toggle(self) -> None:
@@ -157,10 +129,10 @@ class TransferCard(Card):
 
 
 class TransfersPanel(QWidget):
-    """All transfers, newest first. Shows what it is told; says what is wanted."""
+    """Cards of all transfers, newest first; emits what the user requests."""
 
     command_requested = Signal(str, int)
-    """A verb of `Transfers` (pause, resume, cancel, retry_failed, forget) or `first`, and the transfer's id."""
+    """(command of `TransferController.command`, id of the transfer)"""
     failures_requested = Signal(int)
     summary_requested = Signal(int)
     closed = Signal()
@@ -195,16 +167,16 @@ class TransfersPanel(QWidget):
         rows.addWidget(area, 1)
 
     def show_statuses(self, statuses: Sequence[TransferStatus]) -> None:
-        """Show these transfers; those that are gone leave, new ones come on top."""
+        """Show these transfers, new ones on top, and remove all others."""
         known = {status.id for status in statuses}
-        for gone in [transfer for transfer in self._cards if transfer not in known]:
-            self._cards.pop(gone).deleteLater()
+        for removed in [transfer_id for transfer_id in self._cards if transfer_id not in known]:
+            self._cards.pop(removed).deleteLater()
         for status in statuses:
             self.show_status(status)
         self._empty.setVisible(not self._cards)
 
     def show_status(self, status: TransferStatus) -> None:
-        """One transfer changed, or is new."""
+        """Show one transfer, on a new card if it has none."""
         card = self._cards.get(status.id)
         if card is not None:
             card.show_status(status)
@@ -214,10 +186,10 @@ class TransfersPanel(QWidget):
         self._empty.hide()
 
     def show_failures(self, transfer_id: int, failures: Sequence[TransferFailure]) -> None:
-        """The failed files that were asked for by `failures_requested`."""
+        """Show the failed files that `failures_requested` asked for."""
         if (card := self._cards.get(transfer_id)) is not None:
             card.failures.model.show(failures)
 
     def card(self, transfer_id: int) -> TransferCard:
-        """The card of a transfer. Raises KeyError."""
+        """Return the card of a transfer. Raises KeyError."""
         return self._cards[transfer_id]

@@ -1,4 +1,4 @@
-"""What a transfer's state reads like: shared by the status line and the list of transfers."""
+"""Texts about the state of a transfer, for the status bar and the list of transfers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from apitorch_desktop.dataset.transfers.queue import TransferStatus
 from apitorch_desktop.utils.text import duration, size
 
 ENDED = ("done", "failed", "cancelled")
-"""States after which nothing happens by itself."""
+"""Final states."""
 
 
 def counts_text(status: TransferStatus) -> str:
-    """`412 of 600 · 38 a second · 5 s left`: what is there, how fast, how long still."""
+    """Return count, rate and time left: `412 of 600 · 38 a second · 5 s left`."""
     parts = [f"{status.done + status.skipped:,} of {status.total:,}"]
     if status.state == "running" and status.rate > 0 and status.done and status.bytes_done:
         rate = status.rate * status.done / status.bytes_done
@@ -21,7 +21,7 @@ def counts_text(status: TransferStatus) -> str:
 
 
 def failed_text(status: TransferStatus) -> str:
-    """How many could not be taken over, or nothing."""
+    """Return how many files failed, "" for none."""
     if not status.failed:
         return ""
     verb = "sent" if status.kind == "upload" else "downloaded"
@@ -29,7 +29,7 @@ def failed_text(status: TransferStatus) -> str:
 
 
 def state_text(status: TransferStatus) -> str:
-    """One line for the person: where it stands, and why it does not move if it does not."""
+    """Return the state in a line, with the reason if it does not advance."""
     if status.note and status.state not in ENDED:
         return status.note
     match status.state:
