@@ -114,7 +114,7 @@ class TrashPage(BoardPage):
         self.lay_out("Trash", (self.restore, self.empty), hint, center=self.stack)
         trash.changed.connect(self._show)
         self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
-        self.board.action_wanted.connect(self._act)
+        self.board.action_requested.connect(self._act)
         self._show()
 
     def focus(self) -> None:
@@ -137,7 +137,7 @@ class TrashPage(BoardPage):
         self.empty.setVisible(bool(self._trash.all))
 
     def _chosen(self) -> list[TrashedImage]:
-        wanted = {row.key for row in self.board.chosen()}
+        wanted = {row.key for row in self.board.selected_rows()}
         return [photo for photo in self._trash.here if str(photo.id) in wanted]
 
     def _act(self, name: str) -> None:

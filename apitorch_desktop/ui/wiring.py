@@ -193,13 +193,13 @@ class Wiring(QObject):
         view.images_dropped.connect(lambda ids, _set, label: self._photos.move(ids, label))
         view.drag_over.connect(lambda words: self._central_widget.drop_overlay.aim(tree, words, framed=False))
         view.refused.connect(lambda reason: session.show_message(reason, "muted"))
-        view.delete_wanted.connect(self._delete_node)
-        view.merge_wanted.connect(lambda node, into: edits.merge_labels(node.parent.key, node.key, into))
-        view.export_wanted.connect(lambda node: self._parts.exports.ask(node.key))
+        view.delete_requested.connect(self._delete_node)
+        view.merge_requested.connect(lambda node, into: edits.merge_labels(node.parent.key, node.key, into))
+        view.export_requested.connect(lambda node: self._parts.exports.ask(node.key))
         page = NewSetPage(session, self)
         view.new_set_page = session.new_set_page
-        view.page_wanted.connect(page.open)
-        view.compare_wanted.connect(lambda node: self._parts.comparisons.open(node.key))
+        view.page_requested.connect(page.open)
+        view.compare_requested.connect(lambda node: self._parts.comparisons.open(node.key))
         tree.model.renamed.connect(self._rename_node)
         tree.model.drafted.connect(self._make_node)
 

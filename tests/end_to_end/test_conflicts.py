@@ -86,7 +86,7 @@ def press_photo(desk, image_id):
     board.scrollTo(board.rows.index(at))
     program.turn()
     pointer.click(pointer.center(board.viewport(), board.visualRect(board.rows.index(at))))
-    program.wait(lambda: [row.image.image_id for row in board.chosen()] == [image_id], "the photo chosen")
+    program.wait(lambda: [row.image.image_id for row in board.selected_rows()] == [image_id], "the photo chosen")
 
 
 def test_edits_that_waited_meet_what_someone_else_did_on_the_embedded_service(monkeypatch):

@@ -77,11 +77,11 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
         review, panel = made.review.review, made.review.panel
         press_finding(made, "suspects")
         program.wait(panel.board.hasFocus, "the focus on the board")
-        first = panel.board.chosen()[0].issue
+        first = panel.board.selected_rows()[0].issue
         assert made.model.badges[first.image] == f"{first.likely}?"
         pointer.key("a")
         program.wait(lambda: made.model.label_of(first.image) == first.likely, "the photo under the likelier label")
-        second = panel.board.chosen()[0].issue
+        second = panel.board.selected_rows()[0].issue
         assert second.image != first.image
         pointer.key("d")
         program.wait(lambda: all(one.image != second.image for one in review.found.label_issues), "the doubt gone")

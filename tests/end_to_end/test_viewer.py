@@ -131,7 +131,7 @@ def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_program
         program.wait(lambda: big.image() is model.image(1), "the next one")
         pointer.key("Left", "Left")
         program.wait(lambda: big.image() is model.image(0), "the first; nothing is before it")
-        assert not big.back.isEnabled()
+        assert not big.previous.isEnabled()
         pointer.key("Right", "Right")
         program.wait(lambda: big.image().original_filename == "zz.jpg", "the large one")
 

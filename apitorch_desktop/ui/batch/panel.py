@@ -15,9 +15,9 @@ from apitorch_desktop.ui.widgets.controls import (
     MenuButton,
     ProgressBar,
     button,
+    enable_unless,
     icon_button,
     label,
-    offer,
     surface,
 )
 from apitorch_desktop.utils.text import plural
@@ -143,6 +143,6 @@ class BatchPanel(QWidget):
 
     def _update_controls(self) -> None:
         chosen = len(self.selected())
-        offer(self.send, "" if chosen else "Select photos first")
+        enable_unless(self.send, "" if chosen else "Select photos first")
         self.send.setText(f"Add {chosen:,} to set" if chosen else "Add to set")
-        offer(self.save, "" if self.model.counts[0] else "There is no answer yet")
+        enable_unless(self.save, "" if self.model.counts[0] else "There is no answer yet")

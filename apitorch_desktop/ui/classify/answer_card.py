@@ -15,8 +15,8 @@ from apitorch_desktop.ui.widgets.controls import (
     ProgressBar,
     Tone,
     button,
+    enable_unless,
     label,
-    offer,
     set_property,
 )
 
@@ -139,7 +139,7 @@ class AnswerCard(Card):
     def offer_feedback(self, reason: str) -> None:
         """Disable *Right* and *Wrong…* with a reason, or enable them with ""."""
         for control in (self.right, self.wrong):
-            offer(control, reason)
+            enable_unless(control, reason)
 
     def _show(self, title: str, *, sentence: str = "", tone: Tone = "", note: str = "") -> None:
         self.waiting = False

@@ -25,7 +25,7 @@ from apitorch_desktop.api.types import MAX_CLASSIFIERS, Classifier
 from apitorch_desktop.ui.classify.answer_card import AnswerCard
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
-from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, icon_button, label, offer, surface
+from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, enable_unless, icon_button, label, surface
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 
 _HEIGHT = 236
@@ -260,7 +260,7 @@ class ClassifyPanel(QWidget):
 
     def offer_message(self, reason: str) -> None:
         """Disable *Send a message…* with a reason, or enable it with ""."""
-        offer(self.message, reason)
+        enable_unless(self.message, reason)
 
     def paste(self) -> None:
         """Classify the content of the clipboard."""

@@ -12,7 +12,7 @@ from apitorch_desktop.api.types import TrainingImage, TrainingSet
 from apitorch_desktop.dataset.compare import Comparison
 from apitorch_desktop.dataset.connections.store import Connection
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import ComboBox, ProgressBar, button, label, offer
+from apitorch_desktop.ui.widgets.controls import ComboBox, ProgressBar, button, enable_unless, label
 from apitorch_desktop.ui.widgets.table_model import Column, TableModel
 from apitorch_desktop.utils.text import plural
 
@@ -153,8 +153,8 @@ class CompareDialog(QDialog):
         there = (len(found.only_here) if found is not None else 0) + moves
         here = (len(found.only_there) if found is not None else 0) + moves
         reason = "Compare first" if found is None else "There is nothing to change"
-        offer(self.push, "" if there else reason)
-        offer(self.pull, "" if here else reason)
+        enable_unless(self.push, "" if there else reason)
+        enable_unless(self.pull, "" if here else reason)
         self.push.setText(f"Send {there:,} there" if there else "Send there")
         self.pull.setText(f"Fetch {here:,} from there" if here else "Fetch from there")
 

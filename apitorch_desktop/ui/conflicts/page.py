@@ -13,7 +13,7 @@ from apitorch_desktop.ui.photo_board.model import HeadingRow, PhotoRow, Row
 from apitorch_desktop.ui.photo_board.page import BoardPage
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.banner import Banner
-from apitorch_desktop.ui.widgets.controls import button, offer
+from apitorch_desktop.ui.widgets.controls import button, enable_unless
 from apitorch_desktop.utils.text import plural
 
 MINE, THEIRS = "mine", "theirs"
@@ -59,8 +59,8 @@ class ConflictPage(BoardPage):
             "with them. Do what you wanted all the same, or keep what the others made of them.",
         )
         self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
-        self.board.action_wanted.connect(self._act)
-        self.board.heading_action_wanted.connect(self._heading_act)
+        self.board.action_requested.connect(self._act)
+        self.board.heading_action_requested.connect(self._heading_act)
 
     def focus(self) -> None:
         """Focus the board, which handles the keys."""
@@ -71,7 +71,7 @@ class ConflictPage(BoardPage):
         self._conflicts = {str(view.conflict.id): view for view in statuses}
         rows = rows_of(statuses)
         self.board.rows.show(rows)
-        if not self.board.chosen():  # what was chosen is decided
+        if not self.board.selected_rows():  # what was chosen is decided
             first = next((at for at, row in enumerate(rows) if isinstance(row, PhotoRow)), None)
             self.board.setCurrentIndex(QModelIndex() if first is None else self.board.rows.index(first))
         self._show_controls()
@@ -79,20 +79,20 @@ class ConflictPage(BoardPage):
     def _show_controls(self) -> None:
         chosen, every = self._chosen(), list(self._conflicts.values())
         photos = plural(len(chosen), "photo")
-        offer(self.mine, _reason(chosen))
-        offer(self.theirs, "" if chosen else "Select photos first")
+        enable_unless(self.mine, _reason(chosen))
+        enable_unless(self.theirs, "" if chosen else "Select photos first")
         self.mine.setText(_mine_words(chosen))
         self.mine.setAccessibleName(f"{_mine_words(chosen)}, {photos}")
         self.theirs.setAccessibleName(f"Keep theirs for {photos}")
         many = len(every) > len(chosen)
         self.all_mine.setText(f"Do mine with all {len(every):,}")
         self.all_theirs.setText(f"Keep theirs for all {len(every):,}")
-        offer(self.all_mine, _reason(every))
+        enable_unless(self.all_mine, _reason(every))
         self.all_mine.setVisible(many)
         self.all_theirs.setVisible(many)
 
     def _chosen(self) -> list[ConflictView]:
-        return [self._conflicts[row.key] for row in self.board.chosen() if row.key in self._conflicts]
+        return [self._conflicts[row.key] for row in self.board.selected_rows() if row.key in self._conflicts]
 
     def _decide(self, way: str, statuses: list[ConflictView]) -> None:
         if way == THEIRS and statuses:

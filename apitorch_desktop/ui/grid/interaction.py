@@ -43,7 +43,7 @@ class InteractiveGrid(Protocol):
     @property
     def image_activated(self) -> SignalInstance: ...
     @property
-    def delete_wanted(self) -> SignalInstance: ...
+    def delete_requested(self) -> SignalInstance: ...
     @property
     def label_key(self) -> SignalInstance: ...
     @property
@@ -262,7 +262,7 @@ class GridKeys:
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and not ctrl and image is not None:
             view.image_activated.emit(image)
         elif key == Qt.Key.Key_Delete and view.images.selection:
-            view.delete_wanted.emit(view.images.selected_ids())
+            view.delete_requested.emit(view.images.selected_ids())
         elif key == Qt.Key.Key_Escape and view.images.selection:
             view.clearSelection()
         else:

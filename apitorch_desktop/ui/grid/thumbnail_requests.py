@@ -85,7 +85,7 @@ class ThumbnailRequests(QObject):
         forward, self._last_top = top >= self._last_top, top
         following = [*below, *reversed(above)] if forward else [*reversed(above), *below]
         rows = [*page, *(row for row in following if row not in page)]
-        self._loader.want([surface.images.image(row) for row in rows], self._edge or self._device_edge())
+        self._loader.request([surface.images.image(row) for row in rows], self._edge or self._device_edge())
 
     def _repaint(self, image_ids: list[str]) -> None:
         for image_id in image_ids:

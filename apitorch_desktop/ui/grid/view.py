@@ -92,7 +92,7 @@ class GridView(QListView):
     """SelectionSummary, at most once each turn of the event loop."""
     zoom_changed = Signal(int)
     """The minimum cell size in pixels."""
-    delete_wanted = Signal(list)
+    delete_requested = Signal(list)
     """Image ids."""
     label_key = Signal(str)
     """A typed digit or letter."""
@@ -102,7 +102,7 @@ class GridView(QListView):
     """(image ids, label): an internal drag."""
     drag_over = Signal(str)
     """The effect of a drop here, in words; "" when the drag has left."""
-    context_menu_wanted = Signal(object, object)
+    context_menu_requested = Signal(object, object)
     """(QPoint on the screen, the label on a header, else None)"""
     drop_refused = Signal(str)
     """The reason why the dropped content is of no use."""
@@ -147,7 +147,7 @@ class GridView(QListView):
         model.layoutChanged.connect(self._restore_place)
         model.counts_changed.connect(self._counts_changed)
         model.counts_changed.connect(self._summary_timer.start)
-        model.ids_replaced.connect(loader.follow)
+        model.ids_replaced.connect(loader.rename_ids)
         theme.changed.connect(self._restyle)
 
     def _set_up(self) -> None:
@@ -549,11 +549,11 @@ class GridView(QListView):
         """Open the menu at the pointer, or at the focused photo if it was requested by key."""
         if event.reason() == event.Reason.Keyboard:
             place = self.visualRect(self.currentIndex()).center() if self.currentIndex().isValid() else QPoint()
-            self.context_menu_wanted.emit(self.viewport().mapToGlobal(place), None)
+            self.context_menu_requested.emit(self.viewport().mapToGlobal(place), None)
             return
         group = self.header_under(event.pos())
         label = self.images.groups[group].label if group is not None else None
-        self.context_menu_wanted.emit(event.globalPos(), label)
+        self.context_menu_requested.emit(event.globalPos(), label)
 
     def viewportEvent(self, event: QEvent) -> bool:
         """Show the reason of a failure as the tooltip; end hovering when the pointer leaves."""

@@ -82,7 +82,7 @@ class ThumbnailLoader(QObject):
         self.clear()
         self._fetch, self._large = fetch, large
 
-    def want(self, images: Sequence[TrainingImage], edge: int) -> None:
+    def request(self, images: Sequence[TrainingImage], edge: int) -> None:
         """What is on the screen or near it, most wanted first; `edge` = device pixels of the shorter side.
 
         Replaces what was wanted before: what is not wanted any more is not fetched, or its fetch is cancelled.
@@ -125,7 +125,7 @@ class ThumbnailLoader(QObject):
                 self._bytes -= entry.bytes
             self._failures.pop(image_id, None)
 
-    def follow(self, new_ids: Mapping[str, str]) -> None:
+    def rename_ids(self, new_ids: Mapping[str, str]) -> None:
         """Keep pictures under ids that a service changed: old → new."""
         for old, new in new_ids.items():
             if (entry := self._cache.pop(old, None)) is not None:
@@ -226,7 +226,7 @@ class ThumbnailLoader(QObject):
 
     def _failed(self, image_id: str, error: Exception) -> bool:
         self._flying.pop(image_id, None)
-        reason, can_help, foreseen = explain(error)
+        reason, can_help, foreseen = explain_failure(error)
         tries = self._failures[image_id].tries if image_id in self._failures else 0
         pause = _PAUSES[min(tries, len(_PAUSES) - 1)] if can_help else float("inf")
         self._failures[image_id] = _LoadFailure(reason, tries + 1, monotonic() + pause)
@@ -263,7 +263,7 @@ def _larger(image: TrainingImage) -> bool:
     return min(image.width, image.height) > pictures.THUMBNAIL_EDGE
 
 
-def explain(error: Exception) -> tuple[str, bool, bool]:
+def explain_failure(error: Exception) -> tuple[str, bool, bool]:
     """The reason in a sentence; whether to try again can help; whether it is a failure that may happen."""
     from apitorch_desktop.api.errors import ApiError, NotFound
     from apitorch_desktop.utils.errors import Cancelled

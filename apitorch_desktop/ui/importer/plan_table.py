@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QTreeView, QV
 from apitorch_desktop.dataset.importer.plan import Plan, PlanItem
 from apitorch_desktop.ui.importer.plan_models import PlanFilter, PlanItemsModel
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import ComboBox, button, offer
+from apitorch_desktop.ui.widgets.controls import ComboBox, button, enable_unless
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE
 
 _VIEWS: dict[str, tuple[str, ...]] = {
@@ -111,7 +111,7 @@ class PlanTable(QWidget):
         """Enable the controls that apply to the selection."""
         reason = "" if self.selected() else "Select photos first"
         for control in (self.skip, self.include, self.relabel):
-            offer(control, reason)
+            enable_unless(control, reason)
 
     def selected(self) -> list[PlanItem]:
         """Return the selected items."""

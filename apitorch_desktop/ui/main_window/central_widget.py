@@ -17,7 +17,7 @@ from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.sidebar.panel import TreePanel, WhyNot
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
-from apitorch_desktop.ui.widgets.controls import Rule
+from apitorch_desktop.ui.widgets.controls import Separator
 
 FOLD_RIGHT, FOLD_LEFT = 960, 720
 """Widths of the window below which the classify panel, then the tree, fold by themselves."""
@@ -75,10 +75,10 @@ class CentralWidget(QWidget):
         column.setSpacing(0)
         column.setSizeConstraint(QVBoxLayout.SizeConstraint.SetNoConstraint)  # a window that cannot shrink cannot fold
         column.addWidget(self.toolbar)
-        column.addWidget(Rule(self._theme))
+        column.addWidget(Separator(self._theme))
         column.addWidget(self.offline_banner)
         column.addWidget(self.splitter, 1)
-        column.addWidget(Rule(self._theme))
+        column.addWidget(Separator(self._theme))
         column.addWidget(self.status)
 
     def minimumSizeHint(self) -> QSize:

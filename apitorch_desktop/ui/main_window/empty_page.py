@@ -8,7 +8,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import ProgressBar, button, label, offer, surface
+from apitorch_desktop.ui.widgets.controls import ProgressBar, button, enable_unless, label, surface
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 
 
@@ -78,8 +78,8 @@ class EmptyPage(QWidget):
                 [self._import, self._new],
             )
             self._new.setProperty("tip", f"Opens {page}")
-            offer(self._import, can_import)
-            offer(self._new, "")
+            enable_unless(self._import, can_import)
+            enable_unless(self._new, "")
             return
         self._new.setProperty("tip", "")
         self._say(
@@ -88,9 +88,9 @@ class EmptyPage(QWidget):
             "The photos are copied; the originals stay as they are.",
             [self._import, self._new, self._sample],
         )
-        offer(self._import, can_import)
-        offer(self._new, can_create)
-        offer(self._sample, can_create)
+        enable_unless(self._import, can_import)
+        enable_unless(self._new, can_create)
+        enable_unless(self._sample, can_create)
 
     def show_empty_set(self, name: str) -> None:
         """A training set without photos."""
@@ -99,7 +99,7 @@ class EmptyPage(QWidget):
             "Drop photos or a folder here. Drop them on a label at the left to put them under it.",
             [self._import],
         )
-        offer(self._import, "")
+        enable_unless(self._import, "")
 
     def show_choice(self) -> None:
         """Training sets are there, none is open."""

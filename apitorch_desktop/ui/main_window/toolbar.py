@@ -9,7 +9,7 @@ from PySide6.QtGui import QAction, QKeyEvent, QPainter, QPaintEvent, QResizeEven
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QSizePolicy, QSlider, QStyle, QWidget
 
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import MenuButton, button, icon_button, offer, set_property, surface
+from apitorch_desktop.ui.widgets.controls import MenuButton, button, enable_unless, icon_button, set_property, surface
 
 NO_ZOOM, ICONS = 880, 760
 """Widths below which the zoom goes, then the words of menus and switch."""
@@ -205,7 +205,7 @@ class Toolbar(QWidget):
         for control in (self.search, self.filter, self.sort, self.zoom):
             if control.property("tip") is None:
                 control.setProperty("tip", control.toolTip())
-            offer(control, "" if there else reason)
+            enable_unless(control, "" if there else reason)
 
     def focus_search(self) -> None:
         """Go to the search line, its text selected."""

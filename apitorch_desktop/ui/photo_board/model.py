@@ -15,7 +15,7 @@ from apitorch_desktop.utils.text import percent
 Index = QModelIndex | QPersistentModelIndex
 _ONE_BY_ONE = 24
 """Rows that leave one at a time; for more it is quicker to lay all out anew."""
-RowRole = Qt.ItemDataRole.UserRole
+BOARD_ROW_ROLE = Qt.ItemDataRole.UserRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class BoardModel(QAbstractListModel):
         row = self.row(index)
         if row is None:
             return None
-        if role == RowRole:
+        if role == BOARD_ROW_ROLE:
             return row
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             return _spoken(row)

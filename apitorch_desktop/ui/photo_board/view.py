@@ -49,9 +49,9 @@ class _BoardDelegate(QStyledItemDelegate):
 class PhotoBoard(QListView):
     """Says what is wanted of the photos that are chosen; does nothing by itself."""
 
-    action_wanted = Signal(str)
+    action_requested = Signal(str)
     """The name of an act on what is chosen: accept, dismiss, keep, open, del and return (the keys); or a label's key."""
-    heading_action_wanted = Signal(object, str)
+    heading_action_requested = Signal(object, str)
     """(Heading, name of the act)"""
 
     KEYS = {  # noqa: RUF012 - never changed
@@ -101,7 +101,7 @@ class PhotoBoard(QListView):
 
     # --- what is chosen
 
-    def chosen(self) -> list[PhotoRow | LabelIssueRow]:
+    def selected_rows(self) -> list[PhotoRow | LabelIssueRow]:
         """What is selected, else what has the focus."""
         rows = [self.rows.row(index) for index in sorted(self.selectedIndexes(), key=lambda index: index.row())]
         found = [row for row in rows if isinstance(row, (PhotoRow, LabelIssueRow))]
@@ -142,9 +142,9 @@ class PhotoBoard(QListView):
         plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
         name = self.KEYS.get(Qt.Key(event.key()))
         if plain and name is not None:
-            self.action_wanted.emit(name)
+            self.action_requested.emit(name)
         elif plain and event.text() and event.text() in "1234567890":
-            self.action_wanted.emit(event.text())
+            self.action_requested.emit(event.text())
         else:
             super().keyPressEvent(event)
 
@@ -159,10 +159,10 @@ class PhotoBoard(QListView):
         act = self._painter.action_at(row, self.visualRect(index), point, self._mirrored())
         if isinstance(row, HeadingRow):
             if act:
-                self.heading_action_wanted.emit(row, act)
+                self.heading_action_requested.emit(row, act)
         elif act:
             self.setCurrentIndex(index)
-            self.action_wanted.emit(act)
+            self.action_requested.emit(act)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """A hand over what can be clicked."""
@@ -179,7 +179,7 @@ class PhotoBoard(QListView):
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         """Look closely."""
         if isinstance(self.rows.row(self.indexAt(event.position().toPoint())), (PhotoRow, LabelIssueRow)):
-            self.action_wanted.emit("open")
+            self.action_requested.emit("open")
 
     def _mirrored(self) -> bool:
         return self.layoutDirection() == Qt.LayoutDirection.RightToLeft
@@ -208,7 +208,7 @@ class PhotoBoard(QListView):
             elif rect.bottom() in near or rect.top() in near:
                 beyond.append(row.image)
         edge = round(self._painter.edge * self.devicePixelRatioF())
-        self.loader.want([*shown, *beyond], edge)
+        self.loader.request([*shown, *beyond], edge)
 
     def showEvent(self, event: object) -> None:
         """What is on the screen is wanted now."""

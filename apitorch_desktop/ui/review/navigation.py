@@ -121,7 +121,7 @@ class ReviewNavigation(QObject):
         panel.label_requested.connect(self._show_label)
         self.only.all_requested.connect(lambda: self._photos.show_only((), ""))
         self.only.review_requested.connect(self._back)
-        self._photos.model.ids_replaced.connect(self._loader.follow)
+        self._photos.model.ids_replaced.connect(self._loader.rename_ids)
         self._session.open_set_changed.connect(self._opened_changed)
         self._session.sets_changed.connect(self._update_sidebar)
 

@@ -134,8 +134,8 @@ class ReviewPanel(QWidget):
         review = self._review
         review.changed.connect(self._changed)
         review.progressed.connect(self._changed_progress)
-        self.board.action_wanted.connect(self.act)
-        self.board.heading_action_wanted.connect(self._act_on_heading)
+        self.board.action_requested.connect(self.act)
+        self.board.heading_action_requested.connect(self._act_on_heading)
         self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
         self.labels.pair_chosen.connect(self._show_pair)
         self.labels.label_requested.connect(self.label_requested)
@@ -223,7 +223,7 @@ class ReviewPanel(QWidget):
         return found is not None and (part is None or getattr(found, part) is not None)
 
     def _show_controls(self) -> None:
-        page, chosen = self.page, len(self.board.chosen()) if self.stack.currentWidget() is self.board else 0
+        page, chosen = self.page, len(self.board.selected_rows()) if self.stack.currentWidget() is self.board else 0
         surplus = len(self._review.surplus()) if page == "duplicates" else 0
         self.rule.setVisible(surplus > 0)
         self.clean.setVisible(surplus > 0)
@@ -242,7 +242,7 @@ class ReviewPanel(QWidget):
 
     def act(self, name: str) -> None:
         """Apply an action to the selection."""
-        rows = self.board.chosen()
+        rows = self.board.selected_rows()
         if not rows:
             return
         review = self._review
@@ -288,7 +288,7 @@ class ReviewPanel(QWidget):
             self._review.keep_all(heading.group)
 
     def _show_in_grid(self) -> None:
-        ids = [row.image.image_id for row in self.board.chosen()]
+        ids = [row.image.image_id for row in self.board.selected_rows()]
         self.grid_requested.emit(ids, f"{plural(len(ids), 'photo')} of {PAGES[self.page].title.lower()}")
 
     def _show_pair(self, given: str, taken: str) -> None:

@@ -8,7 +8,7 @@ from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistent
 from PySide6.QtGui import QFont, QFontMetrics, QPainter, QPen
 from PySide6.QtWidgets import QLineEdit, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
-from apitorch_desktop.ui.sidebar.model import NodeRole, RowType, TreeNode
+from apitorch_desktop.ui.sidebar.model import NODE_ROLE, RowType, TreeNode
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.theme.tokens import Role
 
@@ -39,7 +39,7 @@ class TreeDelegate(QStyledItemDelegate):
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         """Rows are 28 px high, headings stand off from what is above."""
-        node: TreeNode | None = index.data(NodeRole)
+        node: TreeNode | None = index.data(NODE_ROLE)
         height = 44 if node is not None and node.row is RowType.HEADING else 28
         return QSize(self._theme.px(80), self._theme.px(height))
 
@@ -50,7 +50,7 @@ class TreeDelegate(QStyledItemDelegate):
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         """Paint a row."""
-        node: TreeNode | None = index.data(NodeRole)
+        node: TreeNode | None = index.data(NODE_ROLE)
         if node is None:
             return
         painter.save()
@@ -171,7 +171,7 @@ class TreeDelegate(QStyledItemDelegate):
     def createEditor(self, parent: QWidget, option: QStyleOptionViewItem, index: Index) -> QWidget:
         """A line over the name."""
         editor = QLineEdit(parent)
-        node: TreeNode | None = index.data(NodeRole)
+        node: TreeNode | None = index.data(NODE_ROLE)
         draft = node is not None and node.row is RowType.DRAFT
         of_label = node is not None and (
             node.row is RowType.LABEL or (draft and node.parent is not None and node.parent.training_set is not None)
@@ -182,7 +182,7 @@ class TreeDelegate(QStyledItemDelegate):
 
     def updateEditorGeometry(self, editor: QWidget, option: QStyleOptionViewItem, index: Index) -> None:
         """As wide as the row allows."""
-        node: TreeNode | None = index.data(NodeRole)
+        node: TreeNode | None = index.data(NODE_ROLE)
         px = self._theme.px
         whole: QRect = option.rect
         left = px(self._indent(node) if node is not None else MARGIN) - px(9)

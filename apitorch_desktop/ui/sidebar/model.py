@@ -29,7 +29,7 @@ class RowType(Enum):
     """A training set or a label that is being named."""
 
 
-NodeRole = Qt.ItemDataRole.UserRole + 1
+NODE_ROLE = Qt.ItemDataRole.UserRole + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class TreeModel(QAbstractItemModel):
             return None
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
             return node.text
-        if role == NodeRole:
+        if role == NODE_ROLE:
             return node
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return self._spoken(node)

@@ -54,14 +54,14 @@ class TreeView(QTreeView):
     """(image ids, training set id, label)"""
     drag_over = Signal(str)
     """What a drop here would do, in words; "" when the drag is elsewhere."""
-    delete_wanted = Signal(object)
-    merge_wanted = Signal(object, str)
+    delete_requested = Signal(object)
+    merge_requested = Signal(object, str)
     """(the label's Node, the label to merge it into)"""
-    export_wanted = Signal(object)
-    compare_wanted = Signal(object)
+    export_requested = Signal(object)
+    compare_requested = Signal(object)
     refused = Signal(str)
     """What was asked for cannot be done; the reason."""
-    page_wanted = Signal()
+    page_requested = Signal()
     """The service makes training sets on its own page only."""
 
     def __init__(self, theme: Theme, model: TreeModel, why_not: WhyNot) -> None:
@@ -106,7 +106,7 @@ class TreeView(QTreeView):
         """Open a row to name a new training set, or a new label of one."""
         reason = self._why_not("labels" if parent is not None else "training-sets")
         if reason and parent is None and self.new_set_page():
-            self.page_wanted.emit()
+            self.page_requested.emit()
             return
         if reason:
             self.refused.emit(reason)
@@ -182,7 +182,10 @@ class TreeView(QTreeView):
             add("Rename…", _EXTENSIONS[RowType.LABEL], lambda: self.rename(node), "F2")
             self._add_merge(menu, node)
             add(
-                "Delete label with its photos", _EXTENSIONS[RowType.LABEL], lambda: self.delete_wanted.emit(node), "Del"
+                "Delete label with its photos",
+                _EXTENSIONS[RowType.LABEL],
+                lambda: self.delete_requested.emit(node),
+                "Del",
             )
             menu.addSeparator()
         above = (
@@ -192,10 +195,10 @@ class TreeView(QTreeView):
             add("New label…", "labels", lambda: self.start_naming(above))
         if node is not None and node.row is RowType.TRAINING_SET:
             add("Rename…", "training-sets", lambda: self.rename(node), "F2")
-            add("Export…", "", lambda: self.export_wanted.emit(node))
-            add("Compare…", "", lambda: self.compare_wanted.emit(node))
+            add("Export…", "", lambda: self.export_requested.emit(node))
+            add("Compare…", "", lambda: self.compare_requested.emit(node))
             menu.addSeparator()
-            add("Delete training set…", "training-sets", lambda: self.delete_wanted.emit(node), "Del")
+            add("Delete training set…", "training-sets", lambda: self.delete_requested.emit(node), "Del")
             menu.addSeparator()
         page = self.new_set_page() if self._why_not("training-sets") else ""
         add("New training set…", "" if page else "training-sets", lambda: self.start_naming(None))
@@ -213,7 +216,7 @@ class TreeView(QTreeView):
         into.menuAction().setToolTip(reason)
         for other in others:
             action = QAction(other.text, into)
-            action.triggered.connect(lambda _checked=False, key=other.key: self.merge_wanted.emit(node, key))
+            action.triggered.connect(lambda _checked=False, key=other.key: self.merge_requested.emit(node, key))
             into.addAction(action)
 
     def _choose(self, node: TreeNode) -> None:
@@ -229,7 +232,7 @@ class TreeView(QTreeView):
         if reason:
             self.refused.emit(reason)
         else:
-            self.delete_wanted.emit(node)
+            self.delete_requested.emit(node)
 
     def _editor_closed(self, _editor: QWidget, _hint: QAbstractItemDelegate.EndEditHint) -> None:
         self._rows.drop_draft()

@@ -25,10 +25,10 @@ class PhotoCanvas(QWidget):
     """Shows a `LoadedPhoto`, or its thumbnail until there is one. `zoom` is device pixels of the screen for one photo pixel."""
 
     zoom_changed = Signal()
-    full_size_wanted = Signal()
+    full_size_requested = Signal()
     """The zoom needs more pixels than are at hand."""
     resized = Signal()
-    drag_wanted = Signal()
+    drag_requested = Signal()
     """A photo that cannot be panned is dragged: to another program."""
 
     def __init__(self, theme: Theme) -> None:
@@ -170,7 +170,7 @@ class PhotoCanvas(QWidget):
         if photo is None or picture is None or photo.size is None or photo.whole():
             return
         if picture.width() < min(1.0, self.zoom()) * photo.size[0] - 1:
-            self.full_size_wanted.emit()
+            self.full_size_requested.emit()
 
     def _larger(self) -> bool:
         """Whether there is more of the photo than the window shows."""
@@ -201,7 +201,7 @@ class PhotoCanvas(QWidget):
             if (event.position() - self._grabbed).manhattanLength() >= QApplication.startDragDistance():
                 self._grabbed = None
                 self._show_hand()
-                self.drag_wanted.emit()
+                self.drag_requested.emit()
         elif self._grabbed is not None:
             moved = event.position() - self._grabbed
             self._grabbed = event.position()

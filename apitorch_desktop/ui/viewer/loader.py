@@ -10,7 +10,7 @@ from PySide6.QtGui import QImage
 
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.ui.images import decode
-from apitorch_desktop.ui.images.thumbnail_loader import Fetch, explain
+from apitorch_desktop.ui.images.thumbnail_loader import Fetch, explain_failure
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 
 
@@ -53,14 +53,14 @@ class PhotoLoader(QObject):
 
     def set_source(self, fetch: Fetch) -> None:
         """Another connection: forgets all."""
-        self.want([], QSize())
+        self.request([], QSize())
         self._fetch = fetch
 
     def get(self, image_id: str) -> LoadedPhoto | None:
         """What there is of an image."""
         return self._photos.get(image_id)
 
-    def want(self, images: Sequence[TrainingImage], room: QSize) -> None:
+    def request(self, images: Sequence[TrainingImage], room: QSize) -> None:
         """The photo looked at, first, and its neighbors, to fit in `room` (device pixels). The rest is let go."""
         ids = [image.image_id for image in images]
         for image_id in [image_id for image_id in self._photos if image_id not in ids]:
@@ -74,7 +74,7 @@ class PhotoLoader(QObject):
             if photo.fitted is None and not photo.reason and "fitted" not in photo.tasks:
                 self._run(photo, "fitted", partial(_fit, self._fetch, image, room), priority=-place)
 
-    def want_whole(self, image_id: str) -> None:
+    def request_full_size(self, image_id: str) -> None:
         """All pixels of a photo that is there to fit already."""
         photo = self._photos.get(image_id)
         if photo is not None and photo.fitted is not None and not photo.whole() and "levels" not in photo.tasks:
@@ -109,7 +109,7 @@ class PhotoLoader(QObject):
 
     def _failed(self, photo: LoadedPhoto, part: str, error: Exception) -> bool:
         photo.tasks.pop(part, None)
-        reason, _can_help, foreseen = explain(error)
+        reason, _can_help, foreseen = explain_failure(error)
         if part == "fitted":
             photo.reason = reason
         self.changed.emit(photo.image.image_id)

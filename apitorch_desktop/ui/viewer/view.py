@@ -15,7 +15,7 @@ from apitorch_desktop.ui.tasks.runner import TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.viewer.canvas import PhotoCanvas
 from apitorch_desktop.ui.viewer.loader import PhotoLoader
-from apitorch_desktop.ui.widgets.controls import ElidedLabel, Rule, button, icon_button, label
+from apitorch_desktop.ui.widgets.controls import ElidedLabel, Separator, button, icon_button, label
 from apitorch_desktop.utils.text import size
 
 Neighbor = Callable[[str, int], TrainingImage | None]
@@ -35,11 +35,11 @@ class PhotoView(QWidget):
     """TrainingImage now shown."""
     label_key = Signal(str)
     """A digit or letter typed."""
-    delete_wanted = Signal(list)
+    delete_requested = Signal(list)
     """[id]"""
-    drag_wanted = Signal(object)
+    drag_requested = Signal(object)
     """TrainingImage to be dragged to elsewhere."""
-    context_menu_wanted = Signal(object)
+    context_menu_requested = Signal(object)
     """QPoint on the screen."""
 
     def __init__(
@@ -61,11 +61,11 @@ class PhotoView(QWidget):
         self._photos.changed.connect(self._came)
         self.canvas = PhotoCanvas(theme)
         self.canvas.zoom_changed.connect(self._say_zoom)
-        self.canvas.full_size_wanted.connect(self._want_whole)
+        self.canvas.full_size_requested.connect(self._want_whole)
         self._refit = QTimer(self, interval=_RESIZED, singleShot=True)
         self._refit.timeout.connect(self._resized)
         self.canvas.resized.connect(self._refit.start)
-        self.canvas.drag_wanted.connect(lambda: self.drag_wanted.emit(self._image))
+        self.canvas.drag_requested.connect(lambda: self.drag_requested.emit(self._image))
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Photo")
         self._build(theme)
@@ -78,18 +78,18 @@ class PhotoView(QWidget):
         self.origin = ElidedLabel("", "small", "muted", Qt.TextElideMode.ElideMiddle)
         """Where it came from."""
         self.origin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.zoom_said = label("", "small", "muted")
-        self.again = button("Try again", "link", self._retry)
-        self.again.hide()
+        self.zoom_label = label("", "small", "muted")
+        self.retry = button("Try again", "link", self._retry)
+        self.retry.hide()
         self.fit = button("Fit", "quiet", self.canvas.fit)
         self.fit.setToolTip("The whole photo (Ctrl+0)")
         self.actual = button("1:1", "quiet", lambda: self.canvas.set_zoom(1))
         self.actual.setToolTip("Pixel for pixel (Ctrl+1)")
-        self.back = icon_button(theme, "chevron-left", "Previous photo (←)")
-        self.on = icon_button(theme, "chevron-right", "Next photo (→)")
+        self.previous = icon_button(theme, "chevron-left", "Previous photo (←)")
+        self.next = icon_button(theme, "chevron-right", "Next photo (→)")
         self.close_button = icon_button(theme, "close", "Back to the grid (Esc)")
-        self.back.clicked.connect(lambda: self.go(-1))
-        self.on.clicked.connect(lambda: self.go(1))
+        self.previous.clicked.connect(lambda: self.go(-1))
+        self.next.clicked.connect(lambda: self.go(1))
         self.close_button.clicked.connect(self.closed)
         strip, below, foot = QHBoxLayout(), QHBoxLayout(), QVBoxLayout()
         foot.setContentsMargins(theme.px(18), theme.px(4), theme.px(10), theme.px(4))
@@ -102,14 +102,14 @@ class PhotoView(QWidget):
         foot.addLayout(strip)
         foot.addWidget(self.details)
         foot.addLayout(below)
-        for widget in (self.again, self.zoom_said, self.fit, self.actual, self.back, self.on, self.close_button):
-            widget.setFocusPolicy(Qt.FocusPolicy.TabFocus if widget is not self.zoom_said else Qt.FocusPolicy.NoFocus)
+        for widget in (self.retry, self.zoom_label, self.fit, self.actual, self.previous, self.next, self.close_button):
+            widget.setFocusPolicy(Qt.FocusPolicy.TabFocus if widget is not self.zoom_label else Qt.FocusPolicy.NoFocus)
             strip.addWidget(widget)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.canvas, 1)
-        column.addWidget(Rule(theme))
+        column.addWidget(Separator(theme))
         column.addLayout(foot)
 
     # --- what is shown
@@ -131,8 +131,8 @@ class PhotoView(QWidget):
         self.canvas.show_photo(self._photos.get(image.image_id), thumbnail, claimed)  # type: ignore[arg-type]
         self.name.setText(image.display_name)
         self._tell(image)
-        self.back.setEnabled(self._neighbor(image.image_id, -1) is not None)
-        self.on.setEnabled(self._neighbor(image.image_id, 1) is not None)
+        self.previous.setEnabled(self._neighbor(image.image_id, -1) is not None)
+        self.next.setEnabled(self._neighbor(image.image_id, 1) is not None)
         self._came(image.image_id)
         self.image_changed.emit(image)
 
@@ -160,10 +160,10 @@ class PhotoView(QWidget):
 
     def _want(self) -> None:
         if self._image is None:
-            self._photos.want([], self.canvas.room())
+            self._photos.request([], self.canvas.room())
             return
         beside = (self._neighbor(self._image.image_id, step) for step in (1, -1))
-        self._photos.want([self._image, *(image for image in beside if image is not None)], self.canvas.room())
+        self._photos.request([self._image, *(image for image in beside if image is not None)], self.canvas.room())
 
     def _resized(self) -> None:
         self._want()
@@ -171,7 +171,7 @@ class PhotoView(QWidget):
 
     def _want_whole(self) -> None:
         if self._image is not None:
-            self._photos.want_whole(self._image.image_id)
+            self._photos.request_full_size(self._image.image_id)
 
     def _retry(self) -> None:
         if self._image is not None:
@@ -181,13 +181,13 @@ class PhotoView(QWidget):
         if self._image is None or image_id != self._image.image_id:
             return
         photo = self._photos.get(image_id)
-        self.again.setVisible(photo is not None and bool(photo.reason))
+        self.retry.setVisible(photo is not None and bool(photo.reason))
         self.canvas.refresh()
 
     def _say_zoom(self) -> None:
         photo = self._photos.get(self._image.image_id) if self._image is not None else None
         said = photo is not None and not photo.reason
-        self.zoom_said.setText(f"{self.canvas.zoom() * 100:.0f} %" if said else "")
+        self.zoom_label.setText(f"{self.canvas.zoom() * 100:.0f} %" if said else "")
 
     # --- keys and mouse
 
@@ -234,7 +234,7 @@ class PhotoView(QWidget):
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self.canvas.toggle(QPointF(self.canvas.width() / 2, self.canvas.height() / 2))
         elif key == Qt.Key.Key_Delete and self._image is not None:
-            self.delete_wanted.emit([self._image.image_id])
+            self.delete_requested.emit([self._image.image_id])
         else:
             return False
         return True
@@ -247,7 +247,7 @@ class PhotoView(QWidget):
             self.go(1)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        self.context_menu_wanted.emit(event.globalPos())
+        self.context_menu_requested.emit(event.globalPos())
 
 
 def details(image: TrainingImage) -> list[str]:

@@ -83,7 +83,7 @@ def surface(widget: QWidget, name: Surface) -> QWidget:
     return widget
 
 
-def offer(widget: QWidget, reason: str) -> None:
+def enable_unless(widget: QWidget, reason: str) -> None:
     """Enable a control, or grey it out with the reason as its tip."""
     widget.setEnabled(not reason)
     widget.setToolTip(reason or str(widget.property("tip") or ""))
@@ -100,7 +100,7 @@ class Card(QFrame):
         self.rows.setSpacing(spacing)
 
 
-class Rule(QFrame):
+class Separator(QFrame):
     """A hairline between two parts."""
 
     def __init__(self, theme: Theme, *, vertical: bool = False) -> None:

@@ -124,7 +124,7 @@ def test_escape_without_a_selection_is_left_to_others(filled, qtbot):
 def test_enter_opens_and_delete_asks(filled):
     opened, asked = [], []
     filled.image_activated.connect(opened.append)
-    filled.delete_wanted.connect(asked.append)
+    filled.delete_requested.connect(asked.append)
     key("Home", "Right", "Return")
     assert opened == [filled.images.image(1)]
     key("shift+Right", "Delete")
@@ -179,7 +179,7 @@ def test_arrows_follow_the_direction_of_reading(filled):
 
 def test_the_menu_key_asks_at_the_focus(filled):
     asked = []
-    filled.context_menu_wanted.connect(lambda place, label: asked.append((place, label)))
+    filled.context_menu_requested.connect(lambda place, label: asked.append((place, label)))
     key("Home", "Right")
     key("Menu")
     wait_until(lambda: asked)

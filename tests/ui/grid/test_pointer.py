@@ -174,7 +174,7 @@ def test_a_double_click_opens(filled):
 
 def test_the_right_button_selects_what_it_is_on_and_keeps_a_selection_it_is_in(filled):
     asked = []
-    filled.context_menu_wanted.connect(lambda place, label: asked.append((place, label)))
+    filled.context_menu_requested.connect(lambda place, label: asked.append((place, label)))
     filled.images.selection.set(range(3))
     click(middle(filled, 1), button=3)
     wait_until(lambda: len(asked) == 1)

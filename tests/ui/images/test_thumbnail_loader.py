@@ -21,7 +21,7 @@ def told(loader):
 def test_a_picture_comes_in_the_wanted_size_and_is_told_of(loader, told):
     one = image(1)
     assert loader.pixmap(one.image_id) is None
-    loader.want([one], 126)
+    loader.request([one], 126)
     wait_until(lambda: told)
     pixmap = loader.pixmap(one.image_id)
     assert isinstance(pixmap, QPixmap)
@@ -31,31 +31,31 @@ def test_a_picture_comes_in_the_wanted_size_and_is_told_of(loader, told):
 
 def test_another_size_is_fetched_anew_and_the_old_one_shown_until_then(loader, source, told):
     one = image(1)
-    loader.want([one], 100)
+    loader.request([one], 100)
     wait_until(lambda: told)
     source.gate.clear()
-    loader.want([one], 200)
+    loader.request([one], 200)
     turn()
     assert min(loader.pixmap(one.image_id).size().toTuple()) == 100
     source.gate.set()
     wait_until(lambda: min(loader.pixmap(one.image_id).size().toTuple()) == 200)
     turn()
     asked = len(source.asked)
-    loader.want([one], 200)
+    loader.request([one], 200)
     turn()
     assert len(source.asked) == asked
 
 
 def test_cells_larger_than_a_thumbnail_get_the_image_itself_after_its_thumbnail(loader, told):
     one = image(1, width=400, height=533)
-    loader.want([one], 380)
+    loader.request([one], 380)
     wait_until(lambda: told)
     assert min(loader.pixmap(one.image_id).size().toTuple()) in (256, 380)
     wait_until(lambda: min(loader.pixmap(one.image_id).size().toTuple()) == 380)
 
 
 def test_an_image_no_larger_than_its_thumbnail_is_not_fetched_for_more(loader, source, told):
-    loader.want([image(1, width=200, height=260)], 380)
+    loader.request([image(1, width=200, height=260)], 380)
     wait_until(lambda: told and loader.idle)
     assert len(source.asked) == 1
 
@@ -63,9 +63,9 @@ def test_an_image_no_larger_than_its_thumbnail_is_not_fetched_for_more(loader, s
 def test_the_most_wanted_comes_first_and_what_is_wanted_no_more_is_not_fetched(loader, source, told):
     images = [image(number) for number in range(200)]
     source.gate.clear()
-    loader.want(images[:100], 100)
+    loader.request(images[:100], 100)
     wait_until(lambda: len(source.asked) == 2)  # the lane has two threads
-    loader.want(images[150:160], 100)
+    loader.request(images[150:160], 100)
     source.gate.set()
     wait_until(lambda: all(loader.pixmap(one.image_id) for one in images[150:160]))
     wait_until(lambda: loader.idle)
@@ -79,7 +79,7 @@ def test_a_failure_has_its_reason_and_is_tried_again(loader, source, told, monke
     monkeypatch.setattr(loading, "_PAUSES", (0.05,))
     one = image(1)
     source.errors[one.image_id] = ConnectionFailed("The service does not answer.")
-    loader.want([one], 100)
+    loader.request([one], 100)
     wait_until(lambda: told)
     assert loader.failure(one.image_id) == "The service does not answer."
     source.errors.clear()
@@ -98,7 +98,7 @@ def test_what_cannot_get_better_is_tried_again_only_when_told_to(loader, source,
     monkeypatch.setattr(loading, "_PAUSES", (0.01,))
     one = image(1)
     source.errors[one.image_id] = error
-    loader.want([one], 100)
+    loader.request([one], 100)
     wait_until(lambda: told)
     assert loader.failure(one.image_id) == reason
     end = time.monotonic() + 0.2
@@ -113,7 +113,7 @@ def test_what_cannot_get_better_is_tried_again_only_when_told_to(loader, source,
 def test_bytes_that_are_no_picture_say_so(tasks, qapp):
     loader = ThumbnailLoader(tasks, lambda image, cancelled: b"<html>log in</html>")
     one = image(1)
-    loader.want([one], 100)
+    loader.request([one], 100)
     wait_until(lambda: loader.failure(one.image_id))
     assert loader.failure(one.image_id).startswith("It is a web page") or "not an image" in loader.failure(one.image_id)
 
@@ -124,7 +124,7 @@ def test_a_fault_of_ours_is_told_once_not_a_thousand_times(loader, source, tasks
     images = [image(number) for number in range(20)]
     for one in images:
         source.errors[one.image_id] = KeyError("a fault")
-    loader.want(images, 100)
+    loader.request(images, 100)
     wait_until(lambda: len(told) >= 20)
     assert len(shown) == 1
     assert loader.failure(images[7].image_id) == "Something went wrong with this photo."
@@ -134,11 +134,11 @@ def test_the_cache_is_bounded_and_what_is_wanted_stays(tasks, source):
     loader = ThumbnailLoader(tasks, source, budget=2_000_000)
     images = [image(number) for number in range(100)]
     for start in range(0, 100, 20):
-        loader.want(images[start : start + 20], 120)
+        loader.request(images[start : start + 20], 120)
         wait_until(lambda start=start: all(loader.pixmap(one.image_id) for one in images[start : start + 20]))
         assert loader.bytes <= 2_000_000
     assert loader.pixmap(images[0].image_id) is None
-    loader.want(images, 120)  # more than there is room for: all of it is on the screen, so all of it stays
+    loader.request(images, 120)  # more than there is room for: all of it is on the screen, so all of it stays
     wait_until(lambda: all(loader.pixmap(one.image_id) for one in images), seconds=30)
     asked = len(source.asked)
     wait_until(lambda: loader.idle)
@@ -149,18 +149,18 @@ def test_the_cache_is_bounded_and_what_is_wanted_stays(tasks, source):
 
 def test_ids_that_changed_keep_their_pictures(loader, source, told):
     one = image(1)
-    loader.want([one], 100)
+    loader.request([one], 100)
     wait_until(lambda: told)
-    loader.follow({one.image_id: "ti_new"})
+    loader.rename_ids({one.image_id: "ti_new"})
     assert loader.pixmap("ti_new") is not None
     assert loader.pixmap(one.image_id) is None
 
 
 def test_another_source_forgets_the_pictures_of_the_first(loader, source, told):
     one = image(1)
-    loader.want([one], 100)
+    loader.request([one], 100)
     wait_until(lambda: told)
     loader.set_source(source)
     assert loader.pixmap(one.image_id) is None
-    loader.want([one], 100)
+    loader.request([one], 100)
     wait_until(lambda: loader.pixmap(one.image_id))

@@ -199,7 +199,7 @@ def test_what_was_answered_leaves_and_the_focus_goes_to_the_next(panel, known):
     pointer.key("Right")
     known.found.label_issues.pop(1)
     known.changed.emit()
-    assert panel.board.chosen()[0].issue.image == IDS[7]
+    assert panel.board.selected_rows()[0].issue.image == IDS[7]
     known.found.label_issues.clear()
     known.changed.emit()
     assert panel.stack.currentWidget() is panel._none

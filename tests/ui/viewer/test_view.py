@@ -117,7 +117,7 @@ def test_one_to_one_zoom_and_pan(view, album):
     wait_until(lambda: photo(view).whole())
     assert photo(view).picture(1).width() == 4000
     assert len(photo(view).levels) >= 3
-    assert "100 %" in view.zoom_said.text()
+    assert "100 %" in view.zoom_label.text()
     before = view.canvas._target().x()
     key("shift+Right")
     assert view.canvas._target().x() < before
@@ -168,10 +168,10 @@ def test_arrows_go_on_and_back_and_end_at_the_ends(view, album):
     seen = []
     view.image_changed.connect(seen.append)
     show(view, album.images[0])
-    assert not view.back.isEnabled()
+    assert not view.previous.isEnabled()
     key("Right", "Right", "Right", "Right", "Right")
     assert view.image() is album.images[3]
-    assert not view.on.isEnabled()
+    assert not view.next.isEnabled()
     key("Left", "Up")
     assert view.image() is album.images[1]
     key("Down", "space")
@@ -202,7 +202,7 @@ def test_neighbours_are_loaded_ahead_and_what_is_left_behind_is_let_go(view, alb
 def test_label_keys_delete_and_escape_are_passed_on(view, album):
     typed, asked, closed = [], [], []
     view.label_key.connect(typed.append)
-    view.delete_wanted.connect(asked.append)
+    view.delete_requested.connect(asked.append)
     view.closed.connect(lambda: closed.append(1))
     show(view, album.images[0])
     write("1s0")
@@ -214,7 +214,7 @@ def test_label_keys_delete_and_escape_are_passed_on(view, album):
 
 def test_the_menu_is_asked_for_where_the_pointer_is(view, album):
     asked = []
-    view.context_menu_wanted.connect(asked.append)
+    view.context_menu_requested.connect(asked.append)
     show(view, album.images[0])
     send("mousemove", 300, 300, "click", 3)
     assert asked == [QPoint(300, 300)]
@@ -224,13 +224,13 @@ def test_a_photo_that_cannot_be_read_says_why_and_can_be_tried_again(view, album
     broken = album.add(album.files[album.images[0].image_id][:2000])
     show(view, broken)
     assert "cut off" in photo(view).reason
-    assert view.again.isVisible()
+    assert view.retry.isVisible()
     shot = view.canvas.grab().toImage()
     assert len({shot.pixel(x, y) for x in range(250, 550, 3) for y in range(200, 400, 3)}) > 3, "there are words"
     album.files[broken.image_id] = album.files[album.images[0].image_id]
-    view.again.click()
+    view.retry.click()
     wait_until(lambda: photo(view).fitted is not None)
-    assert not view.again.isVisible()
+    assert not view.retry.isVisible()
 
 
 def test_a_failed_connection_is_a_reason_not_a_fault(view, album, tasks):
@@ -272,7 +272,7 @@ def test_the_thumbnail_is_there_until_the_photo_is(qtbot, tasks, album, theme):
     gate = threading.Event()
     one = album.images[0]
     loader = ThumbnailLoader(tasks, lambda image, cancelled: thumbnail(album.files[image.image_id]))
-    loader.want([one], 100)
+    loader.request([one], 100)
     wait_until(lambda: loader.pixmap(one.image_id))
 
     def slow(image, cancelled):
