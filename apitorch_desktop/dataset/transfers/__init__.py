@@ -1,1 +1,5 @@
-"""Journalled uploads and downloads."""
+"""Journalled uploads and downloads that survive crashes, lost networks and restarts.
+
+`queue.TransferQueue` is the interface, `engine` the worker loop, `journal` the SQLite file, `upload` and `download` the
+two `TransferMethod`s of `model`.
+"""

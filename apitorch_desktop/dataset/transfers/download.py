@@ -12,10 +12,10 @@ from threading import Lock
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import Id, TrainingImage
-from apitorch_desktop.dataset.transfers.bundles import AT_ONCE, BundleFetcher, BundleItem
 from apitorch_desktop.dataset.transfers.bundles import EXTENSION as BUNDLES
+from apitorch_desktop.dataset.transfers.bundles import MAX_PARALLEL_BUNDLED, BundleFetcher, BundleItem
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal, TransferRow
-from apitorch_desktop.dataset.transfers.rate_control import MOST_AT_ONCE
+from apitorch_desktop.dataset.transfers.rate_control import MAX_PARALLEL
 from apitorch_desktop.dataset.workspace.image_fetcher import (
     DamagedDownload,
     ImageFetcher,
@@ -35,8 +35,8 @@ _SMALL = 2**18
 class Downloader:
     """`TransferMethod` of downloads."""
 
-    careful = False
-    at_once = MOST_AT_ONCE
+    verifies_lost = False
+    max_parallel = MAX_PARALLEL
 
     def __init__(self, journal: TransferJournal, entry: TransferRow) -> None:
         self._journal = journal
@@ -77,10 +77,10 @@ class Downloader:
             )  # fmt: skip
         if BUNDLES in (client.ping().extensions or ()):
             self._bundles = BundleFetcher(self._entry.training_set, self._small())
-            self.at_once = AT_ONCE
+            self.max_parallel = MAX_PARALLEL_BUNDLED
 
     def perform(
-        self, client: ApiClient, item: TransferItem, moved: Callable[[int], None], cancelled: Callable[[], bool]
+        self, client: ApiClient, item: TransferItem, progress: Callable[[int], None], cancelled: Callable[[], bool]
     ) -> ItemResult:
         """Download one image, unless its file exists already."""
         target = self._target(item)
@@ -90,7 +90,7 @@ class Downloader:
         if data is None:
             reason = "It is no longer in the training set."
             return ItemResult(item.id, ItemState.SKIPPED, 0, reason=reason)
-        moved(len(data))
+        progress(len(data))
         self._write(target, data)
         sha256 = item.sha256 or hashlib.sha256(data).hexdigest()  # a known one was verified
         return ItemResult(item.id, ItemState.DONE, len(data), sha256, created=True)

@@ -1,12 +1,25 @@
-"""Works transfers off on any number of threads, whatever the network, the service and the machine do meanwhile."""
+"""Transfer engine: the transfers in memory, and the loop in which worker threads process them.
+
+A transfer belongs to the process that holds its lock file. Its items pass through these steps, which any of the threads
+in `work` may take:
+
+    LOCK ──► PREPARE ──► CLAIM ──► PERFORM … ──► FINISH
+               ▲           ▲          │
+               │           └──────────┤  until no item is waiting
+               └──────────────────────┘  an answer was lost, and sending again could make a second image
+
+The journal is written first, then the memory; refreshes take in what other processes wrote.
+"""
 
 import errno
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
+from itertools import count
+from threading import Condition, Lock
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, ConnectionFailed, NotFound, RateLimited, StorageFull, WrongKey
@@ -14,87 +27,213 @@ from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import SourceMissing
 from apitorch_desktop.dataset.transfers.download import Downloader, NameTaken
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal
-from apitorch_desktop.dataset.transfers.model import TransferKind, TransferMethod, TransferRun, TransferState
+from apitorch_desktop.dataset.transfers.model import (
+    ENDED,
+    TransferKind,
+    TransferMethod,
+    TransferRun,
+    TransferState,
+    TransferStatus,
+)
 from apitorch_desktop.dataset.transfers.rate_control import RateController
-from apitorch_desktop.dataset.transfers.registry import TELL_EVERY, TransferRegistry
 from apitorch_desktop.dataset.transfers.upload import Uploader
 from apitorch_desktop.utils.errors import Cancelled
+from apitorch_desktop.utils.files import try_lock
 from apitorch_desktop.utils.text import reason
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+_NOTIFY_INTERVAL: Final = 0.05
+_REFRESH_INTERVAL: Final = 1.0
 _CLAIM: Final = 64
 _LOW: Final = 16
-"""Items left in the queue when the next are claimed: the threads do not wait for the journal meanwhile."""
+"""Claimed items at which the next are claimed, so that threads need not wait for the journal."""
 _FLUSH_AFTER: Final = 0.1
-_OWN_EVERY: Final = 2.0
-_MOST_TRIES: Final = 20
+_LOCK_INTERVAL: Final = 2.0
+_MAX_ATTEMPTS: Final = 20
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
-class _NoConnection(ApiError):  # noqa: N818 - named for what is wrong
+class _ConnectionMissing(ApiError):  # noqa: N818 - named for what happened
     advice = "Add it again, then resume; or cancel."
 
 
 class _EngineStep(Enum):
-    OWN = "own"
+    LOCK = "lock"
     PREPARE = "prepare"
-    FILL = "fill"
+    CLAIM = "claim"
     FINISH = "finish"
-    ITEM = "item"
+    PERFORM = "perform"
 
 
 class TransferEngine:
-    """What the threads in `work` do. Thread-safe: all state is in the registry, under its lock."""
+    """The transfers in memory, and what the threads in `work` do with them. Thread-safe.
 
-    def __init__(
-        self, journal: TransferJournal, registry: TransferRegistry, client_for: "Callable[[str], ApiClient]"
-    ) -> None:
+    `condition` guards `runs` and is notified of every change; nobody holds it while waiting for the disk or the network.
+    """
+
+    def __init__(self, journal: TransferJournal, client_for: Callable[[str], ApiClient]) -> None:
+        self.condition = Condition()
+        self.runs: dict[int, TransferRun] = {}
+        self._commands = Lock()
+        """Held while the state of a transfer changes, in the journal and then in memory."""
         self._journal = journal
-        self._registry = registry
-        self._ready = registry.ready
         self._client_for = client_for
         self._archives = Archives()
-        self._paces: dict[str, RateController] = {}
-
-    def work(self, cancelled: Callable[[], bool], only: int | None, until_done: bool) -> None:
-        """See `Transfers.work`."""
-        self._registry.load()
-        while not cancelled():
-            self._registry.refresh(at_once=False)
-            step = self._next(only)
-            if not isinstance(step, float):
-                self._do(*step, cancelled)
-            elif until_done and not self._left(only):
-                break
-            else:
-                with self._ready:
-                    self._ready.wait(min(step, TELL_EVERY if self._registry.changed else 0.2))
-            self._registry.tell()
-        self._registry.tell(at_once=True)
-
-    def retry_now(self, run: TransferRun) -> None:
-        """Try at once."""
-        with self._ready:
-            self._pace(run).retry_now()
-            self._ready.notify_all()
+        self._rates: dict[str, RateController] = {}
+        self._unreported: set[int] = set()
+        self._listeners: list[Callable[[TransferStatus], None]] = []
+        self._sequence = count(1)
+        self._version = -1
+        self._refresh_at = 0.0
 
     def close(self) -> None:
-        """Write down what is known, and let go of everything."""
-        for run in list(self._registry.runs.values()):
-            with self._ready:
-                run.ended += [ItemResult(item.id, ItemState.WAITING) for item in run.queue]
-                run.queue.clear()
-                run.exhausted = False
+        """Write all results to the journal and release the locks."""
+        for run in list(self.runs.values()):
+            self.return_claimed(run)
             self.flush(run)
             self.release(run)
         self._archives.close()
 
-    # --- what to do next
+    # --- the transfers in memory
+
+    def load(self) -> None:
+        """Read the journal, the first time."""
+        if self._version < 0:
+            self.refresh()
+
+    def refresh(self, *, force: bool = True) -> None:
+        """Take in what this and other processes wrote into the journal; without `force` at most once a second."""
+        if not force and monotonic() < self._refresh_at:
+            return
+        with self._commands:
+            self._refresh_at = monotonic() + _REFRESH_INTERVAL
+            version = self._journal.changed_elsewhere()
+            if not force and version == self._version:
+                return
+            self._version = version
+            entries = self._journal.entries()
+            tallies = {
+                entry.id: self._journal.tallies(entry.id)
+                for entry in entries
+                if (run := self.runs.get(entry.id)) is None
+                or (run.lock is None and not (entry.state == run.entry.state and entry.state in ENDED))
+            }
+            with self.condition:
+                known, self.runs = self.runs, {}
+                for entry in entries:
+                    run = known.get(entry.id)
+                    if run is None:
+                        run = TransferRun(entry, tallies[entry.id])
+                    elif run.lock is None and entry.id in tallies:
+                        run.load(entry, tallies[entry.id])
+                    elif run.lock is not None and run.active != (entry.state == TransferState.WAITING):
+                        run.state, run.note = TransferState(entry.state), entry.note  # paused by another process, say
+                    run.entry = entry
+                    self.runs[entry.id] = run
+                self._unreported |= tallies.keys()
+
+    def status(self, transfer: int) -> TransferStatus:
+        """Return the status of a transfer. Raises KeyError."""
+        with self.condition:
+            return self.runs[transfer].status(next(self._sequence))
+
+    def snapshot(self) -> tuple[int, list[TransferStatus]]:
+        """Return all statuses with their common sequence: larger than that of every status taken before."""
+        with self.condition:
+            sequence = next(self._sequence)
+            return sequence, [run.status(sequence) for run in self.runs.values()]
+
+    def acquire(self, transfer: int) -> "BaseFileLock | None":
+        """Lock a transfer for this process; return None while another process works on it."""
+        return try_lock(self._journal.folder / "locks" / f"{transfer}.lock")
+
+    def release(self, run: TransferRun) -> None:
+        """Release the lock of a transfer."""
+        lock, run.lock, run.prepared = run.lock, None, False
+        if lock is not None:
+            lock.release()
+
+    def add(self, transfer: int, lock: "BaseFileLock | None") -> None:
+        """Take up a transfer that this process has just added to the journal."""
+        self.refresh()
+        with self.condition:
+            self.runs[transfer].lock = lock
+        self._report(transfer)
+
+    @contextmanager
+    def command(self, transfer: int) -> Iterator[TransferRun]:
+        """Yield a transfer to be changed, in the journal first, and notify the listeners. Raises KeyError."""
+        self.load()
+        with self._commands:
+            yield self.runs[transfer]
+        self._report(transfer)
+
+    def add_listener(self, listener: Callable[[TransferStatus], None]) -> Callable[[], None]:
+        """See `TransferQueue.add_listener`."""
+        with self.condition:
+            self._listeners.append(listener)
+
+        def remove() -> None:
+            with self.condition, suppress(ValueError):
+                self._listeners.remove(listener)
+
+        return remove
+
+    def _report(self, transfer: int) -> None:
+        with self.condition:
+            self._unreported.add(transfer)
+            self.condition.notify_all()
+        self._notify(force=True)
+
+    def _notify(self, *, force: bool = False) -> None:
+        """Notify the listeners of changes; without `force` at most once in `_NOTIFY_INTERVAL` a transfer."""
+        now = monotonic()
+        with self.condition:
+            due = [
+                run
+                for transfer in self._unreported
+                if (run := self.runs.get(transfer)) and (force or now - run.notified_at >= _NOTIFY_INTERVAL)
+            ]
+            for run in due:
+                run.notified_at = now
+            self._unreported -= {run.id for run in due}
+            statuses = [run.status(next(self._sequence)) for run in due]
+            listeners = list(self._listeners)
+        for status in statuses:
+            for listener in listeners:
+                listener(status)
+
+    # --- the loop of a worker thread
+
+    def work(self, cancelled: Callable[[], bool], only: int | None, until_done: bool) -> None:
+        """See `TransferQueue.work`."""
+        self.load()
+        while not cancelled():
+            self.refresh(force=False)
+            step = self._next(only)
+            if not isinstance(step, float):
+                self._execute(*step, cancelled)
+            elif until_done and not self._is_work_left(only):
+                break
+            else:
+                with self.condition:
+                    self.condition.wait(min(step, _NOTIFY_INTERVAL if self._unreported else 0.2))
+            self._notify()
+        self._notify(force=True)
+
+    def retry_now(self, run: TransferRun) -> None:
+        """Let a transfer that waits for its service try again at once."""
+        with self.condition:
+            self._rate(run).retry_now()
+            self.condition.notify_all()
 
     def _next(self, only: int | None) -> tuple[_EngineStep, TransferRun, TransferItem | None] | float:
-        """The next step for a thread, or seconds until there may be one."""
+        """Return the next step for a thread, or the seconds until there may be one."""
         soonest = 1.0
-        with self._ready:
-            for run in self._registry.runs.values():
+        with self.condition:
+            for run in self.runs.values():
                 if not run.active or run.busy or (only is not None and run.id != only):
                     continue
                 step = self._step(run)
@@ -102,47 +241,48 @@ class TransferEngine:
                     soonest = min(soonest, step)
                     continue
                 item = None
-                if step is _EngineStep.ITEM:
-                    item = run.queue.popleft()
+                if step is _EngineStep.PERFORM:
+                    item = run.claimed.popleft()
                     run.in_flight[item.id] = 0
-                elif step is _EngineStep.FILL:
-                    run.filling = True
-                    run.flushing += 1  # until it is over nothing is finished, nor prepared again
+                elif step is _EngineStep.CLAIM:
+                    run.claiming = True
+                    run.flushing += 1  # nothing is finished or prepared again meanwhile
                 else:
                     run.busy = True
-                if step in (_EngineStep.ITEM, _EngineStep.PREPARE):
-                    self._pace(run).in_flight += 1
-                if step is not _EngineStep.OWN:
-                    self._registry.changed.add(run.id)
+                if step in (_EngineStep.PERFORM, _EngineStep.PREPARE):
+                    self._rate(run).in_flight += 1
+                if step is not _EngineStep.LOCK:
+                    self._unreported.add(run.id)
                 return step, run, item
         return soonest
 
     def _step(self, run: TransferRun) -> _EngineStep | float:
         if run.lock is None:
-            return max(0.0, run.own_at - monotonic()) or _EngineStep.OWN
+            return max(0.0, run.lock_at - monotonic()) or _EngineStep.LOCK
         if not run.prepared:
-            wait = float("inf") if run.in_flight or run.flushing else self._pace(run).wait()
-            return wait or _EngineStep.PREPARE
-        if not (run.exhausted or run.filling) and len(run.queue) <= (_LOW if self._claims(run) > _LOW else 0):
-            return _EngineStep.FILL
-        if run.queue and run.method is not None and len(run.in_flight) >= run.method.at_once:
+            delay = float("inf") if run.in_flight or run.flushing else self._rate(run).delay()
+            return delay or _EngineStep.PREPARE
+        low = _LOW if self._claim_size(run) > _LOW else 0
+        if not (run.all_claimed or run.claiming) and len(run.claimed) <= low:
+            return _EngineStep.CLAIM
+        if run.claimed and run.method is not None and len(run.in_flight) >= run.method.max_parallel:
             return float("inf")
-        if run.queue:
-            return self._pace(run).wait() or _EngineStep.ITEM
+        if run.claimed:
+            return self._rate(run).delay() or _EngineStep.PERFORM
         return float("inf") if run.in_flight or run.flushing else _EngineStep.FINISH
 
-    def _claims(self, run: TransferRun) -> int:
-        return 1 if run.method is None or run.method.careful else _CLAIM
+    def _claim_size(self, run: TransferRun) -> int:
+        return 1 if run.method is None or run.method.verifies_lost else _CLAIM
 
-    def _left(self, only: int | None) -> bool:
-        with self._ready:
+    def _is_work_left(self, only: int | None) -> bool:
+        with self.condition:
             return any(
-                run.active and not run.elsewhere
-                for run in self._registry.runs.values()
-                if only is None or run.id == only
+                run.active and not run.locked_elsewhere for run in self.runs.values() if only is None or run.id == only
             )
 
-    def _do(
+    # --- the steps
+
+    def _execute(
         self, step: _EngineStep, run: TransferRun, item: TransferItem | None, cancelled: Callable[[], bool]
     ) -> None:
         try:
@@ -156,39 +296,37 @@ class TransferEngine:
     def _manage(self, step: _EngineStep, run: TransferRun, cancelled: Callable[[], bool]) -> None:
         changed = True
         try:
-            if step is _EngineStep.OWN:
-                changed = self._own(run)
+            if step is _EngineStep.LOCK:
+                changed = self._lock(run)
             elif step is _EngineStep.PREPARE:
                 self._prepare(run, cancelled)
-            elif step is _EngineStep.FILL:
+            elif step is _EngineStep.CLAIM:
                 self.flush(run)
-                count = self._claims(run)
-                items = self._journal.claim(run.id, count)
-                with self._ready:
-                    run.queue.extend(items)
-                    run.exhausted = len(items) < count
+                size = self._claim_size(run)
+                items = self._journal.claim(run.id, size)
+                with self.condition:
+                    run.claimed.extend(items)
+                    run.all_claimed = len(items) < size
             else:
                 self._finish(run)
         finally:
-            with self._ready:
-                if step is _EngineStep.FILL:
-                    run.filling = False
+            with self.condition:
+                if step is _EngineStep.CLAIM:
+                    run.claiming = False
                     run.flushing -= 1
                 else:
                     run.busy = False
                 if changed:
-                    self._registry.changed.add(run.id)
-                self._ready.notify_all()
+                    self._unreported.add(run.id)
+                self.condition.notify_all()
 
-    # --- the steps
-
-    def _own(self, run: TransferRun) -> bool:
-        """Begin to work on a transfer, where no other process does; whether anything changed by it."""
-        lock = self._registry.own(run.id)
-        changed = lock is not None or not run.elsewhere
-        run.elsewhere = lock is None
-        run.own_at = monotonic() + _OWN_EVERY
-        self._registry.refresh()  # what another process did before it let go
+    def _lock(self, run: TransferRun) -> bool:
+        """Try to lock a transfer; return whether its status changed by that."""
+        lock = self.acquire(run.id)
+        changed = lock is not None or not run.locked_elsewhere
+        run.locked_elsewhere = lock is None
+        run.lock_at = monotonic() + _LOCK_INTERVAL
+        self.refresh()  # what another process did before it released the lock
         if run.active:
             run.lock = lock
         elif lock is not None:
@@ -201,79 +339,86 @@ class TransferEngine:
             if run.entry.kind == TransferKind.DOWNLOAD
             else Uploader(self._journal, run.entry, self._archives)
         )
-        with self._trying(run, None):
+        with self._errors_handled(run, None):
             self.flush(run)
             method.prepare(self._client(run), lambda: cancelled() or not run.active)
             tallies = self._journal.tallies(run.id)
-            with self._ready:
-                self._pace(run).down = False
-                run.count(tallies)
-                run.method, run.prepared, run.exhausted, run.note = method, True, False, ""
-                run.queue.clear()
-        with self._ready:
-            self._pace(run).in_flight -= 1
+            with self.condition:
+                self._rate(run).down = False
+                run.set_counts(tallies)
+                run.method, run.prepared, run.all_claimed, run.note = method, True, False, ""
+                run.claimed.clear()
+        with self.condition:
+            self._rate(run).in_flight -= 1
 
     def _perform(self, run: TransferRun, item: TransferItem, cancelled: Callable[[], bool]) -> None:
         assert run.method is not None  # noqa: S101 - for mypy: it was prepared
-        begun, pace = monotonic(), self._pace(run)
-        allowed = pace.allowed
-        with self._trying(run, item):
-            ended = run.method.perform(
+        begun, rate = monotonic(), self._rate(run)
+        allowed = rate.allowed
+        with self._errors_handled(run, item):
+            result = run.method.perform(
                 self._client(run),
                 item,
-                lambda sent: self._moved(run, item, sent),
+                lambda sent: self._set_progress(run, item, sent),
                 lambda: cancelled() or run.state is TransferState.CANCELLED,
             )
-            with self._ready:
-                if run.entry.kind == TransferKind.UPLOAD or ended.state is ItemState.DONE:
-                    pace.succeeded(monotonic() - begun)
+            with self.condition:
+                if run.entry.kind == TransferKind.UPLOAD or result.state is ItemState.DONE:
+                    rate.succeeded(monotonic() - begun)
                 run.note = ""
-                run.end(item, ended)
-        with self._ready:
-            pace.in_flight -= 1
-            self._registry.changed.add(run.id)
-            due = (
-                run.method.careful
+                run.record(item, result)
+        with self.condition:
+            rate.in_flight -= 1
+            self._unreported.add(run.id)
+            flush_due = (
+                run.method.verifies_lost
                 or not run.active
                 or monotonic() - run.flushed_at > _FLUSH_AFTER
-                or len(run.ended) >= _CLAIM
+                or len(run.results) >= _CLAIM
             )
-            if not (run.active and run.in_flight) or pace.allowed > allowed:
-                self._ready.notify_all()
-            elif due:  # else this thread takes the place that is free
-                self._ready.notify()
-        if due:
+            if not (run.active and run.in_flight) or rate.allowed > allowed:
+                self.condition.notify_all()
+            elif flush_due:  # else this thread takes the next item itself
+                self.condition.notify()
+        if flush_due:
             self.flush(run)
 
-    def _moved(self, run: TransferRun, item: TransferItem, sent: int) -> None:
-        with self._ready:
-            run.moved(item, sent)
-            self._registry.changed.add(run.id)
-        self._registry.tell()
+    def _set_progress(self, run: TransferRun, item: TransferItem, sent: int) -> None:
+        with self.condition:
+            run.set_progress(item, sent)
+            self._unreported.add(run.id)
+        self._notify()
 
     def flush(self, run: TransferRun) -> None:
-        """Write down how items ended."""
-        with self._ready:
-            ended, run.ended = run.ended, []
+        """Write the results of items to the journal."""
+        with self.condition:
+            results, run.results = run.results, []
             run.flushed_at = monotonic()
             run.flushing += 1
         try:
-            if ended:
+            if results:
                 if run.method is not None:
                     run.method.make_durable()
-                self._journal.record(ended)
+                self._journal.record(results)
         except BaseException:
-            with self._ready:
-                run.ended = ended + run.ended
+            with self.condition:
+                run.results = results + run.results
             raise
         finally:
-            with self._ready:
+            with self.condition:
                 run.flushing -= 1
-                self._ready.notify_all()
+                self.condition.notify_all()
+
+    def return_claimed(self, run: TransferRun) -> None:
+        """Let claimed items that nobody has begun wait again; `flush` then writes that to the journal."""
+        with self.condition:
+            run.results += [ItemResult(item.id, ItemState.WAITING) for item in run.claimed]
+            run.claimed.clear()
+            run.all_claimed = False
 
     def _finish(self, run: TransferRun) -> None:
         self.flush(run)
-        with self._registry.commands:
+        with self._commands:
             if not run.active:
                 return
             state = TransferState.FAILED if run.failed else TransferState.DONE
@@ -282,64 +427,59 @@ class TransferEngine:
         self.release(run)
         self._journal.sweep()
 
-    def release(self, run: TransferRun) -> None:
-        """Let other processes have a transfer."""
-        lock, run.lock, run.prepared = run.lock, None, False
-        if lock is not None:
-            lock.release()
-
-    # --- trouble
+    # --- errors
 
     @contextmanager
-    def _trying(self, run: TransferRun, item: TransferItem | None) -> Iterator[None]:
-        """Whatever goes wrong inside has its consequence here, and none beyond."""
+    def _errors_handled(self, run: TransferRun, item: TransferItem | None) -> Iterator[None]:
+        """Handle every exception of the block: its item is retried or fails, or the transfer stops."""
         try:
             yield
         except Cancelled:
-            self._give_back(run, item, sent=True)
+            self._requeue(run, item, sent=True)
         except ApiError as error:
-            self._trouble(run, item, error)
+            self._handle_api_error(run, item, error)
         except (SourceMissing, NameTaken) as error:
             self._fail(run, item, str(error), "Put it right, then retry.")
         except OSError as error:
             if error.errno in _NO_ROOM:
-                self._give_back(run, item, sent=False)
-                self._stop(run, f"{_where(run)} cannot be written: {reason(error)}. Make room there, then resume.")
+                self._requeue(run, item, sent=False)
+                folder = f"The folder “{run.entry.folder}”" if run.entry.folder else "The transfers’ own folder"
+                self._stop(run, f"{folder} cannot be written: {reason(error)}. Make room there, then resume.")
             else:
                 self._fail(run, item, f"The file cannot be handled: {reason(error)}.", "Put it right, then retry.")
-        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread, nor be hidden
+        except Exception as error:  # noqa: BLE001 - a bug must neither end the thread nor be hidden
             self._fail(run, item, f"Something unforeseen went wrong ({type(error).__name__}: {error}).", "Retry.")
 
-    def _trouble(self, run: TransferRun, item: TransferItem | None, error: ApiError) -> None:
+    def _handle_api_error(self, run: TransferRun, item: TransferItem | None, error: ApiError) -> None:
         sentence = f"{error} {error.advice}".strip()
-        if isinstance(error, (WrongKey, _NoConnection)) or (
+        if isinstance(error, (WrongKey, _ConnectionMissing)) or (
             isinstance(error, ConnectionFailed) and not error.can_retry
         ):
-            self._give_back(run, item, sent=False)
+            self._requeue(run, item, sent=False)
             self._stop(run, sentence)
         elif isinstance(error, NotFound) and (item is None or run.entry.kind == TransferKind.UPLOAD):
-            self._give_back(run, item, sent=False)
+            self._requeue(run, item, sent=False)
             self._stop(run, "The training set is not there any more. Choose another one, or cancel.")
         elif not error.can_retry:
             self._fail(run, item, str(error), error.advice)
         else:
-            with self._ready:
+            with self.condition:
                 if isinstance(error, RateLimited):
-                    self._pace(run).limited(error.retry_after)
+                    self._rate(run).limited(error.retry_after)
                 else:
-                    self._pace(run).failed(10.0 if isinstance(error, StorageFull) else error.retry_after)
+                    self._rate(run).failed(10.0 if isinstance(error, StorageFull) else error.retry_after)
                 run.note = sentence
-            if item is not None and not self._worth_another(run, item, error):
+            if item is not None and not self._should_retry(run, item, error):
                 self._fail(run, item, str(error), error.advice)
             else:
-                self._give_back(run, item, sent=not (error.unsent or isinstance(error, (RateLimited, StorageFull))))
+                self._requeue(run, item, sent=not (error.unsent or isinstance(error, (RateLimited, StorageFull))))
 
-    def _worth_another(self, run: TransferRun, item: TransferItem, error: ApiError) -> bool:
-        """Whether to try an item again: not when it alone fails, over and over, at a service that answers."""
+    def _should_retry(self, run: TransferRun, item: TransferItem, error: ApiError) -> bool:
+        """Return False for an item that alone fails again and again, at a service that answers."""
         if error.unsent or isinstance(error, (RateLimited, StorageFull)):
             return True
-        run.tries[item.id] += 1 if isinstance(error, ConnectionFailed) else 4
-        if run.tries[item.id] < _MOST_TRIES:
+        run.attempts[item.id] += 1 if isinstance(error, ConnectionFailed) else 4
+        if run.attempts[item.id] < _MAX_ATTEMPTS:
             return True
         try:
             self._client(run).ping()
@@ -347,40 +487,36 @@ class TransferEngine:
             return True
         return False
 
-    def _give_back(self, run: TransferRun, item: TransferItem | None, *, sent: bool) -> None:
-        """An item is to be tried again; one that may have arrived at a service like API Torch's, after a look."""
+    def _requeue(self, run: TransferRun, item: TransferItem | None, *, sent: bool) -> None:
+        """Let an item be tried again: after another `prepare` where it may have been sent, and that could matter."""
         if item is None:
             return
-        with self._ready:
+        with self.condition:
             run.in_flight.pop(item.id, None)
-            if sent and run.method is not None and run.method.careful:
+            if sent and run.method is not None and run.method.verifies_lost:
                 run.prepared = False
             else:
-                run.queue.append(item)
+                run.claimed.append(item)
 
     def _fail(self, run: TransferRun, item: TransferItem | None, sentence: str, advice: str) -> None:
         if item is None:
             self._stop(run, f"{sentence} {advice}".strip())
             return
-        with self._ready:
-            run.end(item, ItemResult(item.id, ItemState.FAILED, reason=sentence, advice=advice))
+        with self.condition:
+            run.record(item, ItemResult(item.id, ItemState.FAILED, reason=sentence, advice=advice))
 
     def _stop(self, run: TransferRun, note: str) -> None:
-        with self._registry.commands:
+        with self._commands:
             if run.active:
                 with suppress(sqlite3.Error):
                     self._journal.set_state(run.id, TransferState.STOPPED, note)
                 run.state, run.note = TransferState.STOPPED, note
 
-    def _client(self, run: TransferRun) -> "ApiClient":
+    def _client(self, run: TransferRun) -> ApiClient:
         try:
             return self._client_for(run.entry.connection)
         except (LookupError, NotFound):
-            raise _NoConnection("The connection of this transfer is not there any more.") from None
+            raise _ConnectionMissing("The connection of this transfer is not there any more.") from None
 
-    def _pace(self, run: TransferRun) -> RateController:
-        return self._paces.setdefault(run.entry.connection, RateController())
-
-
-def _where(run: TransferRun) -> str:
-    return f"The folder “{run.entry.folder}”" if run.entry.folder else "The transfers’ own folder"
+    def _rate(self, run: TransferRun) -> RateController:
+        return self._rates.setdefault(run.entry.connection, RateController())

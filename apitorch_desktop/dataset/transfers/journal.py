@@ -1,4 +1,4 @@
-"""The transfers' journal: SQLite, durable at every commit; and pictures from memory, kept in files beside it."""
+"""Journal of transfers: an SQLite file, durable at every commit, and files of images that were given as bytes."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ _VERSION = 1
 
 
 class ItemState(IntEnum):
-    """Where an item stands. SENDING: it may have been sent, and the answer is not known."""
+    """State of an item. SENDING: it may have been sent, and the answer is unknown."""
 
     WAITING = 0
     SENDING = 1
@@ -54,7 +54,7 @@ class ItemState(IntEnum):
 
 
 class TransferItem(NamedTuple):
-    """A picture of a transfer. Of a download, `source` is the path below the folder and `image_id` what to fetch."""
+    """An image of a transfer. Of a download, `source` is the path below the folder and `image_id` the image."""
 
     id: int
     label: str
@@ -71,7 +71,7 @@ class TransferItem(NamedTuple):
 
 
 class ItemResult(NamedTuple):
-    """How an item ended, or that it waits again: what `TransferJournal.record` writes."""
+    """Result of an item, or that it waits again."""
 
     item: int
     state: ItemState
@@ -85,7 +85,7 @@ class ItemResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TransferRow:
-    """A transfer as it stands in the journal. `state` is a `transfers.State`, “waiting” for what is to be worked off."""
+    """A transfer in the journal. `state` is a `TransferState`, “waiting” for one that is to be processed."""
 
     id: int
     kind: str
@@ -102,7 +102,7 @@ class TransferRow:
 
 
 class Tally(NamedTuple):
-    """Items and bytes of a transfer in one state."""
+    """Number and bytes of a transfer's items in one state."""
 
     state: ItemState
     items: int
@@ -110,20 +110,20 @@ class Tally(NamedTuple):
 
 
 class TransferJournal:
-    """The journal in a folder, made where it is missing. Thread-safe; other processes may have it open too.
+    """Journal in a folder, created if missing. Thread-safe; other processes may have it open too.
 
-    What a method wrote is on disk when it returns. Opened at the first call.
+    What a method writes is on disk when it returns. Opened at the first call.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._pictures = folder / "pictures"
+        self._images = folder / "pictures"
         self._lock = RLock()
         self._connection: sqlite3.Connection | None = None
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
+        """Folder of the journal."""
         return self._folder
 
     def close(self) -> None:
@@ -134,7 +134,7 @@ class TransferJournal:
                 self._connection = None
 
     def changed_elsewhere(self) -> int:
-        """A number that changes when another process wrote something."""
+        """Return a number that changes when another process has written."""
         return int(self._rows("PRAGMA data_version")[0][0])
 
     # --- transfers
@@ -147,13 +147,13 @@ class TransferJournal:
         title: str,
         folder: Path | None,
         items: Iterable[UploadItem],
-        own: Callable[[int], object],
+        lock: Callable[[int], object],
     ) -> int:
-        """A new transfer at the end of the queue; answers its id. `own(id)` is called before others can see it."""
+        """Add a transfer at the end of the queue and return its id. `lock(id)` is called before others can see it."""
         rows = [self._row(item) for item in items]
         kept = {row[2].partition(b"\0")[0].decode() for row in rows if row[1] == "picture"}
         if kept:
-            sync([self._pictures / digest for digest in kept])
+            sync([self._images / digest for digest in kept])
         with self._writing() as write:
             position = write.execute("SELECT COALESCE(MAX(position), 0) + 1 FROM transfers").fetchone()[0]
             added = write.execute(
@@ -166,11 +166,11 @@ class TransferJournal:
             )  # fmt: skip
             transfer = int(added.lastrowid or 0)
             self._insert(write, transfer, rows)
-            own(transfer)
+            lock(transfer)
         return transfer
 
     def fill(self, transfer: int, images: Iterable[tuple[str, str, str, int | None, str | None, str]]) -> None:
-        """The items of a download: label, path below the folder, name, size, sha256 and image id."""
+        """Add the items of a download: label, path below the folder, name, size, sha256 and image id."""
         rows = [
             (label, "image", os.fsencode(path), name, size, sha256, image_id)
             for label, path, name, size, sha256, image_id in images
@@ -180,7 +180,7 @@ class TransferJournal:
             write.execute("UPDATE transfers SET listed = 1 WHERE id = ?", (transfer,))
 
     def entries(self) -> list[TransferRow]:
-        """All transfers, in the order in which they are worked off."""
+        """Return all transfers in the order in which they are processed."""
         rows = self._rows(
             "SELECT id, kind, connection, training_set, title, folder, state, note, position, created_at, finished_at,"
             " listed FROM transfers ORDER BY position, id"
@@ -194,7 +194,7 @@ class TransferJournal:
         ]  # fmt: skip
 
     def set_state(self, transfer: int, state: str, note: str = "", *, finished: bool = False) -> float | None:
-        """Write where a transfer stands; answers when it finished, if it did."""
+        """Write the state of a transfer; return when it finished, if it did."""
         finished_at = time() if finished else None
         with self._writing() as write:
             write.execute(
@@ -204,7 +204,7 @@ class TransferJournal:
         return finished_at
 
     def place_first(self, transfers: Sequence[int]) -> None:
-        """Put transfers before all others, in this order."""
+        """Move transfers before all others, in this order."""
         with self._writing() as write:
             first = write.execute("SELECT COALESCE(MIN(position), 0) FROM transfers").fetchone()[0] - len(transfers)
             write.executemany(
@@ -213,18 +213,18 @@ class TransferJournal:
             )
 
     def forget(self, transfer: int) -> None:
-        """Drop a transfer with its items."""
+        """Delete a transfer with its items."""
         with self._writing() as write:
             write.execute("DELETE FROM transfers WHERE id = ?", (transfer,))
         self.sweep()
 
     def baseline(self, transfer: int) -> set[str] | None:
-        """The image ids that were there before the transfer began, None while nobody has looked."""
+        """Return the image ids that existed before the transfer began, None before they were recorded."""
         packed = self._rows("SELECT baseline FROM transfers WHERE id = ?", transfer)[0][0]
         return set(zlib.decompress(packed).decode().split("\n")) if packed is not None else None
 
     def set_baseline(self, transfer: int, image_ids: Iterable[str]) -> None:
-        """Keep the image ids that were there before."""
+        """Record the image ids that existed before the transfer."""
         packed = zlib.compress("\n".join(image_ids).encode(), 1)
         with self._writing() as write:
             write.execute("UPDATE transfers SET baseline = ? WHERE id = ?", (packed, transfer))
@@ -232,14 +232,14 @@ class TransferJournal:
     # --- items
 
     def tallies(self, transfer: int) -> list[Tally]:
-        """How many items, and how many bytes of known size, stand in each state."""
+        """Return the number of items, and their bytes as far as known, in each state."""
         rows = self._rows(
             "SELECT state, COUNT(*), COALESCE(SUM(size), 0) FROM items WHERE transfer = ? GROUP BY state", transfer
         )
         return [Tally(ItemState(row[0]), row[1], row[2]) for row in rows]
 
     def claim(self, transfer: int, count: int) -> list[TransferItem]:
-        """The next waiting items, now marked as being sent."""
+        """Return the next waiting items, now marked as being sent."""
         with self._writing() as write:
             rows = write.execute(
                 "SELECT * FROM items WHERE transfer = ? AND state = 0 ORDER BY id LIMIT ?", (transfer, count)
@@ -249,28 +249,28 @@ class TransferJournal:
         return items
 
     def record(self, results: Iterable[ItemResult]) -> None:
-        """Write how items ended; sizes and hashes that are None stay what they were."""
+        """Write results of items; sizes and hashes that are None are not changed."""
         with self._writing() as write:
             write.executemany(
                 "UPDATE items SET state = ?, size = COALESCE(?, size), sha256 = COALESCE(?, sha256), reason = ?,"
                 " advice = ?, image_id = CASE WHEN ? = '' THEN image_id ELSE ? END, created = ? WHERE id = ?",
                 [
                     (
-                        int(one.state), one.size, one.sha256, one.reason, one.advice, one.image_id, one.image_id,
-                        int(one.created), one.item,
+                        int(result.state), result.size, result.sha256, result.reason, result.advice,
+                        result.image_id, result.image_id, int(result.created), result.item,
                     )
-                    for one in results
+                    for result in results
                 ],
             )  # fmt: skip
 
     def items(self, transfer: int, *states: ItemState) -> list[TransferItem]:
-        """The items in these states, in order."""
+        """Return the items in these states, in order."""
         marks = ", ".join(str(int(state)) for state in states)
         query = f"SELECT * FROM items WHERE transfer = ? AND state IN ({marks}) ORDER BY id"  # noqa: S608 - numbers
         return [_item(row) for row in self._rows(query, transfer)]
 
     def item_of(self, connection: str, image_id: str, sha256: str = "") -> TransferItem | None:
-        """The newest upload of an image: of its id, else of its bytes where these are told."""
+        """Return the newest upload of an image, by its id, else by its hash where that is given."""
         query = (
             "SELECT items.* FROM items JOIN transfers ON transfers.id = items.transfer"
             " WHERE (items.image_id IN (?, ?) OR (items.sha256 = ? AND items.image_id != '')) AND transfers.connection = ?"
@@ -281,21 +281,21 @@ class TransferJournal:
         return next((_item(row) for row in self._rows(query, *ids, sha256 or None, connection, *ids)), None)
 
     def labels(self, transfer: int) -> list[str]:
-        """The labels of a transfer's items."""
+        """Return the labels of a transfer's items."""
         return [row[0] for row in self._rows("SELECT DISTINCT label FROM items WHERE transfer = ?", transfer)]
 
     def wait_again(self, transfer: int, state: ItemState) -> None:
-        """Have all items in a state wait once more, as if for the first time."""
+        """Set all items in a state back to waiting."""
         with self._writing() as write:
             write.execute(
                 "UPDATE items SET state = 0, reason = '', advice = '' WHERE transfer = ? AND state = ?",
                 (transfer, int(state)),
             )
 
-    # --- pictures from memory
+    # --- images given as bytes
 
     def source(self, item: TransferItem) -> Source:
-        """Where an upload's picture is: one from memory is a file by now."""
+        """Return the source of an upload; bytes from memory are read from their file. Raises OSError."""
         match item.kind:
             case "file":
                 return ImageFile(Path(os.fsdecode(item.source)))
@@ -305,19 +305,19 @@ class TransferJournal:
             case "picture":
                 digest, _, name = item.source.partition(b"\0")
                 return ImageBytes(
-                    (self._pictures / digest.decode()).read_bytes(), name.decode("utf-8", "surrogateescape")
+                    (self._images / digest.decode()).read_bytes(), name.decode("utf-8", "surrogateescape")
                 )
             case _:
                 return ImageUrl(item.source.decode())
 
     def sweep(self) -> None:
-        """Delete pictures that no unfinished item needs."""
-        if not self._pictures.is_dir():
+        """Delete files of images that no unfinished item needs."""
+        if not self._images.is_dir():
             return
-        with self._writing() as write:  # nobody adds one meanwhile that is in a file but not yet in a row
+        with self._writing() as write:  # nobody adds a file meanwhile whose row is not there yet
             rows = write.execute("SELECT source FROM items WHERE kind = 'picture' AND state NOT IN (2, 3)").fetchall()
             needed = {bytes(row[0]).partition(b"\0")[0].decode() for row in rows}
-            for path in self._pictures.iterdir():
+            for path in self._images.iterdir():
                 if path.name not in needed and time() - path.stat().st_mtime > 60:
                     path.unlink(missing_ok=True)
 
@@ -340,8 +340,8 @@ class TransferJournal:
         return upload.label, kind, source, shown(upload.name), size, sha256, ""
 
     def _keep(self, digest: str, data: bytes) -> None:
-        self._pictures.mkdir(parents=True, exist_ok=True)
-        with atomic_write(self._pictures / digest, durable=False) as part:
+        self._images.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self._images / digest, durable=False) as part:
             part.write_bytes(data)
 
     def _insert(self, write: sqlite3.Connection, transfer: int, rows: Iterable[tuple[Any, ...]]) -> None:

@@ -1,4 +1,4 @@
-"""A transfer as it stands: what the window is told of it, and what the engine knows of one it works on."""
+"""Transfer state: the public `TransferStatus`, and `TransferRun` and `TransferMethod` of the engine."""
 
 from collections import Counter, deque
 from collections.abc import Callable
@@ -17,39 +17,39 @@ if TYPE_CHECKING:
 
 
 class TransferKind(StrEnum):
-    """Which way a transfer goes."""
+    """Direction of a transfer."""
 
     UPLOAD = "upload"
     DOWNLOAD = "download"
 
 
 class TransferState(StrEnum):
-    """Where a transfer stands."""
+    """State of a transfer; the values are in the journal."""
 
     WAITING = "waiting"
-    """Its turn will come, or it waits for the network (`note` says so); goes on by itself."""
+    """Waits for its turn or for the network (with a `note`), and continues by itself."""
     RUNNING = "running"
     PAUSED = "paused"
-    """By the person."""
+    """By the user."""
     STOPPED = "stopped"
-    """By something only the person can put right (wrong key, training set gone, disk full): `note`, then `resume`."""
+    """By an error that the user has to fix (wrong key, training set deleted, disk full; see `note`), until `resume`."""
     DONE = "done"
-    """All of it."""
+    """All items are there."""
     FAILED = "failed"
-    """Ended, but some items failed: `failures`, `retry_failed`."""
+    """Ended with failed items: see `failures` and `retry_failed`."""
     CANCELLED = "cancelled"
 
 
 ENDED = frozenset({TransferState.DONE, TransferState.FAILED, TransferState.CANCELLED})
-"""The states in which nothing more happens by itself."""
+"""States in which a transfer has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransferStatus:
-    """A transfer as it stands. `done` counts items that are there now; `skipped` those that were there before.
+    """Status of a transfer at one moment. `done` counts new items, `skipped` those that existed before.
 
-    Bytes are of whole images, headers not counted; `bytes_total` grows while sizes become known. `rate` is bytes a
-    second over the last seconds, 0 while nothing moves. Times are seconds since the epoch.
+    Bytes are those of images, without headers; `bytes_total` grows while sizes become known. `rate` is bytes a second
+    over the last seconds, 0 while nothing moves. Times are seconds since the epoch.
     """
 
     id: int
@@ -71,11 +71,11 @@ class TransferStatus:
     finished_at: float | None
     folder: Path | None = None
     sequence: int = 0
-    """Larger than that of every status taken before it: what comes late is told from what is new."""
+    """Larger than that of every status taken before: a status that arrives late can be recognized."""
 
     @property
     def fraction(self) -> float:
-        """From 0 to 1; 1 only when everything is there. What failed never counts."""
+        """Progress from 0 to 1: 1 only when every item is there, failed items do not count."""
         if not self.total:
             return 1.0 if self.state is TransferState.DONE else 0.0
         part = (self.done + self.skipped) / self.total
@@ -84,74 +84,74 @@ class TransferStatus:
 
 
 class TransferMethod(Protocol):
-    """How the items of one kind of transfer are done. Its calls may raise ApiError, SourceGone and OSError."""
+    """Implementation of one kind of transfer. Its methods may raise ApiError, SourceMissing, NameTaken and OSError."""
 
-    careful: bool
-    """An item whose answer was lost must not be sent again before `prepare` has looked."""
-    at_once: int
-    """Items at a time, at most."""
+    verifies_lost: bool
+    """An item whose answer was lost must not be sent again before `prepare` has checked for it."""
+    max_parallel: int
+    """Items that may be in flight at a time."""
 
-    def prepare(self, client: "ApiClient", cancelled: Callable[[], bool]) -> None:
-        """Find out what has to be known before items can be done; and what became of those whose answer was lost."""
+    def prepare(self, client: ApiClient, cancelled: Callable[[], bool]) -> None:
+        """Gather what `perform` needs, and find out what became of items whose answer was lost."""
         ...
 
     def perform(
-        self, client: "ApiClient", item: TransferItem, moved: Callable[[int], None], cancelled: Callable[[], bool]
+        self, client: ApiClient, item: TransferItem, progress: Callable[[int], None], cancelled: Callable[[], bool]
     ) -> ItemResult:
-        """Do one item; `moved` is told how many of its bytes are through."""
+        """Transfer one item; `progress` receives how many of its bytes have been transferred."""
         ...
 
     def make_durable(self) -> None:
-        """Called before items are written down as done: make sure that they are."""
+        """Make finished items durable; called before the journal records them as done."""
         ...
 
 
 class TransferRun:
-    """A transfer in memory. Guarded by the engine's lock, but for `moved`."""
+    """A transfer in the engine's memory, guarded by its `condition`."""
 
     def __init__(self, entry: TransferRow, tallies: list[Tally]) -> None:
         self.method: TransferMethod | None = None
         self.lock: BaseFileLock | None = None
         self.busy = False
-        """Somebody prepares or finishes it; others leave it alone."""
+        """A thread locks, prepares or finishes it; others leave it alone."""
         self.prepared = False
-        self.exhausted = False
-        self.queue: deque[TransferItem] = deque()
+        self.all_claimed = False
+        self.claimed: deque[TransferItem] = deque()
         self.in_flight: dict[int, int] = {}
-        self.ended: list[ItemResult] = []
-        """What is not yet in the journal."""
-        self.filling = False
-        """Somebody claims the next items; others go on with those there are."""
+        self.results: list[ItemResult] = []
+        """Results that are not in the journal yet."""
+        self.claiming = False
+        """A thread claims the next items; others continue with those that are claimed."""
         self.flushing = 0
         self.flushed_at = 0.0
-        self.told_at = 0.0
-        self.elsewhere = False
-        """Another process works on it."""
-        self.own_at = 0.0
-        self.tries: Counter[int] = Counter()
-        self.meter = Throughput()
-        self.take(entry, tallies)
+        self.notified_at = 0.0
+        self.locked_elsewhere = False
+        """Another process holds the lock."""
+        self.lock_at = 0.0
+        self.attempts: Counter[int] = Counter()
+        self.throughput = Throughput()
+        self.load(entry, tallies)
 
     @property
     def id(self) -> int:
-        """The transfer's id."""
+        """Id of the transfer."""
         return self.entry.id
 
     @property
     def active(self) -> bool:
-        """Whether it would go on by itself."""
+        """Whether the transfer continues by itself."""
         return self.state in (TransferState.WAITING, TransferState.RUNNING)
 
-    def take(self, entry: TransferRow, tallies: list[Tally]) -> None:
-        """Take all from the journal."""
+    def load(self, entry: TransferRow, tallies: list[Tally]) -> None:
+        """Take over the state in the journal."""
         self.entry = entry
         self.state = TransferState(entry.state)
         self.note = entry.note
         self.finished_at = entry.finished_at
-        self.count(tallies)
+        self.set_counts(tallies)
 
-    def count(self, tallies: list[Tally]) -> None:
-        """Take the counts from the journal."""
+    def set_counts(self, tallies: list[Tally]) -> None:
+        """Take over the counts in the journal."""
         items = {tally.state: tally.items for tally in tallies}
         sizes = {tally.state: tally.bytes for tally in tallies}
         self.total = sum(items.values())
@@ -161,37 +161,37 @@ class TransferRun:
         self.bytes_total = sum(sizes.values())
         self.bytes_done = sizes.get(ItemState.DONE, 0) + sizes.get(ItemState.SKIPPED, 0)
 
-    def end(self, item: TransferItem, ended: ItemResult) -> None:
-        """An item came to its end."""
+    def record(self, item: TransferItem, result: ItemResult) -> None:
+        """Record the result of an item."""
         partial = self.in_flight.pop(item.id, 0)
-        self.ended.append(ended)
-        if ended.state is ItemState.FAILED:
+        self.results.append(result)
+        if result.state is ItemState.FAILED:
             self.failed += 1
             return
-        size = ended.size if ended.size is not None else item.size or 0
+        size = result.size if result.size is not None else item.size or 0
         self.bytes_total += size - (item.size or 0)
         self.bytes_done += size
-        if ended.state is ItemState.DONE:
+        if result.state is ItemState.DONE:
             self.done += 1
         else:
             self.skipped += 1
-        self.meter.add(max(0, size - partial), 1)
+        self.throughput.add(max(0, size - partial), 1)
 
-    def moved(self, item: TransferItem, sent: int) -> None:
-        """So many bytes of an item are through, headers included; fewer than before when it begins again."""
+    def set_progress(self, item: TransferItem, sent: int) -> None:
+        """Set the bytes of an item transferred so far, headers included; fewer than before where it begins again."""
         before = self.in_flight.get(item.id, 0)
         now = min(sent, item.size) if item.size else sent
         self.in_flight[item.id] = now
         if now > before:
-            self.meter.add(now - before)
+            self.throughput.add(now - before)
 
     def status(self, sequence: int) -> TransferStatus:
-        """What the window is told; by way of the registry, which knows the sequence."""
-        rate, items = self.meter.rates()
+        """Return the status; the engine provides the sequence."""
+        rate, items = self.throughput.rates()
         state, note = self.state, self.note
         if self.active:
             state = TransferState.RUNNING if (self.in_flight or self.busy) and not note else TransferState.WAITING
-            if self.elsewhere:
+            if self.locked_elsewhere:
                 note = "Another window or command works on it."
         moving = sum(self.in_flight.values())
         left = self.total - self.done - self.skipped - self.failed

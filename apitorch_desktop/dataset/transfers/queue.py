@@ -1,4 +1,4 @@
-"""Uploads and downloads that survive anything: a journal on disk, and the engine that works it off on any threads."""
+"""Queue of uploads and downloads: a journal on disk, and an engine that processes it on any number of threads."""
 
 import hashlib
 from collections import Counter
@@ -15,11 +15,11 @@ from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import ImageUrl, SourceMissing, UploadItem, place_of
 from apitorch_desktop.dataset.transfers.engine import TransferEngine
-from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferJournal
+from apitorch_desktop.dataset.transfers.journal import ItemState, TransferJournal
 from apitorch_desktop.dataset.transfers.model import ENDED, TransferKind, TransferState, TransferStatus
 from apitorch_desktop.dataset.transfers.origins import OriginIndex
-from apitorch_desktop.dataset.transfers.registry import TransferRegistry
-from apitorch_desktop.dataset.transfers.upload import Uploader
+from apitorch_desktop.dataset.transfers.upload import MAX_BYTES, Uploader
+from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -34,14 +34,13 @@ __all__ = [
     "TransferredItem",
 ]
 
-_MOST_BYTES = 256 * 2**20
 _IDLE_TIMEOUT = 30.0
-"""Seconds to wait at most for what is on its way."""
+"""Seconds to wait at most for calls in flight."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransferFailure:
-    """An item that failed: what it is called, its label, why (a sentence), and what to do about it."""
+    """An item that failed: name, label, reason (a sentence) and advice."""
 
     name: str
     label: str
@@ -51,7 +50,7 @@ class TransferFailure:
 
 @dataclass(frozen=True, slots=True)
 class TransferredItem:
-    """An item that is there: for an upload `image_id` is the training image; `created`: it was not there before."""
+    """A finished item. `image_id` is the training image of an upload; `created`: it did not exist before."""
 
     image_id: str
     label: str
@@ -61,22 +60,21 @@ class TransferredItem:
 
 
 class TransferQueue:
-    """The transfers of this machine's person, kept in `folder`. Thread-safe; several processes may share a folder.
+    """The user's transfers, kept in `folder`. Thread-safe; several processes may share a folder.
 
-    `client_for(connection_id)` is asked again for every call, so that a service that moved is found again; it may raise
-    `ApiError`, which counts as a failed call, or LookupError where there is no such connection any more. Give clients
-    with `attempts=1` and of their own: the engine itself repeats and paces, and what it waits for others need not.
+    `client_for(connection_id)` is called for every request, so that a service is found at its new address. It may raise
+    `ApiError`, which counts as a failed call, or LookupError for an unknown connection. The clients should be
+    `ApiClient.without_retries()`: the engine itself repeats calls and controls their rate.
 
-    Every method but `listen`, and `all` and `status` after the first call, reads or writes the disk: call it on a lane.
-    A transfer belongs to the process that began to work on it until that ends; then any other may go on.
+    All methods except `add_listener`, and `all` and `status` after the first call, use the disk: call them on a lane.
+    A transfer belongs to the process that began to process it until that ends; then any other may continue.
     """
 
-    def __init__(self, folder: Path, client_for: "Callable[[str], ApiClient]") -> None:
+    def __init__(self, folder: Path, client_for: Callable[[str], ApiClient]) -> None:
         self._journal = TransferJournal(folder)
         self._origins = OriginIndex(folder)
-        self._registry = TransferRegistry(self._journal)
         self._client_for = client_for
-        self._engine = TransferEngine(self._journal, self._registry, client_for)
+        self._engine = TransferEngine(self._journal, client_for)
 
     def add_upload(
         self,
@@ -86,101 +84,101 @@ class TransferQueue:
         items: Iterable[UploadItem],
         first: Callable[[int], object] = lambda _transfer_id: None,
     ) -> int:
-        """Accept an upload; it is on disk when this returns, pictures from memory included. Answers its id.
+        """Accept an upload and return its id; it is on disk on return, images from memory included.
 
-        `first` is called with the id before anybody begins to work on it, and before it is sure to be there.
+        `first` is called with the id before the upload can begin, and before it is certain that it will exist.
         """
         return self._add(TransferKind.UPLOAD, connection_id, training_set_id, title, None, items, first)
 
     def add_download(self, connection_id: str, training_set_id: Id, title: str, folder: Path) -> int:
-        """Accept a download of a whole training set to `folder/<slug>/<label>/<filename>`. Answers its id."""
+        """Accept a download of a training set to `folder/<slug>/<label>/<filename>` and return its id."""
         return self._add(TransferKind.DOWNLOAD, connection_id, training_set_id, title, folder.absolute(), ())
 
     def work(self, cancelled: Callable[[], bool], *, only: int | None = None, until_done: bool = False) -> None:
-        """Work off what is there until `cancelled` answers True; any number of threads may be in here at once.
+        """Process transfers until `cancelled` returns True; any number of threads may call this at once.
 
-        With `only`, nothing but this transfer. With `until_done`, return when nothing is left that could go on by
+        With `only`, process this transfer alone. With `until_done`, return when nothing is left that continues by
         itself; call again after `add_…`, `resume` or `retry_failed`.
         """
         self._engine.work(cancelled, only, until_done)
 
     def all(self) -> list[TransferStatus]:
-        """All transfers that were not forgotten, in the order in which they are worked off."""
+        """Return all transfers in the order in which they are processed."""
         return self.snapshot()[1]
 
     def snapshot(self) -> tuple[int, list[TransferStatus]]:
-        """As `all`, with the moment's sequence: a status with a smaller one was taken before, a larger one after."""
-        self._registry.load()
-        return self._registry.snapshot()
+        """Return the sequence of this moment and all transfers: a status with a smaller sequence is older."""
+        self._engine.load()
+        return self._engine.snapshot()
 
     def status(self, transfer_id: int) -> TransferStatus:
-        """One transfer. Raises KeyError."""
-        self._registry.load()
-        return self._registry.status(transfer_id)
+        """Return one transfer. Raises KeyError."""
+        self._engine.load()
+        return self._engine.status(transfer_id)
 
     def retry_now(self, connection_id: str) -> None:
-        """The connection's service is there again: what waits for it tries at once."""
-        self._registry.load()
-        with self._registry.ready:
-            waiting = [run for run in self._registry.runs.values() if run.entry.connection == connection_id]
+        """Let the transfers of a connection, whose service is there again, try at once."""
+        self._engine.load()
+        with self._engine.condition:
+            waiting = [run for run in self._engine.runs.values() if run.entry.connection == connection_id]
         for run in waiting:
             self._engine.retry_now(run)
 
     def pause(self, transfer_id: int) -> None:
-        """Finish what is on its way, then rest until `resume`."""
+        """Finish the calls in flight, then pause until `resume`."""
         self._set(transfer_id, TransferState.PAUSED)
 
     def resume(self, transfer_id: int) -> None:
-        """Go on with a paused, stopped or cancelled transfer; one that waits for the network tries at once."""
-        with self._registry.command(transfer_id) as run:
+        """Continue a paused, stopped or cancelled transfer; one that waits for the network tries at once."""
+        with self._engine.command(transfer_id) as run:
             if run.state in (TransferState.PAUSED, TransferState.STOPPED, TransferState.CANCELLED):
                 self._journal.set_state(transfer_id, TransferState.WAITING)
-                with self._registry.ready:
-                    run.state, run.note, run.finished_at, run.exhausted = TransferState.WAITING, "", None, False
+                with self._engine.condition:
+                    run.state, run.note, run.finished_at, run.all_claimed = TransferState.WAITING, "", None, False
             self._engine.retry_now(run)
 
     def cancel(self, transfer_id: int) -> None:
-        """Stop for good: what is there stays there (`results`), the rest is not sent."""
+        """Cancel a transfer: finished items remain (`results`), the others are not sent."""
         self._set(transfer_id, TransferState.CANCELLED)
 
     def retry_failed(self, transfer_id: int) -> None:
         """Try the failed items again."""
-        with self._registry.command(transfer_id) as run:
+        with self._engine.command(transfer_id) as run:
             self._engine.flush(run)
             self._journal.wait_again(transfer_id, ItemState.FAILED)
             if run.state is TransferState.FAILED:
                 self._journal.set_state(transfer_id, TransferState.WAITING)
             tallies = self._journal.tallies(transfer_id)
-            with self._registry.ready:
+            with self._engine.condition:
                 if run.state is TransferState.FAILED:
                     run.state, run.note, run.finished_at = TransferState.WAITING, "", None
-                run.exhausted = False
-                run.tries.clear()
-                run.count(tallies)
+                run.all_claimed = False
+                run.attempts.clear()
+                run.set_counts(tallies)
 
     def reorder(self, transfer_ids: Sequence[int]) -> None:
-        """Work these off in this order, before all others."""
-        self._registry.load()
+        """Process these transfers first, in this order."""
+        self._engine.load()
         self._journal.place_first(transfer_ids)
-        self._registry.refresh()
+        self._engine.refresh()
 
     def forget(self, transfer_id: int) -> None:
-        """Drop an ended transfer (done, failed or cancelled) from the journal, all but where its images came from.
+        """Delete an ended transfer (done, failed or cancelled) from the journal, except for the origins of its images.
 
         Raises ValueError for one that has not ended.
         """
-        with self._registry.command(transfer_id) as run:
+        with self._engine.command(transfer_id) as run:
             if run.state not in ENDED:
                 raise ValueError("This transfer has not ended: cancel it first.")
             self._engine.release(run)
             if run.entry.kind == TransferKind.UPLOAD:
                 self._origins.keep(run.entry.connection, self._places(transfer_id))
             self._journal.forget(transfer_id)
-            with self._registry.ready:
-                del self._registry.runs[transfer_id]
+            with self._engine.condition:
+                del self._engine.runs[transfer_id]
 
     def failures(self, transfer_id: int) -> list[TransferFailure]:
-        """The items that failed, in order."""
+        """Return the failed items, in order."""
         self._flushed(transfer_id)
         return [
             TransferFailure(item.name, item.label, item.reason, item.advice)
@@ -188,7 +186,7 @@ class TransferQueue:
         ]
 
     def results(self, transfer_id: int) -> list[TransferredItem]:
-        """The items that are there, in order; what `created` is what an undo has to delete."""
+        """Return the finished items, in order; an undo deletes those that were `created`."""
         self._flushed(transfer_id)
         return [
             TransferredItem(item.image_id, item.label, item.name, item.sha256, bool(item.created))
@@ -196,9 +194,9 @@ class TransferQueue:
         ]
 
     def origin(self, connection_id: str, image_id: str, sha256: str = "") -> str:
-        """Where an image that was uploaded from here came from: a path, an archive and the name in it, an address; or "".
+        """Return the origin of an image uploaded from this machine: a path, archive and name, or URL; else "".
 
-        `sha256`: of its bytes, where that is known; it finds what came back under another id.
+        `sha256` also finds an image that came back under another id.
         """
         item = self._journal.item_of(connection_id, image_id, sha256)
         if item is not None:
@@ -206,7 +204,7 @@ class TransferQueue:
         return self._origins.find(connection_id, image_id, sha256)
 
     def update_ids(self, connection_id: str, ids: Mapping[str, str]) -> None:
-        """A service gave images other ids, old → new: where they came from holds."""
+        """Keep the origins of images whose ids changed at the service, old → new."""
         self._origins.update_ids(connection_id, ids)
         known = {new: self._journal.item_of(connection_id, old) for old, new in ids.items()}
         self._origins.keep(
@@ -219,7 +217,7 @@ class TransferQueue:
         )
 
     def _places(self, transfer_id: int) -> list[tuple[str, str, str]]:
-        """(image id, sha256, place) of what an upload brought in, or found there."""
+        """Return (image id, sha256, place) of the images that an upload added or found."""
         return [
             (item.image_id, item.sha256 or "", place_of(self._journal.source(item)))
             for item in self._journal.items(transfer_id, ItemState.DONE, ItemState.SKIPPED)
@@ -227,33 +225,32 @@ class TransferQueue:
         ]
 
     def wait_until_idle(self, transfer_id: int) -> None:
-        """Wait until nothing of an ended transfer is under way, and find out what became of uploads without an answer.
+        """Wait until no call of an ended transfer is in flight, and search for uploads without an answer.
 
-        At most half a minute; where the service is away, what nobody has heard of stays unknown.
+        Takes at most half a minute; while the service is unreachable such uploads stay unknown.
         """
-        self._registry.load()
-        run, ready = self._registry.runs[transfer_id], self._registry.ready
-        with ready:
-            ready.wait_for(lambda: not (run.in_flight or run.busy or run.flushing), _IDLE_TIMEOUT)
+        self._engine.load()
+        run, condition = self._engine.runs[transfer_id], self._engine.condition
+        with condition:
+            condition.wait_for(lambda: not (run.in_flight or run.busy or run.flushing), _IDLE_TIMEOUT)
             if run.active:
                 return
-            run.ended += [ItemResult(item.id, ItemState.WAITING) for item in run.queue]
-            run.queue.clear()
-            run.prepared = run.exhausted = False
+            self._engine.return_claimed(run)
+            run.prepared = False
         self._engine.flush(run)
-        unheard = self._journal.items(transfer_id, ItemState.SENDING)
-        if run.entry.kind == TransferKind.UPLOAD and unheard and self._journal.baseline(transfer_id) is not None:
+        unanswered = self._journal.items(transfer_id, ItemState.SENDING)
+        if run.entry.kind == TransferKind.UPLOAD and unanswered and self._journal.baseline(transfer_id) is not None:
             with suppress(ApiError, LookupError):
                 archives = Archives()
                 client = self._client_for(run.entry.connection)
                 Uploader(self._journal, run.entry, archives).prepare(client, lambda: False)
                 archives.close()
             tallies = self._journal.tallies(transfer_id)
-            with ready:
-                run.count(tallies)
+            with condition:
+                run.set_counts(tallies)
 
     def read_original(self, connection_id: str, image_id: str) -> bytes | None:
-        """What an image was uploaded from, where that is still on this machine and the same. Reads the disk."""
+        """Return the bytes that an image was uploaded from, where they are still on this machine and the same."""
         item = self._journal.item_of(connection_id, image_id)
         if item is None:
             return None
@@ -262,7 +259,7 @@ class TransferQueue:
             source = self._journal.source(item)
             if isinstance(source, ImageUrl):
                 return None
-            data = read(source, archives, _MOST_BYTES)
+            data = read(source, archives, MAX_BYTES)
         except (SourceMissing, OSError):
             return None
         finally:
@@ -270,7 +267,7 @@ class TransferQueue:
         return data if item.sha256 in (None, hashlib.sha256(data).hexdigest()) else None
 
     def summary(self, transfer_id: int) -> str:
-        """Plain text for the person to keep: what came in, what did not and why."""
+        """Return a report as plain text: what was transferred, what was not and why."""
         status = self.status(transfer_id)
         came = Counter(result.label for result in self.results(transfer_id) if result.created)
         failures = self.failures(transfer_id)
@@ -280,23 +277,24 @@ class TransferQueue:
         lines = [status.title, f"Began {began}" + (f", ended {ended}" if ended else ""), ""]
         if status.note:
             lines += [status.note, ""]
-        lines += [f"{_count(status.done)} {verb}"]
+        lines += [f"{plural(status.done, 'picture')} {verb}"]
         lines += [f"    {label}: {came[label]}" for label in sorted(came)]
-        lines += [f"{_count(status.skipped)} there already"] if status.skipped else []
-        lines += [f"{_count(left)} not {verb} yet"] if left else []
-        lines += [f"{_count(status.failed)} failed"] if failures else []
+        lines += [f"{plural(status.skipped, 'picture')} there already"] if status.skipped else []
+        lines += [f"{plural(left, 'picture')} not {verb} yet"] if left else []
+        lines += [f"{plural(status.failed, 'picture')} failed"] if failures else []
         lines += [f"    {failure.label}/{failure.name}: {failure.reason} {failure.advice}" for failure in failures]
         return "\n".join(lines) + "\n"
 
     def add_listener(self, listener: Callable[[TransferStatus], None]) -> Callable[[], None]:
-        """Call `listener` with a transfer that changed, at most some 20 times a second each, always with the last.
+        """Call `listener` with the status of each transfer that changes, at most some 20 times a second each.
 
-        On a worker's thread; it must be quick. Answers a function that ends it.
+        The last status of a transfer is always reported. The call comes on a worker thread and must be quick. Return a
+        function that removes the listener.
         """
-        return self._registry.add_listener(listener)
+        return self._engine.add_listener(listener)
 
     def close(self) -> None:
-        """Write down what is known and close the journal; the threads in `work` must have been told to stop."""
+        """Write all results and close the journal; the threads in `work` must have been cancelled."""
         self._engine.close()
         self._journal.close()
         self._origins.close()
@@ -313,38 +311,26 @@ class TransferQueue:
     ) -> int:
         locks: list[BaseFileLock | None] = []
 
-        def own(new: int) -> None:
+        def lock(new: int) -> None:
             first(new)
-            locks.append(self._registry.own(new))
+            locks.append(self._engine.acquire(new))
 
-        transfer = self._journal.add(
-            kind,
-            connection_id,
-            training_set_id,
-            title,
-            folder,
-            items,
-            own,
-        )
-        self._registry.added(transfer, locks[0])
+        transfer = self._journal.add(kind, connection_id, training_set_id, title, folder, items, lock)
+        self._engine.add(transfer, locks[0])
         return transfer
 
     def _set(self, transfer_id: int, state: TransferState) -> None:
-        with self._registry.command(transfer_id) as run:
+        with self._engine.command(transfer_id) as run:
             if run.state in ENDED and not (run.state is TransferState.FAILED and state is TransferState.CANCELLED):
                 return
             self._engine.flush(run)
             finished_at = self._journal.set_state(transfer_id, state, finished=state in ENDED)
-            with self._registry.ready:
+            with self._engine.condition:
                 run.state, run.note, run.finished_at = state, "", finished_at
 
     def _flushed(self, transfer_id: int) -> None:
-        self._registry.load()
-        self._engine.flush(self._registry.runs[transfer_id])
-
-
-def _count(pictures: int) -> str:
-    return f"{pictures:,} picture{'' if pictures == 1 else 's'}"
+        self._engine.load()
+        self._engine.flush(self._engine.runs[transfer_id])
 
 
 def _date(moment: float | None) -> str:

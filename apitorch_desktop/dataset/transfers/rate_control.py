@@ -1,29 +1,29 @@
-"""How fast to go: as many calls at a time as a service takes with ease, pauses where it asks, and what rate comes of it."""
+"""Rate control: the number of parallel calls to a service, pauses between them, and the measured throughput."""
 
 import random
 from collections import deque
 from time import monotonic
 from typing import Final
 
-MOST_AT_ONCE: Final = 8
-"""Calls at a time to one service; more gains nothing over one HTTP connection each and only queues up there."""
+MAX_PARALLEL: Final = 8
+"""Parallel calls to one service; more of them gain nothing and only wait there."""
 _START: Final = 1
-"""The first call finds the service at rest: what its latency is then tells later when there are too many."""
+"""The first call meets an idle service: its latency is the baseline for detecting overload."""
 _LONGEST_PAUSE: Final = 15.0
 _FIRST_PAUSE: Final = 0.25
 _SLOW: Final = 0.5
-"""Seconds: below this no latency is called a sign of overload."""
+"""Seconds: a latency below this is never a sign of overload."""
 _RISEN: Final = 3.0
-"""So many times its quiet latency, and a service is overloaded (TCP Vegas compares in the same way)."""
+"""Multiple of its idle latency at which a service counts as overloaded (compare TCP Vegas)."""
 _WINDOW = 8.0
 _BUCKET = 0.25
 
 
 class RateController:
-    """How many calls at a time one service gets. Not thread-safe: used under its owner's lock.
+    """Number of parallel calls to one service. Not thread-safe: the owner's lock guards it.
 
-    One more whenever a round of calls went well, one less when latency has risen, half after a 429; after a failure of
-    the connection a single call at a time tries, with pauses that double up to 15 s, until one gets through.
+    One more after each round of successful calls, one less when latency has risen, half after a 429. After a failed
+    connection one call at a time is tried, with pauses that double up to 15 s, until one succeeds.
     """
 
     def __init__(self) -> None:
@@ -34,43 +34,43 @@ class RateController:
         self._failures = 0
         self._since_change = 0
         self._latency = 0.0
-        self._quiet = 0.0
+        self._idle_latency = 0.0
 
-    def wait(self) -> float:
-        """Seconds until a call may start; 0 for now, infinite while a call has to end first."""
-        most = 1 if self.down else self.allowed
-        if self.in_flight >= most:
+    def delay(self) -> float:
+        """Return the seconds until a call may start: 0 for now, infinity while a call has to end first."""
+        limit = 1 if self.down else self.allowed
+        if self.in_flight >= limit:
             return float("inf")
         return max(0.0, self._not_before - monotonic())
 
     def retry_now(self) -> None:
-        """Do not wait out the pause: the person, or the system, says that the service may be there again."""
+        """End the pause: the service may be there again."""
         self._not_before = 0.0
 
     def succeeded(self, seconds: float) -> None:
-        """A call took so long."""
+        """Record a successful call and its duration."""
         self.down = False
         self._failures = 0
         self._since_change += 1
         self._latency = seconds if not self._latency else 0.8 * self._latency + 0.2 * seconds
-        self._quiet = min(self._quiet * 1.002, self._latency) if self._quiet else self._latency
-        if self._since_change < self.allowed:  # judge by calls that were made at this pace
+        self._idle_latency = min(self._idle_latency * 1.002, self._latency) if self._idle_latency else self._latency
+        if self._since_change < self.allowed:  # only calls that were made at this rate count
             return
         self._since_change = 0
-        if self._latency > max(_SLOW, _RISEN * self._quiet):
+        if self._latency > max(_SLOW, _RISEN * self._idle_latency):
             self.allowed = max(1, self.allowed - 1)
-        elif self.allowed < MOST_AT_ONCE:
+        elif self.allowed < MAX_PARALLEL:
             self.allowed += 1
 
     def limited(self, retry_after: float | None) -> None:
-        """The service asks for fewer calls (429)."""
-        if self._not_before <= monotonic():  # of several calls that were refused together, the first halves
+        """Record that the service asks for fewer calls (429)."""
+        if self._not_before <= monotonic():  # of several calls that were refused together, only the first counts
             self.allowed = max(1, self.allowed // 2)
         self._since_change = 0
         self._pause(retry_after)
 
     def failed(self, retry_after: float | None = None) -> None:
-        """The connection broke, or the service failed."""
+        """Record a broken connection or a failure of the service."""
         self.down = True
         self._pause(retry_after)
 
@@ -89,7 +89,7 @@ class Throughput:
         self._since = 0.0
 
     def add(self, size: int, items: int = 0) -> None:
-        """So much more got through."""
+        """Record transferred bytes and items."""
         now = monotonic()
         self._drop(now)
         if not self._buckets:
@@ -100,7 +100,7 @@ class Throughput:
         self._buckets[-1][2] += items
 
     def rates(self) -> tuple[float, float]:
-        """Bytes and items a second."""
+        """Return bytes and items a second."""
         now = monotonic()
         self._drop(now)
         if not self._buckets:

@@ -1,4 +1,4 @@
-"""Uploads of a transfer: sends an item, tells what is new, and finds out what became of one whose answer was lost."""
+"""Uploads of a transfer, including the search for images whose answer was lost."""
 
 import hashlib
 from collections.abc import Callable, Collection
@@ -10,34 +10,34 @@ from apitorch_desktop.api.errors import NotFound
 from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl, SourceMissing, filename_of
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal, TransferRow
-from apitorch_desktop.dataset.transfers.rate_control import MOST_AT_ONCE
+from apitorch_desktop.dataset.transfers.rate_control import MAX_PARALLEL
 from apitorch_desktop.dataset.workspace.listing import iter_images, list_labels
 
-_MOST_BYTES = 256 * 2**20
+MAX_BYTES = 256 * 2**20
 
 
 class Uploader:
-    """How a transfer's uploads are done; see `running.Method`.
+    """`TransferMethod` of uploads.
 
-    A service that lists extensions is ours: the same image for the same label is one image there, so sending again is
-    harmless, and its listing tells each image's hash. Of any other, the images that came into the labels since the
-    transfer began are fetched and compared before an item with a lost answer is sent again.
+    A service that lists extensions is ours: the same image for the same label is one image there, so that sending it
+    again is harmless, and its listing contains hashes. With any other service, the images that were added to the labels
+    since the transfer began are downloaded and compared before an item whose answer was lost is sent again.
     """
 
     def __init__(self, journal: TransferJournal, entry: TransferRow, archives: Archives) -> None:
-        self.careful = True
-        self.at_once = MOST_AT_ONCE
+        self.verifies_lost = True
+        self.max_parallel = MAX_PARALLEL
         self._journal = journal
         self._entry = entry
         self._archives = archives
         self._lock = Lock()
-        self._before: set[str] = set()
-        self._made: set[str] = set()
+        self._baseline: set[str] = set()
+        self._uploaded_ids: set[str] = set()
 
     def prepare(self, client: ApiClient, cancelled: Callable[[], bool]) -> None:
-        """Note which images are there before the first upload; later, look after the lost ones."""
+        """Record which images exist before the first upload; later, search for items whose answer was lost."""
         extensions = client.ping().extensions or []
-        self.careful = not extensions
+        self.verifies_lost = not extensions
         transfer = self._entry.id
         before = self._journal.baseline(transfer)
         lost = self._journal.items(transfer, ItemState.SENDING)
@@ -48,28 +48,28 @@ class Uploader:
         if before is None:
             before = {bare_id(image.image_id) for image in listing}
             self._journal.set_baseline(transfer, before)
-        self._before = before
-        self._made = {bare_id(item.image_id) for item in self._journal.items(transfer, ItemState.DONE)}
+        self._baseline = before
+        self._uploaded_ids = {bare_id(item.image_id) for item in self._journal.items(transfer, ItemState.DONE)}
         if lost:
-            self._journal.record(self._found(client, lost, listing, cancelled))
+            self._journal.record(self._find_lost(client, lost, listing, cancelled))
 
     def perform(
-        self, client: ApiClient, item: TransferItem, moved: Callable[[int], None], cancelled: Callable[[], bool]
+        self, client: ApiClient, item: TransferItem, progress: Callable[[int], None], cancelled: Callable[[], bool]
     ) -> ItemResult:
-        """Send one picture."""
+        """Upload one image."""
         training_set, label = self._entry.training_set, item.label
         try:
             source = self._journal.source(item)
         except OSError:
             raise SourceMissing(f"“{item.name}” is not kept any more: add it again.") from None
         if isinstance(source, ImageUrl):
-            return self._ended(item, client.upload_image_url(training_set, label, source.url), None)
+            return self._result(item, client.upload_image_url(training_set, label, source.url), None)
         if isinstance(source, ImageFile):
             answer = client.upload_image(
-                training_set, label, path=source.path, on_sent=moved, cancelled=cancelled, repeat=False
+                training_set, label, path=source.path, on_sent=progress, cancelled=cancelled, repeat=False
             )
-            return self._ended(item, answer, item.sha256)
-        data = read(source, self._archives, _MOST_BYTES)
+            return self._result(item, answer, item.sha256)
+        data = read(source, self._archives, MAX_BYTES)
         digest = hashlib.sha256(data).hexdigest()
         if item.sha256 is not None and digest != item.sha256:
             raise SourceMissing(f"“{item.name}” has changed since it was looked at: import it again.")
@@ -78,41 +78,42 @@ class Uploader:
             label,
             data=data,
             filename=filename_of(source),
-            on_sent=moved,
+            on_sent=progress,
             cancelled=cancelled,
             repeat=False,
         )
-        return self._ended(item, answer, digest)
+        return self._result(item, answer, digest)
 
     def make_durable(self) -> None:
-        """The service has them: nothing to do."""
+        """Do nothing: the service has stored them."""
 
-    def _ended(self, item: TransferItem, answer: types.ImageAnswer, digest: str | None) -> ItemResult:
+    def _result(self, item: TransferItem, answer: types.ImageAnswer, digest: str | None) -> ItemResult:
         size = answer.bytes if isinstance(answer.bytes, int) else None
-        return self._there(item, answer.id, size, answer.sha256 if isinstance(answer.sha256, str) else digest)
+        return self._uploaded(item, answer.id, size, answer.sha256 if isinstance(answer.sha256, str) else digest)
 
-    def _there(self, item: TransferItem, image_id: str, size: int | None, digest: str | None) -> ItemResult:
+    def _uploaded(self, item: TransferItem, image_id: str, size: int | None, digest: str | None) -> ItemResult:
         with self._lock:
-            new = bare_id(image_id) not in self._before and bare_id(image_id) not in self._made
-            self._made.add(bare_id(image_id))
+            new = bare_id(image_id) not in self._baseline and bare_id(image_id) not in self._uploaded_ids
+            self._uploaded_ids.add(bare_id(image_id))
         state = ItemState.DONE if new else ItemState.SKIPPED
         return ItemResult(item.id, state, size, digest, image_id=image_id, created=new)
 
-    def _found(
+    def _find_lost(
         self,
         client: ApiClient,
         lost: list[TransferItem],
         listing: list[types.TrainingImage],
         cancelled: Callable[[], bool],
     ) -> list[ItemResult]:
-        """What became of items whose answer was lost: there after all, or to be sent again."""
-        there: dict[tuple[str, str], str] = {}
+        """Return results for items whose answer was lost: they exist after all, or wait again."""
+        existing: dict[tuple[str, str], str] = {}
         unknown: dict[str, list[types.TrainingImage]] = {}
+        known = self._baseline | self._uploaded_ids
         for image in listing:
             label = image.label if isinstance(image.label, str) else ""
             if isinstance(image.sha256, str):
-                there.setdefault((label, image.sha256), image.image_id)
-            elif bare_id(image.image_id) not in self._before | self._made:
+                existing.setdefault((label, image.sha256), image.image_id)
+            elif bare_id(image.image_id) not in known:
                 unknown.setdefault(label, []).append(image)
         for label in {item.label for item in lost}:
             for image in unknown.get(label, ()):
@@ -120,23 +121,23 @@ class Uploader:
                     data = client.download(image.url, cancelled=cancelled)
                 except NotFound:
                     continue
-                there.setdefault((label, hashlib.sha256(data).hexdigest()), image.image_id)
-        ended: list[ItemResult] = []
+                existing.setdefault((label, hashlib.sha256(data).hexdigest()), image.image_id)
+        results: list[ItemResult] = []
         for item in lost:
             digest = item.sha256 or self._digest(item)
-            image_id = there.get((item.label, digest or ""))
+            image_id = existing.get((item.label, digest or ""))
             if image_id is None:
-                ended.append(ItemResult(item.id, ItemState.WAITING))
+                results.append(ItemResult(item.id, ItemState.WAITING))
             else:
-                ended.append(self._there(item, image_id, None, digest))
-        return ended
+                results.append(self._uploaded(item, image_id, None, digest))
+        return results
 
     def _digest(self, item: TransferItem) -> str | None:
         try:
             source = self._journal.source(item)
             if isinstance(source, ImageUrl):
                 return None
-            return hashlib.sha256(read(source, self._archives, _MOST_BYTES)).hexdigest()
+            return hashlib.sha256(read(source, self._archives, MAX_BYTES)).hexdigest()
         except (SourceMissing, OSError):
             return None
 
@@ -152,5 +153,5 @@ def _list_images(
 
 
 def bare_id(image_id: str) -> str:
-    """An image's id without the `ti_` that some answers put before it."""
+    """Return an image's id without the `ti_` that some answers put in front."""
     return image_id.removeprefix("ti_")

@@ -746,23 +746,23 @@ def test_calls_that_were_refused_together_halve_the_pace_once():
     pace.limited(2.0)
     pace.limited(2.0)
     assert pace.allowed == 4
-    assert 1.9 < pace.wait() <= 2.0
+    assert 1.9 < pace.delay() <= 2.0
 
 
 def test_after_a_failure_one_call_at_a_time_tries():
     pace = RateController()
     pace.failed()
-    assert 0 < pace.wait() < 0.5
+    assert 0 < pace.delay() < 0.5
     pace.retry_now()
-    assert pace.wait() == 0
+    assert pace.delay() == 0
     pace.in_flight = 1
-    assert pace.wait() == float("inf")
+    assert pace.delay() == float("inf")
     pace.succeeded(0.1)
-    assert pace.wait() == 0
+    assert pace.delay() == 0
     pace.in_flight = 0
     for _ in range(20):
         pace.failed()
-    assert 5 < pace.wait() <= 15
+    assert 5 < pace.delay() <= 15
 
 
 def test_the_meter_tells_bytes_a_second():
