@@ -1,4 +1,4 @@
-"""The window's start and end: what is made before the first paint, what behind it, and who is told to stop."""
+"""Start and end of the window: first the bare window, then everything else once that is painted."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Open the window, with pictures and folders to import if any are named; answers the exit status."""
-    sys.setswitchinterval(0.0005)  # of eight busy workers each may keep the window waiting this long, not 5 ms
+    """Open the window and import the photos and folders named, if any; return the exit status."""
+    sys.setswitchinterval(
+        0.0005
+    )  # the longest that each of eight busy workers keeps the window waiting; 5 ms by default
     single = SingleInstance(paths.desktop_folder())
     if not single.claim():
         return _hand_over(single, arguments)
@@ -38,24 +40,24 @@ def run(arguments: Sequence[str]) -> int:
     theme.prepare(app)
     settings = QSettings(str(paths.desktop_folder() / "window.ini"), QSettings.Format.IniFormat)
     window = MainWindow(theme, settings)
-    assembled: list[Bootstrap] = []
+    bootstraps: list[Bootstrap] = []
 
-    def assemble() -> None:
+    def build() -> None:
         from apitorch_desktop.ui.bootstrap import Bootstrap
 
-        assembled.append(Bootstrap(app, theme, settings, window, log, list(arguments)))
-        assembled[0].start()
-        single.asked.connect(assembled[0].asked)
+        bootstraps.append(Bootstrap(app, theme, settings, window, log, list(arguments)))
+        bootstraps[0].start()
+        single.second_start.connect(bootstraps[0].on_second_start)
         single.listen()
 
-    window.painted.connect(assemble)
+    window.painted.connect(build)
     window.show()
     status = app.exec()
     single.close()
-    ended = not assembled or assembled[0].end()
+    ended = not bootstraps or bootstraps[0].end()
     log.close()
     if not ended:
-        # A job did not heed its cancellation. To destroy its running QThread would abort the process.
+        # A job ignored its cancellation. Destroying its running QThread would abort the process.
         sys.stdout.flush()
         os._exit(status)
     return status

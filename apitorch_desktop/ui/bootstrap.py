@@ -1,4 +1,4 @@
-"""The window put to work, in steps behind the first paint: lanes and service first, then the parts, then who tells whom."""
+"""Builds the window after the first paint, in short steps: lanes and service first, then the parts, then their connections."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _loads(*names: str) -> list[Callable[[], object]]:
 
 
 class Bootstrap(QObject):
-    """Makes every object of the window once, hands each what it needs, and ends them."""
+    """Creates every object of the window once, passes each what it needs, and ends them."""
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class Bootstrap(QObject):
         self._stores: AppData | None = None
         self._signals: UnixSignals | None = None
         self.tasks = TaskRunner()
-        # Each step is short, and input and painting come in between: a module a turn, then what is made of them
+        # Each step is short, so that input and painting come in between: one module a turn, then the objects of those
         self._steps: list[Callable[[], object]] = [
-            self._begin_service,
+            self._start_service,
             *_loads(
                 "widgets.controls",
                 "widgets.drag_drop",
@@ -70,7 +70,7 @@ class Bootstrap(QObject):
             ),
             self._apply_theme,
             self._make_central_widget,
-            self._begin_stores,
+            self._open_stores,
             *_loads("grid.model", "session.session", "session.edit_controller", "transfers.controller"),
             self._make_session,
             *_loads("grid.view", "viewer.view", "photos.controller"),
@@ -89,22 +89,22 @@ class Bootstrap(QObject):
         ]
 
     def start(self) -> None:
-        """Go through the steps, one a turn of the event loop."""
+        """Run the steps, one in each turn of the event loop."""
         if self._steps:
             self._steps.pop(0)()
             QTimer.singleShot(0, self, self.start)
 
     # --- the steps
 
-    def _begin_service(self) -> None:
-        """The service takes the longest, so it is started before it is sure to be needed, unless another was open."""
+    def _start_service(self) -> None:
+        """Start the embedded service at once, since it takes longest, unless another connection was open last."""
         from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 
         self.embedded = EmbeddedService(self.tasks, paths.service_folder(), self)
         if not os.environ.get("APITORCH_BASE_URL") and self.settings.connection == "embedded":
             self.embedded.start()
 
-    def _begin_stores(self) -> None:
+    def _open_stores(self) -> None:
         folder, cache = paths.desktop_folder(), paths.cache_folder()
 
         def job(_context: JobContext) -> AppData:
@@ -112,7 +112,14 @@ class Bootstrap(QObject):
 
             return open_app_data(folder, cache)
 
-        self.tasks.run(Lane.DISK, job, done=self._opened, failed=self._not_opened, owner=self, title="Open the stores")
+        self.tasks.run(
+            Lane.DISK,
+            job,
+            done=self._on_stores_opened,
+            failed=self._on_stores_failed,
+            owner=self,
+            title="Open the stores",
+        )
 
     def _apply_theme(self) -> None:
         self.theme.apply(self._app)
@@ -121,10 +128,10 @@ class Bootstrap(QObject):
     def _make_central_widget(self) -> None:
         from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 
-        self.central_widget = CentralWidget(self.theme, self.settings, self._why_not)
+        self.central_widget = CentralWidget(self.theme, self.settings, self._unavailable_reason)
         self.central_widget.empty.show_busy("Starting…")
         self.window.setCentralWidget(self.central_widget)
-        self.central_widget.setFocus()  # else the first button would look pressed for Enter
+        self.central_widget.setFocus()  # otherwise the first button would look like the default one
 
     def _make_session(self) -> None:
         from apitorch_desktop.ui.grid.model import GridModel
@@ -236,81 +243,81 @@ class Bootstrap(QObject):
         )
         self.crash_report = CrashReport(self._crash_log, self.session, self.theme, self.window)
         self._signals = UnixSignals(self.window.close, self)
-        self.window.closing.connect(self._closing)
+        self.window.closing.connect(self._on_closing)
 
     def _show_stores(self) -> None:
         if self._stores is not None:
             self._use_stores(self._stores)
 
-    # --- what lies on disk
+    # --- stores on disk
 
-    def _opened(self, stores: AppData) -> None:
+    def _on_stores_opened(self, stores: AppData) -> None:
         self._stores = stores
         if not self._steps:
             self._use_stores(stores)
 
-    def _not_opened(self, fault: Exception) -> None:
+    def _on_stores_failed(self, error: Exception) -> None:
         from apitorch_desktop.ui.session.error_messages import error_message
 
         if self._steps:
-            QTimer.singleShot(0, self, lambda: self._not_opened(fault))
+            QTimer.singleShot(0, self, lambda: self._on_stores_failed(error))
             return
-        self.central_widget.empty.show_failure("The program’s folder cannot be used", error_message(fault).text)
+        self.central_widget.empty.show_failure("The program’s folder cannot be used", error_message(error).text)
 
     def _use_stores(self, stores: AppData) -> None:
         self.wiring.begin(stores, self._arguments)
         self._arguments = []
 
-    def _why_not(self, extension: str) -> str:
+    def _unavailable_reason(self, extension: str) -> str:
         return (
             self.session.unavailable_reason(extension) if hasattr(self, "session") else "The window is just starting."
         )
 
     def _local_copy(self, image: TrainingImage, cancelled: Callable[[], bool]) -> Path:
-        """A file of an image, for other programs; on a worker."""
+        """Write an image to a file for other programs, and return that; for workers."""
         from apitorch_desktop.ui.photos.share import local_copy
 
         return local_copy(self.session, paths.cache_folder() / "out", image, cancelled)
 
     def _origin(self, image: TrainingImage) -> str:
-        """Where an image that was imported from here came from, "" where that is not known; on a worker."""
-        connection, stores = self.session.connection, self._stores
-        if connection is None or stores is None:
+        """Return the file or address that an image was imported from, "" if unknown; for workers."""
+        if (connected := self.session.connected) is None:
             return ""
         sha256 = image.sha256 if isinstance(image.sha256, str) else ""
-        return stores.transfers.origin(connection.id, image.image_id, sha256)
+        return connected.stores.transfers.origin(connected.connection.id, image.image_id, sha256)
 
     def _follow_origins(self, outcome: EditOutcome) -> None:
-        """Ids that a service changed: where the images came from holds."""
-        connection, stores, ids = self.session.connection, self._stores, dict(outcome.changed)
-        if connection is not None and stores is not None and ids:
-            self.tasks.run(
-                Lane.DISK,
-                lambda _context: stores.transfers.update_ids(connection.id, ids),
+        """Carry the origins over to the ids that an edit has changed."""
+        connected, ids = self.session.connected, dict(outcome.changed)
+        if connected is not None and ids:
+            self.session.run(
+                "Updating the origins of photos",
+                lambda _context: connected.stores.transfers.update_ids(connected.connection.id, ids),
                 failed=self.session.show_error,
-                title="Follow where photos came from",
+                lane=Lane.DISK,
+                owner=self,
             )
 
-    def asked(self, arguments: list[str]) -> None:
-        """A second start handed over its arguments: come to the front, and take them in."""
+    def on_second_start(self, arguments: list[str]) -> None:
+        """Come to the front and import the arguments of a second start."""
         self.window.setWindowState(self.window.windowState() & ~Qt.WindowState.WindowMinimized)
         self.window.raise_()
         self.window.activateWindow()
         if self._steps or self._stores is None:
             self._arguments += arguments
         else:
-            self.wiring.take_in(arguments)
+            self.wiring.import_arguments(arguments)
 
-    # --- the end
+    # --- end
 
-    def _closing(self) -> None:
+    def _on_closing(self) -> None:
         self.central_widget.save()
         self.photos.save()
         self.wiring.connections.save()
         self.wiring.view_state.save()
 
     def end(self) -> bool:
-        """Stop what runs, the service with it; whether everything did."""
+        """Stop all jobs and the service; return False if a job did not stop."""
         if self._signals is not None:
             self._signals.end()
         ended = self.tasks.shutdown()

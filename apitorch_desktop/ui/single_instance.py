@@ -1,4 +1,4 @@
-"""One window for a data folder: a second start hands what it was given to the first, which comes to the front."""
+"""One window for each data folder: a second start passes its arguments to the first, which comes to the front."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from PySide6.QtCore import QLockFile, QObject, Signal
 from PySide6.QtNetwork import QLocalServer, QLocalSocket
 
 PATIENCE = 8.0
-"""Seconds for which a first window that is just starting is tried."""
-_LONGEST_PATH = 90
-"""Bytes of a socket's path that every system takes (108 on Linux, 104 on macOS, less what Qt adds)."""
-_MOST = 1 << 20
-"""Bytes of a message: some thousand paths."""
+"""Seconds for which a second start tries to reach a first one that is still starting."""
+_MAX_PATH = 90
+"""Longest socket path in bytes on every system (108 on Linux, 104 on macOS, less what Qt adds)."""
+_MAX_MESSAGE = 1 << 20
+"""Longest message in bytes: some thousand paths."""
 
 
 class SingleInstance(QObject):
-    """The claim to be the one window of `folder`."""
+    """Claim to be the only window of `folder`."""
 
-    asked = Signal(list)
-    """Another start handed over these arguments; the window should come to the front."""
+    second_start = Signal(list)
+    """A second start passed on these arguments; the window should come to the front."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self._folder = folder
         self._lock = QLockFile(str(folder / "window.lock"))
-        self._lock.setStaleLockTime(0)  # only the owner's death makes it stale, however long it runs
+        self._lock.setStaleLockTime(0)  # stale only once its owner is dead, however long that runs
         self._server: QLocalServer | None = None
 
     def claim(self) -> bool:
-        """Whether this is the first; also where the folder cannot be written, which is told later and better."""
+        """Return True if this is the first start, or if the folder cannot be written, which is reported later."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError:
@@ -39,12 +39,12 @@ class SingleInstance(QObject):
         return self._lock.tryLock(0) or self._lock.error() != QLockFile.LockError.LockFailedError
 
     def hand_over(self, arguments: Sequence[str]) -> bool:
-        """Give the first window the arguments (paths made absolute); whether it took them."""
+        """Pass the arguments to the first window, paths made absolute; return True if it accepted them."""
         import json
 
         from PySide6.QtNetwork import QLocalSocket
 
-        given = [one if "://" in one else str(Path(one).absolute()) for one in arguments]
+        given = [argument if "://" in argument else str(Path(argument).absolute()) for argument in arguments]
         message = json.dumps(given).encode() + b"\n"
         end = monotonic() + PATIENCE
         while monotonic() < end:
@@ -58,22 +58,22 @@ class SingleInstance(QObject):
         return False
 
     def listen(self) -> None:
-        """Take what later starts hand over."""
+        """Accept the arguments of later starts."""
         from PySide6.QtNetwork import QLocalServer
 
         self._server = server = QLocalServer(self)
         server.setSocketOptions(QLocalServer.SocketOption.UserAccessOption)
-        QLocalServer.removeServer(self._address())  # left by a window that was killed; the lock says it is ours
+        QLocalServer.removeServer(self._address())  # left by a window that was killed: the lock is held here
         server.listen(self._address())
-        server.newConnection.connect(self._connected)
+        server.newConnection.connect(self._on_connection)
 
     def close(self) -> None:
-        """Let go of the claim."""
+        """Release the claim."""
         if self._server is not None:
             self._server.close()
         self._lock.unlock()
 
-    def _connected(self) -> None:
+    def _on_connection(self) -> None:
         while self._server is not None and (socket := self._server.nextPendingConnection()) is not None:
             socket.readyRead.connect(lambda socket=socket: self._read(socket))
             socket.disconnected.connect(socket.deleteLater)
@@ -81,26 +81,26 @@ class SingleInstance(QObject):
 
     def _read(self, socket: QLocalSocket) -> None:
         if not socket.canReadLine():
-            if socket.bytesAvailable() > _MOST:
+            if socket.bytesAvailable() > _MAX_MESSAGE:
                 socket.abort()
             return
-        import json  # 2 ms that the first paint need not wait for
+        import json  # 2 ms, after the first paint
 
         try:
-            said = json.loads(bytes(socket.readLine().data()))
+            arguments = json.loads(bytes(socket.readLine().data()))
         except ValueError:
-            said = None
-        if isinstance(said, list) and all(isinstance(one, str) for one in said):
+            arguments = None
+        if isinstance(arguments, list) and all(isinstance(argument, str) for argument in arguments):
             socket.write(b"ok\n")
             socket.flush()
-            self.asked.emit(said)
+            self.second_start.emit(arguments)
         socket.disconnectFromServer()
 
     def _address(self) -> str:
-        """A socket beside the lock, which other users cannot reach; a name of the system's where its path is too long."""
+        """Return the path of a socket beside the lock, which other users cannot reach, or a name if the path is too long."""
         inside = str(self._folder / "window.socket")
-        if len(inside.encode()) <= _LONGEST_PATH:
+        if len(inside.encode()) <= _MAX_PATH:
             return inside
-        import hashlib  # loads OpenSSL: 8 ms that the first paint need not wait for
+        import hashlib  # loads OpenSSL: 8 ms, after the first paint
 
         return f"apitorch-desktop-{hashlib.sha256(inside.encode()).hexdigest()[:24]}"

@@ -1,4 +1,4 @@
-"""Who tells whom: the parts of the window, the session and the flows, connected in one place."""
+"""Connects the signals of the window's parts, the session and the features in one place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from apitorch_desktop.ui.compare.controller import CompareController
 from apitorch_desktop.ui.conflicts.controller import ConflictController
 from apitorch_desktop.ui.connections.controller import ConnectionController
 from apitorch_desktop.ui.connections.menu import ConnectionMenu
-from apitorch_desktop.ui.connections.web_pages import NewSetPage
 from apitorch_desktop.ui.exporter.controller import ExportController
 from apitorch_desktop.ui.importer.controller import ImportController
 from apitorch_desktop.ui.labeling.controller import LabelingController
@@ -71,7 +70,7 @@ class WindowParts:
 
 
 class Wiring(QObject):
-    """Connects the parts; `begin` turns to the connection that was open at the end of the last run."""
+    """Connects the parts; `begin` opens the connection of the last run."""
 
     def __init__(self, parts: WindowParts) -> None:
         super().__init__(parts.window)
@@ -114,13 +113,13 @@ class Wiring(QObject):
         )
 
     def begin(self, stores: AppData, arguments: list[str]) -> None:
-        """Everything on disk is open: turn to the connection, work on transfers, take in what the command named."""
+        """Open the connection, resume the transfers, import what the command line named."""
         self.connections.begin(stores)
         self._parts.transfers.start(stores.transfers)
-        self.take_in(arguments)
+        self.import_arguments(arguments)
 
-    def take_in(self, arguments: list[str]) -> None:
-        """Import what a command line named."""
+    def import_arguments(self, arguments: list[str]) -> None:
+        """Import the files and addresses of a command line."""
         if arguments:
             self._parts.imports.begin(_content(arguments))
 
@@ -128,17 +127,17 @@ class Wiring(QObject):
 
     def _wire_session(self) -> None:
         session, status = self._session, self._central_widget.status
-        session.message.connect(status.message.say)
-        session.message_expired.connect(status.message.ended)
+        session.message.connect(status.message.show_message)
+        session.message_expired.connect(status.message.expire)
         session.sets_changed.connect(self._show_sets)
-        session.open_set_changed.connect(self._opened_changed)
+        session.open_set_changed.connect(self._show_open_set)
         session.listing_changed.connect(self._listing_changed)
         session.classifier_changed.connect(self._show_classifier)
         session.tasks.failures.connect(lambda fault: session.show_error(fault))
 
     # --- what is open
 
-    def _opened_changed(self) -> None:
+    def _show_open_set(self) -> None:
         self._reveal = ""
         open_set = self._session.open_set
         self._central_widget.toolbar.search.clear()
@@ -168,7 +167,7 @@ class Wiring(QObject):
     def _show_classifier(self) -> None:
         session, card = self._session, self._central_widget.tree.card
         open_set = session.open_set
-        if open_set is None or session.workspace is None or not session.workspace.has("training"):
+        if open_set is None or session.unavailable_reason("training"):
             card.show_state(None, None)
             return
         shown = next((one for one in session.shown_sets() if one.id == open_set.training_set.id), open_set.training_set)
@@ -196,9 +195,8 @@ class Wiring(QObject):
         view.delete_requested.connect(self._delete_node)
         view.merge_requested.connect(lambda node, into: edits.merge_labels(node.parent.key, node.key, into))
         view.export_requested.connect(lambda node: self._parts.exports.ask(node.key))
-        page = NewSetPage(session, self)
         view.new_set_page = session.new_set_page
-        view.page_requested.connect(page.open)
+        view.page_requested.connect(self.connections.open_new_set_page)
         view.compare_requested.connect(lambda node: self._parts.comparisons.open(node.key))
         tree.model.renamed.connect(self._rename_node)
         tree.model.drafted.connect(self._make_node)
@@ -212,16 +210,16 @@ class Wiring(QObject):
     def _choose_label(self, set_id: str, label: str) -> None:
         self._choose_set(set_id)
         if not self._photos.grid.reveal_label(label):
-            self._reveal = label  # as soon as it is listed
+            self._reveal = label  # once it is listed
 
     def _make_node(self, above: TreeNode | None, name: str) -> None:
         if above is None:
-            self._parts.edits.create_training_set(name, then=lambda set_id: self._open_when_there(str(set_id)))
+            self._parts.edits.create_training_set(name, then=lambda set_id: self._open_once_listed(str(set_id)))
         else:
             self._parts.edits.create_label(above.key, name)
 
-    def _open_when_there(self, set_id: str) -> None:
-        self._session.open(set_id)  # else it is opened as soon as it is listed
+    def _open_once_listed(self, set_id: str) -> None:
+        self._session.open(set_id)  # if it is not listed yet, it is opened then
 
     def _rename_node(self, node: TreeNode, name: str) -> None:
         if node.row is RowType.LABEL and node.parent is not None:
@@ -315,7 +313,7 @@ class Wiring(QObject):
         transfers.changed.connect(lambda _one: part.show_transfer(transfers.current()))
         transfers.changed.connect(panel.show_status)
         transfers.failed.connect(self._session.show_error)
-        transfers.changed.connect(self._note_heard)
+        transfers.changed.connect(self._note_service_answered)
         self._session.service_connected.connect(lambda _back: self._retry_transfers())
         panel.command_requested.connect(transfers.command)
         panel.failures_requested.connect(
@@ -330,12 +328,12 @@ class Wiring(QObject):
         part.dismissed.connect(transfers.dismiss)
         part.list_wanted.connect(lambda: self.pages.switch(panel))
 
-    def _note_heard(self, status: TransferStatus) -> None:
-        """A transfer that moves bytes shows that the service is there: no ping is needed."""
-        workspace = self._session.workspace
+    def _note_service_answered(self, status: TransferStatus) -> None:
+        """Count a transfer that moves bytes as an answer of the service, so that no ping is needed."""
+        connected = self._session.connected
         moves = bool(status.rate) and not status.note
-        if moves and workspace is not None and status.connection_id == workspace.connection.id:
-            workspace.mark_reachable()
+        if moves and connected is not None and status.connection_id == connected.connection.id:
+            connected.workspace.mark_reachable()
 
     def _retry_transfers(self) -> None:
         if self._session.connection is not None:
@@ -354,14 +352,14 @@ class Wiring(QObject):
     # --- classification
 
     def _wire_classify(self) -> None:
-        panel, classifying, frame = self._parts.classify_panel, self._parts.classify, self._central_widget
-        panel.drop_hint_changed.connect(lambda words: frame.drop_overlay.aim(panel, words))
-        classifying.add_requested.connect(self._parts.imports.begin)
-        batching, table, middle = self._parts.batch, self._parts.batch_panel, self.pages
-        classifying.batch_requested.connect(batching.begin)
-        batching.shown.connect(lambda shown: middle.show_above(table) if shown else middle.leave(table))
-        batching.add_requested.connect(self._parts.imports.add)
-        batching.photo_requested.connect(classifying.begin)
+        panel, classify, central = self._parts.classify_panel, self._parts.classify, self._central_widget
+        panel.drop_hint_changed.connect(lambda text: central.drop_overlay.aim(panel, text))
+        classify.add_requested.connect(self._parts.imports.begin)
+        batch, table, pages = self._parts.batch, self._parts.batch_panel, self.pages
+        classify.batch_requested.connect(batch.begin)
+        batch.shown.connect(lambda shown: pages.show_above(table) if shown else pages.leave(table))
+        batch.add_requested.connect(self._parts.imports.add)
+        batch.photo_requested.connect(classify.begin)
         self._parts.connection_menu.message_wanted.connect(panel.message_requested)
 
 

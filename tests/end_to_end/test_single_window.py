@@ -33,7 +33,7 @@ def first(qapp, home):
 def test_a_second_start_hands_its_files_to_the_first_and_ends(first, qtbot, tmp_path):
     (tmp_path / "a photo.jpg").touch()
     asked = []
-    first.asked.connect(asked.append)
+    first.second_start.connect(asked.append)
     second = subprocess.Popen([*_SECOND, "a photo.jpg", "https://example.org/b.jpg"], cwd=tmp_path)
     qtbot.waitUntil(lambda: second.poll() is not None, timeout=20_000)
     assert second.returncode == 0

@@ -1,8 +1,11 @@
-"""Turning to a connection: the one of the last run at first, another by choice; and telling what is the matter with it."""
+"""Switches connections and shows why one is unavailable."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QObject, Signal, Slot
+from urllib.parse import urlsplit
+
+from PySide6.QtCore import QObject, Qt, QUrl, Signal, Slot
+from PySide6.QtGui import QDesktopServices, QGuiApplication
 
 from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.ui.connections.menu import ConnectionMenu
@@ -15,10 +18,10 @@ from apitorch_desktop.ui.tasks.runner import Lane
 
 
 class ConnectionController(QObject):
-    """Keeps session, embedded service and the connection's menu and band together."""
+    """Connects session, embedded service, connection menu and offline banner."""
 
     embedded_wanted = Signal()
-    """Something needs the embedded service, whatever connection is shown: a transfer, a comparison. From any thread."""
+    """A transfer or comparison needs the embedded service, whatever connection is open. Emitted from any thread."""
 
     def __init__(
         self,
@@ -41,17 +44,21 @@ class ConnectionController(QObject):
         menu.retry_wanted.connect(self.try_again)
         banner.again_wanted.connect(self.try_again)
         banner.change_wanted.connect(lambda: menu.open_dialog(session.connection))
-        edits.waiting_changed.connect(self._show_away)
-        session.connection_changed.connect(self._show_away)
-        session.listing_changed.connect(self._show_away)
+        edits.waiting_changed.connect(self._show_banner)
+        session.connection_changed.connect(self._show_banner)
+        session.listing_changed.connect(self._show_banner)
+        self._visiting_page = False
+        app = QGuiApplication.instance()
+        assert isinstance(app, QGuiApplication)  # noqa: S101 - for mypy: there is a window
+        app.applicationStateChanged.connect(self._on_application_state)
 
     def begin(self, stores: AppData) -> None:
-        """Everything on disk is open: turn to the connection of the last run."""
+        """Open the connection of the last run."""
         if stores.connections.note:
             self._session.show_message(stores.connections.note, "warn", "connections")
         stores.clients.set_embedded(self._embedded.url, self._embedded.key)  # it may be up by now
         stores.clients.on_embedded_wanted = self.embedded_wanted.emit
-        self._turn_to(stores, stores.connections.current.id)
+        self._open(stores, stores.connections.current.id)
         if self._embedded.gave_up:
             self._service_changed()
 
@@ -68,7 +75,7 @@ class ConnectionController(QObject):
             self._settings.training_set = str(open_set.training_set.id)
             self._settings.save()
 
-    def _turn_to(self, stores: AppData, connection_id: str) -> None:
+    def _open(self, stores: AppData, connection_id: str) -> None:
         connection = stores.connections.get(connection_id)
         preferred_id = self._settings.training_set if self._settings.connection == connection_id else None
         if connection.embedded:
@@ -82,26 +89,45 @@ class ConnectionController(QObject):
         self.save()
         connections = stores.connections
 
-        def not_kept(fault: Exception) -> None:  # for the next start; that is said, and not in the way
-            self._session.show_error(fault, "Keeping the choice")
-            self._turn_to(stores, connection_id)
+        def failed(error: Exception) -> None:  # only the next start is affected
+            self._session.show_error(error, "Keeping the choice")
+            self._open(stores, connection_id)
 
-        self._session.tasks.run(
-            Lane.DISK,
+        self._session.run(
+            "Keeping the choice",
             lambda _context: connections.choose(connection_id),
-            done=lambda _chosen: self._turn_to(stores, connection_id),
-            failed=not_kept,
+            lambda _chosen: self._open(stores, connection_id),
+            failed=failed,
+            lane=Lane.DISK,
             owner=self,
-            title="Turn to another connection",
         )
 
     def try_again(self) -> None:
-        """Look for the service now."""
+        """Try to connect now."""
         connection = self._session.connection
         if connection is not None and connection.embedded and self._embedded.gave_up:
             self._embedded.start()
         else:
             self._session.connect_service()
+
+    def open_new_set_page(self) -> None:
+        """Open the service's page for new training sets in the browser, and list the sets again when the user returns."""
+        session, page = self._session, self._session.new_set_page()
+        if not page:
+            return
+        self._visiting_page = True
+        actions = (("Look now", session.refresh),)
+        if QDesktopServices.openUrl(QUrl(page)):
+            text = f"New training sets are made on {urlsplit(page).netloc}. Yours is listed here when you come back."
+            session.show_message(text, "muted", "page", actions)
+        else:
+            text = f"No web browser could be started. Make the training set at {page}, then come back."
+            session.show_message(text, "warn", "page", actions)
+
+    def _on_application_state(self, state: Qt.ApplicationState) -> None:
+        if self._visiting_page and state == Qt.ApplicationState.ApplicationActive:
+            self._visiting_page = False
+            self._session.refresh_sets()
 
     def _service_changed(self) -> None:
         embedded, stores = self._embedded, self._session.stores
@@ -109,16 +135,16 @@ class ConnectionController(QObject):
             stores.clients.set_embedded(embedded.url, embedded.key)
         self._session.service_changed(bool(embedded.url), embedded.state_text)
 
-    def _show_away(self) -> None:
-        """Mark what is seen as what was last seen, while the service is away."""
-        session, band = self._session, self._banner
+    def _show_banner(self) -> None:
+        """Show the banner while the service is away or refuses the key."""
+        session, banner = self._session, self._banner
         connection, open_set = session.connection, session.open_set
         if connection is not None and session.state is ConnectionState.AWAY and session.training_sets:
             seen_at = open_set.seen_at if open_set is not None else 0.0
             name = "The service on this computer" if connection.embedded else connection.name
-            band.show_words(away_words(name, seen_at, self._edits.waiting), session.state_text)
+            banner.show_words(away_words(name, seen_at, self._edits.waiting), session.state_text)
         elif connection is not None and session.state is ConnectionState.REFUSED:
             can_change = not (connection.embedded or connection.from_environment)
-            band.show_words(f"“{connection.name}”: {session.state_text}", "", can_change=can_change)
+            banner.show_words(f"“{connection.name}”: {session.state_text}", "", can_change=can_change)
         else:
-            band.show_words("", "")
+            banner.show_words("", "")

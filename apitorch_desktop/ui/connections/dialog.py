@@ -1,4 +1,4 @@
-"""The connection dialog: a service's address and key, tried before they are kept."""
+"""Connection dialog: a service's address and key, tested before they are kept."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SWATCHES = {
 
 
 class _Swatches(QWidget):
-    """One colour of a few, each named."""
+    """A choice of named colors."""
 
     def __init__(self, theme: Theme, chosen: str) -> None:
         super().__init__()
@@ -60,15 +60,15 @@ class _Swatches(QWidget):
         row.addStretch(1)
 
     def colour(self) -> str:
-        """`#rrggbb`, or empty while none is chosen."""
+        """Return the chosen color as `#rrggbb`, "" for none."""
         chosen = self._group.checkedButton()
         return str(chosen.property("colour")) if chosen else ""
 
 
 class ConnectionDialog(QDialog):
-    """Adds a connection or changes one. Nothing is kept before the service has accepted the key.
+    """Adds or changes a connection. Nothing is kept before the service has accepted the key.
 
-    Where the service cannot be reached, or fails, it can be kept all the same; a key it refused cannot.
+    If the service cannot be reached, or fails, the connection can be kept all the same; a refused key cannot.
     """
 
     saved = Signal(object)
@@ -145,7 +145,7 @@ class ConnectionDialog(QDialog):
         self.address.setFocus()
 
     def reject(self) -> None:
-        """Close; what is under way is left alone, and nothing is kept."""
+        """Close without keeping anything; a running test is cancelled."""
         if self._task is not None:
             self._task.cancel()
         super().reject()
@@ -160,9 +160,9 @@ class ConnectionDialog(QDialog):
             control.setToolTip("" if ready else "Enter the address and the key first")
         self._unreachable = False
         self.save.setText("Save")
-        self._say("", "muted")
+        self._show_message("", "muted")
 
-    def _say(self, text: str, tone: str) -> None:
+    def _show_message(self, text: str, tone: str) -> None:
         self.answer.setText(text)
         set_property(self.answer, "tone", tone)
 
@@ -177,7 +177,7 @@ class ConnectionDialog(QDialog):
             self.test.setEnabled(False)
             self.save.setEnabled(False)
 
-    # --- trying it
+    # --- test
 
     def _test(self) -> None:
         self._check(self._accepted)
@@ -192,13 +192,13 @@ class ConnectionDialog(QDialog):
             return check(address, typed or (keys.find(known).key if known else ""))
 
         self._set_busy(busy=True)
-        self._say("Asking the service…", "muted")
+        self._show_message("Asking the service…", "muted")
         self._task = self._tasks.run(
             Lane.INTERACTIVE, job, done=accepted, failed=self._refused, owner=self, title="Test the connection"
         )
 
     def _known(self) -> Connection | None:
-        """The connection as it was kept, where its key still belongs to the address."""
+        """Return the connection as it was kept, if its key belongs to the address entered."""
         kept = self._connection
         return kept if kept is not None and kept.base_url == self.address.text().strip() else None
 
@@ -207,20 +207,20 @@ class ConnectionDialog(QDialog):
         self._edited()
         extensions = ping.extensions if isinstance(ping.extensions, list) else []
         more = "" if extensions else " It offers the documented calls only: the rest is greyed out."
-        self._say(f"The service answers and accepts the key.{more}", "good")
+        self._show_message(f"The service answers and accepts the key.{more}", "good")
 
-    def _refused(self, fault: Exception) -> None:
+    def _refused(self, error: Exception) -> None:
         from apitorch_desktop.api.errors import ConnectionFailed, RateLimited, ServerError, TimedOut
         from apitorch_desktop.ui.session.error_messages import error_message
 
         self._set_busy(busy=False)
         self._edited()
-        self._unreachable = isinstance(fault, (ConnectionFailed, TimedOut, ServerError, RateLimited))
+        self._unreachable = isinstance(error, (ConnectionFailed, TimedOut, ServerError, RateLimited))
         if self._unreachable:
             self.save.setText("Save all the same")
-        self._say(error_message(fault).text, "bad")
+        self._show_message(error_message(error).text, "bad")
 
-    # --- keeping it
+    # --- save and remove
 
     def _save(self) -> None:
         if self._unreachable:
@@ -245,7 +245,7 @@ class ConnectionDialog(QDialog):
             return connection, keys.store(connection, typed)
 
         self._set_busy(busy=True)
-        self._say("Keeping the key…", "muted")
+        self._show_message("Keeping the key…", "muted")
         self._task = self._tasks.run(
             Lane.KEYRING, job, done=self._kept, failed=self._refused, owner=self, title="Keep the connection"
         )
@@ -258,9 +258,9 @@ class ConnectionDialog(QDialog):
         if not found.message:
             self.accept()
             return
-        # The person has to know that the key will be asked for again
+        # The user has to know that the key must be entered again
         self._edited()
-        self._say(found.message, "warn")
+        self._show_message(found.message, "warn")
         self.cancel.setText("Close")
         self.save.hide()
         self.test.hide()
@@ -280,7 +280,7 @@ class ConnectionDialog(QDialog):
             self._set_busy(busy=False)
             self.removed.emit(kept)
             if found.message:
-                self._say(found.message, "warn")
+                self._show_message(found.message, "warn")
                 self.cancel.setText("Close")
                 for control in (self.save, self.test, self.remove):
                     control.hide()

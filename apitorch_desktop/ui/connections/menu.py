@@ -1,4 +1,4 @@
-"""The connection at the start of the toolbar: its state as a dot and a sentence, the others to turn to, how it looks."""
+"""Connection menu of the toolbar: state of the connection, the other connections, color scheme."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ FROM_ENVIRONMENT = "APITORCH_BASE_URL names it, and wins over the settings here;
 
 
 class ConnectionMenu(QObject):
-    """Fills the toolbar's menu when it opens, and keeps its button true."""
+    """Fills the menu when it opens, and updates its button."""
 
     chosen = Signal(str)
-    """The id of the connection to turn to."""
+    """The id of the connection to open."""
     display_changed = Signal(str, str, str, str, str)
-    """What the button shows: name, dot, tool tip, color of the connection, icon of what is unusual."""
+    """The button's name, dot, tool tip, color of the connection, and icon of something unusual."""
     message_wanted = Signal()
     retry_wanted = Signal()
 
@@ -52,22 +52,22 @@ class ConnectionMenu(QObject):
         session.connection_changed.connect(self.refresh)
 
     def use_scheme(self) -> None:
-        """Apply the light or dark that the person chose over the system's."""
+        """Apply the color scheme that the user chose in place of the system's."""
         if self._settings.scheme != "system":
             self._theme.set_scheme(self._settings.scheme)
 
     def refresh(self) -> None:
-        """Announce the connection's display anew."""
+        """Emit the current state for the button."""
         session = self._session
         connection = session.connection
         name = _name(connection) if connection is not None else HERE
         words = f"{name}: {session.state_text}" if session.state_text else f"{name}: connected."
-        mark, more = self._peculiar()
-        colour = connection.color if connection is not None else ""
-        self.display_changed.emit(name, _DOTS[session.state], f"{words} {more}".strip(), colour, mark)
+        mark, more = self._unusual()
+        color = connection.color if connection is not None else ""
+        self.display_changed.emit(name, _DOTS[session.state], f"{words} {more}".strip(), color, mark)
 
-    def _peculiar(self) -> tuple[str, str]:
-        """What is unusual about address or key, as an icon and in words; ("", "") for nothing."""
+    def _unusual(self) -> tuple[str, str]:
+        """Return the icon and the text of something unusual about address or key; ("", "") for nothing."""
         connection, key = self._session.connection, self._session.key
         kept = key.location if key is not None else ""
         if connection is not None and connection.from_environment:
@@ -85,7 +85,7 @@ class ConnectionMenu(QObject):
             self._add_connections(menu, stores.connections.all())
             menu.addSeparator()
             current = self._session.connection
-            mark, more = self._peculiar()
+            mark, more = self._unusual()
             if mark == "terminal":
                 self._add(menu, "Named by the environment", lambda: None, more)
             elif mark == "key":
@@ -111,7 +111,7 @@ class ConnectionMenu(QObject):
             look.addAction(action)
 
     def _keep_key(self) -> None:
-        """Try the keyring again, which may be unlocked by now."""
+        """Store the key in the keyring again, which may be unlocked by now."""
         session = self._session
         stores, connection, key = session.stores, session.connection, session.key
         if stores is None or connection is None or key is None:
@@ -123,13 +123,12 @@ class ConnectionMenu(QObject):
             text = found.message or "The key is in the keyring now."
             session.show_message(text, "warn" if found.message else "muted", "keyring")
 
-        session.tasks.run(
-            Lane.KEYRING,
+        session.run(
+            "Keeping the key",
             lambda _context: keys.store(connection, key.key),
-            done=kept,
+            kept,
             failed=session.show_error,
-            owner=session.connection_scope,
-            title="Keep the key",
+            lane=Lane.KEYRING,
         )
 
     def _add_connections(self, menu: QMenu, connections: list[Connection]) -> None:
@@ -140,7 +139,7 @@ class ConnectionMenu(QObject):
             action = QAction(_name(connection), group, checkable=True, checked=here)
             action.setIcon(dot(self._theme.px(12), connection.color))
             action.setIconVisibleInMenu(True)
-            if here:  # the dot stands where a mark would be
+            if here:  # the dot takes the place of the check mark
                 bold = action.font()
                 bold.setBold(True)
                 action.setFont(bold)
@@ -161,7 +160,7 @@ class ConnectionMenu(QObject):
         self._theme.set_scheme(scheme)
 
     def open_dialog(self, connection: Connection | None) -> None:
-        """Add a connection, or change one."""
+        """Open the dialog for a new connection, or for a change of one."""
         from apitorch_desktop.ui.connections.dialog import ConnectionDialog
 
         session = self._session
@@ -177,16 +176,17 @@ class ConnectionMenu(QObject):
         dialog.open()
 
     def _removed(self, connection: Connection) -> None:
-        """What was seen of it goes too; nobody should find it here later."""
+        """Remove the cached data of a removed connection too, and open another."""
         session = self._session
         stores = session.stores
         if stores is None:
             return
-        session.tasks.run(
-            Lane.DISK,
+        session.run(
+            "Removing cached data",
             lambda _context: stores.catalog.forget_connection(connection.id),
             failed=session.show_error,
-            title="Forget what was seen",
+            lane=Lane.DISK,
+            owner=self,
         )
         self.chosen.emit(stores.connections.current.id)
 

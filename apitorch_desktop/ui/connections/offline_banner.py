@@ -1,4 +1,4 @@
-"""The band above the photos while the service is away: what is seen is what was last seen, and what waits to be sent."""
+"""Banner above the photos while the service is away: the age of the cached data, and the edits that wait."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from apitorch_desktop.utils.text import plural
 
 
 class OfflineBanner(Banner):
-    """There as long as the service is not."""
+    """Shown while the service is away or refuses the key."""
 
     again_wanted = Signal()
     change_wanted = Signal()
@@ -21,13 +21,13 @@ class OfflineBanner(Banner):
         self.again = self.add("Try again", self.again_wanted.emit)
 
     def show_words(self, text: str, tip: str, *, can_change: bool = False) -> None:
-        """Show a sentence, or with an empty one nothing; `tip` tells what the matter is in full."""
+        """Show a sentence, or hide the banner for ""; `tip` has the details."""
         self.change.setVisible(can_change)
         self.show_message(text, tip)
 
 
 def away_words(name: str, seen_at: float, waiting: int) -> str:
-    """`“Torch” is away: you see what was there 3 Jul 2026 14:05. 1 change waits; it is sent when the service is back.`"""
+    """Return the text: `“Torch” is away: you see what was there 3 Jul 2026 14:05. 1 change waits; it is sent when …`."""
     seen = ""
     if seen_at:
         moment = QDateTime.fromSecsSinceEpoch(int(seen_at))

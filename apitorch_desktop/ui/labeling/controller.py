@@ -1,4 +1,4 @@
-"""Labelling by keyboard: keys for labels, letters that pick or make one, going on by itself, the next suspect."""
+"""Labeling by keyboard: keys of labels, letters that pick or make one, auto-advance, the next suspect."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from apitorch_desktop.utils.text import plural
 
 
 class LabelingController(QObject):
-    """Puts what is selected under labels, from the grid and from the full-size view."""
+    """Moves the selected photos to labels, from the grid and from the full-size view."""
 
     def __init__(
         self,
         session: Session,
-        editing: EditController,
+        edits: EditController,
         photos: PhotosController,
         review: ReviewNavigation,
-        frame: CentralWidget,
+        central_widget: CentralWidget,
         theme: Theme,
         settings: Settings,
     ) -> None:
-        super().__init__(frame)
+        super().__init__(central_widget)
         self._session = session
-        self._editing = editing
+        self._edits = edits
         self._photos = photos
         self._review = review
-        self._frame = frame
+        self._central_widget = central_widget
         self._settings = settings
-        self.keys = LabelKeys(session, editing, settings)
+        self.keys = LabelKeys(session, edits, settings)
         self.strip = KeyStrip(theme)
-        self.picker = LabelPicker(theme, frame)
+        self.picker = LabelPicker(theme, central_widget)
         self.advance = settings.auto_advance
         self.strip.advance.setChecked(self.advance)
-        frame.add_footer(self.strip)
+        central_widget.add_footer(self.strip)
         self._wire()
         self._show_keys()
         self._show_strip()
@@ -58,86 +58,90 @@ class LabelingController(QObject):
         strip.advance_switched.connect(self.set_advance)
         strip.suspect_wanted.connect(lambda: self.next_suspect(1))
         self.picker.chosen.connect(self._chosen)
-        self.picker.left.connect(self._focus_back)
+        self.picker.left.connect(self._return_focus)
         self.keys.changed.connect(self._show_keys)
         self._session.listing_changed.connect(self._show_keys)
         self._review.review.changed.connect(self._show_suspects)
-        self._frame.pages.currentChanged.connect(self._show_strip)
+        self._central_widget.pages.currentChanged.connect(self._show_strip)
         self._session.open_set_changed.connect(self._show_strip)
 
-    # --- what is shown
+    # --- display
 
     def _show_keys(self) -> None:
         open_set = self._session.open_set
         self.strip.show_keys(self.keys.shown(), open_set.labels if open_set is not None else ())
         if open_set is not None:
             keys = self.keys.shown()
-            self._frame.tree.model.set_hints(open_set.training_set.id, {name: key for key, name in keys.items()})
+            self._central_widget.tree.model.set_hints(
+                open_set.training_set.id, {name: key for key, name in keys.items()}
+            )
 
     def _show_suspects(self) -> None:
         self.strip.show_suspects(len(self._suspects()))
 
     def _show_strip(self) -> None:
-        shown = self._frame.pages.currentWidget()
+        shown = self._central_widget.pages.currentWidget()
         self.strip.setVisible(self._session.open_set is not None and shown in (self._photos.grid, self._photos.big))
         self.picker.close_picker()
 
-    def _focus_back(self) -> None:
+    def _return_focus(self) -> None:
         shown = self._photos.big if self._photos.big.isVisible() else self._photos.grid
         shown.setFocus()
 
-    # --- labelling
+    # --- labeling
 
     def typed(self, text: str) -> None:
-        """A key that is no command: a digit is a label's key, a letter begins a label's name."""
+        """Handle a key that is no command: a digit is a label's key, a letter starts a label's name."""
         if text in KEYS:
             label = self.keys.use(text)
             if label is not None:
                 self.label(label)
             else:
-                self._say(f"No label has the key {text}. Make one: type its first letters.")
+                self._show_message(f"No label has the key {text}. Make one: type its first letters.")
         elif text.isalpha():
             self._ask(text)
 
     def label(self, label: str) -> None:
-        """Put what is selected under a label."""
+        """Move the selected photos to a label."""
         photos = self._photos
         chosen = photos.selected()
         if not chosen:
-            self._say("Select photos first, then put them under a label.")
+            self._show_message("Select photos first, then put them under a label.")
             return
         if photos.big.isVisible():
             following = photos.model.neighbor(chosen[0].image_id, 1)
-            self._editing.move(chosen, label)
+            self._edits.move(chosen, label)
             if self.advance and following is not None:
                 photos.big.show_image(following)
             elif image := photos.big.image():
                 photos.big.show_image(image)  # its details name the label
             return
         staying = all(image.label == label for image in chosen)
-        self._editing.move(chosen, label)
+        self._edits.move(chosen, label)
         if self.advance:
-            self._go_on(past_selection=staying)
+            self._advance(past_selection=staying)
 
-    def _go_on(self, *, past_selection: bool) -> None:
+    def _advance(self, *, past_selection: bool) -> None:
         grid, model = self._photos.grid, self._photos.model
-        if past_selection:  # nothing came up in the place of what was labelled
+        if past_selection:  # no other photo takes the place of the labeled one
             last = max(model.selection, default=-1)
             if 0 <= last < model.shown - 1:
                 grid.set_current(last + 1)
         grid.advance()
 
     def set_advance(self, on: bool) -> None:
-        """Go on to the next photo after each labelling, or stay."""
+        """Set whether the next photo is selected after each labeling."""
         self.advance = on
         self.strip.advance.setChecked(on)
         self._settings.auto_advance = on
         self._settings.save()
 
     def switch_advance(self) -> None:
-        """The other way round, and say so."""
+        """Toggle auto-advance, and show the new state."""
         self.set_advance(not self.advance)
-        self._say("The next photo is selected after each labelling." if self.advance else "The selection stays.")
+        self._show_message(
+            "The next photo is selected after each labelling." if self.advance else "The selection stays."
+        )
 
     def _ask(self, typed: str) -> None:
         open_set, photos = self._session.open_set, self._photos
@@ -157,9 +161,9 @@ class LabelingController(QObject):
             self.label(choice.label)
         elif choice.new:
             if reason := self._session.unavailable_reason("labels"):
-                self._say(f"{reason} Select photos first: the label is made with them.")
+                self._show_message(f"{reason} Select photos first: the label is made with them.")
             else:
-                self._editing.create_label(open_set.training_set.id, choice.label)
+                self._edits.create_label(open_set.training_set.id, choice.label)
         else:
             self._photos.grid.reveal_label(choice.label)
 
@@ -171,17 +175,19 @@ class LabelingController(QObject):
         return {one.image for one in doubts or () if one.suspect}
 
     def next_suspect(self, step: int) -> None:
-        """Go to the next photo whose label looks wrong, or back with a `step` of -1; round and round."""
+        """Select the next photo whose label looks wrong, the previous one with a `step` of -1; wraps around."""
         photos, suspects = self._photos, self._suspects()
         review = self._review.review
         if not suspects:
             unknown = review.found is None or review.found.label_issues is None
             reason = review.found.why_not if review.found is not None else ""
-            self._say(reason or ("Review has not looked at all photos yet." if unknown else "No label looks wrong."))
+            self._show_message(
+                reason or ("Review has not looked at all photos yet." if unknown else "No label looks wrong.")
+            )
             return
         rows = photos.model.rows_of(suspects)
         if not rows:
-            self._say("No suspect is among the photos shown.")
+            self._show_message("No suspect is among the photos shown.")
             return
         shown = photos.big.image() if photos.big.isVisible() else None
         current = photos.grid.currentIndex()
@@ -200,5 +206,5 @@ class LabelingController(QObject):
         photos.grid.scrollTo(photos.model.index(row))
         photos.grid.setFocus()
 
-    def _say(self, text: str) -> None:
+    def _show_message(self, text: str) -> None:
         self._session.show_message(text, "muted", "labelling")

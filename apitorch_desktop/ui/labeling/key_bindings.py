@@ -1,4 +1,4 @@
-"""Which key stands for which label: in the order of the alphabet until a key is used or chosen, kept after that."""
+"""Keys of the labels: assigned in alphabetical order until a key is used or chosen, fixed after that."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ class LabelKeys(QObject):
 
     changed = Signal()
 
-    def __init__(self, session: Session, editing: EditController, settings: Settings) -> None:
+    def __init__(self, session: Session, edits: EditController, settings: Settings) -> None:
         super().__init__(session)
         self._session = session
         self._settings = settings
         self._fixed: dict[str, str] = {}
-        """Key → label as used or chosen; a label that is gone keeps its key until another needs it."""
+        """Key → label as used or chosen; a missing label keeps its key until another label needs that."""
         self._shown: dict[str, str] = {}
         session.open_set_changed.connect(self._open)
         session.listing_changed.connect(self._show)
-        editing.edited.connect(self._edited)
+        edits.edited.connect(self._edited)
 
     # --- look-up
 
     def label(self, key: str) -> str | None:
-        """The label of a key."""
+        """Return the label of a key."""
         return self._shown.get(key)
 
     def key(self, label: str) -> str:
-        """The key of a label, "" for none."""
+        """Return the key of a label, "" for none."""
         return next((key for key, name in self._shown.items() if name == label), "")
 
     def shown(self) -> dict[str, str]:
-        """Key → label, in the order of the keyboard."""
+        """Return key → label, in the order of the keyboard."""
         return dict(self._shown)
 
     def labels(self) -> list[str]:
-        """The labels of 1 … 9 and 0, "" where a key has none."""
+        """Return the labels of 1 … 9 and 0, "" for a key without one."""
         return [self._shown.get(key, "") for key in KEYS]
 
     # --- change
 
     def use(self, key: str) -> str | None:
-        """The label of a key that was pressed; from now on the keys stay as they are, whatever labels come."""
+        """Return the label of a pressed key; from now on the keys stay fixed when labels are added."""
         if not self._fixed and self._shown:
             self._fixed = dict(self._shown)
             self._save()
         return self.label(key)
 
     def bind(self, key: str, label: str) -> None:
-        """Give a label a key; the label that had it gets the other's."""
+        """Assign a key to a label; the label that had it gets the other's key."""
         fixed = {**self._fixed, **self._shown}
         before = next((one for one, name in fixed.items() if name == label), None)
         other = fixed.get(key)
@@ -75,11 +75,11 @@ class LabelKeys(QObject):
             taken = set(self._fixed.values())
             for key, label in self._fixed.items():
                 new = outcome.renamed.get(label, label)
-                if new not in taken:  # merged into one that has a key: this one is free
+                if new not in taken:  # merged into a label with a key: this key is free
                     self._fixed[key] = new
             self._show()
 
-    # --- what is shown
+    # --- display
 
     def _open(self) -> None:
         self._fixed = dict(self._settings.label_keys.get(self._session.open_set_key(), {}))
@@ -102,9 +102,9 @@ class LabelKeys(QObject):
 
 
 def assign(fixed: dict[str, str], labels: list[str]) -> dict[str, str]:
-    """Key → label for labels that are there: the fixed ones first, then the others, onto keys never used if any is left."""
-    there = set(labels)
-    shown = {key: name for key, name in fixed.items() if name in there}
+    """Return key → label for existing labels: fixed keys first, then the other labels, on unused keys if any is left."""
+    existing = set(labels)
+    shown = {key: name for key, name in fixed.items() if name in existing}
     has_key = set(shown.values())
     free = sorted((key for key in KEYS if key not in shown), key=lambda key: (key in fixed, KEYS.index(key)))
     shown |= dict(zip(free, [name for name in labels if name not in has_key], strict=False))

@@ -1,4 +1,4 @@
-"""The line below the photos: the label keys as buttons, whether to go on by itself, and the way to the next suspect."""
+"""Key strip below the photos: label keys as buttons, auto-advance, and the next suspect."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from PySide6.QtWidgets import (
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import button, surface
 
-LEAST = 62
-"""Width of a key with the beginning of its label: what would be narrower goes into the menu of the others."""
+MIN_WIDTH = 62
+"""Minimum width of a key with the start of its label: narrower ones are moved to a menu."""
 GAP = 2
 NARROW = 560
-"""Width of the strip below which the way to the next suspect is a flag and a number."""
+"""Width of the strip below which the button of the next suspect is a flag and a number."""
 
 
 class KeyChip(QPushButton):
-    """A key and its label; the label is cut where the room ends."""
+    """A key and its label, elided if necessary."""
 
     def __init__(self, theme: Theme, key: str, name: str) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class KeyChip(QPushButton):
         return QSize(width, self._theme.px(26))
 
     def minimumSizeHint(self) -> QSize:
-        """The key alone."""
+        """Return the size of the key alone."""
         return QSize(self._key_width() + self._theme.px(10), super().minimumSizeHint().height())
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -77,7 +77,7 @@ class KeyChip(QPushButton):
 
 
 class KeyChipRow(QWidget):
-    """Keys side by side in one line: names are cut where the room ends, then the last keys go into a menu."""
+    """Keys in one row: labels are elided first, then the last keys are moved to a menu."""
 
     label_wanted = Signal(str)
 
@@ -92,10 +92,10 @@ class KeyChipRow(QWidget):
         self.more.clicked.connect(lambda: self.menu().popup(self.more.mapToGlobal(self.more.rect().topLeft())))
         self.more.hide()
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        theme.changed.connect(self._dressed)
+        theme.changed.connect(self._on_theme_changed)
 
     def show_keys(self, keys: dict[str, str]) -> None:
-        """Show these keys and their labels."""
+        """Set the keys and their labels."""
         for chip in self.chips:
             chip.hide()
             chip.deleteLater()
@@ -106,11 +106,11 @@ class KeyChipRow(QWidget):
         self._place()
 
     def hidden(self) -> list[KeyChip]:
-        """Keys for which there is no room: they work all the same, and are in the menu."""
+        """Return the keys that do not fit; they work all the same, and are in the menu."""
         return [chip for chip in self.chips if chip.isHidden()]
 
     def menu(self) -> QMenu:
-        """The keys for which there is no room."""
+        """Return a menu of the keys that do not fit."""
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         for chip in self.hidden():
@@ -122,7 +122,7 @@ class KeyChipRow(QWidget):
     def _clicked(self, name: str, _checked: bool = False) -> None:
         self.label_wanted.emit(name)
 
-    def _dressed(self) -> None:
+    def _on_theme_changed(self) -> None:
         self.more.setFont(self._theme.font("small"))
         self.updateGeometry()
         self._place()
@@ -137,10 +137,12 @@ class KeyChipRow(QWidget):
     def _place(self) -> None:
         room, height, direction = self.width(), self.height(), self.layoutDirection()
         widths = [chip.sizeHint().width() for chip in self.chips]
-        shown = shared(widths, room, self._theme.px(LEAST), GAP)
+        shown = share_width(widths, room, self._theme.px(MIN_WIDTH), GAP)
         if len(shown) < len(widths):
-            self.more.setText(f"{len(widths)} more…")  # the widest it will be
-            shown = shared(widths, room - self.more.sizeHint().width() - GAP, self._theme.px(LEAST), GAP, all_=False)
+            self.more.setText(f"{len(widths)} more…")  # its widest text
+            shown = share_width(
+                widths, room - self.more.sizeHint().width() - GAP, self._theme.px(MIN_WIDTH), GAP, all_=False
+            )
         x = 0
         for at, chip in enumerate(self.chips):
             chip.setVisible(at < len(shown))
@@ -155,10 +157,10 @@ class KeyChipRow(QWidget):
         self.more.setGeometry(QStyle.visualRect(direction, self.rect(), place))
 
 
-def shared(widths: Sequence[int], room: int, least: int, gap: int, *, all_: bool = True) -> list[int]:
-    """Widths for as many of the first as fit: each what it wants, or where that is too much, an equal share above `least`.
+def share_width(widths: Sequence[int], room: int, least: int, gap: int, *, all_: bool = True) -> list[int]:
+    """Return widths for as many of the first as fit: each as wanted, or else an equal share of at least `least`.
 
-    With `all_`, none where not all fit.
+    With `all_`, an empty list if not all fit.
     """
     for count in range(len(widths), 0, -1):
         some, free = widths[:count], room - gap * (count - 1)
@@ -175,12 +177,12 @@ def shared(widths: Sequence[int], room: int, least: int, gap: int, *, all_: bool
 
 
 class KeyStrip(QWidget):
-    """Shows what it is told, and says what is asked for."""
+    """Shows keys and suspects, and emits the user's requests."""
 
     label_wanted = Signal(str)
-    """Put what is selected under this label."""
+    """Move the selected photos to this label."""
     bound = Signal(str, str)
-    """(key, label): give the label this key."""
+    """(key, label): assign the key to the label."""
     advance_switched = Signal(bool)
     suspect_wanted = Signal()
 
@@ -211,22 +213,22 @@ class KeyStrip(QWidget):
 
     @property
     def chips(self) -> list[KeyChip]:
-        """The keys, also those for which there is no room."""
+        """The keys, including those that do not fit."""
         return self.row.chips
 
     def show_keys(self, keys: dict[str, str], labels: Sequence[str]) -> None:
-        """Show the keys and their labels; `labels` are all there are."""
+        """Set the keys and their labels; `labels` are all labels of the set."""
         self._labels = labels
         if [(chip.key, chip.name) for chip in self.chips] != list(keys.items()):
             self.row.show_keys(keys)
 
     def show_suspects(self, count: int) -> None:
-        """How many labels look wrong."""
+        """Set the number of labels that look wrong."""
         self._suspects = count
         self.suspect.setVisible(count > 0)
-        self._word()
+        self._show_count()
 
-    def _word(self) -> None:
+    def _show_count(self) -> None:
         narrow, words = self.width() < self._theme.px(NARROW), f"Next suspect: {self._suspects:,}"
         self.suspect.setIcon(self._theme.icon("flag", "text") if narrow else QIcon())
         self.suspect.setText(f"{self._suspects:,}" if narrow else words)
@@ -234,16 +236,16 @@ class KeyStrip(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._word()
+        self._show_count()
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        """Which label a key stands for."""
+        """Open the menu of a key."""
         chip = self.childAt(event.pos())
         if isinstance(chip, KeyChip):
             self.menu_for(chip.key).popup(event.globalPos())
 
     def menu_for(self, key: str) -> QMenu:
-        """The labels a key may stand for."""
+        """Return a menu of the labels that a key can be assigned to."""
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.addSection(f"Key {key}")

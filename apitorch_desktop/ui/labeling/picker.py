@@ -1,4 +1,4 @@
-"""A few letters typed over the photos: the labels they may mean, or a new one, chosen without leaving the keyboard."""
+"""Label picker: a popup over the photos that completes typed letters to a label, or offers a new one."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, Q
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ElidedLabel, surface
 
-MOST = 6
-"""Labels offered at a time."""
+MAX_CHOICES = 6
+"""Existing labels offered at a time."""
 _ROW = 26
 _CHOICE = Qt.ItemDataRole.UserRole
 
 
 @dataclass(frozen=True, slots=True)
 class LabelChoice:
-    """What may be chosen: a label that is there, or a new one."""
+    """A label offered: an existing or a new one."""
 
     label: str
     new: bool = False
 
 
 def choices(typed: str, labels: Mapping[str, int]) -> list[LabelChoice]:
-    """Labels that begin with what was typed, then those with a word that does, then those that have it; then a new one."""
+    """Return labels that start with the text, then those with a word that does, then those that contain it; then a new one."""
     from apitorch_desktop.api.slugs import snake_case
 
     wanted = snake_case(typed)
@@ -38,8 +38,8 @@ def choices(typed: str, labels: Mapping[str, int]) -> list[LabelChoice]:
         return 0 if name.startswith(wanted) else 1 if f"_{wanted}" in name else 2
 
     found = sorted((name for name in labels if wanted in name), key=lambda name: (rank(name), name))
-    made = [LabelChoice(name) for name in found[:MOST]]
-    return made if wanted in labels else [*made, LabelChoice(wanted, new=True)]
+    existing = [LabelChoice(name) for name in found[:MAX_CHOICES]]
+    return existing if wanted in labels else [*existing, LabelChoice(wanted, new=True)]
 
 
 class _FilterField(QLineEdit):
@@ -47,7 +47,7 @@ class _FilterField(QLineEdit):
     moved = Signal(int)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Escape leaves; up and down choose."""
+        """Handle Escape, and the keys that move in the list."""
         if event.key() == Qt.Key.Key_Escape:
             self.left.emit()
         elif event.key() in (Qt.Key.Key_Up, Qt.Key.Key_Down):
@@ -56,27 +56,27 @@ class _FilterField(QLineEdit):
             super().keyPressEvent(event)
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
-        """Whoever clicks elsewhere wants something else."""
+        """Close when the user clicks elsewhere."""
         super().focusOutEvent(event)
         if event.reason() in (Qt.FocusReason.MouseFocusReason, Qt.FocusReason.TabFocusReason):
             self.left.emit()
 
 
 class LabelPicker(QFrame):
-    """Lies over the foot of the photos while letters are typed."""
+    """Covers the bottom of the photos while letters are typed."""
 
     chosen = Signal(object)
     """A `LabelChoice`."""
     left = Signal()
-    """Closed; the focus belongs where it was."""
+    """The picker was closed; the focus should return."""
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(parent)
         self._theme = theme
         self._labels: Mapping[str, int] = {}
         self._keys: Mapping[str, str] = {}
-        self._foot = QRect()
-        """Left, bottom, width and the most height of the picker."""
+        self._place = QRect()
+        """Left, bottom, width and maximum height of the picker."""
         surface(self, "card")
         self._title = ElidedLabel("", "small", "muted")
         self.line = _FilterField()
@@ -102,15 +102,15 @@ class LabelPicker(QFrame):
         self.hide()
 
     def ask(self, title: str, typed: str, labels: Mapping[str, int], keys: Mapping[str, str], over: QWidget) -> None:
-        """Open over the foot of a part of the window. `labels` with their counts; `keys`: label → key."""
+        """Open over the bottom of the widget `over`. `labels`: label → count; `keys`: label → key."""
         self._labels, self._keys = labels, keys
         self._title.setText(title)
         parent = self.parentWidget()
         assert parent is not None  # noqa: S101 - given by the constructor
         px = self._theme.px
-        place = QRect(over.mapTo(parent, QPoint(0, 0)), over.size())
-        width = min(px(320), place.width() - px(16))
-        self._foot = QRect(place.center().x() - width // 2, place.bottom() - px(8), width, place.height() - px(16))
+        target = QRect(over.mapTo(parent, QPoint(0, 0)), over.size())
+        width = min(px(320), target.width() - px(16))
+        self._place = QRect(target.center().x() - width // 2, target.bottom() - px(8), width, target.height() - px(16))
         self.line.setText(typed)
         self._show()
         self.show()
@@ -118,7 +118,7 @@ class LabelPicker(QFrame):
         self.line.setFocus()
 
     def close_picker(self) -> None:
-        """Give up."""
+        """Close without a choice."""
         if self.isVisible():
             self.hide()
             self.left.emit()
@@ -137,8 +137,8 @@ class LabelPicker(QFrame):
             self.list.addItem(item)
         self.list.setCurrentRow(0)
         self.list.setFixedHeight(max(1, self.list.count()) * self._theme.px(_ROW) + 4)
-        height = min(self.sizeHint().height(), self._foot.height())
-        self.setGeometry(self._foot.x(), self._foot.y() - height, self._foot.width(), height)
+        height = min(self.sizeHint().height(), self._place.height())
+        self.setGeometry(self._place.x(), self._place.y() - height, self._place.width(), height)
 
     def _move(self, step: int) -> None:
         count = self.list.count()

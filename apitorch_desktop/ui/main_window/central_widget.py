@@ -1,4 +1,4 @@
-"""The parts of the window and their places: toolbar on top, tree, photos and classify panel side by side, status line below."""
+"""Layout of the window: toolbar on top, tree, photos and classify panel side by side, status bar below."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.controls import Separator
 
 FOLD_RIGHT, FOLD_LEFT = 960, 720
-"""Widths of the window below which the classify panel, then the tree, fold by themselves."""
-LEAST_LEFT, LEAST_MIDDLE, LEAST_RIGHT = 180, 280, 280
-SMALLEST, LARGEST = 64, 384
-"""Sizes of a thumbnail, as the grid has them."""
+"""Widths of the window below which the classify panel, then the tree, are hidden."""
+MIN_LEFT, MIN_CENTER, MIN_RIGHT = 180, 280, 280
+MIN_THUMBNAIL, MAX_THUMBNAIL = 64, 384
+"""Range of thumbnail sizes in pixels, that of the grid."""
 
 
 class CentralWidget(QWidget):
-    """The window's inside. What the parts do is wired elsewhere."""
+    """The central widget of the window; its parts are connected in `ui.wiring`."""
 
     content_dropped = Signal(object)
-    """`DroppedContent` that fell on no part with a meaning of its own."""
+    """`DroppedContent` dropped on a part that does not handle drops itself."""
 
     def __init__(self, theme: Theme, settings: Settings, why_not: WhyNot) -> None:
         super().__init__()
         self._theme = theme
         self._settings = settings
         self.drop_text = "Drop to make a training set of it"
-        """What a drop on the middle would do."""
+        """Text shown while something is dragged over the photos."""
         self.setAcceptDrops(True)
-        self.toolbar = Toolbar(theme, (SMALLEST, LARGEST))
+        self.toolbar = Toolbar(theme, (MIN_THUMBNAIL, MAX_THUMBNAIL))
         self.offline_banner = OfflineBanner(theme)
         self.tree = TreePanel(theme, why_not)
         self.empty = EmptyPage(theme)
@@ -62,18 +62,18 @@ class CentralWidget(QWidget):
         self.splitter.setHandleWidth(1)
         self.splitter.setChildrenCollapsible(False)
         self.splitter.addWidget(self.tree)
-        self.centre = QWidget()
-        self._centre = QVBoxLayout(self.centre)
-        self._centre.setContentsMargins(0, 0, 0, 0)
-        self._centre.setSpacing(0)
-        self._centre.addWidget(self.pages, 1)
-        self.splitter.addWidget(self.centre)
+        self.center = QWidget()
+        self._center_rows = QVBoxLayout(self.center)
+        self._center_rows.setContentsMargins(0, 0, 0, 0)
+        self._center_rows.setSpacing(0)
+        self._center_rows.addWidget(self.pages, 1)
+        self.splitter.addWidget(self.center)
         self.splitter.setStretchFactor(0, 0)
         self.splitter.setStretchFactor(1, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        column.setSizeConstraint(QVBoxLayout.SizeConstraint.SetNoConstraint)  # a window that cannot shrink cannot fold
+        column.setSizeConstraint(QVBoxLayout.SizeConstraint.SetNoConstraint)  # else the window could not shrink
         column.addWidget(self.toolbar)
         column.addWidget(Separator(self._theme))
         column.addWidget(self.offline_banner)
@@ -82,65 +82,65 @@ class CentralWidget(QWidget):
         column.addWidget(self.status)
 
     def minimumSizeHint(self) -> QSize:
-        """Small enough for every side to be folded."""
+        """Return a size in which both sides are hidden."""
         return QSize(self._theme.px(420), self._theme.px(320))
 
     def _measure(self) -> None:
         px = self._theme.px
-        self.tree.setMinimumWidth(px(LEAST_LEFT))
-        self.pages.setMinimumWidth(px(LEAST_MIDDLE))
+        self.tree.setMinimumWidth(px(MIN_LEFT))
+        self.pages.setMinimumWidth(px(MIN_CENTER))
         if self.panel is not None:
-            self.panel.setMinimumWidth(px(LEAST_RIGHT))
+            self.panel.setMinimumWidth(px(MIN_RIGHT))
 
-    # --- the parts that come later
+    # --- parts that are added later
 
     def add_page(self, part: QWidget) -> None:
-        """Something else to show in the middle: the photos, one photo, the list of transfers."""
+        """Add a page that can be shown in the center: the photos, one photo, the list of transfers."""
         self.pages.addWidget(part)
 
     def add_banner(self, part: QWidget) -> None:
-        """A line across the window, below the one that says that the service is away."""
+        """Add a banner across the window, below the offline banner."""
         column = self.layout()
         assert isinstance(column, QVBoxLayout)  # noqa: S101 - made so in `_lay_out`
         column.insertWidget(column.indexOf(self.offline_banner) + 1, part)
 
     def add_footer(self, part: QWidget) -> None:
-        """Something below the middle, as wide as that."""
-        self._centre.addWidget(part)
+        """Add a widget below the pages."""
+        self._center_rows.addWidget(part)
 
     def add_panel(self, panel: QWidget) -> None:
-        """Put the classify panel at the right."""
+        """Add the classify panel on the right."""
         self.panel = panel
         self.splitter.addWidget(panel)
         self.splitter.setStretchFactor(2, 0)
         self._measure()
         width = self._settings.classify_width
         right = self._theme.px(RIGHT) if width is UNSET else width
-        left, middle = self.splitter.sizes()[:2]
-        self.splitter.setSizes([left, max(self._theme.px(LEAST_MIDDLE), middle - right), right])
-        self._fold()
+        left, center = self.splitter.sizes()[:2]
+        self.splitter.setSizes([left, max(self._theme.px(MIN_CENTER), center - right), right])
+        self._fold_sides()
 
     # --- sides
 
     def show_side(self, side: str, shown: bool) -> None:
-        """Show or hide the tree ("left") or the classify panel ("right"), as the person asks."""
+        """Show or hide the tree ("left") or the classify panel ("right") at the user's request."""
         self._wanted[side] = shown
-        self._forced.discard("left")  # in a narrow window there is room for one of them
+        self._forced.discard("left")  # a narrow window has room for one of them
         self._forced.discard("right")
         if shown:
             self._forced.add(side)
-        self._fold()
+        self._fold_sides()
 
     def side_shown(self, side: str) -> bool:
-        """Whether a side is to be seen."""
+        """Return True if a side is shown."""
         part = self.tree if side == "left" else self.panel
         return part is not None and not part.isHidden()
 
     def switch_side(self, side: str) -> None:
-        """Show a side that is hidden, hide one that is shown."""
+        """Toggle a side."""
         self.show_side(side, not self.side_shown(side))
 
-    def _fold(self) -> None:
+    def _fold_sides(self) -> None:
         width, px = self.width(), self._theme.px
         wide, middling = width >= px(FOLD_RIGHT), width >= px(FOLD_LEFT)
         right = self._wanted["right"] and (wide or "right" in self._forced)
@@ -153,11 +153,11 @@ class CentralWidget(QWidget):
         self.toolbar.set_sides(tree=left, tree_can_hide=not wide or not left, classify=right)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Fold or unfold the sides."""
+        """Hide the sides in a narrow window, show them in a wide one."""
         super().resizeEvent(event)
         if self.width() >= self._theme.px(FOLD_RIGHT):
             self._forced.clear()
-        self._fold()
+        self._fold_sides()
         self.drop_overlay.setGeometry(self.rect())
 
     # --- state
@@ -165,11 +165,11 @@ class CentralWidget(QWidget):
     def _restore(self) -> None:
         width = self._settings.tree_width
         left = self._theme.px(LEFT) if width is UNSET else width
-        self.splitter.setSizes([left, max(self._theme.px(LEAST_MIDDLE), self._theme.px(1440) - left)])
+        self.splitter.setSizes([left, max(self._theme.px(MIN_CENTER), self._theme.px(1440) - left)])
         self._wanted = {"left": self._settings.tree_shown, "right": self._settings.classify_shown}
 
     def save(self) -> None:
-        """Keep the sides as they are for the next start."""
+        """Keep the state of the sides for the next start."""
         sizes, settings = self.splitter.sizes(), self._settings
         if self.side_shown("left"):
             settings.tree_width = sizes[0]
@@ -181,22 +181,22 @@ class CentralWidget(QWidget):
     # --- the whole window is a drop target
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """What comes from elsewhere is taken anywhere; photos of our own only where there is a label."""
+        """Accept content from outside anywhere; photos of the window only on a label."""
         if drag_drop.accepts(event.mimeData()) and not event.mimeData().hasFormat(drag_drop.IDS_TYPE):
             event.acceptProposedAction()
             self.drop_overlay.aim(self.pages, self.drop_text)
 
     def dragMoveEvent(self, event: QDragMoveEvent) -> None:
-        """Say it again: the part the drag came from may have taken its words away."""
+        """Show the text again: the part that the drag came from may have removed it."""
         self.drop_overlay.aim(self.pages, self.drop_text)
         event.acceptProposedAction()
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        """Say nothing more."""
+        """Hide the text."""
         self.drop_overlay.aim(self.pages, "")
 
     def dropEvent(self, event: QDropEvent) -> None:
-        """Hand on what was dropped."""
+        """Emit the dropped content."""
         self.drop_overlay.aim(self.pages, "")
         content = drag_drop.read(event.mimeData())
         if content:

@@ -1,4 +1,4 @@
-"""What the window says while something is dragged over it: a frame around the place, and what a drop would do."""
+"""Overlay during a drag: a frame around the drop target, and a text that describes what a drop does."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from PySide6.QtWidgets import QWidget
 from apitorch_desktop.ui.theme.theme import Theme
 
 GRACE = 60
-"""Milliseconds between leaving one part of the window and entering the next in which nothing flickers."""
+"""Milliseconds between leaving one target and entering the next without flicker."""
 
 
 class DropOverlay(QWidget):
-    """Lies over the window, lets everything through, and is there only during a drag."""
+    """Covers the window during a drag; transparent for the pointer."""
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(parent)
@@ -29,9 +29,9 @@ class DropOverlay(QWidget):
         self.hide()
 
     def aim(self, part: QWidget, text: str, *, framed: bool = True) -> None:
-        """Say what a drop on a part of the window would do; "" when the drag has left it.
+        """Describe a drop on a part of the window; "" when the drag has left that.
 
-        Without a frame for a part that marks the place itself.
+        `framed` is False for a part that marks the target itself.
         """
         if not text:
             if part is self._part:
@@ -45,11 +45,11 @@ class DropOverlay(QWidget):
         self.update()
 
     def text(self) -> str:
-        """What is said now; empty while nothing is dragged over the window."""
+        """Return the text shown, "" without a drag."""
         return self._text if self.isVisible() else ""
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """A frame around the part, and the words at its foot."""
+        """Paint the frame around the part, and the text at its bottom."""
         if self._part is None:
             return
         theme, px = self._theme, self._theme.px

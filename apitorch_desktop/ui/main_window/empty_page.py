@@ -1,4 +1,4 @@
-"""What the middle says while there are no photos: one sentence, and what to do about it."""
+"""Page shown while there are no photos: a sentence with an explanation and actions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 
 
 class EmptyPage(QWidget):
-    """A sentence, an explanation, and the three ways to begin. The whole window is the drop target, and it says so."""
+    """A title, an explanation, and the three ways to begin."""
 
     import_wanted = Signal()
     new_set_wanted = Signal()
@@ -23,7 +23,7 @@ class EmptyPage(QWidget):
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self._theme = theme
-        self._drawing = "image"
+        self._icon_name = "image"
         surface(self, "canvas")
         self._icon = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
         self._title = label("", "title")
@@ -47,11 +47,11 @@ class EmptyPage(QWidget):
         column.addWidget(self._icon)
         column.addSpacing(4)
         column.addWidget(self._title)
-        around = QHBoxLayout()  # an alignment would take the wrapped text its height
-        around.addStretch(1)
-        around.addWidget(self._text, 100)
-        around.addStretch(1)
-        column.addLayout(around)
+        centered = QHBoxLayout()  # an alignment would cut the height of the wrapped text
+        centered.addStretch(1)
+        centered.addWidget(self._text, 100)
+        centered.addStretch(1)
+        column.addLayout(centered)
         column.addSpacing(12)
         self._actions = QWidget()
         row = FlowLayout(self._actions, 8, centered=True)
@@ -64,15 +64,15 @@ class EmptyPage(QWidget):
     def _measure(self) -> None:
         px = self._theme.px
         size = QSize(px(40), px(40))
-        self._icon.setPixmap(self._theme.icon(self._drawing, "muted").pixmap(size, self.devicePixelRatioF()))
+        self._icon.setPixmap(self._theme.icon(self._icon_name, "muted").pixmap(size, self.devicePixelRatioF()))
         self._text.setMinimumWidth(px(200))
         self._text.setMaximumWidth(px(420))
         self._meter.setFixedWidth(px(160))
 
     def show_welcome(self, *, can_create: str = "", can_import: str = "", page: str = "") -> None:
-        """Nothing there at all. `can_…` is the reason why an action is greyed out, or empty; `page` makes training sets."""
+        """Show the first steps. `can_…`: the reason why an action is unavailable, or ""; `page`: where sets are made, or ""."""
         if page:
-            self._say(
+            self._show_page(
                 "There is no training set yet",
                 "This service makes them on its own page. Make one there, then drop photos on it here.",
                 [self._import, self._new],
@@ -82,7 +82,7 @@ class EmptyPage(QWidget):
             enable_unless(self._new, "")
             return
         self._new.setProperty("tip", "")
-        self._say(
+        self._show_page(
             "Drop a folder of photos here",
             "Its sub-folders become labels, and a classifier learns from them by itself. "
             "The photos are copied; the originals stay as they are.",
@@ -93,8 +93,8 @@ class EmptyPage(QWidget):
         enable_unless(self._sample, can_create)
 
     def show_empty_set(self, name: str) -> None:
-        """A training set without photos."""
-        self._say(
+        """Show that the open training set has no photos."""
+        self._show_page(
             f"“{name}” has no photos yet",
             "Drop photos or a folder here. Drop them on a label at the left to put them under it.",
             [self._import],
@@ -102,35 +102,35 @@ class EmptyPage(QWidget):
         enable_unless(self._import, "")
 
     def show_choice(self) -> None:
-        """Training sets are there, none is open."""
-        self._say("Choose a training set at the left", "Or drop a folder of photos here to make a new one.")
+        """Show that no training set is open."""
+        self._show_page("Choose a training set at the left", "Or drop a folder of photos here to make a new one.")
 
     def show_nothing_found(self, what: str) -> None:
-        """A search or a filter that leaves nothing."""
-        self._say("No photo matches", what)
+        """Show that no photo passes search and filter."""
+        self._show_page("No photo matches", what)
 
     def show_busy(self, title: str, text: str = "") -> None:
-        """Something is on its way."""
-        self._say(title, text, busy=True)
+        """Show that something is in progress."""
+        self._show_page(title, text, busy=True)
 
     def show_failure(self, title: str, text: str) -> None:
-        """Something failed; the text says what to do."""
-        self._say(title, text, [self._again], icon="warning")
+        """Show a failure, with advice."""
+        self._show_page(title, text, [self._again], icon="warning")
 
     def title(self) -> str:
-        """The sentence shown."""
+        """Return the title shown."""
         return self._title.text()
 
-    def _say(
+    def _show_page(
         self, title: str, text: str, actions: Sequence[QPushButton] = (), *, busy: bool = False, icon: str = "image"
     ) -> None:
-        self._drawing = icon
+        self._icon_name = icon
         self._measure()
         self._title.setText(title)
         self._text.setText(text)
         self._text.setVisible(bool(text))
         if not actions and self._actions.isAncestorOf(self.focusWidget() or self):
-            self.setFocus()  # else it would jump to the classify panel
+            self.setFocus()  # otherwise the focus would go to the classify panel
         for control in (self._import, self._new, self._sample, self._again):
             control.setVisible(control in actions)
         self._meter.setVisible(busy)

@@ -1,6 +1,7 @@
-"""The window itself: painted within a moment as bare surfaces, filled with its parts (`frame.py`) right behind that.
+"""The main window: painted at once as bare surfaces, and filled with its central widget after that.
 
-Before the first paint nothing here may touch the namespace `Qt`, a font or a drawing: see `theme.Theme.prepare`.
+Before the first paint nothing here may use the namespace `Qt`, a font or an icon: see `theme.Theme.prepare`. The geometry
+is read and written as a raw value, since the typed settings are loaded after the first paint.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 1440, 900
 LEFT, RIGHT, TOP, BOTTOM = 252, 348, 46, 44
-"""Sizes at first of the tree, the classify panel, the toolbar and the status line."""
+"""Initial sizes of tree, classify panel, toolbar and status bar."""
 
 
 class MainWindow(QMainWindow):
-    """Size and place, which survive; the first paint; the end."""
+    """Restores its geometry, and reports its first paint and its end."""
 
     painted = Signal()
-    """On the screen for the first time: now the rest may start."""
+    """The window was painted for the first time."""
     closing = Signal()
 
     def __init__(self, theme: Theme, settings: QSettings) -> None:
@@ -43,11 +44,11 @@ class MainWindow(QMainWindow):
             self.resize(min(theme.px(WIDTH), room.width()), min(theme.px(HEIGHT), room.height()))
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """The surfaces, until the parts lie over them; tells when they are seen for the first time."""
+        """Paint the surfaces until the central widget covers them."""
         if self._unpainted:
             self._unpainted = False
             self._paint_surfaces()
-            QTimer.singleShot(0, self.painted.emit)  # behind this paint in the queue
+            QTimer.singleShot(0, self.painted.emit)  # after this paint
         elif self.centralWidget() is None:
             self._paint_surfaces()
 
@@ -65,7 +66,7 @@ class MainWindow(QMainWindow):
             ("line", px(LEFT), top, 1, bottom - top),
             ("line", width - px(RIGHT), top, 1, bottom - top),
         ):
-            # One pixel made large: whatever else fills a rectangle has an overload that loads the namespace `Qt`
+            # One pixel, scaled: every other way to fill a rectangle has an overload that loads the namespace `Qt`
             pixel = theme.color(token).rgb().to_bytes(4, sys.byteorder)
             painter.resetTransform()
             painter.translate(x, y)
@@ -74,13 +75,13 @@ class MainWindow(QMainWindow):
         painter.end()
 
     def changeEvent(self, event: QEvent) -> None:
-        """The system's theme, and with it its type, may be another."""
+        """Check the system's font after a change of its theme."""
         if event.type() == QEvent.Type.ThemeChange and not self._unpainted:
             self._theme.check_system_font()
         super().changeEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Keep size and place, and let the rest end."""
+        """Keep the geometry, and announce the end."""
         self._settings.setValue("window/geometry", self.saveGeometry())
         self.closing.emit()
         event.accept()

@@ -17,54 +17,54 @@ class PageSwitcher(QObject):
 
     def __init__(
         self,
-        frame: CentralWidget,
+        central_widget: CentralWidget,
         session: Session,
         photos: PhotosController,
         review: ReviewNavigation,
         embedded: EmbeddedService,
     ) -> None:
-        super().__init__(frame)
+        super().__init__(central_widget)
         self._session = session
-        self._frame = frame
+        self._central_widget = central_widget
         self._photos = photos
         self._review = review
         self._embedded = embedded
-        self._above: QWidget | None = None
+        self._page: QWidget | None = None
         self._nothing = ""
         self._big = False
-        photos.nothing_found.connect(self._nothing_found)
-        photos.big_shown.connect(self._big_shown)
+        photos.nothing_found.connect(self._on_nothing_found)
+        photos.big_shown.connect(self._on_big_shown)
         review.shown_changed.connect(self.show)
         session.listing_changed.connect(self.show)
         session.connection_changed.connect(self.show)
         session.sets_changed.connect(self.show)
-        session.open_set_changed.connect(self._opened_changed)
+        session.open_set_changed.connect(self._on_open_set_changed)
         self.show()
 
     def show(self) -> None:
-        """Show what there is to show."""
-        frame, session = self._frame, self._session
+        """Show the page for the current state."""
+        central, session = self._central_widget, self._session
         photos = session.images.total
-        frame.toolbar.set_photos_at_hand(photos > 0, "There are no photos yet.")
-        if self._above is not None:
-            frame.pages.setCurrentWidget(self._above)
+        central.toolbar.enable_photo_controls(photos > 0, "There are no photos yet.")
+        if self._page is not None:
+            central.pages.setCurrentWidget(self._page)
         elif self._big:
-            frame.pages.setCurrentWidget(self._photos.big)
+            central.pages.setCurrentWidget(self._photos.big)
         elif self._review.shown:
-            frame.pages.setCurrentWidget(self._review.part)
+            central.pages.setCurrentWidget(self._review.part)
         elif photos and not self._nothing:
             focus = QApplication.focusWidget()
-            begun = focus is None or focus in (frame.empty, frame) or frame.empty.isAncestorOf(focus)
-            frame.pages.setCurrentWidget(self._photos.grid)
-            if begun:
+            starting = focus is None or focus in (central.empty, central) or central.empty.isAncestorOf(focus)
+            central.pages.setCurrentWidget(self._photos.grid)
+            if starting:
                 self._photos.grid.setFocus()
         else:
-            frame.pages.setCurrentWidget(frame.empty)
+            central.pages.setCurrentWidget(central.empty)
             self._explain()
 
     def _explain(self) -> None:
-        """Say why there are no photos, and what to do."""
-        session, empty = self._session, self._frame.empty
+        """Show why there are no photos, with actions."""
+        session, empty = self._session, self._central_widget.empty
         open_set = session.open_set
         if self._nothing:
             empty.show_nothing_found(self._nothing)
@@ -93,29 +93,29 @@ class PageSwitcher(QObject):
             empty.show_busy(session.state_text or "Starting…")
 
     def switch(self, part: QWidget) -> None:
-        """Show a part in the place of the photos, or the photos again where it is shown."""
-        self.show_above(None if self._above is part else part)
+        """Toggle a page in place of the photos."""
+        self.show_above(None if self._page is part else part)
 
     def show_above(self, part: QWidget | None) -> None:
-        """Show something else in the place of the photos; None shows the photos again."""
-        self._above = part
+        """Show a page in place of the photos; None for the photos."""
+        self._page = part
         self.show()
 
     def leave(self, part: QWidget) -> None:
-        """Take a part away, if it is the one that is shown in the place of the photos."""
-        if self._above is part:
+        """Return to the photos if this page is shown in place of them."""
+        if self._page is part:
             self.show_above(None)
 
-    def _opened_changed(self) -> None:
+    def _on_open_set_changed(self) -> None:
         self._nothing = ""
         self.show()
 
-    def _nothing_found(self, what: str) -> None:
-        if what != self._nothing:
-            self._nothing = what
+    def _on_nothing_found(self, sentence: str) -> None:
+        if sentence != self._nothing:
+            self._nothing = sentence
             self.show()
 
-    def _big_shown(self, shown: bool) -> None:
+    def _on_big_shown(self, shown: bool) -> None:
         self._big = shown
         self.show()
         if not shown and self._review.shown:

@@ -1,4 +1,4 @@
-"""The bottom line: the current transfer with its controls and failures, what there is to say, and what is selected."""
+"""Status bar: the current transfer with its controls and failures, the current message, and the selection."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from apitorch_desktop.ui.widgets.controls import (
 )
 
 SHORT = 8_000
-"""Milliseconds a message stays that nothing has to be done about; one with an action stays three times as long."""
+"""Milliseconds for which a message without actions is shown; one with actions is shown three times as long."""
 
 
 class TransferWidget(QWidget):
-    """One transfer: title, bar, words, controls, failures. A click on it opens the list."""
+    """One transfer: title, progress, text, controls, failures. A click opens the list of transfers."""
 
     pause_wanted = Signal(int)
     resume_wanted = Signal(int)
@@ -43,63 +43,63 @@ class TransferWidget(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(12)
         self._title = ElidedLabel()
-        self._meter = ProgressBar(0)
-        self._words = ElidedLabel("", "base", "muted")
-        self._pause = button("Pause", "", self._pause_or_go_on)
-        self._cancel = button("Cancel", "", lambda: self._tell(self.cancel_wanted))
+        self._progress = ProgressBar(0)
+        self._text = ElidedLabel("", "base", "muted")
+        self._pause = button("Pause", "", self._pause_or_resume)
+        self._cancel = button("Cancel", "", lambda: self._emit(self.cancel_wanted))
         self._failed = button("", "link", self.list_wanted.emit)
-        self._retry = button("Retry", "", lambda: self._tell(self.retry_wanted))
+        self._retry = button("Retry", "", lambda: self._emit(self.retry_wanted))
         self._close = icon_button(theme, "close", "Dismiss")
-        self._close.clicked.connect(lambda: self._tell(self.dismissed))
-        for part in (self._title, self._meter, self._words, self._pause, self._cancel, self._failed, self._retry):
+        self._close.clicked.connect(lambda: self._emit(self.dismissed))
+        for part in (self._title, self._progress, self._text, self._pause, self._cancel, self._failed, self._retry):
             row.addWidget(part)
         row.addWidget(self._close)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         self.hide()
 
     def show_transfer(self, status: TransferStatus | None) -> None:
-        """Show a transfer as it stands, or none."""
+        """Show the state of a transfer, or hide the widget."""
         self.status = status
         self.setVisible(status is not None)
         if status is None:
             return
-        going = status.state in ("running", "waiting")
-        resting = status.state in ("paused", "stopped")
+        running = status.state in ("running", "waiting")
+        paused = status.state in ("paused", "stopped")
         self._title.setText(status.title)
-        self._meter.set_share(status.fraction, "accent" if going else "muted" if resting else "warn")
-        self._words.setText(state_text(status))
-        self._pause.setText("Pause" if going else "Resume")
-        self._pause.setVisible(going or resting)
-        self._cancel.setVisible(going or resting)
-        self._retry.setVisible(bool(status.failed) and not going)
+        self._progress.set_share(status.fraction, "accent" if running else "muted" if paused else "warn")
+        self._text.setText(state_text(status))
+        self._pause.setText("Pause" if running else "Resume")
+        self._pause.setVisible(running or paused)
+        self._cancel.setVisible(running or paused)
+        self._retry.setVisible(bool(status.failed) and not running)
         self._close.setVisible(status.state in ENDED)
         self._failed.setText(failed_text(status))
         self._failed.setVisible(bool(status.failed))
 
     def set_bar(self, width: int) -> None:
-        """How long the bar is."""
-        self._meter.setFixedWidth(width)
+        """Set the width of the progress bar."""
+        self._progress.setFixedWidth(width)
 
     def set_compact(self, compact: bool) -> None:
-        """Leave room for a message beside it."""
-        self._meter.setVisible(not compact)
+        """Hide the progress bar, for a message beside it."""
+        self._progress.setVisible(not compact)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """A click opens the list."""
+        """Open the list of transfers."""
         if event.button() == Qt.MouseButton.LeftButton and self.rect().contains(event.position().toPoint()):
             self.list_wanted.emit()
 
-    def _pause_or_go_on(self) -> None:
-        going = self.status is not None and self.status.state in ("running", "waiting")
-        self._tell(self.pause_wanted if going else self.resume_wanted)
+    def _pause_or_resume(self) -> None:
+        running = self.status is not None and self.status.state in ("running", "waiting")
+        self._emit(self.pause_wanted if running else self.resume_wanted)
 
-    def _tell(self, signal: object) -> None:
+    def _emit(self, signal: object) -> None:
         if self.status is not None:
             signal.emit(self.status.id)  # type: ignore[attr-defined]
 
 
 class MessageWidget(QWidget):
-    """A sentence with its actions: what was done, else the newest failure."""
+    """The current message with its actions: the newest note, else the newest failure."""
 
     shown = Signal(bool)
 
@@ -119,28 +119,28 @@ class MessageWidget(QWidget):
         row.addWidget(self._text)
         row.addLayout(self._actions)
         row.addWidget(self._close)
-        self._clock = QTimer(self, singleShot=True)
-        self._clock.timeout.connect(self._next)
+        self._timer = QTimer(self, singleShot=True)
+        self._timer.timeout.connect(self._next)
         self.hide()
 
     def current(self) -> Message | None:
-        """The message shown."""
+        """Return the message shown."""
         return self._note or (self._failures[-1] if self._failures else None)
 
-    def say(self, message: Message) -> None:
-        """Show a message. A note is over after a while, or at a failure; a failure stays, and comes back behind a note."""
+    def show_message(self, message: Message) -> None:
+        """Show a message. A note expires, also at a failure; a failure stays, and is shown again after a note."""
         if message.tone in ("bad", "warn"):
             if message.topic and message in self._failures:
-                return  # the same failure again: it is said already
+                return  # the same failure is shown already
             self._failures = [one for one in self._failures if not message.topic or one.topic != message.topic]
             self._failures.append(message)
-            self._note = None  # else what was just asked for seems not to answer
+            self._note = None  # otherwise the failed action would seem to have no effect
         else:
             self._note = message
         self._show()
 
-    def ended(self, topic: str) -> None:
-        """What a message was about is over."""
+    def expire(self, topic: str) -> None:
+        """Remove the messages of a topic."""
         left = [one for one in self._failures if one.topic != topic]
         note = None if self._note is not None and self._note.topic == topic else self._note
         if (len(left), note) != (len(self._failures), self._note):
@@ -155,10 +155,10 @@ class MessageWidget(QWidget):
         self._show()
 
     def _show(self) -> None:
-        self._clock.stop()
+        self._timer.stop()
         message = self.current()
         verbs = [verb for verb, _ in message.actions] if message is not None else []
-        if verbs != self._verbs:  # else a button that is just being pressed would be taken away
+        if verbs != self._verbs:  # otherwise a button would be removed while it is pressed
             self._verbs = verbs
             while (item := self._actions.takeAt(0)) is not None:
                 if (old := item.widget()) is not None:
@@ -171,7 +171,7 @@ class MessageWidget(QWidget):
             self._text.setText(message.text)
             set_property(self._text, "tone", message.tone)
             if message.tone not in ("bad", "warn"):
-                self._clock.start(SHORT * (3 if message.actions else 1))
+                self._timer.start(SHORT * (3 if message.actions else 1))
         self.shown.emit(message is not None)
 
     def _action(self, verb: str, at: int) -> QPushButton:
@@ -185,7 +185,7 @@ class MessageWidget(QWidget):
 
 
 class StatusBar(QWidget):
-    """Transfer and message at the start, selection at the end."""
+    """Transfer and message at the start, the selection at the end."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -212,10 +212,10 @@ class StatusBar(QWidget):
         self.transfer.set_bar(min(self._theme.px(240), self.width() // 6))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """A shorter bar in a narrow window."""
+        """Shorten the progress bar in a narrow window."""
         super().resizeEvent(event)
         self._measure()
 
     def set_selection(self, text: str) -> None:
-        """What is selected, or how much there is."""
+        """Show the text of the selection."""
         self.selection.setText(text)

@@ -1,4 +1,4 @@
-"""The bar on top: the connection with its state, import, search, filter, sort, zoom, and the classify panel's switch."""
+"""Toolbar: the connection with its state, import, search, filter, sort order, zoom, and the classify panel's switch."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import MenuButton, button, enable_unless, icon_button, set_property, surface
 
 NO_ZOOM, ICONS = 880, 760
-"""Widths below which the zoom goes, then the words of menus and switch."""
+"""Widths below which the zoom is hidden, then the texts of menus and switch."""
 SEARCH_DELAY = 120
-"""Milliseconds of quiet after a key before the search is made."""
+"""Milliseconds after the last key before the search starts."""
 
 
 class SearchField(QLineEdit):
-    """A line that says what is searched for once the typing rests; Escape empties it, then gives the focus back."""
+    """Search field with a delay; Escape clears it, then returns the focus."""
 
     searched = Signal(str)
     left = Signal()
@@ -35,20 +35,20 @@ class SearchField(QLineEdit):
         self.textChanged.connect(lambda _text: self._rest.start())
 
     def show_words(self, words: str) -> None:
-        """Show what is searched for already."""
+        """Show the words of the current search."""
         if self.text().strip() != words:
             self.setText(words)
         self._rest.stop()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Qt's, with a glass at the start."""
+        """Paint the field with a magnifying glass at the start."""
         super().paintEvent(event)
         size, px = self._theme.px(14), self._theme.px
         place = QRect(px(10), (self.height() - size) // 2, size, size)
         self._glass.paint(QPainter(self), QStyle.visualRect(self.layoutDirection(), self.rect(), place))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Escape, and the way down into the photos."""
+        """Handle Escape, and the keys that lead to the photos."""
         if event.key() == Qt.Key.Key_Escape:
             if self.text():
                 self.clear()
@@ -64,10 +64,10 @@ class SearchField(QLineEdit):
 
 
 class Toolbar(QWidget):
-    """Says what is asked for by signals, and shows what it is told."""
+    """Emits the user's requests, and shows the state that its setters receive."""
 
     connection_menu_wanted = Signal()
-    """The connection menu is about to open: time to fill it."""
+    """The connection menu is about to open and has to be filled."""
     import_wanted = Signal()
     searched = Signal(str)
     search_left = Signal()
@@ -108,7 +108,7 @@ class Toolbar(QWidget):
         self.zoom.setAccessibleName("Size of the thumbnails")
         self.zoom.setToolTip("Size of the thumbnails (Ctrl + wheel)")
         self.zoom.valueChanged.connect(self.zoom_moved)
-        self.classify = button(" Classify")  # Qt leaves no room between icon and text
+        self.classify = button(" Classify")  # Qt leaves no space between icon and text
         self.classify.setCheckable(True)
         self.classify.setAccessibleName("Classify panel")
         self.classify.setIcon(theme.icon("panel-right"))
@@ -153,7 +153,7 @@ class Toolbar(QWidget):
         self._big.setPixmap(self._theme.icon("big-square", "muted").pixmap(icon, ratio))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """What matters least gives way first: the zoom, then words that an icon can stand for."""
+        """Hide the zoom in a narrow window, then the texts of buttons with an icon."""
         super().resizeEvent(event)
         width, px = self.width(), self._theme.px
         for part in (self._small, self.zoom, self._big):
@@ -162,20 +162,20 @@ class Toolbar(QWidget):
             menu.set_compact(width < px(ICONS))
         self.classify.setText(" Classify" if width >= px(ICONS) else "")
 
-    def set_connection(self, name: str, dot: str, tip: str, colour: str = "", mark: str = "") -> None:
-        """Show the connection's name, its own colour, and its state as a dot in a token's; `tip` says it in words.
+    def set_connection(self, name: str, dot: str, tip: str, color: str = "", mark: str = "") -> None:
+        """Show a connection: its name, color, and state as a dot in the color of a token; `tip` describes that.
 
-        `mark`: an icon for what is unusual about it.
+        `mark`: the icon of something unusual about it.
         """
         self.connection.setText(name)
-        self.connection.stripe = colour
+        self.connection.stripe = color
         self.connection.dot = dot
         self.connection.mark = mark
         self.connection.setToolTip(tip)
         self.connection.setAccessibleDescription(tip)
 
     def set_sorts(self, sorts: Sequence[tuple[str, str]], chosen: str) -> None:
-        """Offer the ways to sort, as (key, words)."""
+        """Set the sort orders, as (key, text)."""
         self.sort_menu.clear()
         for key, words in sorts:
             action = QAction(words, self.sort_menu, checkable=True, checked=key == chosen)
@@ -185,29 +185,29 @@ class Toolbar(QWidget):
                 self.sort.setText(f"Sort: {words.lower()}")
 
     def set_filtered(self, criteria: int) -> None:
-        """Show that something is filtered out, by how many criteria."""
+        """Show the number of filter criteria."""
         self.filter.setText(f"Filter: {criteria}" if criteria else "Filter")
         self.filter.dot = "accent" if criteria else ""
 
     def set_zoom(self, size: int) -> None:
-        """Show a size that was chosen elsewhere."""
+        """Show a thumbnail size that was set elsewhere."""
         with QSignalBlocker(self.zoom):
             self.zoom.setValue(size)
 
     def set_sides(self, *, tree: bool, tree_can_hide: bool, classify: bool) -> None:
-        """Show which sides are to be seen; the tree's switch is there only where the tree folds."""
+        """Show which sides are shown; the tree's switch is hidden in a wide window."""
         self.tree.setVisible(tree_can_hide)
         self.tree.setChecked(tree)
         self.classify.setChecked(classify)
 
-    def set_photos_at_hand(self, there: bool, reason: str) -> None:
-        """Enable what works on photos, or grey it out with the reason."""
+    def enable_photo_controls(self, enabled: bool, reason: str) -> None:
+        """Enable the controls that need photos, or disable them with the reason."""
         for control in (self.search, self.filter, self.sort, self.zoom):
             if control.property("tip") is None:
                 control.setProperty("tip", control.toolTip())
-            enable_unless(control, "" if there else reason)
+            enable_unless(control, "" if enabled else reason)
 
     def focus_search(self) -> None:
-        """Go to the search line, its text selected."""
+        """Move the focus to the search field, and select its text."""
         self.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self.search.selectAll()

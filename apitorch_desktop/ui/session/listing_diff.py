@@ -1,4 +1,4 @@
-"""What a listing changes in what is shown; and what it may not change, since it was asked for before the person did that."""
+"""Difference of a listing to the images shown, without what was changed here after the listing was requested."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from apitorch_desktop.api.types import TrainingImage
 
 @dataclass(slots=True)
 class ListingDiff:
-    """What makes one listing of another."""
+    """Changes that lead from one listing to another."""
 
-    came: list[TrainingImage] = field(default_factory=list)
-    gone: list[str] = field(default_factory=list)
+    added: list[TrainingImage] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
     moved: dict[str, list[str]] = field(default_factory=dict)
-    """Label → ids of the images that are under it now."""
+    """Label → ids of the images that were moved to it."""
 
     def __bool__(self) -> bool:
-        return bool(self.came or self.gone or self.moved)
+        return bool(self.added or self.missing or self.moved)
 
 
 def difference(where: Mapping[str, str], images: Sequence[TrainingImage]) -> ListingDiff:
-    """What has to change where images lie as `where` says (id → label), for it to be as in `images`."""
+    """Return the changes that lead from `where` (image id → label) to `images`."""
     found = ListingDiff()
     ids: set[str] = set()
     for image in images:
@@ -31,15 +31,15 @@ def difference(where: Mapping[str, str], images: Sequence[TrainingImage]) -> Lis
         ids.add(name)
         before = where.get(name)
         if before is None:
-            found.came.append(image)
+            found.added.append(image)
         elif before != label:
             found.moved.setdefault(label, []).append(name)
-    found.gone = [name for name in where if name not in ids]
+    found.missing = [name for name in where if name not in ids]
     return found
 
 
 class LocalChanges:
-    """What was changed here since a listing was asked for, or is being changed: it may not know of that."""
+    """Images and labels changed here since a listing was requested, which may not contain those changes."""
 
     def __init__(self) -> None:
         self._images: set[str] = set()
@@ -47,34 +47,37 @@ class LocalChanges:
         self._held: Counter[str] = Counter()
 
     def begin(self) -> None:
-        """A listing is asked for now."""
+        """Start over: a listing is requested now."""
         self._images, self._labels = set(self._held), set()
 
     def note(self, image_ids: Iterable[str] = (), labels: Iterable[str] = ()) -> None:
-        """These are now as the person, or an answer newer than the listing, has it."""
+        """Note images and labels that an edit, or an answer newer than the listing, has changed."""
         self._images.update(image_ids)
         self._labels.update(labels)
 
     def hold(self, image_ids: Iterable[str]) -> None:
-        """An edit of these is shown already, and on its way to the service."""
+        """Note images with a running edit that is shown already."""
         self._held.update(image_ids)
         self._images.update(self._held)
 
     def release(self, image_ids: Iterable[str]) -> None:
-        """That edit has ended."""
+        """Note that the edit has ended."""
         self._held.subtract(image_ids)
         self._held = +self._held
 
     def holds(self, image_id: str) -> bool:
-        """Whether an edit of an image is on its way."""
+        """Return True if an edit of the image is running."""
         return image_id in self._held
 
     def has_label(self, label: str) -> bool:
-        """Whether a label was made, renamed or deleted here since."""
+        """Return True if a label was created, renamed or deleted here since the request."""
         return label in self._labels
 
     def without(self, found: ListingDiff, where: Mapping[str, str]) -> tuple[ListingDiff, bool]:
-        """What of a difference to `where` holds; and whether to list again, as what does not may be news by others."""
+        """Return the part of a difference to `where` that can be applied, and True if the images should be listed again.
+
+        The part left out may contain changes by others.
+        """
         own, left_out = self._images, set[str]()
 
         def holds(name: str) -> bool:
@@ -83,8 +86,8 @@ class LocalChanges:
             return name not in own
 
         kept = ListingDiff(
-            [image for image in found.came if image.image_id in where or holds(image.image_id)],
-            [name for name in found.gone if holds(name)],
+            [image for image in found.added if image.image_id in where or holds(image.image_id)],
+            [name for name in found.missing if holds(name)],
             {label: [name for name in names if holds(name)] for label, names in found.moved.items()},
         )
         return kept, not left_out <= self._held.keys()

@@ -17,13 +17,13 @@ from apitorch_desktop.ui.session.classifier_status import ClassifierStatus
 from apitorch_desktop.ui.session.listing_diff import ListingDiff, LocalChanges, difference
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 
-TELL = 80
-"""Milliseconds in which changes of counts are gathered."""
+CHANGED_DELAY = 80
+"""Milliseconds in which changes of counts are gathered into one signal."""
 
 
 @dataclass(slots=True)
 class ArrangedListing:
-    """A listing as it is shown, made on a lane: of 100,000 images that takes longer than a window may wait."""
+    """A listing by labels, arranged on a lane: for 100,000 images that takes too long for the GUI thread."""
 
     groups: list[LabelGroup]
     where: dict[str, str]
@@ -31,12 +31,12 @@ class ArrangedListing:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images by label."""
+        """Number of images by label."""
         return {group.label: len(group.images) for group in self.groups}
 
 
-def arranged(labels: Iterable[str], images: Sequence[TrainingImage]) -> ArrangedListing:
-    """Images by label, in the order of the alphabet."""
+def arrange(labels: Iterable[str], images: Sequence[TrainingImage]) -> ArrangedListing:
+    """Return images by label, in alphabetical order."""
     groups = {label: LabelGroup(label) for label in labels}
     for image in images:
         groups.setdefault(str(image.label), LabelGroup(str(image.label))).images.append(image)
@@ -45,7 +45,7 @@ def arranged(labels: Iterable[str], images: Sequence[TrainingImage]) -> Arranged
 
 
 def newest(images: Iterable[TrainingImage], before: tuple[str, str] = ("", "")) -> tuple[str, str]:
-    """(created_at, id) of the image that came last, as far as the service tells."""
+    """Return (created_at, id) of the newest image, as far as the service gives times."""
     for image in images:
         if isinstance(image.created_at, str) and image.created_at > before[0]:
             before = (image.created_at, image.image_id)
@@ -53,10 +53,10 @@ def newest(images: Iterable[TrainingImage], before: tuple[str, str] = ("", "")) 
 
 
 class OpenTrainingSet(QObject):
-    """One open training set. Destroyed when another is opened; its jobs end with it."""
+    """The open training set: labels, counts and images. Destroyed when another is opened; its jobs end with it."""
 
     changed = Signal()
-    """Labels, counts, or whether it is still being listed."""
+    """Labels, counts or the loading state changed."""
     failed = Signal(object)
 
     def __init__(
@@ -69,9 +69,9 @@ class OpenTrainingSet(QObject):
         self.training_set = training_set
         self.loading = True
         self.listed = False
-        """Whether the service itself has been heard, not only the catalog."""
+        """True once the service has listed the images, not only the cache."""
         self.seen_at = 0.0
-        """Seconds since the epoch: when the service was last seen to have what is shown; 0 where it never was."""
+        """When the service last listed what is shown, in seconds since the epoch; 0 for never."""
         self._where: dict[str, str] = {}
         self._counts: dict[str, int] = {}
         self._label_ids: dict[str, str] = {}
@@ -79,18 +79,18 @@ class OpenTrainingSet(QObject):
         self._version = 0
         self.local_changes = LocalChanges()
         self._task: Task | None = None
-        self._look: Task | None = None
+        self._cache_task: Task | None = None
         self._again = False
-        self._tell = QTimer(self, interval=TELL, singleShot=True)
-        self._tell.timeout.connect(self.changed)
+        self._changed_timer = QTimer(self, interval=CHANGED_DELAY, singleShot=True)
+        self._changed_timer.timeout.connect(self.changed)
         self.classifier_status = ClassifierStatus(tasks, workspace, training_set, self)
         self.classifier_status.changed.connect(self._show_accuracies)
 
-    # --- what is there
+    # --- labels and images
 
     @property
     def labels(self) -> list[str]:
-        """The labels, in the order of tree and grid."""
+        """The labels in the order of tree and grid."""
         return sorted(self._counts)
 
     @property
@@ -99,23 +99,23 @@ class OpenTrainingSet(QObject):
         return {label: self._counts[label] for label in self.labels}
 
     def label_id(self, label: str) -> str | None:
-        """A label's id, where the service gives one."""
+        """Return a label's id, if the service gives one."""
         return self._label_ids.get(label)
 
     def label_of(self, image_id: str) -> str | None:
-        """The label an image is under."""
+        """Return the label of an image."""
         return self._where.get(image_id)
 
     # --- listing
 
     def load(self, expected: Callable[[], list[EditOutcome]] = list) -> None:
-        """Show what was seen before, with what edits that wait will make of it (`expected`), then what is there."""
+        """Show the cached images with the outcomes of edits that wait (`expected`), then list the images."""
         set_id, workspace = self.training_set.id, self._workspace
-        self._show(arranged([] if self.training_set.labels is UNSET else self.training_set.labels, []))
+        self._show(arrange([] if self.training_set.labels is UNSET else self.training_set.labels, []))
 
         def look(_context: JobContext) -> tuple[Listing, ArrangedListing, list[EditOutcome]] | None:
             listing = workspace.cached_listing(set_id)
-            return (listing, arranged(listing.labels, listing.images), expected()) if listing is not None else None
+            return (listing, arrange(listing.labels, listing.images), expected()) if listing is not None else None
 
         def known(found: tuple[Listing, ArrangedListing, list[EditOutcome]] | None) -> None:
             if found is not None and not self.listed:
@@ -127,7 +127,7 @@ class OpenTrainingSet(QObject):
                 self.changed.emit()
             self.refresh()
 
-        self._look = self._tasks.run(
+        self._cache_task = self._tasks.run(
             Lane.DISK,
             look,
             done=known,
@@ -138,17 +138,17 @@ class OpenTrainingSet(QObject):
         self.classifier_status.expect()
 
     def close(self) -> None:
-        """Another is open: what still comes for this one, an answer or the end of an edit, changes nothing in the grid."""
-        for task in (self._look, self._task):
+        """Detach from the grid, so that late answers and edits no longer change it, and delete this object."""
+        for task in (self._cache_task, self._task):
             if task is not None:
                 task.cancel()
-        self._tell.stop()
+        self._changed_timer.stop()
         self.blockSignals(True)
         self._images = GridModel()
         self.deleteLater()
 
     def refresh(self) -> None:
-        """List again, and change what is different."""
+        """List the images again, and apply the differences."""
         if self._task is not None and self._task.active:
             self._again = True
             return
@@ -196,7 +196,7 @@ class OpenTrainingSet(QObject):
             self.refresh()
 
     def _compare_again(self, listing: Listing) -> None:
-        """Something was changed here while the listing came."""
+        """Compare again after a change that was made here during the listing."""
         where, version = dict(self._where), self._version
         self._task = self._tasks.run(
             Lane.INTERACTIVE,
@@ -215,7 +215,7 @@ class OpenTrainingSet(QObject):
         self.failed.emit(fault)
 
     def fetch_new_images(self) -> None:
-        """Take in what has come since; a service without pages is listed again."""
+        """Add the images that are newer than the newest one; list all again if the service has no pages."""
         if self._task is not None and self._task.active:
             self._again = True
             return
@@ -235,7 +235,7 @@ class OpenTrainingSet(QObject):
                 self._again = False
                 self.fetch_new_images()
 
-        def failed(_fault: Exception) -> None:  # the image it went on from may be gone: list again
+        def failed(_fault: Exception) -> None:  # the newest image may have been deleted: list again
             self._task = None
             self.refresh()
 
@@ -250,16 +250,16 @@ class OpenTrainingSet(QObject):
         self._show_accuracies()
 
     def _apply(self, found: ListingDiff) -> None:
-        if found.gone:
-            self.remove_images(found.gone)
+        if found.missing:
+            self.remove_images(found.missing)
         for label, ids in found.moved.items():
             self.move_images(ids, label)
-        self.add_images(found.came)
+        self.add_images(found.added)
 
-    # --- single changes, also from edits
+    # --- changes, also by edits
 
     def add_images(self, images: Sequence[TrainingImage]) -> None:
-        """Images are there that were not."""
+        """Add images that are not there yet."""
         self.local_changes.note(image.image_id for image in images)
         self._take_in(images)
 
@@ -276,7 +276,7 @@ class OpenTrainingSet(QObject):
         self._touched()
 
     def remove_images(self, image_ids: Iterable[str]) -> None:
-        """Images are no more."""
+        """Remove images."""
         known = [one for one in image_ids if one in self._where]
         self.local_changes.note(known)
         for image_id in known:
@@ -286,7 +286,7 @@ class OpenTrainingSet(QObject):
             self._touched()
 
     def move_images(self, image_ids: Collection[str], label: str) -> None:
-        """Images are under another label."""
+        """Move images to a label."""
         self.local_changes.note(image_ids)
         known = [one for one in image_ids if self._where.get(one, label) != label]
         for image_id in known:
@@ -298,7 +298,7 @@ class OpenTrainingSet(QObject):
             self._touched()
 
     def add_label(self, label: str) -> None:
-        """A label is there."""
+        """Add a label, if it is new."""
         self.local_changes.note(labels=[label])
         if label not in self._counts:
             self._counts[label] = 0
@@ -306,7 +306,7 @@ class OpenTrainingSet(QObject):
             self._touched()
 
     def remove_label(self, label: str) -> None:
-        """A label is no more, with its images."""
+        """Remove a label with its images."""
         self.local_changes.note((one for one, place in self._where.items() if place == label), [label])
         if self._counts.pop(label, None) is not None:
             self._where = {one: place for one, place in self._where.items() if place != label}
@@ -314,7 +314,7 @@ class OpenTrainingSet(QObject):
             self._touched()
 
     def rename_label(self, old: str, new: str) -> None:
-        """A label has another name, or was merged into another."""
+        """Rename a label, or merge it into another."""
         if old not in self._counts or old == new:
             return
         self.local_changes.note((one for one, place in self._where.items() if place in (old, new)), [old, new])
@@ -328,7 +328,7 @@ class OpenTrainingSet(QObject):
         self._touched()
 
     def apply(self, outcome: EditOutcome) -> None:
-        """Show what an edit changed."""
+        """Apply the outcome of an edit."""
         known = {old: new for old, new in outcome.changed.items() if old in self._where}
         for old, new in known.items():
             self._where[new] = self._where.pop(old)
@@ -342,7 +342,7 @@ class OpenTrainingSet(QObject):
         self.remove_images(one for one in outcome.removed if one not in known)
         by_label: dict[str, list[str]] = {}
         for image_id, label in outcome.moved.items():
-            if not self.local_changes.holds(image_id):  # else a later edit is shown already
+            if not self.local_changes.holds(image_id):  # otherwise a later edit is shown already
                 by_label.setdefault(label, []).append(image_id)
         for image in outcome.added:
             if image.image_id in self._where:
@@ -357,8 +357,8 @@ class OpenTrainingSet(QObject):
 
     def _touched(self) -> None:
         self._version += 1
-        if not self._tell.isActive():
-            self._tell.start()
+        if not self._changed_timer.isActive():
+            self._changed_timer.start()
         self.classifier_status.expect()
 
     def _show_accuracies(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import UNSET
@@ -21,7 +22,6 @@ from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.heartbeat import Heartbeat, Rhythm
 from apitorch_desktop.ui.session.messages import Message, MessageAction
-from apitorch_desktop.ui.session.new_set_page import new_set_page
 from apitorch_desktop.ui.session.open_training_set import OpenTrainingSet
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 from apitorch_desktop.ui.widgets.controls import Tone
@@ -237,7 +237,13 @@ class Session(QObject):
         """Return the address of the service's page for new training sets if its interface cannot make any, else ""."""
         if self.connected is None or self.connected.workspace.has("training-sets"):
             return ""
-        return new_set_page(self.training_sets, self.connected.workspace.client.base_url)
+        for training_set in self.training_sets:  # the page above those that the service names, if it names any
+            parts = urlsplit(training_set.url) if isinstance(training_set.url, str) else urlsplit("")
+            above, found, _ = parts.path.partition("/training-sets/")
+            if parts.scheme in {"http", "https"} and parts.hostname and found:
+                return urlunsplit((parts.scheme, parts.netloc, f"{above}/training-sets", "", ""))
+        base_url = self.connected.workspace.client.base_url
+        return f"{base_url.removesuffix('api/')}training-sets" if base_url else ""
 
     def open_set_key(self) -> str:
         """Return connection and training set as one word, under which settings of the open set are kept; "" for none."""

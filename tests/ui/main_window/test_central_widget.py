@@ -137,7 +137,7 @@ def line(theme, qtbot):
     with qtbot.waitExposed(line):
         line.show()
     yield line
-    line.message._clock.stop()
+    line.message._timer.stop()
 
 
 def buttons(part):
@@ -166,7 +166,7 @@ def press(part, text):
 
 def test_undo_is_offered_where_something_was_done(line):
     undone = []
-    line.message.say(Message("Moved 3 photos to “shirt”.", "", "edit", (("Undo", lambda: undone.append(1)),)))
+    line.message.show_message(Message("Moved 3 photos to “shirt”.", "", "edit", (("Undo", lambda: undone.append(1)),)))
     press(line.message, "Undo")
     assert undone == [1]
     assert not line.message.isVisible()
@@ -174,15 +174,15 @@ def test_undo_is_offered_where_something_was_done(line):
 
 def test_a_failure_is_said_once_and_comes_back_behind_a_note(line):
     failure = Message("The disk is full.", "bad", "full")
-    line.message.say(Message("Exported 3 photos.", "", "export"))
+    line.message.show_message(Message("Exported 3 photos.", "", "export"))
     for _ in range(3):
-        line.message.say(failure)
+        line.message.show_message(failure)
     assert line.message.current() == failure  # at once: it answers what was just asked for
-    line.message.say(Message("Moved 3 photos.", "", "edit"))
+    line.message.show_message(Message("Moved 3 photos.", "", "edit"))
     assert line.message.current().text == "Moved 3 photos."
-    line.message.ended("edit")
+    line.message.expire("edit")
     assert line.message.current() == failure
-    line.message.ended("full")
+    line.message.expire("full")
     assert line.message.current() is None
 
 
@@ -196,7 +196,7 @@ def test_the_selection_is_always_told(line):
 
 def test_long_sentences_are_cut_and_told_whole_in_a_tip(line):
     text = "Something went wrong, and this sentence explains it at a length that no window has room for. " * 4
-    line.message.say(Message(text, "bad"))
+    line.message.show_message(Message(text, "bad"))
     wait_until(lambda: line.message._text.toolTip() == text.strip() or line.message._text.toolTip() == text)
     assert line.message._text.width() < line.width()
 
