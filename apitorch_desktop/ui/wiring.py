@@ -188,7 +188,7 @@ class Wiring(QObject):
         view, edits = tree.view, self._parts.edits
         view.set_chosen.connect(self._choose_set)
         view.label_chosen.connect(self._choose_label)
-        view.content_dropped.connect(self._parts.imports.begin)
+        view.content_dropped.connect(self._dropped_on_tree)
         view.images_dropped.connect(lambda ids, _set, label: self._photos.move(ids, label))
         view.drag_over.connect(lambda words: self._central_widget.drop_overlay.aim(tree, words, framed=False))
         view.refused.connect(lambda reason: session.show_message(reason, "muted"))
@@ -276,6 +276,9 @@ class Wiring(QObject):
             )
         )
         frame.content_dropped.connect(self._parts.imports.begin)
+
+    def _dropped_on_tree(self, content: DroppedContent, set_id: str | None, label: str | None) -> None:
+        self._parts.imports.begin(content, set_id, label, new_set=set_id is None)
 
     def _dropped_on_grid(self, content: DroppedContent, label: str | None) -> None:
         open_set = self._session.open_set

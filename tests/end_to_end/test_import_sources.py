@@ -68,6 +68,7 @@ def test_archives_lists_pictures_and_addresses_come_in_through_the_plan(monkeypa
         accept(made, 6, "the archive")
         settled(made, 1)
         assert dict(made.session.open_set.counts) == {"dress": 3, "hat": 3}
+        assert made.session.open_set.training_set.name == "Summer"  # not Summer.zip
         made.imports.begin(DroppedContent(paths=(table,)))
         shown = plan(made)
         program.wait(lambda: "already" in shown.below.text(), "what is there already")

@@ -308,7 +308,7 @@ class GridDrops(QObject):
         if self._speed and not self._edge_timer.isActive():
             self._edge_timer.start()
         internal = event.mimeData().hasFormat(drag_drop.IDS_TYPE)
-        if drag_drop.accepts(event.mimeData()) and self._aim(point, internal):
+        if drag_drop.accepts(event.mimeData()) and self._aim(point, internal, drag_drop.holds_folder(event.mimeData())):
             event.acceptProposedAction()
         else:
             event.ignore()
@@ -336,11 +336,13 @@ class GridDrops(QObject):
     def _label(self, group: int | None) -> str | None:
         return self._view.images.groups[group].label if group is not None else None
 
-    def _aim(self, point: QPoint, internal: bool) -> bool:
+    def _aim(self, point: QPoint, internal: bool, folder: bool) -> bool:
         """Mark the target of a drop. Return False if a drop would have no effect."""
         group = self._view.group_under(point)
         label = self._label(group)
-        if not internal:
+        if folder:
+            words = "Import the folder into this set: a plan comes first"
+        elif not internal:
             words = f"Add to “{label}”" if label else "Add to this set"
         elif label is None or self.dragged_labels == {label}:
             words = ""

@@ -27,7 +27,7 @@ from apitorch_desktop.utils.text import plural
 
 LISTING_INTERVAL = 350
 """Milliseconds between two requests for new images of the open training set during an upload."""
-_LISTS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".csv", ".tsv", ".jsonl", ".txt")
+_LISTS = (".zip", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar", ".tgz", ".csv", ".tsv", ".jsonl", ".txt")
 COUNTS_INTERVAL = 2000
 """Milliseconds between two requests for the counts of the other training sets."""
 
@@ -44,7 +44,7 @@ class ImportController(QObject):
         self._transfers = transfers
         self._theme = theme
         self._window = window
-        self._waiting: list[DroppedContent] = []
+        self._waiting: list[tuple[DroppedContent, str | None, str | None, bool]] = []
         self._listing_timer = QTimer(self, interval=LISTING_INTERVAL, singleShot=True)
         self._listing_timer.timeout.connect(self._refresh_open_set)
         self._counts_timer = QTimer(self, interval=COUNTS_INTERVAL, singleShot=True)
@@ -70,11 +70,16 @@ class ImportController(QObject):
         if names:
             self.begin(DroppedContent(paths=tuple(map(Path, names))))
 
-    def begin(self, content: DroppedContent, set_id: str | None = None, label: str | None = None) -> None:
-        """Import into a training set (default: the open one), under a label where one is given."""
+    def begin(
+        self, content: DroppedContent, set_id: str | None = None, label: str | None = None, *, new_set: bool = False
+    ) -> None:
+        """Import into a training set (default: the open one), under a label where one is given.
+
+        Photos go directly to a label; everything else (a folder, an archive, a list) through the plan.
+        """
         session = self._session
         if session.workspace is None or session.state is ConnectionState.STARTING:
-            self._waiting.append(content)
+            self._waiting.append((content, set_id, label, new_set))
             session.show_message("The import begins as soon as the service is up.", "muted", "waiting")
             return
         sources = sources_of(content)
@@ -83,7 +88,7 @@ class ImportController(QObject):
             self._add_to_label(sources, found, label, _name_of(content))
             return
         open_set = session.open_set.training_set if session.open_set is not None else None
-        self._plan(sources, found or open_set, content)
+        self._plan(sources, None if new_set else found or open_set, content)
 
     def open_sample(self) -> None:
         """Open the sample training set, which is created first where it does not exist yet."""
@@ -104,17 +109,22 @@ class ImportController(QObject):
     def _resume_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
         self._session.message_expired.emit("waiting")
-        for content in waiting:
-            self.begin(content)
+        for content, set_id, label, new_set in waiting:
+            self.begin(content, set_id, label, new_set=new_set)
 
     # --- directly to a label
 
     def _add_to_label(self, sources: Sequence[Dropped], target: TrainingSet, label: str, name: str) -> None:
         session = self._session
 
-        def done(plan: Plan) -> None:
+        def job(context: JobContext) -> tuple[Plan, bool]:
+            photos = all(_is_photo(source) for source in sources)
+            return scan(sources, default_label=label, cancelled=context.cancelled), photos
+
+        def done(answer: tuple[Plan, bool]) -> None:
+            plan, photos = answer
             sending = plan.sending()
-            if any(item.label != label for item in sending):  # the content has labels of its own
+            if not photos or any(item.label != label for item in sending):
                 self._show_plan(plan, target, name)
                 return
             unreadable = [item for item in plan.items if item.problem]
@@ -130,7 +140,7 @@ class ImportController(QObject):
 
         session.run(
             "Looking at what was dropped",
-            lambda context: scan(sources, default_label=label, cancelled=context.cancelled),
+            job,
             done,
             lane=Lane.DISK,
         )
@@ -317,9 +327,17 @@ def sources_of(content: DroppedContent) -> list[Dropped]:
     return sources
 
 
+def _is_photo(source: Dropped) -> bool:
+    """Return False for a folder, an archive or a list, which may bring labels of their own; reads the disk."""
+    return not isinstance(source, Path) or (source.suffix.lower() in SUFFIXES and not source.is_dir())
+
+
 def _name_of(content: DroppedContent) -> str:
     """Return a name for the import: that of the one folder or archive that was dropped, else ""."""
     if len(content.paths) != 1 or content.urls or content.images:
         return ""
-    path = content.paths[0]
-    return path.name if path.suffix.lower() not in (".jpg", ".jpeg", ".png") else ""
+    name = content.paths[0].name
+    if content.paths[0].suffix.lower() in SUFFIXES:
+        return ""
+    suffix = next((suffix for suffix in _LISTS if name.lower().endswith(suffix)), "")
+    return name[: len(name) - len(suffix)]

@@ -294,8 +294,10 @@ class Session(QObject):
                 self.open_set.training_set = fresh
                 self.open_set.classifier_status.rename(fresh)
         self.sets_changed.emit()
-        if self.open_set is None and self.connected is not None:
-            wanted = by_id.get(self._preferred_id or "") or (sets[0] if sets else None)
+        if self.connected is not None:
+            wanted = by_id.get(self._preferred_id or "")  # also one that was created a moment ago
+            if wanted is None and self.open_set is None and sets:
+                wanted = sets[0]
             if wanted is not None:
                 self.open(str(wanted.id))
 

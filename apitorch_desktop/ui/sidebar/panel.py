@@ -255,7 +255,7 @@ class TreeView(QTreeView):
             self._aim(None, left=True)
             event.ignore()
             return
-        self._aim(node, inside=inside)
+        self._aim(node, inside=inside, folder=drag_drop.holds_folder(event.mimeData()))
         event.acceptProposedAction()
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
@@ -290,7 +290,7 @@ class TreeView(QTreeView):
         node = self._rows.node(self.indexAt(point))
         return node if node is not None and node.row in (RowType.TRAINING_SET, RowType.LABEL) else None
 
-    def _aim(self, node: TreeNode | None, *, inside: bool = False, left: bool = False) -> None:
+    def _aim(self, node: TreeNode | None, *, inside: bool = False, folder: bool = False, left: bool = False) -> None:
         if node is not self._painter.target:
             self._painter.target = node
             self.viewport().update()
@@ -298,6 +298,9 @@ class TreeView(QTreeView):
             self.drag_over.emit("")
         elif node is None:
             self.drag_over.emit("Make a new training set of it")
+        elif folder:
+            target = node.parent.text if node.row is RowType.LABEL and node.parent is not None else node.text
+            self.drag_over.emit(f"Import the folder into “{target}”: a plan comes first")
         elif node.row is RowType.LABEL:
             self.drag_over.emit(f"Move to “{node.text}”" if inside else f"Add to “{node.text}”")
         else:

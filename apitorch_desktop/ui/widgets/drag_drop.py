@@ -78,6 +78,12 @@ def accepts(mime: QMimeData) -> bool:
     )
 
 
+def holds_folder(mime: QMimeData) -> bool:
+    """Return True if a folder is among the first files of a drag."""
+    paths = [url.toLocalFile() for url in mime.urls()[:8] if url.isLocalFile()] if mime.hasUrls() else []
+    return any(Path(path).is_dir() for path in paths)
+
+
 def read(mime: QMimeData) -> DroppedContent:
     """Return the content of a drop or of the clipboard, where URLs may come as text; empty (falsy) if it is of no use.
 
