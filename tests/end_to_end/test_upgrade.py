@@ -150,7 +150,7 @@ def test_what_waited_for_the_other_connection_is_sent(opened, root):
         stores.edits.resume(far)
         assert content(far)["Studio set"]["später"]
         [conflict] = stores.edits.conflicts.check(far, lambda one: stores.transfers.read_original(connection.id, one))
-        assert conflict.reason or conflict.now_label
+        assert conflict.reason or conflict.current_label
 
 
 def test_the_window_opens_it_as_it_was_left(root, monkeypatch):

@@ -1,67 +1,62 @@
-"""Dismissing: puts what a person said is fine on the journal of edits, so that it is undone and done again like the rest.
-
-It needs no service: it is done, taken back and done again at once, whether that is there or not.
-"""
+"""Dismissal of Review findings as edits, which are undone and redone like the others, but without the service."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from apitorch_desktop.dataset.edits.journal import EditJournal
-from apitorch_desktop.dataset.edits.model import EditKind, EditOutcome, EditPayload, EditRow, EditStage, Placement
+from apitorch_desktop.dataset.edits.journal import EditJournal, EditRow
+from apitorch_desktop.dataset.edits.model import EditOutcome, EditStage, Placement
+from apitorch_desktop.dataset.edits.payloads import DismissPayload
 from apitorch_desktop.dataset.review.dismissals import Dismissal, DismissalStore
 
 _TWIN = "twin:"
 
 
 class DismissEdits:
-    """Writes dismissals and their journal. An edit's images are its placements, so that their ids are followed."""
+    """Writes dismissals and their edits. The images are placements of the edit, so that their ids are followed."""
 
     def __init__(self, journal: EditJournal, dismissals: DismissalStore) -> None:
         self._journal = journal
         self._dismissals = dismissals
 
-    def do(self, connection: str, training_set: str, found: Sequence[Dismissal], title: str) -> EditRow:
-        """A new edit, done: these are fine."""
-        images = dict.fromkeys(image for one in found for image in _images(one))
-        places = {image: n for n, image in enumerate(images)}
-        facts = EditPayload(planned=True, dismissed=[_packed(one, places) for one in found])
-        entry = self._journal.add(connection, training_set, EditKind.DISMISS, title, EditStage.DONE, facts)
-        entry.placements = [Placement(n, image, "", "", there=True) for image, n in places.items()]
-        self._journal.plan(entry)
-        self._dismissals.add(connection, found)
-        return entry
+    def do(self, connection_id: str, set_key: str, findings: Sequence[Dismissal], title: str) -> EditRow:
+        """Dismiss findings, as a new edit."""
+        images = dict.fromkeys(image for one in findings for image in _images(one))
+        numbers = {image: n for n, image in enumerate(images)}
+        payload = DismissPayload(planned=True, dismissed=[_pack(one, numbers) for one in findings])
+        row = self._journal.add(connection_id, set_key, payload, title, EditStage.DONE)
+        row.placements = [Placement(n, image, "", "", at_target=True) for image, n in numbers.items()]
+        self._journal.replace_placements(row)
+        self._dismissals.add(connection_id, findings)
+        return row
 
-    def turn(self, entry: EditRow, stage: EditStage) -> EditOutcome:
-        """Take a dismissal back (UNDONE), or do it again (DONE)."""
-        from apitorch_desktop.dataset.edits.executor import edit_of
-
-        found = self.found(entry)
+    def switch(self, row: EditRow, payload: DismissPayload, stage: EditStage) -> EditOutcome:
+        """Undo a dismissal (`stage` UNDONE) or redo it (DONE)."""
+        findings = self._findings(row, payload)
         if stage is EditStage.UNDONE:
-            self._dismissals.remove(entry.connection, found)
+            self._dismissals.remove(row.connection_id, findings)
         else:
-            self._dismissals.add(entry.connection, found)
-        entry.stage = stage
-        self._journal.save(entry)
-        outcome = EditOutcome(edit_of(entry, self._journal), self._journal.training_set_id(entry))
-        outcome.dismissed = dict.fromkeys(found, stage is EditStage.DONE)
-        return outcome
+            self._dismissals.add(row.connection_id, findings)
+        row.stage = stage
+        self._journal.save(row)
+        dismissed = dict.fromkeys(findings, stage is EditStage.DONE)
+        return EditOutcome(self._journal.edit(row), self._journal.training_set_id(row), dismissed=dismissed)
 
-    def follow(self, connection: str, ids: Mapping[str, str]) -> None:
-        """A service gave images other ids, old → new: what is dismissed of them stays dismissed."""
+    def follow(self, connection_id: str, ids: Mapping[str, str]) -> None:
+        """Keep images dismissed that got other ids (old → new)."""
         if ids:
-            self._dismissals.replace_ids(connection, ids)
+            self._dismissals.replace_ids(connection_id, ids)
 
-    def found(self, entry: EditRow) -> list[Dismissal]:
-        """What was dismissed, under the ids that the images have now."""
-        now = {one.n: self._journal.now(one.handle) for one in entry.placements}
+    def _findings(self, row: EditRow, payload: DismissPayload) -> list[Dismissal]:
+        """Return the dismissed findings with the current ids of their images."""
+        ids = {one.n: self._journal.resolve(one.handle) for one in row.placements}
         found: list[Dismissal] = []
-        for n, finding, other in entry.facts.dismissed:
+        for n, finding, other in payload.dismissed:
             if finding == _TWIN:
-                first, second = sorted((now[n], now[other]))
+                first, second = sorted((ids[n], ids[other]))
                 found.append((first, _TWIN + second))
             else:
-                found.append((now[n], finding))
+                found.append((ids[n], finding))
         return found
 
 
@@ -70,8 +65,8 @@ def _images(dismissal: Dismissal) -> tuple[str, ...]:
     return (image, finding.removeprefix(_TWIN)) if finding.startswith(_TWIN) else (image,)
 
 
-def _packed(dismissal: Dismissal, places: dict[str, int]) -> tuple[int, str, int]:
+def _pack(dismissal: Dismissal, numbers: dict[str, int]) -> tuple[int, str, int]:
     images = _images(dismissal)
     if len(images) > 1:
-        return places[images[0]], _TWIN, places[images[1]]
-    return places[images[0]], dismissal[1], 0
+        return numbers[images[0]], _TWIN, numbers[images[1]]
+    return numbers[images[0]], dismissal[1], 0

@@ -1,349 +1,336 @@
-"""Performer: does an edit, or takes it back, whichever its stage says; what was done already is not done again."""
+"""Executes an edit on the service, or its undo, depending on its stage; what was done already is not repeated."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
 from apitorch_desktop.api.errors import BadRequest, Conflict, NotFound
-from apitorch_desktop.api.types import FeedbackAnswer, TrainingImage, TrainingSet
+from apitorch_desktop.api.types import FeedbackAnswer, Id, TrainingSet
 from apitorch_desktop.dataset.edits.image_mover import ImageMover
-from apitorch_desktop.dataset.edits.image_ops import ImageOperations, name_of
-from apitorch_desktop.dataset.edits.journal import EditJournal
+from apitorch_desktop.dataset.edits.image_ops import ImageOperations
+from apitorch_desktop.dataset.edits.journal import EditJournal, EditRow
 from apitorch_desktop.dataset.edits.label_index import LabelIndex
 from apitorch_desktop.dataset.edits.model import (
-    LABEL_ACTS,
-    Edit,
-    EditKind,
     EditOutcome,
-    EditRow,
     EditRun,
-    EditStage,
     Placement,
-    absent,
+    from_set_key,
     image_id,
-    set_id,
-    set_key,
+    new_absent_name,
+    placements_of,
+    to_set_key,
+    upload_name,
+)
+from apitorch_desktop.dataset.edits.payloads import (
+    CreateLabelPayload,
+    CreateTrainingSetPayload,
+    DeleteTrainingSetPayload,
+    FeedbackPayload,
+    ImportPayload,
+    RenameLabelPayload,
+    RenameTrainingSetPayload,
+    TrainingSetPayload,
+    WholeLabelPayload,
 )
 from apitorch_desktop.dataset.edits.reconcile import CheckScope
 from apitorch_desktop.dataset.edits.trash import TrashStore
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 _QUICKLY_LISTED = 20_000
-_STAYS = "The service does not tell which image came of the correction, so nothing was taken out."
+_UNDO_IMPOSSIBLE = "The service does not tell which image came of the correction, so nothing was taken out."
 
 
 class EditExecutor:
-    """One run of one edit; its placements are loaded. Raises ApiError and OSError; the journal knows how far it came."""
+    """One run of one edit, whose placements are loaded. Raises ApiError and OSError; the journal keeps its progress."""
 
     def __init__(
         self,
         workspace: Workspace,
         journal: EditJournal,
         trash: TrashStore,
-        entry: EditRow,
+        row: EditRow,
         run: EditRun,
-        *,
-        look: CheckScope = CheckScope.NONE,
+        scope: CheckScope = CheckScope.NONE,
     ) -> None:
-        self._look = look
         self._workspace = workspace
         self._client = workspace.client
         self._journal = journal
-        self._entry = entry
-        self._facts = entry.facts
         self._trash = trash
+        self._row = row
+        self._payload = row.payload
         self._run = run
+        self._scope = scope
         self._notes: list[str] = []
-        self.outcome = EditOutcome(edit_of(entry, journal), journal.training_set_id(entry))
+        self.outcome = EditOutcome(journal.edit(row), journal.training_set_id(row))
 
-    def run(self) -> EditOutcome:
-        """Do it. The outcome's `edit` is as it was before."""
-        entry, facts = self._entry, self._facts
-        if entry.kind is EditKind.RENAME_TRAINING_SET:
-            self._rename_training_set()
-        elif entry.kind is EditKind.RENAME_LABEL and self._workspace.has("labels"):
-            self._rename_label()
-        elif entry.kind in {EditKind.CREATE_TRAINING_SET, EditKind.DELETE_TRAINING_SET} or facts.new_training_set:
-            if entry.forward == (entry.kind is EditKind.DELETE_TRAINING_SET):
-                self._drop_training_set()
-            else:
-                self._make_training_set()
-        elif entry.kind is EditKind.FEEDBACK and not self.outcome.training_set_id:
-            if entry.forward:
-                self._send_only()
-            else:
-                self._notes.append(_STAYS)
-        else:
-            if entry.forward and not facts.planned:
-                self._plan()
-            if entry.kind is EditKind.FEEDBACK and not entry.placements:
-                self._send_feedback() if entry.forward else self._notes.append(_STAYS)
-            self._place()
-        entry.note = " ".join(self._notes)
+    def execute(self) -> EditOutcome:
+        """Run the edit. The outcome's `edit` is the one before the run."""
+        row = self._row
+        match self._payload:
+            case RenameTrainingSetPayload() as payload:
+                self._rename_training_set(payload)
+            case RenameLabelPayload() as payload if self._workspace.has("labels"):
+                self._rename_label(payload)
+            case (
+                CreateTrainingSetPayload() | DeleteTrainingSetPayload() | ImportPayload(new_training_set=True)
+            ) as payload:
+                if row.forward == isinstance(payload, DeleteTrainingSetPayload):
+                    self._delete_training_set(payload)
+                else:
+                    self._create_training_set(payload)
+            case FeedbackPayload() as payload if not self.outcome.training_set_id:
+                if row.forward:
+                    self._send_feedback_only(payload)
+                else:
+                    self._notes.append(_UNDO_IMPOSSIBLE)
+            case payload:
+                if row.forward and not payload.planned:
+                    self._plan()
+                if isinstance(payload, FeedbackPayload) and not row.placements:
+                    self._send_feedback(payload) if row.forward else self._notes.append(_UNDO_IMPOSSIBLE)
+                self._move_images()
+        row.note = " ".join(self._notes)
         return self.outcome
 
     # --- images and labels
 
     def _plan(self) -> None:
-        """Find out which images it is about, and which labels it makes."""
-        entry, facts, board = self._entry, self._facts, self._board()
-        if entry.kind in LABEL_ACTS:
-            counts = board.counts()
-            if facts.old not in counts:
-                raise NotFound(f"There is no label “{facts.old}” any more.")
-            if entry.kind is EditKind.RENAME_LABEL and counts.get(facts.new):
+        """Find the images of the edit, and the labels that it creates and drops."""
+        row, payload, index = self._row, self._payload, self._index()
+        if isinstance(payload, WholeLabelPayload):
+            counts = index.counts()
+            if payload.old not in counts:
+                raise NotFound(f"There is no label “{payload.old}” any more.")
+            is_rename = isinstance(payload, RenameLabelPayload)
+            if is_rename and counts.get(payload.new):
                 raise BadRequest(
-                    f"There is a label “{facts.new}” already.", advice="Merge the two, or choose another name."
+                    f"There is a label “{payload.new}” already.", advice="Merge the two, or choose another name."
                 )
-            if not counts[facts.old] and not self._workspace.has("labels"):
-                self._plan_empty()
-            entry.placements = placements_of(board.under(facts.old).values(), facts.old, facts.new or None)
-            facts.labels_dropped = [facts.old]
-        targets = {one.target for one in entry.placements if one.target is not None} | set(facts.labels_made)
-        facts.labels_made = sorted(targets - set(board.counts())) if targets else []
-        if entry.kind is EditKind.CREATE_LABEL and not facts.labels_made:
-            raise Conflict(f"There is a label “{facts.new}” already.", advice="Choose another name.")
-        facts.planned = True
-        self._journal.plan(entry)
+            if not counts[payload.old] and not self._workspace.has("labels"):
+                if is_rename:
+                    raise BadRequest(
+                        f"“{payload.old}” has no images, and this service makes a label by its first image.",
+                        advice="Add images under the new name instead.",
+                    )
+                self._notes.append(f"The service keeps the empty label “{payload.old}”; it is not shown here any more.")
+            row.placements = placements_of(index.under(payload.old).values(), payload.old, payload.new or None)
+            payload.dropped_labels = [payload.old]
+        targets = {one.target for one in row.placements if one.target is not None} | set(payload.created_labels)
+        payload.created_labels = sorted(targets - set(index.counts())) if targets else []
+        if isinstance(payload, CreateLabelPayload) and not payload.created_labels:
+            raise Conflict(f"There is a label “{payload.label}” already.", advice="Choose another name.")
+        payload.planned = True
+        self._journal.replace_placements(row)
 
-    def _plan_empty(self) -> None:
-        """A label without images, on a service that knows labels by their images alone."""
-        label = self._facts.old
-        if self._entry.kind is EditKind.RENAME_LABEL:
-            raise BadRequest(
-                f"“{label}” has no images, and this service makes a label by its first image.",
-                advice="Add images under the new name instead.",
-            )
-        self._notes.append(f"The service keeps the empty label “{label}”; it is not shown here any more.")
-
-    def _place(self) -> None:
-        entry, facts, has_labels = self._entry, self._facts, self._workspace.has("labels")
-        come, go = facts.labels_made, facts.labels_dropped
-        if not entry.forward:
-            come, go = go, come
-        if has_labels and (entry.kind is EditKind.CREATE_LABEL or not entry.forward):
-            for label in come:
-                self._make_label(label)
-        hands = self._hands()
-        ImageMover(hands, self._run.progress).run(self._look)
-        self.outcome.labels_added += come
-        for label in go:
-            self._drop_label(label, hands.board)
+    def _move_images(self) -> None:
+        row, payload, has_labels = self._row, self._payload, self._workspace.has("labels")
+        created, dropped = payload.created_labels, payload.dropped_labels
+        if not row.forward:
+            created, dropped = dropped, created
+        if has_labels and (isinstance(payload, CreateLabelPayload) or not row.forward):
+            for label in created:
+                self._create_label(label)
+        ops = self._operations()
+        ImageMover(ops, self._run.progress).run(self._scope)
+        self.outcome.labels_added += created
+        for label in dropped:
+            self._drop_label(label, ops.index)
         if not has_labels:
-            self._journal.hide_labels(entry, self.outcome.labels_removed, come)
-            if entry.kind is EditKind.RENAME_LABEL and go == self.outcome.labels_removed:
-                self.outcome.renamed |= dict(zip(go, come, strict=False))
-        if hands.missing:
-            count = f"{hands.missing} images were" if hands.missing > 1 else "One image was"
+            self._journal.hide_labels(row, self.outcome.labels_removed, created)
+            if isinstance(payload, RenameLabelPayload) and dropped == self.outcome.labels_removed:
+                self.outcome.renamed |= dict(zip(dropped, created, strict=False))
+        if ops.missing:
+            count = f"{ops.missing} images were" if ops.missing > 1 else "One image was"
             self._notes.append(f"{count} deleted or moved by someone else, and left out.")
             self.outcome.stale = True
-        if entry.placements and all(one.gone for one in entry.placements):
+        if row.placements and all(one.missing for one in row.placements):
             raise NotFound(
                 "Someone else deleted or moved these images, so they are left as they are.",
                 advice="You see what is there now.",
             )
 
-    def _begin(self) -> None:
-        if not self._facts.begun:
-            self._facts.begun = True
-            self._journal.save(self._entry)
+    def _mark_label_call(self) -> None:
+        if not self._payload.label_call_begun:
+            self._payload.label_call_begun = True
+            self._journal.save(self._row)
 
-    def _make_label(self, label: str) -> None:
-        self._begin()
-        with suppress(Conflict):  # there is one already, perhaps of our own making
+    def _create_label(self, label: str) -> None:
+        self._mark_label_call()
+        with suppress(Conflict):  # it exists, perhaps from an earlier run
             self._client.create_label(self.outcome.training_set_id, label)
 
-    def _drop_label(self, label: str, board: LabelIndex) -> None:
-        board.forget()
-        count = board.counts().get(label)
+    def _drop_label(self, label: str, index: LabelIndex) -> None:
+        index.refresh()
+        count = index.counts().get(label)
         if count:
             self._notes.append(f"The label “{label}” stays: it has other images.")
             self.outcome.stale = True
             return
         if count is not None and self._workspace.has("labels"):
-            self._begin()
+            self._mark_label_call()
             with suppress(NotFound):
                 self._client.delete_label(self.outcome.training_set_id, label)
         self.outcome.labels_removed.append(label)
 
-    def _rename_label(self) -> None:
-        entry, facts = self._entry, self._facts
-        if facts.sent == entry.forward and not facts.doubt:
+    def _rename_label(self, payload: RenameLabelPayload) -> None:
+        row = self._row
+        if payload.renamed == row.forward and not payload.unconfirmed:
             return
-        old, new = (facts.old, facts.new) if entry.forward else (facts.new, facts.old)
-        labels = self._board().counts() if facts.doubt else {}
-        if not (facts.doubt and old not in labels and new in labels):  # else it was done, and the answer not heard
-            facts.doubt = True
-            self._journal.save(entry)
+        old, new = (payload.old, payload.new) if row.forward else (payload.new, payload.old)
+        labels = self._index().counts() if payload.unconfirmed else {}
+        is_done = payload.unconfirmed and old not in labels and new in labels
+        if not is_done:
+            payload.unconfirmed = True
+            self._journal.save(row)
             try:
                 self._client.rename_label(self.outcome.training_set_id, old, new)
             except (BadRequest, NotFound):
-                facts.doubt = False
+                payload.unconfirmed = False
                 raise
-        facts.doubt, facts.sent = False, entry.forward
-        self._journal.save(entry)
+        payload.unconfirmed, payload.renamed = False, row.forward
+        self._journal.save(row)
         self.outcome.renamed[old] = new
 
-    def _send_only(self) -> None:
-        """Send a correction of a classifier that is no training set's: no image here comes of it."""
-        if not self._facts.sent:
-            self._feedback()
-            self._facts.sent, self._facts.doubt = True, False
-            self._journal.save(self._entry)
+    # --- feedback
 
-    def _send_feedback(self) -> None:
-        """Send a correction, and find out which image came of it, from where."""
-        entry, facts, workspace, board = self._entry, self._facts, self._workspace, self._board()
-        told = workspace.has("images")
-        found, places = "", {}
-        if not facts.sent:
-            if told:
-                places = self._places(board)
+    def _send_feedback_only(self, payload: FeedbackPayload) -> None:
+        """Send a correction of a classifier that belongs to no training set here: no image comes of it."""
+        if not payload.sent:
+            self._call_feedback(payload)
+            payload.sent, payload.unconfirmed = True, False
+            self._journal.save(self._row)
+
+    def _send_feedback(self, payload: FeedbackPayload) -> None:
+        """Send a correction, and find the image that came of it and its former label."""
+        row, index = self._row, self._index()
+        has_images = self._workspace.has("images")
+        found = ""
+        labels_before: dict[str, str] = {}
+        if not payload.sent:
+            if has_images:
+                labels_before = self._current_labels(index)
             else:
-                facts.before = {facts.new: list(board.under(facts.new))}
-            answer = self._feedback()
-            facts.sent, facts.doubt = True, False
+                payload.ids_before = {payload.label: list(index.under(payload.label))}
+            answer = self._call_feedback(payload)
+            payload.sent, payload.unconfirmed = True, False
             found = image_id(answer.training_image_id) if isinstance(answer.training_image_id, str) else ""
-            self._journal.save(entry)
-        board.forget()
-        if not told and not found:
-            new = set(board.under(facts.new)) - set((facts.before or {}).get(facts.new, ()))
+            self._journal.save(row)
+        index.refresh()
+        if not has_images and not found:
+            new = set(index.under(payload.label)) - set((payload.ids_before or {}).get(payload.label, ()))
             found = new.pop() if len(new) == 1 else ""
-        source = places.get(found)
-        if not found or source == facts.new:  # nothing came of it that could be undone
+        source = labels_before.get(found)
+        if not found or source == payload.label:  # nothing came of it that could be undone
             self.outcome.stale = True
             return
-        record = board.under(facts.new).get(found)
-        entry.placements = [Placement(0, found, source, facts.new, name_of(record), there=True, record=record)]
-        self._journal.plan(entry)
+        record = index.under(payload.label).get(found)
+        row.placements = [
+            Placement(0, found, source, payload.label, upload_name(record), at_target=True, record=record)
+        ]
+        self._journal.replace_placements(row)
         if source is not None:
-            self.outcome.moved[found] = facts.new
+            self.outcome.moved[found] = payload.label
         elif record is not None:
             self.outcome.added.append(record)
 
-    def _places(self, board: LabelIndex) -> dict[str, str]:
-        """Which image is under which label before a correction moves one; of a large training set as last seen."""
-        if sum(board.counts().values()) <= _QUICKLY_LISTED:
-            return {found: label for label, images in board.all().items() for found in images}
+    def _current_labels(self, index: LabelIndex) -> dict[str, str]:
+        """Return the label of each image before a correction moves one; of a large training set as last seen."""
+        if sum(index.counts().values()) <= _QUICKLY_LISTED:
+            return index.labels_by_id()
         known = self._workspace.cached_listing(self.outcome.training_set_id)
         return {image_id(image.image_id): str(image.label) for image in known.images} if known is not None else {}
 
-    def _feedback(self) -> FeedbackAnswer:
-        facts = self._facts
-        if facts.doubt and self._workspace.has("feedback.read"):
+    def _call_feedback(self, payload: FeedbackPayload) -> FeedbackAnswer:
+        if payload.unconfirmed and self._workspace.has("feedback.read"):
             for answer in self._client.feedback():
-                if answer.classification_id == facts.classification:
+                if answer.classification_id == payload.classification_id:
                     return answer
-        facts.doubt = True
-        self._journal.save(self._entry)
-        return self._client.feedback_classification(facts.classification, facts.label_id)
+        payload.unconfirmed = True
+        self._journal.save(self._row)
+        return self._client.feedback_classification(payload.classification_id, payload.label_id)
 
     # --- training sets
 
-    def _rename_training_set(self) -> None:
-        facts = self._facts
-        name, text = (facts.new, facts.new_text) if self._entry.forward else (facts.old, facts.old_text)
-        self._client.update_training_set(self.outcome.training_set_id, name=name or None, description=text)
+    def _rename_training_set(self, payload: RenameTrainingSetPayload) -> None:
+        name, description = payload.old, payload.old_description
+        if self._row.forward:
+            name, description = payload.new, payload.new_description
+        self._client.update_training_set(self.outcome.training_set_id, name=name or None, description=description)
 
-    def _make_training_set(self) -> None:
-        entry, facts, outcome = self._entry, self._facts, self.outcome
-        there = self._client.training_sets()
-        name = self._journal.now(entry.place)
-        if name not in {set_key(one.id) for one in there}:
-            made = self._made(there)
-            outcome.replaces = set_id(entry.training_set) if entry.training_set else None
-            outcome.training_set_id = made.id
-            entry.training_set = set_key(made.id)
-            facts.sets_before = None
-            self._journal.save(entry, became=[(name, entry.training_set)])
-        for label in facts.labels:
+    def _create_training_set(self, payload: TrainingSetPayload) -> None:
+        row, outcome = self._row, self.outcome
+        existing = self._client.training_sets()
+        key = self._journal.resolve(row.set_handle)
+        if key not in {to_set_key(one.id) for one in existing}:
+            created_id = self._find_or_create(payload, existing)
+            outcome.replaces = from_set_key(row.set_key) if row.set_key else None
+            outcome.training_set_id = created_id
+            row.set_key = to_set_key(created_id)
+            payload.sets_before = None
+            self._journal.save(row, renamed=[(key, row.set_key)])
+        for label in payload.labels:
             if self._workspace.has("labels"):
-                self._make_label(label)
-        ImageMover(self._hands(), self._run.progress).run()
-        outcome.labels_added += facts.labels
+                self._create_label(label)
+        ImageMover(self._operations(), self._run.progress).run()
+        outcome.labels_added += payload.labels
         outcome.stale = False
 
-    def _made(self, there: list[TrainingSet]) -> TrainingSet:
-        """A new training set, or the one whose making was not heard of."""
-        facts = self._facts
-        if facts.sets_before is not None:
-            for one in there:
-                if one.name == facts.new and set_key(one.id) not in facts.sets_before:
-                    return one
-        facts.sets_before = [set_key(one.id) for one in there]
-        self._journal.save(self._entry)
-        return self._client.create_training_set(facts.new, facts.new_text or "")
+    def _find_or_create(self, payload: TrainingSetPayload, existing: list[TrainingSet]) -> Id:
+        """Return the id of a new training set, or of the one created by a call whose answer was not received."""
+        if payload.sets_before is not None:
+            for one in existing:
+                if one.name == payload.name and to_set_key(one.id) not in payload.sets_before:
+                    return one.id
+        payload.sets_before = [to_set_key(one.id) for one in existing]
+        self._journal.save(self._row)
+        return self._client.create_training_set(payload.name, payload.description or "").id
 
-    def _drop_training_set(self) -> None:
-        entry, facts, outcome = self._entry, self._facts, self.outcome
-        now = outcome.training_set_id
-        found = next((one for one in self._client.training_sets() if set_key(one.id) == set_key(now)), None)
-        hands = self._hands()
+    def _delete_training_set(self, payload: TrainingSetPayload) -> None:
+        row, outcome = self._row, self.outcome
+        set_id = outcome.training_set_id
+        key = to_set_key(set_id)
+        found = next((one for one in self._client.training_sets() if to_set_key(one.id) == key), None)
+        ops = self._operations()
         if found is not None:
-            facts.new, facts.new_text = found.name, found.description
-            listing = self._workspace.listing(now)
-            facts.labels = list(listing.labels)
-            entry.placements = []
+            payload.name, payload.description = found.name, found.description
+            listing = self._workspace.listing(set_id)
+            payload.labels = list(listing.labels)
+            row.placements = []
             for label in listing.labels:
                 images = [image for image in listing.images if image.label == label]
-                source, target = (label, None) if entry.forward else (None, label)
-                entry.placements += placements_of(images, source, target, len(entry.placements), not entry.forward)
-            facts.planned = True
-            self._journal.plan(entry)
-            self._keep(hands)
-            facts.doubt = True
-            self._journal.save(entry, entry.placements)
-            self._client.delete_training_set(now)
-        elif not facts.doubt:
+                source, target = (label, None) if row.forward else (None, label)
+                row.placements += placements_of(images, source, target, len(row.placements), not row.forward)
+            payload.planned = True
+            self._journal.replace_placements(row)
+            self._save_content(ops)
+            payload.unconfirmed = True
+            self._journal.save(row, row.placements)
+            self._client.delete_training_set(set_id)
+        elif not payload.unconfirmed:
             raise NotFound("This training set is not there any more.")
-        hands.taken([one for one in entry.placements if one.there != entry.forward and not one.gone])
-        self._journal.save(entry, became=[(set_key(now), absent())])
-        self._workspace.cache.forget_training_set(self._workspace.connection.id, now)
+        ops.mark_deleted([one for one in row.placements if one.is_pending(row.forward)])
+        self._journal.save(row, renamed=[(key, new_absent_name())])
+        self._workspace.cache.forget_training_set(self._workspace.connection.id, set_id)
         outcome.training_set_removed = True
         outcome.stale = False
 
-    def _keep(self, hands: ImageOperations) -> None:
-        placements = self._entry.placements
+    def _save_content(self, ops: ImageOperations) -> None:
+        placements = self._row.placements
         for start in range(0, len(placements), 200):
-            hands.keep(placements[start : start + 200], safe=True)
+            ops.ensure_content(placements[start : start + 200], durable=True)
             self._run.progress(min(start + 200, len(placements)), len(placements))
 
-    def _board(self) -> LabelIndex:
+    def _index(self) -> LabelIndex:
         return LabelIndex(self._workspace, self.outcome.training_set_id)
 
-    def _hands(self) -> ImageOperations:
+    def _operations(self) -> ImageOperations:
         return ImageOperations(
             self._workspace,
             self.outcome.training_set_id,
             self._journal,
             self._trash,
-            self._entry,
+            self._row,
             self.outcome,
-            self._board(),
+            self._index(),
             self._run.cancelled,
         )
-
-
-def placements_of(
-    images: object, source: str | None, target: str | None, first: int = 0, there: bool = False
-) -> list[Placement]:
-    """A placement for each record of a listing, all from one label to one label."""
-    found: list[TrainingImage] = list(images)  # type: ignore[call-overload]
-    return [
-        Placement(n, image_id(image.image_id), source, target, name_of(image), there=there, record=image)
-        for n, image in enumerate(found, first)
-    ]
-
-
-def edit_of(entry: EditRow, journal: EditJournal) -> Edit:
-    """An edit as the window sees it."""
-    return Edit(
-        entry.id,
-        entry.connection,
-        journal.training_set_id(entry),
-        entry.kind,
-        entry.title,
-        EditStage(entry.stage),
-        entry.note,
-        entry.created_at,
-    )

@@ -1,8 +1,8 @@
-"""Placer: brings each image of an edit to the other side, on any kind of service, so that it can stop at any moment.
+"""Brings each image of an edit to the other side, on any kind of service, so that it can be interrupted at any moment.
 
-Before anything that cannot be taken back, the journal says what is about to happen; what an interruption leaves in
-doubt is settled by looking, or by doing it once more: uploads of the same bytes to a label give the same image, and
-what is gone already counts as deleted.
+Before anything irreversible, the journal says what is about to happen. What an interruption leaves unconfirmed is
+settled by listing the images, or by doing it once more: uploading the same bytes to a label gives the same image, and
+what no longer exists counts as deleted.
 """
 
 from __future__ import annotations
@@ -16,242 +16,243 @@ from msgspec.structs import replace
 from apitorch_desktop.api.errors import BadRequest, NotFound, ServerError
 from apitorch_desktop.dataset.edits.image_ops import ImageOperations
 from apitorch_desktop.dataset.edits.model import Placement, image_id, is_absent
-from apitorch_desktop.dataset.edits.reconcile import CheckScope, look, look_near, settle
+from apitorch_desktop.dataset.edits.reconcile import CheckScope, check_near, locate_images, remove_copies
 
 _CHUNK = 200
-"""Images between two entries in the journal, where each takes a call of its own."""
-_MOST = 5000
+"""Images between two writes to the journal, where each image takes a call of its own."""
+_BATCH = 5000
 """Images in one call, where a call takes many."""
-_LOOKS = 3
+_ATTEMPTS = 3
 
 
 class ImageMover:
-    """For one run of one edit, in the direction of its stage. Raises ApiError and OSError."""
+    """One run of one edit, in the direction of its stage. Raises ApiError and OSError."""
 
-    def __init__(self, hands: ImageOperations, progress: Callable[[int, int], None] | None = None) -> None:
-        self._hands = hands
-        self._entry = hands.entry
-        self._outcome = hands.outcome
+    def __init__(self, ops: ImageOperations, progress: Callable[[int, int], None]) -> None:
+        self._ops = ops
+        self._row = ops.row
+        self._outcome = ops.outcome
         self._progress = progress
         self._done = self._total = 0
         self._lock = Lock()
-        self._ticks, self._ticks_each = 0, 1
+        self._calls, self._calls_per_image = 0, 1
 
-    def run(self, first: CheckScope = CheckScope.NONE) -> None:
-        """Bring all placements to the side that the edit's stage names. `first`: what to see before."""
-        if self._entry.facts.doubt or first is CheckScope.WHOLE:
-            look(self._hands)
-        elif first is CheckScope.NEAR:
-            look_near(self._hands)
-        settle(self._hands)
-        moving, coming, leaving = [], [], []
-        for placement in self._left(self._entry.placements):
-            start, end = self._hands.way(placement)
+    def run(self, scope: CheckScope = CheckScope.NONE) -> None:
+        """Bring all placements to the side that the edit's stage names, after a check of the given scope."""
+        if self._row.payload.unconfirmed or scope is CheckScope.WHOLE:
+            locate_images(self._ops)
+        elif scope is CheckScope.NEAR:
+            check_near(self._ops)
+        remove_copies(self._ops)
+        moving, restoring, deleting = [], [], []
+        for placement in self._pending(self._row.placements):
+            start, end = self._ops.ends(placement)
             if end is None:
-                leaving.append(placement)
+                deleting.append(placement)
             elif start is None or placement.merged:
-                coming.append(placement)
+                restoring.append(placement)
             else:
                 moving.append(placement)
-        self._total = len(moving) + len(coming) + len(leaving)
-        self._hands.tick = self._tick
-        self._tell(0)
-        if self._hands.direct:
-            self._shift(moving)
+        self._total = len(moving) + len(restoring) + len(deleting)
+        self._ops.on_call = self._count_call
+        self._count_images(0)
+        if self._ops.direct:
+            self._move_direct(moving)
         else:
-            self._carry(moving)
-        self._bring(coming)
-        self._take(leaving)
+            self._move_by_copy(moving)
+        self._restore(restoring)
+        self._delete(deleting)
 
-    def _left(self, placements: Iterable[Placement]) -> list[Placement]:
-        return [one for one in placements if one.there != self._entry.forward and not one.gone]
+    def _pending(self, placements: Iterable[Placement]) -> list[Placement]:
+        return [one for one in placements if one.is_pending(self._row.forward)]
 
     # --- moving, where the service can
 
-    def _shift(self, moving: list[Placement]) -> None:
-        ends = dict.fromkeys(self._hands.end(placement) for placement in moving)
-        for label in ends:
-            for chunk in _chunks([one for one in moving if self._hands.end(one) == label], _MOST):
-                self._shift_some(chunk, label)
-                self._tell(len(chunk))
+    def _move_direct(self, moving: list[Placement]) -> None:
+        for label in dict.fromkeys(self._ops.destination(placement) for placement in moving):
+            group = [one for one in moving if self._ops.destination(one) == label]
+            for batch in _chunks(group, _BATCH):
+                self._move_batch(batch, label)
+                self._count_images(len(batch))
 
-    def _shift_some(self, group: list[Placement], label: str) -> None:
-        hands = self._hands
-        for _ in range(_LOOKS):
-            group = [one for one in self._left(group) if not one.merged]  # looking may have found them at their place
-            if not group:
+    def _move_batch(self, batch: list[Placement], label: str) -> None:
+        ops = self._ops
+        for _ in range(_ATTEMPTS):
+            batch = [one for one in self._pending(batch) if not one.merged]  # some may have been located at the label
+            if not batch:
                 return
-            ids = [hands.now(placement) for placement in group]
-            hands.in_doubt(True)
+            ids = [ops.current_id(placement) for placement in batch]
+            ops.mark_unconfirmed()
             try:
-                found = hands.workspace.client.move_images(hands.training_set_id, ids, label)
+                moved = ops.workspace.client.move_images(ops.training_set_id, ids, label)
             except NotFound:
-                found = []
-            if len(found) == len(ids):
-                self._note_shifted(group, ids, [image_id(image.image_id) for image in found])
+                moved = []
+            if len(moved) == len(ids):
+                self._record_moves(batch, ids, [image_id(image.image_id) for image in moved])
                 return
-            look(hands)
+            locate_images(ops)
         raise ServerError("Other programs keep changing these images. Try again.")
 
-    def _note_shifted(self, group: list[Placement], olds: list[str], news: list[str]) -> None:
-        became = []
-        for placement, old, new in zip(group, olds, news, strict=True):
-            self._hands.arrived(placement)
+    def _record_moves(self, batch: list[Placement], olds: list[str], news: list[str]) -> None:
+        renamed = []
+        for placement, old, new in zip(batch, olds, news, strict=True):
+            self._ops.mark_arrived(placement)
             if new == old:
-                self._outcome.moved[old] = self._hands.end(placement)
+                self._outcome.moved[old] = self._ops.destination(placement)
             else:
                 self._outcome.removed.append(old)
-                became.append(self._hands.merge(placement, new))
-        self._entry.facts.doubt = False
-        self._hands.journal.save(self._entry, group, became=became)
+                renamed.append(self._ops.mark_merged(placement, new))
+        self._row.payload.unconfirmed = False
+        self._ops.journal.save(self._row, batch, renamed=renamed)
 
     # --- moving by copy: download, upload, confirm, delete
 
-    def _carry(self, moving: list[Placement]) -> None:
-        hands = self._hands
+    def _move_by_copy(self, moving: list[Placement]) -> None:
+        ops = self._ops
         if moving:
-            hands.note_before(moving)
-        self._ticks_each = 3  # downloaded, uploaded, the old one deleted
+            ops.record_ids_before(moving)
+        self._calls_per_image = 3  # download, upload, deletion of the original
         for chunk in _chunks(moving, _CHUNK):
-            kept = hands.keep(chunk)
-            hands.upload(kept)
-            self._confirm(kept)
-            olds = [hands.now(placement) for placement in kept]
-            hands.delete([old for old, one in zip(olds, kept, strict=True) if old != one.copy])
-            self._outcome.removed += [old for old, one in zip(olds, kept, strict=True) if old != one.copy]
-            self._outcome.changed |= self._note_copied(kept, olds)
-            self._tell(len(chunk))
+            copied = ops.ensure_content(chunk)
+            ops.upload(copied)
+            self._confirm_copies(copied)
+            olds = [ops.current_id(placement) for placement in copied]
+            originals = [old for old, one in zip(olds, copied, strict=True) if old != one.copy_id]
+            ops.delete(originals)
+            self._outcome.removed += originals
+            self._outcome.changed |= self._record_copies(copied, olds)
+            self._count_images(len(chunk))
 
-    def _confirm(self, copied: list[Placement]) -> None:
-        """Raise unless the service lists the copies where they belong; and note its records of them."""
-        board = self._hands.board
-        for attempt in range(_LOOKS):
+    def _confirm_copies(self, copied: list[Placement]) -> None:
+        """Raise unless the service lists the copies at their destinations; set its records of them."""
+        index = self._ops.index
+        for attempt in range(_ATTEMPTS):
             sleep(0.3 * attempt)
-            board.forget()
-            missing = 0
+            index.refresh()
+            unlisted = 0
             for placement in copied:
-                start, end = self._hands.way(placement)
-                if placement.copy == self._hands.now(placement) and placement.copy in board.under(str(start)):
+                start, end = self._ops.ends(placement)
+                is_original = placement.copy_id == self._ops.current_id(placement)
+                if is_original and placement.copy_id in index.under(str(start)):
                     raise BadRequest(
                         "This service takes an image under two labels for one, so it cannot be moved.",
                         advice="Delete it, and add it again under the other label.",
                     )
-                image = board.under(str(end)).get(placement.copy)
+                image = index.under(str(end)).get(placement.copy_id)
                 if image is None:
-                    missing += 1
-                    continue
-                self._hands.came(placement, image)
-            if not missing:
+                    unlisted += 1
+                else:
+                    self._ops.set_record(placement, image)
+            if not unlisted:
                 return
         raise ServerError("The service does not list images that it accepted; nothing was deleted.")
 
-    def _note_copied(self, copied: list[Placement], olds: list[str]) -> dict[str, str]:
-        """Write down that copies are what the images are now. Answers old → new of those that are one of their own."""
-        became, own = [], {}
+    def _record_copies(self, copied: list[Placement], olds: list[str]) -> dict[str, str]:
+        """Journal that copies are the images from now on. Returns old → new of those that are not shared."""
+        renamed, own = [], {}
         for placement, old in zip(copied, olds, strict=True):
-            copy, shared = placement.copy, placement.copy != old and self._hands.is_shared(placement)
-            self._hands.arrived(placement)
+            copy_id, shared = placement.copy_id, placement.copy_id != old and self._ops.is_shared(placement)
+            self._ops.mark_arrived(placement)
             if shared:
-                became.append(self._hands.merge(placement, copy))
+                renamed.append(self._ops.mark_merged(placement, copy_id))
                 continue
-            became.append((old, copy))
-            own[old] = copy
+            renamed.append((old, copy_id))
+            own[old] = copy_id
             if placement.record is not None:
                 self._outcome.added.append(replace(placement.record))
-        workspace = self._hands.workspace
+        workspace = self._ops.workspace
         workspace.cache.copy_thumbnails(workspace.connection.id, own)
-        back = [old for old in olds if is_absent(old)]
-        self._hands.journal.save(self._entry, copied, became=became, untrashed=back)
+        restored = [old for old in olds if is_absent(old)]
+        self._ops.journal.save(self._row, copied, renamed=renamed, untrashed=restored)
         return own
 
-    # --- coming: from the trash, or apart from the image it was merged with
+    # --- restoring: from the trash, or apart from the image with which it was merged
 
-    def _bring(self, coming: list[Placement]) -> None:
-        hands = self._hands
-        if coming:
-            hands.note_before(coming)
-        lost = [one for one in coming if not one.merged and not hands.trash.has(one.sha256)]
+    def _restore(self, restoring: list[Placement]) -> None:
+        ops = self._ops
+        if restoring:
+            ops.record_ids_before(restoring)
+        lost = [one for one in restoring if not one.merged and not ops.trash.has(one.sha256)]
         if lost:
             raise BadRequest(f"{len(lost)} of the images are no longer in the trash.", advice="")
-        self._ticks_each = 2
-        for chunk in _chunks(coming, _CHUNK):
-            kept = hands.keep(chunk)
-            hands.upload(kept)
-            self._look_up(kept)
-            olds = [hands.now(one) for one in kept]
-            before = self._called_before(kept, olds)
-            own = self._note_copied(kept, olds)
+        self._calls_per_image = 2
+        for chunk in _chunks(restoring, _CHUNK):
+            copied = ops.ensure_content(chunk)
+            ops.upload(copied)
+            self._fetch_records(copied)
+            olds = [ops.current_id(one) for one in copied]
+            before = self._ids_before_deletion(copied, olds)
+            own = self._record_copies(copied, olds)
             self._outcome.changed |= {before[old]: new for old, new in own.items() if before.get(old, new) != new}
-            self._tell(len(chunk))
+            self._count_images(len(chunk))
 
-    def _called_before(self, coming: list[Placement], names: list[str]) -> dict[str, str]:
-        """What is nowhere → the id it had when it was deleted: what a person knows of the image holds when it is back."""
-        found = {name: one.first for one, name in zip(coming, names, strict=True)}
-        unknown = {name for name, first in found.items() if is_absent(first)}
-        found |= self._hands.journal.called_before(self._entry.connection, unknown)
-        return {name: first for name, first in found.items() if not is_absent(first)}
+    def _ids_before_deletion(self, restoring: list[Placement], names: list[str]) -> dict[str, str]:
+        """Return names of absent images → the ids they had, by which views still know them."""
+        found = {name: one.known_id for one, name in zip(restoring, names, strict=True)}
+        unknown = {name for name, known_id in found.items() if is_absent(known_id)}
+        found |= self._ops.journal.ids_before_deletion(self._row.connection_id, unknown)
+        return {name: known_id for name, known_id in found.items() if not is_absent(known_id)}
 
-    def _look_up(self, copied: list[Placement]) -> None:
-        """Note the service's records of new images, where its answers did not give them."""
-        unknown = [one for one in copied if one.record is None or image_id(one.record.image_id) != one.copy]
+    def _fetch_records(self, copied: list[Placement]) -> None:
+        """Set the service's records of new images where the answers to the uploads did not contain them."""
+        unknown = [one for one in copied if one.record is None or image_id(one.record.image_id) != one.copy_id]
         if unknown:
-            self._hands.board.forget()
+            self._ops.index.refresh()
         for placement in unknown:
-            image = self._hands.board.under(self._hands.end(placement)).get(placement.copy)
+            image = self._ops.index.under(self._ops.destination(placement)).get(placement.copy_id)
             placement.record = None
             self._outcome.stale |= image is None
             if image is not None:
-                self._hands.came(placement, image)
+                self._ops.set_record(placement, image)
 
-    # --- leaving: into the trash, then deleted
+    # --- deleting: content into the trash, then the image
 
-    def _take(self, leaving: list[Placement]) -> None:
-        hands = self._hands
-        self._ticks_each = 1 if hands.direct else 2
-        for chunk in _chunks(leaving, _CHUNK):
-            hands.keep(chunk, safe=True)
-            hands.journal.save(self._entry, chunk)
-        kept = self._left(leaving)
-        own = [placement for placement in kept if not placement.merged]
-        for chunk in _chunks(own, _MOST if hands.direct else _CHUNK):
-            hands.in_doubt(True)
-            if hands.direct:
-                self._take_some(chunk)
+    def _delete(self, deleting: list[Placement]) -> None:
+        ops = self._ops
+        self._calls_per_image = 1 if ops.direct else 2
+        for chunk in _chunks(deleting, _CHUNK):
+            ops.ensure_content(chunk, durable=True)
+            ops.journal.save(self._row, chunk)
+        existing = self._pending(deleting)
+        own = [placement for placement in existing if not placement.merged]
+        for chunk in _chunks(own, _BATCH if ops.direct else _CHUNK):
+            ops.mark_unconfirmed()
+            if ops.direct:
+                self._delete_batch(chunk)
             else:
-                hands.delete([hands.now(placement) for placement in chunk])
-            hands.taken(chunk)
-        hands.taken([placement for placement in kept if placement.merged])
-        self._tell(len(leaving))
+                ops.delete([ops.current_id(placement) for placement in chunk])
+            ops.mark_deleted(chunk)
+        ops.mark_deleted([placement for placement in existing if placement.merged])
+        self._count_images(len(deleting))
 
-    def _take_some(self, group: list[Placement]) -> None:
-        hands = self._hands
-        for _ in range(_LOOKS):
+    def _delete_batch(self, batch: list[Placement]) -> None:
+        ops = self._ops
+        for _ in range(_ATTEMPTS):
             try:
-                hands.workspace.client.delete_images(hands.training_set_id, [hands.now(one) for one in group])
-            except NotFound:  # someone else was quicker; what is gone is gone, and we have the bytes
-                hands.board.forget()
-                listed = {found for images in hands.board.all().values() for found in images}
-                group = [placement for placement in group if hands.now(placement) in listed]
-                if not group:
+                ops.workspace.client.delete_images(ops.training_set_id, [ops.current_id(one) for one in batch])
+            except NotFound:  # someone else deleted some first; their content is in the trash all the same
+                ops.index.refresh()
+                listed = ops.index.labels_by_id()
+                batch = [placement for placement in batch if ops.current_id(placement) in listed]
+                if not batch:
                     return
             else:
                 return
         raise ServerError("Other programs keep changing these images. Try again.")
 
-    def _tell(self, count: int) -> None:
-        """So many images are through."""
+    # --- progress
+
+    def _count_images(self, count: int) -> None:
         with self._lock:
             self._done += count
-            self._ticks = 0
-            if self._progress is not None:
-                self._progress(self._done, self._total)
+            self._calls = 0
+            self._progress(self._done, self._total)
 
-    def _tick(self) -> None:
-        """One of an image's calls is through; from several threads."""
+    def _count_call(self) -> None:
+        """Count one of the calls that an image takes; from several threads."""
         with self._lock:
-            self._ticks += 1
-            if self._progress is not None:
-                self._progress(min(self._total, self._done + self._ticks // self._ticks_each), self._total)
+            self._calls += 1
+            self._progress(min(self._total, self._done + self._calls // self._calls_per_image), self._total)
 
 
 def _chunks(placements: list[Placement], size: int) -> Iterator[list[Placement]]:

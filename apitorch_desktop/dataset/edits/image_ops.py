@@ -1,4 +1,4 @@
-"""Hands: what placing an image takes on any service: keep its bytes, upload it, delete it; each journalled beforehand."""
+"""Image operations (download, upload, delete) on any kind of service, each journalled before it runs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import NotFound, ServerError
 from apitorch_desktop.api.types import Id, ImageAnswer, TrainingImage
-from apitorch_desktop.dataset.edits.journal import EditJournal
+from apitorch_desktop.dataset.edits.journal import EditJournal, EditRow
 from apitorch_desktop.dataset.edits.label_index import LabelIndex
-from apitorch_desktop.dataset.edits.model import CopyStep, EditOutcome, EditRow, Placement, absent, image_id, is_absent
+from apitorch_desktop.dataset.edits.model import (
+    CopyStep,
+    EditOutcome,
+    Placement,
+    image_id,
+    is_absent,
+    new_absent_name,
+    upload_name,
+)
 from apitorch_desktop.dataset.edits.trash import TrashStore
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.utils.parallel import run_parallel
@@ -20,205 +28,193 @@ from apitorch_desktop.utils.parallel import run_parallel
 
 @dataclass
 class ImageOperations:
-    """For one run of one edit. `backwards` turns the direction round that the edit's stage gives, to take back copies.
+    """Operations of one run of one edit. `backwards` reverses the direction given by its stage, to remove copies.
 
-    `missing` counts images that someone else had deleted or moved; they are left out. Methods raise ApiError, OSError.
+    `missing` counts images that someone else had deleted or moved; they are left out. `on_call` is called after each
+    call for a single image, from several threads. Methods raise ApiError and OSError.
     """
 
     workspace: Workspace
     training_set_id: Id
     journal: EditJournal
     trash: TrashStore
-    entry: EditRow
+    row: EditRow
     outcome: EditOutcome
-    board: LabelIndex
-    cancelled: Callable[[], bool] | None = None
+    index: LabelIndex
+    cancelled: Callable[[], bool]
     backwards: bool = False
     missing: int = 0
-    tick: Callable[[], None] = lambda: None
-    """Called after each call for a single image, from several threads."""
+    on_call: Callable[[], None] = lambda: None
     _owners: dict[str, int] | None = field(default=None, repr=False)
 
     @property
     def direct(self) -> bool:
-        """Whether the service moves and deletes many images in a call."""
+        """Whether the service moves and deletes many images in one call."""
         return self.workspace.has("images")
 
-    def way(self, placement: Placement) -> tuple[str | None, str | None]:
-        """From which label to which."""
-        forward = self.entry.forward != self.backwards
+    def ends(self, placement: Placement) -> tuple[str | None, str | None]:
+        """Return the labels from which and to which an image goes."""
+        forward = self.row.forward != self.backwards
         return (placement.source, placement.target) if forward else (placement.target, placement.source)
 
-    def end(self, placement: Placement) -> str:
-        """The label it goes to, where there is one."""
-        return str(self.way(placement)[1])
+    def destination(self, placement: Placement) -> str:
+        """Return the label to which an image goes, which is not nowhere."""
+        return str(self.ends(placement)[1])
 
-    def now(self, placement: Placement) -> str:
-        """The id the image has now, or its name while it is nowhere by itself."""
-        return self.journal.now(placement.handle)
+    def current_id(self, placement: Placement) -> str:
+        """Return the current id of an image, or its name while it does not exist by itself."""
+        return self.journal.resolve(placement.handle)
 
-    def listed_hash(self, placement: Placement) -> str:
-        """The sha256 that is known of an image, or empty."""
-        record = placement.record
-        listed = record.sha256 if record is not None and isinstance(record.sha256, str) else ""
-        return placement.sha256 or listed
+    def ensure_content(self, placements: Sequence[Placement], *, durable: bool = False) -> list[Placement]:
+        """Download the content that is not on this machine yet. Returns the placements whose images still exist.
 
-    def keep(self, placements: Sequence[Placement], *, safe: bool = False) -> list[Placement]:
-        """Make sure that the bytes are on this machine. Answers those whose image is there: go on with these.
-
-        `safe`: from a loss of power too; before an image is deleted that is nowhere else.
+        `durable`: it also survives a loss of power; for images about to be deleted.
         """
-
-        missing: list[Placement] = []
+        unknown: list[Placement] = []
         for placement in placements:
-            known = self.listed_hash(placement)
+            known = placement.known_hash
             if known and self.trash.has(known):
                 placement.sha256 = known
             else:
-                missing.append(placement)
-        self._fill_in(missing)
+                unknown.append(placement)
+        self._refresh_records(unknown)
 
-        def one(placement: Placement) -> None:
+        def download(placement: Placement) -> None:
             record = placement.record
             try:
                 if record is None:
                     raise NotFound("It is not listed.")
                 data = self.workspace.image(self.training_set_id, record, cancelled=self.cancelled)
             except NotFound:
-                placement.gone = True
+                placement.missing = True
                 return
-            placement.sha256 = self.trash.keep(data)
+            placement.sha256 = self.trash.add(data)
             if isinstance(record.sha256, str) and record.sha256 != placement.sha256:
                 raise ServerError("The service sent other bytes than it lists for an image; nothing was deleted.")
-            self.tick()
+            self.on_call()
 
-        run_parallel(missing, one, self.cancelled)
-        kept = [placement for placement in placements if not placement.gone]
-        if safe:
-            self.trash.settle({placement.sha256 for placement in kept})
-        if len(kept) < len(placements):
-            self.missing += len(placements) - len(kept)
-            self.journal.save(self.entry, placements)
-        return kept
+        run_parallel(unknown, download, self.cancelled)
+        existing = [placement for placement in placements if not placement.missing]
+        if durable:
+            self.trash.sync({placement.sha256 for placement in existing})
+        if len(existing) < len(placements):
+            self.missing += len(placements) - len(existing)
+            self.journal.save(self.row, placements)
+        return existing
 
-    def note_before(self, placements: Sequence[Placement]) -> None:
-        """Write down what is there before the first upload: what an upload finds there is not ours to delete."""
-        facts = self.entry.facts
-        if facts.before is None or facts.before_forward != self.entry.forward:
-            labels = {self.end(placement) for placement in placements}
-            facts.before = {label: list(self.board.under(label)) for label in labels}
-            facts.before_forward = self.entry.forward
-            self.journal.save(self.entry)
+    def record_ids_before(self, placements: Sequence[Placement]) -> None:
+        """Journal the ids under the destinations before the first upload: one found there is not this edit's copy."""
+        payload = self.row.payload
+        if payload.ids_before is None or payload.ids_before_forward != self.row.forward:
+            labels = {self.destination(placement) for placement in placements}
+            payload.ids_before = {label: list(self.index.under(label)) for label in labels}
+            payload.ids_before_forward = self.row.forward
+            self.journal.save(self.row)
 
     def upload(self, placements: Sequence[Placement]) -> None:
-        """Upload what has no copy yet to where it goes. What stays in doubt, the journal says."""
-        todo = [placement for placement in placements if placement.step != CopyStep.COPIED]
-        for placement in todo:
-            placement.step = CopyStep.IN_DOUBT
-        self.journal.save(self.entry, todo)
+        """Upload images without a copy to their destinations. The journal knows the uploads that stay unconfirmed."""
+        waiting = [placement for placement in placements if placement.step != CopyStep.COPIED]
+        for placement in waiting:
+            placement.step = CopyStep.UNCONFIRMED
+        self.journal.save(self.row, waiting)
         begun: set[int] = set()
 
-        def one(placement: Placement) -> None:
+        def upload(placement: Placement) -> None:
             data = self.trash.read(placement.sha256)
             begun.add(placement.n)
             answer = self.workspace.client.upload_image(
                 self.training_set_id,
-                self.end(placement),
+                self.destination(placement),
                 data=data,
                 filename=placement.name or "image",
                 cancelled=self.cancelled,
             )
-            placement.step, placement.copy = CopyStep.COPIED, image_id(answer.id)
+            placement.step, placement.copy_id = CopyStep.COPIED, image_id(answer.id)
             if isinstance(answer.filename, str) and isinstance(answer.url, str):
-                self.came(placement, _record_of(answer))
-            self.tick()
+                self.set_record(placement, _record_of(answer))
+            self.on_call()
 
         try:
-            run_parallel(todo, one, self.cancelled)
+            run_parallel(waiting, upload, self.cancelled)
         finally:
-            for placement in todo:
+            for placement in waiting:
                 if placement.n not in begun:
                     placement.step = CopyStep.NONE
-            self.journal.save(self.entry, todo)
+            self.journal.save(self.row, waiting)
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Delete images one by one; what is gone already is what was wanted."""
+        """Delete images one by one; those that no longer exist count as deleted."""
 
-        def one(old: str) -> None:
+        def delete(old: str) -> None:
             with suppress(NotFound):
                 self.workspace.client.delete_image(old)
-            self.tick()
+            self.on_call()
 
-        run_parallel(list(dict.fromkeys(ids)), one, self.cancelled)
+        run_parallel(list(dict.fromkeys(ids)), delete, self.cancelled)
 
-    def came(self, placement: Placement, image: TrainingImage) -> None:
-        """Note the service's record of a copy."""
-        placement.record = replace(image, label=self.end(placement))
+    def set_record(self, placement: Placement, image: TrainingImage) -> None:
+        """Set the service's record of a copy."""
+        placement.record = replace(image, label=self.destination(placement))
 
     def is_shared(self, placement: Placement) -> bool:
-        """Whether the copy is an image that was there before, or another one's of this edit: the two are one then."""
+        """Return whether the copy is an image that existed before, or is another placement's: the two are one then."""
         if self._owners is None:
             self._owners = {
-                self.now(other): other.n
-                for other in self.entry.placements
-                if other.there == self.entry.forward and not other.merged and not other.gone
+                self.current_id(other): other.n
+                for other in self.row.placements
+                if other.at_target == self.row.forward and not other.merged and not other.missing
             }
-        before = self.entry.facts.before or {}
-        if placement.copy in before.get(self.end(placement), ()):
+        before = self.row.payload.ids_before or {}
+        if placement.copy_id in before.get(self.destination(placement), ()):
             return True
-        return self._owners.setdefault(placement.copy, placement.n) != placement.n
+        return self._owners.setdefault(placement.copy_id, placement.n) != placement.n
 
-    def arrived(self, placement: Placement) -> None:
-        """The image is on the other side now."""
-        placement.there = self.entry.forward
-        placement.step, placement.copy = CopyStep.NONE, ""
-        placement.merged, placement.other = False, 0
+    def mark_arrived(self, placement: Placement) -> None:
+        """Mark an image as being on the other side."""
+        placement.at_target = self.row.forward
+        placement.step, placement.copy_id = CopyStep.NONE, ""
+        placement.merged, placement.merged_with = False, 0
 
-    def merge(self, placement: Placement, other: str) -> tuple[str, str]:
-        """The image and another, by its id, are one now. Answers what it was called, and what it is called now."""
-        placement.merged, placement.other = True, self.journal.handle(self.entry, other)
-        old = self.now(placement)
-        return old, old if is_absent(old) else absent()
+    def mark_merged(self, placement: Placement, other: str) -> tuple[str, str]:
+        """Mark an image as one with the image of another id. Returns its name before and its name from now on."""
+        placement.merged, placement.merged_with = True, self.journal.add_handle(self.row, other)
+        old = self.current_id(placement)
+        return old, old if is_absent(old) else new_absent_name()
 
-    def taken(self, taken: Sequence[Placement], *, there: bool | None = None) -> None:
-        """Write down that images are gone from the service, and in the trash. `there`: which side that is."""
-        became, trashed = [], []
-        for placement in taken:
-            old = self.now(placement)
-            name = old if is_absent(old) else absent()
+    def mark_deleted(self, deleted: Sequence[Placement], *, at_target: bool | None = None) -> None:
+        """Journal that images are gone from the service and in the trash. `at_target`: the side that this is."""
+        renamed, trashed = [], []
+        for placement in deleted:
+            old = self.current_id(placement)
+            name = old if is_absent(old) else new_absent_name()
             if not placement.merged:
                 self.outcome.removed.append(old)
-                placement.first = placement.first if is_absent(old) else old
+                placement.known_id = placement.known_id if is_absent(old) else old
             trashed.append((placement, name, self.trash.size(placement.sha256)))
-            became.append((old, name))
-            self.arrived(placement)
-            placement.there = self.entry.forward if there is None else there
-        self.entry.facts.doubt = False
-        self.journal.save(self.entry, taken, became=became, trashed=trashed)
+            renamed.append((old, name))
+            self.mark_arrived(placement)
+            placement.at_target = self.row.forward if at_target is None else at_target
+        self.row.payload.unconfirmed = False
+        self.journal.save(self.row, deleted, renamed=renamed, trashed=trashed)
 
-    def in_doubt(self, doubt: bool) -> None:
-        """Write down that a call is about to change much at once, or that its answer was heard."""
-        if self.entry.facts.doubt != doubt:
-            self.entry.facts.doubt = doubt
-            self.journal.save(self.entry)
+    def mark_unconfirmed(self) -> None:
+        """Journal that a call is about to change many images at once."""
+        if not self.row.payload.unconfirmed:
+            self.row.payload.unconfirmed = True
+            self.journal.save(self.row)
 
-    def _fill_in(self, placements: Sequence[Placement]) -> None:
-        """Find the records that images have now, where they are not at hand; None for those that are not listed."""
-        called = {one.n: self.journal.now(one.other) if one.merged else self.now(one) for one in placements}
-        unknown = [one for one in placements if one.record is None or image_id(one.record.image_id) != called[one.n]]
+    def _refresh_records(self, placements: Sequence[Placement]) -> None:
+        """Find the current records of images where they are not at hand; None for those that are not listed."""
+        ids = {
+            one.n: self.journal.resolve(one.merged_with) if one.merged else self.current_id(one) for one in placements
+        }
+        unknown = [one for one in placements if one.record is None or image_id(one.record.image_id) != ids[one.n]]
         if unknown:
-            self.board.forget()
-            found = {name: image for images in self.board.all().values() for name, image in images.items()}
+            self.index.refresh()
+            listed = {found: image for images in self.index.all().values() for found, image in images.items()}
             for placement in unknown:
-                placement.record = found.get(called[placement.n])
-                placement.name = placement.name or name_of(placement.record)
-
-
-def name_of(record: TrainingImage | None) -> str:
-    """The file name to upload an image under: the one it came with, where it is known."""
-    if record is None:
-        return ""
-    return record.original_filename if isinstance(record.original_filename, str) else record.filename
+                placement.record = listed.get(ids[placement.n])
+                placement.name = placement.name or upload_name(placement.record)
 
 
 def _record_of(answer: ImageAnswer) -> TrainingImage:

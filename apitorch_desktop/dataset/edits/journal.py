@@ -1,7 +1,7 @@
-"""The journal of edits in SQLite: what was done, how far what is under way has come, what is in the trash.
+"""The journal of edits in SQLite: edits and their progress, what things are called now, the trash, conflicts.
 
-Services give an image another id when it comes back, and may give its old one to another. So an edit knows its images
-by handles: each handle leads to what the image is called now, or to a name of its own while it is nowhere.
+A service gives an image another id when it comes back, and may give the old id to another image. An edit therefore
+refers to its images by handles: a handle leads to an image's current id, or to a unique name while it does not exist.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock, RLock
 from time import time
@@ -19,19 +20,18 @@ import msgspec
 
 from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.edits.model import (
-    LABEL_ACTS,
     UNFINISHED,
+    Edit,
     EditConflict,
     EditKind,
-    EditPayload,
-    EditRow,
     EditStage,
     Placement,
     TrashedImage,
-    absent,
+    from_set_key,
     is_absent,
-    set_id,
+    new_absent_name,
 )
+from apitorch_desktop.dataset.edits.payloads import EditPayload, decode_payload
 from apitorch_desktop.utils.sqlite import SqliteFile
 
 _SCHEMA = (
@@ -57,8 +57,38 @@ _KEPT = 10_000
 """Edits of a connection that can be undone."""
 
 
+@dataclass(slots=True)
+class EditRow:
+    """An edit as the journal keeps it.
+
+    `set_key` is the key (`to_set_key`) of its training set when that was last seen, "" before it was created;
+    `set_handle` leads to the current key. `placements` are filled in by `EditJournal.load`.
+    """
+
+    id: int
+    connection_id: str
+    set_key: str
+    set_handle: int
+    title: str
+    stage: EditStage
+    note: str
+    created_at: float
+    payload: EditPayload
+    placements: list[Placement] = field(default_factory=list)
+
+    @property
+    def kind(self) -> EditKind:
+        """The kind of edit."""
+        return self.payload.kind
+
+    @property
+    def forward(self) -> bool:
+        """Whether it is being done, rather than undone."""
+        return self.stage not in {EditStage.UNDOING, EditStage.UNDONE}
+
+
 class EditJournal:
-    """The edits kept in `folder`. Thread-safe; what is written is on disk when the call returns. Raises FileError.
+    """The edits kept in `folder`. Thread-safe; what is written is on disk when a method returns. Raises FileError.
 
     `folder` also holds what belongs to the edits: the trash, and the locks of imports.
     """
@@ -71,7 +101,7 @@ class EditJournal:
 
     @property
     def note(self) -> str:
-        """A sentence about a journal that was damaged and begun anew, or empty."""
+        """A sentence about a damaged journal that was started anew, or empty."""
         return self._file.note
 
     def close(self) -> None:
@@ -88,105 +118,119 @@ class EditJournal:
 
     # --- edits
 
-    def add(
-        self, connection: str, training_set: str, act: EditKind, title: str, stage: EditStage, facts: EditPayload
-    ) -> EditRow:
-        """A new edit; what was undone before it cannot be redone any more, once it is more than begun."""
-        with self._file.transaction() as rows:
+    def add(self, connection_id: str, set_key: str, payload: EditPayload, title: str, stage: EditStage) -> EditRow:
+        """Add an edit. Unless it is only begun, undone edits can no longer be redone."""
+        with self._file.transaction() as db:
             if stage is not EditStage.BEGUN:
-                _forget_undone(rows, connection)
-            old = rows.execute(
+                _delete_undone(db, connection_id)
+            old = db.execute(
                 "SELECT id FROM edit WHERE connection = ? AND stage IN (?, ?) ORDER BY id DESC LIMIT -1 OFFSET ?",
-                (connection, EditStage.DONE, EditStage.REFUSED, _KEPT),
+                (connection_id, EditStage.DONE, EditStage.REFUSED, _KEPT),
             ).fetchall()
-            _forget(rows, [number for (number,) in old])
+            _delete(db, [number for (number,) in old])
             now = time()
-            number = rows.execute(
+            number = db.execute(
                 "INSERT INTO edit (connection, training_set, act, title, stage, note, created_at, facts)"
                 " VALUES (?, ?, ?, ?, ?, '', ?, ?)",
-                (connection, training_set, act, title, stage, now, msgspec.json.encode(facts)),
+                (connection_id, set_key, payload.kind, title, stage, now, msgspec.json.encode(payload)),
             ).lastrowid
             assert number is not None  # noqa: S101 - for mypy: an INSERT has one
-            place = _handle(rows, connection, number, training_set or absent())
-            rows.execute("UPDATE edit SET place = ? WHERE id = ?", (place, number))
-        return EditRow(number, connection, training_set, place, act, title, stage, "", now, facts)
+            handle = _add_handle(db, connection_id, number, set_key or new_absent_name())
+            db.execute("UPDATE edit SET place = ? WHERE id = ?", (handle, number))
+        return EditRow(number, connection_id, set_key, handle, title, stage, "", now, payload)
 
-    def rows(self, connection: str, *stages: EditStage, limit: int = -1, newest: bool = False) -> list[EditRow]:
-        """Edits in the given stages (all of them without any), oldest first or newest first; without placements."""
+    def rows(self, connection_id: str, *stages: EditStage, limit: int = -1, newest: bool = False) -> list[EditRow]:
+        """Return edits in the given stages (without any, all), oldest first or newest first; without placements."""
         marks = ", ".join("?" * len(stages))
         where = f"AND stage IN ({marks})" if stages else ""
         order = "DESC" if newest else "ASC"
-        rows = self._file.read(
+        found = self._file.read(
             f"SELECT * FROM edit WHERE connection = ? {where} ORDER BY id {order} LIMIT ?",  # noqa: S608 - our own text
-            connection,
+            connection_id,
             *stages,
             limit,
         )
-        return [_entry(row) for row in rows]
+        return [_row(values) for values in found]
 
     def undoable(self, connection_id: str) -> EditRow | None:
         """Return the edit that undo would take back, or None."""
         stages = (EditStage.DONE, EditStage.WAITING, EditStage.DOING, EditStage.BEGUN)
-        for entry in self.rows(connection_id, *stages, limit=1, newest=True):
-            return None if entry.facts.sealed else entry
+        for row in self.rows(connection_id, *stages, limit=1, newest=True):
+            return None if row.payload.sealed else row
         return None
 
     def redoable(self, connection_id: str) -> EditRow | None:
         """Return the edit that redo would do again, or None."""
-        for entry in self.rows(connection_id, EditStage.UNDONE, limit=1):
-            return entry
-        return None
+        return next(iter(self.rows(connection_id, EditStage.UNDONE, limit=1)), None)
 
     def unfinished(self, connection_id: str) -> list[EditRow]:
         """Return the edits that wait for the service or were interrupted, oldest first."""
         return self.rows(connection_id, *UNFINISHED)
 
-    def load(self, entry: EditRow) -> EditRow:
-        """Fill in the placements."""
-        rows = self._file.read("SELECT body FROM placement WHERE edit = ? ORDER BY n", entry.id)
-        entry.placements = [msgspec.msgpack.decode(body, type=Placement) for (body,) in rows]
-        return entry
+    def imports(self, connection_id: str, *stages: EditStage) -> list[EditRow]:
+        """Return imports in the given stages (without any, all), oldest first; without placements."""
+        found = self._file.read(
+            "SELECT * FROM edit WHERE connection = ? AND act = ? ORDER BY id", connection_id, EditKind.IMPORT
+        )
+        return [row for row in map(_row, found) if not stages or row.stage in stages]
 
-    def plan(self, entry: EditRow) -> None:
-        """Write down an edit's facts and placements, in place of those there were."""
-        with self._file.transaction() as rows:
-            rows.execute("DELETE FROM placement WHERE edit = ?", (entry.id,))
-            kept = {placement.handle for placement in entry.placements} | {entry.place}
-            old = [
-                row for row in rows.execute("SELECT id FROM handle WHERE edit = ?", (entry.id,)) if row[0] not in kept
-            ]
-            rows.executemany("DELETE FROM handle WHERE id = ?", old)
-            for placement in entry.placements:
+    def edit(self, row: EditRow) -> Edit:
+        """Return an edit as callers see it."""
+        return Edit(
+            row.id,
+            row.connection_id,
+            self.training_set_id(row),
+            row.kind,
+            row.title,
+            row.stage,
+            row.note,
+            row.created_at,
+        )
+
+    def load(self, row: EditRow) -> EditRow:
+        """Fill in the placements, and return the row."""
+        found = self._file.read("SELECT body FROM placement WHERE edit = ? ORDER BY n", row.id)
+        row.placements = [msgspec.msgpack.decode(body, type=Placement) for (body,) in found]
+        return row
+
+    def replace_placements(self, row: EditRow) -> None:
+        """Write an edit with its placements, in place of those stored before; new ones get their handles."""
+        with self._file.transaction() as db:
+            db.execute("DELETE FROM placement WHERE edit = ?", (row.id,))
+            kept = {placement.handle for placement in row.placements} | {row.set_handle}
+            handles = db.execute("SELECT id FROM handle WHERE edit = ?", (row.id,)).fetchall()
+            db.executemany("DELETE FROM handle WHERE id = ?", [one for one in handles if one[0] not in kept])
+            for placement in row.placements:
                 if not placement.handle:
-                    placement.handle = _handle(rows, entry.connection, entry.id, placement.first)
-            _put(rows, entry, entry.placements)
+                    placement.handle = _add_handle(db, row.connection_id, row.id, placement.known_id)
+            _write(db, row, row.placements)
 
     def save(
         self,
-        entry: EditRow,
+        row: EditRow,
         placements: Iterable[Placement] = (),
         *,
-        became: Iterable[tuple[str, str]] = (),
+        renamed: Iterable[tuple[str, str]] = (),
         trashed: Iterable[tuple[Placement, str, int]] = (),
         untrashed: Iterable[str] = (),
     ) -> None:
-        """Write down how far an edit is, all at once.
+        """Write an edit and some of its placements, in one transaction.
 
-        `became`: (name, new name). `trashed`: (placement, name while it is absent, bytes). `untrashed`: such names of
-        images that came back.
+        `renamed`: (name, new name) of whatever handles lead to. `trashed`: (placement, name while absent, size in
+        bytes). `untrashed`: such names of images that came back.
         """
-        with self._file.transaction() as rows:
+        with self._file.transaction() as db:
             now = time()
             for placement, name, size in trashed:
                 label = placement.source or placement.target
-                place = _handle(rows, entry.connection, 0, self._name(rows, entry.place))
-                rows.execute(
+                set_handle = _add_handle(db, row.connection_id, 0, _resolve(db, row.set_handle))
+                db.execute(
                     "INSERT INTO trash (connection, training_set, place, image, label, name, sha256, bytes, deleted_at)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
-                        entry.connection,
-                        entry.training_set,
-                        place,
+                        row.connection_id,
+                        row.set_key,
+                        set_handle,
                         name,
                         label,
                         placement.name,
@@ -195,233 +239,206 @@ class EditJournal:
                         now,
                     ),
                 )
-            _put(rows, entry, placements)
-            rows.executemany(
+            _write(db, row, placements)
+            db.executemany(
                 "UPDATE handle SET name = ? WHERE connection = ? AND name = ?",
-                [(new, entry.connection, old) for old, new in became if old != new],
+                [(new, row.connection_id, old) for old, new in renamed if old != new],
             )
             for name in untrashed:
                 where = "FROM trash WHERE connection = ? AND image = ?"
-                key = (entry.connection, name)
-                rows.execute(f"DELETE FROM handle WHERE id IN (SELECT place {where})", key)  # noqa: S608 - our own text
-                rows.execute(f"DELETE {where}", key)
+                key = (row.connection_id, name)
+                db.execute(f"DELETE FROM handle WHERE id IN (SELECT place {where})", key)  # noqa: S608 - our own text
+                db.execute(f"DELETE {where}", key)
 
-    def forget_undone(self, connection: str) -> None:
-        """What was undone cannot be redone any more."""
-        with self._file.transaction() as rows:
-            _forget_undone(rows, connection)
+    def drop_undone(self, connection_id: str) -> None:
+        """Delete undone edits: they can no longer be redone."""
+        with self._file.transaction() as db:
+            _delete_undone(db, connection_id)
 
-    def imports(self, connection: str, *stages: EditStage) -> list[EditRow]:
-        """Imports in the given stages (all of them without any), oldest first; without placements."""
-        rows = self._file.read(
-            "SELECT * FROM edit WHERE connection = ? AND act = ? ORDER BY id", connection, EditKind.IMPORT
-        )
-        return [entry for entry in map(_entry, rows) if not stages or entry.stage in stages]
+    def drop(self, row: EditRow) -> None:
+        """Delete an edit."""
+        with self._file.transaction() as db:
+            _delete(db, [row.id])
 
-    def drop(self, entry: EditRow) -> None:
-        """Forget an edit."""
-        with self._file.transaction() as rows:
-            _forget(rows, [entry.id])
+    # --- handles
 
-    # --- what things are called
+    def add_handle(self, row: EditRow, name: str) -> int:
+        """Return a new handle of an edit that leads to a name."""
+        with self._file.transaction() as db:
+            return _add_handle(db, row.connection_id, row.id, name)
 
-    def handle(self, entry: EditRow, name: str) -> int:
-        """A new handle that leads to a name."""
-        with self._file.transaction() as rows:
-            return _handle(rows, entry.connection, entry.id, name)
-
-    def now(self, handle: int) -> str:
-        """What a handle leads to: an image's id, a training set's key, or a name of something absent."""
+    def resolve(self, handle: int) -> str:
+        """Return what a handle leads to: an image's id, a training set's key, or the name of something absent."""
         for (name,) in self._file.read("SELECT name FROM handle WHERE id = ?", handle):
             return str(name)
-        return absent()
+        return new_absent_name()
 
-    def called_before(self, connection: str, names: Collection[str]) -> dict[str, str]:
-        """Names of images that are nowhere → the ids they had when they were deleted, as far as edits know them."""
+    def training_set_id(self, row: EditRow) -> Id:
+        """Return the id of an edit's training set: the current one, else the last one, "" before it was created."""
+        name = self.resolve(row.set_handle)
+        key = row.set_key if is_absent(name) else name
+        return from_set_key(key) if key else ""
+
+    def ids_before_deletion(self, connection_id: str, names: Collection[str]) -> dict[str, str]:
+        """Return names of absent images → the ids they had when they were deleted, as far as edits know them."""
         handles: dict[int, str] = {}
         edits: set[int] = set()
         for name in names:
-            rows = self._file.read("SELECT id, edit FROM handle WHERE connection = ? AND name = ?", connection, name)
-            handles |= {handle: name for handle, _ in rows}
-            edits |= {edit for _, edit in rows}
+            sql = "SELECT id, edit FROM handle WHERE connection = ? AND name = ?"
+            for handle, edit in self._file.read(sql, connection_id, name):
+                handles[handle] = name
+                edits.add(edit)
         found: dict[str, str] = {}
         for edit in sorted(edits):
-            for (body,) in self._file.read("SELECT body FROM placement WHERE edit = ?", edit):
-                placement = msgspec.msgpack.decode(body, type=Placement)
-                if placement.handle in handles and not is_absent(placement.first):
-                    found[handles[placement.handle]] = placement.first
+            for placement in self._placements(edit):
+                if placement.handle in handles and not is_absent(placement.known_id):
+                    found[handles[placement.handle]] = placement.known_id
         return found
 
-    def left_at(self, entry: EditRow, names: Collection[str]) -> dict[str, list[str]]:
-        """Names of images → the labels under which other edits left them, the newest edit first."""
+    def labels_by_other_edits(self, row: EditRow, names: Collection[str]) -> dict[str, list[str]]:
+        """Return names of images → the labels under which other edits left them, the newest edit first."""
         found: dict[str, list[str]] = {}
         handles: dict[int, dict[int, str]] = {}
         for name in names:
             sql = "SELECT id, edit FROM handle WHERE connection = ? AND name = ? AND edit NOT IN (0, ?)"
-            for handle, edit in self._file.read(sql, entry.connection, name, entry.id):
+            for handle, edit in self._file.read(sql, row.connection_id, name, row.id):
                 handles.setdefault(edit, {})[handle] = name
         for edit in sorted(handles, reverse=True):
-            for (body,) in self._file.read("SELECT body FROM placement WHERE edit = ?", edit):
-                placement = msgspec.msgpack.decode(body, type=Placement)
-                label = placement.target if placement.there else placement.source
+            for placement in self._placements(edit):
+                label = placement.target if placement.at_target else placement.source
                 if placement.handle in handles[edit] and label is not None:
                     found.setdefault(handles[edit][placement.handle], []).append(label)
         return found
 
-    def training_set_id(self, entry: EditRow) -> Id:
-        """The id of an edit's training set: now, or where it is absent, when it was last seen; empty before that."""
-        name = self.now(entry.place)
-        key = entry.training_set if is_absent(name) else name
-        return set_id(key) if key else ""
-
-    @staticmethod
-    def _name(rows: sqlite3.Connection, handle: int) -> str:
-        found = rows.execute("SELECT name FROM handle WHERE id = ?", (handle,)).fetchone()
-        return str(found[0]) if found else absent()
+    def _placements(self, edit: int) -> Iterator[Placement]:
+        for (body,) in self._file.read("SELECT body FROM placement WHERE edit = ?", edit):
+            yield msgspec.msgpack.decode(body, type=Placement)
 
     # --- conflicts
 
-    def add_conflicts(self, connection: str, conflicts: Iterable[EditConflict]) -> None:
-        """Keep what is to be decided; of each photo the newest."""
-        old = {one.image_id: one.id for one in self.conflicts(connection)}
-        with self._file.transaction() as rows:
+    def add_conflicts(self, connection_id: str, conflicts: Iterable[EditConflict]) -> None:
+        """Store conflicts; a newer one of the same photo replaces the older."""
+        old = {one.image_id: one.id for one in self.conflicts(connection_id)}
+        with self._file.transaction() as db:
             for one in conflicts:
-                rows.execute("DELETE FROM conflict WHERE id = ?", (old.get(one.image_id, 0),))
+                db.execute("DELETE FROM conflict WHERE id = ?", (old.get(one.image_id, 0),))
                 body = msgspec.msgpack.encode(one)
-                rows.execute("INSERT INTO conflict (connection, body) VALUES (?, ?)", (connection, body))
+                db.execute("INSERT INTO conflict (connection, body) VALUES (?, ?)", (connection_id, body))
 
-    def conflicts(self, connection: str) -> list[EditConflict]:
-        """What is to be decided, oldest first."""
-        rows = self._file.read("SELECT id, body FROM conflict WHERE connection = ? ORDER BY id", connection)
+    def conflicts(self, connection_id: str) -> list[EditConflict]:
+        """Return the conflicts of a connection, oldest first."""
+        found = self._file.read("SELECT id, body FROM conflict WHERE connection = ? ORDER BY id", connection_id)
         decode = msgspec.msgpack.Decoder(EditConflict).decode
-        return [msgspec.structs.replace(decode(body), id=number) for number, body in rows]
+        return [msgspec.structs.replace(decode(body), id=number) for number, body in found]
 
     def drop_conflicts(self, numbers: Iterable[int]) -> None:
-        """These are decided."""
-        with self._file.transaction() as rows:
-            rows.executemany("DELETE FROM conflict WHERE id = ?", [(number,) for number in numbers])
+        """Delete conflicts by their number."""
+        with self._file.transaction() as db:
+            db.executemany("DELETE FROM conflict WHERE id = ?", [(number,) for number in numbers])
 
     # --- labels that a service cannot delete
 
-    def hide_labels(self, entry: EditRow, gone: Iterable[str], there: Iterable[str]) -> None:
-        """Labels that a person dropped, and others that are back: a service without `labels` lists them, empty, for ever."""
-        with self._file.transaction() as rows:
-            key = (entry.connection, str(set_id(entry.training_set)))  # a number and its digits are one id
-            rows.executemany("INSERT OR IGNORE INTO hidden_label VALUES (?, ?, ?)", [(*key, one) for one in gone])
+    def hide_labels(self, row: EditRow, hidden: Iterable[str], shown: Iterable[str]) -> None:
+        """Hide dropped labels, and show others again: a service without `labels` lists dropped ones, empty, for ever."""
+        with self._file.transaction() as db:
+            key = (row.connection_id, str(from_set_key(row.set_key)))  # a number and its digits are one id
+            db.executemany("INSERT OR IGNORE INTO hidden_label VALUES (?, ?, ?)", [(*key, label) for label in hidden])
             sql = "DELETE FROM hidden_label WHERE connection = ? AND training_set = ? AND label = ?"
-            rows.executemany(sql, [(*key, one) for one in there])
+            db.executemany(sql, [(*key, label) for label in shown])
 
-    def hidden_labels(self, connection: str, training_set_id: Id) -> set[str]:
-        """Labels of a training set that are not to be shown while they are empty."""
+    def hidden_labels(self, connection_id: str, training_set_id: Id) -> set[str]:
+        """Return the labels of a training set that are not shown while they are empty."""
         sql = "SELECT label FROM hidden_label WHERE connection = ? AND training_set = ?"
-        return {str(label) for (label,) in self._file.read(sql, connection, str(training_set_id))}
+        return {str(label) for (label,) in self._file.read(sql, connection_id, str(training_set_id))}
 
     # --- the trash
 
-    def trash(self, connection: str) -> list[TrashedImage]:
-        """What is in the trash, newest first."""
-        rows = self._file.read(
+    def trash(self, connection_id: str) -> list[TrashedImage]:
+        """Return the images in the trash, newest first."""
+        found = self._file.read(
             "SELECT trash.id, trash.connection, training_set, handle.name, label, trash.name, sha256, bytes, deleted_at"
             " FROM trash LEFT JOIN handle ON handle.id = trash.place WHERE trash.connection = ? ORDER BY trash.id DESC",
-            connection,
+            connection_id,
         )
         return [
-            TrashedImage(number, owner, set_id(before if place is None or is_absent(place) else place), *rest)
-            for number, owner, before, place, *rest in rows
+            TrashedImage(number, owner, from_set_key(last_key if key is None or is_absent(key) else key), *rest)
+            for number, owner, last_key, key, *rest in found
         ]
 
-    def trashed_names(self, connection: str, numbers: Collection[int]) -> dict[int, str]:
-        """What images in the trash are called while they are there, by their number."""
-        rows = self._file.read("SELECT id, image FROM trash WHERE connection = ?", connection)
-        return {number: name for number, name in rows if number in numbers}
+    def trashed_names(self, connection_id: str, numbers: Collection[int]) -> dict[int, str]:
+        """Return the names that images in the trash have while they are absent, by their number."""
+        found = self._file.read("SELECT id, image FROM trash WHERE connection = ?", connection_id)
+        return {number: name for number, name in found if number in numbers}
 
-    def empty_trash(self, connection: str | None) -> None:
-        """Forget what is in the trash."""
-        chosen = "" if connection is None else " WHERE connection = ?"
-        key = () if connection is None else (connection,)
-        with self._file.transaction() as rows:
-            rows.execute(f"DELETE FROM handle WHERE id IN (SELECT place FROM trash{chosen})", key)  # noqa: S608 - our own
-            rows.execute(f"DELETE FROM trash{chosen}", key)  # noqa: S608
+    def empty_trash(self, connection_id: str | None) -> None:
+        """Delete the records of what is in the trash, of one connection or of all."""
+        chosen = "" if connection_id is None else " WHERE connection = ?"
+        key = () if connection_id is None else (connection_id,)
+        with self._file.transaction() as db:
+            db.execute(f"DELETE FROM handle WHERE id IN (SELECT place FROM trash{chosen})", key)  # noqa: S608 - our own
+            db.execute(f"DELETE FROM trash{chosen}", key)  # noqa: S608
 
     def connections(self) -> list[str]:
-        """Connections that have edits."""
+        """Return the ids of the connections that have edits."""
         return [name for (name,) in self._file.read("SELECT DISTINCT connection FROM edit")]
 
-    def needed(self, hashes: Collection[str] | None = None) -> set[str]:
-        """Content that must stay, of these or at all: what is in the trash, and what unfinished edits carry."""
+    def needed_content(self, hashes: Collection[str] | None = None) -> set[str]:
+        """Return the sha256, of these or of all, whose content the trash or an unfinished edit needs."""
         if hashes is None:
             found = {sha256 for (sha256,) in self._file.read("SELECT DISTINCT sha256 FROM trash")}
         else:
             sql = "SELECT 1 FROM trash WHERE sha256 = ? LIMIT 1"
             found = {sha256 for sha256 in hashes if self._file.read(sql, sha256)}
-        rows = self._file.read(
-            "SELECT body FROM placement JOIN edit ON edit.id = placement.edit WHERE stage IN (?, ?, ?)",
-            *UNFINISHED,
+        bodies = self._file.read(
+            "SELECT body FROM placement JOIN edit ON edit.id = placement.edit WHERE stage IN (?, ?, ?)", *UNFINISHED
         )
-        return (found | {msgspec.msgpack.decode(body, type=Placement).sha256 for (body,) in rows}) - {""}
+        return (found | {msgspec.msgpack.decode(body, type=Placement).sha256 for (body,) in bodies}) - {""}
 
 
-def _entry(row: tuple[Any, ...]) -> EditRow:
-    number, connection, training_set, place, act, title, stage, note, created_at, facts = row
+def _row(values: tuple[Any, ...]) -> EditRow:
+    number, connection_id, set_key, set_handle, kind, title, stage, note, created_at, payload = values
     return EditRow(
         number,
-        connection,
-        training_set,
-        place,
-        EditKind(act),
+        connection_id,
+        set_key,
+        set_handle,
         title,
         EditStage(stage),
         note,
         created_at,
-        msgspec.json.decode(facts, type=EditPayload),
+        decode_payload(EditKind(kind), payload),
     )
 
 
-def _handle(rows: sqlite3.Connection, connection: str, edit: int, name: str) -> int:
+def _resolve(db: sqlite3.Connection, handle: int) -> str:
+    found = db.execute("SELECT name FROM handle WHERE id = ?", (handle,)).fetchone()
+    return str(found[0]) if found else new_absent_name()
+
+
+def _add_handle(db: sqlite3.Connection, connection_id: str, edit: int, name: str) -> int:
     sql = "INSERT INTO handle (connection, edit, name) VALUES (?, ?, ?)"
-    number = rows.execute(sql, (connection, edit, name)).lastrowid
+    number = db.execute(sql, (connection_id, edit, name)).lastrowid
     assert number is not None  # noqa: S101 - for mypy: an INSERT has one
     return number
 
 
-def _put(rows: sqlite3.Connection, entry: EditRow, placements: Iterable[Placement]) -> None:
-    rows.execute(
+def _write(db: sqlite3.Connection, row: EditRow, placements: Iterable[Placement]) -> None:
+    db.execute(
         "UPDATE edit SET training_set = ?, title = ?, stage = ?, note = ?, facts = ? WHERE id = ?",
-        (entry.training_set, entry.title, entry.stage, entry.note, msgspec.json.encode(entry.facts), entry.id),
+        (row.set_key, row.title, row.stage, row.note, msgspec.json.encode(row.payload), row.id),
     )
-    rows.executemany(
+    db.executemany(
         "INSERT OR REPLACE INTO placement VALUES (?, ?, ?)",
-        [(entry.id, placement.n, msgspec.msgpack.encode(placement)) for placement in placements],
+        [(row.id, placement.n, msgspec.msgpack.encode(placement)) for placement in placements],
     )
 
 
-def _forget_undone(rows: sqlite3.Connection, connection: str) -> None:
-    found = rows.execute("SELECT id FROM edit WHERE connection = ? AND stage = ?", (connection, EditStage.UNDONE))
-    _forget(rows, [number for (number,) in found.fetchall()])
+def _delete_undone(db: sqlite3.Connection, connection_id: str) -> None:
+    found = db.execute("SELECT id FROM edit WHERE connection = ? AND stage = ?", (connection_id, EditStage.UNDONE))
+    _delete(db, [number for (number,) in found.fetchall()])
 
 
-def _forget(rows: sqlite3.Connection, numbers: list[int]) -> None:
-    rows.executemany("DELETE FROM placement WHERE edit = ?", [(number,) for number in numbers])
-    rows.executemany("DELETE FROM handle WHERE edit = ?", [(number,) for number in numbers])
-    rows.executemany("DELETE FROM edit WHERE id = ?", [(number,) for number in numbers])
-
-
-def note_conflicts(journal: EditJournal, entry: EditRow, forward: bool, gone: Collection[int]) -> int:
-    """After an edit was sent, or could not be: keep what is to be decided of its images; how many.
-
-    `forward`: the way it was sent; `gone`: which placements were left out before.
-    """
-    left_out = [one for one in entry.placements if one.gone and one.n not in gone]
-    if entry.stage is EditStage.REFUSED and entry.kind in LABEL_ACTS and not entry.facts.planned:
-        left_out = entry.placements  # the label itself is no more; where its images are now will be seen
-    training_set_id, found = journal.training_set_id(entry), []
-    for one in left_out:
-        seen, wanted = (one.source, one.target) if forward else (one.target, one.source)
-        if seen is not None:
-            now = journal.now(one.handle)
-            listed = one.record.sha256 if one.record is not None and isinstance(one.record.sha256, str) else ""
-            name = one.first if is_absent(now) else now
-            found.append(EditConflict(name, training_set_id, one.name, seen, wanted, one.sha256 or listed, one.record))
-    if found:
-        journal.add_conflicts(entry.connection, found)
-    return len(found)
+def _delete(db: sqlite3.Connection, numbers: list[int]) -> None:
+    db.executemany("DELETE FROM placement WHERE edit = ?", [(number,) for number in numbers])
+    db.executemany("DELETE FROM handle WHERE edit = ?", [(number,) for number in numbers])
+    db.executemany("DELETE FROM edit WHERE id = ?", [(number,) for number in numbers])

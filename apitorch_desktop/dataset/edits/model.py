@@ -1,9 +1,9 @@
-"""What an edit is: the records that the journal keeps, the window reads and `placing` works off."""
+"""Records of the edits package: edits, their stages and images, outcomes, trash and conflicts."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -15,7 +15,7 @@ from apitorch_desktop.utils.errors import UserError
 
 
 class EditKind(StrEnum):
-    """What an edit does."""
+    """Kind of an edit; the values are stored in the journal."""
 
     MOVE = "move"
     DELETE = "delete"
@@ -29,36 +29,32 @@ class EditKind(StrEnum):
     CREATE_TRAINING_SET = "create training set"
     RENAME_TRAINING_SET = "rename training set"
     DELETE_TRAINING_SET = "delete training set"
-    SETTLE = "settle"
-    """What was wanted of photos that someone else had deleted or moved meanwhile (`conflicts`)."""
+    RESOLVE_CONFLICTS = "settle"
+    """Does what the user wanted of photos that someone else had deleted or moved meanwhile (`conflicts`)."""
     DISMISS = "dismiss"
-    """What Review found is fine: needs no service."""
-
-
-LABEL_ACTS = frozenset({EditKind.RENAME_LABEL, EditKind.MERGE_LABELS, EditKind.DELETE_LABEL})
-"""Acts on all images of a label."""
+    """Dismisses findings of Review; needs no service."""
 
 
 class EditStage(StrEnum):
-    """Where an edit stands."""
+    """Stage of an edit: see the diagram in the package's docstring. The values are stored in the journal."""
 
     BEGUN = "begun"
-    """An import whose transfer is still under way (`imports.Imports`)."""
+    """An import whose transfer is still running (`UndoableImports`)."""
     WAITING = "waiting"
-    """The service is away; it is sent on return (`Edits.resume`)."""
+    """Nothing of it was sent yet: the service is unreachable."""
     DOING = "doing"
     DONE = "done"
     UNDOING = "undoing"
     UNDONE = "undone"
     REFUSED = "refused"
-    """It could not be done; all of it was taken back. `note` says why."""
+    """It could not be done, and was rolled back. `note` says why."""
 
 
 UNFINISHED = (EditStage.WAITING, EditStage.DOING, EditStage.UNDOING)
 """Stages of edits that wait for the service or were interrupted."""
 
 
-def _ignore(_done: int, _total: int) -> None:
+def _ignore_progress(_done: int, _total: int) -> None:
     pass
 
 
@@ -68,13 +64,13 @@ def _never() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class EditRun:
-    """Callbacks of whoever runs an edit; both are called from several threads.
+    """Callbacks of the caller that runs an edit; both are called from several threads.
 
-    `progress(done, total)` counts images. `cancelled()` is polled: once it is true, what was done is taken back and
-    Cancelled is raised.
+    `progress(done, total)` counts images. `cancelled()` is polled: once it returns true, what was done is rolled back
+    and Cancelled is raised.
     """
 
-    progress: Callable[[int, int], None] = _ignore
+    progress: Callable[[int, int], None] = _ignore_progress
     cancelled: Callable[[], bool] = _never
 
 
@@ -83,10 +79,10 @@ NO_RUN = EditRun()
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """An edit in the journal. `title` is what a person reads after “Undo”: “move 12 images to dress”.
+    """An edit as callers see it. `title` is shown after “Undo”: “move 12 images to dress”.
 
-    `note` is a sentence about what was not as expected (3 images were gone already), or empty. `created_at` is seconds
-    since the epoch.
+    `note` is a sentence about anything unexpected (3 images were deleted by someone else), or empty. `created_at` is in
+    seconds since the epoch.
     """
 
     id: int
@@ -101,15 +97,15 @@ class Edit:
 
 @dataclass(slots=True)
 class EditOutcome:
-    """What an edit, its undo or its redo changed, for who shows the listing. Ids are those of the service now.
+    """What an edit, its undo or its redo changed, for views of the listing. Ids are the current ones of the service.
 
-    `training_set_id` is the id now; `replaces` the one it had before, where a training set came back.
-    `removed`: image ids that are gone. `added`: images that came, with their labels. `moved`: image id → label, the
-    image keeps its id. `changed`: old id → new id of an image that stays the same to a person (selection, thumbnail);
-    it is also in `added`, the old one in `removed` unless it came back from the trash. `renamed`: label → label.
-    `labels_added`, `labels_removed`: names.
-    `stale`: list again: the service did more, or other things, than this tells. `dismissed`: what Review found (see
-    `dismissals.Dismissal`) → whether a person says that it is fine.
+    `training_set_id` is the current id; `replaces` the previous one of a training set that was recreated.
+    `removed`: ids of images that are gone. `added`: new images, with their labels. `moved`: image id → label, for
+    images that keep their id. `changed`: old id → new id of an image that stays the same to the user (selection,
+    thumbnail); it is also in `added`, and its old id in `removed` unless it came back from the trash. `renamed`: label
+    → label. `labels_added`, `labels_removed`: names. `stale`: list again, since the service did more than is told here.
+    `dismissed`: finding of Review (`dismissals.Dismissal`) → whether it is dismissed now. `conflicts`: number of photos
+    that someone else had deleted or moved before the edit was sent; the user has to decide about them (`conflicts`).
     """
 
     edit: Edit
@@ -126,12 +122,11 @@ class EditOutcome:
     stale: bool = False
     dismissed: dict[tuple[str, str], bool] = field(default_factory=dict)
     conflicts: int = 0
-    """Photos that someone else had deleted or moved before it was sent: they are to be decided (`conflicts`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrashedImage:
-    """An image in the trash. `deleted_at` is seconds since the epoch."""
+    """An image in the trash. `deleted_at` is in seconds since the epoch."""
 
     id: int
     connection_id: str
@@ -146,7 +141,8 @@ class TrashedImage:
 class EditConflict(msgspec.Struct, frozen=True):
     """A photo that someone else had deleted or moved before an edit of it was sent.
 
-    `label` is where it was when the edit was made, `wanted` where it was to be, None for deleted. `record` is the listing's.
+    `label` is where it was when the edit was made, `wanted` where it was to be, None for deleted. `record` is the one
+    of the listing.
     """
 
     image_id: str
@@ -159,128 +155,92 @@ class EditConflict(msgspec.Struct, frozen=True):
     id: int = 0
 
 
-class CannotUndo(UserError):  # noqa: N818 - named for what the person is told
-    """`str()` is a sentence that says why an edit cannot be undone or redone."""
+class CannotUndo(UserError):  # noqa: N818 - named for what the user is told
+    """An edit cannot be undone or redone; the text is a sentence that says why."""
 
 
 class CopyStep(IntEnum):
-    """How far an image is on its way as a copy, on a service that cannot move it."""
+    """Progress of an image that is moved by copying it, on a service that cannot move images."""
 
     NONE = 0
-    IN_DOUBT = 1
-    """A copy may be there: the upload's answer was not heard, or not written down."""
+    UNCONFIRMED = 1
+    """A copy may exist: the answer to the upload was not received, or not written down."""
     COPIED = 2
-    """The copy is there, under `copy`; the old one is still there, too."""
+    """The copy exists, under `copy_id`, beside the original."""
 
 
 class Placement(msgspec.Struct):
-    """One image's part in an edit: from `source` to `target`, None being nowhere. `there`: it is at the target.
+    """One image's part in an edit: from label `source` to label `target`, None meaning nowhere.
 
-    `first` is what the image was called when the edit was planned, or when it was last deleted by it; `handle` finds
-    what it is called now. `merged`: where it is now, the label had the same bytes, and the two are one; `other` is the
-    handle of that one. `gone`: someone else deleted or moved it; it is left out.
+    `at_target`: it is at the target. `known_id` is its id when the edit was planned, or when the edit last deleted it;
+    `handle` leads to its current id. `merged`: its label held the same bytes, and the two are one image now, to which
+    the handle `merged_with` leads. `missing`: someone else deleted or moved it; it is left out.
     """
 
     n: int
-    first: str
+    known_id: str = msgspec.field(name="first")
     source: str | None
     target: str | None
     name: str = ""
     sha256: str = ""
-    there: bool = False
+    at_target: bool = msgspec.field(default=False, name="there")
     step: int = CopyStep.NONE
-    copy: str = ""
+    copy_id: str = msgspec.field(default="", name="copy")
     merged: bool = False
-    gone: bool = False
+    missing: bool = msgspec.field(default=False, name="gone")
     handle: int = 0
-    other: int = 0
+    merged_with: int = msgspec.field(default=0, name="other")
     record: TrainingImage | None = None
 
-
-class EditPayload(msgspec.Struct, omit_defaults=True):
-    """What else an edit has to know: filled in as far as its act needs it.
-
-    `labels_made`, `labels_dropped`: labels that come and go with the edit. `old`, `new`: a label's, or a training
-    set's, name before and after; `old_text`, `new_text` its description. `labels`: of a training set that was deleted.
-    `before`: ids per label before the first upload in one direction. `sets_before`: training sets before one was made.
-    `classification` and `label_id`: of feedback; `sent`: that it was, or that a label has its new name. `planned`: the
-    placements are those of the service, not only of what was last seen. `doubt`: a call's answer was not heard.
-    `begun`: a label may have been made or deleted. `sealed`: what its undo needs was in the trash when that was
-    emptied. `refused`: why it is being taken back for good. `dismissed`: (placement, finding, the other twin's placement).
-    `transfer`: an import's; `labels_before`: what its training set had before it; `mark`: names the lock of who accepts it.
-    """
-
-    labels_made: list[str] = []
-    labels_dropped: list[str] = []
-    old: str = ""
-    new: str = ""
-    old_text: str | None = None
-    new_text: str | None = None
-    labels: list[str] = []
-    before: dict[str, list[str]] | None = None
-    before_forward: bool = True
-    sets_before: list[str] | None = None
-    classification: str = ""
-    label_id: str = ""
-    sent: bool = False
-    new_training_set: bool = False
-    planned: bool = False
-    doubt: bool = False
-    begun: bool = False
-    dismissed: list[tuple[int, str, int]] = []
-    transfer: int = 0
-    labels_before: list[str] = []
-    mark: str = ""
-    sealed: bool = False
-    refused: str = ""
-
-
-class EditRow(msgspec.Struct):
-    """A row of the journal: an edit as it is kept.
-
-    `training_set` is the key (`set_key`) under which its training set was last seen, empty before it was made; `place`
-    is the handle that finds what it is called now.
-    """
-
-    id: int
-    connection: str
-    training_set: str
-    place: int
-    kind: EditKind
-    title: str
-    stage: EditStage
-    note: str
-    created_at: float
-    facts: EditPayload
-    placements: list[Placement] = []
+    def is_pending(self, forward: bool) -> bool:
+        """Return whether the edit still has to bring it to the target (`forward`) or back."""
+        return self.at_target != forward and not self.missing
 
     @property
-    def forward(self) -> bool:
-        """Whether it is on its way to done, not back."""
-        return self.stage not in {EditStage.UNDOING, EditStage.UNDONE}
+    def known_hash(self) -> str:
+        """Its sha256 (hex) if known, else empty."""
+        listed = self.record.sha256 if self.record is not None else None
+        return self.sha256 or (listed if isinstance(listed, str) else "")
 
 
 def image_id(text: str) -> str:
-    """An id in its one spelling, with `ti_`."""
+    """Return an image's id in its canonical spelling, with the prefix `ti_`."""
     return text if text.startswith("ti_") else f"ti_{text}"
 
 
-def absent() -> str:
-    """A name for something that is nowhere at the moment, so that nothing else is taken for it."""
+def new_absent_name() -> str:
+    """Return a unique name for something that does not exist at the moment."""
     return f"absent:{secrets.token_hex(8)}"
 
 
 def is_absent(name: str) -> bool:
-    """Whether a handle leads to something that is nowhere at the moment."""
+    """Return whether a name is that of something that does not exist at the moment."""
     return name.startswith("absent:")
 
 
-def set_key(training_set_id: Id) -> str:
-    """A training set's id as the journal keeps it: its type is kept too."""
+def to_set_key(training_set_id: Id) -> str:
+    """Return the journal's key of a training set: the id with its type."""
     return f"set:{msgspec.json.encode(training_set_id).decode()}"
 
 
-def set_id(key: str) -> Id:
-    """The id behind a key of the journal."""
+def from_set_key(key: str) -> Id:
+    """Return the id in a key of the journal."""
     found: Any = msgspec.json.decode(key.removeprefix("set:"), type=int | str)
     return found if isinstance(found, int) else str(found)
+
+
+def upload_name(record: TrainingImage | None) -> str:
+    """Return the file name to upload an image under: its original one where that is known."""
+    if record is None:
+        return ""
+    return record.original_filename if isinstance(record.original_filename, str) else record.filename
+
+
+def placements_of(
+    images: Iterable[TrainingImage], source: str | None, target: str | None, first_n: int = 0, at_target: bool = False
+) -> list[Placement]:
+    """Return placements for records of a listing, all from one label to one label, numbered from `first_n`."""
+    return [
+        Placement(n, image_id(image.image_id), source, target, upload_name(image), at_target=at_target, record=image)
+        for n, image in enumerate(images, first_n)
+    ]

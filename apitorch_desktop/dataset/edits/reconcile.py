@@ -1,4 +1,4 @@
-"""Doubts: see where an edit's images are by now, and take back the copies that its other direction began."""
+"""Reconciles an interrupted edit with the service: locates its images and removes leftover copies."""
 
 from __future__ import annotations
 
@@ -12,140 +12,149 @@ _QUICKLY_LISTED = 5000
 
 
 class CheckScope(Enum):
-    """Whether to see, before an edit, what someone else deleted or moved meanwhile: it is left out then."""
+    """Extent of the check, before an edit, for images that someone else deleted or moved: they are left out."""
 
     NONE = auto()
     NEAR = auto()
-    """Its images were just seen: the labels they are under are listed, where that is quick."""
+    """The images were just seen: their labels are listed, where that is quick."""
     WHOLE = auto()
-    """It waited: all is listed."""
+    """The edit waited: everything is listed."""
 
 
-def look_near(hands: ImageOperations) -> None:
-    """Find what someone else moved, where the service would move or delete it all the same. Raises ApiError.
+def check_near(ops: ImageOperations) -> None:
+    """Find images that someone else moved and that the service would move or delete all the same. Raises ApiError.
 
-    With the documented calls alone an image that was moved has another id, so that the call for the old one fails.
+    With the documented calls alone, an image that was moved has another id, so that a call for the old one fails.
     """
-    if not hands.direct:
+    if not ops.direct:
         return
-    todo = [one for one in hands.entry.placements if one.there != hands.entry.forward and not (one.gone or one.merged)]
-    starts = {one.n: start for one in todo if (start := hands.way(one)[0]) is not None}
-    counts = hands.board.counts()
+    pending = [one for one in ops.row.placements if one.is_pending(ops.row.forward) and not one.merged]
+    starts = {one.n: start for one in pending if (start := ops.ends(one)[0]) is not None}
+    counts = ops.index.counts()
     if sum(counts.get(label, 0) for label in set(starts.values())) > _QUICKLY_LISTED:
         return
-    elsewhere = [one for one in todo if one.n in starts and hands.now(one) not in hands.board.under(starts[one.n])]
-    if elsewhere and not (hands.entry.forward and _ours(hands, elsewhere)):
-        look(hands)
+    elsewhere = [
+        one for one in pending if one.n in starts and ops.current_id(one) not in ops.index.under(starts[one.n])
+    ]
+    if elsewhere and not (ops.row.forward and _follow_own_edits(ops, elsewhere)):
+        locate_images(ops)
 
 
-def _ours(hands: ImageOperations, elsewhere: list[Placement]) -> bool:
-    """Whether it was us: an edit made before the one before it was shown. The images then start from where that left them."""
-    entry = hands.entry
-    left = hands.journal.left_at(entry, {hands.now(one) for one in elsewhere})
+def _follow_own_edits(ops: ImageOperations, elsewhere: list[Placement]) -> bool:
+    """Return whether edits of this user moved all these images, of which the listing did not know yet.
+
+    Their placements then start from where those edits left them.
+    """
+    left_under = ops.journal.labels_by_other_edits(ops.row, {ops.current_id(one) for one in elsewhere})
     for placement in elsewhere:
-        name = hands.now(placement)
-        found = next((label for label in left.get(name, ()) if name in hands.board.under(label)), None)
+        name = ops.current_id(placement)
+        found = next((label for label in left_under.get(name, ()) if name in ops.index.under(label)), None)
         if found is None:
             return False
         placement.source = found
-    hands.journal.save(entry, elsewhere)
+    ops.journal.save(ops.row, elsewhere)
     return True
 
 
-def look(hands: ImageOperations) -> None:
-    """See where the images are, and write it down; after a call that changes many and whose answer was not heard.
+def locate_images(ops: ImageOperations) -> None:
+    """Find all images of an edit in the listing and journal where they are; after an unconfirmed call.
 
     Raises ApiError, NotFound where the training set itself is gone.
     """
-    hands.board.forget()
-    places = {found: label for label, images in hands.board.all().items() for found in images}
-    became, changed, taken = [], [], []
-    for placement in hands.entry.placements:
-        if placement.gone or placement.merged:
+    ops.index.refresh()
+    labels = ops.index.labels_by_id()
+    renamed, changed, trashed = [], [], []
+    for placement in ops.row.placements:
+        if placement.missing or placement.merged:
             continue
-        found = _note_place(hands, placement, places.get(hands.now(placement)))
-        if found is None:
-            taken.append(placement)
+        twin = _locate(ops, placement, labels.get(ops.current_id(placement)))
+        if twin is None:
+            trashed.append(placement)
             continue
-        if found:
-            became.append(hands.merge(placement, found))
-        hands.missing += placement.gone
+        if twin:
+            renamed.append(ops.mark_merged(placement, twin))
+        ops.missing += placement.missing
         changed.append(placement)
-    hands.outcome.stale = True
-    hands.entry.facts.doubt = False
-    hands.journal.save(hands.entry, changed, became=became)
-    for there in (True, False):
-        hands.taken([one for one in taken if (one.target is None) == there], there=there)
+    ops.outcome.stale = True
+    ops.row.payload.unconfirmed = False
+    ops.journal.save(ops.row, changed, renamed=renamed)
+    for at_target in (True, False):
+        ops.mark_deleted([one for one in trashed if (one.target is None) == at_target], at_target=at_target)
 
 
-def _note_place(hands: ImageOperations, placement: Placement, label: str | None) -> str | None:
-    """Set `there`, or `gone`. Answers the id of the image it has become one with, or empty; None: it is in the trash."""
-    ends = (placement.source, placement.target)
+def _locate(ops: ImageOperations, placement: Placement, label: str | None) -> str | None:
+    """Set `at_target` or `missing`, by the label that lists the image.
+
+    Returns the id of the image with which it was merged, or empty; None if it is in the trash.
+    """
     if label is not None:
-        placement.there = label == placement.target
-        placement.gone = label not in ends
+        placement.at_target = label == placement.target
+        placement.missing = label not in (placement.source, placement.target)
         return ""
-    if None in ends:
-        if placement.there == (placement.target is None):
+    if None in (placement.source, placement.target):
+        if placement.at_target == (placement.target is None):
             return ""  # it was nowhere before
-        placement.gone = not placement.sha256
-        return "" if placement.gone else None
-    known = hands.listed_hash(placement)
+        placement.missing = not placement.sha256
+        return "" if placement.missing else None
     for end in (placement.target, placement.source):
-        twin = hands.board.twin(str(end), known)
+        twin = ops.index.find_twin(str(end), placement.known_hash)
         if twin is not None:
-            placement.there = end == placement.target
+            placement.at_target = end == placement.target
             return twin
-    placement.gone = True
+    placement.missing = True
     return ""
 
 
-def _carried(hands: ImageOperations, half: list[Placement]) -> list[Placement]:
-    """Images of which only the copy is there: the old one was deleted already, so they are on the other side, as a whole."""
+def remove_copies(ops: ImageOperations) -> None:
+    """Remove copies made by a run in the other direction; an unconfirmed copy is uploaded again, then deleted."""
+    row = ops.row
+    begun = [one for one in row.placements if one.at_target == row.forward and one.step and not one.missing]
+    if not begun:
+        return
+    ops.outcome.stale = True
+    finished = _finish_copies(ops, begun)
+    begun = [one for one in begun if one not in finished]
+    copied = [one for one in begun if one.step == CopyStep.COPIED]
+    copied += ops.ensure_content([one for one in begun if one.step != CopyStep.COPIED])
+    ops.backwards = True
+    try:
+        ops.upload(copied)
+    finally:
+        ops.backwards = False
+    kept = _ids_before(ops) | {ops.current_id(one) for one in row.placements if not one.merged}
+    ops.delete([one.copy_id for one in copied if one.copy_id not in kept])
+    for placement in begun:
+        placement.step, placement.copy_id = CopyStep.NONE, ""
+    row.payload.ids_before = None
+    ops.journal.save(row, begun)
+
+
+def _finish_copies(ops: ImageOperations, begun: list[Placement]) -> list[Placement]:
+    """Mark images as moved whose original was already deleted, so that only the copy exists. Returns these."""
     found = [
-        one for one in half if one.step == CopyStep.COPIED and not one.merged and None not in (one.source, one.target)
+        one for one in begun if one.step == CopyStep.COPIED and not one.merged and None not in (one.source, one.target)
     ]
     if not found:
         return []
-    entry = hands.entry
-    hands.board.forget()
-    listed = {image for images in hands.board.all().values() for image in images}
-    found = [one for one in found if hands.now(one) not in listed]
-    before = entry.facts.before if entry.facts.before_forward != entry.forward else None
-    taken = {image for images in (before or {}).values() for image in images}
-    taken |= {hands.now(one) for one in entry.placements if one.there != entry.forward and not one.merged}
-    became = []
+    row = ops.row
+    ops.index.refresh()
+    listed = ops.index.labels_by_id()
+    found = [one for one in found if ops.current_id(one) not in listed]
+    taken = _ids_before(ops)
+    taken |= {ops.current_id(one) for one in row.placements if one.at_target != row.forward and not one.merged}
+    renamed = []
     for placement in found:
-        old, copy = hands.now(placement), placement.copy
-        hands.arrived(placement)
-        placement.there = not entry.forward
-        became.append(hands.merge(placement, copy) if copy in taken else (old, copy))
-        taken.add(copy)
-    hands.journal.save(entry, found, became=became)
+        old, copy_id = ops.current_id(placement), placement.copy_id
+        ops.mark_arrived(placement)
+        placement.at_target = not row.forward
+        renamed.append(ops.mark_merged(placement, copy_id) if copy_id in taken else (old, copy_id))
+        taken.add(copy_id)
+    ops.journal.save(row, found, renamed=renamed)
     return found
 
 
-def settle(hands: ImageOperations) -> None:
-    """Take back copies that a run in the other direction began; where one is in doubt, it is made, and then deleted."""
-    entry = hands.entry
-    half = [one for one in entry.placements if one.there == entry.forward and one.step and not one.gone]
-    if not half:
-        return
-    hands.outcome.stale = True
-    carried = _carried(hands, half)
-    half = [one for one in half if one not in carried]
-    copied = [one for one in half if one.step == CopyStep.COPIED]
-    copied += hands.keep([one for one in half if one.step != CopyStep.COPIED])
-    hands.backwards = True
-    try:
-        hands.upload(copied)
-    finally:
-        hands.backwards = False
-    before = entry.facts.before if entry.facts.before_forward != entry.forward else None
-    theirs = {found for ids in (before or {}).values() for found in ids}
-    theirs |= {hands.now(one) for one in entry.placements if not one.merged}
-    hands.delete([one.copy for one in copied if one.copy not in theirs])
-    for placement in half:
-        placement.step, placement.copy = CopyStep.NONE, ""
-    entry.facts.before = None
-    hands.journal.save(entry, half)
+def _ids_before(ops: ImageOperations) -> set[str]:
+    """Return the ids there were before the uploads of the other direction, which are not this edit's copies."""
+    payload = ops.row.payload
+    before = payload.ids_before if payload.ids_before_forward != ops.row.forward else None
+    return {found for ids in (before or {}).values() for found in ids}

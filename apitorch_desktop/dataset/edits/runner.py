@@ -1,9 +1,11 @@
-"""Driver: sees each edit through to one of its two ends, whatever fails, in the order in which they were made."""
+"""Runs each edit of a connection to one of its final stages, whatever fails, in the order in which they were made.
+
+The package's docstring has the diagram of the stages.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import (
     ApiError,
@@ -18,337 +20,380 @@ from apitorch_desktop.api.errors import (
 )
 from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.edits.dismiss import DismissEdits
-from apitorch_desktop.dataset.edits.executor import EditExecutor, edit_of, placements_of
-from apitorch_desktop.dataset.edits.foreseeing import foreseen
-from apitorch_desktop.dataset.edits.journal import EditJournal, note_conflicts
+from apitorch_desktop.dataset.edits.executor import EditExecutor
+from apitorch_desktop.dataset.edits.journal import EditJournal, EditRow
 from apitorch_desktop.dataset.edits.model import (
-    LABEL_ACTS,
     NO_RUN,
     UNFINISHED,
     CannotUndo,
     CopyStep,
-    EditKind,
+    EditConflict,
     EditOutcome,
-    EditPayload,
-    EditRow,
     EditRun,
     EditStage,
     Placement,
+    is_absent,
+    placements_of,
+)
+from apitorch_desktop.dataset.edits.payloads import (
+    DismissPayload,
+    EditPayload,
+    ImportPayload,
+    RenameLabelPayload,
+    WholeLabelPayload,
 )
 from apitorch_desktop.dataset.edits.reconcile import CheckScope
 from apitorch_desktop.dataset.edits.trash import TrashStore
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 
-_AWAY = (ConnectionFailed, TimedOut)
+_UNREACHABLE = (ConnectionFailed, TimedOut)
 
 
 class EditRunner:
-    """Thread-safe; one edit of a connection at a time."""
+    """State machine of edits. Thread-safe; runs one edit of a connection at a time."""
 
     def __init__(self, journal: EditJournal, trash: TrashStore, dismissing: DismissEdits) -> None:
         self._journal = journal
         self._trash = trash
         self._dismissing = dismissing
 
-    # --- what is asked for
+    # --- requests
 
     def do(
         self,
         workspace: Workspace,
-        training_set: str,
-        act: EditKind,
+        set_key: str,
+        payload: EditPayload,
         title: str,
-        facts: EditPayload,
         placements: list[Placement],
         run: EditRun,
     ) -> EditOutcome:
-        """A new edit, to its end."""
-        connection = workspace.connection.id
-        with self._journal.connection_scope(connection):
-            finished, behind = self._finish(workspace)
-            entry = self._journal.add(connection, training_set, act, title, EditStage.WAITING, facts)
-            entry.placements = placements
+        """Do a new edit, after the unfinished ones of its connection."""
+        connection_id = workspace.connection.id
+        with self._journal.connection_scope(connection_id):
+            finished, is_blocked = self._finish_pending(workspace)
+            row = self._journal.add(connection_id, set_key, payload, title, EditStage.WAITING)
+            row.placements = placements
             if placements:
-                self._journal.plan(entry)
-            if behind:
-                outcome = self._wait(workspace, entry)
-            else:
-                outcome = self._noting(entry, lambda: self._forward(workspace, entry, run))
+                self._journal.replace_placements(row)
+            outcome = self._park(workspace, row) if is_blocked else self._send(workspace, row, run)
             outcome.stale |= bool(finished)
             return outcome
 
     def undo(self, workspace: Workspace, run: EditRun) -> EditOutcome:
-        """Take the last edit back. Raises CannotUndo."""
-        connection = workspace.connection.id
-        with self._journal.connection_scope(connection):
-            entry = self._journal.undoable(connection)
-            if entry is None:
+        """Undo the last edit. Raises CannotUndo."""
+        connection_id = workspace.connection.id
+        with self._journal.connection_scope(connection_id):
+            row = self._journal.undoable(connection_id)
+            if row is None:
                 raise CannotUndo("There is nothing to undo, or what it needs was in the trash when that was emptied.")
-            if entry.stage is EditStage.BEGUN:
+            if row.stage is EditStage.BEGUN:
                 raise CannotUndo("The import is still under way. Cancel it first, then undo it.")
-            self._journal.load(entry)
-            if entry.kind is EditKind.DISMISS:
-                return self._dismissing.turn(entry, EditStage.UNDONE)
-            if entry.stage is EditStage.WAITING:
-                entry.stage = EditStage.UNDONE
-                self._journal.save(entry)
-                return foreseen(entry, self._journal)
-            if entry.stage is EditStage.DONE:
-                self._check_bytes(entry, there=True)
-                finished, behind = self._finish(workspace)
-                entry.stage = EditStage.UNDOING
-                self._journal.save(entry)
-                if behind:
-                    outcome = foreseen(entry, self._journal)
-                else:
-                    outcome = self._noting(entry, lambda: self._back(workspace, entry, run))
-                outcome.stale |= bool(finished)
-                return outcome
-            entry.stage = EditStage.UNDOING
-            self._journal.save(entry)
-            return self._back(workspace, entry, run)
+            self._journal.load(row)
+            if isinstance(row.payload, DismissPayload):
+                return self._dismissing.switch(row, row.payload, EditStage.UNDONE)
+            if row.stage is EditStage.WAITING:
+                self._set_stage(row, EditStage.UNDONE)
+                return self._predict(row)
+            if row.stage is EditStage.DOING:
+                self._set_stage(row, EditStage.UNDOING)
+                return self._revert(workspace, row, run)
+            self._check_content(row, at_target=True)
+            finished, is_blocked = self._finish_pending(workspace)
+            self._set_stage(row, EditStage.UNDOING)
+            outcome = self._predict(row) if is_blocked else self._send(workspace, row, run)
+            outcome.stale |= bool(finished)
+            return outcome
 
     def redo(self, workspace: Workspace, run: EditRun) -> EditOutcome:
-        """Do the first undone edit again. Raises CannotUndo."""
-        connection = workspace.connection.id
-        with self._journal.connection_scope(connection):
-            entry = self._journal.redoable(connection)
-            if entry is None:
+        """Redo the edit that was undone last. Raises CannotUndo."""
+        connection_id = workspace.connection.id
+        with self._journal.connection_scope(connection_id):
+            row = self._journal.redoable(connection_id)
+            if row is None:
                 raise CannotUndo("There is nothing to do again.")
-            self._journal.load(entry)
-            if entry.kind is EditKind.DISMISS:
-                return self._dismissing.turn(entry, EditStage.DONE)
-            self._check_bytes(entry, there=False)
-            finished, behind = self._finish(workspace)
-            entry.stage = EditStage.WAITING
-            self._journal.save(entry)
-            if behind:
-                return foreseen(entry, self._journal)
+            self._journal.load(row)
+            if isinstance(row.payload, DismissPayload):
+                return self._dismissing.switch(row, row.payload, EditStage.DONE)
+            self._check_content(row, at_target=False)
+            finished, is_blocked = self._finish_pending(workspace)
+            self._set_stage(row, EditStage.WAITING)
+            if is_blocked:
+                return self._predict(row)
             try:
-                outcome = self._noting(entry, lambda: self._forward(workspace, entry, run, again=True))
+                outcome = self._send(workspace, row, run, is_redo=True)
             finally:
-                if entry.stage is EditStage.REFUSED:
-                    entry.stage, entry.facts.refused = EditStage.UNDONE, ""
-                    self._journal.save(entry)
+                if row.stage is EditStage.REFUSED:  # it stays redoable
+                    row.payload.refused = ""
+                    self._set_stage(row, EditStage.UNDONE)
             outcome.stale |= bool(finished)
             return outcome
 
     def resume(self, workspace: Workspace, run: EditRun) -> list[EditOutcome]:
-        """Finish what is unfinished, as far as the service lets us."""
+        """Finish the unfinished edits, as far as the service allows."""
         with self._journal.connection_scope(workspace.connection.id):
-            return self._finish(workspace, run)[0]
+            return self._finish_pending(workspace, run)[0]
+
+    def expected(self, connection_id: str, training_set_id: Id) -> list[EditOutcome]:
+        """Return the predicted outcomes of the unfinished edits of a training set, oldest first."""
+        outcomes = [self._predict(self._journal.load(row)) for row in self._journal.unfinished(connection_id)]
+        return [one for one in outcomes if str(one.training_set_id) == str(training_set_id)]
 
     def empty_trash(self, connection_id: str | None) -> int:
-        """Delete what is in the trash for good; bytes freed. Edits that need it can no longer be undone or redone."""
+        """Delete the content of the trash for good; edits that need it lose their undo or redo. Returns bytes freed."""
         self._journal.empty_trash(connection_id)
-        freed = self._trash.drop(self._trash.all() - self._journal.needed())
+        freed = self._trash.drop(self._trash.all() - self._journal.needed_content())
         for connection in self._journal.connections() if connection_id is None else [connection_id]:
             with self._journal.connection_scope(connection):
-                for entry in self._journal.rows(connection, EditStage.DONE):
-                    self._journal.load(entry)
-                    if not entry.facts.sealed and self._lost(entry, there=True):
-                        entry.facts.sealed = True
-                        self._journal.save(entry)
-                lost = False
-                for entry in self._journal.rows(connection, EditStage.UNDONE):
-                    lost = lost or self._lost(self._journal.load(entry), there=False)
-                    if lost:
-                        self._journal.drop(entry)
+                for row in self._journal.rows(connection, EditStage.DONE):
+                    self._journal.load(row)
+                    if not row.payload.sealed and self._lacks_content(row, at_target=True):
+                        row.payload.sealed = True
+                        self._journal.save(row)
+                is_lost = False
+                for row in self._journal.rows(connection, EditStage.UNDONE):
+                    is_lost = is_lost or self._lacks_content(self._journal.load(row), at_target=False)
+                    if is_lost:
+                        self._journal.drop(row)
         return freed
 
-    # --- one edit, one way
+    # --- runs of one edit
 
-    def _finish(self, workspace: Workspace, run: EditRun = NO_RUN) -> tuple[list[EditOutcome], bool]:
-        """What came of what was unfinished; and whether something still is."""
+    def _finish_pending(self, workspace: Workspace, run: EditRun = NO_RUN) -> tuple[list[EditOutcome], bool]:
+        """Finish the unfinished edits. Returns their outcomes, and whether one of them is still unfinished."""
         outcomes: list[EditOutcome] = []
-        for entry in self._journal.unfinished(workspace.connection.id):
-            self._journal.load(entry)
-            forward, gone = entry.forward, {one.n for one in entry.placements if one.gone}
+        for row in self._journal.unfinished(workspace.connection.id):
+            self._journal.load(row)
+            forward, missing = row.forward, _missing(row)
             try:
-                if entry.stage is EditStage.UNDOING:
-                    outcome = self._back(workspace, entry, run, later=True)
+                if row.stage is EditStage.UNDOING:
+                    outcome = self._revert(workspace, row, run, is_late=True)
                 else:
-                    outcome = self._forward(workspace, entry, run, later=True)
-            except Exception:  # noqa: BLE001 - the edit's note says it; others must not wait for ever
-                outcome = EditOutcome(edit_of(entry, self._journal), self._journal.training_set_id(entry), stale=True)
-                run = replace(run, cancelled=NO_RUN.cancelled)
-            outcome.conflicts = note_conflicts(self._journal, entry, forward, gone)
+                    outcome = self._apply(workspace, row, run, is_late=True)
+            except Exception:  # noqa: BLE001 - the edit's note has it; it must not block the others for ever
+                outcome = EditOutcome(self._journal.edit(row), self._journal.training_set_id(row), stale=True)
+                run = EditRun(run.progress)
+            outcome.conflicts = self._record_conflicts(row, forward, missing)
             outcomes.append(outcome)
-            if entry.stage in UNFINISHED:
+            if row.stage in UNFINISHED:
                 return outcomes, True
         return outcomes, False
 
-    def _noting(self, entry: EditRow, step: Callable[[], EditOutcome]) -> EditOutcome:
-        """Run an edit, and keep what is to be decided of its images. Raises what the run raises."""
-        forward, gone = entry.forward, {one.n for one in entry.placements if one.gone}
+    def _send(self, workspace: Workspace, row: EditRow, run: EditRun, *, is_redo: bool = False) -> EditOutcome:
+        """Apply or revert an edit, depending on its stage, and record conflicts. Raises what these raise."""
+        forward, missing = row.forward, _missing(row)
         try:
-            outcome = step()
-        except NotFound:
-            note_conflicts(self._journal, entry, forward, gone)
-            raise
-        outcome.conflicts = note_conflicts(self._journal, entry, forward, gone)
-        return outcome
-
-    def _forward(
-        self,
-        workspace: Workspace,
-        entry: EditRow,
-        run: EditRun,
-        *,
-        later: bool = False,
-        again: bool = False,
-    ) -> EditOutcome:
-        """Do it. Raises what stands in the way, when nothing of it was done or all was taken back."""
-        look = CheckScope.NONE
-        if entry.stage is EditStage.WAITING:
-            planned_now = entry.kind in LABEL_ACTS and not entry.facts.planned
-            look = CheckScope.WHOLE if later else CheckScope.NONE if planned_now else CheckScope.NEAR
-        entry.stage = EditStage.DOING
-        self._journal.save(entry)
-        try:
-            outcome = EditExecutor(workspace, self._journal, self._trash, entry, run, look=look).run()
-        except Exception as fault:
-            if _is_passing(fault):
-                return self._interrupted(workspace, entry, fault, later or again)
-            self._take_back(workspace, entry, fault)
-            if not (later or again) and entry.stage is EditStage.REFUSED:
-                self._journal.drop(entry)
-            raise
-        return self._ended(entry, EditStage.DONE, outcome)
-
-    def _back(self, workspace: Workspace, entry: EditRow, run: EditRun, *, later: bool = False) -> EditOutcome:
-        """Take it back. Raises what stands in the way, when it is done still, or again."""
-        look = CheckScope.NONE if _touched(entry) else CheckScope.WHOLE if later else CheckScope.NEAR
-        try:
-            outcome = EditExecutor(workspace, self._journal, self._trash, entry, run, look=look).run()
-        except Exception as fault:
-            if _is_passing(fault):
-                if not isinstance(fault, _AWAY) and not later and not _touched(entry):
-                    entry.stage = EditStage.DONE
-                    self._journal.save(entry)
-                    raise
-                return self._noted(entry, fault)
-            if entry.facts.refused:
-                self._give_up(entry, fault)
+            if row.stage is EditStage.UNDOING:
+                outcome = self._revert(workspace, row, run)
             else:
-                entry.stage = EditStage.DOING
-                self._journal.save(entry)
-                self._again(workspace, entry, EditStage.DONE)
+                outcome = self._apply(workspace, row, run, is_redo=is_redo)
+        except NotFound:
+            self._record_conflicts(row, forward, missing)
             raise
-        return self._ended(entry, EditStage.REFUSED if entry.facts.refused else EditStage.UNDONE, outcome)
-
-    def _interrupted(self, workspace: Workspace, entry: EditRow, fault: Exception, kept: bool) -> EditOutcome:
-        """The service went away, or lets nobody in at the moment."""
-        if isinstance(fault, ApiError) and fault.unsent:
-            entry.facts.doubt = False
-        if _touched(entry):
-            return self._noted(entry, fault)
-        if not isinstance(fault, _AWAY) and not kept:
-            self._journal.drop(entry)
-            raise fault
-        entry.note = str(fault)
-        return self._wait(workspace, entry)
-
-    def _wait(self, workspace: Workspace, entry: EditRow) -> EditOutcome:
-        """Keep an edit of which nothing was done until the service is back."""
-        entry.stage, facts = EditStage.WAITING, entry.facts
-        if entry.kind in LABEL_ACTS:
-            listing = workspace.cached_listing(self._journal.training_set_id(entry))
-            images = [image for image in listing.images if image.label == facts.old] if listing is not None else []
-            entry.placements = placements_of(images, facts.old, facts.new or None)
-            facts.labels_dropped = [facts.old]
-        facts.planned = entry.kind is EditKind.IMPORT
-        self._journal.plan(entry)
-        return foreseen(entry, self._journal)
-
-    def _take_back(self, workspace: Workspace, entry: EditRow, fault: Exception) -> None:
-        """Undo what was done of an edit that cannot be done."""
-        entry.facts.refused = str(fault)
-        if not (_touched(entry) or entry.facts.planned):
-            self._refuse(entry)
-            return
-        entry.stage = EditStage.UNDOING
-        self._journal.save(entry)
-        self._again(workspace, entry, EditStage.REFUSED)
-
-    def _again(self, workspace: Workspace, entry: EditRow, end: EditStage) -> None:
-        """Run an edit in its new direction after it failed in the other; raises nothing, it goes on later."""
-        try:
-            outcome = EditExecutor(workspace, self._journal, self._trash, entry, NO_RUN).run()
-        except Exception as fault:  # noqa: BLE001 - the first failure is the one to be raised
-            if not _is_passing(fault):
-                self._give_up(entry, fault)
-            return
-        self._ended(entry, end, outcome)
-
-    def _give_up(self, entry: EditRow, fault: Exception) -> None:
-        """Neither way is open: say so, and let later edits pass."""
-        entry.note = f"This could be neither finished nor taken back: {fault}"
-        entry.stage = EditStage.REFUSED
-        self._close(entry)
-
-    def _refuse(self, entry: EditRow) -> None:
-        entry.stage, entry.note = EditStage.REFUSED, entry.facts.refused
-        self._close(entry)
-
-    def _ended(self, entry: EditRow, end: EditStage, outcome: EditOutcome) -> EditOutcome:
-        entry.stage = end
-        if end is EditStage.REFUSED:
-            entry.note = entry.facts.refused
-        self._close(entry)
-        outcome.edit = edit_of(entry, self._journal)
-        outcome.training_set_id = outcome.edit.training_set_id
-        self._dismissing.follow(entry.connection, outcome.changed)
+        outcome.conflicts = self._record_conflicts(row, forward, missing)
         return outcome
 
-    def _close(self, entry: EditRow) -> None:
-        """An edit is at one of its ends: nothing is in doubt, and bytes that nobody needs go."""
-        facts = entry.facts
-        facts.before, facts.sets_before, facts.doubt, facts.begun = None, None, False, False
-        self._journal.save(entry)
-        hashes = {placement.sha256 for placement in entry.placements} - {""}
-        self._trash.drop(hashes - self._journal.needed(hashes))
+    def _apply(
+        self, workspace: Workspace, row: EditRow, run: EditRun, *, is_late: bool = False, is_redo: bool = False
+    ) -> EditOutcome:
+        """Do an edit. Raises the error if nothing of it was done, or all of it was rolled back."""
+        scope = CheckScope.NONE
+        if row.stage is EditStage.WAITING:
+            is_planned_now = isinstance(row.payload, WholeLabelPayload) and not row.payload.planned
+            scope = CheckScope.WHOLE if is_late else CheckScope.NONE if is_planned_now else CheckScope.NEAR
+        self._set_stage(row, EditStage.DOING)
+        try:
+            outcome = self._execute(workspace, row, run, scope)
+        except Exception as error:
+            if _is_temporary(error):
+                return self._suspend(workspace, row, error, is_kept=is_late or is_redo)
+            self._roll_back(workspace, row, error)
+            if not (is_late or is_redo) and row.stage is EditStage.REFUSED:
+                self._journal.drop(row)
+            raise
+        return self._complete(row, EditStage.DONE, outcome)
 
-    def _noted(self, entry: EditRow, fault: Exception) -> EditOutcome:
-        """It stays unfinished; the outcome tells how it will be."""
-        entry.note = f"{fault} It is finished as soon as the service is back."
-        self._journal.save(entry)
-        outcome = foreseen(entry, self._journal)
+    def _revert(self, workspace: Workspace, row: EditRow, run: EditRun, *, is_late: bool = False) -> EditOutcome:
+        """Undo an edit. Raises the error if the edit is still done, or done again."""
+        scope = CheckScope.NONE if _has_started(row) else CheckScope.WHOLE if is_late else CheckScope.NEAR
+        try:
+            outcome = self._execute(workspace, row, run, scope)
+        except Exception as error:
+            if _is_temporary(error):
+                if not isinstance(error, _UNREACHABLE) and not is_late and not _has_started(row):
+                    self._set_stage(row, EditStage.DONE)
+                    raise
+                return self._keep_unfinished(row, error)
+            if row.payload.refused:
+                self._abandon(row, error)
+            else:
+                self._set_stage(row, EditStage.DOING)
+                self._retry_reversed(workspace, row, EditStage.DONE)
+            raise
+        return self._complete(row, EditStage.REFUSED if row.payload.refused else EditStage.UNDONE, outcome)
+
+    def _execute(
+        self, workspace: Workspace, row: EditRow, run: EditRun = NO_RUN, scope: CheckScope = CheckScope.NONE
+    ) -> EditOutcome:
+        return EditExecutor(workspace, self._journal, self._trash, row, run, scope).execute()
+
+    # --- after a failure
+
+    def _suspend(self, workspace: Workspace, row: EditRow, error: Exception, *, is_kept: bool) -> EditOutcome:
+        """Handle a temporary failure: keep the edit for later, or drop it if nothing of it was done."""
+        if isinstance(error, ApiError) and error.unsent:
+            row.payload.unconfirmed = False
+        if _has_started(row):
+            return self._keep_unfinished(row, error)
+        if not isinstance(error, _UNREACHABLE) and not is_kept:
+            self._journal.drop(row)
+            raise error
+        row.note = str(error)
+        return self._park(workspace, row)
+
+    def _park(self, workspace: Workspace, row: EditRow) -> EditOutcome:
+        """Keep an edit of which nothing was done until the service is reachable; plan it from the offline cache."""
+        payload = row.payload
+        row.stage = EditStage.WAITING
+        if isinstance(payload, WholeLabelPayload):
+            listing = workspace.cached_listing(self._journal.training_set_id(row))
+            images = [image for image in listing.images if image.label == payload.old] if listing is not None else []
+            row.placements = placements_of(images, payload.old, payload.new or None)
+            payload.dropped_labels = [payload.old]
+        payload.planned = isinstance(payload, ImportPayload)
+        self._journal.replace_placements(row)
+        return self._predict(row)
+
+    def _keep_unfinished(self, row: EditRow, error: Exception) -> EditOutcome:
+        """Keep an edit of which a part was done until the service is reachable."""
+        row.note = f"{error} It is finished as soon as the service is back."
+        self._journal.save(row)
+        outcome = self._predict(row)
         outcome.stale = True
         return outcome
 
-    # --- what an edit needs, and what it will come to
+    def _roll_back(self, workspace: Workspace, row: EditRow, error: Exception) -> None:
+        """Undo the part that was done of an edit that cannot be done."""
+        row.payload.refused = str(error)
+        if not (_has_started(row) or row.payload.planned):
+            row.note = row.payload.refused
+            self._close(row, EditStage.REFUSED)
+            return
+        self._set_stage(row, EditStage.UNDOING)
+        self._retry_reversed(workspace, row, EditStage.REFUSED)
 
-    def _lost(self, entry: EditRow, *, there: bool) -> bool:
-        """Whether bytes are gone that the way back (or forth) needs."""
-        for placement in entry.placements:
-            start = placement.target if there else placement.source
-            needed = placement.there == there and not placement.gone and start is None and not placement.merged
-            if needed and not self._trash.has(placement.sha256):
+    def _retry_reversed(self, workspace: Workspace, row: EditRow, final: EditStage) -> None:
+        """Run an edit in its new direction after it failed in the other. Raises nothing: it may continue later."""
+        try:
+            outcome = self._execute(workspace, row)
+        except Exception as error:  # noqa: BLE001 - the first failure is the one to be raised
+            if not _is_temporary(error):
+                self._abandon(row, error)
+            return
+        self._complete(row, final, outcome)
+
+    def _abandon(self, row: EditRow, error: Exception) -> None:
+        """Refuse an edit that failed in both directions, so that later edits are not blocked."""
+        row.note = f"This could be neither finished nor taken back: {error}"
+        self._close(row, EditStage.REFUSED)
+
+    # --- final stages
+
+    def _set_stage(self, row: EditRow, stage: EditStage) -> None:
+        row.stage = stage
+        self._journal.save(row)
+
+    def _complete(self, row: EditRow, final: EditStage, outcome: EditOutcome) -> EditOutcome:
+        if final is EditStage.REFUSED:
+            row.note = row.payload.refused
+        self._close(row, final)
+        outcome.edit = self._journal.edit(row)
+        outcome.training_set_id = outcome.edit.training_set_id
+        self._dismissing.follow(row.connection_id, outcome.changed)
+        return outcome
+
+    def _close(self, row: EditRow, final: EditStage) -> None:
+        """Set a final stage, and delete content that is no longer needed."""
+        row.payload.clear_progress()
+        self._set_stage(row, final)
+        hashes = {placement.sha256 for placement in row.placements} - {""}
+        self._trash.drop(hashes - self._journal.needed_content(hashes))
+
+    def _record_conflicts(self, row: EditRow, forward: bool, missing: set[int]) -> int:
+        """Store the conflicts that a run found, and return their number.
+
+        `forward`: the direction of the run; `missing`: the placements that were left out before it.
+        """
+        left_out = [one for one in row.placements if one.missing and one.n not in missing]
+        payload = row.payload
+        if row.stage is EditStage.REFUSED and isinstance(payload, WholeLabelPayload) and not payload.planned:
+            left_out = row.placements  # the label itself was deleted; its images are looked for when decided
+        training_set_id, found = self._journal.training_set_id(row), []
+        for one in left_out:
+            seen, wanted = (one.source, one.target) if forward else (one.target, one.source)
+            if seen is not None:
+                name = self._journal.resolve(one.handle)
+                name = one.known_id if is_absent(name) else name
+                found.append(EditConflict(name, training_set_id, one.name, seen, wanted, one.known_hash, one.record))
+        if found:
+            self._journal.add_conflicts(row.connection_id, found)
+        return len(found)
+
+    # --- what an edit needs, and what it will change
+
+    def _lacks_content(self, row: EditRow, *, at_target: bool) -> bool:
+        """Return whether content is lost that undo needs (`at_target`), or redo."""
+        for placement in row.placements:
+            start = placement.target if at_target else placement.source
+            is_needed = start is None and placement.is_pending(not at_target) and not placement.merged
+            if is_needed and not self._trash.has(placement.sha256):
                 return True
         return False
 
-    def _check_bytes(self, entry: EditRow, *, there: bool) -> None:
-        if self._lost(entry, there=there):
-            raise CannotUndo(f"“{entry.title}” needs images that are no longer in the trash.")
+    def _check_content(self, row: EditRow, *, at_target: bool) -> None:
+        if self._lacks_content(row, at_target=at_target):
+            raise CannotUndo(f"“{row.title}” needs images that are no longer in the trash.")
 
-    def expected(self, connection_id: str, training_set_id: Id) -> list[EditOutcome]:
-        """See `Edits.expected`."""
-        entries = [self._journal.load(entry) for entry in self._journal.unfinished(connection_id)]
-        outcomes = [foreseen(entry, self._journal) for entry in entries]
-        return [one for one in outcomes if str(one.training_set_id) == str(training_set_id)]
+    def _predict(self, row: EditRow) -> EditOutcome:
+        """Return what an unfinished edit will have changed, as far as it is known without the service."""
+        payload, forward = row.payload, row.forward
+        outcome = EditOutcome(self._journal.edit(row), self._journal.training_set_id(row))
+        for placement in row.placements:
+            if placement.missing:
+                continue
+            current_id = self._journal.resolve(placement.handle)
+            start, end = placement.source, placement.target
+            if not forward:
+                start, end = end, start
+            if start is not None and end is not None:
+                outcome.moved[current_id] = end
+            elif end is None:
+                outcome.removed.append(current_id)
+            elif placement.record is not None:
+                outcome.added.append(replace(placement.record, label=end))
+        created, dropped = payload.created_labels, payload.dropped_labels
+        if not forward:
+            created, dropped = dropped, created
+        outcome.labels_added, outcome.labels_removed = list(created), list(dropped)
+        if isinstance(payload, RenameLabelPayload):
+            outcome.renamed = {payload.old: payload.new} if forward else {payload.new: payload.old}
+            outcome.moved, outcome.labels_added, outcome.labels_removed = {}, [], []
+        return outcome
 
 
-def _is_passing(fault: Exception) -> bool:
-    """Whether the same call may work later: the edit is kept for then."""
-    if isinstance(fault, StorageFull):
+def _missing(row: EditRow) -> set[int]:
+    return {one.n for one in row.placements if one.missing}
+
+
+def _is_temporary(error: Exception) -> bool:
+    """Return whether the same call may succeed later: the edit is kept for then."""
+    if isinstance(error, StorageFull):
         return False
-    return isinstance(fault, (ConnectionFailed, TimedOut, RateLimited, ServerError, WrongKey, NotApiTorch))
+    return isinstance(error, (ConnectionFailed, TimedOut, RateLimited, ServerError, WrongKey, NotApiTorch))
 
 
-def _touched(entry: EditRow) -> bool:
-    """Whether anything of a run may have reached the service."""
-    facts = entry.facts
-    if facts.doubt or facts.begun or facts.sets_before is not None or (entry.kind is EditKind.FEEDBACK and facts.sent):
-        return True
-    return any(one.there == entry.forward or one.step != CopyStep.NONE for one in entry.placements if not one.gone)
+def _has_started(row: EditRow) -> bool:
+    """Return whether anything of the current run may have reached the service."""
+    return row.payload.has_started or any(
+        one.at_target == row.forward or one.step != CopyStep.NONE for one in row.placements if not one.missing
+    )

@@ -1,58 +1,53 @@
-"""Trash: the bytes of images that were deleted, by content, on this machine until the trash is emptied."""
+"""Content of deleted images, kept on this machine until the trash is emptied."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import secrets
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from apitorch_desktop.utils.files import sync
+from apitorch_desktop.utils.files import atomic_write, sync
 
 
 class TrashStore:
-    """A folder of files named by their sha256. Thread-safe; who needs which is the journal's to know."""
+    """A folder of files named by their sha256. Thread-safe; the journal knows which of them are needed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep(self, data: bytes) -> str:
-        """Keep bytes; safe from a loss of power after `settle`. Answers their sha256 (hex). Raises OSError."""
+    def add(self, data: bytes) -> str:
+        """Store content, and return its sha256 (hex). It survives a loss of power after `sync`. Raises OSError."""
         sha256 = hashlib.sha256(data).hexdigest()
         if not self.has(sha256):
             self._folder.mkdir(parents=True, exist_ok=True)
-            part = self._folder / f"{os.getpid()}-{secrets.token_hex(6)}.part"
-            try:
+            with atomic_write(self._path(sha256), durable=False) as part:
                 part.write_bytes(data)
-                part.replace(self._path(sha256))
-            finally:
-                part.unlink(missing_ok=True)
         return sha256
 
-    def settle(self, hashes: Collection[str]) -> None:
+    def sync(self, hashes: Collection[str]) -> None:
         """Return when these are on the disk. Raises OSError."""
         sync([self._path(sha256) for sha256 in hashes])
 
     def has(self, sha256: str) -> bool:
-        """Whether these bytes are kept."""
+        """Return whether content is stored."""
         return self._path(sha256).is_file()
 
     def size(self, sha256: str) -> int:
-        """Bytes of what is kept."""
+        """Return the size of stored content in bytes."""
         return self._path(sha256).stat().st_size
 
     def read(self, sha256: str) -> bytes:
-        """The bytes. Raises FileNotFoundError, also for a file that was damaged."""
+        """Return stored content. Raises FileNotFoundError, also for a damaged file."""
         data = self._path(sha256).read_bytes()
         if hashlib.sha256(data).hexdigest() != sha256:
             raise FileNotFoundError(errno.ENOENT, "the image is damaged", str(self._path(sha256)))
         return data
 
     def drop(self, hashes: Collection[str]) -> int:
-        """Delete bytes for good; how many bytes that freed."""
+        """Delete content for good, and return the number of bytes freed."""
         freed = 0
         for sha256 in hashes:
             path = self._path(sha256)
@@ -62,8 +57,8 @@ class TrashStore:
                 freed += size
         return freed
 
-    def put_aside(self) -> Path | None:
-        """Move all that is there out of the way, for the journal that knew it is lost. Answers where to."""
+    def move_aside(self) -> Path | None:
+        """Move the folder out of the way, since the journal that knew its files is lost. Returns its new path."""
         if not self._folder.is_dir():
             return None
         aside = self._folder.with_name(f"{self._folder.name}.{secrets.token_hex(4)}")
@@ -71,7 +66,7 @@ class TrashStore:
         return aside
 
     def all(self) -> set[str]:
-        """What is there, for a sweep; leftovers of a crash are removed on the way."""
+        """Return all stored sha256, and delete part files that a crash left."""
         found = set()
         for path in self._folder.glob("*"):
             if path.name.endswith(".part"):

@@ -416,12 +416,12 @@ def test_a_damaged_journal_is_begun_anew_and_no_bytes_are_lost(plain: Home):
 def test_a_disk_that_is_full_is_named_and_nothing_is_half(plain: Home):
     before = content(plain)
     images = plain.images("l0")
-    right = plain.edits._trash.keep
+    right = plain.edits._trash.add
 
     def full(data: bytes) -> str:
         raise OSError(28, "No space left on device", "trash")
 
-    plain.edits._trash.keep = full
+    plain.edits._trash.add = full
     for act in (
         lambda: plain.edits.delete(plain.workspace, plain.set_id, images),
         lambda: plain.edits.move(plain.workspace, plain.set_id, images, "x"),
@@ -430,7 +430,7 @@ def test_a_disk_that_is_full_is_named_and_nothing_is_half(plain: Home):
             act()
         assert content(plain) == before
     assert plain.edits.unfinished("c1") == []
-    plain.edits._trash.keep = right
+    plain.edits._trash.add = right
     plain.edits.delete(plain.workspace, plain.set_id, images)
 
 
