@@ -16,6 +16,7 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, BadRequest, WrongKey
 from apitorch_desktop.api.transport import normalize_url
 from apitorch_desktop.api.types import KEY_LENGTH, Id, Ping
+from apitorch_desktop.utils.files import atomic_write
 
 EMBEDDED: Final = "embedded"
 """Id of the connection to the embedded service, which always exists."""
@@ -29,9 +30,9 @@ _COLORS = ("#d9480f", "#1971c2", "#2f9e44", "#9c36b5", "#0c8599", "#e8590c", "#5
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A service and its display name. `color` is `#rrggbb`. The `base_url` of the embedded service is empty, since its
-    port changes.
+    """A service and its display name.
 
+    `color` is `#rrggbb`. The `base_url` of the embedded service is empty, since its port changes.
     `scratch_training_set`: training set into which the user lets local files be uploaded temporarily, to be classified
     by their URL (`Workspace.classify`); None until the user was asked.
     """
@@ -185,7 +186,9 @@ class ConnectionStore:
     def _save(self) -> None:
         connections = [_to_json(one) for one in self._settings.connections.values()]
         text = json.dumps({"current": self._settings.current, "connections": connections}, indent=2)
-        write_atomically(self._path, text.encode())
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self._path) as part:
+            part.write_bytes(text.encode())
 
 
 def environment_id(base_url: str) -> str:
@@ -217,20 +220,6 @@ def check(base_url: str, key: str) -> Ping:
     if len(key) != KEY_LENGTH:
         wrong.advice = f"An API Torch key has {KEY_LENGTH} characters; this one has {len(key)}. Copy it again."
     raise wrong
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one step, durably. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _to_json(connection: Connection) -> dict[str, Any]:
