@@ -26,7 +26,7 @@ class AppData:
     connections: ConnectionStore
     keys: ApiKeyStore
     clients: ClientPool
-    catalog: OfflineCache
+    cache: OfflineCache
     scratch: ScratchUploads
     edits: EditHistory
     transfers: TransferQueue
@@ -35,7 +35,7 @@ class AppData:
     def workspace(self, connection: Connection, client: ApiClient) -> Workspace:
         """Return a workspace on a connection."""
         return Workspace(
-            connection, client, self.catalog, self.scratch, lambda one: self.edits.hidden_labels(connection.id, one)
+            connection, client, self.cache, self.scratch, lambda one: self.edits.hidden_labels(connection.id, one)
         )
 
     @property
@@ -54,7 +54,7 @@ class AppData:
         self.transfers.close()
         self.edits.close()
         self.scratch.close()
-        self.catalog.close()
+        self.cache.close()
         self.clients.close()
 
 

@@ -65,7 +65,7 @@ def test_the_window_stays_open_over_midnight_and_a_download_goes_on(monkeypatch,
         assert requests.get(yesterday, timeout=10).status_code in {403, 404, 410}
 
         stores, connection = made.session.stores, made.session.connection
-        stores.catalog.forget_connection(connection.id)  # no thumbnail from before midnight is of help
+        stores.cache.forget_connection(connection.id)  # no thumbnail from before midnight is of help
         made.photos.loader.clear()
         visible = [made.model.image(row) for row in range(12)]
         program.wait(lambda: all(made.photos.loader.pixmap(one.image_id) is not None for one in visible), "thumbnails")
@@ -106,7 +106,7 @@ def test_thumbnails_still_come_in_their_hundreds_after_midnight(monkeypatch, ser
     def steps(made, _said):
         listed(made, len(service.paths))
         service.put_forward(1)
-        made.session.stores.catalog.forget_connection(made.session.connection.id)
+        made.session.stores.cache.forget_connection(made.session.connection.id)
         made.photos.loader.clear()
         workspace, calls = made.session.workspace, []
         page = workspace.client.image_page

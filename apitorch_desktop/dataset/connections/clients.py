@@ -7,8 +7,8 @@ from threading import Lock
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ConnectionFailed, NotFound, WrongKey
-from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, FoundKey, KeyringProblem
-from apitorch_desktop.dataset.connections.store import Connection, ConnectionStore
+from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, KeyringProblem
+from apitorch_desktop.dataset.connections.store import ConnectionStore
 
 _EXPLAINED = {KeyringProblem.LOCKED, KeyringProblem.DENIED, KeyringProblem.SLOW}
 """Problems whose sentence already says what to do."""
@@ -49,7 +49,7 @@ class ClientPool:
                     "The service on this computer is not up.", advice="It is started again by itself."
                 )
         else:
-            url, found = connection.base_url, self.find_key(connection)
+            url, found = connection.base_url, self._keys.find(connection)
             key = found.key
             if not key:
                 message = f"There is no key at hand for “{connection.name}”. {found.message}".strip()
@@ -59,10 +59,6 @@ class ClientPool:
             if wanted not in self._clients:
                 self._clients[wanted] = ApiClient(url, key, attempts=attempts, timeout=(5, silence))
             return self._clients[wanted]
-
-    def find_key(self, connection: Connection) -> FoundKey:
-        """Return the key of a connection other than the embedded one, with its location."""
-        return self._keys.find(connection)
 
     def close(self) -> None:
         """Close all clients."""

@@ -45,12 +45,12 @@ class Connection:
 
     @property
     def embedded(self) -> bool:
-        """Return whether it is the service that ships with the program."""
+        """True if it is the service that ships with the program."""
         return self.id == EMBEDDED
 
     @property
     def from_environment(self) -> bool:
-        """Return whether the environment defines it: it is opened at start, and cannot be changed or removed."""
+        """True if the environment defines it: it is opened at start, and cannot be changed or removed."""
         return self.id.partition(":")[0] == ENVIRONMENT
 
 

@@ -49,7 +49,7 @@ class ImageOperations:
 
     @property
     def direct(self) -> bool:
-        """Whether the service moves and deletes many images in one call."""
+        """True if the service moves and deletes many images in one call."""
         return self.workspace.has("images")
 
     def ends(self, placement: Placement) -> tuple[str | None, str | None]:

@@ -83,7 +83,7 @@ class EditRow:
 
     @property
     def forward(self) -> bool:
-        """Whether it is being done, rather than undone."""
+        """True if the edit is to be done, false if it is to be undone."""
         return self.stage not in {EditStage.UNDOING, EditStage.UNDONE}
 
 

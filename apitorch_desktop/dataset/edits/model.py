@@ -97,7 +97,7 @@ class Edit:
 
 @dataclass(slots=True)
 class EditOutcome:
-    """What an edit, its undo or its redo changed, for views of the listing. Ids are the current ones of the service.
+    """Changes made by an edit, its undo or its redo, for views of the listing. Ids are the current ones of the service.
 
     `training_set_id` is the current id; `replaces` the previous one of a training set that was recreated.
     `removed`: ids of images that are gone. `added`: new images, with their labels. `moved`: image id → label, for

@@ -38,7 +38,7 @@ class EditPayload(msgspec.Struct, omit_defaults=True):
 
     @property
     def has_started(self) -> bool:
-        """Whether the current run may have reached the service, as far as the payload tells."""
+        """True if the current run may have reached the service, as far as the payload tells."""
         return self.unconfirmed or self.label_call_begun
 
     def clear_progress(self) -> None:
@@ -117,7 +117,7 @@ class FeedbackPayload(EditPayload):
 
     @property
     def has_started(self) -> bool:
-        """Whether the correction may have reached the service: it cannot be taken back there."""
+        """True if the correction may have reached the service, where it cannot be taken back."""
         return self.sent or super().has_started
 
 
@@ -134,7 +134,7 @@ class TrainingSetPayload(EditPayload):
 
     @property
     def has_started(self) -> bool:
-        """Whether the training set may have been created."""
+        """True if the training set may have been created."""
         return self.sets_before is not None or super().has_started
 
     def clear_progress(self) -> None:

@@ -183,7 +183,7 @@ class ConnectionMenu(QObject):
             return
         session.run(
             "Removing cached data",
-            lambda _context: stores.catalog.forget_connection(connection.id),
+            lambda _context: stores.cache.forget_connection(connection.id),
             failed=session.show_error,
             lane=Lane.DISK,
             owner=self,

@@ -138,7 +138,7 @@ class Session(QObject):
 
         def job(context: JobContext) -> tuple[Connected, list[TrainingSet]]:
             if not connection.embedded:
-                context.post(stores.clients.find_key(connection))
+                context.post(stores.keys.find(connection))
             client = stores.clients.get(connection.id)
             found = connected or Connected(stores, stores.workspace(connection, client))
             if found is connected:
