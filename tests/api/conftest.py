@@ -6,18 +6,18 @@ import pytest
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.transport import Transport
-from tests.helpers.fake_api import KEY, Misbehaving
+from tests.helpers.fake_api import KEY, FakeApi
 
 
 @pytest.fixture
-def service() -> Iterator[Misbehaving]:
+def service() -> Iterator[FakeApi]:
     """A service with the documented calls alone."""
-    with Misbehaving() as running:
+    with FakeApi() as running:
         yield running
 
 
 @pytest.fixture
-def client(service: Misbehaving) -> Iterator[ApiClient]:
+def client(service: FakeApi) -> Iterator[ApiClient]:
     """A client with its defaults."""
     made = ApiClient(service.url, KEY)
     yield made
@@ -25,7 +25,7 @@ def client(service: Misbehaving) -> Iterator[ApiClient]:
 
 
 @pytest.fixture
-def transport(service: Misbehaving):
+def transport(service: FakeApi):
     """`transport(**options)`: one that repeats quickly."""
     made: list[Transport] = []
 

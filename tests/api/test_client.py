@@ -11,14 +11,14 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import BadRequest, NotFound, WrongKey
 from apitorch_desktop.api.extensions import label_of, segment
 from apitorch_desktop.utils.errors import Cancelled
-from tests.helpers.fake_api import KEY, Misbehaving
+from tests.helpers.fake_api import KEY, FakeApi
 
 
-def sizes(service: Misbehaving, number: int) -> dict[str, int]:
+def sizes(service: FakeApi, number: int) -> dict[str, int]:
     return {label: len(images) for label, images in service.sets[number].labels.items()}
 
 
-def test_every_documented_call_is_understood(service: Misbehaving, client: ApiClient, tmp_path: Path):
+def test_every_documented_call_is_understood(service: FakeApi, client: ApiClient, tmp_path: Path):
     number = service.add_set("Detect Zebra", {"mountain_zebra": [b"m" * 100]})
     assert (client.ping().object, client.ping().message) == ("ping", "ok")
     [zebras] = client.training_sets()
@@ -46,7 +46,7 @@ def test_every_documented_call_is_understood(service: Misbehaving, client: ApiCl
         client.delete_image(answer.id.removeprefix("ti_"))
 
 
-def test_unknown_fields_numbers_in_strings_and_any_order_are_fine(service: Misbehaving, client: ApiClient):
+def test_unknown_fields_numbers_in_strings_and_any_order_are_fine(service: FakeApi, client: ApiClient):
     number = service.add_set("Clothes", {"dress": [b"x" * 100, b"y" * 100], "hat": [b"z" * 100], "shirt": []})
     service.unknown_fields = service.numbers_as_strings = service.reorder = True
     [clothes] = client.training_sets()
@@ -57,14 +57,14 @@ def test_unknown_fields_numbers_in_strings_and_any_order_are_fine(service: Misbe
     assert client.classifiers()[0].name == "Work Safe"
 
 
-def test_a_wrong_key_is_named(service: Misbehaving):
+def test_a_wrong_key_is_named(service: FakeApi):
     client = ApiClient(service.url, "x" * 42)
     with pytest.raises(WrongKey, match="This API key is not valid"):
         client.ping()
     client.close()
 
 
-def test_an_upload_tells_how_far_it_is(service: Misbehaving, client: ApiClient, tmp_path: Path):
+def test_an_upload_tells_how_far_it_is(service: FakeApi, client: ApiClient, tmp_path: Path):
     number = service.add_set("Clothes")
     path = tmp_path / "big.jpg"
     path.write_bytes(os.urandom(1_000_000))
@@ -76,7 +76,7 @@ def test_an_upload_tells_how_far_it_is(service: Misbehaving, client: ApiClient, 
     assert service.content(number)["dress"]
 
 
-def test_an_upload_can_be_cancelled_on_its_way(service: Misbehaving, client: ApiClient):
+def test_an_upload_can_be_cancelled_on_its_way(service: FakeApi, client: ApiClient):
     number = service.add_set("Clothes")
     sent: list[int] = []
     with pytest.raises(Cancelled):
@@ -105,7 +105,7 @@ def test_an_upload_that_is_all_sent_when_it_is_cancelled_has_a_moment_to_be_answ
 
 @pytest.mark.parametrize("trouble", ["gone", "folder", "unreadable"])
 def test_a_file_that_cannot_be_read_is_named_and_the_call_not_repeated(
-    trouble, service: Misbehaving, client: ApiClient, tmp_path: Path
+    trouble, service: FakeApi, client: ApiClient, tmp_path: Path
 ):
     number = service.add_set("Clothes")
     path = tmp_path / "photo 🦓.jpg"
@@ -123,13 +123,13 @@ def test_a_file_that_cannot_be_read_is_named_and_the_call_not_repeated(
 
 
 @pytest.mark.parametrize("name", ['a"b.jpg', "a\\b.jpg", "a\nb.jpg", "🦓.jpg", "x" * 251 + ".jpg", "\udce4.jpg"])
-def test_any_file_name_can_be_sent(name, service: Misbehaving, client: ApiClient):
+def test_any_file_name_can_be_sent(name, service: FakeApi, client: ApiClient):
     number = service.add_set("Clothes")
     client.upload_image(number, "dress", data=b"x" * 100, filename=name)
     assert sizes(service, number) == {"dress": 1}
 
 
-def test_a_long_message_does_not_go_into_the_url(service: Misbehaving, client: ApiClient):
+def test_a_long_message_does_not_go_into_the_url(service: FakeApi, client: ApiClient):
     client.feedback_freeform("x" * 100_000)
     assert service.sent == [("", "x" * 100_000)]
     assert len(service.seen[-1].path) < 100
@@ -138,14 +138,14 @@ def test_a_long_message_does_not_go_into_the_url(service: Misbehaving, client: A
 
 
 @pytest.mark.parametrize("count", [0, 11])
-def test_too_few_or_too_many_classifiers_are_refused_before_a_call(count, service: Misbehaving, client: ApiClient):
+def test_too_few_or_too_many_classifiers_are_refused_before_a_call(count, service: FakeApi, client: ApiClient):
     with pytest.raises(BadRequest, match="Choose 1 to 10 classifiers"):
         client.classify(["a"] * count, image_url="http://x.example/")
     assert service.seen == []
 
 
 @pytest.mark.parametrize("value", ["", ".", ".."])
-def test_nothing_can_leave_its_segment_of_a_path(value, service: Misbehaving, client: ApiClient):
+def test_nothing_can_leave_its_segment_of_a_path(value, service: FakeApi, client: ApiClient):
     with pytest.raises(BadRequest):
         client.delete_image(value)
     with pytest.raises(NotFound):
@@ -160,7 +160,7 @@ def test_a_label_is_sent_in_its_one_spelling():
         label_of("!?")
 
 
-def test_a_download_is_whole_or_fails(service: Misbehaving):
+def test_a_download_is_whole_or_fails(service: FakeApi):
     client = ApiClient(service.url, KEY, attempts=1)
     number = service.add_set("Clothes", {"dress": [b"x" * 100_000]})
     url = client.images(number).data[0].images[0].url
@@ -172,7 +172,7 @@ def test_a_download_is_whole_or_fails(service: Misbehaving):
     client.close()
 
 
-def test_many_threads_share_a_client(service: Misbehaving):
+def test_many_threads_share_a_client(service: FakeApi):
     client = ApiClient(service.url, KEY, attempts=12)
     number = service.add_set("Clothes")
     service.chaos(0.15, [500, "drop", "lost", "half", 429, "twice"], seed=5)

@@ -31,7 +31,7 @@ from apitorch_desktop.dataset.edits.history import EditHistory
 from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
 from apitorch_desktop.dataset.workspace.scratch import ScratchUploads
 from apitorch_desktop.dataset.workspace.workspace import Workspace
-from tests.helpers.fake_api import KEY, Misbehaving
+from tests.helpers.fake_api import KEY, FakeApi
 from tests.helpers.fake_api import Image as Stored
 from tests.helpers.service_process import serving
 
@@ -80,7 +80,7 @@ def workspace(folder: Path, url: str, key: str) -> tuple[Workspace, contextlib.E
 
 def calls(folder: Path) -> None:
     """A call, and a listing of 100,000 images."""
-    with Misbehaving() as service:
+    with FakeApi() as service:
         number = service.add_set("Big")
         for place in range(10):
             service.sets[number].labels[f"l{place}"] = {secrets.token_hex(20): Stored(b"") for _ in range(10_000)}

@@ -18,7 +18,7 @@ from apitorch_desktop.dataset.review.worker import ReviewWorker
 from apitorch_desktop.ui.tasks.runner import Lane
 from tests.helpers.dataset_home import Home
 from tests.helpers.event_loop import turn
-from tests.helpers.fake_api import KEY, Misbehaving
+from tests.helpers.fake_api import KEY, FakeApi
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
 EACH = 20
@@ -77,7 +77,7 @@ def test_lateness_of_the_window_while_review_works(tasks, photos, tmp_path, caps
         label.name: [file.read_bytes() for file in sorted(label.iterdir())[:EACH]]
         for label in sorted((photos / "train").iterdir())
     }
-    with Misbehaving() as service:
+    with FakeApi() as service:
         set_id = service.add_set("Clothes", labels)
         found = {}
         for where in ("nothing", "thread", "process"):

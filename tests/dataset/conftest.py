@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.dataset_home import Home, picture
-from tests.helpers.fake_api import KEY, Misbehaving
+from tests.helpers.fake_api import KEY, FakeApi
 from tests.helpers.service_process import Service, serving
 
 
@@ -30,9 +30,9 @@ def real_service(fast_folder: Path) -> Iterator[Service]:
 
 
 @pytest.fixture
-def documented() -> Iterator[Misbehaving]:
+def documented() -> Iterator[FakeApi]:
     """A service with the documented calls alone, that misbehaves on request."""
-    with Misbehaving() as service:
+    with FakeApi() as service:
         yield service
 
 
@@ -61,7 +61,7 @@ def real(real_service: Service, open_home) -> Home:
 
 
 @pytest.fixture
-def plain(documented: Misbehaving, open_home) -> Home:
+def plain(documented: FakeApi, open_home) -> Home:
     """The same on a service with the documented calls alone; calls are not repeated."""
     labels = {f"l{one}": [picture(number) for number in range(20) if number % 4 == one] for one in range(4)}
     home = open_home(documented.url, KEY, documented.add_set("Clothes", labels), attempts=1, timeout=(2, 2))

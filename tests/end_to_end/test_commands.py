@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
-from tests.helpers.documented import documented
+from tests.helpers.fake_api import FakeApi
 from tests.helpers.service_process import serving
 
 
@@ -148,30 +148,31 @@ def test_a_wrong_key_and_a_service_that_is_away_are_said(run, service, folder):
 def test_interrupted_it_says_so_and_the_same_command_goes_on(folder):
     for number in range(40):
         Image.new("RGB", (20, 20), (number * 6, 3, 99)).save(folder / "blue" / f"more{number}.png")
-    with documented() as strange:
-        strange.latency = 0.03
+    with FakeApi() as strange:
+        training_set = strange.add_set("Set")
+        strange.latency, strange.merges_same = 0.03, False
         words = [sys.executable, "-m", "apitorch_desktop", "import", str(folder), "--name", "Set"]
         for end in (signal.SIGINT, signal.SIGKILL):
-            count = len(strange.images)
+            count = len(strange.image_ids(training_set))
             running = subprocess.Popen(words, env=_environment(strange), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            _until(lambda: len(strange.images) > count + 8)  # noqa: B023
+            _until(lambda: len(strange.image_ids(training_set)) > count + 8)  # noqa: B023
             running.send_signal(end)
             said = running.communicate(timeout=30)[1].decode()
             if end is signal.SIGINT:
                 assert running.returncode == 130
                 assert "goes on when the same command is given again" in said
                 assert "Traceback" not in said
-            assert len(strange.images) < 50
+            assert len(strange.image_ids(training_set)) < 50
         last = subprocess.run(words, env=_environment(strange), capture_output=True, text=True, timeout=60)
         assert last.returncode == 0, last.stdout + last.stderr
         assert "Going on with" in last.stdout
-        found = [hashlib.sha256(data).hexdigest() for datas in strange.labels().values() for data in datas]
+        found = [hashlib.sha256(data).hexdigest() for datas in strange.stored(training_set).values() for data in datas]
         there = [hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*/*.png")]
         assert sorted(found) == sorted(there)
 
 
 def test_a_service_that_makes_no_training_sets_is_said(folder, run):
-    with documented() as strange:
+    with FakeApi() as strange:
         done = run("import", folder, "--name", "New", at=strange)
     assert done.returncode == 1
     assert "make “New” on its own page" in done.stderr

@@ -13,7 +13,7 @@ from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
 from tests.helpers.documented_program import coats, listed, run
-from tests.helpers.fake_api import Misbehaving
+from tests.helpers.fake_api import FakeApi
 from tests.helpers.planted_set import plant
 
 CORNER = QPoint(1500, 920)
@@ -88,7 +88,7 @@ def test_two_such_services_are_compared_pushed_and_pulled_whatever_goes_wrong_on
     def steps(made, _said):
         listed(made, 6)
         stores = made.session.stores
-        with Misbehaving() as far:
+        with FakeApi() as far:
             theirs = far.add_set("Coats", {"plains": data[2:3], "mountain": [*data[3:5], *data[6:]]})
             other = stores.connections.add("Elsewhere", far.url)
             stores.keys.store(other, far.key)
@@ -142,7 +142,7 @@ def test_labels_that_could_not_be_changed_there_are_said_and_changed_when_it_is_
     def steps(made, said):
         listed(made, 6)
         stores = made.session.stores
-        with Misbehaving() as far:
+        with FakeApi() as far:
             theirs = far.add_set("Coats", {"plains": data[:3], "mountain": data[3:6]})
             other = stores.connections.add("Elsewhere", far.url)
             stores.keys.store(other, far.key)

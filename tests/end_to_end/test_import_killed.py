@@ -14,7 +14,7 @@ from apitorch_desktop.api.errors import NotFound
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.documented_program import listed, run, use
-from tests.helpers.fake_api import Misbehaving
+from tests.helpers.fake_api import FakeApi
 from tests.helpers.killed_new_set import PHOTOS
 from tests.helpers.service_process import serving
 
@@ -25,7 +25,7 @@ MORE = 12
 @pytest.fixture
 def service(monkeypatch, photos, home):
     paths = sorted((photos / "train" / "dress").iterdir())[: 6 + MORE]
-    with Misbehaving() as made:
+    with FakeApi() as made:
         made.number = made.add_set("Coats", {"plains": [path.read_bytes() for path in paths[:6]]})
         made.more = paths[6:]
         use(monkeypatch, made)

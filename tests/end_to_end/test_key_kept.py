@@ -5,13 +5,13 @@ import pytest
 from apitorch_desktop.ui.session.session import ConnectionState
 from tests.helpers import app_runner as program
 from tests.helpers.documented_program import listed, run, use
-from tests.helpers.fake_api import Misbehaving
+from tests.helpers.fake_api import FakeApi
 
 
 @pytest.fixture
 def service(photos):
     data = [path.read_bytes() for path in sorted((photos / "train" / "dress").iterdir())[:3]]
-    with Misbehaving() as made:
+    with FakeApi() as made:
         made.number = made.add_set("Coats", {"plains": data})
         yield made
 

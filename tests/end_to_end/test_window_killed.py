@@ -19,7 +19,7 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.utils.paths import desktop_folder
 from tests.helpers import app_runner as program
 from tests.helpers.documented_program import listed, run, use
-from tests.helpers.fake_api import Misbehaving
+from tests.helpers.fake_api import FakeApi
 
 KEY = "k" * 42
 COUNT = 600
@@ -136,7 +136,7 @@ def test_an_import_goes_on_after_window_and_service_were_killed(processes, tmp_p
 
 def test_a_file_that_was_being_classified_at_a_crash_is_deleted_at_the_next_start(monkeypatch, photos, home):
     paths = sorted((photos / "train" / "dress").iterdir())[:7]
-    with Misbehaving() as service:
+    with FakeApi() as service:
         number = service.add_set("Coats", {"plains": [path.read_bytes() for path in paths[:6]]})
         use(monkeypatch, service)
         service.wrong("late", path="/classify$", seconds=60)

@@ -8,7 +8,7 @@ import pytest
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.dataset.sources.image_source import ImageFile, UploadItem
 from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferState
-from tests.helpers.documented import SET, documented
+from tests.helpers.fake_api import FakeApi
 from tests.helpers.flaky_proxy import Weather
 from tests.helpers.service_process import serving
 
@@ -72,17 +72,19 @@ def test_up_and_down_through_bad_weather(tmp_path, uploads):
 
 
 def test_bad_weather_makes_no_second_image_where_only_the_documented_calls_are(tmp_path, uploads):
-    with documented() as strange:
-        weather = Weather(int(strange.url.split(":")[2].split("/")[0]), seed=3)
-        client = ApiClient(f"http://127.0.0.1:{weather.port}/api/", strange.key, attempts=1, timeout=(1, 1))
-        strange.url = f"http://127.0.0.1:{weather.port}/api/"  # what it signs leads through the weather too
+    with FakeApi() as service:
+        training_set = service.add_set("Set")
+        service.merges_same = False
+        weather = Weather(service.port, seed=3)
+        client = ApiClient(f"http://127.0.0.1:{weather.port}/api/", service.key, attempts=1, timeout=(1, 1))
+        service.signed_origin = f"http://127.0.0.1:{weather.port}"  # what it signs leads through the weather too
         try:
             transfers = TransferQueue(tmp_path / "transfers", lambda _: client)
-            up = transfers.add_upload("c", SET, "Up", uploads[:60])
+            up = transfers.add_upload("c", training_set, "Up", uploads[:60])
             run(transfers)
             assert transfers.status(up).state is TransferState.DONE, transfers.failures(up)
             transfers.close()
-            assert digests(strange.labels()) == wanted(uploads[:60])
+            assert service.content(training_set) == wanted(uploads[:60])
         finally:
             client.close()
             weather.close()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE
 from apitorch_desktop.ui.session.session import ConnectionState
 from tests.helpers import app_runner as program
-from tests.helpers.fake_api import Misbehaving
+from tests.helpers.fake_api import FakeApi
 
 
 def use(monkeypatch, service):
@@ -19,7 +19,7 @@ def use(monkeypatch, service):
 def coats(monkeypatch, paths):
     """A misbehaving service with six photos in the training set `number`, found by the program."""
     data = [path.read_bytes() for path in paths[:6]]
-    with Misbehaving() as service:
+    with FakeApi() as service:
         service.number = service.add_set("Coats", {"plains": data[:4], "mountain": data[4:]})
         use(monkeypatch, service)
         yield service

@@ -1,8 +1,9 @@
-"""A misbehaving API Torch: only the documented calls, right as long as nothing else is said, and wrong on request.
+"""Fake API Torch service in this process: the documented calls only, correct by default, with faults on request.
 
-    with Misbehaving() as service:
+    with FakeApi() as service:
         clothes = service.add_set("Clothes", {"dress": [jpeg, …]})
         service.wrong(500, times=2, path="/image$")        # the next two such requests
+        service.wrong_in_turn("lost", "", 500, path="/image$")  # the next three, the second without a fault
         service.chaos(0.1, [429, 500, "drop", "lost"])     # any request, now and then
 
 What can go wrong (`Wrong`): a status (401, 403, 404, 429, 500, 502 in HTML, 507 …), or
@@ -16,6 +17,7 @@ What can go wrong (`Wrong`): a status (401, 403, 404, 429, 500, 502 in HTML, 507
     portal    200 with a log-in page; `page` 404 in HTML; `json` 200 of some other
               service; `garbage` 200 with broken JSON; `bomb` a gzip bomb
     redirect  to `to`
+    expire    a new day begins before the answer, see `expire()`; "" is no fault
 Its images are on another origin (localhost in place of 127.0.0.1), as API Torch's are. `expire()` lets all signed
 addresses run out, `change_ids()` gives every image another id, `vanish()` closes the port, `come_back()` opens it again.
 """
@@ -30,8 +32,8 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -39,6 +41,8 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 KEY = "k3y-of-the-misbehaving-service-0123456789A"
 assert len(KEY) == 42
+FIRST_SET = 294
+"""Id of the first training set that is added."""
 
 
 @dataclass
@@ -84,6 +88,7 @@ class Seen:
     authorization: str
     host: str
     status: int = 0
+    at: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -94,7 +99,7 @@ class _Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Misbehaving:
+class FakeApi:
     """The service; a context manager. Attributes may be changed at any time."""
 
     def __init__(self, key: str = KEY, port: int = 0) -> None:
@@ -111,6 +116,14 @@ class Misbehaving:
         self.ids = "random"
         """"random", or "content": the id comes from label and bytes, so it is the same again."""
         self.feedback_set: int | None = None
+        self.merges_same = True
+        """The same image sent again to a label is one image; else it becomes a second one."""
+        self.signed_origin = ""
+        """Origin of the signed addresses, in place of localhost."""
+        self.latency = 0.0
+        """Seconds that an upload takes, times the uploads at a time."""
+        self.uploading = 0
+        self.most_uploading = 0
         self._wrongs: list[Wrong] = []
         self._chaos: tuple[float, Sequence[int | str], random.Random] | None = None
         self._countdown: tuple[int, int | str] | None = None
@@ -123,7 +136,7 @@ class Misbehaving:
         self._port = port
         self.come_back()
 
-    def __enter__(self) -> "Misbehaving":
+    def __enter__(self) -> "FakeApi":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -142,13 +155,34 @@ class Misbehaving:
     def add_set(self, name: str, labels: Mapping[str, Iterable[bytes]] | None = None) -> int:
         """A training set with images; its id."""
         with self._lock:
-            number = len(self.sets) + 294
+            number = len(self.sets) + FIRST_SET
             self.sets[number] = Set(number, name)
             for label, images in (labels or {}).items():
                 self.sets[number].labels[label] = {}
                 for data in images:
                     self._put(self.sets[number], label, data)
             return number
+
+    def put(self, number: int, label: str, data: bytes, image_id: str = "") -> str:
+        """Store an image, under an id of choice; its id."""
+        with self._lock:
+            return self._put(self.sets[number], label, data, image_id)
+
+    def stored(self, number: int) -> dict[str, list[bytes]]:
+        """Label → bytes of what is under it."""
+        with self._lock:
+            return {
+                label: [image.data for image in images.values()] for label, images in self.sets[number].labels.items()
+            }
+
+    def image_ids(self, number: int) -> set[str]:
+        """Ids of all images of a training set, without `ti_`."""
+        with self._lock:
+            return {image_id for images in self.sets[number].labels.values() for image_id in images}
+
+    def requests(self, method: str, path: str) -> list[Seen]:
+        """Requests that came, by method and a regular expression for the path without its query."""
+        return [one for one in self.seen if one.method == method and re.search(path, one.path.partition("?")[0])]
 
     def content(self, number: int) -> dict[str, list[str]]:
         """Label → sorted sha256 of what is under it."""
@@ -162,6 +196,11 @@ class Misbehaving:
         """The next request, or the next that match, goes wrong."""
         with self._lock:
             self._wrongs.append(Wrong(what, **given))
+
+    def wrong_in_turn(self, *whats: int | str, **given: Any) -> None:
+        """The next requests that match go wrong one after the other; "" leaves one as it is."""
+        for what in whats:
+            self.wrong(what, **given)
 
     def fail_at(self, number: int, what: int | str) -> None:
         """The request after `number` more goes wrong."""
@@ -209,11 +248,11 @@ class Misbehaving:
         service = self
 
         class Handler(_Handler):
-            misbehaving = service
+            api = service
 
         self._server = _Server(("127.0.0.1", self._port), Handler)
         self._port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), name="misbehaving", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), name="fake-api", daemon=True).start()
 
     # --- the documented calls
 
@@ -257,20 +296,22 @@ class Misbehaving:
 
     def _upload(self, one: Set, label: str, body: dict[str, Any]) -> _Answer:
         data = body.get("image")
-        if not isinstance(data, bytes):
+        if "image_url" in body:
+            data = str(body["image_url"]).encode()  # nothing is fetched: the address stands for the image
+        elif not isinstance(data, bytes):
             raise _Refusal(400, "One of image_url or image must be specified.")
-        if len(data) < 20:
+        elif len(data) < 20:
             raise _Refusal(400, "This is no image.")
         number = self._put(one, label, data)
         return self._json({"object": "training_image", "id": f"ti_{number}", "message": "Image added to training set."})
 
-    def _put(self, one: Set, label: str, data: bytes) -> str:
+    def _put(self, one: Set, label: str, data: bytes, image_id: str = "") -> str:
         images = one.labels.setdefault(label, {})
         for number, image in images.items():
-            if image.data == data:
+            if self.merges_same and image.data == data:
                 return number
         seed = f"{one.id}/{label}/".encode() + data
-        number = hashlib.sha1(seed).hexdigest() if self.ids == "content" else secrets.token_hex(20)
+        number = image_id or (hashlib.sha1(seed).hexdigest() if self.ids == "content" else secrets.token_hex(20))
         images[number] = Image(data)
         return number
 
@@ -291,7 +332,8 @@ class Misbehaving:
 
     def _sign(self, one: Set, number: str) -> str:
         path = f"/files/{one.id}/{number}"
-        return f"http://localhost:{self._port}{path}?X-Amz-Signature={self._signature(path)}"
+        origin = self.signed_origin or f"http://localhost:{self._port}"
+        return f"{origin}{path}?X-Amz-Signature={self._signature(path)}"
 
     def _signature(self, path: str) -> str:
         return hashlib.sha256(f"{self._secret}{self._day}{path}".encode()).hexdigest()[:20]
@@ -354,6 +396,23 @@ class Misbehaving:
             body = _stringed(body)
         return _Answer(200, json.dumps(body).encode())
 
+    @contextmanager
+    def upload_watched(self, is_upload: bool) -> Iterator[None]:
+        """Count an upload, and let it take its time."""
+        if not is_upload:
+            yield
+            return
+        with self._lock:
+            self.uploading += 1
+            self.most_uploading = max(self.most_uploading, self.uploading)
+            seconds = self.latency * self.uploading
+        try:
+            time.sleep(seconds)
+            yield
+        finally:
+            with self._lock:
+                self.uploading -= 1
+
     # --- what goes wrong
 
     def next_wrong(self, method: str, path: str) -> Wrong | None:
@@ -389,19 +448,19 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    misbehaving: Misbehaving
+    api: FakeApi
 
     def setup(self) -> None:
         super().setup()
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with self.misbehaving._lock:
-            self.misbehaving._connections.add(self.connection)
+        with self.api._lock:
+            self.api._connections.add(self.connection)
 
     def finish(self) -> None:
         with suppress(OSError):
             super().finish()
-        with self.misbehaving._lock:
-            self.misbehaving._connections.discard(self.connection)
+        with self.api._lock:
+            self.api._connections.discard(self.connection)
 
     def handle(self) -> None:
         with suppress(OSError, ValueError):
@@ -423,23 +482,27 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve("PATCH")
 
     def _serve(self, method: str) -> None:
-        service = self.misbehaving
+        service = self.api
         url = urlsplit(self.path)
         seen = Seen(method, self.path, self.headers.get("Authorization", ""), self.headers.get("Host", ""))
         service.seen.append(seen)
         wrong = service.next_wrong(method, url.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if wrong and wrong.what == "drop":
+        length = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length or (wrong and wrong.what == "drop"):  # nobody stores half a body
             self._hang_up()
             return
-        answer = self._wrong_answer(wrong) if wrong else None
-        if answer is None:
-            answer = self._right_answer(method, url.path, url.query, body)
+        if wrong and wrong.what == "expire":
+            service.expire()
+        with service.upload_watched(method == "POST" and url.path.endswith("/image")):
+            answer = self._wrong_answer(wrong) if wrong else None
+            if answer is None:
+                answer = self._right_answer(method, url.path, url.query, body)
         seen.status = answer.status
         self._send(answer, wrong)
 
     def _right_answer(self, method: str, path: str, query: str, body: bytes) -> _Answer:
-        service = self.misbehaving
+        service = self.api
         if path.startswith("/api/") and not self._knows_key():
             return _error(401, "This API key is not valid.")
         try:
@@ -449,7 +512,7 @@ class _Handler(BaseHTTPRequestHandler):
             return _error(refusal.status, str(refusal))
 
     def _knows_key(self) -> bool:
-        coded = base64.b64encode(f"{self.misbehaving.key}:".encode()).decode()
+        coded = base64.b64encode(f"{self.api.key}:".encode()).decode()
         return self.headers.get("Authorization") == f"Basic {coded}"
 
     def _wrong_answer(self, wrong: Wrong) -> _Answer | None:
@@ -504,7 +567,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._hang_up()
 
     def _write(self, head: bytes, answer: _Answer) -> None:
-        pause = self.misbehaving.slowly if answer.kind == "image/jpeg" else 0
+        pause = self.api.slowly if answer.kind == "image/jpeg" else 0
         if not pause:
             self.wfile.write(head + answer.body)
             return

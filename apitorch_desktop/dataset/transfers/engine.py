@@ -188,17 +188,17 @@ class TransferEngine:
         self._notify(force=True)
 
     def _notify(self, *, force: bool = False) -> None:
-        """Notify the listeners of changes; without `force` at most once in `_NOTIFY_INTERVAL` a transfer."""
+        """Notify the listeners of changes, in the queue's order; without `force` at most once in `_NOTIFY_INTERVAL` each."""
         now = monotonic()
         with self.condition:
             due = [
                 run
-                for transfer in self._unreported
-                if (run := self.runs.get(transfer)) and (force or now - run.notified_at >= _NOTIFY_INTERVAL)
+                for run in self.runs.values()
+                if run.id in self._unreported and (force or now - run.notified_at >= _NOTIFY_INTERVAL)
             ]
             for run in due:
                 run.notified_at = now
-            self._unreported -= {run.id for run in due}
+            self._unreported = (self._unreported & self.runs.keys()) - {run.id for run in due}
             statuses = [run.status(next(self._sequence)) for run in due]
             listeners = list(self._listeners)
         for status in statuses:

@@ -7,13 +7,13 @@ import pytest
 from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, NotFound
 from apitorch_desktop.dataset.edits.history import EditStage
 from tests.helpers.dataset_home import Home, picture
-from tests.helpers.fake_api import Misbehaving
+from tests.helpers.fake_api import FakeApi
 
 
 class Away:
     """A home whose service can be gone, of either kind."""
 
-    def __init__(self, home: Home, documented: Misbehaving | None) -> None:
+    def __init__(self, home: Home, documented: FakeApi | None) -> None:
         self.home, self._documented = home, documented
         for image in home.listing().images:
             home.workspace.thumbnail(home.set_id, image)
@@ -187,7 +187,7 @@ def test_an_undo_that_waited_leaves_what_others_moved_where_they_put_it(away):
     assert (conflict.label, conflict.wanted) == ("l1", "l0")
 
 
-def test_photos_of_a_label_that_is_no_more_are_to_be_decided(plain: Home, documented: Misbehaving):
+def test_photos_of_a_label_that_is_no_more_are_to_be_decided(plain: Home, documented: FakeApi):
     away = Away(plain, documented)
     away.leave()
     plain.edits.rename_label(plain.workspace, plain.set_id, "l2", "l7")

@@ -11,7 +11,7 @@ from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, 
 from apitorch_desktop.dataset.edits.history import CannotUndo, EditRun, EditStage
 from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.dataset_home import Home, import_images, picture, until
-from tests.helpers.fake_api import Misbehaving
+from tests.helpers.fake_api import FakeApi
 from tests.helpers.random_edits import Dice
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +36,7 @@ def test_random_edits_undone_to_the_start_and_redone_to_the_end_leave_the_same_l
         request.getfixturevalue("documented").ids = "content"
     home: Home = request.getfixturevalue("real" if kind == "real" else "plain")
     if kind != "real":
-        service: Misbehaving = request.getfixturevalue("documented")
+        service: FakeApi = request.getfixturevalue("documented")
         home.content = lambda empty: {label: service.content(home.set_id)[label] for label in home.listing().labels}
     dice = Dice(home, seed=7, whole=kind == "real")
     seen = [content(home)]
@@ -211,7 +211,7 @@ def test_a_label_that_was_dropped_is_shown_again_when_somebody_fills_it(plain: H
     assert "l0" in plain.listing().labels
 
 
-def test_an_empty_label_of_a_service_without_calls_for_labels_is_left_out_or_kept(plain: Home, documented: Misbehaving):
+def test_an_empty_label_of_a_service_without_calls_for_labels_is_left_out_or_kept(plain: Home, documented: FakeApi):
     documented.sets[plain.set_id].labels["bare"] = {}
     assert "bare" in plain.listing().labels
     with pytest.raises(BadRequest, match="makes a label by its first image"):
@@ -223,7 +223,7 @@ def test_an_empty_label_of_a_service_without_calls_for_labels_is_left_out_or_kep
     assert "bare" in plain.listing().labels
 
 
-def test_a_long_edit_tells_how_far_it_is_and_can_be_cancelled(plain: Home, documented: Misbehaving):
+def test_a_long_edit_tells_how_far_it_is_and_can_be_cancelled(plain: Home, documented: FakeApi):
     for number in range(30, 60):
         plain.client.upload_image(plain.set_id, "l0", data=picture(number), filename="n.jpg")
     before, seen = content(plain), []
@@ -317,7 +317,7 @@ def test_undoing_an_import_deletes_what_it_added_and_nothing_else(either: Home):
 # --- feedback
 
 
-def test_feedback_is_undone_by_taking_the_image_out_again(plain: Home, documented: Misbehaving):
+def test_feedback_is_undone_by_taking_the_image_out_again(plain: Home, documented: FakeApi):
     documented.feedback_set = plain.set_id
     before = content(plain)
     url = plain.images("l0")[0].url
@@ -453,7 +453,7 @@ def test_images_that_someone_else_deleted_are_left_out_and_named(either: Home):
         home.edits.delete(home.workspace, home.set_id, gone)
 
 
-def test_a_refusal_in_the_middle_takes_everything_back(plain: Home, documented: Misbehaving):
+def test_a_refusal_in_the_middle_takes_everything_back(plain: Home, documented: FakeApi):
     before = content(plain)
     documented.wrong(400, path="/x/image$", times=1)
     with pytest.raises(BadRequest, match="The service says 400"):
@@ -476,7 +476,7 @@ def test_an_edit_that_is_cancelled_is_taken_back(either: Home):
     assert home.edits.unfinished("c1") == []
 
 
-def test_a_service_that_takes_an_image_under_two_labels_for_one_loses_none(plain: Home, documented: Misbehaving):
+def test_a_service_that_takes_an_image_under_two_labels_for_one_loses_none(plain: Home, documented: FakeApi):
     before = content(plain)
     put = documented._put
 
@@ -500,7 +500,7 @@ def test_a_service_that_takes_an_image_under_two_labels_for_one_loses_none(plain
 # --- a service that goes away
 
 
-def test_edits_made_while_the_service_is_away_are_sent_when_it_is_back(plain: Home, documented: Misbehaving):
+def test_edits_made_while_the_service_is_away_are_sent_when_it_is_back(plain: Home, documented: FakeApi):
     images, more = plain.images("l0"), plain.images("l1")[:2]
     before = content(plain)
     documented.vanish()
@@ -521,7 +521,7 @@ def test_edits_made_while_the_service_is_away_are_sent_when_it_is_back(plain: Ho
     assert content(plain) == before
 
 
-def test_an_edit_that_waits_is_undone_without_the_service(plain: Home, documented: Misbehaving):
+def test_an_edit_that_waits_is_undone_without_the_service(plain: Home, documented: FakeApi):
     images, before = plain.images("l0"), content(plain)
     documented.vanish()
     plain.edits.move(plain.workspace, plain.set_id, images, "x")
@@ -534,7 +534,7 @@ def test_an_edit_that_waits_is_undone_without_the_service(plain: Home, documente
     assert content(plain) == before
 
 
-def test_what_changed_while_an_edit_waited_is_told(plain: Home, documented: Misbehaving):
+def test_what_changed_while_an_edit_waited_is_told(plain: Home, documented: FakeApi):
     images = plain.images("l0")
     documented.vanish()
     plain.edits.move(plain.workspace, plain.set_id, images, "x")
@@ -566,7 +566,7 @@ ACTS = {
 
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_whichever_call_fails_an_edit_is_whole_in_the_end(act, fault, plain: Home, documented: Misbehaving):
+def test_whichever_call_fails_an_edit_is_whole_in_the_end(act, fault, plain: Home, documented: FakeApi):
     """The n-th request fails, for each n; then the service is well again."""
     plain.client.upload_image(plain.set_id, "l1", data=picture(0), filename="twin.jpg")
     if act == "undo":
@@ -602,7 +602,7 @@ def test_whichever_call_fails_an_edit_is_whole_in_the_end(act, fault, plain: Hom
 
 @pytest.mark.parametrize("act", ["move", "merge", "rename", "delete label"])
 @pytest.mark.parametrize("twin", [False, True], ids=["apart", "one is there already"])
-def test_wherever_an_edit_is_cut_off_its_undo_loses_no_image(act, twin, plain: Home, documented: Misbehaving):
+def test_wherever_an_edit_is_cut_off_its_undo_loses_no_image(act, twin, plain: Home, documented: FakeApi):
     """The n-th call is the last that is heard; then it is taken back, not finished."""
     if twin:
         plain.client.upload_image(plain.set_id, "l1", data=picture(0), filename="twin.jpg")
@@ -706,7 +706,7 @@ def test_a_training_set_is_deleted_whole_or_not_at_all(real: Home):
                 break
 
 
-def test_a_program_that_is_killed_again_and_again_leaves_nothing_half(plain: Home, documented: Misbehaving):
+def test_a_program_that_is_killed_again_and_again_leaves_nothing_half(plain: Home, documented: FakeApi):
     before = content(plain)
     plain.close()
     for round_ in range(12):

@@ -28,8 +28,8 @@ from apitorch_desktop.dataset.exporter.split import Split, parts_of
 from apitorch_desktop.dataset.importer.plan import scan
 from apitorch_desktop.dataset.workspace.listing import Listing
 from apitorch_desktop.utils.errors import Cancelled
-from tests.helpers.documented import SET, documented
 from tests.helpers.export_readers import read_croissant, read_hugging_face, walked
+from tests.helpers.fake_api import FakeApi
 
 
 def photo(seed, size=(64, 48), quality=90):
@@ -232,15 +232,14 @@ def test_a_set_without_images_is_exported_too(tmp_path):
 
 
 def test_addresses_that_ran_out_are_fetched_anew(tmp_path):
-    with documented() as strange:
-        for number in range(12):
-            strange.images[f"{number:040x}"] = ("cat", "x.jpg", photo(number))
-        client = ApiClient(strange.url, strange.key)
-        listing, fetch = client_source(client, SET)
-        strange.epoch += 1
+    with FakeApi() as service:
+        training_set = service.add_set("Set", {"cat": [photo(number) for number in range(12)]})
+        client = ApiClient(service.url, service.key)
+        listing, fetch = client_source(client, training_set)
+        service.expire()
         done = export(listing, fetch, tmp_path)
         client.close()
-        assert strange.listings == 2
+        assert len(service.requests("GET", "/images$")) == 2
     assert (done.written, done.failed) == (12, [])
     assert sorted(path.read_bytes() for path in done.path.rglob("*.jpg")) == sorted(photo(n) for n in range(12))
 

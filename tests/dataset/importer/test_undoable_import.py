@@ -13,7 +13,7 @@ from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
 from apitorch_desktop.dataset.sources.image_source import ImageBytes, UploadItem
 from apitorch_desktop.dataset.transfers.queue import TransferQueue
 from tests.helpers.dataset_home import Home, picture
-from tests.helpers.fake_api import Misbehaving
+from tests.helpers.fake_api import FakeApi
 
 COUNT = 12
 
@@ -123,7 +123,7 @@ def test_an_import_that_ended_when_nobody_was_there_is_remembered_at_the_next_st
     assert importer.state() == before
 
 
-def test_an_upload_whose_answer_was_lost_is_taken_away_too(plain: Home, documented: Misbehaving):
+def test_an_upload_whose_answer_was_lost_is_taken_away_too(plain: Home, documented: FakeApi):
     importer = Importer(plain)
     before = importer.state()
     importer.accept()
@@ -138,7 +138,7 @@ def test_an_upload_whose_answer_was_lost_is_taken_away_too(plain: Home, document
     importer.transfers.close()
 
 
-def test_what_a_retry_brings_in_is_undone_by_itself_and_the_rest_after_it(plain: Home, documented: Misbehaving):
+def test_what_a_retry_brings_in_is_undone_by_itself_and_the_rest_after_it(plain: Home, documented: FakeApi):
     importer = Importer(plain)
     before = importer.state()
     transfer = importer.accept()

@@ -12,7 +12,7 @@ from apitorch_desktop.dataset.review.findings import Findings, current, pairs_of
 from apitorch_desktop.dataset.review.reviewer import Reviewer, ReviewFailed
 from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.dataset_home import Home, until
-from tests.helpers.fake_api import KEY, Misbehaving
+from tests.helpers.fake_api import KEY, FakeApi
 from tests.helpers.planted_set import plant
 
 FEW = {"each": 6, "wrong": 2, "twins": 3, "blurred": 2, "black": 1}
@@ -54,7 +54,7 @@ def test_what_is_planted_among_600_photos_is_found_with_the_documented_calls_alo
     for label, _name, data in planted.uploads:
         labels.setdefault(label.replace("-", "_"), []).append(data)
     names = {data: name for _label, name, data in planted.uploads}
-    with Misbehaving() as service:
+    with FakeApi() as service:
         set_id = service.add_set("Clothes", labels)
         home = Home(tmp_path / "home", service.url, KEY, set_id)
         home.workspace.connect()
@@ -146,7 +146,7 @@ def test_the_very_same_bytes_under_two_labels_are_a_group(few, reviewing):
 
 def test_a_photo_that_cannot_be_read_is_named_and_the_rest_goes_on(photos, reviewing, tmp_path):
     jpegs = [file.read_bytes() for file in sorted((photos / "train" / "hat").iterdir())[:3]]
-    with Misbehaving() as service:
+    with FakeApi() as service:
         set_id = service.add_set("Odd", {"hat": [*jpegs, b"this is no picture"]})
         home = Home(tmp_path / "home", service.url, KEY, set_id)
         home.workspace.connect()
@@ -161,7 +161,7 @@ def test_a_photo_that_cannot_be_read_is_named_and_the_rest_goes_on(photos, revie
 
 def test_an_image_whose_id_changed_is_not_looked_at_again(photos, reviewing, tmp_path):
     jpegs = [file.read_bytes() for file in sorted((photos / "train" / "hat").iterdir())[:5]]
-    with Misbehaving() as service:
+    with FakeApi() as service:
         set_id = service.add_set("Ids", {"hat": jpegs, "cap": jpegs[:2]})
         home = Home(tmp_path / "home", service.url, KEY, set_id)
         home.workspace.connect()
@@ -217,7 +217,7 @@ def test_a_killed_child_is_told_of_and_started_again(few, reviewing):
 
 
 def test_a_service_that_went_away_is_an_api_error_and_the_child_lives(few, reviewing, photos, tmp_path):
-    with Misbehaving() as service:
+    with FakeApi() as service:
         jpegs = [file.read_bytes() for file in sorted((photos / "train" / "hat").iterdir())[:4]]
         set_id = service.add_set("Away", {"hat": jpegs})
         home = Home(tmp_path / "home", service.url, KEY, set_id, attempts=1, timeout=(2, 2))

@@ -24,7 +24,8 @@ from apitorch_desktop.dataset.transfers import rate_control
 from apitorch_desktop.dataset.transfers.origins import OriginIndex
 from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferState
 from apitorch_desktop.dataset.transfers.rate_control import RateController, Throughput
-from tests.helpers.documented import SET, documented
+from tests.helpers.fake_api import FIRST_SET as SET
+from tests.helpers.fake_api import FakeApi
 from tests.helpers.service_process import serving
 
 
@@ -118,11 +119,16 @@ def make(tmp_path):
 @pytest.fixture
 def strange():
     """A service with the documented calls only, and a client of it."""
-    with documented() as state:
-        client = ApiClient(state.url, state.key, attempts=1, timeout=(2, 2))
-        state.client = client
-        yield state
-        client.close()
+    with FakeApi() as fake:
+        fake.add_set("Set")
+        fake.merges_same, fake.reorder, fake.unknown_fields = False, True, True
+        fake.client = ApiClient(fake.url, fake.key, attempts=1, timeout=(2, 2))
+        yield fake
+        fake.client.close()
+
+
+UPLOAD = {"method": "POST", "path": "/image$"}
+"""Requests that a fault is meant for."""
 
 
 def stored(client, set_id):
@@ -271,7 +277,7 @@ def test_a_web_address_is_fetched_by_the_service(make, client, strange):
     transfer = transfers.add_upload("c", SET, "Web", [UploadItem("cat", ImageUrl("https://e.org/a.jpg"), "a.jpg")])
     run(transfers)
     assert transfers.status(transfer).state is TransferState.DONE
-    assert strange.labels() == {"cat": [b"https://e.org/a.jpg"]}
+    assert strange.stored(SET) == {"cat": [b"https://e.org/a.jpg"]}
 
 
 def test_a_training_set_that_is_gone_stops_the_transfer_with_a_sentence(make, client, tmp_path):
@@ -331,7 +337,7 @@ def test_pause_resume_and_cancel(make, strange, tmp_path):
     with working(transfers):
         until(lambda: transfers.status(transfer).done > 3)
         transfers.pause(transfer)
-        until(lambda: strange.at_once == 0)
+        until(lambda: strange.uploading == 0)
         time.sleep(0.2)  # the last answers come in
         assert transfers.status(transfer).state is TransferState.PAUSED
         done = transfers.status(transfer).done
@@ -340,15 +346,15 @@ def test_pause_resume_and_cancel(make, strange, tmp_path):
         transfers.resume(transfer)
         until(lambda: transfers.status(transfer).done > done + 3)
         transfers.cancel(transfer)
-        until(lambda: strange.at_once == 0)
+        until(lambda: strange.uploading == 0)
     status = transfers.status(transfer)
     assert status.state is TransferState.CANCELLED
     assert status.finished_at
-    assert len(strange.images) < 60
+    assert len(strange.image_ids(SET)) < 60
     transfers.resume(transfer)  # a change of mind
     run(transfers)
     assert transfers.status(transfer).state is TransferState.DONE
-    assert len(strange.images) == 60
+    assert len(strange.image_ids(SET)) == 60
 
 
 def test_the_order_can_be_changed(make, strange, tmp_path):
@@ -433,46 +439,45 @@ def test_a_fault_of_ours_is_told_as_a_failure_and_ends_no_thread(make, strange, 
 
 
 def test_a_lost_answer_never_makes_a_second_image(make, strange, tmp_path):
-    strange.images["0" * 40] = ("cat", "old.jpg", b"was there before")
-    strange.faults = ["drop", "", "half", "drop", "", "", "drop"]
+    strange.put(SET, "cat", b"was there before", "0" * 40)
+    strange.wrong_in_turn("lost", "", "half", "lost", "", "", "lost", **UPLOAD)
     transfers = make(strange.client)
     uploads = pictures(tmp_path, 20)
     transfer = transfers.add_upload("c", SET, "Lost", uploads)
     run(transfers)
     status = transfers.status(transfer)
     assert (status.state, status.done, status.skipped) == (TransferState.DONE, 20, 0)
-    found = strange.labels()
+    found = strange.stored(SET)
     assert found["cat"].count(b"was there before") == 1
     found["cat"].remove(b"was there before")
     digests = {label: sorted(hashlib.sha256(data).hexdigest() for data in datas) for label, datas in found.items()}
     assert digests == wanted(uploads)
-    assert {result.image_id.removeprefix("ti_") for result in transfers.results(transfer)} == set(strange.images) - {
-        "0" * 40
-    }
+    made = {result.image_id.removeprefix("ti_") for result in transfers.results(transfer)}
+    assert made == strange.image_ids(SET) - {"0" * 40}
 
 
 def test_faults_of_the_service_pass_and_are_waited_out(make, strange, tmp_path):
-    strange.faults = ["500", "502", "refuse", "503", "429", "", "500"]
+    strange.wrong_in_turn(500, 502, "drop", 503, 429, "", 500, **UPLOAD, retry_after="0.3")
     transfers = make(strange.client)
     uploads = pictures(tmp_path, 15)
     transfer = transfers.add_upload("c", SET, "Faults", uploads)
     run(transfers)
     assert transfers.status(transfer).state is TransferState.DONE
-    assert {label: len(datas) for label, datas in strange.labels().items()} == {"cat": 5, "dog": 5, "emu": 5}
+    assert {label: len(datas) for label, datas in strange.stored(SET).items()} == {"cat": 5, "dog": 5, "emu": 5}
 
 
 def test_retry_after_is_obeyed_and_the_pace_is_told(make, strange, tmp_path, monkeypatch):
     told = []
     limited = RateController.limited
     monkeypatch.setattr(RateController, "limited", lambda pace, seconds: told.append(seconds) or limited(pace, seconds))
-    strange.retry_after = "1"
-    strange.faults = ["429"]
+    strange.wrong(429, **UPLOAD, retry_after="1")
     transfers = make(strange.client)
     transfers.add_upload("c", SET, "Slow", pictures(tmp_path, 6))
     run(transfers, threads=1)
-    assert strange.times[1] - strange.times[0] >= 0.95
+    first, second, *_ = strange.requests(**UPLOAD)
+    assert second.at - first.at >= 0.95
     assert told == [1.0]
-    assert len(strange.images) == 6
+    assert len(strange.image_ids(SET)) == 6
 
 
 def test_a_picture_that_breaks_the_service_every_time_fails_alone(make, strange, tmp_path, monkeypatch):
@@ -483,7 +488,7 @@ def test_a_picture_that_breaks_the_service_every_time_fails_alone(make, strange,
 
     def poisoned(self, training_set_id, label, **more):
         if label == "dog":
-            strange.faults = ["500"]
+            strange.wrong(500, **UPLOAD)
         return upload(self, training_set_id, label, **more)
 
     monkeypatch.setattr(ApiClient, "upload_image", poisoned)
@@ -495,7 +500,7 @@ def test_a_picture_that_breaks_the_service_every_time_fails_alone(make, strange,
 
 
 def test_a_page_in_place_of_an_answer_is_waited_out(make, strange, tmp_path):
-    strange.faults = ["502"] * 3
+    strange.wrong(502, **UPLOAD, times=3)
     transfers = make(strange.client)
     transfer = transfers.add_upload("c", SET, "Portal", pictures(tmp_path, 3))
     run(transfers)
@@ -509,7 +514,7 @@ def test_bad_pictures_are_refused_once(make, strange, tmp_path):
     transfer = transfers.add_upload("c", SET, "Bad", [UploadItem("cat", ImageFile(bad), "bad.jpg", 11)])
     run(transfers)
     assert transfers.status(transfer).state is TransferState.FAILED
-    assert strange.uploads == 1
+    assert len(strange.requests(**UPLOAD)) == 1
 
 
 # --- two programs, one journal
@@ -539,21 +544,21 @@ def test_a_second_program_leaves_a_transfer_alone_until_the_first_has_ended(make
     with subprocess.Popen(other, stdout=subprocess.PIPE, text=True) as program:
         try:
             assert program.stdout.readline() == "Another window or command works on it.\n"
-            assert not strange.images
+            assert not strange.image_ids(SET)
             stop = threading.Event()
             worker = threading.Thread(target=first.work, args=(stop.is_set,))
             worker.start()
-            until(lambda: len(strange.images) > 5)
+            until(lambda: len(strange.image_ids(SET)) > 5)
             stop.set()
             worker.join()
             first.close()  # as if the window was closed
-            until(lambda: len(strange.images) == 40)
+            until(lambda: len(strange.image_ids(SET)) == 40)
         finally:
             program.kill()
     again = make(strange.client)
     run(again)
     assert again.status(transfer).state is TransferState.DONE
-    arrived = [data for datas in strange.labels().values() for data in datas]
+    arrived = [data for datas in strange.stored(SET).values() for data in datas]
     assert sorted(arrived) == sorted(picture(number) for number in range(40))
 
 
@@ -647,21 +652,21 @@ def test_bundles_that_a_service_refuses_are_fetched_one_by_one(make, client, tmp
     assert (transfers.status(transfer).state, transfers.status(transfer).done) == (TransferState.DONE, 20)
 
 
-def fill(strange, count, make_name=lambda digits: digits):
+def fill(strange, count):
     for number in range(count):
-        strange.images[make_name(f"{number:040x}")] = (("cat", "dog")[number % 2], "x.jpg", picture(number))
+        strange.put(SET, ("cat", "dog")[number % 2], picture(number), f"{number:040x}")
 
 
 def test_addresses_that_run_out_in_the_middle_are_fetched_anew(make, strange, tmp_path):
     fill(strange, 30)
-    strange.download_faults = ["", "", "", "expired", "", "", "expired", "", "500", "short", ""]
+    strange.wrong_in_turn("", "", "", "expire", "", "", "expire", "", 500, "half", path="^/files")
     transfers = make(strange.client)
     transfer = transfers.add_download("c", SET, "Down", tmp_path / "out")
     run(transfers)
     assert transfers.status(transfer).state is TransferState.DONE, transfers.failures(transfer)
     assert sorted(p.read_bytes() for p in (tmp_path / "out").rglob("*.jpg")) == sorted(picture(n) for n in range(30))
     assert not list((tmp_path / "out").rglob("*.part"))
-    assert 3 <= strange.listings < 12
+    assert 3 <= len(strange.requests("GET", "/images$")) < 12
 
 
 def test_an_image_that_was_deleted_meanwhile_is_no_failure(make, strange, tmp_path):
@@ -671,13 +676,11 @@ def test_an_image_that_was_deleted_meanwhile_is_no_failure(make, strange, tmp_pa
     transfers.pause(transfer)
     run(transfers)
     transfers.resume(transfer)
-    strange.latency = 0
     fetch = ApiClient.download
 
     def download(self, url, **more):
-        with strange.lock:
-            if strange.images.pop(f"{3:040x}", None):
-                strange.epoch += 1
+        if any(images.pop(f"{3:040x}", None) for images in strange.sets[SET].labels.values()):
+            strange.expire()
         return fetch(self, url, **more)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -689,8 +692,8 @@ def test_an_image_that_was_deleted_meanwhile_is_no_failure(make, strange, tmp_pa
 
 def test_names_from_a_service_never_lead_out_of_the_folder(make, strange, tmp_path):
     fill(strange, 2)
-    strange.images["3" * 40] = ("../../evil", "x", picture(3))
-    strange.images["4" * 40] = ("..", "x", picture(4))
+    strange.put(SET, "../../evil", picture(3), "3" * 40)
+    strange.put(SET, "..", picture(4), "4" * 40)
     transfers = make(strange.client)
     transfers.add_download("c", SET, "Down", tmp_path / "deep" / "out")
     run(transfers)
@@ -708,7 +711,7 @@ def test_a_full_disk_stops_the_download_and_room_lets_it_go_on(make, strange, tm
         pytest.skip("no small file system can be made here")
     try:
         for number in range(30):
-            strange.images[f"{number:040x}"] = ("cat", "x.jpg", picture(number, (60, 60)))
+            strange.put(SET, "cat", picture(number, (60, 60)))
         transfers = make(strange.client)
         transfer = transfers.add_download("c", SET, "Down", small)
         run(transfers)
@@ -781,7 +784,7 @@ def test_a_service_that_slows_down_under_load_gets_fewer_calls(make, strange, tm
     transfers = make(strange.client)
     transfers.add_upload("c", SET, "Load", pictures(tmp_path, 24))
     run(transfers, threads=8)
-    assert strange.most_at_once <= 6
+    assert strange.most_uploading <= 6
 
 
 def test_a_summary_can_be_kept(make, strange, tmp_path):

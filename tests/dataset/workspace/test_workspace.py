@@ -19,10 +19,10 @@ from apitorch_desktop.dataset.workspace.scratch import SCRATCH_LABEL
 from apitorch_desktop.dataset.workspace.workspace import ListingProgress, NeedsScratch
 from apitorch_desktop.vision.images import UnreadableImage, verify
 from tests.helpers.dataset_home import Home, picture
-from tests.helpers.fake_api import Misbehaving
+from tests.helpers.fake_api import FakeApi
 
 
-def paths(service: Misbehaving, start: int = 0) -> list[str]:
+def paths(service: FakeApi, start: int = 0) -> list[str]:
     return [seen.path.partition("?")[0] for seen in service.seen[start:]]
 
 
@@ -53,7 +53,7 @@ def test_many_pages_make_one_listing(real: Home, monkeypatch):
     assert [image.label for image in listing.images] == [f"l{one}" for one in range(4) for _ in range(5)]
 
 
-def test_what_was_seen_stays_browsable_when_the_service_is_away(plain: Home, documented: Misbehaving):
+def test_what_was_seen_stays_browsable_when_the_service_is_away(plain: Home, documented: FakeApi):
     listing = plain.workspace.listing(plain.set_id)
     plain.workspace.training_sets()
     assert not plain.workspace.offline
@@ -69,7 +69,7 @@ def test_what_was_seen_stays_browsable_when_the_service_is_away(plain: Home, doc
     assert not plain.workspace.offline
 
 
-def test_a_refusal_is_no_absence(plain: Home, documented: Misbehaving):
+def test_a_refusal_is_no_absence(plain: Home, documented: FakeApi):
     documented.wrong(401)
     with pytest.raises(WrongKey):
         plain.workspace.training_sets()
@@ -82,7 +82,7 @@ def test_the_extensions_are_known_before_the_service_answers(real: Home):
     assert not real.workspace.has("telepathy")
 
 
-def test_an_image_that_is_listed_twice_is_there_once(plain: Home, documented: Misbehaving):
+def test_an_image_that_is_listed_twice_is_there_once(plain: Home, documented: FakeApi):
     answer = documented._listing
 
     def twice(one):
@@ -95,7 +95,7 @@ def test_an_image_that_is_listed_twice_is_there_once(plain: Home, documented: Mi
     assert len({image.image_id for image in listing.images}) == len(listing.images) == 21
 
 
-def test_ids_that_all_changed_are_simply_others(plain: Home, documented: Misbehaving):
+def test_ids_that_all_changed_are_simply_others(plain: Home, documented: FakeApi):
     before = {image.image_id for image in plain.listing().images}
     documented.change_ids()
     image = plain.listing().images[0]
@@ -119,7 +119,7 @@ def test_a_thumbnail_is_made_once_and_then_there_without_the_service(kind, reque
     assert home.workspace.thumbnail(home.set_id, image) == small
 
 
-def test_a_service_without_thumbnails_gives_what_cannot_be_shown_its_reason(plain: Home, documented: Misbehaving):
+def test_a_service_without_thumbnails_gives_what_cannot_be_shown_its_reason(plain: Home, documented: FakeApi):
     number = documented.add_set("Odd", {"a": [b"this is no image at all"]})
     image = plain.workspace.listing(number).images[0]
     with pytest.raises(UnreadableImage):
@@ -127,7 +127,7 @@ def test_a_service_without_thumbnails_gives_what_cannot_be_shown_its_reason(plai
     assert plain.workspace.cached_thumbnail(image.image_id) is None
 
 
-def test_addresses_that_ran_out_are_fetched_anew_once_for_all(plain: Home, documented: Misbehaving):
+def test_addresses_that_ran_out_are_fetched_anew_once_for_all(plain: Home, documented: FakeApi):
     images = plain.listing().images
     documented.expire()
     start = len(documented.seen)
@@ -144,14 +144,14 @@ def test_addresses_that_ran_out_are_fetched_anew_once_for_all(plain: Home, docum
     assert paths(documented, start).count(f"/api/training-set/{plain.set_id}/images") == 1
 
 
-def test_the_day_may_change_as_often_as_it_likes(plain: Home, documented: Misbehaving):
+def test_the_day_may_change_as_often_as_it_likes(plain: Home, documented: FakeApi):
     image = plain.listing().images[0]
     for _ in range(3):
         documented.expire()
         assert plain.workspace.image(plain.set_id, image) == picture(0)
 
 
-def test_an_image_that_is_gone_is_not_found_and_not_asked_for_again_and_again(plain: Home, documented: Misbehaving):
+def test_an_image_that_is_gone_is_not_found_and_not_asked_for_again_and_again(plain: Home, documented: FakeApi):
     image = plain.listing().images[0]
     gone = replace(image, filename="f" * 40 + ".jpg", url=image.url.replace("/files/", "/file/"))
     start = len(documented.seen)
@@ -206,18 +206,18 @@ def test_classifiers_have_a_slug_in_any_case(plain: Home, real: Home):
     assert "safe-for-work" in [one.slug for one in real.workspace.classifiers()]
 
 
-def test_without_leave_no_local_file_is_uploaded(plain: Home, documented: Misbehaving):
+def test_without_leave_no_local_file_is_uploaded(plain: Home, documented: FakeApi):
     start = len(documented.seen)
     with pytest.raises(NeedsScratch):
         plain.workspace.classify(["work-safe"], data=picture(3))
     assert documented.seen[start:] == []
 
 
-def scratch_images(service: Misbehaving, number: int) -> int:
+def scratch_images(service: FakeApi, number: int) -> int:
     return len(service.sets[number].labels.get(SCRATCH_LABEL, {}))
 
 
-def test_a_local_file_is_classified_through_the_scratch_label_and_deleted(plain: Home, documented: Misbehaving):
+def test_a_local_file_is_classified_through_the_scratch_label_and_deleted(plain: Home, documented: FakeApi):
     scratch = documented.add_set("Scratch")
     [answer] = plain.workspace.classify(["work-safe"], data=picture(3), scratch=scratch)
     assert answer.label == "safe for work"
@@ -232,7 +232,7 @@ def replace_scratch(home: Home, number: int):
 
 
 @pytest.mark.parametrize("fault", ["drop", "lost", 500, "half", "garbage"])
-def test_whichever_call_fails_no_scratch_image_stays(fault, plain: Home, documented: Misbehaving):
+def test_whichever_call_fails_no_scratch_image_stays(fault, plain: Home, documented: FakeApi):
     scratch = documented.add_set("Scratch")
     for number in range(10):
         start = len(documented.seen)
@@ -250,7 +250,7 @@ def test_whichever_call_fails_no_scratch_image_stays(fault, plain: Home, documen
 
 
 def test_a_photo_that_is_being_classified_is_in_no_listing_download_comparison_or_export(
-    plain: Home, documented: Misbehaving, tmp_path: Path
+    plain: Home, documented: FakeApi, tmp_path: Path
 ):
     """The moment is held: the answer to `classify` waits until all four have looked."""
     number = documented.add_set("Zebras", {"plains": [picture(1)], "mountain": [picture(2)]})
@@ -293,7 +293,7 @@ def test_a_photo_that_is_being_classified_is_in_no_listing_download_comparison_o
     assert scratch_images(documented, number) == 0
 
 
-def test_a_persons_own_label_of_that_name_is_theirs(plain: Home, documented: Misbehaving, tmp_path: Path):
+def test_a_persons_own_label_of_that_name_is_theirs(plain: Home, documented: FakeApi, tmp_path: Path):
     theirs = picture(98)
     number = documented.add_set("Scratches", {"plains": [picture(1)], "Desktop scratch": [theirs]})
     workspace, client = plain.workspace, plain.workspace.client
@@ -325,7 +325,7 @@ def test_a_persons_own_label_of_that_name_is_theirs(plain: Home, documented: Mis
         assert names == ["Desktop scratch", "plains"], folder
 
 
-def test_another_connection_and_another_training_set_have_labels_of_their_own(plain: Home, documented: Misbehaving):
+def test_another_connection_and_another_training_set_have_labels_of_their_own(plain: Home, documented: FakeApi):
     one, other = documented.add_set("One"), documented.add_set("Other", {"desktop_scratch": [picture(98)]})
     plain.workspace.classify(["work-safe"], data=picture(3), scratch=one)
     assert plain.workspace.scratch_label(one) == "desktop_scratch"
@@ -334,7 +334,7 @@ def test_another_connection_and_another_training_set_have_labels_of_their_own(pl
     assert plain.workspace.listing(one).labels == []
 
 
-def test_scratch_images_are_deleted_after_the_service_was_away(plain: Home, documented: Misbehaving):
+def test_scratch_images_are_deleted_after_the_service_was_away(plain: Home, documented: FakeApi):
     scratch = documented.add_set("Scratch")
     plain.workspace.classify(["work-safe"], data=picture(4), scratch=scratch)  # the label is ours from now on
     documented._put(documented.sets[scratch], SCRATCH_LABEL, picture(99))  # another program's
@@ -353,7 +353,7 @@ def test_scratch_images_are_deleted_after_the_service_was_away(plain: Home, docu
     assert [image.data for image in documented.sets[scratch].labels[SCRATCH_LABEL].values()] == [picture(99)]
 
 
-def test_a_crash_before_the_uploads_answer_is_cleared_away_by_content(plain: Home, documented: Misbehaving):
+def test_a_crash_before_the_uploads_answer_is_cleared_away_by_content(plain: Home, documented: FakeApi):
     scratch = documented.add_set("Scratch")
     documented._put(documented.sets[scratch], "desktop_scratch", picture(99))
     with plain.scratch._file.transaction() as rows:
@@ -366,14 +366,14 @@ def test_a_crash_before_the_uploads_answer_is_cleared_away_by_content(plain: Hom
     assert [image.data for image in documented.sets[scratch].labels["desktop_scratch"].values()] == [picture(99)]
 
 
-def test_a_message_arrives(plain: Home, documented: Misbehaving):
+def test_a_message_arrives(plain: Home, documented: FakeApi):
     plain.workspace.send_message("Well done")
     assert documented.sent == [("", "Well done")]
 
 
-def test_a_service_that_moved_is_used_at_its_new_place(plain: Home, documented: Misbehaving):
+def test_a_service_that_moved_is_used_at_its_new_place(plain: Home, documented: FakeApi):
     documented.vanish()
-    with Misbehaving() as other:
+    with FakeApi() as other:
         client = ApiClient(other.url, other.key)
         plain.workspace.set_client(client)
         assert plain.workspace.connect().message == "ok"

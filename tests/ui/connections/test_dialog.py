@@ -8,7 +8,7 @@ from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, KeyLocati
 from apitorch_desktop.dataset.connections.store import ConnectionStore
 from apitorch_desktop.ui.connections.dialog import ConnectionDialog
 from tests.helpers.event_loop import wait_until
-from tests.helpers.fake_api import Misbehaving
+from tests.helpers.fake_api import FakeApi
 from tests.helpers.service_process import serving
 
 
@@ -115,7 +115,7 @@ def test_a_service_out_of_reach_can_be_kept_all_the_same(qtbot, opened, connecti
     ("fault", "keeps"), [(500, True), (502, True), (403, False), ("portal", False), ("json", False)]
 )
 def test_a_service_that_fails_can_be_kept_and_what_is_no_api_torch_cannot(qtbot, opened, connections, fault, keeps):
-    with Misbehaving() as service:
+    with FakeApi() as service:
         service.wrong(fault, times=100)
         dialog = opened()
         dialog.address.setText(service.url)
@@ -161,7 +161,7 @@ def test_name_and_colour_are_changed_with_the_key_as_it_is_and_another_key_is_tr
 def test_a_key_does_not_follow_to_another_address(qtbot, opened, connections, keys, real):
     kept = connections.add("Here", real.url)
     keys.store(kept, real.key)
-    with Misbehaving() as other:
+    with FakeApi() as other:
         dialog = opened(kept)
         dialog.address.setText(other.url)
         press(qtbot, dialog.save)
@@ -186,7 +186,7 @@ def test_a_connection_is_removed_with_its_key(qtbot, opened, connections, keys, 
 
 
 def test_escape_keeps_nothing_while_the_service_is_asked(qtbot, opened, connections):
-    with Misbehaving() as service:
+    with FakeApi() as service:
         service.wrong("late", seconds=1.0, times=5)
         dialog = opened()
         dialog.address.setText(service.url)

@@ -11,7 +11,7 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.utils import paths
 from tests.helpers.event_loop import wait_until
-from tests.helpers.fake_api import KEY, Misbehaving
+from tests.helpers.fake_api import KEY, FakeApi
 from tests.helpers.planted_set import plant
 
 
@@ -49,7 +49,7 @@ def service(planted):
     labels = {}
     for label, _name, data in planted.uploads:
         labels.setdefault(label.replace("-", "_"), []).append(data)
-    with Misbehaving() as service:
+    with FakeApi() as service:
         service.add_set("Clothes", labels)
         yield service
 
