@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QKeySequence
@@ -72,7 +71,7 @@ class ActionRegistry(QObject):
             if spec.binds_keys:
                 for widget in spec.within or (self._window,):
                     widget.addAction(action)
-            action.triggered.connect(partial(self._run, spec))
+            action.triggered.connect(lambda _checked=False, spec=spec: self._run(spec))
             self._actions[spec.id] = (spec, action)
 
     def trigger(self, action_id: str) -> None:
@@ -103,7 +102,7 @@ class ActionRegistry(QObject):
                 sections.setdefault(spec.section, []).append((spec.keys, spec.help))
         return sections
 
-    def _run(self, spec: ActionSpec, _checked: bool = False) -> None:
+    def _run(self, spec: ActionSpec) -> None:
         if reason := spec.reason():
             self.unavailable.emit(reason)
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
@@ -107,7 +106,7 @@ class ConnectionMenu(QObject):
         group = QActionGroup(look)
         for scheme, words in _SCHEMES:
             action = QAction(words, group, checkable=True, checked=scheme == self._settings.scheme)
-            action.triggered.connect(partial(self._choose_scheme, scheme))
+            action.triggered.connect(lambda _checked=False, scheme=scheme: self._choose_scheme(scheme))
             look.addAction(action)
 
     def _keep_key(self) -> None:
@@ -154,7 +153,7 @@ class ConnectionMenu(QObject):
         action.triggered.connect(lambda _checked=False: act())
         menu.addAction(action)
 
-    def _choose_scheme(self, scheme: Scheme, _checked: bool) -> None:
+    def _choose_scheme(self, scheme: Scheme) -> None:
         self._settings.scheme = scheme
         self._settings.save()
         self._theme.set_scheme(scheme)

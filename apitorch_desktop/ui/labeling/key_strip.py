@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from PySide6.QtCore import QRect, QSize, Qt, Signal
 from PySide6.QtGui import QAction, QContextMenuEvent, QFontMetrics, QIcon, QPainter, QPaintEvent, QResizeEvent
@@ -102,7 +101,7 @@ class KeyChipRow(QWidget):
         self.chips = [KeyChip(self._theme, key, name) for key, name in keys.items()]
         for chip in self.chips:
             chip.setParent(self)
-            chip.clicked.connect(partial(self._clicked, chip.name))
+            chip.clicked.connect(lambda _checked=False, name=chip.name: self.label_wanted.emit(name))
         self._place()
 
     def hidden(self) -> list[KeyChip]:
@@ -115,12 +114,9 @@ class KeyChipRow(QWidget):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         for chip in self.hidden():
             action = QAction(f"{chip.name.replace('&', '&&')}\t{chip.key}", menu)
-            action.triggered.connect(partial(self._clicked, chip.name))
+            action.triggered.connect(lambda _checked=False, name=chip.name: self.label_wanted.emit(name))
             menu.addAction(action)
         return menu
-
-    def _clicked(self, name: str, _checked: bool = False) -> None:
-        self.label_wanted.emit(name)
 
     def _on_theme_changed(self) -> None:
         self.more.setFont(self._theme.font("small"))
@@ -252,9 +248,6 @@ class KeyStrip(QWidget):
         chosen = next((chip.name for chip in self.chips if chip.key == key), "")
         for name in self._labels:
             action = QAction(name.replace("&", "&&"), menu, checkable=True, checked=name == chosen)
-            action.triggered.connect(partial(self._bind, key, name))
+            action.triggered.connect(lambda _checked=False, name=name: self.bound.emit(key, name))
             menu.addAction(action)
         return menu
-
-    def _bind(self, key: str, name: str, _checked: bool = False) -> None:
-        self.bound.emit(key, name)

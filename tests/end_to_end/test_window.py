@@ -1,0 +1,47 @@
+"""The window's own settings by pointer and keys: colors, size on the screen, connections chosen again, training sets."""
+
+from PySide6.QtCore import QSettings
+from PySide6.QtWidgets import QApplication, QMenu
+
+from apitorch_desktop.ui.session.session import ConnectionState
+from apitorch_desktop.utils import paths
+from tests.helpers import app_runner as program
+
+
+def popup():
+    shown = QApplication.activePopupWidget()
+    return shown if isinstance(shown, QMenu) else None
+
+
+def choose_in_connection_menu(made, *path):
+    """Choose from the connection menu with the pointer."""
+    program.press(made.central_widget.toolbar.connection)
+    menu = program.wait(popup, "the connection menu")
+    for text in path:
+        action = next(action for action in menu.actions() if action.text() == text)
+        program.press(menu, menu.actionGeometry(action))
+        if (below := action.menu()) is not None:
+            program.wait(below.isVisible, text)
+            menu = below
+    program.wait(lambda: popup() is None, "the menus closed")
+
+
+def test_colors_are_chosen_by_pointer_and_kept(monkeypatch, home, capfd):
+    def choose_dark(made):
+        program.wait(lambda: made.session.state is ConnectionState.READY, "the embedded service")
+        assert not made.theme.tokens.dark
+        choose_in_connection_menu(made, "Colours", "Dark")
+        program.wait(lambda: made.theme.tokens.dark, "the dark colors")
+        choose_in_connection_menu(made, "Colours", "Light")
+        program.wait(lambda: not made.theme.tokens.dark, "the light colors")
+        choose_in_connection_menu(made, "Colours", "Dark")
+        program.wait(lambda: made.theme.tokens.dark, "the dark colors again")
+
+    def next_start(made):
+        assert made.theme.tokens.dark
+
+    assert program.run(monkeypatch, choose_dark) == 0
+    file = QSettings(str(paths.desktop_folder() / "window.ini"), QSettings.Format.IniFormat)
+    assert file.value("look/scheme") == "dark"
+    assert program.run(monkeypatch, next_start) == 0
+    assert "Error" not in capfd.readouterr().err
