@@ -45,3 +45,40 @@ def test_colors_are_chosen_by_pointer_and_kept(monkeypatch, home, capfd):
     assert file.value("look/scheme") == "dark"
     assert program.run(monkeypatch, next_start) == 0
     assert "Error" not in capfd.readouterr().err
+
+
+def fits(window):
+    """True if the window with its frame lies within the available area of its screen."""
+    return window.screen().availableGeometry().contains(window.frameGeometry())
+
+
+def test_the_window_fits_the_screen_at_first_and_when_it_was_kept_on_a_larger_one(monkeypatch, home):
+    def first_start(made):
+        program.wait(lambda: fits(made.window), "the window within the screen")
+        assert made.window.width() == min(1440, made.window.screen().availableGeometry().width())
+
+    def on_a_larger_screen(made):
+        made.window.resize(2600, 1500)
+        made.window.move(900, 400)
+        program.wait(lambda: made.window.height() == 1500, "a window as on a larger screen")
+
+    def next_start(made):
+        program.wait(lambda: fits(made.window), "the window within the screen")
+        status = made.central_widget.status
+        bottom = status.mapToGlobal(status.rect().bottomLeft()).y()
+        assert bottom <= made.window.screen().availableGeometry().bottom()
+
+    for steps in (first_start, on_a_larger_screen, next_start):
+        assert program.run(monkeypatch, steps) == 0
+
+
+def test_the_frame_of_the_window_manager_counts(monkeypatch, home):
+    def steps(made):
+        window, room = made.window, made.window.screen().availableGeometry()
+        monkeypatch.setattr(type(window), "frameGeometry", lambda self: self.geometry().adjusted(-4, -30, 4, 4))
+        window.setGeometry(room)
+        window.fit_screen()
+        size = (room.width() - 8, room.height() - 34)
+        program.wait(lambda: (window.width(), window.height()) == size, "room for the frame")
+
+    assert program.run(monkeypatch, steps) == 0

@@ -25,7 +25,7 @@ LEFT, RIGHT, TOP, BOTTOM = 252, 348, 46, 44
 
 
 class MainWindow(QMainWindow):
-    """Restores its geometry, and reports its first paint and its end."""
+    """Restores its geometry within its screen, and reports its first paint and its end."""
 
     painted = Signal()
     """The window was painted for the first time."""
@@ -48,9 +48,28 @@ class MainWindow(QMainWindow):
         if self._unpainted:
             self._unpainted = False
             self._paint_surfaces()
-            QTimer.singleShot(0, self.painted.emit)  # after this paint
+            QTimer.singleShot(0, self._on_painted)
         elif self.centralWidget() is None:
             self._paint_surfaces()
+
+    def _on_painted(self) -> None:
+        self.fit_screen()  # the window manager has added its frame by now
+        self.windowHandle().screenChanged.connect(lambda _screen: QTimer.singleShot(0, self.fit_screen))
+        self.painted.emit()
+
+    def fit_screen(self) -> None:
+        """Shrink and move the window so that its frame lies within the available area of its screen."""
+        if self.isMaximized() or self.isFullScreen():
+            return
+        room, frame = self.screen().availableGeometry(), self.frameGeometry()
+        width = self.width() + min(0, room.width() - frame.width())
+        height = self.height() + min(0, room.height() - frame.height())
+        left = max(room.left(), frame.left() + min(0, room.right() - frame.right()))
+        top = max(room.top(), frame.top() + min(0, room.bottom() - frame.bottom()))
+        if (width, height) != (self.width(), self.height()):
+            self.resize(width, height)
+        if (left, top) != (frame.left(), frame.top()):
+            self.move(left, top)
 
     def _paint_surfaces(self) -> None:
         theme, px = self._theme, self._theme.px
