@@ -35,7 +35,7 @@ class AppData:
     def workspace(self, connection: Connection, client: ApiClient) -> Workspace:
         """Return a workspace on a connection."""
         return Workspace(
-            connection, client, self.cache, self.scratch, lambda one: self.edits.hidden_labels(connection.id, one)
+            connection, client, self.cache, self.scratch, lambda set_id: self.edits.hidden_labels(connection.id, set_id)
         )
 
     @property

@@ -31,7 +31,7 @@ def picture(seed: int) -> bytes:
 
 
 class Home:
-    """A connection with its catalog, edits and scratch journal in `folder`, and one training set on it."""
+    """A connection with its cache, edits and scratch journal in `folder`, and one training set on it."""
 
     def __init__(self, folder: Path, url: str, key: str, set_id: int | str, **options) -> None:
         self.folder, self.url, self.key, self.options = folder, url, key, options
@@ -41,20 +41,20 @@ class Home:
     def open(self) -> None:
         """As at a start of the program."""
         self.client = ApiClient(self.url, self.key, **self.options)
-        self.catalog = OfflineCache(self.folder / "cache")
+        self.cache = OfflineCache(self.folder / "cache")
         self.scratch = ScratchUploads(self.folder)
         self.edits = EditHistory(self.folder)
         self.workspace = Workspace(
             Connection("c1", "Home", self.url),
             self.client,
-            self.catalog,
+            self.cache,
             self.scratch,
             lambda one: self.edits.hidden_labels("c1", one),
         )
 
     def close(self) -> None:
         """As at its end."""
-        for one in (self.edits, self.scratch, self.catalog, self.client):
+        for one in (self.edits, self.scratch, self.cache, self.client):
             one.close()
 
     def restart(self) -> None:

@@ -81,8 +81,9 @@ class ConnectionStore:
             embedded = settings.connections.get(EMBEDDED) or Connection(EMBEDDED, "This computer")
             embedded = replace(embedded, color=embedded.color or _COLORS[0])
             from_environment = [self._from_environment] if self._from_environment else []
-            rest = [one for one in settings.connections.values() if not one.embedded]
-            return [embedded, *from_environment, *sorted(rest, key=lambda one: (one.name.casefold(), one.id))]
+            added = [connection for connection in settings.connections.values() if not connection.embedded]
+            added.sort(key=lambda connection: (connection.name.casefold(), connection.id))
+            return [embedded, *from_environment, *added]
 
     def get(self, connection_id: str) -> Connection:
         """Return a connection. Raises KeyError."""
@@ -115,7 +116,7 @@ class ConnectionStore:
         """Add a connection; without a color the least used one is taken. Raises BadRequest for an invalid address."""
         with self._lock:
             url = normalize_url(base_url)
-            used = [one.color for one in self.all()]
+            used = [connection.color for connection in self.all()]
             color = color or min(_COLORS, key=used.count)
             connection = Connection(secrets.token_hex(6), name.strip() or _host(url), url, color)
             self._settings.connections[connection.id] = connection
@@ -167,8 +168,9 @@ class ConnectionStore:
     def _load(self) -> _Settings:
         try:
             stored = json.loads(self._path.read_text("utf-8"))
-            connections = [_from_json(item) for item in stored["connections"]]
-            return _Settings(str(stored.get("current", EMBEDDED)), {one.id: one for one in connections})
+            connections = map(_from_json, stored["connections"])
+            by_id = {connection.id: connection for connection in connections}
+            return _Settings(str(stored.get("current", EMBEDDED)), by_id)
         except FileNotFoundError:
             return _Settings()
         except OSError as error:
@@ -184,7 +186,7 @@ class ConnectionStore:
             return _Settings()
 
     def _save(self) -> None:
-        connections = [_to_json(one) for one in self._settings.connections.values()]
+        connections = [_to_json(connection) for connection in self._settings.connections.values()]
         text = json.dumps({"current": self._settings.current, "connections": connections}, indent=2)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(self._path) as part:

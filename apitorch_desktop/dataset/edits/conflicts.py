@@ -93,7 +93,7 @@ class ConflictResolver:
 
     def keep_theirs(self, conflicts: Sequence[EditConflict]) -> None:
         """Leave the photos as the others changed them."""
-        self._journal.drop_conflicts([one.id for one in conflicts])
+        self._journal.drop_conflicts([conflict.id for conflict in conflicts])
 
     def do_mine(
         self, workspace: Workspace, views: Sequence[ConflictView], original: Original, run: EditRun = NO_RUN
@@ -104,7 +104,7 @@ class ConflictResolver:
         """
         placements: list[Placement] = []
         decided: list[int] = []
-        sets = {to_set_key(one.conflict.training_set_id) for one in views}
+        sets = {to_set_key(view.conflict.training_set_id) for view in views}
         for view in views:
             placement = self._placement(workspace, view, original, len(placements))
             if placement is not None:

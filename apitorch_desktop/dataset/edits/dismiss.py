@@ -21,9 +21,9 @@ class DismissEdits:
 
     def do(self, connection_id: str, set_key: str, findings: Sequence[Dismissal], title: str) -> EditRow:
         """Dismiss findings, as a new edit."""
-        images = dict.fromkeys(image for one in findings for image in _images(one))
+        images = dict.fromkeys(image for finding in findings for image in _images(finding))
         numbers = {image: n for n, image in enumerate(images)}
-        payload = DismissPayload(planned=True, dismissed=[_pack(one, numbers) for one in findings])
+        payload = DismissPayload(planned=True, dismissed=[_pack(finding, numbers) for finding in findings])
         row = self._journal.add(connection_id, set_key, payload, title, EditStage.DONE)
         row.placements = [Placement(n, image, "", "", at_target=True) for image, n in numbers.items()]
         self._journal.replace_placements(row)
@@ -49,7 +49,7 @@ class DismissEdits:
 
     def _findings(self, row: EditRow, payload: DismissPayload) -> list[Dismissal]:
         """Return the dismissed findings with the current ids of their images."""
-        ids = {one.n: self._journal.resolve(one.handle) for one in row.placements}
+        ids = {placement.n: self._journal.resolve(placement.handle) for placement in row.placements}
         found: list[Dismissal] = []
         for n, finding, other in payload.dismissed:
             if finding == _TWIN:

@@ -115,7 +115,8 @@ class EditExecutor:
                 self._notes.append(f"The service keeps the empty label “{payload.old}”; it is not shown here any more.")
             row.placements = placements_of(index.under(payload.old).values(), payload.old, payload.new or None)
             payload.dropped_labels = [payload.old]
-        targets = {one.target for one in row.placements if one.target is not None} | set(payload.created_labels)
+        targets = {placement.target for placement in row.placements if placement.target is not None}
+        targets |= set(payload.created_labels)
         payload.created_labels = sorted(targets - set(index.counts())) if targets else []
         if isinstance(payload, CreateLabelPayload) and not payload.created_labels:
             raise Conflict(f"There is a label “{payload.label}” already.", advice="Choose another name.")
@@ -143,7 +144,7 @@ class EditExecutor:
             count = f"{ops.missing} images were" if ops.missing > 1 else "One image was"
             self._notes.append(f"{count} deleted or moved by someone else, and left out.")
             self.outcome.stale = True
-        if row.placements and all(one.missing for one in row.placements):
+        if row.placements and all(placement.missing for placement in row.placements):
             raise NotFound(
                 "Someone else deleted or moved these images, so they are left as they are.",
                 advice="You see what is there now.",
@@ -261,7 +262,7 @@ class EditExecutor:
         row, outcome = self._row, self.outcome
         existing = self._client.training_sets()
         key = self._journal.resolve(row.set_handle)
-        if key not in {to_set_key(one.id) for one in existing}:
+        if key not in {to_set_key(training_set.id) for training_set in existing}:
             created_id = self._find_or_create(payload, existing)
             outcome.replaces = from_set_key(row.set_key) if row.set_key else None
             outcome.training_set_id = created_id
@@ -278,10 +279,10 @@ class EditExecutor:
     def _find_or_create(self, payload: TrainingSetPayload, existing: list[TrainingSet]) -> Id:
         """Return the id of a new training set, or of the one created by a call whose answer was not received."""
         if payload.sets_before is not None:
-            for one in existing:
-                if one.name == payload.name and to_set_key(one.id) not in payload.sets_before:
-                    return one.id
-        payload.sets_before = [to_set_key(one.id) for one in existing]
+            for training_set in existing:
+                if training_set.name == payload.name and to_set_key(training_set.id) not in payload.sets_before:
+                    return training_set.id
+        payload.sets_before = [to_set_key(training_set.id) for training_set in existing]
         self._journal.save(self._row)
         return self._client.create_training_set(payload.name, payload.description or "").id
 
@@ -289,7 +290,7 @@ class EditExecutor:
         row, outcome = self._row, self.outcome
         set_id = outcome.training_set_id
         key = to_set_key(set_id)
-        found = next((one for one in self._client.training_sets() if to_set_key(one.id) == key), None)
+        found = {to_set_key(existing.id): existing for existing in self._client.training_sets()}.get(key)
         ops = self._operations()
         if found is not None:
             payload.name, payload.description = found.name, found.description
@@ -308,7 +309,7 @@ class EditExecutor:
             self._client.delete_training_set(set_id)
         elif not payload.unconfirmed:
             raise NotFound("This training set is not there any more.")
-        ops.mark_deleted([one for one in row.placements if one.is_pending(row.forward)])
+        ops.mark_deleted([placement for placement in row.placements if placement.is_pending(row.forward)])
         self._journal.save(row, renamed=[(key, new_absent_name())])
         self._workspace.cache.forget_training_set(self._workspace.connection.id, set_id)
         outcome.training_set_removed = True

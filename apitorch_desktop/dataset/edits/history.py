@@ -96,7 +96,7 @@ class EditHistory:
         label = label_of(label)
         placements = _placements((image for image in images if image.label != label), label)
         title = f"move {plural(len(placements), 'image')} to “{label}”"
-        return self._do_images(workspace, training_set_id, MovePayload(), title, placements, run)
+        return self._do(workspace, training_set_id, MovePayload(), title, run, placements)
 
     def delete(
         self, workspace: Workspace, training_set_id: Id, images: Sequence[TrainingImage], run: EditRun = NO_RUN
@@ -104,20 +104,20 @@ class EditHistory:
         """Delete images; their content goes to the trash first."""
         placements = _placements(images, None)
         title = f"delete {plural(len(placements), 'image')}"
-        return self._do_images(workspace, training_set_id, DeletePayload(), title, placements, run)
+        return self._do(workspace, training_set_id, DeletePayload(), title, run, placements)
 
     def restore(self, workspace: Workspace, trashed: Sequence[TrashedImage], run: EditRun = NO_RUN) -> EditOutcome:
         """Bring images back from the trash to their labels; all of one training set. Raises BadRequest."""
-        if len({to_set_key(one.training_set_id) for one in trashed}) != 1:
+        if len({to_set_key(image.training_set_id) for image in trashed}) != 1:
             raise BadRequest("Choose images of one training set.", advice="")
-        ids = self.journal.trashed_names(workspace.connection.id, {one.id for one in trashed})
+        ids = self.journal.trashed_names(workspace.connection.id, {image.id for image in trashed})
         placements = [
-            Placement(n, ids[one.id], None, one.label, one.name, one.sha256)
-            for n, one in enumerate(trashed)
-            if one.id in ids
+            Placement(n, ids[image.id], None, image.label, image.name, image.sha256)
+            for n, image in enumerate(trashed)
+            if image.id in ids
         ]
         title = f"bring back {plural(len(placements), 'image')}"
-        return self._do_images(workspace, trashed[0].training_set_id, RestorePayload(), title, placements, run)
+        return self._do(workspace, trashed[0].training_set_id, RestorePayload(), title, run, placements)
 
     def correct(
         self,
@@ -190,7 +190,7 @@ class EditHistory:
         self, workspace: Workspace, training_set_id: Id, name: str | None = None, description: str | None = None
     ) -> EditOutcome:
         """Change the name, the description or both."""
-        known = {to_set_key(one.id): one for one in workspace.training_sets()}
+        known = {to_set_key(training_set.id): training_set for training_set in workspace.training_sets()}
         before = known.get(to_set_key(training_set_id))
         if before is None:
             raise BadRequest("This training set is not there any more.", advice="Refresh to see what is there.")
@@ -207,7 +207,7 @@ class EditHistory:
 
     def delete_training_set(self, workspace: Workspace, training_set_id: Id, run: EditRun = NO_RUN) -> EditOutcome:
         """Delete a training set; the content of its images goes to the trash first."""
-        names = {to_set_key(one.id): one.name for one in workspace.cached_training_sets()}
+        names = {to_set_key(training_set.id): training_set.name for training_set in workspace.cached_training_sets()}
         name = names.get(to_set_key(training_set_id), "")
         title = f"delete the training set “{name}”" if name else "delete a training set"
         return self._do(workspace, training_set_id, DeleteTrainingSetPayload(), title, run)
@@ -264,23 +264,13 @@ class EditHistory:
         payload: EditPayload,
         title: str,
         run: EditRun = NO_RUN,
-        placements: Sequence[Placement] = (),
+        placements: list[Placement] | None = None,
     ) -> EditOutcome:
-        set_key = to_set_key(training_set_id) if training_set_id is not None else ""
-        return self._runner.do(workspace, set_key, payload, title, list(placements), run)
-
-    def _do_images(
-        self,
-        workspace: Workspace,
-        training_set_id: Id,
-        payload: EditPayload,
-        title: str,
-        placements: Sequence[Placement],
-        run: EditRun,
-    ) -> EditOutcome:
-        if not placements:
+        """Do an edit; `placements` are those of the chosen images, None if the edit finds its images itself."""
+        if placements is not None and not placements:
             raise BadRequest("There is nothing to do: no image is chosen, or all are there already.", advice="")
-        return self._do(workspace, training_set_id, payload, title, run, placements)
+        set_key = to_set_key(training_set_id) if training_set_id is not None else ""
+        return self._runner.do(workspace, set_key, payload, title, placements or [], run)
 
 
 def _placements(images: Iterable[TrainingImage], target: str | None) -> list[Placement]:

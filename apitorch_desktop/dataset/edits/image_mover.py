@@ -64,13 +64,13 @@ class ImageMover:
         self._delete(deleting)
 
     def _pending(self, placements: Iterable[Placement]) -> list[Placement]:
-        return [one for one in placements if one.is_pending(self._row.forward)]
+        return [placement for placement in placements if placement.is_pending(self._row.forward)]
 
     # --- moving, where the service can
 
     def _move_direct(self, moving: list[Placement]) -> None:
         for label in dict.fromkeys(self._ops.destination(placement) for placement in moving):
-            group = [one for one in moving if self._ops.destination(one) == label]
+            group = [placement for placement in moving if self._ops.destination(placement) == label]
             for batch in _chunks(group, _BATCH):
                 self._move_batch(batch, label)
                 self._count_images(len(batch))
@@ -78,7 +78,8 @@ class ImageMover:
     def _move_batch(self, batch: list[Placement], label: str) -> None:
         ops = self._ops
         for _ in range(_ATTEMPTS):
-            batch = [one for one in self._pending(batch) if not one.merged]  # some may have been located at the label
+            # some may have been located at the label meanwhile
+            batch = [placement for placement in self._pending(batch) if not placement.merged]
             if not batch:
                 return
             ids = [ops.current_id(placement) for placement in batch]
@@ -117,7 +118,7 @@ class ImageMover:
             ops.upload(copied)
             self._confirm_copies(copied)
             olds = [ops.current_id(placement) for placement in copied]
-            originals = [old for old, one in zip(olds, copied, strict=True) if old != one.copy_id]
+            originals = [old for old, placement in zip(olds, copied, strict=True) if old != placement.copy_id]
             ops.delete(originals)
             self._outcome.removed += originals
             self._outcome.changed |= self._record_copies(copied, olds)
@@ -172,7 +173,7 @@ class ImageMover:
         ops = self._ops
         if restoring:
             ops.record_ids_before(restoring)
-        lost = [one for one in restoring if not one.merged and not ops.trash.has(one.sha256)]
+        lost = [placement for placement in restoring if not placement.merged and not ops.trash.has(placement.sha256)]
         if lost:
             raise BadRequest(f"{len(lost)} of the images are no longer in the trash.", advice="")
         self._calls_per_image = 2
@@ -180,7 +181,7 @@ class ImageMover:
             copied = ops.ensure_content(chunk)
             ops.upload(copied)
             self._fetch_records(copied)
-            olds = [ops.current_id(one) for one in copied]
+            olds = [ops.current_id(placement) for placement in copied]
             before = self._ids_before_deletion(copied, olds)
             own = self._record_copies(copied, olds)
             self._outcome.changed |= {before[old]: new for old, new in own.items() if before.get(old, new) != new}
@@ -188,14 +189,18 @@ class ImageMover:
 
     def _ids_before_deletion(self, restoring: list[Placement], names: list[str]) -> dict[str, str]:
         """Return names of absent images → the ids they had, by which views still know them."""
-        found = {name: one.known_id for one, name in zip(restoring, names, strict=True)}
+        found = {name: placement.known_id for placement, name in zip(restoring, names, strict=True)}
         unknown = {name for name, known_id in found.items() if is_absent(known_id)}
         found |= self._ops.journal.ids_before_deletion(self._row.connection_id, unknown)
         return {name: known_id for name, known_id in found.items() if not is_absent(known_id)}
 
     def _fetch_records(self, copied: list[Placement]) -> None:
         """Set the service's records of new images where the answers to the uploads did not contain them."""
-        unknown = [one for one in copied if one.record is None or image_id(one.record.image_id) != one.copy_id]
+        unknown = [
+            placement
+            for placement in copied
+            if placement.record is None or image_id(placement.record.image_id) != placement.copy_id
+        ]
         if unknown:
             self._ops.index.refresh()
         for placement in unknown:
@@ -229,7 +234,9 @@ class ImageMover:
         ops = self._ops
         for _ in range(_ATTEMPTS):
             try:
-                ops.workspace.client.delete_images(ops.training_set_id, [ops.current_id(one) for one in batch])
+                ops.workspace.client.delete_images(
+                    ops.training_set_id, [ops.current_id(placement) for placement in batch]
+                )
             except NotFound:  # someone else deleted some first; their content is in the trash all the same
                 ops.index.refresh()
                 listed = ops.index.labels_by_id()

@@ -206,9 +206,14 @@ class ImageOperations:
     def _refresh_records(self, placements: Sequence[Placement]) -> None:
         """Find the current records of images where they are not at hand; None for those that are not listed."""
         ids = {
-            one.n: self.journal.resolve(one.merged_with) if one.merged else self.current_id(one) for one in placements
+            placement.n: self.journal.resolve(placement.merged_with) if placement.merged else self.current_id(placement)
+            for placement in placements
         }
-        unknown = [one for one in placements if one.record is None or image_id(one.record.image_id) != ids[one.n]]
+        unknown = [
+            placement
+            for placement in placements
+            if placement.record is None or image_id(placement.record.image_id) != ids[placement.n]
+        ]
         if unknown:
             self.index.refresh()
             listed = {found: image for images in self.index.all().values() for found, image in images.items()}

@@ -176,16 +176,8 @@ class EditJournal:
 
     def edit(self, row: EditRow) -> Edit:
         """Return an edit as callers see it."""
-        return Edit(
-            row.id,
-            row.connection_id,
-            self.training_set_id(row),
-            row.kind,
-            row.title,
-            row.stage,
-            row.note,
-            row.created_at,
-        )
+        set_id = self.training_set_id(row)
+        return Edit(row.id, row.connection_id, set_id, row.kind, row.title, row.stage, row.note, row.created_at)
 
     def load(self, row: EditRow) -> EditRow:
         """Fill in the placements, and return the row."""
@@ -199,7 +191,7 @@ class EditJournal:
             db.execute("DELETE FROM placement WHERE edit = ?", (row.id,))
             kept = {placement.handle for placement in row.placements} | {row.set_handle}
             handles = db.execute("SELECT id FROM handle WHERE edit = ?", (row.id,)).fetchall()
-            db.executemany("DELETE FROM handle WHERE id = ?", [one for one in handles if one[0] not in kept])
+            db.executemany("DELETE FROM handle WHERE id = ?", [handle for handle in handles if handle[0] not in kept])
             for placement in row.placements:
                 if not placement.handle:
                     placement.handle = _add_handle(db, row.connection_id, row.id, placement.known_id)
@@ -228,15 +220,8 @@ class EditJournal:
                     "INSERT INTO trash (connection, training_set, place, image, label, name, sha256, bytes, deleted_at)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
-                        row.connection_id,
-                        row.set_key,
-                        set_handle,
-                        name,
-                        label,
-                        placement.name,
-                        placement.sha256,
-                        size,
-                        now,
+                        *(row.connection_id, row.set_key, set_handle, name, label),
+                        *(placement.name, placement.sha256, size, now),
                     ),
                 )
             _write(db, row, placements)
@@ -318,11 +303,11 @@ class EditJournal:
 
     def add_conflicts(self, connection_id: str, conflicts: Iterable[EditConflict]) -> None:
         """Store conflicts; a newer one of the same photo replaces the older."""
-        old = {one.image_id: one.id for one in self.conflicts(connection_id)}
+        old = {conflict.image_id: conflict.id for conflict in self.conflicts(connection_id)}
         with self._file.transaction() as db:
-            for one in conflicts:
-                db.execute("DELETE FROM conflict WHERE id = ?", (old.get(one.image_id, 0),))
-                body = msgspec.msgpack.encode(one)
+            for conflict in conflicts:
+                db.execute("DELETE FROM conflict WHERE id = ?", (old.get(conflict.image_id, 0),))
+                body = msgspec.msgpack.encode(conflict)
                 db.execute("INSERT INTO conflict (connection, body) VALUES (?, ?)", (connection_id, body))
 
     def conflicts(self, connection_id: str) -> list[EditConflict]:
@@ -396,18 +381,9 @@ class EditJournal:
 
 
 def _row(values: tuple[Any, ...]) -> EditRow:
-    number, connection_id, set_key, set_handle, kind, title, stage, note, created_at, payload = values
-    return EditRow(
-        number,
-        connection_id,
-        set_key,
-        set_handle,
-        title,
-        EditStage(stage),
-        note,
-        created_at,
-        decode_payload(EditKind(kind), payload),
-    )
+    number, connection_id, set_key, set_handle, kind, title, stage, note, created_at, stored = values
+    payload = decode_payload(EditKind(kind), stored)
+    return EditRow(number, connection_id, set_key, set_handle, title, EditStage(stage), note, created_at, payload)
 
 
 def _resolve(db: sqlite3.Connection, handle: int) -> str:

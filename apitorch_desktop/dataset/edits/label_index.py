@@ -31,7 +31,7 @@ class LabelIndex:
             if self._workspace.has("paging"):
                 scratch_label = self._workspace.scratch_label(self._set_id)
                 labels = list_labels(self._workspace.client, self._set_id, scratch_label)
-                self._counts = {one.label: one.count for one in labels}
+                self._counts = {item.label: item.count for item in labels}
             else:
                 self.all()
         return dict(self._counts or {})

@@ -190,8 +190,8 @@ class DismissPayload(EditPayload):
 
 
 _TYPES: dict[EditKind, type[EditPayload]] = {
-    one.kind: one
-    for one in (
+    payload_type.kind: payload_type
+    for payload_type in (
         MovePayload,
         DeletePayload,
         RestorePayload,

@@ -28,13 +28,17 @@ def check_near(ops: ImageOperations) -> None:
     """
     if not ops.direct:
         return
-    pending = [one for one in ops.row.placements if one.is_pending(ops.row.forward) and not one.merged]
-    starts = {one.n: start for one in pending if (start := ops.ends(one)[0]) is not None}
+    pending = [
+        placement for placement in ops.row.placements if placement.is_pending(ops.row.forward) and not placement.merged
+    ]
+    starts = {placement.n: start for placement in pending if (start := ops.ends(placement)[0]) is not None}
     counts = ops.index.counts()
     if sum(counts.get(label, 0) for label in set(starts.values())) > _QUICKLY_LISTED:
         return
     elsewhere = [
-        one for one in pending if one.n in starts and ops.current_id(one) not in ops.index.under(starts[one.n])
+        placement
+        for placement in pending
+        if placement.n in starts and ops.current_id(placement) not in ops.index.under(starts[placement.n])
     ]
     if elsewhere and not (ops.row.forward and _follow_own_edits(ops, elsewhere)):
         locate_images(ops)
@@ -45,7 +49,7 @@ def _follow_own_edits(ops: ImageOperations, elsewhere: list[Placement]) -> bool:
 
     Their placements then start from where those edits left them.
     """
-    left_under = ops.journal.labels_by_other_edits(ops.row, {ops.current_id(one) for one in elsewhere})
+    left_under = ops.journal.labels_by_other_edits(ops.row, {ops.current_id(placement) for placement in elsewhere})
     for placement in elsewhere:
         name = ops.current_id(placement)
         found = next((label for label in left_under.get(name, ()) if name in ops.index.under(label)), None)
@@ -79,7 +83,9 @@ def locate_images(ops: ImageOperations) -> None:
     ops.row.payload.unconfirmed = False
     ops.journal.save(ops.row, changed, renamed=renamed)
     for at_target in (True, False):
-        ops.mark_deleted([one for one in trashed if (one.target is None) == at_target], at_target=at_target)
+        ops.mark_deleted(
+            [placement for placement in trashed if (placement.target is None) == at_target], at_target=at_target
+        )
 
 
 def _locate(ops: ImageOperations, placement: Placement, label: str | None) -> str | None:
@@ -108,21 +114,25 @@ def _locate(ops: ImageOperations, placement: Placement, label: str | None) -> st
 def remove_copies(ops: ImageOperations) -> None:
     """Remove copies made by a run in the other direction; an unconfirmed copy is uploaded again, then deleted."""
     row = ops.row
-    begun = [one for one in row.placements if one.at_target == row.forward and one.step and not one.missing]
+    begun = [
+        placement
+        for placement in row.placements
+        if placement.at_target == row.forward and placement.step and not placement.missing
+    ]
     if not begun:
         return
     ops.outcome.stale = True
     finished = _finish_copies(ops, begun)
-    begun = [one for one in begun if one not in finished]
-    copied = [one for one in begun if one.step == CopyStep.COPIED]
-    copied += ops.ensure_content([one for one in begun if one.step != CopyStep.COPIED])
+    begun = [placement for placement in begun if placement not in finished]
+    copied = [placement for placement in begun if placement.step == CopyStep.COPIED]
+    copied += ops.ensure_content([placement for placement in begun if placement.step != CopyStep.COPIED])
     ops.backwards = True
     try:
         ops.upload(copied)
     finally:
         ops.backwards = False
-    kept = _ids_before(ops) | {ops.current_id(one) for one in row.placements if not one.merged}
-    ops.delete([one.copy_id for one in copied if one.copy_id not in kept])
+    kept = _ids_before(ops) | {ops.current_id(placement) for placement in row.placements if not placement.merged}
+    ops.delete([placement.copy_id for placement in copied if placement.copy_id not in kept])
     for placement in begun:
         placement.step, placement.copy_id = CopyStep.NONE, ""
     row.payload.ids_before = None
@@ -132,16 +142,24 @@ def remove_copies(ops: ImageOperations) -> None:
 def _finish_copies(ops: ImageOperations, begun: list[Placement]) -> list[Placement]:
     """Mark images as moved whose original was already deleted, so that only the copy exists. Returns these."""
     found = [
-        one for one in begun if one.step == CopyStep.COPIED and not one.merged and None not in (one.source, one.target)
+        placement
+        for placement in begun
+        if placement.step == CopyStep.COPIED
+        and not placement.merged
+        and None not in (placement.source, placement.target)
     ]
     if not found:
         return []
     row = ops.row
     ops.index.refresh()
     listed = ops.index.labels_by_id()
-    found = [one for one in found if ops.current_id(one) not in listed]
+    found = [placement for placement in found if ops.current_id(placement) not in listed]
     taken = _ids_before(ops)
-    taken |= {ops.current_id(one) for one in row.placements if one.at_target != row.forward and not one.merged}
+    taken |= {
+        ops.current_id(placement)
+        for placement in row.placements
+        if placement.at_target != row.forward and not placement.merged
+    }
     renamed = []
     for placement in found:
         old, copy_id = ops.current_id(placement), placement.copy_id

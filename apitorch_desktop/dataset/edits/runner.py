@@ -137,7 +137,7 @@ class EditRunner:
     def expected(self, connection_id: str, training_set_id: Id) -> list[EditOutcome]:
         """Return the predicted outcomes of the unfinished edits of a training set, oldest first."""
         outcomes = [self._predict(self._journal.load(row)) for row in self._journal.unfinished(connection_id)]
-        return [one for one in outcomes if str(one.training_set_id) == str(training_set_id)]
+        return [outcome for outcome in outcomes if str(outcome.training_set_id) == str(training_set_id)]
 
     def empty_trash(self, connection_id: str | None) -> int:
         """Delete the content of the trash for good; edits that need it lose their undo or redo. Returns bytes freed."""
@@ -324,17 +324,21 @@ class EditRunner:
 
         `forward`: the direction of the run; `missing`: the placements that were left out before it.
         """
-        left_out = [one for one in row.placements if one.missing and one.n not in missing]
+        left_out = [placement for placement in row.placements if placement.missing and placement.n not in missing]
         payload = row.payload
         if row.stage is EditStage.REFUSED and isinstance(payload, WholeLabelPayload) and not payload.planned:
             left_out = row.placements  # the label itself was deleted; its images are looked for when decided
         training_set_id, found = self._journal.training_set_id(row), []
-        for one in left_out:
-            seen, wanted = (one.source, one.target) if forward else (one.target, one.source)
+        for placement in left_out:
+            seen, wanted = (placement.source, placement.target) if forward else (placement.target, placement.source)
             if seen is not None:
-                name = self._journal.resolve(one.handle)
-                name = one.known_id if is_absent(name) else name
-                found.append(EditConflict(name, training_set_id, one.name, seen, wanted, one.known_hash, one.record))
+                name = self._journal.resolve(placement.handle)
+                name = placement.known_id if is_absent(name) else name
+                found.append(
+                    EditConflict(
+                        name, training_set_id, placement.name, seen, wanted, placement.known_hash, placement.record
+                    )
+                )
         if found:
             self._journal.add_conflicts(row.connection_id, found)
         return len(found)
@@ -382,7 +386,7 @@ class EditRunner:
 
 
 def _missing(row: EditRow) -> set[int]:
-    return {one.n for one in row.placements if one.missing}
+    return {placement.n for placement in row.placements if placement.missing}
 
 
 def _is_temporary(error: Exception) -> bool:
@@ -395,5 +399,7 @@ def _is_temporary(error: Exception) -> bool:
 def _has_started(row: EditRow) -> bool:
     """Return whether anything of the current run may have reached the service."""
     return row.payload.has_started or any(
-        one.at_target == row.forward or one.step != CopyStep.NONE for one in row.placements if not one.missing
+        placement.at_target == row.forward or placement.step != CopyStep.NONE
+        for placement in row.placements
+        if not placement.missing
     )

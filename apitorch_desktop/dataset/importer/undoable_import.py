@@ -61,7 +61,7 @@ class UndoableImports:
 
     def create_training_set(self, connection_id: str, client: ApiClient, name: str) -> NewImportSet:
         """Create the training set of an import, journalled beforehand. Raises ApiError."""
-        before = [to_set_key(one.id) for one in client.training_sets()]
+        before = [to_set_key(training_set.id) for training_set in client.training_sets()]
         payload = ImportPayload(
             planned=True, new_training_set=True, name=name.strip(), sets_before=before, lock_name=token_hex(8)
         )
@@ -130,13 +130,13 @@ class UndoableImports:
         except KeyError:  # another process journalled and forgot it
             return ImportResult(0, None)
         self._transfers.wait_until_idle(transfer_id)
-        created = {image_id(one.image_id): one.label for one in self._transfers.results(transfer_id) if one.created}
+        created = {image_id(item.image_id): item.label for item in self._transfers.results(transfer_id) if item.created}
         with self._journal.connection_scope(connection_id):
             imports = [
                 (row, payload) for row, payload in self._imports(connection_id) if payload.transfer_id == transfer_id
             ]
-            begun = next((one for one in imports if one[0].stage is EditStage.BEGUN), None)
-            known = {one.known_id for row, _ in imports for one in self._journal.load(row).placements}
+            begun = next((found for found in imports if found[0].stage is EditStage.BEGUN), None)
+            known = {placement.known_id for row, _ in imports for placement in self._journal.load(row).placements}
             new = {image: label for image, label in created.items() if image not in known}
             if begun is None and new:
                 labels = imports[0][1].labels_before if imports else labels_before
@@ -226,11 +226,13 @@ class UndoableImports:
         """Return the training set that an interrupted import created, if it exists and is empty."""
         if not payload.new_training_set:
             return None
-        for one in workspace.client.training_sets():
-            key = to_set_key(one.id)
-            is_new = payload.sets_before is not None and key not in payload.sets_before and one.name == payload.name
-            if (key == row.set_key or is_new) and not workspace.listing(one.id).images:
-                return one.id
+        for training_set in workspace.client.training_sets():
+            key = to_set_key(training_set.id)
+            is_new = (
+                payload.sets_before is not None and key not in payload.sets_before and training_set.name == payload.name
+            )
+            if (key == row.set_key or is_new) and not workspace.listing(training_set.id).images:
+                return training_set.id
         return None
 
     def _lock(self, payload: ImportPayload) -> BaseFileLock | None:
