@@ -1,1 +1,1 @@
-"""The thumbnail grid: layout, model, view, delegate, loader."""
+"""The thumbnail grid: layout, model, view, painter."""

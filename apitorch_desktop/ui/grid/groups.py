@@ -1,4 +1,4 @@
-"""Images by label as the grid shows them: groups in order, each filtered and sorted, with look-up by row and by id. No Qt."""
+"""Images grouped by label, with filter, order, and look-up by row and by id. Plain Python."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apitorch_desktop.api.types import TrainingImage
 
 @dataclass(slots=True)
 class LabelGroup:
-    """A label, its images, and the share of them the classifier has right out of fold (0…1), where that is known."""
+    """A label, its images, and its accuracy out of fold (0 to 1), None where it is not known."""
 
     label: str
     images: list[TrainingImage] = field(default_factory=list)
@@ -21,10 +21,10 @@ class LabelGroup:
 
 
 class LabelGroups:
-    """All images by label, and those of them that are shown.
+    """All images by label, and the groups that are shown.
 
-    `shown` are the groups as shown. Without filter and sort their lists are those of `all`, so showing costs nothing.
-    What takes out or reorders makes new lists: who holds one from before still sees what was.
+    Without filter and order the lists of `shown` are those of `all`, so that showing costs nothing. Removing and
+    reordering create new lists: a list obtained before stays as it was.
     """
 
     def __init__(self, groups: Iterable[LabelGroup] = ()) -> None:
@@ -41,7 +41,7 @@ class LabelGroups:
         self.reset(groups)
 
     def reset(self, groups: Iterable[LabelGroup]) -> None:
-        """Another listing; filter and sort stay."""
+        """Replace all images; filter and order stay."""
         self.all = {}
         self.accuracy = {}
         for group in groups:
@@ -58,56 +58,56 @@ class LabelGroups:
 
     @property
     def total(self) -> int:
-        """Images, shown or not."""
+        """Number of images, shown or not."""
         return sum(map(len, self.all.values()))
 
     @property
     def rows(self) -> int:
-        """Images shown."""
+        """Number of images shown."""
         return self.firsts[-1]
 
     def position_of_row(self, row: int) -> int:
-        """The position in `shown` of the group a row is in."""
+        """Return the position in `shown` of the group of a row."""
         return bisect_right(self.firsts, row) - 1
 
     def image(self, row: int) -> TrainingImage:
-        """The record of a row."""
+        """Return the record of a row."""
         position = self.position_of_row(row)
         return self.shown[position].images[row - self.firsts[position]]
 
     def flat(self) -> Iterator[TrainingImage]:
-        """What is shown, row by row."""
+        """Iterate over the shown images, row by row."""
         return chain.from_iterable(group.images for group in self.shown)
 
     def position(self, label: str) -> int | None:
-        """The position of a label in `shown`."""
-        return next((at for at, group in enumerate(self.shown) if group.label == label), None)
+        """Return the position of a label in `shown`, None if it is not shown."""
+        return next((index for index, group in enumerate(self.shown) if group.label == label), None)
 
     def labels(self) -> dict[str, str]:
-        """The label of every image by id. Made when first asked for, kept up after that."""
+        """Return the label of every image by id. Built on the first call, then kept up to date."""
         if self._labels is None:
             self._labels = {image.image_id: label for label, images in self.all.items() for image in images}
         return self._labels
 
     def record(self, image_id: str) -> TrainingImage | None:
-        """The record of an image, shown or not."""
+        """Return the record of an image, shown or not."""
         images = self.all.get(self.labels().get(image_id, ""), ())
         return next((image for image in images if image.image_id == image_id), None)
 
     def row_of(self, image_id: str) -> int | None:
-        """The row of an image, None where it is not shown."""
+        """Return the row of an image, None if it is not shown."""
         label = self.labels().get(image_id)
         position = None if label is None else self.position(label)
         if position is None:
             return None
-        found = (at for at, image in enumerate(self.shown[position].images) if image.image_id == image_id)
-        at = next(found, None)
-        return None if at is None else self.firsts[position] + at
+        matches = (index for index, image in enumerate(self.shown[position].images) if image.image_id == image_id)
+        index = next(matches, None)
+        return None if index is None else self.firsts[position] + index
 
     # --- change
 
     def append(self, label: str, images: list[TrainingImage], passing: list[TrainingImage]) -> None:
-        """Put new images at the end of a group that is shown, those that pass the filter at the end of what is shown."""
+        """Append new images to a group that is shown; `passing` are those that pass the filter."""
         position = self.position(label)
         if position is None:
             raise KeyError(label)
@@ -119,19 +119,19 @@ class LabelGroups:
             self.firsts[at] += len(passing)
 
     def take_in(self, label: str, images: list[TrainingImage]) -> None:
-        """Put new images at the end of a label, whose group is shown in another order, or not."""
+        """Append new images to a label without showing them."""
         self.all[label] += images
         self._note(label, images)
 
     def insert(self, label: str, image: TrainingImage) -> None:
-        """Show one image, taken in already, at its place in a sorted group."""
+        """Show an image that was already taken in, at its place in a sorted group."""
         position, at = self.place(label, image)
         self.shown[position].images.insert(at, image)
         for later in range(position + 1, len(self.firsts)):
             self.firsts[later] += 1
 
     def place(self, label: str, image: TrainingImage) -> tuple[int, int]:
-        """Where an image belongs in what is shown: position of the group, and place in it."""
+        """Return the place of an image by the order: the position of its group, and its index in it."""
         position = self.position(label)
         if position is None:
             raise KeyError(label)
@@ -140,12 +140,12 @@ class LabelGroups:
             return position, len(images)
         low, high, new = 0, len(images), key(image)
         while low < high:
-            middle = (low + high) // 2
-            there = key(images[middle])
-            if there >= new if self._reverse else there <= new:
-                low = middle + 1
+            center = (low + high) // 2
+            other = key(images[center])
+            if other >= new if self._reverse else other <= new:
+                low = center + 1
             else:
-                high = middle
+                high = center
         return position, low
 
     def _note(self, label: str, images: list[TrainingImage]) -> None:
@@ -153,13 +153,13 @@ class LabelGroups:
             self._labels.update((image.image_id, label) for image in images)
 
     def replace(self, records: Mapping[str, TrainingImage]) -> None:
-        """Newer records of known images, which stay under their labels; `show` afterwards."""
+        """Replace records of known images, which stay under their labels. Needs a `show` afterwards."""
         known = self.labels()
         for label in {known[image_id] for image_id in records}:
             self.all[label] = [records.get(image.image_id, image) for image in self.all[label]]
 
     def take(self, image_ids: Collection[str]) -> list[TrainingImage]:
-        """Take images out, in group order; `show` afterwards."""
+        """Remove images and return them in group order. Needs a `show` afterwards."""
         wanted, known = set(image_ids), self.labels()
         affected = {known[image_id] for image_id in wanted if image_id in known}
         taken: list[TrainingImage] = []
@@ -174,7 +174,7 @@ class LabelGroups:
         return taken
 
     def put(self, label: str, images: list[TrainingImage]) -> None:
-        """Put images, whose labels are written into them, at the end of a label; `show` afterwards."""
+        """Append images to a label and write it into their records. Needs a `show` afterwards."""
         self.add_label(label)
         for image in images:
             image.label = label
@@ -182,12 +182,12 @@ class LabelGroups:
         self._note(label, images)
 
     def add_label(self, label: str) -> bool:
-        """A new label: at its place in the alphabet where the labels are in that order, else last; whether it is new."""
+        """Add a label: in alphabetical order if the labels have that, else last. Return False if it exists."""
         if label in self.all:
             return False
         labels = list(self.all)
         at = len(labels)
-        if all(one <= other for one, other in pairwise(labels)):
+        if all(label <= following for label, following in pairwise(labels)):
             at = bisect_right(labels, label)
         items = list(self.all.items())
         items.insert(at, (label, []))
@@ -195,7 +195,7 @@ class LabelGroups:
         return True
 
     def rename_label(self, old: str, new: str) -> None:
-        """Another name; merges where `new` exists. `show` afterwards."""
+        """Rename a label, or merge it into an existing one. Needs a `show` afterwards."""
         if old not in self.all or old == new:
             return
         images = self.all.pop(old)
@@ -205,15 +205,15 @@ class LabelGroups:
         self.put(new, images)
 
     def remove_label(self, label: str) -> None:
-        """Take out a label with its images; `show` afterwards."""
-        gone = self.all.pop(label, [])
+        """Remove a label with its images. Needs a `show` afterwards."""
+        removed = self.all.pop(label, [])
         self.accuracy.pop(label, None)
         if self._labels is not None:
-            for image in gone:
+            for image in removed:
                 self._labels.pop(image.image_id, None)
 
     def replace_ids(self, new_ids: Mapping[str, str]) -> None:
-        """Follow ids that a service changed, old → new, into the records."""
+        """Write ids that a service changed (old → new) into the records."""
         known = self.labels()
         for label in {known[old] for old in new_ids if old in known}:
             for image in self.all[label]:
@@ -230,46 +230,46 @@ class LabelGroups:
     # --- filter and sort
 
     def set_filter(self, keep: Callable[[TrainingImage], bool] | None, *, again: bool = False) -> None:
-        """Show only what `keep` says; `again`: the same filter, that finds others by now. `show` afterwards."""
+        """Set the filter; `again` if it is the same one with other results. Needs a `show` afterwards."""
         self._keep = keep
         if not again:
             self._held = None
 
     def set_sort(self, key: Callable[[TrainingImage], Any] | None, reverse: bool) -> None:
-        """Order within groups; `show` afterwards."""
+        """Set the order within groups. Needs a `show` afterwards."""
         self._key, self._reverse = key, reverse
 
     def set_order(self, by_count: int) -> None:
-        """Order the groups by how many images of each are shown: 1 most first, -1 fewest first, 0 as the labels come."""
+        """Order the groups by their number of shown images: 1 most first, -1 fewest first, 0 by label."""
         self._by_count = by_count
         self._held = None
 
     def hold(self) -> None:
-        """From now on groups that are ordered by their counts stay where they are, until an order or filter is set."""
+        """Fix the places of groups that are ordered by their counts, until an order or filter is set."""
         if self._by_count and self._held is None:
-            self._held = {group.label: at for at, group in enumerate(self.shown)}
+            self._held = {group.label: index for index, group in enumerate(self.shown)}
 
     @property
     def ordered(self) -> bool:
-        """Whether the groups are in the order of their counts: any image that comes or goes may change it."""
+        """True if the groups are ordered by their counts, which any added or removed image may change."""
         return self._by_count != 0
 
     @property
     def filtered(self) -> bool:
-        """Whether a filter may hide something."""
+        """True if a filter is set."""
         return self._keep is not None
 
     @property
     def sorted(self) -> bool:
-        """Whether groups are in another order than that of coming."""
+        """True if the images of a group are sorted."""
         return self._key is not None
 
     def passes(self, image: TrainingImage) -> bool:
-        """Whether the filter lets an image through."""
+        """Return True if the filter accepts an image."""
         return self._keep is None or self._keep(image)
 
     def show(self) -> None:
-        """Make `shown` of `all`. Under a filter, groups without a hit are left out."""
+        """Rebuild `shown` from `all`. With a filter, empty groups are left out."""
         self.shown = []
         for label, images in self.all.items():
             if self._keep is not None:
@@ -286,15 +286,15 @@ class LabelGroups:
         self.index()
 
     def index(self) -> None:
-        """Count rows anew after a group was shown or hidden."""
+        """Recount the rows after a group was shown or hidden."""
         self.firsts = [0, *accumulate(len(group.images) for group in self.shown)]
 
     def show_label(self, label: str) -> int:
-        """The position of a label in `shown`; an empty group is put in for it where there is none."""
+        """Return the position of a label in `shown`, where an empty group is inserted if necessary."""
         position = self.position(label)
         if position is not None:
             return position
-        order = {name: at for at, name in enumerate(self.all)}
+        order = {name: index for index, name in enumerate(self.all)}
         position = sum(order[group.label] < order[label] for group in self.shown)
         images = self.all[label] if self._keep is None and self._key is None else []
         self.shown.insert(position, LabelGroup(label, images, self.accuracy.get(label)))

@@ -1,6 +1,6 @@
-"""Where everything in the grid is: prefix sums over groups and bisection, so that a million images cost what ten do.
+"""Geometry of the grid by prefix sums over groups and bisection, so that a million images cost as little as ten.
 
-Plain Python in content pixels: y grows downwards from the first header, x from the side where reading starts (the view
+Plain Python in pixels of the content: y grows downwards from the first header, x from the start of the line (the view
 mirrors it for right-to-left). Rows are numbered through all groups; a group is a header and its cells.
 """
 
@@ -17,7 +17,7 @@ Step = Literal["left", "right", "up", "down", "start", "end", "page_up", "page_d
 
 @dataclass(frozen=True, slots=True)
 class Spacing:
-    """Pixels between things. `empty` is the room under the header of a group without images."""
+    """Distances in pixels. `empty` is the height below the header of a group without images."""
 
     margin: int = 18
     gap: int = 10
@@ -27,7 +27,7 @@ class Spacing:
 
 
 class Box(NamedTuple):
-    """A rectangle; `right` and `bottom` are just outside."""
+    """A rectangle; `right` and `bottom` are exclusive."""
 
     x: int
     y: int
@@ -36,19 +36,19 @@ class Box(NamedTuple):
 
     @property
     def right(self) -> int:
-        """The first pixel beyond."""
+        """The x coordinate past the right edge."""
         return self.x + self.width
 
     @property
     def bottom(self) -> int:
-        """The first pixel below."""
+        """The y coordinate past the bottom edge."""
         return self.y + self.height
 
 
 class GridLayout:
-    """Geometry for group sizes `counts` at a width. Immutable: another width, size or count is another layout.
+    """Geometry for groups of `counts` images at a width. Immutable: another width, size or count is another layout.
 
-    `cell` is the least size of a cell; cells grow so that rows fill the width, up to `most`.
+    `cell` is the minimum size of a cell; cells are enlarged so that rows fill the width, up to `most`.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class GridLayout:
         self.columns = max(1, (room + spacing.gap) // (cell + spacing.gap))
         self.cell = max(cell, min((room + spacing.gap) // self.columns - spacing.gap, most or cell * 2))
         self.pitch = self.cell + spacing.gap
-        # what is left of the width goes between the columns, so that the last one ends at the margin
+        # the rest of the width is distributed between the columns, so that the last one ends at the margin
         slack = room + spacing.gap - self.columns * self.pitch
         slack = slack if slack < self.columns else 0
         self._xs = [
@@ -77,41 +77,41 @@ class GridLayout:
 
     @property
     def count(self) -> int:
-        """Images in all."""
+        """Number of images."""
         return self._firsts[-1]
 
     @property
     def groups(self) -> int:
-        """How many groups there are."""
+        """Number of groups."""
         return len(self.counts)
 
     @property
     def height(self) -> int:
-        """Pixels from the first header to the end of the last group."""
+        """Height of the content in pixels."""
         return self._tops[-1] + (self.spacing.margin if self.counts else 0)
 
     # --- from rows to pixels
 
     def group_of(self, row: int) -> int:
-        """The group a row is in."""
+        """Return the group of a row."""
         return bisect_right(self._firsts, row) - 1
 
     def rows_of(self, group: int) -> range:
-        """The rows of a group."""
+        """Return the rows of a group."""
         return range(self._firsts[group], self._firsts[group + 1])
 
     def box(self, row: int) -> Box:
-        """The cell of a row."""
+        """Return the cell of a row."""
         group = self.group_of(row)
         line, column = divmod(row - self._firsts[group], self.columns)
         return Box(self._xs[column], self._body(group) + line * self.pitch, self.cell, self.cell)
 
     def header(self, group: int) -> Box:
-        """The header of a group, across the whole width."""
+        """Return the header of a group, over the whole width."""
         return Box(0, self._tops[group], self.width, self.spacing.header)
 
     def group(self, group: int) -> Box:
-        """A whole group, header and cells."""
+        """Return the area of a group, header and cells."""
         return Box(0, self._tops[group], self.width, self._tops[group + 1] - self._tops[group])
 
     def _body(self, group: int) -> int:
@@ -120,13 +120,13 @@ class GridLayout:
     # --- from pixels to rows
 
     def group_at(self, y: int) -> int | None:
-        """The group whose header or cells are at a height."""
+        """Return the group whose header or cells are at a y coordinate."""
         if not 0 <= y < self._tops[-1]:
             return None
         return bisect_right(self._tops, y) - 1
 
     def row_at(self, x: int, y: int) -> int | None:
-        """The row whose cell is under a point; None between cells."""
+        """Return the row whose cell contains a point; None between cells."""
         group = self.group_at(y)
         if group is None or y < self._body(group) or x < self.spacing.margin:
             return None
@@ -138,14 +138,14 @@ class GridLayout:
         return row if row < self._firsts[group + 1] else None
 
     def header_at(self, y: int) -> int | None:
-        """The group whose header is at a height."""
+        """Return the group whose header is at a y coordinate."""
         group = self.group_at(y)
         return group if group is not None and y < self._body(group) else None
 
     def sticky(self, top: int) -> tuple[int, int] | None:
-        """The group whose header sticks when content is scrolled to `top`, and the header's y then.
+        """Return the group whose header sticks at the scroll offset `top`, and the y coordinate of that header.
 
-        The next header pushes it out; None above the first and below the last group.
+        The next header pushes it out. None above the first and below the last group.
         """
         group = self.group_at(top)
         if group is None:
@@ -153,14 +153,14 @@ class GridLayout:
         return group, min(top, self._tops[group + 1] - self.spacing.header)
 
     def groups_between(self, top: int, bottom: int) -> range:
-        """The groups that show in a band of content, `bottom` just outside."""
+        """Return the groups visible between two y coordinates, `bottom` exclusive."""
         top, bottom = max(0, top), min(bottom, self._tops[-1])
         if top >= bottom:
             return range(0)
         return range(bisect_right(self._tops, top) - 1, bisect_right(self._tops, bottom - 1))
 
     def rows_between(self, top: int, bottom: int) -> range:
-        """The rows whose line of cells touches a band of content."""
+        """Return the rows whose line of cells is visible between two y coordinates."""
         groups = self.groups_between(top, bottom)
         if not groups:
             return range(0)
@@ -174,7 +174,7 @@ class GridLayout:
         return max(0, (y - self._body(group)) // self.pitch)
 
     def runs_in(self, box: Box) -> Iterator[range]:
-        """The rows whose cells touch a box (a rubber band), as runs; whole lines of a group come as one run."""
+        """Yield ranges of the rows whose cells intersect a box (a rubber band); whole lines of a group are one range."""
         left = bisect_right(self._xs, box.x - self.cell)
         right = bisect_left(self._xs, box.right)
         if left >= right:
@@ -193,12 +193,12 @@ class GridLayout:
                 if run:
                     yield run
 
-    # --- the keyboard's way
+    # --- keyboard navigation
 
     def step(self, row: int, step: Step, page: int = 1) -> int:
-        """The row a key leads to; stays where there is none. `page` = pixels of a page.
+        """Return the row that a key leads to, the same row if there is none. `page` is the height of a page in pixels.
 
-        Up and down keep the column across headers; into a shorter line they end on its last cell.
+        Up and down keep the column across headers; in a shorter line they end on its last cell.
         """
         if step == "left":
             return max(0, row - 1)
@@ -212,36 +212,35 @@ class GridLayout:
             return self._vertical(row, 1 if step == "down" else -1)
         return self._page(row, page if step == "page_down" else -page)
 
-    def _vertical(self, row: int, way: int) -> int:
+    def _vertical(self, row: int, direction: int) -> int:
         group = self.group_of(row)
         rows = self.rows_of(group)
         line, column = divmod(row - rows.start, self.columns)
         last_line = (len(rows) - 1) // self.columns
-        if 0 <= line + way <= last_line:
-            return min(row + way * self.columns, rows.stop - 1)
-        group += way
+        if 0 <= line + direction <= last_line:
+            return min(row + direction * self.columns, rows.stop - 1)
+        group += direction
         while 0 <= group < self.groups and not self.counts[group]:
-            group += way
+            group += direction
         if not 0 <= group < self.groups:
             return row
         rows = self.rows_of(group)
-        line = 0 if way > 0 else (len(rows) - 1) // self.columns
+        line = 0 if direction > 0 else (len(rows) - 1) // self.columns
         return min(rows.start + line * self.columns + column, rows.stop - 1)
 
     def _page(self, row: int, pixels: int) -> int:
-        here = self.box(row)
-        goal = here.y + pixels
+        goal = self.box(row).y + pixels
         found = row
         while True:
             following = self._vertical(found, 1 if pixels > 0 else -1)
             y = self.box(following).y
             if following == found or (y > goal if pixels > 0 else y < goal):
                 return found if found != row else following
-            # far off: jump by whole lines of this group instead of walking them
+            # far away: skip whole lines of this group
             found = self._jump(following, goal, 1 if pixels > 0 else -1)
 
-    def _jump(self, row: int, goal: int, way: int) -> int:
+    def _jump(self, row: int, goal: int, direction: int) -> int:
         rows = self.rows_of(self.group_of(row))
         lines = abs(goal - self.box(row).y) // self.pitch
-        room = (rows.stop - 1 - row if way > 0 else row - rows.start) // self.columns
-        return row + way * min(lines, room) * self.columns
+        room = (rows.stop - 1 - row if direction > 0 else row - rows.start) // self.columns
+        return row + direction * min(lines, room) * self.columns

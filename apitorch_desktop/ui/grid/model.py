@@ -1,4 +1,4 @@
-"""The grid's rows: training images in group order, a group a label; filter, sort and selection kept through every change."""
+"""Item model of the grid: training images grouped by label; filter, order and selection survive every change."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from apitorch_desktop.utils.text import size
 __all__ = ["IMAGE_ROLE", "LABEL_ROLE", "GridModel", "LabelGroup"]
 
 IMAGE_ROLE: Final = Qt.ItemDataRole.UserRole
-"""The record of a row."""
+"""Record of a row."""
 LABEL_ROLE: Final = Qt.ItemDataRole.UserRole + 1
-"""The label a row is under."""
+"""Label of the group of a row."""
 _ONE_BY_ONE = 16
-"""New images of a sorted group that are put in one at a time; more are sorted in together."""
+"""Most new images of a sorted group that are inserted one by one; more are sorted in together."""
 
 
 class GridModel(QAbstractListModel):
-    """Images by group, with the selection. The records are taken as they are; `move` writes their new label into them.
+    """Images by group, with their selection. Records are not copied; `move` writes the new label into them.
 
-    Rows come in as Qt's insertions; everything else that changes their order is a layout change, through which rows keep
-    their selection and persistent indexes follow their images.
+    New rows are reported as insertions, all other changes of the order as layout changes, in which rows keep their
+    selection and persistent indexes follow their images.
     """
 
     counts_changed = Signal()
-    """`shown`, `total`, a group or its count is another. Comes after the rows' own signals."""
+    """`shown`, `total`, a group or its count has changed. Emitted after the signals of the rows."""
     about_to_rearrange = Signal()
-    """Before a layout change: the last moment to see where things were."""
+    """Emitted before a layout change, while the former layout is still in place."""
     ids_replaced = Signal(dict)
-    """Ids a service changed: old → new."""
+    """Ids that a service changed: old → new."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -47,7 +47,7 @@ class GridModel(QAbstractListModel):
     # --- content
 
     def set_groups(self, groups: Iterable[LabelGroup]) -> None:
-        """Show another listing (a reset; nothing stays selected). Empty groups are kept: they are drop targets."""
+        """Replace all groups by a reset, after which nothing is selected. Empty groups are kept as drop targets."""
         self.beginResetModel()
         self._groups.reset(groups)
         self.selection.replace(bytes(self._groups.rows))
@@ -56,7 +56,7 @@ class GridModel(QAbstractListModel):
         self.counts_changed.emit()
 
     def add(self, images: Iterable[TrainingImage]) -> None:
-        """Take in images as they come, each to the group of its `label` (made if new). A known id replaces its record."""
+        """Add images, each to the group of its `label`, which may be new. A known id replaces its record."""
         labels = self._groups.labels()
         fresh: dict[str, dict[str, TrainingImage]] = {}
         known: dict[str, TrainingImage] = {}
@@ -110,67 +110,67 @@ class GridModel(QAbstractListModel):
         self.endInsertRows()
 
     def remove(self, image_ids: Collection[str]) -> None:
-        """Take images out; unknown ids are ignored."""
+        """Remove images; unknown ids are ignored."""
         if any(image_id in self._groups.labels() for image_id in image_ids):
             self._groups.hold()
             self._change(lambda: self._groups.take(image_ids))
 
     def move(self, image_ids: Collection[str], label: str) -> None:
-        """Put images under another label, at its end; they stay selected. Unknown ids are ignored."""
+        """Move images to the end of another label; they stay selected. Unknown ids are ignored."""
         labels = self._groups.labels()
-        going = [image_id for image_id in image_ids if labels.get(image_id, label) != label]
-        if going:
+        moved = [image_id for image_id in image_ids if labels.get(image_id, label) != label]
+        if moved:
             self._groups.hold()
-            self._change(lambda: self._groups.put(label, self._groups.take(going)))
+            self._change(lambda: self._groups.put(label, self._groups.take(moved)))
 
     def replace_ids(self, new_ids: Mapping[str, str]) -> None:
-        """Follow ids that a service changed: old → new."""
+        """Adopt ids that a service changed: old → new."""
         self._groups.replace_ids(new_ids)
         self.badges = {new_ids.get(image_id, image_id): badge for image_id, badge in self.badges.items()}
         self.ids_replaced.emit(dict(new_ids))
         self._touch()
 
     def add_label(self, label: str) -> None:
-        """An empty group, at its place in the alphabet."""
+        """Add an empty group, in alphabetical order."""
         if label not in self._groups.all:
             self._change(lambda: self._groups.add_label(label))
 
     def rename_label(self, old: str, new: str) -> None:
-        """Another name for a group; merges where `new` exists."""
+        """Rename a label, or merge it into an existing one."""
         if old in self._groups.all and old != new:
             self._groups.hold()
             self._change(lambda: self._groups.rename_label(old, new))
 
     def remove_label(self, label: str) -> None:
-        """Take out a group with its images."""
+        """Remove a label with its images."""
         if label in self._groups.all:
             self._change(lambda: self._groups.remove_label(label))
 
     def set_accuracies(self, accuracies: Mapping[str, float]) -> None:
-        """The classifier's figures by label, 0…1; labels not named have none."""
+        """Set the classifier's accuracy by label, 0 to 1; other labels have none."""
         self._groups.accuracy = dict(accuracies)
         for group in self._groups.shown:
             group.accuracy = accuracies.get(group.label)
         self.counts_changed.emit()
 
     def set_badges(self, badges: Mapping[str, str]) -> None:
-        """Small text on images by id, such as "t_shirt?"; replaces all of them."""
+        """Replace the small texts on images, such as "t_shirt?", by id."""
         self.badges = badges
         self._touch()
 
     # --- filter and sort
 
     def set_filter(self, keep: Callable[[TrainingImage], bool] | None, *, again: bool = False) -> None:
-        """Show only what `keep` says; groups without such an image are hidden. What stays shown stays selected.
+        """Show only the images for which `keep` returns True, and no empty groups. Images still shown stay selected.
 
-        `again`: the same filter finds others by now; labels ordered by their counts keep their places.
+        `again`: it is the same filter with other results; labels ordered by their counts keep their places.
         """
         self._change(lambda: self._groups.set_filter(keep, again=again))
 
     def set_sort(self, key: Callable[[TrainingImage], Any] | None, *, reverse: bool = False, by_count: int = 0) -> None:
-        """Order within the groups, None being that of coming; and of the groups: by count most (1) or fewest (-1) first.
+        """Set the order within groups (None: as added), and of the groups: by count, most (1) or fewest (-1) first.
 
-        Once images go to other labels, or away, the groups stay in their places: nothing jumps while one is labelling.
+        Groups keep their places while images are moved and deleted, so that nothing jumps during labeling.
         """
 
         def change() -> None:
@@ -184,7 +184,7 @@ class GridModel(QAbstractListModel):
         self.counts_changed.emit()
 
     def _rearrange(self, change: Callable[[], object]) -> None:
-        """Change what is shown in any way; selection and persistent indexes follow the images."""
+        """Apply a change of the shown rows; selection and persistent indexes follow the images."""
         groups = self._groups
         self.about_to_rearrange.emit()
         self.layoutAboutToBeChanged.emit()
@@ -212,22 +212,22 @@ class GridModel(QAbstractListModel):
 
     @property
     def total(self) -> int:
-        """Images there are, shown or not."""
+        """Number of images, shown or not."""
         return self._groups.total
 
     @property
     def shown(self) -> int:
-        """Images that pass the filter: the rows."""
+        """Number of rows: the images that pass the filter."""
         return self._groups.rows
 
     @property
     def filtered(self) -> bool:
-        """Whether a filter is set."""
+        """True if a filter is set."""
         return self._groups.filtered
 
     @property
     def groups(self) -> Sequence[LabelGroup]:
-        """The groups as shown; not to be changed."""
+        """The groups as shown, read-only."""
         return self._groups.shown
 
     @property
@@ -236,32 +236,32 @@ class GridModel(QAbstractListModel):
         return list(self._groups.all)
 
     def image(self, row: int) -> TrainingImage:
-        """The record of a row."""
+        """Return the record of a row."""
         return self._groups.image(row)
 
     def label_at(self, row: int) -> str:
-        """The label a row is under."""
+        """Return the label of the group of a row."""
         return self._groups.shown[self._groups.position_of_row(row)].label
 
     def label_of(self, image_id: str) -> str | None:
-        """The label of an image, shown or not."""
+        """Return the label of an image, shown or not."""
         return self._groups.labels().get(image_id)
 
     def row_of(self, image_id: str) -> int | None:
-        """The row of an image, None where it is not shown."""
+        """Return the row of an image, None if it is not shown."""
         return self._groups.row_of(image_id)
 
     def rows_of(self, image_ids: Collection[str]) -> list[int]:
-        """The rows of those images that are shown, in order; all in one pass."""
+        """Return the rows of the images that are shown, in order; all in one pass."""
         wanted = set(image_ids)
         return [row for row, image in enumerate(self._groups.flat()) if image.image_id in wanted]
 
     def record(self, image_id: str) -> TrainingImage | None:
-        """The record of an image, shown or not."""
+        """Return the record of an image, shown or not."""
         return self._groups.record(image_id)
 
     def records_of(self, image_ids: Collection[str]) -> list[TrainingImage]:
-        """The records of some images, shown or not, in the order of the ids; all in one pass."""
+        """Return the records of images, shown or not, in the order of the ids; all in one pass."""
         wanted = set(image_ids)
         found = {
             image.image_id: image
@@ -271,29 +271,29 @@ class GridModel(QAbstractListModel):
         return [found[image_id] for image_id in dict.fromkeys(image_ids) if image_id in found]
 
     def records(self) -> list[TrainingImage]:
-        """The records of all images, shown or not, label by label."""
+        """Return the records of all images, shown or not, label by label."""
         return list(chain.from_iterable(self._groups.all.values()))
 
     def neighbor(self, image_id: str, step: int) -> TrainingImage | None:
-        """The image `step` rows on (or back, when negative), None at the ends and for an image that is not shown."""
+        """Return the image `step` rows after another (before if negative); None past the ends, or if that one is not shown."""
         row = self.row_of(image_id)
         return self.image(row + step) if row is not None and 0 <= row + step < self.shown else None
 
     def selected_ids(self) -> list[str]:
-        """Ids of what is selected, in row order."""
+        """Return the ids of the selected images, in row order."""
         return [image.image_id for image in compress(self._groups.flat(), self.selection.flags)]
 
     def selected_images(self) -> list[TrainingImage]:
-        """Records of what is selected, in row order."""
+        """Return the records of the selected images, in row order."""
         return list(compress(self._groups.flat(), self.selection.flags))
 
     def selected_bytes(self) -> int:
-        """Bytes of what is selected, as far as they are known."""
+        """Return the bytes of the selected images, as far as known."""
         if self._sizes is None:
             self._sizes = [image.bytes if isinstance(image.bytes, int) else 0 for image in self._groups.flat()]
         return sum(compress(self._sizes, self.selection.flags))
 
-    # --- Qt's
+    # --- item model
 
     def rowCount(self, parent: QModelIndex | QPersistentModelIndex | None = None) -> int:
         return 0 if parent is not None and parent.isValid() else self._groups.rows
@@ -304,7 +304,7 @@ class GridModel(QAbstractListModel):
         return Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsDragEnabled
 
     def data(self, index: QModelIndex | QPersistentModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Name, tool tip, and what a screen reader says."""
+        """Return the name, tooltip or accessible text."""
         if not index.isValid() or not 0 <= index.row() < self._groups.rows:
             return None
         image, row = self.image(index.row()), index.row()

@@ -1,4 +1,4 @@
-"""How a cell and a header look: everything the grid paints, from tokens of the theme, with its text laid out once."""
+"""Painting of the grid's cells and headers with the theme's colors and type; laid-out texts are cached."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from PySide6.QtGui import QColor, QIcon, QPainter, QPainterPath, QPen, QPixmap
 
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.theme.tokens import DARK, Role
-from apitorch_desktop.ui.widgets.text_cache import TextCache, _LaidOutText
+from apitorch_desktop.ui.widgets.text_cache import LaidOutText, TextCache
 from apitorch_desktop.utils.text import percent, plural
 
 _RADIUS = 7
 _TINY = 96
-"""Below this cell size there is no room for words."""
+"""Cell size in pixels below which no text is shown."""
 
 
 class Cell(NamedTuple):
-    """What there is to see of an image."""
+    """Contents of a cell."""
 
     pixmap: QPixmap | None
     failure: str | None
@@ -26,24 +26,24 @@ class Cell(NamedTuple):
     selected: bool
     focused: bool
     whole: bool
-    """Shown uncropped: the pointer rests on it."""
+    """Not cropped, because the pointer rests on it."""
 
 
 class Header(NamedTuple):
-    """What there is to see of a group."""
+    """Contents of a group's header."""
 
     label: str
     images: int
     accuracy: float | None
     selected: int
     target: str
-    """What a drop here would do, while something is dragged over the group."""
+    """Effect of a drop here in words, during a drag over the group."""
     floating: bool
-    """Sticks at the top with photos gone under it."""
+    """Sticks at the top, over photos."""
 
 
 class GridPainter:
-    """Paints cells, headers and what lies over them. Keeps nothing of the grid but laid out text and corner masks."""
+    """Paints cells, headers, drop targets and the rubber band. Caches laid-out texts and corner masks only."""
 
     def __init__(self, theme: Theme) -> None:
         self._theme = theme
@@ -53,7 +53,7 @@ class GridPainter:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take over the theme's colours and type."""
+        """Adopt the theme's colors and type."""
         color = self._theme.color
         self._texts.clear()
         self._corners.clear()
@@ -70,9 +70,9 @@ class GridPainter:
     # --- cells
 
     def cell(self, painter: QPainter, box: QRect, cell: Cell, mirrored: bool) -> None:
-        """One image in its square."""
+        """Paint an image in its square."""
         if cell.pixmap is not None:
-            self._picture(painter, box, cell.pixmap, cell.whole)
+            self._pixmap(painter, box, cell.pixmap, cell.whole)
         else:
             painter.fillRect(box, self._bar)
             if cell.failure is not None:
@@ -86,7 +86,7 @@ class GridPainter:
         if cell.focused:
             self._focus(painter, box, cell.selected)
 
-    def _picture(self, painter: QPainter, box: QRect, pixmap: QPixmap, whole: bool) -> None:
+    def _pixmap(self, painter: QPainter, box: QRect, pixmap: QPixmap, whole: bool) -> None:
         width, height = pixmap.width(), pixmap.height()
         side = min(width, height)
         if not whole or width == height:
@@ -101,7 +101,7 @@ class GridPainter:
         painter.drawPixmap(place, pixmap, pixmap.rect())
 
     def _round(self, painter: QPainter, box: QRect) -> None:
-        """Round the corners by laying the canvas over them: cheaper than a clip, and smooth."""
+        """Round the corners by painting the canvas over them: cheaper than a clip, and anti-aliased."""
         radius = self._theme.px(_RADIUS)
         ratio = painter.device().devicePixelRatio()
         mask = self._corners.get((radius, ratio))
@@ -179,7 +179,7 @@ class GridPainter:
         painter.drawPolyline([QPointF(disc.x() + edge * x, disc.y() + edge * y) for x, y in points])
 
     def _focus(self, painter: QPainter, box: QRect, selected: bool) -> None:
-        # A thin line: close to the photo by itself, outside the ring where there is one.
+        # a thin line, close to the photo or outside of its ring
         away = 6.5 if selected else 2.5
         radius = self._theme.px(_RADIUS) + away
         painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -189,46 +189,46 @@ class GridPainter:
     # --- headers
 
     def header(self, painter: QPainter, box: QRect, header: Header, mirrored: bool) -> None:
-        """A label with its figures, over whatever is behind it."""
+        """Paint a label with its figures on an opaque background."""
         px = self._theme.px
         painter.fillRect(box, self.canvas)
         if header.floating:
             painter.fillRect(QRect(box.x(), box.bottom(), box.width(), 1), self._line)
         place = _LineLayout(box.x() + px(18), box.right() + 1 - px(18), mirrored)
-        middle = box.y() + box.height() / 2 + px(2)
+        center = box.y() + box.height() / 2 + px(2)
         if header.target:
-            self._piece(painter, place, middle, header.target, "answer", self._accent_text)
+            self._label(painter, place, center, header.target, "answer", self._accent_text)
             return
         if header.selected:
             words = self._texts.get(f"{header.selected:,} selected", "small")
             left = place.take_end(words.width, px(12))
-            self._write(painter, left, self._top(middle, "small"), words, "small", self._accent_text)
-        self._piece(painter, place, middle, header.label or "(no label)", "answer", self._text)
-        self._piece(painter, place, middle, plural(header.images, "image"), "small", self._muted)
+            self._write(painter, left, self._top(center, "small"), words, "small", self._accent_text)
+        self._label(painter, place, center, header.label or "(no label)", "answer", self._text)
+        self._label(painter, place, center, plural(header.images, "image"), "small", self._muted)
         if header.accuracy is not None:
-            self._meter(painter, place, middle, header.accuracy)
-            self._piece(painter, place, middle, f"{percent(header.accuracy)} right", "small", self._muted)
+            self._accuracy_bar(painter, place, center, header.accuracy)
+            self._label(painter, place, center, f"{percent(header.accuracy)} right", "small", self._muted)
 
-    def _piece(
-        self, painter: QPainter, line: _LineLayout, middle: float, words: str, role: Role, color: QColor
+    def _label(
+        self, painter: QPainter, line: _LineLayout, center: float, words: str, role: Role, color: QColor
     ) -> None:
         room = line.room
         if room < self._theme.px(24):
             return
         text = self._texts.get(words, role, int(room))
-        self._write(painter, line.take(text.width, self._theme.px(10)), self._top(middle, role), text, role, color)
+        self._write(painter, line.take(text.width, self._theme.px(10)), self._top(center, role), text, role, color)
 
-    def _top(self, middle: float, role: Role) -> float:
-        # words of two sizes stand on one baseline, that of the larger
+    def _top(self, center: float, role: Role) -> float:
+        # texts of both sizes share the baseline of the larger
         larger = self._texts.font("answer")[1]
-        return middle - larger.height() / 2 + larger.ascent() - self._texts.font(role)[1].ascent()
+        return center - larger.height() / 2 + larger.ascent() - self._texts.font(role)[1].ascent()
 
-    def _meter(self, painter: QPainter, line: _LineLayout, middle: float, share: float) -> None:
+    def _accuracy_bar(self, painter: QPainter, line: _LineLayout, center: float, share: float) -> None:
         width, height = self._theme.px(64), self._theme.px(4)
         if line.room < width:
             return
         left = line.take(width, self._theme.px(10))
-        bar = QRectF(left, middle - height / 2 + 1, width, height)
+        bar = QRectF(left, center - height / 2 + 1, width, height)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(self._bar)
         painter.drawRoundedRect(bar, height / 2, height / 2)
@@ -240,39 +240,39 @@ class GridPainter:
         painter.drawRoundedRect(filled, height / 2, height / 2)
 
     def empty(self, painter: QPainter, box: QRect, mirrored: bool) -> None:
-        """The room of a group without images."""
+        """Paint the hint of a group without images."""
         words = self._texts.get("No photos yet. Drop some here.", "small", box.width())
         left = box.right() + 1 - words.width if mirrored else box.x()
         self._write(painter, left, box.y(), words, "small", self._muted)
 
     def target(self, painter: QPainter, box: QRect) -> None:
-        """The frame around a group that a drop would go to."""
+        """Paint the frame around the target of a drop."""
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(QPen(self._accent, 2))
         painter.drawRoundedRect(QRectF(box).adjusted(5, 1, -5, -1), self._theme.px(10), self._theme.px(10))
 
     def band(self, painter: QPainter, box: QRect) -> None:
-        """The rubber band."""
+        """Paint the rubber band."""
         fill = QColor(self._accent)
         fill.setAlpha(36)
         painter.setPen(QPen(self._accent, 1))
         painter.setBrush(fill)
         painter.drawRect(QRectF(box).adjusted(0.5, 0.5, -0.5, -0.5))
 
-    def _write(self, painter: QPainter, x: float, y: float, text: _LaidOutText, role: Role, color: QColor) -> None:
+    def _write(self, painter: QPainter, x: float, y: float, text: LaidOutText, role: Role, color: QColor) -> None:
         painter.setFont(self._texts.font(role)[0])
         painter.setPen(color)
         painter.drawStaticText(QPointF(x, y), text.text)
 
     def drag_pixmap(self, pixmaps: list[QPixmap], count: int, ratio: float) -> QPixmap:
-        """What hangs on the pointer: the first photos in a pile, and how many there are."""
+        """Return the pixmap of a drag: the first photos in a pile, and the number of photos."""
         px, edge = self._theme.px, self._theme.px(96)
         step = px(6)
         side = edge + step * 2 + px(12)
-        made = QPixmap(round(side * ratio), round(side * ratio))
-        made.setDevicePixelRatio(ratio)
-        made.fill(Qt.GlobalColor.transparent)
-        with QPainter(made) as painter:
+        result = QPixmap(round(side * ratio), round(side * ratio))
+        result.setDevicePixelRatio(ratio)
+        result.fill(Qt.GlobalColor.transparent)
+        with QPainter(result) as painter:
             painter.setRenderHints(QPainter.RenderHint.Antialiasing | QPainter.RenderHint.SmoothPixmapTransform)
             pile = list(enumerate(pixmaps[:3]))
             for at, pixmap in reversed(pile):
@@ -289,14 +289,14 @@ class GridPainter:
                 painter.drawPath(path)
             if count > 1 or not pile:
                 self._count_pill(painter, QPointF(edge, px(10)), f"{count:,}")
-        return made
+        return result
 
-    def _count_pill(self, painter: QPainter, middle: QPointF, count: str) -> None:
+    def _count_pill(self, painter: QPainter, center: QPointF, count: str) -> None:
         font, metrics = self._texts.font("strong")
         height = metrics.height() + self._theme.px(4)
         pill = QRectF(0, 0, max(height, metrics.horizontalAdvance(count) + self._theme.px(14)), height)
-        pill.moveCenter(middle)
-        pill.moveRight(min(pill.right(), middle.x() + self._theme.px(20)))
+        pill.moveCenter(center)
+        pill.moveRight(min(pill.right(), center.x() + self._theme.px(20)))
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(self._accent)
         painter.drawRoundedRect(pill, height / 2, height / 2)
@@ -306,18 +306,18 @@ class GridPainter:
 
 
 class _LineLayout:
-    """Room on a line that is used up from the side where reading starts."""
+    """Free room on a line, taken from the start of the line."""
 
     def __init__(self, start: float, end: float, mirrored: bool) -> None:
         self.start, self.end, self.mirrored = start, end, mirrored
 
     @property
     def room(self) -> float:
-        """Pixels left."""
+        """Free pixels."""
         return max(0.0, self.end - self.start)
 
     def take(self, width: float, gap: float) -> float:
-        """The left edge of the next `width` pixels."""
+        """Take `width` pixels at the start and return their left edge."""
         if self.mirrored:
             self.end -= width + gap
             return self.end + gap
@@ -325,7 +325,7 @@ class _LineLayout:
         return self.start - width - gap
 
     def take_end(self, width: float, gap: float) -> float:
-        """The left edge of `width` pixels at the other end."""
+        """Take `width` pixels at the end and return their left edge."""
         if self.mirrored:
             self.start += width + gap
             return self.start - width - gap

@@ -1,4 +1,4 @@
-"""Where the person is in the grid, kept through changes: the photo at a height of the window, and the focus."""
+"""Scroll position and focus of the grid, kept through changes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from apitorch_desktop.ui.grid.model import GridModel
 
 
 class ScrollAnchor(NamedTuple):
-    """A row, a height in its cell (0…1), and where in the window that is, in pixels from the top."""
+    """A row, a height in its cell (0 to 1), and the y coordinate of that point in the viewport."""
 
     row: int
     share: float
     y: float
 
     def scroll(self, content: GridLayout) -> int:
-        """How far to scroll so that it is there again."""
+        """Return the scroll offset at which the anchor is in the same place."""
         box = content.box(min(self.row, content.count - 1))
         return round(box.y + self.share * box.height - self.y)
 
 
 def anchor_at(content: GridLayout, top: int, y: float, row: int | None = None) -> ScrollAnchor | None:
-    """What is at a height of the window: `row`, where it is known, or the first one there, or the nearest below, or above."""
+    """Return the anchor at a height of the viewport: `row` if given, else the first row there, or the nearest one."""
     at = top + round(y)
     rows = content.rows_between(at, at + 2 * content.pitch + content.spacing.header)
     if row is None:
@@ -37,9 +37,9 @@ def anchor_at(content: GridLayout, top: int, y: float, row: int | None = None) -
 
 
 class ScrollBookmark:
-    """Taken before images change places; says afterwards where scroll and focus belong.
+    """Scroll position and focus before images change places, from which those afterwards are determined.
 
-    Images that went to another label don't count: the person stays where those were.
+    Images that moved to another label are not followed: the view stays where they were.
     """
 
     def __init__(self, model: GridModel, content: GridLayout, rows: Iterable[int], top: int, focus: int | None) -> None:
@@ -51,11 +51,11 @@ class ScrollBookmark:
         if focus is not None:
             position = content.group_of(focus)
             self._label = model.groups[position].label
-            self._beside = model.groups[position].images  # a list of its own after the change
+            self._beside = model.groups[position].images  # the change creates another list
             self._place = focus - content.rows_of(position).start
 
     def anchor(self) -> ScrollAnchor | None:
-        """The first image seen that is still there."""
+        """Return the first image of the former viewport that is still present."""
         for image, label, y in self._seen:
             row = self._row(image, label)
             if row is not None:
@@ -63,7 +63,7 @@ class ScrollBookmark:
         return None
 
     def focus(self) -> int | None:
-        """The row for the focus: the same image, or the one that came up in its place, or the last before it."""
+        """Return the row for the focus: the same image, else the next one in its group, else the previous one."""
         if self._focus is None or not self._model.shown:
             return None
         for image in [*self._beside[self._place :], *reversed(self._beside[: self._place])]:

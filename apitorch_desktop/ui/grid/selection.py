@@ -1,4 +1,4 @@
-"""Which rows are selected: a byte a row, so that everything from one click to a million rows is a few copies of memory."""
+"""Selected rows, a byte for each row, so that an operation on a million rows is a few copies of memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _INVERT = bytes.maketrans(b"\0\1", b"\1\0")
 
 
 class Selection:
-    """Selected rows of a listing of `size` rows. Out-of-range rows are the caller's mistake (IndexError)."""
+    """The selection among `size` rows. Rows out of range raise IndexError."""
 
     def __init__(self, size: int = 0) -> None:
         self._flags = bytearray(size)
@@ -28,59 +28,54 @@ class Selection:
         return compress(range(len(self._flags)), self._flags)
 
     @property
-    def size(self) -> int:
-        """Rows there are."""
-        return len(self._flags)
-
-    @property
     def flags(self) -> bytearray:
-        """1 for a selected row; not to be written to."""
+        """1 for each selected row, read-only."""
         return self._flags
 
     def whole(self, rows: range) -> bool:
-        """Whether all rows of a run are selected; False for an empty run."""
+        """Return True if all rows of a range are selected; False for an empty one."""
         return bool(rows) and self._flags.count(1, rows.start, rows.stop) == len(rows)
 
     def count(self, rows: range) -> int:
-        """How many rows of a run are selected."""
+        """Return the number of selected rows in a range."""
         return self._flags.count(1, rows.start, rows.stop)
 
-    # --- what the person does
+    # --- changes by the user
 
     def clear(self) -> None:
-        """Nothing."""
+        """Select nothing."""
         self._flags = bytearray(len(self._flags))
 
     def all(self) -> None:
-        """Everything."""
+        """Select all rows."""
         self._flags = bytearray(b"\1") * len(self._flags)
 
     def invert(self) -> None:
-        """The others."""
+        """Invert the selection."""
         self._flags = self._flags.translate(_INVERT)
 
     def set(self, rows: range, on: bool = True) -> None:
-        """Select a run, or not."""
+        """Select or deselect a range of rows."""
         self._flags[rows.start : rows.stop] = (b"\1" if on else b"\0") * len(rows)
 
     def toggle(self, row: int) -> None:
-        """The other way round."""
+        """Invert the selection of a row."""
         self._flags[row] ^= 1
 
     def only(self, runs: Iterable[range]) -> None:
-        """These runs and nothing else."""
+        """Select these ranges only."""
         self.clear()
         for run in runs:
             self.set(run)
 
-    # --- a rubber band: what it covers, over what was selected before
+    # --- a rubber band over the former selection
 
     def hold(self) -> None:
-        """Remember what is selected now, for `band`."""
+        """Store the current selection for `band`."""
         self._held = bytearray(self._flags)
 
     def band(self, runs: Iterable[range], *, toggle: bool = False) -> None:
-        """What was held, with the rows of `runs` selected too, or the other way round."""
+        """Select the rows of `runs` in addition to the stored selection, or invert them."""
         self._flags = bytearray(self._held if self._held is not None else self._flags)
         for run in runs:
             if toggle:
@@ -89,19 +84,19 @@ class Selection:
                 self.set(run)
 
     def release(self) -> None:
-        """The band has ended."""
+        """Discard the stored selection."""
         self._held = None
 
-    # --- what the model does
+    # --- changes of the rows
 
     def insert(self, row: int, count: int) -> None:
-        """Rows come in, unselected."""
+        """Insert unselected rows."""
         self._flags[row:row] = bytes(count)
         if self._held is not None:
             self._held[row:row] = bytes(count)
 
     def replace(self, flags: bytes | bytearray) -> None:
-        """Another listing with its flags."""
+        """Replace all flags."""
         self._flags = bytearray(flags)
         if self._held is not None:
             self.hold()

@@ -86,8 +86,6 @@ class GridView(QListView):
 
     image_activated = Signal(object)
     """TrainingImage: Enter or double-click."""
-    image_hovered = Signal(object)
-    """TrainingImage or None."""
     summary_changed = Signal(object)
     """SelectionSummary, at most once each turn of the event loop."""
     zoom_changed = Signal(int)
@@ -576,7 +574,6 @@ class GridView(QListView):
             self.viewport().update(self.visualRect(self._hovered))
         self._hovered = QPersistentModelIndex()
         self._hover_timer.start()
-        self.image_hovered.emit(None if row is None else self.images.image(row))
 
     def _show_whole(self) -> None:
         self._hovered = self._pointed

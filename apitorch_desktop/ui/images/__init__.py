@@ -1,1 +1,1 @@
-"""Thumbnails: loading and decoding."""
+"""Loading and decoding of thumbnails and photos."""

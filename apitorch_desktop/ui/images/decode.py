@@ -1,7 +1,7 @@
-"""From bytes to QImages, on a worker: thumbnails by Qt's decoder, whole images by ours, upright and in sRGB.
+"""Decoding of image bytes to QImages on workers: thumbnails by Qt, whole images by `vision.images`; upright and in sRGB.
 
-PySide keeps the interpreter's lock while Qt decodes, scales or converts an image, Pillow lets it go: so Qt is used on
-thumbnails only (1 ms), and what is larger is copied over band by band. Else the window would stand still meanwhile.
+PySide holds the interpreter's lock while Qt decodes, scales or converts an image; Pillow releases it. Qt is therefore
+used for thumbnails only (1 ms), and larger images are copied in bands, so that the window does not freeze.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from PIL import Image
 
 THUMBNAIL_EDGE: Final = 256
-"""Pixels of a thumbnail's shorter side, as the services and the cache keep them."""
+"""Pixels of the shorter side of a thumbnail, in the services and the cache."""
 _BAND: Final = 1 << 18
 """Pixels copied at a time."""
 _SMALLEST_LEVEL: Final = 1 << 20
-"""Pixels below which a picture needs no halved copies."""
+"""Pixels below which an image needs no smaller copies."""
 
 
 def from_thumbnail(data: bytes, edge: int) -> QImage:
-    """A thumbnail with a shorter side of `edge` pixels, never enlarged. Raises UnreadableImage.
+    """Decode a thumbnail with a shorter side of `edge` pixels, never enlarged. Raises UnreadableImage.
 
-    Thumbnails are upright and in sRGB already. What Qt can't read is tried by our own decoder, which says why it can't.
+    Thumbnails are already upright and in sRGB. Data that Qt cannot read is passed to `from_image`, which gives a reason.
     """
     image = QImage.fromData(data) if len(data) < 1 << 18 else QImage()
     if image.isNull():
@@ -40,14 +40,14 @@ def from_thumbnail(data: bytes, edge: int) -> QImage:
 
 
 def from_image(data: bytes, edge: int) -> QImage:
-    """Any image file with a shorter side of `edge` pixels, the longer at most 3 times that. Raises UnreadableImage."""
+    """Decode an image file with a shorter side of `edge` pixels, the longer at most 3 times that. Raises UnreadableImage."""
     from apitorch_desktop.vision import images
 
     return converted(images.shrunk(data, edge))
 
 
 def fitted(data: bytes, width: int, height: int) -> tuple[QImage, tuple[int, int]]:
-    """Any image file made to fit a room, never enlarged, and its own size. Raises UnreadableImage."""
+    """Decode an image file fitted to a size, never enlarged; return its own size too. Raises UnreadableImage."""
     from PIL import Image
 
     from apitorch_desktop.vision import images
@@ -63,25 +63,25 @@ def fitted(data: bytes, width: int, height: int) -> tuple[QImage, tuple[int, int
 
 
 def levels(data: bytes) -> list[QImage]:
-    """Any image file in all its pixels, then halved again and again, for every zoom. Raises UnreadableImage."""
+    """Decode an image file in all its pixels, and repeatedly halved for smaller zooms. Raises UnreadableImage."""
     from apitorch_desktop.vision import images
 
     image = images.open_upright(data)
-    made = [converted(image)]
+    result = [converted(image)]
     while image.width * image.height > _SMALLEST_LEVEL:
         image = image.reduce(2)
-        made.append(converted(image))
-    return made
+        result.append(converted(image))
+    return result
 
 
 def converted(image: Image.Image) -> QImage:
-    """An RGB image as Qt has them."""
+    """Convert an RGB image to a QImage."""
     width, height = image.size
-    made = QImage(width, height, QImage.Format.Format_RGB32)
-    pixels, line = memoryview(made.bits()), width * 4
+    result = QImage(width, height, QImage.Format.Format_RGB32)
+    pixels, line = memoryview(result.bits()), width * 4
     step = max(1, _BAND // width)
     for top in range(0, height, step):
         bottom = min(height, top + step)
         band = image.crop((0, top, width, bottom)).convert("RGBA")
         pixels[top * line : bottom * line] = band.tobytes("raw", "BGRA")
-    return made
+    return result

@@ -1,4 +1,4 @@
-"""Thumbnails for the grid: fetched and decoded on worker threads, nearest first, kept in a cache bounded by bytes."""
+"""Thumbnail loader: fetches and decodes on worker threads in the requested order, with a cache bounded by bytes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QImage, QPixmap
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.images import decode as pictures
+from apitorch_desktop.ui.images.decode import THUMBNAIL_EDGE, from_image, from_thumbnail
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 
 Fetch = Callable[[TrainingImage, Callable[[], bool]], bytes]
-"""Bytes of an image; blocks, called on a worker; the second argument says whether nobody waits any more."""
+"""Returns the bytes of an image. Blocks, runs on a worker; the second argument returns True once cancelled."""
 
 BUDGET = 256 * 2**20
-"""Bytes of decoded pixels kept."""
-_FLYING = 4
-"""Jobs handed to the lane at a time: its threads never idle, and what the person scrolls to waits behind no more."""
+"""Most bytes of decoded pixels in the cache."""
+_MOST_JOBS = 4
+"""Jobs queued on the lane at a time: enough to keep its threads busy, few enough for new requests to start soon."""
 _FRAME = 16
-"""Milliseconds over which news is gathered."""
-_PAUSES = (2.0, 8.0, 30.0, 120.0)
-"""Seconds until a failure is tried again, the first time, the second …"""
+"""Milliseconds over which changes are collected."""
+_DELAYS = (2.0, 8.0, 30.0, 120.0)
+"""Seconds until the first, second and further retries of a failure."""
 
 
 class _CachedPixmap(NamedTuple):
@@ -37,17 +37,17 @@ class _CachedPixmap(NamedTuple):
 class _LoadFailure(NamedTuple):
     reason: str
     tries: int
-    again: float
-    """When to try again, on the monotonic clock; infinite where that cannot help."""
+    next_try: float
+    """Time of the next attempt on the monotonic clock; infinite if it cannot help."""
 
 
 class ThumbnailLoader(QObject):
-    """Hands out pixmaps by image id; made and called on the GUI thread."""
+    """Provides pixmaps by image id. Used on the GUI thread."""
 
     loaded = Signal(list)
-    """Ids whose picture or reason has changed, gathered over a frame."""
+    """Ids whose pixmap or failure has changed, collected over a frame."""
     cleared = Signal()
-    """All pictures are gone: who shows some asks again."""
+    """All pixmaps were discarded: views request theirs again."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class ThumbnailLoader(QObject):
         budget: int = BUDGET,
         parent: QObject | None = None,
     ) -> None:
-        """`fetch` gives thumbnail bytes (upright sRGB); `large` the image itself, for cells bigger than a thumbnail."""
+        """`fetch` returns thumbnail bytes (upright sRGB), `large` the image itself, for cells larger than a thumbnail."""
         super().__init__(parent)
         self._tasks = tasks
         self._fetch = fetch
@@ -67,34 +67,34 @@ class ThumbnailLoader(QObject):
         self._cache: OrderedDict[str, _CachedPixmap] = OrderedDict()
         self._bytes = 0
         self._failures: dict[str, _LoadFailure] = {}
-        self._asked: dict[str, TrainingImage] = {}
-        self._edge = pictures.THUMBNAIL_EDGE
-        self._flying: dict[str, Task] = {}
-        self._news: list[str] = []
-        self._told_a_fault = False
-        self._frame = QTimer(self, interval=_FRAME, singleShot=True)
-        self._frame.timeout.connect(self._tell)
-        self._again = QTimer(self, singleShot=True)
-        self._again.timeout.connect(self._pump)
+        self._requested: dict[str, TrainingImage] = {}
+        self._edge = THUMBNAIL_EDGE
+        self._jobs: dict[str, Task] = {}
+        self._changed: list[str] = []
+        self._reported_error = False
+        self._frame_timer = QTimer(self, interval=_FRAME, singleShot=True)
+        self._frame_timer.timeout.connect(self._report)
+        self._retry_timer = QTimer(self, singleShot=True)
+        self._retry_timer.timeout.connect(self._start_jobs)
 
     def set_source(self, fetch: Fetch, large: Fetch | None = None) -> None:
-        """Another connection: forgets all pictures."""
+        """Switch to another connection and discard all pixmaps."""
         self.clear()
         self._fetch, self._large = fetch, large
 
     def request(self, images: Sequence[TrainingImage], edge: int) -> None:
-        """What is on the screen or near it, most wanted first; `edge` = device pixels of the shorter side.
+        """Load the images on the screen and near it, in this order; `edge` is the shorter side in device pixels.
 
-        Replaces what was wanted before: what is not wanted any more is not fetched, or its fetch is cancelled.
+        Replaces the former request: images that are not requested any more are not fetched, or their jobs cancelled.
         """
-        self._asked = {image.image_id: image for image in images}
+        self._requested = {image.image_id: image for image in images}
         self._edge = edge
-        for image_id in [image_id for image_id in self._flying if image_id not in self._asked]:
-            self._flying.pop(image_id).cancel()
-        self._pump()
+        for image_id in [image_id for image_id in self._jobs if image_id not in self._requested]:
+            self._jobs.pop(image_id).cancel()
+        self._start_jobs()
 
     def pixmap(self, image_id: str) -> QPixmap | None:
-        """The whole picture, in the best size at hand."""
+        """Return the uncropped pixmap in the best size loaded, None if there is none."""
         entry = self._cache.get(image_id)
         if entry is None:
             return None
@@ -102,109 +102,109 @@ class ThumbnailLoader(QObject):
         return entry.pixmap
 
     def failure(self, image_id: str) -> str | None:
-        """Why it can't be shown, in a sentence."""
+        """Return the reason why an image cannot be shown, in a sentence, None if it did not fail."""
         failure = self._failures.get(image_id)
         return failure.reason if failure is not None else None
 
     @property
     def bytes(self) -> int:
-        """Pixels kept, in bytes."""
+        """Bytes of pixels in the cache."""
         return self._bytes
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is on its way."""
-        return not self._flying
+        """True while no job is running."""
+        return not self._jobs
 
     def forget(self, image_ids: Collection[str]) -> None:
-        """Let go of pictures and reasons of these (the image has changed or gone)."""
+        """Discard pixmaps and failures of images that have changed or were deleted."""
         for image_id in image_ids:
-            if (task := self._flying.pop(image_id, None)) is not None:
+            if (task := self._jobs.pop(image_id, None)) is not None:
                 task.cancel()
             if (entry := self._cache.pop(image_id, None)) is not None:
                 self._bytes -= entry.bytes
             self._failures.pop(image_id, None)
 
     def rename_ids(self, new_ids: Mapping[str, str]) -> None:
-        """Keep pictures under ids that a service changed: old → new."""
+        """Keep pixmaps under ids that a service changed: old → new."""
         for old, new in new_ids.items():
             if (entry := self._cache.pop(old, None)) is not None:
                 self._cache[new] = entry
             self.forget([old])
 
     def retry(self) -> None:
-        """Try again now what failed."""
-        gone = list(self._failures)
+        """Retry all failures now."""
+        failed = list(self._failures)
         self._failures.clear()
-        self._note(gone)
-        self._pump()
+        self._note(failed)
+        self._start_jobs()
 
     def clear(self) -> None:
-        """Let go of everything, cancel what is on its way."""
-        for task in self._flying.values():
+        """Discard everything and cancel the jobs."""
+        for task in self._jobs.values():
             task.cancel()
-        self._flying.clear()
+        self._jobs.clear()
         self._cache.clear()
         self._failures.clear()
-        self._asked.clear()
+        self._requested.clear()
         self._bytes = 0
-        self._news.clear()
-        self._told_a_fault = False
-        self._again.stop()
-        self._frame.stop()
+        self._changed.clear()
+        self._reported_error = False
+        self._retry_timer.stop()
+        self._frame_timer.stop()
         self.cleared.emit()
 
-    # --- sending for pictures
+    # --- jobs
 
-    def _pump(self) -> None:
-        """Start jobs for the most wanted, up to `_FLYING`."""
-        if len(self._flying) >= _FLYING:
+    def _start_jobs(self) -> None:
+        """Start jobs in the requested order, up to `_MOST_JOBS` at a time."""
+        if len(self._jobs) >= _MOST_JOBS:
             return
         now, soonest = monotonic(), float("inf")
-        for missing in (True, False):  # first what has no picture at all, then what has it in another size
-            for image_id, image in self._asked.items():
-                if (image_id in self._cache) is missing or image_id in self._flying:
+        for missing in (True, False):  # first images without any pixmap, then those with one in another size
+            for image_id, image in self._requested.items():
+                if (image_id in self._cache) is missing or image_id in self._jobs:
                     continue
                 failure = self._failures.get(image_id)
-                if failure is not None and failure.again > now:
-                    soonest = min(soonest, failure.again)
+                if failure is not None and failure.next_try > now:
+                    soonest = min(soonest, failure.next_try)
                     continue
                 edge = self._next_edge(image_id, image)
                 if edge is None:
                     continue
-                self._send(image, image_id, edge)
-                if len(self._flying) >= _FLYING:
+                self._start(image, image_id, edge)
+                if len(self._jobs) >= _MOST_JOBS:
                     return
         if soonest < float("inf"):
-            self._again.start(max(1, round((soonest - now) * 1000)))
+            self._retry_timer.start(max(1, round((soonest - now) * 1000)))
 
     def _next_edge(self, image_id: str, image: TrainingImage) -> int | None:
-        """The size to fetch next: a thumbnail's first, then what is wanted; None where it is at hand."""
+        """Return the size to load next: first that of a thumbnail, then the requested one; None if it is loaded."""
         entry = self._cache.get(image_id)
         if self._large is None or not _larger(image):
-            edge = min(self._edge, pictures.THUMBNAIL_EDGE)
+            edge = min(self._edge, THUMBNAIL_EDGE)
         else:
-            edge = self._edge if entry is not None else min(self._edge, pictures.THUMBNAIL_EDGE)
+            edge = self._edge if entry is not None else min(self._edge, THUMBNAIL_EDGE)
         return None if entry is not None and entry.edge == edge else edge
 
-    def _send(self, image: TrainingImage, image_id: str, edge: int) -> None:
-        if edge > pictures.THUMBNAIL_EDGE and self._large is not None:
-            job = partial(_load, self._large, pictures.from_image, image, edge)
+    def _start(self, image: TrainingImage, image_id: str, edge: int) -> None:
+        if edge > THUMBNAIL_EDGE and self._large is not None:
+            job = partial(_load, self._large, from_image, image, edge)
         else:
-            job = partial(_load, self._fetch, pictures.from_thumbnail, image, edge)
-        self._flying[image_id] = self._tasks.run(
+            job = partial(_load, self._fetch, from_thumbnail, image, edge)
+        self._jobs[image_id] = self._tasks.run(
             Lane.THUMBNAILS,
             job,
-            done=partial(self._came, image_id, edge),
+            done=partial(self._add, image_id, edge),
             failed=partial(self._failed, image_id),
             owner=self,
             title="thumbnail",
         )
 
-    # --- what comes of it
+    # --- results
 
-    def _came(self, image_id: str, edge: int, image: QImage) -> None:
-        self._flying.pop(image_id, None)
+    def _add(self, image_id: str, edge: int, image: QImage) -> None:
+        self._jobs.pop(image_id, None)
         self._failures.pop(image_id, None)
         pixmap = QPixmap.fromImage(image, Qt.ImageConversionFlag.NoFormatConversion)
         if (old := self._cache.pop(image_id, None)) is not None:
@@ -213,39 +213,39 @@ class ThumbnailLoader(QObject):
         self._bytes += image.sizeInBytes()
         self._evict()
         self._note([image_id])
-        self._pump()
+        self._start_jobs()
 
     def _evict(self) -> None:
         if self._bytes <= self._budget:
             return
         for image_id in list(self._cache):
-            if image_id not in self._asked:  # what is on the screen stays, or it would be fetched for ever
+            if image_id not in self._requested:  # visible ones stay, or they would be fetched again and again
                 self._bytes -= self._cache.pop(image_id).bytes
                 if self._bytes <= self._budget:
                     return
 
     def _failed(self, image_id: str, error: Exception) -> bool:
-        self._flying.pop(image_id, None)
-        reason, can_help, foreseen = explain_failure(error)
+        self._jobs.pop(image_id, None)
+        reason, retryable, expected = explain_failure(error)
         tries = self._failures[image_id].tries if image_id in self._failures else 0
-        pause = _PAUSES[min(tries, len(_PAUSES) - 1)] if can_help else float("inf")
-        self._failures[image_id] = _LoadFailure(reason, tries + 1, monotonic() + pause)
+        delay = _DELAYS[min(tries, len(_DELAYS) - 1)] if retryable else float("inf")
+        self._failures[image_id] = _LoadFailure(reason, tries + 1, monotonic() + delay)
         self._note([image_id])
-        self._pump()
-        if foreseen or self._told_a_fault:
+        self._start_jobs()
+        if expected or self._reported_error:
             return True
-        self._told_a_fault = True  # a fault of ours is told once, not a thousand times
+        self._reported_error = True  # an unexpected error is reported once, not for each image
         return False
 
     def _note(self, image_ids: list[str]) -> None:
-        self._news += image_ids
-        if not self._frame.isActive():
-            self._frame.start()
+        self._changed += image_ids
+        if not self._frame_timer.isActive():
+            self._frame_timer.start()
 
-    def _tell(self) -> None:
-        news, self._news = self._news, []
-        if news:
-            self.loaded.emit(news)
+    def _report(self) -> None:
+        changed, self._changed = self._changed, []
+        if changed:
+            self.loaded.emit(changed)
 
 
 def _load(
@@ -257,14 +257,14 @@ def _load(
 
 
 def _larger(image: TrainingImage) -> bool:
-    """Whether an image has more pixels than its thumbnail; yes where its size is not known."""
+    """Return True if an image has more pixels than its thumbnail, or if its size is not known."""
     if not isinstance(image.width, int) or not isinstance(image.height, int):
         return True
-    return min(image.width, image.height) > pictures.THUMBNAIL_EDGE
+    return min(image.width, image.height) > THUMBNAIL_EDGE
 
 
 def explain_failure(error: Exception) -> tuple[str, bool, bool]:
-    """The reason in a sentence; whether to try again can help; whether it is a failure that may happen."""
+    """Return the reason in a sentence, whether a retry can help, and whether it is an expected kind of failure."""
     from apitorch_desktop.api.errors import ApiError, NotFound
     from apitorch_desktop.utils.errors import Cancelled
     from apitorch_desktop.vision.images import UnreadableImage

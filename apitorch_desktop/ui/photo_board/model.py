@@ -1,4 +1,4 @@
-"""The rows of a review board: headings and photos, made of what Review found; a model that changes in place."""
+"""Rows of the photo board, headings and photos, and the model that updates them in place."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from apitorch_desktop.utils.text import percent
 
 Index = QModelIndex | QPersistentModelIndex
 _ONE_BY_ONE = 24
-"""Rows that leave one at a time; for more it is quicker to lay all out anew."""
+"""Most rows that are removed one by one; for more a reset is faster."""
 BOARD_ROW_ROLE = Qt.ItemDataRole.UserRole
 
 
 @dataclass(frozen=True, slots=True)
 class HeadingRow:
-    """A line above photos. `actions`: (verb, name of the action), offered at its end."""
+    """A heading above photos. `actions` at its end are pairs (verb, name of the action)."""
 
     key: str
     title: str
@@ -31,7 +31,7 @@ class HeadingRow:
 
 @dataclass(frozen=True, slots=True)
 class PhotoRow:
-    """A photo with up to two lines below. `mark`: "keep", "go" or ""."""
+    """A photo with up to two lines of text. `mark` is "keep", "go" or ""."""
 
     key: str
     image: TrainingImage
@@ -42,7 +42,7 @@ class PhotoRow:
 
 @dataclass(frozen=True, slots=True)
 class LabelIssueRow:
-    """A photo with a label that may be wrong, and the likelier one."""
+    """A photo whose label may be wrong, with the likelier label."""
 
     key: str
     image: TrainingImage
@@ -53,20 +53,20 @@ Row = HeadingRow | PhotoRow | LabelIssueRow
 
 
 class BoardModel(QAbstractListModel):
-    """Rows by their keys. What stays keeps its place, so that focus and scrolling do."""
+    """Rows identified by their keys. Rows that stay are not reset, so that focus and scroll position stay."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.rows: list[Row] = []
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Show these rows."""
-        wanted = {row.key for row in rows}
-        if sum(row.key not in wanted for row in self.rows) > _ONE_BY_ONE:
+        """Replace the rows."""
+        keys = {row.key for row in rows}
+        if sum(row.key not in keys for row in self.rows) > _ONE_BY_ONE:
             self._reset(rows)
             return
         for at in range(len(self.rows) - 1, -1, -1):
-            if self.rows[at].key not in wanted:
+            if self.rows[at].key not in keys:
                 self.beginRemoveRows(QModelIndex(), at, at)
                 del self.rows[at]
                 self.endRemoveRows()
@@ -82,14 +82,13 @@ class BoardModel(QAbstractListModel):
         self.endResetModel()
 
     def row(self, index: Index) -> Row | None:
-        """The row behind an index."""
+        """Return the row of an index."""
         return self.rows[index.row()] if index.isValid() and index.row() < len(self.rows) else None
 
     def rowCount(self, parent: Index | None = None) -> int:
         return 0 if parent is not None and parent.isValid() else len(self.rows)
 
     def flags(self, index: Index) -> Qt.ItemFlag:
-        """Headings are passed over."""
         row = self.row(index)
         if row is None or isinstance(row, HeadingRow):
             return Qt.ItemFlag.NoItemFlags
@@ -102,13 +101,13 @@ class BoardModel(QAbstractListModel):
         if role == BOARD_ROW_ROLE:
             return row
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
-            return _spoken(row)
+            return _accessible_text(row)
         if role == Qt.ItemDataRole.ToolTipRole and not isinstance(row, HeadingRow):
             return row.image.display_name
         return None
 
 
-def _spoken(row: Row) -> str:
+def _accessible_text(row: Row) -> str:
     if isinstance(row, HeadingRow):
         return f"{row.title}. {row.note}"
     if isinstance(row, LabelIssueRow):

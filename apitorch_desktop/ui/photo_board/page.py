@@ -1,4 +1,4 @@
-"""BoardPage: photos on a board in the middle of the window, under a title and what can be done with them."""
+"""Page with a photo board, a title, and controls for its actions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 
 
 class BoardPage(QWidget):
-    """A page with a board; who inherits it lays it out once, with `lay_out`."""
+    """Base class of pages with a board. A subclass calls `lay_out` once."""
 
     closed = Signal()
 
@@ -31,7 +31,7 @@ class BoardPage(QWidget):
     def lay_out(
         self, title: str, controls: Sequence[QWidget], hint: str, *, why: str = "", center: QWidget | None = None
     ) -> None:
-        """`why`: a sentence below the title. `center`: the board with what else may stand in its place. `hint`: its keys."""
+        """Build the page. `why` is a sentence below the title, `center` replaces the board, `hint` explains the keys."""
         head = QHBoxLayout()
         head.setContentsMargins(16, 8, 8, 0)
         head.addWidget(label(title, "title"), 1)
@@ -58,7 +58,6 @@ class BoardPage(QWidget):
         column.addLayout(foot)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Escape goes back to the photos."""
         if event.key() == Qt.Key.Key_Escape:
             self.closed.emit()
         else:

@@ -1,4 +1,4 @@
-"""How a review board's headings, photos and questions are painted, and where in them the verbs are."""
+"""Painting of the photo board: headings, photos, label issues, and the places of their actions."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from apitorch_desktop.ui.theme.tokens import DARK, Role
 from apitorch_desktop.utils.text import percent
 
 EDGE: Final = 132
-"""Pixels of a thumbnail's side."""
+"""Side of a thumbnail in pixels."""
 _SMALL_EDGE: Final = 96
 _GAP: Final = 8
 _MARGIN: Final = 10
-_QUESTION_WIDTH: Final = 324
+_ISSUE_WIDTH: Final = 324
 _KEEP: Final = "Keep this"
 _ROLES: Final[tuple[Role, ...]] = ("base", "strong", "small", "tiny")
 
 
 class BoardPainter:
-    """Made of the theme; `refresh` when that is another."""
+    """Paints with the theme's colors and type; call `refresh` when these change."""
 
     def __init__(self, theme: Theme) -> None:
         self._theme = theme
@@ -33,7 +33,7 @@ class BoardPainter:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take over the theme's colours and type."""
+        """Adopt the theme's colors and type."""
         self._cells.refresh()
         self._fonts: dict[Role, QFont] = {role: self._theme.font(role) for role in _ROLES}
         self._metrics = {role: QFontMetrics(font) for role, font in self._fonts.items()}
@@ -42,30 +42,30 @@ class BoardPainter:
 
     @property
     def edge(self) -> int:
-        """Pixels of a thumbnail's side."""
+        """Side of a thumbnail in pixels."""
         return self._theme.px(EDGE)
 
     # --- places
 
     def size(self, row: Row | None, width: int) -> QSize:
-        """What a row takes; a heading the whole width."""
+        """Return the size of a row; a heading has the whole width."""
         px = self._theme.px
         if isinstance(row, HeadingRow):
             return QSize(width, px(44))
         if isinstance(row, LabelIssueRow):
-            return QSize(min(width, px(_QUESTION_WIDTH + _GAP * 2)), px(_SMALL_EDGE + _GAP * 2 + 4))
+            return QSize(min(width, px(_ISSUE_WIDTH + _GAP * 2)), px(_SMALL_EDGE + _GAP * 2 + 4))
         lines = 2 * self._metrics["small"].height()
         return QSize(px(EDGE + _GAP * 2), px(EDGE + _GAP + 9) + lines + px(_GAP))
 
     def action_at(self, row: Row, rect: QRect, point: QPoint, mirrored: bool) -> str:
-        """The act whose verb is there, or empty."""
-        places = self._verbs(row, rect) if not isinstance(row, PhotoRow) else self._mark_place(row, rect)
+        """Return the name of the action at a point, "" for none."""
+        places = self._action_places(row, rect) if not isinstance(row, PhotoRow) else self._mark_place(row, rect)
         for name, place in places.items():
             if _mirror(place, rect, mirrored).contains(point):
                 return name
         return ""
 
-    def _verbs(self, row: Row, rect: QRect) -> dict[str, QRect]:
+    def _action_places(self, row: Row, rect: QRect) -> dict[str, QRect]:
         px = self._theme.px
         found: dict[str, QRect] = {}
         if isinstance(row, HeadingRow):
@@ -75,7 +75,7 @@ class BoardPainter:
                 found[name] = QRect(right - width, rect.top() + px(12), width, px(28))
                 right -= width + px(4)
         elif isinstance(row, LabelIssueRow):
-            inner = self._words_of(rect)
+            inner = self._text_place(rect)
             top, left = inner.bottom() - px(26), inner.left()
             for verb, name in ((f"✓ {row.issue.likely}", "accept"), ("✕ Keep", "dismiss")):
                 width = min(self._metrics["small"].horizontalAdvance(verb) + px(16), inner.right() - left)
@@ -98,7 +98,7 @@ class BoardPainter:
         px = self._theme.px
         return QRect(rect.left() + px(_GAP), rect.top() + px(_GAP), px(EDGE), px(EDGE))
 
-    def _words_of(self, rect: QRect) -> QRect:
+    def _text_place(self, rect: QRect) -> QRect:
         px = self._theme.px
         left = rect.left() + px(_GAP + _SMALL_EDGE + 12)
         return QRect(left, rect.top() + px(_GAP), rect.right() - px(_GAP) - left, px(_SMALL_EDGE))
@@ -106,14 +106,14 @@ class BoardPainter:
     # --- painting
 
     def heading(self, painter: QPainter, rect: QRect, row: HeadingRow, *, mirrored: bool) -> None:
-        """Title, note, verbs, and a line above."""
+        """Paint a heading: a line, title, note and actions."""
         px, color = self._theme.px, self._theme.color
         if rect.top() > 0:
             painter.fillRect(
                 QRect(rect.left() + px(_MARGIN), rect.top() + px(4), rect.width() - 2 * px(_MARGIN), 1), color("line")
             )
         left, line = rect.left() + px(_MARGIN), QRect(rect.left(), rect.top() + px(12), rect.width(), px(28))
-        verbs = self._verbs(row, rect)
+        verbs = self._action_places(row, rect)
         end = min((place.left() for place in verbs.values()), default=rect.right() - px(_MARGIN))
         parts: tuple[tuple[str, Role, str], ...] = ((row.title, "strong", "text"), (row.note, "base", "muted"))
         for text, role, token in parts:
@@ -137,7 +137,7 @@ class BoardPainter:
         focused: bool,
         mirrored: bool,
     ) -> None:
-        """A photo with its words."""
+        """Paint a photo with its texts."""
         px = self._theme.px
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -152,18 +152,18 @@ class BoardPainter:
         shown = _mirror(box, rect, mirrored)
         self._cells.cell(painter, shown, cell, mirrored)
         if isinstance(row, LabelIssueRow):
-            self._question(painter, rect, row, mirrored)
+            self._paint_issue(painter, rect, row, mirrored)
         else:
-            self._lines(painter, rect, row, box, mirrored)
+            self._paint_lines(painter, rect, row, box, mirrored)
         painter.restore()
 
-    def _lines(self, painter: QPainter, rect: QRect, row: PhotoRow, box: QRect, mirrored: bool) -> None:
+    def _paint_lines(self, painter: QPainter, rect: QRect, row: PhotoRow, box: QRect, mirrored: bool) -> None:
         px, metrics = self._theme.px, self._metrics["small"]
         top = box.bottom() + px(9)
-        for at, text in enumerate(row.lines):
-            place = QRect(box.left(), top + at * metrics.height(), box.width(), metrics.height())
+        for line, text in enumerate(row.lines):
+            place = QRect(box.left(), top + line * metrics.height(), box.width(), metrics.height())
             shown = metrics.elidedText(text, Qt.TextElideMode.ElideMiddle, place.width())
-            self._write(painter, _mirror(place, rect, mirrored), shown, "small", "text" if at == 0 else "muted")
+            self._write(painter, _mirror(place, rect, mirrored), shown, "small", "text" if line == 0 else "muted")
         if row.mark:
             text = "Kept" if row.mark == "keep" else _KEEP
             width = self._metrics["tiny"].horizontalAdvance(text) + px(16)
@@ -175,9 +175,9 @@ class BoardPainter:
             painter.setFont(self._fonts["tiny"])
             painter.drawText(place, Qt.AlignmentFlag.AlignCenter, text)
 
-    def _question(self, painter: QPainter, rect: QRect, row: LabelIssueRow, mirrored: bool) -> None:
+    def _paint_issue(self, painter: QPainter, rect: QRect, row: LabelIssueRow, mirrored: bool) -> None:
         px, issue = self._theme.px, row.issue
-        inner = self._words_of(rect)
+        inner = self._text_place(rect)
         height = px(32)
         for at, (label, value, token) in enumerate(
             ((issue.given, issue.given_value, "muted"), (issue.likely, issue.likely_value, "accent"))
@@ -198,14 +198,14 @@ class BoardPainter:
             painter.setBrush(self._theme.color(token))
             whole = _mirror(track.toRect(), rect, mirrored)
             painter.drawRoundedRect(QRectF(whole), px(2), px(2))
-        for act, place in self._verbs(row, rect).items():
+        for action, place in self._action_places(row, rect).items():
             shown = _mirror(place, rect, mirrored)
             painter.setPen(QPen(self._theme.color("line"), 1))
             painter.setBrush(self._theme.color("canvas"))
             painter.drawRoundedRect(QRectF(shown).adjusted(0.5, 0.5, -0.5, -0.5), px(6), px(6))
-            verb = f"✓ {issue.likely}" if act == "accept" else "✕ Keep"
+            verb = f"✓ {issue.likely}" if action == "accept" else "✕ Keep"
             text = self._metrics["small"].elidedText(verb, Qt.TextElideMode.ElideRight, place.width() - px(10))
-            token = "accent_text" if act == "accept" else "text"
+            token = "accent_text" if action == "accept" else "text"
             self._write(painter, shown, text, "small", token, centered=True)
 
     def _write(

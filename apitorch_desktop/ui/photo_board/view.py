@@ -1,4 +1,4 @@
-"""A board of what Review found: photos in rows below headings, chosen by mouse and keys, with thumbnails as they come."""
+"""Photo board: photos in rows below headings, with selection and actions by mouse and keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apitorch_desktop.ui.theme.theme import Theme
 
 Index = QModelIndex | QPersistentModelIndex
 _AHEAD = 0.6
-"""Screens beyond the edges whose thumbnails are fetched too."""
+"""Screens beyond the edges whose thumbnails are loaded too."""
 
 
 class _BoardDelegate(QStyledItemDelegate):
@@ -23,7 +23,6 @@ class _BoardDelegate(QStyledItemDelegate):
         self._painter = painter
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
-        """A heading fills its line, so that photos begin below it."""
         row = self._board.rows.row(index)
         return self._painter.size(row, self._board.viewport().width() - 2)
 
@@ -47,12 +46,12 @@ class _BoardDelegate(QStyledItemDelegate):
 
 
 class PhotoBoard(QListView):
-    """Says what is wanted of the photos that are chosen; does nothing by itself."""
+    """Reports the actions that the user requests for photos, and performs none."""
 
     action_requested = Signal(str)
-    """The name of an act on what is chosen: accept, dismiss, keep, open, del and return (the keys); or a label's key."""
+    """Name of an action on the selected photos: accept, dismiss, keep, open, del and return (the keys), or a label's key."""
     heading_action_requested = Signal(object, str)
-    """(Heading, name of the act)"""
+    """(HeadingRow, name of the action)"""
 
     KEYS = {  # noqa: RUF012 - never changed
         Qt.Key.Key_A: "accept",
@@ -81,46 +80,46 @@ class PhotoBoard(QListView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setMouseTracking(True)
         self.setAccessibleName("What Review found")
-        self._soon = QTimer(self, interval=0, singleShot=True)
-        self._soon.timeout.connect(self._fetch)
-        self.verticalScrollBar().valueChanged.connect(self._soon.start)
+        self._fetch_timer = QTimer(self, interval=0, singleShot=True)
+        self._fetch_timer.timeout.connect(self._fetch)
+        self.verticalScrollBar().valueChanged.connect(self._fetch_timer.start)
         for signal in (self.rows.modelReset, self.rows.rowsRemoved, self.rows.dataChanged):
-            signal.connect(self._soon.start)
-        self._held = ("", 0)
-        self.rows.modelAboutToBeReset.connect(self._hold)
-        self.rows.modelReset.connect(self._take_up)
+            signal.connect(self._fetch_timer.start)
+        self._focused = ("", 0)
+        self.rows.modelAboutToBeReset.connect(self._store_focus)
+        self.rows.modelReset.connect(self._restore_focus)
         loader.loaded.connect(lambda _ids: self.viewport().update())
-        theme.changed.connect(self._themed)
-        self._themed()
+        theme.changed.connect(self._restyle)
+        self._restyle()
 
-    def _themed(self) -> None:
+    def _restyle(self) -> None:
         self._painter.refresh()
         self.verticalScrollBar().setSingleStep(self._theme.px(40))
         self.setViewportMargins(self._theme.px(7), 0, 0, 0)
         self.scheduleDelayedItemsLayout()
 
-    # --- what is chosen
+    # --- selection
 
     def selected_rows(self) -> list[PhotoRow | LabelIssueRow]:
-        """What is selected, else what has the focus."""
+        """Return the selected rows, else the focused one."""
         rows = [self.rows.row(index) for index in sorted(self.selectedIndexes(), key=lambda index: index.row())]
         found = [row for row in rows if isinstance(row, (PhotoRow, LabelIssueRow))]
         row = self.rows.row(self.currentIndex())
         return found or ([row] if isinstance(row, (PhotoRow, LabelIssueRow)) else [])
 
-    def _hold(self) -> None:
+    def _store_focus(self) -> None:
         row = self.rows.row(self.currentIndex())
-        self._held = (row.key if row is not None else "", self.verticalScrollBar().value())
+        self._focused = (row.key if row is not None else "", self.verticalScrollBar().value())
 
-    def _take_up(self) -> None:
-        """After other rows came, the photo that had the focus has it, else the first."""
-        key, scrolled = self._held
+    def _restore_focus(self) -> None:
+        """After a reset, give the focus back to its photo, else to the first one."""
+        key, scrolled = self._focused
         rows = self.rows.rows
-        photos = [at for at, row in enumerate(rows) if not isinstance(row, HeadingRow)]
-        again = next((at for at in photos if rows[at].key == key), None)
+        photos = [index for index, row in enumerate(rows) if not isinstance(row, HeadingRow)]
+        restored = next((index for index in photos if rows[index].key == key), None)
         if photos:
-            self.setCurrentIndex(self.rows.index(photos[0] if again is None else again))
-        if again is None:
+            self.setCurrentIndex(self.rows.index(photos[0] if restored is None else restored))
+        if restored is None:
             self.scrollToTop()
         else:
             self.verticalScrollBar().setValue(scrolled)
@@ -138,7 +137,7 @@ class PhotoBoard(QListView):
     # --- mouse and keys
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Acts and label keys; the rest is the list's."""
+        """Actions and label keys; the list handles other keys."""
         plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
         name = self.KEYS.get(Qt.Key(event.key()))
         if plain and name is not None:
@@ -149,35 +148,37 @@ class PhotoBoard(QListView):
             super().keyPressEvent(event)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """A click on a verb is that act."""
+        """Report the action that was clicked."""
         super().mouseReleaseEvent(event)
         point = event.position().toPoint()
         index = self.indexAt(point)
         row = self.rows.row(index)
         if row is None or event.button() != Qt.MouseButton.LeftButton:
             return
-        act = self._painter.action_at(row, self.visualRect(index), point, self._mirrored())
+        action = self._painter.action_at(row, self.visualRect(index), point, self._mirrored())
         if isinstance(row, HeadingRow):
-            if act:
-                self.heading_action_requested.emit(row, act)
-        elif act:
+            if action:
+                self.heading_action_requested.emit(row, action)
+        elif action:
             self.setCurrentIndex(index)
-            self.action_requested.emit(act)
+            self.action_requested.emit(action)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """A hand over what can be clicked."""
+        """Show a hand over actions."""
         super().mouseMoveEvent(event)
         point = event.position().toPoint()
         index = self.indexAt(point)
         row = self.rows.row(index)
-        act = self._painter.action_at(row, self.visualRect(index), point, self._mirrored()) if row is not None else ""
-        if act:
+        action = (
+            self._painter.action_at(row, self.visualRect(index), point, self._mirrored()) if row is not None else ""
+        )
+        if action:
             self.viewport().setCursor(Qt.CursorShape.PointingHandCursor)
         else:
             self.viewport().unsetCursor()
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        """Look closely."""
+        """Open the photo."""
         if isinstance(self.rows.row(self.indexAt(event.position().toPoint())), (PhotoRow, LabelIssueRow)):
             self.action_requested.emit("open")
 
@@ -187,29 +188,27 @@ class PhotoBoard(QListView):
     # --- thumbnails
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Headings fill the line anew."""
         super().resizeEvent(event)
         self.scheduleDelayedItemsLayout()
-        self._soon.start()
+        self._fetch_timer.start()
 
     def _fetch(self) -> None:
-        """Ask for the thumbnails on the screen, then for those near it."""
+        """Request the visible thumbnails, then those nearby."""
         if not self.isVisible():
             return
         height = self.viewport().height()
         near = range(round(-height * _AHEAD), round(height * (1 + _AHEAD)))
-        shown, beyond = [], []
+        visible, nearby = [], []
         for at, row in enumerate(self.rows.rows):
             if isinstance(row, HeadingRow):
                 continue
             rect = self.visualRect(self.rows.index(at))
             if rect.bottom() >= 0 and rect.top() < height:
-                shown.append(row.image)
+                visible.append(row.image)
             elif rect.bottom() in near or rect.top() in near:
-                beyond.append(row.image)
+                nearby.append(row.image)
         edge = round(self._painter.edge * self.devicePixelRatioF())
-        self.loader.request([*shown, *beyond], edge)
+        self.loader.request([*visible, *nearby], edge)
 
     def showEvent(self, event: object) -> None:
-        """What is on the screen is wanted now."""
-        self._soon.start()
+        self._fetch_timer.start()

@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture: a cell for each pair of labels, each label's figures beside; by mouse and by keys."""
+"""Confusion matrix: a cell for each pair of labels, and the accuracy of each label beside it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.text import percent, plural
 
 _LEAST, _MOST = 22, 44
-"""Pixels of a cell's side."""
+"""Side of a cell in pixels."""
 _NAME, _HEAD, _FIGURES = 128, 96, 132
-"""Pixels at most for the names at the left and above, and for the figures at the right."""
+"""Most pixels for the names at the start and above, and for the figures at the end."""
 _ARROWS: Final = {
     Qt.Key.Key_Left: (0, -1),
     Qt.Key.Key_Right: (0, 1),
@@ -25,68 +25,68 @@ _ARROWS: Final = {
 
 
 class ConfusionMatrix(QWidget):
-    """Rows are what photos are labelled as, columns what they are taken for when the classifier has not seen them."""
+    """Rows are the given labels, columns the labels that the classifier predicts out of fold."""
 
     pair_chosen = Signal(str, str)
-    """(label, what its photos were taken for)"""
+    """(given label, predicted label)"""
     pointed = Signal(str)
-    """What the cell with the focus or under the pointer says, in a sentence."""
+    """Meaning of the cell that is focused or under the pointer, in a sentence; "" for none."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self._theme = theme
-        self._learned: OutOfFoldFigures | None = None
+        self._figures: OutOfFoldFigures | None = None
         self._focus: tuple[int, int] = (0, 0)
-        self._under: tuple[int, int] | None = None
+        self._hovered: tuple[int, int] | None = None
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Confusion matrix")
         theme.changed.connect(self.updateGeometry)
 
-    def show_learned(self, learned: OutOfFoldFigures) -> None:
+    def show_figures(self, figures: OutOfFoldFigures) -> None:
         """Show these figures."""
-        if self._learned is None or self._learned.labels != learned.labels:
+        if self._figures is None or self._figures.labels != figures.labels:
             self._focus = (0, 0)
-        self._learned = learned
+        self._figures = figures
         self.updateGeometry()
         self.update()
 
     def sentence(self, row: int, column: int) -> str:
-        """What a cell says."""
-        learned = self._learned
-        if learned is None or not learned.labels:
+        """Return the meaning of a cell."""
+        figures = self._figures
+        if figures is None or not figures.labels:
             return ""
-        count = learned.confusion[row][column]
-        given, taken = learned.labels[row], learned.labels[column]
+        count = figures.confusion[row][column]
+        given, predicted = figures.labels[row], figures.labels[column]
         if row == column:
-            of = sum(learned.confusion[row])
-            return f"{count:,} of {plural(of, 'photo')} of “{given}” are recognised."
+            total = sum(figures.confusion[row])
+            return f"{count:,} of {plural(total, 'photo')} of “{given}” are recognised."
         are = "is" if count == 1 else "are"
-        return f"{plural(count, 'photo')} of “{given}” {are} taken for “{taken}”."
+        return f"{plural(count, 'photo')} of “{given}” {are} taken for “{predicted}”."
 
-    # --- places
+    # --- geometry
 
     def cell_rect(self, row: int, column: int) -> QRect:
-        """Where a cell is."""
+        """Return the place of a cell."""
         side, left, top = self._side(), self._left(), self._top()
         x = left + column * side
         if self.layoutDirection() == Qt.LayoutDirection.RightToLeft:
             x = self.width() - x - side
         return QRect(x, top + row * side, side, side)
 
-    def _number(self) -> int:
-        return len(self._learned.labels) if self._learned is not None else 0
+    def _count(self) -> int:
+        return len(self._figures.labels) if self._figures is not None else 0
 
     def _side(self) -> int:
         px = self._theme.px
         room = self.width() - self._left() - px(_FIGURES)
-        return max(px(_LEAST), min(px(_MOST), room // max(1, self._number())))
+        return max(px(_LEAST), min(px(_MOST), room // max(1, self._count())))
 
     def _longest(self) -> int:
         metrics = QFontMetrics(self._theme.font("small"))
         return max(
-            (metrics.horizontalAdvance(label) for label in (self._learned.labels if self._learned else ())), default=0
+            (metrics.horizontalAdvance(label) for label in (self._figures.labels if self._figures else ())), default=0
         )
 
     def _left(self) -> int:
@@ -96,34 +96,34 @@ class ConfusionMatrix(QWidget):
         return min(self._theme.px(_HEAD), self._longest() + self._theme.px(8))
 
     def sizeHint(self) -> QSize:
-        return QSize(self._left() + self._number() * self._theme.px(_MOST) + self._theme.px(_FIGURES), self._height())
+        return QSize(self._left() + self._count() * self._theme.px(_MOST) + self._theme.px(_FIGURES), self._height())
 
     def minimumSizeHint(self) -> QSize:
-        least = self._left() + self._number() * self._theme.px(_LEAST) + self._theme.px(_FIGURES)
+        least = self._left() + self._count() * self._theme.px(_LEAST) + self._theme.px(_FIGURES)
         return QSize(least, self._height())
 
     def _height(self) -> int:
-        return self._top() + self._number() * self._side() + 2
+        return self._top() + self._count() * self._side() + 2
 
     def resizeEvent(self, event: QEvent) -> None:
-        """Cells grow with the width, and the height with them."""
+        """Adapt the height to the cells, whose size depends on the width."""
         self.setFixedHeight(self._height())
 
     # --- painting
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        learned = self._learned
-        if learned is None:
+        figures = self._figures
+        if figures is None:
             return
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setFont(self._theme.font("small"))
-        for row in range(self._number()):
-            self._paint_names(painter, row, learned.labels[row])
-            total = max(1, sum(learned.confusion[row]))
-            for column in range(self._number()):
-                self._paint_cell(painter, row, column, learned.confusion[row][column], total)
-            self._paint_figures(painter, row, learned.label_accuracy[row], sum(learned.confusion[row]))
+        for row in range(self._count()):
+            self._paint_names(painter, row, figures.labels[row])
+            total = max(1, sum(figures.confusion[row]))
+            for column in range(self._count()):
+                self._paint_cell(painter, row, column, figures.confusion[row][column], total)
+            self._paint_figures(painter, row, figures.label_accuracy[row])
         if self.hasFocus():
             rect = QRectF(self.cell_rect(*self._focus)).adjusted(0.5, 0.5, -0.5, -0.5)
             painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -153,7 +153,7 @@ class ConfusionMatrix(QWidget):
         rect = QRectF(self.cell_rect(row, column)).adjusted(1, 1, -1, -1)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(self._theme.color("bar" if count == 0 else "canvas"))
-        if (row, column) == self._under:
+        if (row, column) == self._hovered:
             painter.setPen(QPen(self._theme.color("muted"), 1))
         painter.drawRoundedRect(rect, 3, 3)
         if not count:
@@ -167,9 +167,9 @@ class ConfusionMatrix(QWidget):
             painter.setPen(self._theme.color("text"))
             painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, text)
 
-    def _paint_figures(self, painter: QPainter, row: int, accuracy: float, count: int) -> None:
+    def _paint_figures(self, painter: QPainter, row: int, accuracy: float) -> None:
         px = self._theme.px
-        last = self.cell_rect(row, self._number() - 1)
+        last = self.cell_rect(row, self._count() - 1)
         mirrored = self.layoutDirection() == Qt.LayoutDirection.RightToLeft
         bar = QRectF(last.right() + px(12), last.center().y() - px(2), px(48), px(5))
         words = QRect(round(bar.right()) + px(8), last.top(), px(64), last.height())
@@ -186,7 +186,7 @@ class ConfusionMatrix(QWidget):
         painter.setBrush(self._theme.color("good"))
         painter.drawRoundedRect(filled, px(2), px(2))
         painter.setPen(self._theme.color("muted"))
-        painter.drawText(words, Qt.AlignmentFlag.AlignVCenter, f"{percent(accuracy)}")
+        painter.drawText(words, Qt.AlignmentFlag.AlignVCenter, percent(accuracy))
 
     # --- mouse and keys
 
@@ -195,37 +195,36 @@ class ConfusionMatrix(QWidget):
             x = self.width() - x
         side = self._side()
         column, row = int((x - self._left()) // side), int((y - self._top()) // side)
-        number = self._number()
-        return (row, column) if 0 <= row < number and 0 <= column < number else None
+        count = self._count()
+        return (row, column) if 0 <= row < count and 0 <= column < count else None
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Say what is under the pointer."""
-        under = self._at(event.position().x(), event.position().y())
-        if under != self._under:
-            self._under = under
-            self.setCursor(Qt.CursorShape.PointingHandCursor if under else Qt.CursorShape.ArrowCursor)
-            self.pointed.emit(self.sentence(*under) if under else "")
+        """Report the cell under the pointer."""
+        pair = self._at(event.position().x(), event.position().y())
+        if pair != self._hovered:
+            self._hovered = pair
+            self.setCursor(Qt.CursorShape.PointingHandCursor if pair else Qt.CursorShape.ArrowCursor)
+            self.pointed.emit(self.sentence(*pair) if pair else "")
             self.update()
 
     def leaveEvent(self, event: QEvent) -> None:
-        """Say nothing more."""
-        self._under = None
+        self._hovered = None
         self.pointed.emit("")
         self.update()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Show the photos of a cell."""
-        under = self._at(event.position().x(), event.position().y())
-        if under is not None and event.button() == Qt.MouseButton.LeftButton:
-            self._move_to(*under)
+        """Choose a cell."""
+        pair = self._at(event.position().x(), event.position().y())
+        if pair is not None and event.button() == Qt.MouseButton.LeftButton:
+            self._move_to(*pair)
             self._choose()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Arrows go from cell to cell, Return shows the photos."""
+        """Arrows move the focus, Return or Space chooses a cell."""
         step = _ARROWS.get(Qt.Key(event.key()))
-        if step is not None and self._number():
+        if step is not None and self._count():
             across = -step[1] if self.layoutDirection() == Qt.LayoutDirection.RightToLeft else step[1]
-            last = self._number() - 1
+            last = self._count() - 1
             self._move_to(max(0, min(last, self._focus[0] + step[0])), max(0, min(last, self._focus[1] + across)))
         elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space):
             self._choose()
@@ -233,9 +232,8 @@ class ConfusionMatrix(QWidget):
             super().keyPressEvent(event)
 
     def focusInEvent(self, event: QFocusEvent) -> None:
-        """Say where the focus is."""
         super().focusInEvent(event)
-        self.pointed.emit(self.sentence(*self._focus) if self._number() else "")
+        self.pointed.emit(self.sentence(*self._focus) if self._count() else "")
 
     def _move_to(self, row: int, column: int) -> None:
         self._focus = (row, column)
@@ -245,7 +243,7 @@ class ConfusionMatrix(QWidget):
         self.update()
 
     def _choose(self) -> None:
-        learned = self._learned
-        if learned is not None and learned.labels:
+        figures = self._figures
+        if figures is not None and figures.labels:
             row, column = self._focus
-            self.pair_chosen.emit(learned.labels[row], learned.labels[column])
+            self.pair_chosen.emit(figures.labels[row], figures.labels[column])

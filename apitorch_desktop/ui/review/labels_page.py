@@ -52,7 +52,7 @@ class LabelsPage(QScrollArea):
         self.matrix.setVisible(learned is not None)
         self._how.setVisible(learned is not None)
         if learned is not None:
-            self.matrix.show_learned(learned)
+            self.matrix.show_figures(learned)
             weakest = min(zip(learned.label_accuracy, learned.labels, strict=True), default=None)
             tail = f" Weakest: {weakest[1]}, {percent(weakest[0])}." if weakest is not None else ""
             self._headline.setText(

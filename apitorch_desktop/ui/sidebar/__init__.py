@@ -1,1 +1,1 @@
-"""Tree of training sets and labels."""
+"""Sidebar with the tree of training sets and labels, and the classifier's state."""

@@ -1,4 +1,4 @@
-"""The classifier's state in a sentence, at the foot of the tree."""
+"""Card with the classifier's state, below the tree."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from apitorch_desktop.ui.widgets.controls import Card, ElidedLabel, ProgressBar,
 from apitorch_desktop.utils.text import percent
 
 ENOUGH = 2
-"""Labels a classifier needs, and photos each of them needs."""
+"""Labels that a classifier needs, and photos that each of them needs."""
 
 
 class ClassifierCard(Card):
-    """A headline, the version, a bar and a sentence; says nothing while no training set is open."""
+    """A headline, the version, a bar and a sentence; hidden while no training set is open."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__(margin=12, spacing=6)
@@ -25,15 +25,15 @@ class ClassifierCard(Card):
         head.addWidget(self._title)
         head.addStretch(1)
         head.addWidget(self._version)
-        self._meter = ProgressBar(0)
+        self._bar = ProgressBar(0)
         self._text = label("", "small", "muted", wrap=True)
         self.rows.addLayout(head)
-        self.rows.addWidget(self._meter)
+        self.rows.addWidget(self._bar)
         self.rows.addWidget(self._text)
         self.hide()
 
     def show_state(self, opened: TrainingSet | None, classifier: Classifier | None) -> None:
-        """Show what is known; a service without the extension `training` gives no classifier to show."""
+        """Show a classifier's state; services without the extension `training` have none to show."""
         if opened is None or (classifier is None and opened.counts is UNSET):
             self.hide()
             return
@@ -41,41 +41,41 @@ class ClassifierCard(Card):
         version = classifier.version if classifier is not None and classifier.version is not UNSET else 0
         self._title.setText(title)
         self._version.setText(f"version {version}" if version else "")
-        self._meter.set_share(share, "accent")
-        self._meter.setVisible(share is None or share > 0)
+        self._bar.set_share(share, "accent")
+        self._bar.setVisible(share is None or share > 0)
         self._text.setText(text)
         self._text.setVisible(bool(text))
         self.setAccessibleName(f"{title}. {text}")
         self.show()
 
     def sentence(self) -> str:
-        """What is said below the bar."""
+        """Return the sentence below the bar."""
         return self._text.text()
 
     def headline(self) -> str:
-        """What is said above the bar."""
+        """Return the headline."""
         return self._title.full_text()
 
 
 def headline(opened: TrainingSet, classifier: Classifier | None) -> tuple[str, float | None, str]:
-    """Headline, share for the bar (None: at work) and sentence for a classifier's state."""
+    """Return the headline, the share for the bar (None while training) and the sentence for a classifier's state."""
     status = classifier.status if classifier is not None and classifier.status is not UNSET else "needs_images"
-    said = classifier.status_message if classifier is not None and classifier.status_message is not UNSET else ""
+    message = classifier.status_message if classifier is not None and classifier.status_message is not UNSET else ""
     if status == "needs_images":
-        return "No classifier yet", 0, said or needs(opened)
+        return "No classifier yet", 0, message or needs(opened)
     if status == "failed":
-        return "Training failed", 0, said or "It is tried again at the next change."
-    measured = _measured(classifier)
+        return "Training failed", 0, message or "It is tried again at the next change."
+    measured = _accuracy(classifier)
     if status == "training":
-        return ("Learning…", None, measured[1] if measured else said or "The first answers come in a moment.")
-    return ("Classifier ready", *(measured or (1.0, said)))
+        return ("Learning…", None, measured[1] if measured else message or "The first answers come in a moment.")
+    return ("Classifier ready", *(measured or (1.0, message)))
 
 
-def _measured(classifier: Classifier | None) -> tuple[float, str] | None:
+def _accuracy(classifier: Classifier | None) -> tuple[float, str] | None:
     if classifier is None or classifier.metrics is UNSET or not classifier.metrics.labels:
         return None
     metrics = classifier.metrics
-    weakest = min(metrics.labels, key=lambda one: one.accuracy)
+    weakest = min(metrics.labels, key=lambda label: label.accuracy)
     text = f"{percent(metrics.accuracy)} right on photos it had not seen."
     if weakest.accuracy < metrics.accuracy:
         text += f" Weakest: {weakest.label}."
@@ -83,7 +83,7 @@ def _measured(classifier: Classifier | None) -> tuple[float, str] | None:
 
 
 def needs(opened: TrainingSet) -> str:
-    """What a training set still needs before it can have a classifier."""
+    """Return what a training set still needs for a classifier, in a sentence."""
     rule = f"Needs {ENOUGH} labels with {ENOUGH} photos each"
     counts = (
         {}

@@ -1,4 +1,4 @@
-"""How a row of the tree is painted and edited: key hint, name, count at the end, chevron, ring of a drop target."""
+"""Delegate of the tree: paints chevron, key hint, name, count and drop target, and edits names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MARGIN = 8
 
 
 class TreeDelegate(QStyledItemDelegate):
-    """Paints rows from the theme; knows which training set is open and which row a drag is over."""
+    """Paints rows with the theme; `open_id` is the open training set, `target` the row under a drag."""
 
     def __init__(self, theme: Theme, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -29,27 +29,26 @@ class TreeDelegate(QStyledItemDelegate):
         self._icons["open-shut"] = theme.icon("chevron-right", "accent_text")
         self._fonts: dict[Role, QFont] = {}
         self._metrics: dict[Role, QFontMetrics] = {}
-        self._measure()
-        theme.changed.connect(self._measure)
+        self._update_fonts()
+        theme.changed.connect(self._update_fonts)
 
-    def _measure(self) -> None:
+    def _update_fonts(self) -> None:
         roles: tuple[Role, ...] = ("base", "strong", "tiny", "heading")
         self._fonts = {role: self._theme.font(role) for role in roles}
         self._metrics = {role: QFontMetrics(font) for role, font in self._fonts.items()}
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
-        """Rows are 28 px high, headings stand off from what is above."""
+        """Rows are 28 px high, headings 44 px."""
         node: TreeNode | None = index.data(NODE_ROLE)
         height = 44 if node is not None and node.row is RowType.HEADING else 28
         return QSize(self._theme.px(80), self._theme.px(height))
 
     def chevron_rect(self, row: QRect, direction: Qt.LayoutDirection) -> QRect:
-        """Where a training set's chevron is, in a row's rectangle; wide enough to be hit."""
+        """Return the place of a training set's chevron in a row, wide enough to be clicked."""
         width = self._theme.px(MARGIN + 20)
         return QStyle.visualRect(direction, row, QRect(row.left(), row.top(), width, row.height()))
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
-        """Paint a row."""
         node: TreeNode | None = index.data(NODE_ROLE)
         if node is None:
             return
@@ -76,40 +75,40 @@ class TreeDelegate(QStyledItemDelegate):
         direction: Qt.LayoutDirection = option.direction
         state: QStyle.StateFlag = option.state
         is_open = node.row is RowType.TRAINING_SET and node.key == self.open_id
-        self._paint_back(painter, whole, node, state, is_open=is_open)
+        self._paint_background(painter, whole, node, state, is_open=is_open)
 
         def mirror(rect: QRect) -> QRect:
             return QStyle.visualRect(direction, whole, rect)
 
         start = QStyle.visualAlignment(direction, Qt.AlignmentFlag.AlignLeft)
         end = QStyle.visualAlignment(direction, Qt.AlignmentFlag.AlignRight)
-        middle = Qt.AlignmentFlag.AlignVCenter
+        center = Qt.AlignmentFlag.AlignVCenter
         left, right = whole.left() + px(self._indent(node)), whole.right() - px(MARGIN + 8)
-        self._paint_mark(painter, whole, node, mirror, expanded=bool(state & QStyle.StateFlag.State_Open))
+        self._paint_decoration(painter, whole, node, mirror, expanded=bool(state & QStyle.StateFlag.State_Open))
         if node.count is not None:
             count = f"{node.count:,}"
             painter.setFont(self._fonts["base"])
             painter.setPen(theme.color("muted"))
             width = self._metrics["base"].horizontalAdvance(count)
-            painter.drawText(mirror(QRect(right - width, whole.top(), width, whole.height())), end | middle, count)
+            painter.drawText(mirror(QRect(right - width, whole.top(), width, whole.height())), end | center, count)
             right -= width + px(8)
         role: Role = "strong" if is_open else "base"
         painter.setFont(self._fonts[role])
         painter.setPen(theme.color("accent_text" if is_open else "text"))
         place = QRect(left, whole.top(), right - left, whole.height())
         name = self._metrics[role].elidedText(node.text, Qt.TextElideMode.ElideMiddle, place.width())
-        painter.drawText(mirror(place), start | middle, name)
+        painter.drawText(mirror(place), start | center, name)
 
-    def _paint_back(
+    def _paint_background(
         self, painter: QPainter, whole: QRect, node: TreeNode, state: QStyle.StateFlag, *, is_open: bool
     ) -> None:
         px = self._theme.px
         pill = QRectF(whole.adjusted(px(MARGIN), 1, -px(MARGIN), -1))
         target = node is self.target
-        chosen = bool(state & QStyle.StateFlag.State_Selected)
+        selected = bool(state & QStyle.StateFlag.State_Selected)
         token = ""
-        if target or is_open or chosen:
-            token = "behind_accent"  # noqa: S105 - a colour
+        if target or is_open or selected:
+            token = "behind_accent"  # noqa: S105 - a color
         elif state & QStyle.StateFlag.State_MouseOver:
             token = "bar"  # noqa: S105
         if token:
@@ -122,7 +121,7 @@ class TreeDelegate(QStyledItemDelegate):
             painter.setPen(QPen(self._theme.color("accent"), 2 if target else 1))
             painter.drawRoundedRect(pill.adjusted(1, 1, -1, -1), px(6), px(6))
 
-    def _paint_mark(
+    def _paint_decoration(
         self, painter: QPainter, whole: QRect, node: TreeNode, mirror: Callable[[QRect], QRect], *, expanded: bool
     ) -> None:
         px = self._theme.px
@@ -134,7 +133,7 @@ class TreeDelegate(QStyledItemDelegate):
                 icon = self._icons["open" if expanded else "open-shut"]
             else:
                 icon = self._icons["chevron-down" if expanded else "chevron-right"]
-            if not expanded and shown != rect:  # points to the left where that is onwards
+            if not expanded and shown != rect:  # the closed chevron points forward
                 painter.save()
                 painter.translate(shown.center().x() * 2 + 1, 0)
                 painter.scale(-1, 1)
@@ -169,7 +168,7 @@ class TreeDelegate(QStyledItemDelegate):
     # --- editing
 
     def createEditor(self, parent: QWidget, option: QStyleOptionViewItem, index: Index) -> QWidget:
-        """A line over the name."""
+        """Create a line edit over the name."""
         editor = QLineEdit(parent)
         node: TreeNode | None = index.data(NODE_ROLE)
         draft = node is not None and node.row is RowType.DRAFT
@@ -181,7 +180,6 @@ class TreeDelegate(QStyledItemDelegate):
         return editor
 
     def updateEditorGeometry(self, editor: QWidget, option: QStyleOptionViewItem, index: Index) -> None:
-        """As wide as the row allows."""
         node: TreeNode | None = index.data(NODE_ROLE)
         px = self._theme.px
         whole: QRect = option.rect
@@ -190,6 +188,5 @@ class TreeDelegate(QStyledItemDelegate):
         editor.setGeometry(QStyle.visualRect(option.direction, whole, rect))
 
     def setModelData(self, editor: QWidget, model: QAbstractItemModel, index: Index) -> None:
-        """Hand the name to the model."""
         if isinstance(editor, QLineEdit):
             model.setData(index, editor.text(), Qt.ItemDataRole.EditRole)

@@ -1,4 +1,4 @@
-"""The tree's rows: training sets with their labels and counts, and what Review found; changed in place, never refilled."""
+"""Model of the tree: training sets with labels and counts, and the findings of Review, updated in place."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistent
 from apitorch_desktop.api.types import Id, TrainingSet
 
 Index = QModelIndex | QPersistentModelIndex
-KEYS = "1234567890"
-"""Label keys in the order of the labels."""
+LABEL_KEYS = "1234567890"
+"""Default label keys, in the order of the labels."""
 
 
 class RowType(Enum):
-    """What a row of the tree is."""
+    """Kind of a row."""
 
     TRAINING_SET = "training set"
     LABEL = "label"
     HEADING = "heading"
     FINDING = "finding"
     DRAFT = "draft"
-    """A training set or a label that is being named."""
+    """A new training set or label that is being named."""
 
 
 NODE_ROLE = Qt.ItemDataRole.UserRole + 1
@@ -34,7 +34,7 @@ NODE_ROLE = Qt.ItemDataRole.UserRole + 1
 
 @dataclass(frozen=True, slots=True)
 class FindingEntry:
-    """A row of the review section: what it is called, its icon, how many."""
+    """A row of the review section with its title, icon and count."""
 
     key: str
     title: str
@@ -44,7 +44,7 @@ class FindingEntry:
 
 @dataclass(eq=False, slots=True)
 class TreeNode:
-    """A row. `count` is None where it is not known; `hint` is the label's key; `serial` is what an index carries."""
+    """A row. `count` is None if it is not known; `hint` is the label's key; `serial` is the internal id of its indexes."""
 
     row: RowType
     key: str
@@ -62,23 +62,22 @@ class TreeModel(QAbstractItemModel):
     """Training sets, their labels, and the review section of the open one."""
 
     renamed = Signal(object, str)
-    """A row was given another name by the person: (Node, name). The row changes when the service says so."""
+    """(TreeNode, name): the user renamed a row. The row changes once the service has done it."""
     drafted = Signal(object, str)
-    """A new row was named: (the training set's Node for a label, None for a training set, name)."""
+    """(TreeNode, name): a new row was named; the node is the training set of a label, None for a training set."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._root = TreeNode(RowType.HEADING, "", "")
-        self._heading: TreeNode | None = None
         self._hints: dict[str, dict[str, str]] = {}
-        self._nodes: dict[int, TreeNode] = {}  # by serial: an index must not hold the address of a row that may be gone
+        self._nodes: dict[int, TreeNode] = {}  # by serial: an index must not hold the address of a deleted row
         self._serials = count(1)
 
     # --- content
 
     def set_training_sets(self, sets: Sequence[TrainingSet]) -> None:
-        """Show these; rows that stay keep their place in selection and view."""
-        new = [self._node_of(one) for one in sets]
+        """Show these training sets; rows that stay keep selection and scroll position."""
+        new = [self._node_of(training_set) for training_set in sets]
         old = [node for node in self._root.children if node.row is RowType.TRAINING_SET]
         self._sync(self._root, old, new)
         nodes = {node.key: node for node in self._root.children if node.row is RowType.TRAINING_SET}
@@ -89,7 +88,7 @@ class TreeModel(QAbstractItemModel):
             self._sync(node, labels, list(fresh.children))
 
     def set_hints(self, set_id: Id, hints: dict[str, str]) -> None:
-        """Other keys than 1 to 0 for a training set's labels: label → key."""
+        """Set other keys than 1 to 0 for a training set's labels: label → key."""
         self._hints[str(set_id)] = hints
         node = self.find(set_id)
         if node is not None and node.children:
@@ -98,15 +97,15 @@ class TreeModel(QAbstractItemModel):
             self._changed(node.children[0], node.children[-1])
 
     def set_findings(self, heading: str, findings: Sequence[FindingEntry]) -> None:
-        """Show what Review found under a heading; an empty list takes the section away."""
-        new = [TreeNode(RowType.FINDING, one.key, one.title, one.count, icon=one.icon) for one in findings]
+        """Show findings under a heading; an empty list removes the section."""
+        new = [TreeNode(RowType.FINDING, entry.key, entry.title, entry.count, icon=entry.icon) for entry in findings]
         if new:
             new.insert(0, TreeNode(RowType.HEADING, "review", heading))
         old = [node for node in self._root.children if node.row in (RowType.HEADING, RowType.FINDING)]
         self._sync(self._root, old, new, at_end=True)
 
     def start_draft(self, parent: TreeNode | None) -> QModelIndex:
-        """A row to be named by the person: a label of a training set, or a training set where `parent` is None."""
+        """Insert a row for the user to name: a label of a training set, or a training set if `parent` is None."""
         above = parent or self._root
         place = len(above.children) if parent else sum(node.row is RowType.TRAINING_SET for node in above.children)
         self.beginInsertRows(self.index_of(above), place, place)
@@ -115,7 +114,7 @@ class TreeModel(QAbstractItemModel):
         return self.index_of(draft)
 
     def drop_draft(self) -> None:
-        """Take the row away again that was being named."""
+        """Remove the row that was being named."""
         for above in (self._root, *self._root.children):
             for place, node in enumerate(above.children):
                 if node.row is RowType.DRAFT:
@@ -127,27 +126,27 @@ class TreeModel(QAbstractItemModel):
     # --- look-up
 
     def find(self, set_id: Id, label: str | None = None) -> TreeNode | None:
-        """The row of a training set, or of a label in it."""
-        node = next((one for one in self._root.children if one.key == str(set_id) and one.training_set), None)
+        """Return the row of a training set, or of a label in it."""
+        node = next((row for row in self._root.children if row.key == str(set_id) and row.training_set), None)
         if node is None or label is None:
             return node
-        return next((one for one in node.children if one.row is RowType.LABEL and one.key == label), None)
+        return next((row for row in node.children if row.row is RowType.LABEL and row.key == label), None)
 
     def node(self, index: Index) -> TreeNode | None:
-        """The row behind an index."""
+        """Return the row of an index."""
         return self._nodes.get(index.internalId()) if index.isValid() else None
 
     def index_of(self, node: TreeNode) -> QModelIndex:
-        """The index of a row."""
+        """Return the index of a row."""
         if node.parent is None:
             return QModelIndex()
         return self.createIndex(node.parent.children.index(node), 0, node.serial)
 
     def top(self) -> list[TreeNode]:
-        """The rows of the first level."""
+        """Return the rows of the first level."""
         return list(self._root.children)
 
-    # --- Qt's
+    # --- item model
 
     def index(self, row: int, column: int, parent: Index | None = None) -> QModelIndex:
         above = self._above(parent)
@@ -156,7 +155,7 @@ class TreeModel(QAbstractItemModel):
         return QModelIndex()
 
     def parent(self, index: Index | None = None) -> Any:
-        """Qt's; without an index the QObject's parent."""
+        """Return the parent of an index; without an index that of the QObject."""
         if index is None:
             return QObject.parent(self)
         node = self.node(index)
@@ -177,13 +176,13 @@ class TreeModel(QAbstractItemModel):
         if role == NODE_ROLE:
             return node
         if role == Qt.ItemDataRole.AccessibleTextRole:
-            return self._spoken(node)
+            return self._accessible_text(node)
         if role == Qt.ItemDataRole.ToolTipRole:
             return node.text
         return None
 
     def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
-        """A name was typed."""
+        """Report a typed name."""
         node = self.node(index)
         name = " ".join(str(value).split())
         if node is None or role != Qt.ItemDataRole.EditRole:
@@ -209,21 +208,19 @@ class TreeModel(QAbstractItemModel):
             return flags | Qt.ItemFlag.ItemIsEditable | Qt.ItemFlag.ItemIsDropEnabled
         return flags | Qt.ItemFlag.ItemIsEditable if node.row is RowType.DRAFT else flags
 
-    # --- helpers
-
-    def _node_of(self, one: TrainingSet) -> TreeNode:
-        given = [] if one.labels is UNSET else one.labels
-        known = {} if one.counts is UNSET else dict(zip(given, one.counts, strict=False))
-        labels = sorted(given)  # as in the grid, so that keys and groups go together
-        hints = self._hints.get(str(one.id)) or dict(zip(labels, KEYS, strict=False))
-        total = None if one.counts is UNSET else sum(one.counts)
-        node = TreeNode(RowType.TRAINING_SET, str(one.id), one.name, total, training_set=one)
+    def _node_of(self, training_set: TrainingSet) -> TreeNode:
+        names = [] if training_set.labels is UNSET else training_set.labels
+        counts = {} if training_set.counts is UNSET else dict(zip(names, training_set.counts, strict=False))
+        labels = sorted(names)  # as in the grid, so that keys and groups have the same order
+        hints = self._hints.get(str(training_set.id)) or dict(zip(labels, LABEL_KEYS, strict=False))
+        total = None if training_set.counts is UNSET else sum(training_set.counts)
+        node = TreeNode(RowType.TRAINING_SET, str(training_set.id), training_set.name, total, training_set=training_set)
         node.children = [
-            TreeNode(RowType.LABEL, label, label, known.get(label), hints.get(label, "")) for label in labels
+            TreeNode(RowType.LABEL, label, label, counts.get(label), hints.get(label, "")) for label in labels
         ]
         return node
 
-    def _spoken(self, node: TreeNode) -> str:
+    def _accessible_text(self, node: TreeNode) -> str:
         parts = [node.text]
         if node.count is not None:
             parts.append(f"{node.count:,} images" if node.row is not RowType.FINDING else f"{node.count:,}")
@@ -242,41 +239,41 @@ class TreeModel(QAbstractItemModel):
 
     def _discard(self, above: TreeNode, place: int) -> None:
         node = above.children.pop(place)
-        for gone in (node, *node.children):
-            self._nodes.pop(gone.serial, None)
+        for removed in (node, *node.children):
+            self._nodes.pop(removed.serial, None)
 
     def _changed(self, first: TreeNode, last: TreeNode) -> None:
         self.dataChanged.emit(self.index_of(first), self.index_of(last))
 
     def _sync(self, above: TreeNode, old: list[TreeNode], new: list[TreeNode], *, at_end: bool = False) -> None:
-        """Make the rows `old` of a parent (which lie together) into `new`: remove, insert, move, and change in place."""
+        """Turn the adjacent rows `old` of a parent into `new`: remove, insert, move, and change in place."""
         parent = self.index_of(above)
         start = above.children.index(old[0]) if old else (len(above.children) if at_end else 0)
-        wanted = {(node.row, node.key) for node in new}
+        keys = {(node.row, node.key) for node in new}
         for node in old:
-            if (node.row, node.key) not in wanted:
+            if (node.row, node.key) not in keys:
                 place = above.children.index(node)
                 self.beginRemoveRows(parent, place, place)
                 self._discard(above, place)
                 self.endRemoveRows()
-        known = {(node.row, node.key): node for node in old if (node.row, node.key) in wanted}
+        known = {(node.row, node.key): node for node in old if (node.row, node.key) in keys}
         changed = False
         for place, fresh in enumerate(new, start):
-            there = known.get((fresh.row, fresh.key))
-            if there is None:
+            existing = known.get((fresh.row, fresh.key))
+            if existing is None:
                 children, fresh.children = fresh.children, []
                 self.beginInsertRows(parent, place, place)
                 self._adopt(fresh, above, place)
                 self.endInsertRows()
                 self._sync(fresh, [], children)
                 continue
-            here = above.children.index(there)
-            if here != place:
-                self.beginMoveRows(parent, here, here, parent, place)
-                above.children.insert(place, above.children.pop(here))
+            index = above.children.index(existing)
+            if index != place:
+                self.beginMoveRows(parent, index, index, parent, place)
+                above.children.insert(place, above.children.pop(index))
                 self.endMoveRows()
-            if (there.text, there.count, there.hint) != (fresh.text, fresh.count, fresh.hint):
-                there.text, there.count, there.hint = fresh.text, fresh.count, fresh.hint
+            if (existing.text, existing.count, existing.hint) != (fresh.text, fresh.count, fresh.hint):
+                existing.text, existing.count, existing.hint = fresh.text, fresh.count, fresh.hint
                 changed = True
         if changed:
             self._changed(above.children[start], above.children[start + len(new) - 1])

@@ -1,4 +1,4 @@
-"""The left side: training sets and labels, each a drop target; what Review found; the classifier's state."""
+"""Sidebar: training sets and labels, which are drop targets, findings of Review, and the classifier's state."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.controls import icon_button, label, surface
 
 WhyNot = Callable[[str], str]
-"""The reason why what needs an extension cannot be done on this connection, or "" where it can."""
+"""Returns the reason why an extension is not available on this connection, "" if it is."""
 
 
 _EXTENSIONS = {RowType.LABEL: "", RowType.TRAINING_SET: "training-sets"}
-"""What a service must have for a row to be renamed or deleted; a label's photos can be copied on any."""
+"""Extension that renaming or deleting a row needs; photos of a label can be copied on any service."""
 
 
 class TreeView(QTreeView):
-    """Rows that are chosen by a click or Enter, named in place, and dropped upon."""
+    """The tree. Rows are chosen by a click or Enter, named in place, and accept drops."""
 
     set_chosen = Signal(str)
     label_chosen = Signal(str, str)
@@ -53,21 +53,21 @@ class TreeView(QTreeView):
     images_dropped = Signal(list, str, str)
     """(image ids, training set id, label)"""
     drag_over = Signal(str)
-    """What a drop here would do, in words; "" when the drag is elsewhere."""
+    """The effect of a drop here, in words; "" when the drag has left."""
     delete_requested = Signal(object)
     merge_requested = Signal(object, str)
-    """(the label's Node, the label to merge it into)"""
+    """(the label's TreeNode, the label to merge it into)"""
     export_requested = Signal(object)
     compare_requested = Signal(object)
     refused = Signal(str)
-    """What was asked for cannot be done; the reason."""
+    """The reason why a request cannot be fulfilled."""
     page_requested = Signal()
-    """The service makes training sets on its own page only."""
+    """The user wants a new training set, which this service creates on its web page only."""
 
     def __init__(self, theme: Theme, model: TreeModel, why_not: WhyNot) -> None:
         super().__init__()
         self.new_set_page: Callable[[], str] = str
-        """Where training sets are made that cannot be made from here; "" where that is not known, or not needed."""
+        """Returns the page on which the service creates training sets; "" if unknown or not needed."""
         self._rows = model
         self._why_not = why_not
         self._painter = TreeDelegate(theme, self)
@@ -89,10 +89,10 @@ class TreeView(QTreeView):
         self._painter.closeEditor.connect(self._editor_closed)
         theme.changed.connect(self.doItemsLayout)
 
-    # --- told from outside
+    # --- state and names
 
     def set_open(self, set_id: Id | None) -> None:
-        """Mark the training set that is open, and unfold it."""
+        """Mark the open training set, and expand it."""
         self._painter.open_id = "" if set_id is None else str(set_id)
         node = self._rows.find(set_id) if set_id is not None else None
         if node is not None:
@@ -103,7 +103,7 @@ class TreeView(QTreeView):
         self.viewport().update()
 
     def start_naming(self, parent: TreeNode | None) -> None:
-        """Open a row to name a new training set, or a new label of one."""
+        """Insert a row and edit the name of a new training set, or of a new label of one."""
         reason = self._why_not("labels" if parent is not None else "training-sets")
         if reason and parent is None and self.new_set_page():
             self.page_requested.emit()
@@ -118,7 +118,7 @@ class TreeView(QTreeView):
         self.edit(index)
 
     def rename(self, node: TreeNode) -> None:
-        """Name a row anew, in place."""
+        """Edit the name of a row."""
         reason = self._why_not(_EXTENSIONS[node.row])
         if reason:
             self.refused.emit(reason)
@@ -128,7 +128,7 @@ class TreeView(QTreeView):
     # --- mouse and keys
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """The chevron folds; the rest of a row chooses it."""
+        """Expand or collapse by the chevron; choose the row elsewhere."""
         index = self.indexAt(event.position().toPoint())
         node = self._rows.node(index)
         if node is not None and node.row is RowType.TRAINING_SET and event.button() == Qt.MouseButton.LeftButton:
@@ -141,7 +141,7 @@ class TreeView(QTreeView):
             self._choose(node)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Enter chooses, F2 names, Delete asks for deletion."""
+        """Enter chooses, F2 renames, Delete requests the deletion."""
         node = self._rows.node(self.currentIndex())
         if node is None or self.state() == QAbstractItemView.State.EditingState:
             super().keyPressEvent(event)
@@ -155,7 +155,7 @@ class TreeView(QTreeView):
             super().keyPressEvent(event)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        """What can be done with a row; greyed out with the reason where it cannot."""
+        """Open the context menu of a row."""
         keyboard = event.reason() == event.Reason.Keyboard
         index = self.currentIndex() if keyboard else self.indexAt(event.pos())
         node = self._rows.node(index)
@@ -163,7 +163,7 @@ class TreeView(QTreeView):
         self.menu_for(node).popup(place)
 
     def menu_for(self, node: TreeNode | None) -> QMenu:
-        """The context menu of a row."""
+        """Return the context menu of a row; unavailable actions are disabled with the reason as the tooltip."""
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.setToolTipsVisible(True)
@@ -208,7 +208,7 @@ class TreeView(QTreeView):
 
     def _add_merge(self, menu: QMenu, node: TreeNode) -> None:
         others = [
-            one for one in (node.parent.children if node.parent else []) if one.row is RowType.LABEL and one is not node
+            row for row in (node.parent.children if node.parent else []) if row.row is RowType.LABEL and row is not node
         ]
         reason = self._why_not(_EXTENSIONS[RowType.LABEL]) or ("" if others else "There is no other label.")
         into = menu.addMenu("Merge into")
@@ -245,13 +245,13 @@ class TreeView(QTreeView):
             event.acceptProposedAction()
 
     def dragMoveEvent(self, event: QDragMoveEvent) -> None:
-        """Mark the row under the pointer and say what a drop would do."""
+        """Mark the row under the pointer and report the effect of a drop."""
         if not drag_drop.accepts(event.mimeData()):
             event.ignore()
             return
         node = self._target_at(event.position().toPoint())
         inside = event.mimeData().hasFormat(drag_drop.IDS_TYPE)
-        if inside and not self._takes_photos(node):
+        if inside and not self._accepts_photos(node):
             self._aim(None, left=True)
             event.ignore()
             return
@@ -262,7 +262,7 @@ class TreeView(QTreeView):
         self._aim(None, left=True)
 
     def dropEvent(self, event: QDropEvent) -> None:
-        """Hand on what was dropped, with the row it was dropped on."""
+        """Report the dropped content with the row it was dropped on."""
         node = self._target_at(event.position().toPoint())
         content = drag_drop.read(event.mimeData())
         self._aim(None, left=True)
@@ -272,13 +272,13 @@ class TreeView(QTreeView):
         name = node.key if node is not None and node.row is RowType.LABEL else None
         event.acceptProposedAction()
         if content.image_ids:
-            if set_id is not None and name is not None and self._takes_photos(node):
+            if set_id is not None and name is not None and self._accepts_photos(node):
                 self.images_dropped.emit(list(content.image_ids), set_id, name)
         else:
             self.content_dropped.emit(content, set_id, name)
 
-    def _takes_photos(self, node: TreeNode | None) -> bool:
-        """Photos that are dragged are those of the training set that is open: they move among its labels."""
+    def _accepts_photos(self, node: TreeNode | None) -> bool:
+        """Return True for a label of the open training set: dragged photos can only move among its labels."""
         return (
             node is not None
             and node.row is RowType.LABEL
@@ -314,7 +314,7 @@ class TreeView(QTreeView):
 
 
 class TreePanel(QWidget):
-    """The left side as a whole."""
+    """The whole sidebar."""
 
     def __init__(self, theme: Theme, why_not: WhyNot) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""One photo at full size."""
+"""Full-size view of a photo."""

@@ -1,4 +1,4 @@
-"""The surface of the full-size view: one photo, fitted or at any zoom, panned by hand."""
+"""Canvas of the full-size view: a photo, fitted or zoomed, panned by dragging."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.viewer.loader import LoadedPhoto
 from apitorch_desktop.ui.widgets.text_cache import TextCache
 
-_AIR = 16
+_MARGIN = 16
 """Pixels around a fitted photo."""
 _STEP = 1.25
 _LARGEST = 32.0
-"""Screen pixels for one of the photo's: where single pixels can be counted."""
+"""Largest zoom: single pixels are clearly visible."""
 _ENLARGED = 2.0
-"""A photo smaller than the window is fitted by enlarging it this much at most."""
+"""Most enlargement of a small photo that is fitted."""
 _CRISP = 3.0
-"""From this zoom on pixels are shown as they are, not smoothed."""
+"""Zoom from which pixels are not smoothed."""
 
 
 class PhotoCanvas(QWidget):
-    """Shows a `LoadedPhoto`, or its thumbnail until there is one. `zoom` is device pixels of the screen for one photo pixel."""
+    """Shows a `LoadedPhoto`, or its thumbnail until it is loaded. The zoom is in device pixels for each pixel of the photo."""
 
     zoom_changed = Signal()
     full_size_requested = Signal()
-    """The zoom needs more pixels than are at hand."""
+    """The zoom needs more pixels than are loaded."""
     resized = Signal()
     drag_requested = Signal()
-    """A photo that cannot be panned is dragged: to another program."""
+    """The user drags a photo that cannot be panned, to another program."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -39,35 +39,35 @@ class PhotoCanvas(QWidget):
         self._thumbnail: QPixmap | None = None
         self._claimed: tuple[int, int] | None = None
         self._zoom: float | None = None
-        self._middle = QPointF(0.5, 0.5)
+        self._center = QPointF(0.5, 0.5)
         self._grabbed: QPointF | None = None
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setCursor(Qt.CursorShape.ArrowCursor)
-        theme.changed.connect(self._dressed)
+        theme.changed.connect(self._restyle)
 
-    # --- what is shown
+    # --- the photo
 
     def show_photo(self, photo: LoadedPhoto | None, thumbnail: QPixmap | None, claimed: tuple[int, int] | None) -> None:
-        """Another photo, fitted. `claimed`: its width and height as far as they are known before it is there."""
+        """Show another photo, fitted. `claimed` is its width and height if known before it is loaded."""
         self._photo, self._thumbnail, self._claimed = photo, thumbnail, claimed
         self.fit()
 
     def refresh(self) -> None:
-        """There is more of the photo now."""
+        """Update after more of the photo was loaded."""
         self.update()
-        self._ask()
+        self._request()
         self.zoom_changed.emit()
 
     def room(self) -> QSize:
-        """Device pixels a fitted photo may take."""
-        air = 2 * self._theme.px(_AIR)
-        return QSize(round((self.width() - air) * self._ratio()), round((self.height() - air) * self._ratio()))
+        """Return the device pixels available for a fitted photo."""
+        margin = 2 * self._theme.px(_MARGIN)
+        return QSize(round((self.width() - margin) * self._ratio()), round((self.height() - margin) * self._ratio()))
 
     def _ratio(self) -> float:
         return self.devicePixelRatioF()
 
     def _size(self) -> tuple[int, int] | None:
-        """The photo's own pixels, known or claimed or guessed from its thumbnail."""
+        """Return the photo's size in pixels: known, claimed, or that of its thumbnail."""
         if self._photo is not None and self._photo.size is not None:
             return self._photo.size
         if self._claimed is not None:
@@ -78,11 +78,11 @@ class PhotoCanvas(QWidget):
 
     @property
     def fitted(self) -> bool:
-        """Whether the photo is fitted to the window, whatever its size."""
+        """True while the photo is fitted to the window."""
         return self._zoom is None
 
     def zoom(self) -> float:
-        """Device pixels of the screen for one of the photo's."""
+        """Return the device pixels for each pixel of the photo."""
         return self._zoom if self._zoom is not None else self._fit_zoom()
 
     def _fit_zoom(self) -> float:
@@ -92,13 +92,13 @@ class PhotoCanvas(QWidget):
         return min(_ENLARGED * self._ratio(), room.width() / size[0], room.height() / size[1])
 
     def fit(self) -> None:
-        """The whole photo in the window."""
+        """Fit the whole photo into the window."""
         self._zoom = None
-        self._middle = QPointF(0.5, 0.5)
+        self._center = QPointF(0.5, 0.5)
         self._zoomed()
 
     def set_zoom(self, zoom: float, at: QPointF | None = None) -> None:
-        """Another zoom; what is under `at` (default: the middle) stays there."""
+        """Set the zoom; the point of the photo at `at` (default: the center) keeps its place."""
         at = at if at is not None else QPointF(self.width() / 2, self.height() / 2)
         before = self._target()
         share = QPointF(
@@ -106,15 +106,15 @@ class PhotoCanvas(QWidget):
         )
         self._zoom = max(min(self._fit_zoom(), 1.0), min(_LARGEST, zoom))
         shown = self._shown_size()
-        self._middle = QPointF(
+        self._center = QPointF(
             share.x() + (self.width() / 2 - at.x()) / max(1.0, shown.width()),
             share.y() + (self.height() / 2 - at.y()) / max(1.0, shown.height()),
         )
-        self._hold()
+        self._limit()
         self._zoomed()
 
     def step(self, steps: float, at: QPointF | None = None) -> None:
-        """Nearer by steps of a quarter, or further; back to fitted when nothing is beyond the window any more."""
+        """Zoom in or out by steps of a quarter; fit once the whole photo is visible."""
         zoom = self.zoom() * _STEP**steps
         if steps < 0 and zoom <= self._fit_zoom():
             self.fit()
@@ -122,17 +122,17 @@ class PhotoCanvas(QWidget):
             self.set_zoom(zoom, at)
 
     def toggle(self, at: QPointF | None = None) -> None:
-        """Fitted, or pixel for pixel."""
+        """Switch between fitted and one pixel for each pixel."""
         if self.fitted and abs(self.zoom() - 1) > 0.01:
             self.set_zoom(1, at)
         else:
             self.fit()
 
     def pan(self, x: float, y: float) -> None:
-        """Move the photo by pixels of the screen."""
+        """Move the photo by pixels of the widget."""
         shown = self._shown_size()
-        self._middle -= QPointF(x / max(1.0, shown.width()), y / max(1.0, shown.height()))
-        self._hold()
+        self._center -= QPointF(x / max(1.0, shown.width()), y / max(1.0, shown.height()))
+        self._limit()
         self.update()
 
     def _shown_size(self) -> QSizeF:
@@ -140,67 +140,68 @@ class PhotoCanvas(QWidget):
         return QSizeF(width, height) * (self.zoom() / self._ratio())
 
     def _target(self) -> QRectF:
-        """Where the whole photo lies, in the widget."""
+        """Return the place of the whole photo in the widget."""
         shown = self._shown_size()
-        left = self.width() / 2 - self._middle.x() * shown.width()
-        top = self.height() / 2 - self._middle.y() * shown.height()
+        left = self.width() / 2 - self._center.x() * shown.width()
+        top = self.height() / 2 - self._center.y() * shown.height()
         return QRectF(QPointF(left, top), shown)
 
-    def _hold(self) -> None:
-        """No edge of the photo comes further in than the window's, and what fits stays in the middle."""
+    def _limit(self) -> None:
+        """Limit panning: no edge of the photo moves into the window, and a dimension that fits is centered."""
         shown = self._shown_size()
 
-        def held(middle: float, size: float, room: float) -> float:
+        def limited(center: float, size: float, room: float) -> float:
             half = room / 2 / max(1.0, size)
-            return 0.5 if size <= room else min(1 - half, max(half, middle))
+            return 0.5 if size <= room else min(1 - half, max(half, center))
 
-        self._middle = QPointF(
-            held(self._middle.x(), shown.width(), self.width()), held(self._middle.y(), shown.height(), self.height())
+        self._center = QPointF(
+            limited(self._center.x(), shown.width(), self.width()),
+            limited(self._center.y(), shown.height(), self.height()),
         )
 
     def _zoomed(self) -> None:
         self.update()
-        self._ask()
-        self._show_hand()
+        self._request()
+        self._update_cursor()
         self.zoom_changed.emit()
 
-    def _ask(self) -> None:
+    def _request(self) -> None:
         photo = self._photo
-        picture = photo.picture(self.zoom()) if photo is not None else None
-        if photo is None or picture is None or photo.size is None or photo.whole():
+        image = photo.image_for(self.zoom()) if photo is not None else None
+        if photo is None or image is None or photo.size is None or photo.complete:
             return
-        if picture.width() < min(1.0, self.zoom()) * photo.size[0] - 1:
+        if image.width() < min(1.0, self.zoom()) * photo.size[0] - 1:
             self.full_size_requested.emit()
 
     def _larger(self) -> bool:
-        """Whether there is more of the photo than the window shows."""
+        """Return True if the photo exceeds the window."""
         shown = self._shown_size()
         return shown.width() > self.width() + 1 or shown.height() > self.height() + 1
 
-    def _show_hand(self) -> None:
-        held = Qt.CursorShape.ClosedHandCursor if self._grabbed is not None else Qt.CursorShape.OpenHandCursor
-        self.setCursor(held if self._larger() else Qt.CursorShape.ArrowCursor)
+    def _update_cursor(self) -> None:
+        hand = Qt.CursorShape.ClosedHandCursor if self._grabbed is not None else Qt.CursorShape.OpenHandCursor
+        self.setCursor(hand if self._larger() else Qt.CursorShape.ArrowCursor)
 
     # --- events
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        """Zooms at the pointer."""
+        """Zoom at the pointer."""
         self.step(event.angleDelta().y() / 120, event.position())
         event.accept()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Takes hold of the photo."""
+        """Start panning or a drag."""
         if event.button() in (Qt.MouseButton.LeftButton, Qt.MouseButton.MiddleButton):
             self._grabbed = event.position()
-            self._show_hand()
-        event.ignore()  # the focus belongs to the view around it
+            self._update_cursor()
+        event.ignore()  # the view around it takes the focus
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Drags it."""
+        """Pan, or report a drag."""
         if self._grabbed is not None and not self._larger():
             if (event.position() - self._grabbed).manhattanLength() >= QApplication.startDragDistance():
                 self._grabbed = None
-                self._show_hand()
+                self._update_cursor()
                 self.drag_requested.emit()
         elif self._grabbed is not None:
             moved = event.position() - self._grabbed
@@ -208,21 +209,19 @@ class PhotoCanvas(QWidget):
             self.pan(moved.x(), moved.y())
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """Lets go."""
         self._grabbed = None
-        self._show_hand()
+        self._update_cursor()
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        """Fitted, or pixel for pixel at the pointer."""
         if event.button() == Qt.MouseButton.LeftButton:
             self.toggle(event.position())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        self._hold()
+        self._limit()
         self.resized.emit()
         self.zoom_changed.emit()
 
-    def _dressed(self) -> None:
+    def _restyle(self) -> None:
         self._texts.clear()
         self.update()
 
@@ -232,34 +231,34 @@ class PhotoCanvas(QWidget):
         color, photo = self._theme.color, self._photo
         with QPainter(self) as painter:
             painter.fillRect(event.rect(), color("canvas"))
-            picture = photo.picture(self.zoom()) if photo is not None else None
+            image = photo.image_for(self.zoom()) if photo is not None else None
             if photo is not None and photo.reason:
                 self._paint_reason(painter, photo.reason)
                 return
             if self._size() is None:
                 return
             target = self._target()
-            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self.zoom() < _CRISP or picture is None)
-            if picture is not None:
-                self._paint_part(painter, target, picture)
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self.zoom() < _CRISP or image is None)
+            if image is not None:
+                self._paint_part(painter, target, image)
             elif self._thumbnail is not None:
                 painter.drawPixmap(target, self._thumbnail, QRectF(self._thumbnail.rect()))
             else:
                 painter.fillRect(target, color("bar"))
 
-    def _paint_part(self, painter: QPainter, target: QRectF, picture: QImage) -> None:
-        """Only the part in the window: the whole of a large photo, enlarged, would take its time."""
-        seen = target.intersected(QRectF(self.rect()))
-        if seen.isEmpty():
+    def _paint_part(self, painter: QPainter, target: QRectF, image: QImage) -> None:
+        """Paint the visible part only: an enlarged large photo would be slow."""
+        visible = target.intersected(QRectF(self.rect()))
+        if visible.isEmpty():
             return
-        across, down = picture.width() / target.width(), picture.height() / target.height()
+        across, down = image.width() / target.width(), image.height() / target.height()
         source = QRectF(
-            (seen.x() - target.x()) * across,
-            (seen.y() - target.y()) * down,
-            seen.width() * across,
-            seen.height() * down,
+            (visible.x() - target.x()) * across,
+            (visible.y() - target.y()) * down,
+            visible.width() * across,
+            visible.height() * down,
         )
-        painter.drawImage(seen, picture, source)
+        painter.drawImage(visible, image, source)
 
     def _paint_reason(self, painter: QPainter, reason: str) -> None:
         px = self._theme.px

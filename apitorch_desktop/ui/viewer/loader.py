@@ -1,4 +1,4 @@
-"""Photos for the full-size view: the one that is looked at, made to fit, then in all its pixels; its neighbors ahead."""
+"""Loader of the full-size view: the current photo, fitted and then in all its pixels, and its neighbors in advance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 
 
 class LoadedPhoto:
-    """What there is of an image so far."""
+    """The loaded parts of a photo. `reason` says why it cannot be shown."""
 
     def __init__(self, image: TrainingImage) -> None:
         self.image = image
@@ -26,24 +26,25 @@ class LoadedPhoto:
         self.reason = ""
         self.tasks: dict[str, Task] = {}
 
-    def picture(self, zoom: float) -> QImage | None:
-        """The smallest picture at hand with at least `zoom` pixels for each of the image's own; else the largest."""
+    def image_for(self, zoom: float) -> QImage | None:
+        """Return the smallest loaded image with at least `zoom` pixels for each of the photo's own, else the largest."""
         if self.fitted is None or self.size is None:
             return None
-        candidates = sorted([self.fitted, *self.levels], key=lambda picture: picture.width())
-        wanted = zoom * self.size[0] - 1
-        return next((picture for picture in candidates if picture.width() >= wanted), candidates[-1])
+        candidates = sorted([self.fitted, *self.levels], key=lambda image: image.width())
+        needed = zoom * self.size[0] - 1
+        return next((image for image in candidates if image.width() >= needed), candidates[-1])
 
-    def whole(self) -> bool:
-        """Whether all of the image's pixels are at hand."""
+    @property
+    def complete(self) -> bool:
+        """True once all pixels of the photo are loaded."""
         return bool(self.levels) or (self.fitted is not None and self.fitted.width() == (self.size or (0,))[0])
 
 
 class PhotoLoader(QObject):
-    """Keeps the photo looked at and its neighbors, nothing else. Made and called on the GUI thread."""
+    """Loads and keeps the current photo and its neighbors only. Used on the GUI thread."""
 
     changed = Signal(str)
-    """The id of an image of which there is more now, or which failed."""
+    """Id of an image of which more was loaded, or which failed."""
 
     def __init__(self, tasks: TaskRunner, fetch: Fetch, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -52,16 +53,16 @@ class PhotoLoader(QObject):
         self._photos: dict[str, LoadedPhoto] = {}
 
     def set_source(self, fetch: Fetch) -> None:
-        """Another connection: forgets all."""
+        """Switch to another connection and discard everything."""
         self.request([], QSize())
         self._fetch = fetch
 
     def get(self, image_id: str) -> LoadedPhoto | None:
-        """What there is of an image."""
+        """Return the loaded parts of an image."""
         return self._photos.get(image_id)
 
     def request(self, images: Sequence[TrainingImage], room: QSize) -> None:
-        """The photo looked at, first, and its neighbors, to fit in `room` (device pixels). The rest is let go."""
+        """Load the current photo first, then its neighbors, fitted to `room` (device pixels). Discard all others."""
         ids = [image.image_id for image in images]
         for image_id in [image_id for image_id in self._photos if image_id not in ids]:
             self._drop(self._photos.pop(image_id))
@@ -69,19 +70,19 @@ class PhotoLoader(QObject):
             photo = self._photos.setdefault(image_id, LoadedPhoto(image))
             photo.image = image
             if place:
-                photo.levels = []  # all pixels only of the one that is looked at
+                photo.levels = []  # all pixels of the current photo only
                 self._cancel(photo, "levels")
             if photo.fitted is None and not photo.reason and "fitted" not in photo.tasks:
                 self._run(photo, "fitted", partial(_fit, self._fetch, image, room), priority=-place)
 
     def request_full_size(self, image_id: str) -> None:
-        """All pixels of a photo that is there to fit already."""
+        """Load all pixels of a photo that is already loaded fitted."""
         photo = self._photos.get(image_id)
-        if photo is not None and photo.fitted is not None and not photo.whole() and "levels" not in photo.tasks:
+        if photo is not None and photo.fitted is not None and not photo.complete and "levels" not in photo.tasks:
             self._run(photo, "levels", partial(_levels, photo.data))
 
     def retry(self, image_id: str, room: QSize) -> None:
-        """Try again what failed."""
+        """Load a photo again that failed."""
         photo = self._photos.get(image_id)
         if photo is not None and photo.reason:
             photo.reason = ""
@@ -92,14 +93,14 @@ class PhotoLoader(QObject):
         photo.tasks[part] = self._tasks.run(
             Lane.INTERACTIVE,
             job,
-            done=partial(self._came, photo, part),
+            done=partial(self._loaded, photo, part),
             failed=partial(self._failed, photo, part),
             owner=self,
             title="photo",
             priority=priority,
         )
 
-    def _came(self, photo: LoadedPhoto, part: str, result: object) -> None:
+    def _loaded(self, photo: LoadedPhoto, part: str, result: object) -> None:
         photo.tasks.pop(part, None)
         if isinstance(result, list):
             photo.levels = result
@@ -109,11 +110,11 @@ class PhotoLoader(QObject):
 
     def _failed(self, photo: LoadedPhoto, part: str, error: Exception) -> bool:
         photo.tasks.pop(part, None)
-        reason, _can_help, foreseen = explain_failure(error)
+        reason, _retryable, expected = explain_failure(error)
         if part == "fitted":
             photo.reason = reason
         self.changed.emit(photo.image.image_id)
-        return foreseen
+        return expected
 
     def _cancel(self, photo: LoadedPhoto, part: str) -> None:
         task = photo.tasks.pop(part, None)
@@ -128,8 +129,8 @@ class PhotoLoader(QObject):
 def _fit(fetch: Fetch, image: TrainingImage, room: QSize, context: JobContext) -> tuple[bytes, QImage, tuple[int, int]]:
     data = fetch(image, context.cancelled)
     context.check()
-    picture, size = decode.fitted(data, max(1, room.width()), max(1, room.height()))
-    return data, picture, size
+    fitted, size = decode.fitted(data, max(1, room.width()), max(1, room.height()))
+    return data, fitted, size
 
 
 def _levels(data: bytes, context: JobContext) -> list[QImage]:

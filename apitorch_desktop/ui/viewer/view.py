@@ -1,4 +1,4 @@
-"""One photo, full size: fit and 1:1, zoom and pan, the next with the arrow keys, its details; loaded by jobs."""
+"""Full-size view of a photo with its details: fit and 1:1, zoom and pan, previous and next by the arrow keys."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from apitorch_desktop.ui.widgets.controls import ElidedLabel, Separator, button,
 from apitorch_desktop.utils.text import size
 
 Neighbor = Callable[[str, int], TrainingImage | None]
-"""`GridModel.neighbor`: the image so many places on or back."""
+"""`GridModel.neighbor`: the image some rows after another, or before."""
 
 _PAN = 80
 _RESIZED = 200
-"""Milliseconds after the last change of size until the photo is fitted anew from its file."""
+"""Milliseconds after the last resize until the photo is fitted again from its file."""
 
 
 class PhotoView(QWidget):
-    """Put it in a stack beside the grid, `show_image`, and give it the focus."""
+    """Widget for a stack beside the grid. Call `show_image` and give it the focus."""
 
     closed = Signal()
-    """Escape: back to the grid."""
+    """The user goes back to the grid (Escape)."""
     image_changed = Signal(object)
-    """TrainingImage now shown."""
+    """The TrainingImage shown now."""
     label_key = Signal(str)
-    """A digit or letter typed."""
+    """A typed digit or letter."""
     delete_requested = Signal(list)
     """[id]"""
     drag_requested = Signal(object)
-    """TrainingImage to be dragged to elsewhere."""
+    """The TrainingImage to drag to another program."""
     context_menu_requested = Signal(object)
     """QPoint on the screen."""
 
@@ -52,16 +52,16 @@ class PhotoView(QWidget):
         loader: ThumbnailLoader | None = None,
         parent: QWidget | None = None,
     ) -> None:
-        """`fetch` gives an image's bytes; `loader` its thumbnail until then."""
+        """`fetch` returns the bytes of an image; `loader` has its thumbnail for the time until then."""
         super().__init__(parent)
         self._neighbor = neighbor
         self._thumbnails = loader
         self._image: TrainingImage | None = None
         self._photos = PhotoLoader(tasks, fetch, self)
-        self._photos.changed.connect(self._came)
+        self._photos.changed.connect(self._update_photo)
         self.canvas = PhotoCanvas(theme)
-        self.canvas.zoom_changed.connect(self._say_zoom)
-        self.canvas.full_size_requested.connect(self._want_whole)
+        self.canvas.zoom_changed.connect(self._show_zoom)
+        self.canvas.full_size_requested.connect(self._request_full_size)
         self._refit = QTimer(self, interval=_RESIZED, singleShot=True)
         self._refit.timeout.connect(self._resized)
         self.canvas.resized.connect(self._refit.start)
@@ -76,7 +76,7 @@ class PhotoView(QWidget):
         """Size, bytes, date and label."""
         self.id = ElidedLabel("", "small", "muted")
         self.origin = ElidedLabel("", "small", "muted", Qt.TextElideMode.ElideMiddle)
-        """Where it came from."""
+        """The origin of the photo."""
         self.origin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.zoom_label = label("", "small", "muted")
         self.retry = button("Try again", "link", self._retry)
@@ -112,16 +112,16 @@ class PhotoView(QWidget):
         column.addWidget(Separator(theme))
         column.addLayout(foot)
 
-    # --- what is shown
+    # --- the photo
 
     def image(self) -> TrainingImage | None:
-        """What is shown."""
+        """Return the image shown."""
         return self._image
 
     def show_image(self, image: TrainingImage | None) -> None:
-        """Show an image, fitted to the window. None lets go of all pixels."""
+        """Show an image, fitted to the window. None discards all pixels."""
         self._image = image
-        self._want()
+        self._request()
         if image is None:
             self.canvas.show_photo(None, None, None)
             return
@@ -130,18 +130,18 @@ class PhotoView(QWidget):
         claimed = (image.width, image.height) if known else None
         self.canvas.show_photo(self._photos.get(image.image_id), thumbnail, claimed)  # type: ignore[arg-type]
         self.name.setText(image.display_name)
-        self._tell(image)
+        self._show_details(image)
         self.previous.setEnabled(self._neighbor(image.image_id, -1) is not None)
         self.next.setEnabled(self._neighbor(image.image_id, 1) is not None)
-        self._came(image.image_id)
+        self._update_photo(image.image_id)
         self.image_changed.emit(image)
 
     def add_detail(self, image_id: str, text: str) -> None:
-        """One more thing about the image shown, if it still is that one."""
+        """Add a detail, if this image is still shown."""
         if self._image is not None and self._image.image_id == image_id:
-            self._tell(self._image, text)
+            self._show_details(self._image, text)
 
-    def _tell(self, image: TrainingImage, *more: str) -> None:
+    def _show_details(self, image: TrainingImage, *more: str) -> None:
         self.details.setText(" · ".join(details(image)))
         self.id.setText(image.image_id)
         self.origin.setText(" · ".join(more))
@@ -149,16 +149,16 @@ class PhotoView(QWidget):
         self.setAccessibleDescription(", ".join(part.full_text() for part in parts if part.full_text()))
 
     def set_source(self, fetch: Fetch) -> None:
-        """Another connection."""
+        """Switch to another connection."""
         self._photos.set_source(fetch)
 
     def go(self, step: int) -> None:
-        """On to the next image, or back."""
+        """Show the image `step` places after the current one, or before."""
         following = self._neighbor(self._image.image_id, step) if self._image is not None else None
         if following is not None:
             self.show_image(following)
 
-    def _want(self) -> None:
+    def _request(self) -> None:
         if self._image is None:
             self._photos.request([], self.canvas.room())
             return
@@ -166,10 +166,10 @@ class PhotoView(QWidget):
         self._photos.request([self._image, *(image for image in beside if image is not None)], self.canvas.room())
 
     def _resized(self) -> None:
-        self._want()
+        self._request()
         self.canvas.refresh()
 
-    def _want_whole(self) -> None:
+    def _request_full_size(self) -> None:
         if self._image is not None:
             self._photos.request_full_size(self._image.image_id)
 
@@ -177,22 +177,22 @@ class PhotoView(QWidget):
         if self._image is not None:
             self._photos.retry(self._image.image_id, self.canvas.room())
 
-    def _came(self, image_id: str) -> None:
+    def _update_photo(self, image_id: str) -> None:
         if self._image is None or image_id != self._image.image_id:
             return
         photo = self._photos.get(image_id)
         self.retry.setVisible(photo is not None and bool(photo.reason))
         self.canvas.refresh()
 
-    def _say_zoom(self) -> None:
+    def _show_zoom(self) -> None:
         photo = self._photos.get(self._image.image_id) if self._image is not None else None
-        said = photo is not None and not photo.reason
-        self.zoom_label.setText(f"{self.canvas.zoom() * 100:.0f} %" if said else "")
+        loads = photo is not None and not photo.reason
+        self.zoom_label.setText(f"{self.canvas.zoom() * 100:.0f} %" if loads else "")
 
     # --- keys and mouse
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Arrows go on and back, with Shift they pan; Escape closes; zoom; the rest are label keys."""
+        """Arrows show the previous or next photo, with Shift they pan; Escape closes; other characters are label keys."""
         key, modifiers = event.key(), event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
         shift = bool(modifiers & Qt.KeyboardModifier.ShiftModifier)
         ctrl = bool(modifiers & Qt.KeyboardModifier.ControlModifier)
@@ -216,7 +216,7 @@ class PhotoView(QWidget):
                 event.ignore()
 
     def _command(self, key: int, ctrl: bool) -> bool:
-        """Do what a key stands for; False where it stands for nothing here."""
+        """Run the command of a key. Return False for a key without one."""
         if key == Qt.Key.Key_Escape:
             self.closed.emit()
         elif key == Qt.Key.Key_Space:
@@ -251,7 +251,7 @@ class PhotoView(QWidget):
 
 
 def details(image: TrainingImage) -> list[str]:
-    """Size, bytes, date and label, as far as the service tells them."""
+    """Return size, bytes, date and label, as far as the service reports them."""
     facts = []
     if isinstance(image.width, int) and isinstance(image.height, int):
         facts.append(f"{image.width:,} × {image.height:,}")
@@ -265,12 +265,12 @@ def details(image: TrainingImage) -> list[str]:
 
 
 def _date(text: str) -> str:
-    """ISO 8601 in the words and the time zone of this place; "" when it is something else."""
+    """Format an ISO 8601 time in the local language and time zone; "" if it is not one."""
     try:
         moment = datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):
         return ""
-    here = QLocale()
-    if here.language() == QLocale.Language.C:
-        here = QLocale(QLocale.Language.English, QLocale.Country.UnitedKingdom)
-    return here.toString(moment.replace(tzinfo=None), QLocale.FormatType.ShortFormat)  # type: ignore[call-overload,no-any-return]
+    locale = QLocale()
+    if locale.language() == QLocale.Language.C:
+        locale = QLocale(QLocale.Language.English, QLocale.Country.UnitedKingdom)
+    return locale.toString(moment.replace(tzinfo=None), QLocale.FormatType.ShortFormat)  # type: ignore[call-overload,no-any-return]

@@ -1,1 +1,1 @@
-"""Widgets and helpers that several features share."""
+"""Widgets and models shared by several features."""

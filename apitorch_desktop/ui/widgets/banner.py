@@ -1,4 +1,4 @@
-"""Band: a line across the window that says what the person should know, with what can be done about it."""
+"""Banner: a line across the window with a message and actions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, surface
 
 
 class Banner(QFrame):
-    """Hidden as long as there is nothing to say."""
+    """Hidden while it has no message."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -27,28 +27,27 @@ class Banner(QFrame):
         row.addWidget(self._icon)
         row.addWidget(self.words, 1)
         self._row = row
-        theme.changed.connect(self._measure)
-        self._measure()
+        theme.changed.connect(self._update_icon)
+        self._update_icon()
         self.hide()
 
     def add(self, verb: str, act: Callable[[], object]) -> QPushButton:
-        """One more thing that can be done."""
-        made = button(verb, "link", act)
-        self._row.addWidget(made)
-        return made
+        """Add an action."""
+        action = button(verb, "link", act)
+        self._row.addWidget(action)
+        return action
 
     def show_message(self, text: str, tip: str = "") -> None:
-        """Show a sentence, or with an empty one nothing; `tip` tells what the matter is in full."""
+        """Show a message with details as the tooltip; an empty one hides the banner."""
         self.words.setText(text)
         self.setToolTip(tip)
         self.setAccessibleName(f"{text} {tip}".strip())
         self.setVisible(bool(text))
 
-    def _measure(self) -> None:
+    def _update_icon(self) -> None:
         size = QSize(self._theme.px(16), self._theme.px(16))
         self._icon.setPixmap(self._theme.icon("warning", "warn").pixmap(size, self.devicePixelRatioF()))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Qt's; the icon is as sharp as the screen."""
         super().resizeEvent(event)
-        self._measure()
+        self._update_icon()

@@ -1,4 +1,4 @@
-"""Small widgets that the window is made of: labels by role, buttons by kind, meters, a flow layout."""
+"""Basic widgets: labels by role, buttons by kind, cards, separators, menus, progress bars."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ _CYCLE: Final = 2.9
 
 
 def label(text: str = "", role: Role = "base", tone: Tone = "", *, wrap: bool = False) -> QLabel:
-    """A label in a role's type; plain text always, since names of files and labels come from outside."""
-    made = QLabel(text)
-    made.setTextFormat(Qt.TextFormat.PlainText)
-    made.setProperty("role", role)
-    made.setProperty("tone", tone)
-    made.setWordWrap(wrap)
-    return made
+    """Create a label in a role's type. Always plain text, since file names and labels come from outside."""
+    result = QLabel(text)
+    result.setTextFormat(Qt.TextFormat.PlainText)
+    result.setProperty("role", role)
+    result.setProperty("tone", tone)
+    result.setWordWrap(wrap)
+    return result
 
 
 def set_property(widget: QWidget, name: str, value: str) -> None:
-    """Set a property the style sheet selects by, and have it looked at again."""
+    """Set a property that the style sheet selects by, and apply the style again."""
     if widget.property(name) != value:
         widget.setProperty(name, value)
         widget.style().unpolish(widget)
@@ -55,42 +55,42 @@ def set_property(widget: QWidget, name: str, value: str) -> None:
 
 
 def button(text: str, kind: Kind = "", clicked: Callable[[], object] | None = None) -> QPushButton:
-    """A push button of a kind; its text is a verb."""
-    made = QPushButton(text)
-    made.setProperty("kind", kind)
-    made.setAutoDefault(False)
+    """Create a push button of a kind; its text is a verb."""
+    result = QPushButton(text)
+    result.setProperty("kind", kind)
+    result.setAutoDefault(False)
     if clicked is not None:
-        made.clicked.connect(lambda _checked=False: clicked())
-    return made
+        result.clicked.connect(lambda _checked=False: clicked())
+    return result
 
 
 def icon_button(theme: Theme, icon: str, name: str, kind: Kind = "quiet", tint: str = "text") -> QToolButton:
-    """A square button with an icon; `name` is its tip and its accessible name."""
-    made = QToolButton()
-    made.setIcon(theme.icon(icon, tint))
-    made.setIconSize(QSize(theme.px(16), theme.px(16)))
-    made.setToolTip(name)
-    made.setAccessibleName(name)
-    made.setProperty("kind", kind)
-    made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    return made
+    """Create a square button with an icon; `name` is its tooltip and accessible name."""
+    result = QToolButton()
+    result.setIcon(theme.icon(icon, tint))
+    result.setIconSize(QSize(theme.px(16), theme.px(16)))
+    result.setToolTip(name)
+    result.setAccessibleName(name)
+    result.setProperty("kind", kind)
+    result.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    return result
 
 
 def surface(widget: QWidget, name: Surface) -> QWidget:
-    """Have a widget painted as a surface of the theme."""
+    """Paint a widget as a surface of the theme."""
     widget.setProperty("surface", name)
     widget.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
     return widget
 
 
 def enable_unless(widget: QWidget, reason: str) -> None:
-    """Enable a control, or grey it out with the reason as its tip."""
+    """Enable a control, or disable it with the reason as its tooltip."""
     widget.setEnabled(not reason)
     widget.setToolTip(reason or str(widget.property("tip") or ""))
 
 
 class Card(QFrame):
-    """A white block with a thin line around it."""
+    """A frame with rounded corners; `rows` is its layout."""
 
     def __init__(self, margin: int = 12, spacing: int = 8) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class Card(QFrame):
 
 
 class Separator(QFrame):
-    """A hairline between two parts."""
+    """A line of one pixel between two parts."""
 
     def __init__(self, theme: Theme, *, vertical: bool = False) -> None:
         super().__init__()
@@ -116,14 +116,14 @@ class Separator(QFrame):
 
 
 class MenuButton(QPushButton):
-    """A button with a chevron at its end and, where they are set, a dot in a token's colour and a stripe at its start."""
+    """A button with a chevron at its end, and optionally a dot in a token's color and a stripe at its start."""
 
     def __init__(self, theme: Theme, text: str = "", icon: str = "") -> None:
         super().__init__(text)
         self._theme = theme
         self._dot = ""
         self.stripe = ""
-        """Colour (`#rrggbb`) of a stripe along the start; empty for none."""
+        """Color (`#rrggbb`) of a stripe at the start; empty for none."""
         self._mark = ""
         self._compact = False
         self._chevron = theme.icon("chevron-down", "muted")
@@ -133,7 +133,7 @@ class MenuButton(QPushButton):
 
     @property
     def dot(self) -> str:
-        """Name of the token the dot is painted in; empty for none."""
+        """Token of the dot's color; empty for none."""
         return self._dot
 
     @dot.setter
@@ -144,7 +144,7 @@ class MenuButton(QPushButton):
 
     @property
     def mark(self) -> str:
-        """Name of a small icon at the end of the text, for what is unusual; empty for none."""
+        """Name of a small warning icon after the text; empty for none."""
         return self._mark
 
     @mark.setter
@@ -154,7 +154,7 @@ class MenuButton(QPushButton):
         self.update()
 
     def set_compact(self, compact: bool) -> None:
-        """Show the icon or the dot without the text; the text is the accessible name all the same."""
+        """Show the icon or the dot without the text, which stays the accessible name."""
         if compact != self._compact:
             self._compact = compact
             self.updateGeometry()
@@ -168,7 +168,7 @@ class MenuButton(QPushButton):
         return QSize(px(12) + mark + text + px(12) + px(10) + 2, super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
-        """What is left of the text when it has to be elided."""
+        """Return the width for an elided text."""
         return QSize(min(self.sizeHint().width(), self._theme.px(72)), super().minimumSizeHint().height())
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -214,7 +214,7 @@ class MenuButton(QPushButton):
 
 
 class ComboBox(QComboBox):
-    """One of a few, with the theme's chevron."""
+    """A combo box with the theme's chevron."""
 
     def __init__(self, theme: Theme, name: str) -> None:
         super().__init__()
@@ -230,7 +230,7 @@ class ComboBox(QComboBox):
 
 
 class ProgressBar(QProgressBar):
-    """A bar without text that shows a share from 0 to 1; None moves gently to and fro while nothing is known yet."""
+    """A progress bar for a share from 0 to 1, without text; for None a part of it moves gently to and fro."""
 
     def __init__(self, share: float | None = 0, tone: Tone = "accent", *, thin: bool = False) -> None:
         super().__init__(textVisible=False)
@@ -278,7 +278,7 @@ class ProgressBar(QProgressBar):
 
 
 class ElidedLabel(QLabel):
-    """A one-line label that cuts its text where the room ends; the whole text is its tip then."""
+    """A one-line label that elides its text to its width, with the full text as the tooltip."""
 
     def __init__(
         self,
@@ -289,7 +289,7 @@ class ElidedLabel(QLabel):
     ) -> None:
         super().__init__()
         self._mode = mode
-        self._whole = ""
+        self._full_text = ""
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setProperty("role", role)
         self.setProperty("tone", tone)
@@ -297,32 +297,32 @@ class ElidedLabel(QLabel):
         self.setText(text)
 
     def setText(self, text: str) -> None:
-        self._whole = " ".join(text.split("\n"))
+        self._full_text = " ".join(text.split("\n"))
         self.updateGeometry()
-        self._cut()
+        self._elide()
 
     def full_text(self) -> str:
-        """The text before it is cut."""
-        return self._whole
+        """Return the text before it is elided."""
+        return self._full_text
 
     def sizeHint(self) -> QSize:
         self.ensurePolished()
-        return QSize(self.fontMetrics().horizontalAdvance(self._whole) + 2, super().sizeHint().height())
+        return QSize(self.fontMetrics().horizontalAdvance(self._full_text) + 2, super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
         return QSize(0, super().minimumSizeHint().height())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        self._cut()
+        self._elide()
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
             self.updateGeometry()
-            self._cut()
+            self._elide()
 
-    def _cut(self) -> None:
-        shown = self.fontMetrics().elidedText(self._whole, self._mode, self.width())
+    def _elide(self) -> None:
+        shown = self.fontMetrics().elidedText(self._full_text, self._mode, self.width())
         super().setText(shown)
-        self.setAccessibleName(self._whole)
-        self.setToolTip(self._whole if shown != self._whole else "")
+        self.setAccessibleName(self._full_text)
+        self.setToolTip(self._full_text if shown != self._full_text else "")

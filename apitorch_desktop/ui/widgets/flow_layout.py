@@ -1,4 +1,4 @@
-"""A layout that puts widgets side by side, in as many rows as the width asks for."""
+"""Flow layout: widgets side by side, in as many rows as the width requires."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QLayout, QLayoutItem, QStyle, QWidget
 
 
 class FlowLayout(QLayout):
-    """Widgets side by side, in as many rows as the width asks for; mirrored from right to left."""
+    """Places widgets side by side, in as many rows as the width requires; mirrored in right-to-left layouts."""
 
     def __init__(self, parent: QWidget | None = None, spacing: int = 6, *, centered: bool = False) -> None:
         super().__init__(parent)
@@ -66,11 +66,11 @@ class FlowLayout(QLayout):
         for item in self._items:
             if item.isEmpty():
                 continue
-            one = (item, item.sizeHint().boundedTo(QSize(room, item.sizeHint().height())))
-            if rows and _width([*rows[-1], one], self.spacing()) <= room:
-                rows[-1].append(one)
+            sized = (item, item.sizeHint().boundedTo(QSize(room, item.sizeHint().height())))
+            if rows and _width([*rows[-1], sized], self.spacing()) <= room:
+                rows[-1].append(sized)
             else:
-                rows.append([one])
+                rows.append([sized])
         return rows
 
 

@@ -17,46 +17,48 @@ from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.theme.tokens import Role
 
 _TEXTS = 2000
-"""Laid out texts kept."""
+"""Most texts in the cache."""
 
 
-class _LaidOutText(NamedTuple):
+class LaidOutText(NamedTuple):
+    """A text ready for painting, and its size in pixels."""
+
     text: QStaticText
     width: float
     height: float
 
 
 class TextCache:
-    """Laid out texts by what they say and how. Layout is the main cost of painting one."""
+    """Laid-out texts by text, role and width."""
 
     def __init__(self, theme: Theme) -> None:
         self._theme = theme
-        self._kept: OrderedDict[tuple[str, Role, int, bool], _LaidOutText] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, Role, int, bool], LaidOutText] = OrderedDict()
         self._fonts: dict[Role, tuple[QFont, QFontMetricsF]] = {}
 
     def clear(self) -> None:
-        """The type has changed."""
-        self._kept.clear()
+        """Discard everything, after the type has changed."""
+        self._cache.clear()
         self._fonts.clear()
 
     def font(self, role: Role) -> tuple[QFont, QFontMetricsF]:
-        """A role's type and its measures."""
+        """Return the font of a role and its metrics."""
         if role not in self._fonts:
             font = self._theme.font(role)
             self._fonts[role] = font, QFontMetricsF(font)
         return self._fonts[role]
 
-    def get(self, words: str, role: Role, width: int = 1 << 20, *, wrap: bool = False) -> _LaidOutText:
-        """Words in a role's type, cut off with an ellipsis at `width`, or wrapped and centered in it."""
+    def get(self, words: str, role: Role, width: int = 1 << 20, *, wrap: bool = False) -> LaidOutText:
+        """Return a text in a role's type, elided at `width`, or wrapped and centered in it."""
         key = (words, role, width, wrap)
-        found = self._kept.get(key)
+        found = self._cache.get(key)
         if found is None:
-            found = self._kept[key] = self._lay_out(words, role, width, wrap)
-            if len(self._kept) > _TEXTS:
-                self._kept.popitem(last=False)
+            found = self._cache[key] = self._lay_out(words, role, width, wrap)
+            if len(self._cache) > _TEXTS:
+                self._cache.popitem(last=False)
         return found
 
-    def _lay_out(self, words: str, role: Role, width: int, wrap: bool) -> _LaidOutText:
+    def _lay_out(self, words: str, role: Role, width: int, wrap: bool) -> LaidOutText:
         font, metrics = self.font(role)
         if not wrap:
             words = metrics.elidedText(words, Qt.TextElideMode.ElideRight, width)
@@ -70,4 +72,4 @@ class TextCache:
             text.setTextWidth(width)
         text.prepare(font=font)
         size = text.size()
-        return _LaidOutText(text, size.width(), size.height())
+        return LaidOutText(text, size.width(), size.height())

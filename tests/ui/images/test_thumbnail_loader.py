@@ -76,7 +76,7 @@ def test_the_most_wanted_comes_first_and_what_is_wanted_no_more_is_not_fetched(l
 
 
 def test_a_failure_has_its_reason_and_is_tried_again(loader, source, told, monkeypatch):
-    monkeypatch.setattr(loading, "_PAUSES", (0.05,))
+    monkeypatch.setattr(loading, "_DELAYS", (0.05,))
     one = image(1)
     source.errors[one.image_id] = ConnectionFailed("The service does not answer.")
     loader.request([one], 100)
@@ -95,7 +95,7 @@ def test_a_failure_has_its_reason_and_is_tried_again(loader, source, told, monke
     ],
 )
 def test_what_cannot_get_better_is_tried_again_only_when_told_to(loader, source, told, error, reason, monkeypatch):
-    monkeypatch.setattr(loading, "_PAUSES", (0.01,))
+    monkeypatch.setattr(loading, "_DELAYS", (0.01,))
     one = image(1)
     source.errors[one.image_id] = error
     loader.request([one], 100)

@@ -163,7 +163,7 @@ def test_one_click_deletes_all_others_and_asks_nothing(panel, known):
 
 def test_a_heading_offers_to_delete_its_others_or_to_keep_all(panel, known):
     heading = panel.board.rows.rows[0]
-    places = panel.board._painter._verbs(heading, rect(panel, 0))
+    places = panel.board._painter._action_places(heading, rect(panel, 0))
     for act in ("delete", "dismiss"):
         pointer.click(panel.board.viewport().mapToGlobal(places[act].center()))
     assert known.acts == [("delete", [IDS[0], IDS[2]]), ("keep_all", heading.group)]
@@ -188,7 +188,7 @@ def test_suspects_are_accepted_and_dismissed_by_one_key(panel, known):
 def test_suspects_can_be_answered_with_the_pointer(panel, known):
     panel.show_page("suspects")
     row = panel.board.rows.rows[0]
-    places = panel.board._painter._verbs(row, rect(panel, 0))
+    places = panel.board._painter._action_places(row, rect(panel, 0))
     pointer.click(panel.board.viewport().mapToGlobal(places["accept"].center()))
     pointer.click(panel.board.viewport().mapToGlobal(places["dismiss"].center()))
     assert [act[0] for act in known.acts] == ["accept", "confirm_labels"]
@@ -210,7 +210,7 @@ def test_faults_stand_by_kind_and_a_section_is_selected_at_once(panel, known):
     panel.show_page("quality")
     titles = [row.title for row in panel.board.rows.rows if isinstance(row, HeadingRow)]
     assert titles == ["Blurred", "Dark", "Tiny"]
-    places = panel.board._painter._verbs(panel.board.rows.rows[2], rect(panel, 2))
+    places = panel.board._painter._action_places(panel.board.rows.rows[2], rect(panel, 2))
     pointer.click(panel.board.viewport().mapToGlobal(places["select"].center()))
     pointer.key("Delete")
     pointer.key("d")

@@ -114,8 +114,8 @@ def test_one_to_one_zoom_and_pan(view, album):
     show(view, album.add(jpeg(4000, 3000)))
     key("ctrl+1")
     assert view.canvas.zoom() == 1
-    wait_until(lambda: photo(view).whole())
-    assert photo(view).picture(1).width() == 4000
+    wait_until(lambda: photo(view).complete)
+    assert photo(view).image_for(1).width() == 4000
     assert len(photo(view).levels) >= 3
     assert "100 %" in view.zoom_label.text()
     before = view.canvas._target().x()
@@ -300,7 +300,7 @@ def test_a_photo_of_forty_megapixels_does_not_stop_the_window(view, album):
     timer.start()
     show(view, one)
     key("ctrl+1")
-    wait_until(lambda: photo(view).whole(), seconds=60)
+    wait_until(lambda: photo(view).complete, seconds=60)
     turn()
     timer.stop()
     worst = max(later - sooner for sooner, later in itertools.pairwise(beats))
