@@ -1,1 +1,1 @@
-"""The API Torch interface and its client. No Qt, no storage."""
+"""Wire types and client of the API Torch interface, which INTERFACE.md describes. No Qt, no storage."""

@@ -1,21 +1,21 @@
-"""The two spellings of a name: dashes for a URL (`slugify`), underscores for a label (`snake_case`).
+"""Normalized spellings of a name: with dashes for a URL (`slugify`), with underscores for a label (`snake_case`).
 
-Letters, digits and combining marks of any script are kept, lower case and in NFKC; all else separates. A name with
-nothing to keep gives the empty string: the caller says what that means.
+Letters, digits and combining marks of any script are kept, in lower case and NFKC; everything else separates words. A
+name without any of them gives the empty string, which the caller has to handle.
 """
 
 import unicodedata
 
-_VARIATION_SELECTORS = range(0xFE00, 0xFE10)  # marks by category, but only a wish how an emoji is drawn
+_VARIATION_SELECTORS = range(0xFE00, 0xFE10)  # category “mark”, but they only select how an emoji is drawn
 
 
 def slugify(name: str) -> str:
-    """`Zebra Breeds` → `zebra-breeds`: the slug of a training set or a classifier."""
+    """Return the slug of a training set or classifier: `Zebra Breeds` → `zebra-breeds`."""
     return "-".join(_words(name))
 
 
 def snake_case(label: str) -> str:
-    """`T-Shirt` → `t_shirt`: the one spelling of a label."""
+    """Return the spelling of a label: `T-Shirt` → `t_shirt`."""
     return "_".join(_words(label))
 
 

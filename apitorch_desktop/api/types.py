@@ -1,4 +1,4 @@
-"""Wire types of the API Torch interface: one definition for client and service.
+"""Wire types of the API Torch interface (see INTERFACE.md), shared by client and service.
 
 A field that is `UNSET` is not on the wire: the documentation's objects are the required fields, the rest are extensions
 of our service (see `EXTENSIONS`) or optional. Decoding ignores unknown fields and takes ids as numbers or strings.
@@ -23,12 +23,12 @@ EXTENSIONS: Final = (
     "versions",
     "export.onnx",
 )
-"""Names a service may list in its ping; a client offers an action only where its extension is listed."""
+"""Names that a service may list in its ping; a client makes a call only where its extension is listed."""
 
 CONFIDENCE_WORDS: Final = ("very high", "high", "possible", "low", "very low", "unknown")
 MAX_CLASSIFIERS: Final = 10
 KEY_LENGTH: Final = 42
-"""Characters of an API key; the published client refuses any other length before it sends a request."""
+"""Characters of an API key; the published client refuses keys of any other length."""
 
 Id = int | str
 
@@ -52,7 +52,7 @@ class Ping(Struct):
 
 
 class TrainingSet(Struct, kw_only=True):
-    """A training set. `counts` is ours: images per label, in the order of `labels`."""
+    """A training set. `counts`, an extension, are images per label in the order of `labels`."""
 
     object: str = "training_set"
     id: Id
@@ -94,12 +94,12 @@ class TrainingImage(Struct, kw_only=True, gc=False):
 
     @property
     def image_id(self) -> str:
-        """`id` where the service gives one, else `ti_` + the filename without its extension."""
+        """The `id` where the service gives one, else `ti_` and the filename without its extension."""
         return self.id if self.id is not UNSET else "ti_" + self.filename.rpartition(".")[0]
 
     @property
     def display_name(self) -> str:
-        """Name the user knows the image by: the one it was uploaded under, else the service's."""
+        """Name that the user knows: that of the uploaded file, else the service's."""
         original = self.original_filename
         return original if isinstance(original, str) and original else self.filename
 
@@ -115,7 +115,7 @@ class TrainingLabel(Struct, kw_only=True):
 
 
 class TrainingImages(Struct, kw_only=True):
-    """`GET training-set/:id/images`. `next` is ours (`paging`): the value of `after` for the next page, or UNSET."""
+    """`GET training-set/:id/images`. `next` (`paging`) is the value of `after` for the next page, or UNSET."""
 
     object: str = "list"
     training_set_id: Id
@@ -143,7 +143,7 @@ class LabelCounts(Struct, kw_only=True):
 
 
 class ImageAnswer(Struct, kw_only=True):
-    """Answer to an upload or a delete. Our service adds the listing's fields to an upload."""
+    """Answer to an upload or a deletion. Our service adds the fields of a listing to that of an upload."""
 
     object: str = "training_image"
     id: str
@@ -161,7 +161,7 @@ class ImageAnswer(Struct, kw_only=True):
 
 
 class LabelMetrics(Struct, kw_only=True):
-    """Cross-validated figures of one label: `accuracy` is the share of its images that were predicted right."""
+    """Cross-validated figures of one label: `accuracy` is the share of its images that were classified correctly."""
 
     label: str
     count: int
@@ -169,7 +169,7 @@ class LabelMetrics(Struct, kw_only=True):
 
 
 class Metrics(Struct, kw_only=True):
-    """Cross-validated figures of a classifier: out-of-fold, so on images the head had not seen.
+    """Cross-validated figures of a classifier: out-of-fold, on images that the head was not trained on.
 
     `confusion[i][j]` counts images of label i predicted as label j, in the order of `labels`.
     """
@@ -185,7 +185,7 @@ class Metrics(Struct, kw_only=True):
 class Classifier(Struct, kw_only=True):
     """A classifier. Fields after `slug` are the extension `training`.
 
-    `status`: needs_images, training, ready or failed; `status_message` says it in a sentence a person reads.
+    `status`: needs_images, training, ready or failed; `status_message` is a sentence for the user.
     A classifier that is retraining while an older head answers has `status` training and a `version`.
     """
 
@@ -231,7 +231,7 @@ class ClassifierVersions(Struct, kw_only=True):
 
 
 class ClassificationChange(Struct, kw_only=True):
-    """A training image that two versions answer differently; `label` is the one it is under.
+    """A training image that two versions classify differently; `label` is the one it is under.
 
     The values are the two answers' probabilities, decimals in strings.
     """
@@ -288,7 +288,7 @@ class Classifications(Struct, kw_only=True):
 
 
 class FeedbackAnswer(Struct, kw_only=True):
-    """Answer to feedback: what came of it. The fields after `training_set_id` are those of `GET feedback`.
+    """Answer to feedback, with its outcome. The fields after `training_set_id` are those of `GET feedback`.
 
     `kind` is "classification" or "freeform"; `from_label`, `confidence_value` and `version` are of the classification
     that was corrected; `text` is the freeform message.
@@ -318,7 +318,7 @@ class FeedbackList(Struct, kw_only=True):
 
 
 class ChangedLabel(Struct, kw_only=True):
-    """Answer to making, renaming, merging or deleting a label (`labels`)."""
+    """Answer to creating, renaming, merging or deleting a label (`labels`)."""
 
     object: str = "training_label"
     label: str
@@ -339,5 +339,5 @@ class ChangedImages(Struct, kw_only=True):
 
 
 def encode(answer: Struct) -> bytes:
-    """JSON, UTF-8, without the fields that are UNSET."""
+    """Encode an answer as JSON in UTF-8, without the fields that are UNSET."""
     return msgspec.json.encode(answer)

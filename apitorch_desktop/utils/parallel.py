@@ -1,4 +1,4 @@
-"""The same call for many things on a few threads; the first failure stops the rest."""
+"""Parallel calls on a few threads; the first failure stops the others."""
 
 from __future__ import annotations
 
@@ -14,27 +14,25 @@ T = TypeVar("T")
 _THREADS = 4
 
 
-def run_parallel(things: Sequence[T], work: Callable[[T], None], cancelled: Callable[[], bool] | None = None) -> None:
-    """Call `work` for each; returns when all calls have ended. Raises what the first failed one raised, and Cancelled."""
+def run_parallel(items: Sequence[T], work: Callable[[T], None], cancelled: Callable[[], bool] | None = None) -> None:
+    """Call `work` for each item, and return when all calls have ended. Raises Cancelled and the first exception."""
     stop = Event()
 
-    def one(thing: T) -> None:
+    def call(item: T) -> None:
         if stop.is_set():
             return
         try:
             if cancelled is not None and cancelled():
                 raise Cancelled
-            work(thing)
+            work(item)
         except BaseException:
             stop.set()
             raise
 
-    if len(things) == 1:
-        one(things[0])
+    if len(items) == 1:
+        call(items[0])
         return
-    with ThreadPoolExecutor(min(_THREADS, len(things)) or 1, "edit") as pool:
-        waiting = [pool.submit(one, thing) for thing in things]
-    faults = [future.exception() for future in waiting]
-    for fault in faults:
-        if fault is not None:
-            raise fault
+    with ThreadPoolExecutor(min(_THREADS, len(items)) or 1, "parallel") as pool:
+        futures = [pool.submit(call, item) for item in items]
+    for future in futures:
+        future.result()

@@ -1,4 +1,4 @@
-"""Where things are on this machine: the program's resources, and the person's data.
+"""Folders of the program's resources and of the user's data.
 
 `APITORCH_DESKTOP_HOME` puts data, cache and settings under one folder of choice (a USB stick, a test).
 """
@@ -13,7 +13,7 @@ _APP = "apitorch-desktop"
 
 @cache
 def resources() -> Path:
-    """The folder `resources`: inside the installed package, or at the top of a checkout."""
+    """Return the folder `resources`: inside the installed package, or at the top of a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "resources"
     return installed if installed.is_dir() else package.parent / "resources"
@@ -31,15 +31,15 @@ def _root(kind: str) -> Path:
 
 
 def service_folder() -> Path:
-    """The embedded service's data folder: rows and images. Not created here."""
+    """Return the data folder of the embedded service; it is not created here."""
     return _root("service")
 
 
 def desktop_folder() -> Path:
-    """The window's own state: connections, journals, trash. Not created here."""
+    """Return the folder of connections, journals and trash; it is not created here."""
     return _root("desktop")
 
 
 def cache_folder() -> Path:
-    """What can be fetched or computed again: thumbnails. Not created here."""
+    """Return the folder of thumbnails and other data that can be restored; it is not created here."""
     return _root("cache")

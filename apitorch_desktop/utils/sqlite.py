@@ -1,4 +1,4 @@
-"""An SQLite file of the person's own: one connection behind a lock, whole transactions, and an answer to damage."""
+"""SQLite file of the user's data: one connection behind a lock, transactions, and recovery from damage."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from apitorch_desktop.utils.errors import UserError
 
 
 class FileError(UserError, OSError):
-    """The file cannot be read or written: `str()` is a sentence that says which, why, and what to do."""
+    """The file cannot be read or written; `str()` states which, why, and what to do."""
 
-    def __init__(self, path: Path, fault: Exception) -> None:
-        reason = "the disk is full" if "full" in str(fault) else str(fault)
+    def __init__(self, path: Path, error: Exception) -> None:
+        reason = "the disk is full" if "full" in str(error) else str(error)
         super().__init__(f"{path} cannot be used: {reason}. Free some space or check the folder, then try again.")
 
     def __str__(self) -> str:
@@ -24,9 +24,10 @@ class FileError(UserError, OSError):
 
 
 class SqliteFile:
-    """`schema` is run at each opening. A `cache` forgets rather than fails; any other file raises FileFailed.
+    """An SQLite file, created if missing; the statements of `schema` run at each opening.
 
-    A damaged file is begun anew; what is no cache is first moved aside, and `note` says where to.
+    A damaged file is replaced by a new one; unless it is a `cache` it is moved aside first, and `note` tells where. A
+    cache returns nothing where it cannot be used, any other file raises FileError.
     """
 
     def __init__(self, path: Path, schema: Sequence[str], *, cache: bool = False) -> None:
@@ -41,13 +42,13 @@ class SqliteFile:
             self._open()
 
     def close(self) -> None:
-        """Close the file; later calls of a cache find nothing, of any other fail."""
+        """Close the file; later calls return nothing from a cache, and raise FileError for any other file."""
         with self._lock:
             self._closed = True
             self._drop()
 
     def read(self, sql: str, *values: Any) -> list[Any]:
-        """All rows of a query."""
+        """Return all rows of a query."""
         with self._lock:
             try:
                 return self._open().execute(sql, values).fetchall()
@@ -55,13 +56,13 @@ class SqliteFile:
                 if self._cache:
                     return []
                 raise
-            except sqlite3.Error as fault:
-                self._failed(fault)
+            except sqlite3.Error as error:
+                self._failed(error)
                 return []
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; on disk at its end, unless it is a cache."""
+        """Run a transaction; it is on disk at the end, unless the file is a cache."""
         with self._lock:
             try:
                 connection = self._open()
@@ -75,12 +76,12 @@ class SqliteFile:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
-            except BaseException as fault:
+            except BaseException as error:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
-                if not isinstance(fault, sqlite3.Error):
+                if not isinstance(error, sqlite3.Error):
                     raise
-                self._failed(fault)
+                self._failed(error)
             finally:
                 if connection is not self._connection:
                     connection.close()
@@ -93,17 +94,17 @@ class SqliteFile:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = self._connect()
-        except sqlite3.DatabaseError as fault:
+        except sqlite3.DatabaseError as error:
             self._drop()
-            if isinstance(fault, sqlite3.OperationalError):
-                raise FileError(self.path, fault) from None
+            if isinstance(error, sqlite3.OperationalError):
+                raise FileError(self.path, error) from None
             self._put_aside()
             try:
                 self._connection = self._connect()
-            except sqlite3.Error as again:
-                raise FileError(self.path, again) from None
-        except OSError as fault:
-            raise FileError(self.path, fault) from None
+            except sqlite3.Error as second_error:
+                raise FileError(self.path, second_error) from None
+        except OSError as error:
+            raise FileError(self.path, error) from None
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
@@ -118,15 +119,15 @@ class SqliteFile:
             raise
         return connection
 
-    def _failed(self, fault: sqlite3.Error) -> None:
-        damaged = isinstance(fault, sqlite3.DatabaseError) and not isinstance(
-            fault, (sqlite3.OperationalError, sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
+    def _failed(self, error: sqlite3.Error) -> None:
+        damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
+            error, (sqlite3.OperationalError, sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
         )
         if damaged:
             self._drop()
             self._put_aside()
-        if not self._cache or isinstance(fault, sqlite3.ProgrammingError):
-            raise FileError(self.path, fault) from None
+        if not self._cache or isinstance(error, sqlite3.ProgrammingError):
+            raise FileError(self.path, error) from None
 
     def _drop(self) -> None:
         if self._connection is not None:
@@ -144,5 +145,5 @@ class SqliteFile:
                 self.note = f"{self.path.name} was damaged and is begun anew; the old one is {aside}."
             for suffix in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-        except OSError as fault:
-            raise FileError(self.path, fault) from None
+        except OSError as error:
+            raise FileError(self.path, error) from None

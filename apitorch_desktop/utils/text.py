@@ -1,4 +1,4 @@
-"""Numbers, sizes and times as people write them."""
+"""Numbers, sizes, durations and names formatted for the user."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 
 
 def plural(count: int, one: str, many: str = "") -> str:
-    """`3 photos`, `1 photo`; `many` where it is not `one` with an s."""
+    """Return `3 photos` or `1 photo`; `many` is for plurals other than `one` with an s."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def percent(share: float) -> str:
-    """A share as people write it; only a whole one is 100 %, only none is 0 %."""
+    """Format a share in percent: only exactly 1 is 100 %, and only exactly 0 is 0 %."""
     if share <= 0 or share >= 1:
         return f"{min(1, max(0, share)) * 100:.0f} %"
     return f"{min(99, max(1, round(share * 100)))} %"
 
 
 def size(count: float) -> str:
-    """Bytes in decimal units, as file managers show them: `112 kB`, `1.8 MB`."""
+    """Format bytes in decimal units, as file managers do: `112 kB`, `1.8 MB`."""
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit != "MB" else f"{count:.1f} {unit}"
@@ -27,7 +27,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`5 s`, `2 min`, `1 h 20 min`: as exact as an estimate deserves."""
+    """Format an estimated duration: `5 s`, `2 min`, `1 h 20 min`."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
@@ -35,9 +35,9 @@ def duration(seconds: float) -> str:
 
 
 def shown(name: str) -> str:
-    """A name as it can be shown in one line: bytes that are no text and what would break or turn a line replaced."""
+    """Format a name for one line: undecodable bytes, control characters and line breaks are replaced."""
     text = os.fsencode(name).decode("utf-8", "replace") if _has_surrogates(name) else name
-    return "".join(char if char.isprintable() else _picture_of(char) for char in text)
+    return "".join(char if char.isprintable() else _visible(char) for char in text)
 
 
 def decoded(name: str) -> str:
@@ -46,7 +46,7 @@ def decoded(name: str) -> str:
 
 
 def reason(error: OSError) -> str:
-    """Why the system refused, as the end of a sentence."""
+    """Return the reason of a system error, as the end of a sentence."""
     return error.strerror or type(error).__name__
 
 
@@ -54,8 +54,8 @@ def _has_surrogates(text: str) -> bool:
     return any("\ud800" <= char <= "\udfff" for char in text)
 
 
-def _picture_of(char: str) -> str:
-    """Control characters as their Unicode pictures (␤ for a line feed), the rest as the replacement character."""
+def _visible(char: str) -> str:
+    """Replace a control character by its Unicode picture (␤ for a line feed), others by the replacement character."""
     code = ord(char)
     if code < 0x20:
         return chr(0x2400 + code)

@@ -1,5 +1,6 @@
 import base64
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -7,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from apitorch_desktop.api import types
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import BadRequest, NotFound, WrongKey
 from apitorch_desktop.api.extensions import label_of, segment
@@ -193,3 +195,9 @@ def test_many_threads_share_a_client(service: FakeApi):
 def test_a_client_shows_its_address_and_no_key(client: ApiClient):
     assert KEY not in repr(client)
     assert client.base_url in repr(client)
+
+
+def test_the_page_on_the_interface_lists_every_extension():
+    page = (Path(types.__file__).parent / "INTERFACE.md").read_text(encoding="utf-8")
+    names = re.findall(r"^\| `([a-z.-]+)` \|", page.partition("## Extensions")[2], re.MULTILINE)
+    assert sorted(names) == sorted(types.EXTENSIONS)
