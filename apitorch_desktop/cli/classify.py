@@ -15,8 +15,8 @@ from apitorch_desktop.cli.connect import CommandError, connected
 from apitorch_desktop.dataset.batch import COLUMNS, cells, classify, open_table
 from apitorch_desktop.dataset.importer.plan import PlanItem, scan
 from apitorch_desktop.dataset.sources.archives import Archives
-from apitorch_desktop.dataset.sources.image_lists import is_url
 from apitorch_desktop.dataset.sources.image_source import place_of
+from apitorch_desktop.dataset.sources.pasted_text import is_url
 from apitorch_desktop.dataset.workspace.training import wait_until_trained
 from apitorch_desktop.utils.text import plural, reason, shown
 

@@ -1,6 +1,8 @@
-"""From what a person drops or pastes to a plan: which picture becomes which label, and what stands against it."""
+"""Plan of an import: which image becomes which label, and what stands against it."""
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from time import monotonic
 
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.importer.scanner import Dropped, FoundImage, InspectedFile, Scanner, not_plain, too_large
 from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import (
@@ -27,12 +30,12 @@ _TICK = 0.05
 
 
 class ItemStatus(StrEnum):
-    """What becomes of an item, as things stand."""
+    """Outcome of an item as the plan is now."""
 
     NEW = "new"
     """Will be sent."""
     SIMILAR = "similar"
-    """Will be sent; looks nearly the same as something there."""
+    """Will be sent; looks nearly the same as an image that is there."""
     OTHER_LABEL = "other_label"
     """Will be sent; the same bytes are there, or in this plan, under another label."""
     THERE = "there"
@@ -44,20 +47,21 @@ class ItemStatus(StrEnum):
     PROBLEM = "problem"
     """Not sent: cannot be read."""
     LEFT_OUT = "left_out"
-    """Not sent: the person said so."""
+    """Not sent: the user left it out."""
 
 
 SENT = frozenset({ItemStatus.NEW, ItemStatus.SIMILAR, ItemStatus.OTHER_LABEL})
-"""The standings of items that will be sent."""
+"""Standings of items that will be sent."""
 
 
 @dataclass(slots=True, eq=False)
 class PlanItem:
-    """One picture of a plan. Change it through the `Plan` only.
+    """Image of a plan. Change it through the `Plan` only.
 
-    `label` is snake_case, empty while there is none; `original_label` the spelling it came with. `name` can be shown:
-    nothing in it breaks a line. `size` in bytes, `width` and `height` in pixels as shown, None where not known (a
-    picture on the web). `problem` is a sentence. `note` is a sentence about `standing`, or empty.
+    `label` is snake_case, empty while there is none; `original_label` the spelling it came with. `name` is printable in
+    one line. `size` in bytes, `width` and `height` in pixels as shown, None where not known (an image on the web).
+    `problem` is a sentence. `split`: train, validation, test or another part of a set, "" for none. `note` is a sentence
+    about `standing`, or empty.
     """
 
     label: str
@@ -73,11 +77,12 @@ class PlanItem:
     similar_to: str | None = None
     standing: ItemStatus = ItemStatus.NEW
     note: str = ""
+    split: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanLabel:
-    """A label of a plan: how it was spelled, whether it exists, how many pictures it gets and how many stay out."""
+    """Label of a plan: its spellings, whether it exists, how many images it gets and how many stay out."""
 
     label: str
     spelled: tuple[str, ...]
@@ -87,12 +92,12 @@ class PlanLabel:
 
 
 class Plan:
-    """What an import would do. Nothing is sent, changed or written by it.
+    """Items of an import and what would become of them. Nothing is sent, changed or written by it.
 
-    `notes` are sentences about what belongs to no single picture (a folder that cannot be opened); `ignored` names
-    files beside the pictures that are no pictures and were not asked for by name. `complete`: everything could be looked
-    into; else `notes` say what could not. `labels_there` are the training
-    set's labels; `existing` maps sha256 to the labels that hold these bytes.
+    `notes` are sentences about more than a single image (a folder that cannot be opened, names that become one label);
+    `ignored` names files beside the images that are none and were not asked for by name. `complete`: everything could
+    be read; else `notes` say what could not. `labels_there` are the training set's labels; `existing` maps sha256 to
+    the labels that hold these bytes.
     """
 
     def __init__(
@@ -106,34 +111,34 @@ class Plan:
         complete: bool = True,
     ) -> None:
         self.items = list(items)
-        self.notes = list(notes)
+        self.notes = [*notes, *_merged_names(self.items)]
         self.ignored = list(ignored)
         self.complete = complete
         self.set_existing(existing or {}, labels_there)
 
     def set_existing(self, existing: Mapping[str, Collection[str]], labels_there: Collection[str] = ()) -> None:
-        """Hold the plan against another training set: what is there, and its labels."""
+        """Compare the plan with another training set: what is there, and its labels."""
         self._existing = existing
         self._labels_there = set(labels_there).union(*existing.values())
         self._judge()
 
     def sending(self) -> list[PlanItem]:
-        """The items that would be sent."""
+        """Return the items that would be sent."""
         return [item for item in self.items if item.standing in SENT]
 
     def counts(self) -> dict[ItemStatus, int]:
-        """How many items stand how; every standing is there."""
+        """Return the number of items of each standing; every standing is a key."""
         counts = dict.fromkeys(ItemStatus, 0)
         for item in self.items:
             counts[item.standing] += 1
         return counts
 
     def bytes_to_send(self) -> int:
-        """Bytes that would be sent, as far as they are known."""
+        """Return the bytes that would be sent, as far as they are known."""
         return sum(item.size or 0 for item in self.sending())
 
     def labels(self) -> list[PlanLabel]:
-        """The labels in the order in which they first come, the empty one (no label yet) last."""
+        """Return the labels in the order in which they first come, the empty one (no label yet) last."""
         groups: dict[str, list[PlanItem]] = {}
         for item in self.items:
             groups.setdefault(item.label, []).append(item)
@@ -168,17 +173,17 @@ class Plan:
         self._judge()
 
     def set_similar(self, similar: Mapping[int, str]) -> None:
-        """Say of items, by their index, what they look nearly the same as (the end of a sentence); of the others, nothing."""
+        """Set what items, by their index, look nearly the same as (the end of a sentence); the others get nothing."""
         for index, item in enumerate(self.items):
             item.similar_to = similar.get(index)
         self._judge()
 
     def uploads(self) -> list[UploadItem]:
-        """What to hand to `Transfers.add_upload`."""
+        """Return the uploads for `TransferQueue.add_upload`."""
         return [UploadItem(item.label, item.source, item.name, item.size, item.sha256) for item in self.sending()]
 
     def _judge(self) -> None:
-        """Say anew how each item stands: one item's label decides about others."""
+        """Set the standing of every item: one item's label decides about others."""
         first: dict[tuple[str, str], PlanItem] = {}
         under: dict[str, set[str]] = {}
         for item in self.items:
@@ -212,7 +217,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class ScanProgress:
-    """How far a scan is: `found` pictures so far, `read` of them looked at; `total` is None while still looking."""
+    """Progress of a scan: `found` images so far, `read` of them inspected; `total` is None while still searching."""
 
     found: int
     read: int
@@ -220,7 +225,7 @@ class ScanProgress:
 
 
 def existing_of(images: Iterable[TrainingImage]) -> dict[str, set[str]]:
-    """sha256 → labels of a listing's images (empty where the service gives no sha256)."""
+    """Return sha256 → labels of a listing's images (empty where the service gives no sha256)."""
     found: dict[str, set[str]] = {}
     for image in images:
         if isinstance(image.sha256, str) and isinstance(image.label, str):
@@ -237,27 +242,27 @@ def scan(
     progress: Callable[[ScanProgress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Plan:
-    """Look at what was dropped: paths of files, folders, archives and lists; text; pictures. Blocking: call on a lane.
+    """Make a plan of what was dropped: paths of files, folders, archives and lists; text; images. Blocking.
 
-    Sub-folders become labels, whatever lies deeper in them; what has none gets `default_label`, and a folder of
-    pictures only its own name. A problem never stops the rest. When `cancelled` answers True, what was found so far is
-    the plan.
+    Lists in a folder label its images, else its sub-folders do; what has no label gets `default_label`, and a folder of
+    nothing but images its own name. A problem never stops the rest. When `cancelled` returns True, what was found so
+    far is the plan.
     """
     stop = cancelled or (lambda: False)
-    tell = _ProgressNotifier(progress)
+    notifier = _ProgressNotifier(progress)
     archives = Archives()
     try:
-        finder = Scanner(default_label, archives, look, _limit(), tell.finding, stop)
+        finder = Scanner(default_label, archives, look, _limit(), notifier.finding, stop)
         for source in sources:
             if not stop():
                 finder.add(source)
-        looks = _looks(finder.found, archives, tell, stop)
+        looks = _inspect_all(finder.found, archives, notifier, stop)
     finally:
         archives.close()
     items = [
         PlanItem(
             snake_case(found.label), found.label, found.source, found.name,
-            seen.size, seen.problem, seen.sha256, seen.width, seen.height,
+            seen.size, seen.problem, seen.sha256, seen.width, seen.height, split=found.split,
         )
         for found, seen in zip(finder.found, looks, strict=True)
     ]  # fmt: skip
@@ -272,7 +277,7 @@ def scan(
 
 
 def look(data: bytes) -> InspectedFile:
-    """What can be said of a picture's bytes at a glance: its header is read, its pixels are the service's to check."""
+    """Inspect an image's bytes: its header is read, its pixels are the service's to check."""
     from apitorch_desktop.vision import images
 
     try:
@@ -283,48 +288,48 @@ def look(data: bytes) -> InspectedFile:
 
 
 class _ProgressNotifier:
-    """Passes progress on, a few times a second."""
+    """Passes progress on, at most a few times a second."""
 
     def __init__(self, progress: Callable[[ScanProgress], None] | None) -> None:
         self._progress = progress
         self._next = 0.0
 
     def finding(self, found: int) -> None:
-        self._tell(ScanProgress(found, 0, None))
+        self._notify(ScanProgress(found, 0, None))
 
     def reading(self, read: int, total: int) -> None:
-        self._tell(ScanProgress(total, read, total), last=read == total)
+        self._notify(ScanProgress(total, read, total), last=read == total)
 
-    def _tell(self, state: ScanProgress, last: bool = False) -> None:
+    def _notify(self, state: ScanProgress, last: bool = False) -> None:
         if self._progress is not None and (last or monotonic() >= self._next):
             self._next = monotonic() + _TICK
             self._progress(state)
 
 
-def _looks(
-    found: Sequence[FoundImage], archives: Archives, tell: _ProgressNotifier, stop: Callable[[], bool]
+def _inspect_all(
+    found: Sequence[FoundImage], archives: Archives, notifier: _ProgressNotifier, stop: Callable[[], bool]
 ) -> list[InspectedFile]:
-    """A look at each picture, several at a time: reading and hashing leave the GIL alone."""
+    """Inspect each image, several at a time: reading and hashing leave the GIL alone."""
     limit = _limit()
     halt = Event()
 
-    def one(thing: FoundImage) -> InspectedFile:
+    def inspect(thing: FoundImage) -> InspectedFile:
         if halt.is_set():
             return InspectedFile(problem="It was not looked at.")
-        return _look_at(thing.source, archives, limit)
+        return _inspect(thing.source, archives, limit)
 
     looks: list[InspectedFile] = []
     with ThreadPoolExecutor(_THREADS, "scan") as pool:
-        results = pool.map(one, [thing for thing in found if thing.look is None])
+        results = pool.map(inspect, [thing for thing in found if thing.look is None])
         for thing in found:
             looks.append(thing.look or next(results))
-            tell.reading(len(looks), len(found))
+            notifier.reading(len(looks), len(found))
             if stop():
                 halt.set()
     return looks
 
 
-def _look_at(source: Source, archives: Archives, limit: int) -> InspectedFile:
+def _inspect(source: Source, archives: Archives, limit: int) -> InspectedFile:
     if isinstance(source, ImageUrl):
         return InspectedFile()
     try:
@@ -345,8 +350,22 @@ def _limit() -> int:
 
 
 def _mark(item: PlanItem) -> str:
-    """What tells that two items are the same picture; empty where nothing does."""
+    """Return what identifies an image; empty where nothing does."""
     return item.sha256 or (item.source.url if isinstance(item.source, ImageUrl) else "")
+
+
+def _merged_names(items: Iterable[PlanItem]) -> list[str]:
+    """Return sentences about names that differ in more than case and separators and become one label."""
+    spellings: dict[str, dict[str, str]] = {}
+    for item in items:
+        if item.label and item.original_label:
+            plain = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", item.original_label.strip().casefold())
+            spellings.setdefault(item.label, {}).setdefault(unicodedata.normalize("NFKC", plain), item.original_label)
+    return [
+        f"{quoted(names.values())} become one label, “{label}”: rename one of them if they are not the same."
+        for label, names in spellings.items()
+        if len(names) > 1
+    ]
 
 
 def _no_label(text: str) -> str:

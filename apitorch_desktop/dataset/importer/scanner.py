@@ -1,14 +1,14 @@
-"""Finds the pictures in what was dropped or pasted, and the label each brings along. Opens no more than it must."""
+"""Finds the images in what was dropped or pasted, and the label each brings along. Opens no more than it must."""
 
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from apitorch_desktop.dataset.sources import image_lists
+from apitorch_desktop.dataset.importer.folder_labels import folder_labels, quoted
 from apitorch_desktop.dataset.sources.archives import Archives, InvalidArchive, is_archive
 from apitorch_desktop.dataset.sources.image_source import (
     ArchiveMember,
@@ -18,19 +18,32 @@ from apitorch_desktop.dataset.sources.image_source import (
     Source,
     filename_of,
 )
-from apitorch_desktop.utils.text import reason, shown
+from apitorch_desktop.dataset.sources.lists import class_names, reader
+from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
+from apitorch_desktop.dataset.sources.lists.columns import ListEntry
+from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES, FolderIndex, ImageIndex, Parts, path_parts
+from apitorch_desktop.dataset.sources.name_encoding import decode_names
+from apitorch_desktop.dataset.sources.pasted_text import data_image, file_path, in_text, is_url
+from apitorch_desktop.utils.text import plural, reason, shown
 
-SUFFIXES: Final = frozenset({
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".mpo", ".heic", ".heif",
-    ".avif", ".jp2", ".jxl", ".ico", ".psd", ".svg", ".dng", ".cr2", ".nef", ".arw", ".tga", ".ppm", ".pgm",
-})  # fmt: skip
-"""What names a picture, also of kinds that cannot be read: the person is told so, rather than that they are skipped."""
+SUFFIXES: Final = IMAGE_SUFFIXES
 _MAGIC: Final = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM.{4}\0{4}|II\*\0|MM\0\*|RIFF.{4}WEBP|.{4}ftyp(?:heic|heix|mif1|avif)",
     re.DOTALL,
 )
-_PARTS: Final = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
-_CLUTTER: Final = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
+_CLUTTER: Final = frozenset({
+    "__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "#recycle", "@recycle", "@recently-snapshot",
+    "#snapshot", "@tmp", "recycler", "recycled", "system volume information", "lost+found", "network trash folder",
+    "temporary items", "found.000", "icon\r", "ehthumbs.db", "lost.dir",
+})  # fmt: skip
+"""What systems and storages put into folders, in lower case."""
+_ARCHIVE_SUFFIXES: Final = (
+    ".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".tbz", ".xz", ".txz", ".zst", ".tzst", ".7z", ".rar", ".cab", ".cbz",
+)  # fmt: skip
+_META: Final = ("metadata.jsonl", "metadata.csv")
+"""Names that a Hugging Face image folder gives to the list beside its images."""
+_MEANT: Final = re.compile(r"label|annot|metadata|class|caption", re.IGNORECASE)
+"""What the name of a list says that is meant for the images beside it: where it cannot be used, the user is told."""
 _DEEPEST = 100
 
 Dropped = Path | str | ImageBytes
@@ -38,7 +51,7 @@ Dropped = Path | str | ImageBytes
 
 @dataclass(slots=True)
 class InspectedFile:
-    """What was seen of a picture's bytes: see `PlanItem`."""
+    """What was read of an image's bytes: see `PlanItem`."""
 
     size: int | None = None
     sha256: str | None = None
@@ -49,23 +62,40 @@ class InspectedFile:
 
 @dataclass(slots=True)
 class FoundImage:
-    """A picture and the label it brings along, as spelled. `look` is there where it had to be read to be found."""
+    """Image and the label it brings along, as spelled. `look` is set where it had to be read to be found."""
 
     source: Source
     label: str
     name: str
     look: InspectedFile | None = None
+    split: str = ""
 
 
-def is_picture(name: str, head: bytes) -> bool:
-    """Whether a file is taken for a picture: by its name, else by its first bytes."""
+@dataclass(slots=True)
+class _Entry:
+    parts: Parts
+    source: Source
+    look: InspectedFile | None
+
+
+@dataclass(slots=True)
+class _Contents:
+    """Images of a folder or an archive, and the files beside them that may be lists."""
+
+    images: list[_Entry] = field(default_factory=list)
+    lists: list[tuple[Parts, Callable[[], bytes]]] = field(default_factory=list)
+    others: list[Parts] = field(default_factory=list)
+
+
+def is_image(name: str, head: bytes) -> bool:
+    """Return True for a file that is taken for an image: by its name, else by its first bytes."""
     return PurePosixPath(name).suffix.lower() in SUFFIXES or _MAGIC.match(head) is not None
 
 
 class Scanner:
     """Collects what is found of things dropped one after the other, in their order.
 
-    `look(data)` is called for pictures inside archives while they pass by; `limit` is the most bytes of one. `tick` is
+    `look(data)` is called for images inside archives while they pass by; `limit` is the most bytes of one. `tick` is
     called now and then; `cancelled` ends the search. `notes`, `ignored` and `complete` are those of the plan.
     """
 
@@ -96,7 +126,7 @@ class Scanner:
         elif isinstance(dropped, Path):
             self._add_path(dropped)
         else:
-            sources, strange = image_lists.in_text(dropped)
+            sources, strange = in_text(dropped)
             for line in strange:
                 self._complain(f"“{shown(line[:100])}” is neither a web address nor a file.")
             for source in sources:
@@ -105,10 +135,10 @@ class Scanner:
                 else:
                     self._take(source, self._default)
 
-    def _take(self, source: Source, label: str, look: InspectedFile | None = None) -> None:
+    def _take(self, source: Source, label: str, look: InspectedFile | None = None, split: str = "") -> None:
         if look is None and isinstance(source, ImageUrl) and len(source.url) > 8000:
             look = InspectedFile(problem="The web address is too long.")
-        self.found.append(FoundImage(source, label, shown(filename_of(source)), look))
+        self.found.append(FoundImage(source, label, shown(filename_of(source)), look, split))
         self._tick(len(self.found))
 
     def _add_path(self, path: Path) -> None:
@@ -121,10 +151,14 @@ class Scanner:
             self._add_folder(path)
         elif not stat.S_ISREG(mode):
             self._refuse(path, f"“{shown(path.name)}” is no ordinary file.")
-        elif path.suffix.lower() in image_lists.SUFFIXES:
+        elif reader.is_list(path.name):
             self._add_list(path)
+        elif sentence := reader.unread_list(path.name):
+            self._complain(sentence)
         elif path.suffix.lower() not in SUFFIXES and is_archive(path):
-            self._add_archive(path)
+            contents = _Contents()
+            self._collect_archive(path, (), contents)
+            self._assign(contents, _without_suffixes(path.name))
         else:
             self._take(ImageFile(path), self._default)
 
@@ -135,157 +169,323 @@ class Scanner:
     def _refuse(self, path: Path, sentence: str) -> None:
         self._take(ImageFile(path), self._default, InspectedFile(problem=sentence))
 
-    # --- lists and archives
+    # --- a list alone
 
     def _add_list(self, path: Path) -> None:
+        folder = path.parent
+        index = FolderIndex(folder)
         try:
-            rows = image_lists.rows(path)
-        except image_lists.InvalidList as error:
+            content = reader.read_list(reader.load(path), path.name, _locator(index), _names_beside(path))
+        except reader.InvalidList as error:
             self._complain(str(error))
             return
-        for row in rows:
-            source = image_lists.resolve(row.where, path.parent)
+        self.notes += content.notes
+        for entry in content.entries:
+            source = _source_of(entry, folder, index)
             look = None
             if isinstance(source, ImageFile) and (sentence := not_plain(source.path)):
+                if storage := re.match(r"(gs|s3|hdfs|azure|abfss?|wasbs?)://", entry.path):
+                    sentence = f"It lies in a storage ({storage[1]}) and not beside the list: download it first."
                 look = InspectedFile(problem=sentence)
-            self._take(source, row.label or self._default, look)
+            self._take(source, entry.label or self._default, look, entry.split)
             if self._cancelled():
                 return
 
-    def _add_archive(self, path: Path) -> None:
-        entries: list[tuple[tuple[str, ...], Source, InspectedFile | None]] = []
-        tables: dict[tuple[str, ...], list[image_lists.ListEntry]] = {}
+    # --- folders and archives
+
+    def _add_folder(self, folder: Path) -> None:
+        contents = _Contents()
+        for parts, path, sentence in self._walk(folder):
+            if not sentence and path.suffix.lower() in _ARCHIVE_SUFFIXES and is_archive(path):
+                self._collect_archive(path, (*parts[:-1], _without_suffixes(path.name)), contents)
+            elif is_image(parts[-1], b"" if sentence else _head(path)):
+                contents.images.append(
+                    _Entry(parts, ImageFile(path), InspectedFile(problem=sentence) if sentence else None)
+                )
+                self._tick(len(self.found) + len(contents.images))
+            elif reader.is_list(parts[-1]) or class_names.FILE_NAMES.fullmatch(parts[-1]):
+                contents.lists.append((parts, lambda path=path: reader.load(path)))  # type: ignore[misc]
+            else:
+                contents.others.append(parts)
+            if self._cancelled():
+                break
+        self._assign(contents, folder.name or folder.resolve().name)
+
+    def _collect_archive(self, path: Path, above: Parts, contents: _Contents) -> None:
+        """Add the images in an archive, as if it were a folder at `above`."""
+        inner = []
         try:
-            for name, size, data in self._archives.members(path, self._limit, self._cancelled):
-                parts = _parts(name)
-                if not parts or any(_hidden(part) for part in parts):
+            for member in self._archives.members(path, self._limit, self._cancelled, self.notes.append):
+                parts = path_parts(member.path)
+                if not parts or any(_is_hidden(part) for part in parts):
                     continue
-                if parts[-1] in image_lists.METADATA and size > 0:
-                    self._read_table(parts, data, tables)
-                elif is_picture(parts[-1], data[:16]):
-                    entries.append((parts, ArchiveMember(path, name), self._look_at_member(size, data)))
-                    self._tick(len(self.found) + len(entries))
+                place = (*above, *parts)
+                if is_image(parts[-1], member.data[:16]):
+                    look = self._look_at_member(member.size, member.data, member.problem)
+                    contents.images.append(_Entry(place, ArchiveMember(path, member.name), look))
+                    self._tick(len(self.found) + len(contents.images))
+                elif reader.is_list(parts[-1]) or class_names.FILE_NAMES.fullmatch(parts[-1]):
+                    contents.lists.append((place, lambda data=member.data: data))  # type: ignore[misc]
                 else:
-                    self.ignored.append(shown(name))
+                    contents.others.append(place)
+                    if parts[-1].lower().endswith(_ARCHIVE_SUFFIXES):
+                        inner.append(parts[-1])
                 if self._cancelled():
                     break
         except InvalidArchive as error:
             self._complain(str(error))
-        root = path.name
-        while (suffix := PurePosixPath(root).suffix.lower()) in {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".txz"}:
-            root = root[: -len(suffix)]
-        self._assign(entries, root, tables)
+        if inner:
+            self._complain(
+                f"“{shown(path.name)}” holds other archives, which are not opened: {quoted(inner[:5])}. Unpack it first."
+            )
 
-    def _look_at_member(self, size: int, data: bytes) -> InspectedFile:
-        if size < 0:
-            return InspectedFile(problem="It cannot be unpacked: it is damaged, encrypted or packed in an unknown way.")
+    def _look_at_member(self, size: int, data: bytes, problem: str) -> InspectedFile:
+        if problem:
+            return InspectedFile(problem=problem)
         if size > self._limit:
             return InspectedFile(size, problem=too_large(size, self._limit))
         return self._look(data)
 
-    def _read_table(
-        self, parts: tuple[str, ...], data: bytes, tables: dict[tuple[str, ...], list[image_lists.ListEntry]]
-    ) -> None:
-        try:
-            rows = image_lists.parse(data, parts[-1])
-        except image_lists.InvalidList as error:
-            self._complain(str(error))
-            return
-        if any(row.label for row in rows):
-            tables.setdefault(parts[:-1], rows)
+    def _walk(self, root: Path) -> Iterator[tuple[Parts, Path, str]]:
+        """Yield every file under a folder: its parts from there, its path, and what is wrong with it if something is.
 
-    # --- folders
-
-    def _add_folder(self, folder: Path) -> None:
-        entries: list[tuple[tuple[str, ...], Source, InspectedFile | None]] = []
-        tables: dict[tuple[str, ...], list[image_lists.ListEntry]] = {}
-        for parts, path, sentence in self._walk(folder):
-            if parts[-1] in image_lists.METADATA and not sentence:
-                try:
-                    self._read_table(parts, path.read_bytes(), tables)
-                except OSError as error:
-                    self._complain(f"“{shown(path.name)}” cannot be read: {reason(error)}.")
-            elif is_picture(parts[-1], b"" if sentence else _head(path)):
-                entries.append((parts, ImageFile(path), InspectedFile(problem=sentence) if sentence else None))
-                self._tick(len(self.found) + len(entries))
-            else:
-                self.ignored.append(shown("/".join(parts)))
-            if self._cancelled():
-                break
-        self._assign(entries, folder.name or folder.resolve().name, tables)
-
-    def _walk(self, root: Path) -> Iterator[tuple[tuple[str, ...], Path, str]]:
-        """Every file under a folder: its parts from there, its path, and what is wrong with it if something is.
-
-        Links are followed. No folder is entered twice for one label, which also ends loops.
+        A link to a folder is followed once, and only where it leads out of the tree.
         """
-        entered: set[tuple[tuple[str, ...], int, int]] = set()
-        waiting: list[tuple[tuple[str, ...], Path]] = [((), root)]
+        top = root.resolve()
+        entered = {_identity(root)}
+        waiting: list[tuple[Parts, Path]] = [((), root)]
         while waiting:
             above, folder = waiting.pop()
             try:
-                status = folder.stat()
-                mark = (above[:2], status.st_dev, status.st_ino)
-                if mark in entered or len(above) > _DEEPEST:
-                    continue
-                entered.add(mark)
                 with os.scandir(folder) as scanned:
                     entries = sorted(scanned, key=lambda entry: natural(entry.name))
             except OSError as error:
                 self._complain(f"The folder “{shown(folder.name)}” cannot be opened: {reason(error)}.")
                 continue
-            below: list[tuple[tuple[str, ...], Path]] = []
+            below: list[tuple[Parts, Path]] = []
             for entry in entries:
-                if _hidden(entry.name):
+                if _is_hidden(entry.name):
                     continue
+                path, parts = folder / entry.name, (*above, entry.name)
                 kind, sentence = _kind(entry)
-                if kind == "folder":
-                    below.append(((*above, entry.name), folder / entry.name))
-                else:
-                    yield (*above, entry.name), folder / entry.name, sentence
+                if kind != "folder":
+                    yield parts, path, sentence
+                    continue
+                if entry.is_symlink():
+                    target = path.resolve()
+                    identity = _identity(path)
+                    if target.is_relative_to(top) or top.is_relative_to(target) or identity in entered:
+                        name, where = shown("/".join(parts)), shown(target.name)
+                        self.notes.append(f"“{name}” is a link to “{where}”, whose photos are counted once.")
+                        continue
+                    entered.add(identity)
+                if len(parts) <= _DEEPEST:
+                    below.append((parts, path))
             waiting += reversed(below)
 
     # --- labels
 
-    def _assign(
-        self,
-        entries: Sequence[tuple[tuple[str, ...], Source, InspectedFile | None]],
-        root: str,
-        tables: dict[tuple[str, ...], list[image_lists.ListEntry]],
-    ) -> None:
-        listed = {
-            (*above, *_parts(row.where)): row.label for above, rows in tables.items() for row in rows if row.label
-        }
-        skip = self._depth_of_labels([parts for parts, _, _ in entries if parts not in listed])
-        some_have = listed or any(len(parts) > skip + 1 for parts, _, _ in entries)
-        for parts, source, look in entries:
-            if parts in listed:
-                label = listed[parts]
-            elif len(parts) > skip + 1:
-                label = parts[skip]
-            else:
-                label = self._default or ("" if some_have else root)
-            self._take(source, label, look)
+    def _assign(self, contents: _Contents, root: str) -> None:
+        """Label the images of a folder or an archive: by the lists in it, else by its folders."""
+        listed, splits, numbered = self._use_lists(contents)
+        images = [entry.parts for entry in contents.images]
+        labeled = bool(self._default) or any(labels for labels in listed.values())
+        spelled = self._decoded_names(images, root)
+        found, notes = folder_labels(
+            [tuple(spelled.get(part, part) for part in parts) for parts in images],
+            spelled.get(root, root),
+            labeled=labeled,
+        )
+        if listed:  # what the list labels needs no folder
+            notes = [note for note in notes if "no label" not in note]
+        self.notes += notes
+        names = self._folder_class_names
+        for entry, by_folder in zip(contents.images, found, strict=True):
+            labels = listed.get(entry.parts, [])
+            if by_folder.label and entry.parts in numbered:
+                labels = []
+            split = splits.get(entry.parts, "") or by_folder.split
+            folder_label = names.get(by_folder.label, by_folder.label) if by_folder.label else self._default
+            for label in labels or [folder_label]:
+                self._take(entry.source, label, entry.look, split)
+        self.ignored += [shown("/".join(parts)) for parts in contents.others]
 
-    def _depth_of_labels(self, pictures: Sequence[tuple[str, ...]]) -> int:
-        """How many folders lie above the labels: 0, but for wrapping folders and the parts of a split."""
-        skip = 0
-        while True:
-            here = {parts[skip] for parts in pictures if len(parts) > skip}
-            deep = all(len(parts) >= skip + 3 for parts in pictures)
-            if not (here and deep):
-                return skip
-            if {name.lower() for name in here} <= _PARTS:
-                self.notes.append(f"{_listed(here)} are taken for parts of one set: their sub-folders are the labels.")
-                return skip + 1
-            if len(here) > 1 or len({parts[skip + 1] for parts in pictures}) < 2:
-                return skip
-            self.notes.append(f"{_listed(here)} holds all the rest: its sub-folders are the labels.")
-            skip += 1
+    def _decoded_names(self, images: list[Parts], root: str) -> dict[str, str]:
+        """Return name → text of the folders whose names are no UTF-8."""
+        raw = {part for parts in images for part in parts[:-1]} | {root}
+        odd = sorted(part for part in raw if any("\ud800" <= char <= "\udfff" for char in part))
+        texts, _ = decode_names([os.fsencode(part) for part in odd])
+        for part, text in zip(odd, texts, strict=True):
+            self.notes.append(f"The name “{shown(part)}” is no UTF-8: it was read as “{shown(text)}”.")
+        return dict(zip(odd, texts, strict=True))
+
+    def _use_lists(self, contents: _Contents) -> tuple[dict[Parts, list[str]], dict[Parts, str], set[Parts]]:
+        """Return what the lists among the files say: labels and part by image, and the images with numbers for labels."""
+        labels: dict[Parts, list[str]] = {}
+        splits: dict[Parts, str] = {}
+        numbered: set[Parts] = set()
+        self._folder_class_names: dict[str, str] = {}
+        if not contents.lists or not contents.images:
+            contents.others += [parts for parts, _ in contents.lists]
+            return labels, splits, numbered
+        index = ImageIndex(entry.parts for entry in contents.images)
+        names = _ClassNames(contents.lists)
+        folders = {part for entry in contents.images for part in entry.parts[:-1]}
+        self._folder_class_names = names.mapping_for(folders)
+        order = sorted(contents.lists, key=lambda one: (one[0][-1] not in _META, [natural(part) for part in one[0]]))
+        boxes: list[tuple[Parts, list[str]]] = []
+        for parts, load in order:
+            if parts in names.used or self._cancelled():
+                continue
+            try:
+                data = load()
+                image = index.find(parts[-1][:-4], parts[:-1]) if parts[-1].lower().endswith(".txt") else None
+                if image is not None and (numbers := yolo_classes(data)) is not None:
+                    boxes.append((image, numbers))
+                    continue
+                if not reader.is_list(parts[-1]):
+                    raise reader.InvalidList("")
+                base = parts[:-1]
+                content = reader.read_list(data, parts[-1], _locator(index, base), names.near(base))
+            except reader.InvalidList as error:
+                if parts[-1] in _META or (
+                    _MEANT.search(parts[-1]) and not parts[-1].lower().endswith((".txt", ".json"))
+                ):
+                    self._complain(str(error))
+                contents.others.append(parts)
+                continue
+            self._merge(content, parts, index, labels, splits, numbered)
+        self._merge_boxes(boxes, names, labels)
+        return labels, splits, numbered
+
+    def _merge(
+        self,
+        content: reader.ListContent,
+        parts: Parts,
+        index: ImageIndex,
+        labels: dict[Parts, list[str]],
+        splits: dict[Parts, str],
+        numbered: set[Parts],
+    ) -> None:
+        """Add what one list says, where nothing is known yet."""
+        known = set(labels)
+        missing = []
+        matched = False
+        numbers = all(entry.label.isdigit() for entry in content.entries if entry.label)
+        for entry in content.entries:
+            image = index.find(entry.path, parts[:-1])
+            if image is None:
+                missing.append(entry.path)
+                continue
+            matched = True
+            if entry.split:
+                splits.setdefault(image, entry.split)
+            if entry.label and image not in known:
+                labels.setdefault(image, []).append(entry.label)
+                if numbers:
+                    numbered.add(image)
+        if not matched:
+            self.ignored.append(shown("/".join(parts)))
+            return
+        self.notes += content.notes
+        if missing:
+            first = ", ".join(f"“{shown(path)}”" for path in missing[:3])
+            more = ", …" if len(missing) > 3 else ""
+            are = "is" if len(missing) == 1 else "are"
+            self._complain(f"{plural(len(missing), 'photo')} in “{shown(parts[-1])}” {are} not there: {first}{more}.")
+
+    def _merge_boxes(
+        self, boxes: list[tuple[Parts, list[str]]], names: "_ClassNames", labels: dict[Parts, list[str]]
+    ) -> None:
+        """Add the classes of YOLO's boxes: an image has the label of its only class."""
+        several, unnamed = [], 0
+        for image, numbers in boxes:
+            known = names.near(image[:-1])
+            if len(numbers) > 1:
+                several.append(image[-1])
+            elif numbers and numbers[0] in known:
+                labels.setdefault(image, []).append(known[numbers[0]])
+            elif numbers:
+                unnamed += 1
+        if several:
+            more = ", …" if len(several) > 3 else ""
+            self.notes.append(
+                f"{plural(len(several), 'photo')} with objects of several classes: {quoted(several[:3])}{more}. Choose a label."
+            )
+        if unnamed:
+            self.notes.append(
+                f"The boxes of {plural(unnamed, 'photo')} name their classes by number only: "
+                "there is no “classes.txt” or “data.yaml”."
+            )
+
+
+class _ClassNames:
+    """Names of numbered classes in the files of a folder; `used` are the files that hold them."""
+
+    def __init__(self, lists: list[tuple[Parts, Callable[[], bytes]]]) -> None:
+        self._by_folder: dict[Parts, dict[str, str]] = {}
+        self.used: set[Parts] = set()
+        for parts, load in lists:
+            if not class_names.FILE_NAMES.fullmatch(parts[-1]):
+                continue
+            try:
+                names = class_names.class_names(load(), parts[-1])
+            except reader.InvalidList:
+                continue
+            if names:
+                self._by_folder.setdefault(parts[:-1], {}).update(names)
+                self.used.add(parts)
+
+    def near(self, folder: Parts) -> Mapping[str, str]:
+        """Return the names that hold in a folder: of it, of one above, or the only ones."""
+        for depth in range(len(folder), -1, -1):
+            if (names := self._by_folder.get(folder[:depth])) is not None:
+                return names
+        return next(iter(self._by_folder.values())) if len(self._by_folder) == 1 else {}
+
+    def mapping_for(self, folders: set[str]) -> dict[str, str]:
+        """Return id → name of folders that are called by ids."""
+        for names in self._by_folder.values():
+            if used := {folder for folder in folders if folder in names}:
+                return {folder: names[folder] for folder in used}
+        return {}
+
+
+def _locator(index: ImageIndex, base: Parts = ()) -> Callable[[str], bool]:
+    return lambda path: index.find(path, base) is not None
+
+
+def _names_beside(path: Path) -> dict[str, str]:
+    """Return names of numbered classes from the files beside a list."""
+    try:
+        beside = sorted(path.parent.iterdir())[:2000]
+    except OSError:
+        return {}
+    for other in beside:
+        if other != path and class_names.FILE_NAMES.fullmatch(other.name) and not not_plain(other):
+            try:
+                if other.stat().st_size < 2**20 and (names := class_names.class_names(other.read_bytes(), other.name)):
+                    return names
+            except OSError:
+                continue
+    return {}
+
+
+def _source_of(entry: ListEntry, folder: Path, index: ImageIndex) -> Source:
+    """Return what an entry's path or address leads to; a path counts from `folder`."""
+    if image := data_image(entry.path):
+        return image
+    if is_url(entry.path):
+        return ImageUrl(entry.path.strip())
+    if found := index.find(entry.path):
+        return ImageFile(folder.joinpath(*found))
+    if entry.path.lower().startswith("file:"):
+        return ImageFile(file_path(entry.path))
+    return ImageFile(folder / entry.path.replace("\\", "/"))
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
-    """A key that sorts names as people do: `a2` before `a10`, capitals beside small letters."""
+    """Return a key that sorts names as people do: `a2` before `a10`, capitals beside small letters."""
     return [
         (0, int(part), part) if part.isascii() and part.isdigit() and len(part) < 4000 else (1, 0, part.casefold())
         for part in re.split(r"([0-9]+)", name)
@@ -293,24 +493,23 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     ]
 
 
-def _listed(names: Iterable[str]) -> str:
-    quoted = [f"“{shown(name)}”" for name in sorted(names)]
-    return " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
+def _without_suffixes(name: str) -> str:
+    while (suffix := PurePosixPath(name).suffix.lower()) in _ARCHIVE_SUFFIXES:
+        name = name[: -len(suffix)]
+    return name
 
 
-def _hidden(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in _CLUTTER
 
 
-def _parts(name: str) -> tuple[str, ...]:
-    """The parts of a path inside an archive or a list; nothing in it leads out."""
-    return tuple(
-        part for part in name.replace("\\", "/").split("/") if part not in {"", ".", ".."} and not part.endswith(":")
-    )
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _kind(entry: "os.DirEntry[str]") -> tuple[str, str]:
-    """“folder” or “file”, and what is wrong with the file if something is."""
+    """Return “folder” or “file”, and what is wrong with the file if something is."""
     try:
         if entry.is_dir():
             return "folder", ""
@@ -325,7 +524,7 @@ def _kind(entry: "os.DirEntry[str]") -> tuple[str, str]:
 
 
 def not_plain(path: Path) -> str:
-    """What keeps a path from being a plain file that can be looked at, as a sentence; empty where nothing does."""
+    """Return a sentence about what keeps a path from being a plain file that can be read; empty where nothing does."""
     try:
         return "" if stat.S_ISREG(path.stat().st_mode) else f"“{shown(path.name)}” is no ordinary file."
     except (OSError, ValueError) as error:
@@ -344,5 +543,5 @@ def _head(path: Path) -> bytes:
 
 
 def too_large(size: int, limit: int) -> str:
-    """The sentence for a file of too many bytes."""
+    """Return the sentence for a file of too many bytes."""
     return f"It has {size / 2**20:,.1f} MiB, and {limit // 2**20} MiB is the most: make it smaller."

@@ -1,63 +1,117 @@
-"""Pictures inside zip and tar files, read in place: nothing is unpacked to disk, and no bomb gets far."""
+"""Images inside zip, tar and 7z files, read in place: nothing is unpacked to disk, and no bomb gets far."""
 
 import bz2
 import gzip
 import io
 import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageBytes, ImageFile, SourceMissing
+from apitorch_desktop.dataset.sources.name_encoding import decode_names
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.text import reason, shown
 
-MOST_MEMBERS: Final = 1_000_000
-"""Members of an archive that are looked at; a tar of a million empty members is a few MB when packed."""
+MAX_MEMBERS: Final = 1_000_000
+"""Members of an archive that are read; a tar of a million empty members is a few MB when packed."""
 LEAST_BUDGET: Final = 2**30
-MOST_GROWTH: Final = 100
-"""An archive may unpack to `LEAST_BUDGET` bytes, or to so many times its own size: pictures hardly shrink."""
+MAX_GROWTH: Final = 100
+"""An archive may unpack to `LEAST_BUDGET` bytes, or to so many times its own size: images hardly shrink."""
 _CACHE_BYTES = 64 * 2**20
-_OPENERS: Final[tuple[tuple[bytes, Callable[[Path], io.BufferedIOBase]], ...]] = (
-    (b"\x1f\x8b", gzip.GzipFile),
-    (b"BZh", bz2.BZ2File),
-    (b"\xfd7zXZ\x00", lzma.LZMAFile),
-)
-_FAULTS = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, NotImplementedError)
+_ERRORS = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, NotImplementedError)
+_UNICODE_PATH = 0x7075
+"""Id of the extra field in which Info-ZIP stores the UTF-8 name of a member."""
+
+Opener = Callable[[Path], io.BufferedIOBase]
 
 
 class InvalidArchive(UserError):  # noqa: N818 - named for what is wrong
-    """The archive cannot be read, or not further; `str()` is a sentence that names it."""
+    """The archive cannot be read, or not further; the text names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Plain file inside an archive. `name` is that of `ArchiveMember`; `problem` is a sentence where there are no bytes.
+
+    A member of more bytes than the limit has its size and none of them.
+    """
+
+    name: str
+    size: int
+    data: bytes = b""
+    problem: str = ""
+
+    @property
+    def path(self) -> str:
+        """The name without the number that tells members of the same name apart."""
+        return self.name.partition("\0")[0]
+
+
+def _open_zstd(path: Path) -> io.BufferedIOBase:
+    try:
+        import zstandard  # an extra of this program
+    except ImportError:
+        raise InvalidArchive(
+            f"“{shown(path.name)}” is packed with Zstandard, which is not read here: unpack it."
+        ) from None
+    return io.BufferedReader(zstandard.open(path, "rb"))
+
+
+_OPENERS: Final[tuple[tuple[bytes, Opener], ...]] = (
+    (b"\x1f\x8b", gzip.GzipFile),
+    (b"BZh", bz2.BZ2File),
+    (b"\xfd7zXZ\x00", lzma.LZMAFile),
+    (b"\x28\xb5\x2f\xfd", _open_zstd),
+)
+_SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
+_UNREAD: Final = ((b"Rar!\x1a\x07", "RAR archive"), (b"MSCF\0\0\0\0", "CAB archive"), (b"\x1f\x9d", "compress archive"))
+"""First bytes of archives that are recognized and not read, and what they are called."""
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip or a tar, packed or not, by what is in it."""
+    """Return True for an archive of a known kind, by its content. One that cannot be read raises on opening."""
     try:
         with path.open("rb") as file:
             head = file.read(512)
     except OSError:
         return False
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return True
-    if head[257:262] == b"ustar":
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06", _SEVEN_ZIP, *(magic for magic, _ in _UNREAD))) or _is_tar(head):
         return True
     for magic, opener in _OPENERS:
         if head.startswith(magic):
             try:
                 with opener(path) as unpacked:
-                    return unpacked.read(512)[257:262] == b"ustar"
-            except _FAULTS:
+                    return _is_tar(unpacked.read(512))
+            except InvalidArchive:
+                return True
+            except _ERRORS:
                 return False
     return False
 
 
+def _is_tar(head: bytes) -> bool:
+    """Return True for the header of a tar, also of the old form without a magic number: its checksum is right."""
+    if head[257:262] == b"ustar":
+        return True
+    if len(head) < 512 or not head[0]:
+        return False
+    try:
+        checksum = int(head[148:156].strip(b" \0") or b"x", 8)
+    except ValueError:
+        return False
+    return checksum == sum(head[:148]) + 8 * 32 + sum(head[156:])
+
+
 class Archives:
-    """Open archives; thread-safe. Reading members in their order is quick for every kind."""
+    """Open archives. Thread-safe. Reading members in their order is quick for every kind."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -71,28 +125,35 @@ class Archives:
             archive.close()
 
     def members(
-        self, path: Path, limit: int, cancelled: Callable[[], bool] | None = None
-    ) -> Iterator[tuple[str, int, bytes]]:
-        """Name, size and bytes of every plain file in an archive, in its order.
+        self,
+        path: Path,
+        limit: int,
+        cancelled: Callable[[], bool] | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> Iterator[Member]:
+        """Yield every plain file in an archive, in its order, with at most `limit` bytes each.
 
-        A member of more than `limit` bytes comes with none, one that cannot be unpacked with its size as -1. Raises
-        BadArchive where there is no going on: what came before is good.
+        Sentences about the archive as a whole go to `note`. Raises InvalidArchive where it cannot be read further: the
+        members before are good.
         """
         archive = _open(path, cancelled)
         try:
-            for count, (name, size, data) in enumerate(archive.members(limit)):
-                if count >= MOST_MEMBERS:
+            if note is not None and archive.encoding:
+                note(_encoding_note(path.name, archive.encoding))
+            for count, member in enumerate(archive.members(limit)):
+                if count >= MAX_MEMBERS:
                     raise InvalidArchive(
-                        f"“{shown(path.name)}” holds more than {MOST_MEMBERS:,} files; the rest stays out."
+                        f"“{shown(path.name)}” holds more than {MAX_MEMBERS:,} files; the rest stays out."
                     )
-                yield name, size, data
-        except _FAULTS as error:
+                yield member
+        except _ERRORS as error:
             raise InvalidArchive(f"“{shown(path.name)}” is damaged: {_why(error)}.") from None
         finally:
             archive.close()
 
     def read(self, path: Path, name: str, limit: int) -> bytes:
-        """A member's bytes; of more than `limit`, the first `limit` + 1. Raises SourceGone."""
+        """Return a member's bytes; of more than `limit`, the first `limit` + 1. Raises SourceMissing."""
+        shown_name = shown(name.partition("\0")[0])
         try:
             with self._lock:
                 archive = self._open.get(path)
@@ -102,59 +163,88 @@ class Archives:
         except InvalidArchive as error:
             raise SourceMissing(str(error)) from None
         except KeyError:
-            raise SourceMissing(f"“{shown(name)}” is not in “{shown(path.name)}” any more.") from None
-        except _FAULTS as error:
-            raise SourceMissing(f"“{shown(name)}” in “{shown(path.name)}” cannot be read: {_why(error)}.") from None
+            raise SourceMissing(f"“{shown_name}” is not in “{shown(path.name)}” any more.") from None
+        except _ERRORS as error:
+            raise SourceMissing(f"“{shown_name}” in “{shown(path.name)}” cannot be read: {_why(error)}.") from None
 
 
 class _Archive(Protocol):
-    def members(self, limit: int) -> Iterator[tuple[str, int, bytes]]: ...
+    encoding: str
+    """Encoding of names that are no UTF-8, "?" where it is not known."""
+
+    def members(self, limit: int) -> Iterator[Member]: ...
     def read(self, name: str, limit: int) -> bytes: ...
     def close(self) -> None: ...
 
 
 def _open(path: Path, cancelled: Callable[[], bool] | None) -> _Archive:
     try:
-        budget = max(LEAST_BUDGET, MOST_GROWTH * path.stat().st_size)
+        budget = max(LEAST_BUDGET, MAX_GROWTH * path.stat().st_size)
         with path.open("rb") as file:
             head = file.read(8)
         if head.startswith(b"PK"):
-            return _Zip(path, budget)
+            return _ZipArchive(path, budget)
+        if head.startswith(_SEVEN_ZIP):
+            return _SevenZipArchive(path, budget)
+        if kind := next((kind for magic, kind in _UNREAD if head.startswith(magic)), ""):
+            raise InvalidArchive(f"“{shown(path.name)}” is a {kind}, which is not read here: unpack it.")
         opener = next((opener for magic, opener in _OPENERS if head.startswith(magic)), None)
-        return _Tar(path, opener or (lambda path: path.open("rb")), budget, cancelled)
-    except _FAULTS as error:
+        return _TarArchive(path, opener or (lambda path: path.open("rb")), budget, cancelled)
+    except _ERRORS as error:
         raise InvalidArchive(f"“{shown(path.name)}” cannot be opened: {_why(error)}.") from None
 
 
-class _Zip:
-    """A zip file: any member at any time."""
+class _Numbering:
+    """Numbers for members of the same name."""
+
+    def __init__(self) -> None:
+        self._counts = Counter[str]()
+
+    def key(self, name: str) -> str:
+        """Return the `ArchiveMember.name` of the next member with this name."""
+        name = name.replace("\0", "")
+        self._counts[name] += 1
+        count = self._counts[name]
+        return name if count == 1 else f"{name}\0{count}"
+
+
+class _ZipArchive:
+    """Zip file: any member at any time."""
 
     def __init__(self, path: Path, budget: int) -> None:
         self._name = shown(path.name)
         self._budget = budget
         self._zip = zipfile.ZipFile(path)  # its reads share one file under a lock of its own
+        infos = [info for info in self._zip.infolist() if not info.is_dir()]
+        names = [_unicode_name(info) for info in infos]
+        unknown = [info.orig_filename.encode("cp437") for info, name in zip(infos, names, strict=True) if not name]
+        decoded, self.encoding = decode_names(unknown, archive=True)
+        others, numbering = iter(decoded), _Numbering()
+        self._infos = {numbering.key(name or next(others)): info for name, info in zip(names, infos, strict=True)}
 
-    def members(self, limit: int) -> Iterator[tuple[str, int, bytes]]:
+    def members(self, limit: int) -> Iterator[Member]:
         spent = 0
-        for info in self._zip.infolist():
-            if info.is_dir():
+        for name, info in self._infos.items():
+            if info.flag_bits & 1:
+                yield Member(name, info.file_size, problem=_ENCRYPTED)
                 continue
-            if info.flag_bits & 1 or info.file_size > limit:
-                yield info.filename, -1 if info.flag_bits & 1 else info.file_size, b""
+            if info.file_size > limit:
+                yield Member(name, info.file_size)
                 continue
             try:
-                data = self.read(info.filename, limit)
-            except _FAULTS:
-                yield info.filename, -1, b""
+                data = self.read(name, limit)
+            except _ERRORS:
+                yield Member(name, -1, problem=_NOT_UNPACKED)
                 continue
             spent += len(data)
             if spent > self._budget:
                 raise InvalidArchive(_bomb(self._name))
-            yield info.filename, len(data), data
+            yield Member(name, len(data), data)
 
     def read(self, name: str, limit: int) -> bytes:
+        info = self._infos.get(name) or self._zip.getinfo(name)  # as version 0.1.0 spelled it
         try:
-            with self._zip.open(name) as member:
+            with self._zip.open(info) as member:
                 return member.read(limit + 1)  # whatever its header claims
         except RuntimeError as error:  # encrypted
             raise OSError(0, str(error)) from None
@@ -163,24 +253,32 @@ class _Zip:
         self._zip.close()
 
 
-class _Tar:
-    """A tar file, read from front to end; members that were passed over on the way are kept for a while."""
+def _unicode_name(info: zipfile.ZipInfo) -> str:
+    """Return a member's name where the zip says that it is in Unicode, else ""."""
+    if info.flag_bits & 0x800:
+        return info.orig_filename
+    checksum = struct.pack("<I", zlib.crc32(info.orig_filename.encode("cp437")))
+    extra = info.extra
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == _UNICODE_PATH and field[1:5] == checksum:
+            return field[5:].decode("utf-8", "replace")
+    return ""
 
-    def __init__(
-        self, path: Path, opener: Callable[[Path], io.BufferedIOBase], budget: int, cancelled: Callable[[], bool] | None
-    ) -> None:
-        self._path = path
-        self._opener = opener
-        self._budget = budget
-        self._cancelled = cancelled
+
+class _SequentialArchive:
+    """Archive that is read from front to end; members that were passed over on the way are kept for a while."""
+
+    encoding = ""
+
+    def __init__(self) -> None:
         self._lock = Lock()
-        self._stream: _BoundedStream | None = None
-        self._tar: tarfile.TarFile | None = None
         self._passed: OrderedDict[str, bytes] = OrderedDict()
         self._kept = 0
-        self._start()
+        self._restart()
 
-    def members(self, limit: int) -> Iterator[tuple[str, int, bytes]]:
+    def members(self, limit: int) -> Iterator[Member]:
         while (member := self._next(limit)) is not None:
             yield member
 
@@ -192,40 +290,14 @@ class _Tar:
                     self._kept -= len(data)
                     return data
                 while (member := self._next(limit)) is not None:
-                    found, size, data = member
-                    if found == name:
-                        if size > limit:
+                    if member.name == name:
+                        if member.size > limit:
                             raise OSError(0, "it is too large")
-                        return data
-                    self._keep(found, data)
+                        return member.data
+                    self._keep(member.name, member.data)
                 if attempt == 1:
-                    self._start()  # it lies before where we are: from the front once more
+                    self._restart()  # it lies before where we are: from the front once more
             raise KeyError(name)
-
-    def close(self) -> None:
-        if self._tar is not None:
-            self._tar.close()
-        if self._stream is not None:
-            self._stream.close()
-
-    def _start(self) -> None:
-        self.close()
-        self._stream = _BoundedStream(self._opener(self._path), self._budget, shown(self._path.name), self._cancelled)
-        self._tar = tarfile.open(fileobj=self._stream, mode="r|", errorlevel=1)  # noqa: SIM115 - closed in `close`
-
-    def _next(self, limit: int) -> tuple[str, int, bytes] | None:
-        assert self._tar is not None  # noqa: S101 - for mypy: `_start` made it
-        while (info := self._tar.next()) is not None:
-            self._tar.members = []  # type: ignore[attr-defined]  # else each header stays in memory
-            if not info.isreg():  # links and devices lead elsewhere
-                continue
-            if info.size > limit:
-                return info.name, info.size, b""
-            file = self._tar.extractfile(info)
-            if file is not None:
-                data = file.read()
-                return info.name, len(data), data
-        return None
 
     def _keep(self, name: str, data: bytes) -> None:
         self._passed[name] = data
@@ -233,9 +305,55 @@ class _Tar:
         while self._kept > _CACHE_BYTES:
             self._kept -= len(self._passed.popitem(last=False)[1])
 
+    def _restart(self) -> None:
+        raise NotImplementedError
+
+    def _next(self, limit: int) -> Member | None:
+        raise NotImplementedError
+
+
+class _TarArchive(_SequentialArchive):
+    """Tar file, packed or not."""
+
+    def __init__(self, path: Path, opener: Opener, budget: int, cancelled: Callable[[], bool] | None) -> None:
+        self._path = path
+        self._opener = opener
+        self._budget = budget
+        self._cancelled = cancelled
+        self._stream: _BoundedStream | None = None
+        self._tar: tarfile.TarFile | None = None
+        super().__init__()
+
+    def close(self) -> None:
+        if self._tar is not None:
+            self._tar.close()
+        if self._stream is not None:
+            self._stream.close()
+
+    def _restart(self) -> None:
+        self.close()
+        self._numbering = _Numbering()
+        self._stream = _BoundedStream(self._opener(self._path), self._budget, shown(self._path.name), self._cancelled)
+        self._tar = tarfile.open(fileobj=self._stream, mode="r|", errorlevel=1)  # noqa: SIM115 - closed in `close`
+
+    def _next(self, limit: int) -> Member | None:
+        assert self._tar is not None  # noqa: S101 - for mypy: `_restart` made it
+        while (info := self._tar.next()) is not None:
+            self._tar.members = []  # type: ignore[attr-defined]  # else each header stays in memory
+            if not info.isreg():  # links and devices lead elsewhere
+                continue
+            name = self._numbering.key(info.name)
+            if info.size > limit:
+                return Member(name, info.size)
+            file = self._tar.extractfile(info)
+            if file is not None:
+                data = file.read()
+                return Member(name, len(data), data)
+        return None
+
 
 class _BoundedStream(io.RawIOBase):
-    """A stream that ends in BadArchive when more comes out of it than an archive of pictures would hold."""
+    """Stream that raises InvalidArchive when more comes out of it than an archive of images would hold."""
 
     def __init__(self, file: io.BufferedIOBase, budget: int, name: str, cancelled: Callable[[], bool] | None) -> None:
         self._file = file
@@ -257,8 +375,82 @@ class _BoundedStream(io.RawIOBase):
         super().close()
 
 
+class _SevenZipArchive(_SequentialArchive):
+    """7z file, by the library py7zr where it is installed: unpacked in memory, some members at a time."""
+
+    def __init__(self, path: Path, budget: int) -> None:
+        try:
+            import py7zr
+        except ImportError:
+            raise InvalidArchive(f"“{shown(path.name)}” is a 7z archive, which is not read here: unpack it.") from None
+        self._py7zr: Any = py7zr
+        self._path = path
+        try:
+            with py7zr.SevenZipFile(path) as archive:
+                if archive.needs_password():
+                    raise InvalidArchive(f"“{shown(path.name)}” is encrypted: unpack it with its password.")
+                infos = [info for info in archive.list() if not info.is_directory]
+        except py7zr.exceptions.PasswordRequired:
+            raise InvalidArchive(f"“{shown(path.name)}” is encrypted: unpack it with its password.") from None
+        except py7zr.exceptions.ArchiveError as error:
+            raise OSError(0, str(error) or "it is damaged") from None
+        if sum(info.uncompressed for info in infos) > budget:
+            raise InvalidArchive(_bomb(shown(path.name)))
+        self._sizes = [(info.filename, info.uncompressed) for info in infos]
+        super().__init__()
+
+    def close(self) -> None:
+        """Nothing stays open between reads."""
+
+    def _restart(self) -> None:
+        self._numbering = _Numbering()
+        self._waiting = list(self._sizes)
+        self._unpacked: dict[str, bytes] = {}
+
+    def _next(self, limit: int) -> Member | None:
+        if not self._waiting:
+            return None
+        name, size = self._waiting.pop(0)
+        if name not in self._unpacked and size <= limit:
+            self._unpack([(name, size), *self._waiting], limit)
+        key = self._numbering.key(name)
+        if size > limit:
+            return Member(key, size)
+        data = self._unpacked.pop(name, None)
+        return Member(key, -1, problem=_NOT_UNPACKED) if data is None else Member(key, len(data), data)
+
+    def _unpack(self, members: list[tuple[str, int]], limit: int) -> None:
+        """Unpack the next members, as many as the cache takes: a solid archive is unpacked from its beginning each time."""
+        wanted, total = [], 0
+        for name, size in members:
+            if size <= limit:
+                total += size
+                wanted.append(name)
+            if total > _CACHE_BYTES:
+                break
+        factory = self._py7zr.io.BytesIOFactory(max(limit, 2**20))
+        try:
+            with self._py7zr.SevenZipFile(self._path) as archive:
+                archive.extract(targets=wanted, factory=factory)
+        except self._py7zr.exceptions.ArchiveError as error:
+            raise OSError(0, str(error) or "it is damaged") from None
+        self._unpacked = {name: product.read() for name, product in factory.products.items() if not product.seek(0)}
+
+
+_ENCRYPTED: Final = "It is encrypted: unpack it with its password first."
+_NOT_UNPACKED: Final = "It cannot be unpacked: it is damaged, encrypted or packed in an unknown way."
+
+
+def _encoding_note(name: str, encoding: str) -> str:
+    if encoding == "?":
+        return (
+            f"Names in “{shown(name)}” are in an unknown encoding: pack it anew with Unicode names, or unpack it first."
+        )
+    return f"Names in “{shown(name)}” are not in Unicode: they were read as {encoding.upper()}, which may be wrong."
+
+
 def _bomb(name: str) -> str:
-    return f"“{name}” unpacks to far more than an archive of pictures would; the rest stays out."
+    return f"“{name}” unpacks to far more than an archive of photos would; the rest stays out."
 
 
 def _why(error: BaseException) -> str:
@@ -269,7 +461,7 @@ def _why(error: BaseException) -> str:
 
 
 def read(source: ImageFile | ArchiveMember | ImageBytes, archives: Archives, limit: int) -> bytes:
-    """A source's bytes; of more than `limit`, the first `limit` + 1. Raises SourceGone."""
+    """Return a source's bytes; of more than `limit`, the first `limit` + 1. Raises SourceMissing."""
     match source:
         case ImageBytes(data, _):
             return data

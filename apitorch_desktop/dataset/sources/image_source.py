@@ -1,4 +1,4 @@
-"""Where a picture comes from: a file, a member of an archive, a web address, or bytes from memory; and its names."""
+"""Sources of images: a file, a member of an archive, a web address, or bytes in memory; and their names."""
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -9,34 +9,42 @@ from apitorch_desktop.utils.text import shown
 
 
 class SourceMissing(UserError):  # noqa: N818 - named for what happened
-    """A source cannot be read any more; `str()` is a sentence that names it."""
+    """The source cannot be read any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A picture on disk."""
+    """Image on disk."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveMember:
-    """A picture inside a zip or tar file, by its name in there."""
+    """Image inside an archive, by its name in there.
+
+    Where several members have the same name, NUL and a number follow from the second on: `cat/1.jpg\\0` and `2`.
+    """
 
     archive: Path
     name: str
 
+    @property
+    def path(self) -> str:
+        """The name without the number."""
+        return self.name.partition("\0")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class ImageUrl:
-    """A picture on the web (http or https); the service fetches it."""
+    """Image on the web (http or https); the service fetches it."""
 
     url: str
 
 
 @dataclass(frozen=True, slots=True)
 class ImageBytes:
-    """A picture in memory: pasted, or dragged out of a browser."""
+    """Image in memory: pasted, or dragged out of a browser."""
 
     data: bytes
     name: str = "picture"
@@ -47,7 +55,7 @@ Source = ImageFile | ArchiveMember | ImageUrl | ImageBytes
 
 @dataclass(frozen=True, slots=True)
 class UploadItem:
-    """One picture on its way to a label. `size` in bytes and `sha256` (hex) where they are known."""
+    """Image to be uploaded to a label. `size` in bytes and `sha256` (hex) where they are known."""
 
     label: str
     source: Source
@@ -57,12 +65,12 @@ class UploadItem:
 
 
 def filename_of(source: Source) -> str:
-    """The name a picture is uploaded under; never empty. It may hold surrogates where a file's name is no text."""
+    """Return the name an image is uploaded under; never empty. It may hold surrogates where a file's name is no text."""
     match source:
         case ImageFile(path):
             return path.name
-        case ArchiveMember(_, name):
-            return PurePosixPath(name.replace("\\", "/")).name or "picture"
+        case ArchiveMember():
+            return PurePosixPath(source.path.replace("\\", "/")).name or "picture"
         case ImageUrl(url):
             return unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2] or urlsplit(url).hostname or "picture"
         case ImageBytes(_, name):
@@ -70,12 +78,12 @@ def filename_of(source: Source) -> str:
 
 
 def place_of(source: Source) -> str:
-    """Where a picture lies, as the person knows it, in one line: a path, an archive and the name in it, an address."""
+    """Return where an image lies, for the user, in one line: a path, an archive and the name in it, an address."""
     match source:
         case ImageFile(path):
             return shown(str(path))
-        case ArchiveMember(archive, name):
-            return shown(f"{archive}/{name}")
+        case ArchiveMember(archive):
+            return shown(f"{archive}/{source.path}")
         case ImageUrl(url):
             return shown(url)
         case _:

@@ -1,0 +1,125 @@
+"""Labels that folders give to the images in them: wrapping folders, containers and the parts of a split are no labels."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from apitorch_desktop.dataset.sources.lists.index import Parts
+from apitorch_desktop.dataset.sources.lists.names import is_container, split_of, split_words
+from apitorch_desktop.utils.text import plural, shown
+
+
+@dataclass(slots=True)
+class FolderLabel:
+    """What folders say of one image: its label and its part of a split, "" where they say none."""
+
+    label: str = ""
+    split: str = ""
+
+
+@dataclass(slots=True)
+class _Folder:
+    name: str
+    folders: dict[str, "_Folder"] = field(default_factory=dict)
+    images: list[int] = field(default_factory=list)
+
+    def everything(self) -> Iterator[tuple[int, str]]:
+        """Yield all images below, each with the part of a split that a folder on the way names."""
+        yield from ((image, "") for image in self.images)
+        for folder in self.folders.values():
+            split = split_of(folder.name)
+            yield from ((image, split or inner) for image, inner in folder.everything())
+
+
+def folder_labels(images: Sequence[Parts], root: str, *, labeled: bool = False) -> tuple[list[FolderLabel], list[str]]:
+    """Return the label of each image by the folders above it, and sentences about what was taken for what.
+
+    `images` are paths below the folder `root`. With `labeled`, some images have labels anyway, so that the name of the
+    root is no label for the others; else a folder of nothing but images is one label.
+    """
+    top = _Folder(root)
+    for number, parts in enumerate(images):
+        folder = top
+        for name in parts[:-1]:
+            folder = folder.folders.setdefault(name, _Folder(name))
+        folder.images.append(number)
+    finder = _Finder([FolderLabel() for _ in images])
+    finder.descend(top, split_of(root), root if split_of(root) else "")
+    found, notes = finder.found, finder.notes
+    if not labeled and not any(entry.label for entry in found):
+        for entry in found:
+            entry.label = "" if entry.split else root
+    for name, count in finder.unlabeled.items():
+        if not found[finder.first[name]].label:
+            notes.append(
+                f"{plural(count, 'photo')} in “{shown(name)}” {'has' if count == 1 else 'have'} no label: "
+                "the name of a part of a set is none."
+            )
+    return found, notes
+
+
+class _Finder:
+    def __init__(self, found: list[FolderLabel]) -> None:
+        self.found = found
+        self.notes: list[str] = []
+        self.unlabeled: dict[str, int] = {}
+        self.first: dict[str, int] = {}
+
+    def descend(self, folder: _Folder, split: str, part: str) -> None:
+        """Label what is in a folder that is no label itself; `part` is the name of the folder that made the split."""
+        for image in folder.images:
+            self.found[image].split = split
+            if part:
+                self.first.setdefault(part, image)
+                self.unlabeled[part] = self.unlabeled.get(part, 0) + 1
+        folders = list(folder.folders.values())
+        splits = _splits(folders)
+        transparent = {child.name for child in folders if child.name in splits or is_container(child.name)}
+        if (
+            len(transparent) < len(folders) and len(set(splits.values())) < 2
+        ):  # a class may be called “train” or “photos”
+            transparent = {name for name in splits if folder.folders[name].folders and not folder.folders[name].images}
+        if len(folders) == 1 and not transparent and _is_wrapper(folders[0], folder):
+            self.notes.append(f"{quoted([folders[0].name])} holds all the rest: its sub-folders are the labels.")
+            self.descend(folders[0], split, part)
+            return
+        holding = [child.name for child in folders if child.name in transparent & splits.keys() and child.folders]
+        if holding and not (len(holding) == 1 and split_of(folder.name)):
+            are = "are taken for parts of one set: their" if len(holding) > 1 else "is taken for a part of a set: its"
+            self.notes.append(f"{quoted(holding)} {are} sub-folders are the labels.")
+        for child in folders:
+            if child.name in transparent:
+                self.descend(child, splits.get(child.name, "") or split, child.name if child.name in splits else part)
+            else:
+                for image, inner in child.everything():
+                    self.found[image] = FolderLabel(child.name, split or inner)
+
+
+def _splits(folders: Iterable[_Folder]) -> dict[str, str]:
+    """Return name → part of a split: of folders called after one, and of several that differ in nothing else."""
+    found: dict[str, str] = {}
+    alike: dict[tuple[str, ...], dict[str, str]] = {}
+    for folder in folders:
+        part, rest = split_words(folder.name)
+        if part and not rest:
+            found[folder.name] = part
+        elif part:
+            alike.setdefault(rest, {})[folder.name] = part
+    for group in alike.values():
+        if len(set(group.values())) > 1:
+            found |= group
+    return found
+
+
+def _is_wrapper(child: _Folder, parent: _Folder) -> bool:
+    """Return True for an only folder that says nothing: it holds several folders, or one of its own name."""
+    below = list(child.folders.values())
+    only_parts = bool(below) and all(grandchild.name in _splits(below) for grandchild in below)
+    if parent.images:  # beside it lie images, so it may well be a label
+        return only_parts
+    return len(below) > 1 or only_parts or (bool(below) and not child.images and below[0].name == child.name)
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Return names as a list in a sentence."""
+    marked = [f"“{shown(name)}”" for name in sorted(names)]
+    return " and ".join(filter(None, [", ".join(marked[:-1]), marked[-1]]))

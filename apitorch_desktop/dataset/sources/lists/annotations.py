@@ -1,0 +1,178 @@
+"""Annotation formats with a structure of their own: COCO, FiftyOne, Label Studio, VIA, LabelMe, Pascal VOC, CVAT, YOLO.
+
+Annotations of objects give an image the label of its only class; an image with several classes is named.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+from xml.etree import ElementTree as ET
+
+from apitorch_desktop.dataset.sources.lists import names
+from apitorch_desktop.dataset.sources.lists.columns import ListEntry, join_objects, labels_of
+
+_YOLO_LINE: Final = re.compile(r"\s*(\d+)((?:\s+-?\d*\.?\d+(?:e-?\d+)?){4,})\s*", re.IGNORECASE)
+
+
+def entries_of_json(value: Any) -> list[ListEntry] | None:
+    """Return the entries of a known structure, None where it is none of them."""
+    if isinstance(value, dict):
+        if isinstance(value.get("images"), list) and isinstance(value.get("categories"), list):
+            return list(_coco(value))
+        if isinstance(value.get("classes"), list) and isinstance(value.get("labels"), dict):
+            return list(_fiftyone(value["classes"], value["labels"]))
+        if isinstance(value.get("imagePath"), str) and ("shapes" in value or "flags" in value):
+            return [_labelme(value)]
+        regions = value.get("_via_img_metadata", value)
+        if isinstance(regions, dict) and regions and all(_is_via(entry) for entry in regions.values()):
+            return [_via(entry) for entry in regions.values()]
+    if isinstance(value, list) and value and all(_is_task(entry) for entry in value):
+        return [_task(entry, number) for number, entry in enumerate(value, 1)]
+    if isinstance(value, list) and value and all(_is_via(entry) for entry in value):
+        return [_via(entry) for entry in value]
+    return None
+
+
+def _text(value: Any) -> str:
+    return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _coco(value: dict[str, Any]) -> Iterator[ListEntry]:
+    categories = {_text(entry.get("id")): _text(entry.get("name")) for entry in _dicts(value["categories"])}
+    labels: dict[str, list[str]] = {}
+    for annotation in _dicts(value.get("annotations")):
+        ids = annotation.get("category_id", annotation.get("category_ids"))
+        for one in ids if isinstance(ids, list) else [ids]:
+            if label := categories.get(_text(one), ""):
+                labels.setdefault(_text(annotation.get("image_id")), []).append(label)
+    for number, image in enumerate(_dicts(value["images"]), 1):
+        path = _text(image.get("file_name") or image.get("path") or image.get("coco_url") or image.get("url"))
+        if path:
+            yield _of_objects(path, labels.get(_text(image.get("id")), []), number)
+
+
+def _of_objects(path: str, labels: list[str], line: int = 1, split: str = "") -> ListEntry:
+    several = tuple(dict.fromkeys(label for label in labels if label))
+    only = several[0] if len(several) == 1 else ""
+    return ListEntry(path, only, split, line, several if len(several) > 1 else ())
+
+
+def _fiftyone(classes: list[Any], labels: dict[str, Any]) -> Iterator[ListEntry]:
+    for number, (key, value) in enumerate(labels.items(), 1):
+        known = labels_of(value.get("label", value.get("labels", value)) if isinstance(value, dict) else value)
+        numbered = [
+            _text(classes[int(label)]) if label.isdigit() and int(label) < len(classes) else label for label in known
+        ]
+        yield _of_objects(key, numbered, number)
+
+
+def _labelme(value: dict[str, Any]) -> ListEntry:
+    flags = value.get("flags")
+    chosen = [str(flag) for flag, on in flags.items() if on is True] if isinstance(flags, dict) else []
+    objects = [_text(shape.get("label")) for shape in _dicts(value.get("shapes"))]
+    return _of_objects(value["imagePath"], chosen or objects)
+
+
+def _is_via(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("filename"), str)
+        and ("regions" in entry or "file_attributes" in entry)
+    )
+
+
+def _via(entry: dict[str, Any]) -> ListEntry:
+    regions = entry.get("regions")
+    objects = [
+        label
+        for region in _dicts(list(regions.values()) if isinstance(regions, dict) else regions)
+        for label in _attributes(region.get("region_attributes"))
+    ]
+    return _of_objects(entry["filename"], _attributes(entry.get("file_attributes")) or objects)
+
+
+def _attributes(value: Any) -> list[str]:
+    """Return the labels in attributes that the annotator named: by a usual name, else the only ones."""
+    if not isinstance(value, dict):
+        return []
+    usual = [
+        part
+        for key, part in value.items()
+        if any(names.rank(str(key), role) is not None for role in ("label", "label_name"))
+    ]
+    parts = usual or (list(value.values()) if len(value) == 1 else [])
+    return [label.strip() for part in parts for label in _chosen(part)]
+
+
+def _chosen(part: Any) -> list[str]:
+    if isinstance(part, dict):  # check boxes: {"cat": true}
+        return [str(key) for key, on in part.items() if on]
+    return [part] if isinstance(part, str) and part.strip() else []
+
+
+def _is_task(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("data"), dict)
+        and ("annotations" in entry or "completions" in entry)
+    )
+
+
+def _task(entry: dict[str, Any], number: int) -> ListEntry:
+    data = entry["data"]
+    path = min(
+        (key for key, part in data.items() if isinstance(part, str) and names.rank(str(key), "path") is not None),
+        key=lambda key: names.rank(str(key), "path") or 0,
+        default=next((key for key, part in data.items() if isinstance(part, str)), ""),
+    )
+    labels: list[str] = []
+    for annotation in _dicts(entry.get("annotations") or entry.get("completions")):
+        if annotation.get("was_cancelled"):
+            continue
+        for result in _dicts(annotation.get("result")):
+            value = result.get("value")
+            if isinstance(value, dict):
+                labels += [
+                    str(label)
+                    for key, part in value.items()
+                    if isinstance(part, list) and (key.endswith("labels") or key in {"choices", "taxonomy"})
+                    for label in labels_of(part)
+                ]
+        break
+    return _of_objects(_text(data.get(path)), labels, number)
+
+
+def entries_of_xml(data: bytes) -> list[ListEntry]:
+    """Return the entries of Pascal VOC or CVAT. Raises ValueError with the end of a sentence."""
+    if b"<!ENTITY" in data:
+        raise ValueError("it defines entities of its own")
+    try:
+        root = ET.fromstring(data)  # noqa: S314 - expat bounds what entities expand to, and there are none
+    except ET.ParseError as error:
+        raise ValueError(str(error)) from None
+    if root.tag == "annotation":
+        path = (root.findtext("filename") or root.findtext("path") or "").strip()
+        labels = [(found.findtext("name") or "").strip() for found in root.iter("object")]
+        return [_of_objects(path, labels)] if path else []
+    entries = []
+    for number, image in enumerate(root.iter("image"), 1):
+        path = image.get("name") or image.get("file") or ""
+        tags = [tag.get("label") or "" for tag in image.iter("tag")]
+        objects = [shape.get("label") or shape.findtext("label") or "" for shape in image if shape.tag != "tag"]
+        if path:
+            split = names.split_of(image.get("subset") or "")
+            entries.append(_of_objects(path, tags or objects, number, split))
+    return join_objects(entries)
+
+
+def yolo_classes(data: bytes) -> list[str] | None:
+    """Return the class numbers in the boxes of one image, None where a text holds no such boxes."""
+    lines = [line for line in data.decode("utf-8-sig", "replace").splitlines() if line.strip()]
+    found = [_YOLO_LINE.fullmatch(line) for line in lines]
+    if not lines or not all(found):
+        return None if lines else []
+    return list(dict.fromkeys(match[1] for match in found if match))

@@ -1,0 +1,346 @@
+"""Roles of a table's columns (path, label, split) by their names and what is in them; and the entries of its rows."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from apitorch_desktop.dataset.sources.lists import names
+from apitorch_desktop.dataset.sources.lists.table import Cell, Located, Table, is_image_address, looks_like_path
+
+_SAMPLE: Final = 300
+_LABEL_ROLES: Final = ("label_name", "label", "label_id")
+_ONE: Final = frozenset({"1", "1.0", "true", "x", "yes"})
+_ZERO: Final = frozenset({"0", "0.0", "false", "no", "", "-1", "nan"})
+_NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
+_EMPTY: Final = frozenset({"", "nan", "none", "null", "n/a", "#n/a"})
+_NEUTRALIZED: Final = re.compile(r"'(?=[=+\-@\t\r])")
+"""What an export puts before text that a spreadsheet would take for a formula."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListEntry:
+    """Image in a list: its path or address as it stands there, its label and part of a split, "" where there is none.
+
+    `line`: its line in the list, or its number. `several`: labels of the objects in it, where they are more than one.
+    """
+
+    path: str
+    label: str = ""
+    split: str = ""
+    line: int = 0
+    several: tuple[str, ...] = ()
+
+
+class _Columns:
+    """A table's columns, and a sample of their cells."""
+
+    def __init__(self, table: Table, locate: Located) -> None:
+        self.table = table
+        self.locate = locate
+        self.width = max((len(cells) for _, cells in table.rows), default=0)
+        self.width = max(self.width, len(table.header))
+        self.header = [*table.header, *[""] * (self.width - len(table.header))]
+        self._sample = [cells for _, cells in table.rows[:_SAMPLE]]
+
+    def values(self, column: int) -> list[Cell]:
+        return [cells[column] for cells in self._sample if column < len(cells) and not _is_empty(cells[column])]
+
+    def located(self, column: int) -> int:
+        return sum(
+            isinstance(cell, str) and (is_image_address(cell) or find_spelling(cell, self.locate) is not None)
+            for cell in self.values(column)
+        )
+
+    def numeric(self, column: int) -> bool:
+        values = self.values(column)
+        return bool(values) and all(isinstance(cell, str) and _NUMBER.fullmatch(cell.strip()) for cell in values)
+
+    def role(self, role: str) -> list[int]:
+        """Columns that may have a role by their names, the most usual name first."""
+        ranked = [(names.rank(name, role), column) for column, name in enumerate(self.header) if name]
+        return [column for _, column in sorted((rank, column) for rank, column in ranked if rank is not None)]
+
+
+def find_spelling(cell: str, locate: Located) -> str | None:
+    """Return a path as it is found: as it stands, without spaces around it, or without an export's mark."""
+    for spelled in (cell, cell.strip(), _NEUTRALIZED.sub("", cell, count=1)):
+        if spelled and locate(spelled):
+            return spelled
+    return None
+
+
+def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | None = None) -> list[ListEntry]:
+    """Return the entries of a table. Raises ValueError with the end of a sentence where no column holds images."""
+    columns = _Columns(table, locate)
+    path = _path_column(columns)
+    if path is None:
+        raise ValueError("no column looks like paths or web addresses")
+    folder = _folder_column(columns, path)
+    split = _split_column(columns, path)
+    label, one_hot = _label_columns(columns, {path, split, folder}, path)
+    paths, labels = [path], [label] if label is not None else []
+    if table.sparse:
+        paths += columns.role("path")
+        labels += [column for role in _LABEL_ROLES for column in columns.role(role)] if labels else []
+    entries = list(_entries(columns, _Roles(paths, labels, one_hot, folder, split)))
+    if table.boxes or columns.role("box"):
+        entries = join_objects(entries)
+    return named(_distinct(entries), class_names or {})
+
+
+@dataclass(slots=True)
+class _Roles:
+    """Columns by their role; of several paths or labels, the first that is not empty counts."""
+
+    paths: list[int]
+    labels: list[int]
+    one_hot: list[int]
+    folder: int | None
+    split: int | None
+
+
+def join_objects(entries: Sequence[ListEntry]) -> list[ListEntry]:
+    """Return one entry for each image: with the label of its only class, or with all labels of its objects."""
+    grouped: dict[str, list[ListEntry]] = {}
+    for entry in entries:
+        grouped.setdefault(entry.path, []).append(entry)
+    joined = []
+    for path, group in grouped.items():
+        labels = tuple(dict.fromkeys(label for entry in group for label in (entry.several or (entry.label,)) if label))
+        only = labels[0] if len(labels) == 1 else ""
+        joined.append(ListEntry(path, only, group[0].split, group[0].line, labels if len(labels) > 1 else ()))
+    return joined
+
+
+def named(entries: list[ListEntry], class_names: Mapping[str, str]) -> list[ListEntry]:
+    """Return entries with names in place of the numbers of classes, where every number has one."""
+    used = {label for entry in entries for label in (*entry.several, entry.label) if label}
+    if not used or not class_names:
+        return entries
+    if not used <= class_names.keys():
+        one_based = {str(int(key) + 1): name for key, name in class_names.items() if key.isdigit()}
+        if not used <= one_based.keys():
+            return entries
+        class_names = one_based
+    return [
+        ListEntry(
+            entry.path,
+            class_names.get(entry.label, ""),
+            entry.split,
+            entry.line,
+            tuple(class_names[label] for label in entry.several),
+        )
+        for entry in entries
+    ]
+
+
+def _distinct(entries: list[ListEntry]) -> list[ListEntry]:
+    """Leave out what is listed twice with one label: the rows of several objects, or of several annotators."""
+    seen: set[tuple[str, str]] = set()
+    labeled = {entry.path for entry in entries if entry.label}
+    kept = []
+    for entry in entries:
+        if (entry.path, entry.label) not in seen and (entry.label or entry.path not in labeled):
+            seen.add((entry.path, entry.label))
+            kept.append(entry)
+    return kept
+
+
+def _path_column(columns: _Columns) -> int | None:
+    ranked = columns.role("path")
+    counts = {column: columns.located(column) for column in range(columns.width)}
+    alike = {
+        column: sum(isinstance(cell, str) and looks_like_path(cell) for cell in columns.values(column))
+        for column in range(columns.width)
+    }
+
+    def rank(column: int) -> tuple[int, int, int]:
+        return counts[column], alike[column], -ranked.index(column) if column in ranked else -1000
+
+    best = max(range(columns.width), key=rank, default=None)
+    if best is None:
+        return None
+    if counts[best] or alike[best]:
+        return best
+    return next((column for column in ranked if names.is_path_header(columns.header[column])), None)
+
+
+def _folder_column(columns: _Columns, path: int) -> int | None:
+    """The column of folders, where paths are found with it before them only."""
+    found = columns.located(path)
+    for column in columns.role("folder"):
+        joined = [
+            f"{cells[column]}/{cells[path]}".strip()
+            for _, cells in columns.table.rows[:_SAMPLE]
+            if max(column, path) < len(cells)
+        ]
+        if sum(columns.locate(one) for one in joined) > found:
+            return column
+    return None
+
+
+def _split_column(columns: _Columns, path: int) -> int | None:
+    """The column whose values are parts of a split, by its name or without."""
+    by_name = columns.role("split")
+    for column in [*by_name, *(column for column in range(columns.width) if column not in by_name)]:
+        values = {value for value in columns.values(column) if isinstance(value, str)}
+        parts = {names.split_of(value) or ("none" if value.lower() == "unassigned" else "") for value in values}
+        if column == path or not parts or "" in parts:
+            continue
+        if column in by_name or not columns.header[column] or len(parts) > 1:
+            return column
+    return None
+
+
+def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tuple[int | None, list[int]]:
+    """Return the column of labels, or the columns of a one-hot table."""
+    free = [
+        column
+        for column in range(columns.width)
+        if column not in taken
+        and column not in columns.role("box")
+        and columns.values(column)
+        and not (columns.located(column) and columns.located(path))
+    ]
+    known = [column for role in _LABEL_ROLES for column in columns.role(role) if column in free]
+    one_hot = _one_hot(columns, [column for column in free if column not in columns.role("label")])
+    if known:
+        best = known[0]
+        if columns.numeric(best):
+            best = next((column for column in known if not columns.numeric(column)), best)
+        if not (one_hot and names.rank(columns.header[best], "label_id") is not None):
+            return best, []
+    if one_hot:
+        return None, one_hot
+    words = [column for column in free if not columns.numeric(column)]
+    if words:
+        if len(words) > 1 and columns.table.header:
+            few = [
+                column
+                for column in words
+                if len(set(columns.values(column))) <= max(2, len(columns.values(column)) // 2)
+            ]
+            words = few if len(few) == 1 else words
+        if len(words) == 1 or not columns.table.header:
+            return min(words, key=lambda column: len(set(columns.values(column)))), []
+        return None, []
+    return (free[-1], []) if len(free) == 1 or (free and not columns.table.header) else (None, [])
+
+
+def _one_hot(columns: _Columns, free: list[int]) -> list[int]:
+    """Columns that hold nothing but 0 and 1, at least two of them."""
+    found = [
+        column
+        for column in free
+        if columns.header[column]
+        and columns.role("box").count(column) == 0
+        and all(isinstance(value, str) and value.strip().lower() in _ONE | _ZERO for value in columns.values(column))
+    ]
+    return found if len(found) > 1 else []
+
+
+def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
+    whole_numbers = bool(roles.labels) and columns.numeric(roles.labels[0])
+    for number, (line, cells) in enumerate(columns.table.rows, 1):
+        path = _first_of(cells, roles.paths)
+        if not isinstance(path, str) or not path.strip():
+            columns.table.unread.append(f"line {line or number} names no photo")
+            continue
+        if roles.folder is not None and (folder := _first_of(cells, [roles.folder])):
+            path = f"{folder}/{path}"
+        path = find_spelling(path, columns.locate) or path.strip()
+        split = names.split_of(str(_first_of(cells, [roles.split]))) if roles.split is not None else ""
+        if roles.one_hot:
+            several = False
+            labels = [
+                columns.header[column].strip()
+                for column in roles.one_hot
+                if str(_first_of(cells, [column])).strip().lower() in _ONE
+            ]
+        else:
+            labels, several = labels_in(_first_of(cells, roles.labels))
+        if whole_numbers:
+            labels = [re.sub(r"[.,]0+$", "", label) for label in labels]
+        if several and len(labels) > 1:
+            yield ListEntry(path, "", split, line or number, tuple(labels))
+        else:
+            yield from (ListEntry(path, label, split, line or number) for label in labels or [""])
+
+
+def _first_of(cells: Sequence[Cell], columns: Sequence[int]) -> Cell:
+    return next((cells[column] for column in columns if column < len(cells) and not _is_empty(cells[column])), "")
+
+
+def labels_in(cell: Cell) -> tuple[list[str], bool]:
+    """Return the labels in a cell, and True where they are of objects in the image rather than of the image."""
+    if isinstance(cell, tuple):
+        return [_clean(label) for label in dict.fromkeys(cell) if not _is_empty(label)], isinstance(cell, Objects)
+    text = cell.strip()
+    if text[:1] in "[{" and text[-1:] in "]}" and len(text) > 1:
+        value: Any = None
+        try:
+            value = json.loads(text)
+        except ValueError:
+            try:
+                value = ast.literal_eval(text)
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                return [_clean(cell)], False
+        found = labels_of(value)
+        return labels_in(found)
+    return ([] if _is_empty(cell) else [_clean(cell)]), False
+
+
+class Objects(tuple[str, ...]):
+    """Labels of the objects in an image."""
+
+    __slots__ = ()
+
+
+def labels_of(value: Any) -> tuple[str, ...]:
+    """Return the labels in a value of JSON: text, a number, a list of them, or objects that name their labels."""
+    if isinstance(value, bool) or value is None:
+        return ()
+    if isinstance(value, (str, int, float)):
+        return (str(value),)
+    if isinstance(value, list):
+        found = tuple(label for part in value for label in labels_of(part))
+        return Objects(found) if any(isinstance(part, dict) for part in value) else found
+    if isinstance(value, dict):
+        named_fields = [
+            (rank, part)
+            for key, part in value.items()
+            for rank in [_label_rank(str(key))]
+            if rank is not None and part not in (None, "")
+        ]
+        if named_fields:
+            return labels_of(min(named_fields, key=lambda field: field[0])[1])
+        if value and all(isinstance(part, str) for part in value.values()) and len(value) == 1:
+            return tuple(value.values())
+        chosen = tuple(str(key) for key, part in value.items() if part is True)  # {"cat": true, "dog": false}
+        return chosen or tuple(
+            label for part in value.values() if isinstance(part, (dict, list)) for label in labels_of(part)
+        )
+    return ()
+
+
+_KEYS: Final = ("rectanglelabels", "polygonlabels", "brushlabels", "keypointlabels", "ellipselabels")
+
+
+def _label_rank(key: str) -> int | None:
+    for offset, role in enumerate(_LABEL_ROLES):
+        if (rank := names.rank(key, role)) is not None:
+            return offset * 1000 + rank
+    if key in _KEYS:
+        return 500
+    return 5000 if key.lower() in {"name", "title"} else None
+
+
+def _clean(label: str) -> str:
+    return _NEUTRALIZED.sub("", label.strip(), count=1)
+
+
+def _is_empty(cell: Cell) -> bool:
+    return not cell if isinstance(cell, tuple) else cell.strip().lower() in _EMPTY

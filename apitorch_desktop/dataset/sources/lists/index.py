@@ -1,0 +1,148 @@
+"""Index of the images that a list may mean: finds one by what the list says of its path."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+Parts = tuple[str, ...]
+
+IMAGE_SUFFIXES: Final = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".mpo", ".heic", ".heif",
+    ".avif", ".jp2", ".jxl", ".ico", ".psd", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".tga", ".ppm",
+    ".pgm",
+})  # fmt: skip
+"""Suffixes of images, also of kinds that cannot be read: the user is told so, rather than that they are skipped."""
+_MAX_FILES: Final = 200_000
+_MAX_DEPTH: Final = 8
+_UPLOAD_PREFIX: Final = re.compile(r"[0-9a-f]{8}-(?=.)")
+"""What Label Studio puts before the name of an uploaded file."""
+
+
+def path_parts(path: str) -> Parts:
+    """Return the parts of a path in a list or an archive; nothing in it leads out."""
+    return tuple(
+        part
+        for part in path.replace("\\", "/").split("/")
+        if part not in {"", ".", ".."} and not (len(part) <= 3 and part.endswith(":"))
+    )
+
+
+class ImageIndex:
+    """Images below one folder, by their parts from there; `base` of a list is the folder it lies in."""
+
+    def __init__(self, images: Iterable[Parts] = ()) -> None:
+        self._by_name: dict[str, list[Parts]] = {}
+        self._by_stem: dict[str, list[Parts]] = {}
+        self._exact: set[Parts] = set()
+        for parts in images:
+            self._exact.add(parts)
+            name = _key(parts[-1])
+            self._by_name.setdefault(name, []).append(parts)
+            self._by_stem.setdefault(name.rpartition(".")[0] or name, []).append(parts)
+
+    def find(self, path: str, base: Parts = ()) -> Parts | None:
+        """Return the image that a list at `base` calls `path`; None where there is none, or several are as likely.
+
+        Spelling counts first; then case, Unicode form, slashes and a missing suffix do not, nor do folders in which
+        neither the list nor the images lie any more.
+        """
+        exact = (*base, *path.split("/"))
+        if exact in self._exact:
+            return exact
+        for spelled in _spellings(path):
+            parts = path_parts(spelled)
+            if not parts:
+                continue
+            absolute = bool(re.match(r"[\\/]|[A-Za-z]:|\w+://", spelled))
+            for name in (parts[-1], _UPLOAD_PREFIX.sub("", parts[-1], count=1)):
+                candidates = self._by_name.get(_key(name)) or (
+                    [] if _has_image_suffix(name) else self._by_stem.get(_key(name), [])
+                )
+                if found := _best(candidates, (*parts[:-1], name), base, absolute):
+                    return found
+        return None
+
+
+class FolderIndex(ImageIndex):
+    """Images on disk around a list; the folder is searched only when a path is not where the list says."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        self._searched = False
+
+    def find(self, path: str, base: Parts = ()) -> Parts | None:
+        """Find an image: see `ImageIndex.find`. An absolute path that exists has the parts of that path."""
+        try:
+            if (self._folder / path).is_file():
+                return (path,)
+        except (OSError, ValueError):  # a name of more than 255 bytes
+            return None
+        if not self._searched:
+            self._searched = True
+            super().__init__(_walk(self._folder))
+        return super().find(path, base)
+
+
+def _walk(folder: Path) -> Iterable[Parts]:
+    count = 0
+    for root, folders, names in os.walk(folder):
+        above = Path(root).relative_to(folder).parts
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if len(above) < _MAX_DEPTH else []
+        for name in names:
+            count += 1
+            if count > _MAX_FILES:
+                return
+            if _has_image_suffix(name):
+                yield (*above, name)
+
+
+def _has_image_suffix(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a name, no path
+
+
+def _spellings(path: str) -> Iterable[str]:
+    """Yield a path as it stands, and what an address of a storage or a tool's server says of it."""
+    yield path
+    if "://" in path or path.startswith("/data/"):
+        try:
+            address = urlsplit(path)
+        except ValueError:
+            return
+        if inner := parse_qs(address.query).get("d"):  # Label Studio: /data/local-files/?d=photos/1.jpg
+            yield inner[0]
+        yield unquote(address.path) if address.scheme == "file" else unquote(f"/{address.netloc}{address.path}")
+    elif "%" in path:
+        yield unquote(path)
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _best(candidates: list[Parts], parts: Parts, base: Parts, absolute: bool) -> Parts | None:
+    """Choose the candidate whose path ends in most of `parts`; None where two are as good, or too little fits."""
+    wanted = [_key(part) for part in parts]
+    best: list[Parts] = []
+    best_rank = (0, False)
+    for candidate in candidates:
+        own = [_key(part) for part in candidate]
+        same = 1  # the names fit
+        while same < min(len(own), len(wanted)) and own[-same - 1] == wanted[-same - 1]:
+            same += 1
+        below = candidate[: len(base)] == base
+        within = own[len(base) :] if below else own
+        if same < len(wanted) and same < len(within) and not absolute:
+            continue  # it lies in another folder than the list says
+        rank = (same, below and own == [_key(part) for part in base] + wanted)
+        if rank > best_rank:
+            best, best_rank = [candidate], rank
+        elif rank == best_rank:
+            best.append(candidate)
+    if len(best) > 1:
+        best = [candidate for candidate in best if candidate[: len(base)] == base] or best
+    return best[0] if len(best) == 1 else None

@@ -1,0 +1,134 @@
+"""Names that lists give to their columns and fields, in any spelling, and the words for the parts of a split."""
+
+import re
+import unicodedata
+from typing import Final
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_PATHS: Final = _words(
+    "filename file_path path filepath file image_path img_path image_file image_filename image_name img_name photo_path "
+    "file_name filenames fname image img photo picture image_url img_url url src uri image_uri gcs_uri image_gcs_uri "
+    "source_ref full_path fullpath abs_path rel_path relative_path local_path image_id img_id imageid photo_name "
+    "picture_name photo_id file_id images link file_url photo_url media source_file source external_id externalid "
+    "datei dateiname bild bilddatei pfad fichier nom_fichier chemin archivo nombre_archivo ruta imagen imagem arquivo id "
+    "key name"
+)
+_LABEL_NAMES: Final = _words(
+    "label_name class_name category_name classname labelname class_label label_class label_text label_str label_string "
+    "display_name species_name breed_name class_str target_name tag_name text_label human_label common_name label_title"
+    ""
+)
+_LABELS: Final = _words(
+    "label labels class category annotation annotations target tag tags y choice choices species breed ground_truth "
+    "groundtruth gt truth diagnosis dx finding finding_labels variety classification classes categories category_label "
+    "type kind sentiment emotion object objects object_name region_attributes file_attributes landmark disease expected "
+    "answer prediction predicted verdict product sort klasse etikett kategorie bezeichnung classe etiquette categorie "
+    "clase etiqueta categoria art level grade quality"
+)
+_LABEL_IDS: Final = _words(
+    "class_id label_id category_id target_id class_index label_index class_idx label_idx class_number class_no classid "
+    "labelid cls"
+)
+_SPLITS: Final = _words(
+    "split set subset partition usage ml_use mluse phase data_split dataset_split part fold purpose mode dataset"
+)
+_FOLDERS: Final = _words(
+    "folder dir directory subfolder subdir sub_folder folder_name folder_path root dirname base_dir"
+)
+_BOXES: Final = _words(
+    "xmin ymin xmax ymax x_min y_min x_max y_max x1 y1 x2 y2 left top right bottom bbox bbox_x box roi_x1 x_center "
+    "region_shape_attributes boxes"
+)
+_PARTS: Final = {
+    **dict.fromkeys(_words("train training trn trainset trainval learn learning entrenamiento apprentissage"), "train"),
+    **dict.fromkeys(_words("val valid validation validate validierung dev development eval evaluation"), "validation"),
+    **dict.fromkeys(_words("test testing tst testset holdout heldout prueba"), "test"),
+    **dict.fromkeys(
+        _words("pred predict prediction predictions unlabeled unlabelled unseen inference submission"), "unlabeled"
+    ),
+}
+_FILLERS: Final = frozenset(
+    _words(
+        "set sets data dataset datasets images image imgs img photos photo pics pictures picture folder folders split splits "
+        "files file samples sample seg the all full new final raw x jpg jpeg png"
+    )
+)
+_CONTAINERS: Final = frozenset(
+    _words(
+        "images image imgs img jpegimages jpegs jpgs pngs photos photo pictures pics data dataset datasets clsloc rawimages "
+        "imagefiles imagedata allimages imageset imagesets files samples inputs rgb jpg jpeg png"
+    )
+)
+
+
+def normal(header: str) -> str:
+    """Return a column's name without case, spaces and signs."""
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", header).casefold())
+
+
+def _ranks(names: tuple[str, ...]) -> dict[str, int]:
+    ranks: dict[str, int] = {}
+    for rank, name in enumerate(names):
+        ranks.setdefault(normal(name), rank)
+    return ranks
+
+
+_ROLES: Final = {
+    role: _ranks(names)
+    for role, names in {
+        "path": _PATHS,
+        "label_name": _LABEL_NAMES,
+        "label": _LABELS,
+        "label_id": _LABEL_IDS,
+        "split": _SPLITS,
+        "folder": _FOLDERS,
+        "box": _BOXES,
+    }.items()
+}
+
+
+def rank(header: str, role: str) -> int | None:
+    """Return how usual a name is for a role, 0 the most; None where it is not. The last part of a dotted name counts."""
+    ranks = _ROLES[role]
+    for name in (header, header.rpartition(".")[2]):
+        if (found := ranks.get(normal(name))) is not None:
+            return found
+    return None
+
+
+def is_path_header(cell: str) -> bool:
+    """Return True for a usual name of the column of paths."""
+    found = rank(cell, "path")
+    return found is not None and normal(cell) not in {"id", "key", "name", "source", "media", "link"}
+
+
+def is_known_header(cell: str) -> bool:
+    """Return True for a usual name of a column of paths, labels or splits."""
+    return any(rank(cell, role) is not None for role in ("path", "label_name", "label", "label_id", "split"))
+
+
+def split_words(name: str) -> tuple[str, tuple[str, ...]]:
+    """Return the part of a split that a folder's name tells ("" for none) and the words that are left of the name."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=\d)", " ", name)
+    words = [word for word in re.split(r"[^a-zäöüß]+", spaced.casefold()) if word]
+    if "".join(words) in {"trainset", "testset", "valset", "trainvaltest"}:
+        words = ["".join(words).removesuffix("set"), "set"]
+    part = next((_PARTS[word] for word in words if word in _PARTS), "")
+    if not part and re.fullmatch(r"(?:fold|cv|part|partition)[ _-]*\d+", name.casefold()):
+        return name.casefold(), ()
+    return part, tuple(word for word in words if word not in _PARTS and word not in _FILLERS)
+
+
+def split_of(name: str) -> str:
+    """Return the part of a split that a name means by itself: train, validation, test, unlabeled; "" for none."""
+    part, rest = split_words(name)
+    return part if part and not rest else ""
+
+
+def is_container(name: str) -> bool:
+    """Return True for the name of a folder that only holds images and says nothing of them."""
+    return normal(name) in _CONTAINERS

@@ -1,0 +1,193 @@
+"""Text → a table: finds delimiter, quotes, header and comments by what makes columns of paths that lead to images."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Final
+
+from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES
+from apitorch_desktop.dataset.sources.lists.names import is_known_header, is_path_header
+from apitorch_desktop.dataset.sources.name_encoding import decode_names
+from apitorch_desktop.dataset.sources.pasted_text import data_image, is_url
+
+Cell = str | tuple[str, ...]
+"""A value; several labels of one image are a tuple."""
+Located = Callable[[str], bool]
+
+_SAMPLE: Final = 60
+_MAX_PREAMBLE: Final = 20
+_SUFFIXES: Final = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+_PATH_FIRST: Final = re.compile(rf"\s*(.*?\.(?:{_SUFFIXES}))(?:\s+(.*?))?\s*", re.IGNORECASE)
+_PATH_LAST: Final = re.compile(rf"\s*(\S+)\s+(.*\.(?:{_SUFFIXES}))\s*", re.IGNORECASE)
+_BOXES: Final = re.compile(r"-?\d+(?:\.\d+)?(?:,-?\d+(?:\.\d+)?){4}")
+csv.field_size_limit(2**26)
+
+
+@dataclass(slots=True)
+class Table:
+    """Rows of cells with their line in the text; `header` is empty where there is none."""
+
+    header: list[str]
+    rows: list[tuple[int, list[Cell]]]
+    boxes: bool = False
+    """True where the rows are boxes: the labels of one image are those of the objects in it."""
+    sparse: bool = False
+    """True where rows are objects that may name the same thing differently."""
+    unread: list[str] = field(default_factory=list)
+    """Sentences about rows that were left out, without the list's name at their beginning."""
+
+
+def decode(data: bytes) -> str:
+    """Decode the text of a list."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
+    if data[1:2] == b"\0" or data[:1] == b"\0":
+        return data.decode("utf-16-le" if data[1:2] == b"\0" else "utf-16-be", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        _, encoding = decode_names([data[: 2**16]])
+        return data.decode("cp1252" if encoding == "?" else encoding, "replace")
+
+
+def read_table(text: str, locate: Located) -> Table:
+    """Read a table from text. Raises ValueError where no column looks like paths or web addresses."""
+    separator = ""
+    if found := re.match(r"sep=(.)\s*(?:\r\n|\r|\n)", text, re.IGNORECASE):
+        separator = found[1]
+        text = text[found.end() :]
+    best: tuple[tuple[float, ...], int, list[tuple[int, list[Cell]]]] | None = None
+    for order, parse in enumerate(_parsers(text, separator)):
+        try:
+            sample = _first(parse(), _SAMPLE)
+        except csv.Error:
+            continue
+        rank, column = _rank(sample, locate)
+        if best is None or (*rank, -order) > best[0]:
+            try:
+                best = (*rank, -order), column, list(parse())
+            except csv.Error:
+                continue
+    if best is None or not any(best[0][:3]):
+        raise ValueError("no column looks like paths or web addresses")
+    return _with_header(best[2], best[1], locate)
+
+
+def _first(rows: Iterator[tuple[int, list[Cell]]], count: int) -> list[tuple[int, list[Cell]]]:
+    return [row for row, _ in zip(rows, range(count), strict=False)]
+
+
+Parse = Callable[[], Iterator[tuple[int, list[Cell]]]]
+
+
+def _parsers(text: str, separator: str) -> Iterator[Parse]:
+    quotings = (csv.QUOTE_MINIMAL, csv.QUOTE_NONE) if '"' in text else (csv.QUOTE_MINIMAL,)
+    for delimiter in [separator] if separator else [",", ";", "\t", "|"]:
+        if delimiter in text:
+            for quoting in quotings:
+                yield lambda delimiter=delimiter, quoting=quoting: _delimited(text, delimiter, quoting)  # type: ignore[misc]
+    yield lambda: _lines(text, lambda line: [line])
+    yield lambda: _lines(text, _split_after_path)
+    yield lambda: _lines(text, _split_before_path)
+    yield lambda: _lines(text, lambda line: list(line.split()))
+
+
+def _delimited(text: str, delimiter: str, quoting: int) -> Iterator[tuple[int, list[Cell]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)  # type: ignore[arg-type]
+    before = 0
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            yield before + 1, list(cells)
+        before = reader.line_num
+
+
+def _lines(text: str, split: Callable[[str], list[Cell]]) -> Iterator[tuple[int, list[Cell]]]:
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        if line.strip():
+            yield number, split(line.rstrip("\n"))
+
+
+def _split_after_path(line: str) -> list[Cell]:
+    found = _PATH_FIRST.fullmatch(line)
+    if found is None:
+        return list(line.split())
+    rest = (found[2] or "").split()
+    if rest and all(_BOXES.fullmatch(token) for token in rest):  # x,y,x,y,class of each object
+        return [found[1], tuple(dict.fromkeys(token.rpartition(",")[2] for token in rest))]
+    return [found[1], *([found[2]] if found[2] and not re.search(r"[\d.]$", found[2]) and len(rest) > 1 else rest)]
+
+
+def _split_before_path(line: str) -> list[Cell]:
+    found = _PATH_LAST.fullmatch(line)
+    return [found[1].rstrip(":"), found[2]] if found else list(line.split(None, 1))
+
+
+def _rank(rows: list[tuple[int, list[Cell]]], locate: Located) -> tuple[tuple[float, ...], int]:
+    """Return how well rows fit (images found, then cells like paths, known columns, even width), and the path column."""
+    width = max((len(cells) for _, cells in rows), default=0)
+    counts = []
+    for column in range(min(width, 200)):
+        cells = [cells[column] for _, cells in rows if column < len(cells)]
+        found = sum(isinstance(cell, str) and (is_image_address(cell) or locate(cell)) for cell in cells)
+        alike = sum(isinstance(cell, str) and looks_like_path(cell) for cell in cells)
+        counts.append((found, alike))
+    if not counts:
+        return (0, 0, 0, 0), 0
+    column = max(range(len(counts)), key=lambda number: counts[number])
+    header = max((sum(_is_known(cell) for cell in cells) for _, cells in rows[:5]), default=0)
+    known = header if any(_is_known(cell, is_path_header) for _, cells in rows[:5] for cell in cells) else 0
+    even = sum(len(cells) == width for _, cells in rows) / len(rows) if width > 1 else 0
+    if not any(counts[column]):
+        column = next(
+            (place for _, cells in rows[:5] for place, cell in enumerate(cells) if _is_known(cell, is_path_header)), 0
+        )
+    return (*counts[column], known, even), column
+
+
+def _is_known(cell: Cell, known: Callable[[str], bool] = is_known_header) -> bool:
+    return isinstance(cell, str) and known(cell.lstrip("#"))
+
+
+def looks_like_path(cell: str) -> bool:
+    """Return True for text that ends in the suffix of an image."""
+    return len(cell) < 4096 and PurePosixPath(cell.strip().replace("\\", "/")).suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_image_address(cell: str) -> bool:
+    """Return True for a web address or a `data:` address."""
+    return is_url(cell) or (cell[:5].lower() == "data:" and data_image(cell) is not None)
+
+
+def _with_header(rows: list[tuple[int, list[Cell]]], column: int, locate: Located) -> Table:
+    """Tell header, comments and preamble from the rows."""
+
+    def is_image(cells: list[Cell]) -> bool:
+        cell = cells[column] if column < len(cells) else ""
+        return isinstance(cell, str) and (looks_like_path(cell) or is_image_address(cell) or locate(cell))
+
+    def is_comment(cells: list[Cell]) -> bool:
+        first = cells[0] if cells and isinstance(cells[0], str) else ""
+        return first.lstrip().startswith(("#", "//")) and not is_image(cells)
+
+    first = next((number for number, (_, cells) in enumerate(rows) if is_image(cells)), len(rows))
+    known = next(
+        (
+            number
+            for number, (_, cells) in enumerate(rows[: min(first, _MAX_PREAMBLE)])
+            if any(_is_known(cell, is_path_header) for cell in cells) and not (len(cells) == 1 and is_comment(cells))
+        ),
+        None,
+    )
+    if known is None:
+        before = [number for number in range(min(first, _MAX_PREAMBLE)) if not is_comment(rows[number][1])]
+        known = before[-1] if before and first < len(rows) else None
+        if known is not None and len(rows[known][1]) <= column:
+            known = None
+        body = rows[known + 1 if known is not None else 0 if first == len(rows) else first :]
+    else:
+        body = rows[known + 1 :]
+    header = [str(cell).strip().lstrip("#").strip() for cell in rows[known][1]] if known is not None else []
+    return Table(header, [(line, cells) for line, cells in body if not is_comment(cells)])

@@ -1,0 +1,112 @@
+"""Names that are no UTF-8, from old systems and old archives: a guess of their encoding."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from typing import Final
+
+_WESTERN: Final = frozenset("äöüßéèêëàâáãåæçñíìîïóôøúûýœÄÖÜÉÈÀÂÁÅÆÇÑÍÓØÚ")
+_WORD: Final = re.compile(r"[^\W\d_]+")
+
+
+def decode_names(names: Iterable[bytes], *, archive: bool = False) -> tuple[list[str], str]:
+    """Decode names that belong together; return them and the encoding of those that are no UTF-8, "" where all are.
+
+    In an archive all names have one encoding, often that of DOS; in a folder each may have its own. Where no encoding
+    fits, the bytes that are no UTF-8 become replacement characters, and the encoding is "?".
+    """
+    raw = list(names)
+    if all(_is_utf8(name) for name in raw):
+        return [name.decode() for name in raw], ""
+    guessed = [not name.isascii() if archive else not _is_utf8(name) for name in raw]
+    encoding = _guess(b" \n".join(name for name, other in zip(raw, guessed, strict=True) if other), archive)
+    codec = "utf-8" if encoding == "?" else encoding
+    return [
+        name.decode(codec if other else "utf-8", "replace") for name, other in zip(raw, guessed, strict=True)
+    ], encoding
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _guess(text: bytes, archive: bool) -> str:
+    western = ["cp850", "cp1252"] if archive else ["cp1252", "cp850"]
+    candidates = [*western, "gb18030", "cp932", "cp949", "big5", "cp866", "cp1251"]
+    scores = {encoding: _score(text, encoding) for encoding in candidates}
+    best = max(candidates, key=lambda encoding: scores[encoding])
+    # every common Korean syllable is a common Chinese sign as well, but not the reverse
+    if (
+        best == "gb18030"
+        and scores["cp949"] >= scores[best]
+        and sum(char > "\x7f" for char in set(text.decode("cp949"))) >= 4
+    ):
+        best = "cp949"
+    return best if scores[best] >= 0.5 else "?"
+
+
+def _score(text: bytes, encoding: str) -> float:
+    """Return how usual the characters beyond ASCII are in an encoding's languages, 0 to 1."""
+    try:
+        decoded = text.decode(encoding)
+    except UnicodeDecodeError:
+        return -1.0
+    usual = _USUAL[encoding]
+    score, count = 0.0, 0
+    words = {match.start(): match.group() for match in _WORD.finditer(decoded)}
+    word, first, end = "", 0, 0
+    for place, char in enumerate(decoded):
+        if place in words:
+            word, first, end = words[place], place, place + len(words[place])
+        if ord(char) > 127:
+            count += 1
+            score += usual(char, word if place < end else "", place == first)
+    return score / count if count else 0.0
+
+
+def _western(char: str, word: str, _first: bool) -> float:
+    if not word or "LATIN" not in _script(char):
+        return 0.0
+    isolated = any(letter.isascii() for letter in word) and not re.search(r"[^\x00-\x7f]{3}", word)
+    return (1.0 if char in _WESTERN else 0.6) * (1.0 if isolated else 0.3)
+
+
+def _cyrillic(char: str, word: str, first: bool) -> float:
+    if "CYRILLIC" not in _script(char) or any(letter.isascii() for letter in word):
+        return 0.0
+    return 1.0 if char.islower() or first or word.isupper() else 0.3
+
+
+def _double_byte(encoding: str, common: range, *, kana: bool = False) -> Callable[[str, str, bool], float]:
+    def usual(char: str, _word: str, _first: bool) -> float:
+        if kana and ("HIRAGANA" in _script(char) or char == "ー" or "ア" <= char <= "ヺ"):
+            return 1.0
+        coded = char.encode(encoding)
+        if len(coded) != 2:
+            return 0.1
+        if encoding == "gb18030" and coded[1] < 0xA1:
+            return 0.2
+        return 0.95 if coded[0] in common else 0.2
+
+    return usual
+
+
+def _script(char: str) -> str:
+    return unicodedata.name(char, "")
+
+
+_USUAL: Final[dict[str, Callable[[str, str, bool], float]]] = {
+    "cp1252": _western,
+    "cp850": _western,
+    "cp866": _cyrillic,
+    "cp1251": _cyrillic,
+    # the lead bytes of the commonest signs, which each standard puts first
+    "gb18030": _double_byte("gb18030", range(0xB0, 0xD8)),
+    "big5": _double_byte("big5", range(0xA4, 0xC7)),
+    "cp932": _double_byte("cp932", range(0x88, 0x98), kana=True),
+    "cp949": _double_byte("cp949", range(0xB0, 0xC9)),
+}
