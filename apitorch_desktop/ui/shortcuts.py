@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication, QKeySequence
+from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
@@ -17,7 +17,6 @@ from apitorch_desktop.ui.review.panel import PAGES
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.controls import label, surface
 
 WIDGET_KEYS = {
@@ -60,12 +59,6 @@ def add_window_actions(
 ) -> None:
     """Add the actions of the whole window. Qt leaves to a text field the keys it uses itself (Ctrl+Z, letters)."""
 
-    def paste() -> None:
-        if content := drag_drop.read(QGuiApplication.clipboard().mimeData()):
-            imports.begin(content)
-        else:
-            session.show_message("There is no picture and no address on the clipboard.", "muted")
-
     def show_keys() -> None:
         pages = {f"Review: {page.title.lower()}": _pairs(page.keys) for page in PAGES.values()}
         sections = {**registry.key_sections(), **pages}
@@ -82,6 +75,7 @@ def add_window_actions(
             "file.import_files", "Import files…", imports.choose_files, "Ctrl+O", "Import photos, archives or lists"
         ),
         ActionSpec("file.import_folder", "Import a folder…", imports.choose_folder, "Ctrl+Shift+O", "Import a folder"),
+        ActionSpec("file.import_clipboard", "Import from the clipboard", imports.paste),
         ActionSpec("file.new_set", "New training set…", lambda: tree.start_naming(None), "Ctrl+N", "New training set"),
         ActionSpec("edit.undo", "Undo", edits.undo, "Ctrl+Z", "Undo"),
         ActionSpec("edit.redo", "Redo", edits.redo, "Ctrl+Shift+Z, Ctrl+Y", "Redo"),
@@ -111,8 +105,8 @@ def add_window_actions(
         ActionSpec("help.keys", "Keys", show_keys, "?, F1", "This page"),
         ActionSpec("file.quit", "Quit", window.close, "Ctrl+Q", "Quit"),
         ActionSpec(
-            "edit.paste", "Paste", paste, "Ctrl+V", "Import pictures, files and addresses from the clipboard", "Photos",
-            within=(photos.grid, tree, central_widget.empty),
+            "edit.paste", "Paste", imports.paste, "Ctrl+V", "Import photos, files and addresses from the clipboard",
+            "Photos", within=(photos.grid, tree, central_widget.empty, central_widget.toolbar, central_widget.status),
         ),
     )  # fmt: skip
 

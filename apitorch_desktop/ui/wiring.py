@@ -111,6 +111,12 @@ class Wiring(QObject):
             parts.theme,
             lambda: self.pages.switch(parts.transfers_panel),
         )
+        parts.actions.fill(
+            parts.central_widget.toolbar.import_menu,
+            "file.import_folder",
+            "file.import_files",
+            "file.import_clipboard",
+        )
 
     def begin(self, stores: AppData, arguments: list[str]) -> None:
         """Open the connection, resume the transfers, import what the command line named."""
@@ -237,7 +243,6 @@ class Wiring(QObject):
 
     def _wire_toolbar(self) -> None:
         toolbar, photos = self._central_widget.toolbar, self._photos
-        toolbar.import_wanted.connect(self._parts.imports.choose_files)
         toolbar.searched.connect(photos.search)
         toolbar.search_left.connect(photos.grid.setFocus)
         toolbar.sort_chosen.connect(photos.set_sort)

@@ -154,6 +154,8 @@ class ClassifyController(QObject):
         self._owner.deleteLater()
         self._owner = QObject(self)
         self._panel.expect([])
+        if content.problem:
+            self._session.show_message(content.problem, "warn", "classify")
         if content.images:
             image = content.images[0]
             self._open(PhotoToClassify(image.name or "picture", data=image.data))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from apitorch_desktop.api.errors import ConnectionFailed
@@ -22,6 +24,7 @@ from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.controller import TransferController
+from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from apitorch_desktop.utils.text import plural
 
@@ -58,17 +61,31 @@ class ImportController(QObject):
 
     def choose_folder(self) -> None:
         """Let the user choose a folder."""
-        folder = QFileDialog.getExistingDirectory(self._window, "Import a folder of photos", str(Path.home()))
-        if folder:
-            self.begin(DroppedContent(paths=(Path(folder),)))
+        dialog = self._file_dialog("Import a folder of photos", QFileDialog.FileMode.Directory)
+        dialog.setOption(QFileDialog.Option.ShowDirsOnly)
+        dialog.open()
 
     def choose_files(self) -> None:
         """Let the user choose photos, archives or lists."""
         suffixes = " ".join(f"*{suffix}" for suffix in (*sorted(SUFFIXES), *_LISTS))
         kinds = f"Photos, archives and lists ({suffixes});;All files (*)"
-        names, _ = QFileDialog.getOpenFileNames(self._window, "Import photos", str(Path.home()), kinds)
-        if names:
-            self.begin(DroppedContent(paths=tuple(map(Path, names))))
+        dialog = self._file_dialog("Import photos", QFileDialog.FileMode.ExistingFiles)
+        dialog.setNameFilter(kinds)
+        dialog.open()
+
+    def paste(self) -> None:
+        """Import the content of the clipboard."""
+        if content := drag_drop.read(QGuiApplication.clipboard().mimeData()):
+            self.begin(content)
+        else:
+            self._session.show_message("There is no photo and no address on the clipboard.", "muted")
+
+    def _file_dialog(self, title: str, mode: QFileDialog.FileMode) -> QFileDialog:
+        dialog = QFileDialog(self._window, title, str(Path.home()))
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setFileMode(mode)
+        dialog.filesSelected.connect(lambda names: self.begin(DroppedContent(paths=tuple(map(Path, names)))))
+        return dialog
 
     def begin(
         self, content: DroppedContent, set_id: str | None = None, label: str | None = None, *, new_set: bool = False
@@ -82,6 +99,11 @@ class ImportController(QObject):
             self._waiting.append((content, set_id, label, new_set))
             session.show_message("The import begins as soon as the service is up.", "muted", "waiting")
             return
+        if content.problem:
+            session.show_message(content.problem, "warn", "import")
+            content = replace(content, unusable=())
+            if not content:
+                return
         sources = sources_of(content)
         found = session.find_set(set_id) if set_id is not None else None
         if found is not None and label is not None:

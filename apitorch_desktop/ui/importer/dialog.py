@@ -16,14 +16,14 @@ from PySide6.QtWidgets import (
 )
 
 from apitorch_desktop.api.types import Id, TrainingSet
-from apitorch_desktop.dataset.importer.plan import Plan, ScanProgress
+from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, ScanProgress
 from apitorch_desktop.ui.importer.plan_checks import ExistingOf, PlanChecks, Similar
 from apitorch_desktop.ui.importer.plan_models import PlanLabelsModel
 from apitorch_desktop.ui.importer.plan_table import PlanTable, plan_table
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ComboBox, ProgressBar, button, label, set_property
-from apitorch_desktop.utils.text import size
+from apitorch_desktop.utils.text import plural, size
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ class ImportDialog(QDialog):
         self.meter.setVisible(plan is None)
         self._split.setEnabled(plan is not None)
         self.labels_model.show_plan(plan)
-        self.photos.show_plan(plan)
+        self.photos.show_plan(plan, self._checks.labels)
         self._show_problem("")
         if plan is None:
             self.head.setText("Looking at what was dropped…")
@@ -225,14 +225,17 @@ class ImportDialog(QDialog):
         photos = f"{len(sending):,} photo{'s' * (len(sending) != 1)}"
         labels = sum(1 for row in plan.labels() if row.sending)
         self.start.setText(f"Import {photos}")
-        reason = "" if sending else "There is nothing to send"
+        unlabeled = plan.counts()[ItemStatus.NO_LABEL]
+        reason = "Give the photos a label first" if unlabeled else "There is nothing to send"
+        reason = "" if sending else reason
         if new and not self.name.text().strip():
             reason = reason or "Give the new training set a name"
         if self._checks.comparing:
             reason = "Comparing with what is there"
         else:
             spread = f"{photos} under {labels:,} label{'s' * (labels != 1)}"
-            self.head.setText(f"{spread}, {size(plan.bytes_to_send())}" if sending else "Nothing to import")
+            nothing = f"{plural(unlabeled, 'photo')} without a label yet" if unlabeled else "Nothing to import"
+            self.head.setText(f"{spread}, {size(plan.bytes_to_send())}" if sending else nothing)
         self.below.setText(" ".join(part for part in (_summary(plan), self._checks.similarity_text) if part))
         self.below.setVisible(bool(self.below.text()))
         self.start.setEnabled(not reason)

@@ -34,6 +34,8 @@ class PlanChecks(QObject):
         self._similar = similar
         self._comparison: Task | None = None
         self._similarity: Task | None = None
+        self.labels: list[str] = []
+        """Labels of the training set."""
         self.similarity_text = ""
         """Progress of the search for near-duplicates, "" while there is none."""
 
@@ -55,6 +57,7 @@ class PlanChecks(QObject):
         self.stop()
         plan.set_similar({})
         if target is None:
+            self.labels = []
             plan.set_existing({})
             self.compared.emit()
             self._find_similar(plan, None)
@@ -64,6 +67,7 @@ class PlanChecks(QObject):
         def found(existing: Existing) -> None:
             self._comparison = None
             plan.set_existing(*existing)
+            self.labels = list(existing[1])
             self.compared.emit()
             self._find_similar(plan, target)
 

@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from PySide6.QtCore import QAbstractItemModel, QEvent, QObject, Qt, Signal
+from PySide6.QtCore import QAbstractItemModel, QEvent, QObject, QStringListModel, Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QTreeView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QCompleter,
+    QHBoxLayout,
+    QHeaderView,
+    QLineEdit,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTreeView,
+    QVBoxLayout,
+    QWidget,
+)
 
+from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.dataset.importer.plan import Plan, PlanItem
 from apitorch_desktop.ui.importer.plan_models import PlanFilter, PlanItemsModel
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import ComboBox, button, enable_unless
-from apitorch_desktop.ui.widgets.table_model import ROW_ROLE
+from apitorch_desktop.ui.widgets.controls import ComboBox, button, enable_unless, label
+from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Index
 
 _VIEWS: dict[str, tuple[str, ...]] = {
     "All": (),
@@ -61,6 +72,12 @@ class PlanTable(QWidget):
         self.include = button("Include", "", lambda: self._set_included(included=True))
         self.relabel = QLineEdit(placeholderText="Label for the selected…")
         self.relabel.setAccessibleName("Label for the selected photos")
+        self.relabel.textChanged.connect(lambda _text: self._show_spelling())
+        self._labels = QStringListModel(self)
+        complete_labels(self.relabel, self._labels)
+        self.items.setItemDelegateForColumn(1, _LabelDelegate(self._labels, self))
+        self.spelling = label("", "small", "muted")
+        self.spelling.hide()
         for part in (self.search, self.items, self.relabel):
             part.installEventFilter(self)
         self._lay_out()
@@ -79,16 +96,25 @@ class PlanTable(QWidget):
         column.addLayout(filters)
         column.addWidget(self.items, 1)
         column.addLayout(edits)
+        column.addWidget(self.spelling)
         order = (self.view, self.search, self.all_labels, self.items, self.skip, self.include, self.relabel)
         for control, following in pairwise(order):
             QWidget.setTabOrder(control, following)
 
     # --- showing
 
-    def show_plan(self, plan: Plan | None) -> None:
-        """Show the photos of a plan."""
+    def show_plan(self, plan: Plan | None, labels: Sequence[str] = ()) -> None:
+        """Show the photos of a plan; `labels` are those of the training set, for completion.
+
+        Where no photo has a label yet (one that was pasted), all are selected, so that a label can be typed at once.
+        """
         self._plan = plan
         self.items_model.show_plan(plan)
+        planned = [row.label for row in plan.labels() if row.label] if plan is not None else []
+        self._labels.setStringList(sorted({*labels, *planned}))
+        if planned == [] and plan is not None and any(item.problem is None for item in plan.items):
+            self.items.selectAll()
+            self.relabel.setFocus()
         self.update_controls()
 
     def refresh(self, only: str | None) -> None:
@@ -112,6 +138,13 @@ class PlanTable(QWidget):
         reason = "" if self.selected() else "Select photos first"
         for control in (self.skip, self.include, self.relabel):
             enable_unless(control, reason)
+
+    def _show_spelling(self) -> None:
+        """Show how the typed label will be stored, if that differs."""
+        typed = self.relabel.text().strip()
+        stored = snake_case(typed)
+        self.spelling.setText(f"Stored as “{stored}”.")
+        self.spelling.setVisible(bool(stored) and stored != typed)
 
     def selected(self) -> list[PlanItem]:
         """Return the selected items."""
@@ -165,6 +198,28 @@ class PlanTable(QWidget):
             self.items.edit(selected[0])
         elif selected:
             self.relabel.setFocus()
+
+
+class _LabelDelegate(QStyledItemDelegate):
+    """Edits a label in its row, with completion."""
+
+    def __init__(self, labels: QStringListModel, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._labels = labels
+
+    def createEditor(self, parent: QWidget, option: QStyleOptionViewItem, index: Index) -> QWidget:
+        editor = super().createEditor(parent, option, index)
+        if isinstance(editor, QLineEdit):
+            complete_labels(editor, self._labels)
+        return editor
+
+
+def complete_labels(line: QLineEdit, labels: QStringListModel) -> None:
+    """Complete labels in a line as they are typed: Enter takes the label shown, Delete removes the completed part."""
+    completer = QCompleter(labels, line)
+    completer.setCompletionMode(QCompleter.CompletionMode.InlineCompletion)
+    completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+    line.setCompleter(completer)
 
 
 def plan_table(name: str, model: QAbstractItemModel, widths: Sequence[int]) -> QTreeView:

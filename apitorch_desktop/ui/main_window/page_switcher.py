@@ -60,6 +60,8 @@ class PageSwitcher(QObject):
                 self._photos.grid.setFocus()
         else:
             central.pages.setCurrentWidget(central.empty)
+            if QApplication.focusWidget() in (None, central):
+                central.empty.setFocus()  # the key for pasting works there
             self._explain()
 
     def _explain(self) -> None:

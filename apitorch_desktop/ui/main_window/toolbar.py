@@ -68,7 +68,6 @@ class Toolbar(QWidget):
 
     connection_menu_wanted = Signal()
     """The connection menu is about to open and has to be filled."""
-    import_wanted = Signal()
     searched = Signal(str)
     search_left = Signal()
     sort_chosen = Signal(str)
@@ -89,8 +88,11 @@ class Toolbar(QWidget):
         self.connection_menu = QMenu(self)
         self.connection_menu.aboutToShow.connect(self.connection_menu_wanted)
         self.connection.setMenu(self.connection_menu)
-        self.import_button = button("Import…", "primary", self.import_wanted.emit)
-        self.import_button.setToolTip("Add photos from files, folders, archives and lists")
+        self.import_button = MenuButton(theme, "Import")
+        self.import_button.setProperty("kind", "primary")
+        self.import_button.setToolTip("Add photos from folders, files, archives, lists and the clipboard")
+        self.import_menu = QMenu(self)
+        self.import_button.setMenu(self.import_menu)
         self.search = SearchField(theme)
         self.search.searched.connect(self.searched)
         self.search.left.connect(self.search_left)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QImage
 
 from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.dataset.sources.pasted_text import file_path
 from apitorch_desktop.ui.tasks.runner import Lane, Task, TaskRunner
+from apitorch_desktop.utils.text import shown
 
 IDS_TYPE: Final = "application/x-apitorch-training-images"
 """MIME type of training images dragged inside the program: a JSON list of their ids."""
@@ -58,16 +61,27 @@ class DroppedContent:
     """Dropped or pasted content. Nothing in it has been read from disk or fetched yet.
 
     `paths`: files and folders; `urls`: http(s) addresses of images, not of the page they were on; `images`: images that
-    came as bytes; `image_ids`: training images of this program (an internal drag).
+    came as bytes; `image_ids`: training images of this program (an internal drag); `unusable`: addresses that cannot be
+    opened, of other machines or with other schemes.
     """
 
     paths: tuple[Path, ...] = ()
     urls: tuple[str, ...] = ()
     images: tuple[DroppedImage, ...] = ()
     image_ids: tuple[str, ...] = ()
+    unusable: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.paths or self.urls or self.images or self.image_ids)
+        return bool(self.paths or self.urls or self.images or self.image_ids or self.unusable)
+
+    @property
+    def problem(self) -> str:
+        """Sentence for the user about the unusable addresses, "" where there are none."""
+        if not self.unusable:
+            return ""
+        more = f" Nor can {len(self.unusable) - 1:,} more." if len(self.unusable) > 1 else ""
+        where = "photos come from files on this computer and from web addresses (http, https)"
+        return f"“{shown(self.unusable[0][:100])}” cannot be opened: {where}.{more}"
 
 
 def accepts(mime: QMimeData) -> bool:
@@ -92,10 +106,10 @@ def read(mime: QMimeData) -> DroppedContent:
     if mime.hasFormat(IDS_TYPE):
         return DroppedContent(image_ids=_ids(_bytes(mime, IDS_TYPE)))
     listed = mime.urls() if mime.hasUrls() else []
-    paths = tuple(dict.fromkeys(Path(url.toLocalFile()) for url in listed if url.isLocalFile() and url.toLocalFile()))
     addresses = [bytes(url.toEncoded().data()).decode("ascii", "replace") for url in listed]
+    paths, unusable = _files(addresses)
     if paths:
-        return DroppedContent(paths=paths, urls=_web(addresses))
+        return DroppedContent(paths=paths, urls=_web(addresses), unusable=unusable)
     tags = _ImageTags()
     if mime.hasHtml():
         tags.feed(mime.html())
@@ -108,7 +122,9 @@ def read(mime: QMimeData) -> DroppedContent:
     promised = _web([_text(mime, _MOZ_IMAGE)])
     if promised or inline or _web(tags.sources):
         return DroppedContent(urls=promised or _web(tags.sources), images=inline)
-    return DroppedContent(urls=_web(_links(mime, addresses)))
+    lines = _links(mime, addresses)
+    paths, unusable = _files(lines)
+    return DroppedContent(paths=paths, urls=_web(lines), unusable=unusable)
 
 
 def _ids(data: bytes) -> tuple[str, ...]:
@@ -165,15 +181,33 @@ def _web(addresses: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _files(addresses: Iterable[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Return the local files among addresses, and the addresses that are neither local files nor on the web."""
+    paths, unusable = [], []
+    for address in addresses:
+        scheme = address.partition(":")[0].lower()
+        path = file_path(address) if scheme == "file" else None
+        if path is not None and path.name and (os.name == "nt" or not str(path).startswith("//")):
+            paths.append(path)
+        elif scheme not in ("http", "https", "data", "blob", "about", "javascript", "mailto", "tel"):
+            unusable.append(address)
+    return tuple(dict.fromkeys(paths)), tuple(dict.fromkeys(unusable))
+
+
+def _is_address(line: str) -> bool:
+    scheme, colon, rest = line.partition("://")
+    return bool(colon and rest) and scheme.isalnum() and " " not in line
+
+
 def _links(mime: QMimeData, listed: list[str]) -> list[str]:
     """Return links if nothing else names an image: the URL list, Mozilla's link, or text whose lines are all URLs."""
-    if _web(listed):
+    if _web(listed) or any(_files(listed)):
         return listed
     if mime.hasFormat(_MOZ_URL) and (first := _text(mime, _MOZ_URL).partition("\n")[0]):
         return [first]
     lines = [line.strip() for line in mime.text().splitlines()[:_MOST_LINES]] if mime.hasText() else []
     lines = [line for line in lines if line]
-    return lines if len(_web(lines)) == len(set(lines)) else []
+    return lines if all(_is_address(line) for line in lines) else []
 
 
 def _inline(source: str) -> DroppedImage | None:

@@ -1,4 +1,6 @@
+import socket
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from PySide6.QtCore import QMimeData, QUrl
@@ -112,13 +114,30 @@ def test_urls_pasted_as_text_one_a_line():
 
 @pytest.mark.parametrize(
     "text",
-    ["just words", f"see {PHOTO}", f"{PHOTO}\nand words", "ftp://a/b", "http://", "javascript:alert(1)", "http://[::1"],
+    ["just words", f"see {PHOTO}", f"{PHOTO}\nand words", "http://", "javascript:alert(1)", "http://[::1"],
 )
 def test_other_text_is_nothing(text):
     assert not drag_drop.read(mime(text=text))
 
 
-@pytest.mark.parametrize("url", ["mailto:a@b.example", "about:blank", "smb://server/share/a.jpg", "blob:https://a/1"])
+@pytest.mark.parametrize(
+    "address",
+    ["ftp://a/b", "smb://server/share/a.jpg", "sftp://host/a.jpg", "mtp://phone/a.jpg", "file://elsewhere/a.jpg"],
+)
+def test_addresses_that_cannot_be_opened_have_a_sentence(address):
+    for given in (mime(urls=[address]), mime(text=address)):
+        content = drag_drop.read(given)
+        assert content.unusable == (address,) and not content.paths and not content.urls
+        assert content.problem.startswith(f"“{address}” cannot be opened")
+
+
+def test_files_of_this_machine_are_files_whatever_their_address_looks_like(tmp_path):
+    path = tmp_path / "a b.jpg"
+    for host in ("", "localhost", socket.gethostname()):
+        assert drag_drop.read(mime(text=f"file://{host}{quote(str(path))}")).paths == (path,)
+
+
+@pytest.mark.parametrize("url", ["mailto:a@b.example", "about:blank", "blob:https://a/1"])
 def test_other_addresses_are_nothing(url):
     assert not drag_drop.read(mime(urls=[url]))
 
