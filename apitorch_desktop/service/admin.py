@@ -65,7 +65,7 @@ class AdminEndpoint:
                 await self._answer(receive, tracking_send)
             else:
                 await self._app(scope, receive, tracking_send)
-        except asyncio.CancelledError:  # the service ends, and this request has had its time
+        except asyncio.CancelledError:  # the service is ending and the grace period is over
             if started:
                 raise
             message = "The service is ending. Send it again when it is back."
@@ -108,7 +108,7 @@ def run_action(folder: Path, action: Action, attach: Callable[[Path], tuple[str,
         with Store.open(folder, **storage_urls()) as store:
             return perform(store.owners, action)
     except InUse as error:
-        if running := attach(folder):  # it has just come up
+        if running := attach(folder):  # started meanwhile
             return _call(*running, action)
         raise AdminError(str(error)) from error
     except (StoreError, InvalidConfig) as error:

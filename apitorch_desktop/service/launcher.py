@@ -65,7 +65,7 @@ class ServiceProcess:
         self._url = ""
         self._message = ""
         self._child: _ServiceChild | None = None
-        self._pid = 0  # of the service attached to
+        self._pid = 0  # of the attached service
         self._log = _ServiceLog(folder / LOG_FILE)
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -124,7 +124,7 @@ class ServiceProcess:
             child.stop(timeout)
         if self._watcher and self._watcher is not threading.current_thread():
             self._watcher.join(timeout)
-            child = self._child  # one that the watcher was just starting
+            child = self._child  # a child that the watcher was just starting
             if child:
                 child.stop(timeout)
 
@@ -138,7 +138,7 @@ class ServiceProcess:
                 self._start_child(max(1.0, deadline - time.monotonic()))
                 return
             except ServiceFailed as failure:
-                # another process was quicker and is about to take connections
+                # another process was faster and is about to accept connections
                 if failure.kind != _IN_USE or time.monotonic() > deadline - timeout * 0.5 or self._stopping.wait(0.2):
                     raise
 
@@ -156,7 +156,7 @@ class ServiceProcess:
         self._port = urlsplit(self._url).port or 0
 
     def _watch(self) -> None:
-        if self._stopping.is_set() and self._child:  # told to stop in the middle of the start
+        if self._stopping.is_set() and self._child:  # stopped during the start
             self._child.stop(15)
         self._watcher = threading.Thread(target=self._run_watch, name="service-watch", daemon=True)
         self._watcher.start()
@@ -167,7 +167,7 @@ class ServiceProcess:
             since = time.monotonic()
             if self._pid:
                 self._wait_for_exit(self._pid)
-                self._port = urlsplit(self._url).port or 0  # so that our own takes its place unnoticed
+                self._port = urlsplit(self._url).port or 0  # so that our own child replaces it at the same URL
             elif self._child:
                 self._child.ended.wait()
                 self._message = self._child.failure()
@@ -194,7 +194,7 @@ class ServiceProcess:
                 return
 
     def _notify(self, state: str) -> None:
-        with suppress(Exception):  # the listener's trouble must not end the watch
+        with suppress(Exception):  # a failing listener must not end the watch
             self._on_change(state)
 
 
@@ -224,12 +224,12 @@ class _ServiceChild:
         try:
             self.process = subprocess.Popen(
                 [*_command(), "serve", "--port", str(port), "--data", str(folder)],
-                stdin=subprocess.PIPE,  # its end is how the child learns of ours
+                stdin=subprocess.PIPE,  # its end tells the child that this process ended
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=environment,
-                process_group=0 if os.name == "posix" else None,  # Ctrl+C in a terminal is for us to pass on; a session
-                # of its own would make it a group for the scheduler, in which its niceness counts for nothing outside
+                process_group=0 if os.name == "posix" else None,  # Ctrl+C is passed on by this process; a session
+                # of its own would be a scheduling group, outside which its niceness has no effect
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         except OSError as error:
@@ -244,7 +244,7 @@ class _ServiceChild:
     def _read(self, output: IO[bytes], errors: threading.Thread) -> None:
         with output:
             self._first_line.put(output.readline(65536).decode("utf-8", "replace"))
-            while output.read(65536):  # nothing more is expected; a full pipe would stop the child
+            while output.read(65536):  # a full pipe would block the child
                 pass
         self.process.wait()
         errors.join(2)
@@ -312,12 +312,12 @@ class _ServiceLog:
         with stream:
             while line := stream.readline(4096):
                 self._early.append(line)
-                with suppress(OSError):  # a full or read-only disk: the service says so itself
+                with suppress(OSError):  # a full or read-only disk is reported by the service itself
                     self._write()
 
     def _write(self) -> None:
         if not self.path.parent.is_dir():
-            return  # the child makes its folder
+            return  # the child creates its folder
         with suppress(FileNotFoundError):
             if self.path.stat().st_size > _LOG_BYTES:
                 self.path.replace(self.path.with_name(self.path.name + ".1"))
@@ -329,7 +329,7 @@ class _ServiceLog:
 def _command() -> list[str]:
     if getattr(sys, "frozen", False):
         return [sys.executable]
-    return [sys.executable, "-P", "-m", "apitorch_desktop"]  # -P: modules in the folder we stand in are not ours
+    return [sys.executable, "-P", "-m", "apitorch_desktop"]  # -P: do not import from the current folder
 
 
 def _environment() -> dict[str, str]:

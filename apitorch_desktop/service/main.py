@@ -93,7 +93,7 @@ def _assembled_parts(options: ServiceOptions) -> Iterator[_ServiceParts]:
     if options.tls_cert and options.tls_key:
         check_tls(options.tls_cert, options.tls_key)
     with contextlib.closing(bind(options.host, options.port)) as bound:
-        named = storage_urls({} if _is_child() else None)  # a window's own service is on this machine
+        named = storage_urls({} if _is_child() else None)  # the window's own service stores everything on this machine
         if sentence := storage_sentence(named):
             _print_message(sentence)
         with Store.open(options.folder or paths.service_folder(), **named) as store:
@@ -123,7 +123,7 @@ def _assembled_parts(options: ServiceOptions) -> Iterator[_ServiceParts]:
                     yield _ServiceParts(store, trainer, classification, guarded, bound, attach_key, config)
                 finally:
                     ended = trainer.stop()
-    if not ended:  # native code that still computes would abort the interpreter's end; all that matters is on disk
+    if not ended:  # running native code would abort the interpreter's exit; all data is on disk
         logging.shutdown()
         os._exit(0)
 
@@ -179,7 +179,7 @@ def _prepare() -> None:
     """Set up the process."""
     faulthandler.enable()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    os.umask(0o077)  # photos and keys are the person's own
+    os.umask(0o077)  # photos and keys are private to the user
 
 
 def _given_key() -> str | None:
@@ -201,7 +201,7 @@ def _given_key() -> str | None:
 def _set_up_key(store: Store, given: str | None) -> None:
     """Accept the given key, or make a permanent one at the first start."""
     if given:
-        if store.owners.find_by_key(given) is None:  # a key that “keys make” made stays its owner's
+        if store.owners.find_by_key(given) is None:  # a stored key keeps its owner
             store.owners.add_temporary_key(given)
     elif not store.owners.keys():
         _, key = store.owners.create_key(note="made at the first start")

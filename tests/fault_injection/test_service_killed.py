@@ -16,7 +16,7 @@ import pytest
 
 from tests.helpers.on_disk import on_disk
 from tests.helpers.service_process import KEY, Service, serving
-from tests.helpers.stress_clients import CONTENTS, Caller, Corrector, Editor, Learner
+from tests.helpers.stress_clients import CONTENTS, Corrector, Editor, Learner, StressClient
 from tests.helpers.stress_store import NEW, after
 
 KILLS = int(os.environ.get("KILLS", "20"))
@@ -29,7 +29,7 @@ class Killed:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.callers: list[Caller] = [Editor(SEED * 4), Editor(SEED * 4 + 1), Corrector(SEED * 4 + 2)]
+        self.callers: list[StressClient] = [Editor(SEED * 4), Editor(SEED * 4 + 1), Corrector(SEED * 4 + 2)]
         self.learner = Learner(SEED * 4 + 3)
         self.callers.append(self.learner)
         self.unheard: Counter[str] = Counter()

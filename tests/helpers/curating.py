@@ -15,7 +15,7 @@ OWNER = LOCAL_OWNER
 
 
 class CountingEncoder:
-    """The real encoder, and how many images went through it."""
+    """The real encoder, with a count of the images it encoded."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -33,7 +33,7 @@ class CountingEncoder:
 
 @contextmanager
 def training(store: Store, encoder, *, delay: float = 0.1, patience: float = 20) -> Iterator[Trainer]:
-    """A trainer at work on a store."""
+    """Run a trainer on a store."""
     trainer = Trainer(store, encoder if callable(encoder) else lambda: encoder, delay=delay, patience=patience)
     store.on_change(trainer.notify_changed)
     trainer.start()
@@ -44,7 +44,7 @@ def training(store: Store, encoder, *, delay: float = 0.1, patience: float = 20)
 
 
 def add(store: Store, set_id: int, label: str, *paths: Path) -> list[str]:
-    """Put photos under a label; their ids."""
+    """Add photos to a label; return their ids."""
     ids = []
     for path in paths:
         data = path.read_bytes()
@@ -53,7 +53,7 @@ def add(store: Store, set_id: int, label: str, *paths: Path) -> list[str]:
 
 
 def fill(store: Store, set_id: int, photos: Path, labels: list[str], each: int) -> None:
-    """Put `each` photos of the training part under every one of `labels`."""
+    """Add `each` photos of the training part to every one of `labels`."""
     for label in labels:
         add(store, set_id, label, *sorted((photos / "train" / label).iterdir())[:each])
 
@@ -65,7 +65,7 @@ def state(store: Store, trainer: Trainer, set_id: int) -> TrainingState:
 
 
 def until_ready(store: Store, trainer: Trainer, set_id: int, seconds: float = 120) -> TrainingState:
-    """Wait for the classifier to have learned from all there is."""
+    """Wait until the classifier is trained on all images."""
 
     def ready() -> TrainingState | None:
         now = state(store, trainer, set_id)

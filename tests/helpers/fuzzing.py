@@ -1,4 +1,4 @@
-"""Hooks for schemathesis: values of the formats that OpenAPI has no words for, and calls on things that are there."""
+"""Hooks for schemathesis: values of custom formats, and requests for existing records."""
 
 import base64
 import json
@@ -12,17 +12,20 @@ from hypothesis import strategies as st
 from apitorch_desktop.api.slugs import snake_case
 
 THERE = json.loads(os.environ["FUZZ_THERE"])
-"""What the test has made: the `key`; `named`, values for each name in a path and for `image_url`; `kept`, training sets that
-stay as they are; `doomed`, those that are deleted; `calls`, by operation, requests that the service can grant."""
+"""The records made by the test: the `key`; `named`, values for each path parameter and for `image_url`; `kept`,
+training sets that must not change; `doomed`, those to delete; `calls`, by operation, requests that the service can
+grant.
+"""
 SEEN = Path(os.environ["FUZZ_SEEN"])
-"""A file that gets a line for each answer: operation, and status."""
+"""A file that gets a line for each response: operation and status."""
 
 GIF = b"GIF87a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
-"""An image in seven-bit bytes: what is not text schemathesis takes for a violation of any schema it has to check again."""
+"""An image in seven-bit bytes: schemathesis takes other bytes for a violation of any schema when it checks them again.
+"""
 TAKES_FILE = {"uploadImage", "classifyImage"}
 LABELS = {"label", "correct_label_id"}
 IN_BODY_TOO = {"correctClassification": {"classification_id", "correct_label_id"}, "sendMessage": {"message"}}
-"""Fields that are described in the query, where the documentation has them, and may stand in the body as well."""
+"""Fields that are described in the query, where the documentation has them, and are accepted in the body as well."""
 
 _words = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=20)
 _other = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
@@ -42,10 +45,10 @@ schemathesis.openapi.format("image-file", st.just(GIF.decode("ascii")))
 
 @schemathesis.auth()
 class Key:
-    """The API key, where a case is not about a wrong or a missing one.
+    """The API key, except in cases about a wrong or a missing key.
 
-    Given as `--auth` it would be put into those as well, on their way out: the service then rightly grants what
-    schemathesis takes for a violation.
+    Given as `--auth` it would be sent in those as well, and the service would rightly grant what schemathesis takes for
+    a violation.
     """
 
     def get(self, case, context):
@@ -56,13 +59,13 @@ class Key:
 
 
 def _chance(value):
-    """A number that is the same whenever schemathesis tries a value again."""
+    """Return a number that is the same whenever schemathesis tries a value again."""
     return zlib.crc32(repr(value).encode("utf-8", "surrogatepass"))
 
 
 @schemathesis.hook
 def map_path_parameters(context, path_parameters):
-    """Every other time the thing that is named is there."""
+    """Replace every other path parameter by that of an existing record."""
     named, held = THERE["named"], set(THERE["kept"])
     if context.operation.method == "delete":
         named, held = {**named, "id": THERE["doomed"]}, held | set(named["id"])
@@ -77,33 +80,35 @@ def map_path_parameters(context, path_parameters):
 
 @schemathesis.hook
 def filter_case(context, case):
-    """Drop what is not the violation, or the valid request, that schemathesis takes it for."""
+    """Drop cases that are not the violation, or the valid request, that schemathesis takes them for."""
     return not (_neither_file_nor_url(case) or _as_file(case) or _label_after_all(case) or _in_body_after_all(case))
 
 
 def _neither_file_nor_url(case):
-    """Against `oneOf`, which the test takes out of the description: exactly one of `image` and `image_url`."""
+    """Return whether a case violates `oneOf`, which the test removes from the description: exactly one of `image` and
+    `image_url`.
+    """
     if case.media_type != "multipart/form-data" or case.operation.definition.raw["operationId"] not in TAKES_FILE:
         return False
     return not isinstance(case.body, dict) or ("image" in case.body) == ("image_url" in case.body)
 
 
 def _as_file(case):
-    """Text in base64, which schemathesis sends as a file in multipart, as nobody does."""
+    """Return whether base64 text would be sent as a file in multipart, as no client does."""
     sends_text = case.operation.definition.raw["operationId"] == "sendMessage"
     multipart = case.media_type == "multipart/form-data" and isinstance(case.body, dict)
     return sends_text and multipart and "message" in case.body
 
 
 def _in_body_after_all(case):
-    """What is missing in the query may stand in the body, which OpenAPI cannot say."""
+    """Return whether fields missing in the query are in the body, which OpenAPI cannot express."""
     fields = IN_BODY_TOO.get(case.operation.definition.raw["operationId"])
     negative = case.meta is not None and case.meta.generation.mode.is_negative
     return bool(fields and negative and isinstance(case.body, dict) and fields <= case.body.keys())
 
 
 def _label_after_all(case):
-    """Of the format `label` schemathesis knows no more than the name: any text is to it one that violates it."""
+    """Return whether a supposed violation of the format `label`, of which schemathesis knows only the name, is a label."""
     for mutation in getattr(case.meta.phase.data, "mutations", ()) if case.meta else ():
         if "format" in mutation.keywords and mutation.path and mutation.path[-1] in LABELS:
             held = case.get_container(mutation.parameter_location)
@@ -115,7 +120,7 @@ def _label_after_all(case):
 
 @schemathesis.hook
 def map_case(context, case):
-    """Every other valid request is one of those that the service can grant."""
+    """Replace every other valid request by one that the service can grant."""
     calls = THERE["calls"].get(case.operation.definition.raw["operationId"])
     chance = _chance((case.path_parameters, dict(case.query or {}), case.body))
     if not calls or not chance % 2 or (case.meta and case.meta.generation.mode.is_negative):
@@ -132,6 +137,6 @@ def map_case(context, case):
 
 @schemathesis.hook
 def after_call(context, case, response):
-    """Note what came of it."""
+    """Record the status of a response."""
     with SEEN.open("a") as seen:
         seen.write(f"{case.operation.definition.raw['operationId']} {response.status_code}\n")

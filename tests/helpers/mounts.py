@@ -1,4 +1,4 @@
-"""Small file systems of the tests' own, where mounting is allowed."""
+"""Small file systems for tests, where mounting is allowed."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 
 @contextmanager
 def tmpfs(folder: Path, size: str = "96m") -> Iterator[Path]:
-    """A file system of this size, mounted on `folder`; skips where that is not allowed."""
+    """Mount a file system of this size on `folder`; skips where that is not allowed."""
     folder.mkdir()
     mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True)
     if mount.returncode:
@@ -22,12 +22,12 @@ def tmpfs(folder: Path, size: str = "96m") -> Iterator[Path]:
 
 
 def read_only(folder: Path, on: bool) -> None:
-    """Remount a file system read-only or writable; root may write past permission bits, but not past this."""
+    """Remount a file system read-only or writable; unlike permission bits, this also holds for root."""
     subprocess.run(["mount", "-o", f"remount,{'ro' if on else 'rw'}", str(folder)], check=True)
 
 
 def fill(folder: Path) -> Path:
-    """Use up all the room of a file system; the file that takes it."""
+    """Use up all the space of a file system; return the file that takes it."""
     path = folder / "filling"
     with path.open("ab", buffering=0) as file:
         for size in (2**20, 4096, 1):

@@ -1,4 +1,4 @@
-"""A data folder seen from outside, while a service has it or after it has ended: rows and files are each other's."""
+"""Checks of a data folder from outside, while a service uses it or afterwards: rows and files match."""
 
 import hashlib
 import sqlite3
@@ -12,7 +12,7 @@ _FILES = {"images", "lock", "running.json", "reserve"} | {
 
 
 def on_disk(folder: Path) -> dict[str, str]:
-    """Hold that rows and files are each other's and whole; the sha256 of each image by id."""
+    """Assert that rows and files match and are whole; return the sha256 of each image by id."""
     with closing(sqlite3.connect(f"file:{folder}/store.db?mode=ro", uri=True)) as rows:
 
         def column(query: str) -> set[str]:

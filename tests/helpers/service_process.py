@@ -1,4 +1,4 @@
-"""A real service in a process of its own: as `serve` runs it, or with limits that a test need not wait for."""
+"""A real service in a process of its own, started as `serve` or with other limits."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ COMMAND = [sys.executable, "-m", "apitorch_desktop"]
 
 @dataclass
 class Service:
-    """A running service; `url` ends in `/api/`, `key` is None where it was given none."""
+    """A running service; `url` ends in `/api/`, `key` is None if it was started without one."""
 
     url: str
     key: str | None
@@ -48,11 +48,11 @@ class Service:
 
     @property
     def log(self) -> str:
-        """What it has written on standard error."""
+        """Its standard error so far."""
         return os.pread(self.errors.fileno(), 2**26, 0).decode()
 
     def call(self, method: str, path: str, key: str | None = None, **more) -> requests.Response:
-        """A call on a connection of its own; `path` is below `/api/`, or a whole URL."""
+        """Send a request on a new connection; `path` is relative to `/api/`, or a whole URL."""
         more.setdefault("timeout", 60)
         more.setdefault("auth", (self.key if key is None else key, ""))
         return requests.request(method, path if path.startswith("http") else self.url + path, **more)
@@ -66,14 +66,14 @@ class Service:
         return self.call("POST", f"training-set/{set_id}/{label}/image", files={"image": (name, data)}, **more)
 
     def memory(self) -> int:
-        """Resident bytes of the process."""
+        """Return the resident bytes of the process."""
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024
         raise AssertionError("no VmRSS")
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
-        """Send a signal; the exit status, and what it printed after its first line on both outputs."""
+        """Send a signal; return the exit status, and the remaining output on both streams."""
         self.process.send_signal(number)
         out, _ = self.process.communicate(timeout=30)
         return self.process.returncode, out, self.log
@@ -83,9 +83,9 @@ class Service:
 def serving(
     folder: Path, *options: str, limits: dict | None = None, key: str | None = "", **environment: str
 ) -> Iterator[Service]:
-    """`apitorch-desktop serve` on a free port; with `limits` the same parts with other `Limits`.
+    """Run `apitorch-desktop serve` on a free port; with `limits` the same parts with other `Limits`.
 
-    `key` is what it is started with: a new one by default, none with None.
+    `key` is the key it is started with: a new one by default, none with None.
     """
     key = make_key() if key == "" else key
     command = [*COMMAND, "serve", "--port", "0", "--data", str(folder), *options]
@@ -113,12 +113,12 @@ def serving(
 
 
 def run(*arguments: str, key: str | None = None) -> subprocess.CompletedProcess[str]:
-    """The command, to its end."""
+    """Run the command to its end."""
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, env=_environment(key), timeout=60)
 
 
 def until(holds: Callable[[], object], seconds: float = 20, every: float = 0.02) -> object:
-    """Wait until something holds, and answer it."""
+    """Wait until a condition holds, and return its value."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < deadline, "it took too long"

@@ -1,4 +1,4 @@
-"""Stores for tests: small facts for any bytes, a look at the files, a PostgreSQL server of the tests' own."""
+"""Stores for tests: properties for arbitrary bytes, a check of the files, a PostgreSQL server for the tests."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ ME = LOCAL_OWNER
 
 @dataclass(frozen=True)
 class Facts:
-    """What vision would say of an image."""
+    """Image properties for bytes that are no image."""
 
     width: int = 400
     height: int = 300
@@ -29,24 +29,24 @@ class Facts:
 
 
 def add(store: Store, training_set: int | str, label: str, data: bytes, owner: int = ME, name: str = "") -> ImageRow:
-    """Add an image; its row."""
+    """Add an image; return its row."""
     return store.images.add(owner, training_set, label, data, Facts(), name)[0]
 
 
 def add_many(store: Store, training_set: int, label: str, contents: Sequence[bytes], owner: int = ME) -> list[ImageRow]:
-    """Add many images from many threads, which share their commits; the rows in the order of the contents."""
+    """Add many images from many threads, which share their commits; return the rows in the order of the contents."""
     with ThreadPoolExecutor(32) as threads:
         return list(threads.map(lambda data: add(store, training_set, label, data, owner), contents))
 
 
 def files(folder: Path) -> set[str]:
-    """The sha256 of every image file, and the name of anything else that lies where images do."""
+    """Return the sha256 of every image file, and the name of any other file in the images folder."""
     images = folder / "images"
     return {path.name for path in images.rglob("*") if path.is_file() and path != images / "database"}
 
 
 def consistent(store: Store) -> None:
-    """Hold that every row has its file, every file its row, and every blob somebody who refers to it."""
+    """Assert that every row has its file, every file its row, and every blob a reference."""
     from sqlalchemy import select
 
     from apitorch_desktop.service.storage.schema import blobs, classifications, images
@@ -62,7 +62,7 @@ def consistent(store: Store) -> None:
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """The URL of an empty PostgreSQL database; skips where there is no server program or no driver."""
+    """Yield the URL of an empty PostgreSQL database; skips without a server program or driver."""
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     if not shutil.which("initdb") or not shutil.which("pg_ctl"):
         pytest.skip("PostgreSQL's initdb and pg_ctl are not on the path")

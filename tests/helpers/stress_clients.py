@@ -1,7 +1,8 @@
-"""Clients that change a service over HTTP as fast as it lets them, and remember what it acknowledged.
+"""Clients that change a service over HTTP as fast as possible, and record the acknowledged changes.
 
-Each has a training set of its own and one request open at a time, so that what the service must hold is known: `Caller.state`
-after what was acknowledged, or that with `Caller.open` as well, the change that was under way when the service died.
+Each has a training set of its own and one request open at a time, so that the expected state is known:
+`StressClient.state` after the acknowledged changes, or the same with `StressClient.open`, the change that was running
+when the service died.
 """
 
 import base64
@@ -29,18 +30,18 @@ def _picture(seed: int) -> bytes:
 
 
 CONTENTS = {f"image {number}": _picture(number) for number in range(10)}
-"""The same for all: they share files."""
+"""The same for all clients, which therefore share files."""
 
 
-class Gone(Exception):  # noqa: N818 - named for what happened
-    """The service no longer answers."""
+class ServiceGone(Exception):  # noqa: N818 - named for what happened
+    """The service no longer responds."""
 
 
-class Caller:
-    """One client; `run` changes until the service is gone. Lives on while the service is killed and started again."""
+class StressClient:
+    """One client; it changes its set until the service is gone, and can be started again with the next service."""
 
     name = ""
-    """Of its training set."""
+    """The name of its training set."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -53,22 +54,22 @@ class Caller:
         self._session = requests.Session()
 
     def start(self, url: str, key: str) -> threading.Thread:
-        """Go on with a service that has just been started and was found to hold `state`."""
+        """Continue with a service that has just been started and was found in `state`."""
         self._url, self._key, self.open = url, key, None
         thread = threading.Thread(target=self._run, name=self.name)
         thread.start()
         return thread
 
     def change(self) -> Iterator[list[Any]]:
-        """Changes, one after another; each is made when the next is asked for."""
+        """Yield changes; each is made before the next is requested."""
         raise NotImplementedError
 
     def do(self, change: list[Any]) -> None:
-        """Make one. Raises Gone."""
+        """Make one change. Raises ServiceGone."""
         raise NotImplementedError
 
     def acknowledge(self, change: list[Any]) -> None:
-        """The service has answered 200."""
+        """Record a change that was answered with 200."""
         self.state = after(self.state, change)
         self.acknowledged[change[0]] += 1
 
@@ -80,7 +81,7 @@ class Caller:
                 self.do(change)
                 self.acknowledge(change)
                 self.open = None
-        except Gone:
+        except ServiceGone:
             pass
         except BaseException as error:  # noqa: BLE001 - the test raises it
             self.error = error
@@ -88,29 +89,29 @@ class Caller:
             self._session.close()
 
     def call(self, method: str, path: str, **more: Any) -> Any:
-        """The answer's JSON. Raises Gone; AssertionError for an answer that is not 200."""
+        """Return the JSON of a response. Raises ServiceGone; AssertionError for a status other than 200."""
         try:
             answer = self._session.request(method, self._url + path, auth=(self._key, ""), timeout=60, **more)
         except requests.RequestException as error:
-            raise Gone from error
+            raise ServiceGone from error
         assert answer.status_code == 200, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
         return answer.json()
 
     def number(self) -> int:
-        """The id of its training set."""
+        """Return the id of its training set."""
         sets = self.call("GET", "training-sets")["data"]
         return int(next(row["id"] for row in sets if row["name"] == self.name))
 
 
-class Editor(Caller):
-    """Uploads, moves, deletes, renames, sends messages."""
+class Editor(StressClient):
+    """A client that uploads, moves, deletes, renames and sends messages."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.name = f"Edited {number}"
 
     def change(self) -> Iterator[list[Any]]:
-        """Any that is possible."""
+        """Yield random possible changes."""
         while True:
             yield self._choose() if self.state is not None else ["create"]
 
@@ -133,7 +134,7 @@ class Editor(Caller):
         return ["add", label, pick.choice(list(CONTENTS))]
 
     def do(self, change: list[Any]) -> None:
-        """Through the call for one where it is one, else the call for many."""
+        """Use the call for a single image where there is one image, else the call for many."""
         kind, *values = change
         if kind == "create":
             self.call("POST", "training-sets", json={"name": self.name})
@@ -165,14 +166,16 @@ class Editor(Caller):
                 self.call("DELETE", f"training-image/{ids[0]}")
 
     def _ids(self, number: int, label: str, names: list[str]) -> list[str]:
-        """An upload says the id: the same again is the first one."""
+        """Return ids by uploading again: the response has the id of the first upload."""
         files = [{"image": ("a.jpg", CONTENTS[name])} for name in names]
         path = f"training-set/{number}/{label}/image"
         return [self.call("POST", path, files=each)["id"] for each in files]
 
 
-class Corrector(Caller):
-    """Classifies with a standard classifier and corrects it; the corrections collect in a training set of its name."""
+class Corrector(StressClient):
+    """A client that classifies with a standard classifier and corrects it; the corrections go to a training set of its
+    name.
+    """
 
     name = "Safe for Work"
 
@@ -182,7 +185,7 @@ class Corrector(Caller):
         self._answered: tuple[str, str] | None = None
 
     def change(self) -> Iterator[list[Any]]:
-        """First of the answer that was given before the service died, if there was one."""
+        """Yield corrections; the first one is of the answer given before the service died, if any."""
         while True:
             if self._answered is None:
                 name = self.random.choice(list(CONTENTS))
@@ -198,13 +201,13 @@ class Corrector(Caller):
         self.call("POST", "feedback/classification", json=body)
 
     def acknowledge(self, change: list[Any]) -> None:
-        """On to the next."""
+        """Record the change and go on to the next answer."""
         super().acknowledge(change)
         self._answered = None
 
 
 class Learner(Editor):
-    """Changes a little, waits until the classifier has learned it, takes an older version back, asks it."""
+    """A client that makes a change, waits for training, restores an older version, and classifies with it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -215,7 +218,7 @@ class Learner(Editor):
         """The one made current, where none was trained since."""
 
     def change(self) -> Iterator[list[Any]]:
-        """Moves one photo to and fro."""
+        """Move one photo back and forth."""
         if self.state is None:
             yield ["create"]
         while True:

@@ -1,7 +1,7 @@
-"""A process that changes a store as fast as it can, and says on standard output what it is about to do and what is done.
+"""A process that changes a store as fast as it can, and reports each change on standard output before and after it.
 
-`python -m tests.helpers.stress_store FOLDER SEED`: one thread a training set, so that at most one change of each is open at any
-moment. The tests kill it and hold the store against `after`, the same changes in memory.
+`python -m tests.helpers.stress_store FOLDER SEED`: one thread a training set, so that at most one change of each is
+open at any moment. The tests kill it and compare the store with `after`, the same changes in memory.
 """
 
 import json
@@ -23,18 +23,18 @@ LABELS = ("a", "b", "c")
 CONTENTS = tuple(f"image {number}" for number in range(10))  # the same for all threads: they share files
 
 State = dict[str, Any]
-"""`labels`: {label: contents}; `versions`, `current`; `feedback`: how many. None where there is no training set."""
+"""`labels`: {label: contents}; `versions`, `current`; `feedback`: a count. None if the training set does not exist."""
 
 NEW: State = {"labels": {}, "versions": [], "current": None}
 
 
 def content(name: str) -> bytes:
-    """The bytes of an image."""
+    """Return the bytes of an image."""
     return name.encode() * 2000
 
 
 def after(state: State | None, change: list[Any]) -> State | None:
-    """What a training set is after a change."""
+    """Return the state of a training set after a change."""
     kind, *values = change
     if kind == "create":
         return deepcopy(NEW)
@@ -73,7 +73,7 @@ def _put(labels: dict[str, list[str]], label: str, names: list[str]) -> None:
 
 
 def seen(store: Store) -> dict[str, State]:
-    """The training sets of a store by name."""
+    """Return the training sets of a store by name."""
     names = {_sha(name): name for name in CONTENTS}
     found: dict[str, State] = {}
     for row in store.training_sets.all(ME):
@@ -97,7 +97,7 @@ def _sha(name: str) -> str:
     return hashlib.sha256(content(name)).hexdigest()
 
 
-class Hammer:
+class StressWorker:
     """One thread's changes of one training set."""
 
     def __init__(self, store: Store, name: str, state: State | None, seed: int) -> None:
@@ -107,13 +107,13 @@ class Hammer:
         self._random = random.Random(seed)
 
     def run(self) -> None:
-        """Change for ever."""
+        """Change the set until the process is killed."""
         state = self._state
         while True:
             change = self._choose(state)
-            _say({"set": self._name, "change": change})
+            _report({"set": self._name, "change": change})
             self._do(change)
-            _say({"set": self._name, "done": True})
+            _report({"set": self._name, "done": True})
             state = after(state, change)
 
     def _choose(self, state: State | None) -> list[Any]:
@@ -177,30 +177,32 @@ class Hammer:
             store.classifications.put_message(ME, self._name)
 
 
-def _say(line: dict[str, Any]) -> None:
+def _report(line: dict[str, Any]) -> None:
     os.write(sys.stdout.fileno(), json.dumps(line).encode() + b"\n")  # in one piece, past every buffer
 
 
 def main(folder: str, seed: int) -> None:
-    """Hammer a store until killed."""
+    """Change a store until killed."""
     store = Store.open(Path(folder))
     # Answers that are forgotten take their images along, under everything else that goes on
     store.classifications._capacity = 20
-    _say({"open": True})
+    _report({"open": True})
 
-    def work(hammer: Hammer) -> None:
+    def work(worker: StressWorker) -> None:
         try:
-            hammer.run()
+            worker.run()
         except StoreError as error:
-            _say({"error": repr(error)})
+            _report({"error": repr(error)})
         except BaseException as error:
-            _say({"error": repr(error)})
+            _report({"error": repr(error)})
             raise
 
     states = seen(store)
     for thread in range(THREADS):
         name = f"Set {thread}"
-        threading.Thread(target=work, args=[Hammer(store, name, states.get(name), seed * THREADS + thread)]).start()
+        threading.Thread(
+            target=work, args=[StressWorker(store, name, states.get(name), seed * THREADS + thread)]
+        ).start()
 
 
 if __name__ == "__main__":

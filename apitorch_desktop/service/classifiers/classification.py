@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET, UnsetType
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service.classifiers import training_data
 from apitorch_desktop.service.classifiers.standard import (
     STANDARD,
     StandardClassifier,
@@ -18,7 +17,7 @@ from apitorch_desktop.service.classifiers.standard import (
     adjust,
     distribution,
 )
-from apitorch_desktop.service.classifiers.trainer import Trainer
+from apitorch_desktop.service.classifiers.trainer import Trainer, unmet_requirements
 from apitorch_desktop.service.classifiers.training_data import decimal
 from apitorch_desktop.service.storage.blobs import Staged
 from apitorch_desktop.service.storage.errors import Invalid, RecordConflict, RecordNotFound, StorageFault
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.vision.encoder import EncodedBatch, Encoder
 
-_STAGING_THREADS = 8  # images on their way to the disk at a time; an answer waits for its own
+_STAGING_THREADS = 8  # images written at a time; a result waits for its own
 
 
 class ClassificationService:
@@ -76,7 +75,7 @@ class ClassificationService:
         """Return the standard classifiers, then the owner's training sets with enough images, whatever their status."""
         rows = self._store.training_sets.all(owner)
         corrections = {row.standard: row for row in rows if row.standard}
-        trained = [row for row in rows if not row.standard and not training_data.needs(row)]
+        trained = [row for row in rows if not row.standard and not unmet_requirements(row)]
         return [_standard(entry, self._corrected(corrections.get(slug))) for slug, entry in STANDARD.items()] + [
             self._trained(row) for row in trained
         ]
@@ -157,10 +156,10 @@ class ClassificationService:
         where = f"“{image.label}” of “{training_set.name}”"
         answer = _feedback(feedback)
         answer.message = f"The image is now under {where}." if gained else f"The image was under {where} already."
-        if not training_data.needs(training_set):
+        if not unmet_requirements(training_set):
             answer.message += " The classifier learns from it."
         elif row.training_set_id is None:
-            answer.message += f" {training_data.needs(training_set)}"
+            answer.message += f" {unmet_requirements(training_set)}"
         return answer
 
     def feedback_freeform(self, owner: int, message: str) -> types.FeedbackAnswer:
@@ -175,8 +174,8 @@ class ClassificationService:
         if entry := STANDARD.get(slug):
             return _RequestedClassifier(slug, entry, self._corrections(owner, slug))
         row = self._training_set(owner, slug)
-        if needs := training_data.needs(row):
-            raise RecordConflict(f"“{slug}” cannot answer yet. {needs}")
+        if unmet := unmet_requirements(row):
+            raise RecordConflict(f"“{slug}” cannot answer yet. {unmet}")
         return _RequestedClassifier(slug, None, row)
 
     def _training_set(self, owner: int, slug: str) -> "TrainingSetRow":
@@ -199,7 +198,7 @@ class ClassificationService:
         answer = self._standard(requested.slug, encoded_image.image, encoded_image.unsafe)
         values = None if answer.confidence_value is None else distribution(requested.entry, answer)
         row, version, prediction = requested.row, None, None
-        if row and not training_data.needs(row):
+        if row and not unmet_requirements(row):
             prediction = self._trainer.predict(row, encoded_image.embedding)
         if row and prediction:
             version = prediction.version
@@ -244,7 +243,7 @@ class ClassificationService:
     def _label_ids(self, row: "TrainingSetRow") -> dict[str, str]:
         try:
             return {label.name: label.id for label in self._store.labels.all(row.owner_id, row.id)}
-        except RecordNotFound:  # deleted in this moment
+        except RecordNotFound:  # deleted meanwhile
             return {}
 
     def _trained(self, row: "TrainingSetRow") -> types.Classifier:

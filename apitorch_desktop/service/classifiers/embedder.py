@@ -29,7 +29,7 @@ class Embedder:
         self._encoder_factory = encoder_factory
         self._encoder: Encoder | None = None
         self._loading = threading.Lock()
-        self._unreadable: dict[str, float] = {}  # when it was tried
+        self._unreadable: dict[str, float] = {}  # sha256 to the time of the last attempt
 
     def encoder(self) -> "Encoder":
         """Return the encoder, loaded at the first call. Raises UnusableEncoder."""

@@ -52,8 +52,8 @@ class HeadCache:
         loaded = self.load(set_id)
         if loaded:
             with self._lock:
-                if discards == self._discards:  # else another version may have been made current meanwhile
-                    loaded = self._heads.setdefault(set_id, loaded)  # one that was put meanwhile is newer
+                if discards == self._discards:  # else another version may have become current
+                    loaded = self._heads.setdefault(set_id, loaded)  # a head put meanwhile is newer
                     self._trim()
         return loaded
 

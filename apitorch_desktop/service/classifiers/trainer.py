@@ -19,7 +19,7 @@ from apitorch_desktop.service.storage.errors import Closed, RecordConflict, Reco
 from apitorch_desktop.service.storage.records import TrainingSetRow, VersionRow
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision.encoder import UnusableEncoder
-from apitorch_desktop.vision.head import TrainingCancelled
+from apitorch_desktop.vision.head import MIN_IMAGES, MIN_LABELS, TrainingCancelled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 _NICE = 10
 _THREADS = 2  # heads trained at the same time, so that a small training set does not wait for a large one
-_SCAN_INTERVAL = 1.0  # seconds between two looks at what is to embed, while there is enough to do
-_RETRY_AFTER = 30.0  # seconds after a failure that a change of the images does not mend, such as a full disk
+_SCAN_INTERVAL = 1.0  # seconds between two scans for missing embeddings while a batch is available
+_RETRY_AFTER = 30.0  # seconds after a failure of the store, such as a full disk
+_MAX_NAMED = 3  # labels named in a sentence
 _log = logging.getLogger(__name__)
 
 
@@ -63,14 +64,14 @@ class _TrainingJob:
     set_id: int
     changes: int = 0
     changed_at: float = 0.0
-    outdated_since: float = 0.0  # the oldest change that no head knows of
-    scan: bool = False  # ask the store what is to embed
+    outdated_since: float = 0.0  # the oldest change that is not trained
+    scan: bool = False  # query the store for missing embeddings
     scanned_at: float = 0.0
     missing: deque[str] = field(default_factory=deque)
-    embedding: bool = False  # a batch is under way
-    pending: bool = False  # to be trained
+    embedding: bool = False  # a batch is running
+    pending: bool = False  # training is due
     running: bool = False
-    trained_changes: int = 0  # `changes` when the training under way began
+    trained_changes: int = 0  # `changes` at the start of the running training
     failure: str = ""
     retry_at: float | None = None
 
@@ -143,8 +144,8 @@ class Trainer:
 
     def state(self, training_set: "TrainingSetRow") -> TrainingState:
         """Return status, sentence, version, metrics and labels."""
-        if needs := training_data.needs(training_set):
-            return TrainingState("needs_images", needs, labels=list(training_set.labels))
+        if unmet := unmet_requirements(training_set):
+            return TrainingState("needs_images", unmet, labels=list(training_set.labels))
         rows = self._store.models.versions(training_set.id)
         state = TrainingState("ready", "", labels=list(training_set.labels))
         current = next((row for row in rows if row.current), None)
@@ -164,14 +165,14 @@ class Trainer:
             return replace(state, status="failed", message=failure)
         swapping = cached is not None and (current is None or cached.version != current.version or cached.provisional)
         if swapping or current is None or rows[0].revision != training_set.revision:
-            return replace(state, status="training", message=training_data.progress(training_set, missing))
+            return replace(state, status="training", message=_progress_message(training_set, missing))
         chosen = current.version if current.version != rows[0].version else None
-        return replace(state, message=training_data.summary(metrics, chosen))
+        return replace(state, message=_ready_message(metrics, chosen))
 
     def predict(self, training_set: "TrainingSetRow", embedding: "npt.NDArray[np.float32]") -> Prediction | None:
         """Return the current head's prediction for an embedding (d,), or None if there is no head yet."""
         current = self._heads.current(training_set.id)
-        if current is None or training_data.needs(training_set) or current.head.dimensions != embedding.shape[-1]:
+        if current is None or unmet_requirements(training_set) or current.head.dimensions != embedding.shape[-1]:
             return None
         values = current.head.predict(embedding)[0].tolist()
         best = sorted(range(len(values)), key=values.__getitem__, reverse=True)
@@ -213,7 +214,7 @@ class Trainer:
         versions = self._store.models.versions(set_id)
         return versions[0] if versions else None
 
-    # the embedding thread
+    # Embedding thread
 
     def _run_embedder(self) -> None:
         _lower_priority()
@@ -228,14 +229,14 @@ class Trainer:
                 return
             except RecordNotFound:
                 self._remove_job(job)
-            except Exception as error:  # noqa: BLE001 - told to the person as the classifier's state
+            except Exception as error:  # noqa: BLE001 - reported as the classifier's state
                 self._fail(job, error)
 
     def _resume(self) -> None:
         """Schedule the training sets whose newest version is out of date."""
         for set_id in self._store.training_sets.all_ids():
             row = self._store.training_sets.find(set_id)
-            if row is not None and not training_data.needs(row) and not self._is_up_to_date(set_id, row.revision):
+            if row is not None and not unmet_requirements(row) and not self._is_up_to_date(set_id, row.revision):
                 self.notify_changed(set_id)
 
     def _next_to_embed(self) -> _TrainingJob | None:
@@ -249,7 +250,7 @@ class Trainer:
                 due = [job for job in self._jobs.values() if not job.embedded and not job.failure]
                 if due:
                     job = due[0]
-                    self._jobs[job.set_id] = self._jobs.pop(job.set_id)  # to the end of the line
+                    self._jobs[job.set_id] = self._jobs.pop(job.set_id)  # to the end of the queue
                     return job
                 retries = [job.retry_at for job in self._jobs.values() if job.retry_at is not None]
                 self._wake.wait(max(0.05, min(retries) - now) if retries else None)
@@ -277,7 +278,7 @@ class Trainer:
                 if job.embedded:
                     self._wake.notify_all()
 
-    # the training threads
+    # Training threads
 
     def _run_trainer(self) -> None:
         _lower_priority()
@@ -292,7 +293,7 @@ class Trainer:
                 self._remove_job(job)
             except Closed:
                 return
-            except Exception as failure:  # noqa: BLE001 - told to the person as the classifier's state
+            except Exception as failure:  # noqa: BLE001 - reported as the classifier's state
                 error = failure
             with self._wake:
                 job.running = False
@@ -331,7 +332,7 @@ class Trainer:
             return True
         if not data.enough:
             row = self._store.training_sets.find(job.set_id)
-            if data.complete and row and not training_data.needs(row):
+            if data.complete and row and not unmet_requirements(row):
                 raise TooFewReadable("Too few of the photos can be read to learn from them.")
             self._mark_trained(job, started, data.complete)
             return data.complete
@@ -354,7 +355,9 @@ class Trainer:
         """Register that changes before `started` are trained; later ones wait from then on, or from now."""
         with self._wake:
             job.outdated_since = started if complete else time.monotonic()
-            if not complete and job.embedded and job.changes == job.trained_changes:  # what it lacked was not asked for
+            if (
+                not complete and job.embedded and job.changes == job.trained_changes
+            ):  # its missing embeddings were not queried
                 job.scan, job.changed_at = True, time.monotonic()
 
     def _is_up_to_date(self, set_id: int, revision: int) -> bool:
@@ -364,7 +367,7 @@ class Trainer:
         try:
             return newest.encoder == self._embedder.encoder().name
         except UnusableEncoder:
-            return False  # training then says what is wrong with it
+            return False  # training then reports it
 
     def _remove_job(self, job: _TrainingJob) -> None:
         """Remove the job of a deleted training set."""
@@ -382,6 +385,39 @@ class Trainer:
             job.retry_at = time.monotonic() + _RETRY_AFTER if isinstance(error, StoreError) else None
             job.missing.clear()
             self._wake.notify_all()
+
+
+def unmet_requirements(training_set: TrainingSetRow) -> str:
+    """Return what a training set lacks to become a classifier, as a sentence; empty when it has enough."""
+    counts = list(zip(training_set.labels, training_set.counts, strict=True))
+    enough = [label for label, count in counts if count >= MIN_IMAGES]
+    if len(enough) >= MIN_LABELS:
+        return ""
+    rule = f"Needs {MIN_LABELS} labels with {MIN_IMAGES} photos each"
+    few = [f"“{label}” has {count or 'none'}" for label, count in counts if count < MIN_IMAGES]
+    if few:
+        more = f" and {len(few) - _MAX_NAMED} more labels have too few" if len(few) > _MAX_NAMED else ""
+        return f"{rule}: {', '.join(few[:_MAX_NAMED])}{more}."
+    return f"{rule}: only “{enough[0]}” is there." if enough else f"{rule}: there are none yet."
+
+
+def _progress_message(training_set: TrainingSetRow, missing: int) -> str:
+    """Return the progress of training as a sentence."""
+    total = sum(training_set.counts)
+    if missing:
+        return f"Looking at the photos: {max(0, total - missing):,} of {total:,}."
+    return f"Learning from {total:,} photos."
+
+
+def _ready_message(metrics: types.Metrics | None, chosen: int | None) -> str:
+    """Return what a ready classifier was trained on, in a sentence or two; `chosen`: an older version in use."""
+    sentence = "Ready."
+    if metrics:
+        right = f"{metrics.accuracy:.0%} right on photos it had not seen"
+        sentence = f"Learned from {metrics.images:,} photos: {right}."
+    if chosen is None:
+        return sentence
+    return f"{sentence} Version {chosen} answers until the next change, as chosen."
 
 
 def _lower_priority() -> None:

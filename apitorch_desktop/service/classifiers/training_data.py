@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service.classifiers.head_cache import CurrentHead, to_current_head
-from apitorch_desktop.service.storage.records import ExampleRow, TrainingSetRow, VersionRow
+from apitorch_desktop.service.storage.records import ExampleRow, VersionRow
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import head as heads
 from apitorch_desktop.vision.folds import sibling_groups
 
-_NAMED = 3  # labels named in a sentence
 _BATCH = 4096
 
 
-class TooFewReadable(Exception):  # noqa: N818 - named for what the person is told
+class TooFewReadable(Exception):  # noqa: N818 - named for what happened
     """There are enough photos, but too few of them can be read."""
 
 
@@ -148,39 +147,6 @@ def wire_version(row: "VersionRow", metrics: types.Metrics | None) -> types.Clas
 def decimal(value: float) -> str:
     """Return a probability as a decimal number in a string, as it is sent."""
     return f"{value:.4f}"
-
-
-def needs(training_set: "TrainingSetRow") -> str:
-    """Return what a training set lacks to become a classifier, as a sentence; empty when it has enough."""
-    counts = list(zip(training_set.labels, training_set.counts, strict=True))
-    enough = [label for label, count in counts if count >= heads.MIN_IMAGES]
-    if len(enough) >= heads.MIN_LABELS:
-        return ""
-    rule = f"Needs {heads.MIN_LABELS} labels with {heads.MIN_IMAGES} photos each"
-    few = [f"“{label}” has {count or 'none'}" for label, count in counts if count < heads.MIN_IMAGES]
-    if few:
-        more = f" and {len(few) - _NAMED} more labels have too few" if len(few) > _NAMED else ""
-        return f"{rule}: {', '.join(few[:_NAMED])}{more}."
-    return f"{rule}: only “{enough[0]}” is there." if enough else f"{rule}: there are none yet."
-
-
-def progress(training_set: "TrainingSetRow", lacking: int) -> str:
-    """Return the progress of training as a sentence."""
-    total = sum(training_set.counts)
-    if lacking:
-        return f"Looking at the photos: {max(0, total - lacking):,} of {total:,}."
-    return f"Learning from {total:,} photos."
-
-
-def summary(metrics: types.Metrics | None, chosen: int | None) -> str:
-    """Return what a ready classifier was trained on, in a sentence or two; `chosen`: an older version in use."""
-    sentence = "Ready."
-    if metrics:
-        right = f"{metrics.accuracy:.0%} right on photos it had not seen"
-        sentence = f"Learned from {metrics.images:,} photos: {right}."
-    if chosen is None:
-        return sentence
-    return f"{sentence} Version {chosen} answers until the next change, as chosen."
 
 
 def _load_embeddings(

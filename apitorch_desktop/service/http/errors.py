@@ -50,7 +50,7 @@ class ClientDisconnected(Exception):  # noqa: N818
 
 def to_http_error(error: Exception) -> HttpError | None:
     """Return the response for an expected failure, None for any other exception."""
-    from apitorch_desktop.vision.images import UnreadableImage  # Pillow: not before the first request that needs it
+    from apitorch_desktop.vision.images import UnreadableImage  # imports Pillow, which is heavy
 
     if isinstance(error, HttpError):
         return error

@@ -23,7 +23,7 @@ def parse_pairs(query: bytes, charset: str = "utf-8") -> list[tuple[str, str]]:
     """Return the fields of a query string or an urlencoded body. Raises HttpError 400."""
     try:
         text = query.decode("ascii")
-    except UnicodeDecodeError:  # not percent-encoded; browsers never do that, but scripts do
+    except UnicodeDecodeError:  # not percent-encoded, as some scripts send it
         text = _decoded(query, charset)
     try:
         return parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=_MOST_FIELDS)
@@ -81,7 +81,7 @@ def _decode_json(kind: type[T], body: bytes) -> T:
     except msgspec.ValidationError as error:
         if "`int`, got `float`" not in str(error):
             raise
-        return msgspec.json.decode(body, type=kind, strict=False)  # to JSON 2.0 is an integer
+        return msgspec.json.decode(body, type=kind, strict=False)  # in JSON 2.0 is an integer
 
 
 def fill_missing(fields: T, pairs: Iterable[tuple[str, str]]) -> T:

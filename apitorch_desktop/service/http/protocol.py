@@ -28,10 +28,7 @@ def server_config(
     """Return the uvicorn configuration for `uvicorn.Server(server_config(app, limits)).run(sockets=[…])`. Sets up no
     logging.
     """
-    for name in (
-        "uvicorn.error",
-        "python_multipart",
-    ):  # what clients send wrong they are told; no log is filled with it
+    for name in ("uvicorn.error", "python_multipart"):  # errors of clients do not belong in the log
         logging.getLogger(name).setLevel(logging.ERROR)
     limiter = ConnectionLimiter(limits)
     return uvicorn.Config(
@@ -158,7 +155,7 @@ class BoundedProtocol(H11Protocol):
         """See H11Protocol. Disconnects at once, since a close would wait for a client that does not read."""
         self.disconnect()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says what to do
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - our message tells what to do
         """See H11Protocol."""
         max_kib = self._limits.head // 1024
         self._send_error(HttpError(400, f"This is no HTTP request, or its head is over {max_kib} KiB. Send HTTP/1.1."))
@@ -196,7 +193,7 @@ class BoundedProtocol(H11Protocol):
             head = self.conn.send(h11.Response(status_code=error.status, headers=headers))
             self.transport.write((head or b"") + (self.conn.send(h11.Data(data=body)) or b""))
             self.transport.close()
-        except h11.LocalProtocolError:  # an answer is already under way
+        except h11.LocalProtocolError:  # a response has started
             self.transport.abort()
 
     def _cancel_timers(self) -> None:

@@ -60,7 +60,7 @@ class MemoryBudget:
                 if waiting in self._waiting:
                     self._waiting.remove(waiting)
                     self._wake()
-                else:  # it had just been given
+                else:  # just granted
                     self.release(size)
                 raise
         try:

@@ -1,4 +1,4 @@
-"""Bodies and queries: the fields each call takes, for JSON and forms alike. Fields that are not named here are ignored."""
+"""The fields of request bodies and queries, for JSON and forms alike. Other fields are ignored."""
 
 from typing import Annotated, ClassVar
 
@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from apitorch_desktop.api.types import MAX_CLASSIFIERS
 
 _MORE_THAN_SPACE = r"[^\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
-"""What `str.split` leaves; what `\\s` means differs between languages."""
+"""A character that `str.split` does not remove; the meaning of `\\s` differs between languages."""
 
 Url = Annotated[str, Meta(description="Address of an image, http:// or https://.", extra_json_schema={"format": "uri"})]
 Label = Annotated[
@@ -62,7 +62,7 @@ class NewTrainingSet(Struct):
 
 
 class TrainingSetChange(Struct):
-    """What is to be changed; what is left out stays."""
+    """Changes to a training set; omitted fields stay as they are."""
 
     any_of: ClassVar = ("name", "description")
 
@@ -84,20 +84,20 @@ class LabelChange(Struct):
 
 
 class MoveImage(Struct):
-    """Where an image goes."""
+    """The new label of an image."""
 
     label: Label
 
 
 class MoveImages(Struct):
-    """Which images go where."""
+    """Images to move, and their new label."""
 
     image_ids: ImageIds
     label: Label
 
 
 class ImageSelection(Struct):
-    """Which images."""
+    """Images of a training set."""
 
     image_ids: ImageIds
 
@@ -109,7 +109,7 @@ class ClassifyOptions(Struct):
 
 
 class Classify(Struct):
-    """What is to be classified, by which classifiers; a file comes as multipart field `image`."""
+    """An image to classify, and the classifiers; a file comes as multipart field `image`."""
 
     classifiers: Slugs | Slug
     image_url: Url | UnsetType | None = UNSET
@@ -117,7 +117,7 @@ class Classify(Struct):
 
 
 class ClassifyByUrl(Struct):
-    """What is to be classified, by which classifiers."""
+    """An image to classify, by its address, and the classifiers."""
 
     classifiers: Slugs | Slug
     image_url: Url
@@ -125,7 +125,7 @@ class ClassifyByUrl(Struct):
 
 
 class CurrentVersion(Struct):
-    """The version that is to answer."""
+    """The version to use."""
 
     version: Version
 
@@ -138,7 +138,7 @@ class VersionPair(Struct, rename={"from_": "from"}):
 
 
 class Correction(Struct):
-    """Which classification is wrong, and the label (its id, or its name) it should have had."""
+    """A wrong classification, and the label (its id, or its name) it should have had."""
 
     classification_id: str | UnsetType = UNSET
     correct_label_id: Label | int | UnsetType = UNSET

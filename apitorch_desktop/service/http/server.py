@@ -18,7 +18,7 @@ import uvicorn
 from apitorch_desktop.service.config import LOOPBACK_NAMES
 from apitorch_desktop.utils.errors import UserError
 
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised here, not bound to
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared only, not bound
 
 _BACKLOG = 2048
 
@@ -46,7 +46,7 @@ def bind(host: str, port: int) -> socket.socket:
         raise CannotListen(f"“{host}” is not an address of this machine: choose another with --host.") from error
     bound = socket.socket(family, kind, protocol)
     try:
-        if os.name == "posix":  # on Windows it would let two programs have one port
+        if os.name == "posix":  # on Windows this would let two programs share a port
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
         bound.listen(_BACKLOG)
@@ -169,4 +169,4 @@ class ShutdownSignals:
         else:
             os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(30)
-        os._exit(1)  # nobody is left who could end it by force
+        os._exit(1)  # the parent that could kill it is gone

@@ -55,7 +55,7 @@ class SignedUrls:
     def __init__(self, origin: str, signer: Signer) -> None:
         self.origin = origin
         self._signer = signer
-        self._day = ""  # taken once: a listing signs 100,000 times
+        self._day = ""  # cached: a listing signs 100,000 paths
 
     def image(self, owner: int, row: ImageRow) -> tuple[str, str]:
         """Return the URLs of the image and of its thumbnail, which share one signature."""

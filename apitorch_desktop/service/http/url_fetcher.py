@@ -111,9 +111,7 @@ class UrlFetcher:
         self._connect_timeout = connect
         self._allow_private = allow_private
         self._slots = asyncio.Semaphore(concurrency)
-        self._resolver_pool = ThreadPoolExecutor(
-            concurrency, "names"
-        )  # apart, so that a dead DNS holds up nothing else
+        self._resolver_pool = ThreadPoolExecutor(concurrency, "names")  # separate: a dead DNS delays nothing else
         self._resolve = resolve or self._lookup
         self._tls_override = tls
 
@@ -245,7 +243,7 @@ class UrlFetcher:
     def _tls(self) -> ssl.SSLContext:
         if self._tls_override is not None:
             return self._tls_override
-        import certifi  # comes with requests; a machine without a store of its own needs it
+        import certifi  # a dependency of requests, for machines without a certificate store
 
         context = ssl.create_default_context()
         context.load_verify_locations(certifi.where())

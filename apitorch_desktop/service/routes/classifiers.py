@@ -234,7 +234,7 @@ class ClassifierRoutes:
 
 
 def _decoded(message: str) -> str:
-    # A form turns a + that was not percent-encoded into a space, and `base64` breaks its lines: neither is in base64
+    # An unencoded + in a form becomes a space, and `base64` wraps its lines: neither is part of the alphabet
     coded = message.replace(" ", "+").replace("\r", "").replace("\n", "")
     try:
         text = base64.b64decode(coded, validate=True).decode()

@@ -27,9 +27,9 @@ _MEDIA_TYPES = {
 _CACHING = {
     "cache-control": "private, max-age=86400, immutable",
     "vary": "Accept",
-    "cross-origin-resource-policy": "cross-origin",  # who has the link may show it
+    "cross-origin-resource-policy": "cross-origin",  # holders of the link may embed it
 }
-_SMALL = 2**18  # bytes: read before there is memory for them, by 48 threads at most
+_SMALL = 2**18  # bytes; read ahead of the memory budget, by at most 48 threads
 _FILE_POLICY = "default-src 'none'; sandbox"
 
 
@@ -128,7 +128,7 @@ class FileRoutes:
             raise HttpError(404, f"There is no image “{filename[:80]}”.")
         return int(owner), found[1]
 
-    # Two things in one go: to change threads for each costs more than to read them.
+    # Row and bytes in one job: switching threads costs more than reading them.
 
     def _with_bytes(self, owner: int, image_id: str) -> tuple[ImageRow, bytes | None]:
         """Return the image's row, and its bytes if they are small. Raises RecordNotFound."""

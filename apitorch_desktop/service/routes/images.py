@@ -145,7 +145,11 @@ class ImageRoutes:
 
         def load() -> Response:
             page = self._images.page(
-                request.owner, set_id, label=_given(query.label), after=_given(query.after), limit=_given(query.limit)
+                request.owner,
+                set_id,
+                label=_or_none(query.label),
+                after=_or_none(query.after),
+                limit=_or_none(query.limit),
             )
             labels = self._store.labels.all(request.owner, set_id)
             answer = types.TrainingImages(
@@ -157,11 +161,10 @@ class ImageRoutes:
             )
             return Response(types.encode(answer), media_type="application/json")
 
-        async def made() -> Response:
-            return await self._workers.run_storage(load)
-
-        most = sum(row.counts)
-        return LargeResponse(_WIRE_SIZE * (min(most, query.limit) if isinstance(query.limit, int) else most), made)
+        count = sum(row.counts)
+        if isinstance(query.limit, int):
+            count = min(count, query.limit)
+        return LargeResponse(_WIRE_SIZE * count, lambda: self._workers.run_storage(load))
 
     async def delete(self, request: Request) -> types.ImageAnswer:
         """`DELETE training-image/:image_id`."""
@@ -210,20 +213,17 @@ class ImageRoutes:
             packed = io.BytesIO()
             with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
                 for row in rows:
-                    with suppress(StorageFault):  # whoever asks for it alone is told
+                    with suppress(StorageFault):  # a request for this image alone reports the error
                         data = self._store.read(row.sha256)
                         entry = tarfile.TarInfo(row.filename)
                         entry.size = len(data)
                         archive.addfile(entry, io.BytesIO(data))
             return Response(packed.getvalue(), media_type="application/x-tar")
 
-        async def made() -> Response:
-            return await self._workers.run_storage(load)
-
-        return LargeResponse(size, made)
+        return LargeResponse(size, lambda: self._workers.run_storage(load))
 
 
-def _given(value: T | UnsetType) -> T | None:
+def _or_none(value: T | UnsetType) -> T | None:
     return None if isinstance(value, UnsetType) else value
 
 
@@ -278,10 +278,10 @@ def _grouped(
     groups: dict[str, list[types.TrainingImage]] = {label.name: [] for label in shown}
     for row in rows:
         groups.setdefault(row.label, []).append(_wire(row, owner, links))
-    facts = {label.name: label for label in known}
+    labels = {label.name: label for label in known}
     answer = []
     for name, images in groups.items():
-        label = facts.get(name)
+        label = labels.get(name)
         answer.append(
             types.TrainingLabel(
                 label=name, images=images, id=label.id if label else UNSET, count=label.count if label else UNSET

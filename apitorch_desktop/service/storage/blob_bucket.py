@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
 
 _log = logging.getLogger(__name__)
-_CONCURRENCY = 64  # requests at a time in `settle`
+_CONCURRENCY = 64  # requests at a time in `commit`
 _RETRIES: "RetryConfig" = {"max_retries": 5, "retry_timeout": timedelta(seconds=20)}
 """Short, since callers of the writer wait as long. A request without a response is given up after 30 seconds."""
 _ERROR_CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -43,7 +43,7 @@ class BucketBlobs(Blobs):
         def put(item: Staged) -> None:
             try:
                 self._store.put(_name(item.sha256), item.data)
-            except Exception as error:  # noqa: BLE001 - obstore's errors are of many kinds; it goes to the caller
+            except Exception as error:  # noqa: BLE001 - obstore raises many types; the caller gets it
                 item.error = _to_storage_fault(error)
 
         with ThreadPoolExecutor(min(_CONCURRENCY, len(staged) or 1), "blobs") as threads:
@@ -55,7 +55,7 @@ class BucketBlobs(Blobs):
             self._store.head(_name(sha256))
         except FileNotFoundError:
             return False
-        except Exception:  # noqa: BLE001 - whoever reads or writes next hears of it
+        except Exception:  # noqa: BLE001 - the next read or write reports it
             return True
         return True
 
@@ -114,7 +114,7 @@ def open_bucket(url: str) -> BucketBlobs:
     try:
         store: Any = from_url(url, retry_config=_RETRIES)
     except Exception as error:
-        raise CannotOpen(  # what the error says has the address, and so a password, in it
+        raise CannotOpen(  # the error's text contains the URL, and so a password
             "The address of the image storage cannot be used. Write it as s3://bucket/prefix, or give the file:// URL of a "
             "folder that is there."
         ) from error

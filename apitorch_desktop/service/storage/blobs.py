@@ -19,7 +19,7 @@ from pathlib import Path
 from apitorch_desktop.service.storage.errors import StorageFault, to_store_error
 from apitorch_desktop.utils.files import FEW, sync_all
 
-_AT_ONCE = 64  # files open at a time in `settle`
+_AT_ONCE = 64  # files open at a time in `commit`
 SHA256_DIGITS = 64
 MARKER = "database"
 """The name under which the id of the database is stored with the images."""
@@ -49,7 +49,7 @@ class Blobs(ABC):
     def stage(self, sha256: str, data: bytes) -> Staged:
         """Write bytes for `commit`. Raises DiskFull or StorageFault, and then keeps nothing."""
 
-    def sync(self, staged: Staged) -> None:  # noqa: B027 - what is staged in memory has nothing to sync
+    def sync(self, staged: Staged) -> None:  # noqa: B027 - bytes staged in memory need no sync
         """Do the part of `commit` that can be done on the caller's thread ahead of it."""
 
     @abstractmethod
@@ -101,7 +101,7 @@ class FolderBlobs(Blobs):
         self._folders = {digit: folder / digit for digit in "0123456789abcdef"}
         for each in (self._incoming, *self._folders.values()):
             each.mkdir(exist_ok=True)
-        for left in self._incoming.iterdir():  # of a crash: nobody else has this folder
+        for left in self._incoming.iterdir():  # left by a crash: no other process uses this folder
             left.unlink()
         _sync_folder(folder)
 
@@ -156,7 +156,7 @@ class FolderBlobs(Blobs):
         """Sync the whole file system at once if that is less than `count` syncs; return False if it is not, or fails."""
         try:
             return count > FEW and sync_all(self._folder)
-        except OSError:  # one by one then tells which
+        except OSError:  # syncing each file then tells which failed
             return False
 
     def exists(self, sha256: str) -> bool:
@@ -213,9 +213,7 @@ class FolderBlobs(Blobs):
                 try:
                     descriptor = os.open(item.file or self._incoming, os.O_RDONLY)
                     opened.append((item, descriptor))
-                    if hasattr(
-                        os, "posix_fadvise"
-                    ):  # begins writing all of them, so that each sync finds less to wait for
+                    if hasattr(os, "posix_fadvise"):  # starts writing all of them, so that each sync waits less
                         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
                 except OSError as error:
                     item.error = to_store_error(error, self._folder)

@@ -20,8 +20,8 @@ LOCAL_OWNER = 1
 
 _READERS = 8
 _BUSY_TIMEOUT = 10  # seconds a statement waits for a lock, such as a checkpoint's
-_LOCK_TIMEOUT = 3  # seconds that PostgreSQL may take to see that a service before this one is gone
-_WAL_LIMIT = 16 * 2**20  # bytes of SQLite's log that stay on disk after a big change
+_LOCK_TIMEOUT = 3  # seconds for PostgreSQL to notice that an earlier service has ended
+_WAL_LIMIT = 16 * 2**20  # bytes of SQLite's log that remain on disk after a big change
 _ADVISORY_LOCK = 0x6170_6974_6F72_6368  # "apitorch": one service a PostgreSQL database
 
 
@@ -74,7 +74,7 @@ class Database:
     def checkpoint(self) -> None:
         """Move committed data from SQLite's log into its file, so that the space of the log can be reused."""
         if self.sqlite:
-            with closing(self._writer.raw_connection()) as connection:  # without a BEGIN, which forbids it
+            with closing(self._writer.raw_connection()) as connection:  # without a BEGIN, which does not allow it
                 connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
 
     def close(self) -> None:
@@ -143,14 +143,14 @@ def _stored_random(connection: Connection, name: str) -> bytes:
 
 def _sqlite(path: Path, begin_statement: str, pragmas: tuple[str, ...], connections: int) -> Engine:
     engine = create_engine(
-        URL.create("sqlite", database=str(path)),  # a path may hold what means something in a URL
+        URL.create("sqlite", database=str(path)),  # a path may contain characters that are special in a URL
         connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT},
         pool_size=connections,
-        max_overflow=-1,  # a reader never waits for another
+        max_overflow=-1,  # readers never wait for each other
     )
 
     def on_connect(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # else sqlite3 begins and commits by its own rules, also around savepoints
+        connection.isolation_level = None  # else sqlite3 begins and commits implicitly, also around savepoints
         for setting in (*pragmas, "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {setting}").close()
 
@@ -168,7 +168,7 @@ def _by_url(url: str) -> tuple[Engine, Engine]:
         if parsed.get_backend_name() != "postgresql":
             raise CannotOpen("The database URL must be one of PostgreSQL, such as postgresql://user@host/name.")
         if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")  # else SQLAlchemy takes it to mean psycopg2
+            parsed = parsed.set(drivername="postgresql+psycopg")  # SQLAlchemy's default is psycopg2
         readers = create_engine(parsed, pool_size=_READERS, max_overflow=2 * _READERS, pool_pre_ping=True)
         writer = create_engine(parsed, pool_size=1, max_overflow=1, pool_pre_ping=True)
     except (ImportError, NoSuchModuleError) as error:

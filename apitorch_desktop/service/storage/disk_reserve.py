@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 
 SIZE = 16 * 2**20
-_MIN_SIZE = 2**20  # on a disk that has less than SIZE to spare
-_FREE_FACTOR = 4  # times its size must be free before the room is taken
-_AMPLE = 2 * 2**30  # with more than this free there is no hurry
+_MIN_SIZE = 2**20  # on a disk with less than SIZE to spare
+_FREE_FACTOR = 4  # times its size must be free for it to be allocated
+_AMPLE = 2 * 2**30  # with more than this free the file is not needed yet
 
 
 class DiskReserve:

@@ -64,7 +64,7 @@ class InUse(CannotOpen):
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EROFS, errno.EACCES, errno.EPERM}
-_TOO_FEW_BYTES = 64 * 1024  # SQLite calls a full disk an I/O error where it cannot grow its index of the log
+_TOO_FEW_BYTES = 64 * 1024  # SQLite reports a full disk as an I/O error where it cannot grow its WAL index
 _SQLITE_BUSY, _SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_CANTOPEN, _SQLITE_NOTADB = (
     5,
     8,

@@ -78,7 +78,7 @@ class ImageRepository(Repository):
 
         with self._database.reading() as connection:
             image = _lookup(connection, owner, number, name, sha256)[2]
-            if image is not None and self._blobs.exists(sha256):  # else the file is put back
+            if image is not None and self._blobs.exists(sha256):  # else the file is restored
                 return _row(connection, image), False
         return self._writer.run(run, self._blobs.stage(sha256, data))
 

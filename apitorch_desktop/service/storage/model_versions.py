@@ -61,14 +61,14 @@ class ModelRepository(Repository):
             for batch in in_batches(by_content, IN_QUERY):
                 match = embeddings.c.sha256.in_(batch) & (embeddings.c.encoder == encoder)
                 transaction.execute(delete(embeddings).where(match))
-                there = transaction.execute(select(blobs.c.sha256).where(blobs.c.sha256.in_(batch))).scalars()
-                kept = [by_content[sha256] for sha256 in there]
-                if kept:
+                stored = transaction.execute(select(blobs.c.sha256).where(blobs.c.sha256.in_(batch))).scalars()
+                existing = [by_content[sha256] for sha256 in stored]
+                if existing:
                     transaction.execute(
                         embeddings.insert(),
                         [
                             {"sha256": row.sha256, "encoder": encoder, "vector": row.vector, "unsafe": row.unsafe}
-                            for row in kept
+                            for row in existing
                         ],
                     )
 

@@ -22,7 +22,7 @@ VERSION = 1
 """Incremented with each change of the tables; `MIGRATIONS[n]` turns version n into n + 1."""
 
 metadata = MetaData()
-_Number = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER column
+_Number = BigInteger().with_variant(Integer, "sqlite")  # SQLite generates row numbers only in an INTEGER column
 
 
 def _number(name: str = "seq") -> Column[int]:
@@ -73,7 +73,7 @@ training_sets = Table(
     Column("current_version", _Number),
     _text("created_at"),
     UniqueConstraint("owner_id", "slug"),
-    sqlite_autoincrement=True,  # an id is never given twice: what is cached by it cannot be another set's
+    sqlite_autoincrement=True,  # ids are never reused, so that caches by id stay valid
 )
 
 labels = Table(
@@ -106,14 +106,14 @@ images = Table(
     _of_set(),
     Column("label_seq", _Number, ForeignKey("labels.seq", ondelete="CASCADE"), nullable=False),
     Column("sha256", Text, ForeignKey("blobs.sha256"), nullable=False),
-    # Copied from the blob, where they never change, so that a listing of 100,000 images reads one table in order
+    # Copied from the immutable blob, so that a listing of 100,000 images reads one table in order
     _text("extension"),
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("bytes", _Number, nullable=False),
     _text("original_filename"),
     _text("created_at"),
-    UniqueConstraint("sha256", "label_seq"),  # in this order it also finds who refers to a blob
+    UniqueConstraint("sha256", "label_seq"),  # in this order the index also finds the references to a blob
     Index("images_of_set", "training_set_id", "seq"),
     Index("images_of_label", "label_seq", "seq"),
     sqlite_autoincrement=True,
@@ -152,7 +152,7 @@ classifications = Table(
     _text("classifier"),
     _text("label"),
     Column("confidence", Float),
-    Column("training_set_id", _Number),  # no reference: an answer outlives what gave it
+    Column("training_set_id", _Number),  # no foreign key: a classification outlives its classifier
     Column("version", _Number),
     Column("sha256", Text, ForeignKey("blobs.sha256"), nullable=False, index=True),
     _text("original_filename"),

@@ -24,7 +24,7 @@ class PreparedStatement:
         if compiled is None:
             compiled = self._statement.compile(dialect=connection.dialect, column_keys=self._columns)
             self._compiled[connection.dialect.name] = compiled
-        given = {**compiled.params, **values}
+        value = {**compiled.params, **values}
         if compiled.positional:
-            return connection.exec_driver_sql(compiled.string, tuple(given[name] for name in compiled.positiontup))
-        return connection.exec_driver_sql(compiled.string, given)
+            return connection.exec_driver_sql(compiled.string, tuple(value[name] for name in compiled.positiontup))
+        return connection.exec_driver_sql(compiled.string, value)

@@ -113,7 +113,7 @@ class Store:
         try:
             return self._blobs.read(sha256)
         except StorageFault:
-            self.blob(sha256)  # or NotFound; asked only now, since nearly every image is there
+            self.blob(sha256)  # raises RecordNotFound; checked only now, since nearly every image exists
             raise
 
     def blob(self, sha256: str) -> BlobRow:

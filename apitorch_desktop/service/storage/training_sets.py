@@ -130,8 +130,8 @@ class TrainingSetRepository(Repository):
         return self._writer.run(run, frees_space=True)
 
 
-def _description(given: str) -> str:
-    return validation.text(given, validation.LONGEST_DESCRIPTION, "The description")
+def _description(value: str) -> str:
+    return validation.text(value, validation.LONGEST_DESCRIPTION, "The description")
 
 
 def _slugs(connection: Connection, owner: int) -> set[str]:

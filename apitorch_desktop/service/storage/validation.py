@@ -31,29 +31,29 @@ def new_id() -> str:
     return secrets.token_hex(20)
 
 
-def number(given: int | str) -> int | None:
+def number(value: int | str) -> int | None:
     """Return the row number of an id, or None for text, negative and huge numbers."""
-    if isinstance(given, str):
-        if not (0 < len(given) <= 19 and given.isascii() and given.isdigit()):
+    if isinstance(value, str):
+        if not (0 < len(value) <= 19 and value.isascii() and value.isdigit()):
             return None
-        given = int(given)
-    return given if 0 < given <= _MAX_ROW_ID else None
+        value = int(value)
+    return value if 0 < value <= _MAX_ROW_ID else None
 
 
-def hex_id(given: str, prefix: str) -> str | None:
+def hex_id(value: str, prefix: str) -> str | None:
     """Return the 40 hex digits of an id, given with or without its prefix (`ti_`), or None."""
-    digits = given.removeprefix(prefix)
+    digits = value.removeprefix(prefix)
     return digits if _HEX.fullmatch(digits) else None
 
 
-def is_sha256(given: str) -> bool:
+def is_sha256(value: str) -> bool:
     """Return whether the text is 64 lower-case hex digits."""
-    return _SHA256.fullmatch(given) is not None
+    return _SHA256.fullmatch(value) is not None
 
 
-def name(given: str, what: str = "The name") -> str:
+def name(value: str, what: str = "The name") -> str:
     """Return a name on one line, trimmed. Raises Invalid when it is empty or longer than 200 characters."""
-    cleaned = " ".join(storable(given).split())
+    cleaned = " ".join(storable(value).split())
     if not cleaned:
         raise Invalid(f"{what} is empty. Give one.")
     if len(cleaned) > LONGEST_NAME:
@@ -61,26 +61,26 @@ def name(given: str, what: str = "The name") -> str:
     return cleaned
 
 
-def text(given: str, longest: int, what: str) -> str:
+def text(value: str, longest: int, what: str) -> str:
     """Return text of any number of lines. Raises Invalid when it is longer than `longest` characters."""
-    if len(given) > longest:
-        raise Invalid(f"{what} has {len(given):,} characters. Give one of at most {longest:,}.")
-    return storable(given)
+    if len(value) > longest:
+        raise Invalid(f"{what} has {len(value):,} characters. Give one of at most {longest:,}.")
+    return storable(value)
 
 
-def label(given: str) -> str:
+def label(value: str) -> str:
     """Return a label as it is stored. Raises Invalid when nothing remains of it or it has more than 200 characters."""
-    cleaned = snake_case(storable(given))
+    cleaned = snake_case(storable(value))
     if not cleaned:
-        raise Invalid(f"“{storable(given[:80])}” cannot be a label: it has no letter and no digit.")
+        raise Invalid(f"“{storable(value[:80])}” cannot be a label: it has no letter and no digit.")
     if len(cleaned) > LONGEST_NAME:
         raise Invalid(f"The label has {len(cleaned)} characters. Give one of at most {LONGEST_NAME}.")
     return cleaned
 
 
-def filename(given: str) -> str:
+def filename(value: str) -> str:
     """Return the last part of a path, with characters replaced that no database stores."""
-    return storable(given.replace("\\", "/").rpartition("/")[2])[:_LONGEST_FILENAME]
+    return storable(value.replace("\\", "/").rpartition("/")[2])[:_LONGEST_FILENAME]
 
 
 def slug(training_set: str, taken: set[str]) -> str:
@@ -93,6 +93,6 @@ def slug(training_set: str, taken: set[str]) -> str:
     return candidate
 
 
-def storable(given: str) -> str:
+def storable(value: str) -> str:
     """Replace what is no Unicode (half a surrogate pair) and NUL, which PostgreSQL rejects."""
-    return given.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
+    return value.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")

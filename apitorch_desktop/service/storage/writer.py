@@ -129,7 +129,7 @@ class Writer:
             if group:
                 try:
                     self._commit(group)
-                except BaseException as error:  # noqa: BLE001 - the callers must hear of it, and the thread must live
+                except BaseException as error:  # noqa: BLE001 - the callers get it, and the thread must go on
                     _log.exception("the store's writer failed")
                     for entry in group:
                         if not entry.future.done():
@@ -161,7 +161,7 @@ class Writer:
             self._retry(group, error, to_delete, changed)
         for sha256 in to_delete:
             self._to_delete[sha256] = None
-        self._delete_files()  # before the answers: whoever has deleted an image finds its file gone
+        self._delete_files()  # before `run` returns, so that a deleted image's file is gone by then
         for training_set in changed:
             self._notify(training_set)
         for entry in group:
@@ -210,7 +210,7 @@ class Writer:
             entry.error = StorageFault(f"The database refused the change ({error.orig}).")
         except DBAPIError:
             raise
-        except Exception as error:  # noqa: BLE001 - it belongs to the caller
+        except Exception as error:  # noqa: BLE001 - the caller gets it
             entry.error = error
         if entry.error is not None:
             connection.exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
@@ -281,7 +281,7 @@ class Writer:
         for listener in self._listeners:
             try:
                 listener(training_set)
-            except Exception:  # noqa: BLE001 - what is committed stands
+            except Exception:  # noqa: BLE001 - the commit is done
                 _log.exception("a listener for changes failed")
 
 
@@ -291,7 +291,7 @@ def _release(sha256s: list[str], transaction: Transaction) -> None:
 
 def _delete_unreferenced(connection: Connection, released: set[str]) -> set[str]:
     """Delete the rows of blobs that nothing refers to any more; return the blobs that then have no row."""
-    kept: set[str] = set()
+    referenced: set[str] = set()
     blobs, images, classifications = schema.blobs.c, schema.images.c, schema.classifications.c
     for batch in in_batches(released, _IN_QUERY):
         connection.execute(
@@ -301,5 +301,5 @@ def _delete_unreferenced(connection: Connection, released: set[str]) -> set[str]
                 ~exists().where(classifications.sha256 == blobs.sha256),
             )
         )
-        kept.update(connection.execute(select(blobs.sha256).where(blobs.sha256.in_(batch))).scalars())
-    return released - kept
+        referenced.update(connection.execute(select(blobs.sha256).where(blobs.sha256.in_(batch))).scalars())
+    return released - referenced

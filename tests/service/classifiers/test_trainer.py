@@ -13,8 +13,7 @@ from PIL import Image
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.service.classifiers import training_data
-from apitorch_desktop.service.classifiers.trainer import Trainer
-from apitorch_desktop.service.classifiers.training_data import needs
+from apitorch_desktop.service.classifiers.trainer import Trainer, unmet_requirements
 from apitorch_desktop.service.storage.errors import DiskFull, RecordConflict, RecordNotFound
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import images
@@ -90,7 +89,7 @@ def test_what_is_lacking_is_said_in_a_sentence(store, clothes, photos, counts, s
     for label, count in counts.items():
         store.labels.create(OWNER, clothes, label)
         add(store, clothes, label, *(next(files) for _ in range(count)))
-    assert needs(store.training_sets.get(OWNER, clothes)) == sentence
+    assert unmet_requirements(store.training_sets.get(OWNER, clothes)) == sentence
 
 
 def test_it_learns_by_itself_soon_after_the_last_change(store, clothes, photos, encoder, monkeypatch):
