@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "serve": "run the service alone",
     "keys": "make, list and revoke keys of a service that others use",
+    "service": "check, back up and restore the data of a service",
     "import": "a folder of photos into a training set",
     "export": "a training set into a folder",
     "classify": "what a classifier says about photos",
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     add_arguments = {
         "serve": serve.add_serve_arguments,
         "keys": serve.add_keys_arguments,
+        "service": serve.add_service_arguments,
         "import": import_export.add_import_arguments,
         "export": import_export.add_export_arguments,
         "classify": classify.add_arguments,

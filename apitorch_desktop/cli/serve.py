@@ -1,4 +1,4 @@
-"""The subcommands serve and keys: the service alone, and the keys of one that others use."""
+"""The subcommands serve, keys and service: the service alone, its keys, and the care of its data."""
 
 from __future__ import annotations
 
@@ -53,6 +53,29 @@ def add_keys_arguments(parser: ArgumentParser) -> None:
     revoke.add_argument("id", metavar="ID", help="as `keys list` shows it")
 
 
+def add_service_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments of `service check`, `backup`, `restore` and `adopt`."""
+    parser.set_defaults(command=maintain_service)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the embedded service's)")
+    actions = parser.add_subparsers(dest="action", metavar="check|backup|restore|adopt", required=True)
+    check = actions.add_parser("check", help="compare database and images, read every image, and say what to do")
+    check.add_argument("--fast", action="store_true", help="do not read the images")
+    backup = actions.add_parser("backup", help="copy database and images into a folder; a service may be running")
+    backup.add_argument(
+        "target", type=Path, metavar="DIR", help="a new folder, or an earlier backup to bring up to date"
+    )
+    restore = actions.add_parser("restore", help="put a backup back; the service has to be stopped")
+    restore.add_argument("source", type=Path, metavar="DIR", help="the folder that `service backup` made")
+    actions.add_parser(
+        "adopt",
+        help="images without a row in the database into a training set of their own; the service has to be stopped",
+    )
+    parser.epilog = (
+        "Images that the database does not know, as after an older copy of it was put back, are kept for 30 days before "
+        "they are removed. Exit status of check: 0 all is well, 1 something is to be done."
+    )
+
+
 def run_service(arguments: Namespace) -> int:
     """Run the service until it is stopped; return its exit status."""
     from apitorch_desktop.service.main import ServiceOptions, run
@@ -96,6 +119,26 @@ def manage_keys(arguments: Namespace) -> int:
         print(f"{'ID':>4}  {'OWNER':24}  {'BEGINS':8}  MADE")
         for key in answer["keys"]:
             print(f"{key['id']:>4}  {key['owner']:24}  {key['hint'] + '…':8}  {key['created_at'][:10]}")
+    return 0
+
+
+def maintain_service(arguments: Namespace) -> int:
+    """Check, back up or restore the data of a service; return the exit status."""
+    from apitorch_desktop.service import maintenance
+    from apitorch_desktop.utils import paths
+
+    folder = arguments.data or paths.service_folder()
+    if arguments.action == "check":
+        findings = maintenance.check(folder, hashes=not arguments.fast)
+        for finding in findings:
+            print(f"{finding.sentence} {finding.advice}".strip())
+        return 1 if any(finding.advice for finding in findings) else 0
+    if arguments.action == "backup":
+        print(maintenance.backup(folder, arguments.target))
+    elif arguments.action == "restore":
+        print(maintenance.restore(arguments.source, folder))
+    else:
+        print(maintenance.adopt(folder))
     return 0
 
 

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +35,15 @@ from apitorch_desktop.service.http.server import (
 from apitorch_desktop.service.launcher import CHILD_VARIABLE, KEY_VARIABLE, RUNNING_FILE
 from apitorch_desktop.service.storage.errors import InUse, StorageFault, StoreError
 from apitorch_desktop.service.storage.owners import make_key
+from apitorch_desktop.service.storage.records import SweepReport
 from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.service.storage.sweeper import QUARANTINE_DAYS
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.files import atomic_write
 from apitorch_desktop.vision.encoder import Encoder
 
-_SWEEP = 24 * 3600.0
+_FIRST_SWEEP, _SWEEP = 3600.0, 24 * 3600.0  # seconds: nothing is deleted at a start
+_SCRUB_DELAY = 60.0  # seconds after the start
 
 _log = logging.getLogger(__name__)
 
@@ -150,20 +154,41 @@ async def _serve(options: ServiceOptions, parts: _ServiceParts, shutdown: Shutdo
             parts.trainer.start()
             group.create_task(asyncio.to_thread(_load_encoder, parts.classification))
             sweeping = group.create_task(_sweep(parts.store))
+            scrub_stopping = threading.Event()
+            threading.Thread(target=_scrub, args=(parts.store, scrub_stopping), name="scrub", daemon=True).start()
             await asyncio.wait(running)
+            scrub_stopping.set()
             sweeping.cancel()
 
 
 async def _sweep(store: Store) -> None:
-
-    if store.startup_sweep is not None:
-        await asyncio.sleep(_SWEEP)
+    """Report files without a row, then sweep once a day."""
+    try:
+        report = store.startup_sweep
+        _report_sweep(await asyncio.to_thread(store.sweeper.scan) if report is None else report, store.folder)
+    except StoreError:
+        _log.exception("the storage could not be compared with the database")
+    await asyncio.sleep(_FIRST_SWEEP)
     while True:
         try:
             await asyncio.to_thread(store.sweep)
         except StoreError:
             _log.exception("the sweep failed")
         await asyncio.sleep(_SWEEP)
+
+
+def _report_sweep(report: SweepReport, folder: Path) -> None:
+    if report.newer:
+        _print_message(
+            f"Warning: {report.newer:,} stored images are newer than anything in the database, and not in it: an older copy "
+            f"of the database seems to have been put back in “{folder}”, or its log was lost. Nothing is deleted: these "
+            f"images are kept for {QUARANTINE_DAYS} days. “apitorch-desktop service check” says more."
+        )
+
+
+def _scrub(store: Store, stopping: threading.Event) -> None:
+    if not stopping.wait(_SCRUB_DELAY):
+        store.sweeper.scrub(stopping)
 
 
 def _load_encoder(classification: ClassificationService) -> None:

@@ -1,4 +1,4 @@
-"""What a kill leaves in the folder, or in the bucket, is gone after the next start of `serve`; what was acknowledged stays."""
+"""Files that a kill left in the folder or bucket are in quarantine after the next start of `serve`; acknowledged ones stay."""
 
 import hashlib
 import signal
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.on_disk import on_disk
+from tests.helpers.on_disk import on_disk, quarantined
 from tests.helpers.service_process import KEY, Service, serving, until
 from tests.helpers.stress_clients import CONTENTS
 
@@ -37,7 +37,7 @@ def _sha(data: bytes) -> str:
 
 
 @pytest.mark.parametrize("place", ["folder", "bucket"])
-def test_what_a_kill_left_is_gone_after_the_start(tmp_path: Path, place: str):
+def test_what_a_kill_left_is_in_quarantine_after_the_start(tmp_path: Path, place: str):
     *contents, lost = list(CONTENTS.values())[:5]
     images, environment = tmp_path / "data" / "images", {}
     if place == "bucket":
@@ -53,10 +53,12 @@ def test_what_a_kill_left_is_gone_after_the_start(tmp_path: Path, place: str):
     if place == "folder":
         (images / "incoming" / "tmp1a2b3c").write_bytes(lost[:100])
     with serving(tmp_path / "data", key=KEY, **environment) as service:
-        if place == "bucket":  # listing one takes longer than a start should
-            until(lambda: not orphan.exists())
+        until(
+            lambda: quarantined(tmp_path / "data") == {_sha(lost)}
+        )  # listing a bucket takes longer than a start should
         assert {path.name for path in images.rglob("*") if path.is_file()} == {
             "database",
+            _sha(lost),
             *(_sha(data) for _, data in held.values()),
         }
         assert _held(service, number) == held

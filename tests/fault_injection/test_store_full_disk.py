@@ -156,14 +156,17 @@ def test_a_folder_that_becomes_read_only_is_told_and_works_again_when_it_is_writ
                 add(store, number, "a", b"y")
             assert store.images.page(ME, number).images == [row]
             assert store.read(row.sha256) == b"x"
-            gone = store.images.delete(ME, row.id)  # the row goes; the file, which cannot, is swept at the next start
+            gone = store.images.delete(
+                ME, row.id
+            )  # the row goes; the file, which cannot, is in quarantine at the next start
         finally:
             immutable(False)
         add(store, number, "a", b"y")
     with Store.open(tmp_path / "data") as store:
-        assert store.startup_sweep.removed == 1
+        assert store.startup_sweep.new == 1
+        assert set(store.sweeper.quarantined()) == {gone.sha256}
         with pytest.raises(RecordNotFound):
-            store.read(gone.sha256)
+            store.blob(gone.sha256)
         consistent(store)
 
 

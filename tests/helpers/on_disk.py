@@ -6,9 +6,15 @@ from contextlib import closing
 from pathlib import Path
 
 _DATABASES = ("store.db", "thumbnails.db")
-_FILES = {"images", "lock", "running.json", "reserve"} | {
+_FILES = {"images", "lock", "running.json", "reserve", "backup.json"} | {
     f"{name}{end}" for name in _DATABASES for end in ("", "-wal", "-shm", "-journal")
 }
+
+
+def quarantined(folder: Path) -> set[str]:
+    """Return the sha256 of the images in quarantine."""
+    with closing(sqlite3.connect(f"file:{folder}/store.db?mode=ro", uri=True)) as rows:
+        return {row[0] for row in rows.execute("SELECT sha256 FROM quarantine")}
 
 
 def on_disk(folder: Path) -> dict[str, str]:
@@ -28,7 +34,8 @@ def on_disk(folder: Path) -> dict[str, str]:
     files = {path for path in (folder / "images").rglob("*") if path.is_file() and path.name != "database"}
     there = {path.name for path in files}
     assert kept == used, f"{kept - used} are kept for nobody, {used - kept} are used and have no blob"
-    assert kept == there, f"{kept - there} have no file, {there - kept} have no row"
+    assert kept <= there, f"{kept - there} have no file"
+    assert there - kept <= quarantined(folder), f"{there - kept} have no row"
     assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.name for path in files)
     strange = {path.name for path in folder.iterdir()} - _FILES
     assert not strange, strange

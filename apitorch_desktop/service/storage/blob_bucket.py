@@ -27,6 +27,7 @@ class BucketBlobs(Blobs):
     fast_listing = False
 
     def __init__(self, store: "ObjectStore", location: str) -> None:
+        super().__init__()
         self.location = location
         self._store = store
 
@@ -43,6 +44,7 @@ class BucketBlobs(Blobs):
         def put(item: Staged) -> None:
             try:
                 self._store.put(_name(item.sha256), item.data)
+                self.damaged.discard(item.sha256)
             except Exception as error:  # noqa: BLE001 - obstore raises many types; the caller gets it
                 item.error = _to_storage_fault(error)
 
@@ -50,7 +52,9 @@ class BucketBlobs(Blobs):
             list(threads.map(put, staged))
 
     def exists(self, sha256: str) -> bool:
-        """Return whether the object exists; True if the bucket cannot be reached."""
+        """Return whether the object exists and is not known to be damaged; True if the bucket cannot be reached."""
+        if sha256 in self.damaged:
+            return False
         try:
             self._store.head(_name(sha256))
         except FileNotFoundError:
@@ -58,6 +62,13 @@ class BucketBlobs(Blobs):
         except Exception:  # noqa: BLE001 - the next read or write reports it
             return True
         return True
+
+    def modified(self, sha256: str) -> float:
+        """Return when the object was stored, 0 if that cannot be determined."""
+        try:
+            return self._store.head(_name(sha256))["last_modified"].timestamp()
+        except Exception:  # noqa: BLE001 - only used for a message
+            return 0
 
     def read(self, sha256: str) -> bytes:
         """Return the bytes. Raises StorageFault."""

@@ -45,6 +45,10 @@ class Blobs(ABC):
     location: str
     fast_listing: bool
 
+    def __init__(self) -> None:
+        self.damaged: set[str] = set()
+        """Images whose file does not have their content any more; `commit` replaces the file."""
+
     @abstractmethod
     def stage(self, sha256: str, data: bytes) -> Staged:
         """Write bytes for `commit`. Raises DiskFull or StorageFault, and then keeps nothing."""
@@ -63,6 +67,10 @@ class Blobs(ABC):
     @abstractmethod
     def exists(self, sha256: str) -> bool:
         """Return whether the image is stored, as far as can be determined."""
+
+    @abstractmethod
+    def modified(self, sha256: str) -> float:
+        """Return when the image was stored, in seconds since the epoch; 0 if that is not known."""
 
     @abstractmethod
     def read(self, sha256: str) -> bytes:
@@ -94,11 +102,14 @@ class FolderBlobs(Blobs):
 
     fast_listing = True
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, writable: bool = True) -> None:
+        super().__init__()
         self.location = str(folder)
         self._folder = folder
         self._incoming = folder / "incoming"
         self._folders = {digit: folder / digit for digit in "0123456789abcdef"}
+        if not writable:
+            return
         for each in (self._incoming, *self._folders.values()):
             each.mkdir(exist_ok=True)
         for left in self._incoming.iterdir():  # left by a crash: no other process uses this folder
@@ -160,8 +171,15 @@ class FolderBlobs(Blobs):
             return False
 
     def exists(self, sha256: str) -> bool:
-        """Return whether the file exists."""
-        return self._path(sha256).is_file()
+        """Return whether the file exists and is not known to be damaged."""
+        return sha256 not in self.damaged and self._path(sha256).is_file()
+
+    def modified(self, sha256: str) -> float:
+        """Return the time of the last change of the file, 0 without one."""
+        try:
+            return self._path(sha256).stat().st_mtime
+        except OSError:
+            return 0
 
     def read(self, sha256: str) -> bytes:
         """Return the bytes. Raises StorageFault."""
@@ -183,7 +201,7 @@ class FolderBlobs(Blobs):
     def names(self) -> Iterator[str]:
         """Yield the sha256 of every stored file."""
         for folder in self._folders.values():
-            with os.scandir(folder) as entries:
+            with suppress(FileNotFoundError), os.scandir(folder) as entries:
                 yield from (entry.name for entry in entries if len(entry.name) == SHA256_DIGITS)
 
     def database_id(self) -> str | None:
@@ -232,6 +250,7 @@ class FolderBlobs(Blobs):
             if item.file is not None:
                 item.file.replace(path)
                 item.file = None
+                self.damaged.discard(item.sha256)
         except OSError as error:
             item.error = to_store_error(error, self._folder)
         else:

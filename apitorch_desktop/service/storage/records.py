@@ -199,7 +199,15 @@ class FeedbackRow(Struct, frozen=True):
 
 
 class SweepReport(Struct, frozen=True):
-    """The result of a sweep: the number of removed orphans, and the images whose file is missing (their rows are kept)."""
+    """The result of a sweep.
+
+    `quarantined` counts the files in quarantine, `new` those that were added by this sweep, and `newer` those of the new
+    ones that are newer than the newest row. `removed` counts the files whose time in quarantine was over. `missing` are
+    the images whose file does not exist (their rows are kept).
+    """
 
     removed: int
     missing: tuple[str, ...]
+    quarantined: int = 0
+    new: int = 0
+    newer: int = 0

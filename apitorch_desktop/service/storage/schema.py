@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = 1
+VERSION = 2
 """Incremented with each change of the tables; `MIGRATIONS[n]` turns version n into n + 1."""
 
 metadata = MetaData()
@@ -180,7 +180,18 @@ feedback = Table(
     sqlite_autoincrement=True,
 )
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
+quarantine = Table("quarantine", metadata, Column("sha256", Text, primary_key=True), _text("since"))
+"""Stored files without a row in `blobs`, since when they are known to have none."""
+
+damaged = Table("damaged", metadata, Column("sha256", Text, primary_key=True), _text("since"))
+"""Stored files whose content no longer has the hash of their name."""
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    1: tuple(
+        f"CREATE TABLE {name} (sha256 TEXT NOT NULL PRIMARY KEY, since TEXT NOT NULL)"
+        for name in ("quarantine", "damaged")
+    ),
+}
 """The statements that turn a version into the next."""
 
 

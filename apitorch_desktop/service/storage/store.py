@@ -14,7 +14,6 @@ types in `records`. The folder contains `store.db`, `images/`, `thumbnails.db`, 
 that uses the folder holds.
 """
 
-import logging
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 from filelock import FileLock, Timeout
+from msgspec import structs
 from sqlalchemy import select
 
 from apitorch_desktop.service.storage import validation
@@ -37,11 +37,10 @@ from apitorch_desktop.service.storage.model_versions import ModelRepository
 from apitorch_desktop.service.storage.owners import OwnerRepository
 from apitorch_desktop.service.storage.records import BlobRow, SweepReport
 from apitorch_desktop.service.storage.schema import blobs
+from apitorch_desktop.service.storage.sweeper import Sweeper
 from apitorch_desktop.service.storage.thumbnails import ThumbnailCache
 from apitorch_desktop.service.storage.training_sets import TrainingSetRepository
 from apitorch_desktop.service.storage.writer import Writer
-
-_log = logging.getLogger(__name__)
 
 
 class Store:
@@ -68,8 +67,9 @@ class Store:
         self.models = ModelRepository(database, self._writer)
         self.classifications = ClassificationRepository(database, self._writer, images)
         self._writer.on_deleted(self.thumbnails.delete)
-        self.startup_sweep = self._sweep_files() if images.fast_listing else None
-        """What the sweep at the start found; None where that takes too long at a start, and `sweep` is to be called soon."""
+        self.sweeper = Sweeper(database, self._writer, images)
+        self.startup_sweep = self.sweeper.scan() if images.fast_listing else None
+        """The result of the scan at the start, which deletes nothing; None where listing the files takes too long for it."""
 
     @classmethod
     def open(cls, folder: Path, *, database_url: str | None = None, blob_url: str | None = None) -> "Store":
@@ -80,7 +80,7 @@ class Store:
         process uses the folder, CannotOpen when it is read-only, damaged, or made by a newer version.
         """
         with ExitStack() as resources:
-            _lock(folder, resources)
+            lock_folder(folder, resources)
             reserve = DiskReserve(folder / "reserve")
             reserve.release_if_full()
             images = open_blobs(folder, blob_url)
@@ -110,6 +110,8 @@ class Store:
         """
         if not validation.is_sha256(sha256):
             raise RecordNotFound(NO_SUCH_IMAGE)
+        if sha256 in self._blobs.damaged:
+            raise StorageFault("The stored image is damaged. Upload it again, or restore it from a backup.")
         try:
             return self._blobs.read(sha256)
         except StorageFault:
@@ -135,29 +137,15 @@ class Store:
         self._writer.on_change(listener)
 
     def sweep(self) -> SweepReport:
-        """Delete expired classifications and files without a row; to be called once a day. Raises StorageFault."""
+        """Delete expired classifications, and files whose time in quarantine is over; to be called once a day.
+
+        Raises StorageFault.
+        """
         self.classifications.delete_expired()
-        found = self._sweep_files()
-        self.thumbnails.keep_only(self._referenced())
-        return found
-
-    def _sweep_files(self) -> SweepReport:
-        """Remove orphans and report missing files. Both are checked again, since images come and go meanwhile."""
-        images = set(self._blobs.names())
-        known = self._referenced()
-        orphans = images - known
-        if orphans:
-            _log.info("%d files that no row refers to are removed.", len(orphans))
-            self._writer.delete_unreferenced(orphans)
-        absent = {sha256 for sha256 in known - images if not self._blobs.exists(sha256)}
-        missing = tuple(sorted(absent & self._referenced())) if absent else ()
-        if missing:
-            _log.error("%d stored images are gone from “%s”: %s …", len(missing), self.folder, ", ".join(missing[:3]))
-        return SweepReport(len(orphans), missing)
-
-    def _referenced(self) -> set[str]:
+        report = structs.replace(self.sweeper.scan(), removed=self.sweeper.remove_expired())
         with self._database.reading() as connection:
-            return set(connection.execute(select(blobs.c.sha256)).scalars())
+            self.thumbnails.keep_only(set(connection.execute(select(blobs.c.sha256)).scalars()))
+        return report
 
 
 def _check_database_id(images: Blobs, database: Database) -> None:
@@ -175,7 +163,7 @@ def _check_database_id(images: Blobs, database: Database) -> None:
         )
 
 
-def _lock(folder: Path, resources: ExitStack) -> None:
+def lock_folder(folder: Path, resources: ExitStack) -> None:
     """Create the folder if necessary, and lock it for the lifetime of this process."""
     lock = FileLock(folder / "lock", mode=0o600, thread_local=False)
     try:

@@ -3,9 +3,8 @@
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
@@ -98,11 +97,6 @@ class Writer:
                 raise Closed("The service is ending.")
             self._queue.put(entry)  # type: ignore[arg-type]
         return entry.future.result()
-
-    def delete_unreferenced(self, sha256s: Iterable[str]) -> None:
-        """Delete those of the images that nothing refers to; returns when it is done."""
-        for batch in in_batches(sha256s, _DELETE_BATCH):
-            self.run(partial(_release, batch), frees_space=True)
 
     def on_change(self, listener: Callable[[int], None]) -> None:
         """Call `listener` with the id of each training set that was changed or deleted, after the commit and before
@@ -283,10 +277,6 @@ class Writer:
                 listener(training_set)
             except Exception:  # noqa: BLE001 - the commit is done
                 _log.exception("a listener for changes failed")
-
-
-def _release(sha256s: list[str], transaction: Transaction) -> None:
-    transaction.released_images.update(sha256s)
 
 
 def _delete_unreferenced(connection: Connection, released: set[str]) -> set[str]:

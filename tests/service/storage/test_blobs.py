@@ -165,7 +165,8 @@ def test_a_store_whose_images_are_in_a_bucket_keeps_none_in_its_folder(tmp_path:
         stray = tmp_path / "bucket" / "f" / ("f" * 64)
         stray.parent.mkdir(exist_ok=True)
         stray.write_bytes(b"stray")
-        assert store.sweep().removed == 1
+        assert store.sweep().new == 1
+        assert set(store.sweeper.quarantined()) == {stray.name}
     assert not (tmp_path / "data" / "images").exists()
     held = {path.name for path in (tmp_path / "bucket").rglob("*") if path.is_file()}
     assert held == {"database", *(row.sha256 for row in rows[10:])}

@@ -760,15 +760,16 @@ class TestOpenAndClose:
         assert files(tmp_path / "data") == set()
         assert not list((tmp_path / "data" / "images" / "incoming").iterdir())
 
-    def test_what_a_crash_left_is_swept_at_the_start(self, tmp_path):
+    def test_what_a_crash_left_is_in_quarantine_after_the_start(self, tmp_path):
         folder = tmp_path / "data"
         with Store.open(folder) as one:
             kept = add(one, one.training_sets.create(ME, "Zebras").id, "a", b"x")
         (folder / "images" / "a" / ("a" * 64)).write_bytes(b"no row refers to this")
         (folder / "images" / "incoming" / "tmp1234").write_bytes(b"half")
         with Store.open(folder) as two:
-            assert two.startup_sweep.removed == 1
-            assert files(folder) == {kept.sha256}
+            assert (two.startup_sweep.new, two.startup_sweep.removed) == (1, 0)
+            assert set(two.sweeper.quarantined()) == {"a" * 64}
+            assert files(folder) == {kept.sha256, "a" * 64}
 
     def test_a_row_whose_file_is_gone_is_reported_and_kept_and_healed_by_the_same_upload(self, tmp_path):
         folder = tmp_path / "data"

@@ -1,0 +1,330 @@
+"""Maintenance of a data folder: check, backup, restore, and the adoption of images without a row."""
+
+import hashlib
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine, select
+from sqlalchemy.exc import DBAPIError
+
+from apitorch_desktop import __version__
+from apitorch_desktop.service.config import storage_urls
+from apitorch_desktop.service.storage import schema
+from apitorch_desktop.service.storage.blobs import MARKER, Blobs, FolderBlobs
+from apitorch_desktop.service.storage.database import LOCAL_OWNER
+from apitorch_desktop.service.storage.errors import StorageFault, StoreError, to_store_error
+from apitorch_desktop.service.storage.store import Store, lock_folder, open_blobs
+from apitorch_desktop.utils.errors import UserError
+from apitorch_desktop.utils.files import atomic_write, fsync_folder, sync
+
+DATABASE = "store.db"
+MANIFEST = "backup.json"
+ADOPTED_SET, ADOPTED_LABEL = "Recovered images", "recovered"
+_SHOWN = 5  # images named in a sentence
+_ATTEMPTS = 5
+
+
+class MaintenanceError(UserError):
+    """The command cannot be carried out; `str()` is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A result of `check`: a sentence, and what to do about it (empty where nothing is wrong)."""
+
+    sentence: str
+    advice: str = ""
+
+
+def check(folder: Path, *, hashes: bool = True) -> list[Finding]:
+    """Check the database, the image files and, with `hashes`, their content. Changes nothing; a service may be running.
+
+    Raises MaintenanceError where there is nothing to check.
+    """
+    urls = storage_urls()
+    if urls["database_url"] is None and not (folder / DATABASE).is_file():
+        raise MaintenanceError(f"There is no data of a service in “{folder}”. Name its folder with --data.")
+    findings: list[Finding] = []
+    restore = "Stop the service, and put a backup back: apitorch-desktop service restore BACKUP."
+    if urls["database_url"] is None:
+        try:
+            with closing(_read_only(folder / DATABASE)) as connection:
+                problems = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
+                problems += [
+                    f"a row of {row[0]} refers to none" for row in connection.execute("PRAGMA foreign_key_check")
+                ]
+        except sqlite3.Error as error:
+            problems = [str(error)]
+        if problems:
+            findings.append(Finding(f"The database is damaged: {'; '.join(problems[:_SHOWN])}.", restore))
+    try:
+        rows, quarantine = _rows(folder, urls["database_url"])
+    except DBAPIError as error:
+        return findings or [Finding(str(to_store_error(error, folder)), restore)]
+    blobs = (
+        FolderBlobs(folder / "images", writable=False)
+        if urls["blob_url"] is None
+        else open_blobs(folder, urls["blob_url"])
+    )
+    stored = set(blobs.names())
+    findings += _compare(rows, stored, quarantine)
+    damaged = _damaged(blobs, rows & stored) if hashes else []
+    if damaged:
+        findings.append(
+            Finding(
+                f"{_count(len(damaged))} {_are(damaged)} damaged, the content is not what was stored: {_names(damaged)}.",
+                "Upload them again, or put a backup back.",
+            )
+        )
+    if not any(finding.advice for finding in findings):
+        checked = "every file was read" if hashes else "their content was not read"
+        findings.insert(0, Finding(f"All is well: {_count(len(rows))} in the database and in the storage; {checked}."))
+    return findings
+
+
+def backup(folder: Path, target: Path) -> str:
+    """Copy database and images into a folder, or bring an earlier backup there up to date; return a sentence about it.
+
+    A service may be running: the database is copied at one moment, with every image it refers to. Raises
+    MaintenanceError.
+    """
+    _check_local(folder)
+    if folder.resolve() == target.resolve() or folder.resolve() in target.resolve().parents:
+        raise MaintenanceError("The backup would be inside the data folder. Choose a folder on another disk.")
+    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
+        raise MaintenanceError(f"“{target}” is not empty and no backup. Choose a new folder.")
+    try:
+        images = target / "images"
+        images.mkdir(parents=True, exist_ok=True, mode=0o700)
+        good: set[str] = set()
+        with atomic_write(target / DATABASE, mode=0o600) as part:
+            for _ in range(_ATTEMPTS):  # an image may be deleted after the database is copied and before the image is
+                names, database_id = _copy_database(folder / DATABASE, part)
+                failed = set(_copy_images(folder / "images", images, names - good))
+                good |= names - failed
+                if not failed:
+                    break
+        shutil.copyfile(folder / "images" / MARKER, images / MARKER)
+        for path in images.glob("?/*"):
+            if path.name not in names:
+                path.unlink()
+        manifest = {"created_at": datetime.now(UTC).isoformat(), "version": __version__, "images": len(names)}
+        with atomic_write(target / MANIFEST) as part:
+            part.write_text(json.dumps({**manifest, "database": database_id}))
+    except sqlite3.Error as error:
+        raise MaintenanceError(
+            f"The database cannot be copied ({error}). Run “apitorch-desktop service check”."
+        ) from error
+    except OSError as error:
+        raise MaintenanceError(f"The backup failed: {to_store_error(error, target)}") from error
+    if failed:
+        raise MaintenanceError(
+            f"The backup is made, but {_count(len(failed))} could not be copied, as missing or damaged: "
+            f"{_names(failed)}. Run “apitorch-desktop service check”."
+        )
+    return f"{_count(len(names))} and the database are in “{target}”."
+
+
+def restore(source: Path, folder: Path) -> str:
+    """Put a backup back into a data folder that no service uses; return a sentence about it.
+
+    The database that was there is moved aside, and images that the backup does not know stay: the next start puts them
+    in quarantine. Raises MaintenanceError and InUse.
+    """
+    _check_urls()
+    if not (source / MANIFEST).is_file() or not (source / DATABASE).is_file():
+        raise MaintenanceError(f"“{source}” is no backup. Name a folder that “apitorch-desktop service backup” made.")
+    try:
+        with closing(_read_only(source / DATABASE)) as connection:
+            if connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
+                raise MaintenanceError(f"The database in “{source}” is damaged. Use another backup.")
+            names, database_id = _blob_names(connection), _database_id(connection)
+    except sqlite3.Error as error:
+        raise MaintenanceError(f"The database in “{source}” cannot be read ({error}). Use another backup.") from error
+    with ExitStack() as held:
+        lock_folder(folder, held)
+        try:
+            images = folder / "images"
+            images.mkdir(exist_ok=True, mode=0o700)
+            blobs = FolderBlobs(images)
+            if blobs.database_id() not in {None, database_id} and next(blobs.names(), ""):
+                raise MaintenanceError(
+                    f"The images in “{images}” belong to another database. Restore into another folder."
+                )
+            failed = list(_copy_images(source / "images", images, names))
+            blobs.set_database_id(database_id)
+            moved = _move_aside(folder)
+            with atomic_write(folder / DATABASE, mode=0o600) as part:
+                shutil.copyfile(source / DATABASE, part)
+        except OSError as error:
+            raise MaintenanceError(f"The restore failed: {to_store_error(error, folder)}") from error
+    sentence = f"{_count(len(names))} and the database are back in “{folder}”."
+    if moved is not None:
+        sentence += f" The database that was there is in “{moved}”."
+    if failed:
+        sentence += f" {_count(len(failed))} {_are(failed)} missing or damaged in the backup: {_names(failed)}."
+    return sentence
+
+
+def adopt(folder: Path) -> str:
+    """Add the images in quarantine to a training set of their own; return a sentence about it.
+
+    Raises StoreError, also InUse where a service runs.
+    """
+    from apitorch_desktop.vision.images import UnreadableImage, verify
+
+    adopted = unreadable = 0
+    with Store.open(folder, **storage_urls()) as store:
+        if store.startup_sweep is None:
+            store.sweeper.scan()
+        waiting = sorted(store.sweeper.quarantined())
+        if not waiting:
+            return "There are no images without a row in the database."
+        training_set = store.training_sets.create(LOCAL_OWNER, ADOPTED_SET)
+        for sha256 in waiting:
+            try:
+                data = store.read(sha256)
+                facts = verify(data)
+                if hashlib.sha256(data).hexdigest() != sha256:
+                    raise StorageFault("The stored image is damaged.")
+            except (StoreError, UnreadableImage):
+                unreadable += 1
+                continue
+            store.images.add(LOCAL_OWNER, training_set.id, ADOPTED_LABEL, data, facts)
+            adopted += 1
+        store.sweeper.scan()
+    sentence = f"{_count(adopted)} {'is' if adopted == 1 else 'are'} in the training set “{training_set.name}” now."
+    return f"{sentence} {_count(unreadable)} cannot be read and stay in quarantine." if unreadable else sentence
+
+
+def _compare(rows: set[str], stored: set[str], quarantine: dict[str, str]) -> Iterator[Finding]:
+    missing, orphans = sorted(rows - stored), sorted(stored - rows)
+    if missing:
+        yield Finding(
+            f"{_count(len(missing))} {_are(missing)} in the database, but the file is gone: {_names(missing)}.",
+            "Upload them again, or put a backup back.",
+        )
+    if orphans:
+        since = min((quarantine[sha256] for sha256 in orphans if sha256 in quarantine), default="")
+        held = f", in quarantine since {since[:10]}," if since else ""
+        yield Finding(
+            f"{_count(len(orphans))}{held} {_are(orphans)} stored, but not in the database: {_names(orphans)}.",
+            "If an older copy of the database was put back, put the newer one back. Otherwise add them to a training set of "
+            "their own with the service stopped: apitorch-desktop service adopt. They are removed after 30 days.",
+        )
+
+
+def _rows(folder: Path, url: str | None) -> tuple[set[str], dict[str, str]]:
+    """Return the images in the database, and those in quarantine with their dates."""
+    engine: Engine
+    if url is None:
+        engine = create_engine("sqlite://", creator=lambda: _read_only(folder / DATABASE))
+    else:
+        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    with engine.connect() as connection:
+        rows = set(connection.execute(select(schema.blobs.c.sha256)).scalars())
+        if not connection.dialect.has_table(connection, schema.quarantine.name):
+            return rows, {}
+        dates = connection.execute(select(schema.quarantine.c.sha256, schema.quarantine.c.since))
+        return rows, {row[0]: row[1] for row in dates}
+
+
+def _damaged(blobs: Blobs, sha256s: Iterable[str]) -> list[str]:
+    damaged = []
+    for sha256 in sorted(sha256s):
+        try:
+            if hashlib.sha256(blobs.read(sha256)).hexdigest() != sha256:
+                damaged.append(sha256)
+        except StorageFault:  # the disk itself cannot read it
+            damaged.append(sha256)
+    return damaged
+
+
+def _copy_database(source: Path, target: Path) -> tuple[set[str], str]:
+    """Copy a database as it is at one moment; return the images it refers to, and its id."""
+    with closing(_read_only(source)) as connection, closing(sqlite3.connect(target)) as copy:
+        connection.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE").close()  # one file, without a log beside it
+        return _blob_names(copy), _database_id(copy)
+
+
+def _copy_images(source: Path, target: Path, sha256s: Iterable[str]) -> Iterator[str]:
+    """Copy image files durably, where the target has no good one; yield those that are missing or damaged."""
+    copied = []
+    for digit in "0123456789abcdef":
+        (target / digit).mkdir(exist_ok=True, mode=0o700)
+    for sha256 in sorted(sha256s):
+        path = target / sha256[0] / sha256
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+            continue
+        try:
+            data = (source / sha256[0] / sha256).read_bytes()
+        except OSError:
+            yield sha256
+            continue
+        if hashlib.sha256(data).hexdigest() != sha256:
+            yield sha256
+            continue
+        with atomic_write(path, mode=0o600, durable=False) as part:
+            part.write_bytes(data)
+        copied.append(path)
+    sync(copied)
+
+
+def _move_aside(folder: Path) -> Path | None:
+    """Move the database and its log into a folder of their own; return it, None where there is no database."""
+    if not (folder / DATABASE).exists():
+        return None
+    aside = folder / f"replaced-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    aside.mkdir(mode=0o700)
+    for end in ("", "-wal", "-shm"):
+        path = folder / f"{DATABASE}{end}"
+        if path.exists():
+            path.replace(aside / path.name)
+    fsync_folder(folder)
+    return aside
+
+
+def _check_urls() -> None:
+    if any(storage_urls().values()):
+        raise MaintenanceError(
+            "This service keeps its data in PostgreSQL or in a bucket: back both up with their own tools, the database first."
+        )
+
+
+def _check_local(folder: Path) -> None:
+    _check_urls()
+    if not (folder / DATABASE).is_file():
+        raise MaintenanceError(f"There is no data of a service in “{folder}”. Name its folder with --data.")
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10, check_same_thread=False)
+
+
+def _blob_names(connection: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT sha256 FROM blobs")}
+
+
+def _database_id(connection: sqlite3.Connection) -> str:
+    row = connection.execute("SELECT value FROM meta WHERE name = 'id'").fetchone()
+    return bytes(row[0]).hex() if row is not None else ""
+
+
+def _count(number: int) -> str:
+    return f"{number:,} image" if number == 1 else f"{number:,} images"
+
+
+def _are(items: Sized) -> str:
+    return "is" if len(items) == 1 else "are"
+
+
+def _names(sha256s: Iterable[str]) -> str:
+    names = sorted(sha256s)
+    return ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")

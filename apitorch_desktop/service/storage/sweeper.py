@@ -1,0 +1,168 @@
+"""Consistency of rows and image files: the quarantine of files without a row, and the scrub for damaged files."""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Column, delete, func, select
+
+from apitorch_desktop.service.storage import schema
+from apitorch_desktop.service.storage.blobs import Blobs, in_batches
+from apitorch_desktop.service.storage.database import Database
+from apitorch_desktop.service.storage.errors import Closed, StorageFault
+from apitorch_desktop.service.storage.records import SweepReport
+from apitorch_desktop.service.storage.validation import timestamp
+from apitorch_desktop.service.storage.writer import Transaction, Writer
+
+QUARANTINE_DAYS = 30
+_MIN_REMOVED, _REMOVED_SHARE = 100, 0.01  # files removed in one sweep at most: the larger of the two
+_CLOCK_TOLERANCE = 60.0  # seconds that a file may be newer than the newest row, as after a crash
+_IN_QUERY = 500
+_SCRUB_RATE = 4 * 2**20  # bytes a second
+_SCRUB_PAUSE = 7 * 24 * 3600.0  # seconds between two passes
+_log = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """Compares the stored files with the rows. Thread-safe.
+
+    A file without a row is put in quarantine: it is registered with a date and stays where it is, so that it is found
+    when the database it belongs to is put back. It is removed after 30 days, and only a small share of all files in one
+    sweep.
+    """
+
+    def __init__(self, database: Database, writer: Writer, blobs: Blobs) -> None:
+        self._database = database
+        self._writer = writer
+        self._blobs = blobs
+        blobs.damaged.update(self._column(schema.damaged.c.sha256))
+
+    def scan(self) -> SweepReport:
+        """Register files without a row, and report missing files; deletes nothing. Raises StorageFault."""
+        stored = set(self._blobs.names())
+        referenced = self._column(schema.blobs.c.sha256)
+        registered = self._column(schema.quarantine.c.sha256)
+        orphans = stored - referenced
+        new = orphans - registered
+        newer = self._count_newer(new)
+        self._update_register(new, registered - orphans)
+        absent = {sha256 for sha256 in referenced - stored if not self._blobs.exists(sha256)}
+        # asked again, as images come and go meanwhile
+        missing = tuple(sorted(absent & self._column(schema.blobs.c.sha256))) if absent else ()
+        if missing:
+            _log.error(
+                "%d stored images are gone from “%s”: %s …", len(missing), self._blobs.location, ", ".join(missing[:3])
+            )
+        if new:
+            _log.warning("%d files without a row are in quarantine for %d days.", len(new), QUARANTINE_DAYS)
+        return SweepReport(0, missing, len(orphans), len(new), newer)
+
+    def remove_expired(self) -> int:
+        """Remove files that were in quarantine for 30 days, a small share of all at most; return how many."""
+        oldest = timestamp(datetime.now(UTC) - timedelta(days=QUARANTINE_DAYS))
+        table = schema.quarantine
+        with self._database.reading() as connection:
+            query = select(table.c.sha256).where(table.c.since < oldest).order_by(table.c.since)
+            expired = list(connection.execute(query).scalars())
+            total = connection.execute(select(func.count()).select_from(schema.blobs)).scalar_one()
+        limit = max(_MIN_REMOVED, int(total * _REMOVED_SHARE))
+        if len(expired) > limit:
+            _log.warning(
+                "%d files without a row are due for removal; %d are removed today. If they are still wanted, stop the "
+                "service and run “apitorch-desktop service adopt”.",
+                len(expired),
+                limit,
+            )
+        for batch in in_batches(expired[:limit], _IN_QUERY):
+            self._writer.run(_remover(batch), frees_space=True)
+        return min(len(expired), limit)
+
+    def quarantined(self) -> dict[str, str]:
+        """Return the files in quarantine, with the time they were registered."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(schema.quarantine.c.sha256, schema.quarantine.c.since))
+            return {row[0]: row[1] for row in rows}
+
+    def scrub(self, stopping: threading.Event, rate: float = _SCRUB_RATE) -> None:
+        """Check the hash of every stored file, over and over, at `rate` bytes a second, until `stopping` is set.
+
+        A file with another hash is registered as damaged, and `Store.read` raises StorageFault for it.
+        """
+        while not stopping.is_set():
+            try:
+                order = sorted(
+                    self._column(schema.blobs.c.sha256), key=lambda sha256: sha256 not in self._blobs.damaged
+                )
+                for sha256 in order:
+                    if stopping.wait(self.check_file(sha256) / rate):
+                        return
+            except Closed:
+                return
+            except StorageFault:
+                _log.exception("the scrub failed")
+            stopping.wait(_SCRUB_PAUSE)
+
+    def check_file(self, sha256: str) -> int:
+        """Check the hash of one stored file and register the result; return its size."""
+        try:
+            data = self._blobs.read(sha256)
+        except StorageFault:  # missing, which the sweep reports, or not to be read now
+            return 0
+        good = hashlib.sha256(data).hexdigest() == sha256
+        if good != (sha256 not in self._blobs.damaged):
+            self._register_damage(sha256, good)
+        return len(data)
+
+    def _register_damage(self, sha256: str, good: bool) -> None:
+        table = schema.damaged
+
+        def run(transaction: Transaction) -> None:
+            transaction.execute(delete(table).where(table.c.sha256 == sha256))
+            if not good:
+                transaction.execute(table.insert(), {"sha256": sha256, "since": timestamp(datetime.now(UTC))})
+
+        if good:
+            self._blobs.damaged.discard(sha256)
+        else:
+            self._blobs.damaged.add(sha256)
+            _log.error("the stored image %s is damaged: it is served to nobody until it is uploaded again", sha256)
+        self._writer.run(run)
+
+    def _count_newer(self, orphans: set[str]) -> int:
+        if not orphans:
+            return 0
+        tables = (schema.training_sets, schema.images, schema.classifications, schema.feedback)
+        with self._database.reading() as connection:
+            times = [connection.execute(select(func.max(table.c.created_at))).scalar() for table in tables]
+        newest = max((time for time in times if time), default=None)
+        if newest is None:
+            return len(orphans)
+        limit = datetime.fromisoformat(newest).timestamp() + _CLOCK_TOLERANCE
+        return sum(self._blobs.modified(sha256) > limit for sha256 in orphans)
+
+    def _update_register(self, new: set[str], obsolete: set[str]) -> None:
+        table = schema.quarantine
+
+        def run(transaction: Transaction) -> None:
+            now = timestamp(datetime.now(UTC))
+            for batch in in_batches(obsolete, _IN_QUERY):
+                transaction.execute(delete(table).where(table.c.sha256.in_(batch)))
+            for batch in in_batches(new, _IN_QUERY):
+                transaction.execute(table.insert(), [{"sha256": sha256, "since": now} for sha256 in batch])
+
+        if new or obsolete:
+            self._writer.run(run, frees_space=True)
+
+    def _column(self, column: Column[str]) -> set[str]:
+        with self._database.reading() as connection:
+            return set(connection.execute(select(column)).scalars())
+
+
+def _remover(sha256s: list[str]) -> Callable[[Transaction], None]:
+    def run(transaction: Transaction) -> None:
+        transaction.execute(delete(schema.quarantine).where(schema.quarantine.c.sha256.in_(sha256s)))
+        transaction.released_images.update(sha256s)
+
+    return run

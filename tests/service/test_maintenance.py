@@ -1,0 +1,169 @@
+"""`service check`, `backup`, `restore` and `adopt`: on a folder at rest, and beside a service that runs."""
+
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from apitorch_desktop.service import maintenance
+from apitorch_desktop.service.maintenance import MaintenanceError
+from apitorch_desktop.service.storage.errors import InUse
+from apitorch_desktop.service.storage.store import Store
+from tests.helpers.on_disk import on_disk
+from tests.helpers.service_process import KEY, run, serving
+from tests.helpers.stores import ME, add, add_many, files
+from tests.helpers.stress_clients import CONTENTS
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    with Store.open(tmp_path / "data") as store:
+        number = store.training_sets.create(ME, "Zebras").id
+        add_many(store, number, "a", [f"image {i}".encode() for i in range(20)])
+    return tmp_path / "data"
+
+
+def image_path(folder: Path) -> Path:
+    return min((folder / "images").glob("?/*"))
+
+
+def test_a_folder_in_order_is_reported_so(folder):
+    for hashes in (True, False):
+        (finding,) = maintenance.check(folder, hashes=hashes)
+        assert "20 images" in finding.sentence
+        assert not finding.advice
+
+
+def test_check_names_what_is_missing_damaged_or_unknown_and_what_to_do(folder):
+    missing, damaged = sorted((folder / "images").glob("?/*"))[:2]
+    missing.unlink()
+    damaged.write_bytes(b"rotten")
+    (folder / "images" / "f" / ("f" * 64)).write_bytes(b"stray")
+    findings = maintenance.check(folder)
+    assert all(finding.advice for finding in findings)
+    text = " ".join(finding.sentence for finding in findings)
+    assert f"the file is gone: {missing.name}" in text
+    assert f"not in the database: {'f' * 64}" in text
+    assert damaged.name in text
+    assert damaged.name not in " ".join(finding.sentence for finding in maintenance.check(folder, hashes=False))
+
+
+def test_check_finds_a_damaged_page_and_advises_a_restore(folder):
+    with (folder / "store.db").open("r+b") as file:
+        for page in range(2, 12):
+            file.seek(page * 4096)
+            file.write(b"\xff" * 4096)
+    findings = maintenance.check(folder)
+    assert "damaged" in findings[0].sentence
+    assert "service restore" in findings[0].advice
+
+
+def test_there_has_to_be_something_to_check(tmp_path):
+    with pytest.raises(MaintenanceError, match="no data of a service"):
+        maintenance.check(tmp_path / "nothing")
+
+
+def test_a_backup_is_restored_with_every_image_and_the_next_start_keeps_newer_ones(folder, tmp_path):
+    maintenance.backup(folder, tmp_path / "backup")
+    with Store.open(folder) as store:
+        number = store.training_sets.all(ME)[0].id
+        newer = add(store, number, "b", b"newer")
+    image_path(folder).unlink()
+    sentence = maintenance.restore(tmp_path / "backup", folder)
+    assert "20 images" in sentence
+    assert "replaced-" in sentence
+    with Store.open(folder) as store:
+        assert sum(store.training_sets.all(ME)[0].counts) == 20
+        assert all(store.read(row.sha256) for row in store.images.page(ME, number).images)
+        assert set(store.sweeper.quarantined()) == {newer.sha256}
+
+
+def test_a_backup_is_restored_into_a_new_folder(folder, tmp_path):
+    maintenance.backup(folder, tmp_path / "backup")
+    shutil.rmtree(folder)
+    maintenance.restore(tmp_path / "backup", folder)
+    assert maintenance.check(folder)[0].sentence.startswith("All is well: 20 images")
+
+
+def test_a_backup_is_brought_up_to_date(folder, tmp_path):
+    maintenance.backup(folder, tmp_path / "backup")
+    with Store.open(folder) as store:
+        row = store.training_sets.all(ME)[0]
+        store.images.delete(ME, store.images.page(ME, row.id).images[0].id)
+        add(store, row.id, "b", b"newer")
+    maintenance.backup(folder, tmp_path / "backup")
+    assert files(tmp_path / "backup") == files(folder)
+    assert not list((tmp_path / "backup").glob("store.db-*"))
+
+
+def test_a_backup_says_which_images_it_could_not_copy(folder, tmp_path):
+    lost = image_path(folder)
+    lost.write_bytes(b"rotten")
+    with pytest.raises(MaintenanceError, match=lost.name):
+        maintenance.backup(folder, tmp_path / "backup")
+    assert len(files(tmp_path / "backup")) == 19
+
+
+@pytest.mark.parametrize("target", ["inside", "full"])
+def test_a_backup_overwrites_nothing(folder, tmp_path, target):
+    place = {"inside": folder / "backup", "full": tmp_path / "full"}[target]
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "diary.txt").write_text("mine")
+    with pytest.raises(MaintenanceError):
+        maintenance.backup(folder, place)
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["diary.txt"]
+
+
+def test_a_restore_needs_a_backup_of_the_same_database_and_no_service(folder, tmp_path):
+    with pytest.raises(MaintenanceError, match="no backup"):
+        maintenance.restore(tmp_path, folder)
+    maintenance.backup(folder, tmp_path / "backup")
+    with Store.open(folder), pytest.raises(InUse):
+        maintenance.restore(tmp_path / "backup", folder)
+    with Store.open(tmp_path / "other") as store:
+        add(store, store.training_sets.create(ME, "Other").id, "a", b"other")
+    with pytest.raises(MaintenanceError, match="another database"):
+        maintenance.restore(tmp_path / "backup", tmp_path / "other")
+    with Store.open(tmp_path / "other") as store:
+        assert store.training_sets.all(ME)[0].name == "Other"
+
+
+def test_beside_a_running_service_backup_check_and_adoption(tmp_path):
+    data = tmp_path / "data"
+    names = list(CONTENTS)
+    with serving(data, key=KEY) as service:
+        number = service.new_set()
+        stop = threading.Event()
+
+        def change() -> None:
+            while not stop.is_set():
+                image = service.upload(number, "a", CONTENTS[names[0]]).json()["id"]
+                service.upload(number, "b", CONTENTS[names[1]])
+                service.call("DELETE", f"training-image/{image}")
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        try:
+            for _ in range(3):
+                assert run("service", "--data", str(data), "backup", str(tmp_path / "backup")).returncode == 0
+                on_disk(tmp_path / "backup")
+        finally:
+            stop.set()
+            thread.join()
+        checked = run("service", "--data", str(data), "check")
+        assert (checked.returncode, checked.stderr) == (0, "")
+        assert checked.stdout.startswith("All is well")
+        for name in names[2:6]:
+            service.upload(number, "c", CONTENTS[name])
+        refused = run("service", "--data", str(data), "restore", str(tmp_path / "backup"))
+        assert refused.returncode == 1
+        assert "Stop it first" in refused.stderr
+        assert service.end()[0] == 0
+    assert run("service", "--data", str(data), "restore", str(tmp_path / "backup")).returncode == 0
+    checked = run("service", "--data", str(data), "check", "--fast")
+    assert checked.returncode == 1
+    assert "service adopt" in checked.stdout
+    adopted = run("service", "--data", str(data), "adopt")
+    assert "4 images are in the training set “Recovered images” now." in adopted.stdout
+    assert run("service", "--data", str(data), "check").returncode == 0
