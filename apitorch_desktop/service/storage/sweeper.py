@@ -56,7 +56,7 @@ class Sweeper:
                 "%d stored images are gone from “%s”: %s …", len(missing), self._blobs.location, ", ".join(missing[:3])
             )
         if new:
-            _log.warning("%d files without a row are in quarantine for %d days.", len(new), QUARANTINE_DAYS)
+            _log.warning("files without a row, now in quarantine for %d days: %d", QUARANTINE_DAYS, len(new))
         return SweepReport(0, missing, len(orphans), len(new), newer)
 
     def remove_expired(self) -> int:
