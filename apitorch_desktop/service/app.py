@@ -76,7 +76,7 @@ class ServiceApplication:
     def __init__(self, table: list[Operation], dependencies: Dependencies, fetcher: UrlFetcher) -> None:
         self._routes = Routes(table)
         self._workers = dependencies.workers
-        self._find_owner = dependencies.store.owners.find_by_key
+        self._owners = dependencies.store.owners
         self._config = dependencies.config
         self._signer = dependencies.signer
         self._body_reader = BodyReader(dependencies.config.limits, dependencies.workers)
@@ -116,10 +116,16 @@ class ServiceApplication:
         max_head = self._config.limits.head
         if len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(len, headers.values())) > max_head:
             raise HttpError(400, f"The request line and headers are over {max_head // 1024} KiB. Send a form instead.")
+        if "content-length" in headers and "transfer-encoding" in headers:  # proxies disagree on where such a body ends
+            raise HttpError(
+                400,
+                "A body has a Content-Length or a Transfer-Encoding, not both. Send one.",
+                [("connection", "close")],
+            )
         host = access.check_host(headers.get("host"), self._config)
         access.check_origin(headers, host, by_link=not scope["raw_path"].startswith(b"/api"))
         operation, path = self._routes.find(scope["method"], scope["raw_path"])
-        owner = self._authenticate(operation, headers, scope["query_string"])
+        owner = await self._authenticate(operation, headers, scope["query_string"])
         request = Request(
             owner=owner,
             path=path,
@@ -140,15 +146,34 @@ class ServiceApplication:
             )
             request.body, request.image, request.filename = body.fields, body.image, body.filename
         try:
-            await sender.send(await operation.handler(request))
+            await sender.send(await self._run_handler(operation, request, incoming))
         finally:
             body.close()
 
-    def _authenticate(self, operation: Operation, headers: dict[str, str], query: bytes) -> int:
+    async def _run_handler(self, operation: Operation, request: Request, incoming: IncomingBody) -> HandlerResult:
+        if not operation.abandonable:
+            return await operation.handler(request)
+        handler = asyncio.ensure_future(operation.handler(request))
+        disconnected = asyncio.ensure_future(incoming.wait_disconnected())
+        try:
+            await asyncio.wait({handler, disconnected}, return_when=asyncio.FIRST_COMPLETED)
+            if not handler.done():
+                raise ClientDisconnected
+            return handler.result()
+        finally:
+            for task in (handler, disconnected):
+                task.cancel()
+            await asyncio.wait({handler, disconnected})
+
+    async def _authenticate(self, operation: Operation, headers: dict[str, str], query: bytes) -> int:
         """Return the owner of the request's API key; 0 where the operation needs none."""
         if operation.access == "key" or (operation.access == "link_or_key" and b"signature=" not in query):
-            return access.authenticate(headers.get("authorization"), self._find_owner)
+            return await access.authenticate(headers.get("authorization"), self._find_owner)
         return 0
+
+    async def _find_owner(self, key: str) -> int | None:
+        owner = self._owners.cached_owner(key)
+        return owner if owner is not None else await self._workers.run_storage(self._owners.find_by_key, key)
 
 
 class ResponseSender:

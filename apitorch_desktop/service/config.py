@@ -33,6 +33,8 @@ class Limits:
     answer_memory: int = 192 * 2**20
     workers: int = field(default_factory=lambda: max(2, min(4, os.cpu_count() or 2)))
     """Images decoded at a time, and images classified at a time."""
+    queue: int = 64
+    """Images that wait to be classified; a further one is a 503."""
     fetches: int = 8
     """Images fetched by URL at a time."""
     connections: int = 2000

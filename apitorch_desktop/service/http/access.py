@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -41,7 +41,7 @@ def check_origin(headers: dict[str, str], host: str, *, by_link: bool) -> None:
         raise HttpError(403, "Web pages of other sites may not call this service. Call it from a program.")
 
 
-def authenticate(authorization: str | None, find_owner: Callable[[str], int | None]) -> int:
+async def authenticate(authorization: str | None, find_owner: Callable[[str], Awaitable[int | None]]) -> int:
     """Return the owner of the key in an Authorization header. Raises HttpError 401."""
     if authorization is None:
         raise HttpError(401, f"There is no API key. {_ADVICE}", _CHALLENGE)
@@ -52,7 +52,7 @@ def authenticate(authorization: str | None, find_owner: Callable[[str], int | No
         user, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         raise HttpError(401, f"The Authorization header cannot be read. {_ADVICE}", _CHALLENGE) from None
-    owner = find_owner(user) if colon and not password else None
+    owner = await find_owner(user) if colon and not password else None
     if owner is None:
         what = "The password is not blank." if password else "This API key is not known here."
         raise HttpError(401, f"{what} {_ADVICE}", _CHALLENGE)

@@ -197,6 +197,11 @@ class IncomingBody:
         self.ended = not message.get("more_body", False)
         return message
 
+    async def wait_disconnected(self) -> None:
+        """Return when the client has disconnected; to be called after the whole body was received."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
 
 class BodyReader:
     """Reads bodies. The size limit depends on the operation; the declared length counts too."""

@@ -22,7 +22,7 @@ ERRORS = {
     409: "It is in the way of something that is there, or not ready yet.",
     413: "More bytes than are taken.",
     500: "The service failed; its log says why.",
-    503: "The service is ending.",
+    503: "The service is ending, or has too much to do; `Retry-After` says when to try again.",
     507: "There is no room left on the disk.",
 }
 """Descriptions of the statuses; the `message` in the JSON tells what to do."""

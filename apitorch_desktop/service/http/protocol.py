@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from apitorch_desktop.service.http.errors import HttpError
 
 _KEEP_ALIVE = 30
 _OTHER_DESCRIPTORS = 256
+_MAX_DESCRIPTORS = 2**16
 
 
 def server_config(
@@ -51,13 +53,20 @@ def server_config(
 
 
 def _descriptor_limit() -> int:
-    """Return how many files and connections this process may have open."""
+    """Raise the limit of open files and connections of this process as far as allowed, and return it."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
-        return 2**16
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return 2**16 if soft == resource.RLIM_INFINITY else soft
+        return _MAX_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _MAX_DESCRIPTORS
+    wanted = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
+    if wanted > soft:
+        with suppress(OSError, ValueError):  # a system may allow less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return soft
 
 
 class ConnectionLimiter:

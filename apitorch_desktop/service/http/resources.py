@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
 
 from apitorch_desktop.service.config import Limits
+from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.storage.errors import DiskFull
 
 
@@ -157,6 +158,8 @@ class WorkerPools:
         self._sending = MemoryBudget(limits.answer_memory)
         self._storage_pool = ThreadPoolExecutor(_STORAGE_THREADS, "store")
         self._decoding_pool = ThreadPoolExecutor(limits.workers, "decode")
+        self._inferences = 0
+        self._max_inferences = limits.workers + limits.queue
         self._inference_pool = ThreadPoolExecutor(limits.workers, "answer")
 
     def close(self) -> None:
@@ -173,8 +176,14 @@ class WorkerPools:
         return await asyncio.get_running_loop().run_in_executor(self._decoding_pool, partial(job, *args, **kwargs))
 
     async def run_inference(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a job that classifies an image."""
-        return await asyncio.get_running_loop().run_in_executor(self._inference_pool, partial(job, *args, **kwargs))
+        """Run a job that classifies an image. Raises HttpError 503 when too many are waiting."""
+        if self._inferences >= self._max_inferences:
+            raise HttpError(503, "The service has too much to do. Try again in a moment.", [("retry-after", "1")])
+        self._inferences += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._inference_pool, partial(job, *args, **kwargs))
+        finally:
+            self._inferences -= 1
 
     def spool(self) -> Spool:
         """Return a spool for a body that is being received."""

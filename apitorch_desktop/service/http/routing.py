@@ -35,7 +35,7 @@ class Operation:
     urlencoded body where multipart also takes a file `image`; `query` the fields of the query. With `body_in_query` the
     fields of the body may be sent in the query as well. `response` is the type of the JSON response, or a media type.
     `errors` are the statuses beside those that every operation may answer. `extension` is the name that `ping` lists,
-    empty for documented operations.
+    empty for documented operations. `abandonable`: the handler is cancelled when the client disconnects.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Operation:
     body_in_query: bool = False
     errors: tuple[int, ...] = ()
     extension: str = ""
+    abandonable: bool = False
 
 
 class Routes:

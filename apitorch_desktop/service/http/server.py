@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -21,6 +23,10 @@ from apitorch_desktop.utils.errors import UserError
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared only, not bound
 
 _BACKLOG = 2048
+HANDSHAKE_TIMEOUT = 5.0  # seconds for the TLS handshake of a connection
+_ACCEPT_LOG_INTERVAL = 60.0  # seconds
+_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_log = logging.getLogger(__name__)
 
 
 class CannotListen(UserError):  # noqa: N818 - named for what happened
@@ -118,7 +124,20 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to accept connections."""
-        await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(AcceptErrorFilter())
+        create_server = loop.create_server
+
+        async def with_time_limit(*args: Any, **options: Any) -> asyncio.Server:
+            if options.get("ssl") is not None:
+                options["ssl_handshake_timeout"] = HANDSHAKE_TIMEOUT
+            return await create_server(*args, **options)
+
+        loop.create_server = with_time_limit  # type: ignore[method-assign]  # uvicorn has no setting for it
+        try:
+            await super().startup(sockets)
+        finally:
+            vars(loop).pop("create_server", None)
         self.ready.set()
 
     @contextmanager
@@ -130,6 +149,22 @@ class Server(uvicorn.Server):
         """Accept no more connections and finish; a second call ends the server at once."""
         self.force_exit = self.should_exit
         self.should_exit = True
+
+
+class AcceptErrorFilter:
+    """An exception handler for the event loop that logs failed accepts once a minute, and not for each connection."""
+
+    def __init__(self) -> None:
+        self._logged_at = -_ACCEPT_LOG_INTERVAL
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log an error of the event loop."""
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES):
+            loop.default_exception_handler(context)
+        elif time.monotonic() - self._logged_at >= _ACCEPT_LOG_INTERVAL:
+            self._logged_at = time.monotonic()
+            _log.error("connections cannot be accepted for now: %s", error.strerror)
 
 
 class ShutdownSignals:

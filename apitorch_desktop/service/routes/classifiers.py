@@ -54,6 +54,7 @@ class ClassifierRoutes:
                 body=schemas.Classify,
                 by_url=schemas.ClassifyByUrl,
                 errors=(404, 409),
+                abandonable=True,
             ),
             Operation(
                 "getClassifier",

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import secrets
 import string
+import time
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 
@@ -20,6 +21,8 @@ from apitorch_desktop.service.storage.writer import Transaction, Writer
 
 _ALPHABET = string.ascii_letters + string.digits
 HINT_LENGTH = 6
+_CACHE_SECONDS = 5.0
+_MAX_CACHED = 10_000
 
 
 def make_key() -> str:
@@ -44,19 +47,33 @@ class OwnerRepository(Repository):
     def __init__(self, database: Database, writer: Writer) -> None:
         super().__init__(database, writer)
         self._temporary: dict[bytes, int] = {}
+        self._cache: dict[bytes, tuple[int, float]] = {}  # owner, and when the entry expires
+
+    def cached_owner(self, key: str) -> int | None:
+        """Return the owner of an API key as far as it is in memory; never blocks. Takes any string."""
+        digest = hash_key(key)
+        owner = None
+        for each, temporary in self._temporary.items():
+            if hmac.compare_digest(each, digest):
+                owner = temporary
+        if owner is None and (cached := self._cache.get(digest)) and cached[1] > time.monotonic():
+            owner = cached[0]
+        return owner
 
     def find_by_key(self, key: str) -> int | None:
-        """Return the owner of an API key, or None. Quick, as every request calls it; takes any string."""
+        """Return the owner of an API key, or None; a stored key is cached for seconds. Takes any string."""
+        if (owner := self.cached_owner(key)) is not None:
+            return owner
         digest = hash_key(key)
-        temporary = None
-        for each, owner in self._temporary.items():
-            if hmac.compare_digest(each, digest):
-                temporary = owner
-        if temporary is not None:
-            return temporary
+        cache = self._cache
         with self._database.reading() as connection:
             row = _OF_HASH(connection, hash=digest).first()
-        return int(row.owner_id) if row is not None and hmac.compare_digest(bytes(row.hash), digest) else None
+        if row is None or not hmac.compare_digest(bytes(row.hash), digest):
+            return None
+        if len(cache) >= _MAX_CACHED:
+            cache.clear()
+        cache[digest] = int(row.owner_id), time.monotonic() + _CACHE_SECONDS
+        return int(row.owner_id)
 
     def add_temporary_key(self, key: str, owner: int = LOCAL_OWNER) -> None:
         """Accept a key for this run only, in memory (APITORCH_API_KEY, the attach key)."""
@@ -113,7 +130,9 @@ class OwnerRepository(Repository):
             transaction.execute(delete(keys).where(keys.c.id == number))
             return found[0]
 
-        return self._writer.run(run)
+        row = self._writer.run(run)
+        self._cache = {}  # a new one, since a look-up under way may still add to the old one
+        return row
 
 
 _OF_HASH = PreparedStatement(select(keys.c.hash, keys.c.owner_id).where(keys.c.hash == bindparam("hash")))

@@ -1,0 +1,169 @@
+"""Too much at once: a bounded queue, abandoned requests, slow look-ups of keys, silent TLS connections."""
+
+import asyncio
+import logging
+import socket
+import sqlite3
+import threading
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from apitorch_desktop.service.config import Limits
+from apitorch_desktop.service.http import server
+from apitorch_desktop.service.http.errors import HttpError
+from apitorch_desktop.service.http.resources import WorkerPools
+from apitorch_desktop.service.storage.store import Store
+from tests.end_to_end.test_cli_serve import _make_certificate
+from tests.helpers.service_process import serving
+from tests.helpers.stress_clients import CONTENTS
+from tests.service.http.test_hostile_clients import answer_to, head
+
+
+def test_more_than_the_queue_holds_is_refused_with_the_time_to_wait(tmp_path):
+    go_on = threading.Event()
+
+    async def fill():
+        pools = WorkerPools(Limits(workers=1, queue=3), tmp_path)
+        jobs = [asyncio.ensure_future(pools.run_inference(go_on.wait)) for _ in range(4)]
+        await asyncio.sleep(0)
+        with pytest.raises(HttpError) as caught:
+            await pools.run_inference(go_on.wait)
+        go_on.set()
+        assert await asyncio.gather(*jobs) == [True] * 4
+        assert await pools.run_inference(lambda: 7) == 7
+        pools.close()
+        return caught.value
+
+    error = asyncio.run(fill())
+    assert (error.status, error.headers) == (503, [("retry-after", "1")])
+
+
+def test_an_abandoned_job_is_dropped_before_it_starts(tmp_path):
+    go_on, started = threading.Event(), []
+
+    async def abandon():
+        pools = WorkerPools(Limits(workers=1), tmp_path)
+        first = asyncio.ensure_future(pools.run_inference(go_on.wait))
+        waiting = [asyncio.ensure_future(pools.run_inference(started.append, i)) for i in range(20)]
+        await asyncio.sleep(0.01)
+        for job in waiting:
+            job.cancel()
+        await asyncio.wait(waiting)
+        go_on.set()
+        await first
+        pools.close()
+
+    asyncio.run(abandon())
+    assert started == []
+
+
+def test_what_clients_abandon_is_not_classified(tmp_path):
+    body = b"".join(
+        [
+            b'--x\r\nContent-Disposition: form-data; name="classifiers[]"\r\n\r\nsafe-for-work\r\n',
+            b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n',
+            next(iter(CONTENTS.values())),
+            b"\r\n--x--\r\n",
+        ]
+    )
+    with serving(tmp_path / "data", limits={"workers": 1, "queue": 200}) as service:
+        files = {"image": ("a.jpg", next(iter(CONTENTS.values())))}
+        sent = {"data": {"classifiers[]": "safe-for-work"}, "files": files}
+        assert service.call("POST", "classify", **sent).status_code == 200
+        top = head(
+            service, path="/api/classify", Content_Type="multipart/form-data; boundary=x", Content_Length=str(len(body))
+        )
+        for _ in range(100):
+            with closing(socket.create_connection(("127.0.0.1", service.port), timeout=20)) as connection:
+                connection.sendall(top + body)
+        assert service.call("POST", "classify", **sent).status_code == 200
+        with closing(sqlite3.connect(tmp_path / "data" / "store.db")) as rows:
+            assert rows.execute("SELECT count(*) FROM classifications").fetchone()[0] < 60
+        assert "Traceback" not in service.log
+
+
+def test_a_length_beside_a_transfer_encoding_is_refused(service):
+    head_bytes = head(service, Content_Length="5", Transfer_Encoding="chunked", Content_Type="application/json")
+    status, error = answer_to(service, head_bytes, b"0\r\n\r\n")
+    assert status == 400
+    assert "not both" in error["message"]
+
+
+def test_keys_are_remembered_for_seconds_and_forgotten_when_revoked(tmp_path, monkeypatch):
+    with Store.open(tmp_path / "data") as store:
+        row, key = store.owners.create_key()
+        assert store.owners.cached_owner(key) is None
+        owner = store.owners.find_by_key(key)
+        assert owner == store.owners.cached_owner(key) == row.owner_id
+        store.owners.revoke_key(row.id)
+        assert store.owners.cached_owner(key) is None
+        assert store.owners.find_by_key(key) is None
+        _, other = store.owners.create_key()
+        store.owners.find_by_key(other)
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 6)
+        assert store.owners.cached_owner(other) is None
+
+
+def test_a_database_that_does_not_answer_holds_up_no_other_request(tmp_path):
+    from apitorch_desktop.service.app import build_app
+    from apitorch_desktop.service.classifiers.classification import ClassificationService
+    from apitorch_desktop.service.classifiers.trainer import Trainer
+    from apitorch_desktop.service.config import Config
+
+    silent = threading.Event()
+
+    async def both(app):
+        slow = asyncio.ensure_future(app._find_owner("unknown"))
+        await asyncio.sleep(0.05)
+        assert await app._find_owner("k" * 42) == 1
+        assert not slow.done()
+        silent.set()
+        assert await slow is None
+
+    with Store.open(tmp_path / "data") as store:
+        store.owners.add_temporary_key("k" * 42)
+        store.owners.find_by_key = lambda _key: silent.wait(20) and None
+        trainer = Trainer(store, object)
+        with (
+            closing(ClassificationService(store, trainer, object)) as classification,
+            closing(build_app(store, trainer, classification, Config())) as app,
+        ):
+            asyncio.run(both(app))
+
+
+def test_silent_tls_connections_are_closed_within_seconds_and_leave_no_trace(tmp_path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    _make_certificate(cert, key)
+    with serving(tmp_path / "data", "--tls-cert", str(cert), "--tls-key", str(key)) as service:
+        began = time.monotonic()
+        silent = [socket.create_connection(("127.0.0.1", service.port), timeout=30) for _ in range(100)]
+        assert service.call("GET", "ping", verify=str(cert)).status_code == 200
+        for connection in silent:
+            with closing(connection), suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+        assert time.monotonic() - began < server.HANDSHAKE_TIMEOUT + 15
+        assert "Traceback" not in service.log
+
+
+def test_connections_that_cannot_be_accepted_are_one_line_a_minute(caplog):
+    async def fail():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(server.AcceptErrorFilter())
+        for _ in range(1000):
+            loop.call_exception_handler({"message": "accept", "exception": OSError(24, "Too many open files")})
+        loop.call_exception_handler({"message": "another", "exception": ValueError("x")})
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(fail())
+    assert [record.name for record in caplog.records] == ["apitorch_desktop.service.http.server", "asyncio"]
+
+
+def test_the_limit_of_descriptors_is_raised(tmp_path):
+    with serving(tmp_path / "data") as service:
+        limits = Path(f"/proc/{service.process.pid}/limits").read_text()
+        soft, hard = next(line for line in limits.splitlines() if line.startswith("Max open files")).split()[3:5]
+        assert int(soft) == min(int(hard), 2**16)
