@@ -173,7 +173,7 @@ class Wiring(QObject):
     def _show_classifier(self) -> None:
         session, card = self._session, self._central_widget.tree.card
         open_set = session.open_set
-        if open_set is None or session.unavailable_reason("training"):
+        if open_set is None or not open_set.classifier_status.known or session.unavailable_reason("training"):
             card.show_state(None, None)
             return
         shown = next((one for one in session.shown_sets() if one.id == open_set.training_set.id), open_set.training_set)

@@ -6,6 +6,7 @@ from PySide6.QtWidgets import QApplication, QMenu
 from apitorch_desktop.ui.session.session import ConnectionState
 from apitorch_desktop.utils import paths
 from tests.helpers import app_runner as program
+from tests.helpers.summer_set import summer
 
 
 def popup():
@@ -82,3 +83,43 @@ def test_the_frame_of_the_window_manager_counts(monkeypatch, home):
         program.wait(lambda: (window.width(), window.height()) == size, "room for the frame")
 
     assert program.run(monkeypatch, steps) == 0
+
+
+def test_a_classifier_is_shown_again_when_its_connection_is_chosen_again(monkeypatch, photos, tmp_path, home):
+    summer(photos, tmp_path, ("dress", "hat"), 6)
+
+    def headline(made):
+        return made.central_widget.tree.card.headline()
+
+    def ready(made):
+        card = made.central_widget.tree.card
+        program.wait(lambda: card.isVisible() and headline(made) == "Classifier ready", "the classifier")
+        slug = made.session.open_set.classifier_status.slug
+        assert made.session.workspace.client.classifier(slug).status == "ready"
+
+    def choose_connections(made):
+        ready(made)
+        made.session.stores.connections.add("Elsewhere", "http://127.0.0.1:9")
+        view, model = made.central_widget.tree.view, made.central_widget.tree.model
+        row = model.index_of(model.top()[0])
+        view.collapse(row)
+        open_set, states = made.session.open_set, []
+        made.session.connection_changed.connect(lambda: states.append(made.session.state))
+        choose_in_connection_menu(made, "On this computer")
+        for _ in range(50):
+            program.turn()
+        assert made.session.open_set is open_set
+        assert not view.isExpanded(model.index_of(model.top()[0]))
+        assert set(states) <= {ConnectionState.READY}
+        choose_in_connection_menu(made, "Elsewhere")
+        program.wait(lambda: made.session.connection.name == "Elsewhere", "the other connection")
+        program.wait(lambda: made.session.state is ConnectionState.REFUSED, "that it has no key")
+        headlines = set()
+        made.session.classifier_changed.connect(lambda: headlines.add(headline(made)))
+        choose_in_connection_menu(made, "On this computer")
+        program.wait(lambda: made.session.state is ConnectionState.READY, "the first connection")
+        ready(made)
+        assert headlines == {"Classifier ready"}
+
+    assert program.run(monkeypatch, choose_connections) == 0
+    assert program.run(monkeypatch, ready) == 0

@@ -40,7 +40,8 @@ class ConnectionController(QObject):
         self._banner = banner
         embedded.changed.connect(self._service_changed)
         self.embedded_wanted.connect(self._start_embedded)
-        menu.chosen.connect(self._choose_connection)
+        menu.chosen.connect(self._choose)
+        menu.saved.connect(self._switch)
         menu.retry_wanted.connect(self.try_again)
         banner.again_wanted.connect(self.try_again)
         banner.change_wanted.connect(lambda: menu.open_dialog(session.connection))
@@ -82,7 +83,15 @@ class ConnectionController(QObject):
             self._embedded.start()
         self._session.use(stores, connection, preferred_id)
 
-    def _choose_connection(self, connection_id: str) -> None:
+    def _choose(self, connection_id: str) -> None:
+        """Switch to a connection; the open one is only retried, if it is unavailable."""
+        session = self._session
+        if session.connection is None or session.connection.id != connection_id:
+            self._switch(connection_id)
+        elif session.state in (ConnectionState.AWAY, ConnectionState.REFUSED):
+            self.try_again()
+
+    def _switch(self, connection_id: str) -> None:
         stores = self._session.stores
         if stores is None:
             return

@@ -35,6 +35,8 @@ class ConnectionMenu(QObject):
 
     chosen = Signal(str)
     """The id of the connection to open."""
+    saved = Signal(str)
+    """The id of a connection that was added or changed, to be opened with its new address and key."""
     display_changed = Signal(str, str, str, str, str)
     """The button's name, dot, tool tip, color of the connection, and icon of something unusual."""
     message_wanted = Signal()
@@ -170,7 +172,7 @@ class ConnectionMenu(QObject):
             self._theme, session.tasks, stores.connections, stores.keys, connection, parent=self._window
         )
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.saved.connect(lambda saved: self.chosen.emit(saved.id))
+        dialog.saved.connect(lambda connection: self.saved.emit(connection.id))
         dialog.removed.connect(self._removed)
         dialog.open()
 

@@ -25,6 +25,8 @@ class ClassifierStatus(QObject):
         self._expected_until = 0.0
         self._task: Task | None = None
         self.classifier: Classifier | None = None
+        self.known = False
+        """True once the service has answered, also that there is no classifier."""
 
     @property
     def metrics(self) -> Metrics | None:
@@ -78,8 +80,8 @@ class ClassifierStatus(QObject):
         )
 
     def _show(self, classifier: Classifier | None) -> None:
-        if classifier != self.classifier:
-            self.classifier = classifier
+        if classifier != self.classifier or not self.known:
+            self.classifier, self.known = classifier, True
             self.changed.emit()
 
     def _ended(self) -> None:
@@ -88,5 +90,4 @@ class ClassifierStatus(QObject):
             self._watch()
 
     def _failed(self) -> None:
-        self._task = None  # the connection's own state reports a service that is away
-        self._show(None)
+        self._task = None  # the state of the connection reports a service that is away; what is known stays

@@ -177,6 +177,8 @@ class Session(QObject):
         self.message_expired.emit("connection")
         self.message_expired.emit("key")
         self._show_sets(sets)
+        if self.open_set is not None:
+            self.open_set.classifier_status.expect()  # the set may have been opened from the cache
         self.refresh_classifiers()
         self.service_connected.emit(back)
 
