@@ -1,30 +1,19 @@
 """The window's own settings by pointer and keys: colors, size on the screen, connections chosen again, training sets."""
 
 from PySide6.QtCore import QSettings
-from PySide6.QtWidgets import QApplication, QMenu
 
 from apitorch_desktop.ui.session.session import ConnectionState
 from apitorch_desktop.utils import paths
 from tests.helpers import app_runner as program
+from tests.helpers import x11_pointer as pointer
 from tests.helpers.summer_set import summer
-
-
-def popup():
-    shown = QApplication.activePopupWidget()
-    return shown if isinstance(shown, QMenu) else None
+from tests.helpers.widget_driver import choose, press_cell
 
 
 def choose_in_connection_menu(made, *path):
     """Choose from the connection menu with the pointer."""
     program.press(made.central_widget.toolbar.connection)
-    menu = program.wait(popup, "the connection menu")
-    for text in path:
-        action = next(action for action in menu.actions() if action.text() == text)
-        program.press(menu, menu.actionGeometry(action))
-        if (below := action.menu()) is not None:
-            program.wait(below.isVisible, text)
-            menu = below
-    program.wait(lambda: popup() is None, "the menus closed")
+    choose(*path)
 
 
 def test_colors_are_chosen_by_pointer_and_kept(monkeypatch, home, capfd):
@@ -123,3 +112,55 @@ def test_a_classifier_is_shown_again_when_its_connection_is_chosen_again(monkeyp
 
     assert program.run(monkeypatch, choose_connections) == 0
     assert program.run(monkeypatch, ready) == 0
+
+
+def test_a_training_set_is_renamed_and_deleted_by_keys_and_menu_and_both_are_undone(
+    monkeypatch, photos, tmp_path, home
+):
+    summer(photos, tmp_path, ("dress", "hat"), 2)
+
+    def sets(made):
+        """Name → number of photos, as the service has them."""
+        return {found.name: sum(found.counts) for found in made.session.workspace.client.training_sets()}
+
+    def row(made):
+        return made.central_widget.tree.model.index_of(made.central_widget.tree.model.top()[0])
+
+    def press_row(made):
+        view = made.central_widget.tree.view
+        program.press(view.viewport(), view.visualRect(row(made)))
+        program.wait(view.hasFocus, "the focus in the tree")
+
+    def rename(made, name):
+        pointer.key("ctrl+a")
+        pointer.write(name)
+        pointer.key("Return")
+        program.wait(lambda: sets(made) == {name: 4}, f"the name {name}")
+
+    def steps(made):
+        tree = made.central_widget.tree
+        program.wait(lambda: made.session.open_set and made.session.open_set.listed and made.model.total == 4, "photos")
+        press_row(made)
+        pointer.key("F2")
+        rename(made, "Winter")
+        program.wait(lambda: tree.model.top()[0].text == "Winter", "the name in the tree")
+        press_cell(tree.view, row(made), button=3)
+        choose("Rename…")
+        rename(made, "Autumn")
+        program.wait(lambda: tree.model.top()[0].text == "Autumn", "the name in the tree")
+        press_row(made)
+        pointer.key("Delete")
+        program.wait(lambda: sets(made) == {}, "no training set")
+        pointer.key("ctrl+z")
+        program.wait(lambda: sets(made) == {"Autumn": 4}, "the training set again")
+        program.wait(lambda: made.session.open_set and made.session.open_set.listed and made.model.total == 4, "photos")
+        press_cell(tree.view, row(made), button=3)
+        choose("Delete training set…")
+        program.wait(lambda: sets(made) == {}, "no training set")
+        for expected in ({"Autumn": 4}, {"Winter": 4}, {"Summer": 4}):
+            pointer.key("ctrl+z")
+            program.wait(lambda expected=expected: sets(made) == expected, f"{expected} again")
+        rows = made.session.stores.edits.journal.rows(made.session.connection.id)
+        assert len({edit.set_key for edit in rows}) <= 2, "one id for a training set, two after it was made again"
+
+    assert program.run(monkeypatch, steps) == 0

@@ -115,6 +115,7 @@ class EditController(QObject):
 
     def create_label(self, set_id: Id, label: str) -> None:
         """Create an empty label."""
+        set_id = self._session.service_id(set_id)
         self.do(
             "Making the label",
             lambda edits, workspace, _run: edits.create_label(workspace, set_id, label),
@@ -123,6 +124,7 @@ class EditController(QObject):
 
     def rename_label(self, set_id: Id, label: str, new: str) -> None:
         """Rename a label; the name of an existing label merges the two."""
+        set_id = self._session.service_id(set_id)
         open_set = self._session.open_set
         name = snake_case(new)
         if (
@@ -141,6 +143,7 @@ class EditController(QObject):
 
     def merge_labels(self, set_id: Id, label: str, into: str) -> None:
         """Move all photos of a label to another, and delete it."""
+        set_id = self._session.service_id(set_id)
         self.do(
             "Merging the labels",
             lambda edits, workspace, run: edits.merge_labels(workspace, set_id, label, into, run),
@@ -149,6 +152,7 @@ class EditController(QObject):
 
     def delete_label(self, set_id: Id, label: str) -> None:
         """Delete a label; its photos go to the trash."""
+        set_id = self._session.service_id(set_id)
         self.do(
             "Deleting the label",
             lambda edits, workspace, run: edits.delete_label(workspace, set_id, label, run),
@@ -168,6 +172,7 @@ class EditController(QObject):
 
     def rename_training_set(self, set_id: Id, name: str) -> None:
         """Rename a training set."""
+        set_id = self._session.service_id(set_id)
         self.do(
             "Renaming the training set",
             lambda edits, workspace, _run: edits.rename_training_set(workspace, set_id, name),
@@ -176,6 +181,7 @@ class EditController(QObject):
 
     def delete_training_set(self, set_id: Id, name: str) -> None:
         """Delete a training set; its photos go to the trash."""
+        set_id = self._session.service_id(set_id)
         self.do(
             f"Deleting “{name}”",
             lambda edits, workspace, run: edits.delete_training_set(workspace, set_id, run),

@@ -319,6 +319,11 @@ class Session(QObject):
         """Return a training set by its id."""
         return next((found for found in self.training_sets if str(found.id) == str(set_id)), None)
 
+    def service_id(self, set_id: Id) -> Id:
+        """Return a training set's id in the service's own type: the tree and the settings keep ids as strings."""
+        found = self.find_set(set_id)
+        return found.id if found is not None else set_id
+
     def open(self, set_id: Id) -> None:
         """Open a training set."""
         found = self.find_set(set_id)
