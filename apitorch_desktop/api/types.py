@@ -22,6 +22,7 @@ EXTENSIONS: Final = (
     "feedback.read",
     "versions",
     "export.onnx",
+    "none_of_these",
 )
 """Names that a service may list in its ping; a client makes a call only where its extension is listed."""
 
@@ -261,7 +262,10 @@ class Alternative(Struct, kw_only=True):
 
 
 class Classification(Struct, kw_only=True):
-    """One classifier's answer. `value`, `text` and `measures` are of the standard classifiers."""
+    """One classifier's answer. `value`, `text` and `measures` are of the standard classifiers.
+
+    `none_of_these`: the image is probably none of the classifier's labels; `label` is the nearest, `confidence` "unknown".
+    """
 
     object: str = "classification"
     id: str
@@ -276,6 +280,7 @@ class Classification(Struct, kw_only=True):
     text: str | UnsetType = UNSET
     measures: dict[str, float] | UnsetType = UNSET
     adjusted: bool | UnsetType = UNSET
+    none_of_these: bool | UnsetType = UNSET
     version: int | UnsetType = UNSET
 
 

@@ -1,21 +1,22 @@
-"""Image → embedding: the built-in network, or an ONNX file of the person's own, run by onnxruntime.
+"""Image encoders: the built-in network, or any ONNX file, run by onnxruntime.
 
-How pictures are prepared stands in the file's metadata (all optional, shown with their defaults):
+Preprocessing is described by the file's metadata (all optional, shown with their defaults):
     layout            NCHW or NHWC            from the input's shape
     channels          RGB or BGR              RGB
-    size              pixels of a side        from the input's shape, else 224
-    resize            shorter side before the centre crop of `size`; default `size` · 8 / 7
+    size              side in pixels          from the input's shape, else 224
+    resize            shorter side before the center of `size` is cropped; default `size` · 8 / 7
+    crop              how much of an image's elongation is cropped, 0…1, the rest is squashed: shorter · (longer /
+                      shorter) ^ (1 − crop) of the longer side is kept; default 1, the center square
     mean, std, scale  x = (pixel − mean) · scale / std, a number or one for each channel in the order of `channels`;
                       0, 1, 1 / 255
     embedding_output  name of an output (n, d)              the first
-    unsafe_output     name of an output (n, 1) or (n, 2), the last column of which is the unsafe score; none
     name              for people                            the file's name
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -26,37 +27,39 @@ from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.paths import resources
 
 PREPARATION: Final = 1
-"""Part of an encoder's name: raise it when `prepare` changes what it makes, so that no old embedding is used."""
+"""Part of an encoder's name: raise it when the result of `prepare` changes, so that no old embedding is used."""
 _OVERSAMPLING: Final = 1.75
-"""Asked of a reduced decode, so that an embedding hardly depends on it: within 0.03 of a full one, at 1.0 0.12."""
+"""Oversampling of reduced decodes, so that embeddings hardly depend on them: within 0.03 of a full one, at 1.0 0.12."""
 _BATCH: Final = 8
-"""Images that go through the network together: more gain nothing on a CPU, and cost memory."""
+"""Images in one run of the network: more are no faster on a CPU, and take memory."""
 
 
 class UnusableEncoder(UserError):  # noqa: N818 - named for the condition
-    """The model file cannot be used as an encoder; `str()` is one sentence that says why."""
+    """The model file cannot be used as an encoder; `str()` is one sentence with the reason."""
 
 
 class Preprocessing(msgspec.Struct, frozen=True):
-    """What is done to a picture before the network sees it; see the module's docstring. `mean` and `std` have 1 or 3."""
+    """Preprocessing of images, see the module's docstring. `mean` and `std` have one value or three."""
 
     layout: str
     channels: str
     size: int
     resize: int
+    crop: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
     scale: float
 
     def prepare(self, image: Image.Image) -> NDArray[np.float32]:
-        """RGB image of any size → float32 (size, size, 3) or, for NCHW, (3, size, size)."""
-        side = min(image.size) * self.size / self.resize
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        # Scaling only what the centre crop keeps is the same as scaling all and cropping, in less time.
+        """Convert an RGB image of any size to float32 (size, size, 3) or, for NCHW, (3, size, size)."""
+        shorter = min(image.size)
+        # Scaling only the part that the crop keeps equals scaling everything and cropping, in less time.
+        width, height = (shorter * (side / shorter) ** (1 - self.crop) * self.size / self.resize for side in image.size)
+        left, top = (image.width - width) / 2, (image.height - height) / 2
         square = image.resize(
             (self.size, self.size),
             Image.Resampling.BILINEAR,
-            box=(left, top, left + side, top + side),
+            box=(left, top, left + width, top + height),
             reducing_gap=3.0,
         )
         pixels = np.asarray(square, np.float32)
@@ -67,25 +70,21 @@ class Preprocessing(msgspec.Struct, frozen=True):
         return pixels if self.layout == "NHWC" else pixels.transpose(2, 0, 1)
 
 
-class EncodedBatch(NamedTuple):
-    """`embeddings` float32 (n, d); `unsafe` float32 (n,) in 0…1, None where the model has no such output."""
-
-    embeddings: NDArray[np.float32]
-    unsafe: NDArray[np.float32] | None
-
-
 class Encoder:
     """A loaded model; thread-safe.
 
-    `name` identifies what it computes (cache embeddings under it), `dimensions` is d, `shorter_side` what
-    `images.open_upright(data, at_least=…)` should be asked for, `path` the model file.
+    `name` identifies the computation (cache embeddings under it), `dimensions` is d, `shorter_side` the `at_least` for
+    `images.open_upright`, `path` the model file.
     """
 
-    def __init__(self, path: Path | None = None, threads: int = 0) -> None:
-        """Load `path`, or the built-in model; `threads` 0 = one a core. Raises UnusableEncoder."""
+    def __init__(self, path: Path | None = None, threads: int = 0, output: str | None = None) -> None:
+        """Load `path`, or the built-in model; `threads` 0 is one per core. Raises UnusableEncoder.
+
+        `output` is used as the embedding in place of the one named in the metadata.
+        """
         import onnxruntime
 
-        self.path = path or resources() / "models" / "encoder.onnx"
+        self.path = path or model_file("encoder.onnx")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
@@ -100,7 +99,10 @@ class Encoder:
             raise UnusableEncoder(f"The encoder's model “{self.path}” is not an ONNX file that can be run.") from error
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.preparation = self._preparation(metadata)
-        self.embedding_output, self.unsafe_output = self._outputs(metadata)
+        outputs = [entry.name for entry in self._session.get_outputs()]
+        self.embedding_output: str = output or metadata.get("embedding_output") or outputs[0]
+        if self.embedding_output not in outputs:
+            raise self._unusable(f"it has no output “{self.embedding_output}”")
         self.name = f"{metadata.get('name') or self.path.stem}-{digest[:12]}-{PREPARATION}"
         self.shorter_side = round(self.preparation.resize * _OVERSAMPLING)
         self.dimensions = self._probe()
@@ -110,23 +112,16 @@ class Encoder:
         """Name of the model's only input."""
         return str(self._session.get_inputs()[0].name)
 
-    def encode(self, images: Sequence[Image.Image]) -> EncodedBatch:
-        """Embed upright RGB images (any size; none is fine)."""
+    def encode(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Return the embeddings, float32 (n, d), of upright RGB images of any size."""
         parts = [self._run(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
-        if not parts:
-            empty = np.empty(0, np.float32)
-            return EncodedBatch(np.empty((0, self.dimensions), np.float32), empty if self.unsafe_output else None)
-        embeddings, unsafe = zip(*parts, strict=True)
-        return EncodedBatch(np.concatenate(embeddings), np.concatenate(unsafe) if self.unsafe_output else None)
+        return np.concatenate(parts) if parts else np.empty((0, self.dimensions), np.float32)
 
-    def _run(self, images: Sequence[Image.Image]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _run(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         batch = np.stack([self.preparation.prepare(image) for image in images])
-        wanted = [self.embedding_output, *([self.unsafe_output] if self.unsafe_output else [])]
         groups = [batch] if self._any_batch else batch[:, None]
-        parts = [self._session.run(wanted, {self.input_name: group}) for group in groups]
-        outputs = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        embeddings = outputs[0].reshape(len(images), -1).astype(np.float32, copy=False)
-        return embeddings, outputs[-1].reshape(len(images), -1)[:, -1].astype(np.float32, copy=False)
+        parts = [self._session.run([self.embedding_output], {self.input_name: group})[0] for group in groups]
+        return np.concatenate(parts).reshape(len(images), -1).astype(np.float32, copy=False)
 
     @property
     def _any_batch(self) -> bool:
@@ -146,6 +141,7 @@ class Encoder:
                 channels=metadata.get("channels") or "RGB",
                 size=size,
                 resize=int(metadata.get("resize") or round(size * 8 / 7)),
+                crop=float(metadata.get("crop") or 1),
                 mean=_numbers(metadata.get("mean") or "0"),
                 std=_numbers(metadata.get("std") or "1"),
                 scale=float(metadata.get("scale") or 1 / 255),
@@ -156,20 +152,15 @@ class Encoder:
             raise self._unusable("its metadata names a layout, channels or size that are not known here")
         if not size <= preparation.resize <= 4096 or 0 in preparation.std:
             raise self._unusable("its metadata names a resize or std that cannot be")
+        if not 0 <= preparation.crop <= 1:
+            raise self._unusable("its metadata names a crop that is not within 0…1")
         return preparation
 
-    def _outputs(self, metadata: Mapping[str, str]) -> tuple[str, str | None]:
-        there = [output.name for output in self._session.get_outputs()]
-        embedding, unsafe = metadata.get("embedding_output") or there[0], metadata.get("unsafe_output") or None
-        if missing := {embedding, unsafe} - {*there, None}:
-            raise self._unusable(f"it has no output “{missing.pop()}”")
-        return embedding, unsafe
-
     def _probe(self) -> int:
-        """Dimensions, from a run on one grey picture: a model that cannot do that would fail later and less clearly."""
-        grey = Image.new("RGB", (self.preparation.resize,) * 2, (128, 128, 128))
+        """Run on one gray image to find the dimensions, and to fail early where the model cannot run."""
+        gray = Image.new("RGB", (self.preparation.resize,) * 2, (128, 128, 128))
         try:
-            embeddings = self._run([grey])[0]
+            embeddings = self._run([gray])
         except Exception as error:
             raise self._unusable("it fails on a plain picture") from error
         if embeddings.shape[1] < 2 or not np.isfinite(embeddings).all():
@@ -178,6 +169,25 @@ class Encoder:
 
     def _unusable(self, why: str) -> UnusableEncoder:
         return UnusableEncoder(f"The model “{self.path}” cannot be used as an encoder: {why}.")
+
+
+def earlier_encoder(name: str) -> Encoder | None:
+    """Load the built-in encoder of an earlier version by its name; None where `name` is another's or it cannot be loaded.
+
+    Classifiers that were trained with it answer with it until they are trained again.
+    """
+    if not name.startswith("opennsfw-resnet50-thin-"):  # of version 0.1.0
+        return None
+    try:
+        encoder = Encoder(model_file("safe_for_work.onnx"))
+    except UnusableEncoder:
+        return None
+    return encoder if encoder.name == name else None
+
+
+def model_file(name: str) -> Path:
+    """Return the path of a built-in model file; packaging/build_hook.py makes them."""
+    return resources() / "models" / name
 
 
 def _numbers(text: str) -> tuple[float, ...]:

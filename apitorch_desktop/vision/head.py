@@ -1,4 +1,4 @@
-"""Embeddings + labels → classifier: logistic regression, temperature, and a memory of images it would get wrong."""
+"""Classifier heads on embeddings: a calibrated linear model, a memory of hard images, and novelty detection."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -9,35 +9,37 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from apitorch_desktop.vision import calibration, linear
-from apitorch_desktop.vision.calibration import Floats, Ints, confidence_word, softmax
+from apitorch_desktop.vision import linear
+from apitorch_desktop.vision.calibration import Floats, Ints, calibration_error, confidence_word, softmax
 from apitorch_desktop.vision.folds import SAME, SKETCH, fair_folds, projection
+from apitorch_desktop.vision.novelty import NoveltyDetector, NoveltyFile, fit_novelty
 
 __all__ = ["Head", "HeadMetrics", "TooFewImages", "TrainingCancelled", "TrainingResult", "confidence_word", "train"]
 
 MIN_LABELS: Final = 2
 MIN_IMAGES: Final = 2
 """A classifier needs two labels of two images each; further labels may have one."""
-PREVIEW_ABOVE: Final = 5_000
-"""Images above which `train` first hands a quick ridge head to `preview`."""
+NONE_OF_THESE: Final = "none_of_these"
+"""Name of an optional label for images that belong to none of the others."""
+PREVIEW_ABOVE: Final = 20_000
+"""Images × labels above which `train` first passes a head fitted on a sample to `preview`."""
 REMEMBERED: Final = 0.95
-"""Probability of the label of a remembered image: a person said so, and persons err too."""
+"""Probability of the label of a remembered image: not 1, as users err too."""
 
-_STRENGTHS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 30.0)
-"""Candidates for C, the inverse of the L2 penalty on standardised embeddings."""
+_PREVIEW_ON: Final = 8_000
+"""Images × labels that the preview is fitted on."""
+_PREVIEW_PENALTY: Final = 30.0
 _FOLDS: Final = 5
-_CHOOSE_ON: Final = 2_000
-"""Images that C is chosen on; with more a stratified sample of this size stands for all."""
-_UNSEEN: Final = -5.0
-"""Logit, below the lowest, of a label that a fold's training part had no image of."""
+_FIRST_SAME: Final = 0.05
+"""SAME of heads of version 0.1.0, for that version's encoder."""
 
 
 class TooFewImages(ValueError):  # noqa: N818 - named for the condition
-    """Fewer than two labels of two images each."""
+    """There are fewer than two labels of two images each."""
 
 
 class TrainingCancelled(Exception):  # noqa: N818 - not an error
-    """`cancelled()` answered True."""
+    """`cancelled()` returned True."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,8 @@ class HeadMetrics:
     """Cross-validated figures, on images the head had not seen; tuples are in the order of `labels`.
 
     `confusion[i][j]` counts images of label i predicted as label j; `label_accuracy` is the share of a label's images
-    that were predicted right; `calibration_error` is the expected calibration error over ten bins. C and temperature of
-    each fold were chosen on the other folds, and the memory takes no part.
+    that were predicted right; `calibration_error` is the expected calibration error over ten bins. The sharpness of each
+    fold is fitted on the other folds, and the memory takes no part.
     """
 
     accuracy: float
@@ -60,7 +62,7 @@ class HeadMetrics:
 
 
 class _HeadFile(msgspec.Struct, array_like=True):
-    """What `Head.to_bytes` writes, as MessagePack: arrays little-endian, in row order."""
+    """Content of `Head.to_bytes`, as MessagePack: arrays little-endian, in row order. The defaults are of "head 1"."""
 
     kind: str
     labels: list[str]
@@ -69,22 +71,36 @@ class _HeadFile(msgspec.Struct, array_like=True):
     bias: bytes
     sketches: bytes
     remembered: bytes
+    same: float = _FIRST_SAME
+    temperature: float | None = None
+    novelty: NoveltyFile | None = None
 
 
 class Head:
     """A trained classifier; immutable and thread-safe.
 
-    The smooth part is softmax(embedding · weightsᵀ + bias), with standardisation and temperature folded into `weights`
-    (k, d) and `bias` (k,). The memory holds the training images that a head which had not seen them answers wrong, or
-    that the smooth part still does, as `sketches` (m, SKETCH) with the index of their label in `remembered` (m,): an
-    embedding within SAME of one of them gets that label at REMEMBERED, the other labels share the rest as before. So a
-    correction holds for its very image at once, and nothing else changes. `labels` are sorted.
+    The smooth part is softmax(embedding · weightsᵀ + bias), with scale and temperature folded into `weights` (k, d) and
+    `bias` (k,). The memory holds the training images that a head which had not seen them answers wrong, or that the smooth
+    part still does, as `sketches` (m, SKETCH) with the index of their label in `remembered` (m,): an embedding within `same`
+    of one of them gets that label at REMEMBERED, the other labels share the rest as before. So a correction holds for
+    its very image at once, and nothing else changes. `novelty` rejects images that are none of the labels; heads of version
+    0.1.0 have none. `labels` are sorted; `temperature` is for information.
     """
 
-    KIND: Final = "apitorch-desktop head 1"
+    KIND: Final = "apitorch-desktop head 2"
+    _READABLE: Final = ("apitorch-desktop head 1", KIND)
 
     def __init__(
-        self, labels: Sequence[str], weights: Floats, bias: Floats, sketches: Floats | None = None, remembered: Any = ()
+        self,
+        labels: Sequence[str],
+        weights: Floats,
+        bias: Floats,
+        sketches: Floats | None = None,
+        remembered: Any = (),
+        *,
+        same: float = SAME,
+        temperature: float | None = None,
+        novelty: NoveltyDetector | None = None,
     ) -> None:
         self.labels = tuple(labels)
         self.weights = np.ascontiguousarray(weights, "<f4")
@@ -92,48 +108,92 @@ class Head:
         self.remembered = np.ascontiguousarray(remembered, "<i4")
         empty = np.empty((0, SKETCH), np.float32)
         self.sketches = np.ascontiguousarray(empty if sketches is None else sketches, "<f4")
+        self.same, self.temperature, self.novelty = same, temperature, novelty
         self.dimensions = self.weights.shape[1]
 
     def predict(self, embeddings: NDArray[Any]) -> NDArray[np.float64]:
-        """(n, d) or (d,) embeddings → (n, k) calibrated probabilities in the order of `labels`; rows sum to 1."""
-        rows = np.atleast_2d(np.asarray(embeddings, np.float32))
-        if rows.shape[1] != self.dimensions:
-            raise ValueError(f"This classifier takes embeddings of {self.dimensions} numbers, not {rows.shape[1]}.")
+        """Return (n, k) calibrated probabilities of (n, d) or (d,) embeddings, in the order of `labels`."""
+        rows = self._rows(embeddings)
         probabilities = self.smooth(rows)
-        for start in range(0, len(rows) if len(self.remembered) else 0, 1024):
-            part = slice(start, start + 1024)
-            self._recall(rows[part], probabilities[part])
+        if len(self.remembered):
+            self.recall(rows @ projection(self.dimensions), probabilities)
         return probabilities
 
     def smooth(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-        """What `predict` answers without the memory."""
-        return softmax(embeddings @ self.weights.T + self.bias)
+        """Return what `predict` does without the memory."""
+        return softmax(self._logits(embeddings))
 
-    def _recall(self, rows: NDArray[np.float32], probabilities: NDArray[np.float64]) -> None:
-        """Change the probabilities of remembered images in place."""
-        seen = rows @ projection(self.dimensions)
-        length = np.einsum("ij,ij->i", seen, seen)
-        distance = length[:, None] + np.einsum("ij,ij->i", self.sketches, self.sketches) - 2 * seen @ self.sketches.T
-        nearest = distance.argmin(axis=1)
-        for index in np.flatnonzero(distance.min(axis=1) < SAME**2 * length):
-            row, label = probabilities[index], self.remembered[nearest[index]]
+    def is_none(self, embeddings: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return (n,): whether each image of (n, d) or (d,) embeddings is none of the labels.
+
+        It is where `novelty` rejects it, unless it is a remembered image, and where its label is NONE_OF_THESE.
+        """
+        rows = self._rows(embeddings)
+        result = np.zeros(len(rows), bool)
+        if self.novelty:
+            result = self.novelty.rejects(rows, self._logits(rows))
+        if result.any() and len(self.remembered):
+            result &= self.recall(rows @ projection(self.dimensions), self.smooth(rows)) < 0
+        if NONE_OF_THESE in self.labels:
+            result |= self.predict(rows).argmax(axis=1) == self.labels.index(NONE_OF_THESE)
+        return result
+
+    def recall(self, sketches: NDArray[Any], probabilities: NDArray[np.float64]) -> Ints:
+        """Change the probabilities (n, k) of remembered images in place; return (n,) indices into the memory, or −1.
+
+        `sketches` (n, SKETCH) are embeddings · projection(d).
+        """
+        found = np.full(len(sketches), -1, np.intp)
+        lengths = np.einsum("ij,ij->i", self.sketches, self.sketches)
+        for start in range(0, len(sketches) if len(lengths) else 0, 1024):
+            seen = sketches[start : start + 1024]
+            length = np.einsum("ij,ij->i", seen, seen)
+            distance = length[:, None] + lengths - 2 * seen @ self.sketches.T
+            near = np.flatnonzero(distance.min(axis=1) < self.same**2 * length)
+            found[start + near] = distance[near].argmin(axis=1)
+        for index in np.flatnonzero(found >= 0):
+            row, label = probabilities[index], self.remembered[found[index]]
             if row[label] < REMEMBERED:
                 row *= (1 - REMEMBERED) / (1 - row[label])
                 row[label] = REMEMBERED
+        return found
+
+    def _rows(self, embeddings: NDArray[Any]) -> NDArray[np.float32]:
+        rows = np.atleast_2d(np.asarray(embeddings, np.float32))
+        if rows.shape[1] != self.dimensions:
+            raise ValueError(f"This classifier takes embeddings of {self.dimensions} numbers, not {rows.shape[1]}.")
+        return rows
+
+    def _logits(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        return np.asarray(rows @ self.weights.T + self.bias, np.float64)
 
     def to_bytes(self) -> bytes:
-        """A portable file, no pickle."""
+        """Serialize to a portable file (no pickle)."""
         arrays = (self.weights, self.bias, self.sketches, self.remembered)
+        weights, bias, sketches, remembered = (array.tobytes() for array in arrays)
+        novelty = self.novelty.to_file() if self.novelty else None
+        labels = list(self.labels)
         return msgspec.msgpack.encode(
-            _HeadFile(self.KIND, list(self.labels), self.dimensions, *(array.tobytes() for array in arrays))
+            _HeadFile(
+                self.KIND,
+                labels,
+                self.dimensions,
+                weights,
+                bias,
+                sketches,
+                remembered,
+                self.same,
+                self.temperature,
+                novelty,
+            )
         )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Raises ValueError when `data` is not a head's."""
+        """Read a head of this version or 0.1.0. Raises ValueError."""
         try:
             file = msgspec.msgpack.decode(data, type=_HeadFile)
-            if file.kind != cls.KIND:
+            if file.kind not in cls._READABLE:
                 raise ValueError(file.kind)
             return cls(
                 file.labels,
@@ -141,6 +201,9 @@ class Head:
                 np.frombuffer(file.bias, "<f8").reshape(len(file.labels)),
                 np.frombuffer(file.sketches, "<f4").reshape(-1, SKETCH),
                 np.frombuffer(file.remembered, "<i4").reshape(len(file.sketches) // (4 * SKETCH)),
+                same=file.same,
+                temperature=file.temperature,
+                novelty=NoveltyDetector.from_file(file.novelty, file.dimensions) if file.novelty else None,
             )
         except (msgspec.MsgspecError, ValueError) as error:
             raise ValueError("This is not a classifier of this program, or it is damaged.") from error
@@ -192,128 +255,58 @@ def train(
     # One thread: for matrices of this size BLAS threads cost 3 to 15 times what they gain, and serving goes on beside.
     with threadpool_limits(1, "blas"):
         go_on()
-        if preview and len(rows) > PREVIEW_ABOVE:
-            preview(_ridge(rows, answers, names, seed))
-        return _fit_all(rows, answers, names, together, seed, go_on)
+        if preview and len(rows) * len(names) > PREVIEW_ABOVE:
+            preview(_fit_preview(rows, answers, names, seed, go_on))
+        folds = fair_folds(answers, together, _FOLDS, seed)
+        fitted = linear.fit(rows, answers, len(names), folds, go_on, seed=seed)
+        go_on()
+        novelty = fit_novelty(rows, answers, folds, fitted, seed)
+        head = Head(names, fitted.weights, fitted.bias, temperature=1 / fitted.sharpness, novelty=novelty)
+        head = _with_memory(head, rows, answers, hard=fitted.out_of_fold.argmax(axis=1) != answers)
+        metrics = _metrics(fitted.out_of_fold, answers, names, int(folds.max()) + 1)
+        return TrainingResult(head, metrics, fitted.out_of_fold)
 
 
-def _fit_all(
-    rows: NDArray[np.float32], answers: Ints, names: list[str], groups: Ints, seed: int, go_on: Callable[[], None]
-) -> TrainingResult:
-    """Cross-validate, choose C and temperature, fit on everything."""
-    strengths: Sequence[float] = _STRENGTHS
-    if len(rows) > _CHOOSE_ON:
-        sample = _sample(answers, _CHOOSE_ON, seed)
-        trial = _Validation(rows[sample], answers[sample], groups[sample], len(names), strengths, seed, go_on)
-        strengths = (strengths[trial.choose(np.ones(len(sample), bool))[0]],)
-    validation = _Validation(rows, answers, groups, len(names), strengths, seed, go_on)
-    chosen, temperature = validation.choose(np.ones(len(rows), bool))
-    fitted = next(linear.logistic(rows, answers, strengths[chosen : chosen + 1], go_on))
-    head = Head(names, fitted.weights / temperature, fitted.bias / temperature)
-    out_of_fold = validation.probabilities()
-    head = _with_memory(head, rows, answers, hard=out_of_fold.argmax(axis=1) != answers)
-    return TrainingResult(head, _metrics(out_of_fold, answers, names, validation.count), out_of_fold)
-
-
-class _Validation:
-    """Logits (s, n, k) for every candidate of C, each image's from a fit without its fold."""
-
-    def __init__(
-        self,
-        rows: NDArray[np.float32],
-        answers: Ints,
-        groups: Ints,
-        labels: int,
-        strengths: Sequence[float],
-        seed: int,
-        go_on: Callable[[], None],
-    ) -> None:
-        self.folds = fair_folds(answers, groups, _FOLDS, seed)
-        self.count = int(self.folds.max()) + 1
-        self.targets = calibration.soft_targets(answers, labels)
-        self.logits = np.zeros((len(strengths), len(rows), labels))
-        self.fair = np.ones(len(rows), bool)
-        """Images whose label was there in the other folds: only they tell how good a fit is."""
-        for fold in range(self.count):
-            held = self.folds == fold
-            if held.all():  # every image is the same one: nothing can be learnt, every label is as likely
-                self.fair[:] = False
-                continue
-            present, compact = np.unique(answers[~held], return_inverse=True)
-            self.fair &= ~held | np.isin(answers, present)
-            for index, fitted in enumerate(linear.logistic(rows[~held], compact, strengths, go_on)):
-                known = fitted.logits(rows[held])
-                spread = np.repeat(known.min(axis=1, keepdims=True) + _UNSEEN, labels, axis=1)
-                spread[:, present] = known
-                self.logits[index, held] = spread
-
-    def choose(self, allowed: NDArray[np.bool_]) -> tuple[int, float]:
-        """Index of the best C and its temperature, judged on `allowed` images."""
-        images = self.fair & allowed
-        targets = self.targets[images]
-        temperatures = [calibration.fit_temperature(logits[images], targets) for logits in self.logits]
-        losses = [
-            calibration.cross_entropy(softmax(logits[images] / temperature), targets)
-            for logits, temperature in zip(self.logits, temperatures, strict=True)
-        ]
-        best = int(np.argmin(losses))
-        return best, temperatures[best]
-
-    def probabilities(self) -> NDArray[np.float64]:
-        """(n, k) out of fold; C and temperature of a fold are chosen without its images."""
-        result = np.empty(self.logits.shape[1:])
-        for fold in range(self.count):
-            held = self.folds == fold
-            best, temperature = self.choose(~held)
-            result[held] = softmax(self.logits[best, held] / temperature)
-        return result
+def _fit_preview(
+    rows: NDArray[np.float32], answers: Ints, names: list[str], seed: int, go_on: Callable[[], None]
+) -> Head:
+    """A head fitted on a sample within a second; it remembers every image that it would answer wrong."""
+    sample = linear.stratified_sample(answers, max(_PREVIEW_ON // len(names), 2 * len(names)), seed)
+    folds = fair_folds(answers[sample], sample, 3, seed)
+    fitted = linear.fit(
+        rows[sample], answers[sample], len(names), folds, go_on, penalties=(_PREVIEW_PENALTY,), seed=seed
+    )
+    novelty = fit_novelty(rows[sample], answers[sample], folds, fitted, seed)
+    head = Head(names, fitted.weights, fitted.bias, temperature=1 / fitted.sharpness, novelty=novelty)
+    return _with_memory(head, rows, answers, hard=np.zeros(len(rows), bool))
 
 
 def _with_memory(head: Head, rows: NDArray[np.float32], answers: Ints, hard: NDArray[np.bool_]) -> Head:
     """`head` that remembers the `hard` images; of the same embedding under several labels, the last."""
     last = {identity: index for index, identity in enumerate(_identities(rows))}
-    images = np.fromiter(last.values(), int, len(last))[::-1]  # the latest first: of two that match as well it is taken
+    images = np.fromiter(last.values(), int, len(last))[::-1]  # of two equally near images, the later one is recalled
+    smooth, sketches = head.smooth(rows[images]), rows[images] @ projection(head.dimensions)
     kept = hard[images]
-    for _ in range(
-        2
-    ):  # also what is wrong all the same, and then what is so near to one of these as to be taken for it
-        kept |= head.predict(rows[images]).argmax(axis=1) != answers[images]
-        remembered = images[kept]
-        sketches = rows[remembered] @ projection(head.dimensions)
-        head = Head(head.labels, head.weights, head.bias, sketches, answers[remembered])
+    for _ in range(2):  # also images that are answered wrong all the same, then those recalled as one of these
+        probabilities = smooth.copy()
+        head.recall(sketches, probabilities)
+        kept |= probabilities.argmax(axis=1) != answers[images]
+        remembered = answers[images[kept]]
+        head = Head(
+            head.labels,
+            head.weights,
+            head.bias,
+            sketches[kept],
+            remembered,
+            temperature=head.temperature,
+            novelty=head.novelty,
+        )
     return head
 
 
 def _identities(rows: NDArray[np.float32]) -> Iterator[bytes]:
-    """Equal for equal rows; digests, as the rows themselves would be in memory twice."""
+    """Digests of the rows, equal for equal rows."""
     return (hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows)
-
-
-def _ridge(rows: NDArray[np.float32], answers: Ints, names: Sequence[str], seed: int) -> Head:
-    """A head in a second: penalty and temperature from one held-out fifth."""
-    held = fair_folds(answers, np.arange(len(answers)), 5, seed) == 0
-    held &= np.bincount(answers[~held], minlength=len(names))[answers] > 0  # a label's only image must stay in
-    targets = calibration.soft_targets(answers, len(names))[held]
-    trials = []
-    for penalty in (0.03, 0.3, 3.0):
-        logits = linear.ridge(rows[~held], answers[~held], penalty).logits(rows[held])
-        temperature = calibration.fit_temperature(logits, targets)
-        trials.append((calibration.cross_entropy(softmax(logits / temperature), targets), penalty, temperature))
-    _, penalty, temperature = min(trials)
-    fitted = linear.ridge(rows, answers, penalty)
-    return Head(names, fitted.weights / temperature, fitted.bias / temperature)
-
-
-def _sample(answers: Ints, size: int, seed: int) -> Ints:
-    """Indices of about `size` images, labels in proportion but at least two (or all) of each; ascending."""
-    order = np.random.default_rng(seed).permutation(len(answers))
-    counts = np.bincount(answers)
-    wanted = np.maximum(np.round(counts * size / len(answers)), 2)
-    place = np.empty(len(answers), int)
-    for label in range(len(counts)):
-        mine = order[answers[order] == label]
-        place[mine] = np.arange(len(mine))
-    return np.flatnonzero(place < wanted[answers])
 
 
 def _metrics(probabilities: Floats, answers: Ints, names: Sequence[str], folds: int) -> HeadMetrics:
@@ -329,5 +322,5 @@ def _metrics(probabilities: Floats, answers: Ints, names: Sequence[str], folds: 
         counts=tuple(counts.tolist()),
         label_accuracy=tuple((np.diag(confusion) / counts).tolist()),
         confusion=tuple(map(tuple, confusion.tolist())),
-        calibration_error=calibration.calibration_error(probabilities, answers),
+        calibration_error=calibration_error(probabilities, answers),
     )

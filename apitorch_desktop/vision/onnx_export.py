@@ -1,9 +1,12 @@
-"""A trained classifier as one ONNX file: prepared pixels in, probabilities out, the rest in its metadata.
+"""Export of a trained classifier to one ONNX file: prepared pixels in, probabilities out, the rest in its metadata.
 
-The file holds the encoder, the head's smooth part and its memory of exact images, so it answers as the service does.
-Input: as `vision.encoder` describes under the same metadata keys (layout, channels, size, resize, mean, std, scale): scale
-the shorter side to `resize`, bilinear with antialiasing, crop the centre to `size`. Output `probabilities` (n, k), in the order
-of the metadata's `labels` (a JSON list). Further keys: kind, classifier, encoder, input, output.
+The file holds the encoder, the head's linear part, its memory of exact images and its novelty detector, so it answers as the
+service does. Input: as `vision.encoder` describes under the same metadata keys (layout, channels, size, resize, crop, mean,
+std, scale): of the longer side keep shorter · (longer / shorter) ^ (1 − crop), in the middle, of both sides the middle
+size / resize, and scale that to `size` × `size`, bilinear with antialiasing. Output `probabilities` (n, k), calibrated, in the
+order of the metadata's `labels` (a JSON list); `temperature` is included in them. Output `familiarity` (n,): below the
+metadata's `unknown_threshold` an image is none of the labels. Further keys: kind, classifier, encoder, input, output,
+unknown_output.
 """
 
 import json
@@ -19,11 +22,13 @@ from apitorch_desktop.utils.files import atomic_write
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 from apitorch_desktop.vision.folds import SAME, SKETCH, projection
 from apitorch_desktop.vision.head import REMEMBERED, Head
+from apitorch_desktop.vision.novelty import DISTANCE_WEIGHT, LOUDEST, NEIGHBOR, NoveltyDetector
 
 KIND: Final = "apitorch-desktop classifier 1"
 OUTPUT: Final = "probabilities"
+UNKNOWN_OUTPUT: Final = "familiarity"
 TOLERANCE: Final = 1e-4
-"""Largest difference of a probability that counts as the same answer."""
+"""Largest difference of probabilities that counts as equal."""
 _OLDEST_OPSET: Final = 9
 
 
@@ -61,9 +66,9 @@ def write_onnx(path: Path, head: Head, encoder: Encoder, classifier: str = "") -
 
 
 def check_export(path: Path, head: Head, encoder: Encoder, images: Sequence[Image.Image]) -> float:
-    """Largest difference between the file's probabilities and the service's own, over upright RGB `images`.
+    """Return the largest difference between the file's probabilities and the service's own for upright RGB `images`.
 
-    The file is loaded anew and prepares the images by nothing but its own metadata. It is the same classifier where the
+    The file is loaded anew and prepares the images by nothing but its own metadata. The classifier is the same where the
     result is below TOLERANCE. Raises ExportFailed when it cannot be run or has other labels.
     """
     try:
@@ -74,12 +79,12 @@ def check_export(path: Path, head: Head, encoder: Encoder, images: Sequence[Imag
         raise ExportFailed("The exported file has other labels than the classifier.")
     if not images:
         return 0.0
-    ours = head.predict(encoder.encode(images).embeddings)
-    return float(np.abs(exported.encode(images).embeddings - ours).max())
+    ours = head.predict(encoder.encode(images))
+    return float(np.abs(exported.encode(images) - ours).max())
 
 
 def labels_of(path: Path) -> tuple[str, ...]:
-    """Labels of an exported classifier, in the order of its output. Raises ExportFailed."""
+    """Return the labels of an exported classifier, in the order of its output. Raises ExportFailed."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -95,7 +100,7 @@ def labels_of(path: Path) -> tuple[str, ...]:
 
 
 def _describe(model: Any, head: Head, encoder: Encoder, classifier: str) -> None:
-    """Replace the metadata by what someone needs to run the file."""
+    """Replace the metadata by what is needed to run the file."""
     from onnx import helper
 
     preparation = encoder.preparation
@@ -114,15 +119,22 @@ def _describe(model: Any, head: Head, encoder: Encoder, classifier: str) -> None
             "channels": preparation.channels,
             "size": str(preparation.size),
             "resize": str(preparation.resize),
+            "crop": repr(preparation.crop),
             "mean": ",".join(map(repr, preparation.mean)),
             "std": ",".join(map(repr, preparation.std)),
             "scale": repr(preparation.scale),
+            **({"temperature": repr(head.temperature)} if head.temperature else {}),
+            **(
+                {"unknown_output": UNKNOWN_OUTPUT, "unknown_threshold": repr(head.novelty.threshold)}
+                if head.novelty
+                else {}
+            ),
         },
     )
 
 
 class _Extension:
-    """The nodes of a head, added behind an encoder's embedding, by operators that mean the same in every opset since 9."""
+    """Adds the nodes of a head to an encoder's graph, with operators that are the same in every opset since 9."""
 
     def __init__(self, model: Any, head: Head, encoder: Encoder, opset: int) -> None:
         self._graph = model.graph
@@ -132,44 +144,103 @@ class _Extension:
         self._count = 0
 
     def write(self) -> None:
-        """Add the nodes; the probabilities become the only output."""
+        """Add the nodes; the graph's outputs become the probabilities and the familiarity."""
         from onnx import TensorProto, helper
 
         head, labels = self._head, len(self._head.labels)
         flat = self._node("Reshape", self._embedding, self._constant(np.array([-1, head.dimensions], np.int64)))
-        logits = self._node("MatMul", flat, self._constant(head.weights.T))
-        smooth = self._node("Softmax", self._node("Add", logits, self._constant(head.bias)), axis=1)
-        answer = self._recalled(flat, smooth) if len(head.remembered) else smooth
-        self._graph.node.append(helper.make_node("Identity", [answer], [OUTPUT]))
+        product = self._node("MatMul", flat, self._constant(head.weights.T))
+        logits = self._node("Add", product, self._constant(head.bias))
+        answer, recalled = self._node("Softmax", logits, axis=1), ""
+        if len(head.remembered):
+            answer, recalled = self._recalled(flat, answer)
+        outputs = {OUTPUT: (answer, [labels])}
+        if head.novelty:
+            outputs[UNKNOWN_OUTPUT] = self._familiarity(flat, logits, recalled, head.novelty), []
         del self._graph.output[:]
         batch = self._graph.input[0].type.tensor_type.shape.dim[0]
-        shape = [batch.dim_value or batch.dim_param or "n", labels]
-        self._graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape))
+        for name, (tensor, shape) in outputs.items():
+            self._graph.node.append(helper.make_node("Identity", [tensor], [name]))
+            sizes = [batch.dim_value or batch.dim_param or "n", *shape]
+            self._graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes))
 
-    def _recalled(self, flat: str, smooth: str) -> str:
-        """What `Head._recall` does, for all rows at once."""
+    def _recalled(self, flat: str, smooth: str) -> tuple[str, str]:
+        """Add `Head.recall`; return the probabilities, and which images are remembered (n, 1)."""
         head, labels = self._head, len(self._head.labels)
         seen = self._node("MatMul", flat, self._constant(projection(head.dimensions)))
-        length = self._node("MatMul", self._node("Mul", seen, seen), self._constant(np.ones((SKETCH, 1))))
+        length = self._sum(self._node("Mul", seen, seen), SKETCH)
         cross = self._node("MatMul", seen, self._constant(-2 * head.sketches.T))
         squares = self._constant(np.einsum("ij,ij->i", head.sketches, head.sketches)[None])
         distance = self._node("Add", self._node("Add", cross, squares), length)
         nearest = self._node("ArgMin", distance, axis=1, keepdims=1)
-        if self._opset < 18:
-            least = self._node("ReduceMin", distance, axes=[1], keepdims=1)
-        else:
-            least = self._node("ReduceMin", distance, self._constant(np.array([1], np.int64)), keepdims=1)
-        known = self._node("Less", least, self._node("Mul", length, self._constant(np.array(SAME**2))))
+        known = self._node("Less", self._reduce("ReduceMin", distance), self._scaled(length, head.same**2))
         marks = np.eye(labels)[head.remembered]
         gathered = self._node("Gather", self._constant(marks), nearest, axis=0)
         mark = self._node("Reshape", gathered, self._constant(np.array([-1, labels], np.int64)))
-        own = self._node("MatMul", self._node("Mul", smooth, mark), self._constant(np.ones((labels, 1))))
+        own = self._sum(self._node("Mul", smooth, mark), labels)
         one, remembered = self._constant(np.array(1)), self._constant(np.array(REMEMBERED))
         others = self._node("Mul", smooth, self._node("Sub", one, mark))
         share = self._node("Div", self._constant(np.array(1 - REMEMBERED)), self._node("Sub", one, own))
         raised = self._node("Add", self._node("Mul", others, share), self._node("Mul", mark, remembered))
         changes = self._node("And", known, self._node("Less", own, remembered))
-        return self._node("Where", changes, raised, smooth)
+        return self._node("Where", changes, raised, smooth), known
+
+    def _familiarity(self, flat: str, logits: str, recalled: str, novelty: NoveltyDetector) -> str:
+        """Add `NoveltyDetector.scores`, very large for remembered images and those of the training set."""
+        apart = self._scaled(self._node("Sub", flat, self._constant(novelty.mean)), 1 / novelty.unit)
+        place = self._node("MatMul", apart, self._constant(novelty.axes))
+        inner = self._sum(self._node("Mul", place, place), novelty.axes.shape[1])
+        all_squares = self._sum(self._node("Mul", apart, apart), len(novelty.mean))
+        rest = self._node("Max", self._node("Sub", all_squares, inner), self._constant(np.array(0)))
+        cross = self._node("MatMul", place, self._constant(-2 * novelty.known.T))
+        lengths = self._constant(np.einsum("ij,ij->i", novelty.known, novelty.known)[None])
+        within = self._node("Add", self._node("Add", cross, lengths), inner)
+        outside = self._node("Add", rest, self._constant(novelty.rests[None]))
+        negated = self._scaled(self._node("Add", within, outside), -1)
+        nearness = self._smallest(negated, min(NEIGHBOR, len(novelty.known)))
+        faint = self._standardized(self._reduce("ReduceMax", logits), *novelty.logit)
+        faint = self._node("Min", faint, self._constant(np.array(LOUDEST)))
+        near = self._scaled(self._standardized(nearness, *novelty.nearness), DISTANCE_WEIGHT)
+        score = self._node("Add", faint, near)
+        gap = self._node("Sub", self._node("Sqrt", rest), self._constant(np.sqrt(novelty.rests)[None]))
+        bound = self._reduce("ReduceMin", self._node("Add", within, self._node("Mul", gap, gap)))
+        length = self._sum(self._node("Mul", flat, flat), len(novelty.mean))
+        limit = self._node("Max", self._scaled(length, SAME**2 / novelty.unit**2), self._constant(np.array(1e-4)))
+        known = self._node("Less", bound, limit)
+        if recalled:
+            known = self._node("Or", known, recalled)
+        score = self._node("Where", known, self._constant(np.array(1e30)), score)
+        return self._node("Reshape", score, self._constant(np.array([-1], np.int64)))
+
+    def _smallest(self, negated: str, number: int) -> str:
+        """(n, m) → (n, 1): the `number`-th largest."""
+        from onnx import helper
+
+        values, places = self._name(), self._name()
+        if self._opset < 10:
+            node = helper.make_node("TopK", [negated], [values, places], axis=1, k=number)
+        else:
+            node = helper.make_node(
+                "TopK", [negated, self._constant(np.array([number], np.int64))], [values, places], axis=1
+            )
+        self._graph.node.append(node)
+        return self._node("Gather", values, self._constant(np.array([number - 1], np.int64)), axis=1)
+
+    def _standardized(self, tensor: str, center: float, spread: float) -> str:
+        return self._scaled(self._node("Sub", tensor, self._constant(np.array(center))), 1 / spread)
+
+    def _scaled(self, tensor: str, factor: float) -> str:
+        return self._node("Mul", tensor, self._constant(np.array(factor)))
+
+    def _sum(self, tensor: str, width: int) -> str:
+        """(n, width) → (n, 1)."""
+        return self._node("MatMul", tensor, self._constant(np.ones((width, 1))))
+
+    def _reduce(self, operator: str, tensor: str) -> str:
+        """(n, m) → (n, 1)."""
+        if self._opset < 18:
+            return self._node(operator, tensor, axes=[1], keepdims=1)
+        return self._node(operator, tensor, self._constant(np.array([1], np.int64)), keepdims=1)
 
     def _node(self, operator: str, *inputs: str, **attributes: Any) -> str:
         from onnx import helper

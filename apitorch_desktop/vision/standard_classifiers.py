@@ -10,6 +10,7 @@ from PIL import Image
 
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.vision import image_quality
+from apitorch_desktop.vision.encoder import Encoder, model_file
 
 SAFE_LABELS: Final = ("safe for work", "not safe for work")
 TEXT_LABELS: Final = ("contains text", "does not contain text")
@@ -43,6 +44,20 @@ class StandardAnswer:
     value: Any = None
     text: str | None = None
     measures: dict[str, float] = field(default_factory=dict)
+
+
+class SafetyScorer:
+    """The classifier safe-for-work; call it with an upright RGB image. Loads its model at the first call. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._model: Encoder | None = None
+
+    def __call__(self, image: Image.Image) -> StandardAnswer:
+        """Classify an image. Raises UnusableEncoder."""
+        with self._lock:
+            self._model = self._model or Encoder(model_file("safe_for_work.onnx"), output="outputs")
+        return safe_for_work(float(self._model.encode([image])[0, -1]))
 
 
 def safe_for_work(unsafe: float) -> StandardAnswer:

@@ -13,12 +13,11 @@ from apitorch_desktop.vision.images import open_upright
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the photos: files, their labels (n,), embeddings (n, d) and unsafe scores (n,)."""
+    """One part of the photos: files, their labels (n,) and embeddings (n, d)."""
 
     files: list[Path]
     labels: NDArray[np.str_]
     embeddings: NDArray[np.float32]
-    unsafe: NDArray[np.float32]
 
     def only(self, *labels: str, each: int) -> tuple[NDArray[np.float32], list[str]]:
         """The first `each` embeddings of some labels."""
@@ -44,7 +43,6 @@ def clothing(photos: Path, encoder: Encoder) -> Clothing:
         images = (open_upright(file.read_bytes(), encoder.shorter_side) for file in files)
         encoded = [encoder.encode([image]) for image in images]
         labels = np.array([file.parent.name for file in files])
-        unsafe = np.concatenate([one.unsafe for one in encoded if one.unsafe is not None])
-        return Part(files, labels, np.concatenate([one.embeddings for one in encoded]), unsafe)
+        return Part(files, labels, np.concatenate(encoded))
 
     return Clothing(part("train"), part("test"))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apitorch_desktop.vision.calibration import calibration_error, fit_temperature, soft_targets, softmax
+from apitorch_desktop.vision.calibration import calibration_error, fit_sharpness, mild_targets, softmax
 from apitorch_desktop.vision.folds import fair_folds
 
 
@@ -40,7 +40,7 @@ def test_the_temperature_undoes_overconfidence(heat):
     logits = random.normal(0, 2, (20_000, 5))
     chances = softmax(logits)
     answers = (chances.cumsum(axis=1) > random.random((len(logits), 1))).argmax(axis=1)
-    found = fit_temperature(logits * heat, np.eye(5)[answers])
+    found = 1 / fit_sharpness(logits * heat, np.eye(5)[answers])
     assert found == pytest.approx(heat, rel=0.05)
     assert calibration_error(softmax(logits * heat / found), answers) < 0.015
     assert heat == 1.0 or calibration_error(softmax(logits * heat), answers) > 0.05
@@ -49,14 +49,16 @@ def test_the_temperature_undoes_overconfidence(heat):
 def test_few_images_make_no_certainty():
     answers = np.array([0, 0, 1, 1])
     logits = np.where(np.eye(2)[answers] == 1, 5.0, -5.0)
-    probabilities = softmax(logits / fit_temperature(logits, soft_targets(answers, 2)))
-    assert probabilities.max() == pytest.approx(0.75, abs=0.01)  # (2 + 1) / (2 + 2)
+    probabilities = softmax(logits * fit_sharpness(logits, mild_targets(answers, 2)))
+    assert probabilities.max() == pytest.approx(11 / 12, abs=0.01)  # 1 − 1 / (4 + 2) and half of what is spread
+    usual = softmax(logits * fit_sharpness(logits, mild_targets(answers, 2), (0.1, 0.1)))
+    assert 0.7 < usual.max() < 0.8  # four images hardly speak against a strong prior
 
 
 def test_targets_are_distributions():
-    targets = soft_targets(np.array([0, 0, 0, 1, 2]), 3)
+    targets = mild_targets(np.array([0, 0, 0, 1, 2]), 3)
     assert np.allclose(targets.sum(axis=1), 1)
-    assert targets[0, 0] == pytest.approx(0.8) and targets[3, 1] == pytest.approx(2 / 3)
+    assert targets[0, 0] == targets[3, 1] == pytest.approx(1 - 2 / 21)
 
 
 def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy():
@@ -67,4 +69,5 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy():
 
 
 def test_no_images_leave_the_temperature_alone():
-    assert fit_temperature(np.empty((0, 3)), np.empty((0, 3))) == 1.0
+    assert fit_sharpness(np.empty((0, 3)), np.empty((0, 3))) == 1.0
+    assert fit_sharpness(np.empty((0, 3)), np.empty((0, 3)), (2.0, 0.3)) == pytest.approx(2.0, rel=1e-3)

@@ -3,13 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
+from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder, earlier_encoder, model_file
 from apitorch_desktop.vision.images import open_upright
 from tests.helpers.image_samples import photo_like, saved
+
+DATA = Path(__file__).parents[1] / "data"
 
 
 def model(
@@ -39,48 +42,88 @@ def model(
     return path
 
 
-def test_the_built_in_model_gives_embeddings_and_unsafe_scores(clothing, encoder):
+BLOCKS = {"head": (1280, 1.0), "stage 5": (120, 0.35), "stage 6": (208, 0.35), "head at half size": (1280, 0.5)}
+"""Widths and lengths of the parts of a built-in embedding."""
+
+
+def test_the_built_in_model_gives_embeddings_of_one_length(clothing, encoder):
     part = clothing.train
-    assert part.embeddings.shape == (600, encoder.dimensions) == (600, 1536)
+    assert part.embeddings.shape == (600, encoder.dimensions) == (600, sum(width for width, _ in BLOCKS.values()))
     assert part.embeddings.dtype == np.float32 and np.isfinite(part.embeddings).all()
-    assert np.all((part.unsafe >= 0) & (part.unsafe <= 1))
-    assert np.mean(part.unsafe < 0.5) > 0.98  # clothes
+    length = np.sqrt(sum(length**2 for _, length in BLOCKS.values()))
+    assert np.allclose(np.linalg.norm(part.embeddings, axis=1), length, atol=1e-3)
+
+
+def test_the_built_in_model_computes_what_torch_does(encoder):
+    """Against the activations of a plain torch forward pass in float64; how they were made is in CONTRIBUTING."""
+    reference = np.load(DATA / "efficientnet_lite2_activations.npz")["embedding"].astype(float)
+    pixels = (reference_images().astype(np.float32) - 127) / 128
+    session = onnxruntime.InferenceSession(encoder.path)
+    found = session.run(["embedding"], {"image": pixels})[0].astype(float)
+    for part in np.split(np.arange(encoder.dimensions), np.cumsum([width for width, _ in BLOCKS.values()])[:-1]):
+        a, b = found[:, part], reference[:, part]
+        assert (np.sum(a * b, 1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min() > 0.9999
+
+
+def reference_images():
+    """(4, 3, 260, 260) uint8, the same everywhere: gratings of seeded angle and color, blocks, noise."""
+    y, x = np.mgrid[:260, :260].astype(np.float64)
+    images = []
+    for number in range(4):
+        draw = np.random.Generator(np.random.PCG64(number))
+        u = draw.random(64)
+        planes = []
+        for channel in range(3):
+            a, f, p = u[channel * 3 : channel * 3 + 3]
+            wave = 128 + 90 * np.sin((x * np.cos(6.28 * a) + y * np.sin(6.28 * a)) * (0.02 + 0.3 * f) + 6.28 * p)
+            left, top, side = (int(200 * v) for v in u[20 + channel * 3 : 23 + channel * 3])
+            wave[top : top + side, left : left + side] += 80 * (u[40 + channel] - 0.5) * 2
+            planes.append(wave + 40 * (draw.random((260, 260)) - 0.5))
+        images.append(np.clip(np.rint(planes), 0, 255).astype(np.uint8))
+    return np.stack(images)
+
+
+def test_the_model_of_the_first_version_is_found_by_its_name():
+    first = earlier_encoder("opennsfw-resnet50-thin-b2ac2c1f3e0c-1")
+    assert first is None  # another file
+    name = Encoder(model_file("safe_for_work.onnx")).name
+    again = earlier_encoder(name)
+    assert again is not None and again.name == name and again.dimensions == 1536
+    assert earlier_encoder("mine-0123456789ab-1") is None
 
 
 def test_the_answer_does_not_depend_on_the_company(encoder):
-    pictures = [photo_like(300, 400, seed) for seed in range(10)]
-    together = encoder.encode(pictures)
-    for index, picture in enumerate(pictures):
-        alone = encoder.encode([picture])
-        assert np.allclose(alone.embeddings[0], together.embeddings[index], atol=1e-4)
-        assert np.allclose(alone.unsafe[0], together.unsafe[index], atol=1e-5)
+    images = [photo_like(300, 400, seed) for seed in range(10)]
+    together = encoder.encode(images)
+    for index, image in enumerate(images):
+        alone = encoder.encode([image])
+        assert np.allclose(alone[0], together[index], atol=1e-4)
 
 
 def test_no_images_give_no_embeddings(encoder):
-    nothing = encoder.encode([])
-    assert nothing.embeddings.shape == (0, 1536) and nothing.unsafe.shape == (0,)
+    assert encoder.encode([]).shape == (0, encoder.dimensions)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3000, 5), (5, 3000), (224, 224), (256, 256), (4000, 3000)])
 def test_any_shape_of_picture_can_be_encoded(encoder, size):
-    assert np.isfinite(encoder.encode([Image.new("RGB", size, (120, 40, 200))]).embeddings).all()
+    assert np.isfinite(encoder.encode([Image.new("RGB", size, (120, 40, 200))])).all()
 
 
 def test_a_reduced_decode_is_close_to_the_whole(photos, encoder):
     for file in sorted((photos / "train").glob("*/*.jpg"))[::100]:
         data = saved(open_upright(file.read_bytes()).resize((1200, 1600)), "JPEG", quality=92)
-        whole = encoder.encode([open_upright(data)]).embeddings[0]
-        reduced = encoder.encode([open_upright(data, encoder.shorter_side)]).embeddings[0]
+        whole = encoder.encode([open_upright(data)])[0]
+        reduced = encoder.encode([open_upright(data, encoder.shorter_side)])[0]
         assert np.linalg.norm(whole - reduced) < 0.05 * np.linalg.norm(whole)
 
 
 def test_threads_share_an_encoder(encoder):
-    pictures = [photo_like(260, 260, seed) for seed in range(4)]
-    alone = [encoder.encode([picture]).embeddings[0] for picture in pictures]
+    images = [photo_like(260, 260, seed) for seed in range(4)]
+    alone = [encoder.encode([image])[0] for image in images]
     wrong = []
 
     def work(index: int) -> None:
-        again = [encoder.encode([pictures[index]]).embeddings[0] for _ in range(5)]
+        again = [encoder.encode([images[index]])[0] for _ in range(5)]
         wrong.extend(index for one in again if not np.allclose(one, alone[index], atol=1e-4))
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
@@ -97,22 +140,35 @@ def test_a_model_of_ones_own_says_itself_how_it_wants_its_pictures(tmp_path, sha
     own = Encoder(model(tmp_path / "own.onnx", shape=shape, metadata=metadata))
     assert own.dimensions == 6 and own.shorter_side == 14 and own.name.startswith("mine-")
     encoded = own.encode([Image.new("RGB", (30, 20), (200, 100, 50))] * 3)
-    assert encoded.unsafe is None
-    assert np.allclose(encoded.embeddings, [[20, 40, 85] * 2] * 3, atol=1e-3)
+    assert np.allclose(encoded, [[20, 40, 85] * 2] * 3, atol=1e-3)
 
 
 def test_a_model_without_metadata_gets_rgb_from_0_to_1(tmp_path):
     own = Encoder(model(tmp_path / "own.onnx"))
-    assert np.allclose(own.encode([Image.new("RGB", (9, 9), (255, 0, 51))]).embeddings[0, :3], [1, 0, 0.2], atol=1e-3)
+    assert np.allclose(own.encode([Image.new("RGB", (9, 9), (255, 0, 51))])[0, :3], [1, 0, 0.2], atol=1e-3)
 
 
 def test_only_the_centre_is_seen(tmp_path):
     own = Encoder(model(tmp_path / "own.onnx", metadata={"resize": "16", "scale": "1"}))
-    picture = Image.new("RGB", (32, 32), "black")
-    picture.paste("white", (8, 8, 24, 24))
-    assert own.encode([picture]).embeddings[0, 0] > 230
+    image = Image.new("RGB", (32, 32), "black")
+    image.paste("white", (8, 8, 24, 24))
+    assert own.encode([image])[0, 0] > 230
     own = Encoder(model(tmp_path / "all.onnx", metadata={"resize": "8", "scale": "1"}))
-    assert own.encode([picture]).embeddings[0, 0] < 100
+    assert own.encode([image])[0, 0] < 100
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(("crop", "kept"), [("0", 400), ("0.5", 200), ("1", 100)])
+def test_the_view_is_cropped_as_far_as_the_model_wants(tmp_path, crop, kept, turned):
+    """Of 400 × 100 pixels the middle 200 are kept half way between the square and the whole."""
+    own = Encoder(model(tmp_path / "own.onnx", metadata={"resize": "8", "scale": "1", "crop": crop}))
+    image = Image.new("RGB", (400, 100), "black")
+    image.paste("white", (200, 0, 400, 100))
+    image.paste("red", (200 - kept // 2, 0, 200, 100))
+    if turned:
+        image = image.transpose(Image.Transpose.ROTATE_90)
+    red, green, _ = own.encode([image])[0, :3]
+    assert red == pytest.approx(255, abs=8) and green == pytest.approx(127, abs=8)
 
 
 def test_the_name_changes_with_the_file(tmp_path):
@@ -132,7 +188,7 @@ def test_the_name_changes_with_the_file(tmp_path):
         ({"std": "0"}, "metadata"),
         ({"resize": "2"}, "metadata"),
         ({"embedding_output": "gone"}, "gone"),
-        ({"unsafe_output": "gone"}, "gone"),
+        ({"crop": "1.5"}, "crop"),
         ({"size": "9"}, "plain picture"),
         ({"scale": "nan"}, "numbers"),
     ],

@@ -16,7 +16,7 @@ def again(path, encoder, quality: int, scale: float = 1.0):
         image.convert("RGB").resize((round(image.width * scale), round(image.height * scale))).save(
             file, "JPEG", quality=quality
         )
-    return encoder.encode([open_upright(file.getvalue(), encoder.shorter_side)]).embeddings[0]
+    return encoder.encode([open_upright(file.getvalue(), encoder.shorter_side)])[0]
 
 
 def test_photos_saved_again_are_siblings_and_different_photos_are_not(clothing, encoder):

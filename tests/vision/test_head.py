@@ -2,6 +2,7 @@ import itertools
 import pickle
 import time
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from apitorch_desktop.vision import calibration, linear
 from apitorch_desktop.vision.head import (
+    NONE_OF_THESE,
     REMEMBERED,
     Head,
     TooFewImages,
@@ -18,7 +20,7 @@ from apitorch_desktop.vision.head import (
     train,
 )
 from apitorch_desktop.vision.images import open_upright
-from tests.helpers.image_samples import saved
+from tests.helpers.image_samples import photo_like, saved
 
 
 def answered(head: Head, embeddings) -> np.ndarray:
@@ -39,10 +41,10 @@ def clothes(clothing):
     return train(clothing.train.embeddings, list(clothing.train.labels))
 
 
-def test_at_least_70_percent_of_the_test_photos_are_right(clothing, clothes):
+def test_at_least_84_percent_of_the_test_photos_are_right(clothing, clothes):
     assert clothes.head.labels == tuple(sorted(set(clothing.train.labels)))
     right = answered(clothes.head, clothing.test.embeddings) == clothing.test.labels
-    assert right.mean() >= 0.70
+    assert right.mean() >= 0.84
 
 
 def test_probabilities_are_calibrated_on_photos_not_seen(clothing, clothes):
@@ -66,7 +68,7 @@ def test_metrics_say_what_out_of_fold_says(clothing, clothes):
     for label, row in enumerate(metrics.confusion):
         assert sum(row) == metrics.counts[label]
         assert row[label] / sum(row) == pytest.approx(metrics.label_accuracy[label])
-    assert 0.65 < metrics.accuracy < 0.85
+    assert 0.80 < metrics.accuracy < 0.92
 
 
 def test_training_is_the_same_again_with_the_same_seed(clothing):
@@ -154,7 +156,7 @@ def test_a_correction_that_goes_against_everything_sticks_too(clothing, clothes)
     photo = hats[clothes.head.predict(hats)[:, clothes.head.labels.index("hat")].argmax()]
     head = train(np.vstack([clothing.train.embeddings, photo]), [*clothing.train.labels, "skirt"]).head
     assert answered(head, photo)[0] == "skirt"
-    assert head.predict(photo).max() == pytest.approx(REMEMBERED)
+    assert head.predict(photo).max() >= REMEMBERED - 1e-9
     others = clothing.test.embeddings[~np.all(clothing.test.embeddings == photo, axis=1)]
     assert np.array_equal(head.predict(others), head.smooth(others))
 
@@ -178,8 +180,8 @@ def test_the_photo_saved_again_is_remembered_and_another_is_not(clothing, encode
     ]
     head = train(clothing.train.embeddings, labels).head
     picture = open_upright(photo.read_bytes())
-    again = encoder.encode([open_upright(saved(picture, "JPEG", quality=95), encoder.shorter_side)]).embeddings
-    mirrored = encoder.encode([picture.transpose(0)]).embeddings
+    again = encoder.encode([open_upright(saved(picture, "JPEG", quality=95), encoder.shorter_side)])
+    mirrored = encoder.encode([picture.transpose(0)])
     assert not np.array_equal(again[0], clothing.train.embeddings[0])
     assert answered(head, clothing.train.embeddings[:1]) == ["hat"]
     assert answered(head, again) == ["hat"]
@@ -221,6 +223,7 @@ def test_a_head_comes_back_from_its_bytes(clothing):
     again = Head.from_bytes(head.to_bytes())
     assert again.labels == head.labels and again.dimensions == head.dimensions
     assert np.array_equal(again.predict(clothing.test.embeddings), head.predict(clothing.test.embeddings))
+    assert np.array_equal(again.is_none(clothing.test.embeddings), head.is_none(clothing.test.embeddings))
     assert again.to_bytes() == head.to_bytes()
 
 
@@ -240,7 +243,7 @@ def test_bytes_that_are_no_head_are_refused():
         good[:-5],
         good[: len(good) // 2],
         pickle.dumps({"a": 1}),
-        good.replace(b"head 1", b"head 9"),
+        good.replace(b"head 2", b"head 9"),
     ):
         with pytest.raises(ValueError, match="not a classifier"):
             Head.from_bytes(data)
@@ -291,11 +294,14 @@ def test_the_fit_is_the_one_of_scikit_learn(labels, dimensions):
     """In the space the images span or not, folded or not, with two labels or more: the same probabilities."""
     rows, names = clouds(labels, 12, dimensions)
     answers = np.unique(names, return_inverse=True)[1]
-    mean, scale, standard = linear._standardised(rows)
-    for strength, ours in zip((0.01, 1.0), linear.logistic(rows, answers, (0.01, 1.0), lambda: None), strict=True):
-        reference = LogisticRegression(C=strength, tol=1e-8, max_iter=5000).fit(standard.astype(float), answers)
-        wanted = reference.predict_proba(((rows - mean) / scale).astype(float))
-        assert np.allclose(calibration.softmax(ours.logits(rows)), wanted, atol=2e-3)
+    mean, scale = linear._scales(rows)
+    standard = ((rows - mean) / scale).astype(float)
+    for penalty in (100.0, 10.0):
+        ours = linear.fit(rows, answers, labels, np.arange(len(rows)) % 3, lambda: None, penalties=(penalty,))
+        strength = (2 if labels == 2 else 1) / penalty  # of two labels scikit-learn fits the difference
+        reference = LogisticRegression(C=strength, tol=1e-8, max_iter=5000).fit(standard, answers)
+        logits = (rows @ ours.weights.T + ours.bias) / ours.sharpness
+        assert np.allclose(calibration.softmax(logits), reference.predict_proba(standard), atol=5e-3)
 
 
 @pytest.mark.parametrize(
@@ -307,3 +313,60 @@ def test_the_fit_is_the_one_of_scikit_learn(labels, dimensions):
 )  # fmt: skip
 def test_confidence_words(probability, word):
     assert confidence_word(probability) == word
+
+
+@pytest.fixture(scope="module")
+def known_clothes(clothing):
+    """A head that knows seven of the ten labels."""
+    known = ~np.isin(clothing.train.labels, ["hat", "pants", "shoes"])
+    return train(clothing.train.embeddings[known], list(clothing.train.labels[known])).head
+
+
+def test_few_photos_of_its_own_kind_are_none_of_the_labels(clothing, clothes):
+    assert clothes.head.is_none(clothing.test.embeddings).mean() < 0.1  # 3 % of photos like those it learned from
+
+
+def test_what_was_never_seen_is_none_of_the_labels(clothing, encoder, known_clothes):
+    strange = np.isin(clothing.test.labels, ["hat", "pants", "shoes"])
+    none = known_clothes.is_none(clothing.test.embeddings)
+    assert none[strange].mean() > 0.25 > 0.1 > none[~strange].mean()
+    drawn = encoder.encode([photo_like(300, 400, seed) for seed in range(20)])
+    assert known_clothes.is_none(drawn).mean() > 0.9
+
+
+def test_a_photo_that_was_learned_is_never_none_of_the_labels(clothing, encoder):
+    rows, labels = clothing.train.embeddings, list(clothing.train.labels)
+    strange = encoder.encode([photo_like(300, 400, 3)])
+    head = train(np.concatenate([rows[:300], strange]), [*labels[:300], labels[0]]).head
+    assert not head.is_none(np.concatenate([rows[:300], strange])).any()
+    image = open_upright(clothing.train.files[0].read_bytes())
+    again = encoder.encode([open_upright(saved(image, "JPEG", quality=90), encoder.shorter_side)])
+    assert not head.is_none(again).any()
+
+
+def test_none_of_the_images_of_a_large_set_is_none_of_its_labels():
+    rows, labels = clouds(3, 900, dimensions=30)
+    head = train(rows, labels).head
+    assert not head.is_none(rows).any()
+    assert head.is_none(rows[:5] * 3 + 20).all()
+
+
+def test_a_label_of_the_users_own_says_none_of_these():
+    rows, labels = clouds(3, 20)
+    head = train(rows, [NONE_OF_THESE if label == "label_2" else label for label in labels]).head
+    assert list(head.is_none(rows)) == [label == "label_2" for label in labels]
+
+
+def test_few_images_turn_nothing_away(clothing):
+    rows, labels = clothing.train.only("dress", "hat", each=2)
+    others, _ = clothing.test.only("dress", "hat", each=8)
+    assert train(rows, labels).head.is_none(others).mean() < 0.2
+
+
+def test_a_head_of_the_first_version_is_read_and_rejects_nothing():
+    rows, labels = clouds(2, 6)
+    head = train(rows, labels).head
+    values = msgspec.msgpack.decode(head.to_bytes())
+    first = Head.from_bytes(msgspec.msgpack.encode(["apitorch-desktop head 1", *values[1:7]]))
+    assert np.array_equal(first.predict(rows), head.predict(rows))
+    assert first.novelty is None and first.same == 0.05 and not first.is_none(rows + 50).any()

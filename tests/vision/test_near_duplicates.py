@@ -61,9 +61,7 @@ def planted(clothing, encoder):
         list(PLANTED.values())[index % len(PLANTED)](open_upright(clothing.train.files[source].read_bytes()))
         for index, source in enumerate(sources)
     ]
-    embeddings = np.concatenate(
-        [encoder.encode([open_upright(data, encoder.shorter_side)]).embeddings for data in files]
-    )
+    embeddings = np.concatenate([encoder.encode([open_upright(data, encoder.shorter_side)]) for data in files])
     return sources, [pattern(small(data)) for data in files], embeddings
 
 

@@ -9,7 +9,13 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
 from apitorch_desktop.vision import image_quality
 from apitorch_desktop.vision.images import open_upright
-from apitorch_desktop.vision.standard_classifiers import ReaderUnavailable, TextReader, design_score, safe_for_work
+from apitorch_desktop.vision.standard_classifiers import (
+    ReaderUnavailable,
+    SafetyScorer,
+    TextReader,
+    design_score,
+    safe_for_work,
+)
 from tests.helpers.image_samples import photo_like, saved
 
 
@@ -41,7 +47,9 @@ def test_safe_and_unsafe_scores_are_put_in_words():
 
 
 def test_clothes_are_safe_for_work(clothing):
-    assert np.mean([safe_for_work(float(score)).value for score in clothing.test.unsafe]) > 0.98
+    score = SafetyScorer()
+    images = (open_upright(file.read_bytes(), 448) for file in clothing.test.files)
+    assert np.mean([score(image).value for image in images]) > 0.98
 
 
 def test_lettering_is_read_line_by_line(read):

@@ -151,8 +151,8 @@ class ReviewWorker:
                 opened.append((thumbnail.key, images.open_upright(thumbnail.data)))
             except images.UnreadableImage as error:
                 fresh[thumbnail.key] = CachedImage(problem=str(error))
-        encoded = self.encoder.encode([image for _, image in opened])
-        for (key, image), embedding in zip(opened, encoded.embeddings, strict=True):
+        embeddings = self.encoder.encode([image for _, image in opened])
+        for (key, image), embedding in zip(opened, embeddings, strict=True):
             look = issues.review_features(image, image.width, image.height)
             fresh[key] = CachedImage(
                 look.blur,

@@ -23,8 +23,8 @@ from apitorch_desktop.service.storage.blobs import Staged
 from apitorch_desktop.service.storage.errors import Invalid, RecordConflict, RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.records import FeedbackRow, ImageFacts, NewClassification, TrainingSetRow
 from apitorch_desktop.service.storage.store import Store
-from apitorch_desktop.vision.encoder import UnusableEncoder
-from apitorch_desktop.vision.head import confidence_word
+from apitorch_desktop.vision.encoder import UnusableEncoder, earlier_encoder
+from apitorch_desktop.vision.head import NONE_OF_THESE, confidence_word
 from apitorch_desktop.vision.images import open_upright
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from apitorch_desktop.vision.encoder import EncodedBatch, Encoder
+    from apitorch_desktop.vision.encoder import Encoder
 
 _STAGING_THREADS = 8  # images written at a time; a result waits for its own
 
@@ -50,6 +50,7 @@ class ClassificationService:
         self._encoder_factory = encoder_factory
         self._loading = threading.Lock()
         self._encoder: Encoder | None = None
+        self._earlier: dict[str, Encoder | None] = {}
         self._standard = StandardClassifierRunner()
         self._staging_pool = ThreadPoolExecutor(_STAGING_THREADS, "stage")
 
@@ -70,6 +71,12 @@ class ClassificationService:
                 except UnusableEncoder as error:
                     raise StorageFault(str(error)) from error
             return self._encoder
+
+    def _earlier_encoder(self, name: str) -> "Encoder | None":
+        with self._loading:
+            if name not in self._earlier:
+                self._earlier[name] = earlier_encoder(name)
+            return self._earlier[name]
 
     def classifiers(self, owner: int) -> list[types.Classifier]:
         """Return the standard classifiers, then the owner's training sets with enough images, whatever their status."""
@@ -108,7 +115,8 @@ class ClassificationService:
             raise Invalid(f"Choose 1 to {types.MAX_CLASSIFIERS} classifiers, not {len(slugs)}.")
         requests = [self._find_classifier(owner, slug) for slug in slugs]
         encoder = self.encoder()
-        encoded_image = _EncodedImage(encoder, data, self._standard.shorter_side(slugs, encoder.shorter_side))
+        at_least = self._standard.shorter_side(slugs, encoder.shorter_side)
+        encoded_image = _EncodedImage(encoder, self._earlier_encoder, data, at_least)
         staging = self._staging_pool.submit(self._store.classifications.stage, data)
         try:
             pending = [self._classify_one(requested, encoded_image) for requested in requests]
@@ -195,7 +203,7 @@ class ClassificationService:
     def _classify_one(self, requested: "_RequestedClassifier", encoded_image: "_EncodedImage") -> "_PendingAnswer":
         if requested.entry is None:
             return self._classify_trained(requested, encoded_image)
-        answer = self._standard(requested.slug, encoded_image.image, encoded_image.unsafe)
+        answer = self._standard(requested.slug, encoded_image.image)
         values = None if answer.confidence_value is None else distribution(requested.entry, answer)
         row, version, prediction = requested.row, None, None
         if row and not unmet_requirements(row):
@@ -238,6 +246,10 @@ class ClassificationService:
             alternatives=_alternatives(values, label, ids),
             version=prediction.version,
         )
+        if prediction.none_of_these:
+            wire.none_of_these, wire.confidence = True, confidence_word(None)
+            nearest = "" if label == NONE_OF_THESE else f"; the nearest is {label.replace('_', ' ')}"
+            wire.sentence = f"Image is none of these{nearest}."
         return _PendingAnswer(wire, confidence, row.id, prediction.version)
 
     def _label_ids(self, row: "TrainingSetRow") -> dict[str, str]:
@@ -297,6 +309,7 @@ class _EncodedImage:
     """One image, opened and encoded at most once. `at_least`: pixels of its shorter side, None for its full size."""
 
     encoder: "Encoder"
+    earlier: "Callable[[str], Encoder | None]"
     data: bytes
     at_least: int | None
 
@@ -305,19 +318,16 @@ class _EncodedImage:
         return open_upright(self.data, self.at_least)
 
     @cached_property
-    def encoded(self) -> "EncodedBatch":
-        return self.encoder.encode([self.image])
-
-    @property
-    def embedding(self) -> "NDArray[np.float32]":
-        embedding: NDArray[np.float32] = self.encoded.embeddings[0]
+    def _embedding(self) -> "NDArray[np.float32]":
+        embedding: NDArray[np.float32] = self.encoder.encode([self.image])[0]
         return embedding
 
-    def unsafe(self) -> float:
-        scores = self.encoded.unsafe
-        if scores is None:
-            raise RecordConflict("The encoder in use gives no safe-for-work score: choose the built-in one.")
-        return float(scores[0])
+    def embedding(self, encoder: str) -> "NDArray[np.float32] | None":
+        """The embedding by the encoder of this name: the one in use, or an earlier version's; else None."""
+        if encoder == self.encoder.name:
+            return self._embedding
+        earlier = self.earlier(encoder)
+        return earlier.encode([self.image])[0] if earlier else None
 
 
 def _standard(entry: StandardClassifier, fields: dict[str, Any]) -> types.Classifier:

@@ -66,10 +66,8 @@ class Embedder:
                 _log.warning("image %s is left out of training: %s", sha256, error)
         if not names:
             return
-        encoded = encoder.encode(images)
-        unsafe = [None] * len(names) if encoded.unsafe is None else encoded.unsafe.tolist()
         rows = [
-            EmbeddingRow(sha256, embedding.astype("<f4", copy=False).tobytes(), score)
-            for sha256, embedding, score in zip(names, encoded.embeddings, unsafe, strict=True)
+            EmbeddingRow(sha256, embedding.astype("<f4", copy=False).tobytes(), None)
+            for sha256, embedding in zip(names, encoder.encode(images), strict=True)
         ]
         self._store.models.put_embeddings(encoder.name, rows)

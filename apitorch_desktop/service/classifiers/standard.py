@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.service.storage.errors import StorageFault
 from apitorch_desktop.vision import standard_classifiers
+from apitorch_desktop.vision.encoder import UnusableEncoder
 from apitorch_desktop.vision.standard_classifiers import StandardAnswer
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class StandardClassifierRunner:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._reader: Callable[[Image.Image], StandardAnswer] | None = None
+        self._safety = standard_classifiers.SafetyScorer()
 
     @staticmethod
     def shorter_side(slugs: Iterable[str], least: int) -> int | None:
@@ -82,13 +84,16 @@ class StandardClassifierRunner:
         sizes = [sides.get(slug, least) for slug in slugs]
         return None if None in sizes else max(side for side in sizes if side)
 
-    def __call__(self, slug: str, image: "Image.Image", unsafe: Callable[[], float]) -> StandardAnswer:
-        """Classify an upright RGB image; `unsafe` returns the encoder's score.
+    def __call__(self, slug: str, image: "Image.Image") -> StandardAnswer:
+        """Classify an upright RGB image.
 
-        Raises StorageFault if extract-text is not available.
+        Raises StorageFault if safe-for-work or extract-text is not available.
         """
         if slug == "safe-for-work":
-            return standard_classifiers.safe_for_work(unsafe())
+            try:
+                return self._safety(image)
+            except UnusableEncoder as error:
+                raise StorageFault(str(error)) from error
         if slug == "design-score":
             return standard_classifiers.design_score(image)
         with self._lock:

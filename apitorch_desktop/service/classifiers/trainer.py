@@ -50,11 +50,15 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Calibrated probabilities of one image, best label first, and the version of the head they come from."""
+    """Calibrated probabilities of one image, best label first, and the version of the head they come from.
+
+    `none_of_these`: the image is probably none of the labels.
+    """
 
     version: int
     labels: list[str]
     values: list[float]
+    none_of_these: bool = False
 
 
 @dataclass
@@ -169,14 +173,23 @@ class Trainer:
         chosen = current.version if current.version != rows[0].version else None
         return replace(state, message=_ready_message(metrics, chosen))
 
-    def predict(self, training_set: "TrainingSetRow", embedding: "npt.NDArray[np.float32]") -> Prediction | None:
-        """Return the current head's prediction for an embedding (d,), or None if there is no head yet."""
+    def predict(
+        self, training_set: "TrainingSetRow", embed: "Callable[[str], npt.NDArray[np.float32] | None]"
+    ) -> Prediction | None:
+        """Return the current head's prediction for an image, or None if there is no head yet.
+
+        `embed` returns the image's embedding (d,) by an encoder's name, or None without that encoder.
+        """
         current = self._heads.current(training_set.id)
-        if current is None or unmet_requirements(training_set) or current.head.dimensions != embedding.shape[-1]:
+        if current is None or unmet_requirements(training_set):
+            return None
+        embedding = embed(current.encoder)
+        if embedding is None or current.head.dimensions != embedding.shape[-1]:
             return None
         values = current.head.predict(embedding)[0].tolist()
         best = sorted(range(len(values)), key=values.__getitem__, reverse=True)
-        return Prediction(current.version, [current.head.labels[at] for at in best], [values[at] for at in best])
+        labels, none = [current.head.labels[at] for at in best], bool(current.head.is_none(embedding)[0])
+        return Prediction(current.version, labels, [values[at] for at in best], none)
 
     def versions(self, set_id: int) -> list[types.ClassifierVersion]:
         """Return the stored versions, newest first."""
@@ -336,6 +349,11 @@ class Trainer:
                 raise TooFewReadable("Too few of the photos can be read to learn from them.")
             self._mark_trained(job, started, data.complete)
             return data.complete
+
+        newest = self._newest(job.set_id)
+        if not data.complete and newest and newest.encoder != encoder and len(data.labels) < newest.images:
+            self._mark_trained(job, started, complete=False)  # the old encoder's head answers until all are encoded
+            return False
 
         def cancelled() -> bool:
             return self._stopping or (job.changes != job.trained_changes and not urgent)

@@ -1,5 +1,6 @@
 import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,9 +15,10 @@ from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.storage.errors import DiskFull, Invalid, RecordConflict, RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import images
-from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
+from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder, model_file
 from apitorch_desktop.vision.standard_classifiers import StandardAnswer
 from tests.helpers.curating import OWNER, CountingEncoder, add, fill, training, until_ready
+from tests.helpers.image_samples import photo_like, saved
 from tests.helpers.service_process import until
 
 
@@ -389,7 +391,7 @@ def test_nothing_stays_of_an_image_that_got_no_answer(desk, hats, monkeypatch):
 
     monkeypatch.setattr(desk.encoder, "encode", fail)
     with pytest.raises(RecordConflict):
-        desk.classify(hats[0], "safe-for-work")
+        desk.classify(hats[0], "clothes")
     until(lambda: set(desk.store.folder.joinpath("images").rglob("*")) == there)
 
 
@@ -400,3 +402,53 @@ def test_an_answer_that_cannot_be_kept_for_want_of_room_is_not_given(desk, hats,
     monkeypatch.setattr(desk.store._blobs, "stage", full)
     with pytest.raises(DiskFull):
         desk.classify(hats[0], "safe-for-work")
+
+
+def test_a_photo_unlike_all_that_was_learned_is_none_of_these(desk, hats, tmp_path):
+    path = tmp_path / "drawn.jpg"
+    path.write_bytes(saved(photo_like(400, 300, 1), "JPEG"))
+    (answer,) = desk.classify(path, "clothes", show_confidence_value=True)
+    assert answer.none_of_these is True and answer.confidence == "unknown"
+    assert answer.label in ("dress", "hat") and answer.label_id is not UNSET and answer.confidence_value is not UNSET
+    assert answer.sentence == f"Image is none of these; the nearest is {answer.label}."
+    (known,) = desk.classify(hats[0], "clothes")
+    assert known.none_of_these is UNSET
+
+
+def test_a_corrected_photo_is_no_longer_none_of_these(desk, tmp_path):
+    path = tmp_path / "drawn.jpg"
+    path.write_bytes(saved(photo_like(400, 300, 1), "JPEG"))
+    (answer,) = desk.classify(path, "clothes")
+    assert answer.none_of_these is True
+    desk.answers.feedback_classification(OWNER, answer.id, "dress")
+    until_ready(desk.store, desk.trainer, desk.row().id)
+    (answer,) = desk.classify(path, "clothes")
+    assert (answer.label, answer.none_of_these, answer.version) == ("dress", UNSET, 2)
+
+
+def test_a_classifier_of_the_first_version_answers_until_all_photos_are_encoded_anew(tmp_path, encoder, photos, hats):
+    with Store.open(tmp_path / "data") as store:
+        clothes = store.training_sets.create(OWNER, "Clothes").id
+        fill(store, clothes, photos, ["dress", "hat"], 12)
+        with training(store, Encoder(model_file("safe_for_work.onnx"))) as trainer:
+            until_ready(store, trainer, clothes)
+        held = _HeldAfterABatch(encoder)
+        with training(store, held, patience=0.1) as trainer:
+            desk = Desk(store, trainer, encoder)
+            try:
+                assert held.held.wait(60)
+                time.sleep(1)  # a head of the first batch alone would have been trained by now
+                (answer,) = desk.classify(hats[0], "clothes")
+                assert (answer.label, answer.version) == ("hat", 1)
+            finally:
+                held.go.set()
+            until(lambda: store.models.versions(clothes)[0].version == 2)
+            until(lambda: desk.classify(hats[0], "clothes")[0].version == 2)
+            assert store.models.versions(clothes)[0].encoder == encoder.name
+
+
+class _HeldAfterABatch(_HeldEncoder):
+    def encode(self, images):
+        if not self.passes:
+            return CountingEncoder.encode(self, images)
+        return super().encode(images)
