@@ -1,4 +1,4 @@
-"""A program that edits at random until it is killed: `killed.py FOLDER URL TRAINING_SET SEED`."""
+"""A program that edits at random until it is killed: `killed_edits.py FOLDER URL TRAINING_SET SEED`."""
 
 import sys
 from pathlib import Path
