@@ -17,6 +17,7 @@ from apitorch_desktop.dataset.transfers.queue import TransferQueue
 from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
 from apitorch_desktop.dataset.workspace.scratch import ScratchUploads
 from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.utils.files import private_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ class AppData:
 
 def open_app_data(folder: Path, cache: Path) -> AppData:
     """Open all stores; blocking. Raises OSError where a folder cannot be used."""
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
+    private_folder(cache)
     connections, keys = ConnectionStore(folder), ApiKeyStore()
     clients = ClientPool(connections, keys)
     return AppData(

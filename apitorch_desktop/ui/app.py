@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSettings
@@ -15,6 +16,7 @@ from apitorch_desktop.ui.single_instance import SingleInstance
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.crash_log import CrashLog
+from apitorch_desktop.utils.files import private_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +40,10 @@ def run(arguments: Sequence[str]) -> int:
     app.setDesktopFileName("apitorch-desktop")
     theme = Theme(paths.resources())
     theme.prepare(app)
-    settings = QSettings(str(paths.desktop_folder() / "window.ini"), QSettings.Format.IniFormat)
+    settings_file = paths.desktop_folder() / "window.ini"
+    with suppress(OSError):
+        private_file(settings_file)  # QSettings keeps the permissions of the file it replaces
+    settings = QSettings(str(settings_file), QSettings.Format.IniFormat)
     window = MainWindow(theme, settings)
     bootstraps: list[Bootstrap] = []
 

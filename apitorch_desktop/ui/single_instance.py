@@ -33,7 +33,7 @@ class SingleInstance(QObject):
     def claim(self) -> bool:
         """Return True if this is the first start, or if the folder cannot be written, which is reported later."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError:
             return True
         return self._lock.tryLock(0) or self._lock.error() != QLockFile.LockError.LockFailedError

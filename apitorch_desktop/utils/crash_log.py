@@ -34,7 +34,7 @@ class CrashLog:
     def open(self) -> None:
         """Set a log that reports something aside, and begin a new one; a folder that cannot be written is ignored."""
         try:
-            self._current.parent.mkdir(parents=True, exist_ok=True)
+            self._current.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if self._current.is_file() and self._current.stat().st_size:
                 self._current.replace(self._previous)
             self._file = self._current.open("w", encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -42,6 +43,26 @@ def atomic_write(path: Path, *, mode: int | None = None, durable: bool = True) -
         part.unlink(missing_ok=True)
 
 
+def private_folder(folder: Path) -> None:
+    """Create a folder that its owner alone may read, and take the rights of others away from all that is in it.
+
+    Raises OSError for the folder itself; a file in it that cannot be changed, or is just being deleted, is left as it is.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for place, _folders, names in os.walk(folder):
+        for path in (Path(place), *(Path(place, name) for name in names)):
+            with suppress(OSError):
+                mode = path.lstat().st_mode
+                if mode & 0o077 and not stat.S_ISLNK(mode):
+                    path.chmod(stat.S_IMODE(mode) & 0o700)
+
+
+def private_file(path: Path) -> None:
+    """Create an empty file that its owner alone may read, in a folder that is created likewise. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(0o600)
+
+
 def fsync_folder(folder: Path) -> None:
     """Return when the names in a folder are on the disk; does nothing where a folder cannot be synced. Raises OSError."""
     if os.name == "posix":
@@ -55,8 +76,8 @@ def try_lock(path: Path) -> BaseFileLock | None:
     """
     from filelock import FileLock, Timeout
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, thread_local=False)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(path, mode=0o600, thread_local=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -10,6 +10,7 @@ from threading import RLock
 from typing import Any
 
 from apitorch_desktop.utils.errors import UserError
+from apitorch_desktop.utils.files import private_file
 
 
 class FileError(UserError, OSError):
@@ -92,7 +93,7 @@ class SqliteFile:
         if self._closed:
             raise FileError(self.path, RuntimeError("it was closed"))
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            private_file(self.path)  # SQLite gives its journals the same permissions
             self._connection = self._connect()
         except sqlite3.DatabaseError as error:
             self._drop()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from apitorch_desktop.utils import files as syncing
-from apitorch_desktop.utils.files import atomic_write, fsync_folder, sync, try_lock
+from apitorch_desktop.utils.files import atomic_write, fsync_folder, private_folder, sync, try_lock
 
 
 @pytest.fixture
@@ -134,3 +134,22 @@ def test_a_lock_has_one_owner(tmp_path):
     again = try_lock(path)
     assert again is not None
     again.release()
+
+
+def test_a_private_folder_is_its_owners_alone_with_all_that_was_in_it(tmp_path):
+    folder = tmp_path / "desktop"
+    (folder / "trash").mkdir(parents=True)
+    (folder / "trash" / "photo").write_bytes(b"")
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"")
+    (folder / "link").symlink_to(outside)
+    for path in (folder, folder / "trash"):
+        path.chmod(0o755)
+    (folder / "trash" / "photo").chmod(0o644)
+    outside.chmod(0o644)
+    private_folder(folder)
+    modes = {
+        path.name: path.stat().st_mode & 0o777
+        for path in (folder, folder / "trash", folder / "trash" / "photo", outside)
+    }
+    assert modes == {"desktop": 0o700, "trash": 0o700, "photo": 0o600, "outside": 0o644}

@@ -188,8 +188,8 @@ class ConnectionStore:
     def _save(self) -> None:
         connections = [_to_json(connection) for connection in self._settings.connections.values()]
         text = json.dumps({"current": self._settings.current, "connections": connections}, indent=2)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(self._path) as part:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with atomic_write(self._path, mode=0o600) as part:
             part.write_bytes(text.encode())
 
 

@@ -22,8 +22,8 @@ class TrashStore:
         """Store content, and return its sha256 (hex). It survives a loss of power after `sync`. Raises OSError."""
         sha256 = hashlib.sha256(data).hexdigest()
         if not self.has(sha256):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with atomic_write(self._path(sha256), durable=False) as part:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with atomic_write(self._path(sha256), mode=0o600, durable=False) as part:
                 part.write_bytes(data)
         return sha256
 

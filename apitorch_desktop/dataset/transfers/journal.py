@@ -23,7 +23,7 @@ from apitorch_desktop.dataset.sources.image_source import (
     Source,
     UploadItem,
 )
-from apitorch_desktop.utils.files import atomic_write, sync
+from apitorch_desktop.utils.files import atomic_write, private_file, sync
 from apitorch_desktop.utils.text import shown
 
 _SCHEMA = """
@@ -340,8 +340,8 @@ class TransferJournal:
         return upload.label, kind, source, shown(upload.name), size, sha256, ""
 
     def _keep(self, digest: str, data: bytes) -> None:
-        self._images.mkdir(parents=True, exist_ok=True)
-        with atomic_write(self._images / digest, durable=False) as part:
+        self._images.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with atomic_write(self._images / digest, mode=0o600, durable=False) as part:
             part.write_bytes(data)
 
     def _insert(self, write: sqlite3.Connection, transfer: int, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -368,10 +368,9 @@ class TransferJournal:
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            connection = sqlite3.connect(
-                self._folder / "transfers.sqlite", timeout=30, isolation_level=None, check_same_thread=False
-            )
+            path = self._folder / "transfers.sqlite"
+            private_file(path)
+            connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")

@@ -117,7 +117,7 @@ def local_copy(session: Session, folder: Path, image: TrainingImage, cancelled: 
     """Write an image to a file named as it was imported, and return that. Blocks. Raises ApiError and OSError."""
     data = session.read_image(image, cancelled)
     place = folder / image.image_id
-    place.mkdir(parents=True, exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = (image.original_filename or image.filename).replace("/", "_").replace("\\", "_")[-100:]
     path = place / (name if "." in name else image.filename)
     path.write_bytes(data)
