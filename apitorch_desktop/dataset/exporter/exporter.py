@@ -105,10 +105,10 @@ def export(
             return ExportResult(target, len(exported) - skipped[0], skipped[1], failed)
         tree = staging / root
         tree.mkdir()
-        for one in exported:
-            path = tree / one.path
+        for image in exported:
+            path = tree / image.path
             path.parent.mkdir(parents=True, exist_ok=True)
-            one.staged.rename(path)
+            image.staged.rename(path)
         _index(form, listing, exported, tree)
         if form is ExportFormat.ZIP:
             formats.write_zip(tree, staging / target.name)
@@ -223,16 +223,18 @@ def _divide(
     from apitorch_desktop.vision import near_duplicates
 
     same: dict[str, list[str]] = {}
-    for one in exported:
-        same.setdefault(one.sha256, []).append(one.record.image_id)
-    seen = [one for one in exported if one.pattern is not None]
+    for image in exported:
+        same.setdefault(image.sha256, []).append(image.record.image_id)
+    seen = [image for image in exported if image.pattern is not None]
     pairs = near_duplicates.find_near_duplicates(
-        [one.pattern for one in seen if one.pattern is not None], cancelled=cancelled
+        [image.pattern for image in seen if image.pattern is not None], cancelled=cancelled
     )
     alike = [[seen[index].record.image_id for index in group] for group in near_duplicates.group_pairs(pairs)]
-    parts = parts_of({one.record.image_id: one.label for one in exported}, split, [*same.values(), *alike, *groups])
-    for one in exported:
-        one.part = parts[one.record.image_id]
+    parts = parts_of(
+        {image.record.image_id: image.label for image in exported}, split, [*same.values(), *alike, *groups]
+    )
+    for image in exported:
+        image.part = parts[image.record.image_id]
 
 
 def _index(form: ExportFormat, listing: Listing, exported: list[formats.ExportedImage], tree: Path) -> None:
@@ -252,15 +254,15 @@ def _index(form: ExportFormat, listing: Listing, exported: list[formats.Exported
 def _merge(exported: list[formats.ExportedImage], target: Path, failed: list[tuple[str, str]]) -> tuple[int, int]:
     """Move images into an existing tree; return how many were not written, and how many of these exist there."""
     kept = skipped = 0
-    for one in exported:
-        path = target / one.path
+    for image in exported:
+        path = target / image.path
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            one.staged.rename(path)
+            image.staged.rename(path)
             continue
         kept += 1
-        if hashlib.sha256(path.read_bytes()).hexdigest() == one.sha256:
+        if hashlib.sha256(path.read_bytes()).hexdigest() == image.sha256:
             skipped += 1
         else:
-            failed.append((f"{one.label}/{path.name}", "Another picture of this name is there already."))
+            failed.append((f"{image.label}/{path.name}", "Another picture of this name is there already."))
     return kept, skipped
