@@ -44,7 +44,7 @@ class Downloader:
         self._folder = entry.folder or Path()
         self._lock = Lock()
         self._client: ApiClient | None = None
-        self._fetcher = ImageFetcher(self._relist)
+        self._fetcher = ImageFetcher(self._relist, attempts=3)
         self._written: list[Path] = []
         self._folders: set[Path] = set()
         self._part_numbers = count()

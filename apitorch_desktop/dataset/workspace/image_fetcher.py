@@ -19,7 +19,6 @@ _PAUSE = 5.0
 """Seconds in which a training set is not listed again for an image that was missing in the last listing too."""
 _KEPT = 4
 """Training sets whose records are kept."""
-_ATTEMPTS = 3
 
 
 class DamagedDownload(TimedOut):
@@ -35,10 +34,14 @@ class ImageMissing(NotFound):
 
 
 class ImageFetcher:
-    """Newest records of images. `relist` asks the service for all images of a training set. Thread-safe."""
+    """Newest records of images. `relist` asks the service for all images of a training set. Thread-safe.
 
-    def __init__(self, relist: Callable[[Id], Iterable[TrainingImage]]) -> None:
+    An image is tried `attempts` times, each with a fresh URL: those of some services differ in every listing.
+    """
+
+    def __init__(self, relist: Callable[[Id], Iterable[TrainingImage]], attempts: int = 2) -> None:
         self._relist = relist
+        self._attempts = attempts
         self._lock = Lock()
         self._listing_locks: defaultdict[str, Lock] = defaultdict(Lock)
         self._images: dict[str, dict[str, TrainingImage]] = {}
@@ -75,7 +78,7 @@ class ImageFetcher:
             try:
                 return get(newest)
             except NotFound:
-                if unchanged or attempts == _ATTEMPTS:
+                if unchanged or attempts == self._attempts:
                     raise
 
     def fetch(
