@@ -7,6 +7,9 @@ from apitorch_desktop.dataset.sources.lists.index import Parts
 from apitorch_desktop.dataset.sources.lists.names import is_container, split_of, split_words
 from apitorch_desktop.utils.text import plural, shown
 
+_MAX_STRAY = 3
+"""Images beside an only folder of folders up to which that folder is still no label."""
+
 
 @dataclass(slots=True)
 class FolderLabel:
@@ -73,6 +76,13 @@ class _Finder:
                 self.unlabeled[part] = self.unlabeled.get(part, 0) + 1
         folders = list(folder.folders.values())
         splits = _splits(folders)
+        if paired := _paired(folders):
+            for child in folders:
+                label, part_of_set = paired[child.name]
+                for image, _ in child.everything():
+                    self.found[image] = FolderLabel(label, part_of_set)
+            self.notes.append(f"{quoted(paired)} are taken for a part of a set and a label each.")
+            return
         transparent = {child.name for child in folders if child.name in splits or is_container(child.name)}
         if (
             len(transparent) < len(folders) and len(set(splits.values())) < 2
@@ -110,13 +120,32 @@ def _splits(folders: Iterable[_Folder]) -> dict[str, str]:
     return found
 
 
+def _paired(folders: list[_Folder]) -> dict[str, tuple[str, str]]:
+    """Return name → (label, part) of folders that name both: train_cat, train_dog, test_cat, test_dog; else nothing."""
+    words = {folder.name: split_words(folder.name) for folder in folders if not folder.folders}
+    parts, labels = {part for part, _ in words.values()}, {rest for _, rest in words.values()}
+    if len(words) < len(folders) or "" in parts or () in labels or len(parts) < 2 or len(labels) < 2:
+        return {}
+    return {name: (" ".join(rest), part) for name, (part, rest) in words.items()}
+
+
 def _is_wrapper(child: _Folder, parent: _Folder) -> bool:
     """Return True for an only folder that says nothing: it holds several folders, or one of its own name."""
     below = list(child.folders.values())
-    only_parts = bool(below) and all(grandchild.name in _splits(below) for grandchild in below)
-    if parent.images:  # beside it lie images, so it may well be a label
-        return only_parts
-    return len(below) > 1 or only_parts or (bool(below) and not child.images and below[0].name == child.name)
+    if _is_structure(child):
+        return True
+    if len(parent.images) > _MAX_STRAY or (parent.images and child.images):  # beside it lie images, so it is a label
+        return False
+    return len(below) > 1 or (len(below) == 1 and not child.images and below[0].name == child.name)
+
+
+def _is_structure(folder: _Folder) -> bool:
+    """Return True for a folder that holds parts of a set or containers, or only one that does."""
+    below = list(folder.folders.values())
+    splits = _splits(below)
+    if below and all(child.name in splits or is_container(child.name) for child in below):
+        return True
+    return len(below) == 1 and not folder.images and _is_structure(below[0])
 
 
 def quoted(names: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ _YOLO_LINE: Final = re.compile(r"\s*(\d+)((?:\s+-?\d*\.?\d+(?:e-?\d+)?){4,})\s*"
 def entries_of_json(value: Any) -> list[ListEntry] | None:
     """Return the entries of a known structure, None where it is none of them."""
     if isinstance(value, dict):
-        if isinstance(value.get("images"), list) and isinstance(value.get("categories"), list):
+        if _dicts(value.get("images")) and "annotations" in value:
             return list(_coco(value))
         if isinstance(value.get("classes"), list) and isinstance(value.get("labels"), dict):
             return list(_fiftyone(value["classes"], value["labels"]))
@@ -42,7 +42,7 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 
 
 def _coco(value: dict[str, Any]) -> Iterator[ListEntry]:
-    categories = {_text(entry.get("id")): _text(entry.get("name")) for entry in _dicts(value["categories"])}
+    categories = {_text(entry.get("id")): _text(entry.get("name")) for entry in _dicts(value.get("categories"))}
     labels: dict[str, list[str]] = {}
     for annotation in _dicts(value.get("annotations")):
         ids = annotation.get("category_id", annotation.get("category_ids"))

@@ -7,10 +7,11 @@ from typing import Any, Final
 FILE_NAMES: Final = re.compile(
     r"(?:.*[._-])?(?:classes|class_?names|classnames|labels?|label_?names|names|categories|label_?map|class_?map(?:ping)?|"
     r"id2label|class_?indices|class_?index|synsets?|synset_?words|words|synset_mapping)(?:\.txt|\.json|\.csv|\.names|\.ya?ml|\.pbtxt)"
-    r"|.*\.names|data\.ya?ml|dataset\.ya?ml|.*\.labels|.*labels?\.txt",
+    r"|.*(?:label|class|categor|map).*\.json|.*\.names|data\.ya?ml|dataset\.ya?ml|.*\.labels|.*labels?\.txt",
     re.IGNORECASE,
 )
 """Names of files that may hold class names."""
+_IMAGE: Final = re.compile(r"\.(?:jpe?g|png|bmp|gif|webp|tiff?)\b", re.IGNORECASE)
 
 
 def class_names(data: bytes, name: str) -> dict[str, str]:
@@ -41,7 +42,8 @@ def _from_json(value: Any) -> dict[str, str]:
     if value and all(isinstance(key, str) and key.lstrip("-").isdigit() for key in value):
         named = {key: label[-1] if isinstance(label, list) and label else label for key, label in value.items()}
         return {key: label for key, label in named.items() if isinstance(label, str)}
-    if value and all(isinstance(number, int) and not isinstance(number, bool) for number in value.values()):
+    numbers = [number for number in value.values() if isinstance(number, int) and not isinstance(number, bool)]
+    if value and len(set(numbers)) == len(value) and not any(_IMAGE.search(str(label)) for label in value):
         return {str(number): str(label) for label, number in value.items()}
     return {}
 
@@ -82,7 +84,7 @@ def _from_lines(text: str) -> dict[str, str]:
         and split[1:]
     ):
         return {pair[0]: pair[1].split(",")[0].strip() for pair in split[1:] if len(pair) == 2}  # after a header
-    if any(re.search(r"\.(?:jpe?g|png|bmp|gif|webp|tiff?)\b", line, re.IGNORECASE) for line in lines):
+    if any(_IMAGE.search(line) for line in lines):
         return {}
     if all(re.fullmatch(r"[\d.\s-]+", line) for line in lines):
         return {}  # boxes of YOLO

@@ -215,7 +215,9 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
             return best, []
     if one_hot:
         return None, one_hot
-    words = [column for column in free if not columns.numeric(column)]
+    words = [
+        column for column in free if not columns.numeric(column) and names.rank(columns.header[column], "other") is None
+    ]
     if words:
         if len(words) > 1 and columns.table.header:
             few = [
@@ -227,7 +229,9 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
         if len(words) == 1 or not columns.table.header:
             return min(words, key=lambda column: len(set(columns.values(column)))), []
         return None, []
-    return (free[-1], []) if len(free) == 1 or (free and not columns.table.header) else (None, [])
+    if columns.table.header:
+        return (free[0], []) if len(free) == 1 and columns.numeric(free[0]) else (None, [])
+    return (free[-1], []) if free and len(free) != 4 else (None, [])  # four numbers are a box
 
 
 def _one_hot(columns: _Columns, free: list[int]) -> list[int]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of
+
 Parts = tuple[str, ...]
 
 IMAGE_SUFFIXES: Final = frozenset({
@@ -18,6 +20,10 @@ IMAGE_SUFFIXES: Final = frozenset({
 """Suffixes of images, also of kinds that cannot be read: the user is told so, rather than that they are skipped."""
 _MAX_FILES: Final = 200_000
 _MAX_DEPTH: Final = 8
+_LIST_FOLDERS: Final = frozenset(
+    {"annotations", "annotation", "labels", "label", "lists", "meta", "metadata", "splits", "csv"}
+)
+"""Folders of lists, whose images lie in a folder beside them."""
 _UPLOAD_PREFIX: Final = re.compile(r"[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the name of an uploaded file."""
 
@@ -74,9 +80,12 @@ class FolderIndex(ImageIndex):
         super().__init__()
         self._folder = folder
         self._searched = False
+        beside_images = normal(folder.name) in _LIST_FOLDERS
+        self._root = folder.parent if beside_images else folder
+        self._base: Parts = (folder.name,) if beside_images else ()
 
-    def find(self, path: str, base: Parts = ()) -> Parts | None:
-        """Find an image: see `ImageIndex.find`. An absolute path that exists has the parts of that path."""
+    def find(self, path: str, base: Parts = ()) -> Parts | None:  # noqa: ARG002
+        """Find an image and return its path in one part, which counts from the list's folder: see `ImageIndex.find`."""
         try:
             if (self._folder / path).is_file():
                 return (path,)
@@ -84,8 +93,9 @@ class FolderIndex(ImageIndex):
             return None
         if not self._searched:
             self._searched = True
-            super().__init__(_walk(self._folder))
-        return super().find(path, base)
+            super().__init__(_walk(self._root))
+        found = super().find(path, self._base)
+        return None if found is None else (str(self._root.joinpath(*found)),)
 
 
 def _walk(folder: Path) -> Iterable[Parts]:
@@ -137,7 +147,9 @@ def _best(candidates: list[Parts], parts: Parts, base: Parts, absolute: bool) ->
         below = candidate[: len(base)] == base
         within = own[len(base) :] if below else own
         if same < len(wanted) and same < len(within) and not absolute:
-            continue  # it lies in another folder than the list says
+            differing = [*wanted[:-same], *within[:-same]]
+            if not all(is_container(name) or split_of(name) for name in differing):
+                continue  # it lies in another folder than the list says
         rank = (same, below and own == [_key(part) for part in base] + wanted)
         if rank > best_rank:
             best, best_rank = [candidate], rank

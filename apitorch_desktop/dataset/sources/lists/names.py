@@ -43,6 +43,11 @@ _BOXES: Final = _words(
     "xmin ymin xmax ymax x_min y_min x_max y_max x1 y1 x2 y2 left top right bottom bbox bbox_x box roi_x1 x_center "
     "region_shape_attributes boxes"
 )
+_OTHERS: Final = _words(
+    "date time datetime date_captured timestamp created_at created updated_at url coco_url flickr_url link caption text title "
+    "description comment comments note notes author user username annotator owner license copyright source hash md5 sha256 sha1 "
+    "size bytes width height format mode camera make model location city country address confidence score md5sum uuid guid email"
+)
 _PARTS: Final = {
     **dict.fromkeys(_words("train training trn trainset trainval learn learning entrenamiento apprentissage"), "train"),
     **dict.fromkeys(_words("val valid validation validate validierung dev development eval evaluation"), "validation"),
@@ -87,6 +92,7 @@ _ROLES: Final = {
         "split": _SPLITS,
         "folder": _FOLDERS,
         "box": _BOXES,
+        "other": _OTHERS,
     }.items()
 }
 

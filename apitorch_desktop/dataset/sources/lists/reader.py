@@ -87,7 +87,9 @@ def _entries(
         return entries_of_xml(data)
     text = decode(data)
     table: Table
-    if suffix in {".jsonl", ".ndjson", ".manifest"} or (suffix == ".txt" and text.lstrip()[:1] == "{"):
+    if suffix == ".txt" and text.lstrip()[:1] in {"{", "["}:
+        suffix = ".json"
+    if suffix in {".jsonl", ".ndjson", ".manifest"}:
         records = _json_lines(text, name, notes)
         if len(records) == 1 and not isinstance(records[0][1], dict):
             return _of_json(records[0][1], locate, class_names)

@@ -1,0 +1,147 @@
+# ruff: noqa: E501
+"""Folders as people have them: splits, containers, wrapping folders, links, and names that are no text or alike."""
+
+import os
+
+import pytest
+
+from apitorch_desktop.dataset.importer.folder_labels import folder_labels
+from apitorch_desktop.dataset.importer.plan import ItemStatus, scan
+from tests.dataset.importer.test_plan import by_label, picture, put
+
+TREES = {
+    "train/{cat,dog}, test": ({"train/cat": "cat", "train/dog": "dog", "test": ""}, {"train", "test"}),
+    "capitals": ({"Train/rose": "rose", "Valid/tulip": "tulip", "Test": ""}, {"train", "validation", "test"}),
+    "doubled": ({"training_set/training_set/cats": "cats", "test_set/test_set/dogs": "dogs"}, {"train", "test"}),
+    "stray": ({"chest/train/ill": "ill", "chest/val/well": "well", "chest": ""}, {"train", "validation", ""}),
+    "suffix": ({"train_data/cat": "cat", "validation-data/dog": "dog"}, {"train", "validation"}),
+    "images": ({"train_images": "", "test_images": ""}, {"train", "test"}),
+    "only splits": ({"train": "", "test": ""}, {"train", "test"}),
+    "a prefix": ({"seg_train/seg_train/sea": "sea", "seg_pred/seg_pred": ""}, {"train", "unlabeled"}),
+    "a name": ({"flowers-train/rose": "rose", "flowers-test/rose": "rose"}, {"train", "test"}),
+    "years": ({"train2017/cat": "cat", "val2017/cat": "cat"}, {"train", "validation"}),
+    "camel": ({"TrainSet/cat": "cat", "TestSet/dog": "dog"}, {"train", "test"}),
+    "spaces": ({"Training Data/cat": "cat", "Testing Data/dog": "dog"}, {"train", "test"}),
+    "folds": ({"fold_1/cat": "cat", "fold_2/dog": "dog"}, {"fold_1", "fold_2"}),
+    "labels first": ({"cat/train": "cat", "cat/test": "cat", "dog/train": "dog"}, {"train", "test"}),
+    "pairs": ({"train_cat": "cat", "train_dog": "dog", "test_cat": "cat", "test_dog": "dog"}, {"train", "test"}),
+    "synsets": ({"Data/CLS-LOC/train/n01": "n01", "Data/CLS-LOC/train/n02": "n02", "Data/CLS-LOC/val": ""}, {"train", "validation"}),
+    "container in a split": ({"train/images/cat": "cat", "test/images/dog": "dog"}, {"train", "test"}),
+    "container in a label": ({"train/n01/images": "n01", "train/n02/images": "n02"}, {"train"}),
+    "container": ({"images/cat": "cat", "images/dog": "dog"}, {""}),
+    "deep container": ({"devkit/VOC2012/JPEGImages": "root"}, {""}),
+    "only a container": ({"photos": "root"}, {""}),
+    "wrapper": ({"clothes/hat": "hat", "clothes/dress": "dress"}, {""}),
+    "stray beside a wrapper": ({"clothes/hat": "hat", "clothes/dress": "dress", "": ""}, {""}),
+    "a class called train": ({"train": "train", "bus": "bus", "car": "car"}, {""}),
+    "a class called photos": ({"photos": "photos", "drawings": "drawings"}, {""}),
+    "a class called test": ({"test positive": "test positive", "test negative": "test negative"}, {""}),
+    "split beside a label": ({"train/cat": "cat", "train/dog": "dog", "extra": "extra"}, {"train", ""}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_labels_and_parts_of_a_tree(name):
+    tree, splits = TREES[name]
+    images = [(*filter(None, folder.split("/")), f"{number}.jpg") for folder in tree for number in (1, 2)]
+    found, notes = folder_labels(images, "root")
+    assert [entry.label for entry in found] == [label for label in tree.values() for _ in (1, 2)]
+    assert {entry.split for entry in found} == splits
+    if "" in tree.values() and name not in {"stray", "stray beside a wrapper"}:
+        assert any("no label" in note for note in notes)
+
+
+def test_photos_of_a_split_without_labels_are_named_and_keep_their_part(tmp_path):
+    put(tmp_path / "train/cat/a.jpg", picture(1))
+    put(tmp_path / "test/b.jpg", picture(2))
+    plan = scan([tmp_path])
+    assert by_label(plan) == {"": ["b.jpg"], "cat": ["a.jpg"]}
+    assert {item.name: item.split for item in plan.items} == {"a.jpg": "train", "b.jpg": "test"}
+    assert "1 photo in “test” has no label: the name of a part of a set is none." in plan.notes
+    assert plan.complete
+    assert set(by_label(scan([tmp_path / "test"]))) == {""}
+    assert set(by_label(scan([tmp_path / "test"], default_label="dog"))) == {"dog"}
+
+
+def test_folders_called_by_ids_have_the_names_beside_them(tmp_path):
+    put(tmp_path / "train/n01440764/a.jpg", picture(1))
+    put(tmp_path / "train/n01443537/b.jpg", picture(2))
+    put(tmp_path / "LOC_synset_mapping.txt", b"n01440764 tench, Tinca tinca\nn01443537 goldfish, Carassius auratus\n")
+    assert set(by_label(scan([tmp_path]))) == {"tench", "goldfish"}
+
+
+@pytest.mark.parametrize(
+    "clutter",
+    [
+        "#recycle",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "lost+found",
+        "@eaDir",
+        "@Recycle",
+        ".Trash-1000",
+        "RECYCLER",
+    ],
+)
+def test_folders_of_the_system_are_passed_over(tmp_path, clutter):
+    put(tmp_path / "cat/a.jpg", picture(1))
+    put(tmp_path / "dog/a.jpg", picture(2))
+    put(tmp_path / clutter / "b.jpg", picture(3))
+    put(tmp_path / "dog" / clutter / "c.jpg", picture(4))
+    assert by_label(scan([tmp_path])) == {"cat": ["a.jpg"], "dog": ["a.jpg"]}
+
+
+@pytest.mark.parametrize("target", ["..", "../..", "../dog", "../dog/deep", ".", "../../set"])
+def test_a_link_into_the_tree_adds_nothing_and_is_named(tmp_path, target):
+    put(tmp_path / "set/cat/a.jpg", picture(1))
+    put(tmp_path / "set/dog/deep/b.jpg", picture(2))
+    (tmp_path / "set/cat/link").symlink_to(target)
+    plan = scan([tmp_path / "set"])
+    assert by_label(plan) == {"cat": ["a.jpg"], "dog": ["b.jpg"]}
+    assert any("“cat/link” is a link" in note for note in plan.notes)
+
+
+def test_a_link_out_of_the_tree_is_followed_once(tmp_path):
+    put(tmp_path / "real/a.jpg", picture(1))
+    put(tmp_path / "set/cat/b.jpg", picture(2))
+    for label in ("cat", "dog"):
+        (tmp_path / "set" / label).mkdir(exist_ok=True)
+        (tmp_path / "set" / label / "link").symlink_to(tmp_path / "real")
+    plan = scan([tmp_path / "set"])
+    assert by_label(plan) == {"cat": ["b.jpg", "a.jpg"]}
+    assert any("“dog/link” is a link to “real”" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize(
+    ("coded", "label"),
+    [(b"K\xe4se", "käse"), ("Кошки".encode("cp1251"), "кошки"), ("ねこの写真".encode("cp932"), "ねこの写真")],
+)
+def test_names_that_are_no_utf8_are_read_in_their_encoding_and_told(tmp_path, coded, label):
+    put(tmp_path / "Brot/a.jpg", picture(1))
+    put(tmp_path / os.fsdecode(coded) / "b.jpg", picture(2))
+    plan = scan([tmp_path])
+    assert set(by_label(plan)) == {"brot", label}
+    assert any("is no UTF-8" in note for note in plan.notes)
+    assert by_label(scan([tmp_path / os.fsdecode(coded)])) == {label: ["b.jpg"]}
+
+
+@pytest.mark.parametrize("names", [("C", "C++", "C#"), ("0.5", "0,5", "0_5"), ("+1", "-1"), ("α", "α!")])
+def test_names_that_become_one_label_are_told(tmp_path, names):
+    for number, name in enumerate(names):
+        put(tmp_path / name / "a.jpg", picture(number))
+    (note,) = scan([tmp_path]).notes
+    assert all(f"“{name}”" in note for name in names)
+    assert "become one label" in note
+
+
+def test_other_spellings_of_one_name_are_not_told(tmp_path):
+    for number, name in enumerate(("T-Shirt", "t_shirt", "T Shirt")):
+        put(tmp_path / name / "a.jpg", picture(number))
+    assert not scan([tmp_path]).notes
+
+
+def test_a_name_that_can_be_no_label_waits_for_one(tmp_path):
+    put(tmp_path / "++/a.jpg", picture(1))
+    put(tmp_path / "cat/b.jpg", picture(2))
+    item = next(item for item in scan([tmp_path]).items if item.name == "a.jpg")
+    assert item.standing is ItemStatus.NO_LABEL

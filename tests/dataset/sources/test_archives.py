@@ -1,0 +1,199 @@
+"""Archives as other programs write them: names in old encodings, the same name twice, old and rare kinds."""
+
+import io
+import struct
+import sys
+import tarfile
+import zipfile
+import zlib
+
+import pytest
+
+from apitorch_desktop.dataset.importer.plan import ItemStatus, scan
+from apitorch_desktop.dataset.sources.archives import Archives, read
+from apitorch_desktop.dataset.sources.name_encoding import decode_names
+from tests.dataset.importer.test_plan import by_label, picture, put, write_zip
+
+
+def old_zip(path, members, extra=b""):
+    """A zip whose names are bytes without the mark of Unicode."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, (name, data) in enumerate(members):
+            info = zipfile.ZipInfo(str(number) * len(name))  # as long as the name, which takes its place below
+            info.extra = extra
+            archive.writestr(info, data)
+    raw = path.read_bytes()
+    for number, (name, _) in enumerate(members):
+        raw = raw.replace(str(number).encode() * len(name), name)
+    path.write_bytes(raw)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        ("utf-8", ["Äpfel", "Birnen"]),
+        ("gbk", ["猫", "狗"]),
+        ("gbk", ["照片", "老虎的样子"]),
+        ("cp932", ["ねこ", "犬の写真"]),
+        ("cp949", ["고양이", "강아지"]),
+        ("big5", ["貓咪", "大象"]),
+        ("cp866", ["кошки", "Собаки"]),
+        ("cp850", ["Äpfel", "Größe"]),
+        ("cp1252", ["Äpfel", "Käse"]),
+    ],
+)
+def test_names_in_old_encodings_are_read_and_told(tmp_path, encoding, names):
+    members = [(f"{name}/1.jpg".encode(encoding), picture(number)) for number, name in enumerate(names)]
+    path = old_zip(tmp_path / "a.zip", members)
+    plan = scan([path])
+    assert [item.label for item in plan.items] == [name.lower() for name in names]
+    assert bool(plan.notes) == (encoding != "utf-8")
+    archives = Archives()
+    for item, (_, data) in zip(plan.items, members, strict=True):
+        assert read(item.source, archives, 2**20) == data
+    archives.close()
+
+
+def test_a_second_name_in_unicode_is_taken(tmp_path):
+    name, better = b"K\x84se/1.jpg", "Käse/1.jpg"
+    field = b"\x01" + struct.pack("<I", zlib.crc32(name)) + better.encode()
+    path = old_zip(tmp_path / "a.zip", [(name, picture(1))], struct.pack("<HH", 0x7075, len(field)) + field)
+    plan = scan([path])
+    assert plan.items[0].source.name == better
+    assert not plan.notes
+
+
+def test_names_in_no_known_encoding_are_told():
+    names, encoding = decode_names([b"\xb1 \xb1"], archive=True)
+    assert encoding == "?"
+    assert "\N{REPLACEMENT CHARACTER}" in names[0]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_members_of_one_name_are_each_their_own(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    photos = [picture(number) for number in range(3)]
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for data in photos:
+                archive.writestr("cat/1.jpg", data)
+    else:
+        with tarfile.open(path, "w") as archive:
+            for data in photos:
+                info = tarfile.TarInfo("cat/1.jpg")
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+    plan = scan([path])
+    assert plan.counts()[ItemStatus.NEW] == 3
+    assert {item.name for item in plan.items} == {"1.jpg"}
+    archives = Archives()
+    for item, data in zip(reversed(plan.items), reversed(photos), strict=True):
+        assert read(item.source, archives, 2**20) == data
+    archives.close()
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+def test_an_old_tar_without_a_magic_number_is_read(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    blocks = b""
+    for name, data in {"cat/1.jpg": picture(1), "dog/2.jpg": picture(2)}.items():
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        head = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
+        head[257:265] = bytes(8)  # no magic
+        head[148:156] = b" " * 8
+        head[148:156] = f"{sum(head[:512]):06o}\0 ".encode()
+        blocks += bytes(head) + data + bytes(-len(data) % 512)
+    blocks += bytes(1024)
+    if suffix == "tar.gz":
+        import gzip
+
+        blocks = gzip.compress(blocks)
+    assert by_label(scan([put(path, blocks)])) == {"cat": ["1.jpg"], "dog": ["2.jpg"]}
+
+
+def test_archives_in_a_folder_are_labels(tmp_path):
+    write_zip(tmp_path / "cat.zip", {"1.jpg": picture(1), "2.jpg": picture(2)})
+    write_zip(tmp_path / "dog.zip", {"1.jpg": picture(3)})
+    assert by_label(scan([tmp_path])) == {"cat": ["1.jpg", "2.jpg"], "dog": ["1.jpg"]}
+
+
+def test_archives_of_splits_are_splits(tmp_path):
+    write_zip(tmp_path / "train.zip", {"train/cat/1.jpg": picture(1), "train/dog/2.jpg": picture(2)})
+    write_zip(tmp_path / "test.zip", {"cat/1.jpg": picture(3)})
+    plan = scan([tmp_path])
+    assert by_label(plan) == {"cat": ["1.jpg", "1.jpg"], "dog": ["2.jpg"]}
+    assert {item.split for item in plan.items} == {"train", "test"}
+
+
+def test_archives_in_an_archive_are_named(tmp_path):
+    inner = write_zip(tmp_path / "cat.zip", {"1.jpg": picture(1)}).read_bytes()
+    plan = scan([write_zip(tmp_path / "all.zip", {"cat.zip": inner, "dog/2.jpg": picture(2)})])
+    assert by_label(plan) == {"dog": ["2.jpg"]}
+    assert "“cat.zip”" in plan.notes[0]
+    assert not plan.complete
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text"),
+    [
+        ("a.rar", b"Rar!\x1a\x07\x01\x00" + bytes(600), "RAR archive"),
+        ("a.cbr", b"Rar!\x1a\x07\x00" + bytes(600), "RAR archive"),
+        ("a.cab", b"MSCF\0\0\0\0" + bytes(600), "CAB archive"),
+        ("a.7z", b"7z\xbc\xaf\x27\x1c" + bytes(600), "“a.7z”"),
+    ],
+)
+def test_archives_that_are_not_read_are_named(tmp_path, name, data, text):
+    put(tmp_path / name, data)
+    for dropped in (tmp_path / name, tmp_path):
+        if dropped == tmp_path and name == "a.cbr":
+            continue
+        plan = scan([dropped])
+        assert not plan.items
+        assert text in plan.notes[0]
+        assert not plan.complete
+
+
+def test_an_encrypted_member_is_named(tmp_path):
+    path = write_zip(tmp_path / "a.zip", {"hat/1.jpg": picture(1)}, zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    (item,) = scan([put(path, bytes(data))]).items
+    assert item.problem == "It is encrypted: unpack it with its password first."
+
+
+def test_a_7z_is_read_where_its_library_is_installed(tmp_path, monkeypatch):
+    py7zr = pytest.importorskip("py7zr")
+    members = {f"{label}/{number}.jpg": picture(number) for number, label in enumerate(["cat", "dog", "cat"])}
+    with py7zr.SevenZipFile(tmp_path / "a.7z", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(data, name)
+    plan = scan([tmp_path / "a.7z"])
+    assert by_label(plan) == {"cat": ["0.jpg", "2.jpg"], "dog": ["1.jpg"]}
+    archives = Archives()
+    for item in reversed(plan.items):
+        assert read(item.source, archives, 2**20) == members[item.source.name]
+    with py7zr.SevenZipFile(tmp_path / "e.7z", "w", password="secret") as archive:
+        archive.writestr(picture(1), "cat/1.jpg")
+    assert "is encrypted" in scan([tmp_path / "e.7z"]).notes[0]
+    monkeypatch.setitem(sys.modules, "py7zr", None)
+    assert "7z archive, which is not read here" in scan([tmp_path / "a.7z"]).notes[0]
+
+
+def test_a_tar_packed_with_zstandard_is_read_or_named(tmp_path, monkeypatch):
+    path = put(tmp_path / "a.tar.zst", b"\x28\xb5\x2f\xfd" + bytes(600))
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    assert "Zstandard" in scan([path]).notes[0]
+    monkeypatch.delitem(sys.modules, "zstandard")
+    zstandard = pytest.importorskip("zstandard")
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        info = tarfile.TarInfo("cat/1.jpg")
+        info.size = len(picture(1))
+        archive.addfile(info, io.BytesIO(picture(1)))
+        archive.addfile(tarfile.TarInfo("x"))
+    plan = scan([put(tmp_path / "set.tar.zst", zstandard.compress(stream.getvalue()))])
+    assert by_label(plan) == {"set": ["1.jpg"]} or by_label(plan) == {"cat": ["1.jpg"]}

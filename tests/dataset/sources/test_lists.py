@@ -1,0 +1,365 @@
+# ruff: noqa: E501
+"""Lists of images in the forms that programs and people write them: alone, in a folder, and in an archive."""
+
+import io
+import json
+import unicodedata
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, scan
+from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl
+
+
+def photo(seed):
+    stream = io.BytesIO()
+    Image.new("RGB", (24, 16), (seed * 16 % 256, seed * 7 % 256, 99)).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def put(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def labels(plan: Plan) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for item in plan.items:
+        assert not item.problem, item
+        found.setdefault(item.label, []).append(item.name)
+    return found
+
+
+PETS = {"cat": ["p0.jpg", "p2.jpg"], "dog": ["p1.jpg", "p3.jpg"]}
+ROWS = [("p0.jpg", "cat"), ("p1.jpg", "dog"), ("p2.jpg", "cat"), ("p3.jpg", "dog")]
+NUMBERS = {"cat": "0", "dog": "1"}
+
+
+def table(header, form, rows=ROWS, end="\n"):
+    return end.join(
+        [
+            *([header] if header else []),
+            *(form.format(path=path, label=label, n=NUMBERS[label]) for path, label in rows),
+            "",
+        ]
+    )
+
+
+BOX = {"x": 3, "y": 3, "width": 5, "height": 5}
+COCO = {
+    "info": {"year": 2024},
+    "licenses": [{"url": "http://creativecommons.org/licenses/by/2.0/", "id": 1, "name": "Attribution"}],
+    "images": [{"id": n, "file_name": path} for n, (path, _) in enumerate(ROWS)],
+    "annotations": [
+        {"image_id": n, "category_id": int(NUMBERS[label]) + 1, "bbox": [1, 2, 3, 4]}
+        for n, (_, label) in enumerate(ROWS)
+    ],
+    "categories": [{"id": 1, "name": "cat", "supercategory": "pet"}, {"id": 2, "name": "dog"}],
+}
+VIA = {
+    f"{path}123": {
+        "filename": path, "size": 123, "file_attributes": {},
+        "regions": [{"shape_attributes": {"name": "rect", **BOX}, "region_attributes": {"kind": label}}],
+    }
+    for path, label in ROWS
+}  # fmt: skip
+LISTS: dict[str, str] = {
+    # tables
+    "spaced.csv": table("Image Path,Class Name", "{path},{label}"),
+    "camel.csv": table("imagePath;className", "{path};{label}"),
+    "unknown header.csv": table("snapshot,what is on it", "{path},{label}"),
+    "german.csv": table("Dateiname;Kategorie", "{path};{label}"),
+    "reversed.csv": table("label,filename", "{label},{path}"),
+    "mac.csv": table("file_name,label", "{path},{label}", end="\r"),
+    "dos.csv": table("file_name,label", "{path},{label}", end="\r\n"),
+    "sep.csv": "sep=|\r\n" + table("file_name|label", "{path}|{label}"),
+    "comment.csv": "# made by a tool\n#\n" + table("filename,label", "{path},{label}"),
+    "commented header.csv": table("#filename,label", "{path},{label}"),
+    "title.csv": "Photos of our pets\n\n" + table("filename,label", "{path},{label}"),
+    "quoted.csv": table('"file";"label"', '"{path}";"{label}"'),
+    "commas in header.csv": table("filename;label;notes, free text, in words, many", "{path};{label};a, b"),
+    "tabs.tsv": table("img\tspecies", "{path}\t{label}"),
+    "tabs in csv.csv": table("img\tspecies", "{path}\t{label}"),
+    "extra columns.csv": table("id,width,image,height,breed,area", "7,30,{path},40,{label},1.5"),
+    "id and name.csv": table("filename,label,label_name", "{path},{n},{label}"),
+    "name first.csv": table("filename,class_name,class_id", "{path},{label},{n}"),
+    "boxes.csv": table("filename,width,height,class,xmin,ymin,xmax,ymax", "{path},9,9,{label},1,2,3,4\n{path},9,9,{label},2,2,3,4"),
+    "retina.csv": table("", "{path},1,2,3,4,{label}"),
+    "no header.csv": table("", "{path},{label}"),
+    "automl.csv": table("", "TRAIN,{path},{label}"),
+    "vertex.csv": table("", "gs://bucket/photos/{path},{label}"),
+    "one hot.csv": "filename, cat, dog\np0.jpg, 1, 0\np1.jpg, 0, 1\np2.jpg, 1, 0\np3.jpg, 0, 1\n",
+    "one hot true.csv": "image;cat;dog\np0.jpg;True;False\np1.jpg;False;True\np2.jpg;True;False\np3.jpg;False;True\n",
+    "stem.csv": "id,breed\np0,cat\np1,dog\np2,cat\np3,dog\n",
+    "windows.csv": table("filename,label", "C:\\Users\\Anna\\Pictures\\{path},{label}"),
+    "server.csv": table("filename,label", "/mnt/data/2019/{path},{label}"),
+    "folder away.csv": table("filename,label", "/kaggle/input/pets/train/{path},{label}"),
+    "label studio.csv": table("image,id,choice,annotator", "/data/upload/3/1a2b3c4d-{path},4,{label},1"),
+    "label studio boxes.csv": "image,label\n" + "".join(
+        f'/data/local-files/?d=pets/{path},"[{{""x"": 1, ""rectanglelabels"": [""{label}""]}}]"\n' for path, label in ROWS
+    ),
+    "via.csv": "#filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes\n" + "".join(
+        f'{path},123,"{{}}",1,0,"{{""name"":""rect"",""x"":1}}","{{""type"":""{label}""}}"\n' for path, label in ROWS
+    ),
+    "spaces.txt": table("", "{path} {label}"),
+    "comma.txt": table("", "{path},{label}"),
+    "tab.txt": table("", "{path}\t{label}"),
+    "label first.txt": table("", "{label} {path}"),
+    "manifest.manifest": "".join(
+        json.dumps({"source-ref": f"s3://bucket/{path}", "pets": int(NUMBERS[label]), "pets-metadata": {"class-name": label}}) + "\n"
+        for path, label in ROWS
+    ),
+    # JSON
+    "records.json": json.dumps([{"image": path, "label": label} for path, label in ROWS]),
+    "nested.json": json.dumps({"version": 2, "data": {"items": [{"image": {"path": path}, "meta": {"class": label}} for path, label in ROWS]}}),
+    "mapping.json": json.dumps(dict(ROWS)),
+    "by label.json": json.dumps({"cat": PETS["cat"], "dog": PETS["dog"]}),
+    "columns.json": json.dumps({"file_name": [path for path, _ in ROWS], "label": [label for _, label in ROWS]}),
+    "pandas.json": json.dumps({"file_name": {str(n): path for n, (path, _) in enumerate(ROWS)}, "label": {str(n): label for n, (_, label) in enumerate(ROWS)}}),
+    "pairs.json": json.dumps(ROWS),
+    "coco.json": json.dumps(COCO),
+    "fiftyone.json": json.dumps({"classes": ["cat", "dog"], "labels": {path[:2]: int(NUMBERS[label]) for path, label in ROWS}}),
+    "samples.json": json.dumps({"samples": [{"filepath": f"data/{path}", "ground_truth": {"_cls": "Classification", "label": label}} for path, label in ROWS]}),
+    "createml.json": json.dumps([{"image": path, "annotations": [{"label": label, "coordinates": BOX}]} for path, label in ROWS]),
+    "via.json": json.dumps(VIA),
+    "via project.json": json.dumps({"_via_settings": {}, "_via_img_metadata": VIA}),
+    "tasks.json": json.dumps([
+        {"id": n, "data": {"image": f"/data/upload/1/0a1b2c3d-{path}"}, "annotations": [
+            {"id": n, "result": [{"type": "choices", "from_name": "choice", "value": {"choices": [label]}}]}
+        ]}
+        for n, (path, label) in enumerate(ROWS)
+    ]),
+    "min.json": json.dumps([{"image": path, "id": n, "choice": label, "annotator": 1} for n, (path, label) in enumerate(ROWS)]),
+    "hugging face.jsonl": "".join(json.dumps({"file_name": path, "label": label, "text": "a\u2028b"}, ensure_ascii=False) + "\n" for path, label in ROWS),
+    "objects.jsonl": "".join(json.dumps({"file_name": path, "objects": {"bbox": [[1, 2, 3, 4]], "categories": [label]}}) + "\n" for path, label in ROWS),
+    "vertex.jsonl": "".join(json.dumps({
+        "imageGcsUri": f"gs://bucket/{path}", "classificationAnnotation": {"displayName": label},
+        "dataItemResourceLabels": {"aiplatform.googleapis.com/ml_use": "training"},
+    }) + "\n" for path, label in ROWS),
+    "crlf.jsonl": "".join(json.dumps({"image": path, "category": label}) + "\r\n" for path, label in ROWS),
+    "cvat.xml": "<?xml version='1.0'?><annotations>" + "".join(
+        f'<image id="0" name="{path}"><box label="{label}" xtl="1"/></image>' for path, label in ROWS
+    ) + "</annotations>",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["beside", "folder", "zip"])
+@pytest.mark.parametrize("name", LISTS)
+def test_every_form_gives_the_labels(tmp_path, name, place):
+    files = {"set/photos/" + path: photo(n) for n, (path, _) in enumerate(ROWS)} if place != "beside" else {}
+    if place == "beside":
+        files = {"set/" + path: photo(n) for n, (path, _) in enumerate(ROWS)}
+    files["set/" + name] = LISTS[name].encode()
+    if place == "zip":
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for path, data in files.items():
+                archive.writestr(path, data)
+        plan = scan([tmp_path / "set.zip"])
+    else:
+        for path, data in files.items():
+            put(tmp_path / path, data)
+        plan = scan([tmp_path / "set" / name if place == "beside" else tmp_path / "set"])
+    assert labels(plan) == PETS, plan.notes
+    assert plan.complete, plan.notes
+    assert not plan.ignored
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+def test_encodings_of_lists(tmp_path, encoding):
+    put(tmp_path / "1.jpg", photo(1))
+    put(tmp_path / "l.csv", "Datei;Klasse\r\n1.jpg;Käfer\r\n".encode(encoding))
+    assert labels(scan([tmp_path / "l.csv"])) == {"käfer": ["1.jpg"]}
+
+
+def test_names_are_matched_in_other_case_and_unicode_form(tmp_path):
+    put(tmp_path / unicodedata.normalize("NFD", "Äpfel.JPG"), photo(1))
+    put(tmp_path / "metadata.csv", unicodedata.normalize("NFC", "file_name,label\näpfel.jpg,apple\n").encode())
+    for dropped in (tmp_path, tmp_path / "metadata.csv"):
+        assert list(labels(scan([dropped]))) == ["apple"]
+
+
+def test_the_column_that_leads_to_files_is_the_path(tmp_path):
+    put(tmp_path / "photos/cat/0.jpg", photo(1))
+    put(tmp_path / "photos/dog/0.jpg", photo(2))
+    put(tmp_path / "l.csv", b"filename,path,label\n0.jpg,photos/cat/0.jpg,cat\n0.jpg,photos/dog/0.jpg,dog\n")
+    assert labels(scan([tmp_path / "l.csv"])) == {"cat": ["0.jpg"], "dog": ["0.jpg"]}
+    put(tmp_path / "m.csv", b"folder,file,label\nphotos/cat,0.jpg,cat\nphotos/dog,0.jpg,dog\n")
+    assert labels(scan([tmp_path / "m.csv"])) == {"cat": ["0.jpg"], "dog": ["0.jpg"]}
+
+
+def test_an_ambiguous_name_is_no_match(tmp_path):
+    put(tmp_path / "a/0.jpg", photo(1))
+    put(tmp_path / "b/0.jpg", photo(2))
+    put(tmp_path / "l.csv", b"filename,label\n0.jpg,cat\n")
+    (item,) = scan([tmp_path / "l.csv"]).items
+    assert item.standing is ItemStatus.PROBLEM
+    put(tmp_path / "m.csv", b"filename,label\nc/0.jpg,cat\n")
+    (item,) = scan([tmp_path / "m.csv"]).items
+    assert "No such file" in item.problem
+
+
+NAMES = {
+    "classes.txt": "cat\ndog\n",
+    "class_names.txt": "0 cat\n1 dog\n",
+    "labels.txt": "cat 0\ndog 1\n",
+    "obj.names": "cat\ndog\n",
+    "data.yaml": "train: images\nnc: 2\nnames: ['cat', 'dog']\n",
+    "dataset.yaml": "names:\n  0: cat\n  1: dog\nnc: 2\n",
+    "class_indices.json": '{"cat": 0, "dog": 1}',
+    "id2label.json": '{"0": "cat", "1": "dog"}',
+    "label_map.pbtxt": 'item {\n id: 0\n name: "cat"\n}\nitem {\n id: 1\n name: "dog"\n}\n',
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_of_classes_become_the_names_beside_the_list(tmp_path, name):
+    for number, (path, _) in enumerate(ROWS):
+        put(tmp_path / path, photo(number))
+    put(tmp_path / name, NAMES[name].encode())
+    put(tmp_path / "train_list.txt", table("", "{path} {n}").encode())
+    for dropped in (tmp_path, tmp_path / "train_list.txt"):
+        assert labels(scan([dropped])) == PETS
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "data.yaml", None])
+def test_boxes_of_yolo(tmp_path, name):
+    for number, (path, label) in enumerate(ROWS):
+        put(tmp_path / "images/train" / path, photo(number))
+        put(tmp_path / "labels/train" / f"{path[:2]}.txt", f"{NUMBERS[label]} 0.5 0.5 0.2 0.2\n".encode() * 2)
+    put(tmp_path / "images/train/p4.jpg", photo(4))
+    put(tmp_path / "labels/train/p4.txt", b"0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2")
+    if name:
+        put(tmp_path / name, NAMES[name].encode())
+    plan = scan([tmp_path])
+    assert {item.split for item in plan.items} == {"train"}
+    assert "p4.jpg" in labels(plan)[""]
+    if name:
+        assert {label: names for label, names in labels(plan).items() if label} == PETS
+        assert any("p4.jpg" in note and "several classes" in note for note in plan.notes)
+    else:
+        assert set(labels(plan)) == {""}
+        assert any("by number only" in note for note in plan.notes)
+
+
+def test_one_file_of_annotations_for_each_image(tmp_path):
+    for number, (path, label) in enumerate(ROWS):
+        put(tmp_path / "voc/JPEGImages" / path, photo(number))
+        xml = f"<annotation><filename>{path}</filename><object><name>{label}</name></object></annotation>"
+        put(tmp_path / "voc/Annotations" / f"{path[:2]}.xml", xml.encode())
+        put(tmp_path / "labelme" / path, photo(number))
+        shapes = {"imagePath": path, "shapes": [{"label": label, "points": [[1, 2]]}], "flags": {}}
+        put(tmp_path / "labelme" / f"{path[:2]}.json", json.dumps(shapes).encode())
+    assert labels(scan([tmp_path / "voc"])) == PETS
+    assert labels(scan([tmp_path / "labelme"])) == PETS
+
+
+def test_an_image_with_objects_of_several_classes_is_named(tmp_path):
+    for number, (path, _) in enumerate(ROWS):
+        put(tmp_path / path, photo(number))
+    more = {**COCO, "annotations": [*COCO["annotations"], {"image_id": 1, "category_id": 1}]}
+    put(tmp_path / "coco.json", json.dumps(more).encode())
+    plan = scan([tmp_path / "coco.json"])
+    assert labels(plan) == {"cat": PETS["cat"], "": ["p1.jpg"], "dog": ["p3.jpg"]}
+    assert any("“p1.jpg” (dog, cat)" in note for note in plan.notes)
+
+
+def test_a_split_in_a_list_is_kept(tmp_path):
+    for number, (path, _) in enumerate(ROWS):
+        put(tmp_path / path, photo(number))
+    put(
+        tmp_path / "l.csv",
+        b"path,label,split\np0.jpg,cat,train\np1.jpg,dog,val\np2.jpg,cat,TEST\np3.jpg,dog,Training\n",
+    )
+    plan = scan([tmp_path])
+    assert [item.split for item in plan.items] == ["train", "validation", "test", "train"]
+    assert labels(plan) == PETS
+
+
+def test_several_lists_in_a_folder_are_one(tmp_path):
+    for number, (path, label) in enumerate(ROWS):
+        part = "train" if number < 2 else "test"
+        put(tmp_path / part / path, photo(number))
+        with (tmp_path / f"{part}.csv").open("a") as file:
+            file.write(f"{path},{label}\n")
+    plan = scan([tmp_path])
+    assert labels(plan) == {"cat": ["p2.jpg", "p0.jpg"], "dog": ["p3.jpg", "p1.jpg"]}
+    assert {item.name: item.split for item in plan.items}["p0.jpg"] == "train"
+
+
+def test_folders_name_what_a_list_only_numbers(tmp_path):
+    put(tmp_path / "cat/0.jpg", photo(1))
+    put(tmp_path / "dog/1.jpg", photo(2))
+    put(tmp_path / "index.csv", b"path,label\ncat/0.jpg,0\ndog/1.jpg,1\n")
+    assert labels(scan([tmp_path])) == {"cat": ["0.jpg"], "dog": ["1.jpg"]}
+
+
+def test_what_is_not_understood_is_said_with_its_line(tmp_path):
+    put(tmp_path / "p0.jpg", photo(0))
+    put(tmp_path / "a.jsonl", b'{"file_name": "p0.jpg", "label": "cat"}\n{"file_name": \n')
+    plan = scan([tmp_path / "a.jsonl"])
+    assert labels(plan) == {"cat": ["p0.jpg"]}
+    assert "“a.jsonl”: line 2" in plan.notes[0]
+    plan = scan([put(tmp_path / "b.json", b'[{"file_name": "p0.jpg"},\n{"x" 1}]')])
+    assert "“b.json”" in plan.notes[0] and "line 2" in plan.notes[0]
+    plan = scan([put(tmp_path / "c.csv", b"file_name,label\np0.jpg,cat\n,dog\n")])
+    assert "“c.csv”: line 3 names no photo" in plan.notes[0]
+    plan = scan([put(tmp_path / "d.xlsx", b"PK\x03\x04...")])
+    assert "save it as CSV" in plan.notes[0]
+    put(tmp_path / "e/labels.csv", b"file_name,label\np0.jpg,cat\ngone.jpg,dog\n")
+    put(tmp_path / "e/p0.jpg", photo(0))
+    plan = scan([tmp_path / "e"])
+    assert "1 photo in “labels.csv” is not there: “gone.jpg”." in plan.notes
+    assert not plan.complete
+
+
+def test_addresses_in_a_list_stay_addresses(tmp_path):
+    rows = b"url,label\nhttps://e.org/a.jpg?size=2,cat\ndata:image/png;base64,aaaa,dog\n"
+    plan = scan([put(tmp_path / "l.csv", rows.replace(b"data:image/png;base64,aaaa", b'"data:image/png;base64,aaaa"'))])
+    assert isinstance(plan.items[0].source, ImageUrl)
+    assert [item.label for item in plan.items] == ["cat", "dog"]
+    plan = scan([put(tmp_path / "s.csv", b"uri,label\ngs://bucket/away.jpg,cat\n")])
+    assert "download it first" in plan.items[0].problem
+
+
+ODD = [
+    " a.jpg",
+    "b .jpg",
+    "c,d.jpg",
+    'e"f.jpg',
+    "g;h.jpg",
+    "i\nj.jpg",
+    "k\rl.jpg",
+    "m\u2028n.jpg",
+    "o\u0085p.jpg",
+    "=q.jpg",
+    "#r.jpg",
+    "s%20t.jpg",
+]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_whatever_stands_in_a_name_our_own_lists_come_back(tmp_path, form):
+    import csv
+
+    for number, name in enumerate(ODD):
+        put(tmp_path / "hat" / name, photo(number))
+    path = tmp_path / ("labels.csv" if form == "csv" else "metadata.jsonl")
+    with path.open("w", encoding="utf-8", newline="" if form == "csv" else None) as file:
+        if form == "csv":
+            csv.writer(file).writerows(
+                [("file_name", "label", "split"), *((f"hat/{name}", "C++ hats", "") for name in ODD)]
+            )
+        else:
+            file.writelines(
+                json.dumps({"file_name": f"hat/{name}", "label": "C++ hats"}, ensure_ascii=False) + "\n" for name in ODD
+            )
+    for dropped in (path, tmp_path):
+        plan = scan([dropped])
+        sources = [item.source.path.name for item in plan.items if isinstance(item.source, ImageFile)]
+        assert sorted(sources) == sorted(ODD)
+        assert {item.original_label for item in plan.items} == {"C++ hats"}
+        assert plan.complete
