@@ -40,6 +40,16 @@ class ActionSpec:
     """False where a widget handles the keys itself: menus show them all the same."""
 
 
+@dataclass(frozen=True, slots=True)
+class ActionEntry:
+    """An action as it is listed: its current text, its keys as the desktop writes them, and why it is unavailable."""
+
+    id: str
+    text: str
+    keys: str
+    reason: str
+
+
 class ActionRegistry(QObject):
     """Holds one `QAction` for each `ActionSpec`.
 
@@ -78,9 +88,12 @@ class ActionRegistry(QObject):
         """Run an action, or report why it is unavailable."""
         self._actions[action_id][1].trigger()
 
-    def specs(self) -> list[ActionSpec]:
-        """Return all actions in the order in which they were added."""
-        return [spec for spec, _ in self._actions.values()]
+    def entries(self) -> list[ActionEntry]:
+        """Return the current state of all actions, in the order in which they were added."""
+        return [
+            ActionEntry(spec.id, _text(spec).rstrip("…"), native_keys(spec.keys), spec.reason())
+            for spec, _ in self._actions.values()
+        ]
 
     def fill(self, menu: QMenu, *action_ids: str) -> None:
         """Add actions to a menu; "" is a separator."""
@@ -97,7 +110,7 @@ class ActionRegistry(QObject):
     def key_sections(self) -> dict[str, list[tuple[str, str]]]:
         """Return the rows of the sheet of keys: section → (keys, text)."""
         sections: dict[str, list[tuple[str, str]]] = {}
-        for spec in self.specs():
+        for spec, _ in self._actions.values():
             if spec.keys and spec.help:
                 sections.setdefault(spec.section, []).append((spec.keys, spec.help))
         return sections
@@ -122,6 +135,12 @@ class ActionRegistry(QObject):
 
 def _text(spec: ActionSpec) -> str:
     return spec.text if isinstance(spec.text, str) else spec.text()
+
+
+def native_keys(keys: str) -> str:
+    """Return key sequences as the desktop writes them; texts that are none ("Arrows") stay as they are."""
+    native = QKeySequence.SequenceFormat.NativeText
+    return ", ".join(QKeySequence(part).toString(native) or part for part in _sequences(keys))
 
 
 def _sequences(keys: str) -> list[str]:

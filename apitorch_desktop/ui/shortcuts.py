@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
+from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec, native_keys
+from apitorch_desktop.ui.command_palette import CommandPalette
 from apitorch_desktop.ui.importer.controller import ImportController
 from apitorch_desktop.ui.labeling.controller import LabelingController
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget
@@ -68,6 +68,12 @@ def add_window_actions(
         sheet.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         sheet.open()
 
+    def show_palette() -> None:
+        palette = CommandPalette(registry, theme, window)
+        palette.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        palette.open()
+        palette.line.setFocus()
+
     tree = central_widget.tree.view
     registry.add(
         ActionSpec("view.search", "Search", central_widget.toolbar.focus_search, "Ctrl+F", "Search"),
@@ -102,6 +108,7 @@ def add_window_actions(
             "label.auto_advance", "Go on after labelling", labeling.switch_advance, "F4",
             "Go on to the next photo after labelling, or stay",
         ),
+        ActionSpec("help.palette", "Find an action…", show_palette, "Ctrl+Shift+P", "Find an action by a few letters"),
         ActionSpec("help.keys", "Keys", show_keys, "?, F1", "This page"),
         ActionSpec("file.quit", "Quit", window.close, "Ctrl+Q", "Quit"),
         ActionSpec(
@@ -156,11 +163,7 @@ class CheatSheet(QDialog):
         grid.setColumnStretch(1, 1)
         grid.addWidget(label(title, "heading", "muted"), 0, 0, 1, 2)
         for row, (sequence, words) in enumerate(rows, 1):
-            native = ", ".join(
-                QKeySequence(one).toString(QKeySequence.SequenceFormat.NativeText) or one
-                for one in sequence.split(", ")
-            )
-            grid.addWidget(label(native, "strong", wrap=True), row, 0, Qt.AlignmentFlag.AlignTop)
+            grid.addWidget(label(native_keys(sequence), "strong", wrap=True), row, 0, Qt.AlignmentFlag.AlignTop)
             grid.addWidget(label(words, "base", "muted", wrap=True), row, 1)
         side.addLayout(grid)
 

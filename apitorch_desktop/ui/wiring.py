@@ -139,7 +139,7 @@ class Wiring(QObject):
         session.open_set_changed.connect(self._show_open_set)
         session.listing_changed.connect(self._listing_changed)
         session.classifier_changed.connect(self._show_classifier)
-        session.tasks.failures.connect(lambda fault: session.show_error(fault))
+        session.tasks.failures.connect(lambda error: session.show_error(error))
 
     # --- what is open
 

@@ -1,7 +1,8 @@
 """The window's own settings by pointer and keys: colors, size on the screen, connections chosen again, training sets."""
 
-from PySide6.QtCore import QSettings
+from PySide6.QtCore import QSettings, Qt
 
+from apitorch_desktop.ui.command_palette import CommandPalette
 from apitorch_desktop.ui.session.session import ConnectionState
 from apitorch_desktop.utils import paths
 from tests.helpers import app_runner as program
@@ -162,5 +163,45 @@ def test_a_training_set_is_renamed_and_deleted_by_keys_and_menu_and_both_are_und
             program.wait(lambda expected=expected: sets(made) == expected, f"{expected} again")
         rows = made.session.stores.edits.journal.rows(made.session.connection.id)
         assert len({edit.set_key for edit in rows}) <= 2, "one id for a training set, two after it was made again"
+
+    assert program.run(monkeypatch, steps) == 0
+
+
+def test_an_action_is_found_by_a_few_letters_and_run(monkeypatch, photos, tmp_path, home):
+    summer(photos, tmp_path, ("dress", "hat"), 2)
+
+    def counts(made):
+        """Label → number of photos, as the service has them."""
+        groups = made.session.workspace.client.images(made.session.open_set.training_set.id).data
+        return {group.label: len(group.images) for group in groups}
+
+    def find(made, letters, text):
+        made.window.activateWindow()
+        program.wait(made.window.isActiveWindow, "the focus in the window")
+        pointer.key("ctrl+shift+p")
+        palette = program.wait(lambda: program.dialog(CommandPalette), "the palette", 20)
+        program.wait(palette.line.hasFocus, "its focus")
+        pointer.write(letters)
+        program.wait(lambda: palette.list.currentItem().data(Qt.ItemDataRole.AccessibleTextRole) == text, text)
+        pointer.key("Return")
+        program.wait(lambda: program.dialog(CommandPalette) is None, "the palette closed")
+
+    def steps(made):
+        program.wait(lambda: made.session.open_set and made.session.open_set.listed and made.model.total == 4, "photos")
+        program.wait(made.photos.grid.isVisible, "the grid")
+        find(made, "delete ph", "Delete photos Del Select photos first.")
+        message = made.central_widget.status.message
+        program.wait(lambda: message.current() and message.current().text == "Select photos first.", "the reason")
+        made.photos.grid.setFocus()
+        made.photos.grid.choose(0)
+        pointer.key("2")
+        program.wait(lambda: counts(made) == {"dress": 1, "hat": 3}, "the photo under the other label")
+        find(made, "und", "Undo Ctrl+Z")
+        program.wait(lambda: counts(made) == {"dress": 2, "hat": 2}, "it back")
+        made.photos.grid.choose(0)
+        find(made, "delete 1", "Delete 1 photo Del")
+        program.wait(lambda: counts(made) == {"dress": 1, "hat": 2}, "it deleted")
+        find(made, "tran", "Transfers Ctrl+J")
+        program.wait(made.transfers_panel.isVisible, "the list of transfers")
 
     assert program.run(monkeypatch, steps) == 0

@@ -45,24 +45,24 @@ class _Swatches(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
-        for name, colour in _SWATCHES.items():
+        for name, color in _SWATCHES.items():
             swatch = QToolButton()
             swatch.setCheckable(True)
             swatch.setToolTip(name)
             swatch.setAccessibleName(f"Colour {name.lower()}")
-            swatch.setIcon(dot(theme.px(16), colour))
+            swatch.setIcon(dot(theme.px(16), color))
             swatch.setIconSize(QSize(theme.px(16), theme.px(16)))
             swatch.setProperty("kind", "quiet")
-            swatch.setProperty("colour", colour)
-            swatch.setChecked(colour == chosen)
+            swatch.setProperty("color", color)
+            swatch.setChecked(color == chosen)
             self._group.addButton(swatch)
             row.addWidget(swatch)
         row.addStretch(1)
 
-    def colour(self) -> str:
+    def color(self) -> str:
         """Return the chosen color as `#rrggbb`, "" for none."""
         chosen = self._group.checkedButton()
-        return str(chosen.property("colour")) if chosen else ""
+        return str(chosen.property("color")) if chosen else ""
 
 
 class ConnectionDialog(QDialog):
@@ -101,7 +101,7 @@ class ConnectionDialog(QDialog):
         self._show.setCheckable(True)
         self._show.setToolTip("Show the key")
         self._show.toggled.connect(self._reveal)
-        self.colour = _Swatches(theme, connection.color if connection else "")
+        self.color = _Swatches(theme, connection.color if connection else "")
         self._busy = ProgressBar(None, thin=True)
         self.answer = label("", "small", wrap=True)
         self.test = button("Test", "", self._test)
@@ -122,7 +122,7 @@ class ConnectionDialog(QDialog):
         form.addRow("&Address", self.address)
         form.addRow("API &key", self.key)
         form.addRow("&Name", self.name)
-        form.addRow("Colour", self.colour)
+        form.addRow("Colour", self.color)
         self.answer.setMinimumHeight(theme.px(36))
         self.answer.setAlignment(Qt.AlignmentFlag.AlignTop)
         hint = label("The key is kept in this computer’s keyring, never in a file.", "small", "muted", wrap=True)
@@ -171,7 +171,7 @@ class ConnectionDialog(QDialog):
         policy.setRetainSizeWhenHidden(True)
         self._busy.setSizePolicy(policy)
         self._busy.setVisible(busy)
-        for control in (self.address, self.key, self.name, self.colour, self.remove):
+        for control in (self.address, self.key, self.name, self.color, self.remove):
             control.setEnabled(not busy)
         if busy:
             self.test.setEnabled(False)
@@ -229,15 +229,15 @@ class ConnectionDialog(QDialog):
             self._check(self._keep)
 
     def _keep(self, _ping: Ping | None) -> None:
-        name, address, colour = self.name.text(), self.address.text(), self.colour.colour()
+        name, address, color = self.name.text(), self.address.text(), self.color.color()
         typed, kept = self.key.text(), self._connection
         connections, keys = self._connections, self._keys
 
         def job(_context: JobContext) -> tuple[Connection, FoundKey]:
             if kept is None:
-                connection = connections.add(name, address, colour)
+                connection = connections.add(name, address, color)
             else:
-                connection = connections.update(replace(kept, name=name, base_url=address, color=colour or kept.color))
+                connection = connections.update(replace(kept, name=name, base_url=address, color=color or kept.color))
                 if connection.base_url != kept.base_url:
                     keys.remove(kept)
                 if not typed:

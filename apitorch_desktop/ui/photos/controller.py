@@ -245,14 +245,17 @@ class PhotosController(QObject):
         def open_photo() -> None:
             self.show_big(self.selected()[0])
 
-        def copy_text() -> str:
+        def counted() -> str:
             count = len(self.selected())
-            return "Copy the picture" if count == 1 else f"Copy {plural(count, 'photo')} as files"
+            return plural(count, "photo") if count else "photos"
+
+        def copy_text() -> str:
+            return "Copy the picture" if len(self.selected()) == 1 else f"Copy {counted()} as files"
 
         both = (self.grid, self.big)
         self._actions.add(
             ActionSpec(
-                "photo.delete", lambda: f"Delete {plural(len(self.selected()), 'photo')}",
+                "photo.delete", lambda: f"Delete {counted()}",
                 lambda: self.delete([image.image_id for image in self.selected()]),
                 "Delete", "Delete what is selected; Undo brings it back", "Photos", reason=reason, binds_keys=False,
             ),

@@ -192,11 +192,11 @@ class EditController(QObject):
 
     def undo(self) -> None:
         """Undo the last edit of this connection."""
-        stores = self._session.stores
+        connected = self._session.connected
 
         def act(edits: EditHistory, workspace: Workspace, run: EditRun) -> EditOutcome:
-            if stores is not None:
-                stores.imports.cancel_running(workspace)
+            if connected is not None:
+                connected.stores.imports.cancel_running(workspace)
             return edits.undo(workspace, run)
 
         self.do("Undo", act, done="Undone")

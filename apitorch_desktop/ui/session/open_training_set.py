@@ -207,12 +207,12 @@ class OpenTrainingSet(QObject):
             title="Compare the listing",
         )
 
-    def _not_listed(self, fault: Exception) -> None:
+    def _not_listed(self, error: Exception) -> None:
         self._task = None
         self._again = False
         self.loading = False
         self.changed.emit()
-        self.failed.emit(fault)
+        self.failed.emit(error)
 
     def fetch_new_images(self) -> None:
         """Add the images that are newer than the newest one; list all again if the service has no pages."""

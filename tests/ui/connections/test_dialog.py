@@ -145,7 +145,7 @@ def test_name_and_colour_are_changed_with_the_key_as_it_is_and_another_key_is_tr
     assert dialog.address.text() == real.url
     assert dialog.key.echoMode() == QLineEdit.EchoMode.Password
     dialog.name.setText("New")
-    next(one for one in dialog.colour._group.buttons() if one.toolTip() == "Purple").click()
+    next(one for one in dialog.color._group.buttons() if one.toolTip() == "Purple").click()
     press(qtbot, dialog.save)
     wait_until(lambda: dialog.outcomes)
     assert (connections.get(kept.id).name, connections.get(kept.id).color) == ("New", "#9c36b5")
