@@ -157,6 +157,7 @@ async def _serve(options: ServiceOptions, parts: _ServiceParts, shutdown: Shutdo
             scrub_stopping = threading.Event()
             threading.Thread(target=_scrub, args=(parts.store, scrub_stopping), name="scrub", daemon=True).start()
             await asyncio.wait(running)
+            shutdown.ignore_sigterm()
             scrub_stopping.set()
             sweeping.cancel()
 

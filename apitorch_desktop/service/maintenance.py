@@ -227,12 +227,15 @@ def _rows(folder: Path, url: str | None) -> tuple[set[str], dict[str, str]]:
         engine = create_engine("sqlite://", creator=lambda: _read_only(folder / DATABASE))
     else:
         engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
-    with engine.connect() as connection:
-        rows = set(connection.execute(select(schema.blobs.c.sha256)).scalars())
-        if not connection.dialect.has_table(connection, schema.quarantine.name):
-            return rows, {}
-        dates = connection.execute(select(schema.quarantine.c.sha256, schema.quarantine.c.since))
-        return rows, {row[0]: row[1] for row in dates}
+    try:
+        with engine.connect() as connection:
+            rows = set(connection.execute(select(schema.blobs.c.sha256)).scalars())
+            if not connection.dialect.has_table(connection, schema.quarantine.name):
+                return rows, {}
+            dates = connection.execute(select(schema.quarantine.c.sha256, schema.quarantine.c.since))
+            return rows, {row[0]: row[1] for row in dates}
+    finally:
+        engine.dispose()
 
 
 def _damaged(blobs: Blobs, sha256s: Iterable[str]) -> list[str]:

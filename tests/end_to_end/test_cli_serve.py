@@ -6,6 +6,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -79,6 +80,15 @@ def test_a_client_that_never_finishes_does_not_keep_it_from_ending(tmp_path):
     assert b'"object": "error"' in answer
     assert status == 0
     assert "Traceback" not in err
+
+
+def test_a_second_sigterm_while_it_closes_does_no_harm(tmp_path):
+    with serving(tmp_path, key=KEY) as served:
+        while served.process.poll() is None:
+            served.process.send_signal(signal.SIGTERM)
+            time.sleep(0.02)
+        assert served.process.returncode == 0
+        assert "Traceback" not in served.log
 
 
 def test_control_c_ends_it_cleanly_too(tmp_path):

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +192,13 @@ class ShutdownSignals:
                 loop.add_signal_handler(number, stop_all)
             except NotImplementedError:  # Windows
                 signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop_all))
+
+    @staticmethod
+    def ignore_sigterm() -> None:
+        """Ignore SIGTERM from now on, so that a second one does not kill the process while it closes its files."""
+        with suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)  # or the loop would restore the default
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def _unwind(self, *_: object) -> None:
         raise SystemExit(0)

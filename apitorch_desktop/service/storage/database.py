@@ -22,6 +22,15 @@ _READERS = 8
 _BUSY_TIMEOUT = 10  # seconds a statement waits for a lock, such as a checkpoint's
 _LOCK_TIMEOUT = 3  # seconds for PostgreSQL to notice that an earlier service has ended
 _WAL_LIMIT = 16 * 2**20  # bytes of SQLite's log that remain on disk after a big change
+_POSTGRES_TIMEOUTS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+"""Limits of libpq, so that a PostgreSQL server that has gone silent fails a call and does not hold it."""
+_READ_TIMEOUT, _WRITE_TIMEOUT = 60, 600  # seconds that one statement may take in PostgreSQL
 _ADVISORY_LOCK = 0x6170_6974_6F72_6368  # "apitorch": one service a PostgreSQL database
 
 
@@ -169,8 +178,11 @@ def _by_url(url: str) -> tuple[Engine, Engine]:
             raise CannotOpen("The database URL must be one of PostgreSQL, such as postgresql://user@host/name.")
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")  # SQLAlchemy's default is psycopg2
-        readers = create_engine(parsed, pool_size=_READERS, max_overflow=2 * _READERS, pool_pre_ping=True)
-        writer = create_engine(parsed, pool_size=1, max_overflow=1, pool_pre_ping=True)
+        options: dict[str, Any] = {"pool_pre_ping": True, "connect_args": _POSTGRES_TIMEOUTS}
+        readers = create_engine(parsed, pool_size=_READERS, max_overflow=2 * _READERS, **options)
+        writer = create_engine(parsed, pool_size=1, max_overflow=1, **options)
+        _limit_statements(readers, _READ_TIMEOUT)
+        _limit_statements(writer, _WRITE_TIMEOUT)
     except (ImportError, NoSuchModuleError) as error:
         raise CannotOpen(
             "The driver for this database URL is not installed. pip install 'apitorch-desktop[postgres]' brings it."
@@ -178,3 +190,12 @@ def _by_url(url: str) -> tuple[Engine, Engine]:
     except ArgumentError as error:
         raise CannotOpen("The database URL cannot be read. Write it as postgresql://user@host/name.") from error
     return readers.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), writer
+
+
+def _limit_statements(engine: Engine, seconds: int) -> None:
+    def on_connect(connection: Any, _record: object) -> None:
+        connection.autocommit = True  # a rollback would undo the setting
+        connection.execute(f"SET statement_timeout = {seconds * 1000}")
+        connection.autocommit = False
+
+    event.listen(engine, "connect", on_connect)

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from apitorch_desktop.service import maintenance
 from apitorch_desktop.service.config import InvalidConfig, storage_sentence, storage_urls
 from apitorch_desktop.service.storage.blob_bucket import open_bucket
 from apitorch_desktop.service.storage.errors import StorageFault
+from apitorch_desktop.service.storage.store import Store
 from tests.helpers.service_process import run, serving
-from tests.helpers.stores import postgres
+from tests.helpers.stores import ME, add, postgres
 from tests.service.http.test_url_fetcher import answering
 
 
@@ -128,3 +130,31 @@ def test_the_windows_own_service_stays_on_this_machine(tmp_path: Path, monkeypat
         assert (tmp_path / "data" / "store.db").exists()
     finally:
         service.stop()
+
+
+def test_statements_have_a_time_limit_that_a_rollback_does_not_undo(tmp_path: Path):
+    with postgres() as url, Store.open(tmp_path / "data", database_url=url) as store:
+        for _ in range(2):
+            with store._database.reading() as connection:
+                assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "1min"
+                connection.rollback()
+                assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "1min"
+            with store._database.writing() as connection:
+                assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "10min"
+
+
+def test_check_compares_a_postgresql_database_with_its_bucket(tmp_path: Path, monkeypatch):
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    with postgres() as url:
+        monkeypatch.setenv("APITORCH_DATABASE_URL", url)
+        monkeypatch.setenv("APITORCH_BLOB_URL", bucket.as_uri())
+        with Store.open(tmp_path / "data", **storage_urls()) as store:
+            row = add(store, store.training_sets.create(ME, "Zebras").id, "a", b"x")
+        (finding,) = maintenance.check(tmp_path / "data")
+        assert finding.sentence.startswith("All is well: 1 image ")
+        (bucket / row.sha256[0] / row.sha256).write_bytes(b"rotten")
+        (finding,) = maintenance.check(tmp_path / "data")
+        assert row.sha256 in finding.sentence
+        with pytest.raises(maintenance.MaintenanceError, match="their own tools"):
+            maintenance.backup(tmp_path / "data", tmp_path / "backup")
