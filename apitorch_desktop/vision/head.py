@@ -21,13 +21,11 @@ MIN_IMAGES: Final = 2
 """A classifier needs two labels of two images each; further labels may have one."""
 NONE_OF_THESE: Final = "none_of_these"
 """Name of an optional label for images that belong to none of the others."""
-PREVIEW_ABOVE: Final = 20_000
-"""Images × labels above which `train` first passes a head fitted on a sample to `preview`."""
+PREVIEW_ABOVE: Final = 8_000
+"""Images × labels above which `train` first passes a head fitted on a sample of that size to `preview`."""
 REMEMBERED: Final = 0.95
 """Probability of the label of a remembered image: not 1, as users err too."""
 
-_PREVIEW_ON: Final = 8_000
-"""Images × labels that the preview is fitted on."""
 _PREVIEW_PENALTY: Final = 30.0
 _FOLDS: Final = 5
 _FIRST_SAME: Final = 0.05
@@ -271,7 +269,7 @@ def _fit_preview(
     rows: NDArray[np.float32], answers: Ints, names: list[str], seed: int, go_on: Callable[[], None]
 ) -> Head:
     """A head fitted on a sample within a second; it remembers every image that it would answer wrong."""
-    sample = linear.stratified_sample(answers, max(_PREVIEW_ON // len(names), 2 * len(names)), seed)
+    sample = linear.stratified_sample(answers, max(PREVIEW_ABOVE // len(names), 2 * len(names)), seed)
     folds = fair_folds(answers[sample], sample, 3, seed)
     fitted = linear.fit(
         rows[sample], answers[sample], len(names), folds, go_on, penalties=(_PREVIEW_PENALTY,), seed=seed

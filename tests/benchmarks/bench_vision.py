@@ -109,10 +109,10 @@ def encoding(files: list[bytes], rounds: int) -> None:
 
 def training() -> None:
     random = np.random.default_rng(0)
-    centres = random.normal(0, 0.25, (10, 1536))
-    for number in (30, 100, 1000, 8000):  # the first for scikit-learn's import
+    centers = random.normal(0, 0.25, (10, 2888))
+    for number in (30, 100, 1000, 8000):  # the first for imports
         answers = random.integers(0, 10, number)
-        rows = (centres[answers] + random.normal(0, 1, (number, 1536))).astype(np.float32)
+        rows = (centers[answers] + random.normal(0, 1, (number, 2888))).astype(np.float32)
         previews: list[float] = []
         start = time.perf_counter()
         train(
@@ -132,7 +132,7 @@ def reviewing(files: list[bytes], rounds: int) -> None:
     coarse = random.integers(0, 255, (10_000, 6, 6), dtype=np.uint8)
     patterns = [np.asarray(Image.fromarray(part).resize((48, 48), Image.Resampling.BICUBIC)) for part in coarse]
     start = time.perf_counter()
-    find_near_duplicates(patterns, random.normal(size=(10_000, 1536)).astype(np.float32))
+    find_near_duplicates(patterns, random.normal(size=(10_000, 2888)).astype(np.float32))
     print(
         f"review: {one:.1f} ms a thumbnail; near-duplicates among 10,000 images in {time.perf_counter() - start:.1f} s"
     )
