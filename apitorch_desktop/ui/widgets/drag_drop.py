@@ -94,6 +94,8 @@ def accepts(mime: QMimeData) -> bool:
 
 def holds_folder(mime: QMimeData) -> bool:
     """Return True if a folder is among the first files of a drag."""
+    if mime.hasFormat(IDS_TYPE):  # to ask for its files would make the drag create them
+        return False
     paths = [url.toLocalFile() for url in mime.urls()[:8] if url.isLocalFile()] if mime.hasUrls() else []
     return any(Path(path).is_dir() for path in paths)
 
