@@ -26,6 +26,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.Invalid, 400),
     (errors.DiskFull, 507),
     (errors.Closed, 503),
+    (errors.StorageUnreachable, 503),
     (errors.StorageFault, 500),
 )
 
@@ -58,5 +59,5 @@ def to_http_error(error: Exception) -> HttpError | None:
         return HttpError(413 if error.too_large else 400, str(error))
     for kind, status in _STATUSES:
         if isinstance(error, kind):
-            return HttpError(status, str(error))
+            return HttpError(status, str(error), [("retry-after", "5")] if status == 503 else ())
     return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from apitorch_desktop.service.config import without_password
 from apitorch_desktop.service.storage.blobs import MARKER, SHA256_DIGITS, Blobs, Staged
-from apitorch_desktop.service.storage.errors import CannotOpen, StorageFault
+from apitorch_desktop.service.storage.errors import CannotOpen, StorageFault, StorageUnreachable
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
@@ -29,27 +29,41 @@ class BucketBlobs(Blobs):
     def __init__(self, store: "ObjectStore", location: str) -> None:
         super().__init__()
         self.location = location
+        self._deletions = 0
+        self._deleted: dict[str, int] = {}  # the number of the deletion of an object
+        self._staged: dict[Staged, int] = {}  # the number of the first deletion that may come after it
         self._store = store
 
     def stage(self, sha256: str, data: bytes) -> Staged:
-        """Keep the bytes in memory for `commit`."""
-        return Staged(sha256, data)
+        """Store the object, on the caller's thread, so that a slow bucket does not hold up the writer.
+
+        Raises StorageFault.
+        """
+        staged = Staged(sha256, data)
+        self._staged[staged] = self._deletions
+        self._put(staged)
+        if staged.error is not None:
+            self.discard(staged)
+            raise staged.error
+        return staged
 
     def discard(self, staged: Staged) -> None:
-        """Drop what was staged and will not be committed."""
+        """Forget what was staged and will not be committed; its object is removed by the writer or the sweep."""
+        self._staged.pop(staged, None)
 
     def commit(self, staged: Sequence[Staged]) -> None:
-        """Store the objects durably; failures are set as the `error` of each."""
+        """Store again what was deleted after it was staged; failures are set as the `error` of each."""
+        lost = [item for item in staged if self._deleted.get(item.sha256, -1) >= self._staged.pop(item, 0)]
+        if lost:
+            with ThreadPoolExecutor(min(_CONCURRENCY, len(lost)), "blobs") as threads:
+                list(threads.map(self._put, lost))
 
-        def put(item: Staged) -> None:
-            try:
-                self._store.put(_name(item.sha256), item.data)
-                self.damaged.discard(item.sha256)
-            except Exception as error:  # noqa: BLE001 - obstore raises many types; the caller gets it
-                item.error = _to_storage_fault(error)
-
-        with ThreadPoolExecutor(min(_CONCURRENCY, len(staged) or 1), "blobs") as threads:
-            list(threads.map(put, staged))
+    def _put(self, item: Staged) -> None:
+        try:
+            self._store.put(_name(item.sha256), item.data)
+            self.damaged.discard(item.sha256)
+        except Exception as error:  # noqa: BLE001 - obstore raises many types; the caller gets it
+            item.error = _to_storage_fault(error)
 
     def exists(self, sha256: str) -> bool:
         """Return whether the object exists and is not known to be damaged; True if the bucket cannot be reached."""
@@ -81,12 +95,18 @@ class BucketBlobs(Blobs):
 
     def delete(self, sha256s: Sequence[str]) -> None:
         """Delete objects, ignoring missing ones. Raises StorageFault; the next sweep tries again."""
+        if not self._staged:
+            self._deleted.clear()
+        for sha256 in sha256s:
+            self._deleted[sha256] = self._deletions
         try:
             self._store.delete([_name(sha256) for sha256 in sha256s])
         except FileNotFoundError:
             pass
         except Exception as error:
             raise _to_storage_fault(error) from error
+        finally:
+            self._deletions += 1  # only now: what is staged meanwhile may be deleted as well
 
     def names(self) -> Iterator[str]:
         """Yield the sha256 of every stored object. Raises StorageFault."""
@@ -144,7 +164,8 @@ def _to_storage_fault(error: Exception) -> StorageFault:
     code = _ERROR_CODE.search(text)
     if code:
         reason = f"{reason}, {code[1]}"
-    return StorageFault(
+    kind = StorageFault if code else StorageUnreachable
+    return kind(
         f"The image storage failed ({reason[:200]}). See that it can be reached, and that its name and credentials are "
         "right; then try again."
     )

@@ -7,6 +7,7 @@ StoreError
 ├── DiskFull            507: no space left; nothing of the change was stored
 │   └── StorageReadOnly 507: the data folder has become read-only
 ├── StorageFault        500: an I/O error, or a missing or damaged file
+│   └── StorageUnreachable 503: the database or the bucket cannot be reached for now
 ├── Closed              the store was closed
 └── CannotOpen          at the start only: read-only, damaged, made by a newer version
     └── InUse           another process uses this data folder
@@ -48,6 +49,10 @@ class StorageReadOnly(DiskFull):
 
 class StorageFault(StoreError):  # noqa: N818
     """The storage failed, or a stored image is missing or damaged."""
+
+
+class StorageUnreachable(StorageFault):
+    """The database or the bucket cannot be reached for now."""
 
 
 class Closed(StoreError):  # noqa: N818
@@ -104,7 +109,8 @@ def _of_database(error: DBAPIError, folder: Path) -> StoreError:
             return DiskFull("There is no room left for the database. Free some, then try again.")
         if state in _POSTGRES_READONLY:
             return StorageReadOnly("The database is read-only. Make it writable, then try again.")
-        return StorageFault(f"The database failed ({_reason(error.orig)}). See that it runs, and try again.")
+        kind = StorageUnreachable if error.connection_invalidated or state is None else StorageFault
+        return kind(f"The database failed ({_reason(error.orig)}). See that it runs, and try again.")
     code &= 0xFF
     if code == _SQLITE_FULL:
         return _full(folder)

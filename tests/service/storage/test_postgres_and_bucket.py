@@ -1,13 +1,17 @@
 """A service whose rows are in PostgreSQL and whose images are in a bucket, named by the environment."""
 
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from apitorch_desktop.service import maintenance
 from apitorch_desktop.service.config import InvalidConfig, storage_sentence, storage_urls
+from apitorch_desktop.service.http.errors import to_http_error
 from apitorch_desktop.service.storage.blob_bucket import open_bucket
-from apitorch_desktop.service.storage.errors import StorageFault
+from apitorch_desktop.service.storage.errors import StorageUnreachable
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.service_process import run, serving
 from tests.helpers.stores import ME, add, postgres
@@ -112,13 +116,50 @@ def test_a_bucket_that_cannot_be_reached_is_a_fault_of_the_storage_whatever_is_a
         lambda: blobs.set_database_id("database"),
         lambda: blobs.read(sha256),
         lambda: blobs.delete([sha256]),
+        lambda: blobs.stage(sha256, b"x"),
     ):
-        with pytest.raises(StorageFault, match="can be reached"):
+        with pytest.raises(StorageUnreachable, match="can be reached") as caught:
             call()
+        error = to_http_error(caught.value)
+        assert (error.status, error.headers) == (503, [("retry-after", "5")])
     assert blobs.exists(sha256)
+
+
+def test_a_slow_bucket_does_not_hold_up_changes_without_images(tmp_path: Path):
+    (tmp_path / "bucket").mkdir()
+    with Store.open(tmp_path / "data", blob_url=(tmp_path / "bucket").as_uri()) as store:
+        number, bucket = store.training_sets.create(ME, "Zebras").id, store._blobs._store
+        uploading, go_on = threading.Event(), threading.Event()
+
+        class SlowBucket:
+            def put(self, name, data):
+                uploading.set()
+                assert go_on.wait(20)
+                return bucket.put(name, data)
+
+            def __getattr__(self, name):
+                return getattr(bucket, name)
+
+        store._blobs._store = SlowBucket()
+        with ThreadPoolExecutor(1) as threads:
+            row = threads.submit(add, store, number, "a", b"slow")
+            assert uploading.wait(20)
+            store.labels.create(ME, number, "quick")
+            go_on.set()
+            assert store.read(row.result(20).sha256) == b"slow"
+
+
+def test_an_object_that_is_deleted_after_it_was_staged_is_stored_again(tmp_path: Path):
+    blobs, sha256 = open_bucket(tmp_path.as_uri()), hashlib.sha256(b"x").hexdigest()
     staged = blobs.stage(sha256, b"x")
+    assert blobs.exists(sha256)
+    blobs.delete([sha256])
+    assert not blobs.exists(sha256)
     blobs.commit([staged])
-    assert isinstance(staged.error, StorageFault)
+    assert staged.error is None
+    assert blobs.read(sha256) == b"x"
+    blobs.delete([sha256])
+    assert not blobs.exists(sha256)
 
 
 def test_the_windows_own_service_stays_on_this_machine(tmp_path: Path, monkeypatch):
