@@ -12,7 +12,7 @@ from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import Classification, Classifier
 from apitorch_desktop.cli import output
 from apitorch_desktop.cli.connect import CommandError, connected
-from apitorch_desktop.dataset.batch import COLUMNS, cells, classify, open_table
+from apitorch_desktop.dataset.batch.classification import COLUMNS, cells, classify, open_table
 from apitorch_desktop.dataset.importer.plan import PlanItem, scan
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import place_of

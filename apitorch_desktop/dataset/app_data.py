@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.dataset.batch.store import BatchStore
 from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore
 from apitorch_desktop.dataset.connections.clients import ClientPool
 from apitorch_desktop.dataset.connections.store import Connection, ConnectionStore
@@ -32,6 +33,7 @@ class AppData:
     edits: EditHistory
     transfers: TransferQueue
     reviewer: Reviewer
+    batches: BatchStore
 
     def workspace(self, connection: Connection, client: ApiClient) -> Workspace:
         """Return a workspace on a connection."""
@@ -52,6 +54,7 @@ class AppData:
     def close(self) -> None:
         """Flush and close all files."""
         self.reviewer.close()
+        self.batches.close()
         self.transfers.close()
         self.edits.close()
         self.scratch.close()
@@ -74,4 +77,5 @@ def open_app_data(folder: Path, cache: Path) -> AppData:
         EditHistory(folder),
         TransferQueue(folder / "transfers", lambda connection_id: clients.get(connection_id, attempts=1)),
         Reviewer(cache),
+        BatchStore(folder),
     )

@@ -122,6 +122,7 @@ class Wiring(QObject):
         """Open the connection, resume the transfers, import what the command line named."""
         self.connections.begin(stores)
         self._parts.transfers.start(stores.transfers)
+        self._parts.batch.start(stores)
         self.import_arguments(arguments)
 
     def import_arguments(self, arguments: list[str]) -> None:
@@ -316,23 +317,32 @@ class Wiring(QObject):
             self._parts.transfers_panel,
             self._central_widget.status.transfer,
         )
-        transfers.listed.connect(panel.show_statuses)
-        transfers.listed.connect(lambda _all: part.show_transfer(transfers.current()))
-        transfers.changed.connect(lambda _one: part.show_transfer(transfers.current()))
+        batch = self._parts.batch
+
+        def show_all() -> None:
+            panel.show_statuses([*transfers.statuses, *batch.statuses])
+            part.show_transfer(transfers.current() or batch.current())
+
+        def command(verb: str, work_id: int) -> None:
+            (transfers if work_id > 0 else batch).command(verb, work_id)
+
+        transfers.listed.connect(lambda _all: show_all())
+        batch.changed.connect(show_all)
+        transfers.changed.connect(lambda _one: part.show_transfer(transfers.current() or batch.current()))
         transfers.changed.connect(panel.show_status)
         transfers.failed.connect(self._session.show_error)
         transfers.changed.connect(self._note_service_answered)
         self._session.service_connected.connect(lambda _back: self._retry_transfers())
-        panel.command_requested.connect(transfers.command)
+        panel.command_requested.connect(command)
         panel.failures_requested.connect(
             lambda one: transfers.failures(one, lambda failures: panel.show_failures(one, failures))
         )
         panel.summary_requested.connect(self._save_summary)
         panel.closed.connect(lambda: self.pages.leave(panel))
-        part.pause_wanted.connect(lambda one: transfers.command("pause", one))
-        part.resume_wanted.connect(lambda one: transfers.command("resume", one))
-        part.cancel_wanted.connect(lambda one: transfers.command("cancel", one))
-        part.retry_wanted.connect(lambda one: transfers.command("retry_failed", one))
+        part.pause_wanted.connect(lambda one: command("pause", one))
+        part.resume_wanted.connect(lambda one: command("resume", one))
+        part.cancel_wanted.connect(lambda one: command("cancel", one))
+        part.retry_wanted.connect(lambda one: command("retry_failed", one))
         part.dismissed.connect(transfers.dismiss)
         part.list_wanted.connect(lambda: self.pages.switch(panel))
 

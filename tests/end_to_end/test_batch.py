@@ -7,7 +7,7 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QFileDialog, QLineEdit, QPushButton
 
-from apitorch_desktop.ui.batch.model import ROW
+from apitorch_desktop.ui.widgets.table_model import ROW_ROLE as ROW
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.widget_driver import choose, press_cell, press_header

@@ -1,45 +1,141 @@
-"""Many photos dropped on the classify panel: looked through, asked about two at a time, and what is done with the answers."""
+"""Batches: many photos classified in the background, two at a time, kept on disk, and shown in a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from time import monotonic
+from typing import Any
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QMenu, QWidget
+from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
-from apitorch_desktop.api.types import Classifier
-from apitorch_desktop.dataset.batch import BatchRow
+from apitorch_desktop.api.errors import ConnectionFailed
+from apitorch_desktop.api.types import Classification, Classifier
+from apitorch_desktop.dataset.app_data import AppData
+from apitorch_desktop.dataset.batch.classification import BatchRow, classify, save_table
+from apitorch_desktop.dataset.batch.store import Batch, BatchState, BatchStore
+from apitorch_desktop.dataset.importer.plan import scan
+from apitorch_desktop.dataset.sources.archives import Archives, read
+from apitorch_desktop.dataset.sources.image_source import (
+    ImageBytes,
+    ImageFile,
+    ImageUrl,
+    SourceMissing,
+    place_of,
+)
 from apitorch_desktop.dataset.workspace.training import wait_until_trained
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.batch.panel import BatchPanel
 from apitorch_desktop.ui.classify.panel import ClassifyPanel
 from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchPermission
+from apitorch_desktop.ui.images.decode import from_image
+from apitorch_desktop.ui.importer.controller import sources_of
 from apitorch_desktop.ui.session.error_messages import error_message
-from apitorch_desktop.ui.session.session import Session
-from apitorch_desktop.ui.tasks.runner import JobContext, Lane
+from apitorch_desktop.ui.session.session import ConnectionState, Session
+from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
+from apitorch_desktop.ui.widgets.drag_drop import DroppedContent, DroppedImage
+from apitorch_desktop.ui.widgets.label_menu import fill_label_menu
 from apitorch_desktop.utils.text import duration, plural
 
 THREADS = 2
 PROGRESS_INTERVAL = 100
-"""Milliseconds between two looks at the progress."""
+"""Milliseconds between two updates of the progress."""
+_STATE_TEXTS = {
+    BatchState.RUNNING: "waits for its service",
+    BatchState.PAUSED: "paused",
+    BatchState.CANCELLED: "cancelled",
+}
 FILTERS = {"csv": "Table (*.csv)", "jsonl": "JSON lines (*.jsonl)"}
 
 
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    """Status of a batch for the list of work; see `WorkStatus`."""
+
+    id: int
+    title: str
+    state: str
+    note: str
+    total: int
+    done: int
+    failed: int
+    kind: str = "batch"
+    skipped: int = 0
+    bytes_done: int = 0
+    rate: float = 0.0
+    seconds_left: float | None = None
+
+    @property
+    def fraction(self) -> float:
+        """From 0 to 1, without what failed."""
+        return self.done / self.total if self.total else 1.0
+
+
+class _BatchRun:
+    """A batch in memory. The rows still to be classified are taken by several threads."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.owner: QObject | None = None
+        """Owner of the jobs, while they run."""
+        self.jobs = 0
+        self.started, self.started_with = 0.0, 0
+        self.count()
+        self.thumbnails: dict[int, QImage] = {}
+        """By row number."""
+        self._pending: list[int] = []
+        self._lock = Lock()
+
+    @property
+    def complete(self) -> bool:
+        """True if every row has its answers."""
+        return self.answered >= len(self.batch.rows)
+
+    def start(self, owner: QObject) -> None:
+        """Collect the rows without answers."""
+        rows = self.batch.rows
+        self._pending = [number for number, row in enumerate(rows) if not row.problem and not row.answers]
+        self._pending.reverse()
+        self.owner, self.jobs = owner, THREADS
+        self.count()
+        self.started, self.started_with = monotonic(), self.answered
+
+    def count(self) -> None:
+        """Count the rows that are answered, and those that failed."""
+        self.answered, self.failed = self.batch.answered, self.batch.failed
+
+    def take(self) -> int | None:
+        """Return the number of the next row, None at the end; for workers."""
+        with self._lock:
+            return self._pending.pop() if self._pending else None
+
+    def status(self) -> BatchStatus:
+        """Return the status for the list of work."""
+        batch = self.batch
+        waits = batch.state is BatchState.RUNNING and self.owner is None
+        state = "failed" if batch.state is BatchState.DONE and self.failed else batch.state.value
+        title = f"Classifying {plural(len(batch.rows), 'photo')}"
+        note = "Waits for its service" if waits else ""
+        done = self.answered - self.failed
+        return BatchStatus(-batch.id, title, state, note, len(batch.rows), done, self.failed)
+
+
 class BatchController(QObject):
-    """The flow of the batch table. One batch at a time; a new one takes the place of the old."""
+    """Runs batches, each in the background until it ends, is paused or cancelled; the table shows one of them."""
 
     shown = Signal(bool)
     add_requested = Signal(list, str, str)
     """Photos as (source, name), a training set's id and a label."""
     photo_requested = Signal(object)
     """`DroppedContent` of one photo, for the classify panel."""
+    changed = Signal()
+    """The list of batches, or the status of one."""
 
     def __init__(
         self, session: Session, panel: BatchPanel, chooser: ClassifyPanel, theme: Theme, window: QWidget
@@ -50,256 +146,357 @@ class BatchController(QObject):
         self._chooser = chooser
         self._permission = ScratchPermission(session, theme, window)
         self._window = window
-        self._owner = QObject(self)
-        self._running = 0
-        self._began = 0.0
-        self._began_with = 0
+        self._store: BatchStore | None = None
+        self._runs: dict[int, _BatchRun] = {}
+        self._current: _BatchRun | None = None
+        self._scan: Task | None = None
         self._progress_timer = QTimer(self, interval=PROGRESS_INTERVAL)
         self._progress_timer.timeout.connect(self._show_progress)
         panel.stop_requested.connect(self._stop)
-        panel.retry_requested.connect(self._retry_failed)
+        panel.resume_requested.connect(lambda: self._on_current("resume"))
+        panel.retry_requested.connect(lambda: self._on_current("retry_failed"))
         panel.save_requested.connect(self._save)
-        panel.opened.connect(self._open)
+        panel.opened.connect(self._open_row)
         panel.add_menu_opening.connect(self._fill_add_menu)
         panel.closed.connect(self._close)
+        session.service_connected.connect(lambda _cached: self._continue())
+
+    def start(self, stores: AppData) -> None:
+        """Read the batches of earlier runs of the program, and continue the unfinished ones."""
+        store = self._store = stores.batches
+
+        def done(batches: list[Batch]) -> None:
+            self._runs = {batch.id: _BatchRun(batch) for batch in batches} | self._runs
+            self._continue()
+            self.changed.emit()
+
+        self._session.tasks.run(
+            Lane.DISK, lambda _context: store.all(), done=done, owner=self, title="Reading the batches"
+        )
+
+    @property
+    def statuses(self) -> list[BatchStatus]:
+        """All batches, the oldest first."""
+        return [run.status() for run in self._runs.values()]
+
+    def current(self) -> BatchStatus | None:
+        """Return the batch for the status bar: one that runs, or waits for its service."""
+        return next((run.status() for run in self._runs.values() if run.batch.state is BatchState.RUNNING), None)
 
     def begin(self, content: DroppedContent) -> None:
-        """Classify all of it by the classifiers that are chosen."""
-        from apitorch_desktop.ui.importer.controller import sources_of
-
-        session = self._session
+        """Classify dropped photos by the chosen classifiers."""
+        session, store = self._session, self._store
         slugs = self._chooser.chosen
-        if session.workspace is None or not slugs:
-            why = session.unavailable_reason("") or "Choose a classifier to ask, then drop the photos again."
-            session.show_message(why, "warn", "batch")
+        connected, open_set = session.connected, session.open_set
+        if connected is None or store is None or not slugs:
+            reason = session.unavailable_reason("") or "Choose a classifier to ask, then drop the photos again."
+            session.show_message(reason, "warn", "batch")
             return
-        self._stop()
-        sources = sources_of(content)
-        ids = content.image_ids
-        open_set, workspace = session.open_set, session.workspace
-        images = [image for image_id in ids if (image := session.images.record(image_id)) is not None]
+        sources, workspace = sources_of(content), connected.workspace
+        set_id = open_set.training_set.id if open_set is not None else ""
+        images = [image for image_id in content.image_ids if (image := session.images.record(image_id)) is not None]
 
-        def look(context: JobContext) -> list[BatchRow]:
-            from apitorch_desktop.dataset.batch import BatchRow
-            from apitorch_desktop.dataset.importer.plan import scan
-            from apitorch_desktop.dataset.sources.image_source import ImageBytes, place_of
-
+        def job(context: JobContext) -> Batch | None:
             rows = []
             for image in images:
-                if open_set is not None:
-                    context.check()
-                    name = image.original_filename or image.filename
-                    data = workspace.image(open_set.training_set.id, image, cancelled=context.cancelled)
-                    rows.append(BatchRow(ImageBytes(data, name), name, name))
-            plan = scan(sources, cancelled=context.cancelled) if sources else None
+                context.check()
+                name = image.original_filename or image.filename
+                data = workspace.image(set_id, image, cancelled=context.cancelled)
+                rows.append(BatchRow(ImageBytes(data, name), name, name))
+            items = scan(sources, cancelled=context.cancelled).items if sources else []
+            rows += [BatchRow(item.source, item.name, place_of(item.source), item.problem or "") for item in items]
             for slug in slugs if workspace.has("training") else ():
-                wait_until_trained(
-                    workspace, slug, report=partial(self._report_training, context, slug), wait=context.wait
-                )
-            items = plan.items if plan is not None else []
-            return rows + [
-                BatchRow(item.source, item.name, place_of(item.source), item.problem or "") for item in items
-            ]
+                report = partial(_report_training, context, slug)
+                wait_until_trained(workspace, slug, report=report, wait=context.wait)
+            return store.add(connected.connection.id, slugs, rows) if rows else None
 
-        def looked(rows: list[BatchRow]) -> None:
-            from apitorch_desktop.dataset.sources.image_source import ImageUrl
-
-            if not rows:
+        def done(batch: Batch | None) -> None:
+            self._scan = None
+            if batch is None:
                 session.show_message("There is no photo in what was dropped.", "warn", "batch")
                 self._close()
                 return
-            self._panel.begin(f"Classify {plural(len(rows), 'photo')}", slugs, rows)
-            asked = [row for row in rows if not row.problem]
-            if self._permission.missing and any(not isinstance(row.source, ImageUrl) for row in asked):
-                self._permission.ask(lambda: self._ask(asked), self._refused)
+            run = self._runs[batch.id] = _BatchRun(batch)
+            self._show(run)
+            local = any(not row.problem and not isinstance(row.source, ImageUrl) for row in batch.rows)
+            if self._permission.missing and local:
+                self._permission.ask(lambda: self._run(run, workspace), lambda: self._refused(run))
             else:
-                self._ask(asked)
+                self._run(run, workspace)
 
+        if self._scan is not None:
+            self._scan.cancel()
+        self._current = None
         self._panel.begin("Looking through the photos…", slugs, [])
         self._panel.show_progress("", going=True)
         self.shown.emit(True)
-        session.tasks.run(
+        self._scan = session.tasks.run(
             Lane.BATCH,
-            look,
-            done=looked,
-            failed=self._failed,
+            job,
+            done=done,
+            failed=self._scan_failed,
             progress=self._panel.title.setText,
-            owner=self._owner,
-            title="Look through the photos",
+            owner=self,
+            title="Looking through the photos",
         )
 
-    @staticmethod
-    def _report_training(context: JobContext, slug: str, state: Classifier | None) -> None:
-        if state is not None and state.status == "training" and not isinstance(state.version, int):
-            context.progress(f"“{slug}” is learning. {state.status_message or ''}".strip())
-
-    def _refused(self) -> None:
-        self._session.show_message(REFUSED, "warn", "batch")
-        self._close()
-
-    # --- asking
-
-    def _ask(self, rows: Sequence[BatchRow]) -> None:
-        session, panel = self._session, self._panel
-        workspace = session.workspace
-        if workspace is None:
-            return
-        slugs = list(panel.model.slugs)
-        queue = _RowQueue(rows)
-        self._running = THREADS
-        self._began, self._began_with = monotonic(), panel.model.counts[0]
-        edge = panel.table.iconSize().width() * 2
-        for _ in range(THREADS):
-            session.tasks.run(
-                Lane.BATCH,
-                lambda context: _work(context, workspace, slugs, queue, edge),
-                done=lambda _none: self._ended(),
-                failed=self._failed,
-                progress=self._receive,
-                owner=self._owner,
-                title="Classify the photos",
-            )
-        self._progress_timer.start()
-        self._show_progress()
-
-    def _receive(self, answer: tuple[BatchRow, QImage | None]) -> None:
-        row, image = answer
-        self._panel.model.changed(row)
-        if image is not None:
-            self._panel.model.show_thumbnail(row, image)
-
-    def _ended(self) -> None:
-        self._running -= 1
-        if self._running <= 0:
-            self._finish()
-
-    def _failed(self, error: Exception) -> bool:
-        self._stop()
+    def _scan_failed(self, error: Exception) -> bool:
+        self._scan = None
+        self._panel.show_progress("", going=False)
         self._session.show_message(error_message(error, "Classifying").text, "bad", "batch")
         return True
 
-    def _stop(self) -> None:
-        self._owner.deleteLater()
-        self._owner = QObject(self)
-        self._finish()
+    def _refused(self, run: _BatchRun) -> None:
+        self._session.show_message(REFUSED, "warn", "batch")
+        self._close()
+        self.command("forget", run.batch.id)
 
-    def _finish(self) -> None:
-        self._running = 0
-        self._progress_timer.stop()
-        self._panel.show_progress("", going=False)
+    # --- running
+
+    def _continue(self) -> None:
+        """Run the unfinished batches of the open connection."""
+        for run in self._runs.values():
+            if run.batch.state is BatchState.RUNNING and (workspace := self._workspace_of(run)) is not None:
+                self._run(run, workspace)
+
+    def _workspace_of(self, run: _BatchRun) -> Workspace | None:
+        """Return the workspace of a batch's connection, None while its service is not connected."""
+        session = self._session
+        connected = session.connected if session.state is ConnectionState.READY else None
+        return connected.workspace if connected and connected.connection.id == run.batch.connection_id else None
+
+    def _run(self, run: _BatchRun, workspace: Workspace) -> None:
+        store = self._store
+        if store is None or run.owner is not None:
+            return
+        run.start(QObject(self))
+        edge = self._panel.table.iconSize().width() * 2
+        for _ in range(THREADS):
+            self._session.tasks.run(
+                Lane.BATCH,
+                lambda context: _work(context, workspace, store, run, edge),
+                done=lambda _none: self._ended(run),
+                failed=lambda error: self._failed(run, error),
+                progress=lambda answer: self._receive(run, *answer),
+                owner=run.owner,
+                title="Classifying the photos",
+            )
+        self._progress_timer.start()
+        self._set_state(run, BatchState.RUNNING)
+
+    def _receive(self, run: _BatchRun, number: int, image: QImage | None) -> None:
+        row = run.batch.rows[number]
+        run.answered += 1
+        run.failed += row.failed
+        if image is not None:
+            run.thumbnails[number] = image
+        if run is self._current:
+            if image is not None:
+                self._panel.model.show_thumbnail(row, image)
+            else:
+                self._panel.model.refresh(row)
+
+    def _ended(self, run: _BatchRun) -> None:
+        run.jobs -= 1
+        if run.jobs <= 0:
+            self._halt(run, BatchState.DONE)
+            if run is not self._current or not self._panel.isVisible():
+                text = f"{plural(run.answered - run.failed, 'photo')} classified."
+                self._session.show_message(text, "", "batch", (("Show the table", lambda: self._show(run)),))
+
+    def _failed(self, run: _BatchRun, error: Exception) -> bool:
+        if isinstance(error, ConnectionFailed):  # it continues once the service is connected again
+            self._halt(run, BatchState.RUNNING)
+            self._session.show_error(error)
+        else:
+            self._halt(run, BatchState.PAUSED)
+            self._session.show_message(error_message(error, "Classifying").text, "bad", "batch")
+        return True
+
+    def _halt(self, run: _BatchRun, state: BatchState) -> None:
+        if run.owner is not None:
+            run.owner.deleteLater()
+            run.owner = None
+        run.count()
+        self._set_state(run, state)
+
+    def _set_state(self, run: _BatchRun, state: BatchState) -> None:
+        run.batch.state = state
+        self._write(lambda store: store.set_state(run.batch.id, state))
+        self._show_progress()
+
+    def _write(self, write: Callable[[BatchStore], object]) -> None:
+        if (store := self._store) is not None:
+            self._session.tasks.run(
+                Lane.DISK,
+                lambda _context: write(store),
+                failed=lambda error: self._session.show_error(error, "Keeping the batch"),
+                owner=self,
+                title="Keeping the batch",
+            )
+
+    def command(self, verb: str, batch_id: int) -> None:
+        """Run `open`, `pause`, `resume`, `cancel`, `retry_failed` or `forget` on a batch."""
+        run = self._runs[abs(batch_id)]
+        match verb:
+            case "open":
+                self._show(run)
+            case "pause":
+                self._halt(run, BatchState.PAUSED)
+            case "cancel":
+                self._halt(run, BatchState.CANCELLED)
+            case "forget":
+                self._halt(run, BatchState.CANCELLED)
+                del self._runs[run.batch.id]
+                self._write(lambda store: store.remove(run.batch.id))
+                self.changed.emit()
+            case "resume" | "retry_failed":
+                if verb == "retry_failed":
+                    self._clear_failed(run)
+                self._set_state(run, BatchState.RUNNING)
+                self._continue()
+
+    def _clear_failed(self, run: _BatchRun) -> None:
+        for number, row in enumerate(run.batch.rows):
+            if row.failed and not row.problem:
+                row.answers = {}
+                run.answered -= 1
+                run.failed -= 1
+                self._write(partial(_clear_answers, run.batch.id, number))
+
+    def _on_current(self, verb: str) -> None:
+        if self._current is not None:
+            self.command(verb, self._current.batch.id)
+
+    def _stop(self) -> None:
+        if self._scan is not None:
+            self._scan.cancel()
+            self._scan = None
+            self._close()
+        else:
+            self._on_current("cancel")
+
+    # --- the table
+
+    def _show(self, run: _BatchRun) -> None:
+        """Show a batch in the table."""
+        self._current = run
+        batch, panel = run.batch, self._panel
+        panel.begin(f"Classify {plural(len(batch.rows), 'photo')}", batch.slugs, batch.rows)
+        for number, image in run.thumbnails.items():
+            panel.model.show_thumbnail(batch.rows[number], image)
+        self._show_progress()
+        self.shown.emit(True)
 
     def _show_progress(self) -> None:
-        done, _, total = self._panel.model.counts
-        fresh, spent = done - self._began_with, monotonic() - self._began
-        words = ""
-        if fresh > 2 and spent > 0.5:
-            rate = fresh / spent
-            words = f"{rate:.0f} a second · {duration((total - done) / rate)} left" if rate >= 1 else ""
-        self._panel.show_progress(words, going=self._running > 0)
-
-    def _retry_failed(self) -> None:
-        from apitorch_desktop.ui.batch.model import failed
-
-        model = self._panel.model
-        rows = [row for row in model.rows if failed(row) and not row.problem]
-        for row in rows:
-            model.clear_answers(row)
-        self._ask(rows)
-
-    def _open(self, row: BatchRow) -> None:
-        """Show a row's photo in the classify panel."""
-        from apitorch_desktop.dataset.sources.image_source import ImageBytes, ImageFile, ImageUrl
-        from apitorch_desktop.ui.widgets import drag_drop
-
-        match row.source:
-            case ImageFile(path):
-                self.photo_requested.emit(drag_drop.DroppedContent(paths=(path,)))
-            case ImageUrl(url):
-                self.photo_requested.emit(drag_drop.DroppedContent(urls=(url,)))
-            case ImageBytes(data, name):
-                self.photo_requested.emit(drag_drop.DroppedContent(images=(drag_drop.DroppedImage(data, name),)))
+        run = self._current
+        if run is not None:
+            fresh, spent = run.answered - run.started_with, monotonic() - run.started
+            text = _STATE_TEXTS.get(run.batch.state, "") if run.owner is None else ""
+            if run.owner is not None and fresh > 2 and spent > 0.5 and (rate := fresh / spent) >= 1:
+                left = duration((len(run.batch.rows) - run.answered) / rate)
+                text = f"{rate:.0f} a second · {left} left"
+            self._panel.show_progress(text, going=run.owner is not None)
+        if all(other.owner is None for other in self._runs.values()):
+            self._progress_timer.stop()
+        self.changed.emit()
 
     def _close(self) -> None:
-        self._stop()
+        run = self._current
         self.shown.emit(False)
+        if run is not None and run.owner is not None:
+            text = "The photos are classified in the background."
+            self._session.show_message(text, "muted", "batch", (("Show the table", lambda: self._show(run)),))
 
-    # --- what is done with the answers
+    def _open_row(self, row: BatchRow) -> None:
+        """Show a row's photo in the classify panel."""
+        match row.source:
+            case ImageFile(path):
+                self.photo_requested.emit(DroppedContent(paths=(path,)))
+            case ImageUrl(url):
+                self.photo_requested.emit(DroppedContent(urls=(url,)))
+            case ImageBytes(data, name):
+                self.photo_requested.emit(DroppedContent(images=(DroppedImage(data, name),)))
 
     def _save(self, form: str) -> None:
-        from PySide6.QtWidgets import QFileDialog
-
-        start = str(Path.home() / f"classified.{form}")
-        asked = QFileDialog(self._window, "Save the table", start, FILTERS[form])
-        asked.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        asked.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        asked.setDefaultSuffix(form)
-        asked.fileSelected.connect(lambda name: self.save(Path(name)))
-        asked.open()
+        partial_table = self._current is not None and not self._current.complete
+        name = f"classified{' (partial)' if partial_table else ''}.{form}"
+        dialog = QFileDialog(self._window, "Save the table", str(Path.home() / name), FILTERS[form])
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix(form)
+        dialog.fileSelected.connect(lambda name: self.save(Path(name)))
+        dialog.open()
 
     def save(self, path: Path) -> None:
-        """Write the table to a file, as CSV or JSON lines by its name."""
-        rows, session = list(self._panel.model.rows), self._session
-
-        def write(_context: JobContext) -> None:
-            from apitorch_desktop.dataset.batch import save_table
-
-            save_table(path, rows)
-
-        session.tasks.run(
-            Lane.DISK,
-            write,
-            done=lambda _none: session.show_message(f"Saved “{path.name}”.", "muted"),
-            failed=lambda error: session.show_error(error, "Saving the table"),
+        """Write the table to a file, as CSV or JSON lines by its name; a partial table reports that."""
+        run, session = self._current, self._session
+        if run is None:
+            return
+        rows, slugs = list(run.batch.rows), run.batch.slugs
+        text = f"Saved “{path.name}”."
+        if not run.complete:
+            text = f"Saved “{path.name}”: partial, {run.answered:,} of {plural(len(rows), 'photo')}."
+        session.run(
+            "Saving the table",
+            lambda _context: save_table(path, rows, slugs),
+            lambda _none: session.show_message(text, "muted"),
+            lane=Lane.DISK,
             owner=self,
-            title="Save the table",
         )
 
     def _fill_add_menu(self, menu: QMenu) -> None:
-        """The labels the selected photos may be added to."""
-        from apitorch_desktop.ui.widgets.label_menu import fill_label_menu
-
+        """Fill the menu with the labels that the selected photos may be added to."""
         fill_label_menu(menu, self._session.training_sets, (), self._add)
 
     def _add(self, set_id: str, label: str) -> None:
         self.add_requested.emit([(row.source, row.name) for row in self._panel.selected()], set_id, label)
 
 
-class _RowQueue:
-    """Rows that several threads take from."""
-
-    def __init__(self, rows: Sequence[BatchRow]) -> None:
-        self._rows: Iterator[BatchRow] = iter(list(rows))
-        self._lock = Lock()
-
-    def take(self) -> BatchRow | None:
-        with self._lock:
-            return next(self._rows, None)
+def _report_training(context: JobContext, slug: str, state: Classifier | None) -> None:
+    if state is not None and state.status == "training" and not isinstance(state.version, int):
+        context.progress(f"“{slug}” is learning. {state.status_message or ''}".strip())
 
 
-def _work(context: JobContext, workspace: Workspace, slugs: Sequence[str], queue: _RowQueue, edge: int) -> None:
-    """Ask about rows until there are no more; each is posted with its small picture."""
-    from apitorch_desktop.dataset.batch import classify
-    from apitorch_desktop.dataset.sources.archives import Archives
+def _clear_answers(batch_id: int, number: int, store: BatchStore) -> None:
+    store.save_answers(batch_id, number, {})
 
-    archives = Archives()
+
+def _work(context: JobContext, workspace: Workspace, store: BatchStore, run: _BatchRun, edge: int) -> None:
+    """Classify rows until there are no more; each is saved, then posted with its thumbnail.
+
+    Raises ConnectionFailed as soon as the service is away, so that the rows left are not marked as failed.
+    """
+    archives, batch = Archives(), run.batch
+    away: list[ConnectionFailed] = []
+
+    def service(*arguments: Any, **named: Any) -> list[Classification]:
+        try:
+            return workspace.classify(*arguments, **named)
+        except ConnectionFailed as error:
+            away.append(error)
+            raise
+
     try:
-        while (row := queue.take()) is not None:
+        while not context.cancelled() and (number := run.take()) is not None:
+            row = batch.rows[number]
+            answers = classify(service, batch.slugs, row.source, archives)
             context.check()
-            row.answers = classify(workspace.classify, slugs, row.source, archives)
-            context.post((row, _thumbnail(row, archives, edge)))
+            if away:
+                raise away[0]
+            store.save_answers(batch.id, number, answers)
+            row.answers = answers
+            context.post((number, _thumbnail(row, archives, edge)))
     finally:
         archives.close()
 
 
-def _thumbnail(row: BatchRow, archives: object, edge: int) -> QImage | None:
-    from apitorch_desktop.dataset.sources.archives import read
-    from apitorch_desktop.dataset.sources.image_source import ImageUrl, SourceMissing
-    from apitorch_desktop.ui.images.decode import from_image
+def _thumbnail(row: BatchRow, archives: Archives, edge: int) -> QImage | None:
     from apitorch_desktop.vision.images import MAX_BYTES, UnreadableImage
 
     if isinstance(row.source, ImageUrl):
         return None
     try:
-        return from_image(read(row.source, archives, MAX_BYTES), edge)  # type: ignore[arg-type]
+        return from_image(read(row.source, archives, MAX_BYTES), edge)
     except (SourceMissing, UnreadableImage):
         return None

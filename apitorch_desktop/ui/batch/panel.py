@@ -1,4 +1,4 @@
-"""The table of a batch: fills as answers come, can be sorted by confidence and disagreement, saved, and sent to a label."""
+"""Table of a batch: shows answers as they arrive, sorts by confidence and disagreement, and can be saved."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QMenu, QTreeView, QVBoxLayout, QWidget
 
-from apitorch_desktop.dataset.batch import BatchRow
-from apitorch_desktop.ui.batch.model import ROW, BatchFilter, BatchModel
+from apitorch_desktop.dataset.batch.classification import BatchRow
+from apitorch_desktop.ui.batch.model import BatchModel
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import (
     ElidedLabel,
@@ -20,24 +20,26 @@ from apitorch_desktop.ui.widgets.controls import (
     label,
     surface,
 )
+from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, TableFilter
 from apitorch_desktop.utils.text import plural
 
 THUMBNAIL = 36
-"""Pixels of a row's picture."""
+"""Size of a row's thumbnail in pixels at 100 %."""
 
 
 class BatchPanel(QWidget):
-    """Shows what it is told; says what is wanted."""
+    """Shows a batch and emits what the user requests."""
 
     stop_requested = Signal()
+    resume_requested = Signal()
     retry_requested = Signal()
-    """Ask about the failed ones again."""
+    """Classify the failed photos again."""
     save_requested = Signal(str)
-    """How the table is to be saved: "csv" or "jsonl"."""
+    """Format in which the table has to be saved: "csv" or "jsonl"."""
     opened = Signal(object)
-    """A `BatchRow` to look at in the classify panel."""
+    """The `BatchRow` to show in the classify panel."""
     add_menu_opening = Signal(object)
-    """The `QMenu` of *Add to set* is about to open: time to fill it."""
+    """The `QMenu` of *Add to set* is about to open and has to be filled."""
     closed = Signal()
 
     def __init__(self, theme: Theme) -> None:
@@ -45,23 +47,23 @@ class BatchPanel(QWidget):
         surface(self, "canvas")
         self._theme = theme
         self.model = BatchModel(theme)
-        self._shown = BatchFilter()
-        self._shown.setSourceModel(self.model)
+        self._shown = TableFilter(self.model, self)
         self.title = label("", "answer")
         self.words = ElidedLabel("", "small", "muted")
         self.meter = ProgressBar(0, thin=True)
         self.search = QLineEdit(placeholderText="Find a photo or an answer", clearButtonEnabled=True)
         self.search.setAccessibleName("Find a photo or an answer")
-        self.search.textChanged.connect(lambda text: self._shown.search(text.strip()))
+        self.search.textChanged.connect(lambda text: self._shown.setFilterFixedString(text.strip()))
         self.table = QTreeView(rootIsDecorated=False, uniformRowHeights=True, sortingEnabled=True)
         self.table.setModel(self._shown)
         self.table.setAccessibleName("Answers")
         self.table.setProperty("kind", "table")
         self.table.setSelectionMode(QTreeView.SelectionMode.ExtendedSelection)
         self.table.setIconSize(QSize(theme.px(THUMBNAIL), theme.px(THUMBNAIL)))
-        self.table.activated.connect(lambda index: self.opened.emit(index.data(ROW)))
+        self.table.activated.connect(lambda index: self.opened.emit(index.data(ROW_ROLE)))
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._update_controls())
         self.stop = button("Cancel", "", self.stop_requested.emit)
+        self.resume = button("Resume", "", self.resume_requested.emit)
         self.again = button("Retry failed", "", self.retry_requested.emit)
         self.save = MenuButton(theme, "Save")
         self.save.setAccessibleName("Save the table")
@@ -83,7 +85,7 @@ class BatchPanel(QWidget):
         head = QHBoxLayout()
         head.addWidget(self.title)
         head.addWidget(self.words, 1)
-        for control in (self.stop, self.again):
+        for control in (self.stop, self.resume, self.again):
             head.addWidget(control)
         head.addWidget(self.close_button)
         tools = QHBoxLayout()
@@ -99,7 +101,7 @@ class BatchPanel(QWidget):
         rows.addWidget(self.table, 1)
 
     def begin(self, title: str, slugs: Sequence[str], rows: Sequence[BatchRow]) -> None:
-        """A new batch."""
+        """Show a batch, or the scan for a new one without rows."""
         self.title.setText(title)
         self.model.begin(slugs, rows)
         self.table.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
@@ -115,31 +117,36 @@ class BatchPanel(QWidget):
             self.table.setColumnWidth(column, width)
         self.table.setColumnHidden(len(slugs) + 1, True)
 
-    def show_progress(self, words: str, *, going: bool) -> None:
-        """How far it is; `words` as rate and time left."""
+    def show_progress(self, text: str, *, going: bool) -> None:
+        """Show how far the batch is, with rate and time left in `text`; a batch that has stopped early is partial."""
         done, failures, total = self.model.counts
         self._going = going
-        parts = [f"{done:,} of {total:,}" if going else f"{plural(done - failures, 'photo')} classified"]
-        parts += [words] if words else []
+        partial = not going and done < total
+        if going:
+            parts = [f"{done:,} of {total:,}"]
+        elif partial:
+            parts = [f"Partial: {done:,} of {plural(total, 'photo')} classified"]
+        else:
+            parts = [f"{plural(done - failures, 'photo')} classified"]
+        parts += [text] if text else []
         parts += [f"{failures:,} could not be classified"] if failures else []
         self.words.setText(" · ".join(parts))
         self.meter.set_share((done - failures) / max(1, total), "warn" if failures and not going else "accent")
         self.meter.setVisible(going)
         self.stop.setVisible(going)
-        self.again.setVisible(not going and any(not row.problem for row in self._failures()))
+        self.resume.setVisible(partial)
+        self.again.setVisible(not going and not partial and any(not row.problem for row in self._failures()))
         if len(self.model.slugs) > 1 and self.model.comparable:
             self.table.setColumnHidden(len(self.model.slugs) + 1, False)
         self._update_controls()
 
     def selected(self) -> list[BatchRow]:
-        """The photos that are selected; what is none, or cannot be read, is not among them."""
-        rows: list[BatchRow] = [index.data(ROW) for index in self.table.selectionModel().selectedRows()]
+        """Return the selected photos without those that cannot be read."""
+        rows: list[BatchRow] = [index.data(ROW_ROLE) for index in self.table.selectionModel().selectedRows()]
         return [row for row in rows if not row.problem]
 
     def _failures(self) -> list[BatchRow]:
-        from apitorch_desktop.ui.batch.model import failed
-
-        return [row for row in self.model.rows if failed(row)] if self.model.counts[1] else []
+        return [row for row in self.model.rows if row.failed]
 
     def _update_controls(self) -> None:
         chosen = len(self.selected())

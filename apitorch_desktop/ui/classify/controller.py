@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
 from apitorch_desktop.api.errors import Conflict
 from apitorch_desktop.api.types import Classification
-from apitorch_desktop.dataset.batch import ask
+from apitorch_desktop.dataset.batch.classification import ask
 from apitorch_desktop.dataset.workspace.workspace import NeedsScratch, Workspace
 from apitorch_desktop.ui.classify.answer_card import AnswerCard
 from apitorch_desktop.ui.classify.feedback import FeedbackController

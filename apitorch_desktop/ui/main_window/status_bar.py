@@ -6,10 +6,9 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
-from apitorch_desktop.dataset.transfers.queue import TransferStatus
 from apitorch_desktop.ui.session.messages import Message
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.transfers.status_text import ENDED, failed_text, state_text
+from apitorch_desktop.ui.transfers.status_text import ENDED, WorkStatus, failed_text, state_text
 from apitorch_desktop.ui.widgets.controls import (
     ElidedLabel,
     ProgressBar,
@@ -36,7 +35,7 @@ class TransferWidget(QWidget):
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self._theme = theme
-        self.status: TransferStatus | None = None
+        self.status: WorkStatus | None = None
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip("Show all transfers")
         row = QHBoxLayout(self)
@@ -57,7 +56,7 @@ class TransferWidget(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         self.hide()
 
-    def show_transfer(self, status: TransferStatus | None) -> None:
+    def show_transfer(self, status: WorkStatus | None) -> None:
         """Show the state of a transfer, or hide the widget."""
         self.status = status
         self.setVisible(status is not None)

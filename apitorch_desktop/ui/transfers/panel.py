@@ -1,4 +1,4 @@
-"""List of transfers: a card for each, with progress, controls, and the failed files with their reasons."""
+"""List of transfers and batches: a card for each with progress and controls, and the failed files with reasons."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from operator import attrgetter
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QScrollArea, QTreeView, QVBoxLayout, QWidget
 
-from apitorch_desktop.dataset.transfers.queue import TransferFailure, TransferStatus
+from apitorch_desktop.dataset.transfers.queue import TransferFailure
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.transfers.status_text import ENDED, failed_text, state_text
+from apitorch_desktop.ui.transfers.status_text import ENDED, WorkStatus, failed_text, state_text
 from apitorch_desktop.ui.widgets.controls import (
     Card,
     ElidedLabel,
@@ -59,9 +59,9 @@ class _FailureList(QWidget):
 
 
 class TransferCard(Card):
-    """One transfer. What the user requests is emitted by the panel."""
+    """One transfer or batch. What the user requests is emitted by the panel."""
 
-    def __init__(self, theme: Theme, panel: TransfersPanel, status: TransferStatus) -> None:
+    def __init__(self, theme: Theme, panel: TransfersPanel, status: WorkStatus) -> None:
         super().__init__()
         self._panel = panel
         self.status = status
@@ -73,6 +73,7 @@ class TransferCard(Card):
         self.resume = button("Resume", "", lambda: command("resume", self.status.id))
         self.cancel = button("Cancel", "", lambda: command("cancel", self.status.id))
         self.retry = button("Retry failed", "", lambda: command("retry_failed", self.status.id))
+        self.open = button("Open", "", lambda: command("open", self.status.id))
         self.save = button("Save a summary…", "", lambda: panel.summary_requested.emit(self.status.id))
         self.up = icon_button(theme, "chevron-up", "Do this one first")
         self.up.clicked.connect(lambda: command("first", self.status.id))
@@ -84,7 +85,7 @@ class TransferCard(Card):
         self.failures.hide()
         top = QHBoxLayout()
         top.addWidget(self._title, 1)
-        for control in (self.pause, self.resume, self.retry, self.cancel, self.save, self.up, self.forget):
+        for control in (self.open, self.pause, self.resume, self.retry, self.cancel, self.save, self.up, self.forget):
             top.addWidget(control)
         below = QHBoxLayout()
         below.addWidget(self._line, 1)
@@ -95,7 +96,7 @@ class TransferCard(Card):
         self.rows.addWidget(self.failures)
         self.show_status(status)
 
-    def show_status(self, status: TransferStatus) -> None:
+    def show_status(self, status: WorkStatus) -> None:
         """Show a newer status."""
         failures_changed = status.failed != self.status.failed
         self.status = status
@@ -112,10 +113,13 @@ class TransferCard(Card):
         self.cancel.setVisible(not ended)
         self.up.setVisible(status.state == "waiting")
         self.retry.setVisible(ended and bool(status.failed))
-        self.save.setVisible(ended)
+        batch = status.kind == "batch"
+        self.open.setVisible(batch)
+        self.save.setVisible(ended and not batch)
         self.forget.setVisible(ended)
         self.failed.setText(failed_text(status))
         self.failed.setVisible(bool(status.failed))
+        self.failed.setEnabled(not batch)  # the table of a batch shows what failed
         if not status.failed:
             self.failures.hide()
             self.failed.setChecked(False)
@@ -132,7 +136,7 @@ class TransfersPanel(QWidget):
     """Cards of all transfers, newest first; emits what the user requests."""
 
     command_requested = Signal(str, int)
-    """(command of `TransferController.command`, id of the transfer)"""
+    """(command, id): a command of `TransferController` or `BatchController`; ids of batches are negative."""
     failures_requested = Signal(int)
     summary_requested = Signal(int)
     closed = Signal()
@@ -145,7 +149,7 @@ class TransfersPanel(QWidget):
         self._close = icon_button(theme, "close", "Close the list")
         self._close.clicked.connect(self.closed)
         self._empty = label(
-            "No transfers yet: what you import or download is listed here.", "small", "muted", wrap=True
+            "Nothing yet: what you import, download or classify in bulk is listed here.", "small", "muted", wrap=True
         )
         inner = QWidget()
         surface(inner, "panel")
@@ -166,7 +170,7 @@ class TransfersPanel(QWidget):
         rows.addLayout(head)
         rows.addWidget(area, 1)
 
-    def show_statuses(self, statuses: Sequence[TransferStatus]) -> None:
+    def show_statuses(self, statuses: Sequence[WorkStatus]) -> None:
         """Show these transfers, new ones on top, and remove all others."""
         known = {status.id for status in statuses}
         for removed in [transfer_id for transfer_id in self._cards if transfer_id not in known]:
@@ -175,7 +179,7 @@ class TransfersPanel(QWidget):
             self.show_status(status)
         self._empty.setVisible(not self._cards)
 
-    def show_status(self, status: TransferStatus) -> None:
+    def show_status(self, status: WorkStatus) -> None:
         """Show one transfer, on a new card if it has none."""
         card = self._cards.get(status.id)
         if card is not None:

@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
-from apitorch_desktop.dataset.transfers.queue import TransferStatus
+from typing import Protocol
+
 from apitorch_desktop.utils.text import duration, size
 
 ENDED = ("done", "failed", "cancelled")
 """Final states."""
 
 
-def counts_text(status: TransferStatus) -> str:
+class WorkStatus(Protocol):
+    """State of work in the background: a `TransferStatus`, or the status of a batch (kind "batch")."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def note(self) -> str: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def skipped(self) -> int: ...
+    @property
+    def bytes_done(self) -> int: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def seconds_left(self) -> float | None: ...
+    @property
+    def fraction(self) -> float: ...
+
+
+_DONE = {"upload": "added", "download": "downloaded", "batch": "classified"}
+_FAILED = {"upload": "sent", "download": "downloaded", "batch": "classified"}
+
+
+def counts_text(status: WorkStatus) -> str:
     """Return count, rate and time left: `412 of 600 · 38 a second · 5 s left`."""
     parts = [f"{status.done + status.skipped:,} of {status.total:,}"]
     if status.state == "running" and status.rate > 0 and status.done and status.bytes_done:
@@ -20,15 +56,14 @@ def counts_text(status: TransferStatus) -> str:
     return " · ".join(parts)
 
 
-def failed_text(status: TransferStatus) -> str:
+def failed_text(status: WorkStatus) -> str:
     """Return how many files failed, "" for none."""
     if not status.failed:
         return ""
-    verb = "sent" if status.kind == "upload" else "downloaded"
-    return f"{status.failed:,} could not be {verb}"
+    return f"{status.failed:,} could not be {_FAILED[status.kind]}"
 
 
-def state_text(status: TransferStatus) -> str:
+def state_text(status: WorkStatus) -> str:
     """Return the state in a line, with the reason if it does not advance."""
     if status.note and status.state not in ENDED:
         return status.note
@@ -41,7 +76,9 @@ def state_text(status: TransferStatus) -> str:
             return f"Cancelled · {counts_text(status)}"
         case "done" if status.skipped:
             return f"{status.done:,} added · {status.skipped:,} were there already"
+        case "done" | "failed" if status.kind == "batch":
+            return f"{status.done:,} classified"
         case "done":
-            return f"All {status.total:,} {'added' if status.kind == 'upload' else 'downloaded'}"
+            return f"All {status.total:,} {_DONE[status.kind]}"
         case _:
             return counts_text(status)

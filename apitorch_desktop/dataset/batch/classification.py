@@ -22,6 +22,7 @@ Answers = dict[str, Classification | str]
 
 COLUMNS: Final = ("image", "classifier", "label", "confidence", "confidence_value", "sentence", "error")
 """Columns of the table, which has a row for each image and classifier."""
+NOT_YET: Final = "Not classified yet."
 _LONGEST = 2**28
 
 
@@ -39,6 +40,11 @@ class BatchRow:
         """Return the probability of a classifier's answer, None where it gave none."""
         answer = self.answers.get(slug)
         return None if answer is None or isinstance(answer, str) else _share(answer.confidence_value)
+
+    @property
+    def failed(self) -> bool:
+        """True without an answer of some classifier, once there are answers."""
+        return bool(self.problem) or any(isinstance(answer, str) for answer in self.answers.values())
 
     @property
     def disagreement(self) -> float | None:
@@ -132,9 +138,12 @@ def _target_of(path: Path) -> Path | None:
     return path if path.is_file() or not path.exists() else None
 
 
-def save_table(path: Path, rows: Iterable[BatchRow]) -> None:
-    """Write the table, as JSON lines where the name ends in `.jsonl`, else as CSV; whole or not at all. Raises OSError."""
-    lines = [cells(row.place, slug, answer) for row in rows for slug, answer in row.answers.items()]
+def save_table(path: Path, rows: Iterable[BatchRow], slugs: Sequence[str]) -> None:
+    """Write the table, as JSON lines where the name ends in `.jsonl`, else as CSV; whole or not at all. Raises OSError.
+
+    A row without answers has the reason in the column `error`, so that a partial table shows what is missing.
+    """
+    lines = [cells(row.place, slug, row.answers.get(slug) or row.problem or NOT_YET) for row in rows for slug in slugs]
     with open_table(path) as file:
         if path.suffix.lower() == ".jsonl":
             file.writelines(json.dumps(_named(line), ensure_ascii=False) + "\n" for line in lines)

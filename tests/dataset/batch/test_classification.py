@@ -6,7 +6,7 @@ import pytest
 
 from apitorch_desktop.api.errors import Conflict, NotFound, WrongKey
 from apitorch_desktop.api.types import Alternative, Classification
-from apitorch_desktop.dataset.batch import BatchRow, classify, save_table
+from apitorch_desktop.dataset.batch.classification import BatchRow, classify, save_table
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import ImageBytes, ImageFile, ImageUrl, place_of
 
@@ -65,12 +65,12 @@ def test_a_photo_that_is_gone_is_said_and_a_wrong_key_ends_it(tmp_path):
 
 def test_tables_hold_answers_and_failures_in_both_forms(tmp_path):
     rows = [row(clothes=answer("clothes", "hat", "0.81")), row(clothes='“b, "c".jpg” is no image.')]
-    save_table(tmp_path / "a.csv", rows)
+    save_table(tmp_path / "a.csv", rows, ["clothes"])
     read = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
     assert [one["label"] for one in read] == ["hat", ""]
     assert read[0]["confidence_value"] == "0.81"
     assert read[1]["error"] == '“b, "c".jpg” is no image.'
-    save_table(tmp_path / "a.jsonl", rows)
+    save_table(tmp_path / "a.jsonl", rows, ["clothes"])
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert lines[0]["label"] == "hat"
     assert lines[1]["error"] == read[1]["error"]
@@ -79,7 +79,7 @@ def test_tables_hold_answers_and_failures_in_both_forms(tmp_path):
 
 def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path):
     with pytest.raises(OSError, match="nowhere"):
-        save_table(tmp_path / "nowhere" / "a.csv", [])
+        save_table(tmp_path / "nowhere" / "a.csv", [], [])
 
 
 def test_places_are_shown_in_one_line():

@@ -1,0 +1,1 @@
+"""Classification of many images, and the batches that are kept of it."""
