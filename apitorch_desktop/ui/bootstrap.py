@@ -127,9 +127,13 @@ class Bootstrap(QObject):
 
     def _make_central_widget(self) -> None:
         from apitorch_desktop.ui.main_window.central_widget import CentralWidget
+        from apitorch_desktop.ui.main_window.main_window import MENU_BAR
 
         self.central_widget = CentralWidget(self.theme, self.settings, self._unavailable_reason)
         self.central_widget.empty.show_busy("Starting…")
+        menu_bar = self.window.menuBar()  # still empty, so that nothing moves when it is filled
+        menu_bar.setMinimumHeight(self.theme.px(MENU_BAR))
+        menu_bar.setVisible(self.settings.menu_bar_shown)
         self.window.setCentralWidget(self.central_widget)
         self.central_widget.setFocus()  # otherwise the first button would look like the default one
 

@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, kw_only=True, eq=False):
     tree_shown: bool = field(default=True, name="window/tree")
     classify_width: int | UnsetType = field(default=UNSET, name="window/right")
     classify_shown: bool = field(default=True, name="window/classify")
+    menu_bar_shown: bool = field(default=True, name="window/menu_bar")
     connection: str = field(default="embedded", name="open/connection")
     training_set: str = field(default="", name="open/training_set")
     filters: dict[str, Filter] = field(default_factory=dict, name="open/filter")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtCore import QObject, Qt
+from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QHBoxLayout, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
+from apitorch_desktop.api.types import TrainingSet
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec, native_keys
 from apitorch_desktop.ui.command_palette import CommandPalette
+from apitorch_desktop.ui.compare.controller import CompareController
+from apitorch_desktop.ui.exporter.controller import ExportController
 from apitorch_desktop.ui.importer.controller import ImportController
 from apitorch_desktop.ui.labeling.controller import LabelingController
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget
@@ -16,6 +19,9 @@ from apitorch_desktop.ui.photos.controller import PhotosController
 from apitorch_desktop.ui.review.panel import PAGES
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.settings import Settings
+from apitorch_desktop.ui.sidebar.model import TreeModel, TreeNode
+from apitorch_desktop.ui.sidebar.panel import TreeView
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import label, surface
 
@@ -43,6 +49,81 @@ WIDGET_KEYS = {
     ),
 }
 """Keys that widgets handle themselves, by section of the sheet."""
+
+
+MENUS = {
+    "&File": (
+        "file.import_folder", "file.import_files", "file.import_clipboard", "", "file.new_set", "", "file.quit",
+    ),
+    "&Edit": (
+        "edit.undo", "edit.redo", "", "photo.copy", "photo.copy_paths", "edit.paste", "",
+        "photo.select_all", "photo.delete", "", "view.search",
+    ),
+    "&View": (
+        "photo.open", "photo.show_in_file_manager", "", "view.training_sets", "view.classify_panel", "view.transfers",
+        "view.menu_bar", "", "view.refresh",
+    ),
+    "&Training set": (
+        "set.new_label", "set.rename", "", "label.next_suspect", "label.previous_suspect", "label.auto_advance", "",
+        "set.export", "set.compare", "", "set.delete",
+    ),
+    "&Classifier": ("classifier.classify_file",),
+    "&Help": ("help.palette", "help.keys"),
+}  # fmt: skip
+"""Menus of the menu bar: title → ids of actions, "" for a separator."""
+
+
+class MenuBar(QObject):
+    """Menu bar of the window, made from the registry; the user can hide it."""
+
+    def __init__(self, registry: ActionRegistry, window: QMainWindow, settings: Settings) -> None:
+        super().__init__(window)
+        self._settings = settings
+        self._bar = window.menuBar()
+        self._bar.setAccessibleName("Menus")
+        for title, action_ids in MENUS.items():
+            registry.fill(self._bar.addMenu(title), *action_ids)
+
+    def toggle(self) -> None:
+        """Show or hide the menu bar."""
+        self._settings.menu_bar_shown = not self._settings.menu_bar_shown
+        self._settings.save()
+        self._bar.setVisible(self._settings.menu_bar_shown)
+
+
+def add_set_actions(
+    registry: ActionRegistry,
+    session: Session,
+    tree: TreeView,
+    model: TreeModel,
+    edits: EditController,
+    exports: ExportController,
+    comparisons: CompareController,
+) -> None:
+    """Add the actions of the open training set."""
+
+    def open_set() -> TrainingSet:
+        assert session.open_set is not None  # noqa: S101 - `reason` has made sure
+        return session.open_set.training_set
+
+    def node() -> TreeNode:
+        found = model.find(open_set().id)
+        assert found is not None  # noqa: S101 - the tree shows the open training set
+        return found
+
+    def reason(extension: str) -> Callable[[], str]:
+        return lambda: session.unavailable_reason(extension) if session.open_set else "No training set is open."
+
+    registry.add(
+        ActionSpec("set.new_label", "New label…", lambda: tree.start_naming(node()), reason=reason("labels")),
+        ActionSpec("set.rename", "Rename…", lambda: tree.rename(node()), reason=reason("training-sets")),
+        ActionSpec("set.export", "Export…", lambda: exports.ask(str(open_set().id)), reason=reason("")),
+        ActionSpec("set.compare", "Compare…", lambda: comparisons.open(str(open_set().id)), reason=reason("")),
+        ActionSpec(
+            "set.delete", "Delete training set", lambda: edits.delete_training_set(open_set().id, open_set().name),
+            reason=reason("training-sets"),
+        ),
+    )  # fmt: skip
 
 
 def add_window_actions(

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFileDialog
 
 from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.dataset.transfers.queue import TransferStatus
-from apitorch_desktop.ui.actions import ActionRegistry
+from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
 from apitorch_desktop.ui.batch.controller import BatchController
 from apitorch_desktop.ui.batch.panel import BatchPanel
 from apitorch_desktop.ui.classify.controller import ClassifyController
@@ -32,7 +32,7 @@ from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.settings import Settings
-from apitorch_desktop.ui.shortcuts import add_window_actions
+from apitorch_desktop.ui.shortcuts import MenuBar, add_set_actions, add_window_actions
 from apitorch_desktop.ui.sidebar.model import RowType, TreeNode
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.controller import TransferController
@@ -111,6 +111,17 @@ class Wiring(QObject):
             parts.theme,
             lambda: self.pages.switch(parts.transfers_panel),
         )
+        tree = parts.central_widget.tree
+        add_set_actions(
+            parts.actions, parts.session, tree.view, tree.model, parts.edits, parts.exports, parts.comparisons
+        )
+        parts.actions.add(
+            ActionSpec("classifier.classify_file", "Classify a photo…", parts.classify.choose_file),
+            ActionSpec(
+                "view.menu_bar", "Menu bar", lambda: self._menu_bar.toggle(), "Ctrl+M", "Show or hide the menu bar"
+            ),
+        )
+        self._menu_bar = MenuBar(parts.actions, parts.window, parts.settings)
         parts.actions.fill(
             parts.central_widget.toolbar.import_menu,
             "file.import_folder",

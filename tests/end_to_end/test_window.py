@@ -1,6 +1,8 @@
 """The window's own settings by pointer and keys: colors, size on the screen, connections chosen again, training sets."""
 
 from PySide6.QtCore import QSettings, Qt
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QLineEdit
 
 from apitorch_desktop.ui.command_palette import CommandPalette
 from apitorch_desktop.ui.session.session import ConnectionState
@@ -205,3 +207,59 @@ def test_an_action_is_found_by_a_few_letters_and_run(monkeypatch, photos, tmp_pa
         program.wait(made.transfers_panel.isVisible, "the list of transfers")
 
     assert program.run(monkeypatch, steps) == 0
+
+
+def test_the_menu_bar_works_by_pointer_is_hidden_and_stays_so(monkeypatch, photos, tmp_path, home):
+    summer(photos, tmp_path, ("dress", "hat"), 2)
+
+    def choose_in_menu_bar(made, title, text):
+        bar = made.window.menuBar()
+        action = next(action for action in bar.actions() if action.text() == title)
+        program.press(bar, bar.actionGeometry(action))
+        choose(text)
+        made.window.activateWindow()
+        program.wait(made.window.isActiveWindow, "the focus in the window")
+
+    def names(made):
+        return [found.name for found in made.session.workspace.client.training_sets()]
+
+    def labels(made):
+        return made.session.workspace.client.training_sets()[0].labels
+
+    def steps(made):
+        tree = made.central_widget.tree
+        program.wait(lambda: made.session.open_set and made.session.open_set.listed and made.model.total == 4, "photos")
+        choose_in_menu_bar(made, "&Training set", "Rename…")
+        program.wait(lambda: isinstance(made.window.focusWidget(), QLineEdit), "the name's field")
+        pointer.key("ctrl+a")
+        pointer.write("Winter")
+        pointer.key("Return")
+        program.wait(lambda: names(made) == ["Winter"] and tree.model.top()[0].text == "Winter", "the new name")
+        choose_in_menu_bar(made, "&Training set", "New label…")
+        program.wait(lambda: isinstance(made.window.focusWidget(), QLineEdit), "the label's field")
+        pointer.write("scarf")
+        pointer.key("Return")
+        program.wait(lambda: "scarf" in labels(made), "the new label")
+        choose_in_menu_bar(made, "&Edit", "Undo")
+        program.wait(lambda: "scarf" not in labels(made), "the label gone")
+        choose_in_menu_bar(made, "&Training set", "Delete training set")
+        program.wait(lambda: names(made) == [], "the training set gone")
+        program.wait(lambda: made.session.open_set is None, "no open training set")
+        rename = next(action for action in made.actions.findChildren(QAction) if action.objectName() == "set.rename")
+        bar = made.window.menuBar()
+        program.press(bar, bar.actionGeometry(bar.actions()[3]))
+        program.wait(lambda: not rename.isEnabled() and rename.toolTip() == "No training set is open.", "the reason")
+        pointer.key("Escape", "Escape")
+        choose_in_menu_bar(made, "&Edit", "Undo")
+        program.wait(lambda: names(made) == ["Winter"], "the training set again")
+        choose_in_menu_bar(made, "&View", "Menu bar")
+        program.wait(lambda: not made.window.menuBar().isVisible(), "the menu bar hidden")
+
+    def next_start(made):
+        program.wait(lambda: made.session.state is ConnectionState.READY, "the embedded service")
+        assert not made.window.menuBar().isVisible()
+        pointer.key("ctrl+m")
+        program.wait(made.window.menuBar().isVisible, "the menu bar")
+
+    assert program.run(monkeypatch, steps) == 0
+    assert program.run(monkeypatch, next_start) == 0

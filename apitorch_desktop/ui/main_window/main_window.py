@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 1440, 900
 LEFT, RIGHT, TOP, BOTTOM = 252, 348, 46, 44
 """Initial sizes of tree, classify panel, toolbar and status bar."""
+MENU_BAR = 0 if sys.platform == "darwin" else 26
+"""Height of the menu bar within the window."""
 
 
 class MainWindow(QMainWindow):
@@ -74,12 +76,14 @@ class MainWindow(QMainWindow):
     def _paint_surfaces(self) -> None:
         theme, px = self._theme, self._theme.px
         width, height = self.width(), self.height()
-        top, bottom = px(TOP), height - px(BOTTOM)
+        menu_bar = px(MENU_BAR) if self._settings.value("window/menu_bar") != "false" else 0
+        top, bottom = menu_bar + px(TOP), height - px(BOTTOM)
         painter = QPainter(self)
         for token, x, y, w, h in (
             ("side", 0, 0, width, height),
             ("canvas", px(LEFT), top, width - px(LEFT) - px(RIGHT), bottom - top),
             ("panel", width - px(RIGHT), top, px(RIGHT), bottom - top),
+            ("line", 0, menu_bar - 1, width, 1),
             ("line", 0, top, width, 1),
             ("line", 0, bottom, width, 1),
             ("line", px(LEFT), top, 1, bottom - top),

@@ -181,7 +181,8 @@ class MenuButton(QPushButton):
         inner = self.rect().adjusted(px(12), 0, -px(10), 0)
         mirror = self._mirrored
         end = QRect(inner.right() - px(12), (self.height() - px(12)) // 2, px(12), px(12))
-        self._chevron.paint(painter, mirror(end))
+        primary = self.property("kind") == "primary" and self.isEnabled()
+        (self._theme.icon("chevron-down", "on_strong") if primary else self._chevron).paint(painter, mirror(end))
         inner.setRight(end.left() - px(6))
         if self._mark:
             size = px(14)
@@ -204,7 +205,7 @@ class MenuButton(QPushButton):
             inner.setLeft(inner.left() + size + px(6))
         if self._compact:
             return
-        painter.setPen(self._theme.color("text" if self.isEnabled() else "muted"))
+        painter.setPen(self._theme.color("on_strong" if primary else "text" if self.isEnabled() else "muted"))
         text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, inner.width())
         start = QStyle.visualAlignment(self.layoutDirection(), Qt.AlignmentFlag.AlignLeft)
         painter.drawText(mirror(inner), start | Qt.AlignmentFlag.AlignVCenter, text)
