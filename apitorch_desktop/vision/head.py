@@ -254,51 +254,50 @@ def train(
     with threadpool_limits(1, "blas"):
         go_on()
         if preview and len(rows) * len(names) > PREVIEW_ABOVE:
-            preview(_fit_preview(rows, answers, names, seed, go_on))
+            preview(_fit_preview(rows, answers, names, together, seed, go_on))
         folds = fair_folds(answers, together, _FOLDS, seed)
         fitted = linear.fit(rows, answers, len(names), folds, go_on, seed=seed)
         go_on()
         novelty = fit_novelty(rows, answers, folds, fitted, seed)
-        head = Head(names, fitted.weights, fitted.bias, temperature=1 / fitted.sharpness, novelty=novelty)
-        head = _with_memory(head, rows, answers, hard=fitted.out_of_fold.argmax(axis=1) != answers)
+        head = _complete(names, fitted, novelty, rows, answers, hard=fitted.out_of_fold.argmax(axis=1) != answers)
         metrics = _metrics(fitted.out_of_fold, answers, names, int(folds.max()) + 1)
         return TrainingResult(head, metrics, fitted.out_of_fold)
 
 
 def _fit_preview(
-    rows: NDArray[np.float32], answers: Ints, names: list[str], seed: int, go_on: Callable[[], None]
+    rows: NDArray[np.float32], answers: Ints, names: list[str], groups: Ints, seed: int, go_on: Callable[[], None]
 ) -> Head:
     """A head fitted on a sample within a second; it remembers every image that it would answer wrong."""
     sample = linear.stratified_sample(answers, max(PREVIEW_ABOVE // len(names), 2 * len(names)), seed)
-    folds = fair_folds(answers[sample], sample, 3, seed)
-    fitted = linear.fit(
-        rows[sample], answers[sample], len(names), folds, go_on, penalties=(_PREVIEW_PENALTY,), seed=seed
-    )
-    novelty = fit_novelty(rows[sample], answers[sample], folds, fitted, seed)
-    head = Head(names, fitted.weights, fitted.bias, temperature=1 / fitted.sharpness, novelty=novelty)
-    return _with_memory(head, rows, answers, hard=np.zeros(len(rows), bool))
+    some, labels = rows[sample], answers[sample]
+    folds = fair_folds(labels, groups[sample], 3, seed)
+    fitted = linear.fit(some, labels, len(names), folds, go_on, penalties=(_PREVIEW_PENALTY,), seed=seed)
+    novelty = fit_novelty(some, labels, folds, fitted, seed)
+    return _complete(names, fitted, novelty, rows, answers, hard=np.zeros(len(rows), bool))
 
 
-def _with_memory(head: Head, rows: NDArray[np.float32], answers: Ints, hard: NDArray[np.bool_]) -> Head:
-    """`head` that remembers the `hard` images; of the same embedding under several labels, the last."""
+def _complete(
+    names: list[str],
+    fitted: linear.LinearFit,
+    novelty: NoveltyDetector,
+    rows: NDArray[np.float32],
+    answers: Ints,
+    hard: NDArray[np.bool_],
+) -> Head:
+    """A head that remembers the `hard` images and rejects no image; of one embedding under several labels, the last counts."""
+    temperature = 1 / fitted.sharpness
     last = {identity: index for index, identity in enumerate(_identities(rows))}
     images = np.fromiter(last.values(), int, len(last))[::-1]  # of two equally near images, the later one is recalled
-    smooth, sketches = head.smooth(rows[images]), rows[images] @ projection(head.dimensions)
-    kept = hard[images]
+    logits = np.asarray(rows @ fitted.weights.T + fitted.bias, np.float64)
+    novelty = novelty.accepting(rows, logits)
+    smooth, sketches = softmax(logits)[images], (rows @ projection(rows.shape[1]))[images]
+    head, wanted, kept = Head(names, fitted.weights, fitted.bias), answers[images], hard[images]
     for _ in range(2):  # also images that are answered wrong all the same, then those recalled as one of these
         probabilities = smooth.copy()
         head.recall(sketches, probabilities)
-        kept |= probabilities.argmax(axis=1) != answers[images]
-        remembered = answers[images[kept]]
-        head = Head(
-            head.labels,
-            head.weights,
-            head.bias,
-            sketches[kept],
-            remembered,
-            temperature=head.temperature,
-            novelty=head.novelty,
-        )
+        kept |= probabilities.argmax(axis=1) != wanted
+        memory = sketches[kept], wanted[kept]
+        head = Head(names, fitted.weights, fitted.bias, *memory, temperature=temperature, novelty=novelty)
     return head
 
 

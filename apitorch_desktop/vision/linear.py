@@ -232,7 +232,7 @@ def _principal_coordinates(rows: NDArray[np.float32], labels: int, seed: int) ->
     else:
         axes = _largest_eigenvalues(standard.T @ standard, rank)[1]
     axes = np.asarray(axes, np.float32) / scale[:, None]
-    return Coordinates(np.asarray((rows - mean) @ axes, np.float32), mean, axes)
+    return Coordinates(rows @ axes - mean @ axes, mean, axes)  # no copy of the rows
 
 
 def _scales(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -241,7 +241,9 @@ def _scales(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.
     One scale for all dimensions where the embeddings have one length, as their dimensions are then weighted already (the
     built-in encoder's); else one for each dimension, shrunk towards the common one, as few images determine it badly.
     """
-    mean, variance = rows.mean(axis=0), rows.var(axis=0)
+    mean = rows.mean(axis=0, dtype=np.float64)
+    squares = np.einsum("ij,ij->j", rows, rows, dtype=np.float64) / len(rows)
+    mean, variance = mean.astype(np.float32), np.maximum(squares - mean**2, 0).astype(np.float32)
     total = max(float(variance.sum(dtype=np.float64)), 1e-30)
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
     if lengths.std() <= _UNIFORM * lengths.mean():

@@ -65,30 +65,51 @@ class NoveltyDetector:
     ) -> None:
         # Half precision, as in the file: a detector is the same when it is read again
         self.mean = np.ascontiguousarray(mean, "<f4")
-        self.axes = np.asarray(axes, "<f2").astype(np.float32)
+        self._axes = np.ascontiguousarray(axes, "<f2")
         self.unit = unit
-        self.known = np.asarray(known, "<f2").astype(np.float32)
+        self._known = np.ascontiguousarray(known, "<f2")
         self.rests = np.ascontiguousarray(rests, "<f4")
         self.nearness, self.logit, self.threshold = nearness, logit, threshold
 
+    @property
+    def axes(self) -> NDArray[np.float32]:
+        """(d, AXES)."""
+        return self._axes.astype(np.float32)
+
+    @property
+    def known(self) -> NDArray[np.float32]:
+        """(m, AXES)."""
+        return self._known.astype(np.float32)
+
     def scores(self, embeddings: Array, logits: Array) -> NDArray[np.float64]:
         """Return (n,) scores, low for novel images, of (n, d) embeddings with (n, k) logits; infinite for training images."""
-        coordinates, rests = self.project(embeddings)
+        axes, known, outside = self.axes, self.known, np.sqrt(self.rests)
         scores = np.empty(len(embeddings))
         for start in range(0, len(embeddings), _BLOCK):
             part = slice(start, start + _BLOCK)
-            distances = _distances(coordinates[part], rests[part], self.known, self.rests)
-            scores[part] = self._score(-_nth(distances, NEIGHBOR), logits[part].max(axis=1))
-        scores[self._is_known(coordinates, rests, embeddings)] = np.inf
+            rows = embeddings[part]
+            coordinates, rests = _project(rows, self.mean, axes, self.unit)
+            within = _distances(coordinates, np.zeros(1), known, np.zeros(1))
+            near = -_nth(within + rests[:, None] + self.rests, NEIGHBOR)
+            score = self._score(near, logits[part].max(axis=1))
+            # A training image, by a lower bound of the distance
+            bound = (within + (np.sqrt(rests)[:, None] - outside) ** 2).min(axis=1)
+            limit = SAME**2 * np.einsum("ij,ij->i", rows, rows) / self.unit**2
+            scores[part] = np.where(bound <= np.maximum(limit, 1e-4), np.inf, score)
         return scores
 
     def rejects(self, embeddings: Array, logits: Array) -> NDArray[np.bool_]:
         """Return (n,): whether an image is none of the labels."""
         return np.asarray(self.scores(embeddings, logits) < self.threshold)
 
-    def project(self, embeddings: Array) -> tuple[Array, Array]:
-        """Return coordinates (n, AXES) and squared lengths outside the axes (n,)."""
-        return _project(embeddings, self.mean, self.axes, self.unit)
+    def accepting(self, embeddings: Array, logits: Array) -> "NoveltyDetector":
+        """Return a detector that also knows those of the images that this one rejects."""
+        rejected = self.rejects(embeddings, logits)
+        if not rejected.any():
+            return self
+        known, rests = _project(embeddings[rejected], self.mean, self.axes, self.unit)
+        known, rests = np.concatenate([self.known, known]), np.concatenate([self.rests, rests])
+        return NoveltyDetector(self.mean, self.axes, self.unit, known, rests, self.nearness, self.logit, self.threshold)
 
     def _score(self, nearness: Array, logit: Array) -> NDArray[np.float64]:
         standardized = (nearness - self.nearness[0]) / self.nearness[1]
@@ -96,23 +117,9 @@ class NoveltyDetector:
             np.minimum((logit - self.logit[0]) / self.logit[1], LOUDEST) + DISTANCE_WEIGHT * standardized, np.float64
         )
 
-    def _is_known(self, coordinates: Array, rests: Array, embeddings: Array) -> NDArray[np.bool_]:
-        """(n,): whether an image is a training image, by a lower bound of the distance."""
-        if not len(self.known):
-            return np.zeros(len(embeddings), bool)
-        limit = SAME**2 * np.einsum("ij,ij->i", embeddings, embeddings) / self.unit**2
-        found = np.empty(len(embeddings), bool)
-        for start in range(0, len(embeddings), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            bound = _distances(coordinates[part], np.zeros(1), self.known, np.zeros(1))
-            bound += (np.sqrt(rests[part])[:, None] - np.sqrt(self.rests)) ** 2
-            found[part] = bound.min(axis=1) <= np.maximum(limit[part], 1e-4)
-        return found
-
     def to_file(self) -> NoveltyFile:
         """Serialize."""
-        arrays = (self.mean, self.axes.astype("<f2"), self.known.astype("<f2"), self.rests)
-        mean, axes, known, rests = (array.tobytes() for array in arrays)
+        mean, axes, known, rests = (array.tobytes() for array in (self.mean, self._axes, self._known, self.rests))
         return NoveltyFile(mean, axes, self.unit, known, rests, self.nearness, self.logit, self.threshold)
 
     @classmethod
@@ -128,7 +135,7 @@ class NoveltyDetector:
 def fit_novelty(
     rows: NDArray[np.float32], answers: Ints, folds: Ints, fit: LinearFit, seed: int = 0
 ) -> NoveltyDetector:
-    """Fit on training images (n, d), comparing each with those of other folds; none of them is rejected by the result."""
+    """Fit on training images (n, d), comparing each with those of other folds."""
     sample = np.arange(len(rows)) if len(rows) <= _KNOWN else stratified_sample(answers, _KNOWN, seed)
     mean = fit.coordinates.mean
     axes = fit.coordinates.axes[:, -AXES:]
@@ -155,13 +162,7 @@ def fit_novelty(
     near, largest = near[fair], largest[fair]
     centers = _median_and_spread(near), _median_and_spread(largest)
     threshold = _quantile(detector(*centers, 0.0)._score(near, largest), _REJECTED)
-    result = detector(*centers, threshold)
-    rejected = np.flatnonzero(result.rejects(rows, rows @ fit.weights.T + fit.bias))
-    if len(rejected):
-        more, more_rests = _project(rows[rejected], mean, axes, unit)
-        known, rests = np.concatenate([known, more]), np.concatenate([rests, more_rests])
-        result = detector(*centers, threshold)
-    return result
+    return detector(*centers, threshold)
 
 
 def _median_and_spread(values: Array) -> tuple[float, float]:

@@ -272,6 +272,7 @@ def test_large_sets_have_a_preview_first():
     training = train(rows, labels, preview=preview)
     assert len(previews) == 1
     quick = previews[0][0]
+    assert list(answered(quick, rows)) == labels and not quick.is_none(rows).any()
     assert (
         np.mean(answered(quick, test_rows) == test_labels)
         > np.mean(answered(training.head, test_rows) == test_labels) - 0.05
