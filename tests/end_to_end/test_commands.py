@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -202,6 +203,97 @@ def test_names_that_are_no_text_and_terminals_that_know_no_quotes(folder, run, s
     assert done.returncode == 1
     assert "10 photos came into" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+# --- whatever the shell hands over
+
+
+def test_names_of_sets_that_differ_in_signs_are_two_sets(run, service, folder):
+    for name in ("Grade C", "Grade C++", "Grade C#"):
+        done = run("import", folder, "--name", name, at=service)
+        assert f"10 photos came into “{name}”" in done.stdout
+    with client_of(service) as client:
+        names = [training_set.name for training_set in client.training_sets()]
+    assert {"Grade C", "Grade C++", "Grade C#"} <= set(names)
+    again = run("import", folder, "--name", "grade-c", at=service)  # a slug, as the window shows it
+    assert "Nothing new came into" in again.stdout
+    assert "10 photos were there already" in again.stdout
+
+
+def test_names_that_become_one_label_are_told_before_anything_is_sent(run, service, folder):
+    for name in ("C", "C++"):
+        shutil.copytree(folder / "blue", folder / name)
+    done = run("import", folder, "--name", "Signs", at=service)
+    assert done.stdout.index("“C” and “C++” become one label") < done.stdout.index("photos came into")
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", " ", "\r\n", ":"])
+def test_a_key_is_taken_as_it_was_meant(run, service, folder, end):
+    done = run("import", folder, "--name", "Key", at=service, APITORCH_API_KEY=service.key + end)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("words", [["import", ".", "--name", "X"], ["export", "X", "out"]])
+def test_a_home_that_cannot_be_written_is_one_sentence(run, service, folder, words, monkeypatch):
+    run("import", folder, "--name", "X", at=service)
+    monkeypatch.chdir(folder)
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    done = run(*words, at=service, HOME="/proc/nohome", APITORCH_DESKTOP_HOME="/proc/nohome")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_name_that_is_no_utf8_is_read(run, service, folder):
+    done = run("import", folder, "--name", os.fsdecode(b"Fr\xfcchte"), at=service)
+    assert "10 photos came into “Früchte”" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_at_the_end_is_one_sentence(service, folder):
+    words = [sys.executable, "-m", "apitorch_desktop", "import", str(folder), "--name", "Full"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            words, env=_environment(service), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert done.returncode == 1
+    assert done.stderr.strip() == "apitorch-desktop: No space left on device."
+    with client_of(service) as client:
+        assert any(training_set.name == "Full" for training_set in client.training_sets())
+
+
+def test_a_table_follows_links_and_is_written_to_pipes(run, service, folder, tmp_path):
+    target, link = tmp_path / "target.csv", tmp_path / "link.csv"
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to("target.csv")
+    words = ["classify", folder / "blue" / "1.png", "--classifier", "safe-for-work", "--csv"]
+    done = run(*words, link, at=service)
+    assert done.returncode == 0, done.stderr
+    assert link.is_symlink()
+    assert target.read_text("utf-8").startswith("image,classifier,")
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert "image,classifier," in run(*words, "/dev/stdout", at=service).stdout
+    (tmp_path / "out").symlink_to("/dev/stdout")
+    assert "image,classifier," in run(*words, tmp_path / "out", at=service).stdout
+    assert (tmp_path / "out").is_symlink()
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True) as reading:
+        run(*words, tmp_path / "pipe", at=service)
+        assert "image,classifier," in reading.communicate(timeout=30)[0]
+    assert run(*words, "/dev/full", at=service).returncode == 1
+    assert "cannot be written" in run(*words, tmp_path, at=service).stderr
+
+
+def test_an_export_into_a_file_is_one_sentence(run, service, folder):
+    run("import", folder, "--name", "Into a file", at=service)
+    for place in (folder / "blue" / "1.png", "/proc", folder / "blue" / "1.png" / "deeper"):
+        for form in ("imagefolder", "csv"):
+            done = run("export", "Into a file", place, "--format", form, at=service)
+            assert done.returncode == 1
+            assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+            assert "Traceback" not in done.stderr
 
 
 # --- export
