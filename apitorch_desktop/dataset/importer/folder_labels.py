@@ -88,7 +88,7 @@ class _Finder:
             len(transparent) < len(folders) and len(set(splits.values())) < 2
         ):  # a class may be called “train” or “photos”
             transparent = {name for name in splits if folder.folders[name].folders and not folder.folders[name].images}
-        if len(folders) == 1 and not transparent and _is_wrapper(folders[0], folder):
+        if len(folders) == 1 and not transparent and _is_wrapper(folders[0], folder, in_part=bool(split)):
             self.notes.append(f"{quoted([folders[0].name])} holds all the rest: its sub-folders are the labels.")
             self.descend(folders[0], split, part)
             return
@@ -129,10 +129,10 @@ def _paired(folders: list[_Folder]) -> dict[str, tuple[str, str]]:
     return {name: (" ".join(rest), part) for name, (part, rest) in words.items()}
 
 
-def _is_wrapper(child: _Folder, parent: _Folder) -> bool:
+def _is_wrapper(child: _Folder, parent: _Folder, *, in_part: bool) -> bool:
     """Return True for an only folder that says nothing: it holds several folders, or one of its own name."""
     below = list(child.folders.values())
-    if _is_structure(child):
+    if not in_part and _is_structure(child):  # in a part of a set, a label may hold a container
         return True
     if len(parent.images) > _MAX_STRAY or (parent.images and child.images):  # beside it lie images, so it is a label
         return False

@@ -370,21 +370,21 @@ class Scanner:
         """Add what one list says, where nothing is known yet."""
         known = set(labels)
         missing = []
-        matched = False
+        used = False
         numbers = all(entry.label.isdigit() for entry in content.entries if entry.label)
         for entry in content.entries:
             image = index.find(entry.path, parts[:-1])
             if image is None:
                 missing.append(entry.path)
                 continue
-            matched = True
+            used = used or bool(entry.label or entry.split or entry.several)
             if entry.split:
                 splits.setdefault(image, entry.split)
             if entry.label and image not in known:
                 labels.setdefault(image, []).append(entry.label)
                 if numbers:
                     numbered.add(image)
-        if not matched:
+        if not used:
             self.ignored.append(shown("/".join(parts)))
             return
         self.notes += content.notes

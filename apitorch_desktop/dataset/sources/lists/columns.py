@@ -15,6 +15,9 @@ _LABEL_ROLES: Final = ("label_name", "label", "label_id")
 _ONE: Final = frozenset({"1", "1.0", "true", "x", "yes"})
 _ZERO: Final = frozenset({"0", "0.0", "false", "no", "", "-1", "nan"})
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
+_FRACTION: Final = re.compile(r"[+-]?\d*[.,]\d*[1-9]\d*(?:e[+-]?\d+)?", re.IGNORECASE)
+_LABELED_BOXES: Final = re.compile(r"[^\s\d]\S*(?:\s+\d+){4}(?:\s+[^\s\d]\S*(?:\s+\d+){4})*")
+"""Label and box of each object, in one cell."""
 _EMPTY: Final = frozenset({"", "nan", "none", "null", "n/a", "#n/a"})
 _NEUTRALIZED: Final = re.compile(r"'(?=[=+\-@\t\r])")
 """What an export puts before text that a spreadsheet would take for a formula."""
@@ -42,7 +45,9 @@ class _Columns:
         self.locate = locate
         self.width = max((len(cells) for _, cells in table.rows), default=0)
         self.width = max(self.width, len(table.header))
-        self.header = [*table.header, *[""] * (self.width - len(table.header))]
+        missing = [""] * (self.width - len(table.header))
+        # where names stand over all columns but the first, that one holds the paths
+        self.header = [*missing, *table.header] if len(missing) == 1 else [*table.header, *missing]
         self._sample = [cells for _, cells in table.rows[:_SAMPLE]]
 
     def values(self, column: int) -> list[Cell]:
@@ -57,6 +62,9 @@ class _Columns:
     def numeric(self, column: int) -> bool:
         values = self.values(column)
         return bool(values) and all(isinstance(cell, str) and _NUMBER.fullmatch(cell.strip()) for cell in values)
+
+    def distinct(self, column: int) -> int:
+        return len(set(self.values(column)))
 
     def role(self, role: str) -> list[int]:
         """Columns that may have a role by their names, the most usual name first."""
@@ -80,23 +88,23 @@ def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | N
         raise ValueError("no column looks like paths or web addresses")
     folder = _folder_column(columns, path)
     split = _split_column(columns, path)
-    label, one_hot = _label_columns(columns, {path, split, folder}, path)
-    paths, labels = [path], [label] if label is not None else []
-    if table.sparse:
-        paths += columns.role("path")
-        labels += [column for role in _LABEL_ROLES for column in columns.role(role)] if labels else []
-    entries = list(_entries(columns, _Roles(paths, labels, one_hot, folder, split)))
-    if table.boxes or columns.role("box"):
+    labels, one_hot = _label_columns(columns, {path, split, folder}, path)
+    paths = [path, *(columns.role("path") if table.sparse else ())]
+    more = _more_labels(columns, labels, {path, split, folder}) if not table.header else []
+    entries = list(_entries(columns, _Roles(paths, labels, more, one_hot, folder, split)))
+    numbers = 0 if table.header else sum(columns.numeric(column) for column in range(columns.width))
+    if table.boxes or columns.role("box") or numbers >= 4:
         entries = join_objects(entries)
     return named(_distinct(entries), class_names or {})
 
 
 @dataclass(slots=True)
 class _Roles:
-    """Columns by their role; of several paths or labels, the first that is not empty counts."""
+    """Columns by their role; of several paths or labels, the first that is not empty counts, and all of `more_labels`."""
 
     paths: list[int]
     labels: list[int]
+    more_labels: list[int]
     one_hot: list[int]
     folder: int | None
     split: int | None
@@ -195,8 +203,8 @@ def _split_column(columns: _Columns, path: int) -> int | None:
     return None
 
 
-def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tuple[int | None, list[int]]:
-    """Return the column of labels, or the columns of a one-hot table."""
+def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tuple[list[int], list[int]]:
+    """Return the columns of labels, of which the first that is not empty counts, or the columns of a one-hot table."""
     free = [
         column
         for column in range(columns.width)
@@ -206,32 +214,44 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
         and not (columns.located(column) and columns.located(path))
     ]
     known = [column for role in _LABEL_ROLES for column in columns.role(role) if column in free]
+    known.sort(key=columns.numeric)  # names before numbers
     one_hot = _one_hot(columns, [column for column in free if column not in columns.role("label")])
-    if known:
-        best = known[0]
-        if columns.numeric(best):
-            best = next((column for column in known if not columns.numeric(column)), best)
-        if not (one_hot and names.rank(columns.header[best], "label_id") is not None):
-            return best, []
+    if known and not (one_hot and names.rank(columns.header[known[0]], "label_id") is not None):
+        return (known if columns.table.sparse else known[:1]), []
     if one_hot:
-        return None, one_hot
+        return [], one_hot
+    return (_guess_by_header if columns.table.header else _guess_by_place)(columns, free), []
+
+
+def _guess_by_header(columns: _Columns, free: list[int]) -> list[int]:
+    """Return the only column of words that may be labels, else the only one of numbers with few values."""
     words = [
         column for column in free if not columns.numeric(column) and names.rank(columns.header[column], "other") is None
     ]
+    few = [column for column in words if columns.distinct(column) <= max(2, len(columns.values(column)) // 2)]
+    found = few if len(words) > 1 else words
+    if not words and len(free) == 1 and columns.distinct(free[0]) <= max(2, len(columns.values(free[0])) // 2):
+        found = free
+    return found if len(found) == 1 else []
+
+
+def _guess_by_place(columns: _Columns, free: list[int]) -> list[int]:
+    """Return the fullest column of words, of which the one with the fewest values, else a last column of numbers."""
+    words = [column for column in free if not columns.numeric(column)]
     if words:
-        if len(words) > 1 and columns.table.header:
-            few = [
-                column
-                for column in words
-                if len(set(columns.values(column))) <= max(2, len(columns.values(column)) // 2)
-            ]
-            words = few if len(few) == 1 else words
-        if len(words) == 1 or not columns.table.header:
-            return min(words, key=lambda column: len(set(columns.values(column)))), []
-        return None, []
-    if columns.table.header:
-        return (free[0], []) if len(free) == 1 and columns.numeric(free[0]) else (None, [])
-    return (free[-1], []) if free and len(free) != 4 else (None, [])  # four numbers are a box
+        return [min(words, key=lambda column: (-len(columns.values(column)), columns.distinct(column)))]
+    return free[-1:] if len(free) != 4 else []  # four numbers are a box
+
+
+def _more_labels(columns: _Columns, labels: list[int], taken: set[int | None]) -> list[int]:
+    """Return columns of further labels of an image: they hold nothing but labels that other images have."""
+    known = {cell for column in labels for cell in columns.values(column)}
+    free = [column for column in range(columns.width) if column not in taken and column not in labels]
+    return [
+        column
+        for column in free
+        if not columns.numeric(column) and known and known.issuperset(columns.values(column) or [""])
+    ]
 
 
 def _one_hot(columns: _Columns, free: list[int]) -> list[int]:
@@ -266,6 +286,7 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
             ]
         else:
             labels, several = labels_in(_first_of(cells, roles.labels))
+            labels += [label for column in roles.more_labels for label in labels_in(_first_of(cells, [column]))[0]]
         if whole_numbers:
             labels = [re.sub(r"[.,]0+$", "", label) for label in labels]
         if several and len(labels) > 1:
@@ -294,7 +315,9 @@ def labels_in(cell: Cell) -> tuple[list[str], bool]:
                 return [_clean(cell)], False
         found = labels_of(value)
         return labels_in(found)
-    return ([] if _is_empty(cell) else [_clean(cell)]), False
+    if _LABELED_BOXES.fullmatch(text):
+        return list(dict.fromkeys(text.split()[::5])), True
+    return ([] if _is_empty(cell) or _FRACTION.fullmatch(text) else [_clean(cell)]), False
 
 
 class Objects(tuple[str, ...]):

@@ -20,6 +20,8 @@ IMAGE_SUFFIXES: Final = frozenset({
 """Suffixes of images, also of kinds that cannot be read: the user is told so, rather than that they are skipped."""
 _MAX_FILES: Final = 200_000
 _MAX_DEPTH: Final = 8
+_MAX_CANDIDATES: Final = 1000
+"""Images of one name up to which one of them is chosen by the folders."""
 _LIST_FOLDERS: Final = frozenset(
     {"annotations", "annotation", "labels", "label", "lists", "meta", "metadata", "splits", "csv"}
 )
@@ -43,12 +45,16 @@ class ImageIndex:
     def __init__(self, images: Iterable[Parts] = ()) -> None:
         self._by_name: dict[str, list[Parts]] = {}
         self._by_stem: dict[str, list[Parts]] = {}
+        self._by_place: dict[tuple[str, str], list[Parts]] = {}
+        """By the names of image and folder: many images may have the same name."""
         self._exact: set[Parts] = set()
         for parts in images:
             self._exact.add(parts)
             name = _key(parts[-1])
             self._by_name.setdefault(name, []).append(parts)
             self._by_stem.setdefault(name.rpartition(".")[0] or name, []).append(parts)
+            if len(parts) > 1:
+                self._by_place.setdefault((_key(parts[-2]), name), []).append(parts)
 
     def find(self, path: str, base: Parts = ()) -> Parts | None:
         """Return the image that a list at `base` calls `path`; None where there is none, or several are as likely.
@@ -65,9 +71,14 @@ class ImageIndex:
                 continue
             absolute = bool(re.match(r"[\\/]|[A-Za-z]:|\w+://", spelled))
             for name in (parts[-1], _UPLOAD_PREFIX.sub("", parts[-1], count=1)):
-                candidates = self._by_name.get(_key(name)) or (
-                    [] if _has_image_suffix(name) else self._by_stem.get(_key(name), [])
-                )
+                key = _key(name)
+                candidates = (
+                    self._by_place.get((_key(parts[-2]), key)) if len(parts) > 1 else None
+                ) or self._by_name.get(key)
+                if not candidates and not _has_image_suffix(name):
+                    candidates = self._by_stem.get(key)
+                if not candidates or len(candidates) > _MAX_CANDIDATES:
+                    continue
                 if found := _best(candidates, (*parts[:-1], name), base, absolute):
                     return found
         return None

@@ -23,11 +23,11 @@ _LABEL_NAMES: Final = _words(
     ""
 )
 _LABELS: Final = _words(
-    "label labels class category annotation annotations target tag tags y choice choices species breed ground_truth "
+    "label labels class category annotation annotations target ground_truth tag y choice choices species breed "
     "groundtruth gt truth diagnosis dx finding finding_labels variety classification classes categories category_label "
     "type kind sentiment emotion object objects object_name region_attributes file_attributes landmark disease expected "
     "answer prediction predicted verdict product sort klasse etikett kategorie bezeichnung classe etiquette categorie "
-    "clase etiqueta categoria art level grade quality"
+    "clase etiqueta categoria art tags level grade quality"
 )
 _LABEL_IDS: Final = _words(
     "class_id label_id category_id target_id class_index label_index class_idx label_idx class_number class_no classid "

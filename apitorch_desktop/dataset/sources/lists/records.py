@@ -58,7 +58,8 @@ def _of_dictionary(value: dict[str, Any], locate: Located) -> list[Table]:
         columns = [list(part.values()) if isinstance(part, dict) else part for part in parts]
         found.append(Table(keys, [(0, [_cell(cell) for cell in row]) for row in zip(*columns, strict=True)]))
     images = sum(_is_image(key, locate) for key in keys[:300])
-    if images and images >= 0.5 * min(len(keys), 300):  # path → label
+    paths = sum(looks_like_path(key) for key in keys[:300])
+    if paths or (len(keys) > 1 and images > 0.8 * min(len(keys), 300)):  # path → label
         rows: list[tuple[int, list[Cell]]] = [(0, [key, _label_cell(part)]) for key, part in value.items()]
         found.append(Table(["path", "label"], rows))
     if all(isinstance(part, list) and all(isinstance(path, str) for path in part) for part in parts):  # label → paths

@@ -139,7 +139,8 @@ def _rank(rows: list[tuple[int, list[Cell]]], locate: Located) -> tuple[tuple[fl
     column = max(range(len(counts)), key=lambda number: counts[number])
     header = max((sum(_is_known(cell) for cell in cells) for _, cells in rows[:5]), default=0)
     known = header if any(_is_known(cell, is_path_header) for _, cells in rows[:5] for cell in cells) else 0
-    even = sum(len(cells) == width for _, cells in rows) / len(rows) if width > 1 else 0
+    body = [len(cells) for _, cells in rows if column < len(cells) and looks_like_path(str(cells[column]))] or [0]
+    even = body.count(width) / len(body) if width > 1 else 0
     if not any(counts[column]):
         column = next(
             (place for _, cells in rows[:5] for place, cell in enumerate(cells) if _is_known(cell, is_path_header)), 0

@@ -1,0 +1,101 @@
+# ruff: noqa: E501
+"""Layouts of data sets that are published: files by name, with the labels and parts that come of them."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from apitorch_desktop.dataset.importer.plan import scan
+from tests.dataset.importer.test_plan import picture, put
+
+LAYOUTS = {
+    "labels in a column called Id": (
+        {"train/a1.jpg": None, "train/b2.jpg": None, "train.csv": "Image,Id\na1.jpg,w_12\nb2.jpg,new_whale\n"},
+        {"w_12": 1, "new_whale": 1}, {"train"},
+    ),
+    "a map of numbers": (
+        {"train_images/1.jpg": None, "train_images/2.jpg": None, "train.csv": "image_id,label\n1.jpg,0\n2.jpg,3\n",
+         "label_num_to_disease_map.json": '{"0":"blight","1":"x","2":"y","3":"mosaic"}'},
+        {"blight": 1, "mosaic": 1}, {"train"},
+    ),
+    "one hot without suffixes": (
+        {"images/T_0.jpg": None, "images/T_1.jpg": None, "train.csv": "image_id,healthy,rust\nT_0,0,1\nT_1,1,0\n"},
+        {"rust": 1, "healthy": 1}, {""},
+    ),
+    "images in two folders": (
+        {"images_part_1/I1.jpg": None, "images_part_2/I2.jpg": None, "meta.csv": "lesion_id,image_id,dx,dx_type,age,sex\nH1,I1,bkl,histo,80,male\nH2,I2,nv,histo,75,female\n"},
+        {"bkl": 1, "nv": 1}, None,
+    ),
+    "attributes of -1 and 1": (
+        {"img/01.jpg": None, "img/02.jpg": None, "list_attr.txt": "2\nBald Smiling\n01.jpg -1  1\n02.jpg  1 -1\n"},
+        {"smiling": 1, "bald": 1}, {""},
+    ),
+    "images in folders of synsets": (
+        {"train/n01440764/images/n0_0.JPEG": None, "train/n01440764/n0_boxes.txt": "n0_0.JPEG\t0\t10\t63\t58\n",
+         "val/images/val_0.JPEG": None, "val/val_annotations.txt": "val_0.JPEG\tn01440764\t0\t32\t44\t62\n",
+         "words.txt": "n01440764\ttench, Tinca\n", "wnids.txt": "n01440764\n", "test/images/test_0.JPEG": None},
+        {"tench": 2, "": 1}, {"train", "validation", "test"},
+    ),
+    "solutions of boxes": (
+        {"ILSVRC/Data/CLS-LOC/train/n01440764/a.JPEG": None, "ILSVRC/Data/CLS-LOC/val/v1.JPEG": None,
+         "LOC_val_solution.csv": "ImageId,PredictionString\nv1,n01440764 240 170 260 240 \n", "LOC_synset_mapping.txt": "n01440764 tench, Tinca\n"},
+        {"tench": 2}, {"train", "validation"},
+    ),
+    "annotations beside parts": (
+        {"train2017/1.jpg": None, "val2017/2.jpg": None,
+         **{f"annotations/instances_{part}2017.json": json.dumps({"images": [{"id": 1, "file_name": name}], "annotations": [{"image_id": 1, "category_id": 3}], "categories": [{"id": 3, "name": "car"}]}) for part, name in (("train", "1.jpg"), ("val", "2.jpg"))},
+         "annotations/captions_val2017.json": json.dumps({"images": [{"id": 1, "file_name": "2.jpg"}], "annotations": [{"image_id": 1, "caption": "a car"}]})},
+        {"car": 2}, {"train", "validation"},
+    ),
+    "a kit of VOC": (
+        {"VOCdevkit/VOC2012/JPEGImages/a.jpg": None, "VOCdevkit/VOC2012/ImageSets/Main/train.txt": "a\n",
+         "VOCdevkit/VOC2012/Annotations/a.xml": "<annotation><filename>a.jpg</filename><object><name>cat</name></object></annotation>"},
+        {"cat": 1}, {""},
+    ),
+    "boxes of YOLO by parts": (
+        {"train/images/a.jpg": None, "train/labels/a.txt": "0 .5 .5 .1 .1\n", "valid/images/b.jpg": None, "valid/labels/b.txt": "1 .5 .5 .1 .1",
+         "data.yaml": "train: ../train/images\nnc: 2\nnames:\n- cat\n- dog\n", "README.dataset.txt": "# pets\nhttps://example.org/x/y\n"},
+        {"cat": 1, "dog": 1}, {"train", "validation"},
+    ),
+    "one hot by parts": (
+        {"train/_classes.csv": "filename, cat, dog\na.jpg, 1, 0\n", "train/a.jpg": None, "valid/_classes.csv": "filename, cat, dog\na.jpg, 0, 1\n", "valid/a.jpg": None},
+        {"cat": 1, "dog": 1}, {"train", "validation"},
+    ),
+    "boxes behind the path": (
+        {"train/_annotations.txt": "a.jpg 10,20,30,40,0 1,2,3,4,0\nb.jpg 1,2,3,4,1\n", "train/_classes.txt": "cat\ndog\n", "train/a.jpg": None, "train/b.jpg": None},
+        {"cat": 1, "dog": 1}, {"train"},
+    ),
+    "metadata in each part": (
+        {"train/metadata.csv": "file_name,label\n1.png,cat\n", "train/1.png": None, "test/1.png": None, "test/metadata.csv": "file_name,label\n1.png,dog\n"},
+        {"cat": 1, "dog": 1}, {"train", "test"},
+    ),
+    "numbers for the images": (
+        {"images/001.Albatross/A_1.jpg": None, "images/002.Bunting/B_1.jpg": None, "images.txt": "1 001.Albatross/A_1.jpg\n2 002.Bunting/B_1.jpg\n",
+         "classes.txt": "1 001.Albatross\n2 002.Bunting\n", "image_class_labels.txt": "1 1\n2 2\n", "bounding_boxes.txt": "1 60.0 27.0 325.0 304.0\n"},
+        {"001_albatross": 1, "002_bunting": 1}, {""},
+    ),
+    "several labels in a row": (
+        {"a.jpg": None, "b.jpg": None, "x.csv": "gs://b/a.jpg,cat\ngs://b/b.jpg,dog,cat\n"},
+        {"cat": 2, "dog": 1}, {""},
+    ),
+    "samples with tags": (
+        {"data/a.jpg": None, "samples.json": json.dumps({"samples": [{"filepath": "data/a.jpg", "tags": ["good"], "ground_truth": {"_cls": "Classification", "label": "cat", "tags": []}}]})},
+        {"cat": 1}, {""},
+    ),
+    "tables that are about something else": (
+        {"cat/1.jpg": None, "dog/2.jpg": None, "stats.csv": "epoch,loss\n1,0.5\n2,0.4\n", "log.json": '{"1": 3}', "labels.txt": "cat\ndog\n", "requirements.txt": "numpy\n"},
+        {"cat": 1, "dog": 1}, {""},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_published_layout(tmp_path, name):
+    files, labels, splits = LAYOUTS[name]
+    for number, (path, text) in enumerate(files.items()):
+        put(tmp_path / "set" / path, picture(number) if text is None else text.encode())
+    plan = scan([tmp_path / "set"])
+    assert Counter(item.label for item in plan.items) == labels, plan.notes
+    assert splits is None or {item.split for item in plan.items} == splits
+    assert plan.complete, plan.notes
