@@ -97,6 +97,6 @@ def write(text):
     send()
 
 
-def middle(view, row):
-    """The middle of a row's cell on the screen."""
+def cell_center(view, row):
+    """The center of a row's cell on the screen."""
     return view.viewport().mapToGlobal(view.visualRect(view.images.index(row)).center())

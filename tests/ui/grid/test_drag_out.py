@@ -12,7 +12,7 @@ from PySide6.QtCore import QPoint
 
 from apitorch_desktop.ui.grid.view import GridView
 from tests.helpers.event_loop import turn, wait_until
-from tests.helpers.grid_driver import groups, middle
+from tests.helpers.grid_driver import cell_center, groups
 from tests.helpers.x11_pointer import drag, xdotool
 
 _TARGET = Path(__file__).parents[2] / "helpers" / "drop_target.py"
@@ -45,7 +45,7 @@ def test_a_file_dropped_on_a_label_is_for_that_label_which_is_named_meanwhile(fi
     dropped, said = [], []
     filled.content_dropped.connect(lambda content, label: dropped.append((content, label)))
     filled.drag_over.connect(said.append)
-    assert drag([file, "https://a.example/b.png"], middle(filled, 14), CORNER) == "dropped"
+    assert drag([file, "https://a.example/b.png"], cell_center(filled, 14), CORNER) == "dropped"
     wait_until(lambda: dropped)
     content, label = dropped[0]
     assert (content.paths, content.urls, label) == ((file,), ("https://a.example/b.png",), "hat")
@@ -67,10 +67,18 @@ def test_what_holds_no_picture_is_refused_with_a_reason(filled):
     dropped, refused = [], []
     filled.content_dropped.connect(lambda *what: dropped.append(what))
     filled.drop_refused.connect(refused.append)
-    drag(["ftp://a.example/photo.jpg"], middle(filled, 2), CORNER)
+    drag(["javascript://photo.jpg"], cell_center(filled, 2), CORNER)
     wait_until(lambda: refused)
     assert dropped == []
     assert "no photo" in refused[0]
+
+
+def test_an_address_that_cannot_be_opened_is_passed_on_for_its_reason(filled):
+    dropped = []
+    filled.content_dropped.connect(lambda content, label: dropped.append((content.unusable, label)))
+    drag(["ftp://a.example/photo.jpg"], cell_center(filled, 2), CORNER)
+    wait_until(lambda: dropped)
+    assert dropped == [(("ftp://a.example/photo.jpg",), "boots")]
 
 
 def test_a_selection_dragged_to_another_label_asks_for_a_move(filled):
@@ -78,7 +86,7 @@ def test_a_selection_dragged_to_another_label_asks_for_a_move(filled):
     filled.images_dropped.connect(lambda ids, label: moved.append((ids, label)))
     filled.drag_over.connect(said.append)
     filled.images.selection.set(range(3))
-    carry(middle(filled, 1), middle(filled, 14))
+    carry(cell_center(filled, 1), cell_center(filled, 14))
     wait_until(lambda: moved)
     assert moved == [([filled.images.image(row).image_id for row in range(3)], "hat")]
     assert "Move 3 photos to “hat”" in said
@@ -88,7 +96,7 @@ def test_a_selection_dragged_to_another_label_asks_for_a_move(filled):
 def test_a_drag_to_its_own_label_does_nothing(filled):
     moved = []
     filled.images_dropped.connect(lambda *what: moved.append(what))
-    carry(middle(filled, 1), middle(filled, 4))
+    carry(cell_center(filled, 1), cell_center(filled, 4))
     turn()
     assert moved == []
     assert list(filled.images.selection) == [1]
@@ -98,7 +106,7 @@ def test_a_drag_of_what_is_not_selected_takes_it_along_alone(filled):
     moved = []
     filled.images_dropped.connect(lambda ids, label: moved.append((ids, label)))
     filled.images.selection.set(range(3))
-    carry(middle(filled, 6), middle(filled, 14))
+    carry(cell_center(filled, 6), cell_center(filled, 14))
     wait_until(lambda: moved)
     assert moved == [([filled.images.image(6).image_id], "hat")]
 
@@ -106,7 +114,7 @@ def test_a_drag_of_what_is_not_selected_takes_it_along_alone(filled):
 def test_a_drag_at_the_edge_scrolls(filled, model):
     model.set_groups(groups(8, 200, 30))
     turn()
-    steps = ["mousemove", middle(filled, 1).x(), middle(filled, 1).y(), "mousedown", 1]
+    steps = ["mousemove", cell_center(filled, 1).x(), cell_center(filled, 1).y(), "mousedown", 1]
     bottom = filled.viewport().mapToGlobal(QPoint(300, filled.viewport().height() - 6))
     xdotool(
         *steps,
@@ -204,7 +212,7 @@ def generous(qtbot, model, loader, theme, tasks, tmp_path):
 def test_photos_dragged_to_another_program_arrive_there_as_files(generous, target):
     generous.images.selection.set(range(5))
     assert generous.made == []
-    carry_out(middle(generous, 2), target)
+    carry_out(cell_center(generous, 2), target)
     wait_until(lambda: dropped(target))
     assert dropped(target) == [{f"kopie é IMG_{number}.jpg": 1000 for number in range(1, 6)}]
     assert "text/uri-list" in target[0]
@@ -213,7 +221,7 @@ def test_photos_dragged_to_another_program_arrive_there_as_files(generous, targe
 def test_a_drag_inside_makes_no_files(generous):
     moved = []
     generous.images_dropped.connect(lambda *what: moved.append(what))
-    carry(middle(generous, 2), middle(generous, 14))
+    carry(cell_center(generous, 2), cell_center(generous, 14))
     wait_until(lambda: moved)
     assert generous.made == []
 
@@ -230,7 +238,7 @@ def test_files_that_are_not_ready_in_time_are_left_out_and_told_of(generous, tar
         time.sleep(0.3 * (image.original_filename > "IMG_2")),
         original(image, cancelled),
     )[1]
-    carry_out(middle(generous, 2), target)
+    carry_out(cell_center(generous, 2), target)
     wait_until(lambda: short)
     ready, wanted = short[0]
     assert wanted == 38

@@ -4,7 +4,7 @@ import pytest
 from PySide6.QtCore import QPoint
 
 from tests.helpers.event_loop import turn, wait_until
-from tests.helpers.grid_driver import click, groups, image, middle, send
+from tests.helpers.grid_driver import cell_center, click, groups, image, send
 from tests.helpers.x11_pointer import xdotool
 
 
@@ -21,7 +21,7 @@ def chosen(view):
 
 
 def at(view, row):
-    point = middle(view, row)
+    point = cell_center(view, row)
     return point.x(), point.y()
 
 
@@ -37,9 +37,9 @@ def header(view, label):
 def test_a_click_selects_one_and_nothing_opens(filled):
     opened = []
     filled.image_activated.connect(opened.append)
-    click(middle(filled, 3))
+    click(cell_center(filled, 3))
     assert chosen(filled) == [3]
-    click(middle(filled, 10))
+    click(cell_center(filled, 10))
     assert chosen(filled) == [10]
     assert filled.currentIndex().row() == 10
     assert opened == []
@@ -53,7 +53,7 @@ def test_it_acts_when_the_button_goes_down(filled):
 
 
 def test_ctrl_adds_and_takes_away(filled):
-    click(middle(filled, 1))
+    click(cell_center(filled, 1))
     modified("ctrl", "mousemove", *at(filled, 3), "click", 1, "mousemove", *at(filled, 9), "click", 1)
     assert chosen(filled) == [1, 3, 9]
     modified("ctrl", "mousemove", *at(filled, 3), "click", 1)
@@ -61,7 +61,7 @@ def test_ctrl_adds_and_takes_away(filled):
 
 
 def test_shift_selects_a_run_across_labels_and_ctrl_shift_adds_one(filled):
-    click(middle(filled, 6))
+    click(cell_center(filled, 6))
     modified("shift", "mousemove", *at(filled, 9), "click", 1)
     assert chosen(filled) == [6, 7, 8, 9]
     modified("shift", "mousemove", *at(filled, 4), "click", 1)
@@ -93,7 +93,7 @@ def test_a_click_on_what_is_selected_selects_only_it_on_release(filled):
 
 
 def test_a_rubber_band_selects_what_it_touches_and_escape_lets_go(filled):
-    first, last = middle(filled, 0), middle(filled, 11)
+    first, last = cell_center(filled, 0), cell_center(filled, 11)
     start = first - QPoint(filled.content.cell // 2 + 8, 0)
     send("mousemove", start.x(), start.y(), "mousedown", 1, "mousemove", last.x() - 40, last.y() - 200)
     send("mousemove", last.x(), last.y())
@@ -112,14 +112,14 @@ def test_a_rubber_band_selects_what_it_touches_and_escape_lets_go(filled):
 
 def test_a_rubber_band_with_ctrl_turns_round_what_it_touches(filled):
     filled.images.selection.set(range(2))
-    first, third = middle(filled, 0), middle(filled, 2)
+    first, third = cell_center(filled, 0), cell_center(filled, 2)
     start = first - QPoint(filled.content.cell // 2 + 8, 0)
     modified("ctrl", "mousemove", start.x(), start.y(), "mousedown", 1, "mousemove", third.x(), third.y(), "mouseup", 1)
     assert chosen(filled) == [2]
 
 
 def test_a_rubber_band_at_the_edge_scrolls_and_selects_on(filled):
-    start = middle(filled, 0) - QPoint(filled.content.cell // 2 + 8, 20)
+    start = cell_center(filled, 0) - QPoint(filled.content.cell // 2 + 8, 20)
     below = filled.viewport().mapToGlobal(QPoint(filled.viewport().width() - 30, filled.viewport().height() + 60))
     send("mousemove", start.x(), start.y(), "mousedown", 1, "mousemove", below.x(), below.y() - 200)
     send("mousemove", below.x(), below.y())
@@ -131,7 +131,7 @@ def test_a_rubber_band_at_the_edge_scrolls_and_selects_on(filled):
 
 
 def test_photos_that_come_in_during_a_band_do_not_end_it(filled, model):
-    first, third = middle(filled, 0), middle(filled, 2)
+    first, third = cell_center(filled, 0), cell_center(filled, 2)
     start = first - QPoint(filled.content.cell // 2 + 8, 0)
     send("mousemove", start.x(), start.y(), "mousedown", 1, "mousemove", third.x(), third.y())
     for number in range(500, 520):
@@ -142,8 +142,8 @@ def test_photos_that_come_in_during_a_band_do_not_end_it(filled, model):
 
 
 def test_a_click_between_photos_selects_nothing(filled):
-    click(middle(filled, 3))
-    click(middle(filled, 3) + QPoint(filled.content.cell // 2 + 4, 0))
+    click(cell_center(filled, 3))
+    click(cell_center(filled, 3) + QPoint(filled.content.cell // 2 + 4, 0))
     assert chosen(filled) == []
 
 
@@ -166,7 +166,7 @@ def test_the_header_that_sticks_can_be_clicked_and_covers_the_photos_under_it(fi
 def test_a_double_click_opens(filled):
     opened = []
     filled.image_activated.connect(opened.append)
-    click(middle(filled, 5), repeat=2)
+    click(cell_center(filled, 5), repeat=2)
     wait_until(lambda: opened)
     assert opened == [filled.images.image(5)]
     assert chosen(filled) == [5]
@@ -176,37 +176,37 @@ def test_the_right_button_selects_what_it_is_on_and_keeps_a_selection_it_is_in(f
     asked = []
     filled.context_menu_requested.connect(lambda place, label: asked.append((place, label)))
     filled.images.selection.set(range(3))
-    click(middle(filled, 1), button=3)
+    click(cell_center(filled, 1), button=3)
     wait_until(lambda: len(asked) == 1)
     assert chosen(filled) == [0, 1, 2]
-    click(middle(filled, 4), button=3)
+    click(cell_center(filled, 4), button=3)
     assert chosen(filled) == [4]
     click(header(filled, "hat"), button=3)
     wait_until(lambda: len(asked) == 3)
     assert [label for _, label in asked] == [None, None, "hat"]
-    assert asked[1][0] == middle(filled, 4)
+    assert asked[1][0] == cell_center(filled, 4)
 
 
 def test_ctrl_wheel_zooms_at_the_pointer(filled, model):
     filled.verticalScrollBar().setValue(filled.content.header(2).y + 200)
     turn()
     row = filled.row_under(QPoint(300, 400))
-    before, size = middle(filled, row).y(), filled.cell_size()
-    point = middle(filled, row)
+    before, size = cell_center(filled, row).y(), filled.cell_size()
+    point = cell_center(filled, row)
     told = []
     filled.zoom_changed.connect(told.append)
     modified("ctrl", "mousemove", point.x(), point.y(), "click", 4)
     wait_until(lambda: told)
     turn()
     assert filled.cell_size() > size
-    assert abs(middle(filled, row).y() - before) <= 3
+    assert abs(cell_center(filled, row).y() - before) <= 3
     modified("ctrl", "mousemove", point.x(), point.y(), "click", 5, "click", 5)
     wait_until(lambda: len(told) == 3)
     assert filled.cell_size() < size
 
 
 def test_the_wheel_scrolls_by_pixels(filled):
-    point = middle(filled, 10)
+    point = cell_center(filled, 10)
     send("mousemove", point.x(), point.y(), "click", 5)
     wait_until(lambda: filled.top() > 0)
     assert filled.top() < 300
@@ -214,7 +214,7 @@ def test_the_wheel_scrolls_by_pixels(filled):
 
 def test_a_photo_is_shown_whole_when_the_pointer_rests_on_it(filled, loader):
     wait_until(lambda: loader.pixmap(filled.images.image(2).image_id))
-    point = middle(filled, 2)
+    point = cell_center(filled, 2)
     send("mousemove", point.x() + 1, point.y())
     send("mousemove", point.x(), point.y())
     wait_until(lambda: filled._hovered.isValid() and filled._hovered.row() == 2)
@@ -234,7 +234,7 @@ def test_the_tip_of_a_photo_that_cannot_be_shown_says_why(filled, source, loader
     source.errors[broken] = UnreadableImage("The JPEG is cut off.")
     loader.clear()
     wait_until(lambda: loader.failure(broken))
-    point = middle(filled, 4)
+    point = cell_center(filled, 4)
     xdotool("mousemove", point.x() + 2, point.y(), "mousemove", point.x(), point.y())  # a key would end the tip
     wait_until(lambda: QToolTip.text() == "The JPEG is cut off.")
     QToolTip.hideText()
