@@ -94,7 +94,7 @@ class ServiceProcess:
 
     @property
     def attached(self) -> bool:
-        """Whether another process started the service: `stop` then leaves it running."""
+        """True if another process started the service: `stop` then leaves it running."""
         return self._pid != 0
 
     @property
@@ -106,7 +106,7 @@ class ServiceProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether the process is running."""
+        """True while the process is running."""
         if self._pid:
             return _is_running(self._folder, self._pid)
         return self._child is not None and self._child.process.poll() is None

@@ -34,7 +34,7 @@ class MemoryBudget:
 
     @property
     def contended(self) -> bool:
-        """Whether a request is waiting."""
+        """True while a request is waiting."""
         return bool(self._waiting)
 
     def try_acquire(self, size: int) -> bool:
@@ -98,7 +98,7 @@ class Spool:
 
     @property
     def on_disk(self) -> bool:
-        """Whether `read` needs memory that is not accounted for yet."""
+        """True if `read` needs memory that is not accounted for yet."""
         return self._file is not None
 
     def write(self, chunk: bytes | memoryview) -> None:
@@ -212,5 +212,5 @@ class WorkerPools:
 
     @property
     def contended(self) -> bool:
-        """Whether a response waits for the memory that others hold."""
+        """True while a response waits for the memory that others hold."""
         return self._sending.contended
