@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 
 from apitorch_desktop.ui.actions import ActionEntry, ActionRegistry
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import ElidedLabel, label, surface
+from apitorch_desktop.ui.widgets.controls import Card, ElidedLabel, label
 
 _MAX_ROWS = 10
 _ROW = 30
@@ -47,7 +47,6 @@ class CommandPalette(QDialog):
         self._entries = registry.entries()
         self.setWindowTitle("Find an action")
         self.setWindowFlag(Qt.WindowType.FramelessWindowHint)
-        surface(self, "card")
         self.line = QLineEdit()
         self.line.setPlaceholderText("Find an action")
         self.line.setAccessibleName("Find an action")
@@ -61,11 +60,12 @@ class CommandPalette(QDialog):
         self.list.setProperty("kind", "choices")
         self.list.setAccessibleName("Actions")
         self.list.itemClicked.connect(self._run)
+        card = Card(10, 6)
+        card.rows.addWidget(self.line)
+        card.rows.addWidget(self.list)
         rows = QVBoxLayout(self)
-        rows.setContentsMargins(10, 10, 10, 10)
-        rows.setSpacing(6)
-        rows.addWidget(self.line)
-        rows.addWidget(self.list)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.addWidget(card)
         px = theme.px
         width = min(px(560), parent.width() - px(24))
         self.list.setFixedHeight(_MAX_ROWS * px(_ROW))

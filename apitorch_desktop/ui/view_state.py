@@ -27,7 +27,7 @@ class ViewState(QObject):
         self._first = True
         self._timer = QTimer(self, interval=0, singleShot=True)
         self._timer.timeout.connect(self._restore)
-        session.open_set_changed.connect(self._opened)
+        session.open_set_changed.connect(self._on_open_set_changed)
         session.listing_changed.connect(self._timer.start)  # runs after the slots that show the listing
         photos.grid.verticalScrollBar().valueChanged.connect(self._note)
 
@@ -38,7 +38,7 @@ class ViewState(QObject):
         self._settings.filters = {key: self._photos.filter} if key else {}
         self._settings.save()
 
-    def _opened(self) -> None:
+    def _on_open_set_changed(self) -> None:
         self._restored = False
         key = self._session.open_set_key()
         if not key:

@@ -124,16 +124,16 @@ class PhotosController(QObject):
         big.context_menu_requested.connect(lambda place: self._menu(None).popup(place))
         self.model.counts_changed.connect(self._show_found)
         self.model.ids_replaced.connect(self._follow)
-        self._session.open_set_changed.connect(self._opened_changed)
-        self._session.connection_changed.connect(self._connection_changed)
+        self._session.open_set_changed.connect(self._on_open_set_changed)
+        self._session.connection_changed.connect(self._on_connection_changed)
 
-    def _opened_changed(self) -> None:
+    def _on_open_set_changed(self) -> None:
         self.close_big()
         self.loader.clear()
         if self.only is not None:
             self.show_only((), "")
 
-    def _connection_changed(self) -> None:
+    def _on_connection_changed(self) -> None:
         if self._session.state.value == "ready":
             self.loader.retry()
 
