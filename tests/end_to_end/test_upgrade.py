@@ -137,6 +137,23 @@ def test_the_paused_transfer_goes_on_and_the_failed_one_is_retried(opened, root)
     assert images == IMAGES + paused.total - paused.done + 1
 
 
+def test_every_edit_is_undone_to_the_start_without_a_look_in_between(opened):
+    """The first undo of a "bring back" waits, since its image is stored under the address of 0.1.0's service."""
+    stores, workspace = opened
+    [paused] = [one for one in stores.transfers.all() if one.state == "paused"]
+    stores.transfers.resume(paused.id)
+    stores.transfers.work(lambda: False, only=paused.id, until_done=True)
+    stores.imports.finish(EMBEDDED, paused.id)
+    before = content(workspace)
+    steps = [title for _, title, stage in rows(stores.edits, EMBEDDED) if stage == "done"]
+    assert [stores.edits.undo(workspace).edit.title for _ in steps] == steps
+    assert stores.edits.unfinished(EMBEDDED) == []
+    assert content(workspace) == {}
+    for _ in steps:
+        stores.edits.redo(workspace)
+    assert content(workspace) == before
+
+
 def test_what_waited_for_the_other_connection_is_sent(opened, root):
     stores, _workspace = opened
     key = EXPECTED["second_key"]

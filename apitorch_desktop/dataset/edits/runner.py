@@ -5,6 +5,8 @@ The package's docstring has the diagram of the stages.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import (
@@ -84,12 +86,7 @@ class EditRunner:
         """Undo the last edit. Raises CannotUndo."""
         connection_id = workspace.connection.id
         with self._journal.connection_scope(connection_id):
-            row = self._journal.undoable(connection_id)
-            if row is None:
-                raise CannotUndo("There is nothing to undo, or what it needs was in the trash when that was emptied.")
-            if row.stage is EditStage.BEGUN:
-                raise CannotUndo("The import is still under way. Cancel it first, then undo it.")
-            self._journal.load(row)
+            row = self._undoable(connection_id)
             if isinstance(row.payload, DismissPayload):
                 return self._dismissing.switch(row, row.payload, EditStage.UNDONE)
             if row.stage is EditStage.WAITING:
@@ -98,8 +95,10 @@ class EditRunner:
             if row.stage is EditStage.DOING:
                 self._set_stage(row, EditStage.UNDOING)
                 return self._revert(workspace, row, run)
-            self._check_content(row, at_target=True)
             finished, is_blocked = self._finish_pending(workspace)
+            if finished:
+                row = self._undoable(connection_id)  # another one, where an earlier undo failed
+            self._check_content(row, at_target=True)
             self._set_stage(row, EditStage.UNDOING)
             outcome = self._predict(row) if is_blocked else self._send(workspace, row, run)
             outcome.stale |= bool(finished)
@@ -109,14 +108,15 @@ class EditRunner:
         """Redo the edit that was undone last. Raises CannotUndo."""
         connection_id = workspace.connection.id
         with self._journal.connection_scope(connection_id):
-            row = self._journal.redoable(connection_id)
-            if row is None:
-                raise CannotUndo("There is nothing to do again.")
-            self._journal.load(row)
+            row = self._redoable(connection_id)
             if isinstance(row.payload, DismissPayload):
                 return self._dismissing.switch(row, row.payload, EditStage.DONE)
-            self._check_content(row, at_target=False)
             finished, is_blocked = self._finish_pending(workspace)
+            if finished:
+                row = self._redoable(connection_id)  # another one, where its undo was finished just now
+                if isinstance(row.payload, DismissPayload):
+                    return self._dismissing.switch(row, row.payload, EditStage.DONE)
+            self._check_content(row, at_target=False)
             self._set_stage(row, EditStage.WAITING)
             if is_blocked:
                 return self._predict(row)
@@ -128,6 +128,22 @@ class EditRunner:
                     self._set_stage(row, EditStage.UNDONE)
             outcome.stale |= bool(finished)
             return outcome
+
+    def _undoable(self, connection_id: str) -> EditRow:
+        """Return the edit that undo takes back, with its placements. Raises CannotUndo."""
+        row = self._journal.undoable(connection_id)
+        if row is None:
+            raise CannotUndo("There is nothing to undo, or what it needs was in the trash when that was emptied.")
+        if row.stage is EditStage.BEGUN:
+            raise CannotUndo("The import is still under way. Cancel it first, then undo it.")
+        return self._journal.load(row)
+
+    def _redoable(self, connection_id: str) -> EditRow:
+        """Return the edit that redo does again, with its placements. Raises CannotUndo."""
+        row = self._journal.redoable(connection_id)
+        if row is None:
+            raise CannotUndo("There is nothing to do again.")
+        return self._journal.load(row)
 
     def resume(self, workspace: Workspace, run: EditRun) -> list[EditOutcome]:
         """Finish the unfinished edits, as far as the service allows."""
@@ -345,17 +361,33 @@ class EditRunner:
 
     # --- what an edit needs, and what it will change
 
-    def _lacks_content(self, row: EditRow, *, at_target: bool) -> bool:
-        """Return whether content is lost that undo needs (`at_target`), or redo."""
+    def _deleted_by_pending(self, connection_id: str) -> set[str]:
+        """Return what unfinished edits will bring to the trash: names and hashes of images."""
+        found: set[str] = set()
+        for row in self._journal.unfinished(connection_id):
+            for placement in self._journal.load(row).placements:
+                end = placement.target if row.forward else placement.source
+                if end is None and placement.is_pending(row.forward):
+                    found |= {self._journal.resolve(placement.handle), placement.known_hash}
+        return found - {""}
+
+    def _lacks_content(self, row: EditRow, *, at_target: bool, pending: Collection[str] = ()) -> bool:
+        """Return whether content is lost that undo needs (`at_target`), or redo.
+
+        `pending`: names and hashes of images that are still to come to the trash.
+        """
         for placement in row.placements:
             start = placement.target if at_target else placement.source
             is_needed = start is None and placement.is_pending(not at_target) and not placement.merged
             if is_needed and not self._trash.has(placement.sha256):
-                return True
+                names = {placement.known_hash, self._journal.resolve(placement.handle)} if pending else set()
+                if names.isdisjoint(pending):
+                    return True
         return False
 
     def _check_content(self, row: EditRow, *, at_target: bool) -> None:
-        if self._lacks_content(row, at_target=at_target):
+        """Raise CannotUndo if content is lost that the edit needs; a pending edit may still bring it to the trash."""
+        if self._lacks_content(row, at_target=at_target, pending=self._deleted_by_pending(row.connection_id)):
             raise CannotUndo(f"“{row.title}” needs images that are no longer in the trash.")
 
     def _predict(self, row: EditRow) -> EditOutcome:

@@ -534,6 +534,27 @@ def test_an_edit_that_waits_is_undone_without_the_service(plain: Home, documente
     assert content(plain) == before
 
 
+@pytest.mark.parametrize("back", [True, False], ids=["the service is back", "it is still away"])
+def test_an_undo_is_possible_while_the_one_before_it_waits(plain: Home, documented: FakeApi, back: bool):
+    """What the deletion needs to be undone is on its way to the trash, not lost."""
+    before = content(plain)
+    plain.edits.delete(plain.workspace, plain.set_id, plain.images("l0")[:2])
+    plain.edits.restore(plain.workspace, plain.edits.trash("c1"))
+    documented.vanish()
+    assert plain.edits.undo(plain.workspace).edit.stage is EditStage.UNDOING
+    if back:
+        documented.come_back()
+    stage = plain.edits.undo(plain.workspace).edit.stage
+    assert stage is (EditStage.UNDONE if back else EditStage.UNDOING)
+    if not back:
+        documented.come_back()
+        plain.edits.resume(plain.workspace)
+    assert content(plain) == before
+    assert plain.edits.unfinished("c1") == []
+    plain.edits.redo(plain.workspace)
+    assert len(plain.edits.trash("c1")) == 2
+
+
 def test_what_changed_while_an_edit_waited_is_told(plain: Home, documented: FakeApi):
     images = plain.images("l0")
     documented.vanish()
