@@ -227,7 +227,7 @@ class EditHistory:
         return [self.journal.edit(row) for row in self.journal.unfinished(connection_id)]
 
     def expected(self, connection_id: str, training_set_id: Id) -> list[EditOutcome]:
-        """Return what the unfinished edits of a training set will have changed, oldest first; for cached listings."""
+        """Return what the unfinished edits of a training set will have changed, in order; for cached listings."""
         return self._runner.expected(connection_id, training_set_id)
 
     def resume(self, workspace: Workspace, run: EditRun = NO_RUN) -> list[EditOutcome]:

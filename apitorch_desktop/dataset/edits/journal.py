@@ -164,8 +164,12 @@ class EditJournal:
         return next(iter(self.rows(connection_id, EditStage.UNDONE, limit=1)), None)
 
     def unfinished(self, connection_id: str) -> list[EditRow]:
-        """Return the edits that wait for the service or were interrupted, oldest first."""
-        return self.rows(connection_id, *UNFINISHED)
+        """Return the edits that wait for the service or were interrupted, in the order in which they are finished.
+
+        What is being undone comes first, the newest before the oldest; then what is still to be done, oldest first.
+        """
+        undoing = self.rows(connection_id, EditStage.UNDOING, newest=True)
+        return undoing + self.rows(connection_id, EditStage.WAITING, EditStage.DOING)
 
     def imports(self, connection_id: str, *stages: EditStage) -> list[EditRow]:
         """Return imports in the given stages (without any, all), oldest first; without placements."""

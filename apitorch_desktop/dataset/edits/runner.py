@@ -151,7 +151,7 @@ class EditRunner:
             return self._finish_pending(workspace, run)[0]
 
     def expected(self, connection_id: str, training_set_id: Id) -> list[EditOutcome]:
-        """Return the predicted outcomes of the unfinished edits of a training set, oldest first."""
+        """Return the predicted outcomes of the unfinished edits of a training set, in order."""
         outcomes = [self._predict(self._journal.load(row)) for row in self._journal.unfinished(connection_id)]
         return [outcome for outcome in outcomes if str(outcome.training_set_id) == str(training_set_id)]
 
