@@ -75,7 +75,7 @@ class NotFound(ApiError):  # noqa: N818
 class BadRequest(ApiError):  # noqa: N818
     """400 and others: the service refused the request and states the reason."""
 
-    advice = "Change what is sent: the same again will be refused again."
+    advice = "Replace the file, or change what was entered: the same again will be refused."
 
 
 class Conflict(BadRequest):

@@ -166,7 +166,7 @@ def add_window_actions(
         ActionSpec("file.new_set", "New training set…", lambda: tree.start_naming(None), "Ctrl+N", "New training set"),
         ActionSpec("edit.undo", "Undo", edits.undo, "Ctrl+Z", "Undo"),
         ActionSpec("edit.redo", "Redo", edits.redo, "Ctrl+Shift+Z, Ctrl+Y", "Redo"),
-        ActionSpec("view.refresh", "List again", session.refresh, "F5", "List again"),
+        ActionSpec("view.refresh", "Refresh", session.refresh, "F5", "Refresh"),
         ActionSpec(
             "view.training_sets", "Training sets", lambda: central_widget.switch_side("left"), "F8",
             "Show or hide the training sets",

@@ -105,7 +105,8 @@ class ClassifyController(QObject):
         if (own := self._own()) in slugs and own not in self._removed:
             chosen = [own, *(slug for slug in chosen if slug != own)]
         panel.set_classifiers(listed, chosen)
-        panel.offer_message(session.unavailable_reason(""))
+        own_service = session.connection is not None and session.connection.embedded
+        panel.offer_message(session.unavailable_reason(""), readable=not own_service)
         panel.show_hint("" if panel.chosen or not listed else "Choose a classifier to ask.")
         asked = list(panel.cards)
         if self._photo is not None and panel.chosen and not asked:
@@ -158,7 +159,7 @@ class ClassifyController(QObject):
             self._session.show_message(content.problem, "warn", "classify")
         if content.images:
             image = content.images[0]
-            self._open(PhotoToClassify(image.name or "picture", data=image.data))
+            self._open(PhotoToClassify(image.name or "photo", data=image.data))
         elif content.urls:
             url = content.urls[0]
             self._open(PhotoToClassify(url.rstrip("/").rpartition("/")[2] or url, url=url))

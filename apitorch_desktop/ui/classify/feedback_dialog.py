@@ -109,7 +109,7 @@ class FeedbackDialog(QDialog):
         elif new:
             self.note.setText(f"Makes the new label “{chosen}”.")
         else:
-            self.note.setText("The photo joins the training images of that label, and the classifier learns from it.")
+            self.note.setText("The photo is added to that label, and the classifier learns from it.")
         self.send.setEnabled(bool(chosen))
         self.send.setToolTip("" if chosen else "Choose a label first")
         self.send.setText(f"Correct to “{chosen}”" if chosen else "Correct")

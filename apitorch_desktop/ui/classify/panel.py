@@ -258,8 +258,9 @@ class ClassifyPanel(QWidget):
             self._answers.removeWidget(self.cards[slug])
             self._answers.addWidget(self.cards[slug])
 
-    def offer_message(self, reason: str) -> None:
-        """Disable *Send a message…* with a reason, or enable it with ""."""
+    def offer_message(self, reason: str, *, readable: bool) -> None:
+        """Disable *Send a message…* with a reason, or enable it with ""; hide it where nobody would read one."""
+        self.message.setVisible(readable)
         enable_unless(self.message, reason)
 
     def paste(self) -> None:

@@ -345,7 +345,7 @@ def sources_of(content: DroppedContent) -> list[Dropped]:
     sources: list[Dropped] = list(content.paths)
     if content.urls:
         sources.append("\n".join(content.urls))
-    sources += [ImageBytes(image.data, image.name or "picture") for image in content.images]
+    sources += [ImageBytes(image.data, image.name or "photo") for image in content.images]
     return sources
 
 

@@ -162,7 +162,7 @@ class TransfersPanel(QWidget):
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         head = QHBoxLayout()
         head.setContentsMargins(16, 8, 8, 8)
-        head.addWidget(label("Transfers", "answer"), 1)
+        head.addWidget(label("Transfers and batches", "answer"), 1)
         head.addWidget(self._close)
         rows = QVBoxLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)

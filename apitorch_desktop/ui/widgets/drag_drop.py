@@ -80,7 +80,7 @@ class DroppedContent:
         if not self.unusable:
             return ""
         more = f" Nor can {len(self.unusable) - 1:,} more." if len(self.unusable) > 1 else ""
-        where = "photos come from files on this computer and from web addresses (http, https)"
+        where = "photos come from files on this computer and from web addresses"
         return f"“{shown(self.unusable[0][:100])}” cannot be opened: {where}.{more}"
 
 
