@@ -44,6 +44,8 @@ from apitorch_desktop.ui.widgets.label_menu import fill_label_menu
 from apitorch_desktop.utils.text import duration, plural
 
 THREADS = 2
+MOST_LOST = 4
+"""Consecutive failures to reach the service after which a batch waits for it."""
 PROGRESS_INTERVAL = 100
 """Milliseconds between two updates of the progress."""
 _STATE_TEXTS = {
@@ -87,6 +89,8 @@ class _BatchRun:
         self.jobs = 0
         self.started, self.started_with = 0.0, 0
         self.count()
+        self.lost: list[ConnectionFailed] = []
+        """Consecutive failures to reach the service."""
         self.thumbnails: dict[int, QImage] = {}
         """By row number."""
         self._pending: list[int] = []
@@ -102,6 +106,7 @@ class _BatchRun:
         rows = self.batch.rows
         self._pending = [number for number, row in enumerate(rows) if not row.problem and not row.answers]
         self._pending.reverse()
+        self.lost.clear()
         self.owner, self.jobs = owner, THREADS
         self.count()
         self.started, self.started_with = monotonic(), self.answered
@@ -465,28 +470,30 @@ def _clear_answers(batch_id: int, number: int, store: BatchStore) -> None:
 def _work(context: JobContext, workspace: Workspace, store: BatchStore, run: _BatchRun, edge: int) -> None:
     """Classify rows until there are no more; each is saved, then posted with its thumbnail.
 
-    Raises ConnectionFailed as soon as the service is away, so that the rows left are not marked as failed.
+    A classification that was lost is not repeated: it may have been paid for. Raises ConnectionFailed after several in a
+    row, so that an absent service does not fail all rows that are left.
     """
     archives, batch = Archives(), run.batch
-    away: list[ConnectionFailed] = []
 
     def service(*arguments: Any, **named: Any) -> list[Classification]:
         try:
-            return workspace.classify(*arguments, **named)
+            answers = workspace.classify(*arguments, **named)
         except ConnectionFailed as error:
-            away.append(error)
+            run.lost.append(error)
             raise
+        run.lost.clear()
+        return answers
 
     try:
         while not context.cancelled() and (number := run.take()) is not None:
             row = batch.rows[number]
             answers = classify(service, batch.slugs, row.source, archives)
             context.check()
-            if away:
-                raise away[0]
             store.save_answers(batch.id, number, answers)
             row.answers = answers
             context.post((number, _thumbnail(row, archives, edge)))
+            if len(run.lost) >= MOST_LOST:
+                raise run.lost[-1]
     finally:
         archives.close()
 
