@@ -18,7 +18,7 @@ from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import place_of
 from apitorch_desktop.dataset.sources.pasted_text import is_url
 from apitorch_desktop.dataset.workspace.training import wait_until_trained
-from apitorch_desktop.utils.text import plural, reason, shown
+from apitorch_desktop.utils.text import decoded, plural, reason, shown
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -36,6 +36,7 @@ def _classify(arguments: Namespace) -> int:
 
 def classify_files(client: ApiClient, images: Sequence[str | Path], classifier: str, table: Path | None = None) -> int:
     """Classify files, folders and web addresses; return the exit status."""
+    classifier = decoded(classifier)
     _wait_until_trained(client, classifier, output.ProgressLine())
     plan = scan([str(image) if is_url(str(image)) else Path(image) for image in images])
     items = plan.items

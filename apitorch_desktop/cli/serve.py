@@ -8,6 +8,7 @@ from pathlib import Path
 
 from apitorch_desktop.cli.connect import CommandError
 from apitorch_desktop.dataset.connections.store import KEY_VARIABLE
+from apitorch_desktop.utils.text import decoded
 
 
 def add_serve_arguments(parser: ArgumentParser) -> None:
@@ -103,7 +104,7 @@ def manage_keys(arguments: Namespace) -> int:
 
     action = {"action": arguments.action}
     if arguments.action == "make":
-        action["name"] = arguments.name
+        action["name"] = decoded(arguments.name)
     if arguments.action == "revoke":
         action["id"] = arguments.id
     try:

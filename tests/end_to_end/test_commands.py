@@ -263,6 +263,30 @@ def test_a_full_disk_at_the_end_is_one_sentence(service, folder):
         assert any(training_set.name == "Full" for training_set in client.training_sets())
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_end_no_command(service, folder, closed):
+    words = f"{sys.executable} -m apitorch_desktop import {folder} --name Closed {closed}"
+    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, env=_environment(service), timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["classify", ".", "--classifier", os.fsdecode(b"\xff\xfe")],
+        ["export", os.fsdecode(b"\xff\xfe"), "out"],
+        ["import", os.fsdecode(b"\xff\xfe"), "--name", "X"],
+        ["classify", os.fsdecode(b"\xff.jpg"), "--classifier", "safe-for-work"],
+    ],
+)
+def test_words_that_are_no_utf8_end_in_a_sentence(run, service, folder, monkeypatch, words):
+    monkeypatch.chdir(folder)
+    done = run(*words, at=service)
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    assert "nobody foresaw" not in done.stderr
+
+
 def test_a_table_follows_links_and_is_written_to_pipes(run, service, folder, tmp_path):
     target, link = tmp_path / "target.csv", tmp_path / "link.csv"
     target.write_text("old")

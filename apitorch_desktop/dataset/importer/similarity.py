@@ -1,4 +1,4 @@
-"""What of a plan looks nearly the same as a picture that is there, or as another of the plan."""
+"""Near-duplicates of a plan's images: in the training set, and in the plan itself."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KnownImage:
-    """A picture that is there: its name and label as the person knows them, and `vision.duplicates.pattern` of it."""
+    """Image of the training set: its name and label as the user knows them, and its `near_duplicates.pattern`."""
 
     name: str
     label: str
@@ -27,9 +27,9 @@ class KnownImage:
 def known_of(
     workspace: "Workspace", training_set_id: Id, cancelled: Callable[[], bool] | None = None
 ) -> list[KnownImage]:
-    """What a training set holds, by its thumbnails: those that were seen before come from the cache. Raises ApiError.
+    """Return the images of a training set, by their thumbnails, which are cached. Raises ApiError.
 
-    A picture that cannot be shown is left out.
+    An image that cannot be shown is left out.
     """
     from apitorch_desktop.vision import images, near_duplicates
 
@@ -54,9 +54,9 @@ def find_similar(
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> dict[int, str]:
-    """For `Plan.set_similar`: item index → what it looks nearly the same as. Blocking; reads every picture once more.
+    """Return item index → what it looks nearly the same as, for `Plan.set_similar`. Blocking; reads every image again.
 
-    The first of several alike in the plan itself is left alone. `progress(done, total)` counts pictures.
+    The first of several alike in the plan itself is left alone. `progress(done, total)` counts images.
     """
     from apitorch_desktop.vision import near_duplicates
 

@@ -8,10 +8,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, scan
 from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl
+from apitorch_desktop.dataset.sources.lists import class_names, reader
 
 
 def photo(seed):
@@ -363,3 +366,69 @@ def test_whatever_stands_in_a_name_our_own_lists_come_back(tmp_path, form):
         assert sorted(sources) == sorted(ODD)
         assert {item.original_label for item in plan.items} == {"C++ hats"}
         assert plan.complete
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 10**12) | st.floats() | st.sampled_from(["p0.jpg", "cat", "", "0", "[1", "https://e.org/a.jpg"]),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(
+        st.sampled_from(["images", "annotations", "categories", "classes", "labels", "data", "result", "value", "filename", "regions", "image", "label", "id",
+                         "file_name", "imagePath", "shapes", "flags", "p0.jpg", "category_id", "image_id", "region_attributes", "file_attributes", "choices"]),
+        inner, max_size=5,
+    ),
+    max_leaves=30,
+)  # fmt: skip
+
+
+def read_or_refuse(data: bytes, name: str) -> None:
+    names = class_names.class_names(data, name)
+    assert all(isinstance(part, str) for pair in names.items() for part in pair)
+    try:
+        content = reader.read_list(data, name, lambda path: path in {"p0.jpg", "p0"}, names)
+    except reader.InvalidList as error:
+        assert name in str(error)
+        return
+    for entry in content.entries:
+        assert entry.path and isinstance(entry.label, str)
+
+
+@settings(max_examples=400, deadline=None)
+@given(JSON, st.sampled_from(["a.json", "a.jsonl", "a.manifest", "a.txt"]))
+def test_whatever_json_holds_it_is_read_or_refused(value, name):
+    read_or_refuse(json.dumps(value).encode(), name)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "p0.jpg",
+                "cat",
+                ",",
+                ";",
+                "\t",
+                "\n",
+                "\r",
+                '"',
+                " ",
+                "#",
+                "sep=;\n",
+                "label",
+                "path",
+                "0",
+                "1",
+                "[",
+                "{",
+                "é",
+                "\0",
+                "x" * 50,
+            ]
+        ),
+        max_size=40,
+    )
+    | st.binary(max_size=60),
+    st.sampled_from(["a.csv", "a.tsv", "a.txt", "a.xml", "a.json", "a.yaml", "a.names", "a.pbtxt"]),
+)
+def test_whatever_a_text_holds_it_is_read_or_refused(text, name):
+    read_or_refuse(text if isinstance(text, bytes) else "".join(text).encode(), name)
