@@ -1,0 +1,85 @@
+"""Names and structure of the package: one class a name, no circles, subjects of docstrings."""
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "apitorch_desktop"
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in (ROOT / PACKAGE).rglob("*.py")
+}
+
+
+@pytest.fixture(scope="module")
+def trees():
+    return {module: ast.parse(path.read_text("utf-8")) for module, path in MODULES.items()}
+
+
+@pytest.fixture(scope="module")
+def imports(trees):
+    """Module → modules of the package that it imports, anywhere in its text."""
+    found = defaultdict(set)
+    for module, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                found[module] |= {name if name in MODULES else node.module for name in names}
+            elif isinstance(node, ast.Import):
+                found[module] |= {alias.name for alias in node.names}
+        found[module] = {name for name in found[module] if name in MODULES and name != module}
+    return found
+
+
+def circles(graph):
+    """Strongly connected groups of more than one, by Tarjan's algorithm."""
+    order, lowest, stack, found = {}, {}, [], []
+
+    def visit(node):
+        order[node] = lowest[node] = len(order)
+        stack.append(node)
+        for following in graph.get(node, ()):
+            if following not in order:
+                visit(following)
+                lowest[node] = min(lowest[node], lowest[following])
+            elif following in stack:
+                lowest[node] = min(lowest[node], order[following])
+        if lowest[node] == order[node]:
+            group = []
+            while (last := stack.pop()) != node:
+                group.append(last)
+            if group:
+                found.append(sorted([*group, node]))
+
+    for node in list(graph):
+        if node not in order:
+            visit(node)
+    return found
+
+
+def test_no_two_modules_import_each_other(imports):
+    assert not circles(imports)
+
+
+def test_no_two_packages_import_each_other(imports):
+    packages = defaultdict(set)
+    for module, names in imports.items():
+        for name in names:
+            above, below = (
+                one if "__init__" in MODULES[one].name else one.rpartition(".")[0] for one in (module, name)
+            )
+            if above != below and not (below.startswith(f"{above}.") or above.startswith(f"{below}.")):
+                packages[above].add(below)
+    assert not circles(packages)
+
+
+def test_every_class_name_stands_for_one_thing(trees):
+    where = defaultdict(list)
+    for module, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                where[node.name].append(module)
+    assert not {name: modules for name, modules in where.items() if len(modules) > 1}
