@@ -177,7 +177,7 @@ class ApiClient(Extensions):
 
 
 def _delayed(cancelled: Callable[[], bool], body: Multipart) -> Callable[[], bool]:
-    """Delay a cancellation once the whole body is sent: the answer tells whether the image was stored."""
+    """Delay a cancellation once the whole body is sent: the answer shows whether the image was stored."""
     deadline = float("inf")
 
     def delayed() -> bool:

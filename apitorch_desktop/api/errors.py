@@ -79,7 +79,7 @@ class BadRequest(ApiError):  # noqa: N818
 
 
 class Conflict(BadRequest):
-    """409: conflicts with something that exists, or is not ready yet; the message tells which."""
+    """409: conflicts with something that exists, or is not ready yet; the message states which."""
 
     advice = ""
 

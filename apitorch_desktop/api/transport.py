@@ -1,6 +1,6 @@
 """Transport of API calls: connections per thread, limits on every wait, safe retries.
 
-The key goes to the base URL's own origin only, whatever a redirect, a signed URL or a .netrc says. No exception
+The key goes to the base URL's own origin only, whatever a redirect, a signed URL or a .netrc contains. No exception
 that leaves this module refers to one that holds it.
 """
 

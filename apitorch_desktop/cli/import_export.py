@@ -275,7 +275,7 @@ def _download(client: ApiClient, found: TrainingSet, folder: Path, line: output.
     except OSError as error:
         raise CommandError(f"“{shown(str(folder))}” cannot be written: {reason(error)}.") from None
     with _transfers(client) as transfers:
-        for old in transfers.all():  # its files are there; a new listing tells what is missing
+        for old in transfers.all():  # its files are there; a new listing shows what is missing
             if (
                 old.folder == folder.absolute()
                 and old.training_set_id == found.id

@@ -1,1 +1,1 @@
-"""What a person does to a training set, on any connection. No Qt."""
+"""Work on training sets over any connection: sources, imports, edits, transfers, review, exports. No Qt."""

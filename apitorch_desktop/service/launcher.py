@@ -224,7 +224,7 @@ class _ServiceChild:
         try:
             self.process = subprocess.Popen(
                 [*_command(), "serve", "--port", str(port), "--data", str(folder)],
-                stdin=subprocess.PIPE,  # its end tells the child that this process ended
+                stdin=subprocess.PIPE,  # closed when this process ends, on which the child ends
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=environment,

@@ -20,7 +20,7 @@ MAX_SETS = 100
 
 
 class Place(msgspec.Struct):
-    """Where a training set's grid was left: image at the top edge and its distance from that in pixels, focused image."""
+    """Scroll position of a training set's grid: image at the top edge, its distance from that in pixels, focused image."""
 
     image: str = ""
     y: int = 0

@@ -27,7 +27,7 @@ class FileError(UserError, OSError):
 class SqliteFile:
     """An SQLite file, created if missing; the statements of `schema` run at each opening.
 
-    A damaged file is replaced by a new one; unless it is a `cache` it is moved aside first, and `note` tells where. A
+    A damaged file is replaced by a new one; unless it is a `cache` it is moved aside first, and `note` states where to. A
     cache returns nothing where it cannot be used, any other file raises FileError.
     """
 

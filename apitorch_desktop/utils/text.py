@@ -55,7 +55,7 @@ def _has_surrogates(text: str) -> bool:
 
 
 def _visible(char: str) -> str:
-    """Replace a control character by its Unicode picture (␤ for a line feed), others by the replacement character."""
+    """Replace a control character by its Unicode symbol (␤ for a line feed), others by the replacement character."""
     code = ord(char)
     if code < 0x20:
         return chr(0x2400 + code)

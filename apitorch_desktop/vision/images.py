@@ -1,7 +1,7 @@
 """Safe decoding of image files: verification, upright sRGB images and thumbnails.
 
 Only the formats in `_TRIED` are tried, which excludes decoders that run other programs (EPS); a damaged file is never
-decoded in part. Pillow's own limit on pixels stays in force above ours. All functions are
+decoded in part. Pillow's own limit on pixels stays in force above the one here. All functions are
 thread-safe, and decoding, scaling and encoding release the GIL. Decoding 64 megapixels takes up to 0.6 GB, a WebP 1 GB.
 """
 

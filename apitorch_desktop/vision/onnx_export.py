@@ -33,7 +33,7 @@ _OLDEST_OPSET: Final = 9
 
 
 class ExportFailed(UserError):  # noqa: N818 - named for the condition
-    """No file was made; `str()` is one sentence that says why."""
+    """No file was made; `str()` is a sentence with the reason."""
 
 
 def write_onnx(path: Path, head: Head, encoder: Encoder, classifier: str = "") -> None:
@@ -79,8 +79,8 @@ def check_export(path: Path, head: Head, encoder: Encoder, images: Sequence[Imag
         raise ExportFailed("The exported file has other labels than the classifier.")
     if not images:
         return 0.0
-    ours = head.predict(encoder.encode(images))
-    return float(np.abs(exported.encode(images) - ours).max())
+    expected = head.predict(encoder.encode(images))
+    return float(np.abs(exported.encode(images) - expected).max())
 
 
 def labels_of(path: Path) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ _FLOORS: Final = ((80, "excellent"), (60, "good"), (40, "fair"), (0, "poor"))
 
 
 class ReaderUnavailable(UserError):  # noqa: N818 - named for the condition
-    """extract-text cannot work on this machine; `str()` is one sentence that says why."""
+    """extract-text cannot work on this machine; `str()` is a sentence with the reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl, S
 from apitorch_desktop.utils.files import atomic_write
 
 Answers = dict[str, Classification | str]
-"""Slug → the answer, or a sentence that says why there is none."""
+"""Slug → the answer, or a sentence with the reason why there is none."""
 
 COLUMNS: Final = ("image", "classifier", "label", "confidence", "confidence_value", "sentence", "error")
 """Columns of the table, which has a row for each image and classifier."""

@@ -11,7 +11,7 @@ from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, KeyringPr
 from apitorch_desktop.dataset.connections.store import ConnectionStore
 
 _EXPLAINED = {KeyringProblem.LOCKED, KeyringProblem.DENIED, KeyringProblem.SLOW}
-"""Problems whose sentence already says what to do."""
+"""Problems whose sentence already contains the advice."""
 
 
 class ClientPool:

@@ -208,7 +208,7 @@ def clean_key(text: str) -> str:
 
 
 def check(base_url: str, key: str) -> Ping:
-    """Check an address and a key against the service. Raises ApiError, whose message says which of the two is wrong."""
+    """Check an address and a key against the service. Raises ApiError, whose message states which of the two is wrong."""
     key = clean_key(key)
     if not key:
         raise WrongKey("There is no API key.", advice="Enter the key; the service’s account page shows it.")

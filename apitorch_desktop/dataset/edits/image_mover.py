@@ -1,6 +1,6 @@
 """Brings each image of an edit to the other side, on any kind of service, so that it can be interrupted at any moment.
 
-Before anything irreversible, the journal says what is about to happen. What an interruption leaves unconfirmed is
+Before anything irreversible, the journal records what is about to happen. What an interruption leaves unconfirmed is
 settled by listing the images, or by doing it once more: uploading the same bytes to a label gives the same image, and
 what no longer exists counts as deleted.
 """

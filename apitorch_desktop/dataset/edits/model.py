@@ -103,7 +103,7 @@ class EditOutcome:
     `removed`: ids of images that are gone. `added`: new images, with their labels. `moved`: image id → label, for
     images that keep their id. `changed`: old id → new id of an image that stays the same to the user (selection,
     thumbnail); it is also in `added`, and its old id in `removed` unless it came back from the trash. `renamed`: label
-    → label. `labels_added`, `labels_removed`: names. `stale`: list again, since the service did more than is told here.
+    → label. `labels_added`, `labels_removed`: names. `stale`: list again, since the service changed more than is listed here.
     `dismissed`: finding of Review (`dismissals.Dismissal`) → whether it is dismissed now. `conflicts`: number of photos
     that someone else had deleted or moved before the edit was sent; the user has to decide about them (`conflicts`).
     """
@@ -155,8 +155,8 @@ class EditConflict(msgspec.Struct, frozen=True):
     id: int = 0
 
 
-class CannotUndo(UserError):  # noqa: N818 - named for what the user is told
-    """An edit cannot be undone or redone; the text is a sentence that says why."""
+class CannotUndo(UserError):  # noqa: N818 - named for what the user reads
+    """An edit cannot be undone or redone; the text is a sentence with the reason."""
 
 
 class CopyStep(IntEnum):

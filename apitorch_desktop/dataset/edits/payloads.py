@@ -38,7 +38,7 @@ class EditPayload(msgspec.Struct, omit_defaults=True):
 
     @property
     def has_started(self) -> bool:
-        """True if the current run may have reached the service, as far as the payload tells."""
+        """True if the current run may have reached the service, according to the payload."""
         return self.unconfirmed or self.label_call_begun
 
     def clear_progress(self) -> None:

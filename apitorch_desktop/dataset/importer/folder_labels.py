@@ -13,7 +13,7 @@ _MAX_STRAY = 3
 
 @dataclass(slots=True)
 class FolderLabel:
-    """What folders say of one image: its label and its part of a split, "" where they say none."""
+    """Label of an image and its part of a split, as its folders name them; "" where they name none."""
 
     label: str = ""
     split: str = ""
@@ -130,7 +130,7 @@ def _paired(folders: list[_Folder]) -> dict[str, tuple[str, str]]:
 
 
 def _is_wrapper(child: _Folder, parent: _Folder, *, in_part: bool) -> bool:
-    """Return True for an only folder that says nothing: it holds several folders, or one of its own name."""
+    """Return True for an only folder that gives no label: it holds several folders, or one of its own name."""
     below = list(child.folders.values())
     if not in_part and _is_structure(child):  # in a part of a set, a label may hold a container
         return True

@@ -36,14 +36,14 @@ _CLUTTER: Final = frozenset({
     "#snapshot", "@tmp", "recycler", "recycled", "system volume information", "lost+found", "network trash folder",
     "temporary items", "found.000", "icon\r", "ehthumbs.db", "lost.dir",
 })  # fmt: skip
-"""What systems and storages put into folders, in lower case."""
+"""Files and folders made by systems and storages, in lower case."""
 _ARCHIVE_SUFFIXES: Final = (
     ".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".tbz", ".xz", ".txz", ".zst", ".tzst", ".7z", ".rar", ".cab", ".cbz",
 )  # fmt: skip
 _META: Final = ("metadata.jsonl", "metadata.csv")
 """Names that a Hugging Face image folder gives to the list beside its images."""
 _MEANT: Final = re.compile(r"label|annot|metadata|class|caption", re.IGNORECASE)
-"""What the name of a list says that is meant for the images beside it: where it cannot be used, the user is told."""
+"""Part of the name of a list that is meant for the images beside it: the user is notified if it cannot be used."""
 _DEEPEST = 100
 
 Dropped = Path | str | ImageBytes
@@ -51,7 +51,7 @@ Dropped = Path | str | ImageBytes
 
 @dataclass(slots=True)
 class InspectedFile:
-    """What was read of an image's bytes: see `PlanItem`."""
+    """Properties read from an image's bytes: see `PlanItem`."""
 
     size: int | None = None
     sha256: str | None = None
@@ -320,7 +320,7 @@ class Scanner:
         return dict(zip(odd, texts, strict=True))
 
     def _use_lists(self, contents: _Contents) -> tuple[dict[Parts, list[str]], dict[Parts, str], set[Parts]]:
-        """Return what the lists among the files say: labels and part by image, and the images with numbers for labels."""
+        """Read the lists among the files: return labels and part by image, and the images with numbers for labels."""
         labels: dict[Parts, list[str]] = {}
         splits: dict[Parts, str] = {}
         numbered: set[Parts] = set()
@@ -367,7 +367,7 @@ class Scanner:
         splits: dict[Parts, str],
         numbered: set[Parts],
     ) -> None:
-        """Add what one list says, where nothing is known yet."""
+        """Add the entries of one list, where nothing is known yet."""
         known = set(labels)
         missing = []
         used = False

@@ -110,7 +110,7 @@ class FindingsUpdate(msgspec.Struct, array_like=True, tag=True):
 
 
 class ReviewCrashed(msgspec.Struct, array_like=True, tag=True):
-    """Notice that the review failed; a sentence that says why."""
+    """Notice that the review failed; a sentence with the reason."""
 
     serial: int
     sentence: str

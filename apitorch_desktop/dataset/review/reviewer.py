@@ -41,7 +41,7 @@ from apitorch_desktop.utils.errors import Cancelled, UserError
 _T = TypeVar("_T")
 _BATCH = 16
 _MOST_MEASURED = 2_000
-"""Near-duplicates whose originals are fetched for their size, on a service that does not tell it."""
+"""Near-duplicates whose originals are fetched for their size, on a service whose listing does not contain it."""
 _POLL = 0.1
 
 
@@ -269,7 +269,7 @@ class _WorkerProcess:
         answers, sender = context.Pipe(duplex=False)
         self._process = context.Process(target=_work, args=(receiver, sender, cache), name="review", daemon=True)
         safe_path = os.environ.get("PYTHONSAFEPATH")
-        os.environ["PYTHONSAFEPATH"] = "1"  # modules in the current folder are not ours
+        os.environ["PYTHONSAFEPATH"] = "1"  # modules in the current folder must not be imported
         try:
             self._process.start()
         finally:

@@ -51,7 +51,7 @@ class Member:
 
     @property
     def path(self) -> str:
-        """The name without the number that tells members of the same name apart."""
+        """The name without the number that distinguishes members of the same name."""
         return self.name.partition("\0")[0]
 
 
@@ -254,7 +254,7 @@ class _ZipArchive:
 
 
 def _unicode_name(info: zipfile.ZipInfo) -> str:
-    """Return a member's name where the zip says that it is in Unicode, else ""."""
+    """Return a member's name where the zip marks it as Unicode, else ""."""
     if info.flag_bits & 0x800:
         return info.orig_filename
     checksum = struct.pack("<I", zlib.crc32(info.orig_filename.encode("cp437")))

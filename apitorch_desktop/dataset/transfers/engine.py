@@ -129,7 +129,7 @@ class TransferEngine:
                     elif run.lock is None and entry.id in tallies:
                         run.load(entry, tallies[entry.id])
                     elif run.lock is not None and run.active != (entry.state == TransferState.WAITING):
-                        run.state, run.note = TransferState(entry.state), entry.note  # paused by another process, say
+                        run.state, run.note = TransferState(entry.state), entry.note  # e.g. paused by another process
                     run.entry = entry
                     self.runs[entry.id] = run
                 self._unreported |= tallies.keys()

@@ -139,7 +139,7 @@ class TransferRun:
 
     @property
     def active(self) -> bool:
-        """Whether the transfer continues by itself."""
+        """True if the transfer continues by itself."""
         return self.state in (TransferState.WAITING, TransferState.RUNNING)
 
     def load(self, entry: TransferRow, tallies: list[Tally]) -> None:

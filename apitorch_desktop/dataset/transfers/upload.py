@@ -19,9 +19,9 @@ MAX_BYTES = 256 * 2**20
 class Uploader:
     """`TransferMethod` of uploads.
 
-    A service that lists extensions is ours: the same image for the same label is one image there, so that sending it
-    again is harmless, and its listing contains hashes. With any other service, the images that were added to the labels
-    since the transfer began are downloaded and compared before an item whose answer was lost is sent again.
+    A service that lists extensions is one of this program: the same image for the same label is one image there, so that
+    sending it again is harmless, and its listing contains hashes. With any other service, the images that were added to
+    the labels since the transfer began are downloaded and compared before an item whose answer was lost is sent again.
     """
 
     def __init__(self, journal: TransferJournal, entry: TransferRow, archives: Archives) -> None:

@@ -86,7 +86,7 @@ class Workspace:
 
     @property
     def offline(self) -> bool:
-        """Whether the last call was not answered."""
+        """True if the last call was not answered."""
         return self._offline
 
     def seconds_since_answer(self) -> float:

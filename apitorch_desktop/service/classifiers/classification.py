@@ -107,7 +107,7 @@ class ClassificationService:
 
         Every result is stored durably before it is returned, since feedback may follow at once; the image is written to
         disk while the encoder runs. Raises Invalid for none or more than ten classifiers, RecordNotFound for an unknown
-        slug, RecordConflict for a training set without a head (the sentence tells what it needs), UnreadableImage,
+        slug, RecordConflict for a training set without a head (the sentence states what it needs), UnreadableImage,
         DiskFull, StorageFault.
         """
         slugs = list(dict.fromkeys(classifiers))

@@ -180,7 +180,7 @@ class _BodyHeader:
 
 
 class IncomingBody:
-    """The body of one request as ASGI delivers it. `started` and `ended` tell how much has been received."""
+    """The body of one request as ASGI delivers it. `started` and `ended`: how much has been received."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive

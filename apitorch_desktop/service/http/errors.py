@@ -32,7 +32,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
 
 
 class HttpError(Exception):
-    """An error response. `message` tells the user what is wrong and what to do."""
+    """An error response. `message` is for the user: what is wrong and what to do."""
 
     def __init__(self, status: int, message: str, headers: Iterable[tuple[str, str]] = ()) -> None:
         super().__init__(message)

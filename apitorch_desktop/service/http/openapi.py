@@ -25,7 +25,7 @@ ERRORS = {
     503: "The service is ending, or has too much to do; `Retry-After` says when to try again.",
     507: "There is no room left on the disk.",
 }
-"""Descriptions of the statuses; the `message` in the JSON tells what to do."""
+"""Descriptions of the statuses; the `message` in the JSON states what to do."""
 
 _REF = "#/components/schemas/{name}"
 

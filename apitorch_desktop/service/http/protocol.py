@@ -63,7 +63,7 @@ def _descriptor_limit() -> int:
         return _MAX_DESCRIPTORS
     wanted = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
     if wanted > soft:
-        with suppress(OSError, ValueError):  # a system may allow less than it says
+        with suppress(OSError, ValueError):  # a system may allow less than it reports
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             return wanted
     return soft
@@ -164,7 +164,7 @@ class BoundedProtocol(H11Protocol):
         """See H11Protocol. Disconnects at once, since a close would wait for a client that does not read."""
         self.disconnect()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - our message tells what to do
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the message of `HttpError` states what to do
         """See H11Protocol."""
         max_kib = self._limits.head // 1024
         self._send_error(HttpError(400, f"This is no HTTP request, or its head is over {max_kib} KiB. Send HTTP/1.1."))

@@ -39,7 +39,7 @@ class Staged:
 class Blobs(ABC):
     """Stored image files. Reading is thread-safe; `commit` and `delete` are for the writer's thread alone.
 
-    `location` is the place in words; `fast_listing` tells whether `names` may be called at every start.
+    `location` is the place in words; `fast_listing`: whether `names` may be called at every start.
     """
 
     location: str
@@ -167,7 +167,7 @@ class FolderBlobs(Blobs):
         """Sync the whole file system at once if that is less than `count` syncs; return False if it is not, or fails."""
         try:
             return count > FEW and sync_all(self._folder)
-        except OSError:  # syncing each file then tells which failed
+        except OSError:  # syncing each file then shows which failed
             return False
 
     def exists(self, sha256: str) -> bool:

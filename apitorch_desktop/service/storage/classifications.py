@@ -111,7 +111,7 @@ class ClassificationRepository(Repository):
         """Assign the classified image to a label (name or id) of a training set, and store the feedback, in one
         transaction.
 
-        An image under another label of that set moves. A new label is created. The third result tells whether the label
+        An image under another label of that set moves. A new label is created. The third result is whether the label
         gained the image. Raises RecordNotFound, Invalid, DiskFull, StorageFault.
         """
 

@@ -24,7 +24,7 @@ from apitorch_desktop.utils.errors import UserError
 
 
 class StoreError(UserError):
-    """Base class; `str()` tells the user what is wrong and, where that helps, what to do."""
+    """Base class; `str()` is for the user: what is wrong and, where that helps, what to do."""
 
 
 class RecordNotFound(StoreError):  # noqa: N818 - named for what happened

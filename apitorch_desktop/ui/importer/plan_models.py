@@ -25,7 +25,7 @@ class PlanLabelsModel(TableModel[PlanLabel]):
     """(old, new) label; `edited` follows."""
     edited = Signal()
     problem = Signal(str)
-    """Why an edit was rejected."""
+    """Reason why an edit was rejected."""
 
     def __init__(self) -> None:
         self._plan: Plan | None = None
@@ -76,7 +76,7 @@ class PlanItemsModel(TableModel[PlanItem]):
 
     edited = Signal()
     problem = Signal(str)
-    """Why an edit was rejected."""
+    """Reason why an edit was rejected."""
 
     def __init__(self, theme: Theme) -> None:
         self._plan: Plan | None = None

@@ -43,7 +43,7 @@ class PlanTable(QWidget):
 
     edited = Signal()
     problem = Signal(str)
-    """Why an edit was rejected."""
+    """Reason why an edit was rejected."""
     all_labels_requested = Signal()
 
     def __init__(self, theme: Theme) -> None:

@@ -145,7 +145,7 @@ class TransferController(QObject):
             title=doing,
         )
 
-    # Lists and single statuses come from several threads, in any order: the sequence number tells which is newer.
+    # Lists and single statuses come from several threads, in any order: the newer one has the higher sequence number.
 
     def _show_all(self, snapshot: tuple[int, list[TransferStatus]]) -> None:
         sequence, listed = snapshot

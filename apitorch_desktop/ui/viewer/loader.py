@@ -15,7 +15,7 @@ from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 
 
 class LoadedPhoto:
-    """The loaded parts of a photo. `reason` says why it cannot be shown."""
+    """The loaded parts of a photo. `reason`: why it cannot be shown."""
 
     def __init__(self, image: TrainingImage) -> None:
         self.image = image

@@ -20,7 +20,7 @@ _LABELED_BOXES: Final = re.compile(r"[^\s\d]\S*(?:\s+\d+){4}(?:\s+[^\s\d]\S*(?:\
 """Label and box of each object, in one cell."""
 _EMPTY: Final = frozenset({"", "nan", "none", "null", "n/a", "#n/a"})
 _NEUTRALIZED: Final = re.compile(r"'(?=[=+\-@\t\r])")
-"""What an export puts before text that a spreadsheet would take for a formula."""
+"""Apostrophe that an export puts before text that a spreadsheet would take for a formula."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Index of the images that a list may mean: finds one by what the list says of its path."""
+"""Index of the images that a list may mean: finds an image by the path in the list."""
 
 import os
 import re
@@ -17,7 +17,7 @@ IMAGE_SUFFIXES: Final = frozenset({
     ".avif", ".jp2", ".jxl", ".ico", ".psd", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".tga", ".ppm",
     ".pgm",
 })  # fmt: skip
-"""Suffixes of images, also of kinds that cannot be read: the user is told so, rather than that they are skipped."""
+"""Suffixes of images, also of kinds that cannot be read: these are reported as unreadable, not as skipped."""
 _MAX_FILES: Final = 200_000
 _MAX_DEPTH: Final = 8
 _MAX_CANDIDATES: Final = 1000
@@ -27,7 +27,7 @@ _LIST_FOLDERS: Final = frozenset(
 )
 """Folders of lists, whose images lie in a folder beside them."""
 _UPLOAD_PREFIX: Final = re.compile(r"[0-9a-f]{8}-(?=.)")
-"""What Label Studio puts before the name of an uploaded file."""
+"""Prefix that Label Studio gives to the name of an uploaded file."""
 
 
 def path_parts(path: str) -> Parts:
@@ -85,7 +85,7 @@ class ImageIndex:
 
 
 class FolderIndex(ImageIndex):
-    """Images on disk around a list; the folder is searched only when a path is not where the list says."""
+    """Images on disk around a list; the folder is searched only when a path of the list does not exist."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ def _has_image_suffix(name: str) -> bool:
 
 
 def _spellings(path: str) -> Iterable[str]:
-    """Yield a path as it stands, and what an address of a storage or a tool's server says of it."""
+    """Yield a path as it stands, and the paths contained in an address of a storage or a tool's server."""
     yield path
     if "://" in path or path.startswith("/data/"):
         try:
@@ -160,7 +160,7 @@ def _best(candidates: list[Parts], parts: Parts, base: Parts, absolute: bool) ->
         if same < len(wanted) and same < len(within) and not absolute:
             differing = [*wanted[:-same], *within[:-same]]
             if not all(is_container(name) or split_of(name) for name in differing):
-                continue  # it lies in another folder than the list says
+                continue  # it is in another folder than in the list
         rank = (same, below and own == [_key(part) for part in base] + wanted)
         if rank > best_rank:
             best, best_rank = [candidate], rank

@@ -118,7 +118,7 @@ def is_known_header(cell: str) -> bool:
 
 
 def split_words(name: str) -> tuple[str, tuple[str, ...]]:
-    """Return the part of a split that a folder's name tells ("" for none) and the words that are left of the name."""
+    """Return the part of a split in a folder's name ("" for none) and the remaining words of the name."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=\d)", " ", name)
     words = [word for word in re.split(r"[^a-zäöüß]+", spaced.casefold()) if word]
     if "".join(words) in {"trainset", "testset", "valset", "trainvaltest"}:
@@ -136,5 +136,5 @@ def split_of(name: str) -> str:
 
 
 def is_container(name: str) -> bool:
-    """Return True for the name of a folder that only holds images and says nothing of them."""
+    """Return True for the name of a folder that only holds images and gives no label."""
     return normal(name) in _CONTAINERS
