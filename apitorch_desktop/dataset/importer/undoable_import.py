@@ -20,7 +20,7 @@ from apitorch_desktop.dataset.edits.model import CannotUndo, Edit, EditStage, Pl
 from apitorch_desktop.dataset.edits.payloads import ImportPayload
 from apitorch_desktop.dataset.sources.image_source import UploadItem
 from apitorch_desktop.dataset.transfers.model import ENDED
-from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferStatus
+from apitorch_desktop.dataset.transfers.queue import TransferMissing, TransferQueue, TransferStatus
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.utils.files import try_lock
 from apitorch_desktop.utils.text import plural
@@ -127,10 +127,11 @@ class UndoableImports:
         """
         try:
             status = self._transfers.status(transfer_id)
-        except KeyError:  # another process journalled and forgot it
+            self._transfers.wait_until_idle(transfer_id)
+            results = self._transfers.results(transfer_id)
+        except TransferMissing:  # another process journalled and forgot it
             return ImportResult(0, None)
-        self._transfers.wait_until_idle(transfer_id)
-        created = {image_id(item.image_id): item.label for item in self._transfers.results(transfer_id) if item.created}
+        created = {image_id(item.image_id): item.label for item in results if item.created}
         with self._journal.connection_scope(connection_id):
             imports = [
                 (row, payload) for row, payload in self._imports(connection_id) if payload.transfer_id == transfer_id
@@ -247,7 +248,7 @@ class UndoableImports:
     def _status(self, payload: ImportPayload) -> TransferStatus | None:
         try:
             return self._transfers.status(payload.transfer_id)
-        except KeyError:
+        except TransferMissing:
             return None
 
 

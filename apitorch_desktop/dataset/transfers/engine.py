@@ -31,6 +31,7 @@ from apitorch_desktop.dataset.transfers.model import (
     ENDED,
     TransferKind,
     TransferMethod,
+    TransferMissing,
     TransferRun,
     TransferState,
     TransferStatus,
@@ -83,7 +84,8 @@ class TransferEngine:
         self._archives = Archives()
         self._rates: dict[str, RateController] = {}
         self._unreported: set[int] = set()
-        self._listeners: list[Callable[[TransferStatus], None]] = []
+        self._removals_unreported = False
+        self._listeners: list[tuple[Callable[[TransferStatus], None], Callable[[], object]]] = []
         self._sequence = count(1)
         self._version = -1
         self._refresh_at = 0.0
@@ -133,11 +135,25 @@ class TransferEngine:
                     run.entry = entry
                     self.runs[entry.id] = run
                 self._unreported |= tallies.keys()
+                removed = [run for run in known.values() if run.id not in self.runs]
+                for run in removed:  # another process has ended and forgotten it
+                    run.state, self._removals_unreported = TransferState.CANCELLED, True
+            for run in removed:
+                self.release(run)
+
+    def run(self, transfer: int) -> TransferRun:
+        """Return a transfer. Raises TransferMissing."""
+        self.load()
+        with self.condition:
+            if (run := self.runs.get(transfer)) is None:
+                raise TransferMissing
+            return run
 
     def status(self, transfer: int) -> TransferStatus:
-        """Return the status of a transfer. Raises KeyError."""
+        """Return the status of a transfer. Raises TransferMissing."""
+        run = self.run(transfer)
         with self.condition:
-            return self.runs[transfer].status(next(self._sequence))
+            return run.status(next(self._sequence))
 
     def snapshot(self) -> tuple[int, list[TransferStatus]]:
         """Return all statuses with their common sequence: larger than that of every status taken before."""
@@ -164,14 +180,17 @@ class TransferEngine:
 
     @contextmanager
     def command(self, transfer: int) -> Iterator[TransferRun]:
-        """Yield a transfer to be changed, in the journal first, and notify the listeners. Raises KeyError."""
+        """Yield a transfer to be changed, in the journal first, and notify the listeners. Raises TransferMissing."""
         self.load()
         with self._commands:
-            yield self.runs[transfer]
+            yield self.run(transfer)
         self._report(transfer)
 
-    def add_listener(self, listener: Callable[[TransferStatus], None]) -> Callable[[], None]:
+    def add_listener(
+        self, changed: Callable[[TransferStatus], None], removed: Callable[[], object]
+    ) -> Callable[[], None]:
         """See `TransferQueue.add_listener`."""
+        listener = (changed, removed)
         with self.condition:
             self._listeners.append(listener)
 
@@ -201,9 +220,12 @@ class TransferEngine:
             self._unreported = (self._unreported & self.runs.keys()) - {run.id for run in due}
             statuses = [run.status(next(self._sequence)) for run in due]
             listeners = list(self._listeners)
-        for status in statuses:
-            for listener in listeners:
-                listener(status)
+            has_removals, self._removals_unreported = self._removals_unreported, False
+        for changed, removed in listeners:
+            for status in statuses:
+                changed(status)
+            if has_removals:
+                removed()
 
     # --- the loop of a worker thread
 

@@ -11,6 +11,7 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, Tally, TransferItem, TransferRow
 from apitorch_desktop.dataset.transfers.rate_control import Throughput
+from apitorch_desktop.utils.errors import UserError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -42,6 +43,13 @@ class TransferState(StrEnum):
 
 ENDED = frozenset({TransferState.DONE, TransferState.FAILED, TransferState.CANCELLED})
 """States in which a transfer has ended."""
+
+
+class TransferMissing(UserError):  # noqa: N818 - named for what happened
+    """A transfer that is no longer in the journal: another process has ended and forgotten it, or the user."""
+
+    def __init__(self) -> None:
+        super().__init__("This transfer is not in the list any more: another window or command has finished it.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,13 @@ from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import ImageUrl, SourceMissing, UploadItem, place_of
 from apitorch_desktop.dataset.transfers.engine import TransferEngine
 from apitorch_desktop.dataset.transfers.journal import ItemState, TransferJournal
-from apitorch_desktop.dataset.transfers.model import ENDED, TransferKind, TransferState, TransferStatus
+from apitorch_desktop.dataset.transfers.model import (
+    ENDED,
+    TransferKind,
+    TransferMissing,
+    TransferState,
+    TransferStatus,
+)
 from apitorch_desktop.dataset.transfers.origins import OriginIndex
 from apitorch_desktop.dataset.transfers.upload import MAX_BYTES, Uploader
 from apitorch_desktop.utils.text import plural
@@ -28,6 +34,7 @@ __all__ = [
     "ENDED",
     "TransferFailure",
     "TransferKind",
+    "TransferMissing",
     "TransferQueue",
     "TransferState",
     "TransferStatus",
@@ -65,6 +72,8 @@ class TransferQueue:
     `client_for(connection_id)` is called for every request, so that a service is found at its new address. It may raise
     `ApiError`, which counts as a failed call, or LookupError for an unknown connection. The clients should be
     `ApiClient.without_retries()`: the engine itself repeats calls and controls their rate.
+
+    Methods that take the id of a transfer raise TransferMissing if it is no longer in the journal.
 
     All methods except `add_listener`, and `all` and `status` after the first call, use the disk: call them on a lane.
     A transfer belongs to the process that began to process it until that ends; then any other may continue.
@@ -112,8 +121,7 @@ class TransferQueue:
         return self._engine.snapshot()
 
     def status(self, transfer_id: int) -> TransferStatus:
-        """Return one transfer. Raises KeyError."""
-        self._engine.load()
+        """Return one transfer. Raises TransferMissing."""
         return self._engine.status(transfer_id)
 
     def retry_now(self, connection_id: str) -> None:
@@ -229,8 +237,7 @@ class TransferQueue:
 
         Takes at most half a minute; while the service is unreachable such uploads stay unknown.
         """
-        self._engine.load()
-        run, condition = self._engine.runs[transfer_id], self._engine.condition
+        run, condition = self._engine.run(transfer_id), self._engine.condition
         with condition:
             condition.wait_for(lambda: not (run.in_flight or run.busy or run.flushing), _IDLE_TIMEOUT)
             if run.active:
@@ -285,13 +292,16 @@ class TransferQueue:
         lines += [f"    {failure.label}/{failure.name}: {failure.reason} {failure.advice}" for failure in failures]
         return "\n".join(lines) + "\n"
 
-    def add_listener(self, listener: Callable[[TransferStatus], None]) -> Callable[[], None]:
-        """Call `listener` with the status of each transfer that changes, at most some 20 times a second each.
+    def add_listener(
+        self, changed: Callable[[TransferStatus], None], removed: Callable[[], object] = lambda: None
+    ) -> Callable[[], None]:
+        """Call `changed` with the status of each transfer that changes, at most some 20 times a second each.
 
-        The last status of a transfer is always reported. The call comes on a worker thread and must be quick. Return a
-        function that removes the listener.
+        The last status of a transfer is always reported. `removed` is called after another process has removed
+        transfers: take a `snapshot` then. The calls come on a worker thread and must be quick. Return a function that
+        removes the listener.
         """
-        return self._engine.add_listener(listener)
+        return self._engine.add_listener(changed, removed)
 
     def close(self) -> None:
         """Write all results and close the journal; the threads in `work` must have been cancelled."""
@@ -329,8 +339,7 @@ class TransferQueue:
                 run.state, run.note, run.finished_at = state, "", finished_at
 
     def _flushed(self, transfer_id: int) -> None:
-        self._engine.load()
-        self._engine.flush(self._engine.runs[transfer_id])
+        self._engine.flush(self._engine.run(transfer_id))
 
 
 def _date(moment: float | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from apitorch_desktop.api.types import Id
-from apitorch_desktop.dataset.transfers.queue import TransferFailure, TransferQueue, TransferStatus
+from apitorch_desktop.dataset.transfers.queue import TransferFailure, TransferMissing, TransferQueue, TransferStatus
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, TaskRunner
 from apitorch_desktop.ui.transfers.status_text import ENDED
 
@@ -65,7 +65,7 @@ class TransferController(QObject):
         self._transfers = transfers
 
         def watch(context: JobContext) -> None:
-            end = transfers.add_listener(context.post)
+            end = transfers.add_listener(context.post, lambda: context.post(None))
             while not context.wait(FOREVER):
                 pass
             end()
@@ -111,13 +111,18 @@ class TransferController(QObject):
             else:
                 getattr(transfers, verb)(transfer_id)
 
+        def failed(error: Exception) -> None:
+            self.failed.emit(error, "" if isinstance(error, TransferMissing) else "Changing the transfer")
+            self.reload()
+
         self._dismissed.discard(transfer_id)
-        self._run(act, lambda _none: self.reload(), "Changing the transfer")
+        self._run(act, lambda _none: self.reload(), "Changing the transfer", failed)
 
     def dismiss(self, transfer_id: int) -> None:
         """Remove an ended transfer from the status bar; it stays in the list."""
         self._dismissed.add(transfer_id)
-        self.changed.emit(self._statuses[transfer_id])
+        if (status := self._statuses.get(transfer_id)) is not None:
+            self.changed.emit(status)
 
     def failures(self, transfer_id: int, done: Callable[[Sequence[TransferFailure]], object]) -> None:
         """Read the failed files."""
@@ -132,7 +137,13 @@ class TransferController(QObject):
 
         self._run(act, done, "Saving the summary")
 
-    def _run(self, act: Callable[[TransferQueue], object], done: Callable[..., object], doing: str) -> None:
+    def _run(
+        self,
+        act: Callable[[TransferQueue], object],
+        done: Callable[..., object],
+        doing: str,
+        failed: Callable[[Exception], None] | None = None,
+    ) -> None:
         transfers = self._transfers
         if transfers is None:
             return
@@ -140,7 +151,7 @@ class TransferController(QObject):
             Lane.DISK,
             lambda _context: act(transfers),
             done=done,
-            failed=lambda error: self.failed.emit(error, doing),
+            failed=failed or (lambda error: self.failed.emit(error, doing)),
             owner=self,
             title=doing,
         )
@@ -163,8 +174,15 @@ class TransferController(QObject):
             return
         for status in self.statuses:  # a short transfer may have ended before its first status came
             self._notify(before.get(status.id), status)
+        for status in before.values():  # another process has ended and removed it: its last images are there now
+            if status.id not in newest and status.kind == "upload" and status.state not in ENDED:
+                self.progressed.emit(status)
 
-    def _receive(self, status: TransferStatus) -> None:
+    def _receive(self, status: TransferStatus | None) -> None:
+        """Take in a new status; None after another process has removed transfers."""
+        if status is None:
+            self.reload()
+            return
         before = self._statuses.get(status.id)
         if status.sequence < (before.sequence if before is not None else self._listed_at):
             return  # a newer status is known, or the transfer was removed

@@ -22,7 +22,7 @@ from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageBy
 from apitorch_desktop.dataset.transfers import download as downloading
 from apitorch_desktop.dataset.transfers import rate_control
 from apitorch_desktop.dataset.transfers.origins import OriginIndex
-from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferState
+from apitorch_desktop.dataset.transfers.queue import TransferMissing, TransferQueue, TransferState
 from apitorch_desktop.dataset.transfers.rate_control import RateController, Throughput
 from tests.helpers.fake_api import FIRST_SET as SET
 from tests.helpers.fake_api import FakeApi
@@ -378,8 +378,24 @@ def test_an_ended_transfer_can_be_forgotten_a_live_one_not(make, strange, tmp_pa
     run(transfers)
     transfers.forget(transfer)
     assert transfers.all() == []
-    with pytest.raises(KeyError):
+    with pytest.raises(TransferMissing):
         transfers.status(transfer)
+
+
+def test_a_transfer_that_another_process_ended_and_forgot_leaves_the_list(make, strange, tmp_path):
+    command, window = make(strange.client), make(strange.client)
+    removals = []
+    window.add_listener(lambda _status: None, lambda: removals.append(window.all()))
+    transfer = command.add_upload("c", SET, "Some", pictures(tmp_path, 2))
+    with working(window):
+        until(lambda: window.all() and "works on it" in window.status(transfer).note)
+        run(command)
+        command.forget(transfer)
+        until(lambda: removals)
+        assert removals == [[]]
+        for act in (window.cancel, window.pause, window.resume, window.retry_failed, window.forget, window.failures):
+            with pytest.raises(TransferMissing, match="another window or command has finished it"):
+                act(transfer)
 
 
 def test_listeners_hear_often_enough_never_too_often_and_always_the_end(make, strange, tmp_path):

@@ -97,3 +97,26 @@ def test_an_older_list_neither_takes_back_a_status_nor_loses_nor_brings_back_a_t
     desk._receive(late)
     assert [one.id for one in desk.statuses] == [second]
     desk.deleteLater()
+
+
+def test_a_transfer_that_another_process_removed_is_dropped_and_a_command_on_it_says_so(
+    qtbot, tasks, transfers, tmp_path
+):
+    desk, failures, heard = TransferController(tasks), [], []
+    desk.failed.connect(lambda error, title: failures.append((str(error), title)))
+    desk.progressed.connect(heard.append)
+    desk.ended.connect(heard.append)  # where its end was seen before it was forgotten
+    other = TransferQueue(tmp_path / "transfers", nobody)
+    transfer = other.add_upload("c1", 1, "From a terminal", uploads(tmp_path, 2))
+    desk.start(transfers)
+    qtbot.waitUntil(lambda: any("works on it" in status.note for status in desk.statuses))
+    other.cancel(transfer)
+    other.forget(transfer)
+    desk.command("cancel", transfer)
+    qtbot.waitUntil(lambda: not desk.statuses)
+    qtbot.waitUntil(lambda: bool(heard))  # so that what it sent last is listed
+    desk.command("cancel", transfer)
+    qtbot.waitUntil(lambda: bool(failures))
+    assert failures[-1][0].startswith("This transfer is not in the list any more")
+    other.close()
+    desk.deleteLater()
