@@ -32,8 +32,8 @@ def test_colors_are_chosen_by_pointer_and_kept(monkeypatch, home, capfd):
 
     def next_start(made):
         assert made.theme.tokens.dark
-        choose_in_connection_menu(made, "Colours", "Like the system")
-        program.wait(lambda: not made.theme.tokens.dark, "the colors of the tests' own desktop")
+        choose_in_connection_menu(made, "Colours", "Light")
+        program.wait(lambda: not made.theme.tokens.dark, "the light colors at the end")
 
     assert program.run(monkeypatch, choose_dark) == 0
     file = QSettings(str(paths.desktop_folder() / "window.ini"), QSettings.Format.IniFormat)
