@@ -74,7 +74,7 @@ def rows(board, kind):
 def page_of(made, count):
     """The page, opened by a click on what the window says."""
     desk = made.wiring.conflicts
-    program.wait(lambda: len(desk.statuses) == count and desk.banner.isVisible(), f"{count}: {desk.statuses}")
+    program.wait(lambda: len(desk.views) == count and desk.banner.isVisible(), f"{count}: {desk.views}")
     program.press(desk.banner.decide)
     program.wait(desk.page.isVisible, "the page")
     return desk
@@ -120,7 +120,7 @@ def test_edits_that_waited_meet_what_someone_else_did_on_the_embedded_service(mo
         assert desk.page.mine.text() == "Do mine: delete"
         program.press(desk.page.mine)
         program.wait(lambda: all_there(made).get("scarf", set()) == set(), "my deletion")
-        program.wait(lambda: len(desk.statuses) == 1, "the other one")
+        program.wait(lambda: len(desk.views) == 1, "the other one")
         press_photo(desk, chosen["dress"][0])
         program.press(desk.page.theirs)
         program.wait(lambda: not desk.banner.isVisible() and not desk.page.isVisible(), "nothing more to decide")
@@ -162,7 +162,7 @@ def test_what_someone_else_did_between_two_looks_is_decided_on_the_same_page(mon
         assert desk.page.mine.text() == "Do mine: move to “pants”"
         program.press(desk.page.mine)
         program.wait(lambda: moved in all_there(made)["pants"], "my move")
-        program.wait(lambda: len(desk.statuses) == 1, "the other one")
+        program.wait(lambda: len(desk.views) == 1, "the other one")
         press_photo(desk, deleted)
         assert not desk.page.mine.isEnabled()
         program.press(desk.page.theirs)

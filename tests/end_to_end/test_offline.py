@@ -126,7 +126,7 @@ def sent_into_conflict(made, service):
 def to_decide(made, count):
     """The page, opened by a click on what the window says."""
     desk = made.wiring.conflicts
-    program.wait(lambda: len(desk.statuses) == count and desk.banner.isVisible(), f"{count}: {desk.statuses}")
+    program.wait(lambda: len(desk.views) == count and desk.banner.isVisible(), f"{count}: {desk.views}")
     assert f"{count} photo{'s' if count > 1 else ''} that you changed" in desk.banner.words.full_text()
     program.press(desk.banner.decide)
     program.wait(desk.page.isVisible, "the page")
@@ -155,17 +155,17 @@ def test_what_others_moved_or_deleted_meanwhile_is_shown_until_it_is_decided(mon
         assert page.mine.accessibleName() == "Do mine: move to “mountain”, 1 photo"
         pointer.key("Return")  # the first, my way
         program.wait(lambda: counts(made).get("mountain") == 3, f"my way: {counts(made)}")
-        program.wait(lambda: len(desk.statuses) == 2, "the rest")
+        program.wait(lambda: len(desk.views) == 2, "the rest")
         board.setCurrentIndex(board.rows.index(1))
         program.wait(lambda: not page.mine.isEnabled(), "that it cannot be done")
         assert "not on this computer" in page.mine.toolTip()
         program.press(page.theirs)
-        program.wait(lambda: len(desk.statuses) == 1, "the last")
+        program.wait(lambda: len(desk.views) == 1, "the last")
         pointer.key("Escape")
         program.wait(lambda: not page.isVisible() and desk.banner.isVisible(), "the photos again")
         desk = to_decide(made, 1)
         pointer.key("d")
-        program.wait(lambda: not desk.statuses and not desk.banner.isVisible() and not page.isVisible(), "the end")
+        program.wait(lambda: not desk.views and not desk.banner.isVisible() and not page.isVisible(), "the end")
         program.wait(lambda: made.photos.grid.hasFocus(), "the keys to go to the photos")
         assert counts(made) == {"meadow": 1, "mountain": 3}
         pointer.key("ctrl+z")

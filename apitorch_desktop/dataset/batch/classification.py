@@ -50,8 +50,8 @@ class BatchRow:
     def disagreement(self) -> float | None:
         """Disagreement of classifiers with the same labels, 0 to 1; None where no two share a label.
 
-        The greatest total variation distance between two answers' distributions, ½ Σ |p − q|; between answers without
-        values, 1 where the labels differ.
+        The greatest total variation distance between two answers' distributions, ½ Σ |p − q|; where one of the two has
+        no alternatives or no values, 1 if the labels differ and 0 if not.
         """
         given = [answer for answer in self.answers.values() if not isinstance(answer, str)]
         found = [_distance(one, other) for one, other in combinations(given, 2)]
@@ -159,7 +159,7 @@ def _distance(one: Classification, other: Classification) -> float | None:
     first, second = _distribution(one), _distribution(other)
     if not first.keys() & second.keys():
         return None
-    if len(first) == 1 or len(second) == 1:
+    if any(len(shares) == 1 or not any(shares.values()) for shares in (first, second)):
         return float(one.label != other.label)
     return sum(abs(first.get(name, 0) - second.get(name, 0)) for name in first.keys() | second.keys()) / 2
 

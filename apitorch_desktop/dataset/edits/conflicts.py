@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -32,20 +33,23 @@ from apitorch_desktop.utils.text import plural
 Original = Callable[[str], bytes | None]
 """Returns, for the id of an image, the file it was uploaded from, if that is still on this machine."""
 
-_FETCHED = 100
+_MAX_FETCHED = 100
 """Thumbnails fetched at most to find a photo again under another id."""
+_UNKNOWN = "The service cannot be reached, so it is not known where the photo is now."
 
 
 @dataclass(frozen=True, slots=True)
 class ConflictView:
     """A conflict as it is at this moment. `current`: the photo as the service lists it, None if it no longer exists.
 
-    `reason`: why the user's change is no longer possible, a sentence; or empty.
+    `reason`: why the user's change is not possible, a sentence; or empty. `unknown`: the service is unreachable and the
+    training set was never listed, so that nothing is known of the photo; `current` is None.
     """
 
     conflict: EditConflict
     current: TrainingImage | None
     reason: str = ""
+    unknown: bool = False
 
     @property
     def current_label(self) -> str | None:
@@ -54,7 +58,10 @@ class ConflictView:
 
 
 class ConflictResolver:
-    """Thread-safe and blocking; all methods but `all` and `keep_theirs` may call the service."""
+    """Undecided conflicts: lists them, compares them with the service, and carries out the user's decisions.
+
+    Thread-safe and blocking; all methods but `all` and `keep_theirs` may call the service.
+    """
 
     def __init__(self, journal: EditJournal, trash: TrashStore, runner: EditRunner) -> None:
         self._journal = journal
@@ -69,25 +76,29 @@ class ConflictResolver:
         """Return the undecided conflicts with the current state of their photos.
 
         Conflicts are dropped when the photo is as wanted after all, or its training set was deleted. If the service is
-        unreachable, the state is the one last seen. Raises ApiError for anything else.
+        unreachable, the state is the one last seen (`unknown` if there is none), and none is dropped. Raises ApiError for
+        anything else.
         """
         found: list[ConflictView] = []
-        listings: dict[str, list[TrainingImage] | None] = {}
+        listings: dict[str, _Images] = {}
         decided: list[int] = []
         for conflict in self.all(workspace.connection.id):
             key = str(conflict.training_set_id)
             if key not in listings:
                 listings[key] = _images(workspace, conflict.training_set_id)
-            images = listings[key]
+            images, seen, up_to_date = listings[key]
+            if not seen:
+                found.append(ConflictView(conflict, None, _UNKNOWN, unknown=True))
+                continue
             current = _find(workspace, conflict, images) if images is not None else None
             view = ConflictView(conflict, current)
             if images is None or view.current_label == conflict.wanted:
-                decided.append(conflict.id)
+                decided += [conflict.id] if up_to_date else []
             elif current is None and self._content(workspace, conflict, original) is None:
                 found.append(ConflictView(conflict, current, "It is not on this computer, so it cannot be sent again."))
             else:
                 found.append(view)
-        if decided and not workspace.offline:
+        if decided:
             self._journal.drop_conflicts(decided)
         return found
 
@@ -98,7 +109,7 @@ class ConflictResolver:
     def do_mine(
         self, workspace: Workspace, views: Sequence[ConflictView], original: Original, run: EditRun = NO_RUN
     ) -> EditOutcome:
-        """Do what the user wanted, as one edit that can be undone; all of one training set.
+        """Apply the user's changes, all to the same training set, as one edit that can be undone.
 
         Raises ApiError, and the conflicts remain.
         """
@@ -110,7 +121,9 @@ class ConflictResolver:
             if placement is not None:
                 placements.append(placement)
                 decided.append(view.conflict.id)
-        if len(sets) != 1 or not placements:
+        if len(sets) > 1:
+            raise ValueError("conflicts of several training sets")
+        if not placements:
             raise BadRequest("None of these can be done any more.", advice="Keep what is there.")
         title = f"change {plural(len(placements), 'photo')} your way"
         outcome = self._runner.do(workspace, sets.pop(), ResolveConflictsPayload(), title, placements, run)
@@ -143,15 +156,23 @@ class ConflictResolver:
         return data if _thumbnail_of(data) == workspace.cached_thumbnail(conflict.image_id) else None
 
 
-def _images(workspace: Workspace, training_set_id: Id) -> list[TrainingImage] | None:
-    """Return the images of a training set, as last seen if the service is unreachable; None if it was deleted."""
+class _Images(NamedTuple):
+    """Images of a training set, None if it was deleted. `seen`: listed now or before; `up_to_date`: listed now."""
+
+    images: list[TrainingImage] | None
+    seen: bool = True
+    up_to_date: bool = True
+
+
+def _images(workspace: Workspace, training_set_id: Id) -> _Images:
+    """Return the images of a training set, as last seen if the service is unreachable."""
     try:
-        return workspace.listing(training_set_id).images
+        return _Images(workspace.listing(training_set_id).images)
     except (ConnectionFailed, TimedOut):
         known = workspace.cached_listing(training_set_id)
-        return known.images if known is not None else []
+        return _Images(known.images if known is not None else [], seen=known is not None, up_to_date=False)
     except NotFound:
-        return None
+        return _Images(None)
 
 
 def _find(workspace: Workspace, conflict: EditConflict, images: Sequence[TrainingImage]) -> TrainingImage | None:
@@ -166,7 +187,7 @@ def _find(workspace: Workspace, conflict: EditConflict, images: Sequence[Trainin
     thumbnail = workspace.cached_thumbnail(conflict.image_id)
     if thumbnail is None:
         return None
-    left = _FETCHED
+    left = _MAX_FETCHED
     for image in others:
         known = workspace.cached_thumbnail(image.image_id)
         if known is None and left and not workspace.offline:

@@ -36,7 +36,7 @@ class ConflictController(QObject):
         self._session = session
         self._editing = edits
         self._refresh_number = 0
-        self.statuses: list[ConflictView] = []
+        self.views: list[ConflictView] = []
         self._loader = ThumbnailLoader(session.tasks, self._thumbnail, budget=BUDGET, parent=self)
         self.page = ConflictPage(theme, self._loader)
         self.banner = ConflictBanner(theme)
@@ -81,8 +81,8 @@ class ConflictController(QObject):
         )
 
     def _show(self, found: list[ConflictView]) -> None:
-        self.statuses = found
-        self.page.show_statuses(found)
+        self.views = found
+        self.page.show_views(found)
         self.banner.show_count(len(found))
         if not found:
             self.close()
@@ -98,14 +98,14 @@ class ConflictController(QObject):
 
     # --- decisions
 
-    def do_mine(self, statuses: Sequence[ConflictView]) -> None:
+    def do_mine(self, views: Sequence[ConflictView]) -> None:
         """Apply the user's change to these photos: one undoable edit for each training set."""
         stores = self._session.stores
         if stores is None:
             return
         conflicts, transfers = stores.edits.conflicts, stores.transfers
         by_set: dict[str, list[ConflictView]] = {}
-        for view in statuses:
+        for view in views:
             by_set.setdefault(str(view.conflict.training_set_id), []).append(view)
         for views in by_set.values():
             photos = plural(len(views), "photo")
@@ -116,14 +116,14 @@ class ConflictController(QObject):
                 failed=lambda _error: self.refresh(),
             )
 
-    def keep_theirs(self, statuses: Sequence[ConflictView]) -> None:
+    def keep_theirs(self, views: Sequence[ConflictView]) -> None:
         """Keep these photos as the others left them."""
         if (connected := self._session.connected) is None:
             return
         conflicts = connected.stores.edits.conflicts
         self._session.run(
             "Keeping theirs",
-            lambda _context: conflicts.keep_theirs([view.conflict for view in statuses]),
+            lambda _context: conflicts.keep_theirs([view.conflict for view in views]),
             lambda _none: self.refresh(),
             lane=Lane.DISK,
             owner=self,
@@ -134,7 +134,7 @@ class ConflictController(QObject):
         from apitorch_desktop.vision.images import UnreadableImage
 
         workspace = self._session.workspace
-        found = next((view for view in self.statuses if _is_of(view, image)), None)
+        found = next((view for view in self.views if _is_of(view, image)), None)
         if workspace is None or found is None:
             raise UnreadableImage("It is decided already.")
         known = workspace.cached_thumbnail(found.conflict.image_id) or workspace.cached_thumbnail(image.image_id)
@@ -145,14 +145,14 @@ class ConflictController(QObject):
         return known
 
 
-def _mine(conflicts: ConflictResolver, transfers: TransferQueue, statuses: Sequence[ConflictView]) -> Act:
+def _mine(conflicts: ConflictResolver, transfers: TransferQueue, views: Sequence[ConflictView]) -> Act:
     def act(_edits: EditHistory, workspace: Workspace, run: EditRun) -> EditOutcome:
         connection = workspace.connection.id
-        return conflicts.do_mine(workspace, statuses, lambda image: transfers.read_original(connection, image), run)
+        return conflicts.do_mine(workspace, views, lambda image: transfers.read_original(connection, image), run)
 
     return act
 
 
-def _is_of(status: ConflictView, image: TrainingImage) -> bool:
-    now = status.current.image_id if status.current is not None else ""
-    return image.image_id in (status.conflict.image_id, now)
+def _is_of(view: ConflictView, image: TrainingImage) -> bool:
+    now = view.current.image_id if view.current is not None else ""
+    return image.image_id in (view.conflict.image_id, now)

@@ -59,19 +59,19 @@ class ConflictPage(BoardPage):
             "with them. Do what you wanted all the same, or keep what the others made of them.",
         )
         self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
-        self.board.action_requested.connect(self._act)
-        self.board.heading_action_requested.connect(self._heading_act)
+        self.board.action_requested.connect(self._decide_by_key)
+        self.board.heading_action_requested.connect(self._decide_group)
 
     def focus(self) -> None:
         """Focus the board, which handles the keys."""
         self.board.setFocus()
 
-    def show_statuses(self, statuses: Sequence[ConflictView]) -> None:
+    def show_views(self, views: Sequence[ConflictView]) -> None:
         """Show the conflicts."""
-        self._conflicts = {str(view.conflict.id): view for view in statuses}
-        rows = rows_of(statuses)
+        self._conflicts = {str(view.conflict.id): view for view in views}
+        rows = rows_of(views)
         self.board.rows.show(rows)
-        if not self.board.selected_rows():  # what was chosen is decided
+        if not self.board.selected_rows():  # the selected ones are decided
             first = next((at for at, row in enumerate(rows) if isinstance(row, PhotoRow)), None)
             self.board.setCurrentIndex(QModelIndex() if first is None else self.board.rows.index(first))
         self._show_controls()
@@ -94,65 +94,65 @@ class ConflictPage(BoardPage):
     def _chosen(self) -> list[ConflictView]:
         return [self._conflicts[row.key] for row in self.board.selected_rows() if row.key in self._conflicts]
 
-    def _decide(self, way: str, statuses: list[ConflictView]) -> None:
-        if way == THEIRS and statuses:
-            self.theirs_requested.emit(statuses)
+    def _decide(self, way: str, views: list[ConflictView]) -> None:
+        if way == THEIRS and views:
+            self.theirs_requested.emit(views)
         elif way == MINE:
-            able = [view for view in statuses if not view.reason]
+            able = [view for view in views if not view.reason]
             if able:
                 self.mine_requested.emit(able)
 
-    def _act(self, name: str) -> None:
+    def _decide_by_key(self, name: str) -> None:
         way = {"return": MINE, "dismiss": THEIRS}.get(name)
         if way is not None:
             self._decide(way, self._chosen())
 
-    def _heading_act(self, heading: HeadingRow, act: str) -> None:
-        self._decide(act, [view for view in self._conflicts.values() if _kind(view) == heading.key])
+    def _decide_group(self, heading: HeadingRow, way: str) -> None:
+        self._decide(way, [view for view in self._conflicts.values() if _kind(view) == heading.key])
 
 
-def rows_of(statuses: Sequence[ConflictView]) -> list[Row]:
+def rows_of(views: Sequence[ConflictView]) -> list[Row]:
     """Return rows for the board, grouped by what the user wanted and what was found instead."""
     kinds: dict[str, list[ConflictView]] = {}
-    for status in statuses:
-        kinds.setdefault(_kind(status), []).append(status)
+    for view in views:
+        kinds.setdefault(_kind(view), []).append(view)
     rows: list[Row] = []
-    for kind, views in kinds.items():
-        first = views[0]
+    for kind, alike in kinds.items():
+        first = alike[0]
         wanted = first.conflict.wanted
-        you = f"you chose “{wanted}”" if wanted is not None else f"you deleted {'it' if len(views) == 1 else 'them'}"
+        you = f"you chose “{wanted}”" if wanted is not None else f"you deleted {'it' if len(alike) == 1 else 'them'}"
         they = "Deleted by someone else" if first.current is None else f"Now under “{first.current_label}”"
-        acts = [(verb, act) for verb, act in (("Do mine", MINE), ("Keep theirs", THEIRS))]
-        if all(view.reason for view in views):
-            acts = acts[1:]
-        rows.append(HeadingRow(kind, they, you, tuple(acts)))
-        rows += [_photo(view) for view in views]
+        if first.unknown:
+            they = "Not known while the service cannot be reached"
+        choices = (("Do mine", MINE), ("Keep theirs", THEIRS))
+        rows.append(HeadingRow(kind, they, you, choices[1:] if all(view.reason for view in alike) else choices))
+        rows += [_photo(view) for view in alike]
     return rows
 
 
-def _photo(status: ConflictView) -> PhotoRow:
-    conflict = status.conflict
-    image = status.current or conflict.record or TrainingImage(id=conflict.image_id, filename=conflict.name, url="")
-    there = "not on this computer" if status.reason else f"was under “{conflict.label}”"
+def _photo(view: ConflictView) -> PhotoRow:
+    conflict = view.conflict
+    image = view.current or conflict.record or TrainingImage(id=conflict.image_id, filename=conflict.name, url="")
+    there = "not on this computer" if view.reason and not view.unknown else f"was under “{conflict.label}”"
     return PhotoRow(str(conflict.id), image, (conflict.name or image.filename, there))
 
 
-def _kind(status: ConflictView) -> str:
-    return f"{status.current_label!r} {status.conflict.wanted!r}"
+def _kind(view: ConflictView) -> str:
+    return f"{'unknown' if view.unknown else repr(view.current_label)} {view.conflict.wanted!r}"
 
 
-def _mine_words(statuses: Sequence[ConflictView]) -> str:
+def _mine_words(views: Sequence[ConflictView]) -> str:
     """Return the text of *Do mine*, with the action if it is the same for all."""
-    acts = set()
-    for view in statuses:
+    changes = set()
+    for view in views:
         wanted = view.conflict.wanted
         verb = "move to" if view.current is not None else "send again to"
-        acts.add("delete" if wanted is None else f"{verb} “{wanted}”")
-    return f"Do mine: {acts.pop()}" if len(acts) == 1 else "Do mine"
+        changes.add("delete" if wanted is None else f"{verb} “{wanted}”")
+    return f"Do mine: {changes.pop()}" if len(changes) == 1 else "Do mine"
 
 
-def _reason(statuses: Sequence[ConflictView]) -> str:
+def _reason(views: Sequence[ConflictView]) -> str:
     """Return why none of these can be applied, "" where one can."""
-    if not statuses:
+    if not views:
         return "Select photos first"
-    return statuses[0].reason if all(view.reason for view in statuses) else ""
+    return views[0].reason if all(view.reason for view in views) else ""

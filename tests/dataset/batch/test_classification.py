@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec import UNSET
 
 from apitorch_desktop.api.errors import Conflict, NotFound, WrongKey
 from apitorch_desktop.api.types import Alternative, Classification
@@ -42,6 +43,14 @@ def test_classifiers_of_other_labels_are_not_compared():
 def test_answers_without_values_agree_or_not():
     one, other = answer("a", "hat"), answer("b", "hat")
     assert row(a=one, b=other).disagreement == 0
+
+
+def test_alternatives_without_values_do_not_hide_a_disagreement():
+    hat, dress = answer("a", "hat", "", [("dress", UNSET)]), answer("b", "dress", "", [("hat", UNSET)])
+    sure = answer("c", "dress", "0.9", [("hat", "0.1")])
+    assert row(a=hat, b=dress).disagreement == 1
+    assert row(a=hat, b=sure).disagreement == 1
+    assert row(a=dress, b=sure).disagreement == 0
 
 
 def test_where_one_of_several_is_refused_each_answers_for_itself(tmp_path):

@@ -5,7 +5,9 @@ import secrets
 import pytest
 
 from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, NotFound
+from apitorch_desktop.dataset.edits.conflicts import ConflictView
 from apitorch_desktop.dataset.edits.history import EditStage
+from apitorch_desktop.dataset.edits.model import EditConflict
 from tests.helpers.dataset_home import Home, picture
 from tests.helpers.fake_api import FakeApi
 
@@ -269,3 +271,23 @@ def test_an_edit_made_before_the_one_before_it_was_shown_is_no_conflict(real: Ho
     assert counts(real) == {"l0": 4, "l1": 6, "l2": 5, "l3": 5}
     real.client.move_images(real.set_id, [images[0].image_id], "l3")
     assert real.edits.move(real.workspace, real.set_id, images, "l2").conflicts == 1
+
+
+def test_without_any_listing_nothing_is_known_of_a_photo_and_nothing_is_dropped(away, monkeypatch):
+    home = away.home
+    conflicting(away)
+    before = home.edits.conflicts.all(home.workspace.connection.id)
+    away.leave()
+    monkeypatch.setattr(type(home.workspace), "cached_listing", lambda _workspace, _set_id: None)
+    views = home.edits.conflicts.check(home.workspace, original)
+    assert [view.conflict for view in views] == before
+    assert all(view.unknown and view.reason and view.current is None for view in views)
+    away.come_back()
+    monkeypatch.undo()
+    assert not any(view.unknown for view in home.edits.conflicts.check(home.workspace, original))
+
+
+def test_my_way_is_of_one_training_set(real: Home):
+    views = [ConflictView(EditConflict(f"ti_{number}", number, "a.jpg", "l0", "l1"), None) for number in (1, 2)]
+    with pytest.raises(ValueError, match="several training sets"):
+        real.edits.conflicts.do_mine(real.workspace, views, original)
