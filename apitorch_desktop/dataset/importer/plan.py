@@ -111,7 +111,8 @@ class Plan:
         complete: bool = True,
     ) -> None:
         self.items = list(items)
-        self.notes = [*notes, *_merged_names(self.items)]
+        self.notes: list[str] = []
+        self._scan_notes = list(notes)
         self.ignored = list(ignored)
         self.complete = complete
         self.set_existing(existing or {}, labels_there)
@@ -191,6 +192,7 @@ class Plan:
                 under.setdefault(mark, set()).add(item.label)
         for item in self.items:
             item.standing, item.note = self._standing(item, first, under)
+        self.notes = [*self._scan_notes, *_merged_names(self.items, self._labels_there)]
 
     def _standing(
         self, item: PlanItem, first: dict[tuple[str, str], PlanItem], under: dict[str, set[str]]
@@ -354,18 +356,28 @@ def _mark(item: PlanItem) -> str:
     return item.sha256 or (item.source.url if isinstance(item.source, ImageUrl) else "")
 
 
-def _merged_names(items: Iterable[PlanItem]) -> list[str]:
+def _merged_names(items: Iterable[PlanItem], labels_there: Collection[str]) -> list[str]:
     """Return sentences about names that differ in more than case and separators and become one label."""
     spellings: dict[str, dict[str, str]] = {}
-    for item in items:
-        if item.label and item.original_label:
-            plain = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", item.original_label.strip().casefold())
-            spellings.setdefault(item.label, {}).setdefault(unicodedata.normalize("NFKC", plain), item.original_label)
-    return [
-        f"{quoted(names.values())} become one label, “{label}”: rename one of them if they are not the same."
-        for label, names in spellings.items()
-        if len(names) > 1
-    ]
+    for label, name in dict.fromkeys((item.label, item.original_label) for item in items):
+        if label and name:
+            spellings.setdefault(label, {}).setdefault(_plain(name), name)
+    notes = []
+    for label, names in spellings.items():
+        if len(names) > 1:
+            notes.append(
+                f"{quoted(names.values())} become one label, “{label}”: rename one of them if they are not the same."
+            )
+        elif label in labels_there and _plain(label) not in names:
+            notes.append(
+                f"{quoted(names.values())} goes to the label “{label}”, which is there: rename it if it is another."
+            )
+    return notes
+
+
+def _plain(name: str) -> str:
+    """Return a name without case and what separates its words."""
+    return unicodedata.normalize("NFKC", re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", name.strip().casefold()))
 
 
 def _no_label(text: str) -> str:

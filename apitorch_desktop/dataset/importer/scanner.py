@@ -22,6 +22,7 @@ from apitorch_desktop.dataset.sources.lists import class_names, reader
 from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES, FolderIndex, ImageIndex, Parts, path_parts
+from apitorch_desktop.dataset.sources.lists.names import split_of
 from apitorch_desktop.dataset.sources.name_encoding import decode_names
 from apitorch_desktop.dataset.sources.pasted_text import data_image, file_path, in_text, is_url
 from apitorch_desktop.utils.text import plural, reason, shown
@@ -197,7 +198,7 @@ class Scanner:
         contents = _Contents()
         for parts, path, sentence in self._walk(folder):
             if not sentence and path.suffix.lower() in _ARCHIVE_SUFFIXES and is_archive(path):
-                self._collect_archive(path, (*parts[:-1], _without_suffixes(path.name)), contents)
+                self._collect_inner_archive(path, parts[:-1], contents)
             elif is_image(parts[-1], b"" if sentence else _head(path)):
                 contents.images.append(
                     _Entry(parts, ImageFile(path), InspectedFile(problem=sentence) if sentence else None)
@@ -207,9 +208,23 @@ class Scanner:
                 contents.lists.append((parts, lambda path=path: reader.load(path)))  # type: ignore[misc]
             else:
                 contents.others.append(parts)
+                self.notes += filter(None, [reader.unread_list(parts[-1])])
             if self._cancelled():
                 break
         self._assign(contents, folder.name or folder.resolve().name)
+
+    def _collect_inner_archive(self, path: Path, above: Parts, contents: _Contents) -> None:
+        """Add the images in an archive in a folder: under its name, where its own folders are no labels."""
+        inner, stem = _Contents(), _without_suffixes(path.name)
+        self._collect_archive(path, (), inner)
+        tops = {entry.parts[0] for entry in inner.images if len(entry.parts) > 1}
+        flat = any(len(entry.parts) == 1 for entry in inner.images)
+        place = above if len(tops) > 1 and not flat and not split_of(stem) else (*above, stem)
+        for entry in inner.images:
+            entry.parts = (*place, *entry.parts)
+        contents.images += inner.images
+        contents.lists += [((*place, *parts), load) for parts, load in inner.lists]
+        contents.others += [(*place, *parts) for parts in inner.others]
 
     def _collect_archive(self, path: Path, above: Parts, contents: _Contents) -> None:
         """Add the images in an archive, as if it were a folder at `above`."""
@@ -374,6 +389,8 @@ class Scanner:
         numbers = all(entry.label.isdigit() for entry in content.entries if entry.label)
         for entry in content.entries:
             image = index.find(entry.path, parts[:-1])
+            if image is None and len(content.entries) == 1:  # a file for each image is called as that
+                image = index.find(PurePosixPath(parts[-1]).stem, parts[:-1])
             if image is None:
                 missing.append(entry.path)
                 continue

@@ -72,7 +72,13 @@ _OPENERS: Final[tuple[tuple[bytes, Opener], ...]] = (
     (b"\x28\xb5\x2f\xfd", _open_zstd),
 )
 _SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
-_UNREAD: Final = ((b"Rar!\x1a\x07", "RAR archive"), (b"MSCF\0\0\0\0", "CAB archive"), (b"\x1f\x9d", "compress archive"))
+_UNREAD: Final = (
+    (b"Rar!\x1a\x07", "RAR archive"),
+    (b"MSCF\0\0\0\0", "CAB archive"),
+    (b"LZIP", "lzip archive"),
+    (b"\x04\x22\x4d\x18", "LZ4 archive"),
+    (b"\x1f\x9d", "compress archive"),
+)
 """First bytes of archives that are recognized and not read, and what they are called."""
 
 

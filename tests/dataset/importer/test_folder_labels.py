@@ -134,6 +134,18 @@ def test_names_that_become_one_label_are_told(tmp_path, names):
     assert "become one label" in note
 
 
+def test_a_name_that_becomes_a_label_that_is_there_is_told(tmp_path):
+    put(tmp_path / "C++/a.jpg", picture(1))
+    put(tmp_path / "T-Shirt/b.jpg", picture(2))
+    plan = scan([tmp_path], labels_there=["c", "t_shirt"])
+    (note,) = plan.notes
+    assert "“C++” goes to the label “c”, which is there" in note
+    plan.set_existing({}, [])
+    assert not plan.notes
+    plan.rename_label("t_shirt", "C#")
+    assert "“C#” and “C++” become one label" in plan.notes[0]
+
+
 def test_other_spellings_of_one_name_are_not_told(tmp_path):
     for number, name in enumerate(("T-Shirt", "t_shirt", "T Shirt")):
         put(tmp_path / name / "a.jpg", picture(number))

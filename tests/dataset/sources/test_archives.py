@@ -120,6 +120,12 @@ def test_archives_in_a_folder_are_labels(tmp_path):
     assert by_label(scan([tmp_path])) == {"cat": ["1.jpg", "2.jpg"], "dog": ["1.jpg"]}
 
 
+def test_archives_of_labels_in_a_folder_are_no_labels(tmp_path):
+    write_zip(tmp_path / "one.zip", {"cat/1.jpg": picture(1), "dog/2.jpg": picture(2)})
+    write_zip(tmp_path / "two.zip", {"cat/3.jpg": picture(3), "dog/4.jpg": picture(4)})
+    assert by_label(scan([tmp_path])) == {"cat": ["1.jpg", "3.jpg"], "dog": ["2.jpg", "4.jpg"]}
+
+
 def test_archives_of_splits_are_splits(tmp_path):
     write_zip(tmp_path / "train.zip", {"train/cat/1.jpg": picture(1), "train/dog/2.jpg": picture(2)})
     write_zip(tmp_path / "test.zip", {"cat/1.jpg": picture(3)})

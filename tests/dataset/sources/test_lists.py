@@ -92,6 +92,10 @@ LISTS: dict[str, str] = {
     "name first.csv": table("filename,class_name,class_id", "{path},{label},{n}"),
     "boxes.csv": table("filename,width,height,class,xmin,ymin,xmax,ymax", "{path},9,9,{label},1,2,3,4\n{path},9,9,{label},2,2,3,4"),
     "retina.csv": table("", "{path},1,2,3,4,{label}"),
+    "put together.csv": table("file_name,label", "{path},{label}", ROWS[:2]) + table("file_name,label", "{path},{label}", ROWS[2:]),
+    "single quotes.csv": table("", "'{path}','{label}'"),
+    "converted.csv": table("file_name,label", "{path},{label}").replace(".jpg", ".png"),
+    "datastore.jsonl": "".join(json.dumps({"image_url": f"AmlDatastore://pets/{path}", "label": label}) + "\n" for path, label in ROWS),
     "no header.csv": table("", "{path},{label}"),
     "automl.csv": table("", "TRAIN,{path},{label}"),
     "vertex.csv": table("", "gs://bucket/photos/{path},{label}"),
@@ -214,6 +218,7 @@ NAMES = {
     "dataset.yaml": "names:\n  0: cat\n  1: dog\nnc: 2\n",
     "class_indices.json": '{"cat": 0, "dog": 1}',
     "id2label.json": '{"0": "cat", "1": "dog"}',
+    "README.md": "---\ndataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n        names:\n          '0': cat\n          '1': dog\n---\n# Pets\n",
     "label_map.pbtxt": 'item {\n id: 0\n name: "cat"\n}\nitem {\n id: 1\n name: "dog"\n}\n',
 }
 
@@ -251,7 +256,7 @@ def test_boxes_of_yolo(tmp_path, name):
 def test_one_file_of_annotations_for_each_image(tmp_path):
     for number, (path, label) in enumerate(ROWS):
         put(tmp_path / "voc/JPEGImages" / path, photo(number))
-        xml = f"<annotation><filename>{path}</filename><object><name>{label}</name></object></annotation>"
+        xml = f"<annotation><filename>{path if number else 'moved.png'}</filename><object><name>{label}</name></object></annotation>"
         put(tmp_path / "voc/Annotations" / f"{path[:2]}.xml", xml.encode())
         put(tmp_path / "labelme" / path, photo(number))
         shapes = {"imagePath": path, "shapes": [{"label": label, "points": [[1, 2]]}], "flags": {}}

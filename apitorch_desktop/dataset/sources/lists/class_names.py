@@ -7,7 +7,7 @@ from typing import Any, Final
 FILE_NAMES: Final = re.compile(
     r"(?:.*[._-])?(?:classes|class_?names|classnames|labels?|label_?names|names|categories|label_?map|class_?map(?:ping)?|"
     r"id2label|class_?indices|class_?index|synsets?|synset_?words|words|synset_mapping)(?:\.txt|\.json|\.csv|\.names|\.ya?ml|\.pbtxt)"
-    r"|.*(?:label|class|categor|map).*\.json|.*\.names|data\.ya?ml|dataset\.ya?ml|.*\.labels|.*labels?\.txt",
+    r"|README\.md|.*(?:label|class|categor|map).*\.json|.*\.names|data\.ya?ml|dataset\.ya?ml|.*\.labels|.*labels?\.txt",
     re.IGNORECASE,
 )
 """Names of files that may hold class names."""
@@ -23,6 +23,8 @@ def class_names(data: bytes, name: str) -> dict[str, str]:
             return _from_json(json.loads(text))
         except (ValueError, RecursionError):
             return {}
+    if suffix == "md":
+        return _from_yaml(text[: text.find("\n---", 3)]) if text.startswith("---") else {}
     if suffix in {"yaml", "yml"}:
         return _from_yaml(text)
     if suffix == "pbtxt":
@@ -50,7 +52,7 @@ def _from_json(value: Any) -> dict[str, str]:
 
 def _from_yaml(text: str) -> dict[str, str]:
     """Read `names:` of a YOLO data.yaml, in each of its three forms."""
-    found = re.search(r"^names\s*:[ \t]*(.*)((?:\n(?:[ \t]+.*|[ \t]*-.*|[ \t]*))*)", text, re.MULTILINE)
+    found = re.search(r"^[ \t]*names\s*:[ \t]*(.*)((?:\n(?:[ \t]+.*|[ \t]*-.*|[ \t]*))*)", text, re.MULTILINE)
     if not found:
         return {}
     inline, block = found[1].strip(), found[2]

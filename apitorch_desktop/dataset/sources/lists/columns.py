@@ -357,11 +357,13 @@ _KEYS: Final = ("rectanglelabels", "polygonlabels", "brushlabels", "keypointlabe
 
 
 def _label_rank(key: str) -> int | None:
+    if key.lower() in {"type", "kind", "object", "objects"}:  # rather of the annotation than of the image
+        return 6000
+    if key in _KEYS:
+        return 500
     for offset, role in enumerate(_LABEL_ROLES):
         if (rank := names.rank(key, role)) is not None:
             return offset * 1000 + rank
-    if key in _KEYS:
-        return 500
     return 5000 if key.lower() in {"name", "title"} else None
 
 

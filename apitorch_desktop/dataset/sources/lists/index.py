@@ -60,7 +60,7 @@ class ImageIndex:
         """Return the image that a list at `base` calls `path`; None where there is none, or several are as likely.
 
         Spelling counts first; then case, Unicode form, slashes and a missing suffix do not, nor do folders in which
-        neither the list nor the images lie any more.
+        neither the list nor the images lie any more; at last, an image of another format will do.
         """
         exact = (*base, *path.split("/"))
         if exact in self._exact:
@@ -75,8 +75,8 @@ class ImageIndex:
                 candidates = (
                     self._by_place.get((_key(parts[-2]), key)) if len(parts) > 1 else None
                 ) or self._by_name.get(key)
-                if not candidates and not _has_image_suffix(name):
-                    candidates = self._by_stem.get(key)
+                if not candidates:  # the list leaves the suffix out, or the images were converted
+                    candidates = self._by_stem.get(key.rpartition(".")[0] if _has_image_suffix(name) else key)
                 if not candidates or len(candidates) > _MAX_CANDIDATES:
                     continue
                 if found := _best(candidates, (*parts[:-1], name), base, absolute):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Final, Literal
 
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES
 from apitorch_desktop.dataset.sources.lists.names import is_known_header, is_path_header
@@ -84,19 +84,20 @@ Parse = Callable[[], Iterator[tuple[int, list[Cell]]]]
 
 
 def _parsers(text: str, separator: str) -> Iterator[Parse]:
-    quotings = (csv.QUOTE_MINIMAL, csv.QUOTE_NONE) if '"' in text else (csv.QUOTE_MINIMAL,)
+    quotes: list[str | None] = ['"', *([None] if '"' in text else []), *(["'"] if "'" in text else [])]
     for delimiter in [separator] if separator else [",", ";", "\t", "|"]:
         if delimiter in text:
-            for quoting in quotings:
-                yield lambda delimiter=delimiter, quoting=quoting: _delimited(text, delimiter, quoting)  # type: ignore[misc]
+            for quote in quotes:
+                yield lambda delimiter=delimiter, quote=quote: _delimited(text, delimiter, quote)  # type: ignore[misc]
     yield lambda: _lines(text, lambda line: [line])
     yield lambda: _lines(text, _split_after_path)
     yield lambda: _lines(text, _split_before_path)
     yield lambda: _lines(text, lambda line: list(line.split()))
 
 
-def _delimited(text: str, delimiter: str, quoting: int) -> Iterator[tuple[int, list[Cell]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)  # type: ignore[arg-type]
+def _delimited(text: str, delimiter: str, quote: str | None) -> Iterator[tuple[int, list[Cell]]]:
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if quote is None else csv.QUOTE_MINIMAL
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quotechar=quote, quoting=quoting)
     before = 0
     for cells in reader:
         if any(cell.strip() for cell in cells):
@@ -191,4 +192,5 @@ def _with_header(rows: list[tuple[int, list[Cell]]], column: int, locate: Locate
     else:
         body = rows[known + 1 :]
     header = [str(cell).strip().lstrip("#").strip() for cell in rows[known][1]] if known is not None else []
-    return Table(header, [(line, cells) for line, cells in body if not is_comment(cells)])
+    repeated = rows[known][1] if known is not None else None  # where files were put one behind the other
+    return Table(header, [(line, cells) for line, cells in body if not is_comment(cells) and cells != repeated])
