@@ -35,7 +35,7 @@ _BATCH: Final = 2
 
 
 class UnusableEncoder(UserError):  # noqa: N818 - named for the condition
-    """The model file cannot be used as an encoder; `str()` is one sentence with the reason."""
+    """The model file cannot be used as an encoder; `str()` is a sentence with the reason."""
 
 
 class Preprocessing(msgspec.Struct, frozen=True):

@@ -105,7 +105,7 @@ def test_no_images_give_no_embeddings(encoder):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3000, 5), (5, 3000), (224, 224), (256, 256), (4000, 3000)])
-def test_any_shape_of_picture_can_be_encoded(encoder, size):
+def test_any_shape_of_image_can_be_encoded(encoder, size):
     assert np.isfinite(encoder.encode([Image.new("RGB", size, (120, 40, 200))])).all()
 
 
@@ -135,7 +135,7 @@ def test_threads_share_an_encoder(encoder):
 
 
 @pytest.mark.parametrize("shape", [("n", 3, 8, 8), (1, 3, 8, 8), ("n", 8, 8, 3), (1, 8, 8, 3)])
-def test_a_model_of_ones_own_says_itself_how_it_wants_its_pictures(tmp_path, shape):
+def test_a_model_of_ones_own_says_itself_how_it_wants_its_images(tmp_path, shape):
     metadata = {"channels": "BGR", "mean": "10,20,30", "std": "2", "scale": "1", "resize": "8", "name": "mine"}
     own = Encoder(model(tmp_path / "own.onnx", shape=shape, metadata=metadata))
     assert own.dimensions == 6 and own.shorter_side == 14 and own.name.startswith("mine-")
@@ -148,7 +148,7 @@ def test_a_model_without_metadata_gets_rgb_from_0_to_1(tmp_path):
     assert np.allclose(own.encode([Image.new("RGB", (9, 9), (255, 0, 51))])[0, :3], [1, 0, 0.2], atol=1e-3)
 
 
-def test_only_the_centre_is_seen(tmp_path):
+def test_only_the_center_is_seen(tmp_path):
     own = Encoder(model(tmp_path / "own.onnx", metadata={"resize": "16", "scale": "1"}))
     image = Image.new("RGB", (32, 32), "black")
     image.paste("white", (8, 8, 24, 24))

@@ -179,9 +179,9 @@ def test_the_photo_saved_again_is_remembered_and_another_is_not(clothing, encode
         for file, label in zip(clothing.train.files, clothing.train.labels, strict=True)
     ]
     head = train(clothing.train.embeddings, labels).head
-    picture = open_upright(photo.read_bytes())
-    again = encoder.encode([open_upright(saved(picture, "JPEG", quality=95), encoder.shorter_side)])
-    mirrored = encoder.encode([picture.transpose(0)])
+    image = open_upright(photo.read_bytes())
+    again = encoder.encode([open_upright(saved(image, "JPEG", quality=95), encoder.shorter_side)])
+    mirrored = encoder.encode([image.transpose(0)])
     assert not np.array_equal(again[0], clothing.train.embeddings[0])
     assert answered(head, clothing.train.embeddings[:1]) == ["hat"]
     assert answered(head, again) == ["hat"]

@@ -92,19 +92,19 @@ def test_every_orientation_is_turned_upright(kind: str, orientation: int):
     assert not read(thumbnail(data, 60)).getexif()
 
 
-def test_16_bit_grey_keeps_its_range():
+def test_16_bit_gray_keeps_its_range():
     image = open_upright(odd_files.grey_16_bit())
     row = np.asarray(image)[10, :, 0].astype(int)
     assert row[0] == 0 and row[-1] == 255 and abs(int(row[128]) - 128) <= 1
     assert np.all(np.diff(row) >= 0)
 
 
-def test_16_bit_colour_keeps_its_colour():
+def test_16_bit_color_keeps_its_color():
     assert open_upright(odd_files.rgb_16_bit()).getpixel((5, 5)) == (200, 100, 50)
 
 
 @pytest.mark.parametrize("top", [1.0, 255.0, 65535.0, 3e7])
-def test_floating_point_and_32_bit_grey_is_not_clipped(top: float):
+def test_floating_point_and_32_bit_gray_is_not_clipped(top: float):
     ramp = np.tile(np.linspace(0, top, 256, dtype=np.float32), (16, 1))
     values = np.asarray(open_upright(saved(Image.fromarray(ramp), "TIFF")))[3, :, 0].astype(int)
     assert values[0] == 0 and values[-1] == 255 and abs(values[128] - 128) <= 1
@@ -117,18 +117,18 @@ def test_values_that_are_no_numbers_are_dark_not_fatal():
     assert open_upright(saved(Image.fromarray(ramp), "TIFF")).getpixel((5, 8)) == (128, 128, 128)
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "palette", "key colour"])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "palette", "key color"])
 def test_what_is_transparent_is_shown_on_white(mode: str):
-    picture = Image.new("RGBA", (640, 1100), (0, 0, 0, 0))  # black below the transparency, in several bands
-    picture.paste((90, 90, 90, 255), (0, 0, 320, 1100))
+    image = Image.new("RGBA", (640, 1100), (0, 0, 0, 0))  # black below the transparency, in several bands
+    image.paste((90, 90, 90, 255), (0, 0, 320, 1100))
     if mode == "LA":
-        data = saved(picture.convert("LA"))
+        data = saved(image.convert("LA"))
     elif mode == "palette":
-        data = saved(picture, "GIF")
-    elif mode == "key colour":
-        data = saved(picture.convert("RGB"), "PNG", transparency=(0, 0, 0))
+        data = saved(image, "GIF")
+    elif mode == "key color":
+        data = saved(image.convert("RGB"), "PNG", transparency=(0, 0, 0))
     else:
-        data = saved(picture)
+        data = saved(image)
     image = open_upright(data)
     assert image.mode == "RGB"
     for y in (5, 600, 1095):
@@ -141,7 +141,7 @@ def test_half_transparent_is_half_white():
     assert all(abs(value - 127) <= 1 for value in pixel)
 
 
-def test_a_colour_profile_is_applied_and_not_kept():
+def test_a_color_profile_is_applied_and_not_kept():
     data = odd_files.with_profile(odd_files.swapped_profile())
     for image in (open_upright(data), open_upright(data, at_least=100), read(thumbnail(data, 100))):
         assert corners(image)[:2] == ["g", "r"]
@@ -150,7 +150,7 @@ def test_a_colour_profile_is_applied_and_not_kept():
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("damage", ["empty words", "cut", "zeroes", "endless"])
-def test_a_broken_colour_profile_is_passed_over(kind: str, damage: str):
+def test_a_broken_color_profile_is_passed_over(kind: str, damage: str):
     whole = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     profile = {
         "empty words": b"this is no profile",
@@ -168,7 +168,7 @@ def test_a_profile_for_other_pixels_is_passed_over():
     assert corners(open_upright(odd_files.with_profile(lab))) == UPRIGHT
 
 
-def test_grey_jpegs_come_in_colour_mode():
+def test_gray_jpegs_come_in_color_mode():
     data = saved(scene().convert("L"), "JPEG")
     for image in (open_upright(data), open_upright(data, at_least=50), shrunk(data, 50)):
         assert image.mode == "RGB"
@@ -349,7 +349,7 @@ def test_threads_do_not_disturb_each_other():
     assert not wrong
 
 
-def test_other_threads_run_while_a_picture_is_decoded():
+def test_other_threads_run_while_an_image_is_decoded():
     data = saved(photo_like(4000, 3000), "JPEG", quality=90)
     ticks, stop = [], threading.Event()
 

@@ -34,7 +34,7 @@ def test_ordinary_photos_are_hardly_ever_flagged(features):
     assert np.mean([bool(found) for found in flagged]) <= 0.02
 
 
-def test_20_blurred_and_10_black_pictures_are_all_found(clothing):
+def test_20_blurred_and_10_black_images_are_all_found(clothing):
     random = np.random.default_rng(3)
     for source in random.choice(600, 20, replace=False):
         photo = open_upright(clothing.train.files[source].read_bytes())
@@ -147,7 +147,7 @@ def test_what_to_label_next_is_unsure_and_varied(clothing):
     everything = list(range(len(pool)))
     assert entropy(chosen) > entropy(everything)
     doubled = label_next(np.concatenate([chances, chances]), np.concatenate([pool, pool]), 20)
-    assert len({image % len(pool) for image in doubled}) == 20  # never the same picture twice
+    assert len({image % len(pool) for image in doubled}) == 20  # never the same image twice
 
 
 def test_labelling_what_is_asked_for_teaches_as_much_as_chance_at_least(clothing):

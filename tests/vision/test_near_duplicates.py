@@ -97,12 +97,12 @@ def test_each_kind_of_copy_is_like_its_original(photos, kind):
     assert np.all(likeness(first, np.roll(first, 1, axis=0)) < ALIKE)
 
 
-def test_plain_pictures_are_not_called_copies_of_each_other():
-    plain = [pattern(Image.new("RGB", (300, 300), colour)) for colour in ("black", "white", "gray", "red", "black")]
+def test_plain_images_are_not_called_copies_of_each_other():
+    plain = [pattern(Image.new("RGB", (300, 300), color)) for color in ("black", "white", "gray", "red", "black")]
     assert find_near_duplicates(plain) == []
 
 
-def test_a_mirrored_or_turned_picture_is_another():
+def test_a_mirrored_or_turned_image_is_another():
     image = photo_like(400, 300)
     turned = [image, image.transpose(0), image.transpose(3)]
     assert find_near_duplicates([pattern(one) for one in turned]) == []
@@ -154,7 +154,7 @@ def test_every_linked_image_is_in_exactly_one_group(links):
 
 
 def test_ten_thousand_images_take_seconds_and_little_memory():
-    """Different pictures with 100 copies among them; embeddings of a real length."""
+    """Different images with 100 copies among them; embeddings of a real length."""
     random = np.random.default_rng(0)
     coarse = random.integers(0, 255, (10_000, 6, 6), dtype=np.uint8)
     images = [np.asarray(Image.fromarray(one).resize((48, 48), Image.Resampling.BICUBIC)) for one in coarse]
@@ -169,7 +169,7 @@ def test_ten_thousand_images_take_seconds_and_little_memory():
     assert time.perf_counter() - start < 120
 
 
-def test_thumbnails_are_as_good_as_the_whole_picture(photos):
+def test_thumbnails_are_as_good_as_the_whole_image(photos):
     for file in sorted((photos / "train").glob("*/*.jpg"))[::100]:
         data = file.read_bytes()
         whole = Image.open(io.BytesIO(data)).convert("RGB")

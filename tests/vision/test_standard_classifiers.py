@@ -62,7 +62,7 @@ def test_lettering_is_read_line_by_line(read):
     assert 0.8 < answer.confidence_value <= 1
 
 
-def test_a_picture_without_lettering_contains_none(read):
+def test_an_image_without_lettering_contains_none(read):
     for image in (photo_like(640, 480), Image.new("RGB", (300, 300), "white"), Image.new("RGB", (1, 1))):
         answer = read(image)
         assert answer.label == "does not contain text" and answer.value is False
@@ -169,8 +169,8 @@ def test_any_size_has_a_score(size):
 def test_the_noise_estimate_is_near_what_was_added():
     flat = np.full((300, 300), 120.0)
     for sigma in (2, 5, 12):
-        picture = (flat + np.random.default_rng(1).normal(0, sigma, flat.shape)).astype(np.float32)
-        assert image_quality.noise(picture) == pytest.approx(sigma, rel=0.3)
+        image = (flat + np.random.default_rng(1).normal(0, sigma, flat.shape)).astype(np.float32)
+        assert image_quality.noise(image) == pytest.approx(sigma, rel=0.3)
     assert image_quality.noise(flat.astype(np.float32)) == 0
 
 
@@ -191,7 +191,7 @@ def test_blocks_are_found_wherever_the_grid_lies(some_photos):
         assert image_quality.blockiness(image_quality.luma(cropped)) > 1.5 * soft
 
 
-def test_pictures_come_from_any_source(read):
+def test_images_come_from_any_source(read):
     stream = io.BytesIO()
     sign("From a PNG").save(stream, "PNG")
     assert "PNG" in read(open_upright(stream.getvalue(), read.shorter_side)).text
