@@ -105,7 +105,7 @@ def test_two_such_services_are_compared_pushed_and_pulled_whatever_goes_wrong_on
                 service.expire()
                 far.expire()
                 program.press(shown.compare)
-                program.wait(lambda: wanted in shown.words.text(), f"{wanted}, not {shown.words.text()}")
+                program.wait(lambda: wanted in shown.text.text(), f"{wanted}, not {shown.text.text()}")
                 for one in (service, far):
                     one.right()
                 return shown
@@ -130,7 +130,7 @@ def test_two_such_services_are_compared_pushed_and_pulled_whatever_goes_wrong_on
             far.vanish()
             shown = made.comparisons.open(str(service.number))
             shown.connection.setCurrentIndex(shown.connection.findData(other.id))
-            program.wait(lambda: "Nothing answers" in shown.words.text(), "that nobody is there")
+            program.wait(lambda: "Nothing answers" in shown.text.text(), "that nobody is there")
             shown.reject()
 
     run(monkeypatch, steps)
@@ -150,7 +150,7 @@ def test_labels_that_could_not_be_changed_there_are_said_and_changed_when_it_is_
             shown.connection.setCurrentIndex(shown.connection.findData(other.id))
             program.wait(lambda: shown.target.findText("Coats") >= 0 and shown.compare.isEnabled(), "their sets")
             program.press(shown.compare)
-            program.wait(lambda: "1 labelled otherwise" in shown.words.text(), "the comparison")
+            program.wait(lambda: "1 labelled otherwise" in shown.text.text(), "the comparison")
             shown.labels.setCurrentIndex(1)
             far.wrong(500, method="POST", path="/image$", times=20)
             program.press(shown.push)
@@ -173,7 +173,7 @@ def test_a_set_elsewhere_is_compared_with_this_computer_whose_service_is_started
             lambda: shown.target.findData(None) >= 0 and shown.compare.isEnabled(), "that one can be made here"
         )
         program.press(shown.compare)
-        program.wait(lambda: "6 only here" in shown.words.text(), f"{shown.words.text()}")
+        program.wait(lambda: "6 only here" in shown.text.text(), f"{shown.text.text()}")
         program.press(shown.push)
         client = made.session.stores.clients.get("embedded")
         program.wait(lambda: [sum(one.counts) for one in client.training_sets()] == [6], "the photos here")
