@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apitorch_desktop import __version__
-from apitorch_desktop.cli.connect import CommandError
-from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.text import reason, shown
 
@@ -41,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from apitorch_desktop.ui.app import run
 
         return run(words)
+    from apitorch_desktop.cli.connect import CommandError  # as in `_parser`: 50 ms that the window need not wait for
+
     arguments = _parser().parse_args(words)
     try:
         status: int = arguments.command(arguments)
@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     import argparse
 
     from apitorch_desktop.cli import classify, import_export, serve
+    from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE
 
     parser = argparse.ArgumentParser(
         prog="apitorch-desktop",
