@@ -69,6 +69,9 @@ def test_undo_takes_away_an_import_in_whose_middle_the_program_was_killed(monkey
         else:
             program.wait(lambda: made.transfers.statuses[0].state == "done", "the end")
             assert len(there(service)["quite_new"]) == MORE
+        if when == "at once":
+            program.press(made.central_widget.status.transfer._cancel)
+            program.wait(lambda: any(one.startswith("Added ") for one in said), f"what came in: {said}")
         made.photos.grid.setFocus()
         pointer.key("ctrl+z")
         program.wait(lambda: any(one.startswith("Undone: import") for one in said), f"the undo: {said}")

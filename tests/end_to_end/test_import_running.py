@@ -5,10 +5,13 @@ import subprocess
 import sys
 
 import pytest
+from PySide6.QtCore import QPoint, QRect
 
 from tests.helpers import app_runner as program
+from tests.helpers import x11_pointer as pointer
 from tests.helpers.documented_program import coats, listed, run
 
+CORNER = QPoint(1500, 920)
 MORE = 16
 
 
@@ -52,5 +55,53 @@ def test_an_import_in_a_terminal_is_shown_while_it_runs_and_no_longer(monkeypatc
         program.wait(lambda: not made.central_widget.status.transfer.isVisible(), "the bottom without it")
         listed(made, 6 + MORE)
         assert sum(len(images) for images in service.content(service.number).values()) == 6 + MORE
+
+    run(monkeypatch, steps)
+
+
+def test_undo_during_an_import_is_of_the_label_before_it_and_cancel_counts_what_the_service_has(
+    monkeypatch, service, more
+):
+    slow_down(service)
+
+    def content():
+        return {label: sorted(images) for label, images in service.content(service.number).items() if images}
+
+    before = content()
+
+    def steps(made, said):
+        bar = made.central_widget.status.transfer
+        listed(made, 6)
+        made.window.activateWindow()
+        made.photos.grid.setFocus()
+        program.wait(made.photos.grid.hasFocus, "the focus in the grid")
+        made.photos.grid.choose(made.model.shown - 1)
+        label = made.model.label_at(made.model.shown - 1)
+        other = next(found for found in before if found != label)
+        pointer.key(str(made.session.open_set.labels.index(other) + 1))
+        program.wait(lambda: any(text.startswith("Moved 1 photo") for text in said), f"the label: {said}")
+        program.wait(lambda: len(content()[other]) == len(before[other]) + 1, "the label in the service")
+
+        target = pointer.center(made.photos.grid.viewport(), QRect(60, 60, 4, 4))
+        assert pointer.drag(more, target, CORNER) == "dropped"
+        program.wait(lambda: sum(map(len, content().values())) > 8, "the first photos of the import")
+        made.window.activateWindow()
+        made.photos.grid.setFocus()
+        pointer.key("ctrl+z")
+        program.wait(lambda: any(text.startswith("Undone: move 1 image") for text in said), f"the undo: {said}")
+        pointer.key("ctrl+z")
+        program.wait(lambda: any("nothing to undo but the import under way" in text for text in said), f"{said}")
+        assert made.transfers.current().state in ("running", "waiting"), "the import goes on"
+
+        program.press(bar._cancel)
+        added = program.wait(lambda: next((text for text in said if text.startswith("Added")), ""), f"{said}")
+        there = sum(map(len, content().values())) - 6
+        assert added.startswith(f"Added {there} photo")
+        assert 0 < there < MORE
+        listed(made, 6 + there)
+        service.right()
+        made.photos.grid.setFocus()
+        pointer.key("ctrl+z")
+        program.wait(lambda: content() == before, f"what came in taken away: {said}")
 
     run(monkeypatch, steps)

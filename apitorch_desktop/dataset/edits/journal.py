@@ -153,8 +153,8 @@ class EditJournal:
         return [_row(values) for values in found]
 
     def undoable(self, connection_id: str) -> EditRow | None:
-        """Return the edit that undo would take back, or None."""
-        stages = (EditStage.DONE, EditStage.WAITING, EditStage.DOING, EditStage.BEGUN)
+        """Return the edit that undo would take back, or None; never an import that is still running."""
+        stages = (EditStage.DONE, EditStage.WAITING, EditStage.DOING)
         for row in self.rows(connection_id, *stages, limit=1, newest=True):
             return None if row.payload.sealed else row
         return None

@@ -38,6 +38,7 @@ from apitorch_desktop.dataset.edits.model import (
     placements_of,
 )
 from apitorch_desktop.dataset.edits.payloads import (
+    CreateTrainingSetPayload,
     DismissPayload,
     EditPayload,
     ImportPayload,
@@ -98,6 +99,7 @@ class EditRunner:
             finished, is_blocked = self._finish_pending(workspace)
             if finished:
                 row = self._undoable(connection_id)  # another one, where an earlier undo failed
+            self._check_no_import(row)
             self._check_content(row, at_target=True)
             self._set_stage(row, EditStage.UNDOING)
             outcome = self._predict(row) if is_blocked else self._send(workspace, row, run)
@@ -132,10 +134,10 @@ class EditRunner:
     def _undoable(self, connection_id: str) -> EditRow:
         """Return the edit that undo takes back, with its placements. Raises CannotUndo."""
         row = self._journal.undoable(connection_id)
+        if row is None and self._journal.imports(connection_id, EditStage.BEGUN):
+            raise CannotUndo("There is nothing to undo but the import under way. Cancel it first, then undo it.")
         if row is None:
             raise CannotUndo("There is nothing to undo, or what it needs was in the trash when that was emptied.")
-        if row.stage is EditStage.BEGUN:
-            raise CannotUndo("The import is still under way. Cancel it first, then undo it.")
         return self._journal.load(row)
 
     def _redoable(self, connection_id: str) -> EditRow:
@@ -384,6 +386,17 @@ class EditRunner:
                 if names.isdisjoint(pending):
                     return True
         return False
+
+    def _check_no_import(self, row: EditRow) -> None:
+        """Raise CannotUndo if undo would delete a training set into which photos are being imported."""
+        payload = row.payload
+        if isinstance(payload, CreateTrainingSetPayload) or (
+            isinstance(payload, ImportPayload) and payload.new_training_set
+        ):
+            set_id = str(self._journal.training_set_id(row))
+            imports = self._journal.imports(row.connection_id, EditStage.BEGUN)
+            if any(str(self._journal.training_set_id(begun)) == set_id for begun in imports):
+                raise CannotUndo(f"Photos are being imported into “{payload.name}”. Cancel that first, then undo.")
 
     def _check_content(self, row: EditRow, *, at_target: bool) -> None:
         """Raise CannotUndo if content is lost that the edit needs; a pending edit may still bring it to the trash."""

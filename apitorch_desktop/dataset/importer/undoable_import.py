@@ -16,11 +16,11 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.types import Id, TrainingSet
 from apitorch_desktop.dataset.edits.journal import EditJournal, EditRow
-from apitorch_desktop.dataset.edits.model import CannotUndo, Edit, EditStage, Placement, image_id, to_set_key
+from apitorch_desktop.dataset.edits.model import Edit, EditStage, Placement, image_id, to_set_key
 from apitorch_desktop.dataset.edits.payloads import ImportPayload
 from apitorch_desktop.dataset.sources.image_source import UploadItem
 from apitorch_desktop.dataset.transfers.model import ENDED
-from apitorch_desktop.dataset.transfers.queue import TransferMissing, TransferQueue, TransferStatus
+from apitorch_desktop.dataset.transfers.queue import TransferMissing, TransferQueue, TransferState, TransferStatus
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.utils.files import try_lock
 from apitorch_desktop.utils.text import plural
@@ -31,10 +31,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """Result of an import. `created`: number of new images. `edit`: the journalled edit, None if there is none."""
+    """Result of an import. `created`: number of new images in `edit`, the journalled edit, None if there is none.
+
+    `known`: number of new images that were journalled before.
+    """
 
     created: int
     edit: Edit | None
+    known: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +127,14 @@ class UndoableImports:
     def finish(self, connection_id: str, transfer_id: int, labels_before: Iterable[str] = ()) -> ImportResult:
         """Journal the images of an upload that has ended. `labels_before`: for one that was accepted without a journal.
 
-        After *Retry*, the images created since then make an edit of their own.
+        After *Retry* and *Resume*, the images created since then make an edit of their own. Nothing is journalled of an
+        import whose training set was deleted meanwhile, with its images.
         """
         try:
             status = self._transfers.status(transfer_id)
             self._transfers.wait_until_idle(transfer_id)
             results = self._transfers.results(transfer_id)
+            is_set_missing = status.state is not TransferState.DONE and self._transfers.is_set_missing(transfer_id)
         except TransferMissing:  # another process journalled and forgot it
             return ImportResult(0, None)
         created = {image_id(item.image_id): item.label for item in results if item.created}
@@ -138,13 +144,16 @@ class UndoableImports:
             ]
             begun = next((found for found in imports if found[0].stage is EditStage.BEGUN), None)
             known = {placement.known_id for row, _ in imports for placement in self._journal.load(row).placements}
-            new = {image: label for image, label in created.items() if image not in known}
+            new = {image: label for image, label in created.items() if image not in known and not is_set_missing}
+            if begun is not None and is_set_missing:
+                self._journal.drop(begun[0])
+                begun = None
             if begun is None and new:
                 labels = imports[0][1].labels_before if imports else labels_before
                 made = {label for _, payload in imports for label in payload.created_labels}
                 begun = self._add_later(status, {*labels, *made})
             edit = self._record(*begun, new) if begun is not None else None
-        return ImportResult(len(created), edit)
+        return ImportResult(len(new), edit, len(created.keys() & known))
 
     def _add_later(self, status: TransferStatus, labels_before: set[str]) -> tuple[EditRow, ImportPayload]:
         """Add an edit for images of a transfer that was journalled already, or never."""
@@ -188,31 +197,6 @@ class UndoableImports:
                 self._journal.drop(row)
                 lost += [payload.name] if payload.new_training_set else []
         return lost
-
-    def cancel_running(self, workspace: Workspace) -> None:
-        """If `EditHistory.undo` would undo a running import, cancel that import and journal what it created.
-
-        Raises CannotUndo if nothing of it can be undone, and ApiError.
-        """
-        connection_id = workspace.connection.id
-        row = self._journal.undoable(connection_id)
-        if row is None or row.stage is not EditStage.BEGUN or not isinstance(row.payload, ImportPayload):
-            return
-        payload = row.payload
-        status = self._status(payload)
-        if status is not None:
-            self._transfers.cancel(status.id)
-            self.finish(connection_id, status.id)
-        elif not self._is_interrupted(payload):
-            raise CannotUndo("The import is just beginning. Undo it in a moment.")
-        elif (created := self._find_created(workspace, row, payload)) is not None:
-            self._set_training_set(row, payload, created)
-            self._record(row, payload, {})
-        else:
-            self._journal.drop(row)
-        left = self._journal.undoable(connection_id)
-        if left is None or left.id != row.id:  # the edit before the import is not meant
-            raise CannotUndo("The import was cancelled before a photo came in, so there is nothing to undo.")
 
     def _imports(self, connection_id: str, *stages: EditStage) -> list[tuple[EditRow, ImportPayload]]:
         rows = self._journal.imports(connection_id, *stages)

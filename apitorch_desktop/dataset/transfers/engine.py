@@ -481,7 +481,8 @@ class TransferEngine:
             self._stop(run, sentence)
         elif isinstance(error, NotFound) and (item is None or run.entry.kind == TransferKind.UPLOAD):
             self._requeue(run, item, sent=False)
-            self._stop(run, "The training set is not there any more. Choose another one, or cancel.")
+            again = ", then import the photos into another one" if run.entry.kind == TransferKind.UPLOAD else ""
+            self._stop(run, f"The training set is not there any more. Cancel this{again}.")
         elif not error.can_retry:
             self._fail(run, item, str(error), error.advice)
         else:

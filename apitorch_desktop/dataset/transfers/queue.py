@@ -185,6 +185,15 @@ class TransferQueue:
             with self._engine.condition:
                 del self._engine.runs[transfer_id]
 
+    def is_set_missing(self, transfer_id: int) -> bool:
+        """Return whether the service no longer has the training set; False if the service does not answer."""
+        status = self.status(transfer_id)
+        try:
+            found = self._client_for(status.connection_id).training_sets()
+        except (ApiError, LookupError):
+            return False
+        return str(status.training_set_id) not in {str(training_set.id) for training_set in found}
+
     def failures(self, transfer_id: int) -> list[TransferFailure]:
         """Return the failed items, in order."""
         self._flushed(transfer_id)

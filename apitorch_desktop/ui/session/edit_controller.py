@@ -191,15 +191,8 @@ class EditController(QObject):
     # --- any edit
 
     def undo(self) -> None:
-        """Undo the last edit of this connection."""
-        connected = self._session.connected
-
-        def act(edits: EditHistory, workspace: Workspace, run: EditRun) -> EditOutcome:
-            if connected is not None:
-                connected.stores.imports.cancel_running(workspace)
-            return edits.undo(workspace, run)
-
-        self.do("Undo", act, done="Undone")
+        """Undo the last finished edit of this connection; a running import has a *Cancel* of its own."""
+        self.do("Undo", lambda edits, workspace, run: edits.undo(workspace, run), done="Undone")
 
     def redo(self) -> None:
         """Redo the edit that was undone last."""

@@ -329,6 +329,9 @@ class OpenTrainingSet(QObject):
 
     def apply(self, outcome: EditOutcome) -> None:
         """Apply the outcome of an edit."""
+        self.remove_images(  # a listing in the middle of the edit had both
+            old for old, new in outcome.changed.items() if old != new and new in self._where
+        )
         known = {old: new for old, new in outcome.changed.items() if old in self._where}
         for old, new in known.items():
             self._where[new] = self._where.pop(old)

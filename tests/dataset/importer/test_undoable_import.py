@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import threading
-from contextlib import nullcontext
 
 import pytest
 
@@ -11,7 +10,7 @@ from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.dataset.edits.history import CannotUndo, EditStage
 from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
 from apitorch_desktop.dataset.sources.image_source import ImageBytes, UploadItem
-from apitorch_desktop.dataset.transfers.queue import TransferQueue
+from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferState
 from tests.helpers.dataset_home import Home, picture
 from tests.helpers.fake_api import FakeApi
 
@@ -77,7 +76,7 @@ def importer(either: Home):
 def test_an_import_is_undone_and_done_again_with_the_labels_it_made(importer):
     before = importer.state()
     transfer = importer.accept()
-    assert importer.home.edits.journal.undoable("c1").stage is EditStage.BEGUN
+    assert importer.home.edits.journal.undoable("c1") is None, "a running import is not undone"
     importer.work()
     ended = importer.imports.finish("c1", transfer)
     assert (ended.created, ended.edit.title, ended.edit.stage) == (COUNT, "import 12 photos", EditStage.DONE)
@@ -91,25 +90,60 @@ def test_an_import_is_undone_and_done_again_with_the_labels_it_made(importer):
     assert importer.state() == after
 
 
+def cancel(importer, transfer):
+    """Its own *Cancel*, as the window runs it."""
+    importer.transfers.cancel(transfer)
+    return importer.imports.finish("c1", transfer)
+
+
 @pytest.mark.parametrize("sent", [0, 1, 5])
-def test_undo_of_an_import_that_was_interrupted_cancels_it_and_takes_away_what_came_in(importer, sent):
+def test_undo_leaves_a_running_import_alone_and_takes_away_what_came_in_once_it_is_cancelled(importer, sent):
     before = importer.state()
     transfer = importer.accept()
     if sent:
         importer.work(sent)
     importer.restart()
     importer.imports.recover(importer.home.workspace)
-    assert len(importer.state().get("new", ())) + len(importer.state()["l0"]) - 5 >= sent
-    with pytest.raises(CannotUndo, match="still under way"):
+    came = len(importer.state().get("new", ())) + len(importer.state()["l0"]) - 5
+    assert came >= sent
+    with pytest.raises(CannotUndo, match="import under way"):
         importer.home.edits.undo(importer.home.workspace)
-    with nullcontext() if sent else pytest.raises(CannotUndo, match="before a photo came in"):
-        importer.imports.cancel_running(importer.home.workspace)
+    assert importer.transfers.status(transfer).state == "waiting"
+    assert cancel(importer, transfer).created == came
     if sent:
         importer.home.edits.undo(importer.home.workspace)
     assert importer.state() == before
     assert importer.transfers.status(transfer).state == "cancelled"
     importer.work()
     assert importer.state() == before, "it does not go on"
+
+
+def test_undo_during_an_import_takes_back_the_last_finished_edit_and_the_import_goes_on(importer):
+    home = importer.home
+    before = importer.state()
+    home.edits.move(home.workspace, home.set_id, home.images("l1")[:1], "l2")
+    transfer = importer.accept()
+    importer.work(4)
+    assert home.edits.undo(home.workspace).edit.title == "move 1 image to “l2”"
+    importer.work()
+    assert importer.imports.finish("c1", transfer).created == COUNT
+    after = importer.state()
+    assert {label: images for label, images in after.items() if label not in {"l0", "new"}} == {
+        label: images for label, images in before.items() if label != "l0"
+    }
+    home.edits.undo(home.workspace)
+    assert importer.state() == before
+
+
+def test_after_resume_only_what_came_in_since_is_counted_and_undone(importer):
+    transfer = importer.accept()
+    importer.work(3)
+    first = cancel(importer, transfer).created
+    importer.transfers.resume(transfer)
+    importer.work()
+    ended = importer.imports.finish("c1", transfer)
+    assert (ended.created, ended.known) == (COUNT - first, first)
+    assert ended.edit.title == f"import {COUNT - first} photos"
 
 
 def test_an_import_that_ended_when_nobody_was_there_is_remembered_at_the_next_start(importer):
@@ -126,13 +160,13 @@ def test_an_import_that_ended_when_nobody_was_there_is_remembered_at_the_next_st
 def test_an_upload_whose_answer_was_lost_is_taken_away_too(plain: Home, documented: FakeApi):
     importer = Importer(plain)
     before = importer.state()
-    importer.accept()
+    transfer = importer.accept()
     documented.wrong("lost", method="POST", path="/image$", times=1)
     importer.work(3)
     importer.transfers._journal._rows("UPDATE items SET state = 1 WHERE id = 1")  # as a kill would have left it
     importer.restart()
     assert importer.state() != before
-    importer.imports.cancel_running(plain.workspace)
+    cancel(importer, transfer)
     plain.edits.undo(plain.workspace)
     assert importer.state() == before
     importer.transfers.close()
@@ -261,18 +295,40 @@ def test_a_training_set_made_just_before_a_kill_goes_at_the_next_start(maker, he
     assert maker.imports.recover(home.workspace) == []
 
 
-@pytest.mark.parametrize("heard", [True, False])
-def test_undo_before_that_takes_it_away_and_nothing_else(maker, heard):
-    home, name = maker.home, f"Undone {heard}"
-    home.edits.move(home.workspace, home.set_id, home.images("l1")[:1], "l2")
+def test_undo_before_that_is_of_the_edit_before_it_and_nothing_else(maker):
+    home, name = maker.home, "Not undone"
     before = home.content()
-    killed(home, name, heard)
+    home.edits.move(home.workspace, home.set_id, home.images("l1")[:1], "l2")
+    killed(home, name, True)
     maker.restart()
-    maker.imports.cancel_running(home.workspace)
-    outcome = home.edits.undo(home.workspace)
-    assert (outcome.training_set_removed, outcome.edit.title) == (True, f"make the training set “{name}”")
-    assert name not in names(home)
+    assert home.edits.undo(home.workspace).edit.title == "move 1 image to “l2”"
     assert home.content() == before
+    assert maker.imports.recover(home.workspace) == [name]
+
+
+def test_a_training_set_is_not_undone_while_photos_are_imported_into_it(maker):
+    home, name = maker.home, "Being filled"
+    made = home.edits.create_training_set(home.workspace, name).training_set_id
+    uploads = [UploadItem("a", ImageBytes(picture(200 + number), "n.jpg"), f"{number}.jpg") for number in range(3)]
+    transfer = maker.imports.upload("c1", str(made), "Importing", uploads)
+    with pytest.raises(CannotUndo, match="Photos are being imported into “Being filled”"):
+        home.edits.undo(home.workspace)
+    assert name in names(home)
+    cancel(maker, transfer)
+    home.edits.undo(home.workspace)
+    assert name not in names(home)
+
+
+def test_nothing_is_journalled_of_an_import_whose_training_set_is_gone(maker):
+    home, name = maker.home, "Gone"
+    transfer = into_new(maker, name)
+    maker.work()
+    made = next(found.id for found in home.client.training_sets() if found.name == name)
+    home.client.delete_training_set(made)
+    maker.transfers._engine.run(transfer).state = TransferState.STOPPED  # as if not all had been sent yet
+    ended = cancel(maker, transfer)
+    assert (ended.created, ended.edit) == (0, None)
+    assert home.edits.journal.rows("c1") == []
 
 
 def test_a_training_set_that_others_filled_meanwhile_stays(maker):
@@ -292,8 +348,7 @@ def test_an_import_that_is_just_being_accepted_is_left_alone_by_undo_and_by_othe
     other = Home(home.folder, home.url, home.key, home.set_id)
     transfers = TransferQueue(home.folder / "transfers", lambda _connection: other.client)
     assert UndoableImports(other.edits.journal, transfers).recover(other.workspace) == []
-    with pytest.raises(CannotUndo, match="just beginning"):
-        maker.imports.cancel_running(home.workspace)
+    assert home.edits.undo(home.workspace).edit.title == "move 1 image to “l2”"
     maker.imports.upload("c1", begun.training_set.id, "Importing", [], new_set=begun)
     transfers.close()
     other.close()

@@ -6,10 +6,12 @@ import signal
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 from PIL import Image
 
 from apitorch_desktop.dataset.app_data import open_app_data
+from apitorch_desktop.dataset.edits.model import Edit, EditKind, EditOutcome, EditStage
 from apitorch_desktop.dataset.sources.image_source import ImageFile, UploadItem
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.session.edit_controller import EditController
@@ -114,6 +116,21 @@ def test_what_a_transfer_brings_in_appears_without_a_new_listing(filled, tmp_pat
     assert session.open_set.counts["desert"] == 6
     assert filled.model.row_of(before) is not None
     wait_until(lambda: [one.state for one in desk.statuses] == ["done"])
+
+
+def test_a_copy_that_a_listing_saw_in_the_middle_of_a_move_is_shown_once(filled):
+    """With the documented calls alone an image that moves is there twice for a moment."""
+    open_set = filled.session.open_set
+    image = filled.model.record(filled.labels()["plains"][0])
+    copy = msgspec.structs.replace(image, id="new", label="mountain")
+    open_set.add_images([copy])
+    edit = Edit(1, "embedded", open_set.training_set.id, EditKind.MOVE, "move 1 image", EditStage.DONE, "", 0.0)
+    changed = {image.image_id: copy.image_id}
+    open_set.apply(EditOutcome(edit, edit.training_set_id, removed=[image.image_id], added=[copy], changed=changed))
+    assert filled.model.total == 5
+    assert (
+        open_set.counts == {label: len(ids) for label, ids in filled.labels().items()} == {"mountain": 3, "plains": 2}
+    )
 
 
 def test_a_move_shows_at_once_and_undo_takes_it_back(filled):
