@@ -41,10 +41,10 @@ def add_import_arguments(parser: ArgumentParser) -> None:
 
 def add_export_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `export`."""
-    forms = [form.value for form in ExportFormat]
+    export_formats = [export_format.value for export_format in ExportFormat]
     parser.add_argument("training_set", metavar="TRAINING_SET", help="its id or its name")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to write")
-    parser.add_argument("--format", choices=forms, default=forms[0], help="(default: %(default)s)")
+    parser.add_argument("--format", choices=export_formats, default=export_formats[0], help="(default: %(default)s)")
     parser.set_defaults(command=_export)
 
 
@@ -106,7 +106,9 @@ def import_folder(client: ApiClient, folder: Path, name: str) -> int:
     return _report_import(plan, name, came, status, failures)
 
 
-def export_training_set(client: ApiClient, training_set: str, folder: Path, form: str = "imagefolder") -> int:
+def export_training_set(
+    client: ApiClient, training_set: str, folder: Path, export_format: str = ExportFormat.IMAGEFOLDER
+) -> int:
     """Export a training set, given by its id or name, into a folder; return the exit status."""
     training_set = decoded(training_set)
     sets = client.training_sets()
@@ -114,7 +116,7 @@ def export_training_set(client: ApiClient, training_set: str, folder: Path, form
     if found is None:
         raise CommandError(f"There is no training set “{training_set}”. {output.there_are([one.name for one in sets])}")
     line = output.ProgressLine()
-    if form == ExportFormat.IMAGEFOLDER:
+    if export_format == ExportFormat.IMAGEFOLDER:
         return _download(client, found, folder, line)
     scratch = scratch_label(paths.desktop_folder(), _connection(), found.id)
     listing, fetch = client_source(client, found.id, scratch_label=scratch)
@@ -123,7 +125,7 @@ def export_training_set(client: ApiClient, training_set: str, folder: Path, form
             listing,
             fetch,
             folder,
-            ExportFormat(form),
+            ExportFormat(export_format),
             progress=lambda number, total: line.show(f"{number:,} of {total:,} photos"),
         )
     except ExportRefused as error:

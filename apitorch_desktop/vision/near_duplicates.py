@@ -15,6 +15,9 @@ from PIL import Image
 
 Array = NDArray[np.float32]
 
+VERSION: Final = 1
+"""Version of the method. Increase it with every change of a threshold, pattern or registration: results that were cached
+under another version are computed anew."""
 SIDE: Final = 48
 """Side of a pattern in pixels, whatever the image's shape."""
 ALIKE: Final = 0.98

@@ -110,7 +110,7 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
     def sorted_by_a_click(table):
         """By disagreement the greatest first, by confidence the least sure first; another click turns it round."""
         shown = table.table.model()
-        apart = len(table.model.slugs) + 1
+        apart = table.model.disagreement_column
         assert not table.table.isColumnHidden(apart)
 
         def figures(figure):

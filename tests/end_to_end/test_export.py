@@ -58,8 +58,8 @@ def export(made, form, folder, split=None):
     choose("Export…")
     shown = program.wait(lambda: program.dialog(ExportDialog), "the export dialog")
     program.wait(shown.isActiveWindow, "the focus in the dialog")
-    if shown.form.currentText() != FORMATS[form][0]:
-        pick(shown.form, FORMATS[form][0])
+    if shown.format.currentText() != FORMATS[form][0]:
+        pick(shown.format, FORMATS[form][0])
     write_into(shown.folder, str(folder))
     if split:
         program.press(shown.split)
@@ -160,10 +160,10 @@ def test_escape_closes_the_dialog_and_a_classifier_that_is_not_there_is_greyed_o
     qtbot.addWidget(dialog)
     dialog.show()
     assert not [one.text() for one in dialog.findChildren(QLabel) if "&" in one.text() and one.buddy() is None]
-    dialog.form.setCurrentIndex(dialog.form.findData("onnx"))
+    dialog.format.setCurrentIndex(dialog.format.findData("onnx"))
     assert not dialog.start.isEnabled()
     assert dialog.note.text() == "It has no classifier yet."
-    dialog.form.setCurrentIndex(0)
+    dialog.format.setCurrentIndex(0)
     dialog.split.setChecked(True)
     for spin in dialog.shares:
         spin.setValue(0)

@@ -30,9 +30,15 @@ class EditKind(StrEnum):
     RENAME_TRAINING_SET = "rename training set"
     DELETE_TRAINING_SET = "delete training set"
     RESOLVE_CONFLICTS = "settle"
-    """Does what the user wanted of photos that someone else had deleted or moved meanwhile (`conflicts`)."""
+    """Changes photos as the user wanted that someone else had deleted or moved meanwhile (`conflicts`); value of 0.1.0."""
     DISMISS = "dismiss"
     """Dismisses findings of Review; needs no service."""
+
+
+TRAINING_SET_KINDS = frozenset(
+    {EditKind.CREATE_TRAINING_SET, EditKind.RENAME_TRAINING_SET, EditKind.DELETE_TRAINING_SET}
+)
+"""Kinds that change the list of training sets, which has to be listed again."""
 
 
 class EditStage(StrEnum):

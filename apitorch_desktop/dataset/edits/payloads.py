@@ -182,14 +182,14 @@ class RenameTrainingSetPayload(EditPayload):
 
 
 class DismissPayload(EditPayload):
-    """Findings of Review that the user dismissed: (n of the placement, finding, n of the other twin's placement)."""
+    """Findings of Review that the user dismissed: (n of the placement, finding, n of the placement of the other duplicate)."""
 
     kind = EditKind.DISMISS
 
     dismissed: list[tuple[int, str, int]] = []
 
 
-_TYPES: dict[EditKind, type[EditPayload]] = {
+_PAYLOAD_TYPES: dict[EditKind, type[EditPayload]] = {
     payload_type.kind: payload_type
     for payload_type in (
         MovePayload,
@@ -208,8 +208,11 @@ _TYPES: dict[EditKind, type[EditPayload]] = {
         DismissPayload,
     )
 }
+"""The type of each kind; without it, the journal could write a payload but not read it."""
+if _missing := set(EditKind) - _PAYLOAD_TYPES.keys():
+    raise TypeError(f"no payload type is registered for {sorted(_missing)}")
 
 
 def decode_payload(kind: EditKind, stored: bytes) -> EditPayload:
     """Read the payload of a kind of edit, as this version or 0.1.0 stored it."""
-    return msgspec.json.decode(stored, type=_TYPES[kind])
+    return msgspec.json.decode(stored, type=_PAYLOAD_TYPES[kind])

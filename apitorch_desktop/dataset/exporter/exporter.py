@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from threading import Event
-from typing import Final
+from typing import Final, assert_never
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, WrongKey
@@ -73,7 +73,7 @@ def export(
     listing: Listing,
     fetch: Callable[[TrainingImage], bytes],
     folder: Path,
-    form: ExportFormat = ExportFormat.IMAGEFOLDER,
+    export_format: ExportFormat = ExportFormat.IMAGEFOLDER,
     *,
     split: Split | None = None,
     groups: Sequence[Sequence[str]] | None = None,
@@ -89,8 +89,8 @@ def export(
     `progress(done, total)` counts images. Raises Cancelled, WrongKey, and the error of ten failed images in a row.
     """
     root = safe_filename(listing.slug or slugify(str(listing.training_set_id)))
-    target = folder / (f"{root}.zip" if form is ExportFormat.ZIP else root)
-    merging = form is ExportFormat.IMAGEFOLDER and split is None and target.is_dir()
+    target = folder / (f"{root}.zip" if export_format is ExportFormat.ZIP else root)
+    merging = export_format is ExportFormat.IMAGEFOLDER and split is None and target.is_dir()
     if not merging and target.exists():
         raise ExportRefused(f"“{shown(str(target))}” is there already. Choose another folder, or move it away.")
     with _staging(folder) as staging:
@@ -109,8 +109,8 @@ def export(
             path = tree / image.path
             path.parent.mkdir(parents=True, exist_ok=True)
             image.staged.rename(path)
-        _index(form, listing, exported, tree)
-        if form is ExportFormat.ZIP:
+        _index(export_format, listing, exported, tree)
+        if export_format is ExportFormat.ZIP:
             formats.write_zip(tree, staging / target.name)
         (staging / target.name).rename(target)
     return ExportResult(target, len(exported), 0, failed)
@@ -237,8 +237,8 @@ def _divide(
         image.part = parts[image.record.image_id]
 
 
-def _index(form: ExportFormat, listing: Listing, exported: list[formats.ExportedImage], tree: Path) -> None:
-    match form:
+def _index(export_format: ExportFormat, listing: Listing, exported: list[formats.ExportedImage], tree: Path) -> None:
+    match export_format:
         case ExportFormat.CSV:
             formats.write_csv(exported, tree)
         case ExportFormat.JSONL:
@@ -247,8 +247,10 @@ def _index(form: ExportFormat, listing: Listing, exported: list[formats.Exported
             formats.write_createml(exported, tree)
         case ExportFormat.CROISSANT:
             formats.write_croissant(listing, exported, tree)
-        case _:
+        case ExportFormat.IMAGEFOLDER | ExportFormat.ZIP:  # the folders alone
             pass
+        case _:
+            assert_never(export_format)
 
 
 def _merge(exported: list[formats.ExportedImage], target: Path, failed: list[tuple[str, str]]) -> tuple[int, int]:

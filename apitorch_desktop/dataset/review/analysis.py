@@ -34,10 +34,9 @@ class Analysis:
     """Analysis of one training set. `compared` is what to cache; `unmeasured`: ids of duplicates whose size is not known."""
 
     def __init__(self, encoder: str, compared: CachedComparison | None = None) -> None:
-        self._encoder = encoder
-        self.compared = (
-            compared if compared is not None and compared.encoder == encoder else CachedComparison(encoder, [], [])
-        )
+        self._method = f"{encoder}, near-duplicates {near_duplicates.VERSION}"
+        reusable = compared is not None and compared.method == self._method
+        self.compared = compared if compared is not None and reusable else CachedComparison(self._method, [], [])
         self.newly_compared = False
         self.unmeasured: list[str] = []
         self._training: tuple[int, head.TrainingResult] | None = None
@@ -46,7 +45,7 @@ class Analysis:
         """Replace keys, old → new."""
         old = self.compared
         pairs = [(ids.get(a, a), ids.get(b, b), like) for a, b, like in old.pairs]
-        self.compared = CachedComparison(old.encoder, [ids.get(key, key) for key in old.keys], pairs)
+        self.compared = CachedComparison(old.method, [ids.get(key, key) for key in old.keys], pairs)
 
     def analyze(
         self, begin: BeginReview, seen: dict[str, CachedImage], interrupted: Callable[[], bool]
@@ -90,7 +89,7 @@ class Analysis:
                 pairs.append((fresh[pair.first], known[pair.second], pair.likeness))  # noqa: PERF401
         if interrupted():
             raise ReviewStopped
-        self.compared = CachedComparison(self._encoder, known + fresh, pairs)
+        self.compared = CachedComparison(self._method, known + fresh, pairs)
         self.newly_compared = True
 
     def _groups(

@@ -42,9 +42,12 @@ class CachedImage(msgspec.Struct, array_like=True):
 
 
 class CachedComparison(msgspec.Struct, array_like=True):
-    """Keys of images that were compared with each other, and the similar pairs with their likeness."""
+    """Keys of images that were compared with each other, and the similar pairs with their likeness.
 
-    encoder: str
+    `method` names the encoder and the version of the comparison; it is reused only with the same.
+    """
+
+    method: str
     keys: list[str]
     pairs: list[tuple[str, str, float]]
 

@@ -23,7 +23,7 @@ PARAMETERS: dict[str, str] = {
     "owner": "Number of the owner, as a listing gives it.",
     "set_slug": "Slug of the training set; for people, any will do.",
 }
-"""Descriptions of the path parameters by name."""
+"""Descriptions of the path parameters by name, of every parameter that an `Operation.path` has."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class Routes:
             methods = table.setdefault(operation.path, {})
             if methods.setdefault(operation.method, operation) is not operation:
                 raise ValueError(f"{operation.method} {operation.path} is there twice")
+            if undescribed := compile_path(operation.path)[2].keys() - PARAMETERS.keys():
+                raise ValueError(f"{operation.path}: {sorted(undescribed)} must be described in PARAMETERS")
         # "{" sorts after letters and digits, so that a fixed segment is tried before a parameter
         paths = sorted(table, key=lambda path: path.split("/"))
         self._patterns = [(compile_path(path)[0], table[path]) for path in paths]

@@ -160,10 +160,14 @@ def _rows(connection: Connection, condition: ColumnElement[bool]) -> list[Traini
     return _records(connection.execute(_query(condition)))
 
 
+_COLUMNS = tuple(name for name in TrainingSetRow.__struct_fields__ if name not in {"labels", "counts"})
+"""Fields of `TrainingSetRow` that are columns of the table."""
+
+
 def _query(condition: ColumnElement[bool]) -> Select[Any]:
     """Return a query of training sets with their labels and counts, one row a label."""
     held = select(func.count()).where(images.c.label_seq == labels.c.seq).scalar_subquery()
-    columns = [training_sets.c[name] for name in TrainingSetRow.__struct_fields__[:-2]]
+    columns = [training_sets.c[name] for name in _COLUMNS]
     return (
         select(*columns, labels.c.name.label("label"), held.label("count"))
         .join_from(training_sets, labels, labels.c.training_set_id == training_sets.c.id, isouter=True)
@@ -174,14 +178,18 @@ def _query(condition: ColumnElement[bool]) -> Select[Any]:
 
 def _records(rows: Iterable[Any]) -> list[TrainingSetRow]:
     """Make records of the rows of `_query`, labels by name."""
-    found: dict[int, tuple[tuple[Any, ...], dict[str, int]]] = {}
-    for *row, label, count in rows:
-        _, counts = found.setdefault(row[0], (tuple(row), {}))
+    found: dict[tuple[Any, ...], dict[str, int]] = {}
+    for *values, label, count in rows:
+        counts = found.setdefault(tuple(values), {})
         if label is not None:
             counts[label] = count
     return [
-        TrainingSetRow(*(*row, tuple(sorted(counts)), tuple(counts[label] for label in sorted(counts))))
-        for row, counts in found.values()
+        TrainingSetRow(
+            **dict(zip(_COLUMNS, values, strict=True)),
+            labels=tuple(sorted(counts)),
+            counts=tuple(counts[label] for label in sorted(counts)),
+        )
+        for values, counts in found.items()
     ]
 
 

@@ -20,6 +20,7 @@ class BatchModel(TableModel[BatchRow]):
     def __init__(self, theme: Theme) -> None:
         super().__init__([], theme)
         self.slugs: list[str] = []
+        self.disagreement_column = 0
         self._icons: dict[int, QIcon] = {}
 
     def begin(self, slugs: Sequence[str], rows: Sequence[BatchRow]) -> None:
@@ -40,7 +41,9 @@ class BatchModel(TableModel[BatchRow]):
             title_tooltip="How far the answers are apart, from 0 to 1",
             descending=True,
         )
-        self.show(rows, [photo, *map(_answer_column, slugs), disagreement])
+        columns = [photo, *map(_answer_column, slugs), disagreement]
+        self.disagreement_column = columns.index(disagreement)
+        self.show(rows, columns)
 
     def show_thumbnail(self, row: BatchRow, image: QImage) -> None:
         """Show the thumbnail of a row."""

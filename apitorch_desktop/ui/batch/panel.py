@@ -67,10 +67,12 @@ class BatchPanel(QWidget):
         self.again = button("Retry failed", "", self.retry_requested.emit)
         self.save = MenuButton(theme, "Save")
         self.save.setAccessibleName("Save the table")
-        forms = QMenu(self.save)
-        for words, form in (("As CSV…", "csv"), ("As JSON lines…", "jsonl")):
-            forms.addAction(words).triggered.connect(lambda _checked=False, form=form: self.save_requested.emit(form))
-        self.save.setMenu(forms)
+        save_menu = QMenu(self.save)
+        for words, name in (("As CSV…", "csv"), ("As JSON lines…", "jsonl")):
+            save_menu.addAction(words).triggered.connect(
+                lambda _checked=False, name=name: self.save_requested.emit(name)
+            )
+        self.save.setMenu(save_menu)
         self.send = MenuButton(theme, "Add to set")
         menu = QMenu(self.send)
         menu.aboutToShow.connect(lambda: self.add_menu_opening.emit(menu))
@@ -113,9 +115,11 @@ class BatchPanel(QWidget):
         px, room = self._theme.px, self.table.viewport().width()
         name, figure = min(px(240), max(px(112), room // 3)), px(64)
         answer = min(px(170), max(px(104), (room - name - figure) // max(1, len(slugs))))
-        for column, width in enumerate((name, *[answer] * len(slugs), figure)):
-            self.table.setColumnWidth(column, width)
-        self.table.setColumnHidden(len(slugs) + 1, True)
+        for column in range(self.model.columnCount()):
+            self.table.setColumnWidth(column, answer)
+        self.table.setColumnWidth(0, name)
+        self.table.setColumnWidth(self.model.disagreement_column, figure)
+        self.table.setColumnHidden(self.model.disagreement_column, True)
 
     def show_progress(self, text: str, *, going: bool) -> None:
         """Show how far the batch is, with rate and time left in `text`; a batch that has stopped early is partial."""
@@ -137,7 +141,7 @@ class BatchPanel(QWidget):
         self.resume.setVisible(partial)
         self.again.setVisible(not going and not partial and any(not row.problem for row in self._failures()))
         if len(self.model.slugs) > 1 and self.model.comparable:
-            self.table.setColumnHidden(len(self.model.slugs) + 1, False)
+            self.table.setColumnHidden(self.model.disagreement_column, False)
         self._update_controls()
 
     def selected(self) -> list[BatchRow]:

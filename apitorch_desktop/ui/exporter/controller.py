@@ -9,9 +9,9 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QWidget
 
 from apitorch_desktop.api.types import TrainingSet
-from apitorch_desktop.dataset.exporter.exporter import ExportResult
+from apitorch_desktop.dataset.exporter.exporter import ExportFormat, ExportResult
 from apitorch_desktop.dataset.workspace.workspace import Workspace
-from apitorch_desktop.ui.exporter.dialog import ExportDialog, ExportOrder
+from apitorch_desktop.ui.exporter.dialog import ONNX, ExportDialog, ExportOrder
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
@@ -51,9 +51,9 @@ class ExportController(QObject):
         workspace, connection = session.workspace, session.connection
         if workspace is None or connection is None:
             session.show_message(session.unavailable_reason(""), "warn", _TOPIC)
-        elif order.form == "onnx":
+        elif order.export_format == ONNX:
             self._classifier(found, workspace, order.folder)
-        elif order.form == "imagefolder" and order.shares is None:
+        elif order.export_format == ExportFormat.IMAGEFOLDER and order.shares is None:
             self._transfers.download(connection.id, found.id, f"Exporting “{found.name}”", order.folder)
         else:
             self._files(found, workspace, order)
@@ -62,7 +62,7 @@ class ExportController(QObject):
         session, name = self._session, found.name
 
         def job(context: JobContext) -> ExportResult:
-            from apitorch_desktop.dataset.exporter.exporter import ExportFormat, export
+            from apitorch_desktop.dataset.exporter.exporter import export
             from apitorch_desktop.dataset.exporter.split import Split
 
             split = None
@@ -74,7 +74,7 @@ class ExportController(QObject):
                 workspace.listing(found.id, cancelled=context.cancelled),
                 lambda image: workspace.image(found.id, image, cancelled=context.cancelled),
                 order.folder,
-                ExportFormat(order.form),
+                ExportFormat(order.export_format),
                 split=split,
                 progress=lambda done, total: context.progress((done, total)),
                 cancelled=context.cancelled,

@@ -18,24 +18,28 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from apitorch_desktop.dataset.exporter.exporter import ExportFormat
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ComboBox, button, label
 
-FORMATS: Final = {
-    "imagefolder": (
+ONNX: Final = "onnx"
+"""Key of the classifier itself; the other formats are those of the photos."""
+FORMATS: Final[dict[str, tuple[str, str]]] = {
+    ExportFormat.IMAGEFOLDER: (
         "A folder for each label",
         "What torchvision, Keras, fastai and this program read; can be resumed.",
     ),
-    "zip": ("One zip file", "A folder for each label, in one file."),
-    "csv": ("Folders and a CSV list", "A row for each photo: file, label, size, date."),
-    "jsonl": ("Hugging Face imagefolder", "With metadata.jsonl, for `datasets`."),
-    "createml": ("Create ML", "With the annotations Apple’s Create ML reads."),
-    "croissant": ("Croissant", "With a Croissant description, for `mlcroissant`."),
-    "onnx": (
+    ExportFormat.ZIP: ("One zip file", "A folder for each label, in one file."),
+    ExportFormat.CSV: ("Folders and a CSV list", "A row for each photo: file, label, size, date."),
+    ExportFormat.JSONL: ("Hugging Face imagefolder", "With metadata.jsonl, for `datasets`."),
+    ExportFormat.CREATEML: ("Create ML", "With the annotations Apple’s Create ML reads."),
+    ExportFormat.CROISSANT: ("Croissant", "With a Croissant description, for `mlcroissant`."),
+    ONNX: (
         "The classifier (ONNX)",
         "One file that prepares a photo and answers as the service does, checked after writing.",
     ),
 }
+"""Title and explanation by format."""
 PARTS: Final = ("Train", "Validation", "Test")
 
 
@@ -43,7 +47,7 @@ PARTS: Final = ("Train", "Validation", "Test")
 class ExportOrder:
     """Confirmed choices: a key of `FORMATS`, a folder, shares in percent (None: no split) and the seed."""
 
-    form: str
+    export_format: str
     folder: Path
     shares: tuple[int, int, int] | None
     seed: int
@@ -60,9 +64,9 @@ class ExportDialog(QDialog):
         self._theme = theme
         self._no_onnx = no_onnx
         self.setWindowTitle(f"Export “{name}”")
-        self.form = ComboBox(theme, "Form")
+        self.format = ComboBox(theme, "Form")
         for key, (title, _) in FORMATS.items():
-            self.form.addItem(title, key)
+            self.format.addItem(title, str(key))
         self.about = label("", "small", "muted", wrap=True)
         self.folder = QLineEdit(str(Path.home()))
         self.folder.setAccessibleName("Folder")
@@ -77,7 +81,7 @@ class ExportDialog(QDialog):
         self.start = button("Export", "primary", self._confirm)
         self.start.setDefault(True)
         self._lay_out(name)
-        self.form.currentIndexChanged.connect(lambda _index: self._update_controls())
+        self.format.currentIndexChanged.connect(lambda _index: self._update_controls())
         self.folder.textChanged.connect(lambda _text: self._update_controls())
         self.split.toggled.connect(lambda _on: self._update_controls())
         for spin in self.shares:
@@ -105,7 +109,7 @@ class ExportDialog(QDialog):
             row.addWidget(spin, 1)
         fields = QFormLayout()
         fields.setVerticalSpacing(px(8))
-        fields.addRow("&As", self.form)
+        fields.addRow("&As", self.format)
         fields.addRow("", self.about)
         to = label("&To")  # a row with several widgets has no buddy by itself
         to.setBuddy(self.folder)
@@ -133,13 +137,13 @@ class ExportDialog(QDialog):
             self.folder.setText(folder)
 
     def _update_controls(self) -> None:
-        form = str(self.form.currentData())
-        self.about.setText(FORMATS[form][1])
-        self.split.setVisible(form != "onnx")
-        splitting = self.split.isChecked() and form != "onnx"
+        export_format = str(self.format.currentData())
+        self.about.setText(FORMATS[export_format][1])
+        self.split.setVisible(export_format != ONNX)
+        splitting = self.split.isChecked() and export_format != ONNX
         self._parts.setVisible(splitting)
         reason = ""
-        if form == "onnx":
+        if export_format == ONNX:
             reason = self._no_onnx
         elif splitting and not sum(spin.value() for spin in self.shares):
             reason = "Give at least one part a share."
@@ -151,9 +155,11 @@ class ExportDialog(QDialog):
         self.start.setToolTip(reason)
 
     def _confirm(self) -> None:
-        form = str(self.form.currentData())
-        splitting = self.split.isChecked() and form != "onnx"
+        export_format = str(self.format.currentData())
+        splitting = self.split.isChecked() and export_format != ONNX
         train, validation, test = (spin.value() for spin in self.shares)
         shares = (train, validation, test) if splitting else None
         self.accept()
-        self.agreed.emit(ExportOrder(form, Path(self.folder.text().strip()).expanduser(), shares, self.seed.value()))
+        self.agreed.emit(
+            ExportOrder(export_format, Path(self.folder.text().strip()).expanduser(), shares, self.seed.value())
+        )

@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject, Signal
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import Id, TrainingImage
 from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome, EditRun
+from apitorch_desktop.dataset.edits.model import TRAINING_SET_KINDS
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
@@ -289,7 +290,8 @@ class EditController(QObject):
             session.show_message(f"{text}. {note}".strip(), "", "edit", (action,))
         self.edited.emit(outcome)
         unknown = session.find_set(outcome.training_set_id) is None
-        if unknown or outcome.training_set_removed or outcome.replaces is not None or "training set" in edit.kind:
+        replaced = outcome.training_set_removed or outcome.replaces is not None
+        if unknown or replaced or edit.kind in TRAINING_SET_KINDS:
             session.refresh()
 
     def _finish(self, back: bool = False) -> None:

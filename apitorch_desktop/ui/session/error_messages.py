@@ -1,4 +1,9 @@
-"""Error messages for the user: what went wrong, and advice, for any exception."""
+"""Error messages for the user, from any exception.
+
+The sentences come with the exceptions: those of failed calls from `api.error_mapping`, with the `advice` of their class
+in `api.errors`; others from the places that raise a `UserError`. Written here are only those of an OSError and of an
+unexpected exception.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.api.errors import ConnectionFailed
+from apitorch_desktop.dataset.review.analysis import Analysis
+from apitorch_desktop.dataset.review.cache import CachedComparison
 from apitorch_desktop.dataset.review.findings import Findings, current, pairs_of
 from apitorch_desktop.dataset.review.reviewer import Reviewer, ReviewFailed
 from apitorch_desktop.utils.errors import Cancelled
@@ -108,6 +110,14 @@ def test_only_new_photos_are_looked_at_again_even_by_another_process(few, review
     again = review(reviewing, home, progress=lambda done, of: seen.append((done, of)))
     assert seen[0] == (len(names), len(names) + 1)
     assert sum(again.counts.values()) == len(names) + 1
+
+
+def test_pairs_that_another_version_of_the_comparison_found_are_not_reused():
+    current = Analysis("tiny").compared.method
+    known = CachedComparison(current, ["a", "b"], [("a", "b", 0.99)])
+    assert Analysis("tiny", known).compared is known
+    for other in ("tiny", Analysis("large").compared.method, f"{current}0"):
+        assert Analysis("tiny", CachedComparison(other, ["a", "b"], [])).compared.keys == []
 
 
 def test_what_is_known_comes_in_parts_and_a_move_changes_what_is_suspect(few, reviewing):

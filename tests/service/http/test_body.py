@@ -174,3 +174,5 @@ def test_a_path_is_told_apart_by_its_method_too():
         assert caught.value.status == status
     with pytest.raises(ValueError, match="twice"):
         Routes([operation("a", "GET", "/a"), operation("b", "GET", "/a")])
+    with pytest.raises(ValueError, match="flavor"):
+        Routes([operation("c", "GET", "/c/{flavor}")])
