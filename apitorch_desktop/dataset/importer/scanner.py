@@ -5,11 +5,12 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from apitorch_desktop.dataset.importer.folder_labels import folder_labels, quoted
-from apitorch_desktop.dataset.sources.archives import Archives, InvalidArchive, is_archive
+from apitorch_desktop.dataset.sources.archives import Archives, InvalidArchive, Member, is_archive
 from apitorch_desktop.dataset.sources.image_source import (
     ArchiveMember,
     ImageBytes,
@@ -205,7 +206,7 @@ class Scanner:
                 )
                 self._tick(len(self.found) + len(contents.images))
             elif reader.is_list(parts[-1]) or class_names.FILE_NAMES.fullmatch(parts[-1]):
-                contents.lists.append((parts, lambda path=path: reader.load(path)))  # type: ignore[misc]
+                contents.lists.append((parts, partial(reader.load, path)))
             else:
                 contents.others.append(parts)
                 self.notes += filter(None, [reader.unread_list(parts[-1])])
@@ -240,7 +241,7 @@ class Scanner:
                     contents.images.append(_Entry(place, ArchiveMember(path, member.name), look))
                     self._tick(len(self.found) + len(contents.images))
                 elif reader.is_list(parts[-1]) or class_names.FILE_NAMES.fullmatch(parts[-1]):
-                    contents.lists.append((place, lambda data=member.data: data))  # type: ignore[misc]
+                    contents.lists.append((place, partial(_data_of_list, member)))
                 else:
                     contents.others.append(place)
                     if parts[-1].lower().endswith(_ARCHIVE_SUFFIXES):
@@ -354,6 +355,10 @@ class Scanner:
                 continue
             try:
                 data = load()
+            except reader.InvalidList as error:
+                self._complain(str(error))
+                continue
+            try:
                 image = index.find(parts[-1][:-4], parts[:-1]) if parts[-1].lower().endswith(".txt") else None
                 if image is not None and (numbers := yolo_classes(data)) is not None:
                     boxes.append((image, numbers))
@@ -470,6 +475,12 @@ class _ClassNames:
 
 def _locator(index: ImageIndex, base: Parts = ()) -> Callable[[str], bool]:
     return lambda path: index.find(path, base) is not None
+
+
+def _data_of_list(member: Member) -> bytes:
+    if member.problem or len(member.data) < member.size:
+        raise reader.InvalidList(f"“{shown(member.path)}” cannot be read. {member.problem or 'It is too long.'}")
+    return member.data
 
 
 def _names_beside(path: Path) -> dict[str, str]:

@@ -203,3 +203,8 @@ def test_a_tar_packed_with_zstandard_is_read_or_named(tmp_path, monkeypatch):
         archive.addfile(tarfile.TarInfo("x"))
     plan = scan([put(tmp_path / "set.tar.zst", zstandard.compress(stream.getvalue()))])
     assert by_label(plan) == {"set": ["1.jpg"]} or by_label(plan) == {"cat": ["1.jpg"]}
+
+
+def test_a_list_that_is_too_long_or_encrypted_is_named(tmp_path):
+    path = write_zip(tmp_path / "a.zip", {"1.jpg": picture(1), "labels.csv": b"x" * (33 * 2**20)})
+    assert "“labels.csv” cannot be read. It is too long." in scan([path]).notes
