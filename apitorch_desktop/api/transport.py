@@ -50,9 +50,9 @@ T = TypeVar("T")
 
 LONGEST_WAIT = 30.0
 """Longest `Retry-After`, in seconds, that a call waits for by itself; a longer one is left to the caller."""
-LONGEST_ANSWER = 512 * 2**20
+MAX_ANSWER_SIZE = 512 * 2**20
 """Largest answer in bytes, after decompression; a listing of a million images has some 400 MB."""
-_LONGEST_REFUSAL = 64 * 1024
+_MAX_ERROR_SIZE = 64 * 1024
 _MOST_REDIRECTS = 5
 _LONGEST_BACKOFF = 8.0
 _PIECE = 128 * 1024
@@ -67,7 +67,7 @@ def normalize_url(base_url: str) -> str:
     if not text:
         raise BadRequest("The address is empty.", advice="Enter the address of the service.")
     if "://" not in text:
-        text = f"{'http' if _is_near(text) else 'https'}://{text}"
+        text = f"{'http' if _is_private(text) else 'https'}://{text}"
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
@@ -98,9 +98,9 @@ def is_loopback(url: str) -> bool:
 class Transport:
     """Calls to one base URL with one key. Thread-safe; `repr` shows the URL only.
 
-    `timeout` is (connect, silence) in seconds, `total` bounds one attempt as a whole and the time in which a new one
-    may begin, `attempts` counts the first, `backoff` is the first pause between two, in seconds;
-    `longest` bounds an answer, in bytes.
+    `timeout` is (seconds to connect, seconds without data), `total` bounds one attempt as a whole and the time in which a
+    new one may begin, `attempts` counts the first, `backoff` is the first pause between two, in seconds;
+    `max_answer_size` bounds an answer, in bytes.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Transport:
         total: float,
         attempts: int,
         backoff: float = 0.3,
-        longest: int = LONGEST_ANSWER,
+        max_answer_size: int = MAX_ANSWER_SIZE,
     ) -> None:
         self.base_url = normalize_url(base_url)
         self._origin = _origin(self.base_url)
@@ -123,7 +123,7 @@ class Transport:
         self._total = total
         self._attempts = max(1, attempts)
         self._backoff = backoff
-        self._longest = longest
+        self._max_answer_size = max_answer_size
         self._local = local()
         self._lock = Lock()
         self._pools: WeakSet[HttpPool] = WeakSet()
@@ -134,7 +134,15 @@ class Transport:
 
     def without_retries(self) -> Transport:
         """Return a transport to the same service that makes every call once, with connections of its own."""
-        return Transport(self.base_url, self._key, timeout=self._timeout, total=self._total, attempts=1)
+        return Transport(
+            self.base_url,
+            self._key,
+            timeout=self._timeout,
+            total=self._total,
+            attempts=1,
+            backoff=self._backoff,
+            max_answer_size=self._max_answer_size,
+        )
 
     def close(self) -> None:
         """Close the idle connections; the next call opens new ones."""
@@ -176,7 +184,7 @@ class Transport:
 
         def once(attempt: int) -> T:
             try:
-                content = self._fetch(method, self.base_url + route, headers, body, self._longest, cancelled)
+                content = self._fetch(method, self.base_url + route, headers, body, self._max_answer_size, cancelled)
             except NotFound:
                 if attempt and missing is not None:
                     return missing
@@ -272,7 +280,7 @@ class Transport:
                 elif 200 <= status < 300:
                     return _read(response, limit, "image" if download else "answer")
                 else:
-                    content = _read(response, _LONGEST_REFUSAL, "", cut=True)
+                    content = _read(response, _MAX_ERROR_SIZE, "", cut=True)
                     if download and status in {401, 403, 404, 410}:
                         raise NotFound("This address has run out, or its image is gone.", status=status)
                     base_url = url if download else self.base_url
@@ -370,7 +378,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
-def _is_near(address: str) -> bool:
+def _is_private(address: str) -> bool:
     """Return whether an address without a scheme is on this machine or in a private network."""
     host = urlsplit(f"//{address}").hostname or ""
     try:

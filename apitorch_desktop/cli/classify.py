@@ -65,7 +65,7 @@ def classify_files(client: ApiClient, images: Sequence[str | Path], classifier: 
     if table is not None:
         count = plural(len(items) - len(failed), "photo")
         output.write(f"{count} classified; the answers are in {shown(str(table))}.")
-    output.listed("not classified", failed)
+    output.write_list("not classified", failed)
     return 1 if failed or not plan.complete else 0
 
 
@@ -83,7 +83,7 @@ def _wait_until_trained(client: ApiClient, slug: str, line: output.ProgressLine)
     state = wait_until_trained(client, slug, report=report) if trains else None
     line.clear()
     if state is None:
-        raise CommandError(f"There is no classifier “{slug}”. {output.there_are(slugs)}")
+        raise CommandError(f"There is no classifier “{slug}”. {output.offer_names(slugs)}")
     if not isinstance(state.version, int) and state.status in ("training", "needs_images", "failed"):
         raise CommandError(f"“{slug}” cannot answer yet. {state.status_message or ''}".strip())
 

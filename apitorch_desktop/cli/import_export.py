@@ -114,7 +114,9 @@ def export_training_set(
     sets = client.training_sets()
     found = next((one for one in sets if str(one.id) == training_set), None) or _named(sets, training_set)
     if found is None:
-        raise CommandError(f"There is no training set “{training_set}”. {output.there_are([one.name for one in sets])}")
+        raise CommandError(
+            f"There is no training set “{training_set}”. {output.offer_names([one.name for one in sets])}"
+        )
     line = output.ProgressLine()
     if export_format == ExportFormat.IMAGEFOLDER:
         return _download(client, found, folder, line)
@@ -133,7 +135,7 @@ def export_training_set(
     finally:
         line.clear()
     output.write(f"{plural(done.written, 'photo')} of “{found.name}” exported to {shown(str(done.path))}.")
-    output.listed("not exported", done.failed)
+    output.write_list("not exported", done.failed)
     return 1 if done.failed else 0
 
 
@@ -295,7 +297,7 @@ def _download(client: ApiClient, found: TrainingSet, folder: Path, line: output.
     output.write(f"{plural(status.done, 'photo')} of “{found.name}” exported to {shown(str(folder))}{there}.")
     if status.note:
         output.write(status.note)
-    output.listed("not exported", failures)
+    output.write_list("not exported", failures)
     return 0 if status.state is TransferState.DONE else 1
 
 
@@ -318,7 +320,7 @@ def _report_import(
             f"{plural(counts[ItemStatus.TWICE], 'photo')} came twice in this folder, and once into the training set."
         )
     if plan.ignored:
-        output.listed("passed over, no photos", [(file, "") for file in plan.ignored], kind="file")
+        output.write_list("passed over, no photos", [(file, "") for file in plan.ignored], kind="file")
     unsent = (ItemStatus.PROBLEM, ItemStatus.NO_LABEL)
     out = [(place_of(item.source), item.note) for item in plan.items if item.standing in unsent] + failures
     left = status.total - status.done - status.skipped - status.failed if status else 0
@@ -326,5 +328,5 @@ def _report_import(
         output.write(
             f"{plural(left, 'photo')} did not come in yet: {status.note if status else ''} Run the same command to go on."
         )
-    output.listed("did not come in", out)
+    output.write_list("did not come in", out)
     return 1 if out or left or not plan.complete else 0

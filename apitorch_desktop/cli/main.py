@@ -1,4 +1,4 @@
-"""The command `apitorch-desktop`: no argument opens the window; serve, keys, import, export, classify for scripts."""
+"""The command `apitorch-desktop`: no argument opens the window; its subcommands are in `_COMMANDS`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status: 0 all done, 1 some of it not, 2 a usage error."""
+    """Run the command and return its exit status: 0 all done, 1 some of it not, 2 a usage error, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started the command

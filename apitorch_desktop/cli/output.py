@@ -8,11 +8,11 @@ from typing import Final, TextIO
 from apitorch_desktop.utils.text import plural
 
 MOST_LISTED: Final = 50
-"""Files of one kind of trouble that are named; the rest is counted."""
+"""Maximum number of files listed for one problem; the rest is counted."""
 
 
 class ProgressLine:
-    """One line of progress on a terminal, drawn over and over; nothing where standard error is none."""
+    """One line of progress on a terminal, drawn over and over; nothing is drawn if standard error is no terminal."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._on = sys.stderr.isatty() and not quiet
@@ -20,7 +20,7 @@ class ProgressLine:
         self._shown = False
 
     def show(self, text: str) -> None:
-        """Draw the line, at most a few times a second."""
+        """Draw the line, at most ten times a second."""
         if self._on and monotonic() >= self._next:
             self._next = monotonic() + 0.1
             self._shown = True
@@ -42,7 +42,7 @@ def write(text: str, stream: TextIO | None = None) -> None:
     stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
 
 
-def listed(what: str, files: Sequence[tuple[str, str]], *, kind: str = "photo") -> None:
+def write_list(what: str, files: Sequence[tuple[str, str]], *, kind: str = "photo") -> None:
     """Write which files share a problem, each with its reason."""
     if not files:
         return
@@ -53,6 +53,6 @@ def listed(what: str, files: Sequence[tuple[str, str]], *, kind: str = "photo") 
         write(f"    and {len(files) - MOST_LISTED:,} more")
 
 
-def there_are(names: Sequence[str]) -> str:
-    """Return a sentence that offers the names there are."""
+def offer_names(names: Sequence[str]) -> str:
+    """Return a sentence with the names to choose from."""
     return f"There are: {', '.join(names)}." if names else "There is none yet."

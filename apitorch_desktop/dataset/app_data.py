@@ -23,7 +23,7 @@ from apitorch_desktop.utils.files import private_folder
 
 @dataclass(frozen=True, slots=True)
 class AppData:
-    """All stores. Call `close` once no job uses them any more."""
+    """Stores of the user's data, client pool and reviewer; called `stores` in the ui. Call `close` after all jobs ended."""
 
     connections: ConnectionStore
     keys: ApiKeyStore
@@ -43,7 +43,7 @@ class AppData:
 
     @property
     def imports(self) -> UndoableImports:
-        """Uploads that can be undone."""
+        """Uploads that can be undone; the object has no state of its own and is made at every access."""
         return UndoableImports(self.edits.journal, self.transfers)
 
     @property

@@ -274,7 +274,7 @@ def test_an_upload_that_nobody_takes_ends_when_it_is_cancelled(transport):
 def test_a_gzip_bomb_is_not_unpacked_whole(service, transport):
     service.wrong("bomb", times=9)
     with pytest.raises(BadRequest, match="larger than 2 MiB"):
-        ping(transport(longest=2 * 2**20))
+        ping(transport(max_answer_size=2 * 2**20))
 
 
 def test_a_download_that_is_too_large_is_refused(service, transport):

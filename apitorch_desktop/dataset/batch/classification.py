@@ -21,7 +21,7 @@ Answers = dict[str, Classification | str]
 """Slug → the answer, or a sentence with the reason why there is none."""
 
 COLUMNS: Final = ("image", "classifier", "label", "confidence", "confidence_value", "sentence", "error")
-"""Columns of the table, which has a row for each image and classifier."""
+"""Columns of the saved file, which has a row for each image and classifier."""
 NOT_YET: Final = "Not classified yet."
 _LONGEST = 2**28
 
@@ -58,12 +58,12 @@ class BatchRow:
         return max((distance for distance in found if distance is not None), default=None)
 
 
-def ask(
+def fetch_answers(
     call: Callable[[Sequence[str]], Sequence[Classification]], slugs: Sequence[str]
 ) -> dict[str, Classification | ApiError]:
-    """Return answers by slug, from one `call(slugs)` for all. Raises WrongKey, which would meet every image alike.
+    """Return answers by slug, from one `call(slugs)` for all. Raises WrongKey, which no other image would avoid.
 
-    Where one of several is refused, each is called alone, so that each gives its own error.
+    If a call for several classifiers is refused, each is called alone, so that each has an answer or an error of its own.
     """
     try:
         answers = call(slugs)
@@ -71,10 +71,10 @@ def ask(
         raise
     except ApiError as error:
         if len(slugs) > 1 and isinstance(error, (BadRequest, NotFound, ServerError)):
-            return {slug: ask(call, [slug])[slug] for slug in slugs}
+            return {slug: fetch_answers(call, [slug])[slug] for slug in slugs}
         return dict.fromkeys(slugs, error)
-    silent = NotApiTorch("The service gave no answer for this classifier.", advice="Try again.")
-    found: dict[str, Classification | ApiError] = dict.fromkeys(slugs, silent)
+    missing = NotApiTorch("The service gave no answer for this classifier.", advice="Try again.")
+    found: dict[str, Classification | ApiError] = dict.fromkeys(slugs, missing)
     found.update(zip(slugs, answers, strict=False))
     return found
 
@@ -82,13 +82,13 @@ def ask(
 def classify(
     service: Callable[..., Sequence[Classification]], slugs: Sequence[str], source: Source, archives: Archives
 ) -> Answers:
-    """Classify one image. `service` is `ApiClient.classify` or `Workspace.classify`. Raises as `ask`."""
+    """Classify one image. `service` is `ApiClient.classify` or `Workspace.classify`. Raises WrongKey."""
 
     try:
         given = _given(source, archives)
     except SourceMissing as error:
         return dict.fromkeys(slugs, str(error))
-    answers = ask(lambda some: service(list(some), **given), slugs)
+    answers = fetch_answers(lambda called: service(list(called), **given), slugs)
     return {
         slug: f"{answer} {answer.advice}".strip() if isinstance(answer, ApiError) else answer
         for slug, answer in answers.items()

@@ -9,17 +9,20 @@ from apitorch_desktop.dataset.edits.model import EditOutcome, EditStage, Placeme
 from apitorch_desktop.dataset.edits.payloads import DismissPayload
 from apitorch_desktop.dataset.review.dismissals import Dismissal, DismissalStore
 
-_TWIN = "twin:"
+_DUPLICATE = "twin:"
+"""Prefix of a dismissed near-duplicate (`Dismissal`); stored in journals and in `dismissals`."""
 
 
 class DismissEdits:
-    """Writes dismissals and their edits. The images are placements of the edit, so that their ids are followed."""
+    """Writes dismissals and their edits. The images are placements of the edit, so that
+    the journal keeps their current ids.
+    """
 
     def __init__(self, journal: EditJournal, dismissals: DismissalStore) -> None:
         self._journal = journal
         self._dismissals = dismissals
 
-    def do(self, connection_id: str, set_key: str, findings: Sequence[Dismissal], title: str) -> EditRow:
+    def dismiss(self, connection_id: str, set_key: str, findings: Sequence[Dismissal], title: str) -> EditRow:
         """Dismiss findings, as a new edit."""
         images = dict.fromkeys(image for finding in findings for image in _images(finding))
         numbers = {image: n for n, image in enumerate(images)}
@@ -30,7 +33,7 @@ class DismissEdits:
         self._dismissals.add(connection_id, findings)
         return row
 
-    def switch(self, row: EditRow, payload: DismissPayload, stage: EditStage) -> EditOutcome:
+    def change_stage(self, row: EditRow, payload: DismissPayload, stage: EditStage) -> EditOutcome:
         """Undo a dismissal (`stage` UNDONE) or redo it (DONE)."""
         findings = self._findings(row, payload)
         if stage is EditStage.UNDONE:
@@ -42,8 +45,8 @@ class DismissEdits:
         dismissed = dict.fromkeys(findings, stage is EditStage.DONE)
         return EditOutcome(self._journal.edit(row), self._journal.training_set_id(row), dismissed=dismissed)
 
-    def follow(self, connection_id: str, ids: Mapping[str, str]) -> None:
-        """Keep images dismissed that got other ids (old → new)."""
+    def replace_ids(self, connection_id: str, ids: Mapping[str, str]) -> None:
+        """Replace the ids of images (old → new): their findings remain dismissed."""
         if ids:
             self._dismissals.replace_ids(connection_id, ids)
 
@@ -52,9 +55,9 @@ class DismissEdits:
         ids = {placement.n: self._journal.resolve(placement.handle) for placement in row.placements}
         found: list[Dismissal] = []
         for n, finding, other in payload.dismissed:
-            if finding == _TWIN:
+            if finding == _DUPLICATE:
                 first, second = sorted((ids[n], ids[other]))
-                found.append((first, _TWIN + second))
+                found.append((first, _DUPLICATE + second))
             else:
                 found.append((ids[n], finding))
         return found
@@ -62,11 +65,11 @@ class DismissEdits:
 
 def _images(dismissal: Dismissal) -> tuple[str, ...]:
     image, finding = dismissal
-    return (image, finding.removeprefix(_TWIN)) if finding.startswith(_TWIN) else (image,)
+    return (image, finding.removeprefix(_DUPLICATE)) if finding.startswith(_DUPLICATE) else (image,)
 
 
 def _pack(dismissal: Dismissal, numbers: dict[str, int]) -> tuple[int, str, int]:
     images = _images(dismissal)
     if len(images) > 1:
-        return numbers[images[0]], _TWIN, numbers[images[1]]
+        return numbers[images[0]], _DUPLICATE, numbers[images[1]]
     return numbers[images[0]], dismissal[1], 0

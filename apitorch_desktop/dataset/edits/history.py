@@ -143,7 +143,7 @@ class EditHistory:
     ) -> EditOutcome:
         """Dismiss findings of Review; needs no service."""
         with self.journal.connection_scope(connection_id):
-            row = self._dismissing.do(connection_id, to_set_key(training_set_id), findings, title)
+            row = self._dismissing.dismiss(connection_id, to_set_key(training_set_id), findings, title)
         return EditOutcome(self.journal.edit(row), training_set_id, dismissed=dict.fromkeys(findings, True))
 
     # --- labels

@@ -89,7 +89,7 @@ class EditRunner:
         with self._journal.connection_scope(connection_id):
             row = self._undoable(connection_id)
             if isinstance(row.payload, DismissPayload):
-                return self._dismissing.switch(row, row.payload, EditStage.UNDONE)
+                return self._dismissing.change_stage(row, row.payload, EditStage.UNDONE)
             if row.stage is EditStage.WAITING:
                 self._set_stage(row, EditStage.UNDONE)
                 return self._predict(row)
@@ -112,12 +112,12 @@ class EditRunner:
         with self._journal.connection_scope(connection_id):
             row = self._redoable(connection_id)
             if isinstance(row.payload, DismissPayload):
-                return self._dismissing.switch(row, row.payload, EditStage.DONE)
+                return self._dismissing.change_stage(row, row.payload, EditStage.DONE)
             finished, is_blocked = self._finish_pending(workspace)
             if finished:
                 row = self._redoable(connection_id)  # another one, where its undo was finished just now
                 if isinstance(row.payload, DismissPayload):
-                    return self._dismissing.switch(row, row.payload, EditStage.DONE)
+                    return self._dismissing.change_stage(row, row.payload, EditStage.DONE)
             self._check_content(row, at_target=False)
             self._set_stage(row, EditStage.WAITING)
             if is_blocked:
@@ -327,7 +327,7 @@ class EditRunner:
         self._close(row, final)
         outcome.edit = self._journal.edit(row)
         outcome.training_set_id = outcome.edit.training_set_id
-        self._dismissing.follow(row.connection_id, outcome.changed)
+        self._dismissing.replace_ids(row.connection_id, outcome.changed)
         return outcome
 
     def _close(self, row: EditRow, final: EditStage) -> None:

@@ -35,9 +35,9 @@ def wait_until_trained(
 ) -> Classifier | None:
     """Poll a classifier until it answers with a version above `newer_than`; return its last state, None if it has none.
 
-    Needs the extension `training`. Training that fails, or has not begun after `patience` seconds, ends the wait as well.
-    `report` receives every state. `wait` pauses and returns True to cancel. Raises ApiError for a failure that a later
-    request would meet again, or that lasts beyond `patience`, and Cancelled.
+    Needs the extension `training`. The wait also ends if no training is under way after `patience` seconds: it has failed
+    or has not begun. `report` receives every state. `wait` pauses and returns True to cancel. Raises ApiError if it is
+    permanent (`can_retry` is false) or lasts beyond `patience`, and Cancelled.
     """
     end = monotonic() + patience
     while True:

@@ -23,8 +23,10 @@ from apitorch_desktop.utils.errors import UserError
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared only, not bound
 
 _BACKLOG = 2048
-HANDSHAKE_TIMEOUT = 5.0  # seconds for the TLS handshake of a connection
-_ACCEPT_LOG_INTERVAL = 60.0  # seconds
+HANDSHAKE_TIMEOUT = 5.0
+"""Seconds until a connection without a completed TLS handshake is closed."""
+_ACCEPT_LOG_INTERVAL = 60.0
+"""Seconds between two log entries about connections that cannot be accepted."""
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _log = logging.getLogger(__name__)
 
@@ -170,8 +172,8 @@ class AcceptErrorFilter:
 class ShutdownSignals:
     """Ends the service on SIGTERM and SIGINT and, in a child process, at the end of its standard input.
 
-    Has to be made on the main thread. Before `stop_on_signal` the process unwinds with exit status 0; after it the
-    servers are stopped.
+    Has to be made on the main thread. After `stop_on_signal` the servers are stopped. Before it the process unwinds: with
+    exit status 0 on SIGTERM, and on SIGINT by KeyboardInterrupt.
     """
 
     def __init__(self, *, child: bool) -> None:

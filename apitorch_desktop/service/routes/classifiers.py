@@ -16,11 +16,12 @@ from apitorch_desktop.service.http.routing import Operation
 from apitorch_desktop.service.routes.dependencies import Dependencies
 
 _ONNX_SIZE = 32 * 2**20
-_ONE = "/api/classifier/{slug}"
+"""Bytes of memory reserved for an exported classifier."""
+_CLASSIFIER_PATH = "/api/classifier/{slug}"
 
 
 class ClassifierRoutes:
-    """Handlers of classifiers, classifications and feedback."""
+    """Operations below `/api/classifier`, `/api/classifiers`, `/api/classify` and `/api/feedback`."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._classification = dependencies.classification
@@ -59,7 +60,7 @@ class ClassifierRoutes:
             Operation(
                 "getClassifier",
                 "GET",
-                _ONE,
+                _CLASSIFIER_PATH,
                 "One classifier with its labels, its state, and its cross-validated figures.",
                 self.one,
                 types.Classifier,
@@ -70,7 +71,7 @@ class ClassifierRoutes:
             Operation(
                 "listVersions",
                 "GET",
-                _ONE + "/versions",
+                _CLASSIFIER_PATH + "/versions",
                 "The versions of a trained classifier that are kept, newest first.",
                 self.versions,
                 types.ClassifierVersions,
@@ -81,7 +82,7 @@ class ClassifierRoutes:
             Operation(
                 "setCurrentVersion",
                 "POST",
-                _ONE + "/current",
+                _CLASSIFIER_PATH + "/current",
                 "Let a kept version answer until the next retraining.",
                 self.make_current,
                 types.Classifier,
@@ -93,7 +94,7 @@ class ClassifierRoutes:
             Operation(
                 "listChanges",
                 "GET",
-                _ONE + "/changes",
+                _CLASSIFIER_PATH + "/changes",
                 "The training images that two versions answer differently.",
                 self.changes,
                 types.ClassificationChanges,
@@ -105,7 +106,7 @@ class ClassifierRoutes:
             Operation(
                 "exportClassifier",
                 "GET",
-                _ONE + "/onnx",
+                _CLASSIFIER_PATH + "/onnx",
                 "A trained classifier as one ONNX file, with its labels and how to prepare an image in the metadata.",
                 self.onnx,
                 "application/octet-stream",
@@ -176,20 +177,20 @@ class ClassifierRoutes:
 
     async def versions(self, request: Request) -> types.ClassifierVersions:
         """`GET classifier/:slug/versions`."""
-        set_id = await self._trained(request)
+        set_id = await self._training_set_id(request)
         return types.ClassifierVersions(data=await self._workers.run_storage(self._trainer.versions, set_id))
 
     async def make_current(self, request: Request) -> types.Classifier:
         """`POST classifier/:slug/current`."""
         body: schemas.CurrentVersion = request.body
-        set_id = await self._trained(request)
+        set_id = await self._training_set_id(request)
         await self._workers.run_storage(self._trainer.set_current, set_id, body.version)
         return await self.one(request)
 
     async def changes(self, request: Request) -> types.ClassificationChanges:
         """`GET classifier/:slug/changes`."""
         query: schemas.VersionPair = request.query
-        set_id = await self._trained(request)
+        set_id = await self._training_set_id(request)
         data = await self._workers.run_inference(self._trainer.compare_versions, set_id, query.from_, query.to)
         return types.ClassificationChanges(data=data)
 
@@ -230,7 +231,8 @@ class ClassifierRoutes:
         """`GET feedback`."""
         return types.FeedbackList(data=await self._workers.run_storage(self._classification.feedback, request.owner))
 
-    async def _trained(self, request: Request) -> int:
+    async def _training_set_id(self, request: Request) -> int:
+        """Return the id of the training set of the classifier in the path. Raises RecordNotFound."""
         return (await self._workers.run_storage(self._sets.by_slug, request.owner, request.path["slug"])).id
 
 

@@ -1,4 +1,4 @@
-"""The services that route handlers depend on."""
+"""Container for the objects that the route handlers receive."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ from apitorch_desktop.service.storage.store import Store
 
 @dataclass(frozen=True)
 class Dependencies:
-    """The services that route handlers depend on."""
+    """Store, classification, worker pools and configuration, made once in `service.app`."""
 
-    store: "Store"
-    trainer: "Trainer"
-    classification: "ClassificationService"
+    store: Store
+    trainer: Trainer
+    classification: ClassificationService
     workers: WorkerPools
     image_inputs: ImageInputReader
     signer: Signer

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
 from apitorch_desktop.api.errors import Conflict
 from apitorch_desktop.api.types import Classification
-from apitorch_desktop.dataset.batch.classification import ask
+from apitorch_desktop.dataset.batch.classification import fetch_answers
 from apitorch_desktop.dataset.workspace.workspace import NeedsScratch, Workspace
 from apitorch_desktop.ui.classify.answer_card import AnswerCard
 from apitorch_desktop.ui.classify.feedback import FeedbackController
@@ -354,10 +354,10 @@ class ClassifyController(QObject):
 
 
 def _ask(workspace: Workspace, slugs: Sequence[str], photo: PhotoToClassify, context: JobContext) -> Answers:
-    def call(some: Sequence[str]) -> list[Classification]:
+    def call(called: Sequence[str]) -> list[Classification]:
         context.check()
         return workspace.classify(
-            some,
+            called,
             path=photo.path,
             data=photo.data,
             filename=photo.name,
@@ -365,7 +365,7 @@ def _ask(workspace: Workspace, slugs: Sequence[str], photo: PhotoToClassify, con
             cancelled=context.cancelled,
         )
 
-    return dict(ask(call, slugs))
+    return dict(fetch_answers(call, slugs))
 
 
 def _read(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Feedback on answers: sends a confirmation, a correction or a message, and has the classifier answer again."""
+"""Feedback on answers: sends a confirmation, a correction or a message, and reports when the classifier is trained."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class FeedbackController(QObject):
     trained = Signal(str, str)
     """(slug, label): the classifier has been trained since the correction to this label."""
 
-    def __init__(self, session: Session, editing: EditController, theme: Theme, window: QWidget) -> None:
+    def __init__(self, session: Session, edits: EditController, theme: Theme, window: QWidget) -> None:
         super().__init__(window)
         self._session = session
-        self._editing = editing
+        self._edits = edits
         self._theme = theme
         self._window = window
 
@@ -65,7 +65,7 @@ class FeedbackController(QObject):
         return list(dict.fromkeys([*likely, *listed]))
 
     def _send(self, card: AnswerCard, answer: Classification, right: str) -> None:
-        """Send the right label; once the classifier has been trained on it, ask it again."""
+        """Send the right label; `trained` is emitted once the classifier has been trained on it."""
         own = self._set_of(card.slug)
         ids = {found.label: found.label_id for found in (answer, *(answer.alternatives or ()))}
         open_set = self._session.open_set
@@ -86,14 +86,14 @@ class FeedbackController(QObject):
                 card.show_note("Learning from it…", busy=True)
                 self._wait_until_trained(card, answer, right)
 
-        self._editing.do(
+        self._edits.do(
             "Sending the correction",
             lambda edits, workspace, _run: edits.correct(
                 workspace, answer, right, training_set_id=set_id, label_id=label_id or None
             ),
             done=f"Confirmed “{right}”" if agreed else f"Corrected to “{right}”",
             then=done,
-            failed=lambda _fault: card.show_note(""),
+            failed=lambda _error: card.show_note(""),
         )
 
     def _wait_until_trained(self, card: AnswerCard, answer: Classification, label: str) -> None:

@@ -12,9 +12,9 @@ from apitorch_desktop.ui.grid.layout import GridLayout
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 
-_SETTLED = 150
+_RESIZE_DELAY = 150
 """Milliseconds after the last change of the cell size until thumbnails are requested in the new one."""
-_GATHER = 25
+_REQUEST_INTERVAL = 25
 """Milliseconds between two requests while scrolling."""
 
 
@@ -41,9 +41,9 @@ class ThumbnailRequests(QObject):
         self._edge = 0
         self._last_top = 0
         self._painted: dict[str, int] = {}
-        self._request_timer = QTimer(self, interval=_GATHER, singleShot=True)
+        self._request_timer = QTimer(self, interval=_REQUEST_INTERVAL, singleShot=True)
         self._request_timer.timeout.connect(self._request)
-        self._resize_timer = QTimer(self, interval=_SETTLED, singleShot=True)
+        self._resize_timer = QTimer(self, interval=_RESIZE_DELAY, singleShot=True)
         self._resize_timer.timeout.connect(self._resized)
         loader.loaded.connect(self._repaint)
         loader.cleared.connect(self._cleared)
@@ -55,7 +55,7 @@ class ThumbnailRequests(QObject):
         return pixmap, self._loader.failure(image_id) if pixmap is None else None
 
     def laid_out(self) -> None:
-        """Take account of a new layout, perhaps with another cell size."""
+        """Handle a new layout, perhaps with another cell size."""
         self._painted.clear()
         edge = self._device_edge()
         if not self._edge:
@@ -64,7 +64,7 @@ class ThumbnailRequests(QObject):
             self._resize_timer.start()
 
     def scrolled(self) -> None:
-        """Take account of a change of the visible rows."""
+        """Handle a change of the visible rows."""
         if not self._request_timer.isActive():
             self._request_timer.start()
 

@@ -66,7 +66,7 @@ Index = QModelIndex | QPersistentModelIndex
 _REACH = 7
 """Pixels that the selection ring and the focus line extend beyond a cell."""
 _HOVER = 180
-"""Milliseconds the pointer rests on a photo until it is shown whole."""
+"""Milliseconds the pointer rests on a photo until it is drawn uncropped."""
 
 
 class SelectionSummary(NamedTuple):
@@ -129,14 +129,14 @@ class GridView(QListView):
         self._anchor: ScrollAnchor | None = None
         self._bookmark: ScrollBookmark | None = None
         self._pivot = QPersistentModelIndex()
-        self._pointed = QPersistentModelIndex()
-        self._hovered = QPersistentModelIndex()
+        self._pointed = QPersistentModelIndex()  # under the pointer
+        self._uncropped = QPersistentModelIndex()  # drawn uncropped, since the pointer has rested on it
         self._summary: SelectionSummary | None = None
         self._painter = GridPainter(theme)
         self._requests = ThumbnailRequests(self, loader)
         self._mouse, self._keys, self._drops = GridMouse(self), GridKeys(self), GridDrops(self)
         self._hover_timer = QTimer(self, interval=_HOVER, singleShot=True)
-        self._hover_timer.timeout.connect(self._show_whole)
+        self._hover_timer.timeout.connect(self._show_uncropped)
         self._summary_timer = QTimer(self, interval=0, singleShot=True)
         self._summary_timer.timeout.connect(self._report_summary)
         self._set_up()
@@ -168,7 +168,7 @@ class GridView(QListView):
 
     @property
     def content(self) -> GridLayout:
-        """The current layout."""
+        """The current layout of headers and cells, in coordinates of the scrolled content."""
         if self._stale:
             self._lay_out()
         return self._content
@@ -233,7 +233,10 @@ class GridView(QListView):
         self.scheduleDelayedItemsLayout()
 
     def _top_anchor(self) -> ScrollAnchor | None:
-        """Return the anchor at the top of the viewport; none if it is not scrolled, so that it stays at the top."""
+        """Return the anchor at the top of the viewport, None at the top of the grid, so that it stays there.
+
+        While a layout is pending, the anchor is the one that it will keep.
+        """
         if self._stale or not self.top():
             return self._anchor
         return anchor_at(self._content, self.top(), self._content.spacing.header)
@@ -245,11 +248,11 @@ class GridView(QListView):
         return self._cell
 
     def set_cell_size(self, size: int) -> None:
-        """Set the minimum cell size (64 to 384 pixels); the center of the viewport keeps its place."""
+        """Set the minimum cell size (64 to 384 pixels); the center of a scrolled viewport keeps its place."""
         self.zoom_at(size, self.viewport().rect().center())
 
     def zoom_at(self, size: int, point: QPoint) -> None:
-        """Set the minimum cell size; the photo at the height of `point` keeps its place."""
+        """Set the minimum cell size; the photo at the height of `point` keeps its place unless the grid is at its top."""
         size = min(LARGEST, max(SMALLEST, size))
         if size == self._cell:
             return
@@ -293,7 +296,7 @@ class GridView(QListView):
 
     def _counts_changed(self) -> None:
         if not self._stale and [len(group.images) for group in self.images.groups] == self._content.counts:
-            self.viewport().update()  # a figure in a header
+            self.viewport().update()  # for the count in its header
         else:
             self._relayout()
 
@@ -354,7 +357,7 @@ class GridView(QListView):
             self.images.badges.get(image_id, ""),
             row in self.images.selection,
             self.hasFocus() and row == self.currentIndex().row(),
-            self._hovered.isValid() and row == self._hovered.row(),
+            self._uncropped.isValid() and row == self._uncropped.row(),
         )
         self._painter.cell(painter, box, cell, self.isRightToLeft())
 
@@ -475,7 +478,10 @@ class GridView(QListView):
         self.selection_changed()
 
     def choose_group(self, position: int, *, add: bool = False, extend: bool = False) -> None:
-        """Select a group; `add` inverts it and keeps the rest; `extend` selects from the pivot to its end."""
+        """Select a group alone. With `add` the rest of the selection is kept, and a wholly selected group deselected.
+
+        With `extend` everything from the pivot to the far end of the group is selected, the whole group included.
+        """
         rows, selection = self.content.rows_of(position), self.images.selection
         if not rows:
             return
@@ -570,15 +576,15 @@ class GridView(QListView):
         if index == self._pointed:
             return
         self._pointed = index
-        if self._hovered.isValid():
-            self.viewport().update(self.visualRect(self._hovered))
-        self._hovered = QPersistentModelIndex()
+        if self._uncropped.isValid():
+            self.viewport().update(self.visualRect(self._uncropped))
+        self._uncropped = QPersistentModelIndex()
         self._hover_timer.start()
 
-    def _show_whole(self) -> None:
-        self._hovered = self._pointed
-        if self._hovered.isValid():
-            self.viewport().update(self.visualRect(self._hovered))
+    def _show_uncropped(self) -> None:
+        self._uncropped = self._pointed
+        if self._uncropped.isValid():
+            self.viewport().update(self.visualRect(self._uncropped))
 
     # --- drags and drops
 
@@ -674,7 +680,7 @@ class GridView(QListView):
         elif hint is QListView.ScrollHint.PositionAtCenter:
             bar.setValue(box.y + box.height // 2 - height // 2)
         elif bar.value() > high:
-            # the first line of a group together with its header
+            # a first line would be cut off from its header otherwise
             first = index.row() - content.rows_of(content.group_of(index.row())).start < content.columns
             bar.setValue(high if not first else content.header(content.group_of(index.row())).y)
         elif bar.value() < low:

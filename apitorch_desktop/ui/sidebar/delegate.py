@@ -26,7 +26,7 @@ class TreeDelegate(QStyledItemDelegate):
         self.target: TreeNode | None = None
         self._icons = {name: theme.icon(name, "muted") for name in ("chevron-right", "chevron-down")}
         self._icons["open"] = theme.icon("chevron-down", "accent_text")
-        self._icons["open-shut"] = theme.icon("chevron-right", "accent_text")
+        self._icons["open-collapsed"] = theme.icon("chevron-right", "accent_text")
         self._fonts: dict[Role, QFont] = {}
         self._metrics: dict[Role, QFontMetrics] = {}
         self._update_fonts()
@@ -38,7 +38,7 @@ class TreeDelegate(QStyledItemDelegate):
         self._metrics = {role: QFontMetrics(font) for role, font in self._fonts.items()}
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
-        """Rows are 28 px high, headings 44 px."""
+        """Return the size of a row: 28 px high, a heading 44 px."""
         node: TreeNode | None = index.data(NODE_ROLE)
         height = 44 if node is not None and node.row is RowType.HEADING else 28
         return QSize(self._theme.px(80), self._theme.px(height))
@@ -130,7 +130,7 @@ class TreeDelegate(QStyledItemDelegate):
             rect = QRect(whole.left() + px(MARGIN + 4), top + (whole.height() - px(14)) // 2, px(14), px(14))
             shown = mirror(rect)
             if node.key == self.open_id:
-                icon = self._icons["open" if expanded else "open-shut"]
+                icon = self._icons["open" if expanded else "open-collapsed"]
             else:
                 icon = self._icons["chevron-down" if expanded else "chevron-right"]
             if not expanded and shown != rect:  # the closed chevron points forward

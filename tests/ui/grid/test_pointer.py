@@ -217,12 +217,12 @@ def test_a_photo_is_shown_whole_when_the_pointer_rests_on_it(filled, loader):
     point = cell_center(filled, 2)
     send("mousemove", point.x() + 1, point.y())
     send("mousemove", point.x(), point.y())
-    wait_until(lambda: filled._hovered.isValid() and filled._hovered.row() == 2)
+    wait_until(lambda: filled._uncropped.isValid() and filled._uncropped.row() == 2)
     cell = filled.visualRect(filled.images.index(2))
     bar = filled.theme.color("bar").rgb()
     wait_until(lambda: filled.grab().toImage().pixel(cell.left() + 3, cell.center().y()) == bar)
     send("mousemove", 10, 10)
-    wait_until(lambda: not filled._hovered.isValid())
+    wait_until(lambda: not filled._uncropped.isValid())
 
 
 def test_the_tip_of_a_photo_that_cannot_be_shown_says_why(filled, source, loader):

@@ -1,6 +1,7 @@
 """Annotation formats with a structure of their own: COCO, FiftyOne, Label Studio, VIA, LabelMe, Pascal VOC, CVAT, YOLO.
 
-Annotations of objects give an image the label of its only class; an image with several classes is named.
+Annotations of objects give an image the label of its only class; an image with several classes gets
+none, and its `ListEntry` has all of them.
 """
 
 import re
@@ -142,12 +143,12 @@ def _task(entry: dict[str, Any], number: int) -> ListEntry:
                     if isinstance(part, list) and (key.endswith("labels") or key in {"choices", "taxonomy"})
                     for label in labels_of(part)
                 ]
-        break
+        break  # one annotator is enough: others annotate the same image again
     return _of_objects(_text(data.get(path)), labels, number)
 
 
 def entries_of_xml(data: bytes) -> list[ListEntry]:
-    """Return the entries of Pascal VOC or CVAT. Raises ValueError with the end of a sentence."""
+    """Return the entries of Pascal VOC or CVAT. Raises ValueError with the reason, which ends the caller's sentence."""
     if b"<!ENTITY" in data:
         raise ValueError("it defines entities of its own")
     try:
@@ -170,7 +171,7 @@ def entries_of_xml(data: bytes) -> list[ListEntry]:
 
 
 def yolo_classes(data: bytes) -> list[str] | None:
-    """Return the class numbers in the boxes of one image, None where a text holds no such boxes."""
+    """Return the class numbers in the boxes of one image: [] for an empty text, None for one that is no list of boxes."""
     lines = [line for line in data.decode("utf-8-sig", "replace").splitlines() if line.strip()]
     found = [_YOLO_LINE.fullmatch(line) for line in lines]
     if not lines or not all(found):

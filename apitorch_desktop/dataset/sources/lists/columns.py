@@ -81,7 +81,7 @@ def find_spelling(cell: str, locate: Located) -> str | None:
 
 
 def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | None = None) -> list[ListEntry]:
-    """Return the entries of a table. Raises ValueError with the end of a sentence where no column holds images."""
+    """Return the entries of a table. Raises ValueError with the reason where no column holds images."""
     columns = _Columns(table, locate)
     path = _path_column(columns)
     if path is None:

@@ -1,4 +1,4 @@
-"""Text → a table: finds delimiter, quotes, header and comments by what makes columns of paths that lead to images."""
+"""Parser of tables in text: of all delimiters and quotings, the one whose columns have the most paths of images."""
 
 import csv
 import io
@@ -22,8 +22,9 @@ _MAX_PREAMBLE: Final = 20
 _SUFFIXES: Final = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
 _PATH_FIRST: Final = re.compile(rf"\s*(.*?\.(?:{_SUFFIXES}))(?:\s+(.*?))?\s*", re.IGNORECASE)
 _PATH_LAST: Final = re.compile(rf"\s*(\S+)\s+(.*\.(?:{_SUFFIXES}))\s*", re.IGNORECASE)
-_BOXES: Final = re.compile(r"-?\d+(?:\.\d+)?(?:,-?\d+(?:\.\d+)?){4}")
-csv.field_size_limit(2**26)
+_BOX: Final = re.compile(r"-?\d+(?:\.\d+)?(?:,-?\d+(?:\.\d+)?){4}")
+"""x,y,x,y,class of one object."""
+csv.field_size_limit(2**26)  # a cell may hold a whole image as a `data:` address; the default is 128 KiB
 
 
 @dataclass(slots=True)
@@ -35,9 +36,9 @@ class Table:
     boxes: bool = False
     """True where the rows are boxes: the labels of one image are those of the objects in it."""
     sparse: bool = False
-    """True where rows are objects that may name the same thing differently."""
+    """True where rows come from JSON objects, each with keys of its own: a value may be in another column in every row."""
     unread: list[str] = field(default_factory=list)
-    """Sentences about rows that were left out, without the list's name at their beginning."""
+    """Sentences about rows that were left out; the caller puts the list's name in front."""
 
 
 def decode(data: bytes) -> str:
@@ -116,7 +117,7 @@ def _split_after_path(line: str) -> list[Cell]:
     if found is None:
         return list(line.split())
     rest = (found[2] or "").split()
-    if rest and all(_BOXES.fullmatch(token) for token in rest):  # x,y,x,y,class of each object
+    if rest and all(_BOX.fullmatch(token) for token in rest):
         return [found[1], tuple(dict.fromkeys(token.rpartition(",")[2] for token in rest))]
     return [found[1], *([found[2]] if found[2] and not re.search(r"[\d.]$", found[2]) and len(rest) > 1 else rest)]
 
@@ -164,7 +165,7 @@ def is_image_address(cell: str) -> bool:
 
 
 def _with_header(rows: list[tuple[int, list[Cell]]], column: int, locate: Located) -> Table:
-    """Tell header, comments and preamble from the rows."""
+    """Make a table of the rows: find its header, and drop the comments and the preamble."""
 
     def is_image(cells: list[Cell]) -> bool:
         cell = cells[column] if column < len(cells) else ""
