@@ -87,3 +87,18 @@ def test_a_keyring_that_never_answers_holds_nobody_up_and_lets_the_program_end(s
     assert (found["key"], found["trouble"]) == ("", "slow")
     assert found["message"].startswith("The keyring does not answer")
     assert 4.5 < found["seconds"] < 6
+
+
+def test_a_keyring_is_waited_for_while_its_password_is_typed(session):
+    _, slow, found = run(session, START + ask(f"store={KEY}", "hold=7", "await=30"))
+    assert slow == {"slow": True}
+    assert (found["key"], found["trouble"]) == (KEY, "")
+    assert 6.5 < found["seconds"] < 10
+
+
+def test_a_wait_for_the_keyring_ends_when_it_is_stopped(session):
+    wait = "until grep -q mute $HOME/said; do sleep 0.05; done; "
+    slow, found = run(session, f"{ask('mute')} >$HOME/said & {wait} {ask('await=6')}; kill $!")
+    assert slow == {"slow": True}
+    assert (found["key"], found["trouble"]) == ("", "slow")
+    assert 5.9 < found["seconds"] < 7

@@ -2,13 +2,17 @@
 
 store, find, remove: through `ApiKeyStore`, each time one that remembers nothing. lock: as the session does when it is locked.
 unlock: as its log-in does. mute: be a Secret Service that never answers, until killed.
+hold=SECONDS: the service does not answer for so long. await=SECONDS: find with a wait that is stopped after so long.
 """
 
 import json
+import os
+import signal
 import sys
+import threading
 import time
 
-from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore
+from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, KeyringWait
 from apitorch_desktop.dataset.connections.store import Connection
 
 CONNECTION = Connection("c1", "Hosted", "https://www.apitorch.com/api/")
@@ -49,8 +53,32 @@ def mute() -> None:
         bus.receive()
 
 
+def hold(seconds: float) -> None:
+    from jeepney.bus_messages import message_bus
+    from jeepney.io.blocking import open_dbus_connection
+
+    with open_dbus_connection("SESSION") as bus:
+        [pid] = bus.send_and_get_reply(message_bus.GetConnectionUnixProcessID("org.freedesktop.secrets")).body
+    os.kill(pid, signal.SIGSTOP)
+    threading.Timer(seconds, os.kill, (pid, signal.SIGCONT)).start()
+
+
+def wait(seconds: float) -> KeyringWait:
+    end = time.monotonic() + seconds
+    return KeyringWait(lambda: time.monotonic() > end, lambda: print(json.dumps({"slow": True}), flush=True))
+
+
 def main() -> None:
     for word in sys.argv[1:]:
+        if word.startswith("hold="):
+            hold(float(word[5:]))
+            continue
+        if word.startswith("await="):
+            begun = time.monotonic()
+            found = ApiKeyStore().find(CONNECTION, wait(float(word[6:])))
+            told = {"key": found.key, "trouble": found.problem, "seconds": time.monotonic() - begun}
+            print(json.dumps(told), flush=True)
+            continue
         if word in ("lock", "unlock", "mute"):
             globals()[word]()
             continue

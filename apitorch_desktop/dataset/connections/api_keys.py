@@ -12,6 +12,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock, Thread
+from time import monotonic
 from typing import Any
 
 from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, Connection, clean_key
@@ -19,7 +20,11 @@ from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, Connection,
 SERVICE = "API Torch Desktop"
 """Service name of the entries in the keyring."""
 PATIENCE = 5.0
-"""Seconds to wait for the keyring."""
+"""Seconds to wait for the keyring where nobody can stop the wait."""
+NOTICE = 1.0
+"""Seconds after which a wait is reported to the user."""
+_POLL = 0.1
+"""Seconds between two checks whether a wait was stopped."""
 
 
 class KeyLocation(StrEnum):
@@ -66,8 +71,20 @@ class FoundKey:
         return f"FoundKey(key={'…' if self.key else ''!r}, location={self.location!r}, problem={self.problem!r})"
 
 
+@dataclass(frozen=True, slots=True)
+class KeyringWait:
+    """A wait for the keyring that lasts until the user has entered its password, or stops the wait."""
+
+    stopped: Callable[[], bool]
+    report: Callable[[], object]
+    """Called once, on the waiting thread, when the keyring has not answered within `NOTICE` seconds."""
+
+
 class ApiKeyStore:
-    """API keys of connections. Thread-safe; no call takes longer than `patience` seconds, whatever the keyring does.
+    """API keys of connections. Thread-safe.
+
+    No call takes longer than `patience` seconds, whatever the keyring does. With a `KeyringWait` it lasts until the
+    keyring answers or the wait is stopped.
 
     An entry is named by connection and address, so that a key is never sent to an address it was not entered for.
     The key of the embedded service is not stored: its process generates it.
@@ -80,7 +97,7 @@ class ApiKeyStore:
         self._lock = Lock()
         self._pending: dict[tuple[str, ...], Future[Any]] = {}
 
-    def find(self, connection: Connection) -> FoundKey:
+    def find(self, connection: Connection, wait: KeyringWait | None = None) -> FoundKey:
         """Return the key of a connection: from the environment (for the connection it defines), this run, or the keyring."""
         if connection.from_environment:
             from_environment = clean_key(self._environment.get(KEY_VARIABLE, ""))
@@ -91,14 +108,14 @@ class ApiKeyStore:
             known = self._this_run.get(name)
         if known:
             return known
-        problem, value = self._ask("get", name, lambda keyring: keyring.get_password(SERVICE, name))
+        problem, value = self._ask("get", name, lambda keyring: keyring.get_password(SERVICE, name), wait=wait)
         if problem:
             return FoundKey("", KeyLocation.NOWHERE, problem, _SENTENCES[problem])
         if not value:
             return FoundKey("", KeyLocation.NOWHERE)
         return self._remember(name, FoundKey(value, KeyLocation.KEYRING))
 
-    def store(self, connection: Connection, key: str) -> FoundKey:
+    def store(self, connection: Connection, key: str, wait: KeyringWait | None = None) -> FoundKey:
         """Store a key, cleaned, in the keyring; if that fails, for this run only, and `message` says so and why."""
         key = clean_key(key)
         name = _entry_name(connection)
@@ -107,7 +124,7 @@ class ApiKeyStore:
             keyring.set_password(SERVICE, name, key)
             return bool(keyring.get_password(SERVICE, name) == key)  # the null back end forgets at once
 
-        problem, stored = self._ask("set", name, write, key)
+        problem, stored = self._ask("set", name, write, key, wait=wait)
         if not problem and not stored:
             problem = KeyringProblem.MISSING
         if not problem:
@@ -120,7 +137,7 @@ class ApiKeyStore:
             self._this_run[name] = found
         return found
 
-    def remove(self, connection: Connection) -> FoundKey:
+    def remove(self, connection: Connection, wait: KeyringWait | None = None) -> FoundKey:
         """Delete a key; `message` warns if the keyring may still have it."""
         name = _entry_name(connection)
         with self._lock:
@@ -130,12 +147,12 @@ class ApiKeyStore:
             if keyring.get_password(SERVICE, name) is not None:
                 keyring.delete_password(SERVICE, name)
 
-        problem, _ = self._ask("delete", name, erase)
+        problem, _ = self._ask("delete", name, erase, wait=wait)
         if not problem or problem is KeyringProblem.MISSING or (known and known.location is KeyLocation.THIS_RUN):
             return FoundKey("", KeyLocation.NOWHERE)
         return FoundKey("", KeyLocation.NOWHERE, problem, f"{_SENTENCES[problem]} The key may still be in it.")
 
-    def _ask(self, *question: Any) -> tuple[KeyringProblem, Any]:
+    def _ask(self, *question: Any, wait: KeyringWait | None) -> tuple[KeyringProblem, Any]:
         """Call the keyring on a thread of its own, which may hang. Returns the problem and the answer.
 
         The same question asked again while the first call hangs waits for that call.
@@ -148,13 +165,30 @@ class ApiKeyStore:
                 future = self._pending[key] = Future()
                 Thread(target=_call_keyring, args=(future, call), name="keyring", daemon=True).start()
         try:
-            outcome: tuple[KeyringProblem, Any] = future.result(self._patience)
+            outcome: tuple[KeyringProblem, Any] = (
+                future.result(self._patience) if wait is None else _await(future, wait)
+            )
         except FutureTimeout:
             return KeyringProblem.SLOW, None
         with self._lock:
             if self._pending.get(key) is future:
                 del self._pending[key]
         return outcome
+
+
+def _await(future: Future[Any], wait: KeyringWait) -> Any:
+    """Return the result of a call. Raises TimeoutError: the wait was stopped."""
+    notice = monotonic() + NOTICE
+    reported = False
+    while True:
+        try:
+            return future.result(_POLL)
+        except FutureTimeout:
+            if wait.stopped():
+                raise
+        if not reported and monotonic() >= notice:
+            reported = True
+            wait.report()
 
 
 def _call_keyring(future: Future[Any], call: Callable[[Any], Any]) -> None:

@@ -7,7 +7,7 @@ from threading import Lock
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ConnectionFailed, NotFound, WrongKey
-from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, KeyringProblem
+from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, KeyringProblem, KeyringWait
 from apitorch_desktop.dataset.connections.store import ConnectionStore
 
 _EXPLAINED = {KeyringProblem.LOCKED, KeyringProblem.DENIED, KeyringProblem.SLOW}
@@ -31,10 +31,13 @@ class ClientPool:
         with self._lock:
             self._embedded = (url, key)
 
-    def get(self, connection_id: str, *, attempts: int = 4, silence: float = 60) -> ApiClient:
+    def get(
+        self, connection_id: str, *, attempts: int = 4, silence: float = 60, wait: KeyringWait | None = None
+    ) -> ApiClient:
         """Return a client that waits up to `silence` seconds for an answer.
 
-        Raises ApiError: the embedded service is down, no key is stored, or the connection was removed.
+        Raises ApiError: the embedded service is down, no key is stored, or the connection was removed. A keyring that
+        does not answer can be asked again: ConnectionFailed, but WrongKey if the user stopped `wait`.
         """
         try:
             connection = self._connections.get(connection_id)
@@ -49,10 +52,12 @@ class ClientPool:
                     "The service on this computer is not up.", advice="It is started again by itself."
                 )
         else:
-            url, found = connection.base_url, self._keys.find(connection)
+            url, found = connection.base_url, self._keys.find(connection, wait)
             key = found.key
             if not key:
                 message = f"There is no key at hand for “{connection.name}”. {found.message}".strip()
+                if found.problem is KeyringProblem.SLOW and wait is None:
+                    raise ConnectionFailed(message, advice="")
                 raise WrongKey(message, advice="" if found.problem in _EXPLAINED else "Enter it again.")
         with self._lock:
             wanted = (url, key, attempts, silence)

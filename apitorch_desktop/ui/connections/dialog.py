@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from threading import Event
+from typing import TypeVar
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
@@ -20,10 +22,15 @@ from PySide6.QtWidgets import (
 from apitorch_desktop.api.types import Ping
 from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, FoundKey
 from apitorch_desktop.dataset.connections.store import Connection, ConnectionStore
+from apitorch_desktop.ui.session.keyring_wait import WAITING, keyring_wait
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 from apitorch_desktop.ui.theme.icons import dot
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ProgressBar, button, label, set_property
+
+T = TypeVar("T")
+
+ASKING = "Asking the service…"
 
 _SWATCHES = {
     "Orange": "#d9480f",
@@ -91,6 +98,7 @@ class ConnectionDialog(QDialog):
         self._keys = keys
         self._connection = connection
         self._task: Task | None = None
+        self._stop_waiting: Event | None = None
         self._unreachable = False
         self.setWindowTitle("Change the connection" if connection else "Add a connection")
         self.name = QLineEdit(connection.name if connection else "", placeholderText="The address’s, if left empty")
@@ -145,7 +153,10 @@ class ConnectionDialog(QDialog):
         self.address.setFocus()
 
     def reject(self) -> None:
-        """Close without keeping anything; a running test is cancelled."""
+        """Close without keeping anything; a running test is cancelled. A wait for the keyring is stopped first."""
+        if self._stop_waiting is not None:
+            self._stop_waiting.set()
+            return
         if self._task is not None:
             self._task.cancel()
         super().reject()
@@ -176,6 +187,15 @@ class ConnectionDialog(QDialog):
         if busy:
             self.test.setEnabled(False)
             self.save.setEnabled(False)
+        else:
+            self._stop_waiting = None
+            self.cancel.setText("Cancel")
+
+    def _on_keyring_wait(self, stop: Event | None) -> None:
+        """Offer to stop the wait for the keyring; None: it has answered, and the service is asked."""
+        self._stop_waiting = stop
+        self.cancel.setText("Stop waiting" if stop is not None else "Cancel")
+        self._show_message(WAITING if stop is not None else ASKING, "muted")
 
     # --- test
 
@@ -186,15 +206,26 @@ class ConnectionDialog(QDialog):
         address, typed, known = self.address.text(), self.key.text(), self._known()
         keys = self._keys
 
-        def job(_context: JobContext) -> Ping:
+        def job(context: JobContext) -> Ping:
+            from apitorch_desktop.api.errors import WrongKey
             from apitorch_desktop.dataset.connections.store import check
 
-            return check(address, typed or (keys.find(known).key if known else ""))
+            key = typed
+            if not typed and known:
+                found = keys.find(known, keyring_wait(context))
+                if found.problem and not found.key:
+                    raise WrongKey(f"The key could not be read. {found.message}", advice="")
+                key = found.key
+                context.post(None)
+            return check(address, key)
 
         self._set_busy(busy=True)
-        self._show_message("Asking the service…", "muted")
+        self._show_message(ASKING, "muted")
+        self._run(Lane.INTERACTIVE, job, accepted, "Test the connection")
+
+    def _run(self, lane: Lane, job: Callable[[JobContext], T], done: Callable[[T], object], title: str) -> None:
         self._task = self._tasks.run(
-            Lane.INTERACTIVE, job, done=accepted, failed=self._refused, owner=self, title="Test the connection"
+            lane, job, done=done, failed=self._refused, progress=self._on_keyring_wait, owner=self, title=title
         )
 
     def _known(self) -> Connection | None:
@@ -233,22 +264,21 @@ class ConnectionDialog(QDialog):
         typed, kept = self.key.text(), self._connection
         connections, keys = self._connections, self._keys
 
-        def job(_context: JobContext) -> tuple[Connection, FoundKey]:
+        def job(context: JobContext) -> tuple[Connection, FoundKey]:
+            wait = keyring_wait(context)
             if kept is None:
                 connection = connections.add(name, address, color)
             else:
                 connection = connections.update(replace(kept, name=name, base_url=address, color=color or kept.color))
                 if connection.base_url != kept.base_url:
-                    keys.remove(kept)
+                    keys.remove(kept, wait)
                 if not typed:
-                    return connection, replace(keys.find(connection), message="")  # nothing new
-            return connection, keys.store(connection, typed)
+                    return connection, replace(keys.find(connection, wait), message="")  # nothing new
+            return connection, keys.store(connection, typed, wait)
 
         self._set_busy(busy=True)
         self._show_message("Keeping the key…", "muted")
-        self._task = self._tasks.run(
-            Lane.KEYRING, job, done=self._kept, failed=self._refused, owner=self, title="Keep the connection"
-        )
+        self._run(Lane.KEYRING, job, self._kept, "Keep the connection")
 
     def _kept(self, outcome: tuple[Connection, FoundKey]) -> None:
         connection, found = outcome
@@ -271,8 +301,8 @@ class ConnectionDialog(QDialog):
             return
         connections, keys = self._connections, self._keys
 
-        def job(_context: JobContext) -> FoundKey:
-            found = keys.remove(kept)
+        def job(context: JobContext) -> FoundKey:
+            found = keys.remove(kept, keyring_wait(context))
             connections.remove(kept.id)
             return found
 
@@ -288,6 +318,4 @@ class ConnectionDialog(QDialog):
                 self.accept()
 
         self._set_busy(busy=True)
-        self._task = self._tasks.run(
-            Lane.KEYRING, job, done=gone, failed=self._refused, owner=self, title="Remove the connection"
-        )
+        self._run(Lane.KEYRING, job, gone, "Remove the connection")

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QMenu, QWidget
 
 from apitorch_desktop.dataset.connections.api_keys import FoundKey
 from apitorch_desktop.dataset.connections.store import Connection
+from apitorch_desktop.ui.session.keyring_wait import keyring_wait
 from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import Lane
@@ -120,15 +121,17 @@ class ConnectionMenu(QObject):
         keys = stores.keys
 
         def kept(found: FoundKey) -> None:
+            session.message_expired.emit("keyring wait")
             session.set_api_key(found)
             text = found.message or "The key is in the keyring now."
             session.show_message(text, "warn" if found.message else "muted", "keyring")
 
         session.run(
             "Keeping the key",
-            lambda _context: keys.store(connection, key.key),
+            lambda context: keys.store(connection, key.key, keyring_wait(context)),
             kept,
             failed=session.show_error,
+            progress=session.show_keyring_wait,
             lane=Lane.KEYRING,
         )
 

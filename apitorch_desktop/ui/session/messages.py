@@ -17,13 +17,15 @@ class Message:
     """A sentence for the user, with actions.
 
     Messages with the same `topic` replace each other, until `Session.message_expired` removes them; a failure stays
-    until then, or until the user closes it.
+    until then, until the user closes it, or until newer messages have replaced it.
     """
 
     text: str
     tone: Tone = ""
     topic: str = ""
     actions: tuple[MessageAction, ...] = field(default=(), compare=False)
+    lasting: bool = False
+    """Describes a state that lasts until the topic expires: it comes back when newer messages have gone."""
 
 
 def selection_text(count: int, size_text: str, shown: int, total: int) -> str:

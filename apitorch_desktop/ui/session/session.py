@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from threading import Event
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,6 +22,7 @@ from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.heartbeat import Heartbeat, Rhythm
+from apitorch_desktop.ui.session.keyring_wait import WAITING, keyring_wait
 from apitorch_desktop.ui.session.messages import Message, MessageAction
 from apitorch_desktop.ui.session.open_training_set import OpenTrainingSet
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
@@ -95,6 +97,8 @@ class Session(QObject):
         self.classifiers: list[Classifier] = []
         self.open_set: OpenTrainingSet | None = None
         self._preferred_id: str | None = None
+        self._waiting_task: Task | None = None
+        """The task that connects, until it has the key."""
         self.connection_scope = QObject(self)
         """Owner of the jobs of this connection: destroyed when another connection is opened."""
         self.heartbeat = Heartbeat(tasks, rhythm or Rhythm(), self)
@@ -135,18 +139,41 @@ class Session(QObject):
         if stores is None or connection is None:
             return
         self.heartbeat.stop()
+        if self._waiting_task is not None:  # else every retry would occupy a thread
+            self._waiting_task.cancel()
+            self._waiting_task = None
+            self.message_expired.emit("keyring wait")
 
         def job(context: JobContext) -> tuple[Connected, list[TrainingSet]]:
             if not connection.embedded:
-                context.post(stores.keys.find(connection))
-            client = stores.clients.get(connection.id)
+                wait = keyring_wait(context)
+                client = stores.clients.get(connection.id, wait=wait)
+                context.post(stores.keys.find(connection, wait))
+            else:
+                client = stores.clients.get(connection.id)
             found = connected or Connected(stores, stores.workspace(connection, client))
             if found is connected:
                 found.workspace.set_client(client)
             found.workspace.connect()
             return found, found.workspace.training_sets()
 
-        self.run("Connecting", job, self._on_connected, failed=self._on_connect_failed, progress=self.set_api_key)
+        def progress(report: FoundKey | Event) -> None:
+            if isinstance(report, Event):
+                if self.state is ConnectionState.STARTING:
+                    self._set_state(ConnectionState.STARTING, WAITING)
+                self.show_keyring_wait(report)
+            else:
+                self._waiting_task = None
+                self.message_expired.emit("keyring wait")
+                self.set_api_key(report)
+
+        task = self.run("Connecting", job, self._on_connected, failed=self._on_connect_failed, progress=progress)
+        if not connection.embedded:
+            self._waiting_task = task
+
+    def show_keyring_wait(self, stop: Event) -> None:
+        """Show that the keyring is waited for, with a way to stop that."""
+        self.message.emit(Message(WAITING, "warn", "keyring wait", (("Stop waiting", stop.set),), lasting=True))
 
     def set_api_key(self, key: FoundKey) -> None:
         """Note the connection's key, once it was looked up or has changed."""
@@ -183,6 +210,7 @@ class Session(QObject):
         self.service_connected.emit(back)
 
     def _on_connect_failed(self, error: Exception) -> None:
+        self.message_expired.emit("keyring wait")
         explained = error_message(error)
         starting = self.connection is not None and self.connection.embedded and self.state is ConnectionState.STARTING
         if explained.topic == "connection" or (isinstance(error, ApiError) and error.can_retry):
@@ -218,6 +246,7 @@ class Session(QObject):
         """Close the open connection and cancel its jobs."""
         self.connection_scope.deleteLater()
         self.connection_scope = QObject(self)
+        self.message_expired.emit("keyring wait")
         self.heartbeat.stop(reset=True)
         self.key = None
         self.connected = None

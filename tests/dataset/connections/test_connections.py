@@ -9,7 +9,14 @@ from keyring.backend import KeyringBackend
 from keyring.errors import KeyringError, KeyringLocked, PasswordDeleteError
 
 from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, NotApiTorch, WrongKey
-from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, FoundKey, KeyLocation, KeyringProblem
+from apitorch_desktop.dataset.connections.api_keys import (
+    ApiKeyStore,
+    FoundKey,
+    KeyLocation,
+    KeyringProblem,
+    KeyringWait,
+)
+from apitorch_desktop.dataset.connections.clients import ClientPool
 from apitorch_desktop.dataset.connections.store import (
     EMBEDDED,
     Connection,
@@ -292,6 +299,26 @@ def test_a_keyring_that_does_not_answer_holds_nobody_up(ring):
     ring.gate.set()
     assert ApiKeyStore({}).find(HOSTED).key == KEY
     assert keys.find(HOSTED).key == KEY
+
+
+def test_a_wait_lasts_until_the_keyring_answers_or_it_is_stopped(ring, monkeypatch, tmp_path):
+    monkeypatch.setattr("apitorch_desktop.dataset.connections.api_keys.NOTICE", 0.2)
+    stop, reports = threading.Event(), []
+    wait = KeyringWait(stop.is_set, lambda: (reports.append(1), ring.gate.set()))
+    ring.gate.clear()
+    keys = ApiKeyStore({}, patience=0.05)
+    assert keys.store(HOSTED, KEY, wait) == FoundKey(KEY, KeyLocation.KEYRING)
+    assert reports == [1]
+    connections = ConnectionStore(tmp_path, {})
+    hosted = connections.add("Hosted", HOSTED.base_url)
+    clients = ClientPool(connections, keys)
+    ring.gate.clear()
+    with pytest.raises(ConnectionFailed, match="keyring does not answer") as failed:  # what waits, tries again
+        clients.get(hosted.id)
+    assert failed.value.can_retry
+    stop.set()
+    with pytest.raises(WrongKey, match="keyring does not answer"):
+        clients.get(hosted.id, wait=wait)
 
 
 def test_a_key_is_shown_nowhere(ring):

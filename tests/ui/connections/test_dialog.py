@@ -1,5 +1,7 @@
 """The connection dialog against real services: nothing is kept before it was tried, and what is kept is said."""
 
+import threading
+
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLineEdit
@@ -199,3 +201,31 @@ def test_escape_keeps_nothing_while_the_service_is_asked(qtbot, opened, connecti
         wait_until(lambda: not dialog._tasks.active(), 10)
         assert connections.all()[1:] == []
         assert dialog.outcomes == []
+
+
+def test_the_keyring_is_waited_for_and_the_wait_can_be_stopped(qtbot, opened, connections, keys, real, monkeypatch):
+    gate = threading.Event()
+    monkeypatch.setattr("apitorch_desktop.dataset.connections.api_keys.NOTICE", 0.2)
+    monkeypatch.setattr("keyring.set_password", lambda *_: gate.wait(30))
+    dialog = opened()
+    dialog.address.setText(real.origin)
+    dialog.key.setText(real.key)
+    press(qtbot, dialog.save)
+    said(dialog, "Waiting for the keyring. If a window of the system asks for its password, enter it there.")
+    assert dialog.cancel.text() == "Stop waiting"
+    qtbot.keyClick(dialog, Qt.Key.Key_Escape)
+    said(dialog, "The key is kept until the program ends.")
+    assert (dialog.isVisible(), dialog.cancel.text()) == (True, "Close")
+    assert keys.find(dialog.outcomes[0]).key == real.key
+    press(qtbot, dialog.cancel)
+    assert not dialog.isVisible()
+    gate.set()
+    known = opened(connections.all()[1])  # its key is asked for again
+    keys.remove(connections.all()[1])
+    gate.clear()
+    monkeypatch.setattr("keyring.get_password", lambda *_: real.key if gate.wait(30) else None)
+    press(qtbot, known.test)
+    said(known, "Waiting for the keyring.")
+    gate.set()
+    said(known, "The service answers and accepts the key.")
+    assert known.cancel.text() == "Cancel"

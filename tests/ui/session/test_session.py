@@ -291,6 +291,46 @@ def test_a_connection_to_nobody_says_what_to_do_and_a_wrong_key_is_told_apart(fi
     wait_until(lambda: session.state is ConnectionState.READY and filled.model.total == 5, 20)
 
 
+@pytest.fixture
+def slow_keyring(monkeypatch):
+    """The gate of a keyring that answers once the password is entered."""
+    gate = threading.Event()
+
+    def answer(_service, name):
+        gate.wait(30)
+        return "k" * 42 if name.endswith("http://127.0.0.1:9/api/") else None
+
+    monkeypatch.setattr("apitorch_desktop.dataset.connections.api_keys.NOTICE", 0.2)
+    monkeypatch.setattr("apitorch_desktop.dataset.connections.api_keys.PATIENCE", 0.1)
+    monkeypatch.setattr("keyring.get_password", answer)
+    yield gate
+    gate.set()
+
+
+def test_the_keyring_is_waited_for_until_it_answers_or_the_wait_is_stopped(filled, slow_keyring):
+    session, expired = filled.session, []
+    session.message_expired.connect(expired.append)
+    connection = filled.stores.connections.add("Elsewhere", "http://127.0.0.1:9/")
+    session.use(filled.stores, connection)
+    wait_until(lambda: "Waiting for the keyring" in session.state_text, 20)
+    for _ in range(5):  # a retry waits in place of the last one
+        session.connect_service()
+    wait_until(lambda: sum(one.topic == "keyring wait" for one in filled.said) >= 2, 20)
+    assert len([one for one in filled.tasks.active(Lane.INTERACTIVE) if one.title == "Connecting"]) == 1
+    assert session.state is ConnectionState.STARTING
+    [(verb, stop)] = filled.said[-1].actions
+    assert (verb, filled.said[-1].lasting) == ("Stop waiting", True)
+    expired.clear()
+    stop()
+    wait_until(lambda: session.state is ConnectionState.REFUSED, 20)
+    assert "keyring does not answer" in session.state_text
+    assert "keyring wait" in expired
+    session.connect_service()
+    slow_keyring.set()
+    wait_until(lambda: session.state is ConnectionState.AWAY, 30)  # the key is there; nothing answers at the address
+    assert session.key.key == "k" * 42
+
+
 def test_what_was_seen_is_shown_before_the_service_is_up(filled, tasks):
     filled.session.use(filled.stores, filled.stores.connections.get("embedded"))
     filled.stores.clients.set_embedded("", "")
