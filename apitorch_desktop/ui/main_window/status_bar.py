@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QWidget
@@ -20,6 +22,8 @@ from apitorch_desktop.ui.widgets.controls import (
 
 SHORT = 8_000
 """Milliseconds for which a message without actions is shown; one with actions is shown three times as long."""
+FRESH = 30.0
+"""Seconds within which a failure comes back when a newer message has gone."""
 
 
 class TransferWidget(QWidget):
@@ -105,7 +109,7 @@ class MessageWidget(QWidget):
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self._note: Message | None = None
-        self._failures: list[Message] = []
+        self._failures: list[tuple[Message, float]] = []
         self._verbs: list[str] = []
         self._text = ElidedLabel()
         self._actions = QHBoxLayout()
@@ -124,15 +128,18 @@ class MessageWidget(QWidget):
 
     def current(self) -> Message | None:
         """Return the message shown."""
-        return self._note or (self._failures[-1] if self._failures else None)
+        return self._note or (self._failures[-1][0] if self._failures else None)
 
     def show_message(self, message: Message) -> None:
-        """Show a message. A note expires, also at a failure; a failure stays, and is shown again after a note."""
+        """Show a message. A note expires, also at a failure; a failure stays until a newer message replaces it.
+
+        A failure replaced within `FRESH` seconds, and a message that is `lasting`, is shown again after that.
+        """
         if message.tone in ("bad", "warn"):
-            if message.topic and message in self._failures:
+            if message.topic and message == self.current():
                 return  # the same failure is shown already
-            self._failures = [one for one in self._failures if not message.topic or one.topic != message.topic]
-            self._failures.append(message)
+            others = [one for one in self._failures if not message.topic or one[0].topic != message.topic]
+            self._failures = [*others, (message, monotonic())]
             self._note = None  # otherwise the failed action would seem to have no effect
         else:
             self._note = message
@@ -140,17 +147,24 @@ class MessageWidget(QWidget):
 
     def expire(self, topic: str) -> None:
         """Remove the messages of a topic."""
-        left = [one for one in self._failures if one.topic != topic]
-        note = None if self._note is not None and self._note.topic == topic else self._note
-        if (len(left), note) != (len(self._failures), self._note):
-            self._failures, self._note = left, note
-            self._show()
+        shown = self.current()
+        self._failures = [one for one in self._failures if one[0].topic != topic]
+        if self._note is not None and self._note.topic == topic:
+            self._note = None
+        if self.current() is not shown:
+            self._show_previous()
 
     def _next(self) -> None:
         if self._note is not None:
             self._note = None
         elif self._failures:
             self._failures.pop()
+        self._show_previous()
+
+    def _show_previous(self) -> None:
+        """Show what the message that has gone had replaced, unless that is old."""
+        since = monotonic() - FRESH
+        self._failures = [(message, at) for message, at in self._failures if message.lasting or at > since]
         self._show()
 
     def _show(self) -> None:

@@ -7,6 +7,7 @@ from PySide6.QtCore import QEvent, QObject, QPoint, QSettings, Qt
 from PySide6.QtWidgets import QAbstractButton, QAbstractItemView, QLabel, QLineEdit, QPushButton, QWidget
 
 from apitorch_desktop.dataset.transfers.queue import TransferKind, TransferState, TransferStatus
+from apitorch_desktop.ui.main_window import status_bar
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 from apitorch_desktop.ui.main_window.empty_page import EmptyPage
 from apitorch_desktop.ui.main_window.status_bar import StatusBar
@@ -184,6 +185,25 @@ def test_a_failure_is_said_once_and_comes_back_behind_a_note(line):
     assert line.message.current() == failure
     line.message.expire("full")
     assert line.message.current() is None
+
+
+def test_an_old_failure_does_not_come_back_but_what_lasts_does(line, monkeypatch, qtbot):
+    monkeypatch.setattr(status_bar, "FRESH", 0.0)
+    line.message.show_message(Message("Waiting for the keyring.", "warn", "wait", lasting=True))
+    line.message.show_message(Message("The disk is full.", "bad", "full"))
+    line.message.show_message(Message("Moved 3 photos.", "", "edit"))
+    line.message.expire("nothing")
+    assert line.message.current().text == "Moved 3 photos."
+    line.message.expire("edit")
+    assert line.message.current().text == "Waiting for the keyring."
+    line.message.show_message(Message("The disk is full.", "bad", "full"))
+    assert line.message.current().text == "The disk is full."  # it happened again
+    line.message.expire("wait")
+    assert line.message.current().text == "The disk is full."  # it stays where nothing replaces it
+    line.message.show_message(Message("The name is taken.", "bad"))
+    wait_until(lambda: line.message._text.text() == "The name is taken." and not line.message._text.toolTip())
+    qtbot.mouseClick(line.message._close, Qt.MouseButton.LeftButton)
+    assert not line.message.isVisible()
 
 
 def test_the_selection_is_always_told(line):
