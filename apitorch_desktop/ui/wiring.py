@@ -240,13 +240,13 @@ class Wiring(QObject):
         self._session.open(set_id)  # if it is not listed yet, it is opened then
 
     def _rename_node(self, node: TreeNode, name: str) -> None:
-        if node.row is RowType.LABEL and node.parent is not None:
+        if node.row_type is RowType.LABEL and node.parent is not None:
             self._parts.edits.rename_label(node.parent.key, node.key, name)
         else:
             self._parts.edits.rename_training_set(node.key, name)
 
     def _delete_node(self, node: TreeNode) -> None:
-        if node.row is RowType.LABEL and node.parent is not None:
+        if node.row_type is RowType.LABEL and node.parent is not None:
             self._parts.edits.delete_label(node.parent.key, node.key)
         else:
             self._parts.edits.delete_training_set(node.key, node.text)

@@ -6,7 +6,7 @@ UserError                   its text is one sentence, or a few: what is wrong, w
 
 
 class UserError(Exception):
-    """Error whose `str()` is written for the user; `advice` says what to do about it, "" where the text does."""
+    """Error whose `str()` is written for the user; `advice` is what to do about it, "" if the text has it."""
 
     advice = ""
     can_retry = False

@@ -21,7 +21,9 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
     def first_start(made):
         review, panel = made.review.review, made.review.panel
         wait_for_review(made)
-        rows = {node.key: node.count for node in made.central_widget.tree.model.top() if node.row is RowType.FINDING}
+        rows = {
+            node.key: node.count for node in made.central_widget.tree.model.top() if node.row_type is RowType.FINDING
+        }
         assert rows["duplicates"] == 4
         assert rows["quality"] == 4
         assert rows["suspects"] == sum(one.suspect for one in review.found.label_issues)
@@ -39,7 +41,7 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
 
     def press_finding(made, key):
         node = next(
-            one for one in made.central_widget.tree.model.top() if one.row is RowType.FINDING and one.key == key
+            one for one in made.central_widget.tree.model.top() if one.row_type is RowType.FINDING and one.key == key
         )
         view = made.central_widget.tree.view
         index = made.central_widget.tree.model.index_of(node)

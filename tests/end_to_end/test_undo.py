@@ -189,7 +189,9 @@ def test_deleted_photos_wait_in_the_trash_over_a_restart_and_come_back_with_one_
         ready(made)
         program.wait(lambda: len(made.review.trash.here) == 3, "still in the trash")
         trash = next(
-            one for one in made.central_widget.tree.model.top() if one.row is RowType.FINDING and one.key == "trash"
+            one
+            for one in made.central_widget.tree.model.top()
+            if one.row_type is RowType.FINDING and one.key == "trash"
         )
         view = made.central_widget.tree.view
         view.scrollTo(made.central_widget.tree.model.index_of(trash))

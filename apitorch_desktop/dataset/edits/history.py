@@ -233,7 +233,7 @@ class EditHistory:
     def resume(self, workspace: Workspace, run: EditRun = NO_RUN) -> list[EditOutcome]:
         """Finish the unfinished edits, in order; call it whenever a connection is opened or becomes reachable.
 
-        What can no longer be done (someone else deleted or moved the image) is left out, and the edit's `note` says so.
+        What can no longer be done (someone else deleted or moved the image) is left out and reported in the edit's `note`.
         If the service fails again, or rejects the key, the last outcome is that of the edit that still waits. When
         cancelled, the edit that is being finished is rolled back, and the next one is run.
         """

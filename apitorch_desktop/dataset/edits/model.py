@@ -53,7 +53,7 @@ class EditStage(StrEnum):
     UNDOING = "undoing"
     UNDONE = "undone"
     REFUSED = "refused"
-    """It could not be done, and was rolled back. `note` says why."""
+    """It could not be done, and was rolled back. `note` has the reason."""
 
 
 UNFINISHED = (EditStage.WAITING, EditStage.DOING, EditStage.UNDOING)

@@ -96,7 +96,7 @@ class Plan:
 
     `notes` are sentences about more than a single image (a folder that cannot be opened, names that become one label);
     `ignored` names files beside the images that are none and were not asked for by name. `complete`: everything could
-    be read; else `notes` say what could not. `labels_there` are the training set's labels; `existing` maps sha256 to
+    be read; else `notes` have the reasons. `labels_there` are the training set's labels; `existing` maps sha256 to
     the labels that hold these bytes.
     """
 

@@ -40,7 +40,7 @@ class TreeDelegate(QStyledItemDelegate):
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         """Return the size of a row: 28 px high, a heading 44 px."""
         node: TreeNode | None = index.data(NODE_ROLE)
-        height = 44 if node is not None and node.row is RowType.HEADING else 28
+        height = 44 if node is not None and node.row_type is RowType.HEADING else 28
         return QSize(self._theme.px(80), self._theme.px(height))
 
     def chevron_rect(self, row: QRect, direction: Qt.LayoutDirection) -> QRect:
@@ -54,7 +54,7 @@ class TreeDelegate(QStyledItemDelegate):
             return
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if node.row is RowType.HEADING:
+        if node.row_type is RowType.HEADING:
             self._paint_heading(painter, option, node)
         else:
             self._paint_row(painter, option, node)
@@ -74,7 +74,7 @@ class TreeDelegate(QStyledItemDelegate):
         whole: QRect = option.rect
         direction: Qt.LayoutDirection = option.direction
         state: QStyle.StateFlag = option.state
-        is_open = node.row is RowType.TRAINING_SET and node.key == self.open_id
+        is_open = node.row_type is RowType.TRAINING_SET and node.key == self.open_id
         self._paint_background(painter, whole, node, state, is_open=is_open)
 
         def mirror(rect: QRect) -> QRect:
@@ -126,7 +126,7 @@ class TreeDelegate(QStyledItemDelegate):
     ) -> None:
         px = self._theme.px
         top = whole.top()
-        if node.row is RowType.TRAINING_SET:
+        if node.row_type is RowType.TRAINING_SET:
             rect = QRect(whole.left() + px(MARGIN + 4), top + (whole.height() - px(14)) // 2, px(14), px(14))
             shown = mirror(rect)
             if node.key == self.open_id:
@@ -141,7 +141,7 @@ class TreeDelegate(QStyledItemDelegate):
                 painter.restore()
             else:
                 icon.paint(painter, shown)
-        elif node.row is RowType.FINDING and node.icon:
+        elif node.row_type is RowType.FINDING and node.icon:
             if node.icon not in self._icons:
                 self._icons[node.icon] = self._theme.icon(node.icon, "muted")
             rect = QRect(whole.left() + px(MARGIN + 8), top + (whole.height() - px(15)) // 2, px(15), px(15))
@@ -157,11 +157,11 @@ class TreeDelegate(QStyledItemDelegate):
 
     @staticmethod
     def _indent(node: TreeNode) -> int:
-        if node.row is RowType.LABEL:
+        if node.row_type is RowType.LABEL:
             return MARGIN + 54
-        if node.row is RowType.FINDING:
+        if node.row_type is RowType.FINDING:
             return MARGIN + 31
-        if node.row is RowType.DRAFT:
+        if node.row_type is RowType.DRAFT:
             return MARGIN + (54 if node.parent is not None and node.parent.training_set is not None else 24)
         return MARGIN + 24
 
@@ -171,9 +171,10 @@ class TreeDelegate(QStyledItemDelegate):
         """Create a line edit over the name."""
         editor = QLineEdit(parent)
         node: TreeNode | None = index.data(NODE_ROLE)
-        draft = node is not None and node.row is RowType.DRAFT
+        draft = node is not None and node.row_type is RowType.DRAFT
         of_label = node is not None and (
-            node.row is RowType.LABEL or (draft and node.parent is not None and node.parent.training_set is not None)
+            node.row_type is RowType.LABEL
+            or (draft and node.parent is not None and node.parent.training_set is not None)
         )
         editor.setPlaceholderText("Name of the label" if of_label else "Name of the training set")
         editor.setAccessibleName(editor.placeholderText())

@@ -46,7 +46,7 @@ class FindingEntry:
 class TreeNode:
     """A row. `count` is None if it is not known; `hint` is the label's key; `serial` is the internal id of its indexes."""
 
-    row: RowType
+    row_type: RowType
     key: str
     text: str
     count: int | None = None
@@ -78,13 +78,13 @@ class TreeModel(QAbstractItemModel):
     def set_training_sets(self, sets: Sequence[TrainingSet]) -> None:
         """Show these training sets; rows that stay keep selection and scroll position."""
         new = [self._node_of(training_set) for training_set in sets]
-        old = [node for node in self._root.children if node.row is RowType.TRAINING_SET]
+        old = [node for node in self._root.children if node.row_type is RowType.TRAINING_SET]
         self._sync(self._root, old, new)
-        nodes = {node.key: node for node in self._root.children if node.row is RowType.TRAINING_SET}
+        nodes = {node.key: node for node in self._root.children if node.row_type is RowType.TRAINING_SET}
         for fresh in new:
             node = nodes[fresh.key]
             node.training_set = fresh.training_set
-            labels = [child for child in node.children if child.row is RowType.LABEL]
+            labels = [child for child in node.children if child.row_type is RowType.LABEL]
             self._sync(node, labels, list(fresh.children))
 
     def set_hints(self, set_id: Id, hints: dict[str, str]) -> None:
@@ -101,13 +101,13 @@ class TreeModel(QAbstractItemModel):
         new = [TreeNode(RowType.FINDING, entry.key, entry.title, entry.count, icon=entry.icon) for entry in findings]
         if new:
             new.insert(0, TreeNode(RowType.HEADING, "review", heading))
-        old = [node for node in self._root.children if node.row in (RowType.HEADING, RowType.FINDING)]
+        old = [node for node in self._root.children if node.row_type in (RowType.HEADING, RowType.FINDING)]
         self._sync(self._root, old, new, at_end=True)
 
     def start_draft(self, parent: TreeNode | None) -> QModelIndex:
         """Insert a row for the user to name: a label of a training set, or a training set if `parent` is None."""
         above = parent or self._root
-        place = len(above.children) if parent else sum(node.row is RowType.TRAINING_SET for node in above.children)
+        place = len(above.children) if parent else sum(node.row_type is RowType.TRAINING_SET for node in above.children)
         self.beginInsertRows(self.index_of(above), place, place)
         draft = self._adopt(TreeNode(RowType.DRAFT, "", ""), above, place)
         self.endInsertRows()
@@ -117,7 +117,7 @@ class TreeModel(QAbstractItemModel):
         """Remove the row that was being named."""
         for above in (self._root, *self._root.children):
             for place, node in enumerate(above.children):
-                if node.row is RowType.DRAFT:
+                if node.row_type is RowType.DRAFT:
                     self.beginRemoveRows(self.index_of(above), place, place)
                     self._discard(above, place)
                     self.endRemoveRows()
@@ -130,7 +130,7 @@ class TreeModel(QAbstractItemModel):
         node = next((row for row in self._root.children if row.key == str(set_id) and row.training_set), None)
         if node is None or label is None:
             return node
-        return next((row for row in node.children if row.row is RowType.LABEL and row.key == label), None)
+        return next((row for row in node.children if row.row_type is RowType.LABEL and row.key == label), None)
 
     def node(self, index: Index) -> TreeNode | None:
         """Return the row of an index."""
@@ -187,7 +187,7 @@ class TreeModel(QAbstractItemModel):
         name = " ".join(str(value).split())
         if node is None or role != Qt.ItemDataRole.EditRole:
             return False
-        if node.row is RowType.DRAFT:
+        if node.row_type is RowType.DRAFT:
             above = node.parent if node.parent is not self._root else None
             self.drop_draft()
             if name:
@@ -201,12 +201,12 @@ class TreeModel(QAbstractItemModel):
         node = self.node(index)
         if node is None:
             return Qt.ItemFlag.NoItemFlags
-        if node.row is RowType.HEADING:
+        if node.row_type is RowType.HEADING:
             return Qt.ItemFlag.ItemIsEnabled
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
-        if node.row in (RowType.TRAINING_SET, RowType.LABEL):
+        if node.row_type in (RowType.TRAINING_SET, RowType.LABEL):
             return flags | Qt.ItemFlag.ItemIsEditable | Qt.ItemFlag.ItemIsDropEnabled
-        return flags | Qt.ItemFlag.ItemIsEditable if node.row is RowType.DRAFT else flags
+        return flags | Qt.ItemFlag.ItemIsEditable if node.row_type is RowType.DRAFT else flags
 
     def _node_of(self, training_set: TrainingSet) -> TreeNode:
         names = [] if training_set.labels is UNSET else training_set.labels
@@ -223,7 +223,7 @@ class TreeModel(QAbstractItemModel):
     def _accessible_text(self, node: TreeNode) -> str:
         parts = [node.text]
         if node.count is not None:
-            parts.append(f"{node.count:,} images" if node.row is not RowType.FINDING else f"{node.count:,}")
+            parts.append(f"{node.count:,} images" if node.row_type is not RowType.FINDING else f"{node.count:,}")
         if node.hint:
             parts.append(f"key {node.hint}")
         return ", ".join(parts)
@@ -249,17 +249,17 @@ class TreeModel(QAbstractItemModel):
         """Turn the adjacent rows `old` of a parent into `new`: remove, insert, move, and change in place."""
         parent = self.index_of(above)
         start = above.children.index(old[0]) if old else (len(above.children) if at_end else 0)
-        keys = {(node.row, node.key) for node in new}
+        keys = {(node.row_type, node.key) for node in new}
         for node in old:
-            if (node.row, node.key) not in keys:
+            if (node.row_type, node.key) not in keys:
                 place = above.children.index(node)
                 self.beginRemoveRows(parent, place, place)
                 self._discard(above, place)
                 self.endRemoveRows()
-        known = {(node.row, node.key): node for node in old if (node.row, node.key) in keys}
+        known = {(node.row_type, node.key): node for node in old if (node.row_type, node.key) in keys}
         changed = False
         for place, fresh in enumerate(new, start):
-            existing = known.get((fresh.row, fresh.key))
+            existing = known.get((fresh.row_type, fresh.key))
             if existing is None:
                 children, fresh.children = fresh.children, []
                 self.beginInsertRows(parent, place, place)

@@ -119,7 +119,7 @@ class TreeView(QTreeView):
 
     def rename(self, node: TreeNode) -> None:
         """Edit the name of a row."""
-        reason = self._why_not(_EXTENSIONS[node.row])
+        reason = self._why_not(_EXTENSIONS[node.row_type])
         if reason:
             self.refused.emit(reason)
             return
@@ -131,7 +131,7 @@ class TreeView(QTreeView):
         """Expand or collapse by the chevron; choose the row elsewhere."""
         index = self.indexAt(event.position().toPoint())
         node = self._rows.node(index)
-        if node is not None and node.row is RowType.TRAINING_SET and event.button() == Qt.MouseButton.LeftButton:
+        if node is not None and node.row_type is RowType.TRAINING_SET and event.button() == Qt.MouseButton.LeftButton:
             chevron = self._painter.chevron_rect(self.visualRect(index), self.layoutDirection())
             if chevron.contains(event.position().toPoint()):
                 self.setExpanded(index, not self.isExpanded(index))
@@ -147,9 +147,9 @@ class TreeView(QTreeView):
             super().keyPressEvent(event)
         elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self._choose(node)
-        elif event.key() == Qt.Key.Key_F2 and node.row in (RowType.TRAINING_SET, RowType.LABEL):
+        elif event.key() == Qt.Key.Key_F2 and node.row_type in (RowType.TRAINING_SET, RowType.LABEL):
             self.rename(node)
-        elif event.key() == Qt.Key.Key_Delete and node.row in (RowType.TRAINING_SET, RowType.LABEL):
+        elif event.key() == Qt.Key.Key_Delete and node.row_type in (RowType.TRAINING_SET, RowType.LABEL):
             self._delete(node)
         else:
             super().keyPressEvent(event)
@@ -178,7 +178,7 @@ class TreeView(QTreeView):
             action.triggered.connect(lambda _checked=False: act())
             menu.addAction(action)
 
-        if node is not None and node.row is RowType.LABEL:
+        if node is not None and node.row_type is RowType.LABEL:
             add("Rename…", _EXTENSIONS[RowType.LABEL], lambda: self.rename(node), "F2")
             self._add_merge(menu, node)
             add(
@@ -189,11 +189,15 @@ class TreeView(QTreeView):
             )
             menu.addSeparator()
         above = (
-            node if node is not None and node.row is RowType.TRAINING_SET else node.parent if node is not None else None
+            node
+            if node is not None and node.row_type is RowType.TRAINING_SET
+            else node.parent
+            if node is not None
+            else None
         )
         if above is not None and above.training_set is not None:
             add("New label…", "labels", lambda: self.start_naming(above))
-        if node is not None and node.row is RowType.TRAINING_SET:
+        if node is not None and node.row_type is RowType.TRAINING_SET:
             add("Rename…", "training-sets", lambda: self.rename(node), "F2")
             add("Export…", "", lambda: self.export_requested.emit(node))
             add("Compare…", "", lambda: self.compare_requested.emit(node))
@@ -208,7 +212,9 @@ class TreeView(QTreeView):
 
     def _add_merge(self, menu: QMenu, node: TreeNode) -> None:
         others = [
-            row for row in (node.parent.children if node.parent else []) if row.row is RowType.LABEL and row is not node
+            row
+            for row in (node.parent.children if node.parent else [])
+            if row.row_type is RowType.LABEL and row is not node
         ]
         reason = self._why_not(_EXTENSIONS[RowType.LABEL]) or ("" if others else "There is no other label.")
         into = menu.addMenu("Merge into")
@@ -220,15 +226,15 @@ class TreeView(QTreeView):
             into.addAction(action)
 
     def _choose(self, node: TreeNode) -> None:
-        if node.row is RowType.TRAINING_SET:
+        if node.row_type is RowType.TRAINING_SET:
             self.set_chosen.emit(node.key)
-        elif node.row is RowType.LABEL and node.parent is not None:
+        elif node.row_type is RowType.LABEL and node.parent is not None:
             self.label_chosen.emit(node.parent.key, node.key)
-        elif node.row is RowType.FINDING:
+        elif node.row_type is RowType.FINDING:
             self.finding_chosen.emit(node.key)
 
     def _delete(self, node: TreeNode) -> None:
-        reason = self._why_not(_EXTENSIONS[node.row])
+        reason = self._why_not(_EXTENSIONS[node.row_type])
         if reason:
             self.refused.emit(reason)
         else:
@@ -269,7 +275,7 @@ class TreeView(QTreeView):
         if not content:
             return
         set_id = self._set_of(self._rows.index_of(node)) if node is not None else None
-        name = node.key if node is not None and node.row is RowType.LABEL else None
+        name = node.key if node is not None and node.row_type is RowType.LABEL else None
         event.acceptProposedAction()
         if content.image_ids:
             if set_id is not None and name is not None and self._accepts_photos(node):
@@ -281,14 +287,14 @@ class TreeView(QTreeView):
         """Return True for a label of the open training set: dragged photos can only move among its labels."""
         return (
             node is not None
-            and node.row is RowType.LABEL
+            and node.row_type is RowType.LABEL
             and node.parent is not None
             and node.parent.key == self._painter.open_id
         )
 
     def _target_at(self, point: QPoint) -> TreeNode | None:
         node = self._rows.node(self.indexAt(point))
-        return node if node is not None and node.row in (RowType.TRAINING_SET, RowType.LABEL) else None
+        return node if node is not None and node.row_type in (RowType.TRAINING_SET, RowType.LABEL) else None
 
     def _aim(self, node: TreeNode | None, *, inside: bool = False, folder: bool = False, left: bool = False) -> None:
         if node is not self._painter.target:
@@ -299,16 +305,16 @@ class TreeView(QTreeView):
         elif node is None:
             self.drag_over.emit("Make a new training set of it")
         elif folder:
-            target = node.parent.text if node.row is RowType.LABEL and node.parent is not None else node.text
+            target = node.parent.text if node.row_type is RowType.LABEL and node.parent is not None else node.text
             self.drag_over.emit(f"Import the folder into “{target}”: a plan comes first")
-        elif node.row is RowType.LABEL:
+        elif node.row_type is RowType.LABEL:
             self.drag_over.emit(f"Move to “{node.text}”" if inside else f"Add to “{node.text}”")
         else:
             self.drag_over.emit(f"Add to “{node.text}”")
 
     def _set_of(self, index: QModelIndex) -> str | None:
         node = self._rows.node(index)
-        while node is not None and node.row is not RowType.TRAINING_SET:
+        while node is not None and node.row_type is not RowType.TRAINING_SET:
             node = node.parent
         return node.key if node is not None else None
 

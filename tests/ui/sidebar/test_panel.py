@@ -24,7 +24,7 @@ ZEBRAS = training_set(2, "Zebra breeds", plains=400, mountain=12)
 
 
 def rows(model):
-    return [(node.row, node.text, node.count, [child.text for child in node.children]) for node in model.top()]
+    return [(node.row_type, node.text, node.count, [child.text for child in node.children]) for node in model.top()]
 
 
 # --- the model
@@ -80,10 +80,10 @@ def test_a_row_being_named_survives_what_comes_meanwhile(model):
     model.drafted.connect(lambda above, name: made.append((above and above.text, name)))
     index = model.start_draft(model.find(1))
     model.set_training_sets([training_set(1, "Clothes", dress=290, hat=149, shirt=345, shoes=1)])
-    assert model.node(index).row is RowType.DRAFT
+    assert model.node(index).row_type is RowType.DRAFT
     model.setData(index, "  T-Shirt ")
     assert made == [("Clothes", "T-Shirt")]
-    assert all(child.row is RowType.LABEL for child in model.find(1).children)
+    assert all(child.row_type is RowType.LABEL for child in model.find(1).children)
 
 
 def test_a_screen_reader_hears_name_count_and_key(model):
@@ -169,7 +169,7 @@ def test_a_new_label_is_named_in_place_and_escape_drops_it(panel, qtbot):
         panel.view.start_naming(panel.model.find(1))
         pointer.write("coat")
         pointer.key(*keys)
-        qtbot.waitUntil(lambda: all(child.row is RowType.LABEL for child in panel.model.find(1).children))
+        qtbot.waitUntil(lambda: all(child.row_type is RowType.LABEL for child in panel.model.find(1).children))
     assert made == [("Clothes", "coat")]
 
 
