@@ -23,7 +23,7 @@ Answers = dict[str, Classification | str]
 COLUMNS: Final = ("image", "classifier", "label", "confidence", "confidence_value", "sentence", "error")
 """Columns of the saved file, which has a row for each image and classifier."""
 NOT_YET: Final = "Not classified yet."
-_LONGEST = 2**28
+_MAX_SIZE = 2**28
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class BatchRow:
     def confidence(self, slug: str) -> float | None:
         """Return the probability of a classifier's answer, None where it gave none."""
         answer = self.answers.get(slug)
-        return None if answer is None or isinstance(answer, str) else _share(answer.confidence_value)
+        return None if answer is None or isinstance(answer, str) else _probability(answer.confidence_value)
 
     @property
     def failed(self) -> bool:
@@ -100,7 +100,7 @@ def _given(source: Source, archives: Archives) -> dict[str, Any]:
         return {"image_url": source.url}
     if isinstance(source, ImageFile):
         return {"path": source.path}
-    return {"data": read(source, archives, _LONGEST), "filename": filename_of(source)}
+    return {"data": read(source, archives, _MAX_SIZE), "filename": filename_of(source)}
 
 
 def cells(place: str, slug: str, answer: Classification | str) -> tuple[str, ...]:
@@ -159,7 +159,7 @@ def _distance(one: Classification, other: Classification) -> float | None:
     first, second = _distribution(one), _distribution(other)
     if not first.keys() & second.keys():
         return None
-    if any(len(shares) == 1 or not any(shares.values()) for shares in (first, second)):
+    if any(len(values) == 1 or not any(values.values()) for values in (first, second)):
         return float(one.label != other.label)
     return sum(abs(first.get(name, 0) - second.get(name, 0)) for name in first.keys() | second.keys()) / 2
 
@@ -167,10 +167,10 @@ def _distance(one: Classification, other: Classification) -> float | None:
 def _distribution(answer: Classification) -> dict[str, float]:
     pairs = [(answer.label, answer.confidence_value)]
     pairs += [(other.label, other.confidence_value) for other in (answer.alternatives or ())]
-    return {label: _share(value) or 0.0 for label, value in pairs}
+    return {label: _probability(value) or 0.0 for label, value in pairs}
 
 
-def _share(value: object) -> float | None:
+def _probability(value: object) -> float | None:
     try:
         return float(str(value))
     except ValueError:
