@@ -186,8 +186,8 @@ def add_window_actions(
             "label.previous_suspect", "Previous suspect", lambda: labeling.next_suspect(-1), "Shift+F3", "The one before"
         ),
         ActionSpec(
-            "label.auto_advance", "Go on after labelling", labeling.switch_advance, "F4",
-            "Go on to the next photo after labelling, or stay",
+            "label.auto_advance", "Auto-advance", labeling.switch_advance, "F4",
+            "Go to the next photo after labeling, or stay",
         ),
         ActionSpec("help.palette", "Find an action…", show_palette, "Ctrl+Shift+P", "Find an action by a few letters"),
         ActionSpec("help.keys", "Keys", show_keys, "?, F1", "This page"),

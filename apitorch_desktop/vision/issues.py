@@ -161,36 +161,36 @@ def label_balance(counts: Mapping[str, int], accuracy: Mapping[str, float] | Non
     found: list[BalanceAdvice] = []
     enough = [label for label, count in counts.items() if count >= 2]
     if len(enough) < 2:
-        found.append(BalanceAdvice(None, "A classifier needs two labels with at least two images each.", urgent=True))
+        found.append(BalanceAdvice(None, "A classifier needs two labels with at least two photos each.", urgent=True))
     middle = float(np.median([count for count in counts.values() if count] or [0]))
     for label, count in sorted(counts.items(), key=lambda item: (item[1], item[0])):
         right = (accuracy or {}).get(label)
         if count == 0:
-            found.append(BalanceAdvice(label, f"“{label}” has no images: add some, or delete the label.", urgent=True))
+            found.append(BalanceAdvice(label, f"“{label}” has no photos: add some, or delete the label.", urgent=True))
         elif count < 2:
             found.append(BalanceAdvice(label, f"“{label}” has one image: it needs at least two.", urgent=True))
         elif count < 10:
             found.append(
-                BalanceAdvice(label, f"“{label}” has {count} images: from some ten on, answers become reliable.")
+                BalanceAdvice(label, f"“{label}” has {count} photos: from some ten on, answers become reliable.")
             )
         elif count * 3 < middle:
             found.append(
                 BalanceAdvice(
                     label,
-                    f"“{label}” has {count} images, others have about {middle:.0f}: add images so that it is not overlooked.",
+                    f"“{label}” has {count} photos, others have about {middle:.0f}: add photos so that it is not overlooked.",
                 )
             )
         elif right is not None and right < 0.5:
             found.append(
                 BalanceAdvice(
                     label,
-                    f"“{label}” is recognised in {right * 100:.0f} % of its images: look at its suspects, or add images.",
+                    f"“{label}” is recognised in {right * 100:.0f} % of its photos: look at its suspects, or add photos.",
                 )
             )
         elif count > max(3 * middle, 100):
             found.append(
                 BalanceAdvice(
-                    label, f"“{label}” has {count} images, others have about {middle:.0f}: more of it helps little."
+                    label, f"“{label}” has {count} photos, others have about {middle:.0f}: more of it helps little."
                 )
             )
     return sorted(found, key=lambda advice: not advice.urgent)

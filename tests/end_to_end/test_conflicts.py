@@ -155,7 +155,7 @@ def test_what_someone_else_did_between_two_looks_is_decided_on_the_same_page(mon
         program.wait(lambda: set(made.model.selected_ids()) == {deleted, moved, third}, "the three selected")
         pointer.key("3")
         desk = page_of(made, 2)
-        assert any("2 images were deleted or moved by someone else, and left out." in one for one in said), said
+        assert any("2 photos were deleted or moved by someone else, and left out." in one for one in said), said
         assert third in all_there(made)["pants"]
         assert all_there(made)["scarf"] == {moved}
         press_photo(desk, moved)

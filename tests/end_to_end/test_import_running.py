@@ -88,7 +88,7 @@ def test_undo_during_an_import_is_of_the_label_before_it_and_cancel_counts_what_
         made.window.activateWindow()
         made.photos.grid.setFocus()
         pointer.key("ctrl+z")
-        program.wait(lambda: any(text.startswith("Undone: move 1 image") for text in said), f"the undo: {said}")
+        program.wait(lambda: any(text.startswith("Undone: move 1 photo") for text in said), f"the undo: {said}")
         pointer.key("ctrl+z")
         program.wait(lambda: any("nothing to undo but the import under way" in text for text in said), f"{said}")
         assert made.transfers.current().state in ("running", "waiting"), "the import goes on"

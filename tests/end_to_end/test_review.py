@@ -56,7 +56,7 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
         assert len(going) == 4
         program.press(panel.clean)
         program.wait(lambda: made.model.total == total - 4, "the others gone")
-        program.wait(lambda: edits(made)[:1] == ["delete 4 images"], "the deletion done")
+        program.wait(lambda: edits(made)[:1] == ["delete 4 photos"], "the deletion done")
         assert not any(made.model.label_of(one) for one in going)
         assert panel._none.isVisible()
         pointer.key("ctrl+z")

@@ -123,9 +123,9 @@ def test_balance_advises_where_something_is_missing():
         {"hat": 60, "shoe": 0, "skirt": 1, "dress": 4, "shirt": 15, "pants": 60, "shorts": 60, "cap": 400}
     )
     by_label = {one.label: one for one in advice}
-    assert "no images" in by_label["shoe"].sentence and by_label["shoe"].urgent
+    assert "no photos" in by_label["shoe"].sentence and by_label["shoe"].urgent
     assert "one image" in by_label["skirt"].sentence and by_label["skirt"].urgent
-    assert "4 images" in by_label["dress"].sentence and not by_label["dress"].urgent
+    assert "4 photos" in by_label["dress"].sentence and not by_label["dress"].urgent
     assert "others have about 60" in by_label["shirt"].sentence
     assert "400" in by_label["cap"].sentence
     assert "hat" not in by_label

@@ -141,7 +141,7 @@ class EditExecutor:
             if isinstance(payload, RenameLabelPayload) and dropped == self.outcome.labels_removed:
                 self.outcome.renamed |= dict(zip(dropped, created, strict=False))
         if ops.missing:
-            count = f"{ops.missing} images were" if ops.missing > 1 else "One image was"
+            count = f"{ops.missing} photos were" if ops.missing > 1 else "One photo was"
             self._notes.append(f"{count} deleted or moved by someone else, and left out.")
             self.outcome.stale = True
         if row.placements and all(placement.missing for placement in row.placements):

@@ -95,7 +95,7 @@ class EditHistory:
         """Move images to a label, which is created if it is new."""
         label = label_of(label)
         placements = _placements((image for image in images if image.label != label), label)
-        title = f"move {plural(len(placements), 'image')} to “{label}”"
+        title = f"move {plural(len(placements), 'photo')} to “{label}”"
         return self._do(workspace, training_set_id, MovePayload(), title, run, placements)
 
     def delete(
@@ -103,7 +103,7 @@ class EditHistory:
     ) -> EditOutcome:
         """Delete images; their content goes to the trash first."""
         placements = _placements(images, None)
-        title = f"delete {plural(len(placements), 'image')}"
+        title = f"delete {plural(len(placements), 'photo')}"
         return self._do(workspace, training_set_id, DeletePayload(), title, run, placements)
 
     def restore(self, workspace: Workspace, trashed: Sequence[TrashedImage], run: EditRun = NO_RUN) -> EditOutcome:
@@ -116,7 +116,7 @@ class EditHistory:
             for n, image in enumerate(trashed)
             if image.id in ids
         ]
-        title = f"bring back {plural(len(placements), 'image')}"
+        title = f"bring back {plural(len(placements), 'photo')}"
         return self._do(workspace, trashed[0].training_set_id, RestorePayload(), title, run, placements)
 
     def correct(
@@ -268,7 +268,7 @@ class EditHistory:
     ) -> EditOutcome:
         """Do an edit; `placements` are those of the chosen images, None if the edit finds its images itself."""
         if placements is not None and not placements:
-            raise BadRequest("There is nothing to do: no image is chosen, or all are there already.", advice="")
+            raise BadRequest("There is nothing to do: no photo is chosen, or all are there already.", advice="")
         set_key = to_set_key(training_set_id) if training_set_id is not None else ""
         return self._runner.do(workspace, set_key, payload, title, placements or [], run)
 

@@ -175,7 +175,7 @@ class ImageMover:
             ops.record_ids_before(restoring)
         lost = [placement for placement in restoring if not placement.merged and not ops.trash.has(placement.sha256)]
         if lost:
-            raise BadRequest(f"{len(lost)} of the images are no longer in the trash.", advice="")
+            raise BadRequest(f"{len(lost)} of the photos are no longer in the trash.", advice="")
         self._calls_per_image = 2
         for chunk in _chunks(restoring, _CHUNK):
             copied = ops.ensure_content(chunk)

@@ -401,7 +401,7 @@ class EditRunner:
     def _check_content(self, row: EditRow, *, at_target: bool) -> None:
         """Raise CannotUndo if content is lost that the edit needs; a pending edit may still bring it to the trash."""
         if self._lacks_content(row, at_target=at_target, pending=self._deleted_by_pending(row.connection_id)):
-            raise CannotUndo(f"“{row.title}” needs images that are no longer in the trash.")
+            raise CannotUndo(f"“{row.title}” needs photos that are no longer in the trash.")
 
     def _predict(self, row: EditRow) -> EditOutcome:
         """Return what an unfinished edit will have changed, as far as it is known without the service."""

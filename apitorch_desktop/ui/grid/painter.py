@@ -204,7 +204,7 @@ class GridPainter:
             left = place.take_end(words.width, px(12))
             self._write(painter, left, self._top(center, "small"), words, "small", self._accent_text)
         self._label(painter, place, center, header.label or "(no label)", "answer", self._text)
-        self._label(painter, place, center, plural(header.images, "image"), "small", self._muted)
+        self._label(painter, place, center, plural(header.images, "photo"), "small", self._muted)
         if header.accuracy is not None:
             self._accuracy_bar(painter, place, center, header.accuracy)
             self._label(painter, place, center, f"{percent(header.accuracy)} right", "small", self._muted)

@@ -63,7 +63,7 @@ class PlanTable(QWidget):
         self.search.textChanged.connect(lambda _text: self.narrow())
         self.all_labels = button("All labels", "", self.all_labels_requested.emit)
         self.all_labels.hide()
-        self.items = plan_table("Photos", self.filter_model, (160, 96, 76, 270))
+        self.items = plan_table("Photos", self.filter_model, (240, 92, 72, 270))
         self.items.setSelectionMode(QTreeView.SelectionMode.ExtendedSelection)
         self.items.setSortingEnabled(True)
         self.items.sortByColumn(-1, Qt.SortOrder.AscendingOrder)

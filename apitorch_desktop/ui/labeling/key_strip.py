@@ -189,7 +189,7 @@ class KeyStrip(QWidget):
         self._suspects = 0
         surface(self, "canvas")
         self.setAccessibleName("Label keys")
-        self.advance = button("Go on", "chip")
+        self.advance = button("Auto-advance", "chip")
         self.advance.setCheckable(True)
         self.advance.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.advance.setToolTip("Select the next photo after each labelling (F4)")

@@ -12,6 +12,7 @@ from msgspec import UNSET
 from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
 from apitorch_desktop.api.types import Id, TrainingSet
+from apitorch_desktop.utils.text import plural
 
 Index = QModelIndex | QPersistentModelIndex
 LABEL_KEYS = "1234567890"
@@ -223,7 +224,7 @@ class TreeModel(QAbstractItemModel):
     def _accessible_text(self, node: TreeNode) -> str:
         parts = [node.text]
         if node.count is not None:
-            parts.append(f"{node.count:,} images" if node.row_type is not RowType.FINDING else f"{node.count:,}")
+            parts.append(plural(node.count, "photo") if node.row_type is not RowType.FINDING else f"{node.count:,}")
         if node.hint:
             parts.append(f"key {node.hint}")
         return ", ".join(parts)

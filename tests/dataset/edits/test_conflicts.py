@@ -225,7 +225,7 @@ def test_what_others_did_between_the_listing_and_an_edit_is_to_be_decided_too(aw
     first = home.edits.move(home.workspace, home.set_id, moved, "l9")
     second = home.edits.delete(home.workspace, home.set_id, deleted)
     assert (first.conflicts, second.conflicts) == (2, 2)
-    assert first.edit.note == "2 images were deleted or moved by someone else, and left out."
+    assert first.edit.note == "2 photos were deleted or moved by someone else, and left out."
     assert counts(home) == {"l0": 1, "l1": 2, "l2": 6, "l3": 6, "l9": 2}
     home.restart()
     assert [one[1:4] for one in looked(home)] == [("l0", "l3", "l9"), ("l0", None, "l9"), ("l1", "l2", None)]

@@ -64,7 +64,7 @@ def test_a_move_and_its_undo_tell_what_changed(either: Home):
     before = content(home)
     outcome = home.edits.move(home.workspace, home.set_id, images, "New Label")
     assert len(content(home)["new_label"]) == 2
-    assert outcome.edit.title == "move 2 images to “new_label”"
+    assert outcome.edit.title == "move 2 photos to “new_label”"
     assert outcome.edit.stage is EditStage.DONE
     assert outcome.labels_added == ["new_label"]
     if home.workspace.has("images"):
@@ -442,7 +442,7 @@ def test_images_that_someone_else_deleted_are_left_out_and_named(either: Home):
     images = home.images("l0")
     home.client.delete_image(images[0].image_id)
     outcome = home.edits.move(home.workspace, home.set_id, images, "x")
-    assert outcome.edit.note == "One image was deleted or moved by someone else, and left out."
+    assert outcome.edit.note == "One photo was deleted or moved by someone else, and left out."
     assert len(content(home)["x"]) == 4
     home.edits.undo(home.workspace)
     assert len(content(home)["l0"]) == 4
@@ -566,7 +566,7 @@ def test_what_changed_while_an_edit_waited_is_told(plain: Home, documented: Fake
         documented.sets[plain.set_id].labels.pop("l2")
     documented.come_back()
     moved, renamed, last = plain.edits.resume(plain.workspace)
-    assert moved.edit.note == "One image was deleted or moved by someone else, and left out."
+    assert moved.edit.note == "One photo was deleted or moved by someone else, and left out."
     assert renamed.edit.stage is EditStage.REFUSED
     assert renamed.edit.note == "There is no label “l2” any more."
     assert last.edit.stage is EditStage.DONE

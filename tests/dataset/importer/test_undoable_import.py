@@ -124,7 +124,7 @@ def test_undo_during_an_import_takes_back_the_last_finished_edit_and_the_import_
     home.edits.move(home.workspace, home.set_id, home.images("l1")[:1], "l2")
     transfer = importer.accept()
     importer.work(4)
-    assert home.edits.undo(home.workspace).edit.title == "move 1 image to “l2”"
+    assert home.edits.undo(home.workspace).edit.title == "move 1 photo to “l2”"
     importer.work()
     assert importer.imports.finish("c1", transfer).created == COUNT
     after = importer.state()
@@ -203,7 +203,7 @@ def test_an_edit_made_meanwhile_is_undone_first_and_redo_is_kept_until_the_impor
     home.edits.delete(home.workspace, home.set_id, home.images("l3")[:1])
     importer.work()
     importer.imports.finish("c1", transfer)
-    assert home.edits.journal.undoable("c1").title == "delete 1 image"
+    assert home.edits.journal.undoable("c1").title == "delete 1 photo"
     home.edits.undo(home.workspace)
     assert home.edits.journal.undoable("c1").title == "import 12 photos"
 
@@ -301,7 +301,7 @@ def test_undo_before_that_is_of_the_edit_before_it_and_nothing_else(maker):
     home.edits.move(home.workspace, home.set_id, home.images("l1")[:1], "l2")
     killed(home, name, True)
     maker.restart()
-    assert home.edits.undo(home.workspace).edit.title == "move 1 image to “l2”"
+    assert home.edits.undo(home.workspace).edit.title == "move 1 photo to “l2”"
     assert home.content() == before
     assert maker.imports.recover(home.workspace) == [name]
 
@@ -348,7 +348,7 @@ def test_an_import_that_is_just_being_accepted_is_left_alone_by_undo_and_by_othe
     other = Home(home.folder, home.url, home.key, home.set_id)
     transfers = TransferQueue(home.folder / "transfers", lambda _connection: other.client)
     assert UndoableImports(other.edits.journal, transfers).recover(other.workspace) == []
-    assert home.edits.undo(home.workspace).edit.title == "move 1 image to “l2”"
+    assert home.edits.undo(home.workspace).edit.title == "move 1 photo to “l2”"
     maker.imports.upload("c1", begun.training_set.id, "Importing", [], new_set=begun)
     transfers.close()
     other.close()

@@ -52,7 +52,7 @@ def findings():
         ],
         unsure=[IDS[9], IDS[10]],
         learned=OutOfFoldFigures(LABELS, [[3, 1, 0], [0, 3, 1], [1, 0, 3]], [0.75, 0.75, 0.75], 0.75),
-        advice=[LabelAdvice("hat", "“hat” has 4 images: from some ten on, answers become reliable.", False)],
+        advice=[LabelAdvice("hat", "“hat” has 4 photos: from some ten on, answers become reliable.", False)],
         sentences={"blurred": "It is not sharp.", "dark": "It is almost black.", "tiny": "It has very few pixels."},
     )
 

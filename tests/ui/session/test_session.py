@@ -124,7 +124,7 @@ def test_a_copy_that_a_listing_saw_in_the_middle_of_a_move_is_shown_once(filled)
     image = filled.model.record(filled.labels()["plains"][0])
     copy = msgspec.structs.replace(image, id="new", label="mountain")
     open_set.add_images([copy])
-    edit = Edit(1, "embedded", open_set.training_set.id, EditKind.MOVE, "move 1 image", EditStage.DONE, "", 0.0)
+    edit = Edit(1, "embedded", open_set.training_set.id, EditKind.MOVE, "move 1 photo", EditStage.DONE, "", 0.0)
     changed = {image.image_id: copy.image_id}
     open_set.apply(EditOutcome(edit, edit.training_set_id, removed=[image.image_id], added=[copy], changed=changed))
     assert filled.model.total == 5
@@ -144,7 +144,7 @@ def test_a_move_shows_at_once_and_undo_takes_it_back(filled):
     assert verb == "Undo"
     undo()
     wait_until(lambda: len(filled.labels().get("plains", [])) == 3)
-    wait_until(lambda: filled.said[-1].text.startswith("Undone: move 2 images"))
+    wait_until(lambda: filled.said[-1].text.startswith("Undone: move 2 photos"))
 
 
 def test_deleted_photos_come_back(filled):

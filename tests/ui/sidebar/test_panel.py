@@ -89,7 +89,7 @@ def test_a_row_being_named_survives_what_comes_meanwhile(model):
 def test_a_screen_reader_hears_name_count_and_key(model):
     model.set_training_sets([CLOTHES])
     index = model.index_of(model.find(1, "hat"))
-    assert model.data(index, Qt.ItemDataRole.AccessibleTextRole) == "hat, 149 images, key 2"
+    assert model.data(index, Qt.ItemDataRole.AccessibleTextRole) == "hat, 149 photos, key 2"
 
 
 # --- the view, by pointer and keys
