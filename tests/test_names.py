@@ -1,6 +1,7 @@
 """Names and structure of the package: one class a name, no circles, subjects of docstrings."""
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -83,3 +84,14 @@ def test_every_class_name_stands_for_one_thing(trees):
             if isinstance(node, ast.ClassDef):
                 where[node.name].append(module)
     assert not {name: modules for name, modules in where.items() if len(modules) > 1}
+
+
+def test_docstrings_begin_with_a_noun_or_a_verb(trees):
+    odd = [
+        f"{module}:{getattr(node, 'lineno', 1)}"
+        for module, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and re.match(r"(What|Whether|Where|Who|How|When|Why)\b|Qt's\.", ast.get_docstring(node) or "")
+    ]
+    assert not odd
