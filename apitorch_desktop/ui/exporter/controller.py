@@ -9,7 +9,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QWidget
 
 from apitorch_desktop.api.types import TrainingSet
-from apitorch_desktop.dataset.exporter.exporter import ExportFormat, ExportResult
+from apitorch_desktop.dataset.exporter.exporter import ExportFormat, ExportResult, export
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.exporter.dialog import ONNX, ExportDialog, ExportOrder
 from apitorch_desktop.ui.session.session import Session
@@ -62,7 +62,6 @@ class ExportController(QObject):
         session, name = self._session, found.name
 
         def job(context: JobContext) -> ExportResult:
-            from apitorch_desktop.dataset.exporter.exporter import export
             from apitorch_desktop.dataset.exporter.split import Split
 
             split = None
