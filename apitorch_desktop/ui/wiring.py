@@ -177,7 +177,7 @@ class Wiring(QObject):
 
     def _show_sets(self) -> None:
         tree, session = self._central_widget.tree, self._session
-        tree.model.set_training_sets(session.shown_sets())
+        tree.model.set_training_sets(session.training_sets)
         if session.open_set is not None:
             tree.view.set_open(session.open_set.training_set.id)
         self._show_classifier()
@@ -188,7 +188,7 @@ class Wiring(QObject):
         if open_set is None or not open_set.classifier_status.known or session.unavailable_reason("training"):
             card.show_state(None, None)
             return
-        shown = next((one for one in session.shown_sets() if one.id == open_set.training_set.id), open_set.training_set)
+        shown = session.find_set(open_set.training_set.id) or open_set.training_set
         card.show_state(shown, open_set.classifier_status.classifier)
 
     # --- the connection

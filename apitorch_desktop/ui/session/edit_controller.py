@@ -274,7 +274,8 @@ class EditController(QObject):
     def _show(self, outcome: EditOutcome, text: str) -> None:
         session, edit = self._session, outcome.edit
         open_set = session.open_set
-        if open_set is not None and str(outcome.training_set_id) == str(open_set.training_set.id):
+        is_open = open_set is not None and str(outcome.training_set_id) == str(open_set.training_set.id)
+        if open_set is not None and is_open:
             open_set.apply(outcome)
         session.message_expired.emit("edit")
         if edit.stage in _UNFINISHED:
@@ -293,6 +294,8 @@ class EditController(QObject):
         replaced = outcome.training_set_removed or outcome.replaces is not None
         if unknown or replaced or edit.kind in TRAINING_SET_KINDS:
             session.refresh()
+        elif not is_open and edit.stage not in _UNFINISHED:
+            session.refresh_sets()
 
     def _finish(self, back: bool = False) -> None:
         """Send the edits that waited for the service, then list again: others may have changed the set meanwhile."""

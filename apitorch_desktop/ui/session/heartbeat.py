@@ -33,6 +33,7 @@ class Heartbeat(QObject):
     """
 
     connect_wanted = Signal()
+    ping_answered = Signal()
     ping_failed = Signal(object)
     """A ping raised this exception; the heartbeat is stopped."""
 
@@ -95,6 +96,7 @@ class Heartbeat(QObject):
             self._task = self._tasks.run(
                 Lane.WATCH,
                 lambda _context: workspace.run(ping),
+                done=lambda _answer: self.ping_answered.emit(),
                 failed=self._on_ping_failed,
                 owner=self,
                 title="Ping the service",

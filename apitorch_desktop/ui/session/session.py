@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -11,7 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import UNSET
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QCoreApplication, QObject, Qt, Signal
+from PySide6.QtGui import QGuiApplication
 
 from apitorch_desktop.api.errors import ApiError, ConnectionFailed, TimedOut
 from apitorch_desktop.api.types import Classifier, Id, TrainingImage, TrainingSet
@@ -90,8 +92,11 @@ class Session(QObject):
         self.state_text = "Starting…"
         """The state as a sentence, with advice."""
         self.training_sets: list[TrainingSet] = []
+        """The training sets, the open one with its current labels and counts."""
         self.key: FoundKey | None = None
         """The connection's key, once it was looked up; None for the embedded service."""
+        self._sets_requested = self._sets_shown = 0
+        """Numbers of the last request for the training sets, and of the one whose answer is shown."""
         self.sets_confirmed = False
         """True if `training_sets` come from the service, not only from the cache."""
         self.classifiers: list[Classifier] = []
@@ -103,7 +108,11 @@ class Session(QObject):
         """Owner of the jobs of this connection: destroyed when another connection is opened."""
         self.heartbeat = Heartbeat(tasks, rhythm or Rhythm(), self)
         self.heartbeat.connect_wanted.connect(self.connect_service)
+        self.heartbeat.ping_answered.connect(self._on_ping_answered)
         self.heartbeat.ping_failed.connect(self._on_ping_failed)
+        app = QCoreApplication.instance()
+        if isinstance(app, QGuiApplication):
+            app.applicationStateChanged.connect(self._on_application_state)
 
     @property
     def workspace(self) -> Workspace | None:
@@ -293,19 +302,55 @@ class Session(QObject):
         if self.open_set is not None:
             self.open_set.refresh()
 
-    def refresh_sets(self) -> None:
-        """Request the training sets again."""
+    def _on_application_state(self, state: Qt.ApplicationState) -> None:
+        if state == Qt.ApplicationState.ApplicationActive:
+            self._look_for_changes()
+
+    def _on_ping_answered(self) -> None:
+        if not self.unavailable_reason("training-sets"):  # other services list no counts, and their calls may cost
+            self._look_for_changes()
+
+    def _look_for_changes(self) -> None:
+        """Show what other programs changed: when the user returns to the window, and whenever it was quiet for a while."""
+        if self.state is ConnectionState.READY:
+            self.refresh_sets(self._refresh_changed, failed=lambda _error: True)
+
+    def _refresh_changed(self) -> None:
+        """Request the images of the open training set again if the service has other counts than are shown."""
+        open_set = self.open_set
+        if open_set is None or not open_set.listed or not isinstance(open_set.training_set.counts, list):
+            return
+        counts = dict(zip(open_set.training_set.labels or (), open_set.training_set.counts, strict=False))
+        if Counter(counts) != Counter(open_set.counts):  # a label without images counts as none
+            open_set.refresh()
+
+    def refresh_sets(
+        self,
+        then: Callable[[], object] = lambda: None,
+        failed: Callable[[Exception], bool | None] | None = None,
+    ) -> None:
+        """Request the training sets again; `then` is called once they are shown."""
         if (connected := self.connected) is None:
             return
+
+        self._sets_requested = request = self._sets_requested + 1
+
+        def done(sets: list[TrainingSet]) -> None:
+            if request > self._sets_shown:  # otherwise a newer list is shown, or one with a set made since
+                self._sets_shown = request
+                self._on_sets_listed(sets)
+                then()
+
         self.run(
             "Listing the training sets",
             lambda _context: connected.workspace.training_sets(),
-            self._on_sets_listed,
-            failed=self.show_error,
+            done,
+            failed=failed or self.show_error,
         )
 
     def show_new_set(self, training_set: TrainingSet) -> None:
         """Show a training set that was just made, and open it."""
+        self._sets_shown = self._sets_requested
         self._show_sets([*self.training_sets, training_set])
         self.open(str(training_set.id))
 
@@ -324,6 +369,7 @@ class Session(QObject):
             elif fresh is not None:
                 self.open_set.training_set = fresh
                 self.open_set.classifier_status.rename(fresh)
+        self._keep_counts()
         self.sets_changed.emit()
         if self.connected is not None:
             wanted = by_id.get(self._preferred_id or "")  # also one that was created a moment ago
@@ -332,16 +378,16 @@ class Session(QObject):
             if wanted is not None:
                 self.open(str(wanted.id))
 
-    def shown_sets(self) -> list[TrainingSet]:
-        """Return the training sets, the open one with its current counts."""
+    def _keep_counts(self) -> None:
+        """Take labels and counts of the open training set into the list, where they stay when another one is opened."""
         open_set = self.open_set
-        if open_set is None:
-            return self.training_sets
-        return [
-            msgspec.structs.replace(one, labels=open_set.labels, counts=list(open_set.counts.values()))
-            if one.id == open_set.training_set.id and (open_set.listed or open_set.counts)
-            else one
-            for one in self.training_sets
+        if open_set is None or not (open_set.listed or any(open_set.counts.values())):
+            return
+        self.training_sets = [
+            msgspec.structs.replace(found, labels=open_set.labels, counts=list(open_set.counts.values()))
+            if str(found.id) == str(open_set.training_set.id)
+            else found
+            for found in self.training_sets
         ]
 
     def find_set(self, set_id: Id) -> TrainingSet | None:
@@ -361,6 +407,8 @@ class Session(QObject):
             return
         if self.open_set is not None and str(self.open_set.training_set.id) == str(set_id):
             return
+        if self.open_set is not None and self.state is ConnectionState.READY:
+            self.refresh_sets()  # the one that is left may be changing still
         self._close_set()
         open_set = self.open_set = OpenTrainingSet(self.tasks, connected.workspace, self.images, found, self)
         open_set.changed.connect(self._listing_changed)
@@ -389,6 +437,7 @@ class Session(QObject):
         self.show_error(error, "" if isinstance(error, ConnectionFailed) else "Listing the photos")
 
     def _listing_changed(self) -> None:
+        self._keep_counts()
         self.sets_changed.emit()
         self.listing_changed.emit()
 
@@ -402,6 +451,7 @@ class Session(QObject):
     def _close_set(self) -> None:
         if self.open_set is None:
             return
+        self._keep_counts()
         self.open_set.close()
         self.open_set = None
         self.images.set_groups([])

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from PIL import Image
+from PySide6.QtCore import Qt
 
 from apitorch_desktop.dataset.app_data import open_app_data
 from apitorch_desktop.dataset.edits.model import Edit, EditKind, EditOutcome, EditStage
@@ -97,7 +98,7 @@ def test_a_service_with_nothing_says_so_and_one_training_set_opens_by_itself(fil
     session = filled.session
     assert session.open_set.training_set.name == "Coats"
     assert {label: len(ids) for label, ids in filled.labels().items()} == {"mountain": 2, "plains": 3}
-    [shown] = session.shown_sets()
+    [shown] = session.training_sets
     assert dict(zip(shown.labels, shown.counts, strict=True)) == {"mountain": 2, "plains": 3}
     assert session.unavailable_reason("labels") == ""
 
@@ -116,6 +117,33 @@ def test_what_a_transfer_brings_in_appears_without_a_new_listing(filled, tmp_pat
     assert session.open_set.counts["desert"] == 6
     assert filled.model.row_of(before) is not None
     wait_until(lambda: [one.state for one in desk.statuses] == ["done"])
+
+
+def test_labels_and_counts_of_a_set_stay_right_when_another_one_is_opened(filled, tmp_path):
+    session, editing = filled.session, filled.editing
+
+    def listed(name):
+        found = next(training_set for training_set in session.training_sets if training_set.name == name)
+        return dict(zip(found.labels or (), found.counts or (), strict=True))
+
+    editing.create_training_set("Hats", lambda set_id: session.open(set_id))
+    wait_until(lambda: session.open_set.training_set.name == "Hats" and session.open_set.listed)
+    assert listed("Coats") == {"mountain": 2, "plains": 3}
+    hats, client = session.open_set.training_set.id, session.workspace.client
+    image = client.upload_image(hats, "straw", path=pictures(tmp_path / "hats", 1, 90)[0])
+    session.open_set.refresh()
+    wait_until(lambda: filled.model.total == 1)
+    coats = next(training_set.id for training_set in session.training_sets if training_set.name == "Coats")
+    session.open(coats)
+    assert listed("Hats") == {"straw": 1}, "at once, before the service is asked"
+    wait_until(lambda: filled.model.total == 5 and session.open_set.listed)
+    client.delete_image(image.id)  # another program
+    client.delete_image(filled.labels()["plains"][0])
+    session._on_application_state(Qt.ApplicationState.ApplicationActive)
+    wait_until(lambda: listed("Hats") == {"straw": 0} and listed("Coats") == {"mountain": 2, "plains": 2})
+    wait_until(lambda: filled.model.total == 4)
+    editing.create_label(hats, "felt")
+    wait_until(lambda: set(listed("Hats")) == {"straw", "felt"})
 
 
 def test_a_copy_that_a_listing_saw_in_the_middle_of_a_move_is_shown_once(filled):
