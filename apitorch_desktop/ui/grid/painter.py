@@ -203,16 +203,26 @@ class GridPainter:
             words = self._texts.get(f"{header.selected:,} selected", "small")
             left = place.take_end(words.width, px(12))
             self._write(painter, left, self._top(center, "small"), words, "small", self._accent_text)
-        self._label(painter, place, center, header.label or "(no label)", "answer", self._text)
-        self._label(painter, place, center, plural(header.images, "photo"), "small", self._muted)
+        count = plural(header.images, "photo")
+        kept = self._texts.get(count, "small").width + px(12)  # a long label is elided, never the count
+        self._label(painter, place, center, header.label or "(no label)", "answer", self._text, kept)
+        self._label(painter, place, center, count, "small", self._muted)
         if header.accuracy is not None:
             self._accuracy_bar(painter, place, center, header.accuracy)
             self._label(painter, place, center, f"{percent(header.accuracy)} right", "small", self._muted)
 
     def _label(
-        self, painter: QPainter, line: _LineLayout, center: float, words: str, role: Role, color: QColor
+        self,
+        painter: QPainter,
+        line: _LineLayout,
+        center: float,
+        words: str,
+        role: Role,
+        color: QColor,
+        kept: float = 0,
     ) -> None:
-        room = line.room
+        """Paint a text at the start of the free room, `kept` pixels of which stay free."""
+        room = line.room - kept
         if room < self._theme.px(24):
             return
         text = self._texts.get(words, role, int(room))
