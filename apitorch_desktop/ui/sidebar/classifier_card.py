@@ -26,6 +26,7 @@ class ClassifierCard(Card):
         head.addStretch(1)
         head.addWidget(self._version)
         self._bar = ProgressBar(0)
+        self._sentence = ""
         self._text = label("", "small", "muted", wrap=True)
         self.rows.addLayout(head)
         self.rows.addWidget(self._bar)
@@ -43,14 +44,15 @@ class ClassifierCard(Card):
         self._version.setText(f"version {version}" if version else "")
         self._bar.set_share(share, "accent")
         self._bar.setVisible(share is None or share > 0)
-        self._text.setText(text)
+        self._sentence = text
+        self._text.setText(text.replace("_", "_\u200b"))  # else a long label could not be wrapped
         self._text.setVisible(bool(text))
         self.setAccessibleName(f"{title}. {text}")
         self.show()
 
     def sentence(self) -> str:
         """Return the sentence below the bar."""
-        return self._text.text()
+        return self._sentence
 
     def headline(self) -> str:
         """Return the headline."""

@@ -1,7 +1,8 @@
 import pytest
+from PySide6.QtCore import Qt
 
 from apitorch_desktop.api.types import Classifier, LabelMetrics, Metrics, TrainingSet
-from apitorch_desktop.ui.sidebar.classifier_card import headline, needs
+from apitorch_desktop.ui.sidebar.classifier_card import ClassifierCard, headline, needs
 from apitorch_desktop.utils.text import duration, percent, plural, size
 
 CLOTHES = TrainingSet(id=1, name="Clothes", slug="clothes", labels=["dress", "hat"], counts=[4, 5])
@@ -29,6 +30,20 @@ def test_a_classifier_that_learns_keeps_its_last_figures():
     title, share, text = headline(CLOTHES, learning)
     assert (title, share) == ("Learning…", None)
     assert text == "50 % right on photos it had not seen."
+
+
+def test_a_sentence_with_a_long_label_is_wrapped_in_the_card(qtbot, theme):
+    name = "a_very_long_label_that_nobody_would_shorten_in_time_for_this"
+    card = ClassifierCard(theme)
+    qtbot.addWidget(card)
+    card.show_state(CLOTHES, Classifier(status="ready", version=1, metrics=metrics(0.85, dress=0.95, **{name: 0.1})))
+    assert card.sentence() == f"85 % right on photos it had not seen. Weakest: {name}."
+    card.setFixedWidth(240)
+    card.adjustSize()
+    text = card._text
+    needed = text.fontMetrics().boundingRect(0, 0, text.width(), 1000, Qt.TextFlag.TextWordWrap, text.text())
+    assert needed.width() <= text.width() <= 240
+    assert text.height() >= needed.height()
 
 
 @pytest.mark.parametrize(
