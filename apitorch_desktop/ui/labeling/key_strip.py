@@ -34,6 +34,8 @@ class KeyChip(QPushButton):
         super().__init__()
         self._theme = theme
         self.key, self.name = key, name
+        self.shared = 0
+        """Length of the start that the label shares with that of another key."""
         self.setProperty("kind", "quiet")
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setAccessibleName(f"{name}, key {key}")
@@ -70,9 +72,27 @@ class KeyChip(QPushButton):
         room = self.rect().adjusted(px(3) + edge + px(5), 0, -px(4), 0)
         if room.width() < px(16):
             return
-        text = painter.fontMetrics().elidedText(self.name, Qt.TextElideMode.ElideRight, room.width())
+        text = elided_label(painter.fontMetrics(), self.name, self.shared, room.width())
         start = QStyle.visualAlignment(direction, Qt.AlignmentFlag.AlignLeft)
         painter.drawText(QStyle.visualRect(direction, self.rect(), room), start | Qt.AlignmentFlag.AlignVCenter, text)
+
+
+def elided_label(metrics: QFontMetrics, name: str, shared: int, width: int) -> str:
+    """Return a label elided to `width` pixels: its start, or what follows the first `shared` letters if that is not seen."""
+    text = metrics.elidedText(name, Qt.TextElideMode.ElideRight, width)
+    if text == name or len(text) - 1 > shared or shared >= len(name):
+        return text
+    word = max(name.rfind(mark, 0, shared) for mark in "_- ") + 1
+    whole_word = f"…{name[word:]}"
+    if word and metrics.horizontalAdvance(whole_word) <= width:
+        return whole_word
+    return metrics.elidedText(f"…{name[shared:]}", Qt.TextElideMode.ElideRight, width)
+
+
+def _shared_start(first: str, second: str) -> int:
+    """Return the length of the start that two texts share."""
+    differing = (at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other)
+    return next(differing, min(len(first), len(second)))
 
 
 class KeyChipRow(QWidget):
@@ -101,6 +121,7 @@ class KeyChipRow(QWidget):
         self.chips = [KeyChip(self._theme, key, name) for key, name in keys.items()]
         for chip in self.chips:
             chip.setParent(self)
+            chip.shared = max((_shared_start(chip.name, one.name) for one in self.chips if one is not chip), default=0)
             chip.clicked.connect(lambda _checked=False, name=chip.name: self.label_wanted.emit(name))
         self._place()
 
