@@ -25,7 +25,8 @@ ENVIRONMENT: Final = "environment"
 URL_VARIABLE: Final = "APITORCH_BASE_URL"
 KEY_VARIABLE: Final = "APITORCH_API_KEY"
 _FILE = "connections.json"
-_COLORS = ("#d9480f", "#1971c2", "#2f9e44", "#9c36b5", "#0c8599", "#e8590c", "#5f3dc4", "#a61e4d")
+_COLORS = ("#0c8599", "#1971c2", "#2f9e44", "#9c36b5", "#5f3dc4")
+"""Colors of connections for which none was chosen. No red, which reads as an error."""
 
 
 @dataclass(frozen=True, slots=True)

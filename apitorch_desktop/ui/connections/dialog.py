@@ -52,12 +52,13 @@ class _Swatches(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
-        for name, color in _SWATCHES.items():
+        other = {} if not chosen or chosen in _SWATCHES.values() else {"As it is": chosen}
+        for name, color in (_SWATCHES | other).items():
             swatch = QToolButton()
             swatch.setCheckable(True)
             swatch.setToolTip(name)
             swatch.setAccessibleName(f"Colour {name.lower()}")
-            swatch.setIcon(dot(theme.px(16), color))
+            swatch.setIcon(dot(theme.px(16), color, checkable=True))
             swatch.setIconSize(QSize(theme.px(16), theme.px(16)))
             swatch.setProperty("kind", "quiet")
             swatch.setProperty("color", color)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QByteArray, QPoint, QRect, QSize, Qt
-from PySide6.QtGui import QColor, QIcon, QIconEngine, QPainter, QPixmap
+from PySide6.QtCore import QByteArray, QPoint, QPointF, QRect, QSize, Qt
+from PySide6.QtGui import QColor, QIcon, QIconEngine, QPainter, QPen, QPixmap
 from PySide6.QtSvg import QSvgRenderer
 
 
-def dot(size: int, color: str) -> QIcon:
-    """Return a filled circle in a color (`#rrggbb`), `size` pixels across."""
+def dot(size: int, color: str, *, checkable: bool = False) -> QIcon:
+    """Return a filled circle in a color (`#rrggbb`), `size` pixels across; if `checkable`, with a mark when checked."""
+    icon = QIcon(_disc(size, color))
+    if checkable:
+        icon.addPixmap(_disc(size, color, checked=True), QIcon.Mode.Normal, QIcon.State.On)
+    return icon
+
+
+def _disc(size: int, color: str, *, checked: bool = False) -> QPixmap:
     pixmap = QPixmap(size * 2, size * 2)
     pixmap.setDevicePixelRatio(2)
     pixmap.fill(Qt.GlobalColor.transparent)
@@ -19,8 +26,14 @@ def dot(size: int, color: str) -> QIcon:
     painter.setPen(Qt.PenStyle.NoPen)
     painter.setBrush(QColor(color))
     painter.drawEllipse(1, 1, size - 2, size - 2)
+    if checked:
+        pen = QPen(QColor("white"), size / 8)
+        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+        pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+        painter.setPen(pen)
+        painter.drawPolyline([QPointF(size * x, size * y) for x, y in ((0.29, 0.53), (0.44, 0.67), (0.71, 0.36))])
     painter.end()
-    return QIcon(pixmap)
+    return pixmap
 
 
 class TintedIcon(QIconEngine):

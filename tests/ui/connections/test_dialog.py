@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QLineEdit
 
 from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, KeyLocation
@@ -229,3 +230,16 @@ def test_the_keyring_is_waited_for_and_the_wait_can_be_stopped(qtbot, opened, co
     gate.set()
     said(known, "The service answers and accepts the key.")
     assert known.cancel.text() == "Cancel"
+
+
+def test_the_chosen_colour_is_marked_and_none_is_red_of_itself(opened, connections):
+    kept = [connections.add(f"No. {number}", f"https://host{number}.example") for number in range(6)]
+    assert not {"#d9480f", "#e8590c", "#a61e4d"} & {one.color for one in connections.all()}
+    old = connections.add("Old", "https://old.example", "#e8590c")  # taken by itself until 0.1.0
+    for connection in (*kept, old):
+        swatch = opened(connection).color._group.checkedButton()
+        assert swatch.property("color") == connection.color
+        marks = [
+            swatch.icon().pixmap(16, QIcon.Mode.Normal, state).toImage() for state in (QIcon.State.Off, QIcon.State.On)
+        ]
+        assert marks[0] != marks[1]
