@@ -18,6 +18,7 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import button, label
+from apitorch_desktop.ui.widgets.dates import date_text
 from apitorch_desktop.utils.text import plural, size
 
 BUDGET = 32 * 2**20
@@ -170,4 +171,4 @@ def _record(trashed: TrashedImage) -> TrainingImage:
 
 
 def _day(trashed: TrashedImage) -> str:
-    return datetime.fromtimestamp(trashed.deleted_at, UTC).astimezone().date().isoformat()
+    return date_text(datetime.fromtimestamp(trashed.deleted_at, UTC))

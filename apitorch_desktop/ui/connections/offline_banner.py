@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QDateTime, QLocale, Signal
+from datetime import UTC, datetime
+
+from PySide6.QtCore import Signal
 
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.banner import Banner
+from apitorch_desktop.ui.widgets.dates import time_text
 from apitorch_desktop.utils.text import plural
 
 
@@ -30,8 +33,7 @@ def away_words(name: str, seen_at: float, waiting: int) -> str:
     """Return the text: `“Torch” is away: you see what was there 3 Jul 2026 14:05. 1 change waits; it is sent when …`."""
     seen = ""
     if seen_at:
-        moment = QDateTime.fromSecsSinceEpoch(int(seen_at))
-        seen = f": you see what was there {QLocale().toString(moment, QLocale.FormatType.ShortFormat)}"
+        seen = f": you see what was there {time_text(datetime.fromtimestamp(seen_at, UTC))}"
     rest = {0: "Changes are kept, and sent when it is back.", 1: "1 change waits; it is sent when the service is back."}
     many = f"{plural(waiting, 'change')} wait; they are sent when the service is back."
     return f"“{name}” is away{seen}. {rest.get(waiting, many)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from PySide6.QtCore import QLocale, QPointF, Qt, QTimer, Signal
+from PySide6.QtCore import QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
@@ -16,6 +16,7 @@ from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.viewer.canvas import PhotoCanvas
 from apitorch_desktop.ui.viewer.loader import PhotoLoader
 from apitorch_desktop.ui.widgets.controls import ElidedLabel, Separator, button, icon_button, label
+from apitorch_desktop.ui.widgets.dates import time_text
 from apitorch_desktop.utils.text import size
 
 Neighbor = Callable[[str, int], TrainingImage | None]
@@ -267,10 +268,6 @@ def details(image: TrainingImage) -> list[str]:
 def _date(text: str) -> str:
     """Format an ISO 8601 time in the local language and time zone; "" if it is not one."""
     try:
-        moment = datetime.fromisoformat(text).astimezone()
+        return time_text(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         return ""
-    locale = QLocale()
-    if locale.language() == QLocale.Language.C:
-        locale = QLocale(QLocale.Language.English, QLocale.Country.UnitedKingdom)
-    return locale.toString(moment.replace(tzinfo=None), QLocale.FormatType.ShortFormat)  # type: ignore[call-overload,no-any-return]
