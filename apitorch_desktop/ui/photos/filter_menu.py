@@ -33,10 +33,10 @@ class FilterMenu(QObject):
         menu, wanted = self._menu, self._filter
         menu.clear()
         below = menu.addMenu("Labels")
+        self._tick(below, "All but these", wanted.but, self._but)  # first: there may be hundreds of labels
+        below.addSeparator()
         for name in self._labels():
             self._tick(below, name, name in wanted.labels, partial(self._in, wanted.labels, name))
-        below.addSeparator()
-        self._tick(below, "All but these", wanted.but, self._but)
         self._choices("Added", AGES, wanted.days, self._age)
         self._choices("Shorter side", SIZES, wanted.size, self._size)
         below = menu.addMenu("Found by Review")

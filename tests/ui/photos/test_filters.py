@@ -1,13 +1,14 @@
 from datetime import UTC, datetime
 
 import pytest
-from PySide6.QtCore import QSettings
+from PySide6.QtCore import QPoint, QSettings
 from PySide6.QtWidgets import QMenu
 
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.ui.grid.filters import Filter
 from apitorch_desktop.ui.photos.filter_menu import FilterMenu, suggestion
 from apitorch_desktop.ui.settings import Settings
+from tests.helpers.event_loop import wait_until
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -79,10 +80,10 @@ def test_the_menu_shows_what_is_chosen_and_takes_it_back(settings):
     filters.changed.connect(lambda: changes.append(wanted.chosen()))
     menu.aboutToShow.emit()
     labels = menu.actions()[0].menu()
-    labels.actions()[1].trigger()
+    labels.actions()[-1].trigger()
     assert wanted.labels == {"shoes"}
     menu.aboutToShow.emit()
-    assert [action.isChecked() for action in menu.actions()[0].menu().actions()][:2] == [False, True]
+    assert [action.isChecked() for action in menu.actions()[0].menu().actions()][-2:] == [False, True]
     next(action for action in menu.actions() if action.text() == "Show all").trigger()
     assert changes == [1, 0]
     menu.deleteLater()
@@ -109,3 +110,16 @@ def test_a_filter_is_saved_by_name_taken_again_and_forgotten(settings):
 
 def test_a_name_for_a_filter_says_what_it_shows():
     assert suggestion(Filter("blue", {"shirt"}, but=True, days=7)) == "blue · not shirt · in the last 7 days"
+
+
+def test_hundreds_of_labels_are_one_column_and_their_negation_is_within_reach(qtbot, theme, settings):
+    menu = QMenu()
+    qtbot.addWidget(menu)
+    FilterMenu(menu, Filter(), lambda: [f"label_{number}" for number in range(300)], settings)
+    menu.aboutToShow.emit()
+    labels = menu.actions()[0].menu()
+    assert labels.actions()[0].text() == "All but these"
+    labels.popup(QPoint(0, 0))
+    wait_until(labels.isVisible)
+    assert labels.width() < labels.screen().availableGeometry().width() / 3
+    labels.close()
