@@ -22,7 +22,7 @@ MIN_IMAGES: Final = 2
 NONE_OF_THESE: Final = "none_of_these"
 """Name of an optional label for images that belong to none of the others."""
 PREVIEW_ABOVE: Final = 8_000
-"""Images × labels above which `train` first passes a head fitted on a sample of that size to `preview`."""
+"""Images × labels above which `train` first passes a head fitted on a sample to `preview`."""
 REMEMBERED: Final = 0.95
 """Probability of the label of a remembered image: not 1, as users err too."""
 
@@ -268,7 +268,7 @@ def _fit_preview(
     rows: NDArray[np.float32], answers: Ints, names: list[str], groups: Ints, seed: int, go_on: Callable[[], None]
 ) -> Head:
     """A head fitted on a sample within a second; it remembers every image that it would answer wrong."""
-    sample = linear.stratified_sample(answers, max(PREVIEW_ABOVE // len(names), 2 * len(names)), seed)
+    sample = linear.stratified_sample(answers, max(PREVIEW_ABOVE, 4 * len(names) ** 2) // len(names), seed)
     some, labels = rows[sample], answers[sample]
     folds = fair_folds(labels, groups[sample], 3, seed)
     fitted = linear.fit(some, labels, len(names), folds, go_on, penalties=(_PREVIEW_PENALTY,), seed=seed)

@@ -98,7 +98,7 @@ class Trainer:
         store: "Store",
         encoder_factory: "Callable[[], Encoder]",
         *,
-        delay: float = 0.5,
+        delay: float = 0.2,
         patience: float = 20,
     ) -> None:
         self._store = store
@@ -355,10 +355,14 @@ class Trainer:
             self._mark_trained(job, started, complete=False)  # the old encoder's head answers until all are encoded
             return False
 
+        previewed = False  # a number that answered is stored: the next one is then of a head with all changes
+
         def cancelled() -> bool:
-            return self._stopping or (job.changes != job.trained_changes and not urgent)
+            return self._stopping or (job.changes != job.trained_changes and not urgent and not previewed)
 
         def set_provisional(head: "Head", metrics: types.Metrics | None = None) -> None:
+            nonlocal previewed
+            previewed = True
             self._heads.put(job.set_id, training_data.provisional_head(self._store, data, head, metrics))
 
         training = training_data.fit(data, cancelled, set_provisional)

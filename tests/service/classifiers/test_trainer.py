@@ -16,7 +16,7 @@ from apitorch_desktop.service.classifiers import training_data
 from apitorch_desktop.service.classifiers.trainer import Trainer, unmet_requirements
 from apitorch_desktop.service.storage.errors import DiskFull, RecordConflict, RecordNotFound
 from apitorch_desktop.service.storage.store import Store
-from apitorch_desktop.vision import images
+from apitorch_desktop.vision import head, images, linear
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 from tests.helpers.curating import OWNER, CountingEncoder, add, fill, state, training, until_ready
 from tests.helpers.service_process import serving, until
@@ -409,3 +409,28 @@ def test_it_is_not_ready_before_the_new_head_is_the_one_that_answers(store, clot
         go_on.set()
         until_ready(store, trainer, clothes)
         assert trainer.current_head(clothes)[0] == 2
+
+
+def test_a_version_that_answered_is_stored_before_a_later_change_is_learned(
+    store, clothes, photos, encoder, monkeypatch
+):
+    """A preview answers under the number to come: a correction of its answer has a higher one."""
+    monkeypatch.setattr(head, "PREVIEW_ABOVE", 10)
+    fill(store, clothes, photos, ["dress", "hat"], 4)
+    fit = linear.fit
+    previewed, go_on = threading.Event(), threading.Event()
+
+    def held_fit(*given, **options):
+        if "penalties" not in options and not go_on.is_set():  # the fit on all images, after the preview
+            previewed.set()
+            assert go_on.wait(60)
+        return fit(*given, **options)
+
+    monkeypatch.setattr(linear, "fit", held_fit)
+    with training(store, encoder) as trainer:
+        assert previewed.wait(60)
+        assert state(store, trainer, clothes).version == 1
+        fill(store, clothes, photos, ["pants"], 2)
+        go_on.set()
+        until(lambda: [version.version for version in store.models.versions(clothes)] == [2, 1])
+        assert state(store, trainer, clothes).labels == ["dress", "hat", "pants"]
