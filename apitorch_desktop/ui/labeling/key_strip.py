@@ -83,9 +83,9 @@ def elided_label(metrics: QFontMetrics, name: str, shared: int, width: int) -> s
     if text == name or len(text) - 1 > shared or shared >= len(name):
         return text
     word = max(name.rfind(mark, 0, shared) for mark in "_- ") + 1
-    whole_word = f"…{name[word:]}"
-    if word and metrics.horizontalAdvance(whole_word) <= width:
-        return whole_word
+    from_word = metrics.elidedText(f"…{name[word:]}", Qt.TextElideMode.ElideRight, width)
+    if word and (from_word.endswith(name[word:]) or len(from_word) - 2 > shared - word):
+        return from_word
     return metrics.elidedText(f"…{name[shared:]}", Qt.TextElideMode.ElideRight, width)
 
 
