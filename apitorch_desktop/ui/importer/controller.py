@@ -253,6 +253,7 @@ class ImportController(QObject):
         session = self._session
         if (connected := session.connected) is None:
             return
+        set_id = session.service_id(set_id)
         labels = self._labels(set_id)
 
         def job(_context: JobContext) -> int:
