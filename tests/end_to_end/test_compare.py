@@ -8,6 +8,7 @@ from PIL import Image
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore
 from apitorch_desktop.dataset.connections.store import ConnectionStore
+from apitorch_desktop.dataset.edits.model import EditStage
 from apitorch_desktop.utils.paths import desktop_folder
 from tests.helpers import app_runner as program
 from tests.helpers.service_process import KEY, serving
@@ -35,10 +36,10 @@ def elsewhere(tmp_path, home, monkeypatch):
 def _finding(find, connection_id):
     """This run's keys, as if the person had typed it: there is no keyring in the tests."""
 
-    def found(keys, connection):
+    def found(keys, connection, wait=None):
         if connection.id == connection_id:
             keys.store(connection, KEY)
-        return find(keys, connection)
+        return find(keys, connection, wait)
 
     return found
 
@@ -81,9 +82,11 @@ def test_two_homes_are_compared_pushed_and_pulled(monkeypatch, elsewhere, tmp_pa
         program.wait(lambda: len(contents(client, mine.id)) == 6, "what was pulled")
         compared("Both are the same").reject()
         assert contents(client, mine.id) == contents(far, theirs.id)
-        undoable = session.stores.edits.journal.undoable
-        program.wait(lambda: undoable(session.connection.id).title == "import 2 photos", "the import in the journal")
-        assert undoable(connection.id).title == "the import"  # pushed; told when that one is open
+        journal = session.stores.edits.journal
+        program.wait(lambda: journal.undoable(session.connection.id), "the import in the journal")
+        assert journal.undoable(session.connection.id).title == "import 2 photos"
+        pushed = journal.imports(connection.id, EditStage.BEGUN)  # finished when that connection is open
+        assert [row.title for row in pushed] == ["the import"]
         made.edits.undo()
         program.wait(lambda: len(contents(client, mine.id)) == 4, "the undo of what was pulled")
 
