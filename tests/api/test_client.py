@@ -199,5 +199,5 @@ def test_a_client_shows_its_address_and_no_key(client: ApiClient):
 
 def test_the_page_on_the_interface_lists_every_extension():
     page = (Path(types.__file__).parent / "INTERFACE.md").read_text(encoding="utf-8")
-    names = re.findall(r"^\| `([a-z.-]+)` \|", page.partition("## Extensions")[2], re.MULTILINE)
+    names = re.findall(r"^\| `([a-z._-]+)` \|", page.partition("## Extensions")[2], re.MULTILINE)
     assert sorted(names) == sorted(types.EXTENSIONS)

@@ -62,7 +62,7 @@ class SelectionAgainstASet(RuleBasedStateMachine):
             assert list(self.selection) == sorted(self.rows)
             assert len(self.selection) == len(self.rows)
             assert bool(self.selection) is bool(self.rows)
-            assert self.selection.size == self.size
+            assert len(self.selection.flags) == self.size
 
 
 TestSelectionAgainstASet = SelectionAgainstASet.TestCase
