@@ -261,6 +261,10 @@ class Alternative(Struct, kw_only=True):
     label_id: str | UnsetType = UNSET
 
 
+NONE_OF_THESE = "none_of_these"
+"""Label of the user's own for images that belong to no other label; `vision.head` learns it as a rejection."""
+
+
 class Classification(Struct, kw_only=True):
     """One classifier's answer. `value`, `text` and `measures` are of the standard classifiers.
 
@@ -282,6 +286,13 @@ class Classification(Struct, kw_only=True):
     adjusted: bool | UnsetType = UNSET
     none_of_these: bool | UnsetType = UNSET
     version: int | UnsetType = UNSET
+
+    @property
+    def answer(self) -> str:
+        """The answer in words: the label, or that the image is none of the labels, with the nearest."""
+        if self.none_of_these is not True:
+            return self.label
+        return "none of these" if self.label == NONE_OF_THESE else f"none of these, nearest {self.label}"
 
 
 class Classifications(Struct, kw_only=True):

@@ -467,7 +467,7 @@ def test_the_environment_is_said_to_win(monkeypatch, service):
         toolbar = made.central_widget.toolbar
         assert "APITORCH_BASE_URL" in toolbar.connection.toolTip()
         assert toolbar.connection.stripe == made.session.connection.color != ""
-        texts = [message.text for message in made.central_widget.status.message._failures]
+        texts = [message.text for message, _at in made.central_widget.status.message._failures]
         assert any("APITORCH_BASE_URL and APITORCH_API_KEY decide" in one for one in texts), texts
         made.connection_menu._fill()
         change = next(one for one in toolbar.connection_menu.actions() if one.text().startswith("Change"))

@@ -6,7 +6,7 @@ from msgspec import UNSET
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QMenu, QWidget
 
-from apitorch_desktop.api.types import Classification
+from apitorch_desktop.api.types import NONE_OF_THESE, Classification
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import (
     Card,
@@ -104,7 +104,11 @@ class AnswerCard(Card):
         self.answer = answer
         value = probability(answer.confidence_value)
         plain = answer.confidence is UNSET and value is None
-        self._show(answer.label, sentence=self._text(answer), note=note)
+        unknown = answer.none_of_these is True
+        title, text = answer.label, self._text(answer)
+        if unknown:
+            title, text = "None of these", "" if answer.label == NONE_OF_THESE else f"Nearest: {answer.label}."
+        self._show(title, sentence=text, note=note, tone="muted" if unknown else "")
         self.confidence.setText("" if answer.confidence is UNSET else str(answer.confidence))
         self.value.setText("" if value is None else f"{value:.2f}")
         self.bar.setVisible(value is not None)
@@ -114,8 +118,9 @@ class AnswerCard(Card):
         self.again.hide()
         for control in (self.right, self.wrong, self.add):
             control.show()
+        self.right.setVisible(not unknown)  # a label that is right is chosen by Wrong…
         sure = "" if plain else f", {self.confidence.text()} {self.value.text()}".rstrip()
-        self.setAccessibleName(f"{self.slug}: {answer.label}{sure}. {self.sentence.text()}")
+        self.setAccessibleName(f"{self.slug}: {answer.answer}{sure}. {self.sentence.text()}")
 
     def show_failure(self, text: str) -> None:
         """Show why there is no answer, and what to do."""
