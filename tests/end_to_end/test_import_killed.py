@@ -71,7 +71,9 @@ def test_undo_takes_away_an_import_in_whose_middle_the_program_was_killed(monkey
             assert len(there(service)["quite_new"]) == MORE
         if when == "at once":
             program.press(made.central_widget.status.transfer._cancel)
-            program.wait(lambda: any(one.startswith("Added ") for one in said), f"what came in: {said}")
+            program.wait(lambda: made.transfers.statuses[0].state == "cancelled", "the cancellation")
+            journal, connection = made.session.stores.edits.journal, made.session.connection.id
+            program.wait(lambda: journal.undoable(connection) is not None, "what came in to be journalled")
         made.photos.grid.setFocus()
         pointer.key("ctrl+z")
         program.wait(lambda: any(one.startswith("Undone: import") for one in said), f"the undo: {said}")

@@ -26,9 +26,9 @@ def in_the_service(made):
 
 def in_the_tree(made):
     return {
-        row.text: {child.text: child.count for child in row.children if child.row is RowType.LABEL}
+        row.text: {child.text: child.count for child in row.children if child.row_type is RowType.LABEL}
         for row in made.central_widget.tree.model.top()
-        if row.row is RowType.TRAINING_SET
+        if row.row_type is RowType.TRAINING_SET
     }
 
 
