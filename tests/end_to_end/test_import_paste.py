@@ -13,6 +13,7 @@ from apitorch_desktop.ui.importer.dialog import ImportDialog
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
+from tests.helpers.import_plan import closed, shown_plan
 from tests.helpers.summer_set import summer
 from tests.helpers.widget_driver import choose
 
@@ -26,19 +27,6 @@ def counts(made, name):
 def said(made):
     message = made.central_widget.status.message.current()
     return message.text if message is not None else ""
-
-
-def shown_plan():
-    plan = program.wait(lambda: dialog(ImportDialog), "the plan")
-    program.wait(lambda: plan.plan is not None and not plan._checks.comparing, "what came")
-    program.wait(plan.isActiveWindow, "the focus in the plan")
-    return plan
-
-
-def closed(made):
-    pointer.key("Escape")
-    program.wait(lambda: dialog(ImportDialog) is None, "the plan closed")
-    made.window.activateWindow()
 
 
 def test_a_pasted_photo_gets_a_label_by_its_first_letters(monkeypatch, photos, tmp_path, home):

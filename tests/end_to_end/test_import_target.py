@@ -9,6 +9,7 @@ from apitorch_desktop.ui.importer.dialog import ImportDialog
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
+from tests.helpers.import_plan import closed, shown_plan
 from tests.helpers.summer_set import summer
 
 CORNER = QPoint(1500, 920)
@@ -28,19 +29,6 @@ def counts(made, name):
     client = made.session.workspace.client
     found = next(training_set for training_set in client.training_sets() if training_set.name == name)
     return {label.label: label.count for label in client.labels(found.id)}
-
-
-def shown_plan():
-    plan = program.wait(lambda: dialog(ImportDialog), "the plan")
-    program.wait(lambda: plan.plan is not None and not plan._checks.comparing, "what came")
-    program.wait(plan.isActiveWindow, "the focus in the plan")
-    return plan
-
-
-def closed(made):
-    pointer.key("Escape")
-    program.wait(lambda: dialog(ImportDialog) is None, "the plan closed")
-    made.window.activateWindow()
 
 
 def test_a_folder_goes_through_a_plan_into_the_set_that_was_just_made(monkeypatch, photos, flat, tmp_path, home):

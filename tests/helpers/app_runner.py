@@ -34,7 +34,7 @@ def wait(condition, what, seconds=PATIENCE):
 
 
 def run(monkeypatch, steps, *arguments):
-    """Run the program, and `steps(assembly)` once its window is put together; answers main's exit status."""
+    """Run the program, and `steps(bootstrap)` once its window is put together; answers main's exit status."""
 
     def exec_(*_):
         window = next(one for one in QApplication.topLevelWidgets() if isinstance(one, MainWindow) and one.isVisible())

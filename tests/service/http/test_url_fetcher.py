@@ -62,7 +62,7 @@ def answering(*answers, tls=None, host="127.0.0.1"):
 
 
 def fetch(url, tmp_path, *, most=10_000, **options):
-    """Bytes and name at a URL, or the Refusal."""
+    """Bytes and name at a URL. Raises HttpError."""
 
     async def run():
         with closing(UrlFetcher(max_bytes=most, **options)) as fetcher:

@@ -16,7 +16,7 @@ from tests.helpers.planted_set import plant
 
 
 class Desk:
-    """What the assembly makes of it, without widgets."""
+    """The review controller with its session, as the bootstrap makes them, without widgets."""
 
     def __init__(self, tasks, service, settings):
         self.stores = open_app_data(paths.desktop_folder(), paths.cache_folder())

@@ -25,7 +25,7 @@ from tests.helpers.event_loop import wait_until
 
 
 class Window:
-    """What the assembly makes, without widgets."""
+    """The session and its collaborators as the bootstrap makes them, without widgets."""
 
     def __init__(self, tasks):
         self.tasks = tasks
