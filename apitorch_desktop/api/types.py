@@ -288,8 +288,8 @@ class Classification(Struct, kw_only=True):
     version: int | UnsetType = UNSET
 
     @property
-    def answer(self) -> str:
-        """The answer in words: the label, or that the image is none of the labels, with the nearest."""
+    def label_text(self) -> str:
+        """The label, or "none of these" with the nearest label."""
         if self.none_of_these is not True:
             return self.label
         return "none of these" if self.label == NONE_OF_THESE else f"none of these, nearest {self.label}"

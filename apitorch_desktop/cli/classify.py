@@ -108,4 +108,4 @@ def _line_of(place: str, answer: Classification | str) -> str:
         return f"{place}: not classified. {answer}"
     known = [value for value in (answer.confidence, answer.confidence_value) if isinstance(value, str) and value]
     confidence = f" ({', '.join(known)})" if known else ""
-    return f"{place}: {answer.answer}{confidence}"
+    return f"{place}: {answer.label_text}{confidence}"

@@ -86,7 +86,7 @@ def _answer_text(slug: str, row: BatchRow) -> str:
     if answer is None or isinstance(answer, str):
         return "…"
     value = row.confidence(slug)
-    return answer.answer if value is None else f"{value:.2f} {answer.answer}"
+    return answer.label_text if value is None else f"{value:.2f} {answer.label_text}"
 
 
 def _answer_order(slug: str, row: BatchRow) -> float:

@@ -120,7 +120,7 @@ class AnswerCard(Card):
             control.show()
         self.right.setVisible(not unknown)  # a label that is right is chosen by Wrong…
         sure = "" if plain else f", {self.confidence.text()} {self.value.text()}".rstrip()
-        self.setAccessibleName(f"{self.slug}: {answer.answer}{sure}. {self.sentence.text()}")
+        self.setAccessibleName(f"{self.slug}: {answer.label_text}{sure}. {self.sentence.text()}")
 
     def show_failure(self, text: str) -> None:
         """Show why there is no answer, and what to do."""
