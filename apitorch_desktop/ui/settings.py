@@ -12,7 +12,7 @@ from apitorch_desktop.ui.grid.filters import Filter
 from apitorch_desktop.ui.theme.theme import Scheme
 
 LabelKey = Annotated[str, Meta(pattern="^[0-9]$")]
-SortOrder = Literal["label", "name", "newest", "oldest", "big", "most", "fewest"]
+SortOrder = Literal["label", "name", "newest", "oldest", "big", "most", "fewest", "unsure", "sure"]
 DuplicateRule = Annotated[str, Meta(pattern="^(largest|oldest|sharpest)$")]
 
 MAX_SETS = 100

@@ -80,14 +80,14 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
         press_finding(made, "suspects")
         program.wait(panel.board.hasFocus, "the focus on the board")
         first = panel.board.selected_rows()[0].issue
-        assert made.model.badges[first.image] == f"{first.likely}?"
+        assert made.model.badges[first.image].startswith(f"{first.likely}? ")
         pointer.key("a")
         program.wait(lambda: made.model.label_of(first.image) == first.likely, "the photo under the likelier label")
         second = panel.board.selected_rows()[0].issue
         assert second.image != first.image
         pointer.key("d")
         program.wait(lambda: all(one.image != second.image for one in review.found.label_issues), "the doubt gone")
-        assert second.image not in made.model.badges or not made.model.badges[second.image].endswith("?")
+        assert second.image not in made.model.badges or "?" not in made.model.badges[second.image]
         dismissed.append((second.image, second.given))
 
     def through_the_matrix(made):

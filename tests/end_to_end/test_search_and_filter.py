@@ -1,10 +1,12 @@
 """Finding in the real program: search, filters with “not”, saved ones, sorting, the status line; suspects; the next start."""
 
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QInputDialog, QLabel
 
 from apitorch_desktop.cli.main import main
 from apitorch_desktop.ui.shortcuts import CheatSheet
+from apitorch_desktop.utils.text import percent
 from tests.helpers import app_runner as program
 from tests.helpers import widget_driver as widgets
 from tests.helpers import x11_pointer as pointer
@@ -181,6 +183,7 @@ def test_what_review_found_is_filtered_and_suspects_are_jumped_to(monkeypatch, p
             assert said(made) == f"{len(wanted)} of {model.total} photos shown"
             choose(bar.filter, "Show all")
             program.wait(lambda: model.shown == model.total, "all again")
+        how_sure_the_classifier_is(made)
         grid.setFocus()
         rows = model.rows_of(suspects)
         grid.choose(rows[-1])
@@ -191,6 +194,35 @@ def test_what_review_found_is_filtered_and_suspects_are_jumped_to(monkeypatch, p
         program.wait(lambda: grid.currentIndex().row() == rows[-1], "the one before")
         pointer.key("Return", "F3")
         program.wait(lambda: made.photos.big.image() is model.image(rows[0]), "the next suspect at full size")
+        issue = next(one for one in review.found.label_issues if one.image == model.image(rows[0]).image_id)
+        assert f"Classifier: {issue.likely}, {percent(issue.likely_value)} sure" in made.photos.big.details.full_text()
+
+    def how_sure_the_classifier_is(made):
+        model, bar, answers = made.model, made.central_widget.toolbar, made.review.review.found.answers
+        right = sum(answers[one.image_id].label == one.label for one in model.records() if one.image_id in answers)
+        assert right == round(made.review.review.found.learned.accuracy * len(answers))
+        label = min(answers.values(), key=lambda answer: answer.confidence).label
+        wanted = {one for one, answer in answers.items() if answer.confidence < 0.6 and answer.label == label}
+        assert 0 < len(wanted) < len(answers)
+        pointer.key("ctrl+f")
+        pointer.write(f"confidence<0.6 predicted:{label}")
+        program.wait(lambda: {one.image_id for one in shown(model)} == wanted, "the photos it is unsure about")
+        pointer.key("ctrl+a", "BackSpace")
+        program.wait(lambda: model.shown == model.total, "all again")
+        choose(bar.filter, "Classifier’s answer", "Another label than the photo’s")
+        program.wait(lambda: model.shown == len(made.review.review.found.label_issues), "the answers that differ")
+        choose(bar.filter, "Show all")
+        choose(bar.sort, "Least sure first")
+        program.wait(lambda: bar.sort.text() == "Sort: least sure first", "the order")
+        for group in model.groups:
+            sure = [answers[one.image_id].confidence for one in group.images if one.image_id in answers]
+            assert sure == sorted(sure)
+        first = model.index(0, 0)
+        answer = answers[model.image(0).image_id]
+        assert answer.text in first.data(Qt.ItemDataRole.ToolTipRole)
+        assert percent(answer.confidence) in model.badge(model.image(0).image_id)
+        choose(bar.sort, "Label")
+        program.wait(lambda: bar.sort.text() == "Sort: label", "the order as it was")
 
     assert program.run(monkeypatch, steps) == 0
 

@@ -21,6 +21,7 @@ from apitorch_desktop.dataset.review.findings import (
     FlaggedImage,
     LabelAdvice,
     LabelIssue,
+    OutOfFoldAnswer,
     OutOfFoldFigures,
 )
 from apitorch_desktop.dataset.review.messages import BeginReview, ReviewItem, ReviewStopped
@@ -142,7 +143,7 @@ class Analysis:
             try:
                 training = head.train(embeddings, labels, groups=together, cancelled=interrupted)
             except head.TooFewImages:
-                found.label_issues, found.unsure = [], []
+                found.label_issues, found.unsure, found.answers = [], [], {}
                 found.why_not = "Labels can be checked once two of them have two photos each."
                 return
             except head.TrainingCancelled:
@@ -154,6 +155,11 @@ class Analysis:
             LabelIssue(items[one.image].id, one.given, one.likely, one.given_value, one.likely_value)
             for one in issues.find_suspects(chances, labels, training.head.labels)
         ]
+        best = chances.argmax(axis=1)
+        found.answers = {
+            item.id: OutOfFoldAnswer(training.head.labels[at], round(float(values[at]), 4))
+            for item, at, values in zip(items, best.tolist(), chances, strict=True)
+        }
         found.learned = OutOfFoldFigures(
             list(metrics.labels),
             [list(row) for row in metrics.confusion],

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from apitorch_desktop.utils.text import percent
+
 LabelOf = Callable[[str], str | None]
 
 RULES: Final = ("largest", "oldest", "sharpest")
@@ -63,6 +65,18 @@ class LabelIssue(msgspec.Struct, array_like=True, frozen=True):
         return self.given_value <= UNLIKELY
 
 
+class OutOfFoldAnswer(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The likeliest label of an image by a classifier that had not seen it, and its calibrated probability, 0…1."""
+
+    label: str
+    confidence: float
+
+    @property
+    def text(self) -> str:
+        """The answer in words."""
+        return f"Classifier: {self.label}, {percent(self.confidence)} sure"
+
+
 class LabelAdvice(msgspec.Struct, array_like=True, frozen=True):
     """Sentence about one label, or about the set (`label` None); `urgent` where no classifier can be trained as it is."""
 
@@ -84,14 +98,16 @@ class Findings(msgspec.Struct):
     """Findings so far; None: not analyzed yet.
 
     `counts`: images by label, empty ones included. `label_issues`: every image predicted as another label, the least
-    probable first. `unsure`: ids of the images whose labels are the most informative to confirm. `unreadable`: id →
-    reason. `why_not`: why there are no label issues. `sentences`: flag → its explanation.
+    probable first. `answers`: id → answer, of every image that was learned from. `unsure`: ids of the images whose labels
+    are the most informative to confirm. `unreadable`: id → reason. `why_not`: why there are no label issues. `sentences`:
+    flag → its explanation.
     """
 
     counts: dict[str, int] = {}
     groups: list[DuplicateGroup] | None = None
     flagged: list[FlaggedImage] | None = None
     label_issues: list[LabelIssue] | None = None
+    answers: dict[str, OutOfFoldAnswer] | None = None
     unsure: list[str] | None = None
     learned: OutOfFoldFigures | None = None
     advice: list[LabelAdvice] = []
@@ -163,6 +179,7 @@ def renamed(found: Findings, ids: dict[str, str]) -> Findings:
         groups=groups,
         flagged=found.flagged and [change(one, image=now(one.image)) for one in found.flagged],
         label_issues=found.label_issues and [change(one, image=now(one.image)) for one in found.label_issues],
+        answers=found.answers and {now(one): answer for one, answer in found.answers.items()},
         unsure=found.unsure and [now(one) for one in found.unsure],
         unreadable={now(one): why for one, why in found.unreadable.items()},
     )

@@ -1,15 +1,20 @@
-"""Filter of the photos shown: words, labels, age, size and findings of Review, each of which may be left open."""
+"""Filter of the photos shown: words, labels, age, size, the classifier's answer and findings of Review; each may be open."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import operator
+import re
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import msgspec
 
 from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 
+Answers = Mapping[str, OutOfFoldAnswer]
+"""The classifier's answers by the ids of the images."""
 FoundIds = Callable[[str], Collection[str]]
 """Ids of the images of a key of FOUND."""
 
@@ -17,6 +22,14 @@ SMALL = 224
 """Shorter side in pixels below which a photo is small: the encoder takes 224."""
 AGES = ((0, "Any time"), (1, "In the last day"), (7, "In the last 7 days"), (30, "In the last 30 days"))
 SIZES = (("", "Any size"), ("small", f"Smaller than {SMALL} pixels"), ("big", f"{SMALL} pixels and more"))
+UNSURE, SURE = 0.6, 0.9
+"""Confidence below which an answer is unsure, and from which it is sure."""
+ANSWERS = (
+    ("", "Any"),
+    ("other", "Another label than the photo’s"),
+    ("unsure", f"Less than {UNSURE:.0%} sure"),
+    ("sure", f"{SURE:.0%} sure and more"),
+)
 FOUND = (
     ("suspects", "Label looks wrong"),
     ("unsure", "Worth a check next"),
@@ -39,17 +52,28 @@ class Filter(msgspec.Struct):
     days: Literal[0, 1, 7, 30] = 0
     """Maximum age; 0 for any."""
     size: Literal["", "small", "big"] = ""
+    answer: Literal["", "other", "unsure", "sure"] = ""
+    """Classifier's answer: see ANSWERS."""
     found: set[Literal["suspects", "unsure", "quality", "duplicates"]] = msgspec.field(default_factory=set)
 
     def chosen(self) -> int:
         """Return how many of the menu's criteria are set."""
-        return bool(self.labels) + bool(self.days) + bool(self.size) + bool(self.found)
+        return bool(self.labels) + bool(self.days) + bool(self.size) + bool(self.answer) + bool(self.found)
 
-    def keep(self, now: datetime, ids: FoundIds = _none) -> Callable[[TrainingImage], bool] | None:
+    @property
+    def asks_classifier(self) -> bool:
+        """True if the classifier's answers decide which photos pass."""
+        return bool(self.answer) or bool(_ANSWER_WORD.search(self.words.lower()))
+
+    def keep(
+        self, now: datetime, ids: FoundIds = _none, answers: Answers | None = None
+    ) -> Callable[[TrainingImage], bool] | None:
         """Return a test for one photo, None if all pass; `ids` returns the ids of the images of a key of FOUND."""
         tests: list[Callable[[TrainingImage], bool]] = []
         if self.words.strip():
-            tests.append(_words(self.words))
+            tests.append(_words(self.words, answers or {}))
+        if self.answer:
+            tests.append(_answered(self.answer, answers or {}))
         if self.labels:
             labels, but = frozenset(self.labels), self.but
             tests.append(lambda image: (image.label in labels) is not but)
@@ -71,6 +95,8 @@ class Filter(msgspec.Struct):
     def sentence(self) -> str:
         """Return a sentence for the case that no photo passes."""
         if self.words.strip() and not self.chosen():
+            if self.asks_classifier:
+                return f"No photo is found by “{self.words.strip()}”, as far as the classifier has answered."
             return f"Nothing has “{self.words.strip()}” in its label or file name."
         if self.found and self.chosen() == 1 and not self.words.strip():
             return "Review has found no such photo. Choose “Show all” in the filter."
@@ -83,8 +109,25 @@ class Filter(msgspec.Struct):
             setattr(self, name, set(value) if isinstance(value, set) else value)
 
 
-def _words(text: str) -> Callable[[TrainingImage], bool]:
-    """Return a test for all the words, and for none of those after a minus or a “not”."""
+_ANSWER_WORD = re.compile(r"(?:^|[\s-])(?:confidence|predicted)[<>=:]")
+_CONFIDENCE = re.compile(r"confidence(<=|>=|<|>|=|:)([0-9]*[.,]?[0-9]+)(%?)")
+
+
+def _words(text: str, answers: Answers) -> Callable[[TrainingImage], bool]:
+    """Return a test for all the words, and for none of those after a minus or a “not”.
+
+    A word may also be `label:dress`, `predicted:dress` (the classifier's answer) or `confidence<0.6` (how sure it is).
+    """
+    wanted, barred = ([_word(word, answers) for word in words] for words in _split(text))
+
+    def found(image: TrainingImage) -> bool:
+        return all(test(image) for test in wanted) and not any(test(image) for test in barred)
+
+    return found
+
+
+def _split(text: str) -> tuple[list[str], list[str]]:
+    """Return the words that are wanted, and those after a minus or a “not”."""
     wanted: list[str] = []
     barred: list[str] = []
     negative = False
@@ -97,10 +140,50 @@ def _words(text: str) -> Callable[[TrainingImage], bool]:
         else:
             (barred if negative and place else wanted).append(word)
             negative = False
+    return wanted, barred
+
+
+def _word(word: str, answers: Answers) -> Callable[[TrainingImage], bool]:
+    """Return a test for one word. A word that is still being typed (`confidence<`) lets all pass."""
+    key, _, label = word.partition(":")
+    if key == "label":
+        return lambda image: (image.label or "").startswith(label)
+    if key == "predicted":
+        known = any(answer.label == label for answer in answers.values())  # else it may still be being typed
+        return lambda image: (
+            (answer := answers.get(image.image_id)) is not None
+            and (answer.label == label if known else answer.label.startswith(label))
+        )
+    if match := _CONFIDENCE.fullmatch(word):
+        sign, number, per_cent = match.groups()
+        value = float(number.replace(",", "."))
+        compared = _COMPARED[sign]
+        limit = value / 100 if per_cent or value > 1 else value
+        return lambda image: (answer := answers.get(image.image_id)) is not None and compared(answer.confidence, limit)
+    if _ANSWER_WORD.match(word):
+        return lambda _image: True
+    return lambda image: word in f"{image.label or ''} {image.original_filename or image.filename}".lower()
+
+
+def _about(one: float, other: float) -> bool:
+    return abs(one - other) < 0.005
+
+
+_COMPARED: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": _about, ":": _about,
+}  # fmt: skip
+
+
+def _answered(wanted: str, answers: Answers) -> Callable[[TrainingImage], bool]:
+    """Return a test for a key of ANSWERS; photos without an answer do not pass."""
 
     def found(image: TrainingImage) -> bool:
-        name = f"{image.label or ''} {image.original_filename or image.filename}".lower()
-        return all(word in name for word in wanted) and not any(word in name for word in barred)
+        answer = answers.get(image.image_id)
+        if answer is None:
+            return False
+        if wanted == "other":
+            return answer.label != image.label
+        return answer.confidence < UNSURE if wanted == "unsure" else answer.confidence >= SURE
 
     return found
 

@@ -9,9 +9,10 @@ from typing import Any, Final
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
 from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.ui.grid.groups import LabelGroup, LabelGroups
 from apitorch_desktop.ui.grid.selection import Selection
-from apitorch_desktop.utils.text import size
+from apitorch_desktop.utils.text import percent, size
 
 __all__ = ["IMAGE_ROLE", "LABEL_ROLE", "GridModel", "LabelGroup"]
 
@@ -41,6 +42,9 @@ class GridModel(QAbstractListModel):
         super().__init__(parent)
         self.selection = Selection()
         self.badges: Mapping[str, str] = {}
+        self.answers: Mapping[str, OutOfFoldAnswer] = {}
+        """The classifier's answer by id."""
+        self.answers_shown = False
         self._groups = LabelGroups()
         self._sizes: list[int] | None = None
 
@@ -127,6 +131,7 @@ class GridModel(QAbstractListModel):
         """Adopt ids that a service changed: old → new."""
         self._groups.replace_ids(new_ids)
         self.badges = {new_ids.get(image_id, image_id): badge for image_id, badge in self.badges.items()}
+        self.answers = {new_ids.get(image_id, image_id): answer for image_id, answer in self.answers.items()}
         self.ids_replaced.emit(dict(new_ids))
         self._touch()
 
@@ -157,6 +162,25 @@ class GridModel(QAbstractListModel):
         """Replace the small texts on images, such as "t_shirt?", by id."""
         self.badges = badges
         self._touch()
+
+    def set_answers(self, answers: Mapping[str, OutOfFoldAnswer]) -> None:
+        """Replace the classifier's answers, by id."""
+        if answers is not self.answers:
+            self.answers = answers
+            self._touch()
+
+    def show_answers(self, on: bool) -> None:
+        """Show the classifier's answer as the badge of every image that has no other."""
+        if on != self.answers_shown:
+            self.answers_shown = on
+            self._touch()
+
+    def badge(self, image_id: str) -> str:
+        """Return the small text on an image, "" for none."""
+        badge = self.badges.get(image_id, "")
+        if not badge and self.answers_shown and (answer := self.answers.get(image_id)) is not None:
+            return f"{answer.label} {percent(answer.confidence)}"
+        return badge
 
     # --- filter and sort
 
@@ -315,22 +339,24 @@ class GridModel(QAbstractListModel):
         if role == LABEL_ROLE:
             return self.label_at(row)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return "\n".join(_lines(image))
+            return "\n".join(_lines(image, self.answers.get(image.image_id)))
         if role == Qt.ItemDataRole.AccessibleTextRole:
-            badge = self.badges.get(image.image_id, "")
+            badge = self.badge(image.image_id)
             parts = [self.label_at(row), image.display_name, badge, "selected" if row in self.selection else ""]
             return ", ".join(part for part in parts if part)
         return None
 
 
-def _lines(image: TrainingImage) -> list[str]:
+def _lines(image: TrainingImage, answer: OutOfFoldAnswer | None) -> list[str]:
     lines = [image.display_name]
     facts = []
     if isinstance(image.width, int) and isinstance(image.height, int):
         facts.append(f"{image.width:,} × {image.height:,}")
     if isinstance(image.bytes, int):
         facts.append(size(image.bytes))
-    return [*lines, " · ".join(facts)] if facts else lines
+    if facts:
+        lines.append(" · ".join(facts))
+    return lines if answer is None else [*lines, answer.text]
 
 
 def _label(image: TrainingImage) -> str:

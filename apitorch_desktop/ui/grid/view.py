@@ -354,7 +354,7 @@ class GridView(QListView):
         image_id = image.image_id
         cell = Cell(
             *self._requests.look_up(image_id, row),
-            self.images.badges.get(image_id, ""),
+            self.images.badge(image_id),
             row in self.images.selection,
             self.hasFocus() and row == self.currentIndex().row(),
             self._uncropped.isValid() and row == self._uncropped.row(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QMenu
 
 from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
 from apitorch_desktop.ui.grid.filters import Filter, now
 from apitorch_desktop.ui.grid.model import GridModel
@@ -34,6 +35,8 @@ SORTS = (
     ("big", "Size"),
     ("most", "Largest label first"),
     ("fewest", "Smallest label first"),
+    ("unsure", "Least sure first"),
+    ("sure", "Surest first"),
 )
 
 
@@ -57,8 +60,13 @@ _KEYS_OF_SORTS: dict[SortOrder, tuple[Callable[[TrainingImage], Any] | None, boo
     "big": (_pixels, True, 0),
     "most": (None, False, 1),
     "fewest": (None, False, -1),
+    "unsure": (None, False, 0),
+    "sure": (None, True, 0),
 }
-"""Sort key of the photos within a label (None: as listed), whether it is reversed, and the order of labels by count."""
+"""Sort key of the photos within a label (None: as listed), whether it is reversed, and the order of labels by count.
+
+"unsure" and "sure" sort by the classifier's answers, as they were when the order was chosen: photos must not change their
+places after each label that is given."""
 
 
 class PhotosController(QObject):
@@ -93,6 +101,8 @@ class PhotosController(QObject):
         self._actions = actions
         self.filter = Filter()
         self.only: frozenset[str] | None = None
+        self._answers: Mapping[str, OutOfFoldAnswer] = {}
+        self._sorted_by: Mapping[str, OutOfFoldAnswer] = {}
         self.found_ids: Callable[[str], Collection[str]] = lambda _key: ()
         """Returns the ids of the photos of a key of `filters.FOUND`."""
         self._found: frozenset[str] = frozenset()
@@ -130,6 +140,7 @@ class PhotosController(QObject):
     def _on_open_set_changed(self) -> None:
         self.close_big()
         self.loader.clear()
+        self._sorted_by = {}
         if self.only is not None:
             self.show_only((), "")
 
@@ -147,17 +158,33 @@ class PhotosController(QObject):
     def apply_filter(self, *, again: bool = False) -> None:
         """Show the photos that pass the filter; `again` if the filter itself has not changed."""
         self._found = self._ids_found()
-        keep, only = self.filter.keep(now(), self.found_ids), self.only
+        keep, only = self.filter.keep(now(), self.found_ids, self.model.answers), self.only
         if only is None:
             self.model.set_filter(keep, again=again)
         else:
             self.model.set_filter(lambda one: one.image_id in only and (keep is None or keep(one)), again=again)
+        self._show_answers()
         self._show_found()
 
     def found_changed(self) -> None:
-        """Apply a filter by findings again after Review has found something else."""
+        """Apply a filter by findings again after Review has found something else; show the classifier's new answers."""
+        answers = self.model.answers
+        if answers is not self._answers:
+            self._answers = answers
+            self.big.set_answer(self._answer_text(self.big.image()))
+            if self.filter.asks_classifier:
+                self.apply_filter(again=True)
+            if answers and not self._sorted_by and self.sort in ("unsure", "sure"):
+                self.set_sort(self.sort)
         if self.filter.found and self._ids_found() != self._found:
             self.apply_filter(again=True)
+
+    def _answer_text(self, image: TrainingImage | None) -> str:
+        answer = self.model.answers.get(image.image_id) if image is not None else None
+        return answer.text if answer is not None else ""
+
+    def _show_answers(self) -> None:
+        self.model.show_answers(self.sort in ("unsure", "sure") or self.filter.asks_classifier)
 
     def _ids_found(self) -> frozenset[str]:
         return frozenset(one for key in self.filter.found for one in self.found_ids(key))
@@ -178,10 +205,15 @@ class PhotosController(QObject):
     def set_sort(self, key: SortOrder) -> None:
         """Sort the photos within their labels, or the labels by their counts."""
         by, reverse, by_count = _KEYS_OF_SORTS[key]
+        if key in ("unsure", "sure"):
+            answers = self._sorted_by = self.model.answers
+            unknown = 2.0 if key == "unsure" else -1.0  # last
+            by = lambda image: one.confidence if (one := answers.get(image.image_id)) else unknown  # noqa: E731
         self.sort = key
         self._settings.sort = key
         self._settings.save()
         self.model.set_sort(by, reverse=reverse, by_count=by_count)
+        self._show_answers()
         self.sorted.emit(key)
 
     def _show_found(self) -> None:
@@ -308,6 +340,8 @@ class PhotosController(QObject):
         return menu
 
     def _show_origin(self, image: TrainingImage) -> None:
+        self.big.set_answer(self._answer_text(image))
+
         def found(origin: str) -> None:
             if origin:
                 self.big.add_detail(image.image_id, f"from {origin}")

@@ -1,4 +1,4 @@
-"""Filter menu: labels, age, size, findings of Review, and filters saved by name."""
+"""Filter menu: labels, age, size, the classifier's answer, findings of Review, and filters saved by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QInputDialog, QMenu
 
-from apitorch_desktop.ui.grid.filters import AGES, FOUND, SIZES, Filter
+from apitorch_desktop.ui.grid.filters import AGES, ANSWERS, FOUND, SIZES, Filter
 from apitorch_desktop.ui.settings import Settings
 
 LONGEST = 60
@@ -39,6 +39,7 @@ class FilterMenu(QObject):
             self._tick(below, name, name in wanted.labels, partial(self._in, wanted.labels, name))
         self._choices("Added", AGES, wanted.days, self._age)
         self._choices("Shorter side", SIZES, wanted.size, self._size)
+        self._choices("Classifier’s answer", ANSWERS, wanted.answer, self._answer)
         below = menu.addMenu("Found by Review")
         for key, words in FOUND:
             self._tick(below, words, key in wanted.found, partial(self._in, wanted.found, key))
@@ -98,6 +99,10 @@ class FilterMenu(QObject):
         self._filter.size = size
         self.changed.emit()
 
+    def _answer(self, answer: Any) -> None:
+        self._filter.answer = answer
+        self.changed.emit()
+
     def _take(self, other: Filter) -> None:
         self._filter.take(other)
         self.changed.emit()
@@ -135,7 +140,7 @@ def suggestion(wanted: Filter) -> str:
     parts = [wanted.words.strip()] if wanted.words.strip() else []
     if wanted.labels:
         parts.append(("not " if wanted.but else "") + ", ".join(sorted(wanted.labels)))
-    for value, choices in ((wanted.days, AGES), (wanted.size, SIZES)):
+    for value, choices in ((wanted.days, AGES), (wanted.size, SIZES), (wanted.answer, ANSWERS)):
         if value:
             parts.append(dict(choices)[value].lower())
     parts += [words.partition(":")[0].lower() for key, words in FOUND if key in wanted.found]

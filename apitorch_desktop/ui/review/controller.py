@@ -25,7 +25,7 @@ from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
-from apitorch_desktop.utils.text import plural
+from apitorch_desktop.utils.text import percent, plural
 
 QUIET_PERIOD = 1500
 """Milliseconds without a change after which the set is analyzed again."""
@@ -158,6 +158,7 @@ class ReviewController(QObject):
         badges = self._badges()
         if badges != self._images.badges:
             self._images.set_badges(badges)
+        self._images.set_answers((self.found and self.found.answers) or {})
         self.changed.emit()
 
     def _badges(self) -> dict[str, str]:
@@ -166,7 +167,11 @@ class ReviewController(QObject):
             return {}
         badges = {twin: "copy" for group in found.groups or () for twin in self.others(group)}
         badges |= {flagged.image: flagged.flags[0] for flagged in found.flagged or ()}
-        return badges | {issue.image: f"{issue.likely}?" for issue in found.label_issues or () if issue.suspect}
+        return badges | {
+            issue.image: f"{issue.likely}? {percent(issue.likely_value)}"
+            for issue in found.label_issues or ()
+            if issue.suspect
+        }
 
     def _edited(self, outcome: EditOutcome) -> None:
         """Follow images to the ids that a service changed, and take over dismissals."""
@@ -306,7 +311,7 @@ def _merged(known: Findings, part: Findings) -> Findings:
     """Return partial findings, completed by those known before."""
     missing = {
         name: getattr(known, name)
-        for name in ("groups", "flagged", "label_issues", "unsure", "learned")
+        for name in ("groups", "flagged", "label_issues", "answers", "unsure", "learned")
         if getattr(part, name) is None
     }
     return msgspec.structs.replace(part, **missing)

@@ -58,6 +58,7 @@ class PhotoView(QWidget):
         self._neighbor = neighbor
         self._thumbnails = loader
         self._image: TrainingImage | None = None
+        self._answer = ""
         self._photos = PhotoLoader(tasks, fetch, self)
         self._photos.changed.connect(self._update_photo)
         self.canvas = PhotoCanvas(theme)
@@ -74,7 +75,7 @@ class PhotoView(QWidget):
     def _build(self, theme: Theme) -> None:
         self.name = ElidedLabel("", "strong")
         self.details = ElidedLabel("", "small", "muted")
-        """Size, bytes, date and label."""
+        """Size, bytes, date and label, and the classifier's answer."""
         self.id = ElidedLabel("", "small", "muted")
         self.origin = ElidedLabel("", "small", "muted", Qt.TextElideMode.ElideMiddle)
         """The origin of the photo."""
@@ -131,6 +132,7 @@ class PhotoView(QWidget):
         claimed = (image.width, image.height) if known else None
         self.canvas.show_photo(self._photos.get(image.image_id), thumbnail, claimed)  # type: ignore[arg-type]
         self.name.setText(image.display_name)
+        self._answer = ""
         self._show_details(image)
         self.previous.setEnabled(self._neighbor(image.image_id, -1) is not None)
         self.next.setEnabled(self._neighbor(image.image_id, 1) is not None)
@@ -142,10 +144,20 @@ class PhotoView(QWidget):
         if self._image is not None and self._image.image_id == image_id:
             self._show_details(self._image, text)
 
+    def set_answer(self, text: str) -> None:
+        """Show what the classifier thinks of the photo shown, "" if that is not known."""
+        if self._image is not None and text != self._answer:
+            self._answer = text
+            self._show_facts(self._image)
+
     def _show_details(self, image: TrainingImage, *more: str) -> None:
-        self.details.setText(" · ".join(details(image)))
         self.id.setText(image.image_id)
         self.origin.setText(" · ".join(more))
+        self._show_facts(image)
+
+    def _show_facts(self, image: TrainingImage) -> None:
+        facts = details(image)
+        self.details.setText(" · ".join([*facts, self._answer] if self._answer else facts))
         parts = (self.name, self.details, self.id, self.origin)
         self.setAccessibleDescription(", ".join(part.full_text() for part in parts if part.full_text()))
 

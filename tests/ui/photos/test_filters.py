@@ -5,6 +5,7 @@ from PySide6.QtCore import QPoint, QSettings
 from PySide6.QtWidgets import QMenu
 
 from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.ui.grid.filters import Filter
 from apitorch_desktop.ui.photos.filter_menu import FilterMenu, suggestion
 from apitorch_desktop.ui.settings import Settings
@@ -29,8 +30,11 @@ SMALL = image("shoes", "striped socks.jpg", "ti_small", width=300, height=120)
 ALL = [SHIRT, OLD, SMALL]
 
 
+ANSWERS = {"ti_shirt": OutOfFoldAnswer("shirt", 0.95), "ti_old": OutOfFoldAnswer("shirt", 0.55)}
+
+
 def kept(wanted):
-    keep = wanted.keep(NOW, FOUND.__getitem__)
+    keep = wanted.keep(NOW, FOUND.__getitem__, ANSWERS)
     return ALL if keep is None else [one for one in ALL if keep(one)]
 
 
@@ -56,6 +60,20 @@ def kept(wanted):
         (Filter(days=7), [SHIRT, SMALL]),
         (Filter(size="small"), [SMALL]),
         (Filter(size="big", days=7), [SHIRT]),
+        (Filter("confidence<0.6"), [OLD]),
+        (Filter("confidence<60%"), [OLD]),
+        (Filter("confidence>=0,95"), [SHIRT]),
+        (Filter("confidence=.55"), [OLD]),
+        (Filter("-confidence<0.6"), [SHIRT, SMALL]),
+        (Filter("confidence<"), ALL),
+        (Filter("predicted:shirt"), [SHIRT, OLD]),
+        (Filter("predicted:sh striped"), [SHIRT]),
+        (Filter("label:t_shirt predicted:shirt"), [OLD]),
+        (Filter("not predicted:shirt"), [SMALL]),
+        (Filter("predicted:shoes"), []),
+        (Filter(answer="other"), [OLD]),
+        (Filter(answer="unsure"), [OLD]),
+        (Filter(answer="sure", labels={"shirt"}), [SHIRT]),
     ],
 )
 def test_every_criterion_narrows_what_is_shown(wanted, found):

@@ -10,6 +10,7 @@ from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.utils import paths
+from apitorch_desktop.utils.text import percent
 from tests.helpers.event_loop import wait_until
 from tests.helpers.fake_api import KEY, FakeApi
 from tests.helpers.planted_set import plant
@@ -68,7 +69,7 @@ def desk(tasks, service, tmp_path):
 def test_an_accepted_label_is_moved_and_a_dismissal_follows_the_photo_to_its_new_id(desk):
     review, model = desk.review, desk.model
     dismissed, accepted = desk.found.label_issues[1], desk.found.label_issues[0]
-    assert model.badges[accepted.image] == f"{accepted.likely}?"
+    assert model.badges[accepted.image] == f"{accepted.likely}? {percent(accepted.likely_value)}"
     review.confirm_labels([dismissed.image])
     assert dismissed.image not in [one.image for one in desk.found.label_issues]
     total = model.total
