@@ -79,17 +79,20 @@ class ApiClient(Extensions):
         path: Path | None = None,
         data: bytes | None = None,
         filename: str = "image",
+        split: str = "",
         on_sent: Callable[[int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
         repeat: bool = True,
     ) -> types.ImageAnswer:
         """Add an image from disk (`path`) or memory (`data` with `filename`) to a label, which is created if missing.
 
+        `split` is one of types.SPLITS or empty; the extension `splits`, which other services ignore.
+
         `on_sent` receives the bytes sent so far, from 0 again when the upload is retried. The same image for the same
         label gives the first id, so a retry is harmless; without `repeat` it is sent again only where the service cannot
         have seen it. A cancelled upload whose body was sent already waits up to two seconds for its answer.
         """
-        body = _image_body([], path, data, filename, on_sent)
+        body = _image_body([("split", split)] if split else [], path, data, filename, on_sent)
         if cancelled is not None:
             cancelled = _delayed(cancelled, body)
         route = f"training-set/{segment(training_set_id)}/{segment(label_of(label))}/image"
@@ -97,10 +100,13 @@ class ApiClient(Extensions):
             "POST", route, types.ImageAnswer, multipart=body, repeatable=repeat, cancelled=cancelled
         )
 
-    def upload_image_url(self, training_set_id: types.Id, label: str, image_url: str) -> types.ImageAnswer:
-        """Let the service fetch an image from a URL and add it to a label."""
+    def upload_image_url(
+        self, training_set_id: types.Id, label: str, image_url: str, *, split: str = ""
+    ) -> types.ImageAnswer:
+        """Let the service fetch an image from a URL and add it to a label; `split` as in `upload_image`."""
         route = f"training-set/{segment(training_set_id)}/{segment(label_of(label))}/image"
-        return self._transport.call("POST", route, types.ImageAnswer, json={"image_url": image_url}, repeatable=True)
+        json = {"image_url": image_url, **({"split": split} if split else {})}
+        return self._transport.call("POST", route, types.ImageAnswer, json=json, repeatable=True)
 
     def delete_image(self, image_id: str) -> types.ImageAnswer:
         """Delete an image, given by its id with or without `ti_`. One that a retry finds missing counts as deleted."""

@@ -23,6 +23,8 @@ EXTENSIONS: Final = (
     "versions",
     "export.onnx",
     "none_of_these",
+    "unlabelled",
+    "splits",
 )
 """Names that a service may list in its ping; a client makes a call only where its extension is listed."""
 
@@ -30,6 +32,11 @@ CONFIDENCE_WORDS: Final = ("very high", "high", "possible", "low", "very low", "
 MAX_CLASSIFIERS: Final = 10
 KEY_LENGTH: Final = 42
 """Characters of an API key; the published client refuses keys of any other length."""
+
+INBOX: Final = "unlabelled"
+"""Label of the images that have none yet: no classifier learns it, and no export counts it as a class (`unlabelled`)."""
+SPLITS: Final = ("train", "validation", "test")
+"""Values of an image's `split` (`splits`); "" or UNSET stands for none."""
 
 Id = int | str
 
@@ -77,7 +84,7 @@ class TrainingImage(Struct, kw_only=True, gc=False):
     """An image in a listing; after `filename` and `url` all fields are extensions.
 
     `created_at` is ISO 8601 in UTC; `sha256` the hex digest of the stored bytes; `original_filename` the name it was
-    uploaded under; width and height are pixels as shown (orientation applied).
+    uploaded under; width and height are pixels as shown (orientation applied); `split` is one of SPLITS.
     """
 
     filename: str
@@ -92,11 +99,17 @@ class TrainingImage(Struct, kw_only=True, gc=False):
     created_at: str | UnsetType = UNSET
     sha256: str | UnsetType = UNSET
     original_filename: str | UnsetType = UNSET
+    split: str | UnsetType = UNSET
 
     @property
     def image_id(self) -> str:
         """The `id` where the service gives one, else `ti_` and the filename without its extension."""
         return self.id if self.id is not UNSET else "ti_" + self.filename.rpartition(".")[0]
+
+    @property
+    def known_split(self) -> str:
+        """The `split`, "" for none."""
+        return self.split if isinstance(self.split, str) else ""
 
     @property
     def display_name(self) -> str:
@@ -159,6 +172,7 @@ class ImageAnswer(Struct, kw_only=True):
     created_at: str | UnsetType = UNSET
     sha256: str | UnsetType = UNSET
     original_filename: str | UnsetType = UNSET
+    split: str | UnsetType = UNSET
 
 
 class LabelMetrics(Struct, kw_only=True):
@@ -301,6 +315,31 @@ class Classifications(Struct, kw_only=True):
     object: str = "list"
     id: str
     data: list[Classification]
+
+
+class Proposal(Struct, kw_only=True, gc=False):
+    """A classifier's label for an image without one (`unlabelled`), with its decimal probability in a string.
+
+    `confidence` and `none_of_these` are those of a classification.
+    """
+
+    image_id: str
+    label: str
+    confidence: str
+    confidence_value: str
+    none_of_these: bool | UnsetType = UNSET
+
+
+class Proposals(Struct, kw_only=True):
+    """`GET classifier/:slug/proposals` (`unlabelled`), most confident first.
+
+    `version` is the classifier's; `waiting` counts images without a label that are not looked at yet.
+    """
+
+    object: str = "list"
+    data: list[Proposal]
+    version: int | UnsetType = UNSET
+    waiting: int = 0
 
 
 class FeedbackAnswer(Struct, kw_only=True):

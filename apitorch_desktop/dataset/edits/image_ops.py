@@ -127,6 +127,7 @@ class ImageOperations:
                 self.destination(placement),
                 data=data,
                 filename=placement.name or "image",
+                split=placement.record.known_split if placement.record is not None else "",
                 cancelled=self.cancelled,
             )
             placement.step, placement.copy_id = CopyStep.COPIED, image_id(answer.id)
@@ -236,4 +237,5 @@ def _record_of(answer: ImageAnswer) -> TrainingImage:
         created_at=answer.created_at,
         sha256=answer.sha256,
         original_filename=answer.original_filename,
+        split=answer.split,
     )

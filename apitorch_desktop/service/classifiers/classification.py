@@ -211,7 +211,7 @@ class ClassificationService:
         if row and prediction:
             version = prediction.version
             learned_values = dict(zip(prediction.labels, prediction.values, strict=True))
-            answer, values = adjust(requested.entry, answer, learned_values, sum(row.counts))
+            answer, values = adjust(requested.entry, answer, learned_values, sum(row.classes.values()))
         wire = types.Classification(id="", classifier=requested.slug, label=answer.label, sentence=answer.sentence)
         if answer.confidence_value is not None:
             wire.confidence = confidence_word(answer.confidence_value)

@@ -149,9 +149,9 @@ class Trainer:
     def state(self, training_set: "TrainingSetRow") -> TrainingState:
         """Return status, sentence, version, metrics and labels."""
         if unmet := unmet_requirements(training_set):
-            return TrainingState("needs_images", unmet, labels=list(training_set.labels))
+            return TrainingState("needs_images", unmet, labels=list(training_set.classes))
         rows = self._store.models.versions(training_set.id)
-        state = TrainingState("ready", "", labels=list(training_set.labels))
+        state = TrainingState("ready", "", labels=list(training_set.classes))
         current = next((row for row in rows if row.current), None)
         metrics = decode_metrics(current) if current else None
         cached = self._heads.cached(training_set.id)
@@ -190,6 +190,13 @@ class Trainer:
         best = sorted(range(len(values)), key=values.__getitem__, reverse=True)
         labels, none = [current.head.labels[at] for at in best], bool(current.head.is_none(embedding)[0])
         return Prediction(current.version, labels, [values[at] for at in best], none)
+
+    def proposals(self, training_set: "TrainingSetRow") -> types.Proposals:
+        """Return the current head's labels for the images without one, most confident first; none before the first head."""
+        current = self._heads.current(training_set.id)
+        if current is None or unmet_requirements(training_set):
+            return types.Proposals(data=[], waiting=sum(training_set.counts) - sum(training_set.classes.values()))
+        return training_data.propose(self._store, training_set.id, current)
 
     def versions(self, set_id: int) -> list[types.ClassifierVersion]:
         """Return the stored versions, newest first."""
@@ -411,7 +418,7 @@ class Trainer:
 
 def unmet_requirements(training_set: TrainingSetRow) -> str:
     """Return what a training set lacks to become a classifier, as a sentence; empty when it has enough."""
-    counts = list(zip(training_set.labels, training_set.counts, strict=True))
+    counts = training_set.classes.items()
     enough = [label for label, count in counts if count >= MIN_IMAGES]
     if len(enough) >= MIN_LABELS:
         return ""
@@ -425,10 +432,10 @@ def unmet_requirements(training_set: TrainingSetRow) -> str:
 
 def _progress_message(training_set: TrainingSetRow, missing: int) -> str:
     """Return the progress of training as a sentence."""
-    total = sum(training_set.counts)
     if missing:
+        total = sum(training_set.counts)
         return f"Looking at the photos: {max(0, total - missing):,} of {total:,}."
-    return f"Learning from {total:,} photos."
+    return f"Learning from {sum(training_set.classes.values()):,} photos."
 
 
 def _ready_message(metrics: types.Metrics | None, chosen: int | None) -> str:

@@ -58,6 +58,7 @@ def image_page(links: SignedUrls, owner: int, row: ImageRow) -> Response:
     url = links.image(owner, row)[0]
     details = {
         "Name": row.original_filename or row.filename,
+        **({"Split": row.split} if row.split else {}),
         "Size": f"{row.width} × {row.height} pixels, {row.bytes / 1000:,.0f} kB",
         "Added": row.created_at[:16].replace("T", " ") + " UTC",
         "Id": row.wire_id,

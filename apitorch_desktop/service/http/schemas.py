@@ -1,6 +1,6 @@
 """The fields of request bodies and queries, for JSON and forms alike. Other fields are ignored."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -28,6 +28,7 @@ ImageId = Annotated[
     Meta(description="Identifier of an image, with or without `ti_`.", extra_json_schema={"format": "image-id"}),
 ]
 ImageIds = Annotated[list[ImageId], Meta(min_length=1, max_length=200_000)]
+Split = Literal["train", "validation", "test"]
 Slug = Annotated[str, Meta(description="Slug of a classifier.", extra_json_schema={"format": "slug"})]
 Slugs = Annotated[
     list[Slug], Meta(min_length=1, max_length=MAX_CLASSIFIERS, description="Slugs of one to ten classifiers.")
@@ -35,15 +36,17 @@ Slugs = Annotated[
 
 
 class UploadFields(Struct):
-    """An image by its address; a file comes as multipart field `image`."""
+    """An image by its address; a file comes as multipart field `image`. `split` is the part of a data set it is in."""
 
     image_url: Url | UnsetType | None = UNSET
+    split: Split | UnsetType = UNSET
 
 
 class UploadByUrl(Struct):
-    """An image by its address."""
+    """An image by its address, and the part of a data set it is in."""
 
     image_url: Url
+    split: Split | UnsetType = UNSET
 
 
 class ListQuery(Struct):

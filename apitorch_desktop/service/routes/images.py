@@ -131,7 +131,14 @@ class ImageRoutes:
         set_id = request.id_parameter("id", "training set")
         async with self._image_inputs.read(request, body.image_url) as image:
             row, new = await self._workers.run_storage(
-                self._images.add, request.owner, set_id, request.path["label"], image.data, image.info, image.filename
+                self._images.add,
+                request.owner,
+                set_id,
+                request.path["label"],
+                image.data,
+                image.info,
+                image.filename,
+                body.split or "",
             )
         message = "Image added to training set." if new else "This label has the image already."
         return _answer(request, row, message)
@@ -246,6 +253,7 @@ def _answer(request: Request, row: ImageRow, message: str) -> types.ImageAnswer:
         created_at=row.created_at,
         sha256=row.sha256,
         original_filename=row.original_filename,
+        split=row.split or UNSET,
     )
 
 
@@ -264,6 +272,7 @@ def _wire(row: ImageRow, owner: int, links: SignedUrls) -> types.TrainingImage:
         created_at=row.created_at,
         sha256=row.sha256,
         original_filename=row.original_filename,
+        split=row.split or UNSET,
     )
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, or_, select
 
+from apitorch_desktop.api.types import INBOX
 from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.base import Repository, find_or_create_label, find_set_id, insert
 from apitorch_desktop.service.storage.blobs import Blobs, Staged
 from apitorch_desktop.service.storage.database import Database
-from apitorch_desktop.service.storage.errors import RecordNotFound
+from apitorch_desktop.service.storage.errors import Invalid, RecordNotFound
 from apitorch_desktop.service.storage.images import assign_label, blob_values, insert_image
 from apitorch_desktop.service.storage.records import (
     ClassificationRow,
@@ -119,6 +120,8 @@ class ClassificationRepository(Repository):
             answer = _get(transaction.connection, owner, classification_id)
             number = find_set_id(transaction.connection, owner, training_set_id)
             label_seq, name = find_or_create_label(transaction, number, label)
+            if name == INBOX:
+                raise Invalid(f"“{INBOX}” stands for no label: name the label that the image should have had.")
             image, gained = assign_label(transaction, number, label_seq, answer.sha256)
             if image is None:
                 stored = transaction.execute(select(blobs).where(blobs.c.sha256 == answer.sha256)).mappings().one()

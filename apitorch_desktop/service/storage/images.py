@@ -55,11 +55,12 @@ class ImageRepository(Repository):
         data: bytes,
         facts: ImageFacts,
         original_filename: str = "",
+        split: str = "",
     ) -> tuple[ImageRow, bool]:
         """Store an image under a label, which is created when new; return its row and whether the label gained it.
 
-        The same bytes under the same label are one image: its row is returned, and False. `data` must have been
-        verified. Raises RecordNotFound, Invalid, DiskFull, StorageFault, and then stores nothing.
+        The same bytes under the same label are one image, which takes `split` if it has none: its row is returned, and
+        False. `data` must have been verified. Raises RecordNotFound, Invalid, DiskFull, StorageFault, and then stores nothing.
         """
         name, number = validation.label(label), validation.number(training_set_id)
         sha256 = hashlib.sha256(data).hexdigest()
@@ -69,17 +70,22 @@ class ImageRepository(Repository):
         def run(transaction: Transaction) -> tuple[ImageRow, bool]:
             label_seq, blob, image = _lookup(transaction.connection, owner, number, name, sha256)
             if image is not None:
+                if split:
+                    unsplit = (images.c.seq == image) & (images.c.split == "")
+                    transaction.execute(update(images).where(unsplit).values(split=split))
                 return _row(transaction.connection, image), False
             if label_seq is None:
                 label_seq = create_label_row(transaction, number or 0, name)[0]
             if blob is None:
                 INSERT_BLOB(transaction.connection, **values)
-            return insert_image(transaction, number or 0, label_seq, name, values, original_filename), True
+            return insert_image(transaction, number or 0, label_seq, name, values, original_filename, split), True
 
         with self._database.reading() as connection:
             image = _lookup(connection, owner, number, name, sha256)[2]
             if image is not None and self._blobs.exists(sha256):  # else the file is restored
-                return _row(connection, image), False
+                row = _row(connection, image)
+                if row.split or not split:
+                    return row, False
         return self._writer.run(run, self._blobs.stage(sha256, data))
 
     def get(self, owner: int, image_id: str) -> ImageRow:
@@ -204,6 +210,7 @@ def insert_image(
     label: str,
     blob: dict[str, Any],
     original_filename: str,
+    split: str = "",
 ) -> ImageRow:
     """Insert an image of an existing blob under a label that does not have it."""
     values = {
@@ -212,6 +219,7 @@ def insert_image(
         "training_set_id": training_set,
         "original_filename": original_filename,
         "created_at": validation.now(),
+        "split": split,
     }
     seq = _INSERT_IMAGE(transaction.connection, **values, label_seq=label_seq).scalar_one()
     transaction.changed_sets.add(training_set)

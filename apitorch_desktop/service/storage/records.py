@@ -7,6 +7,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from apitorch_desktop.api.types import INBOX
+
 
 class ImageFacts(Protocol):
     """The properties of an image that are stored with it, such as `vision.images.ImageInfo`.
@@ -60,6 +62,11 @@ class TrainingSetRow(Struct, frozen=True):
     labels: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
 
+    @property
+    def classes(self) -> dict[str, int]:
+        """Number of images by label, of the labels that a classifier learns: all but the inbox."""
+        return {label: count for label, count in zip(self.labels, self.counts, strict=True) if label != INBOX}
+
 
 class LabelRow(Struct, frozen=True):
     """A label. `id` is `tl_` + 40 hex digits, so that no name can be mistaken for an id."""
@@ -71,7 +78,7 @@ class LabelRow(Struct, frozen=True):
 
 
 class ImageRow(Struct, frozen=True, gc=False):
-    """A training image. `id` is 40 hex digits without `ti_`; `seq` grows in the order of arrival."""
+    """A training image. `id` is 40 hex digits without `ti_`; `seq` grows in the order of arrival; `split` may be ""."""
 
     seq: int
     id: str
@@ -84,6 +91,7 @@ class ImageRow(Struct, frozen=True, gc=False):
     bytes: int
     original_filename: str
     created_at: str
+    split: str
 
     @property
     def wire_id(self) -> str:

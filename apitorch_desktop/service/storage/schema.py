@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = 2
+VERSION = 3
 """Incremented with each change of the tables; `MIGRATIONS[n]` turns version n into n + 1."""
 
 metadata = MetaData()
@@ -113,6 +113,7 @@ images = Table(
     Column("bytes", _Number, nullable=False),
     _text("original_filename"),
     _text("created_at"),
+    _text("split"),
     UniqueConstraint("sha256", "label_seq"),  # in this order the index also finds the references to a blob
     Index("images_of_set", "training_set_id", "seq"),
     Index("images_of_label", "label_seq", "seq"),
@@ -191,6 +192,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         f"CREATE TABLE {name} (sha256 TEXT NOT NULL PRIMARY KEY, since TEXT NOT NULL)"
         for name in ("quarantine", "damaged")
     ),
+    2: ("ALTER TABLE images ADD COLUMN split TEXT NOT NULL DEFAULT ''",),
 }
 """The statements that turn a version into the next."""
 

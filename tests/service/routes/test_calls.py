@@ -36,6 +36,8 @@ def test_ping_answers_the_documented_fields_and_lists_every_extension(service):
         "versions",
         "export.onnx",
         "none_of_these",
+        "unlabelled",
+        "splits",
     }
 
 
@@ -250,6 +252,40 @@ def test_an_upload_answers_as_documented_and_the_same_again_is_the_first(service
     assert again.json()["id"] == body["id"]
     assert again.json()["message"] != body["message"]
     assert service.call("GET", f"training-set/{set_id}/labels").json()["data"][0]["count"] == 1
+
+
+def test_a_split_is_taken_with_a_file_or_an_address_kept_and_listed(service, picture):
+    set_id = service.new_set("Parts")
+    upload = f"training-set/{set_id}/hat/image"
+    plain, tested = picture(1), picture(2)
+    sent = {"files": {"image": ("a.jpg", tested, "image/jpeg")}, "data": {"split": "test"}}
+    first = service.call("POST", upload, **sent).json()
+    assert first["split"] == "test"
+    url = service.upload(set_id, "hat", plain).json()["url"]
+    by_url = service.call("POST", f"training-set/{set_id}/cap/image", json={"image_url": url, "split": "train"}).json()
+    assert by_url["split"] == "train"
+    sent["data"]["split"] = "validation"  # what has a split keeps it
+    assert service.call("POST", upload, **sent).json()["split"] == "test"
+    moved = service.call("PATCH", f"training-image/{first['id']}", json={"label": "cap"}).json()
+    assert (moved["label"], moved["split"]) == ("cap", "test")
+    listed = service.call("GET", f"training-set/{set_id}/images").json()["data"]
+    splits = {image["id"]: image.get("split") for label in listed for image in label["images"]}
+    assert [splits[first["id"]], splits[by_url["id"]]] == ["test", "train"]
+    assert list(splits.values()).count(None) == 1
+    sent["data"]["split"] = "half"
+    assert_refused(service.call("POST", upload, **sent), 400, "split")
+
+
+def test_the_inbox_is_no_label_to_correct_to(service, picture):
+    set_id = service.new_set("Waiting")
+    assert service.upload(set_id, "Unlabelled", picture()).json()["label"] == "unlabelled"
+    found = service.call("GET", "classifier/waiting").json()
+    assert (found["labels"], found["status"]) == ([], "needs_images")
+    assert service.call("GET", "classifier/waiting/proposals").json() == {"object": "list", "data": [], "waiting": 1}
+    body = {"image_url": service.call("GET", f"training-set/{set_id}/images").json()["data"][0]["images"][0]["url"]}
+    asked = service.call("POST", "classify", json={"classifiers": ["safe-for-work"], **body}).json()["data"][0]
+    correction = {"classification_id": asked["id"], "correct_label_id": "unlabelled"}
+    assert_refused(service.call("POST", "feedback/classification", json=correction), 400, "stands for no label")
 
 
 def test_a_listing_has_all_labels_and_signed_urls_that_give_the_bytes_back(service, picture):
