@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, Qt
 from PySide6.QtWidgets import QFileDialog
 
 from apitorch_desktop.dataset.app_data import AppData
@@ -369,14 +369,19 @@ class Wiring(QObject):
             self._parts.transfers.retry_now(self._session.connection.id)
 
     def _save_summary(self, transfer_id: int) -> None:
-        name, _ = QFileDialog.getSaveFileName(
-            self._parts.window, "Save the summary", str(Path.home() / "import summary.txt"), "Text (*.txt)"
-        )
-        if name:
+        def save(name: str) -> None:
             session = self._session
             self._parts.transfers.save_summary(
                 transfer_id, Path(name), lambda path: session.show_message(f"Saved “{path.name}”.", "muted")
             )
+
+        target = str(Path.home() / "import summary.txt")
+        dialog = QFileDialog(self._parts.window, "Save the summary", target, "Text (*.txt)")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.selectFile(target)
+        dialog.fileSelected.connect(save)
+        dialog.open()
 
     # --- classification
 

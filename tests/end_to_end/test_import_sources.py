@@ -3,6 +3,7 @@
 import csv
 import zipfile
 
+import pytest
 from PySide6.QtCore import QMimeData
 from PySide6.QtGui import QGuiApplication, QImage
 
@@ -50,6 +51,7 @@ def settled(made, count):
     program.wait(lambda: len(stores.edits.journal.rows(connection.id)) == count, f"{count} edits in the journal")
 
 
+@pytest.mark.action("edit.paste")
 def test_archives_lists_pictures_and_addresses_come_in_through_the_plan(monkeypatch, photos, tmp_path):
     hats, dresses = (sorted((photos / "train" / label).iterdir()) for label in ("hat", "dress"))
     archive = tmp_path / "Summer.zip"

@@ -48,6 +48,7 @@ def settled(made, count):
     )
 
 
+@pytest.mark.action("edit.undo", "edit.redo")
 def test_by_key_by_letters_and_back_again(monkeypatch, summer):
     def steps(made):
         ready(made)

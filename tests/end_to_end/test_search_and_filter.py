@@ -39,6 +39,7 @@ def ready(made):
     made.photos.grid.setFocus()
 
 
+@pytest.mark.action("view.search")
 def test_search_and_status_line_and_the_next_start_as_it_was_left(monkeypatch, summer):
     assert main(["import", str(summer), "--name", "Summer"]) == 0
     total = len(LABELS) * EACH
@@ -90,6 +91,7 @@ def labels_shown(made):
     return [group.label for group in made.model.groups]
 
 
+@pytest.mark.action("help.keys")
 def test_filters_with_not_are_saved_by_name_and_labels_sorted_by_count(monkeypatch, summer):
     for photo in sorted((summer / "hat").iterdir())[:20]:
         photo.unlink()
@@ -154,6 +156,7 @@ def test_filters_with_not_are_saved_by_name_and_labels_sorted_by_count(monkeypat
     assert program.run(monkeypatch, next_start) == 0
 
 
+@pytest.mark.action("label.next_suspect", "label.previous_suspect")
 def test_what_review_found_is_filtered_and_suspects_are_jumped_to(monkeypatch, photos, tmp_path, home):
     planted = plant(photos, each=6, wrong=3, twins=3, blurred=2, black=1)
     folder = tmp_path / "Clothes"

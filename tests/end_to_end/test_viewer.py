@@ -93,6 +93,7 @@ def choose_in_menu(made, place, words):
     program.wait(lambda: QApplication.activePopupWidget() is None, "the menu closed")
 
 
+@pytest.mark.action("photo.copy", "photo.copy_paths", "photo.show_in_file_manager")
 def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_programs(monkeypatch, few, file_manager):
     def steps(made):
         ready(made)

@@ -1,5 +1,6 @@
 """The window's own settings by pointer and keys: colors, size on the screen, connections chosen again, training sets."""
 
+import pytest
 from PySide6.QtCore import QSettings, Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QLineEdit
@@ -10,7 +11,7 @@ from apitorch_desktop.utils import paths
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.summer_set import summer
-from tests.helpers.widget_driver import choose, press_cell
+from tests.helpers.widget_driver import choose, choose_in_menu_bar, press_cell
 
 
 def choose_in_connection_menu(made, *path):
@@ -171,6 +172,7 @@ def test_a_training_set_is_renamed_and_deleted_by_keys_and_menu_and_both_are_und
     assert program.run(monkeypatch, steps) == 0
 
 
+@pytest.mark.action("help.palette", "photo.delete", "view.transfers")
 def test_an_action_is_found_by_a_few_letters_and_run(monkeypatch, photos, tmp_path, home):
     summer(photos, tmp_path, ("dress", "hat"), 2)
 
@@ -211,16 +213,9 @@ def test_an_action_is_found_by_a_few_letters_and_run(monkeypatch, photos, tmp_pa
     assert program.run(monkeypatch, steps) == 0
 
 
+@pytest.mark.action("set.rename", "set.new_label", "set.delete", "view.menu_bar")
 def test_the_menu_bar_works_by_pointer_is_hidden_and_stays_so(monkeypatch, photos, tmp_path, home):
     summer(photos, tmp_path, ("dress", "hat"), 2)
-
-    def choose_in_menu_bar(made, title, text):
-        bar = made.window.menuBar()
-        action = next(action for action in bar.actions() if action.text() == title)
-        program.press(bar, bar.actionGeometry(action))
-        choose(text)
-        made.window.activateWindow()
-        program.wait(made.window.isActiveWindow, "the focus in the window")
 
     def names(made):
         return [found.name for found in made.session.workspace.client.training_sets()]

@@ -1,11 +1,20 @@
-"""The real program, run by its own `main()` inside the test: its event loop's place is taken by the test's steps."""
+"""The real program, run by its own `main()` inside the test: its event loop's place is taken by the test's steps.
 
+It fails on anything that the program writes to standard error, and notes which actions of the registry were driven.
+"""
+
+import os
+import sys
+import tempfile
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
-from PySide6.QtCore import QCoreApplication, QEvent, QPoint, QRect, QTimer
+from PySide6.QtCore import QCoreApplication, QEvent, QPoint, QRect, QTimer, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication, QWidget
 
 from apitorch_desktop.cli.main import main
+from apitorch_desktop.ui.actions import ActionRegistry
 from apitorch_desktop.ui.bootstrap import Bootstrap
 from apitorch_desktop.ui.main_window.main_window import MainWindow
 from tests.helpers import x11_pointer as pointer
@@ -51,15 +60,61 @@ def run(monkeypatch, steps, *arguments):
         return 0
 
     monkeypatch.setattr(QApplication, "exec", exec_)
+    note_actions(monkeypatch)
     application = QApplication.instance()
     try:
-        return main(list(arguments))
+        with silent_standard_error():
+            return main(list(arguments))
     finally:
         for window in [one for one in QApplication.topLevelWidgets() if isinstance(one, MainWindow)]:
             window.deleteLater()
         turn()
         if application is not None:
             application.setStyleSheet("")
+
+
+driven: set[str] = set()
+"""Ids of the actions of the registry that the running test has driven by pointer or key; the runner of tests empties it."""
+_TESTS = str(Path(__file__).parents[1])
+_PUMPS = {"turn", "xdotool", "drag"}
+"""Functions of the tests that run the event loop: what they lead to came of an event, not of a call."""
+
+
+def note_actions(monkeypatch):
+    """Note each action that an event of pointer or keyboard runs; one that a test calls itself does not count."""
+    run_action = ActionRegistry._run
+
+    def noting(registry, spec):
+        frame = sys._getframe(1)
+        while frame is not None and not frame.f_code.co_filename.startswith(_TESTS):
+            frame = frame.f_back
+        if frame is not None and frame.f_code.co_name in _PUMPS:
+            driven.add(spec.id)
+        return run_action(registry, spec)
+
+    if run_action.__name__ != "noting":
+        monkeypatch.setattr(ActionRegistry, "_run", noting)
+
+
+@contextmanager
+def silent_standard_error():
+    """Fail if anything is written to standard error: by Python, by Qt, or by a library below."""
+    known, handler = sys.stderr, qInstallMessageHandler(None)  # pytest-qt would keep Qt's messages to itself
+    saved = os.dup(2)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace", buffering=1) as written:
+        os.dup2(written.fileno(), 2)
+        sys.stderr = written
+        try:
+            yield
+        finally:
+            sys.stderr = known
+            os.dup2(saved, 2)
+            os.close(saved)
+            qInstallMessageHandler(handler)
+            written.seek(0)
+            text = written.read()
+            known.write(text)
+    assert not text, f"on standard error: {text}"
 
 
 def press(widget: QWidget, part: QRect | None = None):

@@ -1,7 +1,7 @@
 """Menus, choices and tables as a person uses them: with the pointer, where they are on the screen."""
 
 from PySide6.QtCore import QRect
-from PySide6.QtWidgets import QApplication, QMenu
+from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMenu
 
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
@@ -23,6 +23,25 @@ def choose(*path):
             shown = action.menu()
             program.wait(shown.isVisible, f"the menu of {words}")
     program.wait(lambda: popup() is None, "the menus closed")
+
+
+def choose_in_menu_bar(made, title, *path):
+    """Choose from a menu of the menu bar."""
+    bar = made.window.menuBar()
+    action = next(one for one in bar.actions() if one.text() == title)
+    program.press(bar, bar.actionGeometry(action))
+    choose(*path)
+
+
+def write_path(shown, path):
+    """Name a file or folder in the file dialog that is open, and take it."""
+    line = shown.findChild(QLineEdit, "fileNameEdit")
+    program.wait(lambda: shown.isActiveWindow() and line.hasFocus(), "the focus in the name")
+    pointer.key("ctrl+a")
+    pointer.write(str(path))
+    program.wait(lambda: line.text() == str(path), "the name")
+    pointer.key("Return")
+    program.wait(lambda: program.dialog(QFileDialog) is not shown, "the file dialog closed")
 
 
 def pick(choice, words):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
@@ -142,9 +142,11 @@ class ClassifyController(QObject):
 
     def choose_file(self) -> None:
         """Let the user choose files."""
-        names, _ = QFileDialog.getOpenFileNames(self._window, "Classify photos", str(Path.home()), FILTER)
-        if names:
-            self.begin(DroppedContent(paths=tuple(Path(name) for name in names)))
+        dialog = QFileDialog(self._window, "Classify photos", str(Path.home()), FILTER)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
+        dialog.filesSelected.connect(lambda names: self.begin(DroppedContent(paths=tuple(map(Path, names)))))
+        dialog.open()
 
     def begin(self, content: DroppedContent) -> None:
         """Classify dropped, pasted or chosen content; a batch if it is more than one photo."""
