@@ -131,6 +131,10 @@ class ApiClient(Extensions):
         """
         return self._transport.download(url, limit=limit, cancelled=cancelled)
 
+    def is_own(self, url: str) -> bool:
+        """Return whether a URL is at the base URL's own origin."""
+        return self._transport.is_own(url)
+
     def classifiers(self) -> list[types.Classifier]:
         """Return the classifiers that may be used in `classify`."""
         return self._transport.call("GET", "classifiers", types.Classifiers).data

@@ -293,6 +293,10 @@ class Transport:
             url = target
         raise NotApiTorch(f"{urlsplit(url).hostname} redirects without end.")
 
+    def is_own(self, url: str) -> bool:
+        """Return whether a URL is at the base URL's own origin."""
+        return _origin(url) == _origin(self.base_url)
+
     @contextmanager
     def _exchange(
         self, method: str, url: str, headers: dict[str, str], body: Any, cancelled: Callable[[], bool] | None

@@ -68,14 +68,17 @@ def open_app_data(folder: Path, cache: Path) -> AppData:
     private_folder(cache)
     connections, keys = ConnectionStore(folder), ApiKeyStore()
     clients = ClientPool(connections, keys)
+    edits = EditHistory(folder)
+    transfers = TransferQueue(folder / "transfers", lambda connection_id: clients.get(connection_id, attempts=1))
+    edits.journal.is_transferring = transfers.is_active
     return AppData(
         connections,
         keys,
         clients,
         OfflineCache(cache),
         ScratchUploads(folder),
-        EditHistory(folder),
-        TransferQueue(folder / "transfers", lambda connection_id: clients.get(connection_id, attempts=1)),
+        edits,
+        transfers,
         Reviewer(cache),
         BatchStore(folder),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,7 @@ from apitorch_desktop.dataset.edits.model import (
     is_absent,
     new_absent_name,
 )
-from apitorch_desktop.dataset.edits.payloads import EditPayload, decode_payload
+from apitorch_desktop.dataset.edits.payloads import EditPayload, ImportPayload, decode_payload
 from apitorch_desktop.utils.sqlite import SqliteFile
 
 _SCHEMA = (
@@ -98,6 +98,8 @@ class EditJournal:
         self._file = SqliteFile(folder / "edits.sqlite", _SCHEMA)
         self._scopes_lock = Lock()
         self._scopes: defaultdict[str, RLock] = defaultdict(RLock)
+        self.is_transferring: Callable[[int], bool] = lambda _transfer_id: False
+        """Returns whether a transfer, given by its id, has not ended; set by whoever has the transfers."""
 
     @property
     def note(self) -> str:
@@ -153,10 +155,12 @@ class EditJournal:
         return [_row(values) for values in found]
 
     def undoable(self, connection_id: str) -> EditRow | None:
-        """Return the edit that undo would take back, or None; never an import that is still running."""
+        """Return the edit that undo would take back, or None; never an import that is still running, or again."""
         stages = (EditStage.DONE, EditStage.WAITING, EditStage.DOING)
-        for row in self.rows(connection_id, *stages, limit=1, newest=True):
-            return None if row.payload.sealed else row
+        passed_over = [row.id for row in self.running_imports(connection_id)]
+        for row in self.rows(connection_id, *stages, limit=len(passed_over) + 1, newest=True):
+            if row.id not in passed_over:
+                return None if row.payload.sealed else row
         return None
 
     def redoable(self, connection_id: str) -> EditRow | None:
@@ -177,6 +181,15 @@ class EditJournal:
             "SELECT * FROM edit WHERE connection = ? AND act = ? ORDER BY id", connection_id, EditKind.IMPORT
         )
         return [row for row in map(_row, found) if not stages or row.stage in stages]
+
+    def running_imports(self, connection_id: str) -> list[EditRow]:
+        """Return the imports under way, also those that were cancelled or had failures, and go on; without placements."""
+        return [
+            row
+            for row in self.imports(connection_id)
+            if row.stage is EditStage.BEGUN
+            or (isinstance(row.payload, ImportPayload) and self.is_transferring(row.payload.transfer_id))
+        ]
 
     def edit(self, row: EditRow) -> Edit:
         """Return an edit as callers see it."""

@@ -134,7 +134,7 @@ class EditRunner:
     def _undoable(self, connection_id: str) -> EditRow:
         """Return the edit that undo takes back, with its placements. Raises CannotUndo."""
         row = self._journal.undoable(connection_id)
-        if row is None and self._journal.imports(connection_id, EditStage.BEGUN):
+        if row is None and self._journal.running_imports(connection_id):
             raise CannotUndo("There is nothing to undo but the import under way. Cancel it first, then undo it.")
         if row is None:
             raise CannotUndo("There is nothing to undo, or what it needs was in the trash when that was emptied.")
@@ -394,8 +394,8 @@ class EditRunner:
             isinstance(payload, ImportPayload) and payload.new_training_set
         ):
             set_id = str(self._journal.training_set_id(row))
-            imports = self._journal.imports(row.connection_id, EditStage.BEGUN)
-            if any(str(self._journal.training_set_id(begun)) == set_id for begun in imports):
+            imports = self._journal.running_imports(row.connection_id)
+            if any(str(self._journal.training_set_id(running)) == set_id for running in imports):
                 raise CannotUndo(f"Photos are being imported into “{payload.name}”. Cancel that first, then undo.")
 
     def _check_content(self, row: EditRow, *, at_target: bool) -> None:

@@ -147,7 +147,7 @@ class Downloader:
         training_set = self._entry.training_set
         record = self._fetcher.known(training_set, item.image_id)
         try:
-            return _checked(self._fetcher.use(training_set, record, get), item) if record is not None else None
+            return _checked(self._fetcher.use(client, training_set, record, get), item) if record is not None else None
         except ImageMissing:
             return None
 

@@ -124,6 +124,13 @@ class TransferQueue:
         """Return one transfer. Raises TransferMissing."""
         return self._engine.status(transfer_id)
 
+    def is_active(self, transfer_id: int) -> bool:
+        """Return whether a transfer goes on, or would after a pause; False for one that is not known."""
+        try:
+            return self.status(transfer_id).state not in ENDED
+        except TransferMissing:
+            return False
+
     def retry_now(self, connection_id: str) -> None:
         """Let the transfers of a connection, whose service is there again, try at once."""
         self._engine.load()

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TypeVar
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.api.errors import NotFound, TimedOut
+from apitorch_desktop.api.errors import ConnectionFailed, NotFound, TimedOut
 from apitorch_desktop.api.types import Id, TrainingImage
 
 T = TypeVar("T")
@@ -63,10 +63,12 @@ class ImageFetcher:
         with self._lock:
             return self._images.get(str(training_set_id), {}).get(image_id)
 
-    def use(self, training_set_id: Id, image: TrainingImage, get: Callable[[TrainingImage], T]) -> T:
+    def use(self, client: ApiClient, training_set_id: Id, image: TrainingImage, get: Callable[[TrainingImage], T]) -> T:
         """Return `get(image)`, called again with a fresh URL where it raises NotFound. Raises what `get` raises.
 
-        A record without a URL is enough: its id counts. Raises ImageMissing for an image that is no longer listed.
+        So it is where nothing answers at a URL that is not the service's own address by now: the embedded service has
+        another port at each start. A record without a URL is enough: its id counts. Raises ImageMissing for an image
+        that is no longer listed.
         """
         begun, attempts, unchanged = monotonic(), 0, False
         newest = self.known(training_set_id, image.image_id) or image
@@ -77,8 +79,9 @@ class ImageFetcher:
             begun, attempts = monotonic(), attempts + 1
             try:
                 return get(newest)
-            except NotFound:
-                if unchanged or attempts == self._attempts:
+            except (NotFound, ConnectionFailed) as error:
+                may_be_stale = isinstance(error, NotFound) or not client.is_own(newest.url)
+                if unchanged or attempts == self._attempts or not may_be_stale:
                     raise
 
     def fetch(
@@ -90,7 +93,7 @@ class ImageFetcher:
         cancelled: Callable[[], bool] | None = None,
     ) -> bytes:
         """Return the verified bytes of an image. Raises ApiError."""
-        return self.use(training_set_id, image, lambda newest: download(client, newest, cancelled=cancelled))
+        return self.use(client, training_set_id, image, lambda newest: download(client, newest, cancelled=cancelled))
 
     def _renew(self, training_set_id: Id, stale: TrainingImage, begun: float) -> TrainingImage:
         key = str(training_set_id)

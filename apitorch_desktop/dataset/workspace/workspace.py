@@ -200,7 +200,7 @@ class Workspace:
             return download(self.client, newest, cancelled=cancelled), False
 
         with self._recorded():
-            data, is_thumbnail = self._fetcher.use(training_set_id, image, get)
+            data, is_thumbnail = self._fetcher.use(self.client, training_set_id, image, get)
         if not is_thumbnail:
             from apitorch_desktop.vision import images
 
@@ -209,7 +209,7 @@ class Workspace:
         return data
 
     def image(self, training_set_id: Id, image: TrainingImage, *, cancelled: Callable[[], bool] | None = None) -> bytes:
-        """Return the verified bytes of an image; an expired URL is renewed."""
+        """Return the verified bytes of an image; a URL that has expired, or is of an earlier address, is renewed."""
         with self._recorded():
             return self._fetcher.fetch(self.client, training_set_id, image, cancelled=cancelled)
 

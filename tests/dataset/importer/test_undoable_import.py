@@ -28,6 +28,7 @@ class Importer:
         home = self.home
         self.transfers = TransferQueue(home.folder / "transfers", lambda _connection: home.client)
         self.imports = UndoableImports(home.edits.journal, self.transfers)
+        home.edits.journal.is_transferring = self.transfers.is_active
 
     def restart(self) -> None:
         self.transfers.close()
@@ -94,6 +95,23 @@ def cancel(importer, transfer):
     """Its own *Cancel*, as the window runs it."""
     importer.transfers.cancel(transfer)
     return importer.imports.finish("c1", transfer)
+
+
+def test_an_import_that_was_cancelled_is_not_undone_while_it_goes_on_again(importer):
+    home, before = importer.home, importer.state()
+    home.edits.create_label(home.workspace, home.set_id, "earlier")
+    transfer = importer.accept()
+    importer.work(4)
+    cancel(importer, transfer)
+    assert home.edits.journal.undoable("c1").title.startswith("import ")
+    importer.transfers.resume(transfer)
+    assert home.edits.journal.undoable("c1").title == "make the label “earlier”"
+    importer.work()
+    importer.imports.finish("c1", transfer)
+    assert len(importer.state()["l0"]) == 11
+    for _ in range(3):  # what came before the cancel, what came after it, the label
+        home.edits.undo(home.workspace)
+    assert importer.state() == before
 
 
 @pytest.mark.parametrize("sent", [0, 1, 5])

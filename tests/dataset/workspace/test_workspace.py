@@ -168,7 +168,24 @@ def test_an_image_that_came_after_the_last_listing_is_found_by_its_id(plain: Hom
     assert plain.workspace.image(plain.set_id, record) == picture(55)
 
 
+def test_an_address_of_an_earlier_start_is_renewed_and_one_of_this_service_is_not(plain: Home):
+    [record] = plain.images("l0")[:1]
+    earlier = replace(record, url="http://127.0.0.1:9/image/x.jpg")  # nothing answers there
+    plain.workspace._fetcher = ImageFetcher(lambda number: plain.workspace.listing(number).images)
+    assert plain.workspace.image(plain.set_id, earlier) == plain.workspace.image(plain.set_id, record)
+    listed = []
+    fetcher = ImageFetcher(lambda number: listed.append(number) or [record])
+
+    def away(_image):
+        raise ConnectionFailed("Nothing answers.")
+
+    with pytest.raises(ConnectionFailed):
+        fetcher.use(plain.client, plain.set_id, replace(record, url=f"{plain.url}image/x.jpg"), away)
+    assert not listed
+
+
 def test_addresses_are_forgotten_before_they_pile_up():
+    client = ApiClient("http://127.0.0.1:9/", "k" * 42)
     asked: list[object] = []
 
     def relist(number):
@@ -183,9 +200,9 @@ def test_addresses_are_forgotten_before_they_pile_up():
         return image.url
 
     for number in range(10):
-        assert fetcher.use(number, TrainingImage(filename="a.jpg", url="old"), get) == f"new {number}"
+        assert fetcher.use(client, number, TrainingImage(filename="a.jpg", url="old"), get) == f"new {number}"
     assert len(fetcher._images) <= 4
-    assert fetcher.use(9, TrainingImage(filename="a.jpg", url=""), get) == "new 9"
+    assert fetcher.use(client, 9, TrainingImage(filename="a.jpg", url=""), get) == "new 9"
     assert asked == list(range(10))
 
 
