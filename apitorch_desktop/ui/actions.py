@@ -24,7 +24,7 @@ class ActionSpec:
     """`menu.verb`, as in "edit.undo"."""
     text: str | Callable[[], str]
     """Text in menus; a callable where it depends on the selection."""
-    run: Callable[[], object]
+    run: Callable[[], object] = _available
     keys: str = ""
     """Key sequences as `QKeySequence` parses them, separated by ", "."""
     help: str = ""
@@ -36,6 +36,8 @@ class ActionSpec:
     """Returns why the action is unavailable, "" if it is available."""
     within: tuple[QWidget, ...] = ()
     """Widgets in which the keys work, children included; empty for the whole window."""
+    submenu: Callable[[QMenu], object] | None = None
+    """Fills a submenu whenever it opens, in place of `run`; from the palette it opens as a menu of its own."""
     binds_keys: bool = True
     """False where a widget handles the keys itself: menus show them all the same."""
 
@@ -65,6 +67,7 @@ class ActionRegistry(QObject):
         self._window = window
         self._theme = theme
         self._actions: dict[str, tuple[ActionSpec, QAction]] = {}
+        self._submenus: dict[str, QMenu] = {}
 
     def add(self, *specs: ActionSpec) -> None:
         """Create the actions and bind their keys."""
@@ -74,6 +77,9 @@ class ActionRegistry(QObject):
             action.setShortcuts([QKeySequence(keys) for keys in _sequences(spec.keys)])
             if spec.icon:
                 action.setIcon(self._theme.icon(spec.icon))
+            if spec.submenu is not None:
+                self._submenus[spec.id] = self._submenu(spec.submenu)
+                action.setMenu(self._submenus[spec.id])
             if not spec.binds_keys:
                 action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
             elif spec.within:
@@ -115,9 +121,21 @@ class ActionRegistry(QObject):
                 sections.setdefault(spec.section, []).append((spec.keys, spec.help))
         return sections
 
+    def _submenu(self, fill: Callable[[QMenu], object]) -> QMenu:
+        menu = QMenu(self._window)
+
+        def refill() -> None:
+            menu.clear()
+            fill(menu)
+
+        menu.aboutToShow.connect(refill)
+        return menu
+
     def _run(self, spec: ActionSpec) -> None:
         if reason := spec.reason():
             self.unavailable.emit(reason)
+        elif spec.submenu is not None:
+            self._submenus[spec.id].popup(self._window.mapToGlobal(self._window.rect().center()))
         else:
             spec.run()
 

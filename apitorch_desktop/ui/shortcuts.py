@@ -53,11 +53,12 @@ WIDGET_KEYS = {
 
 MENUS = {
     "&File": (
-        "file.import_folder", "file.import_files", "file.import_clipboard", "", "file.new_set", "", "file.quit",
+        "file.import_folder", "file.import_files", "file.import_clipboard", "", "file.new_set", "",
+        "photo.export", "", "file.quit",
     ),
     "&Edit": (
         "edit.undo", "edit.redo", "", "photo.copy", "photo.copy_paths", "edit.paste", "",
-        "photo.select_all", "photo.delete", "", "view.search",
+        "photo.select_all", "photo.copy_to_set", "photo.delete", "", "view.search",
     ),
     "&View": (
         "photo.open", "photo.show_in_file_manager", "", "view.training_sets", "view.classify_panel", "view.transfers",
@@ -67,7 +68,7 @@ MENUS = {
         "set.new_label", "set.rename", "", "label.next_suspect", "label.previous_suspect", "label.auto_advance", "",
         "set.export", "set.compare", "", "set.delete",
     ),
-    "&Classifier": ("classifier.classify_file",),
+    "&Classifier": ("classifier.classify_file", "photo.classify_with"),
     "&Help": ("help.palette", "help.keys"),
 }  # fmt: skip
 """Menus of the menu bar: title → ids of actions, "" for a separator."""

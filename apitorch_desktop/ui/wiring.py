@@ -293,6 +293,13 @@ class Wiring(QObject):
             )
         )
         frame.content_dropped.connect(self._parts.imports.begin)
+        photos.classify_requested.connect(self._classify_with)
+        photos.export_requested.connect(self._parts.exports.ask_selection)
+        photos.copy_requested.connect(self._parts.imports.copy)
+
+    def _classify_with(self, ids: list[str], slug: str) -> None:
+        self._central_widget.show_side("right", True)
+        self._parts.classify.begin(DroppedContent(image_ids=tuple(ids)), [slug])
 
     def _dropped_on_tree(self, content: DroppedContent, set_id: str | None, label: str | None) -> None:
         self._parts.imports.begin(content, set_id, label, new_set=set_id is None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -188,10 +188,10 @@ class BatchController(QObject):
         """Return the batch for the status bar: one that runs, or waits for its service."""
         return next((run.status() for run in self._runs.values() if run.batch.state is BatchState.RUNNING), None)
 
-    def begin(self, content: DroppedContent) -> None:
-        """Classify dropped photos by the chosen classifiers."""
+    def begin(self, content: DroppedContent, slugs: Sequence[str] = ()) -> None:
+        """Classify dropped photos by these classifiers, or by the chosen ones."""
         session, store = self._session, self._store
-        slugs = self._chooser.chosen
+        slugs = list(slugs) or self._chooser.chosen
         connected, open_set = session.connected, session.open_set
         if connected is None or store is None or not slugs:
             reason = session.unavailable_reason("") or "Choose a classifier to ask, then drop the photos again."

@@ -57,8 +57,8 @@ class PhotoToClassify:
 class ClassifyController(QObject):
     """Flow of the classify panel. Jobs run on lanes, and are cancelled when another photo is opened."""
 
-    batch_requested = Signal(object)
-    """`DroppedContent` of many photos or a folder."""
+    batch_requested = Signal(object, list)
+    """`DroppedContent` of many photos or a folder, and the slugs to ask, empty for the chosen ones."""
     add_requested = Signal(object, str, str)
     """`DroppedContent`, a training set's id and a label: *Add to set*."""
 
@@ -80,6 +80,8 @@ class ClassifyController(QObject):
         self._settings = settings
         self._window = window
         self._photo: PhotoToClassify | None = None
+        self._slugs: list[str] = []
+        """The classifiers to ask, if not the chosen ones."""
         self._removed: set[str] = set()
         self._owner = QObject(self)
         panel.content_given.connect(self.begin)
@@ -148,11 +150,12 @@ class ClassifyController(QObject):
         dialog.filesSelected.connect(lambda names: self.begin(DroppedContent(paths=tuple(map(Path, names)))))
         dialog.open()
 
-    def begin(self, content: DroppedContent) -> None:
-        """Classify dropped, pasted or chosen content; a batch if it is more than one photo."""
+    def begin(self, content: DroppedContent, slugs: Sequence[str] = ()) -> None:
+        """Classify dropped, pasted or chosen content by `slugs` (none: the chosen ones); a batch if it is more than one."""
         count = sum(map(len, (content.paths, content.urls, content.images, content.image_ids)))
+        self._slugs = list(slugs)
         if count > 1:
-            self.batch_requested.emit(content)
+            self.batch_requested.emit(content, self._slugs)
             return
         self._owner.deleteLater()
         self._owner = QObject(self)
@@ -175,7 +178,7 @@ class ClassifyController(QObject):
 
         def done(folder: bool) -> None:
             if folder:
-                self.batch_requested.emit(content)
+                self.batch_requested.emit(content, self._slugs)
             else:
                 self._open(PhotoToClassify(path.name, path=path))
 
@@ -226,8 +229,8 @@ class ClassifyController(QObject):
             "Opening the photo",
             failed,
         )
-        if panel.chosen:
-            self.ask(panel.chosen)
+        if slugs := self._slugs or panel.chosen:
+            self.ask(slugs)
         else:
             panel.show_hint(self._session.unavailable_reason("") or "Choose a classifier to ask.")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QWidget
 
-from apitorch_desktop.api.types import TrainingSet
+from apitorch_desktop.api.types import TrainingImage, TrainingSet
 from apitorch_desktop.dataset.exporter.exporter import ExportFormat, ExportResult, export
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.exporter.dialog import ONNX, ExportDialog, ExportOrder
@@ -41,8 +43,20 @@ class ExportController(QObject):
             return
         trained = any(classifier.slug == found.slug for classifier in session.classifiers)
         no_onnx = session.unavailable_reason("export.onnx") or ("" if trained else "It has no classifier yet.")
-        dialog = ExportDialog(self._theme, found.name, no_onnx=no_onnx, parent=self._window)
+        dialog = ExportDialog(self._theme, f"“{found.name}”", no_onnx=no_onnx, parent=self._window)
         dialog.agreed.connect(lambda order: self.export(found, order))
+        dialog.open()
+
+    def ask_selection(self, images: Sequence[TrainingImage]) -> None:
+        """Let the user choose format and folder, then export these photos of the open training set."""
+        session, open_set = self._session, self._session.open_set
+        workspace = session.workspace
+        if open_set is None or workspace is None or not images:
+            return
+        found, chosen = open_set.training_set, [image.image_id for image in images]
+        name = f"{plural(len(chosen), 'photo')} of “{found.name}”"
+        dialog = ExportDialog(self._theme, name, no_onnx=None, parent=self._window)
+        dialog.agreed.connect(lambda order: self._files(found, workspace, order, frozenset(chosen)))
         dialog.open()
 
     def export(self, found: TrainingSet, order: ExportOrder) -> None:
@@ -58,7 +72,10 @@ class ExportController(QObject):
         else:
             self._files(found, workspace, order)
 
-    def _files(self, found: TrainingSet, workspace: Workspace, order: ExportOrder) -> None:
+    def _files(
+        self, found: TrainingSet, workspace: Workspace, order: ExportOrder, chosen: frozenset[str] | None = None
+    ) -> None:
+        """Export a training set, or only the `chosen` ids of it, as one job."""
         session, name = self._session, found.name
 
         def job(context: JobContext) -> ExportResult:
@@ -69,8 +86,12 @@ class ExportController(QObject):
                 train, validation, test = (share / 100 for share in order.shares)
                 split = Split(train, validation, test, order.seed)
             order.folder.mkdir(parents=True, exist_ok=True)
+            listing = workspace.listing(found.id, cancelled=context.cancelled)
+            if chosen is not None:
+                listing = replace(listing, images=[image for image in listing.images if image.image_id in chosen])
+                listing.labels = list(dict.fromkeys(str(image.label) for image in listing.images))
             return export(
-                workspace.listing(found.id, cancelled=context.cancelled),
+                listing,
                 lambda image: workspace.image(found.id, image, cancelled=context.cancelled),
                 order.folder,
                 ExportFormat(order.export_format),

@@ -54,19 +54,23 @@ class ExportOrder:
 
 
 class ExportDialog(QDialog):
-    """Emits the confirmed choices. `no_onnx` is the reason why the classifier cannot be exported, or ""."""
+    """Emits the confirmed choices for what `name` calls the photos.
+
+    `no_onnx` is the reason why the classifier cannot be exported, or ""; None if it is no choice.
+    """
 
     agreed = Signal(object)
     """The `ExportOrder`."""
 
-    def __init__(self, theme: Theme, name: str, *, no_onnx: str = "", parent: QWidget | None = None) -> None:
+    def __init__(self, theme: Theme, name: str, *, no_onnx: str | None = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._theme = theme
-        self._no_onnx = no_onnx
-        self.setWindowTitle(f"Export “{name}”")
+        self._no_onnx = no_onnx or ""
+        self.setWindowTitle(f"Export {name}")
         self.format = ComboBox(theme, "Form")
         for key, (title, _) in FORMATS.items():
-            self.format.addItem(title, str(key))
+            if key != ONNX or no_onnx is not None:
+                self.format.addItem(title, str(key))
         self.about = label("", "small", "muted", wrap=True)
         self.folder = QLineEdit(str(Path.home()))
         self.folder.setAccessibleName("Folder")
@@ -124,7 +128,7 @@ class ExportDialog(QDialog):
         rows = QVBoxLayout(self)
         rows.setContentsMargins(*[px(16)] * 4)
         rows.setSpacing(px(12))
-        rows.addWidget(label(f"Export “{name}”", "answer", wrap=True))
+        rows.addWidget(label(f"Export {name}", "answer", wrap=True))
         rows.addLayout(fields)
         rows.addLayout(buttons)
         self.resize(px(560), self.sizeHint().height())

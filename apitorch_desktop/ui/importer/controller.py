@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from apitorch_desktop.api.errors import ConnectionFailed
-from apitorch_desktop.api.types import Id, TrainingSet
+from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
+from apitorch_desktop.dataset.compare import Side, uploads
 from apitorch_desktop.dataset.importer.plan import Dropped, Plan, existing_of, scan
 from apitorch_desktop.dataset.importer.scanner import SUFFIXES
 from apitorch_desktop.dataset.importer.undoable_import import ImportResult
@@ -171,6 +173,44 @@ class ImportController(QObject):
         """Send photos, given as (source, name), to a label; they were scanned before."""
         uploads = [UploadItem(label, source, name) for source, name in photos]
         self._send(set_id, f"Adding {plural(len(uploads), 'photo')} to “{label}”", uploads)
+
+    def copy(self, images: Sequence[TrainingImage], target: TrainingSet | str, label: str = "") -> None:
+        """Copy photos of the open training set to another one, or to a new one of this name.
+
+        They go under `label`, by default under the labels that they have; originals stay where they are.
+        """
+        session, open_set = self._session, self._session.open_set
+        if (connected := session.connected) is None or open_set is None or not images:
+            return
+        imports, workspace = connected.stores.imports, connected.workspace
+        name = target if isinstance(target, str) else target.name
+        copied = [msgspec.structs.replace(image, label=label) if label else image for image in images]
+        source = Side(workspace, open_set.training_set.id)
+        title = f"Copying {plural(len(copied), 'photo')} to “{name}”"
+        labels = [] if isinstance(target, str) else self._labels(target.id)
+
+        def job(context: JobContext) -> None:
+            connection_id, new_set = connected.connection.id, None
+            if isinstance(target, str):
+                new_set = imports.create_training_set(connection_id, workspace.client, target)
+                context.post(new_set.training_set)
+                set_id = new_set.training_set.id
+            else:
+                set_id = session.service_id(target.id)
+            items = uploads(source, copied, lambda done, of: context.progress((done, of)), context.cancelled)
+            imports.upload(connection_id, set_id, title, items, labels_before=labels, new_set=new_set)
+
+        def progress(at: tuple[int, int] | TrainingSet) -> None:
+            if not isinstance(at, tuple):
+                session.show_new_set(at)
+            elif at[1] > 1:
+                session.show_message(f"{title}: {at[0]:,} of {at[1]:,}", "muted", "copy")
+
+        def done(_none: None) -> None:
+            session.message_expired.emit("copy")
+            self._transfers.reload()
+
+        session.run(title, job, done, progress=progress, lane=Lane.BATCH, owner=self)
 
     # --- through the plan
 

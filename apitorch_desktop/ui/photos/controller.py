@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import UNSET
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QMenu
+from PySide6.QtWidgets import QInputDialog, QMenu
 
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
@@ -79,6 +79,12 @@ class PhotosController(QObject):
     only_shown = Signal(str)
     """Only certain photos are shown, on top of the filter: their description, "" once all are shown again."""
     big_shown = Signal(bool)
+    classify_requested = Signal(list, str)
+    """Ids of photos, and the slug of the classifier to ask."""
+    export_requested = Signal(list)
+    """The `TrainingImage`s to export."""
+    copy_requested = Signal(list, object, str)
+    """The `TrainingImage`s to copy, a `TrainingSet` or the name of a new one, and a label, "" for their own."""
     zoomed = Signal(int)
     sorted = Signal(str)
 
@@ -284,6 +290,12 @@ class PhotosController(QObject):
         def copy_text() -> str:
             return "Copy the picture" if len(self.selected()) == 1 else f"Copy {counted()} as files"
 
+        def chosen() -> str:
+            return "the photo" if len(self.selected()) == 1 else counted()
+
+        def online() -> str:
+            return reason() or self._session.unavailable_reason("")
+
         both = (self.grid, self.big)
         self._actions.add(
             ActionSpec(
@@ -310,6 +322,16 @@ class PhotosController(QObject):
                 reason=lambda: "" if len(self.selected()) == 1 else "Select one photo to show it.",
             ),
             ActionSpec(
+                "photo.classify_with", lambda: f"Classify {chosen()} with", submenu=self._fill_classifiers, reason=online
+            ),
+            ActionSpec(
+                "photo.export", lambda: f"Export {chosen()}…", lambda: self.export_requested.emit(list(self.selected())),
+                reason=online,
+            ),
+            ActionSpec(
+                "photo.copy_to_set", lambda: f"Copy {chosen()} to training set", submenu=self._fill_sets, reason=online
+            ),
+            ActionSpec(
                 "photo.open", "Open", open_photo, "Return", "Show the photo full size", "Photos",
                 reason=reason, binds_keys=False,
             ),
@@ -332,12 +354,55 @@ class PhotosController(QObject):
                 action.triggered.connect(lambda _checked=False, name=name: self._edits.move(chosen, name))
                 action.setShortcut(QKeySequence(self.key_of(name)))
             self._actions.fill(
-                menu, "", "photo.copy", "photo.copy_paths", "photo.show_in_file_manager", "", "photo.delete"
-            )
+                menu, "photo.copy_to_set", "", "photo.classify_with", "",
+                "photo.copy", "photo.copy_paths", "photo.show_in_file_manager", "photo.export", "", "photo.delete",
+            )  # fmt: skip
         elif label is None:
             self._actions.fill(menu, "photo.select_all")
         menu.aboutToHide.connect(menu.deleteLater)
         return menu
+
+    def _fill_classifiers(self, menu: QMenu) -> None:
+        ids = [image.image_id for image in self.selected()]
+        for found in self._session.classifiers:
+            if isinstance(found.slug, str):
+                action = menu.addAction(found.name.replace("&", "&&") or found.slug)
+                action.triggered.connect(
+                    lambda _checked=False, slug=found.slug: self.classify_requested.emit(ids, slug)
+                )
+        if menu.isEmpty():
+            menu.addAction("There is none yet").setEnabled(False)
+
+    def _fill_sets(self, menu: QMenu) -> None:
+        images, open_set = list(self.selected()), self._session.open_set
+        here = str(open_set.training_set.id) if open_set is not None else ""
+        others = [found for found in self._session.training_sets if str(found.id) != here]
+        for found in others:
+            below = menu.addMenu(found.name.replace("&", "&&"))
+            labels = list(found.labels or ())
+            own = list(dict.fromkeys(str(image.label) for image in images))
+            title = "Under their own labels" if len(own) > 1 else f"Under “{own[0]}”"
+            for text, name in [(title, ""), *((name, name) for name in sorted(labels) if [name] != own)]:
+                action = below.addAction(text.replace("&", "&&"))
+                action.triggered.connect(
+                    lambda _checked=False, found=found, name=name: self.copy_requested.emit(images, found, name)
+                )
+        menu.addSeparator()
+        new = menu.addAction("New training set…")
+        new.setEnabled(not self._session.unavailable_reason("training-sets"))
+        new.setToolTip(self._session.unavailable_reason("training-sets"))
+        new.triggered.connect(lambda _checked=False: self._name_new_set(images))
+
+    def _name_new_set(self, images: list[TrainingImage]) -> None:
+        dialog = QInputDialog(self.grid.window())
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setWindowTitle("Copy to a new training set")
+        dialog.setLabelText("Name")
+        dialog.setOkButtonText("Copy")
+        dialog.textValueSelected.connect(
+            lambda name: self.copy_requested.emit(images, name.strip(), "") if name.strip() else None
+        )
+        dialog.open()
 
     def _show_origin(self, image: TrainingImage) -> None:
         self.big.set_answer(self._answer_text(image))

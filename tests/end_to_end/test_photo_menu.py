@@ -1,0 +1,83 @@
+"""The photos' menu in the real program: classify with one classifier, copy to another training set, export just these."""
+
+from PySide6.QtWidgets import QInputDialog
+
+from apitorch_desktop.ui.exporter.dialog import ExportDialog
+from tests.helpers import app_runner as program
+from tests.helpers import widget_driver as widgets
+from tests.helpers import x11_pointer as pointer
+from tests.helpers.app_runner import dialog
+from tests.helpers.summer_set import summer
+
+
+def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, photos, tmp_path, home):
+    summer(photos, tmp_path, ("dress", "hat"), 3)
+    target = tmp_path / "exported"
+    target.mkdir()
+
+    def steps(made):
+        model, grid, session = made.model, made.photos.grid, made.session
+        program.wait(lambda: model.total == 6 and session.open_set.listed, "the photos")
+        program.wait(lambda: session.classifiers, "the classifiers")
+        program.wait(grid.isVisible, "the grid")
+        classify_one(made)
+        choose(made, [0, 3], "Copy 2 photos to training set", "New training set…")
+        asked = program.wait(lambda: dialog(QInputDialog), "the name asked for")
+        program.wait(asked.isActiveWindow, "its focus")
+        pointer.write("Other")
+        pointer.key("Return")
+        client = session.workspace.client
+        other = program.wait(lambda: next((one for one in sets(client) if one.name == "Other"), None), "the new set")
+        program.wait(lambda: counts(client, other) == {"dress": 1, "hat": 1}, "a copy under each label")
+        first = next(one for one in session.training_sets if one.name == "Summer")
+        session.open(first.id)
+        program.wait(lambda: model.total == 6 and session.open_set.listed, "the first set")
+        choose(made, [1, 4], "Copy 2 photos to training set", "Other", "hat")
+        program.wait(lambda: counts(client, other) == {"dress": 1, "hat": 3}, "copies under one label")
+        program.wait(lambda: not made.transfers.current(), "the end of the transfer")
+        program.wait(lambda: session.stores.edits.unfinished(session.connection.id) == [], "the journal")
+        pointer.key("ctrl+z")
+        program.wait(lambda: counts(client, other) == {"dress": 1, "hat": 1}, "the copies taken back")
+        export_some(made)
+
+    def classify_one(made):
+        name = next(one.name for one in made.session.classifiers if one.slug == "safe-for-work")
+        choose(made, [2], "Classify the photo with", name)
+        cards = made.classify_panel.cards
+        program.wait(lambda: list(cards) == ["safe-for-work"] and cards["safe-for-work"].answer, "its answer alone")
+        assert made.classify_panel.name.full_text() == made.model.image(2).display_name
+
+    def export_some(made):
+        images = [made.model.image(row) for row in (0, 5)]
+        choose(made, [0, 5], "Export 2 photos…")
+        asked = program.wait(lambda: dialog(ExportDialog), "the export dialog")
+        assert asked.windowTitle() == "Export 2 photos of “Summer”"
+        asked.folder.setText(str(target))
+        program.press(asked.start)
+        wanted = {f"summer/{one.label}/{one.filename}" for one in images}
+        program.wait(lambda: files(target) == wanted, "the two files")
+
+    assert program.run(monkeypatch, steps) == 0
+
+
+def choose(made, rows, *path):
+    """Select rows, and choose from their menu with the pointer."""
+    grid = made.photos.grid
+    grid.setFocus()
+    grid.choose(rows[0])
+    for row in rows[1:]:
+        grid.toggle(row)
+    pointer.click(pointer.center(grid.viewport(), grid.visualRect(made.model.index(rows[0], 0))), button=3)
+    widgets.choose(*path)
+
+
+def sets(client):
+    return client.training_sets()
+
+
+def counts(client, training_set):
+    return {one.label: one.count for one in client.labels(training_set.id)}
+
+
+def files(folder):
+    return {str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file() and ".part" not in str(one)}
