@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSettings
+from PySide6.QtCore import QLockFile, QObject, QSettings, Signal
+from PySide6.QtNetwork import QLocalServer, QLocalSocket
 from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop import __version__
 from apitorch_desktop.ui.main_window.main_window import MainWindow
-from apitorch_desktop.ui.single_instance import SingleInstance
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.crash_log import CrashLog
@@ -22,6 +25,103 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from apitorch_desktop.ui.bootstrap import Bootstrap
+
+
+PATIENCE = 8.0
+"""Seconds for which a second start tries to reach a first one that is still starting."""
+_MAX_PATH = 90
+"""Longest socket path in bytes on every system (108 on Linux, 104 on macOS, less what Qt adds)."""
+_MAX_MESSAGE = 1 << 20
+"""Longest message in bytes: some thousand paths."""
+
+
+class SingleInstance(QObject):
+    """Claim to be the only window of `folder`."""
+
+    second_start = Signal(list)
+    """A second start passed on these arguments; the window should come to the front."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        self._lock = QLockFile(str(folder / "window.lock"))
+        self._lock.setStaleLockTime(0)  # stale only once its owner is dead, however long that runs
+        self._server: QLocalServer | None = None
+
+    def claim(self) -> bool:
+        """Return True if this is the first start, or if the folder cannot be written, which is reported later."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError:
+            return True
+        return self._lock.tryLock(0) or self._lock.error() != QLockFile.LockError.LockFailedError
+
+    def hand_over(self, arguments: Sequence[str]) -> bool:
+        """Pass the arguments to the first window, paths made absolute; return True if it accepted them."""
+        import json
+
+        from PySide6.QtNetwork import QLocalSocket
+
+        given = [argument if "://" in argument else str(Path(argument).absolute()) for argument in arguments]
+        message = json.dumps(given).encode() + b"\n"
+        end = monotonic() + PATIENCE
+        while monotonic() < end:
+            socket = QLocalSocket()
+            socket.connectToServer(self._address())
+            if socket.waitForConnected(500):
+                socket.write(message)
+                if socket.waitForReadyRead(3000) and bytes(socket.readAll().data()).startswith(b"ok"):
+                    return True
+            sleep(0.2)
+        return False
+
+    def listen(self) -> None:
+        """Accept the arguments of later starts."""
+        from PySide6.QtNetwork import QLocalServer
+
+        self._server = server = QLocalServer(self)
+        server.setSocketOptions(QLocalServer.SocketOption.UserAccessOption)
+        QLocalServer.removeServer(self._address())  # left by a window that was killed: the lock is held here
+        server.listen(self._address())
+        server.newConnection.connect(self._on_connection)
+
+    def close(self) -> None:
+        """Release the claim."""
+        if self._server is not None:
+            self._server.close()
+        self._lock.unlock()
+
+    def _on_connection(self) -> None:
+        while self._server is not None and (socket := self._server.nextPendingConnection()) is not None:
+            socket.readyRead.connect(lambda socket=socket: self._read(socket))
+            socket.disconnected.connect(socket.deleteLater)
+            self._read(socket)
+
+    def _read(self, socket: QLocalSocket) -> None:
+        if not socket.canReadLine():
+            if socket.bytesAvailable() > _MAX_MESSAGE:
+                socket.abort()
+            return
+        import json  # 2 ms, after the first paint
+
+        try:
+            arguments = json.loads(bytes(socket.readLine().data()))
+        except ValueError:
+            arguments = None
+        if isinstance(arguments, list) and all(isinstance(argument, str) for argument in arguments):
+            socket.write(b"ok\n")
+            socket.flush()
+            self.second_start.emit(arguments)
+        socket.disconnectFromServer()
+
+    def _address(self) -> str:
+        """Return the path of a socket beside the lock, which other users cannot reach, or a name if the path is too long."""
+        inside = str(self._folder / "window.socket")
+        if len(inside.encode()) <= _MAX_PATH:
+            return inside
+        import hashlib  # loads OpenSSL: 8 ms, after the first paint
+
+        return f"apitorch-desktop-{hashlib.sha256(inside.encode()).hexdigest()[:24]}"
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Qt, QTimer
-from PySide6.QtGui import QIcon
+from PySide6.QtCore import QObject, QSocketNotifier, Qt, QTimer
+from PySide6.QtGui import QFontDatabase, QGuiApplication, QIcon
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QPlainTextEdit, QVBoxLayout, QWidget
 
+from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import Lane, TaskRunner
+from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.widgets.controls import label
 from apitorch_desktop.utils import paths
+from apitorch_desktop.utils.crash_log import CrashLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +35,105 @@ if TYPE_CHECKING:
     from apitorch_desktop.ui.main_window.main_window import MainWindow
     from apitorch_desktop.ui.tasks.runner import JobContext
     from apitorch_desktop.ui.theme.theme import Theme
-    from apitorch_desktop.ui.unix_signals import UnixSignals
     from apitorch_desktop.utils.crash_log import CrashLog
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class UnixSignals(QObject):
+    """Wakes Qt's event loop for signals by a socket: Python runs handlers only between its own instructions."""
+
+    def __init__(self, close: Callable[[], object], parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self._handlers_before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+        self._fd_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._notifier = QSocketNotifier(self._reader.fileno(), QSocketNotifier.Type.Read, self)
+        self._notifier.activated.connect(lambda *_: self._on_wake_up(close))
+
+    def _on_wake_up(self, close: Callable[[], object]) -> None:
+        try:
+            numbers = self._reader.recv(64)
+        except BlockingIOError:
+            return
+        if any(number in _SIGNALS for number in numbers):
+            close()
+
+    def end(self) -> None:
+        """Restore the handlers that were set before."""
+        self._notifier.setEnabled(False)
+        signal.set_wakeup_fd(self._fd_before)
+        for number, handler in self._handlers_before.items():
+            signal.signal(number, handler)
+        self._reader.close()
+        self._writer.close()
+
+
+TOPIC = "crash"
+
+
+class CrashReport(QObject):
+    """Offers what the last run left in the crash log."""
+
+    def __init__(self, log: CrashLog, session: Session, theme: Theme, window: QWidget) -> None:
+        super().__init__(window)
+        self._log = log
+        self._session = session
+        self._theme = theme
+        self._window = window
+        session.run("Reading the crash log", lambda _context: log.report(), self._offer, lane=Lane.DISK, owner=self)
+
+    def _offer(self, report: str) -> None:
+        if report:
+            text = "The program ended unexpectedly, or an error was not handled, when it ran last."
+            actions = (("Show report…", lambda: self.show(report)), ("Discard", self._discard))
+            self._session.show_message(text, "warn", TOPIC, actions)
+
+    def show(self, report: str) -> None:
+        """Open the report in a dialog."""
+        dialog = CrashReportDialog(report, self._theme, self._window)
+        dialog.discarded.clicked.connect(self._discard)
+        dialog.open()
+
+    def _discard(self) -> None:
+        self._session.run(
+            "Discarding the crash report", lambda _context: self._log.discard(), lane=Lane.DISK, owner=self
+        )
+
+
+class CrashReportDialog(QDialog):
+    """The report with what can be done with it."""
+
+    def __init__(self, report: str, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle("Report of the last run")
+        self.text = QPlainTextEdit(report)
+        self.text.setReadOnly(True)
+        self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self.text.setAccessibleName("Report")
+        buttons = QDialogButtonBox()
+        self.copied = buttons.addButton("Copy", QDialogButtonBox.ButtonRole.ActionRole)
+        self.discarded = buttons.addButton("Discard", QDialogButtonBox.ButtonRole.DestructiveRole)
+        self.closed = buttons.addButton("Close", QDialogButtonBox.ButtonRole.RejectRole)
+        self.closed.setDefault(True)
+        self.copied.clicked.connect(lambda: QGuiApplication.clipboard().setText(report))
+        self.discarded.clicked.connect(self.accept)
+        self.closed.clicked.connect(self.reject)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(*[theme.px(16)] * 4)
+        column.setSpacing(theme.px(12))
+        words = (
+            "It holds places in the program's code, no keys and no names of photos. It stays here until you discard it."
+        )
+        column.addWidget(label(words, "base", "muted", wrap=True))
+        column.addWidget(self.text)
+        column.addWidget(buttons)
+        self.resize(theme.px(760), theme.px(480))
 
 
 def _loads(*names: str) -> list[Callable[[], object]]:
@@ -77,7 +182,7 @@ class Bootstrap(QObject):
             self._make_photos,
             *_loads("review.panel", "review.navigation"),
             self._make_review,
-            *_loads("labeling.key_strip", "labeling.picker", "labeling.controller"),
+            *_loads("labeling.key_strip", "labeling.controller"),
             self._make_labeling,
             *_loads("importer.controller", "connections.menu", "transfers.panel"),
             self._make_flows,
@@ -216,8 +321,6 @@ class Bootstrap(QObject):
         self.central_widget.add_page(self.batch_panel)
 
     def _wire(self) -> None:
-        from apitorch_desktop.ui.crash_report import CrashReport
-        from apitorch_desktop.ui.unix_signals import UnixSignals
         from apitorch_desktop.ui.wiring import WindowParts, Wiring
 
         self.wiring = Wiring(

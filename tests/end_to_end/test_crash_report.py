@@ -10,7 +10,7 @@ import time
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QPushButton
 
-from apitorch_desktop.ui.crash_report import CrashReportDialog
+from apitorch_desktop.ui.bootstrap import CrashReportDialog
 from apitorch_desktop.utils.paths import desktop_folder, service_folder
 from tests.helpers import app_runner
 

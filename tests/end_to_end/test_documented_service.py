@@ -7,7 +7,7 @@ from PySide6.QtCore import QObject, QPoint, Slot
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QPushButton
 
-from apitorch_desktop.ui.classify.feedback_dialog import FeedbackDialog, MessageDialog
+from apitorch_desktop.ui.classify.feedback import FeedbackDialog, MessageDialog
 from apitorch_desktop.ui.classify.scratch_permission import ScratchPermissionDialog
 from apitorch_desktop.ui.importer.dialog import ImportDialog
 from apitorch_desktop.ui.session.session import ConnectionState
@@ -367,7 +367,7 @@ def test_a_training_set_is_exported_while_addresses_run_out_and_answers_break(mo
             lambda status: (service.expire(), expired.append(1)) if not expired else None
         )
         found = made.session.find_set(service.number)
-        from apitorch_desktop.ui.exporter.dialog import ExportOrder
+        from apitorch_desktop.ui.exporter.controller import ExportOrder
 
         made.exports.export(found, ExportOrder("imagefolder", tmp_path / "out", None, 0))
         program.wait(lambda: len(list((tmp_path / "out").rglob("*.jpg"))) == 6, "the files")

@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel
 
-from apitorch_desktop.ui.exporter.dialog import FORMATS, ExportDialog
+from apitorch_desktop.ui.exporter.controller import FORMATS, ExportDialog
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources
 from tests.helpers import app_runner as program

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from PySide6.QtCore import QPoint
 
-from apitorch_desktop.ui.classify.feedback_dialog import FeedbackDialog
+from apitorch_desktop.ui.classify.feedback import FeedbackDialog
 from apitorch_desktop.ui.importer.dialog import ImportDialog
 from apitorch_desktop.utils.paths import service_folder
 from tests.helpers import app_runner as program

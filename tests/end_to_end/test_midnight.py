@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.ui.exporter.dialog import ExportOrder
+from apitorch_desktop.ui.exporter.controller import ExportOrder
 from tests.helpers import app_runner as program
 from tests.helpers.documented_program import digests, listed, run, use
 

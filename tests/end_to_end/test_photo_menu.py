@@ -1,8 +1,8 @@
 """The photos' menu in the real program: classify with one classifier, copy to another training set, export just these."""
 
+from apitorch_desktop.ui.exporter.dialog import ExportDialog
 from PySide6.QtWidgets import QInputDialog
 
-from apitorch_desktop.ui.exporter.dialog import ExportDialog
 from tests.helpers import app_runner as program
 from tests.helpers import widget_driver as widgets
 from tests.helpers import x11_pointer as pointer

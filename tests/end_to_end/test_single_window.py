@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from apitorch_desktop.ui.single_instance import SingleInstance
+from apitorch_desktop.ui.app import SingleInstance
 from apitorch_desktop.utils.paths import desktop_folder
 
 _SECOND = [sys.executable, "-m", "apitorch_desktop"]
 _CLAIM = """
 import sys, time
 from pathlib import Path
-from apitorch_desktop.ui.single_instance import SingleInstance
+from apitorch_desktop.ui.app import SingleInstance
 window = SingleInstance(Path(sys.argv[1]))
 print(window.claim(), flush=True)
 time.sleep(60)
@@ -43,7 +43,7 @@ def test_a_second_start_hands_its_files_to_the_first_and_ends(first, qtbot, tmp_
 def test_a_first_window_that_does_not_answer_is_told_of(qapp, home, monkeypatch):
     window = SingleInstance(desktop_folder())
     assert window.claim()
-    monkeypatch.setattr("apitorch_desktop.ui.single_instance.PATIENCE", 0.3)
+    monkeypatch.setattr("apitorch_desktop.ui.app.PATIENCE", 0.3)
     assert not SingleInstance(desktop_folder()).claim()
     assert not SingleInstance(desktop_folder()).hand_over([])
     window.close()

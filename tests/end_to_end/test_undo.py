@@ -7,7 +7,7 @@ from PySide6.QtCore import QPoint
 from PySide6.QtWidgets import QApplication, QLineEdit
 
 from apitorch_desktop.cli.main import main
-from apitorch_desktop.ui.classify.feedback_dialog import FeedbackDialog
+from apitorch_desktop.ui.classify.feedback import FeedbackDialog
 from apitorch_desktop.ui.importer.dialog import ImportDialog
 from apitorch_desktop.ui.sidebar.model import RowType
 from tests.helpers import app_runner as program

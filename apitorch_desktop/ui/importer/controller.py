@@ -28,6 +28,7 @@ from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.controller import TransferController
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
+from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.text import plural
 
 LISTING_INTERVAL = 350
@@ -116,7 +117,6 @@ class ImportController(QObject):
 
     def open_sample(self) -> None:
         """Open the sample training set, which is created first where it does not exist yet."""
-        from apitorch_desktop.dataset.importer.sample_set import NAME, uploads
 
         session = self._session
         found = next((training_set for training_set in session.training_sets if training_set.name == NAME), None)
@@ -125,7 +125,7 @@ class ImportController(QObject):
             return
         session.run(
             "Reading the sample",
-            lambda _context: uploads(),
+            lambda _context: sample_uploads(),
             lambda items: self._send_to_new(NAME, "Sending the sample", items),
             lane=Lane.DISK,
         )
@@ -404,3 +404,11 @@ def _name_of(content: DroppedContent) -> str:
         return ""
     suffix = next((suffix for suffix in _LISTS if name.lower().endswith(suffix)), "")
     return name[: len(name) - len(suffix)]
+
+
+NAME = "Zebra coats"
+
+
+def sample_uploads() -> list[UploadItem]:
+    """Return the images of the sample training set, ready to upload. Blocking."""
+    return scan([paths.resources() / "sample" / "zebra_coats.zip"]).uploads()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QObject
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from apitorch_desktop.ui.labeling.key_bindings import KEYS, LabelKeys
+from PySide6.QtCore import QObject, QPoint, QRect, QSize, Qt, Signal
+from PySide6.QtGui import QFocusEvent, QKeyEvent
+from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+
+from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.ui.labeling.key_strip import KeyStrip
-from apitorch_desktop.ui.labeling.picker import LabelChoice, LabelPicker
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 from apitorch_desktop.ui.photos.controller import PhotosController
 from apitorch_desktop.ui.review.navigation import ReviewNavigation
@@ -14,7 +18,254 @@ from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.widgets.controls import ElidedLabel, surface
 from apitorch_desktop.utils.text import plural
+
+KEYS = "1234567890"
+
+
+class LabelKeys(QObject):
+    """The keys of the open training set's labels."""
+
+    changed = Signal()
+
+    def __init__(self, session: Session, edits: EditController, settings: Settings) -> None:
+        super().__init__(session)
+        self._session = session
+        self._settings = settings
+        self._fixed: dict[str, str] = {}
+        """Key → label as used or chosen; a missing label keeps its key until another label needs that."""
+        self._shown: dict[str, str] = {}
+        session.open_set_changed.connect(self._open)
+        session.listing_changed.connect(self._show)
+        edits.edited.connect(self._edited)
+
+    # --- look-up
+
+    def label(self, key: str) -> str | None:
+        """Return the label of a key."""
+        return self._shown.get(key)
+
+    def key(self, label: str) -> str:
+        """Return the key of a label, "" for none."""
+        return next((key for key, name in self._shown.items() if name == label), "")
+
+    def shown(self) -> dict[str, str]:
+        """Return key → label, in the order of the keyboard."""
+        return dict(self._shown)
+
+    def labels(self) -> list[str]:
+        """Return the labels of 1 … 9 and 0, "" for a key without one."""
+        return [self._shown.get(key, "") for key in KEYS]
+
+    # --- change
+
+    def use(self, key: str) -> str | None:
+        """Return the label of a pressed key; from now on the keys stay fixed when labels are added."""
+        if not self._fixed and self._shown:
+            self._fixed = dict(self._shown)
+            self._save()
+        return self.label(key)
+
+    def bind(self, key: str, label: str) -> None:
+        """Assign a key to a label; the label that had it gets the other's key."""
+        fixed = {**self._fixed, **self._shown}
+        before = next((one for one, name in fixed.items() if name == label), None)
+        other = fixed.get(key)
+        if before is not None:
+            del fixed[before]
+            if other is not None and before != key:
+                fixed[before] = other
+        fixed[key] = label
+        self._fixed = fixed
+        self._save()
+        self._show()
+
+    def _edited(self, outcome: EditOutcome) -> None:
+        open_set = self._session.open_set
+        if outcome.renamed and open_set is not None and str(open_set.training_set.id) == str(outcome.training_set_id):
+            taken = set(self._fixed.values())
+            for key, label in self._fixed.items():
+                new = outcome.renamed.get(label, label)
+                if new not in taken:  # merged into a label with a key: this key is free
+                    self._fixed[key] = new
+            self._show()
+
+    # --- display
+
+    def _open(self) -> None:
+        self._fixed = dict(self._settings.label_keys.get(self._session.open_set_key(), {}))
+        self._show()
+
+    def _show(self) -> None:
+        open_set = self._session.open_set
+        labels = open_set.labels if open_set is not None else []
+        shown = assign(self._fixed, labels)
+        if self._fixed and open_set is not None and open_set.listed and not shown.items() <= self._fixed.items():
+            self._fixed |= shown
+            self._save()
+        if shown != self._shown:
+            self._shown = shown
+            self.changed.emit()
+
+    def _save(self) -> None:
+        self._settings.keep_newest(self._settings.label_keys, self._session.open_set_key(), dict(self._fixed))
+        self._settings.save()
+
+
+def assign(fixed: dict[str, str], labels: list[str]) -> dict[str, str]:
+    """Return key → label for existing labels: fixed keys first, then the other labels, on unused keys if any is left."""
+    existing = set(labels)
+    shown = {key: name for key, name in fixed.items() if name in existing}
+    has_key = set(shown.values())
+    free = sorted((key for key in KEYS if key not in shown), key=lambda key: (key in fixed, KEYS.index(key)))
+    shown |= dict(zip(free, [name for name in labels if name not in has_key], strict=False))
+    return {key: shown[key] for key in KEYS if key in shown}
+
+
+MAX_CHOICES = 6
+"""Existing labels offered at a time."""
+_ROW = 26
+_CHOICE = Qt.ItemDataRole.UserRole
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChoice:
+    """A label offered: an existing or a new one."""
+
+    label: str
+    new: bool = False
+
+
+def choices(typed: str, labels: Mapping[str, int]) -> list[LabelChoice]:
+    """Return labels that start with the text, then those with a word that does, then those that contain it; then a new one."""
+    from apitorch_desktop.api.slugs import snake_case
+
+    wanted = snake_case(typed)
+    if not wanted:
+        return []
+
+    def rank(name: str) -> int:
+        return 0 if name.startswith(wanted) else 1 if f"_{wanted}" in name else 2
+
+    found = sorted((name for name in labels if wanted in name), key=lambda name: (rank(name), name))
+    existing = [LabelChoice(name) for name in found[:MAX_CHOICES]]
+    return existing if wanted in labels else [*existing, LabelChoice(wanted, new=True)]
+
+
+class _FilterField(QLineEdit):
+    left = Signal()
+    moved = Signal(int)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Handle Escape, and the keys that move in the list."""
+        if event.key() == Qt.Key.Key_Escape:
+            self.left.emit()
+        elif event.key() in (Qt.Key.Key_Up, Qt.Key.Key_Down):
+            self.moved.emit(-1 if event.key() == Qt.Key.Key_Up else 1)
+        else:
+            super().keyPressEvent(event)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        """Close when the user clicks elsewhere."""
+        super().focusOutEvent(event)
+        if event.reason() in (Qt.FocusReason.MouseFocusReason, Qt.FocusReason.TabFocusReason):
+            self.left.emit()
+
+
+class LabelPicker(QFrame):
+    """Covers the bottom of the photos while letters are typed."""
+
+    chosen = Signal(object)
+    """A `LabelChoice`."""
+    left = Signal()
+    """The picker was closed; the focus should return."""
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._labels: Mapping[str, int] = {}
+        self._keys: Mapping[str, str] = {}
+        self._place = QRect()
+        """Left, bottom, width and maximum height of the picker."""
+        surface(self, "card")
+        self._title = ElidedLabel("", "small", "muted")
+        self.line = _FilterField()
+        self.line.setAccessibleName("Label")
+        self.line.textChanged.connect(self._show)
+        self.line.returnPressed.connect(self._take)
+        self.line.moved.connect(self._move)
+        self.line.left.connect(self.close_picker)
+        self.list = QListWidget()
+        self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.list.setFrameShape(QFrame.Shape.NoFrame)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setProperty("kind", "choices")
+        self.list.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setAccessibleName("Labels that fit")
+        self.list.itemClicked.connect(self._take_item)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(10, 8, 10, 8)
+        column.setSpacing(6)
+        column.addWidget(self._title)
+        column.addWidget(self.line)
+        column.addWidget(self.list)
+        self.hide()
+
+    def ask(self, title: str, typed: str, labels: Mapping[str, int], keys: Mapping[str, str], over: QWidget) -> None:
+        """Open over the bottom of the widget `over`. `labels`: label → count; `keys`: label → key."""
+        self._labels, self._keys = labels, keys
+        self._title.setText(title)
+        parent = self.parentWidget()
+        assert parent is not None  # noqa: S101 - given by the constructor
+        px = self._theme.px
+        target = QRect(over.mapTo(parent, QPoint(0, 0)), over.size())
+        width = min(px(320), target.width() - px(16))
+        self._place = QRect(target.center().x() - width // 2, target.bottom() - px(8), width, target.height() - px(16))
+        self.line.setText(typed)
+        self._show()
+        self.show()
+        self.raise_()
+        self.line.setFocus()
+
+    def close_picker(self) -> None:
+        """Close without a choice."""
+        if self.isVisible():
+            self.hide()
+            self.left.emit()
+
+    def _show(self) -> None:
+        self.list.clear()
+        for choice in choices(self.line.text(), self._labels):
+            if choice.new:
+                text = f"Make the label “{choice.label}”"
+            else:
+                key = self._keys.get(choice.label, "")
+                text = f"{choice.label}   {self._labels[choice.label]:,}" + (f"   ({key})" if key else "")
+            item = QListWidgetItem(text)
+            item.setData(_CHOICE, choice)
+            item.setSizeHint(QSize(0, self._theme.px(_ROW)))
+            self.list.addItem(item)
+        self.list.setCurrentRow(0)
+        self.list.setFixedHeight(max(1, self.list.count()) * self._theme.px(_ROW) + 4)
+        height = min(self.sizeHint().height(), self._place.height())
+        self.setGeometry(self._place.x(), self._place.y() - height, self._place.width(), height)
+
+    def _move(self, step: int) -> None:
+        count = self.list.count()
+        if count:
+            self.list.setCurrentRow((self.list.currentRow() + step) % count)
+
+    def _take(self) -> None:
+        item = self.list.currentItem()
+        if item is not None:
+            self._take_item(item)
+
+    def _take_item(self, item: QListWidgetItem) -> None:
+        choice = item.data(_CHOICE)
+        self.hide()
+        self.left.emit()
+        self.chosen.emit(choice)
 
 
 class LabelingController(QObject):

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import UNSET
-from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent, QResizeEvent
-from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import QRect, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import (
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDragMoveEvent,
+    QDropEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+)
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.connections.offline_banner import OfflineBanner
-from apitorch_desktop.ui.main_window.drop_overlay import DropOverlay
-from apitorch_desktop.ui.main_window.empty_page import EmptyPage
 from apitorch_desktop.ui.main_window.main_window import LEFT, RIGHT
 from apitorch_desktop.ui.main_window.status_bar import StatusBar
 from apitorch_desktop.ui.main_window.toolbar import Toolbar
@@ -17,7 +26,197 @@ from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.sidebar.panel import TreePanel, WhyNot
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
-from apitorch_desktop.ui.widgets.controls import Separator
+from apitorch_desktop.ui.widgets.controls import ProgressBar, Separator, button, enable_unless, label, surface
+from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
+
+GRACE = 60
+"""Milliseconds between leaving one target and entering the next without flicker."""
+
+
+class DropOverlay(QWidget):
+    """Covers the window during a drag; transparent for the pointer."""
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._window = parent
+        self._text = ""
+        self._framed = True
+        self._part: QWidget | None = None
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
+        self._grace = QTimer(self, interval=GRACE, singleShot=True)
+        self._grace.timeout.connect(self.hide)
+        self.hide()
+
+    def aim(self, part: QWidget, text: str, *, framed: bool = True) -> None:
+        """Describe a drop on a part of the window; "" when the drag has left that.
+
+        `framed` is False for a part that marks the target itself.
+        """
+        if not text:
+            if part is self._part:
+                self._grace.start()
+            return
+        self._grace.stop()
+        self._part, self._text, self._framed = part, text, framed
+        self.setGeometry(self._window.rect())
+        self.raise_()
+        self.show()
+        self.update()
+
+    def text(self) -> str:
+        """Return the text shown, "" without a drag."""
+        return self._text if self.isVisible() else ""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the frame around the part, and the text at its bottom."""
+        if self._part is None:
+            return
+        theme, px = self._theme, self._theme.px
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        part = QRect(self._part.mapTo(self._window, self._part.rect().topLeft()), self._part.size())
+        if self._framed:
+            painter.setPen(QPen(theme.color("accent"), 2))
+            painter.drawRoundedRect(QRectF(part).adjusted(4, 4, -4, -4), px(10), px(10))
+        painter.setFont(theme.font("strong"))
+        metrics = painter.fontMetrics()
+        text = metrics.elidedText(self._text, Qt.TextElideMode.ElideMiddle, max(px(120), self.width() - px(80)))
+        width, height = metrics.horizontalAdvance(text) + px(32), px(36)
+        left = max(px(8), min(part.center().x() - width // 2, self.width() - width - px(8)))
+        pill = QRectF(left, part.bottom() - height - px(20), width, height)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(theme.color("strong"))
+        painter.drawRoundedRect(pill, height / 2, height / 2)
+        painter.setPen(theme.color("on_strong"))
+        painter.drawText(pill, Qt.AlignmentFlag.AlignCenter, text)
+
+
+class EmptyPage(QWidget):
+    """A title, an explanation, and the three ways to begin."""
+
+    import_wanted = Signal()
+    new_set_wanted = Signal()
+    sample_wanted = Signal()
+    again_wanted = Signal()
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._icon_name = "image"
+        surface(self, "canvas")
+        self._icon = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
+        self._title = label("", "title")
+        self._text = label("", "base", "muted", wrap=True)
+        for line in (self._title, self._text):
+            line.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._meter = ProgressBar(None, thin=True)
+        self._import = button("Import a folder…", "primary", self.import_wanted.emit)
+        self._new = button("New training set…", "", self.new_set_wanted.emit)
+        self._sample = button("Open the sample", "", self.sample_wanted.emit)
+        self._again = button("Try again", "", self.again_wanted.emit)
+        self._sample.setProperty("tip", "A few dozen zebra coats, so that there is something to try")
+        self._lay_out()
+        theme.changed.connect(self._measure)
+        self._measure()
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setSpacing(8)
+        column.addStretch(4)
+        column.addWidget(self._icon)
+        column.addSpacing(4)
+        column.addWidget(self._title)
+        centered = QHBoxLayout()  # an alignment would cut the height of the wrapped text
+        centered.addStretch(1)
+        centered.addWidget(self._text, 100)
+        centered.addStretch(1)
+        column.addLayout(centered)
+        column.addSpacing(12)
+        self._actions = QWidget()
+        row = FlowLayout(self._actions, 8, centered=True)
+        for control in (self._import, self._new, self._sample, self._again):
+            row.addWidget(control)
+        column.addWidget(self._actions)
+        column.addWidget(self._meter, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addStretch(5)
+
+    def _measure(self) -> None:
+        px = self._theme.px
+        size = QSize(px(40), px(40))
+        self._icon.setPixmap(self._theme.icon(self._icon_name, "muted").pixmap(size, self.devicePixelRatioF()))
+        self._text.setMinimumWidth(px(200))
+        self._text.setMaximumWidth(px(420))
+        self._meter.setFixedWidth(px(160))
+
+    def show_welcome(self, *, can_create: str = "", can_import: str = "", page: str = "") -> None:
+        """Show the first steps. `can_…`: the reason why an action is unavailable, or ""; `page`: where sets are made, or ""."""
+        if page:
+            self._show_page(
+                "There is no training set yet",
+                "This service makes them on its own page. Make one there, then drop photos on it here.",
+                [self._import, self._new],
+            )
+            self._new.setProperty("tip", f"Opens {page}")
+            enable_unless(self._import, can_import)
+            enable_unless(self._new, "")
+            return
+        self._new.setProperty("tip", "")
+        self._show_page(
+            "Drop a folder of photos here",
+            "Its sub-folders become labels, and a classifier learns from them by itself. "
+            "The photos are copied; the originals stay as they are.",
+            [self._import, self._new, self._sample],
+        )
+        enable_unless(self._import, can_import)
+        enable_unless(self._new, can_create)
+        enable_unless(self._sample, can_create)
+
+    def show_empty_set(self, name: str) -> None:
+        """Show that the open training set has no photos."""
+        self._show_page(
+            f"“{name}” has no photos yet",
+            "Drop photos or a folder here. Drop them on a label at the left to put them under it.",
+            [self._import],
+        )
+        enable_unless(self._import, "")
+
+    def show_choice(self) -> None:
+        """Show that no training set is open."""
+        self._show_page("Choose a training set at the left", "Or drop a folder of photos here to make a new one.")
+
+    def show_nothing_found(self, what: str) -> None:
+        """Show that no photo passes search and filter."""
+        self._show_page("No photo matches", what)
+
+    def show_busy(self, title: str, text: str = "") -> None:
+        """Show that something is in progress."""
+        self._show_page(title, text, busy=True)
+
+    def show_failure(self, title: str, text: str) -> None:
+        """Show a failure, with advice."""
+        self._show_page(title, text, [self._again], icon="warning")
+
+    def title(self) -> str:
+        """Return the title shown."""
+        return self._title.text()
+
+    def _show_page(
+        self, title: str, text: str, actions: Sequence[QPushButton] = (), *, busy: bool = False, icon: str = "image"
+    ) -> None:
+        self._icon_name = icon
+        self._measure()
+        self._title.setText(title)
+        self._text.setText(text)
+        self._text.setVisible(bool(text))
+        if not actions and self._actions.isAncestorOf(self.focusWidget() or self):
+            self.setFocus()  # otherwise the focus would go to the classify panel
+        for control in (self._import, self._new, self._sample, self._again):
+            control.setVisible(control in actions)
+        self._meter.setVisible(busy)
+        self._icon.setVisible(not busy)
+
 
 FOLD_RIGHT, FOLD_LEFT = 960, 720
 """Widths of the window below which the classify panel, then the tree, are hidden."""

@@ -7,18 +7,192 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
+from apitorch_desktop.dataset.review.findings import Duplicate, Findings, LabelAdvice
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.model import HeadingRow, LabelIssueRow, PhotoRow, Row
 from apitorch_desktop.ui.photo_board.view import PhotoBoard
-from apitorch_desktop.ui.review import pages
+from apitorch_desktop.ui.review.confusion_matrix import ConfusionMatrix
 from apitorch_desktop.ui.review.controller import RULES, ReviewController
-from apitorch_desktop.ui.review.labels_page import LabelsPage
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import ComboBox, ElidedLabel, ProgressBar, button, icon_button, label, surface
+from apitorch_desktop.ui.widgets.controls import (
+    Card,
+    ComboBox,
+    ElidedLabel,
+    ProgressBar,
+    button,
+    icon_button,
+    label,
+    surface,
+)
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
-from apitorch_desktop.utils.text import percent, plural
+from apitorch_desktop.utils.text import percent, plural, size
+
+
+def duplicates(review: ReviewController) -> list[Row]:
+    """Return groups of near-duplicates, the photo to keep first."""
+    rows: list[Row] = []
+    groups = (review.found.groups if review.found is not None else None) or ()
+    images = {
+        image.image_id: image for image in review.images(image_id for group in groups for image_id in group.images)
+    }
+    for group in groups:
+        kept = review.keeper(group)
+        twins = sorted((twin for twin in group.duplicates if twin.image in images), key=lambda twin: twin.image != kept)
+        if len(twins) < 2:
+            continue
+        labels = list(dict.fromkeys(twin.label for twin in twins))
+        key = " ".join(sorted(twin.image for twin in twins))
+        acts = (("Keep all", "dismiss"), (f"Delete {plural(len(twins) - 1, 'other')}", "delete"))
+        note = labels[0] if len(labels) == 1 else "under " + " and ".join(f"“{label}”" for label in labels)
+        rows.append(HeadingRow(key, plural(len(twins), "photo"), note, acts, group))
+        for twin in twins:
+            mark = "keep" if twin.image == kept else "go"
+            lines = _figures(twin, named=len(labels) > 1)
+            rows.append(PhotoRow(f"{key} {twin.image}", images[twin.image], lines, mark, group))
+    return rows
+
+
+def _figures(twin: Duplicate, *, named: bool) -> tuple[str, ...]:
+    pixels = f"{twin.width:,} × {twin.height:,}" if twin.width else ""
+    first = " · ".join(part for part in (pixels, size(twin.bytes) if twin.bytes else "") if part)
+    second = " · ".join(part for part in (twin.label if named else "", twin.created_at[:10]) if part)
+    return (first, second)
+
+
+def suspects(review: ReviewController) -> list[Row]:
+    """Return photos with a suspect label, the most doubtful first."""
+    issues = [issue for issue in (review.found.label_issues if review.found else None) or () if issue.suspect]
+    images = {image.image_id: image for image in review.images(issue.image for issue in issues)}
+    return [LabelIssueRow(issue.image, images[issue.image], issue) for issue in issues if issue.image in images]
+
+
+def quality(review: ReviewController) -> list[Row]:
+    """Return photos by quality flag; a photo with two flags appears twice."""
+    rows: list[Row] = []
+    found = review.found
+    if found is None:
+        return rows
+    by_flag: dict[str, list[str]] = {flag: [] for flag in found.sentences}
+    for image in found.flagged or ():
+        for flag in image.flags:
+            by_flag.setdefault(flag, []).append(image.image)
+    images = {image.image_id: image for image in review.images(image.image for image in found.flagged or ())}
+    images |= {image.image_id: image for image in review.images(found.unreadable)}
+    for flag, ids in by_flag.items():
+        if ids:
+            title = flag[0].upper() + flag[1:]
+            note = f"{plural(len(ids), 'photo')}. {found.sentences.get(flag, '')}"
+            rows.append(HeadingRow(f"flag:{flag}", title, note, (("Select all", "select"),)))
+            known = [images[image_id] for image_id in ids if image_id in images]
+            rows += [
+                PhotoRow(f"{flag} {image.image_id}", image, (image.display_name, str(image.label))) for image in known
+            ]
+    broken = [image_id for image_id in found.unreadable if image_id in images]
+    if broken:
+        rows.append(HeadingRow("broken", "Unreadable", plural(len(broken), "photo"), (("Select all", "select"),)))
+    for image_id in broken:
+        lines = (found.unreadable[image_id], str(images[image_id].label))
+        rows.append(PhotoRow(f"broken {image_id}", images[image_id], lines))
+    return rows
+
+
+def unsure(review: ReviewController) -> list[Row]:
+    """Return photos whose label would improve the classifier most once it is confirmed."""
+    found = review.found
+    ids = (found.unsure if found is not None else None) or []
+    issues = {issue.image: issue for issue in (found.label_issues if found is not None else None) or ()}
+    rows: list[Row] = []
+    for image in review.images(ids):
+        issue = issues.get(image.image_id)
+        other = f"or {issue.likely}?" if issue is not None else ""
+        rows.append(PhotoRow(image.image_id, image, (f"{image.label}?", other)))
+    return rows
+
+
+class LabelsPage(QScrollArea):
+    """Confusion matrix above advice on the labels."""
+
+    pair_chosen = Signal(str, str)
+    label_requested = Signal(str)
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__(widgetResizable=True)
+        inner = QWidget()
+        surface(inner, "canvas")
+        self._column = QVBoxLayout(inner)
+        self._column.setContentsMargins(16, 4, 16, 16)
+        self._column.setSpacing(10)
+        self._headline = label("", "strong", wrap=True)
+        self._how = label(
+            "Rows: the label a photo has. Columns: what it is taken for. Click a cell to see its photos.",
+            "small",
+            "muted",
+            wrap=True,
+        )
+        self.matrix = ConfusionMatrix(theme)
+        self.matrix.pair_chosen.connect(self.pair_chosen)
+        self.matrix.pointed.connect(self._point)
+        self._advice = QVBoxLayout()
+        self._advice.setSpacing(8)
+        self._advised: list[LabelAdvice] | None = None
+        self._column.addWidget(self._headline)
+        self._column.addWidget(self.matrix)
+        self._column.addWidget(self._how)
+        self._column.addLayout(self._advice)
+        self._column.addStretch(1)
+        self.setWidget(inner)
+        self.viewport().setAutoFillBackground(False)
+
+    def show_findings(self, found: Findings) -> None:
+        """Show the findings."""
+        learned = found.learned
+        self.matrix.setVisible(learned is not None)
+        self._how.setVisible(learned is not None)
+        if learned is not None:
+            self.matrix.show_figures(learned)
+            weakest = min(zip(learned.label_accuracy, learned.labels, strict=True), default=None)
+            tail = f" Weakest: {weakest[1]}, {percent(weakest[0])}." if weakest is not None else ""
+            self._headline.setText(
+                f"{percent(learned.accuracy)} right on photos not seen before, nor their near-duplicates.{tail}"
+            )
+        else:
+            self._headline.setText(found.why_not or "How well labels are recognised is not known yet.")
+        if found.advice != self._advised:
+            self._advised = list(found.advice)
+            self._show_advice(found.advice)
+
+    def advice(self) -> list[str]:
+        """Return the sentences shown."""
+        return [advice_item.sentence for advice_item in self._advised or []]
+
+    def _show_advice(self, advice: list[LabelAdvice]) -> None:
+        while self._advice.count():
+            item = self._advice.takeAt(0)
+            widget = item.widget() if item is not None else None
+            if widget is not None:
+                widget.deleteLater()
+        if not advice:
+            self._advice.addWidget(label("The labels are in good balance.", "base", "muted", wrap=True))
+        for advice_item in advice:
+            card = Card(spacing=4)
+            row = QHBoxLayout()
+            row.addWidget(label(advice_item.sentence, "base", "warn" if advice_item.urgent else "", wrap=True), 1)
+            if advice_item.label is not None:
+                name = advice_item.label
+                row.addWidget(
+                    button("Show", "link", lambda name=name: self.label_requested.emit(name)),  # type: ignore[misc]
+                    0,
+                    Qt.AlignmentFlag.AlignTop,
+                )
+            card.rows.addLayout(row)
+            self._advice.addWidget(card)
+
+    def _point(self, sentence: str) -> None:
+        self._how.setText(
+            sentence or "Rows: the label a photo has. Columns: what it is taken for. Click a cell to see its photos."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +208,25 @@ class ReviewPage:
 PAGES = {
     "duplicates": ReviewPage(
         "Near-duplicates",
-        pages.duplicates,
+        duplicates,
         "No two photos are nearly the same.",
         "K keeps this one · Delete deletes the others of its group · D keeps all · O opens full size",
     ),
     "suspects": ReviewPage(
         "Suspect labels",
-        pages.suspects,
+        suspects,
         "No label looks wrong.",
         "A or Return takes the likelier label · D or Delete keeps the label · 1–0 another label · O opens full size",
     ),
     "quality": ReviewPage(
         "Quality",
-        pages.quality,
+        quality,
         "No photo is blurred, dark, bright, flat, oddly shaped or tiny.",
         "Delete deletes · D leaves it as it is · O opens full size",
     ),
     "unsure": ReviewPage(
         "Check next",
-        pages.unsure,
+        unsure,
         "There is nothing to make sure of.",
         "A or Return: the label is right · 1–0 another label · O opens full size",
     ),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from threading import Event
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -15,7 +15,9 @@ from msgspec import UNSET
 from PySide6.QtCore import QCoreApplication, QObject, Qt, Signal
 from PySide6.QtGui import QGuiApplication
 
+from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, ConnectionFailed, TimedOut
+from apitorch_desktop.api.transport import Transport
 from apitorch_desktop.api.types import Classifier, Id, TrainingImage, TrainingSet
 from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.dataset.connections.api_keys import FoundKey
@@ -29,6 +31,32 @@ from apitorch_desktop.ui.session.messages import Message, MessageAction
 from apitorch_desktop.ui.session.open_training_set import OpenTrainingSet
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 from apitorch_desktop.ui.widgets.controls import Tone
+
+
+class _OfflineTransport(Transport):
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+
+    def without_retries(self) -> Transport:
+        return self
+
+    def close(self) -> None:
+        pass
+
+    def call(self, *_: object, **__: object) -> NoReturn:
+        error = ConnectionFailed("The service is not there yet.", advice="It goes on as soon as it is.")
+        error.unsent = True
+        raise error
+
+    file = download = call
+
+
+class OfflineClient(ApiClient):
+    """Placeholder for the client of a service that has not answered yet: cached data can be browsed meanwhile."""
+
+    def __init__(self, base_url: str = "") -> None:
+        self._transport = _OfflineTransport(base_url)
+
 
 T = TypeVar("T")
 
@@ -128,7 +156,6 @@ class Session(QObject):
         self._set_state(ConnectionState.STARTING, "Connecting…")
 
         def read_cache(_context: JobContext) -> tuple[Connected, list[TrainingSet]]:
-            from apitorch_desktop.api.offline_client import OfflineClient
 
             workspace = stores.workspace(connection, OfflineClient(connection.base_url))
             return Connected(stores, workspace), workspace.cached_training_sets()

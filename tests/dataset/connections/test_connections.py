@@ -9,6 +9,7 @@ from keyring.backend import KeyringBackend
 from keyring.errors import KeyringError, KeyringLocked, PasswordDeleteError
 
 from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, NotApiTorch, WrongKey
+from apitorch_desktop.dataset.app_data import ClientPool
 from apitorch_desktop.dataset.connections.api_keys import (
     ApiKeyStore,
     FoundKey,
@@ -16,7 +17,6 @@ from apitorch_desktop.dataset.connections.api_keys import (
     KeyringProblem,
     KeyringWait,
 )
-from apitorch_desktop.dataset.connections.clients import ClientPool
 from apitorch_desktop.dataset.connections.store import (
     EMBEDDED,
     Connection,

@@ -21,8 +21,7 @@ from apitorch_desktop.dataset.importer.plan import scan
 from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageBytes, ImageFile, ImageUrl, UploadItem
 from apitorch_desktop.dataset.transfers import download as downloading
 from apitorch_desktop.dataset.transfers import rate_control
-from apitorch_desktop.dataset.transfers.origins import OriginIndex
-from apitorch_desktop.dataset.transfers.queue import TransferMissing, TransferQueue, TransferState
+from apitorch_desktop.dataset.transfers.queue import OriginIndex, TransferMissing, TransferQueue, TransferState
 from apitorch_desktop.dataset.transfers.rate_control import RateController, Throughput
 from tests.helpers.fake_api import FIRST_SET as SET
 from tests.helpers.fake_api import FakeApi

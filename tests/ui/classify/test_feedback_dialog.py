@@ -2,7 +2,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 
-from apitorch_desktop.ui.classify.feedback_dialog import FeedbackDialog, MessageDialog
+from apitorch_desktop.ui.classify.feedback import FeedbackDialog, MessageDialog
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources
 

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from apitorch_desktop.ui.grid.selection import Selection
+from apitorch_desktop.ui.grid.model import Selection
 
 
 class SelectionAgainstASet(RuleBasedStateMachine):

@@ -8,8 +8,7 @@ from PySide6.QtWidgets import QAbstractButton, QAbstractItemView, QLabel, QLineE
 
 from apitorch_desktop.dataset.transfers.queue import TransferKind, TransferState, TransferStatus
 from apitorch_desktop.ui.main_window import status_bar
-from apitorch_desktop.ui.main_window.central_widget import CentralWidget
-from apitorch_desktop.ui.main_window.empty_page import EmptyPage
+from apitorch_desktop.ui.main_window.central_widget import CentralWidget, EmptyPage
 from apitorch_desktop.ui.main_window.status_bar import StatusBar
 from apitorch_desktop.ui.main_window.toolbar import SearchField
 from apitorch_desktop.ui.session.messages import Message, selection_text

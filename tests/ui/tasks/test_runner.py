@@ -8,7 +8,7 @@ import pytest
 from PySide6.QtCore import QEventLoop, QObject, QThread, QTimer
 from PySide6.QtWidgets import QWidget
 
-from apitorch_desktop.ui.tasks import gc_timer
+from apitorch_desktop.ui.tasks import runner
 from apitorch_desktop.ui.tasks.runner import Lane, TaskRunner
 from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.event_loop import turn, wait_until
@@ -247,7 +247,7 @@ def test_garbage_is_collected_though_pythons_own_collector_rests(tasks):
 
 def test_a_heap_too_large_to_look_through_at_once_is_set_aside(tasks):
     before = gc.get_freeze_count()
-    pile = [[number] for number in range(gc_timer.MOST)]
+    pile = [[number] for number in range(runner.MOST)]
     wait_until(lambda: gc.get_freeze_count() >= before + len(pile), seconds=5)
     tasks.shutdown()
 
@@ -363,7 +363,6 @@ def test_shutdown_ends_a_hundred_waiting_jobs_at_once(qapp):
 _PROGRAM = """
 import os, sys, time
 from PySide6.QtCore import QCoreApplication, QTimer
-from apitorch_desktop.ui.tasks import gc_timer
 from apitorch_desktop.ui.tasks.runner import Lane, TaskRunner
 app = QCoreApplication([])
 tasks = TaskRunner()

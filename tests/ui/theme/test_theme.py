@@ -8,8 +8,7 @@ from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.ui.theme import tokens
-from apitorch_desktop.ui.theme.palette import style_sheet
-from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.theme.theme import Theme, style_sheet
 from apitorch_desktop.ui.theme.tokens import DARK, LIGHT
 from apitorch_desktop.utils.paths import resources
 

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from apitorch_desktop.dataset.importer import sample_set
 from apitorch_desktop.dataset.sources.archives import Archives, read
+from apitorch_desktop.ui.importer.controller import sample_uploads
 from apitorch_desktop.vision import images
 from apitorch_desktop.vision.encoder import Encoder
 from apitorch_desktop.vision.head import train
@@ -17,7 +17,7 @@ from apitorch_desktop.vision.near_duplicates import find_near_duplicates, patter
 def sample():
     """(label, bytes) of every image."""
     archives = Archives()
-    found = [(item.label, read(item.source, archives, 2**20)) for item in sample_set.uploads()]
+    found = [(item.label, read(item.source, archives, 2**20)) for item in sample_uploads()]
     archives.close()
     return found
 
@@ -26,7 +26,7 @@ def test_the_set_is_small_balanced_and_every_image_whole(sample):
     counts = Counter(label for label, _ in sample)
     assert 3 <= len(counts) <= 5
     assert set(counts.values()) == {12}
-    assert len({item.name for item in sample_set.uploads()}) == len(sample)
+    assert len({item.name for item in sample_uploads()}) == len(sample)
     assert sum(len(data) for _, data in sample) < 2**20
     for _, data in sample:
         info = images.verify(data)
