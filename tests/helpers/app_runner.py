@@ -57,6 +57,8 @@ def run(monkeypatch, steps, *arguments):
             made.end()
             raise
         window.close()
+        # the program would leave a job behind after 5 s by `os._exit`, and the runner of tests with it
+        assert made.tasks.shutdown(PATIENCE), "a job ignores its cancellation"
         return 0
 
     monkeypatch.setattr(QApplication, "exec", exec_)
