@@ -94,6 +94,10 @@ class ActionRegistry(QObject):
         """Run an action, or report why it is unavailable."""
         self._actions[action_id][1].trigger()
 
+    def reason(self, action_id: str) -> str:
+        """Return why an action is unavailable, "" if it is available."""
+        return self._actions[action_id][0].reason()
+
     def entries(self) -> list[ActionEntry]:
         """Return the current state of all actions, in the order in which they were added."""
         return [

@@ -180,7 +180,7 @@ class Bootstrap(QObject):
             self._make_session,
             *_loads("grid.view", "viewer.view", "photos.controller"),
             self._make_photos,
-            *_loads("review.panel", "review.navigation"),
+            *_loads("review.panel", "review.navigation", "set_page.page"),
             self._make_review,
             *_loads("labeling.key_strip", "labeling.controller"),
             self._make_labeling,
@@ -274,12 +274,15 @@ class Bootstrap(QObject):
 
     def _make_review(self) -> None:
         from apitorch_desktop.ui.review.navigation import ReviewNavigation
+        from apitorch_desktop.ui.set_page.page import SetPage
 
         self.review = ReviewNavigation(
             self.session, self.edits, self.photos, self.central_widget.tree, self.theme, self.settings
         )
         self.central_widget.add_page(self.review.panel)
         self.central_widget.add_page(self.review.trash_page)
+        self.set_page = SetPage(self.session, self.edits, self.actions, self.theme)
+        self.central_widget.add_page(self.set_page)
 
     def _make_labeling(self) -> None:
         from apitorch_desktop.ui.labeling.controller import LabelingController
@@ -336,6 +339,7 @@ class Bootstrap(QObject):
                 transfers=self.transfers,
                 photos=self.photos,
                 review=self.review,
+                set_page=self.set_page,
                 labeling=self.labeling,
                 imports=self.imports,
                 exports=self.exports,

@@ -12,6 +12,7 @@ from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec, native_keys
 from apitorch_desktop.ui.command_palette import CommandPalette
 from apitorch_desktop.ui.compare.controller import CompareController
 from apitorch_desktop.ui.exporter.controller import ExportController
+from apitorch_desktop.ui.exporter.dialog import ONNX
 from apitorch_desktop.ui.importer.controller import ImportController
 from apitorch_desktop.ui.labeling.controller import LabelingController
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget
@@ -31,7 +32,7 @@ WIDGET_KEYS = {
         ("Space", "Select or deselect the photo with the focus"),
         ("1 … 9, 0", "Put what is selected under that label; right click on one below to change it"),
         ("A … Z", "Type a label’s first letters to pick or make it"),
-        ("Ctrl+I", "Select the others"),
+        ("Ctrl+Shift+I", "Select the others"),
         ("Ctrl+wheel, Ctrl+0", "Size of the thumbnails; back to the first one"),
         ("Esc", "Deselect; one layer back"),
     ),
@@ -65,8 +66,9 @@ MENUS = {
         "view.menu_bar", "", "view.refresh",
     ),
     "&Training set": (
-        "set.new_label", "set.rename", "", "label.next_suspect", "label.previous_suspect", "label.auto_advance", "",
-        "set.export", "set.compare", "", "set.delete",
+        "set.page", "", "set.new_label", "set.rename", "",
+        "label.next_suspect", "label.previous_suspect", "label.auto_advance", "",
+        "set.export", "set.export_classifier", "set.compare", "", "set.delete",
     ),
     "&Classifier": ("classifier.classify_file", "photo.classify_with"),
     "&Help": ("help.palette", "help.keys"),
@@ -100,6 +102,7 @@ def add_set_actions(
     edits: EditController,
     exports: ExportController,
     comparisons: CompareController,
+    show_page: Callable[[], object],
 ) -> None:
     """Add the actions of the open training set."""
 
@@ -115,7 +118,18 @@ def add_set_actions(
     def reason(extension: str) -> Callable[[], str]:
         return lambda: session.unavailable_reason(extension) if session.open_set else "No training set is open."
 
+    def no_classifier() -> str:
+        return reason("export.onnx")() or exports.no_classifier(open_set())
+
     registry.add(
+        ActionSpec(
+            "set.page", "Training set’s page", show_page, "Ctrl+I",
+            "Figures, labels and actions of the training set; choosing its row again does the same", reason=reason(""),
+        ),
+        ActionSpec(
+            "set.export_classifier", "Export the classifier…", lambda: exports.ask(str(open_set().id), ONNX),
+            reason=no_classifier,
+        ),
         ActionSpec("set.new_label", "New label…", lambda: tree.start_naming(node()), reason=reason("labels")),
         ActionSpec("set.rename", "Rename…", lambda: tree.rename(node()), reason=reason("training-sets")),
         ActionSpec("set.export", "Export…", lambda: exports.ask(str(open_set().id)), reason=reason("")),

@@ -32,6 +32,7 @@ from apitorch_desktop.ui.review.navigation import ReviewNavigation
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.set_page.page import SetPage
 from apitorch_desktop.ui.settings import Place, Settings
 from apitorch_desktop.ui.shortcuts import MenuBar, add_set_actions, add_window_actions
 from apitorch_desktop.ui.sidebar.model import RowType, TreeNode
@@ -136,6 +137,7 @@ class WindowParts:
     transfers: TransferController
     photos: PhotosController
     review: ReviewNavigation
+    set_page: SetPage
     labeling: LabelingController
     imports: ImportController
     exports: ExportController
@@ -192,7 +194,14 @@ class Wiring(QObject):
         )
         tree = parts.central_widget.tree
         add_set_actions(
-            parts.actions, parts.session, tree.view, tree.model, parts.edits, parts.exports, parts.comparisons
+            parts.actions,
+            parts.session,
+            tree.view,
+            tree.model,
+            parts.edits,
+            parts.exports,
+            parts.comparisons,
+            self._switch_set_page,
         )
         parts.actions.add(
             ActionSpec("classifier.classify_file", "Classify a photo…", parts.classify.choose_file),
@@ -296,18 +305,49 @@ class Wiring(QObject):
         view.page_requested.connect(self.connections.open_new_set_page)
         view.compare_requested.connect(lambda node: self._parts.comparisons.open(node.key))
         tree.model.renamed.connect(self._rename_node)
+        page = self._parts.set_page
+        page.closed.connect(self._leave_set_page)
+        page.label_requested.connect(self._show_label)
+        session.open_set_changed.connect(lambda: self.pages.leave(page))
+        self._parts.review.shown_changed.connect(lambda: self.pages.leave(page))
         tree.model.drafted.connect(self._make_node)
 
     def _choose_set(self, set_id: str) -> None:
+        """Open a training set; if its photos are shown already, show its page."""
+        central, open_set = self._central_widget, self._session.open_set
+        photos = central.pages.currentWidget() in (self._photos.grid, central.empty)
+        if photos and open_set is not None and str(open_set.training_set.id) == set_id:
+            self.pages.show_above(self._parts.set_page)
+        else:
+            self._open_set(set_id)
+
+    def _switch_set_page(self) -> None:
+        page, session = self._parts.set_page, self._session
+        self.pages.switch(page)
+        if page.isVisible():
+            page.focus()
+        elif session.images.total:
+            self._photos.grid.setFocus()
+
+    def _leave_set_page(self) -> None:
+        if self._parts.set_page.isVisible():
+            self._switch_set_page()
+
+    def _open_set(self, set_id: str) -> None:
         self._photos.close_big()
         self._parts.review.close()
         self.pages.show_above(None)
         self._session.open(set_id)
 
     def _choose_label(self, set_id: str, label: str) -> None:
-        self._choose_set(set_id)
+        self._open_set(set_id)
         if not self._photos.grid.reveal_label(label):
             self._reveal = label  # once it is listed
+
+    def _show_label(self, label: str) -> None:
+        if (open_set := self._session.open_set) is not None:
+            self._choose_label(str(open_set.training_set.id), label)
+            self._photos.grid.setFocus()
 
     def _make_node(self, above: TreeNode | None, name: str) -> None:
         if above is None:

@@ -194,16 +194,20 @@ class ExportController(QObject):
         self._theme = theme
         self._window = window
 
-    def ask(self, set_id: str) -> None:
-        """Let the user choose format and folder, then export a training set."""
+    def no_classifier(self, found: TrainingSet) -> str:
+        """Return why the classifier of a training set cannot be exported, "" if it can."""
+        trained = any(classifier.slug == found.slug for classifier in self._session.classifiers)
+        return self._session.unavailable_reason("export.onnx") or ("" if trained else "It has no classifier yet.")
+
+    def ask(self, set_id: str, export_format: str = "") -> None:
+        """Let the user choose format (`export_format` at first) and folder, then export a training set."""
         session = self._session
         found = session.find_set(set_id)
         if found is None or session.workspace is None:
             session.show_message(session.unavailable_reason("") or "This training set is no more.", "warn", _TOPIC)
             return
-        trained = any(classifier.slug == found.slug for classifier in session.classifiers)
-        no_onnx = session.unavailable_reason("export.onnx") or ("" if trained else "It has no classifier yet.")
-        dialog = ExportDialog(self._theme, f"“{found.name}”", no_onnx=no_onnx, parent=self._window)
+        dialog = ExportDialog(self._theme, f"“{found.name}”", no_onnx=self.no_classifier(found), parent=self._window)
+        dialog.format.setCurrentIndex(max(0, dialog.format.findData(export_format)))
         dialog.agreed.connect(lambda order: self.export(found, order))
         dialog.open()
 

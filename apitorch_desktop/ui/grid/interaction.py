@@ -236,14 +236,14 @@ class GridKeys:
         ctrl = bool(modifiers & CTRL)
         if key in _STEPS and view.images.shown:
             self._step(_STEPS[key], ctrl=ctrl, shift=bool(modifiers & SHIFT))
-        elif not self._command(key, ctrl):
+        elif not self._command(key, ctrl, bool(modifiers & SHIFT)):
             text = event.text()
             if not modifiers & ~SHIFT and len(text) == 1 and text.isalnum():
                 view.label_key.emit(text)
             else:
                 event.ignore()
 
-    def _command(self, key: int, ctrl: bool) -> bool:
+    def _command(self, key: int, ctrl: bool, shift: bool) -> bool:
         """Run the command of a key. Return False for a key without one."""
         view = self._view
         image = view.focused_image()
@@ -255,7 +255,7 @@ class GridKeys:
             view.set_cell_size(DEFAULT)
         elif ctrl and key == Qt.Key.Key_A:
             view.selectAll()
-        elif ctrl and key == Qt.Key.Key_I:
+        elif ctrl and shift and key == Qt.Key.Key_I:
             view.invert_selection()
         elif key == Qt.Key.Key_Space and image is not None:
             view.toggle(view.currentIndex().row())

@@ -93,7 +93,7 @@ def test_everything_the_others_and_nothing(filled):
     wait_until(lambda: told)
     assert told[-1] == (238, 238_000, 238, 238)
     key("Home")
-    key("ctrl+i")
+    key("ctrl+shift+i")
     assert chosen(filled) == list(range(1, 238))
     key("Escape")
     wait_until(lambda: told[-1].images == 0)
@@ -202,6 +202,6 @@ def test_a_screen_reader_finds_the_photos_and_which_is_focused(filled):
 
 
 def test_an_empty_grid_minds_no_key(grid):
-    key("Home", "End", "Down", "Next", "space", "Return", "Delete", "ctrl+a", "ctrl+i", "ctrl+plus", "Escape")
+    key("Home", "End", "Down", "Next", "space", "Return", "Delete", "ctrl+a", "ctrl+shift+i", "ctrl+plus", "Escape")
     assert chosen(grid) == []
     assert grid.row_under(QPoint(30, 80)) is None

@@ -1,0 +1,320 @@
+"""Page about the open training set: description, figures, labels with counts and accuracy as bars, and its actions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from msgspec import UNSET
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QKeyEvent, QPainter, QShowEvent
+from PySide6.QtWidgets import (
+    QApplication,
+    QHBoxLayout,
+    QHeaderView,
+    QLineEdit,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTreeView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.ui.actions import ActionRegistry
+from apitorch_desktop.ui.session.edit_controller import EditController
+from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.tasks.runner import Lane
+from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, enable_unless, icon_button, label, surface
+from apitorch_desktop.ui.widgets.dates import date_text
+from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
+from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Column, TableFilter, TableModel
+from apitorch_desktop.utils.text import percent, plural, size
+
+UPDATE_DELAY = 150
+"""Milliseconds in which changes are gathered before the figures are added up again."""
+ACTIONS = (
+    ("set.export", "Export…"),
+    ("set.export_classifier", "Export the classifier (ONNX)…"),
+    ("set.compare", "Compare…"),
+    ("set.rename", "Rename…"),
+    ("set.delete", "Delete"),
+)
+"""Buttons of the page: ids of actions, and verbs."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetFigures:
+    """Sums over the images of a training set, as far as the service gives sizes and dates (ISO 8601)."""
+
+    images: int = 0
+    bytes: int = 0
+    first: str = ""
+    last: str = ""
+    splits: Counter[str] = field(default_factory=Counter)
+
+
+def figures(images: Iterable[TrainingImage]) -> SetFigures:
+    """Add up the figures of images; runs on a lane."""
+    count = total = 0
+    dates: list[str] = []
+    splits: Counter[str] = Counter()
+    for image in images:
+        count += 1
+        total += image.bytes if isinstance(image.bytes, int) else 0
+        if isinstance(image.created_at, str):
+            dates.append(image.created_at)
+        split = getattr(image, "split", UNSET)
+        if isinstance(split, str) and split:
+            splits[split] += 1
+    return SetFigures(count, total, min(dates, default=""), max(dates, default=""), splits)
+
+
+def figures_text(found: SetFigures, labels: int) -> str:
+    """Return the figures as one line."""
+    parts = [f"{plural(found.images, 'photo')} under {plural(labels, 'label')}"]
+    if found.bytes:
+        parts.append(size(found.bytes))
+    if found.first:
+        first, last = (date_text(datetime.fromisoformat(date)) for date in (found.first, found.last))
+        parts.append(f"added {first}" if first == last else f"added {first} to {last}")
+    if found.splits:
+        shares = [f"{name} {count:,}" for name, count in sorted(found.splits.items())]
+        rest = found.images - found.splits.total()
+        parts.append("splits: " + ", ".join([*shares, *([f"none {rest:,}"] if rest else [])]))
+    return " · ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFigures:
+    """A label with the number of its images and the share of them that the classifier had right, None if unknown."""
+
+    label: str
+    count: int
+    accuracy: float | None
+
+
+class BarDelegate(QStyledItemDelegate):
+    """Paints a cell's text beside a bar; `share` returns the bar's length for a row's object, 0 to 1, None for no bar."""
+
+    def __init__(self, theme: Theme, share: Callable[[Any], float | None], tone: str, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._share = share
+        self._tone = tone
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        cell = QStyleOptionViewItem(option)
+        self.initStyleOption(cell, index)
+        text, cell.text = cell.text, ""
+        rect: QRect = cell.rect
+        (cell.widget.style() if cell.widget is not None else QApplication.style()).drawControl(
+            QStyle.ControlElement.CE_ItemViewItem, cell, painter, cell.widget
+        )
+        px = self._theme.px
+        figure = QRect(rect.left() + px(8), rect.top(), px(52), rect.height())
+        track = QRect(figure.right() + px(8), rect.center().y() - px(3), 0, px(6))
+        track.setRight(rect.right() - px(12))
+        share = self._share(index.data(ROW_ROLE))
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(self._theme.color("text" if share is not None else "muted"))
+        end = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignAbsolute
+        end |= (
+            Qt.AlignmentFlag.AlignLeft
+            if cell.direction == Qt.LayoutDirection.RightToLeft
+            else Qt.AlignmentFlag.AlignRight
+        )
+        painter.drawText(QStyle.visualRect(cell.direction, rect, figure), end, text)
+        if share is not None and track.width() > px(8):
+            painter.setPen(Qt.PenStyle.NoPen)
+            filled = QRect(track)
+            filled.setWidth(max(px(2), round(track.width() * min(1.0, share))))
+            for token, bar in (("bar", track), (self._tone, filled)):
+                painter.setBrush(self._theme.color(token))
+                painter.drawRoundedRect(QStyle.visualRect(cell.direction, rect, bar), px(3), px(3))
+        painter.restore()
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
+        return QSize(self._theme.px(120), self._theme.px(28))
+
+
+class SetPage(QWidget):
+    """Describes the open training set; its buttons are actions of the registry."""
+
+    closed = Signal()
+    label_requested = Signal(str)
+
+    def __init__(self, session: Session, edits: EditController, actions: ActionRegistry, theme: Theme) -> None:
+        super().__init__()
+        surface(self, "canvas")
+        self._session = session
+        self._edits = edits
+        self._actions = actions
+        self._theme = theme
+        self.title = ElidedLabel("", "title")
+        self._close = icon_button(theme, "close", "Back to the photos (Esc)")
+        self._close.clicked.connect(self.closed)
+        self.description = QLineEdit(placeholderText="Describe this training set…", maxLength=10_000)
+        self.description.setAccessibleName("Description")
+        self.description.editingFinished.connect(self._describe)
+        self.figures = label("", "base", "muted", wrap=True)
+        self.classifier = label("", "base", "muted", wrap=True)
+        self.buttons = {
+            action: button(verb, "", lambda action=action: self._actions.trigger(action))  # type: ignore[misc]
+            for action, verb in ACTIONS
+        }
+        self.model: TableModel[LabelFigures] = TableModel(self._columns(), theme, self)
+        self._sorted = TableFilter(self.model, self)
+        self.table = QTreeView(rootIsDecorated=False, uniformRowHeights=True, sortingEnabled=True)
+        self._lay_out_table()
+        self._lay_out()
+        self._timer = QTimer(self, interval=UPDATE_DELAY, singleShot=True)
+        self._timer.timeout.connect(self._add_up)
+        for signal in (session.listing_changed, session.classifier_changed, session.sets_changed):
+            signal.connect(self._changed)
+
+    def _columns(self) -> list[Column[LabelFigures]]:
+        return [
+            Column(title="Label", text=lambda row: row.label),
+            Column(title="Photos", text=lambda row: f"{row.count:,}", sort_key=lambda row: row.count, descending=True),
+            Column(
+                title="Right",
+                text=lambda row: "–" if row.accuracy is None else percent(row.accuracy),
+                sort_key=lambda row: -1.0 if row.accuracy is None else row.accuracy,
+                title_tooltip="Share of the label’s photos that were classified right by a classifier that had not seen them",
+            ),
+        ]
+
+    def _lay_out_table(self) -> None:
+        px, table = self._theme.px, self.table
+        table.setModel(self._sorted)
+        table.setAccessibleName("Labels")
+        table.setProperty("kind", "table")
+        self._count_bars = BarDelegate(self._theme, self._count_share, "muted", table)
+        self._accuracy_bars = BarDelegate(self._theme, lambda row: row.accuracy, "accent", table)
+        table.setItemDelegateForColumn(1, self._count_bars)
+        table.setItemDelegateForColumn(2, self._accuracy_bars)
+        header = table.header()
+        header.setStretchLastSection(False)
+        for column in range(3):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+        header.setMinimumSectionSize(px(90))
+        table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        table.activated.connect(lambda index: self.label_requested.emit(index.data(ROW_ROLE).label))
+        table.setToolTip("")
+
+    def _lay_out(self) -> None:
+        px = self._theme.px
+        head = QHBoxLayout()
+        head.addWidget(self.title, 1)
+        head.addWidget(self._close)
+        row = QWidget()
+        flow = FlowLayout(row)
+        for control in self.buttons.values():
+            flow.addWidget(control)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(px(16), px(8), px(16), px(12))
+        column.setSpacing(px(8))
+        column.addLayout(head)
+        column.addWidget(self.description)
+        column.addWidget(self.figures)
+        column.addWidget(self.classifier)
+        column.addWidget(row)
+        column.addWidget(self.table, 1)
+        column.addWidget(label("Return or a double-click shows a label’s photos", "small", "muted", wrap=True))
+
+    # --- display
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Update the page, which is not done while it is hidden."""
+        super().showEvent(event)
+        self._show()
+        self._add_up()
+
+    def _changed(self) -> None:
+        if self.isVisible():
+            self._show()
+            self._timer.start()
+
+    def _show(self) -> None:
+        session = self._session
+        open_set = session.open_set
+        if open_set is None:
+            return
+        found = session.find_set(open_set.training_set.id) or open_set.training_set
+        self.title.setText(found.name)
+        if not self.description.hasFocus():
+            self.description.setText(" ".join((found.description or "").split()))
+        reason = session.unavailable_reason("training-sets")
+        self.description.setReadOnly(bool(reason))
+        self.description.setToolTip(reason)
+        for action, control in self.buttons.items():
+            enable_unless(control, self._actions.reason(action))
+        metrics = open_set.classifier_status.metrics
+        accuracies = {each.label: each.accuracy for each in metrics.labels} if metrics is not None else {}
+        rows = [LabelFigures(name, count, accuracies.get(name)) for name, count in open_set.counts.items()]
+        if rows != self.model.rows:
+            chosen = self.table.currentIndex().data(ROW_ROLE)
+            self.model.show(rows)
+            self._choose(chosen.label if chosen is not None else "")
+        classifier = open_set.classifier_status.classifier
+        message = classifier.status_message if classifier is not None else ""
+        self.classifier.setText(message or "")
+        self.classifier.setVisible(bool(message))
+
+    def _choose(self, name: str) -> None:
+        for at, row in enumerate(self.model.rows):
+            if row.label == name or not name:
+                self.table.setCurrentIndex(self._sorted.mapFromSource(self.model.index(at, 0)))
+                return
+
+    def _count_share(self, row: LabelFigures) -> float:
+        return row.count / max(1, *(each.count for each in self.model.rows))
+
+    def _add_up(self) -> None:
+        session, open_set = self._session, self._session.open_set
+        if open_set is None:
+            return
+        images, labels = session.images.records(), len(open_set.counts)
+        session.run(
+            "Adding up the training set",
+            lambda _context: figures(images),
+            lambda found: self.figures.setText(figures_text(found, labels)),
+            lane=Lane.DISK,
+            owner=open_set,
+        )
+
+    # --- actions
+
+    def _describe(self) -> None:
+        open_set = self._session.open_set
+        if open_set is None:
+            return
+        found = self._session.find_set(open_set.training_set.id) or open_set.training_set
+        text, name = " ".join(self.description.text().split()), found.name
+        if text == " ".join((found.description or "").split()):
+            return
+        set_id = self._session.service_id(found.id)
+        self._edits.do(
+            f"Describing “{name}”",
+            lambda edits, workspace, _run: edits.rename_training_set(workspace, set_id, description=text),
+            done=f"Described “{name}”",
+        )
+
+    def focus(self) -> None:
+        """Focus the labels."""
+        self.table.setFocus()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self.closed.emit()
+        else:
+            super().keyPressEvent(event)
