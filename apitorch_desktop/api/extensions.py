@@ -153,10 +153,14 @@ class Extensions:
         """`versions`: return the kept versions of a trained classifier, newest first."""
         return self._transport.call("GET", f"classifier/{segment(slug)}/versions", types.ClassifierVersions).data
 
-    def make_current(self, slug: str, version: int) -> types.Classifier:
-        """`versions`: make a kept version answer until the next retraining."""
+    def make_current(self, slug: str, version: int, waiting: int | None = None) -> types.Classifier:
+        """`versions`: make a kept version answer until the next retraining.
+
+        `waiting`: the version that waits for the user's decision; by default none, which decides against one that did.
+        """
         route = f"classifier/{segment(slug)}/current"
-        return self._transport.call("POST", route, types.Classifier, json={"version": version}, repeatable=True)
+        json = {"version": version} if waiting is None else {"version": version, "waiting": waiting}
+        return self._transport.call("POST", route, types.Classifier, json=json, repeatable=True)
 
     def changes(self, slug: str, from_version: int, to_version: int) -> list[types.ClassificationChange]:
         """`versions`: return the training images that two versions classify differently."""

@@ -202,6 +202,7 @@ class Classifier(Struct, kw_only=True):
 
     `status`: needs_images, training, ready or failed; `status_message` is a sentence for the user.
     A classifier that is retraining while an older head answers has `status` training and a `version`.
+    `waiting_version` (`versions`): a newer version that is clearly worse, and waits for the user's decision.
     """
 
     object: str = "classifier"
@@ -217,6 +218,7 @@ class Classifier(Struct, kw_only=True):
     trained_at: str | UnsetType = UNSET
     metrics: Metrics | UnsetType = UNSET
     training_set_id: Id | UnsetType = UNSET
+    waiting_version: int | UnsetType = UNSET
 
 
 class Classifiers(Struct, kw_only=True):
@@ -226,8 +228,30 @@ class Classifiers(Struct, kw_only=True):
     data: list[Classifier]
 
 
+class VersionDifference(Struct, kw_only=True):
+    """Differences of a version from `version`, the one in use when it was trained (`versions`).
+
+    `added`, `removed` and `relabeled` count training images. Of the `images` that both were trained on under the same
+    label, `better` ones are classified right by the newer version only, `worse` ones by the older only, `sideways` ones
+    differently and wrong by both: out of fold, by heads that had not seen the image. `p_value`: of McNemar's exact test.
+    """
+
+    version: int
+    added: int
+    removed: int
+    relabeled: int
+    images: int
+    better: int
+    worse: int
+    sideways: int
+    p_value: float
+
+
 class ClassifierVersion(Struct, kw_only=True):
-    """A kept version of a trained classifier (`versions`); `images` counts those it was trained on."""
+    """A kept version of a trained classifier (`versions`); `images` counts those it was trained on.
+
+    `waiting`: it is clearly worse than the current one, and is used only when that is asked for.
+    """
 
     object: str = "classifier_version"
     version: int
@@ -236,6 +260,8 @@ class ClassifierVersion(Struct, kw_only=True):
     images: int
     labels: list[str]
     metrics: Metrics | UnsetType = UNSET
+    waiting: bool | UnsetType = UNSET
+    difference: VersionDifference | UnsetType = UNSET
 
 
 class ClassifierVersions(Struct, kw_only=True):
@@ -248,7 +274,8 @@ class ClassifierVersions(Struct, kw_only=True):
 class ClassificationChange(Struct, kw_only=True):
     """A training image that two versions classify differently; `label` is the one it is under.
 
-    The values are the two answers' probabilities, decimals in strings.
+    The values are the two answers' probabilities, decimals in strings. `kind` is better (right now), worse (no longer
+    right) or sideways (wrong in another way).
     """
 
     object: str = "classification_change"
@@ -258,6 +285,7 @@ class ClassificationChange(Struct, kw_only=True):
     to_label: str
     from_value: str
     to_value: str
+    kind: str | UnsetType = UNSET
 
 
 class ClassificationChanges(Struct, kw_only=True):

@@ -136,6 +136,20 @@ class Head:
             result |= self.predict(rows).argmax(axis=1) == self.labels.index(NONE_OF_THESE)
         return result
 
+    def remembering(self, embeddings: NDArray[Any], labels: Sequence[str]) -> "Head":
+        """Return this head with a memory of (n, d) embeddings instead: each is answered by its label.
+
+        The smooth part stays; images of other labels than `labels` of this head take no part.
+        """
+        index = {label: at for at, label in enumerate(self.labels)}
+        known = np.array([label in index for label in labels], bool)
+        rows = self._rows(np.asarray(embeddings)[known])
+        answers = np.array([index[label] for label in labels if label in index], np.intp)
+        hard = np.zeros(len(rows), bool)
+        if len(rows) and len(self.remembered):
+            hard = self.recall(rows @ projection(self.dimensions), self.smooth(rows)) >= 0
+        return _complete(self, rows, answers, hard)
+
     def recall(self, sketches: NDArray[Any], probabilities: NDArray[np.float64]) -> Ints:
         """Change the probabilities (n, k) of remembered images in place; return (n,) indices into the memory, or −1.
 
@@ -259,7 +273,7 @@ def train(
         fitted = linear.fit(rows, answers, len(names), folds, go_on, seed=seed)
         go_on()
         novelty = fit_novelty(rows, answers, folds, fitted, seed)
-        head = _complete(names, fitted, novelty, rows, answers, hard=fitted.out_of_fold.argmax(axis=1) != answers)
+        head = _complete(_smooth(names, fitted, novelty), rows, answers, fitted.out_of_fold.argmax(axis=1) != answers)
         metrics = _metrics(fitted.out_of_fold, answers, names, int(folds.max()) + 1)
         return TrainingResult(head, metrics, fitted.out_of_fold)
 
@@ -273,31 +287,33 @@ def _fit_preview(
     folds = fair_folds(labels, groups[sample], 3, seed)
     fitted = linear.fit(some, labels, len(names), folds, go_on, penalties=(_PREVIEW_PENALTY,), seed=seed)
     novelty = fit_novelty(some, labels, folds, fitted, seed)
-    return _complete(names, fitted, novelty, rows, answers, hard=np.zeros(len(rows), bool))
+    return _complete(_smooth(names, fitted, novelty), rows, answers, np.zeros(len(rows), bool))
 
 
-def _complete(
-    names: list[str],
-    fitted: linear.LinearFit,
-    novelty: NoveltyDetector,
-    rows: NDArray[np.float32],
-    answers: Ints,
-    hard: NDArray[np.bool_],
-) -> Head:
-    """A head that remembers the `hard` images and rejects no image; of one embedding under several labels, the last counts."""
-    temperature = 1 / fitted.sharpness
+def _smooth(names: list[str], fitted: linear.LinearFit, novelty: NoveltyDetector) -> Head:
+    return Head(names, fitted.weights, fitted.bias, temperature=1 / fitted.sharpness, novelty=novelty)
+
+
+def _complete(base: Head, rows: NDArray[np.float32], answers: Ints, hard: NDArray[np.bool_]) -> Head:
+    """The smooth part of `base`, which remembers the `hard` images and rejects no image.
+
+    Of one embedding under several labels, the last counts.
+    """
     last = {identity: index for index, identity in enumerate(_identities(rows))}
     images = np.fromiter(last.values(), int, len(last))[::-1]  # of two equally near images, the later one is recalled
-    logits = np.asarray(rows @ fitted.weights.T + fitted.bias, np.float64)
-    novelty = novelty.accepting(rows, logits)
+    logits = np.asarray(rows @ base.weights.T + base.bias, np.float64)
+    novelty = base.novelty.accepting(rows, logits) if base.novelty else None
     smooth, sketches = softmax(logits)[images], (rows @ projection(rows.shape[1]))[images]
-    head, wanted, kept = Head(names, fitted.weights, fitted.bias), answers[images], hard[images]
+    head, wanted, kept = Head(base.labels, base.weights, base.bias, same=base.same), answers[images], hard[images]
     for _ in range(2):  # also images that are answered wrong all the same, then those recalled as one of these
         probabilities = smooth.copy()
         head.recall(sketches, probabilities)
         kept |= probabilities.argmax(axis=1) != wanted
         memory = sketches[kept], wanted[kept]
-        head = Head(names, fitted.weights, fitted.bias, *memory, temperature=temperature, novelty=novelty)
+        head = Head(
+            base.labels, base.weights, base.bias, *memory,
+            same=base.same, temperature=base.temperature, novelty=novelty,
+        )  # fmt: skip
     return head
 
 

@@ -1,5 +1,6 @@
 """The page about a training set in the real program: opened by its row and by keys, its figures, its actions."""
 
+import pytest
 from PySide6.QtWidgets import QLineEdit
 
 from apitorch_desktop.ui.exporter.dialog import ONNX, ExportDialog
@@ -13,6 +14,7 @@ LABELS = ("dress", "hat", "pants")
 EACH = 6
 
 
+@pytest.mark.action("set.page", "set.export_classifier", "set.delete")
 def test_the_page_of_a_set_shows_what_is_in_it_and_does_what_its_menu_does(monkeypatch, photos, tmp_path, home):
     folder = summer(photos, tmp_path, LABELS, EACH)
     size = sum(path.stat().st_size for path in folder.glob("*/*"))

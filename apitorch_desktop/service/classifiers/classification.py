@@ -282,6 +282,7 @@ class ClassificationService:
             "trained_at": _or_unset(state.trained_at),
             "metrics": _or_unset(state.metrics),
             "training_set_id": row.id,
+            "waiting_version": _or_unset(state.waiting),
         }
 
 

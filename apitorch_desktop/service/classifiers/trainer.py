@@ -14,7 +14,7 @@ from apitorch_desktop.api import types
 from apitorch_desktop.service.classifiers import training_data
 from apitorch_desktop.service.classifiers.embedder import BATCH, Embedder
 from apitorch_desktop.service.classifiers.head_cache import CurrentHead, HeadCache, decode_metrics
-from apitorch_desktop.service.classifiers.training_data import TooFewReadable
+from apitorch_desktop.service.classifiers.training_data import TooFewReadable, TrainingData
 from apitorch_desktop.service.storage.errors import Closed, RecordConflict, RecordNotFound, StoreError
 from apitorch_desktop.service.storage.records import TrainingSetRow, VersionRow
 from apitorch_desktop.service.storage.store import Store
@@ -46,6 +46,7 @@ class TrainingState:
     trained_at: str | None = None
     metrics: types.Metrics | None = None
     labels: list[str] = field(default_factory=list)
+    waiting: int | None = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,8 @@ class Trainer:
         swapping = cached is not None and (current is None or cached.version != current.version or cached.provisional)
         if swapping or current is None or rows[0].revision != training_set.revision:
             return replace(state, status="training", message=_progress_message(training_set, missing))
+        if waiting := next((row for row in rows if row.waiting), None):
+            return replace(state, message=_waiting_message(waiting, current.version), waiting=waiting.version)
         chosen = current.version if current.version != rows[0].version else None
         return replace(state, message=_ready_message(metrics, chosen))
 
@@ -202,9 +205,9 @@ class Trainer:
         """Return the stored versions, newest first."""
         return [training_data.wire_version(row, decode_metrics(row)) for row in self._store.models.versions(set_id)]
 
-    def set_current(self, set_id: int, version: int) -> None:
-        """Use a stored version until the next training. Raises RecordNotFound."""
-        self._store.models.set_current(set_id, version)
+    def set_current(self, set_id: int, version: int, waiting: int | None = None) -> None:
+        """Use a stored version until the next training; `waiting` waits for a decision again. Raises RecordNotFound."""
+        self._store.models.set_current(set_id, version, waiting)
         self._heads.discard(set_id)
 
     def compare_versions(self, set_id: int, from_version: int, to_version: int) -> list[types.ClassificationChange]:
@@ -212,7 +215,10 @@ class Trainer:
         RecordConflict.
         """
         before, after = self._version(set_id, from_version), self._version(set_id, to_version)
-        if before.encoder != after.encoder:
+        stored = all(
+            training_data.load_answers(self._store, set_id, head.version) is not None for head in (before, after)
+        )
+        if before.encoder != after.encoder and not stored:
             raise RecordConflict(
                 f"Versions {from_version} and {to_version} see images through different encoders: "
                 "compare versions made with the same one."
@@ -372,13 +378,26 @@ class Trainer:
             previewed = True
             self._heads.put(job.set_id, training_data.provisional_head(self._store, data, head, metrics))
 
-        training = training_data.fit(data, cancelled, set_provisional)
-        if data.complete:
-            self._heads.put(job.set_id, training_data.store_version(self._store, data, training))
-        else:
+        quick = training_data.quick_head(self._store, data) if data.large else None
+        if quick is not None:
+            set_provisional(quick.head)
+        training = training_data.fit(data, cancelled, set_provisional if quick is None else None)
+        judgement = training_data.judge(self._store, data, training)
+        if data.complete and judgement.waits:
+            self._keep_current(data)
+            training_data.store_version(self._store, data, training, judgement)
+        elif data.complete:
+            self._heads.put(job.set_id, training_data.store_version(self._store, data, training, judgement))
+        elif not judgement.waits:
             set_provisional(training.head, training_data.wire_metrics(training.metrics))
         self._mark_trained(job, started, data.complete)
         return data.complete
+
+    def _keep_current(self, data: TrainingData) -> None:
+        """Let the version in use remember all images: a correction holds for its image although a new version waits."""
+        if kept := training_data.quick_head(self._store, data):
+            self._store.models.replace_head(data.set_id, kept.version, kept.head.to_bytes())
+            self._heads.put(data.set_id, kept)
 
     def _mark_trained(self, job: _TrainingJob, started: float, complete: bool) -> None:
         """Register that changes before `started` are trained; later ones wait from then on, or from now."""
@@ -447,6 +466,19 @@ def _ready_message(metrics: types.Metrics | None, chosen: int | None) -> str:
     if chosen is None:
         return sentence
     return f"{sentence} Version {chosen} answers until the next change, as chosen."
+
+
+def _waiting_message(waiting: VersionRow, current: int) -> str:
+    """Return why a version waits, with the figures of the comparison."""
+    figures = ""
+    found = training_data.wire_version(waiting, None).difference
+    if found:
+        figures = (
+            f" Of {found.images:,} photos that both learned, {found.worse:,} got worse and {found.better:,} better."
+        )
+    return (
+        f"Version {waiting.version} is clearly worse than version {current}, which answers until you choose.{figures}"
+    )
 
 
 def _lower_priority() -> None:

@@ -1,5 +1,6 @@
 """Training data of a training set, the heads trained on it, and the differences between two heads."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,15 @@ from numpy.typing import NDArray
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service.classifiers.head_cache import CurrentHead, to_current_head
+from apitorch_desktop.service.classifiers.version_answers import (
+    Answer,
+    VersionAnswers,
+    changed_answers,
+    difference,
+    is_clearly_worse,
+    renamed_labels,
+)
+from apitorch_desktop.service.storage.errors import RecordNotFound
 from apitorch_desktop.service.storage.records import ExampleRow, VersionRow
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import head as heads
@@ -18,6 +28,7 @@ from apitorch_desktop.vision.calibration import confidence_word
 from apitorch_desktop.vision.folds import sibling_groups
 
 _BATCH = 4096
+_log = logging.getLogger(__name__)
 
 
 class TooFewReadable(Exception):  # noqa: N818 - named for what happened
@@ -26,7 +37,7 @@ class TooFewReadable(Exception):  # noqa: N818 - named for what happened
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Embeddings (n, d) and the label of each, in the order of arrival, as of `revision`.
+    """Embeddings (n, d), the label and the image id of each, in the order of arrival, as of `revision`.
 
     `complete`: no readable image is missing. `enough`: a head can be trained.
     """
@@ -36,8 +47,14 @@ class TrainingData:
     encoder: str
     embeddings: NDArray[np.float32]
     labels: list[str]
+    ids: list[str]
     complete: bool
     enough: bool
+
+    @property
+    def large(self) -> bool:
+        """Whether training takes so long that a provisional head answers meanwhile."""
+        return len(self.labels) * len(set(self.labels)) > heads.PREVIEW_ABOVE
 
 
 def load(store: "Store", set_id: int, encoder: str, unreadable: Callable[[str], bool]) -> TrainingData:
@@ -52,6 +69,7 @@ def load(store: "Store", set_id: int, encoder: str, unreadable: Callable[[str], 
         encoder,
         embeddings,
         [example.label for example in embedded],
+        [example.image_id for example in embedded],
         all(example.sha256 in available or unreadable(example.sha256) for example in examples),
         sum(count >= heads.MIN_IMAGES for count in counts.values()) >= heads.MIN_LABELS,
     )
@@ -70,7 +88,43 @@ def fit(
     return heads.train(data.embeddings, data.labels, groups=groups, cancelled=cancelled, preview=preview)
 
 
-def store_version(store: "Store", data: TrainingData, training: heads.TrainingResult) -> CurrentHead:
+@dataclass(frozen=True)
+class Judgement:
+    """Out-of-fold answers of a training, and how they differ from those of the version in use, None if it has none.
+
+    `waits`: it is clearly worse, so that it does not replace the version in use by itself.
+    """
+
+    answers: VersionAnswers
+    difference: types.VersionDifference | None = None
+    waits: bool = False
+
+
+def judge(store: "Store", data: TrainingData, training: heads.TrainingResult) -> Judgement:
+    """Compare a training with the version in use. With other labels or another encoder it never waits."""
+    answers = VersionAnswers.of_training(training.head.labels, data.ids, data.labels, training.out_of_fold)
+    current = next((row for row in store.models.versions(data.set_id) if row.current), None)
+    before = load_answers(store, data.set_id, current.version) if current else None
+    if current is None or before is None:
+        return Judgement(answers)
+    found = difference(before, answers, current.version)
+    comparable = set(before.labels) == set(answers.labels) and current.encoder == data.encoder
+    return Judgement(answers, found, comparable and is_clearly_worse(found))
+
+
+def load_answers(store: "Store", set_id: int, version: int) -> VersionAnswers | None:
+    """Return the out-of-fold answers of a version; None if there are none, as in older data, or they are damaged."""
+    stored = store.models.answers(set_id, version)
+    try:
+        return VersionAnswers.from_bytes(stored) if stored else None
+    except ValueError:
+        _log.warning("the answers of version %d of training set %d are damaged", version, set_id)
+        return None
+
+
+def store_version(
+    store: "Store", data: TrainingData, training: heads.TrainingResult, judgement: Judgement
+) -> CurrentHead:
     """Store a trained head as the next version. Raises RecordNotFound, DiskFull."""
     row = store.models.put_version(
         data.set_id,
@@ -80,8 +134,23 @@ def store_version(store: "Store", data: TrainingData, training: heads.TrainingRe
         metrics=msgspec.json.encode(wire_metrics(training.metrics)).decode(),
         images=len(data.labels),
         labels=len(training.head.labels),
+        answers=judgement.answers.to_bytes(),
+        difference=msgspec.json.encode(judgement.difference).decode() if judgement.difference else None,
+        waits=judgement.waits,
     )
     return to_current_head(row, training.head)
+
+
+def quick_head(store: "Store", data: TrainingData) -> CurrentHead | None:
+    """Return the version in use with the memory of all images; None if it has other labels or another encoder."""
+    try:
+        row, stored = store.models.head(data.set_id)
+        head = heads.Head.from_bytes(stored)
+    except (RecordNotFound, ValueError):
+        return None
+    if row.encoder != data.encoder or set(head.labels) != set(data.labels):
+        return None
+    return to_current_head(row, head.remembering(data.embeddings, data.labels))
 
 
 def provisional_head(
@@ -97,25 +166,29 @@ def provisional_head(
 def compare_heads(
     store: "Store", set_id: int, before: CurrentHead, after: CurrentHead
 ) -> list[types.ClassificationChange]:
-    """Return the images that two heads of one encoder classify differently, highest new confidence first."""
-    embedded, embeddings = _load_embeddings(store, after.encoder, store.models.examples(set_id)[1])
-    if not embedded:
-        return []
-    old, new = before.head.predict(embeddings), after.head.predict(embeddings)
-    found: list[tuple[float, types.ClassificationChange]] = []
-    for index, example in enumerate(embedded):
-        old_label, now = int(old[index].argmax()), int(new[index].argmax())
-        if before.head.labels[old_label] != after.head.labels[now]:
-            change = types.ClassificationChange(
-                image_id=f"ti_{example.image_id}",
-                label=example.label,
-                from_label=before.head.labels[old_label],
-                to_label=after.head.labels[now],
-                from_value=decimal(float(old[index, old_label])),
-                to_value=decimal(float(new[index, now])),
-            )
-            found.append((float(new[index, now]), change))
-    return [change for _, change in sorted(found, key=lambda pair: -pair[0])]
+    """Return the images that two versions classify differently, highest new confidence first.
+
+    An image that a version was trained on has its out-of-fold answer; any other that of the head, to which it is new.
+    """
+    examples = store.models.examples(set_id)[1]
+    old, new = (_answers(store, set_id, version, examples) for version in (before, after))
+    return changed_answers([(example.image_id, example.label) for example in examples], old, new)
+
+
+def _answers(store: "Store", set_id: int, version: CurrentHead, examples: "list[ExampleRow]") -> dict[str, Answer]:
+    """Return a version's answers by image id, under the names that the labels have now."""
+    stored, names = load_answers(store, set_id, version.version), {}
+    found: dict[str, Answer] = {}
+    if stored:
+        names = renamed_labels(stored, {example.image_id: example.label for example in examples})
+        found = stored.renamed(names).by_image()
+    rest = [example for example in examples if example.image_id not in found]
+    embedded, embeddings = _load_embeddings(store, version.encoder, rest)
+    if embedded:
+        labels, values = version.head.labels, version.head.predict(embeddings)
+        for example, best, value in zip(embedded, values.argmax(axis=1), values.max(axis=1), strict=True):
+            found[example.image_id] = names.get(labels[best], labels[best]), float(value)
+    return found
 
 
 def propose(store: "Store", set_id: int, current: CurrentHead) -> types.Proposals:
@@ -169,7 +242,16 @@ def wire_version(row: "VersionRow", metrics: types.Metrics | None) -> types.Clas
         images=row.images,
         labels=[label.label for label in metrics.labels] if metrics else [],
         metrics=metrics or msgspec.UNSET,
+        waiting=row.waiting or msgspec.UNSET,
+        difference=_difference(row),
     )
+
+
+def _difference(row: "VersionRow") -> types.VersionDifference | msgspec.UnsetType:
+    try:
+        return msgspec.json.decode(row.difference, type=types.VersionDifference) if row.difference else msgspec.UNSET
+    except msgspec.DecodeError:
+        return msgspec.UNSET
 
 
 def decimal(value: float) -> str:

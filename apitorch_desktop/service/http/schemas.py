@@ -128,9 +128,10 @@ class ClassifyByUrl(Struct):
 
 
 class CurrentVersion(Struct):
-    """The version to use."""
+    """The version to use; `waiting` takes back the decision about one that was clearly worse."""
 
     version: Version
+    waiting: Version | UnsetType = UNSET
 
 
 class VersionPair(Struct, rename={"from_": "from"}):

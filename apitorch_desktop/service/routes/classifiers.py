@@ -195,7 +195,8 @@ class ClassifierRoutes:
         """`POST classifier/:slug/current`."""
         body: schemas.CurrentVersion = request.body
         set_id = await self._training_set_id(request)
-        await self._workers.run_storage(self._trainer.set_current, set_id, body.version)
+        waiting = body.waiting or None
+        await self._workers.run_storage(self._trainer.set_current, set_id, body.version, waiting)
         return await self.one(request)
 
     async def changes(self, request: Request) -> types.ClassificationChanges:

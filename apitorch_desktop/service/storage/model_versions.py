@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, exists, func, select, update
+from sqlalchemy import Column, Connection, Select, delete, exists, func, select, update
 
 from apitorch_desktop.api.types import INBOX
 from apitorch_desktop.service.storage import validation
@@ -90,8 +90,14 @@ class ModelRepository(Repository):
         metrics: str,
         images: int,
         labels: int,
+        answers: bytes | None = None,
+        difference: str | None = None,
+        waits: bool = False,
     ) -> VersionRow:
-        """Store a trained head as the next version and make it current; the last ten are kept. Raises RecordNotFound."""
+        """Store a trained head as the next version and make it current, unless it `waits`. Raises RecordNotFound.
+
+        The last ten are kept, and the current one. `answers` are its out-of-fold answers. An older one waits no more.
+        """
 
         def run(transaction: Transaction) -> VersionRow:
             _revision(transaction.connection, training_set_id)
@@ -108,12 +114,19 @@ class ModelRepository(Repository):
                     images=images,
                     labels=labels,
                     trained_at=validation.now(),
+                    answers=answers,
+                    difference=difference,
                 )
             )
-            _make_current(transaction, training_set_id, number)
+            _set_waiting(transaction, training_set_id, number if waits else None)
+            if not waits:
+                _make_current(transaction, training_set_id, number)
+            current = select(training_sets.c.current_version).where(training_sets.c.id == training_set_id)
             transaction.execute(
                 delete(versions).where(
-                    versions.c.training_set_id == training_set_id, versions.c.version <= number - KEPT_VERSIONS
+                    versions.c.training_set_id == training_set_id,
+                    versions.c.version <= number - KEPT_VERSIONS,
+                    versions.c.version != func.coalesce(current.scalar_subquery(), 0),
                 )
             )
             return _version(transaction.connection, training_set_id, number)[0]
@@ -124,19 +137,47 @@ class ModelRepository(Repository):
         """Return the stored versions, newest first; empty if there is none or no such set."""
         query = _versions(training_set_id).order_by(versions.c.version.desc())
         with self._database.reading() as connection:
-            return [VersionRow(*row[:-1]) for row in connection.execute(query)]
+            return [VersionRow(*row) for row in connection.execute(query)]
 
     def head(self, training_set_id: int, version: int | None = None) -> tuple[VersionRow, bytes]:
         """Return the current version, or the given one, and its head. Raises RecordNotFound."""
         with self._database.reading() as connection:
             return _version(connection, training_set_id, version)
 
-    def set_current(self, training_set_id: int, version: int) -> VersionRow:
-        """Make a stored version the current one. Raises RecordNotFound."""
+    def answers(self, training_set_id: int, version: int) -> bytes | None:
+        """Return the out-of-fold answers of a version; None if there are none."""
+        query = select(versions.c.answers).where(
+            versions.c.training_set_id == training_set_id, versions.c.version == version
+        )
+        with self._database.reading() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else bytes(found)
+
+    def replace_head(self, training_set_id: int, version: int, head: bytes) -> VersionRow:
+        """Replace the head of a stored version by one that remembers more images. Raises RecordNotFound."""
+
+        def run(transaction: Transaction) -> VersionRow:
+            row = _version(transaction.connection, training_set_id, version)[0]
+            change = update(versions).where(
+                versions.c.training_set_id == training_set_id, versions.c.version == version
+            )
+            transaction.execute(change.values(head=head))
+            return row
+
+        return self._writer.run(run)
+
+    def set_current(self, training_set_id: int, version: int, waiting: int | None = None) -> VersionRow:
+        """Make a stored version the current one, and let the version `waiting` wait, by default none.
+
+        Raises RecordNotFound.
+        """
 
         def run(transaction: Transaction) -> VersionRow:
             _version(transaction.connection, training_set_id, version)
+            if waiting is not None:
+                _version(transaction.connection, training_set_id, waiting)
             _make_current(transaction, training_set_id, version)
+            _set_waiting(transaction, training_set_id, waiting)
             return _version(transaction.connection, training_set_id, version)[0]
 
         return self._writer.run(run)
@@ -155,19 +196,28 @@ def _make_current(transaction: Transaction, training_set_id: int, version: int) 
     transaction.execute(change.values(current_version=version))
 
 
-def _versions(training_set_id: int) -> Select[Any]:
-    """Return a query of the columns of VersionRow, then the head."""
+def _set_waiting(transaction: Transaction, training_set_id: int, version: int | None) -> None:
+    change = update(versions).where(versions.c.training_set_id == training_set_id)
+    transaction.execute(change.where(versions.c.waiting == 1).values(waiting=None))
+    if version is not None:
+        transaction.execute(change.where(versions.c.version == version).values(waiting=1))
+
+
+def _versions(training_set_id: int, *more: Column[Any]) -> Select[Any]:
+    """Return a query of the columns of VersionRow, then `more`."""
     current = (versions.c.version == func.coalesce(training_sets.c.current_version, 0)).label("current")
-    columns = [current if name == "current" else versions.c[name] for name in VersionRow.__struct_fields__]
+    waiting = (func.coalesce(versions.c.waiting, 0) == 1).label("waiting")
+    computed = {"current": current, "waiting": waiting}
+    columns = [computed[name] if name in computed else versions.c[name] for name in VersionRow.__struct_fields__]
     return (
-        select(*columns, versions.c.head)
+        select(*columns, *more)
         .join_from(versions, training_sets, training_sets.c.id == versions.c.training_set_id)
         .where(versions.c.training_set_id == training_set_id)
     )
 
 
 def _version(connection: Connection, training_set_id: int, version: int | None) -> tuple[VersionRow, bytes]:
-    query = _versions(training_set_id)
+    query = _versions(training_set_id, versions.c.head)
     if version is None:
         query = query.where(versions.c.version == training_sets.c.current_version)
     elif validation.number(version) is None:

@@ -140,7 +140,9 @@ class EmbeddingRow(Struct, frozen=True, gc=False):
 class VersionRow(Struct, frozen=True):
     """A trained head of a training set. `revision` is that of the training set it was trained on.
 
-    `metrics` is JSON (`api.types.Metrics`); `images` and `labels` count what it was trained on.
+    `metrics` is JSON (`api.types.Metrics`); `images` and `labels` count what it was trained on. `difference` is JSON
+    (`api.types.VersionDifference`), None for the first version and those of older programs. `waiting`: it is clearly worse
+    than the current one, and replaces it only when the user says so.
     """
 
     training_set_id: int
@@ -152,6 +154,8 @@ class VersionRow(Struct, frozen=True):
     images: int
     labels: int
     metrics: str
+    difference: str | None = None
+    waiting: bool = False
 
 
 class NewClassification(Struct, frozen=True):

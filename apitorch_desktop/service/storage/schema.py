@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = 3
+VERSION = 4
 """Incremented with each change of the tables; `MIGRATIONS[n]` turns version n into n + 1."""
 
 metadata = MetaData()
@@ -141,6 +141,9 @@ versions = Table(
     Column("labels", _Number, nullable=False),
     _text("metrics"),
     Column("head", LargeBinary, nullable=False),
+    Column("difference", Text),
+    Column("waiting", Integer),
+    Column("answers", LargeBinary),
 )
 
 classifications = Table(
@@ -193,8 +196,13 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         for name in ("quarantine", "damaged")
     ),
     2: ("ALTER TABLE images ADD COLUMN split TEXT NOT NULL DEFAULT ''",),
+    3: (
+        "ALTER TABLE versions ADD COLUMN difference TEXT",
+        "ALTER TABLE versions ADD COLUMN waiting INTEGER",
+        "ALTER TABLE versions ADD COLUMN answers {binary}",
+    ),
 }
-"""The statements that turn a version into the next."""
+"""The statements that turn a version into the next; `{binary}` is the database's type of bytes."""
 
 
 def migrate(connection: Connection, found: int) -> None:
@@ -202,6 +210,7 @@ def migrate(connection: Connection, found: int) -> None:
     if found == 0:
         metadata.create_all(connection)
     else:
+        binary = "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
         for version in range(found, VERSION):
             for statement in MIGRATIONS[version]:
-                connection.exec_driver_sql(statement)
+                connection.exec_driver_sql(statement.format(binary=binary))

@@ -5,9 +5,11 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from msgspec import UNSET
 from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
@@ -311,9 +313,14 @@ def test_versions_are_kept_compared_and_made_current(store, clothes, photos, enc
         newest, oldest = trainer.versions(clothes)
         assert (newest.version, newest.current, oldest.current) == (2, True, False)
         assert (newest.images, newest.labels) == (12, ["dress", "hat"])
-        (change,) = [each for each in trainer.compare_versions(clothes, 1, 2) if each.image_id == image.wire_id]
-        assert (change.label, change.from_label, change.to_label) == ("dress", "hat", "dress")
-        assert 0 <= float(change.from_value) <= 1
+        found = newest.difference
+        assert (found.version, found.added, found.removed, found.relabeled, found.images) == (1, 0, 0, 1, 11)
+        assert oldest.difference is UNSET
+        changes = trainer.compare_versions(clothes, 1, 2)
+        disputed = [each for each in changes if each.image_id == image.wire_id]
+        kinds = Counter(each.kind for each in changes) - Counter(each.kind for each in disputed)
+        assert (kinds["better"], kinds["worse"], kinds["sideways"]) == (found.better, found.worse, found.sideways)
+        assert all(0 <= float(each.from_value) <= 1 for each in changes)
         assert trainer.compare_versions(clothes, 2, 2) == []
 
         row = store.training_sets.get(OWNER, clothes)
@@ -334,8 +341,8 @@ def test_versions_are_kept_compared_and_made_current(store, clothes, photos, enc
         assert state(store, trainer, clothes).version == 1
 
 
-def test_versions_of_different_encoders_are_not_compared(store, clothes, photos, encoder):
-    fill(store, clothes, photos, ["dress", "hat"], 2)
+def test_versions_of_different_encoders_are_compared_by_their_answers(store, clothes, photos, encoder, monkeypatch):
+    fill(store, clothes, photos, ["dress", "hat"], 4)
     with training(store, encoder) as trainer:
         until_ready(store, trainer, clothes)
     other = CountingEncoder(encoder)
@@ -343,8 +350,54 @@ def test_versions_of_different_encoders_are_not_compared(store, clothes, photos,
     with training(store, other) as trainer:
         until(lambda: len(store.models.versions(clothes)) == 2)
         until_ready(store, trainer, clothes)
+        assert trainer.compare_versions(clothes, 1, 2) == []
+        monkeypatch.setattr(store.models, "answers", lambda *_version: None)  # as an older program left them
         with pytest.raises(RecordConflict):
             trainer.compare_versions(clothes, 1, 2)
+
+
+def test_a_clearly_worse_version_waits_and_corrections_are_felt_all_the_same(store, clothes, photos, encoder):
+    dresses = sorted((photos / "train" / "dress").iterdir())
+    with training(store, encoder) as trainer:
+        fill(store, clothes, photos, ["dress", "hat"], 24)
+        until_ready(store, trainer, clothes)
+        wrong = add(store, clothes, "hat", *dresses[24:])
+        held = until_ready(store, trainer, clothes)
+        newest, oldest = trainer.versions(clothes)
+        found = newest.difference
+        assert (held.version, held.waiting, newest.waiting, oldest.current) == (1, 2, True, True)
+        assert (found.added, found.images) == (len(wrong), 48)
+        assert found.worse > found.better
+        assert found.p_value < 0.05
+        assert held.message == (
+            "Version 2 is clearly worse than version 1, which answers until you choose. "
+            f"Of 48 photos that both learned, {found.worse} got worse and {found.better} better."
+        )
+        row = store.training_sets.get(OWNER, clothes)
+        unseen = embedding_of(encoder, min((photos / "test" / "dress").iterdir()))
+        assert trainer.predict(row, unseen).labels[0] == "dress"
+        assert trainer.predict(row, embedding_of(encoder, dresses[-1])).labels[0] == "hat", "what it was told itself"
+
+        moved = store.images.page(OWNER, clothes, label="dress").images[0]
+        store.images.move(OWNER, moved.id, "hat")
+        assert until_ready(store, trainer, clothes).waiting == 3
+        assert [version.waiting for version in trainer.versions(clothes)] == [True, UNSET, UNSET]
+        corrected = embedding_of(encoder, dresses[0])
+        answer = trainer.predict(store.training_sets.get(OWNER, clothes), corrected)
+        assert (answer.version, answer.labels[0]) == (1, "hat")
+    with training(store, encoder) as trainer:  # all of it outlasts a restart
+        row = store.training_sets.get(OWNER, clothes)
+        assert (trainer.state(row).status, trainer.state(row).waiting) == ("ready", 3)
+        assert trainer.predict(row, corrected).labels[0] == "hat"
+        assert trainer.predict(row, unseen).labels[0] == "dress"
+        trainer.set_current(clothes, 3)
+        assert (trainer.state(row).version, trainer.state(row).waiting) == (3, None)
+        trainer.set_current(clothes, 1, waiting=3)  # undone
+        assert (trainer.state(row).version, trainer.state(row).waiting) == (1, 3)
+        trainer.set_current(clothes, 1)
+        assert "as chosen" in trainer.state(row).message
+        store.images.delete_many(OWNER, clothes, wrong)
+        assert until_ready(store, trainer, clothes).version == 4, "one that is as good replaces it by itself"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority for a thread")

@@ -163,11 +163,19 @@ def test_versions_are_listed_compared_taken_back_and_exported(service, photos, t
     assert changes.status_code == 200, changes.text
     for row in changes.json()["data"]:
         assert row["from_label"] != row["to_label"]
+        assert row["kind"] in {"better", "worse", "sideways"}
+    difference = rows["data"][0]["difference"]
+    assert (difference["version"], difference["added"], difference["images"]) == (first, 1, 4 * len(LABELS))
     assert service.call("GET", f"classifier/{slug}/changes").status_code == 400
     assert service.call("GET", f"classifier/{slug}/changes", params={"from": 999, "to": second}).status_code == 404
 
     back = service.call("POST", f"classifier/{slug}/current", json={"version": first})
     assert (back.status_code, back.json()["version"]) == (200, first)
+    assert "waiting_version" not in back.json()
+    held = service.call("POST", f"classifier/{slug}/current", json={"version": first, "waiting": second}).json()
+    assert (held["status"], held["version"], held["waiting_version"]) == ("ready", first, second)
+    assert f"Version {second} is clearly worse than version {first}" in held["status_message"]
+    assert service.call("GET", f"classifier/{slug}/versions").json()["data"][0]["waiting"] is True
     assert classify(service, photo_of(photos, "hat"), slug).json()["data"][0]["version"] == first
     assert service.call("POST", f"classifier/{slug}/current", data={"version": "999"}).status_code == 404
     assert service.call("GET", "classifier/safe-for-work/versions").status_code == 404

@@ -507,6 +507,31 @@ class TestLearning:
             with pytest.raises(RecordNotFound):
                 store.models.set_current(zebras, strange)
 
+    def test_a_version_that_waits_replaces_nothing_and_the_one_in_use_is_kept(self, store, zebras):
+        def put(waits: bool = True) -> int:
+            return store.models.put_version(
+                zebras, revision=1, encoder="e", head=b"h", metrics="{}", images=4, labels=2, answers=b"a",
+                difference="{}", waits=waits,
+            ).version  # fmt: skip
+
+        def state() -> list[tuple[int, bool, bool]]:
+            return [(row.version, row.current, row.waiting) for row in store.models.versions(zebras)[:2]]
+
+        put(waits=False), put(), put()
+        assert state() == [(3, False, True), (2, False, False)], "one waits at a time"
+        assert store.models.replace_head(zebras, 1, b"other").version == 1
+        assert store.models.head(zebras) == (store.models.versions(zebras)[-1], b"other")
+        assert (store.models.answers(zebras, 3), store.models.answers(zebras, 9)) == (b"a", None)
+        store.models.set_current(zebras, 3)
+        store.models.set_current(zebras, 1, waiting=3)
+        assert state() == [(3, False, True), (2, False, False)], "a decision taken back"
+        for _ in range(10):
+            put()
+        assert [row.version for row in store.models.versions(zebras)] == [*range(13, 3, -1), 1]
+        with pytest.raises(RecordNotFound):
+            store.models.set_current(zebras, 13, waiting=2)
+        assert store.models.head(zebras)[0].version == 1
+
     def test_a_version_of_a_set_that_is_gone_is_not_kept(self, store, zebras):
         store.training_sets.delete(ME, zebras)
         with pytest.raises(RecordNotFound):
