@@ -11,8 +11,7 @@ from apitorch_desktop.api.types import TrainingSet
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec, native_keys
 from apitorch_desktop.ui.command_palette import CommandPalette
 from apitorch_desktop.ui.compare.controller import CompareController
-from apitorch_desktop.ui.exporter.controller import ExportController
-from apitorch_desktop.ui.exporter.dialog import ONNX
+from apitorch_desktop.ui.exporter.controller import ONNX, ExportController
 from apitorch_desktop.ui.importer.controller import ImportController
 from apitorch_desktop.ui.labeling.controller import LabelingController
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget

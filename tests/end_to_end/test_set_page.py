@@ -3,7 +3,7 @@
 import pytest
 from PySide6.QtWidgets import QLineEdit
 
-from apitorch_desktop.ui.exporter.dialog import ONNX, ExportDialog
+from apitorch_desktop.ui.exporter.controller import ONNX, ExportDialog
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE
 from apitorch_desktop.utils.text import size as size_text
 from tests.helpers import app_runner as program

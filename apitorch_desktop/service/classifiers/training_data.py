@@ -53,7 +53,7 @@ class TrainingData:
 
     @property
     def large(self) -> bool:
-        """Whether training takes so long that a provisional head answers meanwhile."""
+        """True if training takes so long that a provisional head answers meanwhile."""
         return len(self.labels) * len(set(self.labels)) > heads.PREVIEW_ABOVE
 
 

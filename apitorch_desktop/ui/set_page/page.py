@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from msgspec import UNSET
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent, QPainter, QShowEvent
 from PySide6.QtWidgets import (
@@ -69,7 +68,7 @@ def figures(images: Iterable[TrainingImage]) -> SetFigures:
         total += image.bytes if isinstance(image.bytes, int) else 0
         if isinstance(image.created_at, str):
             dates.append(image.created_at)
-        split = getattr(image, "split", UNSET)
+        split = image.split
         if isinstance(split, str) and split:
             splits[split] += 1
     return SetFigures(count, total, min(dates, default=""), max(dates, default=""), splits)

@@ -111,10 +111,15 @@ def test_a_database_of_the_first_version_gets_its_tables(tmp_path):
     with Store.open(folder) as store:
         add(store, store.training_sets.create(ME, "Zebras").id, "a", b"x")
     with sqlite3.connect(folder / "store.db") as database:
+        later = {"images": ("split",), "versions": ("difference", "waiting", "answers")}
+        for table, columns in later.items():
+            for column in columns:
+                database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         database.executescript("DROP TABLE quarantine; DROP TABLE damaged; PRAGMA user_version = 1")
     database.close()
     with Store.open(folder) as store:
         assert store.sweeper.quarantined() == {}
+        assert store.images.page(ME, store.training_sets.all(ME)[0].id).images[0].split == ""
         assert sum(store.training_sets.all(ME)[0].counts) == 1
 
 
