@@ -1,6 +1,6 @@
 """Safe decoding of image files: verification, upright sRGB images and thumbnails.
 
-Only the formats in `_TRIED` are tried, which excludes decoders that run other programs (EPS); a damaged file is never
+Only the formats named here are tried, which excludes decoders that run other programs (EPS); a damaged file is never
 decoded in part. Pillow's own limit on pixels stays in force above the one here. All functions are
 thread-safe, and decoding, scaling and encoding release the GIL. Decoding 64 megapixels takes up to 0.6 GB, a WebP 1 GB.
 """
@@ -12,124 +12,64 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-from PIL import Image, ImageChops, ImageCms, ImageFile, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from apitorch_desktop.utils.errors import UserError
-
-_BAND = 512
-"""Rows converted at a time, so that a whole image is not held twice."""
-
-
-def opaque(image: Image.Image) -> Image.Image:
-    """Convert a loaded image to 8-bit L, RGB or CMYK in its own color space; alpha over white."""
-    if image.mode == "CMYK":
-        return _plain_cmyk(image)
-    if image.mode in ("F", "I") or image.mode.startswith("I;"):
-        return _from_deep(image)
-    if image.has_transparency_data:
-        return _over_white(image)
-    if image.mode in ("L", "RGB"):
-        return image
-    if image.mode == "1":
-        return image.convert("L")
-    return image.convert("RGB")  # P, YCbCr, LAB, HSV, RGBX
-
-
-def to_srgb(pixels: Image.Image, profile: Any) -> Image.Image:
-    """Convert L, RGB or CMYK pixels with the ICC profile of their file (or None) to RGB in sRGB.
-
-    As in browsers, a broken profile or one for another color space is ignored.
-    """
-    if isinstance(profile, bytes) and profile:
-        try:
-            source = ImageCms.ImageCmsProfile(BytesIO(profile))
-            space = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[source.profile.xcolor_space.strip()]
-            if space == "RGB" and "sRGB" in (source.profile.profile_description or ""):
-                return pixels.convert("RGB")
-            if space == "RGB" or space == pixels.mode:
-                matching = pixels if pixels.mode == space else pixels.convert(space)
-                converted = ImageCms.profileToProfile(
-                    matching, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-                )
-                if converted is not None:
-                    return converted
-        except (ImageCms.PyCMSError, KeyError, OSError, ValueError, TypeError):
-            pass
-    return pixels if pixels.mode == "RGB" else pixels.convert("RGB")
-
-
-def _plain_cmyk(image: Image.Image) -> Image.Image:
-    """Undo Pillow's inversion of CMYK JPEGs without Adobe's marker: only Adobe's are stored inverted."""
-    if image.format in ("JPEG", "MPO") and "adobe" not in image.info:
-        return ImageChops.invert(image)
-    return image
-
-
-def _from_deep(image: Image.Image) -> Image.Image:
-    """Convert 16-bit, 32-bit and floating-point gray to L; without a known range the values are stretched to 0…255."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min(initial=0)), float(values.max(initial=0))
-    if image.mode.startswith("I;16"):
-        low, high = 0.0, 65535.0
-    elif low >= 0 and (known := [top for top in _tops(image.mode) if high <= top]):
-        low, high = 0.0, known[0]
-    gray = (values - low) * (255 / max(high - low, 1e-12))
-    return Image.fromarray(np.clip(np.rint(gray), 0, 255).astype(np.uint8))
-
-
-def _tops(mode: str) -> tuple[float, ...]:
-    return (1.0, 255.0, 65535.0) if mode == "F" else (255.0, 65535.0)
-
-
-def _over_white(image: Image.Image) -> Image.Image:
-    """Composite over white in bands of rows, so that the image is not in memory three times."""
-    canvas = Image.new("RGB", image.size, "white")
-    for top in range(0, image.height, _BAND):
-        box = (0, top, image.width, min(top + _BAND, image.height))
-        band = image.crop(box)
-        if band.mode == "La":
-            band = band.convert("LA")
-        if band.mode != "RGBA":
-            band = band.convert("RGBA")
-        canvas.paste(band.convert("RGB"), box, band.getchannel("A"))
-    return canvas
-
+from apitorch_desktop.vision import color
+from apitorch_desktop.vision.file_kinds import is_lfs_pointer, is_text, iso_kind, kind_of
+from apitorch_desktop.vision.raw_photos import NoPreview, TiffDirectory, preview, raw_kind, tiff_directories
+from apitorch_desktop.vision.repair import (
+    JPEG_START,
+    MAX_PROFILE,
+    PNG_START,
+    ended_jpeg,
+    jpeg_structure,
+    plain_png,
+)
 
 MAX_PIXELS: Final = 64_000_000
 MAX_BYTES: Final = 32 * 2**20
 THUMBNAIL_SIZE: Final = 256
 
-_TRIED: Final = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+_TRIED: Final = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
+_READ: Final = "JPEG, PNG, HEIC, AVIF, GIF, WebP, BMP, TIFF and raw photos"
 _FORMATS: Final = {
     "JPEG": ("JPEG", ".jpg", "image/jpeg"),
-    "MPO": (
-        "JPEG",
-        ".jpg",
-        "image/jpeg",
-    ),  # Pillow's name for a JPEG followed by others: the first is the image
+    "MPO": ("JPEG", ".jpg", "image/jpeg"),  # Pillow's name for a JPEG followed by others: the first is the image
     "PNG": ("PNG", ".png", "image/png"),
     "GIF": ("GIF", ".gif", "image/gif"),
     "WEBP": ("WebP", ".webp", "image/webp"),
     "BMP": ("BMP", ".bmp", "image/bmp"),
+    "DIB": ("BMP", ".bmp", "image/bmp"),
     "TIFF": ("TIFF", ".tif", "image/tiff"),
+    "AVIF": ("AVIF", ".avif", "image/avif"),
+    "HEIC": ("HEIC", ".heic", "image/heic"),
+    "HEIF": ("HEIF", ".heif", "image/heif"),
+    "JPEG XL": ("JPEG XL", ".jxl", "image/jxl"),
 }
-_OTHERS: Final = {
-    b"ftypheic": "a HEIC photo", b"ftypheix": "a HEIC photo", b"ftypmif1": "a HEIC photo", b"ftypmsf1": "a HEIC photo",
-    b"ftypavif": "an AVIF image", b"ftypavis": "an AVIF image", b"ftypqt": "a film", b"ftypisom": "a film",
-    b"ftypmp4": "a film", b"%PDF": "a PDF document", b"%!PS": "a PostScript file", b"8BPS": "a Photoshop document",
-    b"<svg": "an SVG drawing", b"PK\x03\x04": "an archive", b"<!doctype html": "a web page", b"<html": "a web page",
-    b"\x00\x00\x01\x00": "an icon file", b"\x00\x00\x00\x0cjP": "a JPEG 2000 image", b"\xff\x0a": "a JPEG XL image",
+"""Name, ending and media type by Pillow's name or ours; those of raw photos are made of their kind."""
+UNIVERSAL: Final = frozenset({"JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF"})
+"""Formats that every service takes; of others it gets a JPEG, unless it lists the extension `formats`."""
+_TIFF_PACKINGS: Final = {
+    33003: "JPEG 2000", 33005: "JPEG 2000", 34661: "JBIG", 34712: "JPEG 2000", 34887: "LERC", 50001: "WebP",
+    50002: "JPEG XL", 52546: "JPEG XL", 34676: "SGI Log", 34677: "SGI Log", 32809: "ThunderScan", 34892: "lossy JPEG",
 }  # fmt: skip
-"""First bytes of unsupported formats, to name them in the error."""
+"""Compressions of a TIFF that the decoder is not built with; it would write so on standard error."""
+_JXL_STARTS: Final = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n")
+_DARK: Final = 64
+"""Values of 255 below which a 16-bit image may be one of 10, 12 or 14 bits."""
 _MAX_SCANS: Final = 100
 """Scans of a JPEG. Each is a pass over all pixels: thousands of them in a small file would keep a core for hours."""
 _OVERSAMPLING: Final = 1.5
 """A thumbnail's JPEG is decoded at this many times the pixels wanted: ≥ 45 dB against a full decode (tests/benchmarks)."""
 _LONGEST: Final = 3
 _QUALITY: Final = 88
+_CONVERTED_QUALITY: Final = 95
+_SHORTEST: Final = 64
+"""Bytes below which a file that begins like an image is none."""
+_MAX_BOXES: Final = 64
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
@@ -140,6 +80,7 @@ _UPRIGHT: Final = {
 # Not needed: images above our limit are refused below, and damaged metadata is ignored.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE  # the profile's limit as well; text does not reach Pillow
 
 
 class UnreadableImage(UserError):  # noqa: N818 - named for the condition
@@ -161,23 +102,33 @@ class ImageInfo:
     media_type: str
 
 
+@dataclass(slots=True)
+class _Opened:
+    """An image whose header was read, and `data`, the bytes it is decoded from. `orientation`: what its file says."""
+
+    image: Image.Image
+    data: bytes
+    format: tuple[str, str, str]
+    orientation: int
+
+
 def verify(data: bytes) -> ImageInfo:
     """Decode all of `data` (the first frame of an animation or document) and return its size and format.
 
     Raises UnreadableImage.
     """
-    with _opened(data) as image:
-        info = _info(image)
-        if info.format == "JPEG":
-            image.draft(None, (1, 1))  # every bit is still read, but an eighth of the pixels is made: 5× faster
-        image.load()
+    with _opened(data) as opened:
+        info = _info(opened)
+        if opened.image.format in ("JPEG", "MPO"):
+            opened.image.draft(None, (1, 1))  # every bit is still read, but an eighth of the pixels is made: 5× faster
+        opened.image.load()
         return info
 
 
 def measure(data: bytes) -> ImageInfo:
     """Return size and format from the header alone, which does not detect damaged pixels. Raises UnreadableImage."""
-    with _opened(data) as image:
-        return _info(image)
+    with _opened(data) as opened:
+        return _info(opened)
 
 
 def open_upright(data: bytes, at_least: int | None = None) -> Image.Image:
@@ -186,12 +137,12 @@ def open_upright(data: bytes, at_least: int | None = None) -> Image.Image:
     With `at_least` a JPEG may be decoded at a reduced scale whose shorter side still has that many pixels.
     Raises UnreadableImage.
     """
-    with _opened(data) as image:
+    with _opened(data) as opened:
         smallest = None
         if at_least is not None:
-            scale = at_least / min(image.size)
-            smallest = (round(image.width * scale), round(image.height * scale))
-        return _finish(image, _pixels(data, image, smallest))
+            scale = at_least / min(opened.image.size)
+            smallest = (round(opened.image.width * scale), round(opened.image.height * scale))
+        return _finish(opened, _pixels(opened, smallest))
 
 
 def thumbnail(data: bytes, size: int = THUMBNAIL_SIZE) -> bytes:
@@ -204,21 +155,32 @@ def thumbnail(data: bytes, size: int = THUMBNAIL_SIZE) -> bytes:
     return stream.getvalue()
 
 
+def as_jpeg(data: bytes) -> bytes:
+    """Return the image as an upright sRGB JPEG in full size, for programs that do not read its format.
+
+    Raises UnreadableImage.
+    """
+    stream = BytesIO()
+    open_upright(data).save(stream, "JPEG", quality=_CONVERTED_QUALITY, subsampling="4:4:4")
+    return stream.getvalue()
+
+
 def shrunk(data: bytes, size: int = THUMBNAIL_SIZE) -> Image.Image:
     """Return the RGB image that `thumbnail` encodes. Raises UnreadableImage."""
-    with _opened(data) as image:
+    with _opened(data) as opened:
+        image = opened.image
         scale = min(1.0, size / min(image.size), _LONGEST * size / max(image.size))
         wanted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         full = image.size
-        pixels = _pixels(data, image, (round(wanted[0] * _OVERSAMPLING), round(wanted[1] * _OVERSAMPLING)))
+        pixels = _pixels(opened, (round(wanted[0] * _OVERSAMPLING), round(wanted[1] * _OVERSAMPLING)))
         if pixels.size != wanted:
             pixels = pixels.resize(wanted, Image.Resampling.LANCZOS, box=(0, 0, *_extent(full, pixels.size)))
-        return _finish(image, pixels)
+        return _finish(opened, pixels)
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[ImageFile.ImageFile]:
-    """Open the header and check it against the limits; whatever Pillow raises becomes UnreadableImage."""
+def _opened(data: bytes) -> Iterator[_Opened]:
+    """Open the header and check it against the limits; whatever the decoders raise becomes UnreadableImage."""
     if not data:
         raise UnreadableImage("The file is empty.")
     if len(data) > MAX_BYTES:
@@ -226,27 +188,128 @@ def _opened(data: bytes) -> Iterator[ImageFile.ImageFile]:
         raise UnreadableImage(
             f"The file has {size:,.1f} MiB, and {most} MiB is the most: make it smaller.", too_large=True
         )
-    name = "image"
+    name = _name_by_start(data)
     try:
-        with Image.open(BytesIO(data), formats=_TRIED) as image:
-            name = _FORMATS[image.format or ""][0]
-            _check_size(*image.size)
-            if name == "JPEG" and data.count(b"\xff\xda") > _MAX_SCANS:
-                raise UnreadableImage("The JPEG is made of far too many layers to be a photo: save it anew.")
-            yield image
+        opened = _open(data)
+        with opened.image:
+            name = opened.format[0]
+            _check_size(*opened.image.size)
+            yield opened
     except (UnreadableImage, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise UnreadableImage(_not_an_image(data)) from error
+        raise UnreadableImage(_not_an_image(data, name)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImage(f"The image has more than {MAX_PIXELS // 10**6} megapixels: make it smaller.") from error
     except Exception as error:
-        # Pillow's decoders raise whatever a damaged byte leads to: OSError, SyntaxError, struct.error, KeyError …
+        # Decoders raise whatever a damaged byte leads to: OSError, SyntaxError, struct.error, KeyError …
         if any(word in str(error).lower() for word in ("truncated", "not enough", "unexpected end", "too early")):
-            raise UnreadableImage(
-                f"The {name} is cut off, only a part of it is there: copy or download it again."
-            ) from error
-        raise UnreadableImage(f"The {name} is damaged and cannot be decoded: copy or download it again.") from error
+            raise _cut_off(name) from error
+        raise UnreadableImage(
+            f"The {name or 'image'} is damaged and cannot be decoded: copy or download it again."
+        ) from error
+
+
+def _open(data: bytes) -> _Opened:
+    """Open a file by its first bytes."""
+    if data.startswith(JPEG_START):
+        return _open_jpeg(data)
+    if data.startswith(PNG_START):
+        return _open_by_pillow(plain_png(data))
+    kind = iso_kind(data)
+    if kind in ("HEIC", "HEIF"):
+        return _open_heif(data, kind)
+    if data.startswith(_JXL_STARTS):
+        return _open_jxl(data)
+    directories = tiff_directories(data)
+    if kind := raw_kind(data, directories):
+        return _open_raw(data, directories, kind)
+    if directories:
+        return _open_tiff(data, directories[0])
+    return _open_by_pillow(data)
+
+
+def _open_by_pillow(data: bytes) -> _Opened:
+    image = Image.open(BytesIO(data), formats=_TRIED)
+    return _Opened(image, data, _FORMATS[image.format or ""], _orientation(image))
+
+
+def _open_jpeg(data: bytes) -> _Opened:
+    structure = jpeg_structure(data)
+    if structure.scans > _MAX_SCANS:
+        raise UnreadableImage("The JPEG is made of far too many layers to be a photo: save it anew.")
+    if structure.unread_kind:
+        raise UnreadableImage(_unread(structure.unread_kind))
+    if not structure.frame:
+        raise UnidentifiedImageError
+    if not structure.ended:
+        opened = _open_by_pillow(data)
+        _check_size(*opened.image.size)
+        if (data := ended_jpeg(data) or b"") == b"":
+            raise _cut_off("JPEG")
+    return _open_by_pillow(data)
+
+
+def _open_heif(data: bytes, kind: str) -> _Opened:
+    from pi_heif import HeifImageFile, options
+
+    options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
+    try:
+        image = HeifImageFile(BytesIO(data))
+    except SyntaxError as error:
+        raise UnidentifiedImageError from error
+    return _Opened(
+        image, data, _FORMATS[kind], 1
+    )  # libheif applies the rotation of the container, the only one that counts
+
+
+def _open_jxl(data: bytes) -> _Opened:
+    """Open a JPEG XL by the extra `jxl`, whose decoder makes all pixels at once: its size is read beforehand."""
+    size = jxl_size(data)
+    if size is None:
+        raise UnreadableImage("The JPEG XL is damaged and cannot be decoded: copy or download it again.")
+    _check_size(*size)
+    try:
+        from pillow_jxl import Decoder
+    except ImportError:
+        raise UnreadableImage("It is a JPEG XL image, which needs the extra “jxl”: save it as a JPEG or PNG.") from None
+    is_jpeg, info, pixels, profile, _boxes = Decoder(num_threads=0)(data)
+    if is_jpeg:
+        opened = _open_jpeg(pixels)
+        return _Opened(opened.image, opened.data, _FORMATS["JPEG XL"], opened.orientation)
+    image = Image.frombytes(info.mode, (info.width, info.height), pixels)
+    image.info["icc_profile"] = profile
+    return _Opened(image, data, _FORMATS["JPEG XL"], 1)  # libjxl applies the orientation
+
+
+def _open_raw(data: bytes, directories: list[TiffDirectory], kind: str) -> _Opened:
+    try:
+        jpeg, orientation = preview(data, directories, kind)
+    except NoPreview as error:
+        raise UnreadableImage(_unread(f"a raw photo {error}")) from error
+    opened = _open_jpeg(jpeg)
+    if orientation != 1:
+        opened.orientation = orientation
+    extension = f".{kind.lower()}"
+    return _Opened(opened.image, opened.data, (kind, extension, f"image/x-{kind.lower()}"), opened.orientation)
+
+
+def _open_tiff(data: bytes, directory: TiffDirectory) -> _Opened:
+    if packing := _TIFF_PACKINGS.get(directory.compression):
+        raise UnreadableImage(_unread(f"a TIFF packed with {packing}"))
+    try:
+        return _open_by_pillow(data)
+    except UnidentifiedImageError:
+        bits, number, samples = directory.layout
+        _check_size(*directory.size)
+        image = color.deep(data)
+        if image is None:
+            if number == 1 and bits in (1, 8, 16) and samples <= 4:
+                raise
+            form = {2: "signed", 3: "floating-point"}.get(number, "unsigned")
+            kind = f"a TIFF of a kind with {bits} bits ({form}) and {samples} to a pixel"
+            raise UnreadableImage(_unread(kind)) from None
+        return _Opened(image, data, _FORMATS["TIFF"], directory.number(0x0112, 1))
 
 
 def _check_size(width: int, height: int) -> None:
@@ -257,30 +320,55 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
-def _not_an_image(data: bytes) -> str:
-    start = data[:512].lstrip().lower()
-    kind = next(
-        (kind for magic, kind in _OTHERS.items() if magic.lower() in (start[: len(magic)], start[4:][: len(magic)])), ""
-    )
-    if kind:
-        return f"It is {kind}, which cannot be read here: save it as a JPEG or PNG."
-    return "It is not an image: JPEG, PNG, GIF, WebP, BMP and TIFF can be read."
+def _name_by_start(data: bytes) -> str:
+    """Return the name of the format that a file begins like, for sentences about a damaged one; else empty."""
+    starts = {JPEG_START: "JPEG", PNG_START: "PNG", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"BM": "BMP"}
+    found = next((name for start, name in starts.items() if data.startswith(start)), "")
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    return found or ("JPEG XL" if data.startswith(_JXL_STARTS) else iso_kind(data))
 
 
-def _pixels(data: bytes, image: ImageFile.ImageFile, smallest: tuple[int, int] | None) -> Image.Image:
+def _unread(kind: str) -> str:
+    return f"It is {kind}, which cannot be read here: save it as a JPEG or PNG."
+
+
+def _cut_off(name: str) -> UnreadableImage:
+    return UnreadableImage(f"The {name or 'image'} is cut off, only a part of it is there: copy or download it again.")
+
+
+def _not_an_image(data: bytes, name: str) -> str:
+    if kind := kind_of(data):
+        return _unread(kind)
+    if name and len(data) > _SHORTEST:
+        return f"The {name} is damaged and cannot be decoded: copy or download it again."
+    if is_lfs_pointer(data):
+        return "It is a pointer of Git LFS in place of the image: run “git lfs pull” first."
+    if not any(data):
+        return "It is nothing but zeros: its content was lost, so copy it again from where it came from."
+    if is_text(data):
+        return f"It is a text and not an image: {_READ} can be read."
+    return f"It is not an image: {_READ} can be read."
+
+
+def _pixels(opened: _Opened, smallest: tuple[int, int] | None) -> Image.Image:
     """Pixels in the file's own color space, as L, RGB or CMYK, alpha over white, orientation not applied.
 
     A JPEG is reduced by 1/8 … 8/8 as long as it keeps `smallest` (width, height).
     """
+    image = opened.image
     if smallest and image.format in ("JPEG", "MPO"):
-        if image.mode in ("RGB", "L") and (fast := _reduced_jpeg(data, image, smallest)):
+        if image.mode in ("RGB", "L") and (fast := _reduced_jpeg(opened.data, image, smallest)):
             return fast
         image.draft(None, smallest)
     image.load()
-    return opaque(image)
+    pixels = color.opaque(image)
+    if image.format in ("PNG", "TIFF") and pixels.mode == "RGB" and color.is_darker(pixels, _DARK):
+        return color.brightened(opened.data) or pixels
+    return pixels
 
 
-def _reduced_jpeg(data: bytes, image: ImageFile.ImageFile, smallest: tuple[int, int]) -> Image.Image | None:
+def _reduced_jpeg(data: bytes, image: Image.Image, smallest: tuple[int, int]) -> Image.Image | None:
     """Decode by simplejpeg, which scales by eighths where Pillow halves; None where it fails, so that Pillow reports why."""
     import simplejpeg
 
@@ -302,29 +390,75 @@ def _extent(full: tuple[int, int], reduced: tuple[int, int]) -> tuple[float, flo
     return reduced
 
 
-def _finish(image: ImageFile.ImageFile, pixels: Image.Image) -> Image.Image:
-    """Convert the `pixels` of `image` to sRGB and apply its orientation."""
-    result = to_srgb(pixels, image.info.get("icc_profile"))
-    if (transpose := _UPRIGHT.get(_orientation(image))) is not None:
+def _finish(opened: _Opened, pixels: Image.Image) -> Image.Image:
+    """Convert the pixels of an image to sRGB and apply its orientation."""
+    result = color.to_srgb(pixels, opened.image.info.get("icc_profile"))
+    if (transpose := _UPRIGHT.get(_turned_left(opened))) is not None:
         result = result.transpose(transpose)
-    if result is image:  # its file is closed on return
+    if result is opened.image:  # its file is closed on return
         result = result.copy()
     result.info.clear()  # its profile and orientation no longer hold
     return result
 
 
-def _info(image: ImageFile.ImageFile) -> ImageInfo:
-    name, extension, media_type = _FORMATS[image.format or ""]
-    width, height = image.size
-    if name != "TIFF" and _orientation(image) >= 5:  # Pillow rotates a TIFF itself, its size too
+def _info(opened: _Opened) -> ImageInfo:
+    width, height = opened.image.size
+    if opened.image.format != "TIFF" and opened.orientation >= 5:  # Pillow rotates a TIFF itself, its size too
         width, height = height, width
-    return ImageInfo(width, height, name, extension, media_type)
+    return ImageInfo(width, height, *opened.format)
 
 
-def _orientation(image: ImageFile.ImageFile) -> int:
-    """Return 1…8; 1 when damaged. A loaded TIFF has none, as Pillow has applied it."""
+def _turned_left(opened: _Opened) -> int:
+    """Return the orientation that is still to be applied: Pillow has done it for a TIFF once that is loaded."""
+    return 1 if opened.image.format == "TIFF" else opened.orientation
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return 1…8; 1 when damaged."""
     try:
         value = image.getexif().get(0x0112, 1)
     except (SyntaxError, ValueError, KeyError, TypeError, OSError, EOFError, struct.error, UserWarning):
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def jxl_size(data: bytes) -> tuple[int, int] | None:
+    """Return width and height, unrotated, from the header of a JPEG XL codestream (ISO/IEC 18181-1, D.2)."""
+    start = data.find(b"\xff\x0a") if data.startswith(b"\xff\x0a") else _codestream(data)
+    if start is None:
+        return None
+    bits = int.from_bytes(data[start + 2 : start + 18].ljust(16, b"\0"), "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value = bits & ((1 << count) - 1)
+        bits >>= count
+        return value
+
+    def length(small: int) -> int:
+        return (take(5) + 1) * 8 if small else take((9, 13, 18, 30)[take(2)]) + 1
+
+    small = take(1)
+    height = length(small)
+    ratio = take(3)
+    if ratio:
+        across, down = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio - 1]
+        return height * across // down, height
+    return length(small), height
+
+
+def _codestream(data: bytes) -> int | None:
+    """Return where the codestream begins in a JPEG XL container (ISO/IEC 18181-2), None where it cannot be found."""
+    position = 0
+    for _ in range(_MAX_BOXES):
+        length, name = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
+        header = 16 if length == 1 else 8
+        if length == 1:
+            length = int.from_bytes(data[position + 8 : position + 16], "big")
+        if name in (b"jxlc", b"jxlp"):
+            start = position + header + (4 if name == b"jxlp" else 0)
+            return start if data[start : start + 2] == b"\xff\x0a" else None
+        if length < header:
+            return None
+        position += length
+    return None

@@ -133,3 +133,71 @@ def many_scans(scans: int) -> bytes:
     data = saved(scene(64, 64), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * scans + data[-2:]
+
+
+def motion_photo() -> bytes:
+    """The scene as a phone keeps it: a film of 2 MB behind the JPEG's end, with bytes that look like scans in it."""
+    film = struct.pack(">I4s4s", 24, b"ftyp", b"isom") + bytes(12) + b"\xff\xda\x00\x08" * 500_000
+    return saved(scene(), "JPEG", quality=95) + film
+
+
+def tiff(
+    directories: Sequence[dict[int, int | tuple[int, ...] | bytes]], *, start: bytes = b"II*\0", blobs: bytes = b""
+) -> bytes:
+    """A TIFF of several directories: the first at the front, the others as its sub-images (330); `blobs` lie at 8.
+
+    Numbers are LONG, bytes are ASCII.
+    """
+    body = bytearray(start + bytes(4) + blobs)
+
+    def add(tags: dict[int, int | tuple[int, ...] | bytes]) -> int:
+        entries = []
+        for tag, value in sorted(tags.items()):
+            values = (value,) if isinstance(value, int) else value
+            data = values if isinstance(values, bytes) else struct.pack(f"<{len(values)}I", *values)
+            kind = 2 if isinstance(values, bytes) else 4
+            if len(data) > 4:
+                place = len(body)
+                body.extend(data)
+                data = struct.pack("<I", place)
+            entries.append(struct.pack("<HHI", tag, kind, len(values)) + data.ljust(4, b"\0"))
+        place = len(body)
+        body.extend(struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4))
+        return place
+
+    below = tuple(add(tags) for tags in directories[1:])
+    first = add(dict(directories[0]) | ({330: below} if below else {}))
+    body[4:8] = struct.pack("<I", first)
+    return bytes(body)
+
+
+def raw_photo(make: bytes = b"NIKON", preview: tuple[int, int] | None = (640, 480), *, dng: bool = False) -> bytes:
+    """A raw photo: thumbnail of 96 × 72 as the first image, the sensor's values, and a JPEG of the scene as a preview."""
+    small = scene(96, 72).tobytes()
+    sensor = bytes(2 * 320 * 240)
+    jpeg = saved(scene(*preview), "JPEG", quality=90) if preview else b""
+    at = 8 + len(small), 8 + len(small) + len(sensor)
+    thumb: dict[int, Any] = {
+        254: 1, 256: 96, 257: 72, 258: (8, 8, 8), 259: 1, 262: 2, 271: make + b"\0", 273: 8, 277: 3, 278: 72, 279: len(small),
+    }  # fmt: skip
+    raw: dict[int, Any] = {
+        254: 0, 256: 320, 257: 240, 258: 16, 259: 1, 262: 32803, 273: at[0], 277: 1, 278: 240, 279: len(sensor),
+        33421: (2, 2),
+    }  # fmt: skip
+    shown: dict[int, Any] = {254: 1, 259: 6, 262: 6, 513: at[1], 514: len(jpeg)}
+    if dng:
+        thumb[50706] = b"\1\4\0\0"
+    return tiff([thumb, raw, *([shown] if preview else [])], blobs=small + sensor + jpeg)
+
+
+def deep_tiff(values: np.ndarray) -> bytes:
+    """A TIFF of numbers of any kind, uncompressed; gray or RGB."""
+    samples = values.shape[2] if values.ndim == 3 else 1
+    form = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    height, width = values.shape[:2]
+    data = values.tobytes()
+    tags: dict[int, Any] = {
+        256: width, 257: height, 258: (8 * values.dtype.itemsize,) * samples, 259: 1, 262: 2 if samples == 3 else 1, 273: 8,
+        277: samples, 278: height, 279: len(data), 339: (form,) * samples,
+    }  # fmt: skip
+    return tiff([tags], blobs=data)

@@ -21,6 +21,8 @@ from apitorch_desktop.utils import paths
 
 Schema = dict[str, Any]
 
+_BROWSER_FORMATS = frozenset({".jpg", ".png", ".gif", ".webp", ".bmp", ".avif"})
+"""Extensions of images that every browser shows; of others it gets the thumbnail."""
 _POLICY = "default-src 'none'; img-src 'self'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
@@ -64,7 +66,10 @@ def image_page(links: SignedUrls, owner: int, row: ImageRow) -> Response:
         "Id": row.wire_id,
     }
     lines = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in details.items())
-    image = f'<img src="{escape(url)}" width="{row.width}" height="{row.height}" alt="{escape(row.label)}">'
+    size = f' width="{row.width}" height="{row.height}"'
+    if row.extension not in _BROWSER_FORMATS:
+        url, size = links.image(owner, row)[1], ""
+    image = f'<img src="{escape(url)}"{size} alt="{escape(row.label)}">'
     return html_page(
         row.label, f'<h1>{escape(row.label)}</h1><div class="photo">{image}<dl>{lines}</dl></div>', "photos.css"
     )

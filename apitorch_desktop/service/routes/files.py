@@ -23,7 +23,12 @@ _MEDIA_TYPES = {
     ".webp": "image/webp",
     ".bmp": "image/bmp",
     ".tif": "image/tiff",
+    ".heic": "image/heic",
+    ".heif": "image/heif",
+    ".avif": "image/avif",
+    ".jxl": "image/jxl",
 }
+"""By extension; a raw photo has that of its camera's maker: `image/x-nef`."""
 _CACHING = {
     "cache-control": "private, max-age=86400, immutable",
     "vary": "Accept",
@@ -94,9 +99,8 @@ class FileRoutes:
         async def load() -> Response:
             data = read if read is not None else await self._workers.run_storage(self._store.read, row.sha256)
             name = f'inline; filename="{row.filename}"'
-            return _file(
-                data, _MEDIA_TYPES.get(row.extension, "application/octet-stream"), etag, {"content-disposition": name}
-            )
+            media_type = _MEDIA_TYPES.get(row.extension, f"image/x-{row.extension[1:]}")
+            return _file(data, media_type, etag, {"content-disposition": name})
 
         return LargeResponse(row.bytes, load)
 

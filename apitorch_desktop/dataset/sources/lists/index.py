@@ -15,7 +15,8 @@ Parts = tuple[str, ...]
 IMAGE_SUFFIXES: Final = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".mpo", ".heic", ".heif",
     ".avif", ".jp2", ".jxl", ".ico", ".psd", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".tga", ".ppm",
-    ".pgm",
+    ".pgm", ".hif", ".heics", ".heifs", ".avifs", ".nrw", ".raf", ".pef", ".srw", ".rwl", ".3fr", ".iiq", ".erf", ".mef", ".dcr",
+    ".crw", ".x3f", ".mrw", ".raw", ".j2k", ".jxr", ".qoi",
 })  # fmt: skip
 """Suffixes of images, also of kinds that cannot be read: these are reported as unreadable, not as skipped."""
 _MAX_FILES: Final = 200_000

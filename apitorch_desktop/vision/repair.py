@@ -1,0 +1,145 @@
+"""Structure of JPEG and PNG files: what is wrong with one that Pillow refuses, and its bytes without that.
+
+A file is changed only in memory, and only where all of its pixels, or all but the last few, are there.
+"""
+
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+JPEG_START: Final = b"\xff\xd8\xff"
+PNG_START: Final = b"\x89PNG\r\n\x1a\n"
+MAX_PROFILE: Final = 16 * 2**20
+"""Bytes of a PNG's color profile, unpacked; Pillow's own limit is 1 MiB."""
+
+_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""Marker of a JPEG: neither a stuffed byte nor a restart within the entropy-coded data (ITU-T T.81, B.1.1)."""
+_SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
+_FRAMES: Final = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
+"""Start of frame, SOF0 … SOF15 (T.81, table B.1), and that of JPEG-LS (T.87)."""
+_LOSSLESS: Final = {0xC3, 0xC7, 0xCB, 0xCF}
+_HIERARCHICAL: Final = {0xC5, 0xC6, 0xCD, 0xCE}
+_MAX_MARKERS: Final = 10_000
+_MAX_GAP: Final = 2**16
+"""Bytes between two segments of a header, which would be read one by one."""
+_MAX_CHUNKS: Final = 100_000
+_TAILS: Final = range(5)
+"""Zero bytes tried in place of the last ones of a JPEG: each byte that is lost takes a few blocks of 8 × 8 pixels along."""
+_NEEDED: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP", b"eXIf"})
+"""Chunks of a PNG that its pixels, colors or orientation depend on."""
+
+
+@dataclass(frozen=True, slots=True)
+class JpegStructure:
+    """Scans of the first image of a JPEG, its precision in bits and kind of frame, and whether it has an end."""
+
+    scans: int
+    frame: int
+    precision: int
+    ended: bool
+
+    @property
+    def unread_kind(self) -> str:
+        """Kind of a JPEG that libjpeg does not decode here, else empty."""
+        if self.frame == 0xF7:
+            return "a JPEG-LS image"
+        if self.frame in _LOSSLESS:
+            return "a lossless JPEG"
+        if self.frame in _HIERARCHICAL:
+            return "a hierarchical JPEG"
+        return f"a JPEG of {self.precision} bits a color" if self.precision not in (0, 8) else ""
+
+
+def jpeg_structure(data: bytes) -> JpegStructure:
+    """Walk the markers of a JPEG up to the end of its first image; what follows, such as a film, does not count."""
+    scans = frame = precision = 0
+    position = 2
+    for _ in range(_MAX_MARKERS):
+        found = _MARKER.search(data, position)
+        if found is None or (not scans and found.start() > position + _MAX_GAP):
+            return JpegStructure(scans, frame, precision, ended=False)
+        marker, position = found[0][1], found.end()
+        if marker == _EOI:
+            return JpegStructure(scans, frame, precision, ended=True)
+        if marker in (_SOI, _TEM):
+            continue
+        scans += marker == _SOS
+        if marker in _FRAMES and not frame:
+            frame, precision = marker, data[position + 2] if len(data) > position + 2 else 0
+        position += int.from_bytes(data[position : position + 2], "big")
+    return JpegStructure(_MAX_MARKERS, frame, precision, ended=True)
+
+
+def ended_jpeg(data: bytes) -> bytes | None:
+    """Return a JPEG without an end with one, if at most its last few blocks are missing; else None.
+
+    The whole file is decoded to find out.
+    """
+    import simplejpeg
+
+    kept = data[:-1] if data.endswith(b"\xff") else data
+    for missing in _TAILS:
+        ended = kept + bytes(missing) + bytes((0xFF, _EOI))
+        try:
+            components = simplejpeg.decode_jpeg_header(ended)[2]
+            space = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}.get(components, "RGB")
+            simplejpeg.decode_jpeg(ended, space, min_width=1, min_height=1)
+        except ValueError as error:
+            if "premature" not in str(error):  # too much rather than too little
+                return None
+        else:
+            return ended
+    return None
+
+
+def plain_png(data: bytes) -> bytes:
+    """Return a PNG without the chunks that none of its pixels depend on: text, times, sizes, and damaged ancillary ones.
+
+    As in browsers, an ancillary chunk (ISO/IEC 15948, 5.4) whose checksum is wrong, and a profile without end, are
+    passed over. A critical one that is damaged stays and is the decoder's to report.
+    """
+    kept = [data[: len(PNG_START)]]
+    position, changed = len(PNG_START), False
+    for _ in range(_MAX_CHUNKS):
+        header = data[position : position + 8]
+        if len(header) < 8:
+            break
+        length, name = struct.unpack(">I4s", header)
+        end = position + 12 + length
+        if end > len(data) and name not in _NEEDED and not name[0] & 0x20:
+            break
+        if _is_needed(name, data, position, length):
+            kept.append(data[position:end])
+        else:
+            changed = True
+        position = end
+        if name == b"IEND":
+            break
+    else:
+        return data
+    return b"".join(kept) if changed else data
+
+
+def _is_needed(name: bytes, data: bytes, position: int, length: int) -> bool:
+    if not name[0] & 0x20:
+        return True
+    body = memoryview(data)[position + 8 : position + 8 + length]
+    orientation = name in (b"zTXt", b"tEXt") and bytes(body[:21]) == b"Raw profile type exif"
+    if name not in _NEEDED and not (orientation and length < 2**18):
+        return False
+    if data[position + 8 + length : position + 12 + length] != struct.pack(">I", zlib.crc32(body, zlib.crc32(name))):
+        return False
+    return name not in (b"iCCP", b"zTXt") or _unpacks(bytes(body))
+
+
+def _unpacks(body: bytes) -> bool:
+    """Return whether an iCCP or zTXt chunk (name, NUL, method, zlib stream) unpacks to a bounded size."""
+    packed = body[body.find(b"\0") + 2 :]
+    unpacker = zlib.decompressobj()
+    try:
+        unpacker.decompress(packed, MAX_PROFILE)
+    except zlib.error:
+        return False
+    return unpacker.eof

@@ -1,0 +1,373 @@
+"""Formats and faults of images as phones, cameras, scanners and image generators make them."""
+
+import io
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from apitorch_desktop.vision import images, raw_photos, repair
+from apitorch_desktop.vision.images import UnreadableImage, as_jpeg, measure, open_upright, shrunk, thumbnail, verify
+from tests.helpers import image_samples as samples
+from tests.helpers.image_samples import chunk, corners, photo_like, png, raw_photo, saved, scene
+
+UPRIGHT = ["r", "g", "b", "w"]
+HEIF = Path(__file__).parents[1] / "data" / "heif"
+
+
+def shown(data: bytes) -> list[str]:
+    """The corners of the scene, seen by every function."""
+    assert verify(data) == measure(data)
+    assert corners(shrunk(data, 60)) == corners(open_upright(data)) == corners(Image.open(io.BytesIO(thumbnail(data))))
+    return corners(open_upright(data))
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(UnreadableImage) as caught:
+        verify(data)
+    return str(caught.value)
+
+
+# --- HEIC, AVIF, JPEG XL
+
+
+@pytest.mark.parametrize("name", ["scene", "turned", "10-bit"])
+def test_a_heic_photo_is_read_upright(name: str):
+    data = (HEIF / f"{name}.heic").read_bytes()
+    assert shown(data) == UPRIGHT
+    info = verify(data)
+    assert (info.width, info.height, info.extension, info.media_type) == (320, 240, ".heic", "image/heic")
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_an_avif_photo_is_read_upright(orientation: int):
+    data = samples.rotated(orientation, "AVIF")
+    assert shown(data) == UPRIGHT
+    assert (verify(data).width, verify(data).extension) == (320, ".avif")
+
+
+def test_the_brand_behind_a_general_one_decides():
+    """Many writers put `mif1` first and the codec among the compatible brands."""
+    avif = bytearray(saved(scene(), "AVIF"))
+    avif[8:12] = b"mif1"
+    assert verify(bytes(avif)).format == "AVIF"
+    heic = bytearray((HEIF / "scene.heic").read_bytes())
+    heic[8:12] = b"mif1"
+    assert verify(bytes(heic)).format == "HEIC"
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_a_jpeg_xl_is_read(lossless: bool):
+    pytest.importorskip("pillow_jxl")
+    data = saved(scene(), "JXL", lossless=lossless)
+    assert shown(data) == UPRIGHT
+    boxed = (
+        struct.pack(">I4s", 12, b"JXL ") + b"\r\n\x87\n" + struct.pack(">I4s4sI4s", 20, b"ftyp", b"jxl ", 0, b"jxl ")
+    )
+    boxed += struct.pack(">I4s", 8 + len(data), b"jxlc") + data
+    assert shown(boxed) == UPRIGHT
+
+
+def test_a_jpeg_packed_as_jpeg_xl_is_read():
+    pytest.importorskip("pillow_jxl")
+    stream = io.BytesIO()
+    source = Image.open(io.BytesIO(saved(scene(), "JPEG", quality=95)))
+    source.save(stream, "JXL", lossless_jpeg=True)
+    assert shown(stream.getvalue()) == UPRIGHT
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 240), (8, 8), (256, 256), (4000, 3000), (333, 17), (1920, 1080)])
+def test_the_size_of_a_jpeg_xl_is_read_before_its_pixels(width: int, height: int):
+    pytest.importorskip("pillow_jxl")
+    data = saved(Image.new("L", (width, height)), "JXL", effort=1)
+    assert images.jxl_size(data) == (width, height)
+
+
+def test_a_jpeg_xl_of_too_many_pixels_is_refused_by_its_header():
+    bits = 0 | (3 << 1) | (49_999 << 3) | (1 << 33)  # not small; 30 bits of height; as wide as high
+    assert "50,000" in refusal(b"\xff\x0a" + bits.to_bytes(8, "little") + bytes(100))
+
+
+def test_without_its_decoder_a_jpeg_xl_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "pillow_jxl", None)
+    assert "JPEG XL image, which needs the extra “jxl”" in refusal(b"\xff\x0a\x7f\x00" + bytes(50))
+
+
+@pytest.mark.parametrize("cut", [200, 500, 900])
+def test_a_part_of_a_heic_photo_is_refused_by_its_name(cut: int):
+    assert refusal((HEIF / "scene.heic").read_bytes()[:cut]).startswith("The HEIC is ")
+
+
+def test_a_heic_photo_as_a_jpeg_is_upright_and_universal():
+    converted = as_jpeg((HEIF / "turned.heic").read_bytes())
+    assert verify(converted).format in images.UNIVERSAL
+    assert shown(converted) == UPRIGHT
+
+
+# --- raw photos
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"), [(b"NIKON CORPORATION", "NEF"), (b"SONY", "ARW"), (b"SAMSUNG", "SRW"), (b"ACME", "RAW")]
+)
+def test_a_raw_photo_is_shown_by_its_preview_and_not_by_its_thumbnail(make: bytes, kind: str):
+    data = raw_photo(make)
+    info = verify(data)
+    assert (info.width, info.height, info.format, info.extension) == (640, 480, kind, f".{kind.lower()}")
+    assert shown(data) == UPRIGHT
+
+
+def test_a_dng_is_shown_by_its_preview():
+    assert (verify(raw_photo(dng=True)).format, verify(raw_photo(dng=True)).width) == ("DNG", 640)
+
+
+@pytest.mark.parametrize("preview", [None, (160, 120)])
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_raw_photo_with_nothing_but_a_thumbnail_is_refused(
+    preview: tuple[int, int] | None, installed: bool, monkeypatch: pytest.MonkeyPatch
+):
+    if not installed:
+        monkeypatch.setitem(sys.modules, "rawpy", None)
+    for dng in (False, True):
+        sentence = refusal(raw_photo(preview=preview, dng=dng))
+        assert "raw photo" in sentence and ("preview" in sentence) and ("extra “raw”" in sentence) != installed
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_preview_of_a_raw_photo_is_turned_as_the_photo_is(orientation: int):
+    undo = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+    upright = scene(640, 800 if orientation >= 5 else 480)
+    jpeg = saved(upright.transpose(undo[orientation]) if orientation in undo else upright, "JPEG", quality=90)
+    tags = {254: 1, 256: 96, 257: 72, 262: 6, 259: 6, 274: orientation, 50706: b"\1\4\0\0", 513: 8, 514: len(jpeg)}
+    assert shown(samples.tiff([tags], blobs=jpeg)) == UPRIGHT
+
+
+def test_other_raw_photos_are_read_by_their_own_places():
+    jpeg = saved(scene(640, 480), "JPEG", quality=90)
+    panasonic = samples.tiff([{0x2E: jpeg, 271: b"Panasonic\0"}], start=b"IIU\0")
+    fuji = b"FUJIFILMCCD-RAW ".ljust(84, b"0") + struct.pack(">II", 92, len(jpeg)) + jpeg
+    canon = struct.pack(">I4s4sI", 16, b"ftyp", b"crx ", 1)
+    canon += struct.pack(">I4sIHHHHI", 24 + len(jpeg), b"PRVW", 0, 1, 640, 480, 1, len(jpeg)) + jpeg
+    for data, kind in ((panasonic, "RW2"), (fuji, "RAF"), (canon, "CR3")):
+        assert (verify(data).format, verify(data).width) == (kind, 640)
+        assert shown(data) == UPRIGHT
+
+
+def test_a_plain_tiff_of_several_pages_is_no_raw_photo():
+    data = samples.animated("TIFF")
+    assert raw_photos.raw_kind(data, raw_photos.tiff_directories(data)) == ""
+
+
+def test_directories_that_lead_in_circles_end():
+    data = bytearray(samples.tiff([{256: 1, 330: (8, 8)}]))
+    start = struct.unpack_from("<I", data, 4)[0]
+    data[start + 2 + 24 : start + 2 + 28] = struct.pack("<I", start)
+    assert len(raw_photos.tiff_directories(bytes(data))) <= 32
+
+
+# --- JPEG
+
+
+def test_a_film_behind_a_jpeg_does_not_count():
+    assert shown(samples.motion_photo()) == UPRIGHT
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("cut", [1, 2])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_without_its_last_bytes_is_read(cut: int, progressive: bool, mode: str):
+    whole = saved(scene().convert(mode), "JPEG", quality=90, progressive=progressive)
+    assert open_upright(whole[:-cut]).tobytes() == open_upright(whole).tobytes()
+    assert verify(whole[:-cut]) == verify(whole)
+
+
+@pytest.mark.parametrize("cut", [3, 4, 5])
+def test_a_jpeg_that_lost_its_last_blocks_is_read(cut: int):
+    whole = saved(photo_like(400, 300), "JPEG", quality=90)
+    lost = np.asarray(open_upright(whole), int) - np.asarray(open_upright(whole[:-cut]), int)
+    assert not lost[:-16].any()
+
+
+def test_a_jpeg_without_an_end_and_without_its_lower_half_is_cut_off():
+    whole = saved(photo_like(400, 300), "JPEG", quality=90)
+    for kept in (len(whole) // 2, len(whole) - 200):
+        assert "cut off" in refusal(whole[:kept])
+
+
+def test_a_thumbnail_inside_a_jpeg_neither_ends_nor_counts():
+    inner = saved(scene(60, 40), "JPEG")
+    whole = saved(scene(), "JPEG", quality=95, exif=b"Exif\0\0" + inner)
+    assert repair.jpeg_structure(whole).scans == 1
+    assert shown(whole) == UPRIGHT
+
+
+@pytest.mark.parametrize(
+    ("frame", "precision", "name"),
+    [
+        (0xC1, 12, "12 bits"),
+        (0xC3, 8, "lossless JPEG"),
+        (0xC3, 16, "lossless JPEG"),
+        (0xC5, 8, "hierarchical"),
+        (0xF7, 8, "JPEG-LS"),
+    ],
+)
+def test_kinds_of_jpeg_that_are_not_read_are_named(frame: int, precision: int, name: str):
+    data = bytearray(saved(scene(64, 64), "JPEG"))
+    at = data.index(b"\xff\xc0")
+    data[at + 1], data[at + 4] = frame, precision
+    assert name in refusal(bytes(data))
+
+
+def test_markers_without_end_are_refused_soon():
+    refusal(b"\xff\xd8\xff" + b"\xff\x01" * 5_000_000)
+    refusal(b"\xff\xd8" + b"\xff" * 10_000_000 + b"\0")
+
+
+# --- PNG
+
+
+def scene_png(*extra: bytes, damaged: bytes = b"") -> bytes:
+    """The scene with more chunks before its pixels; the checksum of the chunk `damaged` is wrong."""
+    rows = b"".join(b"\0" + row.tobytes() for row in np.asarray(scene()))
+    data = bytearray(png(320, 240, rows, extra=extra))
+    if damaged:
+        at = data.index(damaged)
+        end = at + 4 + int.from_bytes(data[at - 4 : at], "big")
+        data[end] ^= 0xFF
+    return bytes(data)
+
+
+LARGE = b"workflow " * 300_000
+PROFILE = b"name\0\0" + zlib.compress(bytes(1_500_000))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        chunk(b"zTXt", b"prompt\0\0" + zlib.compress(LARGE)),
+        chunk(b"tEXt", b"prompt\0" + LARGE),
+        chunk(b"iTXt", b"workflow\0\1\0\0\0" + zlib.compress(LARGE)),
+        chunk(b"iCCP", PROFILE),
+        chunk(b"iCCP", b"name\0\0" + zlib.compress(bytes(20_000_000), 1)),
+        chunk(b"caBX", LARGE),
+        b"".join(chunk(b"tEXt", b"a\0b") for _ in range(5000)),
+    ],
+    ids=["zTXt", "tEXt", "iTXt", "profile", "endless profile", "credentials", "many"],
+)
+def test_a_png_with_much_beside_its_pixels_is_read(extra: bytes):
+    assert shown(scene_png(extra)) == UPRIGHT
+
+
+@pytest.mark.parametrize(
+    "name", [b"pHYs", b"tEXt", b"gAMA", b"iCCP", b"tIME", b"sRGB", b"cHRM", b"sBIT", b"bKGD", b"eXIf", b"hIST"]
+)
+def test_a_bad_checksum_of_what_does_not_matter_is_passed_over(name: bytes):
+    body = {b"iCCP": PROFILE, b"gAMA": bytes(4), b"sRGB": b"\0", b"cHRM": bytes(32)}.get(name, bytes(9))
+    assert shown(scene_png(chunk(name, body), damaged=name)) == UPRIGHT
+
+
+@pytest.mark.parametrize("name", [b"IHDR", b"PLTE"])
+def test_a_bad_checksum_of_what_matters_is_refused(name: bytes):
+    assert refusal(scene_png(chunk(b"PLTE", bytes(9)), damaged=name)).startswith("The PNG is ")
+
+
+def test_orientation_and_profile_of_a_png_stay_beside_what_is_dropped():
+    turned = samples.rotated(6, "PNG")
+    at = turned.index(b"IDAT") - 4
+    assert shown(turned[:at] + chunk(b"tEXt", b"prompt\0" + LARGE) + turned[at:]) == UPRIGHT
+    swapped = samples.with_profile(samples.swapped_profile(), kind="PNG")
+    at = swapped.index(b"IDAT") - 4
+    assert shown(swapped[:at] + chunk(b"zTXt", b"a\0\0" + zlib.compress(LARGE)) + swapped[at:])[:2] == ["g", "r"]
+
+
+# --- depth
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("kind", ["gray PNG", "gray TIFF", "RGB PNG", "RGB TIFF"])
+def test_fewer_bits_in_16_are_seen_in_their_range(bits: int, kind: str):
+    ramp = np.tile(np.linspace(0, 2**bits - 1, 256).astype(np.uint16), (16, 1))
+    color = np.dstack([ramp, ramp[:, ::-1], ramp])
+    data = {
+        "gray PNG": lambda: saved(Image.fromarray(ramp)),
+        "gray TIFF": lambda: samples.deep_tiff(ramp),
+        "RGB PNG": lambda: png(256, 16, b"".join(b"\0" + row.astype(">u2").tobytes() for row in color), depth=16),
+        "RGB TIFF": lambda: samples.deep_tiff(color),
+    }[kind]()
+    row = np.asarray(open_upright(data))[8].astype(int)
+    assert row[0, 0] == 0 and row[-1, 0] == 255 and abs(row[128, 0] - 128) <= 1
+    assert row[0, 1] == (255 if kind.startswith("RGB") else 0)
+
+
+@pytest.mark.parametrize("number", ["f4", "f8", "u4", "i4", "i2"])
+@pytest.mark.parametrize("colored", [False, True])
+def test_a_tiff_of_other_numbers_is_read(number: str, colored: bool):
+    top = 1.0 if number[0] == "f" else 65535 if number != "i2" else 255
+    values = (np.asarray(scene(), np.float64) / 255 * top).astype(number)
+    data = samples.deep_tiff(values if colored else values[:, :, 0])
+    image = open_upright(data)
+    assert corners(image) == UPRIGHT if colored else image.getpixel((5, 5))[0] in range(218, 223)
+    assert (verify(data).width, verify(data).height) == (320, 240)
+
+
+@pytest.mark.parametrize("packing", [34712, 34887, 50001, 50002])
+def test_a_packing_that_is_not_read_is_named(packing: int, capfd: pytest.CaptureFixture[str]):
+    data = samples.tiff(
+        [{256: 8, 257: 8, 258: (8, 8, 8), 259: packing, 262: 2, 273: 8, 277: 3, 278: 8, 279: 64}], blobs=bytes(64)
+    )
+    assert "TIFF packed with" in refusal(data)
+    assert capfd.readouterr() == ("", "")
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"<?xml version='1.0'?>\n<!-- by hand -->\n<!DOCTYPE svg PUBLIC '-'>\n<svg width='1'>", "SVG"),
+        (b"\xef\xbb\xbf<svg:svg xmlns:svg='x'>", "SVG"),
+        (b"<!-- saved -->\n<html>", "web page"),
+        (b"\xff\x4f\xff\x51\0\x2f", "JPEG 2000"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"II\xbc\x01", "JPEG XR"),
+        (b"qoif\0\0\0\x08", "QOI"),
+        (b"P6\n# made\n8 8\n255\n", "PNM"),
+        (b"P5 8 8 255 ", "PNM"),
+        (b"\0\0\x02\0\0\0\0\0\0\0\0\0\x08\0\x08\0\x18\x20" + bytes(99), "TGA"),
+        (b"\n\5\1\x08\0\0\0\0\x07\0\x07\0", "PCX"),
+        (b"8BPS\0\2", "Photoshop"),
+        (b"gimp xcf v011\0", "GIMP"),
+        (b"\x76\x2f\x31\x01\2\0\0\0", "OpenEXR"),
+        (b"#?RADIANCE\n", "Radiance"),
+        (bytes(128) + b"DICM", "DICOM"),
+        (b"SIMPLE  =                    T", "FITS"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0isom", "film"),
+        (b"\0\0\0\x14ftypqt  \0\0\0\0", "film"),
+        (b"\0\0\0\x08wide\0\0\0\0mdat", "film"),
+        (b"RIFF\x10\0\0\0AVI LIST", "film"),
+        (b"\x1a\x45\xdf\xa3\x01", "film"),
+        (b"Rar!\x1a\7\0", "archive"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
+        (b"\0\5\x16\7\0\2\0\0Mac OS X", "AppleDouble"),
+        (b"L\0\0\0\1\x14\2\0\0\0", "shortcut"),
+        (b"hello, I am a text\n", "a text"),
+        (bytes(5000), "nothing but zeros"),
+        (b"FOVb\0\0\2\0", "raw photo (X3F)"),
+        (b"II\x1a\0\0\0HEAPCCDR", "raw photo (CRW)"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_named(start: bytes, kind: str):
+    assert kind in refusal(start)
+
+
+@pytest.mark.parametrize(
+    "start", [b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"RIFF\0\0\0\0WEBPVP8 "]
+)
+def test_a_file_of_which_only_the_start_is_right_is_called_damaged(start: bytes):
+    name = images._name_by_start(start)
+    assert refusal(start + b"\x80\x90" * 200).startswith(f"The {name} is ")
