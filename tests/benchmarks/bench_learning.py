@@ -5,7 +5,8 @@
 Prints, for the built-in encoder and for another (by default that of version 0.1.0, whose embedding safe_for_work.onnx still
 has), both under the present head, on ../shared/data/clothing: milliseconds an image; accuracy and calibration error with the
 given split (600 to train, 179 to test), on random splits of the same size, and with 2, 4, 10 and 20 photos a label; and
-which share is taken for none of the labels: photos of known labels, of labels left out, and drawn images. Then fit times on
+which share is taken for none of the labels: photos of known labels, of labels left out, and drawn images; accuracy with 100
+labels chosen by what to label next, beside that with 100, 130 and 160 random ones, mean of five splits. Then fit times on
 made-up embeddings, to the preview where there is one and to the end: CPU seconds (what an idle core takes) and elapsed ones.
 """
 
@@ -21,11 +22,16 @@ from apitorch_desktop.vision.encoder import Encoder, model_file
 from apitorch_desktop.vision.folds import sibling_groups
 from apitorch_desktop.vision.head import train
 from apitorch_desktop.vision.images import open_upright
+from apitorch_desktop.vision.issues import label_next
 from tests.helpers.image_samples import photo_like
 
 PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "clothing"
 FEW = (2, 4, 10, 20)
 SPLITS = 10
+RUNS = 5
+DRAWS = 8
+CHOSEN, START, STEP = 100, 20, 20
+"""Labels of what to label next, of which START are random, as without a classifier nothing can be chosen; STEP at a time."""
 DRAWN = 40
 SIZES = ((8, 2), (100, 10), (600, 10), (1_000, 10), (1_000, 43), (10_000, 10), (10_000, 43))
 """Images and labels."""
@@ -74,6 +80,22 @@ class Clothing:
         none = head.is_none(self.rows[test])
         return float(none[~strange].mean()), float(none[strange].mean()), float(head.is_none(self.drawn).mean())
 
+    def chosen(self, seed: int) -> float:
+        """Accuracy on the test photos with CHOSEN labels, chosen by what to label next."""
+        training, test = self.split(seed)
+        labeled, rest = training[:START], training[START:]
+        while len(labeled) < CHOSEN:
+            head = train(self.rows[labeled], self.labels[labeled].tolist()).head
+            wanted = label_next(head.predict(self.rows[rest]), self.rows[rest], STEP, self.rows[labeled])
+            labeled, rest = np.concatenate([labeled, rest[wanted]]), np.delete(rest, wanted)
+        return self.learn(labeled, test)[0]
+
+    def random(self, seed: int, count: int) -> float:
+        """Mean accuracy on the test photos with `count` random labels, drawn DRAWS times."""
+        training, test = self.split(seed)
+        lots = (np.random.default_rng(draw).permutation(training)[:count] for draw in range(DRAWS))
+        return float(np.mean([self.learn(lot, test)[0] for lot in lots]))
+
 
 def measure(encoder: Encoder) -> None:
     clothing = Clothing(encoder)
@@ -88,6 +110,10 @@ def measure(encoder: Encoder) -> None:
     print(
         f"none of the labels: {known:.3f} of known labels, {left_out:.3f} of labels left out, {drawn:.3f} of drawn images"
     )
+    chosen = np.mean([clothing.chosen(seed) for seed in range(RUNS)])
+    random = {count: np.mean([clothing.random(seed, count) for seed in range(RUNS)]) for count in (100, 130, 160)}
+    beside = ", ".join(f"{count} random {accuracy:.3f}" for count, accuracy in random.items())
+    print(f"{CHOSEN} labels chosen by what to label next: accuracy {chosen:.3f}; {beside}")
 
 
 def fit_times(dimensions: int) -> None:
