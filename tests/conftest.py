@@ -75,10 +75,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def _has_real_photos() -> bool:
+    return _PHOTOS.is_dir() and "MADE_PHOTOS" not in os.environ
+
+
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photos: `train/<label>/*.jpg` and `test/<label>/*.jpg`; real ones where they are at hand, else made ones."""
-    if _PHOTOS.is_dir() and "MADE_PHOTOS" not in os.environ:
+    if _has_real_photos():
         return _PHOTOS
     from tests.helpers.photos import make
 
@@ -88,6 +92,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def real_photos() -> Path:
     """The real ones, for figures that hold for them only; skips where they are not beside this checkout."""
-    if not _PHOTOS.is_dir():
+    if not _has_real_photos():
         pytest.skip("the clothing photos are not beside this checkout")
     return _PHOTOS

@@ -19,6 +19,7 @@ def again(path, encoder, quality: int, scale: float = 1.0):
     return encoder.encode([open_upright(file.getvalue(), encoder.shorter_side)])[0]
 
 
+@pytest.mark.usefixtures("real_photos")
 def test_photos_saved_again_are_siblings_and_different_photos_are_not(clothing, encoder):
     part = clothing.train
     chosen = np.arange(0, len(part.files), max(1, len(part.files) // 60))[:60]

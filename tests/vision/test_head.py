@@ -57,6 +57,7 @@ def test_probabilities_are_calibrated_on_photos_not_seen(clothing, clothes):
     assert right[sure].mean() > 0.85 > right[~sure].mean()
 
 
+@pytest.mark.usefixtures("real_photos")
 def test_metrics_say_what_out_of_fold_says(clothing, clothes):
     metrics, predicted = clothes.metrics, clothes.out_of_fold.argmax(axis=1)
     answers = np.searchsorted(clothes.head.labels, clothing.train.labels)

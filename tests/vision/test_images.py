@@ -200,6 +200,7 @@ def test_a_reduced_jpeg_keeps_as_many_pixels_as_asked_for():
     assert min(open_upright(data, at_least=256).size) < 600
 
 
+@pytest.mark.usefixtures("real_photos")
 @pytest.mark.parametrize(
     "size", [None, (500, 375), (375, 500), (641, 479), (900, 700), (1027, 771), (1600, 1200), (4000, 3000)]
 )

@@ -29,11 +29,13 @@ def features(clothing):
     return [review_features(shrunk(file.read_bytes()), 400, 533) for file in files]
 
 
+@pytest.mark.usefixtures("real_photos")
 def test_ordinary_photos_are_hardly_ever_flagged(features):
     flagged = [quality_flags(one) for one in features]
     assert np.mean([bool(found) for found in flagged]) <= 0.02
 
 
+@pytest.mark.usefixtures("real_photos")
 def test_20_blurred_and_10_black_images_are_all_found(clothing):
     random = np.random.default_rng(3)
     for source in random.choice(600, 20, replace=False):

@@ -65,6 +65,7 @@ def planted(clothing, encoder):
     return sources, [pattern(small(data)) for data in files], embeddings
 
 
+@pytest.mark.usefixtures("real_photos")
 @pytest.mark.parametrize("with_embeddings", [True, False])
 def test_at_least_38_of_40_planted_copies_are_found_and_at_most_2_others(clothing, patterns, planted, with_embeddings):
     sources, copies, embeddings = planted
@@ -78,6 +79,7 @@ def test_at_least_38_of_40_planted_copies_are_found_and_at_most_2_others(clothin
     assert len(pairs) == len(found)
 
 
+@pytest.mark.usefixtures("real_photos")
 def test_what_an_import_brings_again_is_found(clothing, patterns, planted):
     sources, copies, embeddings = planted
     pairs = find_matches(copies, patterns, embeddings, clothing.train.embeddings)

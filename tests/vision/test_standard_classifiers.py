@@ -133,6 +133,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.usefixtures("real_photos")
 def test_ordinary_photos_score_well(some_photos):
     scores = [design_score(image) for image in some_photos]
     assert np.median([answer.value for answer in scores]) >= 70
@@ -144,6 +145,7 @@ def test_ordinary_photos_score_well(some_photos):
         assert answer.confidence_value is None
 
 
+@pytest.mark.usefixtures("real_photos")
 @pytest.mark.parametrize("measure", FAULTS)
 def test_a_planted_fault_is_found_named_and_costs_points(some_photos, measure):
     spoil, word = FAULTS[measure]
@@ -183,6 +185,7 @@ def test_blur_rises_with_every_radius(some_photos):
         assert blurs == sorted(blurs)
 
 
+@pytest.mark.usefixtures("real_photos")
 def test_blocks_are_found_wherever_the_grid_lies(some_photos):
     for image in some_photos:
         harsh = open_upright(saved(image, "JPEG", quality=4))

@@ -49,6 +49,7 @@ def few(real_service, open_home, photos):
     return home, planted, uploaded(home, planted)
 
 
+@pytest.mark.usefixtures("real_photos")
 @pytest.mark.timeout(900)
 def test_what_is_planted_among_600_photos_is_found_with_the_documented_calls_alone(photos, reviewing, tmp_path):
     planted = plant(photos)
@@ -135,6 +136,7 @@ def test_what_is_known_comes_in_parts_and_a_move_changes_what_is_suspect(few, re
     assert again.counts[doubt.given] == found.counts[doubt.given] - 1
 
 
+@pytest.mark.usefixtures("real_photos")
 def test_pairs_a_person_keeps_apart_are_no_group_any_more(few, reviewing):
     home, planted, _names = few
     found = review(reviewing, home)

@@ -253,6 +253,7 @@ def test_corrections_of_a_standard_classifier_collect_and_then_adjust_it(desk, p
     assert described.labels == ["safe for work", "not safe for work"]
 
 
+@pytest.mark.usefixtures("real_photos")
 def test_a_few_corrections_do_not_turn_what_they_say_nothing_about(desk, photos):
     for label, correct in (("dress", "not safe for work"), ("hat", "safe for work")):
         for path in sorted((photos / "test" / label).iterdir())[:2]:

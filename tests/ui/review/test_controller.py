@@ -99,6 +99,7 @@ def test_an_accepted_label_is_moved_and_a_dismissal_follows_the_photo_to_its_new
     assert kept()[0] not in [one.image for one in desk.found.label_issues]
 
 
+@pytest.mark.usefixtures("real_photos")
 def test_the_others_of_near_duplicates_go_and_come_back_without_another_look(desk):
     review, model = desk.review, desk.model
     surplus, total = review.surplus(), model.total
