@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable
+from contextlib import nullcontext
+from typing import TypeVar
 
 from msgspec import Struct
 from starlette.responses import Response
@@ -12,7 +15,7 @@ from apitorch_desktop.service.classifiers.classification import ClassificationSe
 from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.config import Config, Limits
 from apitorch_desktop.service.http import access, form_data
-from apitorch_desktop.service.http.body import BodyReader, IncomingBody, ParsedBody
+from apitorch_desktop.service.http.body import BodyReader, IncomingBody
 from apitorch_desktop.service.http.errors import ClientDisconnected, HttpError, to_http_error
 from apitorch_desktop.service.http.html import error_page
 from apitorch_desktop.service.http.image_input import ImageInputReader
@@ -27,10 +30,14 @@ from apitorch_desktop.service.routes.files import FileRoutes
 from apitorch_desktop.service.routes.images import ImageRoutes
 from apitorch_desktop.service.routes.meta import MetaRoutes
 from apitorch_desktop.service.routes.training_sets import TrainingSetRoutes
+from apitorch_desktop.service.storage.errors import StorageUnreachable
 from apitorch_desktop.service.storage.store import Store
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 _CHUNK = 2**16
+_LOOKUP_PATIENCE = 1.0
+"""Seconds after which a key that is known already is accepted while the database does not answer."""
 _DEFAULT_HEADERS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
@@ -93,7 +100,7 @@ class ServiceApplication:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         incoming = IncomingBody(receive)
-        sender = ResponseSender(send, self._workers, self._config.limits)
+        sender = ResponseSender(send, incoming, self._workers, self._config.limits)
         try:
             await self._handle(scope, headers, incoming, sender)
         except ClientDisconnected:
@@ -135,8 +142,10 @@ class ServiceApplication:
         )
         if operation.query is not None:
             request.query = form_data.decode_pairs(operation.query, form_data.parse_pairs(scope["query_string"]))
-        body = ParsedBody()
-        if operation.body is not None:
+        if operation.body is None:
+            await sender.send(await self._run_handler(operation, request, incoming))
+            return
+        with self._workers.classification() if operation.classifies else nullcontext():
             body = await self._body_reader.read(
                 headers,
                 incoming,
@@ -145,25 +154,16 @@ class ServiceApplication:
                 query=scope["query_string"] if operation.body_in_query else None,
             )
             request.body, request.image, request.filename = body.fields, body.image, body.filename
-        try:
-            await sender.send(await self._run_handler(operation, request, incoming))
-        finally:
-            body.close()
+            try:
+                result = await self._run_handler(operation, request, incoming)
+            finally:
+                body.close()
+        await sender.send(result)
 
     async def _run_handler(self, operation: Operation, request: Request, incoming: IncomingBody) -> HandlerResult:
         if not operation.abandonable:
             return await operation.handler(request)
-        handler = asyncio.ensure_future(operation.handler(request))
-        disconnected = asyncio.ensure_future(incoming.wait_disconnected())
-        try:
-            await asyncio.wait({handler, disconnected}, return_when=asyncio.FIRST_COMPLETED)
-            if not handler.done():
-                raise ClientDisconnected
-            return handler.result()
-        finally:
-            for task in (handler, disconnected):
-                task.cancel()
-            await asyncio.wait({handler, disconnected})
+        return await _unless_disconnected(operation.handler(request), incoming)
 
     async def _authenticate(self, operation: Operation, headers: dict[str, str], query: bytes) -> int:
         """Return the owner of the request's API key; 0 where the operation needs none."""
@@ -173,14 +173,41 @@ class ServiceApplication:
 
     async def _find_owner(self, key: str) -> int | None:
         owner = self._owners.cached_owner(key)
-        return owner if owner is not None else await self._workers.run_storage(self._owners.find_by_key, key)
+        if owner is not None:
+            return owner
+        found = asyncio.ensure_future(self._workers.run_lookup(self._owners.find_by_key, key))
+        found.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may be left alone
+        try:
+            return await asyncio.wait_for(asyncio.shield(found), _LOOKUP_PATIENCE)
+        except (TimeoutError, StorageUnreachable):
+            owner = self._owners.remembered_owner(key)
+            return await found if owner is None else owner
+
+
+async def _unless_disconnected(job: Awaitable[_T], incoming: IncomingBody) -> _T:
+    """Return the result of a job, which is cancelled when the client disconnects. Raises ClientDisconnected.
+
+    What waits for a thread is then never begun; what has begun runs to its end.
+    """
+    running = asyncio.ensure_future(job)
+    disconnected = asyncio.ensure_future(incoming.wait_disconnected())
+    try:
+        await asyncio.wait({running, disconnected}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            raise ClientDisconnected
+        return running.result()
+    finally:
+        for task in (running, disconnected):
+            task.cancel()
+        await asyncio.wait({running, disconnected})
 
 
 class ResponseSender:
     """Sends the response to one request; a large body goes out in chunks, at the pace of the client."""
 
-    def __init__(self, send: Send, workers: WorkerPools, limits: Limits) -> None:
+    def __init__(self, send: Send, incoming: IncomingBody, workers: WorkerPools, limits: Limits) -> None:
         self._send = send
+        self._incoming = incoming
         self._workers = workers
         self._limits = limits
         self.started = False
@@ -189,7 +216,7 @@ class ResponseSender:
         """Send the result of a handler."""
         if isinstance(result, LargeResponse):
             async with self._workers.reserve_response(result.size):
-                await self._send_response(await result.load())
+                await self._send_response(await _unless_disconnected(result.load(), self._incoming))
         elif isinstance(result, Struct):
             await self._send_response(Response(types.encode(result), media_type="application/json"))
         else:

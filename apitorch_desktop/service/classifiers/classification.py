@@ -233,7 +233,7 @@ class ClassificationService:
         if row is None or prediction is None:
             state = self._trainer.state(row).message if row else ""
             raise RecordConflict(f"“{requested.slug}” cannot answer yet. {state}".strip())
-        ids = self._label_ids(row)
+        ids = dict(zip(row.labels, row.label_ids, strict=True))
         values = dict(zip(prediction.labels, prediction.values, strict=True))
         label, confidence = prediction.labels[0], prediction.values[0]
         wire = types.Classification(
@@ -251,12 +251,6 @@ class ClassificationService:
             nearest = "" if label == NONE_OF_THESE else f"; the nearest is {label.replace('_', ' ')}"
             wire.sentence = f"Image is none of these{nearest}."
         return _PendingAnswer(wire, confidence, row.id, prediction.version)
-
-    def _label_ids(self, row: "TrainingSetRow") -> dict[str, str]:
-        try:
-            return {label.name: label.id for label in self._store.labels.all(row.owner_id, row.id)}
-        except RecordNotFound:  # deleted meanwhile
-            return {}
 
     def _trained(self, row: "TrainingSetRow") -> types.Classifier:
         fields = self._corrected(row)

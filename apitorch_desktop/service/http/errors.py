@@ -14,6 +14,7 @@ TYPES = {
     408: "timed_out",
     409: "conflict",
     413: "too_large",
+    429: "busy",
     500: "server_fault",
     503: "busy",
     507: "storage_full",

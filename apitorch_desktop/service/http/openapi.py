@@ -21,8 +21,9 @@ ERRORS = {
     408: "The body came too slowly.",
     409: "It is in the way of something that is there, or not ready yet.",
     413: "More bytes than are taken.",
+    429: "The service has too much to do and did nothing; `Retry-After` says when to send it again.",
     500: "The service failed; its log says why.",
-    503: "The service is ending, or has too much to do; `Retry-After` says when to try again.",
+    503: "The service is ending, or its storage is out of reach; `Retry-After` says when to try again.",
     507: "There is no room left on the disk.",
 }
 """Descriptions of the statuses; the `message` in the JSON states what to do."""
@@ -72,7 +73,7 @@ def statuses(operation: Operation) -> list[int]:
     """Return the statuses beside 200 that an operation may answer."""
     found = {403, 500, *operation.errors}
     if operation.access == "key":
-        found |= {401, 503}
+        found |= {401, 429, 503}
     if operation.access == "link_or_key":
         found |= {401}
     if operation.body is not None:

@@ -3,11 +3,12 @@
 import asyncio
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import IO, ParamSpec, TypeVar
 
 from apitorch_desktop.service.config import Limits
@@ -140,15 +141,64 @@ class Spool:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_STORAGE_THREADS = 48
+_STORAGE_THREADS, _IMAGE_THREADS, _LOOKUP_THREADS = 48, 48, 4
+_WAITING = 400
+"""Jobs that wait for a thread of one pool; a further one is a 429."""
+_LONGEST_PAUSE = 20
+"""Seconds that a refused client is asked to wait at most."""
+
+
+class BoundedPool:
+    """Threads with a bounded queue. A job that is cancelled before it starts does not run.
+
+    More than `threads` + `waiting` jobs at a time raise HttpError 429, with the time to wait as the jobs of late took.
+    """
+
+    def __init__(self, name: str, threads: int, waiting: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, name)
+        self._threads = threads
+        self._most = threads + waiting
+        self._jobs = 0
+        self._seconds = 0.0  # of a job of late
+
+    def check(self, jobs: int | None = None) -> None:
+        """Raise HttpError 429 if as many jobs run and wait as may; `jobs` counts otherwise than by the pool's own."""
+        if (self._jobs if jobs is None else jobs) >= self._most:
+            pause = 1 + min(int(self._seconds * self._most / self._threads), _LONGEST_PAUSE)
+            raise HttpError(
+                429, "The service has too much to do. Try again in a moment.", [("retry-after", str(pause))]
+            )
+
+    async def run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a job on one of the threads."""
+        self.check()
+        self._jobs += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._pool, self._timed, partial(job, *args, **kwargs)
+            )
+        finally:
+            self._jobs -= 1
+
+    def _timed(self, job: Callable[[], T]) -> T:
+        start = monotonic()
+        try:
+            return job()
+        finally:
+            self._seconds += (monotonic() - start - self._seconds) / 8
+
+    def close(self) -> None:
+        """Wait for running jobs and end the threads."""
+        self._pool.shutdown(cancel_futures=True)
 
 
 class WorkerPools:
     """Thread pools and memory budgets for blocking work. For one event loop.
 
-    `run_storage` is for jobs that wait for the disk; many run at a time, so that they share a commit. `run_decoding`
-    and `run_inference` are for jobs that compute, at most `limits.workers` at a time each. `folder` takes the bodies
-    that do not fit in memory.
+    Many jobs that wait run at a time, so that they share a commit: `run_storage` is for rows, `run_images` for jobs that
+    store or read images, which a bucket may hold up, and `run_lookup` for API keys, so that neither waits for the others.
+    `run_decoding` and `run_inference` are for jobs that compute, at most `limits.workers` at a time each. `folder` takes
+    the bodies that do not fit in memory.
     """
 
     def __init__(self, limits: Limits, folder: Path) -> None:
@@ -156,34 +206,36 @@ class WorkerPools:
         self._receiving = MemoryBudget(limits.body_memory)
         self._working = MemoryBudget(limits.body_memory)
         self._sending = MemoryBudget(limits.answer_memory)
-        self._storage_pool = ThreadPoolExecutor(_STORAGE_THREADS, "store")
-        self._decoding_pool = ThreadPoolExecutor(limits.workers, "decode")
-        self._inferences = 0
-        self._max_inferences = limits.workers + limits.queue
-        self._inference_pool = ThreadPoolExecutor(limits.workers, "answer")
+        self._classifications = 0
+        self._inference_pool = BoundedPool("answer", limits.workers, limits.queue)
+        self._decoding_pool = BoundedPool("decode", limits.workers, _WAITING)
+        storage_pool = BoundedPool("store", _STORAGE_THREADS, _WAITING)
+        image_pool = BoundedPool("images", _IMAGE_THREADS, _WAITING)
+        lookup_pool = BoundedPool("keys", _LOOKUP_THREADS, _WAITING)
+        self._pools = (self._decoding_pool, self._inference_pool, lookup_pool, image_pool, storage_pool)
+        self.run_storage = storage_pool.run
+        self.run_images = image_pool.run
+        self.run_lookup = lookup_pool.run
+        self.run_decoding = self._decoding_pool.run
+        self.run_inference = self._inference_pool.run
 
     def close(self) -> None:
         """Wait for running jobs and end the threads."""
-        for pool in (self._decoding_pool, self._inference_pool, self._storage_pool):
-            pool.shutdown(cancel_futures=True)
+        for pool in self._pools:
+            pool.close()
 
-    async def run_storage(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a job that waits for the store."""
-        return await asyncio.get_running_loop().run_in_executor(self._storage_pool, partial(job, *args, **kwargs))
+    @contextmanager
+    def classification(self) -> Iterator[None]:
+        """Count a classification from before its body is read, so that one too many costs next to nothing.
 
-    async def run_decoding(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a job that decodes an image."""
-        return await asyncio.get_running_loop().run_in_executor(self._decoding_pool, partial(job, *args, **kwargs))
-
-    async def run_inference(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a job that classifies an image. Raises HttpError 503 when too many are waiting."""
-        if self._inferences >= self._max_inferences:
-            raise HttpError(503, "The service has too much to do. Try again in a moment.", [("retry-after", "1")])
-        self._inferences += 1
+        Raises HttpError 429 when as many are under way as `run_inference` takes.
+        """
+        self._inference_pool.check(self._classifications)
+        self._classifications += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._inference_pool, partial(job, *args, **kwargs))
+            yield
         finally:
-            self._inferences -= 1
+            self._classifications -= 1
 
     def spool(self) -> Spool:
         """Return a spool for a body that is being received."""
@@ -196,7 +248,7 @@ class WorkerPools:
             yield spool.read()
             return
         async with self.reserve_memory(len(spool)):
-            yield await self.run_storage(spool.read)
+            yield await self.run_images(spool.read)
 
     @asynccontextmanager
     async def reserve_memory(self, size: int) -> AsyncIterator[None]:

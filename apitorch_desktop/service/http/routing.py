@@ -35,7 +35,8 @@ class Operation:
     urlencoded body where multipart also takes a file `image`; `query` the fields of the query. With `body_in_query` the
     fields of the body may be sent in the query as well. `response` is the type of the JSON response, or a media type.
     `errors` are the statuses beside those that every operation may answer. `extension` is the name that `ping` lists,
-    empty for documented operations. `abandonable`: the handler is cancelled when the client disconnects.
+    empty for documented operations. `abandonable`: the handler is cancelled when the client disconnects. `classifies`: it
+    counts as a classification from before its body is read.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Operation:
     errors: tuple[int, ...] = ()
     extension: str = ""
     abandonable: bool = False
+    classifies: bool = False
 
 
 class Routes:

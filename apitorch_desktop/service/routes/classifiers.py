@@ -56,6 +56,7 @@ class ClassifierRoutes:
                 by_url=schemas.ClassifyByUrl,
                 errors=(404, 409),
                 abandonable=True,
+                classifies=True,
             ),
             Operation(
                 "getClassifier",

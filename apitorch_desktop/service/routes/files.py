@@ -81,6 +81,7 @@ class FileRoutes:
                 query=LinkQuery,
                 errors=(404,),
                 extension="thumbnails",
+                abandonable=True,
             ),
         ]
 
@@ -91,13 +92,13 @@ class FileRoutes:
             return image_page(
                 request.links, owner, await self._workers.run_storage(self._store.images.get, owner, image_id)
             )
-        row, read = await self._workers.run_storage(self._with_bytes, owner, image_id)
+        row, read = await self._workers.run_images(self._with_bytes, owner, image_id)
         etag = f'"{row.sha256}"'
         if etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers={"etag": etag, **_CACHING})
 
         async def load() -> Response:
-            data = read if read is not None else await self._workers.run_storage(self._store.read, row.sha256)
+            data = read if read is not None else await self._workers.run_images(self._store.read, row.sha256)
             name = f'inline; filename="{row.filename}"'
             media_type = _MEDIA_TYPES.get(row.extension, f"image/x-{row.extension[1:]}")
             return _file(data, media_type, etag, {"content-disposition": name})
@@ -114,7 +115,7 @@ class FileRoutes:
             return Response(status_code=304, headers={"etag": etag, **_CACHING})
         if jpeg is None:
             async with self._workers.reserve_memory(row.bytes):
-                data = await self._workers.run_storage(self._store.read, row.sha256)
+                data = await self._workers.run_images(self._store.read, row.sha256)
                 jpeg = await self._workers.run_decoding(images.thumbnail, data)
             self._store.thumbnails.put(row.sha256, jpeg)
         return _file(jpeg, "image/jpeg", etag, {})

@@ -53,6 +53,7 @@ class ImageRoutes:
                 body=schemas.UploadFields,
                 by_url=schemas.UploadByUrl,
                 errors=(404,),
+                abandonable=True,
             ),
             Operation(
                 "listImages",
@@ -130,7 +131,7 @@ class ImageRoutes:
         body: schemas.UploadFields = request.body
         set_id = request.id_parameter("id", "training set")
         async with self._image_inputs.read(request, body.image_url) as image:
-            row, new = await self._workers.run_storage(
+            row, new = await self._workers.run_images(
                 self._images.add,
                 request.owner,
                 set_id,
@@ -158,7 +159,9 @@ class ImageRoutes:
                 after=_or_none(query.after),
                 limit=_or_none(query.limit),
             )
-            labels = self._store.labels.all(request.owner, set_id)
+            labels = row.label_rows()
+            if not {image.label for image in page.images} <= set(row.labels):  # one was made meanwhile
+                labels = self._store.labels.all(request.owner, set_id)
             answer = types.TrainingImages(
                 training_set_id=row.id,
                 training_set_slug=row.slug,
@@ -227,7 +230,7 @@ class ImageRoutes:
                         archive.addfile(entry, io.BytesIO(data))
             return Response(packed.getvalue(), media_type="application/x-tar")
 
-        return LargeResponse(size, lambda: self._workers.run_storage(load))
+        return LargeResponse(size, lambda: self._workers.run_images(load))
 
 
 def _or_none(value: T | UnsetType) -> T | None:

@@ -117,5 +117,4 @@ class MetaRoutes:
         page = await self._workers.run_storage(
             self._store.images.page, owner, set_id, label=label, after=after, limit=_PAGE
         )
-        labels = await self._workers.run_storage(self._store.labels.all, owner, set_id)
-        return training_set_page(request.links, row, labels, page.images, label, page.next)
+        return training_set_page(request.links, row, row.label_rows(), page.images, label, page.next)

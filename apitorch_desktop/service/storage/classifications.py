@@ -13,7 +13,7 @@ from apitorch_desktop.service.storage.base import Repository, find_or_create_lab
 from apitorch_desktop.service.storage.blobs import Blobs, Staged
 from apitorch_desktop.service.storage.database import Database
 from apitorch_desktop.service.storage.errors import Invalid, RecordNotFound
-from apitorch_desktop.service.storage.images import assign_label, blob_values, insert_image
+from apitorch_desktop.service.storage.images import ENSURE_BLOB, assign_label, blob_values, insert_image
 from apitorch_desktop.service.storage.records import (
     ClassificationRow,
     FeedbackRow,
@@ -88,8 +88,7 @@ class ClassificationRepository(Repository):
         ]
 
         def run(transaction: Transaction) -> None:
-            if transaction.execute(select(blobs.c.sha256).where(blobs.c.sha256 == sha256)).first() is None:
-                transaction.execute(blobs.insert(), values)
+            ENSURE_BLOB(transaction.connection, **values)
             transaction.execute(
                 classifications.insert(), [{field: getattr(row, field) for field in _FIELDS} for row in rows]
             )
@@ -103,7 +102,7 @@ class ClassificationRepository(Repository):
 
     def get(self, owner: int, classification_id: str) -> ClassificationRow:
         """Return one classification. Raises RecordNotFound."""
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             return _get(connection, owner, classification_id)
 
     def correct(
@@ -155,7 +154,7 @@ class ClassificationRepository(Repository):
         query = select(*columns).where(feedback.c.owner_id == owner).order_by(feedback.c.seq.desc())
         if limit is not None:
             query = query.limit(max(0, min(limit, 2**31)))
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             return [FeedbackRow(*row) for row in connection.execute(query)]
 
     def delete_expired(self) -> None:

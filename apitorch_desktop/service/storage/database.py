@@ -1,18 +1,31 @@
 """Database connections: SQLite in the data folder, or PostgreSQL by URL."""
 
+import logging
+import os
 import secrets
+import select as selectors
+import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from apitorch_desktop.service.storage import schema
-from apitorch_desktop.service.storage.errors import CannotOpen, Closed, InUse, to_store_error
+from apitorch_desktop.service.storage.errors import (
+    CannotOpen,
+    Closed,
+    InUse,
+    LockLost,
+    StorageUnreachable,
+    to_store_error,
+)
 from apitorch_desktop.service.storage.validation import now
 
 LOCAL_OWNER = 1
@@ -31,31 +44,45 @@ _POSTGRES_TIMEOUTS = {
 }
 """Limits of libpq, so that a PostgreSQL server that has gone silent fails a call and does not hold it."""
 _READ_TIMEOUT, _WRITE_TIMEOUT = 60, 600  # seconds that one statement may take in PostgreSQL
+_POOL_TIMEOUT = 10  # seconds that a read waits for a connection
+_SILENCE = 10.0  # seconds after which a running transaction makes the watchdog ask if the server still answers
+_WATCH_INTERVAL = 1.0
 _ADVISORY_LOCK = 0x6170_6974_6F72_6368  # "apitorch": one service a PostgreSQL database
+
+
+_log = logging.getLogger(__name__)
 
 
 class Database:
     """Two engines on one database: readers see the last commit, and `writing` is for the one writer.
 
+    In PostgreSQL an advisory lock admits one service. Only the session that holds it writes, so that a service that has
+    lost it, as after a restart of the database, can write nothing: PostgreSQL ends the session and the lock together.
     Raises CannotOpen for a database that cannot be used, InUse for a PostgreSQL database that another service uses.
     """
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
         self._folder = folder
         self._closed = False
-        self._lock_connection: Connection | None = None
+        self._locked: Connection | None = None
+        self._watchdog: _Watchdog | None = None
         self.sqlite = url is None
         if url is None:
             self._readers = _sqlite(folder / "store.db", "BEGIN", ("query_only=ON",), _READERS)
             self._writer = _sqlite(
                 folder / "store.db", "BEGIN IMMEDIATE", ("journal_mode=WAL", f"journal_size_limit={_WAL_LIMIT}"), 1
             )
+            self._queries = self._readers
         else:
-            self._readers, self._writer = _by_url(url)
+            self._readers, self._queries, self._writer = _by_url(url)
+            self._watchdog = _Watchdog(self._writer)
         try:
             if not self.sqlite:
-                self._take_lock()
+                self._locked = self._take_lock()
             self.secret, self.id = self._migrate()
+            self._run = secrets.token_bytes(16)
+            if not self.sqlite:
+                self._set_run()
         except DBAPIError as error:
             self.close()
             raise CannotOpen(f"The database cannot be used. {to_store_error(error, folder)}") from error
@@ -66,19 +93,48 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Yield a connection with a consistent snapshot, on any thread. A failure is raised as a StoreError."""
+        with self._connected(self._readers, _READ_TIMEOUT) as connection:
+            yield connection
+
+    @contextmanager
+    def querying(self) -> Iterator[Connection]:
+        """Yield a connection as `reading` does, but in PostgreSQL each statement sees the last commit.
+
+        That saves BEGIN and ROLLBACK, two of the three round trips of a single query.
+        """
+        with self._connected(self._queries, _READ_TIMEOUT) as connection:
+            yield connection
+
+    @contextmanager
+    def _connected(self, engine: Engine, limit: float) -> Iterator[Connection]:
         if self._closed:
             raise Closed("The service is ending.")
         try:
-            with self._readers.connect() as connection:
+            connection = engine.connect()
+            with self._watched(connection, limit), connection:  # its end is watched too: it sends a ROLLBACK
                 yield connection
         except DBAPIError as error:
             raise to_store_error(error, self._folder) from error
+        except PoolTimeout as error:
+            raise StorageUnreachable("The database is too slow: all connections to it are busy. Try again.") from error
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Yield a transaction of the writer: durably committed at the end, rolled back on an exception."""
-        with self._writer.begin() as connection:
-            yield connection
+        """Yield a transaction of the writer: durably committed at the end, rolled back on an exception.
+
+        Raises LockLost if another service has taken this one's place in PostgreSQL.
+        """
+        if self.sqlite:
+            with self._writer.begin() as connection:
+                yield connection
+            return
+        connection = self._locked_connection()
+        try:
+            with self._watched(connection, _WRITE_TIMEOUT), connection.begin():
+                yield connection
+        finally:
+            if connection.invalidated:  # it would connect again by itself, without the lock
+                self._drop_locked()
 
     def checkpoint(self) -> None:
         """Move committed data from SQLite's log into its file, so that the space of the log can be reused."""
@@ -89,23 +145,73 @@ class Database:
     def close(self) -> None:
         """Close all idle connections; later reads raise Closed."""
         self._closed = True
-        if self._lock_connection is not None:
-            self._lock_connection.close()
+        self._drop_locked()
+        if self._watchdog is not None:
+            self._watchdog.stop()
         self._readers.dispose()
         self._writer.dispose()
 
-    def _take_lock(self) -> None:
-        self._lock_connection = self._writer.connect()
-        end = time.monotonic() + _LOCK_TIMEOUT
-        while not (
-            held := self._lock_connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})").scalar()
-        ):
-            if time.monotonic() > end:
-                break
-            time.sleep(0.05)
-        self._lock_connection.commit()
+    @contextmanager
+    def _watched(self, connection: Connection, limit: float) -> Iterator[None]:
+        if self._watchdog is None:
+            yield
+        else:
+            with self._watchdog.watching(connection, limit):
+                yield
+
+    def _take_lock(self) -> Connection:
+        connection = self._writer.connect()
+        try:
+            end = time.monotonic() + _LOCK_TIMEOUT
+            while not (held := _try_lock(connection)) and time.monotonic() <= end:
+                time.sleep(0.05)
+        except BaseException:
+            connection.close()
+            raise
         if not held:
+            connection.close()
             raise InUse("Another service uses this database. Stop it first: two must not write to one database.")
+        return connection
+
+    def _locked_connection(self) -> Connection:
+        """Return the connection whose session holds the lock; connect again where the server has ended it.
+
+        The lock alone is not enough then: another service may have come and gone meanwhile, and left its `run` token.
+        """
+        if self._locked is not None and not _has_input(self._locked):
+            return self._locked
+        self._drop_locked()
+        if self._closed:
+            raise Closed("The service is ending.")
+        connection = self._writer.connect()
+        try:
+            held = _try_lock(connection)
+            run = connection.execute(_SELECT_RUN).scalar() if held else None
+            connection.commit()
+        except BaseException:
+            connection.close()
+            raise
+        if not held or run is None or bytes(run) != self._run:
+            _end_session(connection)
+            raise LockLost(
+                "Another service has taken over this database, so this one changes nothing any more. Stop one of the two, "
+                "and start this one again."
+            )
+        _log.warning("The connection to the database was lost; this service goes on with a new one.")
+        self._locked = connection
+        return connection
+
+    def _drop_locked(self) -> None:
+        """End the session that holds the lock, if there is one."""
+        connection, self._locked = self._locked, None
+        if connection is not None:
+            _end_session(connection)
+
+    def _set_run(self) -> None:
+        """Store the token of this run, by which a service that lost its lock knows that another was here."""
+        with self.writing() as connection:
+            connection.execute(schema.meta.delete().where(schema.meta.c.name == "run"))
+            connection.execute(schema.meta.insert().values(name="run", value=self._run))
 
     def _migrate(self) -> tuple[bytes, str]:
         with self.writing() as connection:
@@ -171,25 +277,30 @@ def _sqlite(path: Path, begin_statement: str, pragmas: tuple[str, ...], connecti
     return engine
 
 
-def _by_url(url: str) -> tuple[Engine, Engine]:
+def _by_url(url: str) -> tuple[Engine, Engine, Engine]:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() != "postgresql":
             raise CannotOpen("The database URL must be one of PostgreSQL, such as postgresql://user@host/name.")
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")  # SQLAlchemy's default is psycopg2
-        options: dict[str, Any] = {"pool_pre_ping": True, "connect_args": _POSTGRES_TIMEOUTS}
+        options: dict[str, Any] = {"connect_args": _POSTGRES_TIMEOUTS, "pool_timeout": _POOL_TIMEOUT}
         readers = create_engine(parsed, pool_size=_READERS, max_overflow=2 * _READERS, **options)
         writer = create_engine(parsed, pool_size=1, max_overflow=1, **options)
-        _limit_statements(readers, _READ_TIMEOUT)
-        _limit_statements(writer, _WRITE_TIMEOUT)
+        for engine, seconds in ((readers, _READ_TIMEOUT), (writer, _WRITE_TIMEOUT)):
+            _limit_statements(engine, seconds)
+            event.listen(engine, "checkout", _check_connection)
     except (ImportError, NoSuchModuleError) as error:
         raise CannotOpen(
             "The driver for this database URL is not installed. pip install 'apitorch-desktop[postgres]' brings it."
         ) from error
     except ArgumentError as error:
         raise CannotOpen("The database URL cannot be read. Write it as postgresql://user@host/name.") from error
-    return readers.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), writer
+    return (
+        readers.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
+        readers.execution_options(isolation_level="AUTOCOMMIT"),
+        writer,
+    )
 
 
 def _limit_statements(engine: Engine, seconds: int) -> None:
@@ -199,3 +310,110 @@ def _limit_statements(engine: Engine, seconds: int) -> None:
         connection.autocommit = False
 
     event.listen(engine, "connect", on_connect)
+
+
+def _check_connection(connection: Any, _record: object, _proxy: object) -> None:
+    """Have the pool replace a connection that the server has ended. Costs no statement, other than `pool_pre_ping`."""
+    if _is_readable(connection):
+        raise DisconnectionError
+
+
+def _has_input(connection: Connection) -> bool:
+    """Return whether the connection is lost, or its server has sent something unasked, such as the reason of its end."""
+    return connection.closed or connection.invalidated or _is_readable(connection.connection.driver_connection)
+
+
+def _is_readable(connection: Any) -> bool:
+    try:
+        descriptor = connection.fileno()
+    except Exception:  # noqa: BLE001 - psycopg: the connection is closed
+        return True
+    if not hasattr(selectors, "poll"):  # Windows
+        return bool(selectors.select([descriptor], [], [], 0)[0])
+    poll = selectors.poll()  # `select` takes no descriptor above 1023
+    poll.register(descriptor, selectors.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _try_lock(connection: Connection) -> bool:
+    held = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})").scalar()
+    connection.commit()
+    return bool(held)
+
+
+def _end_session(connection: Connection) -> None:
+    """Close a connection for good: one that went back to its pool could keep the lock."""
+    with suppress(DBAPIError):
+        if not connection.closed:
+            connection.invalidate()
+            connection.close()
+
+
+_SELECT_RUN = select(schema.meta.c.value).where(schema.meta.c.name == "run")
+
+
+class _Watchdog:
+    """Ends connections to a PostgreSQL server that has gone silent: a driver waits for an answer without a limit.
+
+    The server itself ends statements that take too long, as long as it runs. Once a transaction has lasted for
+    `_SILENCE` seconds, the watchdog connects anew; if nobody answers, it shuts down the sockets of all that wait.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._watched: dict[int, tuple[Any, float, float]] = {}  # connection, when it began, when it has to have ended
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def watching(self, connection: Connection, limit: float) -> Iterator[None]:
+        """Watch a connection for the duration of the block, which may last for `limit` seconds and a few more."""
+        key, now = id(connection), time.monotonic()
+        with self._lock:
+            self._watched[key] = (connection.connection.driver_connection, now, now + limit + _SILENCE)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="database-watchdog", daemon=True)
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._watched[key]
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_WATCH_INTERVAL):
+            now = time.monotonic()
+            slow = self._begun_before(now - _SILENCE)
+            if slow and not self._answers():
+                _log.error("the database does not answer; %d calls that wait for it are given up", len(slow))
+                for connection, _, _ in self._begun_before(now):
+                    _shut_down(connection)
+            else:
+                for connection, _, end in slow:
+                    if end < now:
+                        _shut_down(connection)
+
+    def _begun_before(self, moment: float) -> list[tuple[Any, float, float]]:
+        with self._lock:
+            return [entry for entry in self._watched.values() if entry[1] <= moment]
+
+    def _answers(self) -> bool:
+        arguments, options = self._engine.dialect.create_connect_args(self._engine.url)
+        try:
+            with closing(self._engine.dialect.connect(*arguments, **{**options, **_POSTGRES_TIMEOUTS})):
+                return True
+        except Exception:  # noqa: BLE001 - the server has gone, or accepts no more connections
+            return False
+
+
+def _shut_down(connection: Any) -> None:
+    """Make the thread that waits on a connection's socket find it closed."""
+    with suppress(Exception):  # it may have ended meanwhile
+        copy = socket.socket(fileno=os.dup(connection.fileno()))
+        with closing(copy):
+            copy.shutdown(socket.SHUT_RDWR)

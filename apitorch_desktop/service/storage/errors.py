@@ -8,6 +8,7 @@ StoreError
 │   └── StorageReadOnly 507: the data folder has become read-only
 ├── StorageFault        500: an I/O error, or a missing or damaged file
 │   └── StorageUnreachable 503: the database or the bucket cannot be reached for now
+│       └── LockLost    503: another service writes to this database
 ├── Closed              the store was closed
 └── CannotOpen          at the start only: read-only, damaged, made by a newer version
     └── InUse           another process uses this data folder
@@ -18,7 +19,7 @@ import os
 import shutil
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from apitorch_desktop.utils.errors import UserError
 
@@ -55,6 +56,10 @@ class StorageUnreachable(StorageFault):
     """The database or the bucket cannot be reached for now."""
 
 
+class LockLost(StorageUnreachable):
+    """Another service has taken over the database; this one must not write any more."""
+
+
 class Closed(StoreError):  # noqa: N818
     """The store was closed."""
 
@@ -80,6 +85,8 @@ _SQLITE_BUSY, _SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _S
     26,
 )
 _POSTGRES_FULL, _POSTGRES_READONLY = {"53100", "53200"}, {"25006"}
+_POSTGRES_OUTAGES = {"08", "40", "53", "55", "57"}
+"""Classes of SQLSTATE: connection, rollback (a deadlock), too few resources, a lock, intervention (an end, a time limit)."""
 
 
 def to_store_error(error: BaseException, folder: Path) -> StoreError:
@@ -98,7 +105,10 @@ def to_store_error(error: BaseException, folder: Path) -> StoreError:
 
 def is_unreachable(error: DBAPIError) -> bool:
     """Return whether nobody can reach the database for now, so that trying each operation again would only take time."""
-    return error.connection_invalidated or getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == _SQLITE_BUSY
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        return bool(code & 0xFF == _SQLITE_BUSY)
+    return error.connection_invalidated or _is_outage(error)
 
 
 def _of_database(error: DBAPIError, folder: Path) -> StoreError:
@@ -109,7 +119,7 @@ def _of_database(error: DBAPIError, folder: Path) -> StoreError:
             return DiskFull("There is no room left for the database. Free some, then try again.")
         if state in _POSTGRES_READONLY:
             return StorageReadOnly("The database is read-only. Make it writable, then try again.")
-        kind = StorageUnreachable if error.connection_invalidated or state is None else StorageFault
+        kind = StorageUnreachable if error.connection_invalidated or _is_outage(error) else StorageFault
         return kind(f"The database failed ({_reason(error.orig)}). See that it runs, and try again.")
     code &= 0xFF
     if code == _SQLITE_FULL:
@@ -124,6 +134,14 @@ def _of_database(error: DBAPIError, folder: Path) -> StoreError:
             f"The database in “{folder}” is damaged. Put back a copy of the folder, or use another one."
         )
     return StorageFault(f"The database failed ({_reason(error.orig)}). Look at the disk of “{folder}”, and try again.")
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    """Return whether PostgreSQL is out of reach, ending, starting, overloaded or too slow: that passes by itself."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:
+        return isinstance(error, OperationalError)
+    return str(state)[:2] in _POSTGRES_OUTAGES
 
 
 def _full(folder: Path) -> DiskFull:

@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, delete, select, update
+from sqlalchemy import BigInteger, Connection, Integer, Select, Text, bindparam, delete, select, text, update
+from sqlalchemy.exc import NoResultFound
 
 from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.base import (
@@ -68,21 +70,23 @@ class ImageRepository(Repository):
         original_filename = validation.filename(original_filename)
 
         def run(transaction: Transaction) -> tuple[ImageRow, bool]:
+            if transaction.connection.dialect.name == "postgresql":
+                return _add_in_one_statement(
+                    transaction, owner, number, name, {**values, "split": split}, original_filename
+                )
             label_seq, blob, image = _lookup(transaction.connection, owner, number, name, sha256)
             if image is not None:
-                if split:
-                    unsplit = (images.c.seq == image) & (images.c.split == "")
-                    transaction.execute(update(images).where(unsplit).values(split=split))
-                return _row(transaction.connection, image), False
+                return _with_split(transaction, image, split), False
             if label_seq is None:
                 label_seq = create_label_row(transaction, number or 0, name)[0]
             if blob is None:
-                INSERT_BLOB(transaction.connection, **values)
+                ENSURE_BLOB(transaction.connection, **values)
             return insert_image(transaction, number or 0, label_seq, name, values, original_filename, split), True
 
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             image = _lookup(connection, owner, number, name, sha256)[2]
-            if image is not None and self._blobs.exists(sha256):  # else the file is restored
+        if image is not None and self._blobs.exists(sha256):  # else the file is restored
+            with suppress(NoResultFound), self._database.querying() as connection:  # it may be deleted by now
                 row = _row(connection, image)
                 if row.split or not split:
                     return row, False
@@ -90,7 +94,7 @@ class ImageRepository(Repository):
 
     def get(self, owner: int, image_id: str) -> ImageRow:
         """Return one image. Raises RecordNotFound."""
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             row = _SELECT_OWNED(connection, id=validation.hex_id(image_id, "ti_") or "", owner=owner).first()
         if row is None:
             raise RecordNotFound(NO_SUCH_IMAGE)
@@ -148,7 +152,7 @@ class ImageRepository(Repository):
         """
         digits = list({validation.hex_id(each, "ti_") or "" for each in image_ids})
         rows: list[ImageRow] = []
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             number = find_set_id(connection, owner, training_set_id)
             for start in range(0, len(digits), IN_QUERY):
                 query = _ROWS.where(
@@ -175,18 +179,24 @@ class ImageRepository(Repository):
         """
         if limit is not None and limit < 1:
             raise Invalid("The limit must be at least 1.")
-        with self._database.reading() as connection:
-            number = find_set_id(connection, owner, training_set_id)
+        with self._database.querying() as connection:
             query = _ROWS.order_by(images.c.seq)
             if label is None:
-                query = query.where(images.c.training_set_id == number)
+                number = validation.number(training_set_id)
+                owned = select(training_sets.c.id).where(
+                    training_sets.c.id == number, training_sets.c.owner_id == owner
+                )
+                query = query.where(images.c.training_set_id == owned.scalar_subquery())
             else:
+                number = find_set_id(connection, owner, training_set_id)
                 query = query.where(images.c.label_seq == existing_label(connection, number, label)[0])
             if after is not None:
                 query = query.where(images.c.seq > _position(connection, owner, after))
             if limit is not None:
                 query = query.limit(min(limit, 2**31) + 1)
             rows = _image_rows(connection, query)
+            if not rows:  # no image, or no such training set
+                find_set_id(connection, owner, training_set_id)
         if limit is None or len(rows) <= limit:
             return ImagePage(rows, None)
         return ImagePage(rows[:limit], str(rows[limit - 1].seq))
@@ -254,6 +264,87 @@ def delete_rows(transaction: Transaction, training_set: int, locations: Sequence
     transaction.released_images.update(row.sha256 for row in locations)
     if locations:
         transaction.changed_sets.add(training_set)
+
+
+def _with_split(transaction: Transaction, image: int, split: str) -> ImageRow:
+    """Return an image, which takes `split` if it has none."""
+    if split:
+        unsplit = (images.c.seq == image) & (images.c.split == "")
+        transaction.execute(update(images).where(unsplit).values(split=split))
+    return _row(transaction.connection, image)
+
+
+def _add_in_one_statement(
+    transaction: Transaction,
+    owner: int,
+    number: int | None,
+    label: str,
+    facts: dict[str, Any],
+    original_filename: str,
+) -> tuple[ImageRow, bool]:
+    """Do in PostgreSQL what `add` does there, also increment the revision, in one round trip to the server.
+
+    `facts` are the values of the blob, and the split.
+
+    Raises RecordNotFound for the training set.
+    """
+    values = {
+        **facts,
+        "id": validation.new_id(),
+        "original_filename": original_filename,
+        "created_at": validation.now(),
+    }
+    given = {"number": number, "owner": owner, "label": label, "label_id": "tl_" + validation.new_id()}
+    found = None
+    if number is not None:
+        found = transaction.execute(_ADD_IMAGE, {**values, **given}).one()
+    if number is None or found is None or found.training_set is None:
+        raise RecordNotFound(NO_SUCH_SET)
+    if found.existing is not None:
+        return _with_split(transaction, found.existing, values["split"]), False
+    transaction.changed_sets.add(number)
+    transaction.revised_sets.add(number)
+    return ImageRow(seq=found.added, label=label, training_set_id=number, **values), True
+
+
+_ADD_IMAGE = text(
+    """
+    WITH target AS (
+        SELECT training_sets.id, labels.seq AS label_seq FROM training_sets
+        LEFT JOIN labels ON labels.training_set_id = training_sets.id AND labels.name = :label
+        WHERE training_sets.id = :number AND training_sets.owner_id = :owner
+    ), new_label AS (
+        INSERT INTO labels (id, training_set_id, name)
+        SELECT :label_id, target.id, :label FROM target WHERE target.label_seq IS NULL
+        RETURNING seq
+    ), label AS (
+        SELECT label_seq AS seq FROM target WHERE label_seq IS NOT NULL UNION ALL SELECT seq FROM new_label
+    ), new_blob AS (
+        INSERT INTO blobs (sha256, bytes, width, height, extension)
+        SELECT :sha256, :bytes, :width, :height, :extension FROM target
+        ON CONFLICT (sha256) DO NOTHING
+    ), existing AS (
+        SELECT images.seq FROM images JOIN label ON images.label_seq = label.seq WHERE images.sha256 = :sha256
+    ), added AS (
+        INSERT INTO images (
+            id, training_set_id, label_seq, sha256, extension, width, height, bytes, original_filename, created_at, split
+        )
+        SELECT :id, target.id, label.seq, :sha256, :extension, :width, :height, :bytes, :original_filename, :created_at,
+            :split
+        FROM target CROSS JOIN label WHERE NOT EXISTS (SELECT FROM existing)
+        RETURNING seq
+    ), revised AS (
+        UPDATE training_sets SET revision = revision + 1 WHERE id IN (SELECT id FROM target) AND EXISTS (SELECT FROM added)
+    )
+    SELECT (SELECT id FROM target) AS training_set, (SELECT seq FROM existing) AS existing, (SELECT seq FROM added) AS added
+    """
+).bindparams(
+    *(bindparam(name, type_=Text()) for name in ("label", "label_id", "sha256", "extension", "id")),
+    *(bindparam(name, type_=Text()) for name in ("original_filename", "created_at", "split")),
+    *(bindparam(name, type_=BigInteger()) for name in ("number", "owner", "bytes")),
+    *(bindparam(name, type_=Integer()) for name in ("width", "height")),
+)
+"""All of an upload. Its parts see the tables as they were before, so only `RETURNING` passes on what is new."""
 
 
 def _lookup(
@@ -342,7 +433,12 @@ def _position(connection: Connection, owner: int, after: str) -> int:
     return int(_find(connection, owner, [after])[0].seq)
 
 
-INSERT_BLOB = PreparedStatement(blobs.insert(), [column.name for column in blobs.columns])
+ENSURE_BLOB = PreparedStatement(
+    text(  # SQLite and PostgreSQL share this clause; SQLAlchemy has one of its own for each
+        "INSERT INTO blobs (sha256, bytes, width, height, extension) "
+        "VALUES (:sha256, :bytes, :width, :height, :extension) ON CONFLICT (sha256) DO NOTHING"
+    )
+)
 _INSERT_IMAGE = PreparedStatement(
     images.insert().returning(images.c.seq), [column.name for column in images.columns if column.name != "seq"]
 )

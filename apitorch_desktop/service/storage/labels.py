@@ -6,7 +6,7 @@ from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.base import Repository, create_label_row, existing_label, find_label, find_set_id
 from apitorch_desktop.service.storage.errors import RecordConflict
 from apitorch_desktop.service.storage.records import LabelRow
-from apitorch_desktop.service.storage.schema import images, labels
+from apitorch_desktop.service.storage.schema import images, labels, training_sets
 from apitorch_desktop.service.storage.writer import Transaction
 
 
@@ -19,13 +19,15 @@ class LabelRepository(Repository):
 
     def all(self, owner: int, training_set_id: int | str) -> list[LabelRow]:
         """Return the labels with their counts, by name. Raises RecordNotFound."""
-        with self._database.reading() as connection:
-            number = find_set_id(connection, owner, training_set_id)
-            return sorted(_rows(connection, number), key=lambda row: row.name)
+        with self._database.querying() as connection:
+            rows = _rows(connection, validation.number(training_set_id) or 0, owner=owner)
+            if not rows:  # no label, or no such training set
+                find_set_id(connection, owner, training_set_id)
+            return sorted(rows, key=lambda row: row.name)
 
     def get(self, owner: int, training_set_id: int | str, label: str) -> LabelRow:
         """Return one label by name or id. Raises RecordNotFound."""
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             number = find_set_id(connection, owner, training_set_id)
             return _rows(connection, number, existing_label(connection, number, label)[0])[0]
 
@@ -93,10 +95,15 @@ def _drop(transaction: Transaction, training_set: int, seq: int) -> None:
     transaction.changed_sets.add(training_set)
 
 
-def _rows(connection: Connection, training_set: int, seq: int | None = None) -> list[LabelRow]:
+def _rows(
+    connection: Connection, training_set: int, seq: int | None = None, *, owner: int | None = None
+) -> list[LabelRow]:
     held = select(func.count()).where(images.c.label_seq == labels.c.seq).scalar_subquery()
     query = select(labels.c.id, labels.c.training_set_id, labels.c.name, held)
     query = query.where(labels.c.training_set_id == training_set)
     if seq is not None:
         query = query.where(labels.c.seq == seq)
+    if owner is not None:
+        query = query.join(training_sets, training_sets.c.id == labels.c.training_set_id)
+        query = query.where(training_sets.c.owner_id == owner)
     return [LabelRow(*row) for row in connection.execute(query)]

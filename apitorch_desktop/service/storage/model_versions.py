@@ -45,14 +45,14 @@ class ModelRepository(Repository):
             .group_by(images.c.sha256)
             .order_by(func.min(images.c.seq))
         )
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             return list(connection.execute(query).scalars())
 
     def embeddings(self, encoder: str, sha256s: Iterable[str]) -> dict[str, EmbeddingRow]:
         """Return the stored embeddings by sha256."""
         found: dict[str, EmbeddingRow] = {}
         columns = select(embeddings.c.sha256, embeddings.c.vector, embeddings.c.unsafe)
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             for batch in in_batches(sha256s, IN_QUERY):
                 query = columns.where(embeddings.c.sha256.in_(batch), embeddings.c.encoder == encoder)
                 found.update((row[0], EmbeddingRow(*row)) for row in connection.execute(query))
@@ -136,12 +136,12 @@ class ModelRepository(Repository):
     def versions(self, training_set_id: int) -> list[VersionRow]:
         """Return the stored versions, newest first; empty if there is none or no such set."""
         query = _versions(training_set_id).order_by(versions.c.version.desc())
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             return [VersionRow(*row) for row in connection.execute(query)]
 
     def head(self, training_set_id: int, version: int | None = None) -> tuple[VersionRow, bytes]:
         """Return the current version, or the given one, and its head. Raises RecordNotFound."""
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             return _version(connection, training_set_id, version)
 
     def answers(self, training_set_id: int, version: int) -> bytes | None:

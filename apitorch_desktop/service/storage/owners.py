@@ -60,13 +60,24 @@ class OwnerRepository(Repository):
             owner = cached[0]
         return owner
 
+    def remembered_owner(self, key: str) -> int | None:
+        """Return the owner that a key had when it was last looked up, for another few seconds; None if it never was.
+
+        For a database that does not answer, in which no key can be revoked either.
+        """
+        digest = hash_key(key)
+        if (cached := self._cache.get(digest)) is None:
+            return None
+        self._cache[digest] = cached[0], time.monotonic() + _CACHE_SECONDS
+        return cached[0]
+
     def find_by_key(self, key: str) -> int | None:
         """Return the owner of an API key, or None; a stored key is cached for seconds. Takes any string."""
         if (owner := self.cached_owner(key)) is not None:
             return owner
         digest = hash_key(key)
         cache = self._cache
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             row = _OF_HASH(connection, hash=digest).first()
         if row is None or not hmac.compare_digest(bytes(row.hash), digest):
             return None
@@ -83,7 +94,7 @@ class OwnerRepository(Repository):
         """Return all owners, the local one first."""
         held = select(func.count()).where(keys.c.owner_id == owners.c.id).scalar_subquery()
         query = select(owners.c.id, owners.c.name, owners.c.created_at, held).order_by(owners.c.id)
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             return [OwnerRow(*row) for row in connection.execute(query)]
 
     def create(self, name: str) -> OwnerRow:
@@ -100,7 +111,7 @@ class OwnerRepository(Repository):
 
     def keys(self, owner: int | None = None) -> builtins.list[ApiKeyRow]:
         """Return the stored keys of one owner or of all, oldest first."""
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             return _keys(connection, None if owner is None else keys.c.owner_id == owner)
 
     def create_key(self, owner: int = LOCAL_OWNER, note: str = "") -> tuple[ApiKeyRow, str]:

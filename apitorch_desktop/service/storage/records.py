@@ -45,7 +45,7 @@ class ApiKeyRow(Struct, frozen=True):
 
 
 class TrainingSetRow(Struct, frozen=True):
-    """A training set with its labels by name and the number of images of each, in the same order.
+    """A training set with its labels by name, and in the same order the number of images and the id of each.
 
     `revision` grows with each change of its images or labels. `standard` is the slug of the standard classifier whose
     feedback it collects, else "".
@@ -61,6 +61,12 @@ class TrainingSetRow(Struct, frozen=True):
     created_at: str
     labels: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
+    label_ids: tuple[str, ...] = ()
+
+    def label_rows(self) -> "list[LabelRow]":
+        """Return the labels as rows of their own, by name."""
+        held = zip(self.label_ids, self.labels, self.counts, strict=True)
+        return [LabelRow(label_id, self.id, name, count) for label_id, name, count in held]
 
     @property
     def classes(self) -> dict[str, int]:

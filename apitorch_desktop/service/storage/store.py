@@ -122,7 +122,7 @@ class Store:
         """Return size and format of an image. Raises RecordNotFound."""
         if validation.is_sha256(sha256):
             query = select(*(blobs.c[field] for field in BlobRow.__struct_fields__)).where(blobs.c.sha256 == sha256)
-            with self._database.reading() as connection:
+            with self._database.querying() as connection:
                 row = connection.execute(query).first()
             if row is not None:
                 return BlobRow(*row)
@@ -143,7 +143,7 @@ class Store:
         """
         self.classifications.delete_expired()
         report = structs.replace(self.sweeper.scan(), removed=self.sweeper.remove_expired())
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             self.thumbnails.keep_only(set(connection.execute(select(blobs.c.sha256)).scalars()))
         return report
 

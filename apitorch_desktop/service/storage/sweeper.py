@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -20,6 +21,7 @@ QUARANTINE_DAYS = 30
 _MIN_REMOVED, _REMOVED_SHARE = 100, 0.01  # files removed in one sweep at most: the larger of the two
 _CLOCK_TOLERANCE = 60.0  # seconds that a file may be newer than the newest row, as after a crash
 _IN_QUERY = 500
+_YOUNG = 24 * 3600.0  # seconds in which no file is removed, whatever the register says
 _SCRUB_RATE = 4 * 2**20  # bytes a second
 _SCRUB_PAUSE = 7 * 24 * 3600.0  # seconds between two passes
 _log = logging.getLogger(__name__)
@@ -60,14 +62,18 @@ class Sweeper:
         return SweepReport(0, missing, len(orphans), len(new), newer)
 
     def remove_expired(self) -> int:
-        """Remove files that were in quarantine for 30 days, a small share of all at most; return how many."""
+        """Remove files that were in quarantine for 30 days, a small share of all at most; return how many.
+
+        One that was stored within the last day stays, as does one whose age cannot be determined.
+        """
         oldest = timestamp(datetime.now(UTC) - timedelta(days=QUARANTINE_DAYS))
         table = schema.quarantine
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             query = select(table.c.sha256).where(table.c.since < oldest).order_by(table.c.since)
             expired = list(connection.execute(query).scalars())
             total = connection.execute(select(func.count()).select_from(schema.blobs)).scalar_one()
         limit = max(_MIN_REMOVED, int(total * _REMOVED_SHARE))
+        expired = [sha256 for sha256 in expired if self._is_old(sha256)]
         if len(expired) > limit:
             _log.warning(
                 "%d files without a row are due for removal; %d are removed today. If they are still wanted, stop the "
@@ -79,9 +85,14 @@ class Sweeper:
             self._writer.run(_remover(batch), frees_space=True)
         return min(len(expired), limit)
 
+    def _is_old(self, sha256: str) -> bool:
+        """Return whether a file was stored over a day ago: a newer one may be an upload whose row is on its way."""
+        modified = self._blobs.modified(sha256)
+        return 0 < modified < time.time() - _YOUNG
+
     def quarantined(self) -> dict[str, str]:
         """Return the files in quarantine, with the time they were registered."""
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             rows = connection.execute(select(schema.quarantine.c.sha256, schema.quarantine.c.since))
             return {row[0]: row[1] for row in rows}
 
@@ -134,7 +145,7 @@ class Sweeper:
         if not orphans:
             return 0
         tables = (schema.training_sets, schema.images, schema.classifications, schema.feedback)
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             times = [connection.execute(select(func.max(table.c.created_at))).scalar() for table in tables]
         newest = max((time for time in times if time), default=None)
         if newest is None:
@@ -156,7 +167,7 @@ class Sweeper:
             self._writer.run(run, frees_space=True)
 
     def _column(self, column: Column[str]) -> set[str]:
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             return set(connection.execute(select(column)).scalars())
 
 

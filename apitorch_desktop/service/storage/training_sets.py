@@ -25,18 +25,18 @@ class TrainingSetRepository(Repository):
 
     def all(self, owner: int) -> list[TrainingSetRow]:
         """Return an owner's training sets, oldest first, with labels and counts."""
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             return _rows(connection, training_sets.c.owner_id == owner)
 
     def get(self, owner: int, training_set_id: int | str) -> TrainingSetRow:
         """Return one training set. Raises RecordNotFound."""
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             return _row(connection, owner, training_set_id)
 
     def by_slug(self, owner: int, slug: str) -> TrainingSetRow:
         """Return one training set by its slug. Raises RecordNotFound."""
         slug = validation.storable(slug)
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             rows = _records(_BY_SLUG(connection, owner=owner, slug=slug))
         if not rows:
             raise RecordNotFound(NO_SUCH_SET)
@@ -44,12 +44,12 @@ class TrainingSetRepository(Repository):
 
     def find(self, training_set_id: int) -> TrainingSetRow | None:
         """Return a training set of any owner, for the trainer; None if it does not exist."""
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             return next(iter(_rows(connection, training_sets.c.id == training_set_id)), None)
 
     def all_ids(self) -> list[int]:
         """Return the ids of all training sets of all owners."""
-        with self._database.reading() as connection:
+        with self._database.querying() as connection:
             return list(connection.execute(select(training_sets.c.id).order_by(training_sets.c.id)).scalars())
 
     def create(self, owner: int, name: str, description: str = "") -> TrainingSetRow:
@@ -160,7 +160,7 @@ def _rows(connection: Connection, condition: ColumnElement[bool]) -> list[Traini
     return _records(connection.execute(_query(condition)))
 
 
-_COLUMNS = tuple(name for name in TrainingSetRow.__struct_fields__ if name not in {"labels", "counts"})
+_COLUMNS = tuple(name for name in TrainingSetRow.__struct_fields__ if name in training_sets.c)
 """Fields of `TrainingSetRow` that are columns of the table."""
 
 
@@ -169,7 +169,7 @@ def _query(condition: ColumnElement[bool]) -> Select[Any]:
     held = select(func.count()).where(images.c.label_seq == labels.c.seq).scalar_subquery()
     columns = [training_sets.c[name] for name in _COLUMNS]
     return (
-        select(*columns, labels.c.name.label("label"), held.label("count"))
+        select(*columns, labels.c.name.label("label"), held.label("count"), labels.c.id.label("label_id"))
         .join_from(training_sets, labels, labels.c.training_set_id == training_sets.c.id, isouter=True)
         .where(condition)
         .order_by(training_sets.c.id)
@@ -178,19 +178,17 @@ def _query(condition: ColumnElement[bool]) -> Select[Any]:
 
 def _records(rows: Iterable[Any]) -> list[TrainingSetRow]:
     """Make records of the rows of `_query`, labels by name."""
-    found: dict[tuple[Any, ...], dict[str, int]] = {}
-    for *values, label, count in rows:
-        counts = found.setdefault(tuple(values), {})
+    found: dict[tuple[Any, ...], list[tuple[str, int, str]]] = {}
+    for *values, label, count, label_id in rows:
+        held = found.setdefault(tuple(values), [])
         if label is not None:
-            counts[label] = count
-    return [
-        TrainingSetRow(
-            **dict(zip(_COLUMNS, values, strict=True)),
-            labels=tuple(sorted(counts)),
-            counts=tuple(counts[label] for label in sorted(counts)),
-        )
-        for values, counts in found.items()
-    ]
+            held.append((label, count, label_id))
+    records = []
+    for values, held in found.items():
+        names, counts, ids = zip(*sorted(held), strict=True) if held else ((), (), ())
+        fields = dict(zip(_COLUMNS, values, strict=True))
+        records.append(TrainingSetRow(**fields, labels=names, counts=counts, label_ids=ids))
+    return records
 
 
 _BY_SLUG = PreparedStatement(

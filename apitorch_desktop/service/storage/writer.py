@@ -20,6 +20,7 @@ from apitorch_desktop.service.storage.errors import (
     Closed,
     DiskFull,
     StorageFault,
+    StorageUnreachable,
     StoreError,
     is_unreachable,
     to_store_error,
@@ -34,12 +35,16 @@ _DELETE_BATCH = 2000  # files deleted between two groups
 
 
 class Transaction:
-    """The transaction of one operation, with the training sets it changed and deleted and the images it released."""
+    """The transaction of one operation, with the training sets it changed and deleted and the images it released.
+
+    The writer increments the revision of each changed set, once a commit, unless it is in `revised_sets`.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.execute = connection.execute
         self.changed_sets: set[int] = set()
+        self.revised_sets: set[int] = set()
         self.deleted_sets: set[int] = set()
         self.released_images: set[str] = set()
 
@@ -52,6 +57,10 @@ class _QueuedOperation(Generic[_T]):
         self.future: Future[_T] = Future()
         self.result: _T
         self.error: BaseException | None = None
+
+
+class _OperationFailed(Exception):  # noqa: N818 - named for what happened
+    """An operation of a group failed: the group is rolled back and run again with a savepoint around each."""
 
 
 _INCREMENT_REVISION = PreparedStatement(
@@ -151,7 +160,7 @@ class Writer:
         changed: set[int] = set()
         try:
             self._transaction(group, to_delete, changed)
-        except DBAPIError as error:
+        except (DBAPIError, StoreError) as error:
             self._retry(group, error, to_delete, changed)
         for sha256 in to_delete:
             self._to_delete[sha256] = None
@@ -178,26 +187,46 @@ class Writer:
 
     def _transaction(self, group: list[_QueuedOperation[object]], to_delete: set[str], changed: set[int]) -> None:
         """Run the operations that have no error yet, and commit. Raises DBAPIError when the whole transaction fails."""
-        with self._database.writing() as connection:
-            group_transaction = Transaction(connection)
-            for entry in group:
-                if entry.error is None:
-                    self._run(entry, connection, group_transaction)
-                if entry.error is not None and entry.staged is not None:
-                    group_transaction.released_images.add(entry.staged.sha256)
-            alive = group_transaction.changed_sets - group_transaction.deleted_sets
-            for training_set in alive:
-                _INCREMENT_REVISION(connection, training_set=training_set)
-            unreferenced = _delete_unreferenced(connection, group_transaction.released_images)
+        try:
+            with self._database.writing() as connection:
+                transaction = self._run_all(group, connection, savepoints=False)
+                unreferenced = _finish(transaction)
+        except _OperationFailed:
+            with self._database.writing() as connection:
+                transaction = self._run_all(group, connection, savepoints=True)
+                unreferenced = _finish(transaction)
         to_delete.difference_update(
             entry.staged.sha256 for entry in group if entry.staged is not None and entry.error is None
         )
         to_delete.update(unreferenced)
-        changed.update(group_transaction.changed_sets | group_transaction.deleted_sets)
+        changed.update(transaction.changed_sets | transaction.deleted_sets)
 
-    def _run(self, entry: _QueuedOperation[object], connection: Connection, group_transaction: Transaction) -> None:
+    def _run_all(
+        self, group: list[_QueuedOperation[object]], connection: Connection, *, savepoints: bool
+    ) -> Transaction:
+        """Run the operations that have no error yet; return what they changed.
+
+        Without savepoints, which cost two statements each, the first failure raises _OperationFailed.
+        """
+        group_transaction = Transaction(connection)
+        for entry in group:
+            if entry.error is None:
+                self._run(entry, connection, group_transaction, savepoint=savepoints)
+            if entry.error is not None and entry.staged is not None:
+                group_transaction.released_images.add(entry.staged.sha256)
+        return group_transaction
+
+    def _run(
+        self,
+        entry: _QueuedOperation[object],
+        connection: Connection,
+        group_transaction: Transaction,
+        *,
+        savepoint: bool,
+    ) -> None:
         transaction = Transaction(connection)
-        connection.exec_driver_sql("SAVEPOINT operation")
+        if savepoint:
+            connection.exec_driver_sql("SAVEPOINT operation")
         try:
             entry.result = entry.run(transaction)
         except IntegrityError as error:
@@ -207,29 +236,44 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - the caller gets it
             entry.error = error
         if entry.error is not None:
+            if not savepoint:
+                entry.error = None
+                raise _OperationFailed
             connection.exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
             return
-        connection.exec_driver_sql("RELEASE SAVEPOINT operation")
+        if savepoint:
+            connection.exec_driver_sql("RELEASE SAVEPOINT operation")
         group_transaction.changed_sets |= transaction.changed_sets
+        group_transaction.revised_sets |= transaction.revised_sets
         group_transaction.deleted_sets |= transaction.deleted_sets
         group_transaction.released_images |= transaction.released_images
 
     def _retry(
-        self, group: list[_QueuedOperation[object]], error: DBAPIError, to_delete: set[str], changed: set[int]
+        self,
+        group: list[_QueuedOperation[object]],
+        error: DBAPIError | StoreError,
+        to_delete: set[str],
+        changed: set[int],
     ) -> None:
         """Run each operation on its own, after the shared transaction failed: a full disk may still have room for some."""
         self._checkpoint()
         for entry in group:
             entry.error = entry.staged.error if entry.staged is not None else None
             try:
-                if is_unreachable(error):
+                if isinstance(error, StoreError) or is_unreachable(error):
                     raise error
                 self._transaction([entry], to_delete, changed)
-            except DBAPIError as again:
+            except (DBAPIError, StoreError) as again:
                 error = again
                 self._fail(entry, again, to_delete, changed)
 
-    def _fail(self, entry: _QueuedOperation[object], error: DBAPIError, to_delete: set[str], changed: set[int]) -> None:
+    def _fail(
+        self,
+        entry: _QueuedOperation[object],
+        error: DBAPIError | StoreError,
+        to_delete: set[str],
+        changed: set[int],
+    ) -> None:
         """Set the operation's error, unless it frees space and succeeds with the reserve."""
         entry.error = to_store_error(error, self._folder)
         if entry.frees_space and isinstance(entry.error, DiskFull) and self._reserve.release():
@@ -241,7 +285,9 @@ class Writer:
             except DBAPIError as again:
                 entry.error = to_store_error(again, self._folder)
         if entry.error is not None and entry.staged is not None:
-            to_delete |= self._if_unreferenced(entry.staged.sha256)
+            self._blobs.discard(entry.staged)
+            if not isinstance(entry.error, StorageUnreachable):  # else the sweep finds it: another service may need it
+                to_delete |= self._if_unreferenced(entry.staged.sha256)
 
     def _checkpoint(self) -> None:
         try:
@@ -252,7 +298,7 @@ class Writer:
     def _if_unreferenced(self, sha256: str) -> set[str]:
         """Return the image if no row refers to it, as far as the database can still be read."""
         try:
-            with self._database.reading() as connection:
+            with self._database.querying() as connection:
                 known = connection.execute(select(schema.blobs.c.sha256).where(schema.blobs.c.sha256 == sha256)).first()
         except StoreError:
             return set()
@@ -277,6 +323,13 @@ class Writer:
                 listener(training_set)
             except Exception:  # noqa: BLE001 - the commit is done
                 _log.exception("a listener for changes failed")
+
+
+def _finish(transaction: Transaction) -> set[str]:
+    """Increment the revisions of the changed sets, delete unreferenced blobs, and return the latter."""
+    for training_set in transaction.changed_sets - transaction.revised_sets - transaction.deleted_sets:
+        _INCREMENT_REVISION(transaction.connection, training_set=training_set)
+    return _delete_unreferenced(transaction.connection, transaction.released_images)
 
 
 def _delete_unreferenced(connection: Connection, released: set[str]) -> set[str]:

@@ -175,7 +175,9 @@ def test_a_client_that_does_not_read_is_let_go(quick, picture):
 # --- endless and lying
 
 
-def test_endless_headers_are_refused_and_not_kept(service):
+def test_endless_headers_are_refused_and_not_kept(service, picture):
+    sent = {"data": {"classifiers[]": "safe-for-work"}, "files": {"image": picture(size=(64, 64))}}
+    assert service.call("POST", "classify", **sent).status_code == 200  # the networks are loaded by now
     before = service.memory()
     with connect(service) as connection:
         connection.sendall(b"GET /api/ping HTTP/1.1\r\nHost: localhost\r\n")

@@ -38,7 +38,7 @@ def test_more_than_the_queue_holds_is_refused_with_the_time_to_wait(tmp_path):
         return caught.value
 
     error = asyncio.run(fill())
-    assert (error.status, error.headers) == (503, [("retry-after", "1")])
+    assert (error.status, error.headers) == (429, [("retry-after", "1")])
 
 
 def test_an_abandoned_job_is_dropped_before_it_starts(tmp_path):

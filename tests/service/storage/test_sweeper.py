@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,12 @@ def set_back(folder: Path, new: int = 25) -> tuple[set[str], Path]:
     return files(folder), later
 
 
-def expire(store: Store, sha256s: set[str], since: str = "2020-01-01T00:00:00.000Z") -> None:
+def expire(store: Store, sha256s: set[str], since: str = "2020-01-01T00:00:00.000Z", days: float = 2) -> None:
+    """Have the files been in quarantine for long, and stored `days` ago."""
+    stored = time.time() - days * 24 * 3600
+    for sha256 in sha256s:
+        with suppress(FileNotFoundError):
+            os.utime(store.folder / "images" / sha256[0] / sha256, (stored, stored))
     table = schema.quarantine
     store._writer.run(
         lambda transaction: transaction.execute(update(table).where(table.c.sha256.in_(sha256s)).values(since=since))
@@ -57,6 +63,15 @@ def test_an_older_database_deletes_nothing_and_says_so(tmp_path):
         assert sum(row.counts) == 35
         assert all(store.read(image.sha256) for image in store.images.page(ME, row.id).images)
         assert store.sweeper.quarantined() == {}
+
+
+def test_a_file_of_the_last_day_is_removed_by_no_sweep(tmp_path):
+    folder = tmp_path / "data"
+    stored, _ = set_back(folder)
+    with Store.open(folder) as store:
+        expire(store, set(store.sweeper.quarantined()), days=0.9)
+        assert store.sweep().removed == 0
+        assert files(folder) == stored
 
 
 def test_files_newer_than_every_row_are_counted(tmp_path):

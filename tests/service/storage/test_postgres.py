@@ -1,0 +1,202 @@
+"""PostgreSQL under attack: two services on one database, a restart, a silent server; and how many statements a call costs."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from sqlalchemy import create_engine
+
+from apitorch_desktop.service.http.errors import to_http_error
+from apitorch_desktop.service.storage import database as database_module
+from apitorch_desktop.service.storage.errors import InUse, LockLost, StorageUnreachable
+from apitorch_desktop.service.storage.store import Store
+from tests.helpers.service_process import serving, until
+from tests.helpers.stores import ME, add, add_many, empty, files, postgres
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture
+def database(server: str) -> str:
+    """The URL of an empty database."""
+    empty(server)
+    return server
+
+
+def folder_of(url: str) -> Path:
+    return Path(parse_qs(urlsplit(url).query)["host"][0])
+
+
+def ask(url: str, *statements: str) -> list[object]:
+    """What each statement returns first, on a connection of its own."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        found = [connection.exec_driver_sql(statement) for statement in statements]
+        values = [result.scalar() if result.returns_rows else None for result in found]
+    engine.dispose()
+    return values
+
+
+def end_sessions(url: str) -> None:
+    """End every other session, as a restart of the server does."""
+    ask(url, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    until(
+        lambda: (
+            ask(url, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'") == [1]  # this one
+        )
+    )
+
+
+def test_a_service_that_lost_its_lock_writes_nothing_and_says_so(database, tmp_path):
+    with Store.open(tmp_path / "one", database_url=database) as first:
+        number = first.training_sets.create(ME, "Zebras").id
+        kept = add(first, number, "a", b"kept")
+        end_sessions(database)
+        with Store.open(tmp_path / "two", blob_url=None, database_url=database) as second:
+            rows = second.training_sets.all(ME)
+            for change in (
+                lambda: first.training_sets.create(ME, "Late"),
+                lambda: add(first, number, "a", b"late"),
+                lambda: first.images.delete(ME, kept.id),
+                first.sweep,
+            ):
+                with pytest.raises(LockLost, match="Another service has taken over this database") as caught:
+                    change()
+                error = to_http_error(caught.value)
+                assert (error.status, error.headers) == (503, [("retry-after", "5")])
+            assert second.training_sets.all(ME) == rows
+            assert first.training_sets.all(ME) == rows  # it may still be read
+            second.training_sets.create(ME, "By the second")
+        with pytest.raises(LockLost):  # the lock is free, but what this service remembers may be wrong
+            first.training_sets.create(ME, "Late")
+        assert kept.sha256 in files(tmp_path / "one")
+    with Store.open(tmp_path / "one", database_url=database) as again:
+        assert [row.name for row in again.training_sets.all(ME)] == ["Zebras", "By the second"]
+
+
+def test_a_second_service_waits_for_the_commit_of_the_first(database, tmp_path):
+    """The session that writes is the one that holds the lock: nobody can come between the two."""
+    with Store.open(tmp_path / "one", database_url=database) as first:
+        in_transaction, go_on = threading.Event(), threading.Event()
+
+        def slow(transaction):
+            transaction.connection.exec_driver_sql("UPDATE owners SET name = 'renamed'")
+            in_transaction.set()
+            assert go_on.wait(20)
+
+        with ThreadPoolExecutor(1) as threads:
+            change = threads.submit(first._writer.run, slow)
+            assert in_transaction.wait(20)
+            with pytest.raises(InUse):
+                Store.open(tmp_path / "two", database_url=database)
+            go_on.set()
+            change.result(20)
+
+
+def test_a_service_goes_on_after_a_restart_of_the_database_alone(database, tmp_path):
+    with Store.open(tmp_path / "one", database_url=database) as store:
+        number = store.training_sets.create(ME, "Zebras").id
+        end_sessions(database)
+        add(store, number, "a", b"after the restart")
+        assert store.training_sets.get(ME, number).counts == (1,)
+        with pytest.raises(InUse):
+            Store.open(tmp_path / "two", database_url=database)
+
+
+@contextmanager
+def silent(url: str) -> Iterator[None]:
+    """Stop all processes of the server: connections to it stay, and nothing is answered."""
+    first = (folder_of(url) / "data" / "postmaster.pid").read_text().split()[0]
+    children = subprocess.run(["pgrep", "-P", first], capture_output=True, text=True, check=True).stdout.split()
+    numbers = [int(number) for number in (first, *children)]
+    for number in numbers:
+        os.kill(number, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            os.kill(number, signal.SIGCONT)
+
+
+def test_calls_to_a_silent_database_are_given_up(database, tmp_path, monkeypatch):
+    monkeypatch.setattr(database_module, "_SILENCE", 0.3)
+    monkeypatch.setattr(database_module, "_WATCH_INTERVAL", 0.1)
+    monkeypatch.setitem(database_module._POSTGRES_TIMEOUTS, "connect_timeout", 2)
+    with Store.open(tmp_path / "data", database_url=database) as store, ThreadPoolExecutor(8) as threads:
+        number = store.training_sets.create(ME, "Zebras").id
+        with silent(database):
+            calls = [threads.submit(store.training_sets.all, ME) for _ in range(6)]
+            calls += [threads.submit(add, store, number, "a", bytes([at])) for at in range(2)]
+            for call in calls:
+                assert isinstance(call.exception(30), StorageUnreachable)
+        assert until(lambda: threads.submit(add, store, number, "a", b"x").exception() is None)
+
+
+def test_ping_answers_for_a_known_key_while_the_database_is_silent(database, tmp_path, monkeypatch):
+    monkeypatch.setenv("APITORCH_DATABASE_URL", database)
+    with serving(tmp_path / "data", key=None) as service:
+        key = next(line.split()[-1] for line in service.log.splitlines() if "shown only this once" in line)
+        assert service.call("GET", "training-sets", key).status_code == 200
+        with silent(database):
+            for _ in range(3):
+                assert service.call("GET", "ping", key, timeout=20).status_code == 200
+                time.sleep(2)  # the key is remembered for five seconds
+
+
+def test_what_a_call_costs_in_statements(database, tmp_path, monkeypatch, picture):
+    """Counted in the server's own log, with BEGIN and COMMIT: ping 0, list 1, upload at most 4."""
+    log = folder_of(database) / "log"
+    monkeypatch.setenv("APITORCH_DATABASE_URL", database)
+    with serving(tmp_path / "data", key=None) as service:
+        key = next(line.split()[-1] for line in service.log.splitlines() if "shown only this once" in line)
+        number = service.new_set("Zebras", key)
+        ask(database, "ALTER SYSTEM SET log_statement = 'all'", "SELECT pg_reload_conf()")
+
+        def statements_of(call) -> list[str]:
+            service.call("GET", "ping", key)  # the key is remembered from now on
+            until(lambda: ask(database, "SHOW log_statement") == ["all"])
+            before = len(log.read_text())
+            assert call().status_code == 200
+            lines = log.read_text()[before:].splitlines()
+            return [line for line in lines if "LOG:  statement:" in line or "LOG:  execute " in line]
+
+        def upload(seed: int, label: str = "a"):
+            return service.call("POST", f"training-set/{number}/{label}/image", key, files={"image": picture(seed)})
+
+        def count(call, most: int) -> None:
+            found = min((statements_of(call) for _ in range(3)), key=len)  # training goes on in the background
+            assert len(found) <= most, found
+
+        seeds = iter(range(100))
+        try:
+            count(lambda: service.call("GET", "ping", key), 0)
+            count(lambda: service.call("GET", "training-sets", key), 1)
+            count(lambda: service.call("GET", f"training-set/{number}/labels", key), 2)
+            count(lambda: upload(next(seeds)), 4)
+            count(lambda: upload((seed := next(seeds)), f"label {seed}"), 4)
+            count(lambda: upload(0), 2)
+            count(lambda: service.call("GET", f"training-set/{number}/images", key), 2)
+        finally:
+            ask(database, "ALTER SYSTEM RESET log_statement", "SELECT pg_reload_conf()")
+
+
+def test_uploads_that_come_together_share_a_transaction(database, tmp_path):
+    with Store.open(tmp_path / "data", database_url=database) as store:
+        number = store.training_sets.create(ME, "Zebras").id
+        rows = add_many(store, number, "a", [bytes([at]) for at in range(60)])
+        assert store.training_sets.get(ME, number).counts == (60,)
+        assert [row.id for row in store.images.page(ME, number).images] == [
+            row.id for row in sorted(rows, key=lambda row: row.seq)
+        ]
