@@ -144,11 +144,6 @@ class Extensions:
             raise damaged from error
         return found
 
-    def proposals(self, slug: str, *, cancelled: Callable[[], bool] | None = None) -> types.Proposals:
-        """`unlabelled`: return a trained classifier's labels for the images of its training set that have none yet."""
-        route = f"classifier/{segment(slug)}/proposals"
-        return self._transport.call("GET", route, types.Proposals, cancelled=cancelled)
-
     def versions(self, slug: str) -> list[types.ClassifierVersion]:
         """`versions`: return the kept versions of a trained classifier, newest first."""
         return self._transport.call("GET", f"classifier/{segment(slug)}/versions", types.ClassifierVersions).data

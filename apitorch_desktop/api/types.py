@@ -41,6 +41,11 @@ SPLITS: Final = ("train", "validation", "test")
 Id = int | str
 
 
+def label_name(label: str) -> str:
+    """Return a label as it is shown: the inbox has a name of its own."""
+    return "No label yet" if label == INBOX else label
+
+
 class Error(Struct):
     """Body of every answer that is not 200."""
 
@@ -343,31 +348,6 @@ class Classifications(Struct, kw_only=True):
     object: str = "list"
     id: str
     data: list[Classification]
-
-
-class Proposal(Struct, kw_only=True, gc=False):
-    """A classifier's label for an image without one (`unlabelled`), with its decimal probability in a string.
-
-    `confidence` and `none_of_these` are those of a classification.
-    """
-
-    image_id: str
-    label: str
-    confidence: str
-    confidence_value: str
-    none_of_these: bool | UnsetType = UNSET
-
-
-class Proposals(Struct, kw_only=True):
-    """`GET classifier/:slug/proposals` (`unlabelled`), most confident first.
-
-    `version` is the classifier's; `waiting` counts images without a label that are not looked at yet.
-    """
-
-    object: str = "list"
-    data: list[Proposal]
-    version: int | UnsetType = UNSET
-    waiting: int = 0
 
 
 class FeedbackAnswer(Struct, kw_only=True):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE, clean_key
+from apitorch_desktop.api.transport import normalize_url
+from apitorch_desktop.dataset.connections.local_client import LocalClient, LocalImages
+from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE, clean_key, environment_id
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.errors import UserError
 
@@ -29,7 +31,12 @@ def connected() -> Iterator[ApiClient]:
     url, key = os.environ.get(URL_VARIABLE, "").strip(), clean_key(os.environ.get(KEY_VARIABLE, ""))
     if url and not key:
         raise CommandError(f"{URL_VARIABLE} is set but {KEY_VARIABLE} is not: set both, or neither.", 2)
-    with _embedded() if not url else nullcontext((url, key)) as (url, key), closing(ApiClient(url, key)) as client:
+    if not url:
+        with _embedded() as (url, key), closing(ApiClient(url, key)) as client:
+            yield client
+        return
+    local = LocalImages(paths.desktop_folder())
+    with closing(local), closing(LocalClient(local, environment_id(normalize_url(url)), url, key)) as client:
         yield client
 
 

@@ -13,7 +13,7 @@ from threading import Event, Thread
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.transport import normalize_url
-from apitorch_desktop.api.types import TrainingSet
+from apitorch_desktop.api.types import INBOX, TrainingSet, label_name
 from apitorch_desktop.cli import output
 from apitorch_desktop.cli.connect import CommandError, connected
 from apitorch_desktop.dataset.connections.store import EMBEDDED, URL_VARIABLE, environment_id
@@ -81,7 +81,9 @@ def import_folder(client: ApiClient, folder: Path, name: str) -> int:
         existing = existing_of(there)
         for digest, under in before.items():
             existing.setdefault(digest, set()).update(under)
-        plan = scan([folder], existing=existing, labels_there=labels, progress=show)
+        extensions = client.ping().extensions
+        inbox = not extensions or "unlabelled" in extensions
+        plan = scan([folder], existing=existing, labels_there=labels, inbox=inbox, progress=show)
         line.clear()
         for note in plan.notes:
             output.write(note)
@@ -306,11 +308,14 @@ def _report_import(
 ) -> int:
     counts = plan.counts()
     if came:
-        output.write(f"{plural(came.total(), 'photo')} came into “{name}”, under {plural(len(came), 'label')}.")
+        output.write(
+            f"{plural(came.total(), 'photo')} came into “{name}”, under {plural(len(came.keys() - {INBOX}), 'label')}."
+        )
     else:
         output.write(f"Nothing new came into “{name}”.")
-    width = max(map(len, came), default=0)
-    for label, count in sorted(came.items()):
+    shown_counts = sorted((label_name(label), count) for label, count in came.items())
+    width = max((len(label) for label, _ in shown_counts), default=0)
+    for label, count in shown_counts:
         output.write(f"    {label:{width}}  {count:,}")
     there = counts[ItemStatus.THERE] + (status.skipped if status else 0)
     if there:

@@ -11,6 +11,7 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ConnectionFailed, NotFound, WrongKey
 from apitorch_desktop.dataset.batch.store import BatchStore
 from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, KeyringProblem, KeyringWait
+from apitorch_desktop.dataset.connections.local_client import LocalClient, LocalImages
 from apitorch_desktop.dataset.connections.store import Connection, ConnectionStore
 from apitorch_desktop.dataset.edits.history import EditHistory
 from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
@@ -29,14 +30,15 @@ _EXPLAINED = {KeyringProblem.LOCKED, KeyringProblem.DENIED, KeyringProblem.SLOW}
 class ClientPool:
     """API clients by connection. Thread-safe; blocks while a keyring is asked for a key."""
 
-    def __init__(self, connections: ConnectionStore, keys: ApiKeyStore) -> None:
+    def __init__(self, connections: ConnectionStore, keys: ApiKeyStore, local: LocalImages) -> None:
         self._connections = connections
         self._keys = keys
+        self._local = local
         self._embedded = ("", "")
         self.on_embedded_wanted: Callable[[], object] = lambda: None
         """Called, on any thread, when a client of the embedded service is requested while that is down."""
         self._lock = Lock()
-        self._clients: dict[tuple[str, str, int, float], ApiClient] = {}
+        self._clients: dict[tuple[str, str, str, int, float], ApiClient] = {}
 
     def set_embedded(self, url: str, key: str) -> None:
         """Set the address and key of the embedded service; both empty while it is down."""
@@ -72,9 +74,13 @@ class ClientPool:
                     raise ConnectionFailed(message, advice="")
                 raise WrongKey(message, advice="" if found.problem in _EXPLAINED else "Enter it again.")
         with self._lock:
-            wanted = (url, key, attempts, silence)
+            wanted = (connection_id, url, key, attempts, silence)
             if wanted not in self._clients:
-                self._clients[wanted] = ApiClient(url, key, attempts=attempts, timeout=(5, silence))
+                self._clients[wanted] = (
+                    ApiClient(url, key, attempts=attempts, timeout=(5, silence))
+                    if connection.embedded
+                    else LocalClient(self._local, connection_id, url, key, attempts=attempts, timeout=(5, silence))
+                )
             return self._clients[wanted]
 
     def close(self) -> None:
@@ -92,6 +98,7 @@ class AppData:
     connections: ConnectionStore
     keys: ApiKeyStore
     clients: ClientPool
+    local: LocalImages
     cache: OfflineCache
     scratch: ScratchUploads
     edits: EditHistory
@@ -124,14 +131,15 @@ class AppData:
         self.scratch.close()
         self.cache.close()
         self.clients.close()
+        self.local.close()
 
 
 def open_app_data(folder: Path, cache: Path) -> AppData:
     """Open all stores; blocking. Raises OSError where a folder cannot be used."""
     private_folder(folder)
     private_folder(cache)
-    connections, keys = ConnectionStore(folder), ApiKeyStore()
-    clients = ClientPool(connections, keys)
+    connections, keys, local = ConnectionStore(folder), ApiKeyStore(), LocalImages(folder)
+    clients = ClientPool(connections, keys, local)
     edits = EditHistory(folder)
     transfers = TransferQueue(folder / "transfers", lambda connection_id: clients.get(connection_id, attempts=1))
     edits.journal.is_transferring = transfers.is_active
@@ -139,6 +147,7 @@ def open_app_data(folder: Path, cache: Path) -> AppData:
         connections,
         keys,
         clients,
+        local,
         OfflineCache(cache),
         ScratchUploads(folder),
         edits,

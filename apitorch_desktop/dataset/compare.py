@@ -87,7 +87,8 @@ def uploads(
     for image in images:
         data = source.workspace.image(source.training_set_id, image, cancelled=stop)
         name = image.original_filename if isinstance(image.original_filename, str) else image.filename
-        yield UploadItem(str(image.label), ImageBytes(data, name), name, len(data), hashlib.sha256(data).hexdigest())
+        sha256 = hashlib.sha256(data).hexdigest()
+        yield UploadItem(str(image.label), ImageBytes(data, name), name, len(data), sha256, image.known_split)
         counter.step()
 
 

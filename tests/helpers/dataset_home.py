@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.dataset.connections.local_client import LocalClient, LocalImages
 from apitorch_desktop.dataset.connections.store import Connection
 from apitorch_desktop.dataset.edits.history import Edit, EditHistory
 from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
@@ -40,7 +40,8 @@ class Home:
 
     def open(self) -> None:
         """As at a start of the program."""
-        self.client = ApiClient(self.url, self.key, **self.options)
+        self.local = LocalImages(self.folder)
+        self.client = LocalClient(self.local, "c1", self.url, self.key, **self.options)
         self.cache = OfflineCache(self.folder / "cache")
         self.scratch = ScratchUploads(self.folder)
         self.edits = EditHistory(self.folder)
@@ -54,7 +55,7 @@ class Home:
 
     def close(self) -> None:
         """As at its end."""
-        for one in (self.edits, self.scratch, self.cache, self.client):
+        for one in (self.edits, self.scratch, self.cache, self.client, self.local):
             one.close()
 
     def restart(self) -> None:
@@ -87,13 +88,13 @@ class Home:
         return {label: sorted(hashes) for label, hashes in found.items() if hashes or empty}
 
 
-def import_images(home: Home, images: Sequence[tuple[str, bytes]]) -> Edit | None:
+def import_images(home: Home, images: Sequence[tuple[str, bytes]], split: str = "") -> Edit | None:
     """Import images, each with its label, the way the window does; the edit in the journal, None if all were there."""
     transfers = TransferQueue(home.folder / "transfers", lambda _connection: home.client)
     try:
         imports = UndoableImports(home.edits.journal, transfers)
         uploads = [
-            UploadItem(label, ImageBytes(data, "new.jpg"), f"{number}.jpg")
+            UploadItem(label, ImageBytes(data, "new.jpg"), f"{number}.jpg", split=split)
             for number, (label, data) in enumerate(images)
         ]
         labels = home.listing().labels

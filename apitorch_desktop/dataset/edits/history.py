@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from apitorch_desktop.api.errors import BadRequest
 from apitorch_desktop.api.extensions import label_of
-from apitorch_desktop.api.types import Classification, Id, TrainingImage
+from apitorch_desktop.api.types import Classification, Id, TrainingImage, label_name
 from apitorch_desktop.dataset.edits.conflicts import ConflictResolver
 from apitorch_desktop.dataset.edits.dismiss import DismissEdits
 from apitorch_desktop.dataset.edits.journal import EditJournal
@@ -95,7 +95,21 @@ class EditHistory:
         """Move images to a label, which is created if it is new."""
         label = label_of(label)
         placements = _placements((image for image in images if image.label != label), label)
-        title = f"move {plural(len(placements), 'photo')} to “{label}”"
+        title = f"move {plural(len(placements), 'photo')} to “{label_name(label)}”"
+        return self._do(workspace, training_set_id, MovePayload(), title, run, placements)
+
+    def move_each(
+        self,
+        workspace: Workspace,
+        training_set_id: Id,
+        images: Sequence[tuple[TrainingImage, str]],
+        run: EditRun = NO_RUN,
+    ) -> EditOutcome:
+        """Move images, each to a label of its own, in one edit: what the classifier proposes is accepted."""
+        placements: list[Placement] = []
+        for image, label in images:
+            placements += placements_of([replace(image)], str(image.label), label_of(label), len(placements))
+        title = f"label {plural(len(placements), 'photo')} as proposed"
         return self._do(workspace, training_set_id, MovePayload(), title, run, placements)
 
     def delete(
@@ -111,8 +125,11 @@ class EditHistory:
         if len({to_set_key(image.training_set_id) for image in trashed}) != 1:
             raise BadRequest("Choose images of one training set.", advice="")
         ids = self.journal.trashed_names(workspace.connection.id, {image.id for image in trashed})
+        splits = self.journal.trashed_splits(workspace.connection.id)
         placements = [
-            Placement(n, ids[image.id], None, image.label, image.name, image.sha256)
+            Placement(
+                n, ids[image.id], None, image.label, image.name, image.sha256, split=splits.get(ids[image.id], "")
+            )
             for n, image in enumerate(trashed)
             if image.id in ids
         ]

@@ -127,7 +127,7 @@ class ImageOperations:
                 self.destination(placement),
                 data=data,
                 filename=placement.name or "image",
-                split=placement.record.known_split if placement.record is not None else "",
+                split=placement.known_split,
                 cancelled=self.cancelled,
             )
             placement.step, placement.copy_id = CopyStep.COPIED, image_id(answer.id)

@@ -47,6 +47,8 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS trash (
         id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT, training_set TEXT, place INTEGER, image TEXT, label TEXT,
         name TEXT, sha256 TEXT, bytes INTEGER, deleted_at REAL)""",
+    """CREATE TABLE IF NOT EXISTS trashed_split (
+        connection TEXT, image TEXT, split TEXT, PRIMARY KEY (connection, image)) WITHOUT ROWID""",
     "CREATE TABLE IF NOT EXISTS conflict (id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT, body BLOB)",
     """CREATE TABLE IF NOT EXISTS hidden_label (
         connection TEXT, training_set TEXT, label TEXT, PRIMARY KEY (connection, training_set, label)) WITHOUT ROWID""",
@@ -241,6 +243,9 @@ class EditJournal:
                         *(placement.name, placement.sha256, size, now),
                     ),
                 )
+                if placement.known_split:
+                    values = (row.connection_id, name, placement.known_split)
+                    db.execute("INSERT OR REPLACE INTO trashed_split VALUES (?, ?, ?)", values)
             _write(db, row, placements)
             db.executemany(
                 "UPDATE handle SET name = ? WHERE connection = ? AND name = ?",
@@ -251,6 +256,7 @@ class EditJournal:
                 key = (row.connection_id, name)
                 db.execute(f"DELETE FROM handle WHERE id IN (SELECT place {where})", key)  # noqa: S608 - our own text
                 db.execute(f"DELETE {where}", key)
+                db.execute("DELETE FROM trashed_split WHERE connection = ? AND image = ?", key)
 
     def drop_undone(self, connection_id: str) -> None:
         """Delete undone edits: they can no longer be redone."""
@@ -372,6 +378,10 @@ class EditJournal:
         found = self._file.read("SELECT id, image FROM trash WHERE connection = ?", connection_id)
         return {number: name for number, name in found if number in numbers}
 
+    def trashed_splits(self, connection_id: str) -> dict[str, str]:
+        """Return the splits of images in the trash by the names that they have while they are absent."""
+        return dict(self._file.read("SELECT image, split FROM trashed_split WHERE connection = ?", connection_id))
+
     def empty_trash(self, connection_id: str | None) -> None:
         """Delete the records of what is in the trash, of one connection or of all."""
         chosen = "" if connection_id is None else " WHERE connection = ?"
@@ -379,6 +389,7 @@ class EditJournal:
         with self._file.transaction() as db:
             db.execute(f"DELETE FROM handle WHERE id IN (SELECT place FROM trash{chosen})", key)  # noqa: S608 - our own
             db.execute(f"DELETE FROM trash{chosen}", key)  # noqa: S608
+            db.execute(f"DELETE FROM trashed_split{chosen}", key)  # noqa: S608
 
     def connections(self) -> list[str]:
         """Return the ids of the connections that have edits."""

@@ -197,10 +197,16 @@ class Placement(msgspec.Struct):
     handle: int = 0
     merged_with: int = msgspec.field(default=0, name="other")
     record: TrainingImage | None = None
+    split: str = ""
 
     def is_pending(self, forward: bool) -> bool:
         """Return whether the edit still has to bring it to the target (`forward`) or back."""
         return self.at_target != forward and not self.missing
+
+    @property
+    def known_split(self) -> str:
+        """Its split, "" for none."""
+        return self.split or (self.record.known_split if self.record is not None else "")
 
     @property
     def known_hash(self) -> str:

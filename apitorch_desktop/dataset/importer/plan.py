@@ -3,6 +3,7 @@
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from threading import Event
 from time import monotonic
 
 from apitorch_desktop.api.slugs import snake_case
-from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import INBOX, SPLITS, TrainingImage, label_name
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.importer.scanner import Dropped, FoundImage, InspectedFile, Scanner, not_plain, too_large
 from apitorch_desktop.dataset.sources.archives import Archives, read
@@ -23,7 +24,7 @@ from apitorch_desktop.dataset.sources.image_source import (
     SourceMissing,
     UploadItem,
 )
-from apitorch_desktop.utils.text import shown
+from apitorch_desktop.utils.text import plural, shown
 
 _THREADS = 4
 _TICK = 0.05
@@ -42,6 +43,8 @@ class ItemStatus(StrEnum):
     """Not sent: the same bytes are under this label already."""
     TWICE = "twice"
     """Not sent: the same bytes for the same label come earlier in this plan."""
+    WAITING = "waiting"
+    """Will be sent without a label, into the inbox."""
     NO_LABEL = "no_label"
     """Not sent until it has a label."""
     PROBLEM = "problem"
@@ -50,7 +53,7 @@ class ItemStatus(StrEnum):
     """Not sent: the user left it out."""
 
 
-SENT = frozenset({ItemStatus.NEW, ItemStatus.SIMILAR, ItemStatus.OTHER_LABEL})
+SENT = frozenset({ItemStatus.NEW, ItemStatus.SIMILAR, ItemStatus.OTHER_LABEL, ItemStatus.WAITING})
 """Standings of items that will be sent."""
 
 
@@ -58,10 +61,10 @@ SENT = frozenset({ItemStatus.NEW, ItemStatus.SIMILAR, ItemStatus.OTHER_LABEL})
 class PlanItem:
     """Image of a plan. Change it through the `Plan` only.
 
-    `label` is snake_case, empty while there is none; `original_label` the spelling it came with. `name` is printable in
-    one line. `size` in bytes, `width` and `height` in pixels as shown, None where not known (an image on the web).
-    `problem` is a sentence. `split`: train, validation, test or another part of a set, "" for none. `note` is a sentence
-    about `standing`, or empty.
+    `label` is snake_case, empty while there is none (it then goes to the inbox); `original_label` the spelling it came
+    with. `name` is printable in one line. `size` in bytes, `width` and `height` in pixels as shown, None where not known
+    (an image on the web). `problem` is a sentence. `split`: train, validation, test or another part of a set, "" for none.
+    `note` is a sentence about `standing`, or empty.
     """
 
     label: str
@@ -97,7 +100,7 @@ class Plan:
     `notes` are sentences about more than a single image (a folder that cannot be opened, names that become one label);
     `ignored` names files beside the images that are none and were not asked for by name. `complete`: everything could
     be read; else `notes` have the reasons. `labels_there` are the training set's labels; `existing` maps sha256 to
-    the labels that hold these bytes.
+    the labels that hold these bytes. `inbox`: the training set takes images without a label.
     """
 
     def __init__(
@@ -109,7 +112,9 @@ class Plan:
         notes: Iterable[str] = (),
         ignored: Iterable[str] = (),
         complete: bool = True,
+        inbox: bool = True,
     ) -> None:
+        self._inbox = inbox
         self.items = list(items)
         self.notes: list[str] = []
         self._scan_notes = list(notes)
@@ -160,7 +165,7 @@ class Plan:
         if not stored:
             raise ValueError(_no_label(label))
         for item in items:
-            item.label, item.original_label = stored, label
+            item.label, item.original_label = _parted(label)
         self._judge()
 
     def rename_label(self, label: str, new: str) -> None:
@@ -181,7 +186,13 @@ class Plan:
 
     def uploads(self) -> list[UploadItem]:
         """Return the uploads for `TransferQueue.add_upload`."""
-        return [UploadItem(item.label, item.source, item.name, item.size, item.sha256) for item in self.sending()]
+        return [
+            UploadItem(
+                item.label or INBOX, item.source, item.name, item.size, item.sha256,
+                item.split if item.split in SPLITS else "",
+            )
+            for item in self.sending()
+        ]  # fmt: skip
 
     def _judge(self) -> None:
         """Set the standing of every item: one item's label decides about others."""
@@ -192,7 +203,14 @@ class Plan:
                 under.setdefault(mark, set()).add(item.label)
         for item in self.items:
             item.standing, item.note = self._standing(item, first, under)
+        splits = Counter(item.split for item in self.sending() if item.split in SPLITS)
+        kept = ", ".join(f"{splits[split]:,} {split}" for split in SPLITS if splits[split])
         self.notes = [*self._scan_notes, *_merged_names(self.items, self._labels_there)]
+        if waiting := self.counts()[ItemStatus.WAITING]:
+            wait = "waits" if waiting == 1 else "wait"
+            self.notes.append(f"{plural(waiting, 'photo')} without a label {wait} under “{label_name(INBOX)}”.")
+        if kept:
+            self.notes.append(f"The photos keep their split: {kept}.")
 
     def _standing(
         self, item: PlanItem, first: dict[tuple[str, str], PlanItem], under: dict[str, set[str]]
@@ -201,17 +219,28 @@ class Plan:
             return ItemStatus.PROBLEM, item.problem
         if not item.included:
             return ItemStatus.LEFT_OUT, ""
-        if not item.label:
-            return ItemStatus.NO_LABEL, _no_label(item.original_label)
         mark = _mark(item)
         there = self._existing.get(item.sha256 or "", ())
+        if not item.label:
+            if item.original_label.strip() or not self._inbox:
+                return ItemStatus.NO_LABEL, _no_label(item.original_label)
+            if there:
+                return ItemStatus.THERE, f"Already under “{label_name(min(there))}”."
+            if under.get(mark):
+                return ItemStatus.TWICE, f"The same picture comes under “{min(under[mark])}”."
+            if mark and (before := first.setdefault(("", mark), item)) is not item:
+                return ItemStatus.TWICE, f"The same picture as “{before.name}”."
+            return ItemStatus.WAITING, f"It waits under “{label_name(INBOX)}”."
         if item.label in there:
             return ItemStatus.THERE, f"Already under “{item.label}”."
         if mark and (before := first.setdefault((item.label, mark), item)) is not item:
             return ItemStatus.TWICE, f"The same picture as “{before.name}”."
         others = (set(there) | under.get(mark, set())) - {item.label}
         if others:
-            return ItemStatus.OTHER_LABEL, f"The same picture is under “{'”, “'.join(sorted(others))}” too."
+            return (
+                ItemStatus.OTHER_LABEL,
+                f"The same picture is under “{'”, “'.join(sorted(map(label_name, others)))}” too.",
+            )
         if item.similar_to:
             return ItemStatus.SIMILAR, f"Looks nearly the same as {item.similar_to}."
         return ItemStatus.NEW, ""
@@ -241,14 +270,15 @@ def scan(
     default_label: str = "",
     existing: Mapping[str, Collection[str]] | None = None,
     labels_there: Collection[str] = (),
+    inbox: bool = True,
     progress: Callable[[ScanProgress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Plan:
     """Make a plan of what was dropped: paths of files, folders, archives and lists; text; images. Blocking.
 
     Lists in a folder label its images, else its sub-folders do; what has no label gets `default_label`, and a folder of
-    nothing but images its own name. A problem never stops the rest. When `cancelled` returns True, what was found so
-    far is the plan.
+    nothing but images its own name; what still has none goes to the inbox, if there is an `inbox`. A problem never stops
+    the rest. When `cancelled` returns True, what was found so far is the plan.
     """
     stop = cancelled or (lambda: False)
     notifier = _ProgressNotifier(progress)
@@ -263,7 +293,7 @@ def scan(
         archives.close()
     items = [
         PlanItem(
-            snake_case(found.label), found.label, found.source, found.name,
+            *_parted(found.label), found.source, found.name,
             seen.size, seen.problem, seen.sha256, seen.width, seen.height, split=found.split,
         )
         for found, seen in zip(finder.found, looks, strict=True)
@@ -275,6 +305,7 @@ def scan(
         notes=finder.notes,
         ignored=finder.ignored,
         complete=finder.complete and not stop(),
+        inbox=inbox,
     )
 
 
@@ -378,6 +409,12 @@ def _merged_names(items: Iterable[PlanItem], labels_there: Collection[str]) -> l
 def _plain(name: str) -> str:
     """Return a name without case and what separates its words."""
     return unicodedata.normalize("NFKC", re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", name.strip().casefold()))
+
+
+def _parted(label: str) -> tuple[str, str]:
+    """Return a label in snake_case and as spelled, both empty for the inbox."""
+    stored = snake_case(label)
+    return ("", "") if stored == INBOX else (stored, label)
 
 
 def _no_label(text: str) -> str:

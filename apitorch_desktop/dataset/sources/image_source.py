@@ -55,13 +55,14 @@ Source = ImageFile | ArchiveMember | ImageUrl | ImageBytes
 
 @dataclass(frozen=True, slots=True)
 class UploadItem:
-    """Image to be uploaded to a label. `size` in bytes and `sha256` (hex) where they are known."""
+    """Image to be uploaded to a label. `size` in bytes and `sha256` (hex) where they are known; `split` may be empty."""
 
     label: str
     source: Source
     name: str
     size: int | None = None
     sha256: str | None = None
+    split: str = ""
 
 
 def filename_of(source: Source) -> str:

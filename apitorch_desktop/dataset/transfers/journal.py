@@ -36,11 +36,14 @@ CREATE TABLE IF NOT EXISTS items (
     id INTEGER PRIMARY KEY AUTOINCREMENT, transfer INTEGER NOT NULL REFERENCES transfers ON DELETE CASCADE,
     label TEXT NOT NULL, kind TEXT NOT NULL, source BLOB NOT NULL, name TEXT NOT NULL, size INTEGER, sha256 TEXT,
     state INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',
-    advice TEXT NOT NULL DEFAULT '', image_id TEXT NOT NULL DEFAULT '', created INTEGER NOT NULL DEFAULT 0
+    advice TEXT NOT NULL DEFAULT '', image_id TEXT NOT NULL DEFAULT '', created INTEGER NOT NULL DEFAULT 0,
+    split TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS items_by_state ON items (transfer, state, id);
 """
-_VERSION = 1
+_MIGRATION = "ALTER TABLE items ADD COLUMN split TEXT NOT NULL DEFAULT ''"
+"""Turns version 1, of 0.1.0, into version 2."""
+_VERSION = 2
 
 
 class ItemState(IntEnum):
@@ -68,6 +71,7 @@ class TransferItem(NamedTuple):
     advice: str
     image_id: str
     created: int
+    split: str
 
 
 class ItemResult(NamedTuple):
@@ -172,7 +176,7 @@ class TransferJournal:
     def fill(self, transfer: int, images: Iterable[tuple[str, str, str, int | None, str | None, str]]) -> None:
         """Add the items of a download: label, path below the folder, name, size, sha256 and image id."""
         rows = [
-            (label, "image", os.fsencode(path), name, size, sha256, image_id)
+            (label, "image", os.fsencode(path), name, size, sha256, image_id, "")
             for label, path, name, size, sha256, image_id in images
         ]
         with self._writing() as write:
@@ -337,7 +341,7 @@ class TransferJournal:
                 size, sha256 = len(data), hashlib.sha256(data).hexdigest()
                 self._keep(sha256, data)
                 kind, source = "picture", sha256.encode() + b"\0" + name.encode("utf-8", "surrogateescape")
-        return upload.label, kind, source, shown(upload.name), size, sha256, ""
+        return upload.label, kind, source, shown(upload.name), size, sha256, "", upload.split
 
     def _keep(self, digest: str, data: bytes) -> None:
         self._images.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -346,7 +350,8 @@ class TransferJournal:
 
     def _insert(self, write: sqlite3.Connection, transfer: int, rows: Iterable[tuple[Any, ...]]) -> None:
         write.executemany(
-            "INSERT INTO items (transfer, label, kind, source, name, size, sha256, image_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO items (transfer, label, kind, source, name, size, sha256, image_id, split)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ((transfer, *row) for row in rows),
         )
 
@@ -374,8 +379,16 @@ class TransferJournal:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
-            if connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
-                connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+            connection.execute("BEGIN IMMEDIATE")  # other processes may open the file at the same moment
+            try:
+                version = connection.execute("PRAGMA user_version").fetchone()[0]
+                for statement in () if version == _VERSION else (_MIGRATION,) if version else _SCHEMA.split(";")[:-1]:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {_VERSION}")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
             self._connection = connection
         return self._connection
 

@@ -63,10 +63,17 @@ class Uploader:
         except OSError:
             raise SourceMissing(f"“{item.name}” is not kept any more: add it again.") from None
         if isinstance(source, ImageUrl):
-            return self._result(item, client.upload_image_url(training_set, label, source.url), None)
+            answer = client.upload_image_url(training_set, label, source.url, split=item.split)
+            return self._result(item, answer, None)
         if isinstance(source, ImageFile):
             answer = client.upload_image(
-                training_set, label, path=source.path, on_sent=progress, cancelled=cancelled, repeat=False
+                training_set,
+                label,
+                path=source.path,
+                split=item.split,
+                on_sent=progress,
+                cancelled=cancelled,
+                repeat=False,
             )
             return self._result(item, answer, item.sha256)
         data = read(source, self._archives, MAX_BYTES)
@@ -78,6 +85,7 @@ class Uploader:
             label,
             data=data,
             filename=filename_of(source),
+            split=item.split,
             on_sent=progress,
             cancelled=cancelled,
             repeat=False,

@@ -111,6 +111,11 @@ class Workspace:
         """Return whether the service lists an extension."""
         return extension in self._extensions
 
+    @property
+    def has_inbox(self) -> bool:
+        """True if images may be without a label: on the service, or here where it has the documented calls alone."""
+        return not self._extensions or self.has("unlabelled")
+
     def connect(self) -> Ping:
         """Ask the service for its extensions, and delete scratch images that a crash left there."""
         with self._recorded():

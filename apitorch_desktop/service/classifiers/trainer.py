@@ -194,13 +194,6 @@ class Trainer:
         labels, none = [current.head.labels[at] for at in best], bool(current.head.is_none(embedding)[0])
         return Prediction(current.version, labels, [values[at] for at in best], none)
 
-    def proposals(self, training_set: "TrainingSetRow") -> types.Proposals:
-        """Return the current head's labels for the images without one, most confident first; none before the first head."""
-        current = self._heads.current(training_set.id)
-        if current is None or unmet_requirements(training_set):
-            return types.Proposals(data=[], waiting=sum(training_set.counts) - sum(training_set.classes.values()))
-        return training_data.propose(self._store, training_set.id, current)
-
     def versions(self, set_id: int) -> list[types.ClassifierVersion]:
         """Return the stored versions, newest first."""
         return [training_data.wire_version(row, decode_metrics(row)) for row in self._store.models.versions(set_id)]

@@ -24,7 +24,6 @@ from apitorch_desktop.service.storage.errors import RecordNotFound
 from apitorch_desktop.service.storage.records import ExampleRow, VersionRow
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import head as heads
-from apitorch_desktop.vision.calibration import confidence_word
 from apitorch_desktop.vision.folds import sibling_groups
 
 _BATCH = 4096
@@ -189,33 +188,6 @@ def _answers(store: "Store", set_id: int, version: CurrentHead, examples: "list[
         for example, best, value in zip(embedded, values.argmax(axis=1), values.max(axis=1), strict=True):
             found[example.image_id] = names.get(labels[best], labels[best]), float(value)
     return found
-
-
-def propose(store: "Store", set_id: int, current: CurrentHead) -> types.Proposals:
-    """Return a head's labels for the images without one that are embedded, most confident first. Raises RecordNotFound."""
-    inbox = store.models.examples(set_id, inbox=True)[1]
-    found: list[tuple[float, types.Proposal]] = []
-    for start in range(0, len(inbox), _BATCH):
-        embedded, embeddings = _load_embeddings(store, current.encoder, inbox[start : start + _BATCH])
-        if not embedded or embeddings.shape[1] != current.head.dimensions:
-            continue
-        values, none = current.head.predict(embeddings), current.head.is_none(embeddings)
-        for example, row, is_none in zip(embedded, values, none, strict=True):
-            best = int(row.argmax())
-            value = float(row[best])
-            proposal = types.Proposal(
-                image_id=f"ti_{example.image_id}",
-                label=current.head.labels[best],
-                confidence=confidence_word(None if is_none else value),
-                confidence_value=decimal(value),
-            )
-            if is_none:
-                proposal.none_of_these = True
-            found.append((value, proposal))
-    found.sort(key=lambda pair: -pair[0])
-    return types.Proposals(
-        data=[proposal for _, proposal in found], version=current.version, waiting=len(inbox) - len(found)
-    )
 
 
 def wire_metrics(metrics: heads.HeadMetrics) -> types.Metrics:

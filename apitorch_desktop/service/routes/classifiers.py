@@ -105,17 +105,6 @@ class ClassifierRoutes:
                 errors=(404,),
             ),
             Operation(
-                "listProposals",
-                "GET",
-                _CLASSIFIER_PATH + "/proposals",
-                "What a trained classifier says about the images of its training set that have no label yet.",
-                self.proposals,
-                types.Proposals,
-                tag,
-                extension="unlabelled",
-                errors=(404,),
-            ),
-            Operation(
                 "exportClassifier",
                 "GET",
                 _CLASSIFIER_PATH + "/onnx",
@@ -206,11 +195,6 @@ class ClassifierRoutes:
         set_id = await self._training_set_id(request)
         data = await self._workers.run_inference(self._trainer.compare_versions, set_id, query.from_, query.to)
         return types.ClassificationChanges(data=data)
-
-    async def proposals(self, request: Request) -> types.Proposals:
-        """`GET classifier/:slug/proposals`."""
-        row = await self._workers.run_storage(self._sets.by_slug, request.owner, request.path["slug"])
-        return await self._workers.run_inference(self._trainer.proposals, row)
 
     async def onnx(self, request: Request) -> LargeResponse:
         """`GET classifier/:slug/onnx`."""

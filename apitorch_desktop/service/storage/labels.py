@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection, delete, func, select, update
 
+from apitorch_desktop.api.types import INBOX
 from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.base import Repository, create_label_row, existing_label, find_label, find_set_id
 from apitorch_desktop.service.storage.errors import RecordConflict
@@ -18,12 +19,12 @@ class LabelRepository(Repository):
     """
 
     def all(self, owner: int, training_set_id: int | str) -> list[LabelRow]:
-        """Return the labels with their counts, by name. Raises RecordNotFound."""
+        """Return the labels with their counts, by name; the inbox while it has images. Raises RecordNotFound."""
         with self._database.querying() as connection:
             rows = _rows(connection, validation.number(training_set_id) or 0, owner=owner)
             if not rows:  # no label, or no such training set
                 find_set_id(connection, owner, training_set_id)
-            return sorted(rows, key=lambda row: row.name)
+            return sorted((row for row in rows if row.count or row.name != INBOX), key=lambda row: row.name)
 
     def get(self, owner: int, training_set_id: int | str, label: str) -> LabelRow:
         """Return one label by name or id. Raises RecordNotFound."""

@@ -20,16 +20,15 @@ KEPT_VERSIONS = 10
 class ModelRepository(Repository):
     """Embeddings and versions, for the trainer: training sets by number, of any owner. Thread-safe."""
 
-    def examples(self, training_set_id: int, *, inbox: bool = False) -> tuple[int, list[ExampleRow]]:
+    def examples(self, training_set_id: int) -> tuple[int, list[ExampleRow]]:
         """Return the revision, and the images that have a label, in the order of arrival, in one snapshot.
 
-        With `inbox` those that have none. Raises RecordNotFound.
+        Raises RecordNotFound.
         """
-        of_inbox = labels.c.name == INBOX
         query = (
             select(images.c.id, labels.c.name, images.c.sha256)
             .join_from(images, labels, labels.c.seq == images.c.label_seq)
-            .where(images.c.training_set_id == training_set_id, of_inbox if inbox else ~of_inbox)
+            .where(images.c.training_set_id == training_set_id, labels.c.name != INBOX)
             .order_by(images.c.seq)
         )
         with self._database.reading() as connection:

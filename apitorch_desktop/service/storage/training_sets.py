@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, select, update
 
+from apitorch_desktop.api.types import INBOX
 from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.base import NO_SUCH_SET, Repository, insert
 from apitorch_desktop.service.storage.errors import Invalid, RecordNotFound
@@ -177,11 +178,11 @@ def _query(condition: ColumnElement[bool]) -> Select[Any]:
 
 
 def _records(rows: Iterable[Any]) -> list[TrainingSetRow]:
-    """Make records of the rows of `_query`, labels by name."""
+    """Make records of the rows of `_query`, labels by name; the inbox while it has images."""
     found: dict[tuple[Any, ...], list[tuple[str, int, str]]] = {}
     for *values, label, count, label_id in rows:
         held = found.setdefault(tuple(values), [])
-        if label is not None:
+        if label is not None and (count or label != INBOX):
             held.append((label, count, label_id))
     records = []
     for values, held in found.items():

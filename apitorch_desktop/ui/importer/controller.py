@@ -12,7 +12,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from apitorch_desktop.api.errors import ConnectionFailed
-from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
+from apitorch_desktop.api.types import INBOX, Id, TrainingImage, TrainingSet, label_name
 from apitorch_desktop.dataset.compare import Side, uploads
 from apitorch_desktop.dataset.importer.plan import Dropped, Plan, existing_of, scan
 from apitorch_desktop.dataset.importer.scanner import SUFFIXES
@@ -139,16 +139,16 @@ class ImportController(QObject):
     # --- directly to a label
 
     def _add_to_label(self, sources: Sequence[Dropped], target: TrainingSet, label: str, name: str) -> None:
-        session = self._session
+        session, inbox = self._session, self._has_inbox()
 
         def job(context: JobContext) -> tuple[Plan, bool]:
             photos = all(_is_photo(source) for source in sources)
-            return scan(sources, default_label=label, cancelled=context.cancelled), photos
+            return scan(sources, default_label=label, inbox=inbox, cancelled=context.cancelled), photos
 
         def done(answer: tuple[Plan, bool]) -> None:
             plan, photos = answer
             sending = plan.sending()
-            if not photos or any(item.label != label for item in sending):
+            if not photos or any((item.label or INBOX) != label for item in sending):
                 self._show_plan(plan, target, name)
                 return
             unreadable = [item for item in plan.items if item.problem]
@@ -159,7 +159,7 @@ class ImportController(QObject):
             elif not sending:
                 session.show_message("There is no photo in what was dropped.", "warn", "import")
             if sending:
-                title = f"Adding {plural(len(sending), 'photo')} to “{label}”"
+                title = f"Adding {plural(len(sending), 'photo')} to “{label_name(label)}”"
                 self._send(target.id, title, plan.uploads())
 
         session.run(
@@ -216,8 +216,13 @@ class ImportController(QObject):
 
     def _plan(self, sources: Sequence[Dropped], target: TrainingSet | None, content: DroppedContent) -> None:
         dialog = self._dialog(target, _name_of(content))
-        dialog.scan(lambda context: scan(sources, progress=context.progress, cancelled=context.cancelled))
+        inbox = self._has_inbox()
+        dialog.scan(lambda context: scan(sources, inbox=inbox, progress=context.progress, cancelled=context.cancelled))
         dialog.open()
+
+    def _has_inbox(self) -> bool:
+        workspace = self._session.workspace
+        return workspace is not None and workspace.has_inbox
 
     def _show_plan(self, plan: Plan, target: TrainingSet, name: str) -> None:
         dialog = self._dialog(target, name)

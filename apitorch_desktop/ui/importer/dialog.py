@@ -25,6 +25,8 @@ from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ComboBox, ProgressBar, button, label, set_property
 from apitorch_desktop.utils.text import plural, size
 
+_MOST_NOTES = 5
+
 
 @dataclass(frozen=True, slots=True)
 class ImportOrder:
@@ -223,9 +225,9 @@ class ImportDialog(QDialog):
             return
         sending = plan.sending()
         photos = f"{len(sending):,} photo{'s' * (len(sending) != 1)}"
-        labels = sum(1 for row in plan.labels() if row.sending)
+        labels = sum(1 for row in plan.labels() if row.sending and row.label)
         self.start.setText(f"Import {photos}")
-        unlabeled = plan.counts()[ItemStatus.NO_LABEL]
+        unlabeled, waiting = (plan.counts()[status] for status in (ItemStatus.NO_LABEL, ItemStatus.WAITING))
         reason = "Give the photos a label first" if unlabeled else "There is nothing to send"
         reason = "" if sending else reason
         if new and not self.name.text().strip():
@@ -233,7 +235,10 @@ class ImportDialog(QDialog):
         if self._checks.comparing:
             reason = "Comparing with what is there"
         else:
-            spread = f"{photos} under {labels:,} label{'s' * (labels != 1)}"
+            spread = (
+                f"{photos} under {labels:,} label{'s' * (labels != 1)}" if labels else f"{photos} without a label yet"
+            )
+            spread += f" and without one ({waiting:,})" if labels and waiting else ""
             nothing = f"{plural(unlabeled, 'photo')} without a label yet" if unlabeled else "Nothing to import"
             self.head.setText(f"{spread}, {size(plan.bytes_to_send())}" if sending else nothing)
         self.below.setText(" ".join(part for part in (_summary(plan), self._checks.similarity_text) if part))
@@ -245,9 +250,9 @@ class ImportDialog(QDialog):
     def _show_problem(self, sentence: str) -> None:
         notes = [sentence] if sentence else []
         if self._plan is not None:
-            notes += self._plan.notes[:3]
-            if len(self._plan.notes) > 3:
-                notes.append(f"… and {len(self._plan.notes) - 3:,} more.")
+            notes += self._plan.notes[:_MOST_NOTES]
+            if len(self._plan.notes) > _MOST_NOTES:
+                notes.append(f"… and {len(self._plan.notes) - _MOST_NOTES:,} more.")
         self.notes.setText("\n".join(notes))
         self.notes.setVisible(bool(notes))
         set_property(self.notes, "tone", "bad" if sentence else "warn")

@@ -9,6 +9,7 @@ from PySide6.QtCore import QSortFilterProxyModel, Signal
 from PySide6.QtGui import QFont
 
 from apitorch_desktop.api.slugs import snake_case
+from apitorch_desktop.api.types import INBOX, label_name
 from apitorch_desktop.dataset.importer.plan import Plan, PlanItem, PlanLabel
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Column, Index, TableFilter, TableModel
@@ -32,7 +33,7 @@ class PlanLabelsModel(TableModel[PlanLabel]):
         columns: list[Column[PlanLabel]] = [
             Column(
                 title="Label",
-                text=lambda row: row.label or "no label yet",
+                text=lambda row: row.label or label_name(INBOX),
                 tooltip=_spellings,
                 edit=self._rename,
                 edit_text=attrgetter("label"),
@@ -169,7 +170,8 @@ def _spellings(row: PlanLabel) -> str:
 
 
 def _tooltip(item: PlanItem) -> str:
-    return item.note or item.name
+    about = item.note or item.name
+    return f"{about}\nSplit: {item.split}" if item.split else about
 
 
 def _readable(item: PlanItem) -> bool:

@@ -28,12 +28,12 @@ from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Index
 
 _VIEWS: dict[str, tuple[str, ...]] = {
     "All": (),
-    "To be sent": ("new", "similar", "other_label"),
+    "To be sent": ("new", "similar", "other_label", "waiting"),
     "Cannot be read": ("problem",),
     "There already": ("there", "twice"),
     "Look nearly the same": ("similar",),
     "Under two labels": ("other_label",),
-    "Without a label": ("no_label",),
+    "Without a label": ("no_label", "waiting"),
     "Skipped": ("left_out",),
 }
 

@@ -17,6 +17,7 @@ from apitorch_desktop.dataset.connections.api_keys import (
     KeyringProblem,
     KeyringWait,
 )
+from apitorch_desktop.dataset.connections.local_client import LocalImages
 from apitorch_desktop.dataset.connections.store import (
     EMBEDDED,
     Connection,
@@ -311,7 +312,7 @@ def test_a_wait_lasts_until_the_keyring_answers_or_it_is_stopped(ring, monkeypat
     assert reports == [1]
     connections = ConnectionStore(tmp_path, {})
     hosted = connections.add("Hosted", HOSTED.base_url)
-    clients = ClientPool(connections, keys)
+    clients = ClientPool(connections, keys, LocalImages(tmp_path))
     ring.gate.clear()
     with pytest.raises(ConnectionFailed, match="keyring does not answer") as failed:  # what waits, tries again
         clients.get(hosted.id)

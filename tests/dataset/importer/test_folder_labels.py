@@ -1,6 +1,7 @@
 # ruff: noqa: E501
 """Folders as people have them: splits, containers, wrapping folders, links, and names that are no text or alike."""
 
+import hashlib
 import os
 
 import pytest
@@ -58,9 +59,33 @@ def test_photos_of_a_split_without_labels_are_named_and_keep_their_part(tmp_path
     assert by_label(plan) == {"": ["b.jpg"], "cat": ["a.jpg"]}
     assert {item.name: item.split for item in plan.items} == {"a.jpg": "train", "b.jpg": "test"}
     assert "1 photo in “test” has no label: the name of a part of a set is none." in plan.notes
+    assert plan.notes[-2:] == [
+        "1 photo without a label waits under “No label yet”.",
+        "The photos keep their split: 1 train, 1 test.",
+    ]
+    sent = {(upload.name, upload.label, upload.split) for upload in plan.uploads()}
+    assert sent == {("a.jpg", "cat", "train"), ("b.jpg", "unlabelled", "test")}
     assert plan.complete
     assert set(by_label(scan([tmp_path / "test"]))) == {""}
     assert set(by_label(scan([tmp_path / "test"], default_label="dog"))) == {"dog"}
+
+
+def test_a_photo_without_a_label_that_is_there_or_comes_with_one_is_not_sent_again(tmp_path):
+    put(tmp_path / "train/cat/a.jpg", picture(1))
+    for number, name in enumerate(["same", "there", "waiting", "new", "new_too"]):
+        put(tmp_path / "test" / f"{name}.jpg", picture(1 + min(number, 3)))
+    there = {hashlib.sha256(picture(2)).hexdigest(): {"dog"}, hashlib.sha256(picture(3)).hexdigest(): {"unlabelled"}}
+    notes = {item.name: item.note for item in scan([tmp_path], existing=there).items if not item.label}
+    assert notes == {
+        "same.jpg": "The same picture comes under “cat”.",
+        "there.jpg": "Already under “dog”.",
+        "waiting.jpg": "Already under “No label yet”.",
+        "new.jpg": "It waits under “No label yet”.",
+        "new_too.jpg": "The same picture as “new.jpg”.",
+    }
+    plan = scan([tmp_path], existing=there)
+    plan.set_label([item for item in plan.items if item.name == "waiting.jpg"], "Unlabelled")
+    assert [item.label for item in plan.items if item.name == "waiting.jpg"] == [""]
 
 
 def test_folders_called_by_ids_have_the_names_beside_them(tmp_path):

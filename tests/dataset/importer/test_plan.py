@@ -71,9 +71,9 @@ def test_a_picture_beside_label_folders_waits_for_a_label(tmp_path):
     put(tmp_path / "loose.jpg", picture(2))
     plan = scan([tmp_path])
     loose = next(item for item in plan.items if item.name == "loose.jpg")
-    assert loose.standing is ItemStatus.NO_LABEL
-    assert loose.note
-    assert [item.name for item in plan.sending()] == ["a.jpg"]
+    assert loose.standing is ItemStatus.WAITING
+    assert loose.note == "It waits under “No label yet”."
+    assert {(upload.label, upload.name) for upload in plan.uploads()} == {("hat", "a.jpg"), ("unlabelled", "loose.jpg")}
     assert plan.labels()[-1].label == ""
     plan.set_label([loose], "Scarf!")
     assert (loose.label, loose.standing) == ("scarf", ItemStatus.NEW)
@@ -355,8 +355,10 @@ def test_the_same_address_twice_is_one_upload():
     assert [item.standing for item in plan.items] == [ItemStatus.NEW, ItemStatus.TWICE]
 
 
-def test_a_picture_from_memory_needs_a_label_first():
-    plan = scan([ImageBytes(picture(1), "clip\nboard.png"), ImageBytes(b"", "nothing")])
+def test_a_picture_from_memory_needs_a_label_first_where_there_is_no_inbox():
+    dropped = [ImageBytes(picture(1), "clip\nboard.png"), ImageBytes(b"", "nothing")]
+    assert [item.standing for item in scan(dropped).items] == [ItemStatus.WAITING, ItemStatus.PROBLEM]
+    plan = scan(dropped, inbox=False)
     assert [item.standing for item in plan.items] == [ItemStatus.NO_LABEL, ItemStatus.PROBLEM]
     assert plan.items[0].name == "clip␊board.png"
     plan.set_label(plan.items, "hat")

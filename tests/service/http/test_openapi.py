@@ -28,7 +28,7 @@ EXTENSIONS = {
     "POST /api/training-set/{id}/images/move", "POST /api/training-set/{id}/images/delete",
     "GET /api/training-set/{id}/labels", "GET /api/classifier/{slug}", "GET /api/feedback",
     "GET /api/classifier/{slug}/versions", "POST /api/classifier/{slug}/current", "GET /api/classifier/{slug}/changes",
-    "GET /api/classifier/{slug}/onnx", "GET /api/classifier/{slug}/proposals",
+    "GET /api/classifier/{slug}/onnx",
 }  # fmt: skip
 
 
