@@ -27,6 +27,7 @@ from apitorch_desktop.dataset.transfers.queue import TransferQueue
 from apitorch_desktop.dataset.workspace.listing import iter_images
 from apitorch_desktop.dataset.workspace.scratch import scratch_label
 from apitorch_desktop.utils import paths
+from apitorch_desktop.utils.files import shortened_names
 from apitorch_desktop.utils.text import decoded, duration, plural, reason, shown
 
 _THREADS = 8
@@ -45,6 +46,9 @@ def add_export_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("training_set", metavar="TRAINING_SET", help="its id or its name")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to write")
     parser.add_argument("--format", choices=export_formats, default=export_formats[0], help="(default: %(default)s)")
+    parser.add_argument(
+        "--jpeg", action="store_true", help="photos that few programs read (HEIC, AVIF, JPEG XL, raw) as JPEG"
+    )
     parser.set_defaults(command=_export)
 
 
@@ -55,7 +59,9 @@ def _import(arguments: Namespace) -> int:
 
 def _export(arguments: Namespace) -> int:
     with connected() as client:
-        return export_training_set(client, arguments.training_set, arguments.folder, arguments.format)
+        return export_training_set(
+            client, arguments.training_set, arguments.folder, arguments.format, jpeg=arguments.jpeg
+        )
 
 
 def import_folder(client: ApiClient, folder: Path, name: str) -> int:
@@ -109,9 +115,17 @@ def import_folder(client: ApiClient, folder: Path, name: str) -> int:
 
 
 def export_training_set(
-    client: ApiClient, training_set: str, folder: Path, export_format: str = ExportFormat.IMAGEFOLDER
+    client: ApiClient,
+    training_set: str,
+    folder: Path,
+    export_format: str = ExportFormat.IMAGEFOLDER,
+    *,
+    jpeg: bool = False,
 ) -> int:
-    """Export a training set, given by its id or name, into a folder; return the exit status."""
+    """Export a training set, given by its id or name, into a folder; return the exit status.
+
+    With `jpeg`, photos of formats that few programs read become JPEGs.
+    """
     training_set = decoded(training_set)
     sets = client.training_sets()
     found = next((one for one in sets if str(one.id) == training_set), None) or _named(sets, training_set)
@@ -119,8 +133,10 @@ def export_training_set(
         raise CommandError(
             f"There is no training set “{training_set}”. {output.offer_names([one.name for one in sets])}"
         )
+    if note := shortened_names(found.labels if isinstance(found.labels, list) else []):
+        output.write(note)
     line = output.ProgressLine()
-    if export_format == ExportFormat.IMAGEFOLDER:
+    if export_format == ExportFormat.IMAGEFOLDER and not jpeg:
         return _download(client, found, folder, line)
     scratch = scratch_label(paths.desktop_folder(), _connection(), found.id)
     listing, fetch = client_source(client, found.id, scratch_label=scratch)
@@ -130,6 +146,7 @@ def export_training_set(
             fetch,
             folder,
             ExportFormat(export_format),
+            jpeg=jpeg,
             progress=lambda number, total: line.show(f"{number:,} of {total:,} photos"),
         )
     except ExportRefused as error:

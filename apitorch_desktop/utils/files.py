@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import os
 import stat
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+LONGEST_NAME: Final = 255
+"""Bytes of a file's name on the file systems of Linux; elsewhere as many characters."""
+_LONGEST_ENDING: Final = 16
 FEW = 4
 """Up to this many files are synced one by one: syncfs also waits for what other programs have written."""
 
@@ -141,6 +145,26 @@ def _syncfs() -> Callable[[int], None] | None:
 
 
 def safe_filename(name: str) -> str:
-    """Turn a name given by a service into the name of one file, without any path in it."""
+    """Turn a name given by a service into the name of one file, without any path in it.
+
+    One of too many bytes keeps its beginning and its ending, with a mark of the whole name between them.
+    """
     kept = name.replace("/", "_").replace("\\", "_").replace("\0", "_")
+    raw = kept.encode("utf-8", "surrogateescape")
+    if len(raw) > LONGEST_NAME:
+        ending = PurePosixPath(kept).suffix.encode("utf-8", "surrogateescape")
+        end = b"~" + hashlib.sha256(raw).hexdigest()[:8].encode() + (ending if len(ending) <= _LONGEST_ENDING else b"")
+        kept = raw[: LONGEST_NAME - len(end)].decode("utf-8", "ignore") + end.decode("utf-8", "surrogateescape")
     return kept if kept not in {"", ".", ".."} else f"_{kept}"
+
+
+def shortened_names(names: Iterable[str]) -> str:
+    """Return a sentence about names that `safe_filename` shortens; empty where there is none."""
+    long = sorted(name for name in set(names) if len(os.fsencode(name)) > LONGEST_NAME)
+    if not long:
+        return ""
+    most = f"{LONGEST_NAME} bytes are the most a folder's name can have"
+    first = f"“{long[0][:20]}…”"
+    if len(long) == 1:
+        return f"The folder of {first} has a shorter name, as {most}; “labels.csv” has the label in full."
+    return f"The folders of {len(long):,} labels such as {first} have shorter names, as {most}; “labels.csv” has them in full."

@@ -165,6 +165,14 @@ def as_jpeg(data: bytes) -> bytes:
     return stream.getvalue()
 
 
+def universal(data: bytes) -> bytes:
+    """Return a file of a format that every program reads as it is, of another as a JPEG; one that is no image as it is."""
+    try:
+        return data if measure(data).format in UNIVERSAL else as_jpeg(data)
+    except UnreadableImage:
+        return data
+
+
 def shrunk(data: bytes, size: int = THUMBNAIL_SIZE) -> Image.Image:
     """Return the RGB image that `thumbnail` encodes. Raises UnreadableImage."""
     with _opened(data) as opened:

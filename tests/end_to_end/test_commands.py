@@ -17,8 +17,17 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.dataset.importer.plan import scan
 from tests.helpers.fake_api import FakeApi
+from tests.helpers.image_samples import motion_photo, raw_photo, saved, scene
 from tests.helpers.service_process import serving
+
+PHONE = {
+    "IMG_1.HEIC": (Path(__file__).parents[1] / "data" / "heif" / "scene.heic").read_bytes(),
+    "IMG_2.avif": saved(scene(), "AVIF"),
+    "IMG_3.MP.jpg": motion_photo(),
+    "DSC_4.NEF": raw_photo(),
+}
 
 
 @pytest.fixture(scope="module")
@@ -355,6 +364,31 @@ def test_every_format_is_written_and_nothing_overwritten(run, service, folder, t
     assert again.returncode == 1
     assert "is there already" in again.stderr
     assert tree(tmp_path / "out") == before
+
+
+def test_photos_of_phones_and_labels_of_200_letters_go_in_and_out_as_they_are_or_as_jpeg(run, service, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, data in PHONE.items():
+        (tmp_path / "in" / name).write_bytes(data)
+    rows = "".join(f"{name},{'字' * 200}\n" for name in PHONE)
+    (tmp_path / "in" / "labels.csv").write_text(f"file_name,label\n{rows}", "utf-8")
+    assert run("import", tmp_path / "in", "--name", "Phone", at=service).returncode == 0
+    with client_of(service) as client:
+        found = next(one for one in client.training_sets() if one.name == "Phone")
+        listed = client.images(found.id).data[0].images
+        stored = {image.filename.rpartition(".")[2]: client.download(image.url) for image in listed}
+        assert sorted(stored) == ["avif", "heic", "jpg", "nef"]
+        assert sorted(stored.values()) == sorted(PHONE.values())
+        assert all(client.download(image.thumbnail_url).startswith(b"\xff\xd8\xff") for image in listed)
+        assert {(image.width, image.height) for image in listed} == {(320, 240), (640, 480)}
+    for words, formats in (((), {"avif", "heic", "jpg", "nef"}), (("--jpeg",), {"jpg"}), (("--format", "zip"), set())):
+        out = tmp_path / f"out{len(formats)}"
+        done = run("export", "Phone", out, *words, at=service)
+        assert done.returncode == 0, done.stderr
+        assert "4 photos of “Phone” exported" in done.stdout and "“字" in done.stdout
+        assert {path.suffix[1:] for path in out.rglob("*.*") if path.suffix not in (".csv", ".zip")} == formats
+        plan = scan([next(out.iterdir())])
+        assert [(item.original_label, item.problem) for item in plan.items] == [("字" * 200, None)] * 4
 
 
 # --- classify

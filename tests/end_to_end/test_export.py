@@ -5,6 +5,7 @@ import hashlib
 import json
 import zipfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
@@ -50,7 +51,7 @@ def made_set(photos):
     return make
 
 
-def export(made, form, folder, split=None):
+def export(made, form, folder, split=None, jpeg=False):
     """Ask for an export in the tree's menu and say how in the dialog; `split`: shares in percent, then the seed."""
     tree, model = made.central_widget.tree.view, made.central_widget.tree.model
     program.wait(made.window.isActiveWindow, "the focus in the window")
@@ -61,6 +62,8 @@ def export(made, form, folder, split=None):
     if shown.format.currentText() != FORMATS[form][0]:
         pick(shown.format, FORMATS[form][0])
     write_into(shown.folder, str(folder))
+    if jpeg:
+        program.press(shown.jpeg)
     if split:
         program.press(shown.split)
         program.wait(lambda: shown.shares[0].isVisible(), "the shares")
@@ -108,6 +111,11 @@ def test_every_form_is_chosen_by_pointer_and_read_back(monkeypatch, made_set, ph
         export(made, "imagefolder", tmp_path / "tree")
         program.wait(lambda: len(list((tmp_path / "tree").rglob("*.jpg"))) == len(there), "the folder tree")
 
+        heic = Path(__file__).parents[1] / "data" / "heif" / "scene.heic"
+        made.session.workspace.client.upload_image(made.session.training_sets[0].id, "shoes", path=heic)
+        export(made, "imagefolder", tmp_path / "jpeg", jpeg=True)
+        program.wait(lambda: len(list((tmp_path / "jpeg").rglob("*.jpg"))) == len(there) + 1, "the tree of JPEGs")
+
         export(made, "onnx", tmp_path / "models")
         exported(made, tmp_path / "models" / f"{SLUG}.onnx", "the classifier's file")
 
@@ -120,6 +128,7 @@ def test_every_form_is_chosen_by_pointer_and_read_back(monkeypatch, made_set, ph
     assert program.run(monkeypatch, steps) == 0
 
     assert walked(tmp_path / "tree" / SLUG) == there
+    assert set(there) < set(walked(tmp_path / "jpeg" / SLUG))
     with (tmp_path / "csv" / SLUG / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert sorted((row["label"], row["sha256"]) for row in rows) == there

@@ -23,7 +23,7 @@ from apitorch_desktop.dataset.exporter.split import Split, parts_of
 from apitorch_desktop.dataset.workspace.image_fetcher import ImageFetcher
 from apitorch_desktop.dataset.workspace.listing import Listing, iter_answers
 from apitorch_desktop.utils.errors import Cancelled, UserError
-from apitorch_desktop.utils.files import safe_filename
+from apitorch_desktop.utils.files import safe_filename, shortened_names
 from apitorch_desktop.utils.text import reason, shown
 
 _GIVE_UP_AFTER: Final = 10
@@ -77,6 +77,7 @@ def export(
     *,
     split: Split | None = None,
     groups: Sequence[Sequence[str]] | None = None,
+    jpeg: bool = False,
     threads: int = 4,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -85,7 +86,8 @@ def export(
 
     The export appears complete or not at all, and overwrites nothing: raises ExportRefused where the target exists.
     Only a folder tree without a split is merged into an existing one: images that it has are skipped, other files of
-    the same name stay and are reported. `groups` are image ids that a split keeps together; None finds near-duplicates.
+    the same name stay and are reported. With `jpeg`, photos that few programs read (HEIC, AVIF, JPEG XL, raw) are
+    written as JPEGs. `groups` are image ids that a split keeps together; None finds near-duplicates.
     `progress(done, total)` counts images. Raises Cancelled, WrongKey, and the error of ten failed images in a row.
     """
     root = safe_filename(listing.slug or slugify(str(listing.training_set_id)))
@@ -96,7 +98,7 @@ def export(
     with _staging(folder) as staging:
         patterns = split is not None and groups is None
         exported, failed = _download(
-            listing.images, fetch, staging, patterns, threads, progress, cancelled or (lambda: False)
+            listing.images, fetch, staging, patterns, jpeg, threads, progress, cancelled or (lambda: False)
         )
         if split is not None:
             _divide(exported, split, groups or [], cancelled)
@@ -153,6 +155,7 @@ def _download(
     fetch: Callable[[TrainingImage], bytes],
     staging: Path,
     patterns: bool,
+    jpeg: bool,
     threads: int,
     progress: Callable[[int, int], None] | None,
     cancelled: Callable[[], bool],
@@ -167,13 +170,19 @@ def _download(
         if stop.is_set():
             raise Cancelled
         image = images[number]
-        data = fetch(image)
+        data = own = fetch(image)
+        if jpeg:
+            from apitorch_desktop.vision import images as decoding
+
+            data = decoding.universal(own)
         staged = staging / str(number)
         with staged.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        return _describe(image, data, staged, patterns)
+        exported = _describe(image, data, staged, patterns)
+        exported.ending = "" if data is own else ".jpg"
+        return exported
 
     with ThreadPoolExecutor(threads, "export") as pool:
         pending: deque[Future[formats.ExportedImage]] = deque()
@@ -251,6 +260,8 @@ def _index(export_format: ExportFormat, listing: Listing, exported: list[formats
             pass
         case _:
             assert_never(export_format)
+    if export_format is not ExportFormat.CSV and shortened_names(image.label for image in exported):
+        formats.write_csv(exported, tree)  # the folders do not say all
 
 
 def _merge(exported: list[formats.ExportedImage], target: Path, failed: list[tuple[str, str]]) -> tuple[int, int]:

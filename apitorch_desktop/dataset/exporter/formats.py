@@ -31,7 +31,7 @@ CROISSANT_NAME: Final = "croissant.json"
 class ExportedImage:
     """An image of an export. `pixels` are width and height as shown; `part` is empty without a split.
 
-    `pattern` is for finding near-duplicates, where that is wanted.
+    `ending` replaces that of its name, where it was converted. `pattern` is for finding near-duplicates, where that is wanted.
     """
 
     record: TrainingImage
@@ -41,12 +41,14 @@ class ExportedImage:
     sha256: str
     pixels: tuple[int, int] | None = None
     part: str = ""
+    ending: str = ""
     pattern: "NDArray[np.uint8] | None" = None
 
     @property
     def path(self) -> PurePosixPath:
         """Path in the tree."""
-        return PurePosixPath(self.part, safe_filename(self.label), safe_filename(self.record.filename))
+        path = PurePosixPath(self.part, safe_filename(self.label), safe_filename(self.record.filename))
+        return path.with_suffix(self.ending) if self.ending else path
 
     def fields(self) -> dict[str, Any]:
         """Return the values of an index beside path and label; None for those that are unknown."""
@@ -102,7 +104,7 @@ def write_croissant(listing: Listing, images: Sequence[ExportedImage], tree: Pat
     """Write Croissant 1.0 (mlcommons.org/croissant) at the top of the tree; label and part are derived from the paths."""
     parts = sorted({image.part for image in images} - {""})
     prefix = f"(?:{'|'.join(parts)})/" if parts else ""
-    endings = sorted({PurePosixPath(image.record.filename).suffix for image in images})
+    endings = sorted({image.path.suffix for image in images})
     fields = [
         _field("image", "sc:ImageObject", "The picture.", {"fileProperty": "content"}),
         _field("file_name", "sc:Text", "Its path in the data set.", {"fileProperty": "fullpath"}),

@@ -1,5 +1,6 @@
 """Downloads of a transfer: a training set into a folder tree. Files appear complete; existing ones are skipped."""
 
+import csv
 import hashlib
 import os
 import zlib
@@ -27,7 +28,7 @@ from apitorch_desktop.dataset.workspace.image_fetcher import (
 from apitorch_desktop.dataset.workspace.listing import Listing, iter_answers
 from apitorch_desktop.dataset.workspace.scratch import scratch_label
 from apitorch_desktop.utils.errors import Cancelled, UserError
-from apitorch_desktop.utils.files import safe_filename, sync
+from apitorch_desktop.utils.files import atomic_write, safe_filename, shortened_names, sync
 
 _BUNDLES: Final = "images.archive"
 MAX_PARALLEL_BUNDLED: Final = 3
@@ -181,6 +182,7 @@ class Downloader:
                     for image in listing.images
                 ],
             )  # fmt: skip
+            self._write_labels(listing)
         if _BUNDLES in (client.ping().extensions or ()):
             self._bundles = BundleFetcher(self._entry.training_set, self._small())
             self.max_parallel = MAX_PARALLEL_BUNDLED
@@ -223,6 +225,19 @@ class Downloader:
 
     def _root(self, listing: Listing) -> str:
         return safe_filename(listing.slug or slugify(self._entry.title))
+
+    def _write_labels(self, listing: Listing) -> None:
+        """Write the labels in full that are shortened as folders, so that an import finds them."""
+        if not shortened_names(listing.labels):
+            return
+        folder = self._folder / self._root(listing)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder / "labels.csv") as part, part.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["file_name", "label"])
+            for image in listing.images:
+                label = str(image.label)
+                writer.writerow([f"{safe_filename(label)}/{safe_filename(image.filename)}", label])
 
     def _delete_part_files(self, listing: Listing) -> None:
         """Delete the part files of an earlier run: no download of this transfer is under way now."""

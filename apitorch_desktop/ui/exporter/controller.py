@@ -28,7 +28,7 @@ from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.controller import TransferController
 from apitorch_desktop.ui.widgets.controls import ComboBox, button, label
-from apitorch_desktop.utils.files import atomic_write
+from apitorch_desktop.utils.files import atomic_write, shortened_names
 from apitorch_desktop.utils.text import plural
 
 ONNX: Final = "onnx"
@@ -54,25 +54,39 @@ PARTS: Final = ("Train", "Validation", "Test")
 
 @dataclass(frozen=True, slots=True)
 class ExportOrder:
-    """Confirmed choices: a key of `FORMATS`, a folder, shares in percent (None: no split) and the seed."""
+    """Confirmed choices: a key of `FORMATS`, a folder, shares in percent (None: no split) and the seed.
+
+    `jpeg`: photos of formats that few programs read become JPEGs.
+    """
 
     export_format: str
     folder: Path
     shares: tuple[int, int, int] | None
     seed: int
+    jpeg: bool = False
 
 
 class ExportDialog(QDialog):
     """Emits the confirmed choices for what `name` calls the photos.
 
-    `no_onnx` is the reason why the classifier cannot be exported, or ""; None if it is no choice.
+    `no_onnx` is the reason why the classifier cannot be exported, or ""; None if it is no choice. `labels` that are too
+    long for folders are told.
     """
 
     agreed = Signal(object)
     """The `ExportOrder`."""
 
-    def __init__(self, theme: Theme, name: str, *, no_onnx: str | None = "", parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        theme: Theme,
+        name: str,
+        *,
+        no_onnx: str | None = "",
+        labels: Sequence[str] = (),
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
+        self._shortened = shortened_names(labels)
         self._theme = theme
         self._no_onnx = no_onnx or ""
         self.setWindowTitle(f"Export {name}")
@@ -85,6 +99,7 @@ class ExportDialog(QDialog):
         self.folder.setAccessibleName("Folder")
         self.browse = button("Choose…", "", self._browse)
         self.split = QCheckBox("Split the photos, each label in the same shares")
+        self.jpeg = QCheckBox("HEIC, AVIF, raw and other photos that few programs read as JPEG")
         self.shares = [
             self._spin_box(value, 0, 100, " %", part) for value, part in zip((80, 10, 10), PARTS, strict=True)
         ]
@@ -128,6 +143,7 @@ class ExportDialog(QDialog):
         to.setBuddy(self.folder)
         to.setMinimumWidth(px(20))  # the underlined letter is wider than measured
         fields.addRow(to, folder_row)
+        fields.addRow("", self.jpeg)
         fields.addRow("", self.split)
         fields.addRow("", self._parts)
         buttons = QHBoxLayout()
@@ -156,6 +172,7 @@ class ExportDialog(QDialog):
         export_format = str(self.format.currentData())
         self.about.setText(FORMATS[export_format][1])
         self.split.setVisible(export_format != ONNX)
+        self.jpeg.setVisible(export_format != ONNX)
         splitting = self.split.isChecked() and export_format != ONNX
         self._parts.setVisible(splitting)
         reason = ""
@@ -165,8 +182,9 @@ class ExportDialog(QDialog):
             reason = "Give at least one part a share."
         if not self.folder.text().strip():
             reason = reason or "Choose a folder."
-        hint = "What looks nearly the same stays in one part." if splitting else ""
-        self.note.setText(reason or hint)
+        hints = ["What looks nearly the same stays in one part."] if splitting else []
+        hints += [self._shortened] if export_format != ONNX else []
+        self.note.setText(reason or " ".join(hints).strip())
         self.start.setEnabled(not reason)
         self.start.setToolTip(reason)
 
@@ -175,10 +193,9 @@ class ExportDialog(QDialog):
         splitting = self.split.isChecked() and export_format != ONNX
         train, validation, test = (spin.value() for spin in self.shares)
         shares = (train, validation, test) if splitting else None
+        folder = Path(self.folder.text().strip()).expanduser()
         self.accept()
-        self.agreed.emit(
-            ExportOrder(export_format, Path(self.folder.text().strip()).expanduser(), shares, self.seed.value())
-        )
+        self.agreed.emit(ExportOrder(export_format, folder, shares, self.seed.value(), self.jpeg.isChecked()))
 
 
 _TOPIC = "export"
@@ -206,7 +223,9 @@ class ExportController(QObject):
         if found is None or session.workspace is None:
             session.show_message(session.unavailable_reason("") or "This training set is no more.", "warn", _TOPIC)
             return
-        dialog = ExportDialog(self._theme, f"“{found.name}”", no_onnx=self.no_classifier(found), parent=self._window)
+        labels = found.labels if isinstance(found.labels, list) else []
+        no_onnx = self.no_classifier(found)
+        dialog = ExportDialog(self._theme, f"“{found.name}”", no_onnx=no_onnx, labels=labels, parent=self._window)
         dialog.format.setCurrentIndex(max(0, dialog.format.findData(export_format)))
         dialog.agreed.connect(lambda order: self.export(found, order))
         dialog.open()
@@ -219,7 +238,8 @@ class ExportController(QObject):
             return
         found, chosen = open_set.training_set, [image.image_id for image in images]
         name = f"{plural(len(chosen), 'photo')} of “{found.name}”"
-        dialog = ExportDialog(self._theme, name, no_onnx=None, parent=self._window)
+        labels = [str(image.label) for image in images]
+        dialog = ExportDialog(self._theme, name, no_onnx=None, labels=labels, parent=self._window)
         dialog.agreed.connect(lambda order: self._files(found, workspace, order, frozenset(chosen)))
         dialog.open()
 
@@ -231,7 +251,7 @@ class ExportController(QObject):
             session.show_message(session.unavailable_reason(""), "warn", _TOPIC)
         elif order.export_format == ONNX:
             self._classifier(found, workspace, order.folder)
-        elif order.export_format == ExportFormat.IMAGEFOLDER and order.shares is None:
+        elif order.export_format == ExportFormat.IMAGEFOLDER and order.shares is None and not order.jpeg:
             self._transfers.download(connection.id, found.id, f"Exporting “{found.name}”", order.folder)
         else:
             self._files(found, workspace, order)
@@ -260,6 +280,7 @@ class ExportController(QObject):
                 order.folder,
                 ExportFormat(order.export_format),
                 split=split,
+                jpeg=order.jpeg,
                 progress=lambda done, total: context.progress((done, total)),
                 cancelled=context.cancelled,
             )

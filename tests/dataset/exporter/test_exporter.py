@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -28,8 +29,13 @@ from apitorch_desktop.dataset.exporter.split import Split, parts_of
 from apitorch_desktop.dataset.importer.plan import scan
 from apitorch_desktop.dataset.workspace.listing import Listing
 from apitorch_desktop.utils.errors import Cancelled
+from apitorch_desktop.utils.files import shortened_names
+from apitorch_desktop.vision import images
 from tests.helpers.export_readers import read_croissant, read_hugging_face, walked
 from tests.helpers.fake_api import FakeApi
+from tests.helpers.image_samples import raw_photo, saved, scene
+
+HEIF = Path(__file__).parents[2] / "data" / "heif"
 
 
 def photo(seed, size=(64, 48), quality=90):
@@ -91,6 +97,49 @@ def test_exported_and_imported_is_equal(here, tmp_path, form, split):
     plan = scan([done.path])
     assert not [item.problem for item in plan.items if item.problem]
     assert sorted((item.label, item.sha256) for item in plan.items) == here.labelled()
+
+
+LONG = ["字" * 200, "字" * 199 + "林", "กรุงเทพมหานคร_" * 14, "ä" * 130, "🦊" * 100, "a" * 200, "ж_" * 99]
+
+
+@pytest.mark.parametrize("form", list(ExportFormat))
+@pytest.mark.parametrize("split", [None, Split(0.5, 0.5, 0)], ids=["whole", "split"])
+def test_labels_of_200_letters_of_any_script_come_back(tmp_path, form, split):
+    here = Here({label: [photo(10 * number), photo(10 * number + 1)] for number, label in enumerate(LONG)})
+    done = export(here.listing, here.fetch, tmp_path, form, split=split)
+    assert (done.written, done.failed) == (2 * len(LONG), [])
+    plan = scan([done.path])
+    assert sorted((item.original_label, item.sha256) for item in plan.items) == here.labelled()
+    for path in tmp_path.rglob("*"):
+        assert len(os.fsencode(path.name)) <= 255
+
+
+def test_long_labels_are_told():
+    assert shortened_names(["short", "a" * 255]) == ""
+    assert "“字" in shortened_names(["short", "字" * 100]) and "labels.csv" in shortened_names(["字" * 100])
+    assert f"{len(LONG) - 1} labels" in shortened_names(LONG)  # that of 200 plain letters fits
+
+
+@pytest.mark.parametrize("form", [ExportFormat.IMAGEFOLDER, ExportFormat.ZIP, ExportFormat.CSV])
+def test_what_few_programs_read_is_written_as_it_is_or_as_jpeg(tmp_path, form):
+    heic = (HEIF / "scene.heic").read_bytes()
+    avif = saved(scene(), "AVIF")
+    here = Here({"hat": [photo(1), heic, avif, raw_photo()]})
+    assert walked_formats(export(here.listing, here.fetch, tmp_path / "as is", form)) == ["AVIF", "HEIC", "JPEG", "NEF"]
+    done = export(here.listing, here.fetch, tmp_path / "jpeg", form, jpeg=True)
+    assert walked_formats(done) == ["JPEG"] * 4
+    if form is ExportFormat.IMAGEFOLDER:
+        assert export(here.listing, here.fetch, tmp_path / "jpeg", jpeg=True).skipped == 4
+        assert (done.path / "hat" / here.listing.images[0].filename).read_bytes() == photo(1)
+        assert {path.suffix for path in (done.path / "hat").iterdir()} == {".jpg"}
+
+
+def walked_formats(done):
+    """The formats of all exported images, by their bytes."""
+    if done.path.suffix == ".zip":
+        with zipfile.ZipFile(done.path) as archive:
+            return sorted(images.verify(archive.read(name)).format for name in archive.namelist())
+    return sorted(images.verify(path.read_bytes()).format for path in done.path.rglob("*.*") if path.suffix != ".csv")
 
 
 def test_a_zip_holds_the_tree(here, tmp_path):

@@ -718,6 +718,18 @@ def test_names_from_a_service_never_lead_out_of_the_folder(make, strange, tmp_pa
     assert [downloading.safe_filename(name) for name in ("..", "", "a/b", "c\\d")] == ["_..", "_", "a_b", "c_d"]
 
 
+def test_labels_too_long_for_a_folder_come_down_and_back(make, strange, tmp_path):
+    labels = ["字" * 200, "字" * 199 + "林", "cat"]
+    for number, label in enumerate(labels):
+        strange.put(SET, label, picture(number), f"{number}" * 40)
+    transfers = make(strange.client)
+    transfer = transfers.add_download("c", SET, "Down", tmp_path / "out")
+    run(transfers)
+    assert transfers.status(transfer).done == 3
+    plan = scan([tmp_path / "out" / "set"])
+    assert sorted(item.original_label for item in plan.items) == sorted(labels)
+
+
 def test_a_full_disk_stops_the_download_and_room_lets_it_go_on(make, strange, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
