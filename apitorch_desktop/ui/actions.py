@@ -78,8 +78,9 @@ class ActionRegistry(QObject):
             if spec.icon:
                 action.setIcon(self._theme.icon(spec.icon))
             if spec.submenu is not None:
-                self._submenus[spec.id] = self._submenu(spec.submenu)
-                action.setMenu(self._submenus[spec.id])
+                menu = self._submenus[spec.id] = QMenu(self._window)
+                menu.aboutToShow.connect(lambda spec=spec: self._run(spec))
+                action.setMenu(menu)
             if not spec.binds_keys:
                 action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
             elif spec.within:
@@ -87,7 +88,8 @@ class ActionRegistry(QObject):
             if spec.binds_keys:
                 for widget in spec.within or (self._window,):
                     widget.addAction(action)
-            action.triggered.connect(lambda _checked=False, spec=spec: self._run(spec))
+            act = self._run if spec.submenu is None else self._open_submenu
+            action.triggered.connect(lambda _checked=False, spec=spec, act=act: act(spec))
             self._actions[spec.id] = (spec, action)
 
     def trigger(self, action_id: str) -> None:
@@ -125,21 +127,18 @@ class ActionRegistry(QObject):
                 sections.setdefault(spec.section, []).append((spec.keys, spec.help))
         return sections
 
-    def _submenu(self, fill: Callable[[QMenu], object]) -> QMenu:
-        menu = QMenu(self._window)
-
-        def refill() -> None:
-            menu.clear()
-            fill(menu)
-
-        menu.aboutToShow.connect(refill)
-        return menu
+    def _open_submenu(self, spec: ActionSpec) -> None:
+        if reason := spec.reason():
+            self.unavailable.emit(reason)
+        else:
+            self._submenus[spec.id].popup(self._window.mapToGlobal(self._window.rect().center()))
 
     def _run(self, spec: ActionSpec) -> None:
         if reason := spec.reason():
             self.unavailable.emit(reason)
         elif spec.submenu is not None:
-            self._submenus[spec.id].popup(self._window.mapToGlobal(self._window.rect().center()))
+            self._submenus[spec.id].clear()
+            spec.submenu(self._submenus[spec.id])
         else:
             spec.run()
 

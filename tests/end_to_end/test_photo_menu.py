@@ -1,8 +1,9 @@
 """The photos' menu in the real program: classify with one classifier, copy to another training set, export just these."""
 
-from apitorch_desktop.ui.exporter.dialog import ExportDialog
+import pytest
 from PySide6.QtWidgets import QInputDialog
 
+from apitorch_desktop.ui.exporter.dialog import ExportDialog
 from tests.helpers import app_runner as program
 from tests.helpers import widget_driver as widgets
 from tests.helpers import x11_pointer as pointer
@@ -10,6 +11,7 @@ from tests.helpers.app_runner import dialog
 from tests.helpers.summer_set import summer
 
 
+@pytest.mark.action("photo.classify_with", "photo.copy_to_set", "photo.export")
 def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, photos, tmp_path, home):
     summer(photos, tmp_path, ("dress", "hat"), 3)
     target = tmp_path / "exported"
