@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
-from apitorch_desktop.ui.compare.dialog import CompareDialog
-from apitorch_desktop.ui.exporter.dialog import ExportDialog
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QLineEdit
 
+from apitorch_desktop.ui.compare.controller import CompareDialog
+from apitorch_desktop.ui.exporter.controller import ExportDialog
 from apitorch_desktop.ui.importer.dialog import ImportDialog
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer

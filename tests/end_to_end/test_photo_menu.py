@@ -3,7 +3,7 @@
 import pytest
 from PySide6.QtWidgets import QInputDialog
 
-from apitorch_desktop.ui.exporter.dialog import ExportDialog
+from apitorch_desktop.ui.exporter.controller import ExportDialog
 from tests.helpers import app_runner as program
 from tests.helpers import widget_driver as widgets
 from tests.helpers import x11_pointer as pointer
