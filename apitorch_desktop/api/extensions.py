@@ -7,6 +7,7 @@ from urllib.parse import quote, urlencode
 
 from apitorch_desktop.api import types
 from apitorch_desktop.api.errors import BadRequest, NotApiTorch
+from apitorch_desktop.api.multipart import Multipart
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.transport import Transport
 
@@ -143,6 +144,34 @@ class Extensions:
             damaged.truncated = True
             raise damaged from error
         return found
+
+    def similar(
+        self,
+        training_set_id: types.Id | None,
+        *,
+        image_id: str = "",
+        classification_id: str = "",
+        image: bytes | None = None,
+        image_url: str | None = None,
+        limit: int = 100,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> types.SimilarImages:
+        """`similar`: return the training images most similar to one image, best first; the image itself is not among them.
+
+        It is given as a training image, a classification's, bytes or an address. Of the training set (that of the
+        training image, that of the classification's classifier), or with None of all.
+        """
+        if image_id or classification_id:
+            kind, one = ("training-image", image_id) if image_id else ("classification", classification_id)
+            parameters = query(limit=limit, everywhere="true" if training_set_id is None else None)
+            route = f"{kind}/{segment(one)}/similar?{parameters}"
+            return self._transport.call("GET", route, types.SimilarImages, cancelled=cancelled)
+        fields = {"limit": limit} if training_set_id is None else {"limit": limit, "training_set_id": training_set_id}
+        if image_url is not None:
+            json = {"image_url": image_url, **fields}
+            return self._transport.call("POST", "similar", types.SimilarImages, json=json, cancelled=cancelled)
+        body = Multipart([(name, str(value)) for name, value in fields.items()], image or b"", "image")
+        return self._transport.call("POST", "similar", types.SimilarImages, multipart=body, cancelled=cancelled)
 
     def versions(self, slug: str) -> list[types.ClassifierVersion]:
         """`versions`: return the kept versions of a trained classifier, newest first."""

@@ -23,6 +23,7 @@ EXTENSIONS: Final = (
     "versions",
     "export.onnx",
     "none_of_these",
+    "similar",
     "unlabelled",
     "splits",
 )
@@ -298,6 +299,34 @@ class ClassificationChanges(Struct, kw_only=True):
 
     object: str = "list"
     data: list[ClassificationChange]
+
+
+MAX_SIMILAR: Final = 100_000
+"""Most images of an answer to a search for similar ones."""
+MAX_SIMILAR_DETAILS: Final = 200
+"""Most images of such an answer for which it has their records."""
+
+
+class SimilarImage(Struct, kw_only=True, gc=False):
+    """A training image, and how similar it is: the cosine of the two embeddings, −1…1 (`similar`).
+
+    `image` is its record as in a listing, in answers for a `limit` up to `MAX_SIMILAR_DETAILS`.
+    """
+
+    object: str = "similar_image"
+    training_set_id: Id
+    image_id: str
+    label: str
+    similarity: float
+    image: TrainingImage | UnsetType = UNSET
+
+
+class SimilarImages(Struct, kw_only=True):
+    """Training images in the order of their similarity; `compared` counts those that were compared (`similar`)."""
+
+    object: str = "list"
+    data: list[SimilarImage]
+    compared: int
 
 
 class Alternative(Struct, kw_only=True):

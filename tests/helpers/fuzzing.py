@@ -22,7 +22,7 @@ SEEN = Path(os.environ["FUZZ_SEEN"])
 GIF = b"GIF87a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
 """An image in seven-bit bytes: schemathesis takes other bytes for a violation of any schema when it checks them again.
 """
-TAKES_FILE = {"uploadImage", "classifyImage"}
+TAKES_FILE = {"uploadImage", "classifyImage", "listSimilar"}
 LABELS = {"label", "correct_label_id"}
 IN_BODY_TOO = {"correctClassification": {"classification_id", "correct_label_id"}, "sendMessage": {"message"}}
 """Fields that are described in the query, where the documentation has them, and are accepted in the body as well."""
@@ -33,6 +33,7 @@ _other = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 schemathesis.openapi.format("label", st.builds(lambda a, b, c: a + b + c, _other, _words, _other))
 schemathesis.openapi.format("slug", st.sampled_from(THERE["named"]["slug"]) | _words)
 schemathesis.openapi.format("image-id", st.sampled_from(THERE["named"]["image_id"]))
+schemathesis.openapi.format("training-set-id", st.sampled_from(THERE["named"]["id"]))
 schemathesis.openapi.format("uri", st.sampled_from(THERE["named"]["image_url"]))
 schemathesis.openapi.format(
     "base64-utf8",

@@ -19,6 +19,7 @@ PARAMETERS: dict[str, str] = {
     "label": "Name of the label; any spelling is turned into snake_case.",
     "image_id": "Identifier of the training image, with or without `ti_`.",
     "slug": "Slug of the classifier.",
+    "classification_id": "Identifier of the classification, as `classify` answered it.",
     "filename": "Name of the image file as a listing gives it.",
     "owner": "Number of the owner, as a listing gives it.",
     "set_slug": "Slug of the training set; for people, any will do.",

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from apitorch_desktop.api.types import MAX_CLASSIFIERS
+from apitorch_desktop.api.types import MAX_CLASSIFIERS, MAX_SIMILAR
 
 _MORE_THAN_SPACE = r"[^\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 """A character that `str.split` does not remove; the meaning of `\\s` differs between languages."""
@@ -23,6 +23,8 @@ Coded = Annotated[str, Meta(extra_json_schema={"contentEncoding": "base64", "for
 Name = Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema={"pattern": _MORE_THAN_SPACE})]
 Description = Annotated[str, Meta(max_length=10_000)]
 Version = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+SimilarLimit = Annotated[int, Meta(ge=1, le=MAX_SIMILAR)]
+TrainingSetId = Annotated[int, Meta(ge=1, le=2**63 - 1, extra_json_schema={"format": "training-set-id"})]
 ImageId = Annotated[
     str,
     Meta(description="Identifier of an image, with or without `ti_`.", extra_json_schema={"format": "image-id"}),
@@ -125,6 +127,29 @@ class ClassifyByUrl(Struct):
     classifiers: Slugs | Slug
     image_url: Url
     options: ClassifyOptions | UnsetType | None = UNSET
+
+
+class SimilarQuery(Struct):
+    """At most `limit` images; `everywhere`: of all training sets of the owner."""
+
+    limit: SimilarLimit = 100
+    everywhere: bool = False
+
+
+class SimilarTo(Struct):
+    """An image to compare, and a training set, by default all; a file comes as multipart field `image`."""
+
+    image_url: Url | UnsetType | None = UNSET
+    training_set_id: TrainingSetId | UnsetType = UNSET
+    limit: SimilarLimit = 100
+
+
+class SimilarToUrl(Struct):
+    """An image to compare, by its address, and a training set, by default all."""
+
+    image_url: Url
+    training_set_id: TrainingSetId | UnsetType = UNSET
+    limit: SimilarLimit = 100
 
 
 class CurrentVersion(Struct):

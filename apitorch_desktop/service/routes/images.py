@@ -260,7 +260,8 @@ def _answer(request: Request, row: ImageRow, message: str) -> types.ImageAnswer:
     )
 
 
-def _wire(row: ImageRow, owner: int, links: SignedUrls) -> types.TrainingImage:
+def wire_image(row: ImageRow, owner: int, links: SignedUrls) -> types.TrainingImage:
+    """Return an image as it is in a listing."""
     url, thumbnail_url = links.image(owner, row)
     return types.TrainingImage(
         filename=row.filename,
@@ -280,7 +281,7 @@ def _wire(row: ImageRow, owner: int, links: SignedUrls) -> types.TrainingImage:
 
 
 def _wires(rows: Iterable[ImageRow], owner: int, links: SignedUrls) -> list[types.TrainingImage]:
-    return [_wire(row, owner, links) for row in rows]
+    return [wire_image(row, owner, links) for row in rows]
 
 
 def _grouped(
@@ -289,7 +290,7 @@ def _grouped(
     """Group the images by label: the labels in `shown` even when empty, then others in order of appearance."""
     groups: dict[str, list[types.TrainingImage]] = {label.name: [] for label in shown}
     for row in rows:
-        groups.setdefault(row.label, []).append(_wire(row, owner, links))
+        groups.setdefault(row.label, []).append(wire_image(row, owner, links))
     labels = {label.name: label for label in known}
     answer = []
     for name, images in groups.items():

@@ -20,17 +20,19 @@ KEPT_VERSIONS = 10
 class ModelRepository(Repository):
     """Embeddings and versions, for the trainer: training sets by number, of any owner. Thread-safe."""
 
-    def examples(self, training_set_id: int) -> tuple[int, list[ExampleRow]]:
+    def examples(self, training_set_id: int, *, inbox: bool = False) -> tuple[int, list[ExampleRow]]:
         """Return the revision, and the images that have a label, in the order of arrival, in one snapshot.
 
-        Raises RecordNotFound.
+        With `inbox` also those that have none. Raises RecordNotFound.
         """
         query = (
             select(images.c.id, labels.c.name, images.c.sha256)
             .join_from(images, labels, labels.c.seq == images.c.label_seq)
-            .where(images.c.training_set_id == training_set_id, labels.c.name != INBOX)
+            .where(images.c.training_set_id == training_set_id)
             .order_by(images.c.seq)
         )
+        if not inbox:
+            query = query.where(labels.c.name != INBOX)
         with self._database.reading() as connection:
             revision = _revision(connection, training_set_id)
             return revision, [ExampleRow(*row) for row in raw(connection, query)]

@@ -29,6 +29,7 @@ EXTENSIONS = {
     "GET /api/training-set/{id}/labels", "GET /api/classifier/{slug}", "GET /api/feedback",
     "GET /api/classifier/{slug}/versions", "POST /api/classifier/{slug}/current", "GET /api/classifier/{slug}/changes",
     "GET /api/classifier/{slug}/onnx",
+    "GET /api/training-image/{image_id}/similar", "GET /api/classification/{classification_id}/similar", "POST /api/similar",
 }  # fmt: skip
 
 
@@ -137,6 +138,7 @@ def made_for_fuzzing(service, photos, elsewhere):
             "id": sets,
             "label": ["dress", "hat"],
             "image_id": [image["id"] for each in sets for image in images[each]],
+            "classification_id": corrected,
             "slug": ["safe-for-work", "design-score", "kept", "fuzzed-0", "fuzzed-1"],
             "image_url": [elsewhere, images[sets[0]][0]["url"]],
         },
@@ -165,7 +167,7 @@ def test_schemathesis_finds_the_description_true(start, photos, tmp_path):
     seen = tmp_path / "seen"
     with answering(reply) as (port, _):
         described = requests.get(service.url + "openapi.json", timeout=10).json()
-        for path in ("/api/classify", "/api/training-set/{id}/{label}/image"):
+        for path in ("/api/classify", "/api/similar", "/api/training-set/{id}/{label}/image"):
             multipart = described["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
             # More than schemathesis can check of a body that is not text; `fuzzing.py` holds to it instead
             del multipart["oneOf"]

@@ -1,0 +1,161 @@
+"""Handlers of searches for similar training images."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from msgspec import UnsetType
+from starlette.responses import Response
+
+from apitorch_desktop.api import types
+from apitorch_desktop.service.classifiers.similarity import SimilarityIndex
+from apitorch_desktop.service.http import schemas
+from apitorch_desktop.service.http.request import LargeResponse, Request
+from apitorch_desktop.service.http.routing import Operation
+from apitorch_desktop.service.routes.dependencies import Dependencies
+from apitorch_desktop.service.routes.images import wire_image
+from apitorch_desktop.service.storage.errors import RecordNotFound
+from apitorch_desktop.service.storage.records import ImageRow
+from apitorch_desktop.vision.images import open_upright
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_WIRE_SIZE = 160
+"""Approximate bytes of an image in an answer without its record."""
+
+
+class SimilarRoutes:
+    """Searches by a training image, by a classified image, and by any image."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._store = dependencies.store
+        self._classification = dependencies.classification
+        self._image_inputs = dependencies.image_inputs
+        self._workers = dependencies.workers
+        self._index = SimilarityIndex(dependencies.store)
+
+    def operations(self) -> list[Operation]:
+        """Return the rows of the operation table."""
+        return [
+            Operation(
+                "listSimilarToImage",
+                "GET",
+                "/api/training-image/{image_id}/similar",
+                "The training images most similar to one, of its training set or of all.",
+                self.to_training_image,
+                types.SimilarImages,
+                "Training images",
+                query=schemas.SimilarQuery,
+                extension="similar",
+                errors=(404,),
+            ),
+            Operation(
+                "listSimilarToClassified",
+                "GET",
+                "/api/classification/{classification_id}/similar",
+                "The training images of a trained classifier most similar to an image that it has classified.",
+                self.to_classified,
+                types.SimilarImages,
+                "Classifiers",
+                query=schemas.SimilarQuery,
+                extension="similar",
+                errors=(404,),
+            ),
+            Operation(
+                "listSimilar",
+                "POST",
+                "/api/similar",
+                "The training images most similar to any image, of one training set or of all.",
+                self.to_any,
+                types.SimilarImages,
+                "Training images",
+                body=schemas.SimilarTo,
+                by_url=schemas.SimilarToUrl,
+                extension="similar",
+                errors=(404,),
+                abandonable=True,
+            ),
+        ]
+
+    async def to_training_image(self, request: Request) -> LargeResponse:
+        """`GET training-image/:image_id/similar`."""
+        query: schemas.SimilarQuery = request.query
+        row = await self._workers.run_storage(self._store.images.get, request.owner, request.path["image_id"])
+        set_ids = await self._set_ids(request.owner, None if query.everywhere else row.training_set_id)
+        return self._answer(
+            request, set_ids, query.limit, row.sha256, lambda: self._store.read(row.sha256), row.wire_id
+        )
+
+    async def to_classified(self, request: Request) -> LargeResponse:
+        """`GET classification/:classification_id/similar`."""
+        query: schemas.SimilarQuery = request.query
+        row = await self._workers.run_storage(
+            self._store.classifications.get, request.owner, request.path["classification_id"]
+        )
+        if row.training_set_id is None and not query.everywhere:
+            raise RecordNotFound(f"“{row.classifier}” has no training images of its own.")
+        set_ids = await self._set_ids(request.owner, None if query.everywhere else row.training_set_id)
+        return self._answer(request, set_ids, query.limit, row.sha256, lambda: self._store.read(row.sha256))
+
+    async def to_any(self, request: Request) -> Response:
+        """`POST similar`."""
+        body: schemas.SimilarTo = request.body
+        set_ids = await self._set_ids(
+            request.owner, None if isinstance(body.training_set_id, UnsetType) else body.training_set_id
+        )
+        async with self._image_inputs.read(request, body.image_url) as image:
+            data = image.data
+            sha256 = hashlib.sha256(data).hexdigest()
+            return await self._answer(request, set_ids, body.limit, sha256, lambda: data).load()
+
+    async def _set_ids(self, owner: int, set_id: int | None) -> list[int]:
+        """Return the training set if it is the owner's, or all of the owner's. Raises RecordNotFound."""
+        if set_id is not None:
+            return [(await self._workers.run_storage(self._store.training_sets.get, owner, set_id)).id]
+        return [row.id for row in await self._workers.run_storage(self._store.training_sets.all, owner)]
+
+    def _answer(
+        self,
+        request: Request,
+        set_ids: Sequence[int],
+        limit: int,
+        sha256: str,
+        read: Callable[[], bytes],
+        without: str = "",
+    ) -> LargeResponse:
+        def load() -> Response:
+            encoder = self._classification.encoder().name
+            embedding = self._embedding(encoder, sha256, read)
+            data, compared = self._index.search(set_ids, encoder, embedding, limit, without=without)
+            if limit <= types.MAX_SIMILAR_DETAILS and data:
+                self._add_records(request, data)
+            answer = types.SimilarImages(data=data, compared=compared)
+            return Response(types.encode(answer), media_type="application/json")
+
+        return LargeResponse(_WIRE_SIZE * limit, lambda: self._workers.run_inference(load))
+
+    def _embedding(self, encoder: str, sha256: str, read: Callable[[], bytes]) -> "NDArray[np.float32]":
+        """Return the stored embedding of an image, or make it."""
+        import numpy as np
+
+        stored = self._store.models.embeddings(encoder, [sha256]).get(sha256)
+        if stored is not None:
+            return np.frombuffer(stored.vector, "<f4")
+        network = self._classification.encoder()
+        made: NDArray[np.float32] = network.encode([open_upright(read(), network.shorter_side)])[0]
+        return made
+
+    def _add_records(self, request: Request, data: list[types.SimilarImage]) -> None:
+        by_set: dict[int, list[str]] = {}
+        for each in data:
+            by_set.setdefault(int(each.training_set_id), []).append(each.image_id)
+        rows: dict[str, ImageRow] = {}
+        for set_id, image_ids in by_set.items():
+            with suppress(RecordNotFound):  # all of them deleted meanwhile
+                rows |= {row.wire_id: row for row in self._store.images.some(request.owner, set_id, image_ids)}
+        for each in data:
+            if (row := rows.get(each.image_id)) is not None:
+                each.image = wire_image(row, request.owner, request.links)
