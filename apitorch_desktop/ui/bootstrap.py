@@ -246,16 +246,19 @@ class Bootstrap(QObject):
         from apitorch_desktop.ui.grid.model import GridModel
         from apitorch_desktop.ui.session.edit_controller import EditController
         from apitorch_desktop.ui.session.session import Session
+        from apitorch_desktop.ui.session.similar_photos import SimilarPhotos
         from apitorch_desktop.ui.transfers.controller import TransferController
 
         self.model = GridModel()
         self.session = Session(self.tasks, self.model, self)
+        self.similar = SimilarPhotos(self.session)
         self.edits = EditController(self.session)
         self.transfers = TransferController(self.tasks, self)
 
     def _make_photos(self) -> None:
         from apitorch_desktop.ui.actions import ActionRegistry
         from apitorch_desktop.ui.photos.controller import PhotosController
+        from apitorch_desktop.ui.photos.similar_page import SimilarPage
 
         self.actions = ActionRegistry(self.window, self.theme)
         self.photos = PhotosController(
@@ -266,11 +269,14 @@ class Bootstrap(QObject):
             self.theme,
             self.settings,
             self._local_copy,
+            self.similar,
             self._origin,
         )
         self.edits.edited.connect(self._follow_origins)
         self.central_widget.add_page(self.photos.grid)
         self.central_widget.add_page(self.photos.big)
+        self.similar_page = SimilarPage(self.similar, self.session, self.theme)
+        self.central_widget.add_page(self.similar_page)
 
     def _make_review(self) -> None:
         from apitorch_desktop.ui.review.navigation import ReviewNavigation
@@ -338,6 +344,8 @@ class Bootstrap(QObject):
                 edits=self.edits,
                 transfers=self.transfers,
                 photos=self.photos,
+                similar=self.similar,
+                similar_page=self.similar_page,
                 review=self.review,
                 set_page=self.set_page,
                 labeling=self.labeling,

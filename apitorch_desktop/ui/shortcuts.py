@@ -69,7 +69,7 @@ MENUS = {
         "label.next_suspect", "label.previous_suspect", "label.auto_advance", "",
         "set.export", "set.export_classifier", "set.compare", "", "set.delete",
     ),
-    "&Classifier": ("classifier.classify_file", "photo.classify_with"),
+    "&Classifier": ("classifier.classify_file", "photo.classify_with", "", "photo.find_similar", "photo.find_similar_everywhere"),
     "&Help": ("help.palette", "help.keys"),
 }  # fmt: skip
 """Menus of the menu bar: title → ids of actions, "" for a separator."""

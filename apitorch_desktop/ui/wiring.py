@@ -26,13 +26,15 @@ from apitorch_desktop.ui.labeling.controller import LabelingController
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 from apitorch_desktop.ui.main_window.main_window import MainWindow
 from apitorch_desktop.ui.main_window.page_switcher import PageSwitcher
-from apitorch_desktop.ui.photos.controller import SORTS, PhotosController
+from apitorch_desktop.ui.photos.controller import PhotosController
 from apitorch_desktop.ui.photos.filter_menu import FilterMenu
+from apitorch_desktop.ui.photos.similar_page import SimilarPage
 from apitorch_desktop.ui.review.navigation import ReviewNavigation
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.set_page.page import SetPage
+from apitorch_desktop.ui.session.similar_photos import SimilarPhotos
 from apitorch_desktop.ui.settings import Place, Settings
 from apitorch_desktop.ui.shortcuts import MenuBar, add_set_actions, add_window_actions
 from apitorch_desktop.ui.sidebar.model import RowType, TreeNode
@@ -136,6 +138,8 @@ class WindowParts:
     edits: EditController
     transfers: TransferController
     photos: PhotosController
+    similar: SimilarPhotos
+    similar_page: SimilarPage
     review: ReviewNavigation
     set_page: SetPage
     labeling: LabelingController
@@ -160,7 +164,7 @@ class Wiring(QObject):
         self._session = parts.session
         self._central_widget = parts.central_widget
         self._photos = parts.photos
-        self._reveal = ""
+        self._reveal = self._reveal_image = ""
         self.connections = ConnectionController(
             parts.session,
             parts.edits,
@@ -244,7 +248,7 @@ class Wiring(QObject):
     # --- what is open
 
     def _show_open_set(self) -> None:
-        self._reveal = ""
+        self._reveal = self._reveal_image = ""
         open_set = self._session.open_set
         self._central_widget.toolbar.search.clear()
         self._filters.clear()
@@ -262,6 +266,7 @@ class Wiring(QObject):
     def _listing_changed(self) -> None:
         if self._reveal and self._photos.grid.reveal_label(self._reveal):
             self._reveal = ""
+        self._show_revealed()
 
     def _show_sets(self) -> None:
         tree, session = self._central_widget.tree, self._session
@@ -378,9 +383,9 @@ class Wiring(QObject):
         toolbar.search_left.connect(photos.grid.setFocus)
         toolbar.sort_chosen.connect(photos.set_sort)
         toolbar.zoom_moved.connect(photos.grid.set_cell_size)
-        photos.sorted.connect(lambda key: toolbar.set_sorts(SORTS, key))
+        photos.sorted.connect(lambda key: toolbar.set_sorts(photos.sorts(), key))
         photos.zoomed.connect(toolbar.set_zoom)
-        toolbar.set_sorts(SORTS, photos.sort)
+        toolbar.set_sorts(photos.sorts(), photos.sort)
         toolbar.set_zoom(photos.grid.cell_size())
         self._filters = FilterMenu(toolbar.filter_menu, photos.filter, self._label_names, self._settings)
         self._filters.changed.connect(self._filter_changed)
@@ -415,6 +420,28 @@ class Wiring(QObject):
         photos.classify_requested.connect(self._classify_with)
         photos.export_requested.connect(self._parts.exports.ask_selection)
         photos.copy_requested.connect(self._parts.imports.copy)
+        page = self._parts.similar_page
+        page.opened.connect(lambda: self.pages.show_above(page))
+        page.closed.connect(lambda: self.pages.leave(page))
+        self._parts.similar.photo_requested.connect(self._reveal_photo)
+
+    def _reveal_photo(self, set_id: str, image_id: str) -> None:
+        """Show a photo in the grid of its training set, once that is listed."""
+        self._choose_set(set_id)
+        self._reveal_image = image_id
+        self._show_revealed()
+
+    def _show_revealed(self) -> None:
+        photos, image_id = self._photos, self._reveal_image
+        if image_id and photos.model.record(image_id) is not None:
+            self._reveal_image = ""
+            if photos.model.row_of(image_id) is None:  # hidden by search or filter
+                photos.show_only((), "")
+                self._filters.clear()
+            photos.grid.reveal(image_id)
+            if (row := photos.model.row_of(image_id)) is not None:
+                photos.grid.choose(row)
+            photos.grid.setFocus()
 
     def _classify_with(self, ids: list[str], slug: str) -> None:
         self._central_widget.show_side("right", True)

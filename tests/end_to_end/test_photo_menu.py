@@ -11,7 +11,9 @@ from tests.helpers.app_runner import dialog
 from tests.helpers.summer_set import summer
 
 
-@pytest.mark.action("photo.classify_with", "photo.copy_to_set", "photo.export")
+@pytest.mark.action(
+    "photo.classify_with", "photo.copy_to_set", "photo.export", "photo.find_similar", "photo.find_similar_everywhere"
+)
 def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, photos, tmp_path, home):
     summer(photos, tmp_path, ("dress", "hat"), 3)
     target = tmp_path / "exported"
@@ -23,6 +25,7 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         program.wait(lambda: session.classifiers, "the classifiers")
         program.wait(grid.isVisible, "the grid")
         classify_one(made)
+        copied.update(model.image(row).image_id for row in (0, 3))
         choose(made, [0, 3], "Copy 2 photos to training set", "New training set…")
         asked = program.wait(lambda: dialog(QInputDialog), "the name asked for")
         program.wait(asked.isActiveWindow, "its focus")
@@ -41,6 +44,8 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         pointer.key("ctrl+z")
         program.wait(lambda: counts(client, other) == {"dress": 1, "hat": 1}, "the copies taken back")
         export_some(made)
+        find_similar(made)
+        find_similar_everywhere(made, other)
 
     def classify_one(made):
         name = next(one.name for one in made.session.classifiers if one.slug == "safe-for-work")
@@ -59,6 +64,48 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         wanted = {f"summer/{one.label}/{one.filename}" for one in images}
         program.wait(lambda: files(target) == wanted, "the two files")
 
+    def find_similar(made):
+        model, grid, bar = made.model, made.photos.grid, made.central_widget.toolbar
+        made.window.activateWindow()
+        wanted = model.image(4)
+        client, set_id = made.session.workspace.client, made.session.open_set.training_set.id
+        answer = program.wait(lambda: all_compared(client, set_id, wanted), "an embedding of every photo")
+        choose(made, [4], "Find similar")
+        program.wait(lambda: bar.sort.text().startswith("Sort: most like"), "the order by likeness")
+        assert model.image(0) is wanted
+        near = {one.image_id: one.similarity for one in answer.data}
+        for group in model.groups:
+            likeness = [near.get(one.image_id, 2) for one in group.images]
+            assert likeness == sorted(likeness, reverse=True)
+        assert model.groups[0].label == wanted.label
+        assert wanted.display_name in made.review.only.words()
+        program.press(made.review.only.all)
+        program.wait(lambda: made.photos.only is None and bar.sort.text().startswith("Sort: most like"), "all photos")
+        grid.choose(1)
+        grid.setFocus()
+        second = model.image(1)
+        pointer.key("ctrl+shift+f")
+        program.wait(lambda: model.image(0) is second, "by key, those like another")
+        program.press(bar.sort)
+        widgets.choose("Label")
+        program.wait(lambda: bar.sort.text() == "Sort: label", "the order by label")
+        program.press(made.review.only.all)
+        program.wait(lambda: made.photos.only is None, "all photos again")
+
+    def find_similar_everywhere(made, other):
+        image = next(one for one in made.model.records() if one.image_id in copied)
+        row = made.model.row_of(image.image_id)
+        choose(made, [row], "Find similar in all training sets")
+        page = made.similar_page
+        program.wait(lambda: made.central_widget.pages.currentWidget() is page and page.board.hasFocus(), "the list")
+        first = page.board.rows.rows[1]
+        assert first.lines == ("Other · " + image.label, "100 % alike")
+        program.wait(lambda: page.board.loader.pixmap(first.key) is not None, "its thumbnail")
+        pointer.key("Return")
+        program.wait(lambda: made.session.open_set.training_set.id == other.id, "the other training set")
+        program.wait(lambda: made.model.selected_ids() == [first.key], "the photo in it")
+
+    copied = set()
     assert program.run(monkeypatch, steps) == 0
 
 
@@ -71,6 +118,11 @@ def choose(made, rows, *path):
         grid.toggle(row)
     pointer.click(pointer.center(grid.viewport(), grid.visualRect(made.model.index(rows[0], 0))), button=3)
     widgets.choose(*path)
+
+
+def all_compared(client, set_id, image):
+    answer = client.similar(set_id, image_id=image.image_id)
+    return answer if answer.compared == 6 else None
 
 
 def sets(client):

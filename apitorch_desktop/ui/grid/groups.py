@@ -36,6 +36,7 @@ class LabelGroups:
         self._key: Callable[[TrainingImage], Any] | None = None
         self._reverse = False
         self._by_count = 0
+        self._by_best = False
         self._held: dict[str, int] | None = None
         self._labels: dict[str, str] | None = None
         self.reset(groups)
@@ -239,20 +240,23 @@ class LabelGroups:
         """Set the order within groups. Needs a `show` afterwards."""
         self._key, self._reverse = key, reverse
 
-    def set_order(self, by_count: int) -> None:
-        """Order the groups by their number of shown images: 1 most first, -1 fewest first, 0 by label."""
-        self._by_count = by_count
+    def set_order(self, by_count: int, *, by_best: bool = False) -> None:
+        """Order the groups by their number of shown images: 1 most first, -1 fewest first, 0 by label.
+
+        `by_best`: by their first images, in the order within groups.
+        """
+        self._by_count, self._by_best = by_count, by_best
         self._held = None
 
     def hold(self) -> None:
         """Fix the places of groups that are ordered by their counts, until an order or filter is set."""
-        if self._by_count and self._held is None:
+        if self.ordered and self._held is None:
             self._held = {group.label: index for index, group in enumerate(self.shown)}
 
     @property
     def ordered(self) -> bool:
-        """True if the groups are ordered by their counts, which any added or removed image may change."""
-        return self._by_count != 0
+        """True if the groups are ordered by their images, which any added or removed one may change."""
+        return self._by_count != 0 or self._by_best
 
     @property
     def filtered(self) -> bool:
@@ -283,6 +287,10 @@ class LabelGroups:
             self.shown.sort(key=lambda group: held.get(group.label, len(held)))
         elif self._by_count:
             self.shown.sort(key=lambda group: -self._by_count * len(group.images))
+        elif self._by_best and (key := self._key) is not None:
+            empty = [group for group in self.shown if not group.images]
+            filled = [group for group in self.shown if group.images]
+            self.shown = [*sorted(filled, key=lambda group: key(group.images[0]), reverse=self._reverse), *empty]
         self.index()
 
     def index(self) -> None:

@@ -287,15 +287,24 @@ class GridModel(QAbstractListModel):
         """
         self._change(lambda: self._groups.set_filter(keep, again=again))
 
-    def set_sort(self, key: Callable[[TrainingImage], Any] | None, *, reverse: bool = False, by_count: int = 0) -> None:
+    def set_sort(
+        self,
+        key: Callable[[TrainingImage], Any] | None,
+        *,
+        reverse: bool = False,
+        by_count: int = 0,
+        by_best: bool = False,
+    ) -> None:
         """Set the order within groups (None: as added), and of the groups: by count, most (1) or fewest (-1) first.
+
+        `by_best`: the groups too are in that order, by their first images.
 
         Groups keep their places while images are moved and deleted, so that nothing jumps during labeling.
         """
 
         def change() -> None:
             self._groups.set_sort(key, reverse)
-            self._groups.set_order(by_count)
+            self._groups.set_order(by_count, by_best=by_best)
 
         self._change(change)
 

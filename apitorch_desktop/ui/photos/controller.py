@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import UNSET
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QInputDialog, QMenu
 
-from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import SimilarImage, TrainingImage
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
 from apitorch_desktop.ui.grid.filters import Filter, now
@@ -22,6 +22,7 @@ from apitorch_desktop.ui.photos.share import ShareActions
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.messages import selection_text
 from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.session.similar_photos import SimilarPhotos, SimilarTo
 from apitorch_desktop.ui.settings import Settings, SortOrder
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.viewer.view import PhotoView
@@ -38,6 +39,10 @@ SORTS = (
     ("unsure", "Least sure first"),
     ("sure", "Surest first"),
 )
+
+
+SIMILAR = 100
+"""Most similar photos that are shown at first."""
 
 
 def _name(image: TrainingImage) -> str:
@@ -97,6 +102,7 @@ class PhotosController(QObject):
         theme: Theme,
         settings: Settings,
         local_copy: Callable[[TrainingImage, Callable[[], bool]], Path],
+        similar: SimilarPhotos,
         origin: Callable[[TrainingImage], str] = lambda _image: "",
     ) -> None:
         super().__init__()
@@ -112,7 +118,10 @@ class PhotosController(QObject):
         self.found_ids: Callable[[str], Collection[str]] = lambda _key: ()
         """Returns the ids of the photos of a key of `filters.FOUND`."""
         self._found: frozenset[str] = frozenset()
-        self.sort: SortOrder = settings.sort
+        self.sort: SortOrder | Literal["similar"] = settings.sort
+        self._similar = similar
+        self._ranking: dict[str, float] = {}
+        self._ranked_name = ""
         tasks = session.tasks
         self.loader = ThumbnailLoader(tasks, session.read_thumbnail, large=session.read_image, parent=self)
         self.grid = GridView(model, self.loader, theme, tasks=tasks, local_copy=local_copy)
@@ -140,6 +149,7 @@ class PhotosController(QObject):
         big.context_menu_requested.connect(lambda place: self._menu(None).popup(place))
         self.model.counts_changed.connect(self._show_found)
         self.model.ids_replaced.connect(self._follow)
+        self._similar.ranked.connect(self._show_similar)
         self._session.open_set_changed.connect(self._on_open_set_changed)
         self._session.connection_changed.connect(self._on_connection_changed)
 
@@ -147,6 +157,7 @@ class PhotosController(QObject):
         self.close_big()
         self.loader.clear()
         self._sorted_by = {}
+        self._leave_similar()
         if self.only is not None:
             self.show_only((), "")
 
@@ -208,8 +219,42 @@ class PhotosController(QObject):
             self.only = frozenset(new_ids.get(one, one) for one in self.only)
             self.apply_filter(again=True)
 
-    def set_sort(self, key: SortOrder) -> None:
+    # --- similar photos
+
+    def find_similar(self, *, everywhere: bool = False) -> None:
+        """Find photos similar to the selected one, in the open training set or in all."""
+        image = self.selected()[0]
+        self._similar.find(SimilarTo(image.display_name, image_id=image.image_id), everywhere=everywhere)
+
+    def _show_similar(self, photo: SimilarTo, found: Sequence[SimilarImage]) -> None:
+        """Sort by similarity, and show the most similar photos only, until all are wanted."""
+        self._ranking = {one.image_id: one.similarity for one in found}
+        first = [one.image_id for one in found[:SIMILAR]]
+        if photo.image_id:
+            self._ranking[photo.image_id] = 2.0  # itself
+            first = [photo.image_id, *first]
+        self._ranked_name = photo.name
+        self.close_big()
+        self.set_sort("similar")
+        self.show_only(first, f"{plural(len(found[:SIMILAR]), 'photo')} most like “{photo.name}”")
+
+    def _leave_similar(self) -> None:
+        self._ranking, self._ranked_name = {}, ""
+        if self.sort == "similar":
+            self.set_sort(self._settings.sort)
+
+    def sorts(self) -> list[tuple[str, str]]:
+        """Return the orders that can be chosen, as (key, text)."""
+        return [*SORTS, *([("similar", f"Most like “{self._ranked_name}” first")] if self._ranking else [])]
+
+    def set_sort(self, key: SortOrder | Literal["similar"]) -> None:
         """Sort the photos within their labels, or the labels by their counts."""
+        if key == "similar":
+            ranking, self.sort = self._ranking, key
+            self.model.set_sort(lambda image: ranking.get(image.image_id, -2.0), reverse=True, by_best=True)
+            self._show_answers()
+            self.sorted.emit(key)
+            return
         by, reverse, by_count = _KEYS_OF_SORTS[key]
         if key in ("unsure", "sure"):
             answers = self._sorted_by = self.model.answers
@@ -296,6 +341,9 @@ class PhotosController(QObject):
         def online() -> str:
             return reason() or self._session.unavailable_reason("")
 
+        def one() -> str:
+            return "" if len(self.selected()) == 1 else "Select one photo to find others like it."
+
         both = (self.grid, self.big)
         self._actions.add(
             ActionSpec(
@@ -323,6 +371,15 @@ class PhotosController(QObject):
             ),
             ActionSpec(
                 "photo.classify_with", lambda: f"Classify {chosen()} with", submenu=self._fill_classifiers, reason=online
+            ),
+            ActionSpec(
+                "photo.find_similar", "Find similar", self.find_similar, "Ctrl+Shift+F",
+                "Find photos like the selected one", "Photos", reason=lambda: one() or self._similar.reason(), within=both,
+            ),
+            ActionSpec(
+                "photo.find_similar_everywhere", "Find similar in all training sets",
+                lambda: self.find_similar(everywhere=True),
+                reason=lambda: one() or self._similar.reason(everywhere=True),
             ),
             ActionSpec(
                 "photo.export", lambda: f"Export {chosen()}…", lambda: self.export_requested.emit(list(self.selected())),
@@ -354,7 +411,8 @@ class PhotosController(QObject):
                 action.triggered.connect(lambda _checked=False, name=name: self._edits.move(chosen, name))
                 action.setShortcut(QKeySequence(self.key_of(name)))
             self._actions.fill(
-                menu, "photo.copy_to_set", "", "photo.classify_with", "",
+                menu, "photo.copy_to_set", "", "photo.classify_with",
+                "photo.find_similar", "photo.find_similar_everywhere", "",
                 "photo.copy", "photo.copy_paths", "photo.show_in_file_manager", "photo.export", "", "photo.delete",
             )  # fmt: skip
         elif label is None:

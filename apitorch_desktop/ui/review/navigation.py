@@ -52,7 +52,13 @@ class NarrowedBar(QFrame):
 
     def _set_progress(self, words: str) -> None:
         self._words.setText(words)
+        self.back.hide()
         self.setVisible(bool(words))
+        self._place()
+
+    def offer_back(self) -> None:
+        """Offer the way back to the page of Review that showed these photos."""
+        self.back.show()
         self._place()
 
     def words(self) -> str:
@@ -150,6 +156,7 @@ class ReviewNavigation(QObject):
 
     def _show_in_grid(self, ids: list[str], words: str) -> None:
         self._photos.show_only(ids, words)
+        self.only.offer_back()
         self.close()
 
     def _show_label(self, label: str) -> None:
