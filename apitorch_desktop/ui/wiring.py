@@ -33,8 +33,8 @@ from apitorch_desktop.ui.review.navigation import ReviewNavigation
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.embedded_service import EmbeddedService
 from apitorch_desktop.ui.session.session import Session
-from apitorch_desktop.ui.set_page.page import SetPage
 from apitorch_desktop.ui.session.similar_photos import SimilarPhotos
+from apitorch_desktop.ui.set_page.page import SetPage
 from apitorch_desktop.ui.settings import Place, Settings
 from apitorch_desktop.ui.shortcuts import MenuBar, add_set_actions, add_window_actions
 from apitorch_desktop.ui.sidebar.model import RowType, TreeNode
@@ -427,7 +427,7 @@ class Wiring(QObject):
 
     def _reveal_photo(self, set_id: str, image_id: str) -> None:
         """Show a photo in the grid of its training set, once that is listed."""
-        self._choose_set(set_id)
+        self._open_set(set_id)
         self._reveal_image = image_id
         self._show_revealed()
 
