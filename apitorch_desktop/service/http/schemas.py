@@ -136,7 +136,7 @@ class SimilarQuery(Struct):
     everywhere: bool = False
 
 
-class SimilarTo(Struct):
+class SimilarSearch(Struct):
     """An image to compare, and a training set, by default all; a file comes as multipart field `image`."""
 
     image_url: Url | UnsetType | None = UNSET
@@ -144,7 +144,7 @@ class SimilarTo(Struct):
     limit: SimilarLimit = 100
 
 
-class SimilarToUrl(Struct):
+class SimilarSearchByUrl(Struct):
     """An image to compare, by its address, and a training set, by default all."""
 
     image_url: Url

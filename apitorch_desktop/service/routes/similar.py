@@ -72,8 +72,8 @@ class SimilarRoutes:
                 self.to_any,
                 types.SimilarImages,
                 "Training images",
-                body=schemas.SimilarTo,
-                by_url=schemas.SimilarToUrl,
+                body=schemas.SimilarSearch,
+                by_url=schemas.SimilarSearchByUrl,
                 extension="similar",
                 errors=(404,),
                 abandonable=True,
@@ -102,7 +102,7 @@ class SimilarRoutes:
 
     async def to_any(self, request: Request) -> Response:
         """`POST similar`."""
-        body: schemas.SimilarTo = request.body
+        body: schemas.SimilarSearch = request.body
         set_ids = await self._set_ids(
             request.owner, None if isinstance(body.training_set_id, UnsetType) else body.training_set_id
         )
