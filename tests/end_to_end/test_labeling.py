@@ -180,6 +180,14 @@ def test_labels_sorted_by_count_stay_where_they_are_until_sorted_again(monkeypat
         sort(made, "Smallest label first")
         program.wait(lambda: order(made) == [("pants", 3), ("dress", 4), ("hat", 5)], "sorted again")
 
+        bar = grid.verticalScrollBar()
+        bar.setValue(bar.maximum())
+        to_grid(made)
+        pointer.key("ctrl+z")  # the pair of pants goes back to the top, which is out of sight
+        program.wait(lambda: dict(order(made)) == {"pants": 4, "dress": 3, "hat": 5}, "undone once more")
+        back = made.model.index(made.model.row_of(image))
+        program.wait(lambda: grid.viewport().rect().contains(grid.visualRect(back).center()), "the photo in sight")
+
     assert program.run(monkeypatch, steps) == 0
 
 

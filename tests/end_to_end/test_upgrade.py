@@ -181,7 +181,7 @@ def test_the_window_opens_it_as_it_was_left(root, monkeypatch):
         assert photos.sort == settings["grid/sort"]
         key = f"embedded {session.open_set.training_set.id}"
         app_runner.wait(
-            lambda: msgspec.to_builtins(photos.filter, order="deterministic") == settings["open/filter"][key],
+            lambda: settings["open/filter"][key].items() <= msgspec.to_builtins(photos.filter).items(),
             "the filter",
         )
         shown = made.labeling.keys.shown()

@@ -101,7 +101,7 @@ def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_program
         grid.choose(0)
         pointer.key("Return")
         program.wait(big.isVisible, "full size by key")
-        told(big)
+        told(made)
         there_and_back(big, model)
         zoom_and_pan(big)
         label_there(made)
@@ -119,8 +119,12 @@ def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_program
         program.wait(big.isVisible, "full size by double click")
         assert big.image() is model.image(1)
 
-    def told(big):
+    def told(made):
+        big = made.photos.big
         image = big.image()
+        program.wait(
+            lambda: made.central_widget.status.selection.text() == "Photo 1 of 5", "its place in the bottom line"
+        )
         program.wait(lambda: "from " in big.origin.full_text(), "where it came from")
         for fact in (f"{image.width:,} × {image.height:,}", "kB", image.created_at[2:4], "dress"):
             assert fact in big.details.text()

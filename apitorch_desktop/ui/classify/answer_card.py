@@ -42,13 +42,17 @@ class AnswerCard(Card):
     add_menu_opening = Signal(object)
     """The `QMenu` of *Add to set* is about to open and has to be filled."""
 
-    def __init__(self, theme: Theme, slug: str) -> None:
+    def __init__(self, theme: Theme, slug: str, name: str = "") -> None:
         super().__init__()
         self.slug = slug
+        self.name = name or slug
+        """The classifier's name as its owner gave it."""
         self.answer: Classification | None = None
         self.waiting = False
         """True while the classifier has to be trained before it can answer."""
         self._theme = theme
+        self.classifier = ElidedLabel(self.name, "small", "muted")
+        self.classifier.setToolTip(f"Classifier {slug}")
         self.title = ElidedLabel("", "answer")
         self.confidence = label("", "small", "muted")
         self.value = label("", "small", "muted")
@@ -86,6 +90,7 @@ class AnswerCard(Card):
             row.addWidget(control)
         row.addStretch(1)
         row.addWidget(self.add)
+        self.rows.addWidget(self.classifier)
         self.rows.addLayout(top)
         for part in (self.bar, self.others, self.sentence, self.note, self.controls):
             self.rows.addWidget(part)
@@ -93,11 +98,11 @@ class AnswerCard(Card):
     def show_working(self, waiting: str = "") -> None:
         """Show that the classifier works, or, with `waiting`, what it has to wait for."""
         self.answer = None
-        self._show(self.slug, sentence=waiting, tone="muted")
+        self._show("", sentence=waiting)
         self.waiting = bool(waiting)
         self.bar.show()
         self.bar.set_share(None)
-        self.setAccessibleName(f"{self.slug}: working")
+        self.setAccessibleName(f"{self.name}: working")
 
     def show_answer(self, answer: Classification, note: str = "") -> None:
         """Show an answer; `note` reports what has happened since ("Learned from it.")."""
@@ -111,6 +116,8 @@ class AnswerCard(Card):
         self._show(title, sentence=text, note=note, tone="muted" if unknown else "")
         self.confidence.setText("" if answer.confidence is UNSET else str(answer.confidence))
         self.value.setText("" if value is None else f"{value:.2f}")
+        for part in (self.confidence, self.value):
+            part.show()
         self.bar.setVisible(value is not None)
         self.bar.set_share(value or 0)
         self._show_others(answer)
@@ -120,19 +127,19 @@ class AnswerCard(Card):
             control.show()
         self.right.setVisible(not unknown)  # a label that is right is chosen by Wrong…
         sure = "" if plain else f", {self.confidence.text()} {self.value.text()}".rstrip()
-        self.setAccessibleName(f"{self.slug}: {answer.label_text}{sure}. {self.sentence.text()}")
+        self.setAccessibleName(f"{self.name}: {answer.label_text}{sure}. {self.sentence.text()}")
 
     def show_failure(self, text: str) -> None:
         """Show why there is no answer, and what to do."""
         self.answer = None
-        self._show(self.slug, sentence=text, tone="muted")
+        self._show("", sentence=text)
         set_property(self.sentence, "tone", "bad")
         self.bar.hide()
         self.controls.show()
         self.again.show()
         for control in (self.right, self.wrong, self.add):
             control.hide()
-        self.setAccessibleName(f"{self.slug}: {text}")
+        self.setAccessibleName(f"{self.name}: {text}")
 
     def show_note(self, text: str, *, busy: bool = False) -> None:
         """Show what became of the feedback; `busy` disables further feedback."""
@@ -149,9 +156,11 @@ class AnswerCard(Card):
     def _show(self, title: str, *, sentence: str = "", tone: Tone = "", note: str = "") -> None:
         self.waiting = False
         self.title.setText(title)
+        self.title.setVisible(bool(title))
         set_property(self.title, "tone", tone)
-        self.confidence.clear()
-        self.value.clear()
+        for part in (self.confidence, self.value):
+            part.clear()
+            part.hide()
         self.sentence.setText(sentence)
         set_property(self.sentence, "tone", "muted")
         self.sentence.setVisible(bool(sentence))
@@ -161,7 +170,8 @@ class AnswerCard(Card):
 
     @staticmethod
     def _text(answer: Classification) -> str:
-        lines = [answer.sentence]
+        statement = answer.sentence.strip(" .").casefold().removeprefix("image ").removeprefix("is ")
+        lines = [] if statement == answer.label.casefold() else [answer.sentence]  # the label stands above
         if isinstance(answer.text, str) and answer.text.strip():
             lines.append(f"“{answer.text.strip()[:300]}”")
         if answer.adjusted is True:

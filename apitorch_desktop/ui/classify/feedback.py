@@ -5,9 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import UNSET
-from PySide6.QtCore import QEvent, QObject, QSortFilterProxyModel, QStringListModel, Qt, Signal
+from PySide6.QtCore import (
+    QEvent,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    QSize,
+    QSortFilterProxyModel,
+    QStringListModel,
+    Qt,
+    Signal,
+)
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QListView, QPlainTextEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QListView,
+    QPlainTextEdit,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QVBoxLayout,
+    QWidget,
+)
 
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import Classification, Classifier, TrainingSet
@@ -18,6 +38,20 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import button, label
+
+_ROW = 28
+"""Height of a row in pixels at 100 %."""
+
+
+class _RowDelegate(QStyledItemDelegate):
+    """Paints rows of one height: a `QListView` leaves that of the style sheet out of account."""
+
+    def __init__(self, height: int, parent: QObject) -> None:
+        super().__init__(parent)
+        self._height = height
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
+        return QSize(super().sizeHint(option, index).width(), self._height)
 
 
 class FeedbackDialog(QDialog):
@@ -51,6 +85,7 @@ class FeedbackDialog(QDialog):
         self._found.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.list = QListView(uniformItemSizes=True)
         self.list.setModel(self._found)
+        self.list.setItemDelegate(_RowDelegate(theme.px(_ROW), self.list))
         self.list.setAccessibleName("Labels")
         self.list.setProperty("kind", "table")
         self.list.setEditTriggers(QListView.EditTrigger.NoEditTriggers)

@@ -253,7 +253,7 @@ class ClassifyPanel(QWidget):
             if slug in self.cards:
                 self.cards[slug].show_working()
             else:
-                card = self.cards[slug] = AnswerCard(self._theme, slug)
+                card = self.cards[slug] = AnswerCard(self._theme, slug, self._classifiers.get(slug, ""))
                 self.card_created.emit(card)
             self._answers.removeWidget(self.cards[slug])
             self._answers.addWidget(self.cards[slug])

@@ -276,7 +276,7 @@ class GridPainter:
 
     def drag_pixmap(self, pixmaps: list[QPixmap], count: int, ratio: float) -> QPixmap:
         """Return the pixmap of a drag: the first photos in a pile, and the number of photos."""
-        px, edge = self._theme.px, self._theme.px(96)
+        px, edge = self._theme.px, self._theme.px(64)
         step = px(6)
         side = edge + step * 2 + px(12)
         result = QPixmap(round(side * ratio), round(side * ratio))

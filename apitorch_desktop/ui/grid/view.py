@@ -600,7 +600,7 @@ class GridView(QListView):
         drag.setMimeData(data)
         pixmaps = [pixmap for image in images[:3] if (pixmap := self.loader.pixmap(image.image_id)) is not None]
         drag.setPixmap(self._painter.drag_pixmap(pixmaps, len(images), self.devicePixelRatioF()))
-        drag.setHotSpot(QPoint(self.theme.px(20), self.theme.px(20)))
+        drag.setHotSpot(QPoint(-self.theme.px(12), -self.theme.px(20)))  # the label aimed at stays readable
         drag.exec(Qt.DropAction.CopyAction | Qt.DropAction.MoveAction, Qt.DropAction.MoveAction)
         data.end()
         self._drops.dragged_labels = set()

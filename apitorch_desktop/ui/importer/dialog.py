@@ -129,9 +129,10 @@ class ImportDialog(QDialog):
         self.labels_model.edited.connect(self._edited)
         self.labels_model.problem.connect(self._show_problem)
         self.labels_model.renamed.connect(self._follow_rename)
-        self.labels = plan_table("Labels", self.labels_model, (120, 64, 76, 44))
+        widths = [self._theme.px(width) for width in (120, 64, 76, 44)]
+        self.labels = plan_table("Labels", self.labels_model, widths)
         self.labels.selectionModel().selectionChanged.connect(lambda *_: self._label_chosen())
-        self.photos = PlanTable(self._theme)
+        self.photos = PlanTable(self._theme, self._tasks)
         self.photos.edited.connect(self._edited)
         self.photos.problem.connect(self._show_problem)
         self.photos.all_labels_requested.connect(self.labels.clearSelection)
@@ -165,8 +166,9 @@ class ImportDialog(QDialog):
             rows.addWidget(widget)
         rows.addWidget(self._split, 1)
         rows.addLayout(buttons)
-        self.resize(px(960), px(560))
-        self._split.setSizes([px(308), px(612)])
+        room = self.screen().availableGeometry()
+        self.resize(min(px(1120), room.width() - px(48)), min(px(640), room.height() - px(64)))
+        self._split.setSizes([px(308), self.width() - px(308)])
 
     # --- scanning
 

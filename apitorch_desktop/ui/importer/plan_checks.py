@@ -100,7 +100,7 @@ class PlanChecks(QObject):
             self.progressed.emit()
 
         def progress(done_total: tuple[int, int]) -> None:
-            self.similarity_text = "Looking for near-duplicates: {:,} of {:,}.".format(*done_total)
+            self.similarity_text = "Looking for photos that look nearly the same: {:,} of {:,}.".format(*done_total)
             self.progressed.emit()
 
         self._similarity = self._tasks.run(

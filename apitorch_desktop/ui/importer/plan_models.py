@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from operator import attrgetter
 
 from PySide6.QtCore import QSortFilterProxyModel, Signal
-from PySide6.QtGui import QFont
+from PySide6.QtGui import QFont, QIcon
 
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import INBOX, label_name
@@ -79,7 +79,7 @@ class PlanItemsModel(TableModel[PlanItem]):
     problem = Signal(str)
     """Reason why an edit was rejected."""
 
-    def __init__(self, theme: Theme) -> None:
+    def __init__(self, theme: Theme, icon: Callable[[PlanItem], QIcon]) -> None:
         self._plan: Plan | None = None
         self._skipped_font = QFont(theme.font())
         self._skipped_font.setStrikeOut(True)
@@ -87,6 +87,7 @@ class PlanItemsModel(TableModel[PlanItem]):
             Column(
                 title="Photo",
                 text=attrgetter("name"),
+                icon=icon,
                 tooltip=_tooltip,
                 font=lambda item: self._skipped_font if item.standing == "left_out" else None,
                 checked=lambda item: item.included and item.problem is None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from PySide6.QtCore import QAbstractItemModel, QEvent, QObject, QStringListModel, Qt, Signal
+from PySide6.QtCore import QAbstractItemModel, QEvent, QObject, QSize, QStringListModel, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QCompleter,
@@ -21,7 +21,9 @@ from PySide6.QtWidgets import (
 
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.dataset.importer.plan import Plan, PlanItem
+from apitorch_desktop.ui.images.source_thumbnails import SourceThumbnails
 from apitorch_desktop.ui.importer.plan_models import PlanFilter, PlanItemsModel
+from apitorch_desktop.ui.tasks.runner import TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ComboBox, button, enable_unless, label
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Index
@@ -38,6 +40,14 @@ _VIEWS: dict[str, tuple[str, ...]] = {
 }
 
 
+THUMBNAIL = 28
+"""Side of a photo in its row, in pixels at 100 %."""
+_NOTE = (52, 300)
+"""Least and most width of the notes in pixels at 100 %."""
+_MEASURED = 2000
+"""Photos whose notes are measured."""
+
+
 class PlanTable(QWidget):
     """Table of a plan's photos, with filters and controls. Changes go through the plan."""
 
@@ -46,11 +56,16 @@ class PlanTable(QWidget):
     """Reason why an edit was rejected."""
     all_labels_requested = Signal()
 
-    def __init__(self, theme: Theme) -> None:
+    def __init__(self, theme: Theme, tasks: TaskRunner) -> None:
         super().__init__()
+        self._theme = theme
         self._plan: Plan | None = None
         self._only: str | None = None
-        self.items_model = PlanItemsModel(theme)
+        edge = theme.px(THUMBNAIL)
+        self._thumbnails = SourceThumbnails(
+            tasks, round(edge * self.devicePixelRatioF()), lambda item: self.items_model.refresh(item), self
+        )
+        self.items_model = PlanItemsModel(theme, lambda item: self._thumbnails.icon(item, item.source))
         self.items_model.edited.connect(self.edited)
         self.items_model.problem.connect(self.problem)
         self.filter_model = PlanFilter(self.items_model)
@@ -63,7 +78,10 @@ class PlanTable(QWidget):
         self.search.textChanged.connect(lambda _text: self.narrow())
         self.all_labels = button("All labels", "", self.all_labels_requested.emit)
         self.all_labels.hide()
-        self.items = plan_table("Photos", self.filter_model, (240, 92, 72, 270))
+        self.items = plan_table("Photos", self.filter_model, [theme.px(width) for width in (0, 104, 72, 52)])
+        self.items.setIconSize(QSize(edge, edge))
+        self.items.header().setStretchLastSection(False)
+        self.items.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.items.setSelectionMode(QTreeView.SelectionMode.ExtendedSelection)
         self.items.setSortingEnabled(True)
         self.items.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
@@ -109,7 +127,9 @@ class PlanTable(QWidget):
         Where no photo has a label yet (one that was pasted), all are selected, so that a label can be typed at once.
         """
         self._plan = plan
+        self._thumbnails.clear()
         self.items_model.show_plan(plan)
+        self._fit_notes()
         planned = [row.label for row in plan.labels() if row.label] if plan is not None else []
         self._labels.setStringList(sorted({*labels, *planned}))
         if planned == [] and plan is not None and any(item.problem is None for item in plan.items):
@@ -120,7 +140,15 @@ class PlanTable(QWidget):
     def refresh(self, only: str | None) -> None:
         """Show a plan whose statuses have changed: the photos of one label, None for all."""
         self.items_model.refresh()
+        self._fit_notes()
         self.show_label(only)
+
+    def _fit_notes(self) -> None:
+        """Give the notes the width they need, and the rest to the names."""
+        metrics, px = self.items.fontMetrics(), self._theme.px
+        notes = {item.note for item in self._plan.items[:_MEASURED]} if self._plan is not None else set()
+        needed = max((metrics.horizontalAdvance(note) for note in notes), default=0) + px(20)
+        self.items.setColumnWidth(3, max(px(_NOTE[0]), min(px(_NOTE[1]), needed)))
 
     def show_label(self, only: str | None) -> None:
         """Show the photos of one label, None for all."""

@@ -12,6 +12,7 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QInputDialog, QMenu
 
 from apitorch_desktop.api.types import SimilarImage, TrainingImage
+from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
 from apitorch_desktop.ui.grid.filters import Filter, now
@@ -144,6 +145,7 @@ class PhotosController(QObject):
         grid.context_menu_requested.connect(lambda place, label: self._menu(label).popup(place))
         big.closed.connect(self.close_big)
         big.image_changed.connect(self._show_origin)
+        big.image_changed.connect(lambda _image: self._show_selection(grid.summary()))
         big.drag_requested.connect(lambda image: self.grid.start_drag([image]))
         big.delete_requested.connect(self.delete)
         big.context_menu_requested.connect(lambda place: self._menu(None).popup(place))
@@ -151,6 +153,7 @@ class PhotosController(QObject):
         self.model.ids_replaced.connect(self._follow)
         self._similar.ranked.connect(self._show_similar)
         self._session.open_set_changed.connect(self._on_open_set_changed)
+        self._edits.taken_back.connect(self._reveal_changed)
         self._session.connection_changed.connect(self._on_connection_changed)
 
     def _on_open_set_changed(self) -> None:
@@ -276,6 +279,10 @@ class PhotosController(QObject):
         self._show_selection(self.grid.summary())
 
     def _show_selection(self, summary: SelectionSummary) -> None:
+        shown = self.big.image()
+        if shown is not None and (row := self.model.row_of(shown.image_id)) is not None:
+            self.selection_changed.emit(f"Photo {row + 1:,} of {self.model.shown:,}")
+            return
         words = size(summary.bytes) if summary.bytes else ""
         self.selection_changed.emit(selection_text(summary.images, words, summary.shown, summary.total))
 
@@ -300,6 +307,17 @@ class PhotosController(QObject):
                 self.big.show_image(following)
         self._edits.delete(self.model.records_of(image_ids))
 
+    def _reveal_changed(self, outcome: EditOutcome) -> None:
+        """Scroll to a photo that an undo or redo has changed, unless one of them is in sight."""
+        open_set = self._session.open_set
+        if open_set is None or str(open_set.training_set.id) != str(outcome.training_set_id):
+            return
+        changed = {*outcome.moved, *outcome.changed.values(), *(image.image_id for image in outcome.added)}
+        places = [self.model.index(row, 0) for row in self.model.rows_of(changed)]
+        in_sight = self.grid.viewport().rect()
+        if places and not any(in_sight.contains(self.grid.visualRect(place).center()) for place in places):
+            self.grid.scrollTo(places[0])
+
     # --- one photo
 
     def show_big(self, image: TrainingImage) -> None:
@@ -315,6 +333,7 @@ class PhotosController(QObject):
             return
         self.big.show_image(None)
         self.big_shown.emit(False)
+        self._show_selection(self.grid.summary())
         self.grid.reveal(image.image_id)
         if self.grid.isVisible():  # it may have been opened from elsewhere
             self.grid.setFocus()

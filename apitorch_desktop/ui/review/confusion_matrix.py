@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, Signal
@@ -14,8 +15,12 @@ from apitorch_desktop.utils.text import percent, plural
 
 _LEAST, _MOST = 22, 44
 """Side of a cell in pixels."""
-_NAME, _HEAD, _FIGURES = 128, 96, 132
+_NAME, _HEAD, _FIGURES = 128, 96, 140
+_AXIS = 18
+"""Pixels for the name of the columns."""
 """Most pixels for the names at the start and above, and for the figures at the end."""
+_ROWS, _COLUMNS = "Label", "Taken for"
+"""Names of the axes."""
 _ARROWS: Final = {
     Qt.Key.Key_Left: (0, -1),
     Qt.Key.Key_Right: (0, 1),
@@ -36,6 +41,7 @@ class ConfusionMatrix(QWidget):
         super().__init__()
         self._theme = theme
         self._figures: OutOfFoldFigures | None = None
+        self._accuracy: Mapping[str, float] = {}
         self._focus: tuple[int, int] = (0, 0)
         self._hovered: tuple[int, int] | None = None
         self.setMouseTracking(True)
@@ -44,8 +50,9 @@ class ConfusionMatrix(QWidget):
         self.setAccessibleName("Confusion matrix")
         theme.changed.connect(self.updateGeometry)
 
-    def show_figures(self, figures: OutOfFoldFigures) -> None:
-        """Show these figures."""
+    def show_figures(self, figures: OutOfFoldFigures, accuracy: Mapping[str, float]) -> None:
+        """Show these figures; `accuracy` by label, 0 to 1, as the grid shows it."""
+        self._accuracy = accuracy
         if self._figures is None or self._figures.labels != figures.labels:
             self._focus = (0, 0)
         self._figures = figures
@@ -90,10 +97,11 @@ class ConfusionMatrix(QWidget):
         )
 
     def _left(self) -> int:
-        return min(self._theme.px(_NAME), self._longest() + self._theme.px(10))
+        axis = QFontMetrics(self._theme.font("small")).horizontalAdvance(_ROWS)
+        return min(self._theme.px(_NAME), max(self._longest(), axis) + self._theme.px(10))
 
     def _top(self) -> int:
-        return min(self._theme.px(_HEAD), self._longest() + self._theme.px(8))
+        return min(self._theme.px(_HEAD), self._longest() + self._theme.px(8)) + self._theme.px(_AXIS)
 
     def sizeHint(self) -> QSize:
         return QSize(self._left() + self._count() * self._theme.px(_MOST) + self._theme.px(_FIGURES), self._height())
@@ -118,18 +126,40 @@ class ConfusionMatrix(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setFont(self._theme.font("small"))
+        if self._count():
+            self._paint_axes(painter)
         for row in range(self._count()):
             self._paint_names(painter, row, figures.labels[row])
             total = max(1, sum(figures.confusion[row]))
             for column in range(self._count()):
                 self._paint_cell(painter, row, column, figures.confusion[row][column], total)
-            self._paint_figures(painter, row, figures.label_accuracy[row])
+            if (accuracy := self._accuracy.get(figures.labels[row])) is not None:
+                self._paint_figures(painter, row, accuracy)
         if self.hasFocus():
             rect = QRectF(self.cell_rect(*self._focus)).adjusted(0.5, 0.5, -0.5, -0.5)
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(self._theme.color("text"), 2))
             painter.drawRoundedRect(rect, 3, 3)
         painter.end()
+
+    def _paint_axes(self, painter: QPainter) -> None:
+        """Name the columns above their names, and the rows above theirs."""
+        px, metrics = self._theme.px, painter.fontMetrics()
+        first, last = self.cell_rect(0, 0), self.cell_rect(0, self._count() - 1)
+        mirrored = self.layoutDirection() == Qt.LayoutDirection.RightToLeft
+        painter.setPen(self._theme.color("muted"))
+        line = max(first.united(last).width() + px(_FIGURES), metrics.horizontalAdvance(_COLUMNS))
+        columns = QRect(first.right() - line + 1 if mirrored else first.left(), 0, line, px(_AXIS))
+        rows = QRect(
+            first.right() + px(8) if mirrored else 0,
+            first.top() - px(6) - metrics.height(),
+            self._left() - px(8),
+            metrics.height(),
+        )
+        absolute = Qt.AlignmentFlag.AlignAbsolute | Qt.AlignmentFlag.AlignVCenter
+        start, end = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
+        painter.drawText(columns, (end if mirrored else start) | absolute, _COLUMNS)
+        painter.drawText(rows, (start if mirrored else end) | absolute, _ROWS)
 
     def _paint_names(self, painter: QPainter, at: int, label: str) -> None:
         px, metrics = self._theme.px, painter.fontMetrics()
@@ -146,7 +176,9 @@ class ConfusionMatrix(QWidget):
         painter.translate(QPointF(above.center().x() + metrics.ascent() / 2 - 1, above.top() - px(6)))
         painter.rotate(-90)
         painter.setPen(self._theme.color("muted"))
-        painter.drawText(QPointF(0, 0), metrics.elidedText(label, Qt.TextElideMode.ElideMiddle, self._top() - px(8)))
+        painter.drawText(
+            QPointF(0, 0), metrics.elidedText(label, Qt.TextElideMode.ElideMiddle, self._top() - px(_AXIS + 8))
+        )
         painter.restore()
 
     def _paint_cell(self, painter: QPainter, row: int, column: int, count: int, total: int) -> None:
@@ -172,7 +204,7 @@ class ConfusionMatrix(QWidget):
         last = self.cell_rect(row, self._count() - 1)
         mirrored = self.layoutDirection() == Qt.LayoutDirection.RightToLeft
         bar = QRectF(last.right() + px(12), last.center().y() - px(2), px(48), px(5))
-        words = QRect(round(bar.right()) + px(8), last.top(), px(64), last.height())
+        words = QRect(round(bar.right()) + px(8), last.top(), px(72), last.height())
         if mirrored:
             bar.moveRight(last.left() - px(12))
             words.moveRight(round(bar.left()) - px(8))
@@ -186,7 +218,7 @@ class ConfusionMatrix(QWidget):
         painter.setBrush(self._theme.color("good"))
         painter.drawRoundedRect(filled, px(2), px(2))
         painter.setPen(self._theme.color("muted"))
-        painter.drawText(words, Qt.AlignmentFlag.AlignVCenter, percent(accuracy))
+        painter.drawText(words, Qt.AlignmentFlag.AlignVCenter, f"{percent(accuracy)} right")
 
     # --- mouse and keys
 

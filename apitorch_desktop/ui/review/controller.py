@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import Metrics, TrainingImage
 from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.dataset.review.dismissals import Dismissal, with_ids_replaced
 from apitorch_desktop.dataset.review.findings import (
@@ -64,6 +64,12 @@ class ReviewController(QObject):
         session.listing_changed.connect(self._listing_changed)
         session.service_connected.connect(self._listing_changed)
         editing.edited.connect(self._edited)
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """Metrics of the open training set's classifier, as grid and sidebar show them."""
+        open_set = self._session.open_set
+        return open_set.classifier_status.metrics if open_set is not None else None
 
     # --- analysis
 

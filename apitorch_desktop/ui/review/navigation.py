@@ -111,6 +111,7 @@ class ReviewNavigation(QObject):
         self.part: ReviewPanel | TrashPage = self.panel
         """Page to show while `shown` is True."""
         self._wire()
+        session.classifier_changed.connect(self.panel.show_metrics)
 
     def _wire(self) -> None:
         review, panel, tree = self.review, self.panel, self._tree

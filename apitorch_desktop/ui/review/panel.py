@@ -9,12 +9,14 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
+from apitorch_desktop.api.types import Metrics
 from apitorch_desktop.dataset.review.findings import Duplicate, Findings, LabelAdvice
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.model import HeadingRow, LabelIssueRow, PhotoRow, Row
 from apitorch_desktop.ui.photo_board.view import PhotoBoard
 from apitorch_desktop.ui.review.confusion_matrix import ConfusionMatrix
 from apitorch_desktop.ui.review.controller import RULES, ReviewController
+from apitorch_desktop.ui.sidebar.classifier_card import accuracy_sentence
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import (
     Card,
@@ -111,6 +113,12 @@ def unsure(review: ReviewController) -> list[Row]:
     return rows
 
 
+_HOW = (
+    "Click a cell to see its photos. Counts are those of Review’s check, in which no photo is judged by its "
+    "near-duplicates; the share that is right is the classifier’s own."
+)
+
+
 class LabelsPage(QScrollArea):
     """Confusion matrix above advice on the labels."""
 
@@ -125,38 +133,37 @@ class LabelsPage(QScrollArea):
         self._column.setContentsMargins(16, 4, 16, 16)
         self._column.setSpacing(10)
         self._headline = label("", "strong", wrap=True)
-        self._how = label(
-            "Rows: the label a photo has. Columns: what it is taken for. Click a cell to see its photos.",
-            "small",
-            "muted",
-            wrap=True,
-        )
+        self._how = label(_HOW, "small", "muted", wrap=True)
+        self._cell = label(" ", "small", wrap=True)
         self.matrix = ConfusionMatrix(theme)
         self.matrix.pair_chosen.connect(self.pair_chosen)
-        self.matrix.pointed.connect(self._point)
+        self.matrix.pointed.connect(lambda sentence: self._cell.setText(sentence or " "))
         self._advice = QVBoxLayout()
         self._advice.setSpacing(8)
         self._advised: list[LabelAdvice] | None = None
         self._column.addWidget(self._headline)
         self._column.addWidget(self.matrix)
+        self._column.addWidget(self._cell)
         self._column.addWidget(self._how)
         self._column.addLayout(self._advice)
         self._column.addStretch(1)
         self.setWidget(inner)
         self.viewport().setAutoFillBackground(False)
 
-    def show_findings(self, found: Findings) -> None:
-        """Show the findings."""
+    def show_findings(self, found: Findings, metrics: Metrics | None) -> None:
+        """Show the findings; `metrics` are the classifier's own, which grid and sidebar show, None where it has none."""
         learned = found.learned
-        self.matrix.setVisible(learned is not None)
-        self._how.setVisible(learned is not None)
-        if learned is not None:
-            self.matrix.show_figures(learned)
-            weakest = min(zip(learned.label_accuracy, learned.labels, strict=True), default=None)
-            tail = f" Weakest: {weakest[1]}, {percent(weakest[0])}." if weakest is not None else ""
-            self._headline.setText(
-                f"{percent(learned.accuracy)} right on photos not seen before, nor their near-duplicates.{tail}"
-            )
+        for part in (self.matrix, self._cell, self._how):
+            part.setVisible(learned is not None)
+        if learned is not None and metrics is not None:
+            self.matrix.show_figures(learned, {one.label: one.accuracy for one in metrics.labels})
+            self._headline.setText(accuracy_sentence(metrics))
+        elif learned is not None:
+            accuracy = dict(zip(learned.labels, learned.label_accuracy, strict=True))
+            self.matrix.show_figures(learned, accuracy)
+            weakest = min(accuracy, key=lambda name: accuracy[name], default=None)
+            tail = f" Weakest: {weakest}." if weakest is not None else ""
+            self._headline.setText(f"{percent(learned.accuracy)} right in Review’s check.{tail}")
         else:
             self._headline.setText(found.why_not or "How well labels are recognised is not known yet.")
         if found.advice != self._advised:
@@ -188,11 +195,6 @@ class LabelsPage(QScrollArea):
                 )
             card.rows.addLayout(row)
             self._advice.addWidget(card)
-
-    def _point(self, sentence: str) -> None:
-        self._how.setText(
-            sentence or "Rows: the label a photo has. Columns: what it is taken for. Click a cell to see its photos."
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +331,11 @@ class ReviewPanel(QWidget):
         shown = self.stack.currentWidget()
         (self.labels.matrix if shown is self.labels else self.board if shown is self.board else self).setFocus()
 
+    def show_metrics(self) -> None:
+        """Show the classifier's figures again, after they have changed."""
+        if self.page == LABELS:
+            self._changed()
+
     def _changed(self) -> None:
         if self.isVisible():  # else it is updated in `showEvent`
             self._show()
@@ -348,7 +355,7 @@ class ReviewPanel(QWidget):
             self._title.setText("Labels")
             self._keys.setText("Arrows and Return show the photos of a cell")
             if found is not None:
-                self.labels.show_findings(found)
+                self.labels.show_findings(found, self._review.metrics)
             self._show_part(self.labels if found is not None else self._none)
         else:
             had = self.board.hasFocus() or self.hasFocus()

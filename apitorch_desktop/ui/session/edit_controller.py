@@ -51,6 +51,8 @@ class EditController(QObject):
 
     edited = Signal(object)
     """An `EditOutcome`, once the outcome is shown."""
+    taken_back = Signal(object)
+    """The `EditOutcome` of an undo or a redo, after `edited`."""
     refused = Signal()
     """An edit failed."""
     waiting_changed = Signal()
@@ -193,7 +195,12 @@ class EditController(QObject):
 
     def undo(self) -> None:
         """Undo the last finished edit of this connection; a running import has a *Cancel* of its own."""
-        self.do("Undo", lambda edits, workspace, run: edits.undo(workspace, run), done="Undone")
+        self.do(
+            "Undo",
+            lambda edits, workspace, run: edits.undo(workspace, run),
+            done="Undone",
+            then=self.taken_back.emit,
+        )
 
     def redo(self) -> None:
         """Redo the edit that was undone last."""
@@ -201,6 +208,7 @@ class EditController(QObject):
             "Redo",
             lambda edits, workspace, run: edits.redo(workspace, run),
             done="Done again",
+            then=self.taken_back.emit,
         )
 
     def do(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import UNSET
 from PySide6.QtWidgets import QHBoxLayout
 
-from apitorch_desktop.api.types import Classifier, TrainingSet
+from apitorch_desktop.api.types import Classifier, Metrics, TrainingSet
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import Card, ElidedLabel, ProgressBar, label
 from apitorch_desktop.utils.text import percent
@@ -76,12 +76,16 @@ def headline(opened: TrainingSet, classifier: Classifier | None) -> tuple[str, f
 def _accuracy(classifier: Classifier | None) -> tuple[float, str] | None:
     if classifier is None or classifier.metrics is UNSET or not classifier.metrics.labels:
         return None
-    metrics = classifier.metrics
-    weakest = min(metrics.labels, key=lambda label: label.accuracy)
+    return classifier.metrics.accuracy, accuracy_sentence(classifier.metrics)
+
+
+def accuracy_sentence(metrics: Metrics) -> str:
+    """Return how much a classifier gets right, and its weakest label, in a sentence or two."""
     text = f"{percent(metrics.accuracy)} right on photos it had not seen."
-    if weakest.accuracy < metrics.accuracy:
+    weakest = min(metrics.labels, key=lambda label: label.accuracy, default=None)
+    if weakest is not None and weakest.accuracy < metrics.accuracy:
         text += f" Weakest: {weakest.label}."
-    return metrics.accuracy, text
+    return text
 
 
 def needs(opened: TrainingSet) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QModelIndex, QPoint, Qt, Signal
+from PySide6.QtCore import QModelIndex, QPoint, QRect, Qt, Signal
 from PySide6.QtGui import (
     QAction,
     QContextMenuEvent,
@@ -32,7 +32,7 @@ from apitorch_desktop.ui.sidebar.delegate import TreeDelegate
 from apitorch_desktop.ui.sidebar.model import RowType, TreeModel, TreeNode
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
-from apitorch_desktop.ui.widgets.controls import icon_button, label, surface
+from apitorch_desktop.ui.widgets.controls import button, icon_button, label, surface
 
 WhyNot = Callable[[str], str]
 """Returns the reason why an extension is not available on this connection, "" if it is."""
@@ -328,6 +328,10 @@ class TreePanel(QWidget):
         self.model = TreeModel(self)
         self.view = TreeView(theme, self.model, why_not)
         self.card = ClassifierCard(theme)
+        self.below = button("Review and Trash", "link", self._show_findings)
+        self.below.setIcon(theme.icon("chevron-down", "accent_text"))
+        self.below.setToolTip("Scroll to what Review found, below the labels")
+        self.below.hide()
         self.add = icon_button(theme, "plus", "New training set", tint="muted")
         self.add.clicked.connect(lambda: self.view.start_naming(None))
         head = QHBoxLayout()
@@ -341,7 +345,25 @@ class TreePanel(QWidget):
         column.setSpacing(2)
         column.addLayout(head)
         column.addWidget(self.view, 1)
+        column.addWidget(self.below, 0, Qt.AlignmentFlag.AlignHCenter)
         foot = QHBoxLayout()
         foot.setContentsMargins(8, 8, 8, 0)
         foot.addWidget(self.card)
         column.addLayout(foot)
+        bar = self.view.verticalScrollBar()
+        bar.valueChanged.connect(self._offer_findings)
+        bar.rangeChanged.connect(self._offer_findings)
+
+    def _findings(self) -> list[TreeNode]:
+        return [node for node in self.model.top() if node.row_type in (RowType.HEADING, RowType.FINDING)]
+
+    def _offer_findings(self) -> None:
+        """Offer a way to the findings while they are below the part of the tree that is in sight."""
+        found = self._findings()
+        row = self.view.visualRect(self.model.index_of(found[0])) if found else QRect()
+        self.below.setVisible(row.bottom() > self.view.viewport().height())
+
+    def _show_findings(self) -> None:
+        if found := self._findings():
+            self.view.scrollTo(self.model.index_of(found[0]), QAbstractItemView.ScrollHint.PositionAtTop)
+            self.view.setFocus()

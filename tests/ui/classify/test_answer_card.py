@@ -24,6 +24,23 @@ def test_a_photo_of_none_of_the_labels_is_shown_as_such(qtbot, theme):
     assert card.right.isVisible()
 
 
+def test_a_card_names_its_classifier_and_says_the_label_once(qtbot, theme):
+    card = AnswerCard(theme, "extract-text", "Extract Text")
+    qtbot.addWidget(card)
+    card.show()
+    assert card.classifier.full_text() == "Extract Text"
+    assert not card.title.isVisible()
+    label = "does not contain text"
+    card.show_answer(Classification(id="cls_3", classifier="extract-text", label=label, sentence=f"Image {label}."))
+    assert card.classifier.isVisible()
+    assert card.title.text() == label
+    assert not card.sentence.isVisible()
+    assert card.accessibleName().startswith(f"Extract Text: {label}")
+    card.show_failure("Nothing answers. Try again.")
+    assert card.classifier.isVisible()
+    assert not card.title.isVisible()
+
+
 def test_the_command_says_so_too():
     assert _line_of("a.jpg", STRANGER) == "a.jpg: none of these, nearest dress (unknown, 0.31)"
     assert _line_of("b.jpg", DRESS) == "b.jpg: dress (high, 0.81)"

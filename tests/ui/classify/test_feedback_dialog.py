@@ -28,6 +28,11 @@ def test_the_wrong_answer_is_not_offered_again(dialog):
     assert not dialog.send.isEnabled()
 
 
+def test_rows_are_as_high_as_everywhere(dialog, theme):
+    index = dialog.list.model().index(0, 0)
+    assert dialog.list.visualRect(index).height() == theme.px(28)
+
+
 def test_typing_finds_a_label_and_enter_sends_it(dialog, qtbot):
     qtbot.keyClicks(dialog.line, "out")
     assert dialog.send.text() == "Correct to “outwear”"

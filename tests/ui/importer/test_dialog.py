@@ -3,6 +3,7 @@ import hashlib
 import pytest
 from PIL import Image
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.api.types import TrainingSet
@@ -119,3 +120,21 @@ def test_near_duplicates_are_found_while_the_plan_is_shown(qtbot, tmp_path, them
     assert "“a.png” of this import" in dialog.photos.filter_model.index(0, 3).data()
     assert dialog.start.text() == "Import 2 photos"
     dialog.close()
+
+
+def test_each_photo_has_a_small_picture_and_names_take_the_width_that_notes_leave(dialog, qtbot):
+    model, header = dialog.photos.items_model, dialog.photos.items.header()
+
+    def colors():
+        """Color in the middle of each photo's icon, by name; transparent before it is there."""
+        found = {}
+        for row in range(model.rowCount()):
+            image = model.index(row, 0).data(Qt.ItemDataRole.DecorationRole).pixmap(28).toImage()
+            found[model.index(row, 0).data()] = image.pixelColor(image.rect().center()).name(QColor.NameFormat.HexArgb)
+        return found
+
+    wanted = {"blue.png": "#ff0000ff", "green.png": "#ff008000", "red.png": "#ffff0000", "notes.jpg": "#00000000"}
+    qtbot.waitUntil(lambda: colors() == wanted)
+    dialog.photos.view.setCurrentText("To be sent")
+    assert header.sectionSize(0) > 2 * header.sectionSize(1)
+    assert dialog.photos.items.visualRect(dialog.photos.filter_model.index(0, 0)).height() >= 28

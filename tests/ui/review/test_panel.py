@@ -4,7 +4,7 @@ import pytest
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtTest import QAbstractItemModelTester
 
-from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import LabelMetrics, Metrics, TrainingImage
 from apitorch_desktop.dataset.review.findings import (
     Duplicate,
     DuplicateGroup,
@@ -67,6 +67,7 @@ class Known(QObject):
         super().__init__()
         self.found, self.busy, self.share, self.problem, self.rule = findings(), False, None, "", "largest"
         self._kept = set()
+        self.metrics = None
         self.acts = []
 
     keeper, others, surplus = ReviewController.keeper, ReviewController.others, ReviewController.surplus
@@ -248,7 +249,7 @@ def test_a_cell_of_the_confusion_matrix_shows_its_photos_by_pointer_and_by_keys(
     assert shown == [([IDS[7]], "1 of “hat” taken for “shirt”")]
     pointer.key("Down", "Left", "Left", "Return")
     assert shown[1] == ([IDS[8]], "1 of “shirt” taken for “dress”")
-    assert panel.labels._how.text() == "1 photo of “shirt” is taken for “dress”."
+    assert panel.labels._cell.text() == "1 photo of “shirt” is taken for “dress”."
     pointer.key("Up", "Up", "Return")
     assert labels == ["dress"]
     assert panel.labels.advice() == [known.found.advice[0].sentence]
@@ -294,3 +295,18 @@ def test_rows_that_stay_are_not_reset(qapp):
     assert [row.key for row in model.rows] == ["g", IDS[1], IDS[2]]
     model.show(list(reversed(rows)))
     assert resets == [1]
+
+
+def test_the_share_that_is_right_is_that_of_grid_and_sidebar_where_the_classifier_has_figures(panel, known):
+    panel.show_page("labels")
+    own = known.found.learned
+    assert panel.labels.matrix._accuracy == dict(zip(own.labels, own.label_accuracy, strict=True))
+    assert "right in Review’s check" in panel.labels._headline.text()
+    figures = [
+        LabelMetrics(label=label, count=3, accuracy=share)
+        for label, share in zip(own.labels, (0.9, 0.25, 1), strict=True)
+    ]
+    known.metrics = Metrics(accuracy=0.72, images=9, folds=3, labels=figures)
+    panel.show_metrics()
+    assert panel.labels.matrix._accuracy == dict(zip(own.labels, (0.9, 0.25, 1), strict=True))
+    assert panel.labels._headline.text() == f"72 % right on photos it had not seen. Weakest: {own.labels[1]}."

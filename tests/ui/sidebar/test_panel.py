@@ -13,6 +13,7 @@ from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.utils.paths import resources
 from tests.helpers import x11_pointer as pointer
+from tests.helpers.event_loop import wait_until
 
 
 def training_set(number, name, **counts):
@@ -226,3 +227,17 @@ def test_a_real_drag_from_another_program_falls_on_the_label_under_the_pointer(p
     [(content, set_id, label)] = dropped
     assert content.paths == (picture,)
     assert (set_id, label) == ("1", "dress")
+
+
+def test_what_review_found_is_a_click_away_below_many_labels(panel):
+    many = training_set(1, "Clothes", **{f"label_{number:03}": number for number in range(300)})
+    panel.model.set_training_sets([many])
+    panel.model.set_findings("Review · Clothes", [FindingEntry("trash", "Trash", "trash", 3)])
+    wait_until(panel.below.isVisible)
+    heading = panel.model.top()[1]
+    pointer.click(pointer.center(panel.below))
+    in_sight = panel.view.viewport().rect()
+    wait_until(lambda: in_sight.contains(panel.view.visualRect(panel.model.index_of(heading)).center()))
+    wait_until(lambda: not panel.below.isVisible())
+    panel.model.set_training_sets([CLOTHES])
+    wait_until(lambda: not panel.below.isVisible())
