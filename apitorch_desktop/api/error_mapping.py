@@ -103,7 +103,8 @@ def exception_error(exception: Exception, url: str) -> ApiError:
     if has(requests.exceptions.SSLError, urllib3.exceptions.SSLError):
         error = ConnectionFailed(
             f"The connection to {host} cannot be made secure: {_tls_reason(chain)}.",
-            advice="Check the address and this machine’s clock; the network may be interfering.",
+            advice="Check the address and this machine’s clock; the network may be interfering. A certificate of your own "
+            "authority is accepted once the variable SSL_CERT_FILE names the authority’s file.",
         )
         error.can_retry = False
         return error

@@ -10,7 +10,9 @@ and nothing can end a wait that has begun. Here each wait on the socket, in eith
 from __future__ import annotations
 
 import io
+import os
 import socket
+import ssl
 from collections.abc import Callable, Mapping
 from http.client import HTTPResponse
 from time import monotonic
@@ -23,9 +25,11 @@ from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
 
 from apitorch_desktop import __version__
-from apitorch_desktop.api.errors import TimedOut
+from apitorch_desktop.api.errors import ConnectionFailed, TimedOut
 from apitorch_desktop.utils.errors import Cancelled
+from apitorch_desktop.utils.text import reason, shown
 
+CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _SLICE = 0.1
 """Seconds between two checks of `cancelled`."""
 _BUFFER = 128 * 1024
@@ -120,7 +124,7 @@ class HttpPool:
         """Return the connection pool of an origin, headers for a proxy, and whether it needs the absolute URL."""
         exceptions = {"no_proxy": urlsplit(url).hostname or ""} if direct else {}
         settings: Any = self._session.merge_environment_settings(url, exceptions, True, None, None)
-        proxies, verify = settings["proxies"], settings["verify"]
+        proxies, verify = settings["proxies"], _authorities(settings["verify"])
         prepared = requests.Request("GET", url).prepare()
         adapter: Any = self._session.get_adapter(url)
         pool = adapter.get_connection_with_tls_context(prepared, verify, proxies=proxies)
@@ -129,6 +133,30 @@ class HttpPool:
         absolute = proxy is not None and url.startswith("http:") and not proxy.startswith("socks")
         self._pools[origin] = found = (pool, adapter.proxy_headers(proxy) if absolute else {}, absolute)
         return found
+
+
+def _authorities(found: str | bool | None) -> str | bool:
+    """Return the file or folder of certificate authorities that the environment names; True for the usual ones.
+
+    `requests` knows the first two variables; OpenSSL, and with it curl and Python, the others. Raises ConnectionFailed.
+    """
+    name = next((name for name in CERTIFICATE_VARIABLES if os.environ.get(name)), "")
+    place = found if isinstance(found, str) else os.environ.get(name, "")
+    if not place:
+        return True
+    try:
+        if os.path.isdir(place):  # noqa: PTH112 - the value is a string to requests too
+            return place
+        ssl.create_default_context(cafile=place)
+    except OSError as error:
+        why = "it holds no certificate in PEM form" if isinstance(error, ssl.SSLError) else reason(error)
+        failed = ConnectionFailed(
+            f"The certificates in “{shown(place)}” cannot be used: {why}.",
+            advice=f"The variable {name} names that file: correct or unset it.",
+        )
+        failed.can_retry = False
+        raise failed from None
+    return place
 
 
 class _DeadlineAdapter(HTTPAdapter):

@@ -40,6 +40,7 @@ from apitorch_desktop.api.errors import (
 )
 from apitorch_desktop.api.multipart import Multipart
 from apitorch_desktop.utils.errors import Cancelled
+from apitorch_desktop.utils.hosts import is_this_machine
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -88,11 +89,7 @@ def normalize_url(base_url: str) -> str:
 
 def is_loopback(url: str) -> bool:
     """Return whether a URL leads to this machine, which no proxy may stand in front of."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+    return is_this_machine(urlsplit(url).hostname or "")
 
 
 class Transport:
@@ -385,8 +382,9 @@ def _origin(url: str) -> str:
 def _is_private(address: str) -> bool:
     """Return whether an address without a scheme is on this machine or in a private network."""
     host = urlsplit(f"//{address}").hostname or ""
+    if is_this_machine(host):
+        return True
     try:
-        ip = ipaddress.ip_address(host)
+        return ipaddress.ip_address(host).is_private
     except ValueError:
-        return host == "localhost" or host.endswith((".localhost", ".local"))
-    return ip.is_loopback or ip.is_private
+        return host.endswith(".local")

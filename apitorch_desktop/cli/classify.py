@@ -1,6 +1,7 @@
 """The subcommand classify: many images, one classifier; answers as lines, or as a CSV file."""
 
 import csv
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import place_of
 from apitorch_desktop.dataset.sources.pasted_text import is_url
 from apitorch_desktop.dataset.workspace.training import wait_until_trained
-from apitorch_desktop.utils.text import decoded, plural, reason, shown
+from apitorch_desktop.utils.text import decoded, neutralized, plural, reason, shown
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -60,12 +61,13 @@ def classify_files(client: ApiClient, images: Sequence[str | Path], classifier: 
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     line.clear()
+    report = sys.stderr if table is not None and output.is_standard_output(table) else sys.stdout
     for note in plan.notes:
-        output.write(note)
+        output.write(note, report)
     if table is not None:
         count = plural(len(items) - len(failed), "photo")
-        output.write(f"{count} classified; the answers are in {shown(str(table))}.")
-    output.write_list("not classified", failed)
+        output.write(f"{count} classified; the answers are in {shown(str(table))}.", report)
+    output.write_list("not classified", failed, stream=report)
     return 1 if failed or not plan.complete else 0
 
 
@@ -98,7 +100,7 @@ def _rows(path: Path | None) -> Iterator[Callable[[str, str, Classification | st
         with open_table(path) as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
-            yield lambda place, classifier, answer: writer.writerow(cells(place, classifier, answer))
+            yield lambda place, classifier, answer: writer.writerow(map(neutralized, cells(place, classifier, answer)))
     except OSError as error:
         raise CommandError(f"“{shown(str(path))}” cannot be written: {reason(error)}.") from None
 

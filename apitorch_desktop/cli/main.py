@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -31,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started the command
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names may hold what no terminal shows
     if getattr(sys, "frozen", False):
         from multiprocessing import freeze_support
 
@@ -39,12 +42,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         from apitorch_desktop.ui.app import run
 
         return run(words)
+    status = _run(words)
+    try:
+        sys.stdout.flush()  # what is left after an error
+    except OSError:
+        _discard_output()
+    return status
+
+
+def _run(words: list[str]) -> int:
+    """Run a command and return its exit status; an error becomes a sentence on standard error."""
     from apitorch_desktop.cli.connect import CommandError  # as in `_parser`: 50 ms that the window need not wait for
 
-    arguments = _parser().parse_args(words)
     try:
+        arguments = _parser().parse_args(words)
         status: int = arguments.command(arguments)
         sys.stdout.flush()  # a full disk shows here, not while Python ends
+    except SystemExit as end:  # after the help, or a usage error
+        return end.code if isinstance(end.code, int) else 0
     except UserError as error:
         return _fail(f"{error} {error.advice}".strip(), error.status if isinstance(error, CommandError) else 1)
     except KeyboardInterrupt:

@@ -1,7 +1,9 @@
 """Output of the commands on a terminal or in a file: one line of progress, and sentences."""
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from time import monotonic
 from typing import Final, TextIO
 
@@ -42,15 +44,25 @@ def write(text: str, stream: TextIO | None = None) -> None:
     stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
 
 
-def write_list(what: str, files: Sequence[tuple[str, str]], *, kind: str = "photo") -> None:
+def write_list(
+    what: str, files: Sequence[tuple[str, str]], *, kind: str = "photo", stream: TextIO | None = None
+) -> None:
     """Write which files share a problem, each with its reason."""
     if not files:
         return
-    write(f"{plural(len(files), kind)} {what}:")
+    write(f"{plural(len(files), kind)} {what}:", stream)
     for name, why in files[:MOST_LISTED]:
-        write(f"    {name}{': ' if why else ''}{why}".rstrip())
+        write(f"    {name}{': ' if why else ''}{why}".rstrip(), stream)
     if len(files) > MOST_LISTED:
-        write(f"    and {len(files) - MOST_LISTED:,} more")
+        write(f"    and {len(files) - MOST_LISTED:,} more", stream)
+
+
+def is_standard_output(path: Path) -> bool:
+    """Return whether a path leads to where standard output goes, such as /dev/stdout."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):
+        return False
 
 
 def offer_names(names: Sequence[str]) -> str:

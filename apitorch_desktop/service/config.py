@@ -7,8 +7,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from apitorch_desktop.utils.errors import UserError
+from apitorch_desktop.utils.hosts import LOOPBACK_NAMES
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+LOOPBACK_HOSTS = LOOPBACK_NAMES | {"127.0.0.1", "[::1]"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Config:
     which DNS rebinding cannot forge. `allow_private_urls` lets `image_url` name this machine and its network.
     """
 
-    hosts: frozenset[str] = LOOPBACK_NAMES
+    hosts: frozenset[str] = LOOPBACK_HOSTS
     any_address: bool = False
     allow_private_urls: bool = False
     limits: Limits = field(default_factory=Limits)

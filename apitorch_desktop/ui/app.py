@@ -19,7 +19,7 @@ from apitorch_desktop.ui.main_window.main_window import MainWindow
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.crash_log import CrashLog
-from apitorch_desktop.utils.files import private_file
+from apitorch_desktop.utils.files import private_file, runtime_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ class SingleInstance(QObject):
 
         given = [argument if "://" in argument else str(Path(argument).absolute()) for argument in arguments]
         message = json.dumps(given).encode() + b"\n"
-        end = monotonic() + PATIENCE
+        end = monotonic() + (PATIENCE if self._address() else 0)
         while monotonic() < end:
             socket = QLocalSocket()
             socket.connectToServer(self._address())
@@ -81,8 +81,10 @@ class SingleInstance(QObject):
 
         self._server = server = QLocalServer(self)
         server.setSocketOptions(QLocalServer.SocketOption.UserAccessOption)
-        QLocalServer.removeServer(self._address())  # left by a window that was killed: the lock is held here
-        server.listen(self._address())
+        if not (address := self._address()):
+            return  # a second start then says that a window is open
+        QLocalServer.removeServer(address)  # left by a window that was killed: the lock is held here
+        server.listen(address)
         server.newConnection.connect(self._on_connection)
 
     def close(self) -> None:
@@ -115,13 +117,19 @@ class SingleInstance(QObject):
         socket.disconnectFromServer()
 
     def _address(self) -> str:
-        """Return the path of a socket beside the lock, which other users cannot reach, or a name if the path is too long."""
+        """Return the path of a socket that other users cannot reach: beside the lock, or where that path is too long in a
+        folder of the user's own. Empty where there is none; a name on Windows, which has no paths for it.
+        """
         inside = str(self._folder / "window.socket")
         if len(inside.encode()) <= _MAX_PATH:
             return inside
         import hashlib  # loads OpenSSL: 8 ms, after the first paint
 
-        return f"apitorch-desktop-{hashlib.sha256(inside.encode()).hexdigest()[:24]}"
+        name = hashlib.sha256(inside.encode()).hexdigest()[:24]
+        if os.name != "posix":
+            return f"apitorch-desktop-{name}"
+        folder = runtime_folder()
+        return str(folder / name) if folder is not None and len(str(folder / name).encode()) <= _MAX_PATH else ""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -67,6 +67,27 @@ def private_file(path: Path) -> None:
     path.touch(0o600)
 
 
+def runtime_folder() -> Path | None:
+    """Return a folder with a short path that only its owner may enter, for sockets; None where none can be made.
+
+    Below XDG_RUNTIME_DIR, else in the folder for temporary files, where a folder that others made or may enter is no
+    good: its name can be guessed.
+    """
+    import tempfile
+
+    named = os.environ.get("XDG_RUNTIME_DIR", "")
+    for folder in [Path(named) / "apitorch-desktop"] * bool(named) + [
+        Path(tempfile.gettempdir()) / f"apitorch-desktop-{os.getuid()}"
+    ]:
+        with suppress(OSError):
+            with suppress(FileExistsError):
+                folder.mkdir(mode=0o700)
+            found = folder.lstat()
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
+                return folder
+    return None
+
+
 def fsync_folder(folder: Path) -> None:
     """Return when the names in a folder are on the disk; does nothing where a folder cannot be synced. Raises OSError."""
     if os.name == "posix":

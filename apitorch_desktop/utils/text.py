@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+"""Beginnings that spreadsheets evaluate or strip (OWASP, CSV injection), after any number of apostrophes."""
 
 
 def plural(count: int, one: str, many: str = "") -> str:
@@ -43,6 +47,19 @@ def shown(name: str) -> str:
 def decoded(name: str) -> str:
     """Return a name of the file system or the command line as text: bytes that are no UTF-8 are read as Windows-1252."""
     return os.fsencode(name).decode("cp1252", "replace") if _has_surrogates(name) else name
+
+
+def neutralized(cell: str) -> str:
+    """Return the text of a CSV cell so that no spreadsheet takes it for a formula: with an apostrophe in front.
+
+    `restored` gives the text back.
+    """
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def restored(cell: str) -> str:
+    """Return the text that `neutralized` was given."""
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
 
 
 def reason(error: OSError) -> str:

@@ -28,10 +28,13 @@ from apitorch_desktop.api.errors import (
     TooLarge,
     WrongKey,
 )
+from apitorch_desktop.api.http_pool import CERTIFICATE_VARIABLES
 from apitorch_desktop.api.multipart import Multipart
-from apitorch_desktop.api.transport import normalize_url
+from apitorch_desktop.api.transport import is_loopback, normalize_url
 from apitorch_desktop.utils.errors import Cancelled
+from tests.end_to_end.test_cli_serve import _make_certificate
 from tests.helpers.fake_api import KEY
+from tests.service.http.test_url_fetcher import answering
 
 
 def ping(transport, **more) -> types.Ping:
@@ -381,6 +384,65 @@ def test_a_proxy_does_not_stand_between_us_and_this_machine(service, transport, 
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert ping(transport()).message == "ok"
+    for host in ("0.0.0.0", "127.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"):
+        assert ping(transport(f"http://{host}:{service.port}/")).message == "ok", host
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "a.localhost",
+        "localhost.",
+        "ip6-localhost",
+        "IP6-LOOPBACK",
+        "localhost.localdomain",
+        "[::1]",
+        "[::]",
+        "0.0.0.0",
+        "0",
+        "127.1",
+        "127.255.0.9",
+        "2130706433",
+        "0x7f000001",
+        "017700000001",
+        "[::ffff:127.0.0.1]",
+    ],
+)
+def test_every_spelling_of_this_machine_is_known(host):
+    assert is_loopback(f"http://{host}:8765/api/")
+    assert normalize_url(f"{host}:8765") == f"http://{host.lower()}:8765/api/"
+
+
+@pytest.mark.parametrize(
+    "host", ["torch.example", "10.0.0.1", "1.1", "localhost.example", "[2001:db8::1]", "128.1", "1277"]
+)
+def test_another_machine_is_not_taken_for_this_one(host):
+    assert not is_loopback(f"http://{host}/api/")
+
+
+@pytest.mark.parametrize("name", CERTIFICATE_VARIABLES[:-1])
+def test_an_own_authority_is_named_by_the_environment(tmp_path, transport, monkeypatch, name):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    _make_certificate(cert, key)
+    for other in CERTIFICATE_VARIABLES:
+        monkeypatch.delenv(other, raising=False)
+    body = b'{"object": "ping", "message": "ok"}'
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(cert, key)
+    with answering(answer, tls=tls) as (port, _):
+        url = f"https://127.0.0.1:{port}/"
+        with pytest.raises(ConnectionFailed, match="certificate is not valid") as failed:
+            ping(transport(url, attempts=1))
+        assert "SSL_CERT_FILE" in failed.value.advice
+        monkeypatch.setenv(name, str(cert))
+        assert ping(transport(url, attempts=1)).message == "ok"
+        for bad, why in ((tmp_path / "absent.pem", "No such file"), (key, "no certificate")):
+            monkeypatch.setenv(name, str(bad))
+            with pytest.raises(ConnectionFailed, match=why) as failed:
+                ping(transport(url, attempts=1))
+            assert name in failed.value.advice
 
 
 def test_a_proxy_is_used_for_other_machines(service, transport, monkeypatch):

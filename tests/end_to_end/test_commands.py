@@ -271,6 +271,21 @@ def test_a_full_disk_at_the_end_is_one_sentence(service, folder):
         assert any(training_set.name == "Full" for training_set in client.training_sets())
 
 
+@pytest.mark.parametrize("words", [["--help"], ["classify", "--help"], ["--version"], ["export", "nothing", "there"]])
+def test_a_full_disk_leaves_no_trace_of_python(service, words):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "apitorch_desktop", *words],
+            env=_environment(service),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert "Exception" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_closed_streams_end_no_command(service, folder, closed):
     words = f"{sys.executable} -m apitorch_desktop import {folder} --name Closed {closed}"
@@ -306,7 +321,9 @@ def test_a_table_follows_links_and_is_written_to_pipes(run, service, folder, tmp
     assert link.is_symlink()
     assert target.read_text("utf-8").startswith("image,classifier,")
     assert target.stat().st_mode & 0o777 == 0o640
-    assert "image,classifier," in run(*words, "/dev/stdout", at=service).stdout
+    done = run(*words, "/dev/stdout", at=service)
+    assert len(list(csv.DictReader(done.stdout.splitlines()))) == 1, "nothing but the table goes there"
+    assert "1 photo classified" in done.stderr
     (tmp_path / "out").symlink_to("/dev/stdout")
     assert "image,classifier," in run(*words, tmp_path / "out", at=service).stdout
     assert (tmp_path / "out").is_symlink()

@@ -2,8 +2,11 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +69,36 @@ def test_other_data_folders_have_windows_of_their_own(first, tmp_path):
     other = SingleInstance(tmp_path / "other")
     assert other.claim()
     other.close()
+
+
+def test_the_socket_of_a_window_is_never_in_a_shared_folder(qapp, tmp_path, monkeypatch, short_folder):
+    deep = tmp_path / ("d" * 100)
+    own, shared = short_folder / "own", short_folder / "shared"
+    own.mkdir(mode=0o700)
+    shared.mkdir(mode=0o777)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(own))
+    monkeypatch.setenv("TMPDIR", str(shared))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    window = SingleInstance(deep)
+    assert window.claim()
+    window.listen()
+    (folder,) = own.iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert len(list(folder.iterdir())) == 1
+    window.close()
+    (shared / f"apitorch-desktop-{os.getuid()}").mkdir(mode=0o777)  # made by somebody who guessed its name
+    (shared / f"apitorch-desktop-{os.getuid()}").chmod(0o777)
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    window = SingleInstance(deep)
+    assert window.claim()
+    window.listen()
+    assert list((shared / f"apitorch-desktop-{os.getuid()}").iterdir()) == []
+    assert not SingleInstance(deep).hand_over([])
+    window.close()
+
+
+@pytest.fixture
+def short_folder():
+    """A folder whose path leaves room for the name of a socket."""
+    with tempfile.TemporaryDirectory(prefix="w") as folder:
+        yield Path(folder)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from apitorch_desktop.api.types import Classification
 from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl, Source, SourceMissing, filename_of
 from apitorch_desktop.utils.files import atomic_write
+from apitorch_desktop.utils.text import neutralized
 
 Answers = dict[str, Classification | str]
 """Slug → the answer, or a sentence with the reason why there is none."""
@@ -24,6 +27,7 @@ COLUMNS: Final = ("image", "classifier", "label", "confidence", "confidence_valu
 """Columns of the saved file, which has a row for each image and classifier."""
 NOT_YET: Final = "Not classified yet."
 _MAX_SIZE = 2**28
+_MAX_LINKS = 40  # as Linux follows
 
 
 @dataclass(slots=True)
@@ -114,7 +118,8 @@ def cells(place: str, slug: str, answer: Classification | str) -> tuple[str, ...
 def open_table(path: Path) -> Iterator[TextIO]:
     """Open a text file that takes the place of `path` once it is complete. Raises OSError.
 
-    Links are followed and the permissions of an older file kept; a pipe or a device is written directly.
+    Links are followed and the permissions of an older file kept. What a new file cannot stand in for is written directly:
+    a pipe, a device, a file with another name (a hard link) or another owner, one in a folder that takes no new files.
     """
     target = _target_of(path)
     if target is None:
@@ -127,15 +132,22 @@ def open_table(path: Path) -> Iterator[TextIO]:
 
 
 def _target_of(path: Path) -> Path | None:
-    """Return the file at the end of a chain of links; None for one that cannot be replaced (a pipe, a device)."""
+    """Return the file at the end of a chain of links; None for one that has to be written directly."""
     path = path.absolute()
-    for _ in range(40):
+    for _ in range(_MAX_LINKS):
         if path.parts[1:2] in (("dev",), ("proc",)):
             return None
         if not path.is_symlink():
             break
         path = path.parent / path.readlink()
-    return path if path.is_file() or not path.exists() else None
+    else:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    if not path.exists():
+        return path
+    found = path.stat()
+    alone = found.st_nlink == 1 and found.st_uid == (os.geteuid() if os.name == "posix" else found.st_uid)
+    replaceable = path.is_file() and alone and os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+    return path if replaceable else None
 
 
 def save_table(path: Path, rows: Iterable[BatchRow], slugs: Sequence[str]) -> None:
@@ -148,7 +160,7 @@ def save_table(path: Path, rows: Iterable[BatchRow], slugs: Sequence[str]) -> No
         if path.suffix.lower() == ".jsonl":
             file.writelines(json.dumps(_named(line), ensure_ascii=False) + "\n" for line in lines)
         else:
-            csv.writer(file).writerows([COLUMNS, *lines])
+            csv.writer(file).writerows([COLUMNS, *(map(neutralized, line) for line in lines)])
 
 
 def _named(line: tuple[str, ...]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.workspace.listing import Listing
 from apitorch_desktop.utils.files import safe_filename
 from apitorch_desktop.utils.paths import resources
+from apitorch_desktop.utils.text import neutralized
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,11 +66,15 @@ class ExportedImage:
 
 
 def write_csv(images: Sequence[ExportedImage], tree: Path) -> None:
-    """Write one `labels.csv` (RFC 4180, UTF-8) at the top of the tree."""
+    """Write one `labels.csv` (RFC 4180, UTF-8) at the top of the tree; no text in it is a formula to a spreadsheet."""
     with (tree / CSV_NAME).open("x", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["file_name", "label", "split", *(images[0].fields() if images else ())])
-        writer.writerows([image.path, image.label, image.part, *image.fields().values()] for image in images)
+        for image in images:
+            path = str(image.path)
+            safe_path = path if neutralized(path) == path else f"./{path}"  # still the same path to every reader
+            texts = (neutralized(value) if isinstance(value, str) else value for value in image.fields().values())
+            writer.writerow([safe_path, neutralized(image.label), image.part, *texts])
 
 
 def write_jsonl(images: Sequence[ExportedImage], tree: Path) -> None:

@@ -4,11 +4,11 @@ import base64
 import binascii
 import re
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from apitorch_desktop.service.config import Config
 from apitorch_desktop.service.http.errors import HttpError
+from apitorch_desktop.utils.hosts import is_this_machine, numeric_address
 
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _CHALLENGE = [("www-authenticate", 'Basic realm="API Torch", charset="UTF-8"')]
@@ -65,12 +65,7 @@ def is_known_host(host: str, config: Config) -> bool:
     if found is None:
         return False
     name = found[1].removesuffix(".")
-    return name in config.hosts or _is_allowed_address(name, config.any_address)
-
-
-def _is_allowed_address(name: str, any_address: bool) -> bool:
-    try:
-        address = ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return any_address or address.is_loopback
+    if name in config.hosts:
+        return True
+    address = numeric_address(name.strip("[]"))
+    return address is not None and (config.any_address or is_this_machine(name))

@@ -17,7 +17,7 @@ from typing import Any
 
 import uvicorn
 
-from apitorch_desktop.service.config import LOOPBACK_NAMES
+from apitorch_desktop.service.config import LOOPBACK_HOSTS
 from apitorch_desktop.utils.errors import UserError
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared only, not bound
@@ -95,7 +95,7 @@ def host_names(host: str, hostnames: tuple[str, ...], *, loopback: bool) -> froz
     own = set() if loopback else {socket.gethostname(), f"{socket.gethostname().partition('.')[0]}.local"}
     if host not in _WILDCARDS:
         own.add(f"[{host}]" if ":" in host else host)
-    return LOOPBACK_NAMES | {name.lower().rstrip(".") for name in {*own, *hostnames}}
+    return LOOPBACK_HOSTS | {name.lower().rstrip(".") for name in {*own, *hostnames}}
 
 
 def check_tls(cert: Path, key: Path) -> None:

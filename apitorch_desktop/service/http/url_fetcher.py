@@ -8,7 +8,8 @@ covers the whole fetch.
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+import zlib
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,6 +72,7 @@ _MOST_REDIRECTS = 5
 _LONGEST_URL = 8192
 _HEAD = 32 * 2**10
 _CHUNK = 2**16
+_PIECE = 2**20
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,51 @@ class _Target:
     def authority(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+class _Unpacker:
+    """Unpacks an answer that a server compresses whatever it is asked for, as buckets do with objects stored so.
+
+    Raises HttpError 400 for an encoding other than gzip and deflate, and for one that is damaged.
+    """
+
+    def __init__(self, target: _Target, encoding: str) -> None:
+        self._target = target
+        self._encoding = encoding.strip().lower()
+        self._stream: zlib._Decompress | None = None
+        self._begun = self._encoding in {"", "identity"}
+        if not self._begun and self._encoding not in {"gzip", "x-gzip", "deflate"}:
+            raise HttpError(
+                400,
+                f"{target.shown} sends an answer compressed by “{self._encoding[:20]}”, which is not read here. "
+                "Send the image itself.",
+            )
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """Yield what a chunk unpacks to, in pieces of at most 1 MiB."""
+        if not self._begun:
+            self._begun = True
+            if self._encoding == "deflate":
+                self._stream = zlib.decompressobj(zlib.MAX_WBITS if data[:1] == b"x" else -zlib.MAX_WBITS)
+            elif data[:1] == b"\x1f":  # else only the header says so
+                self._stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        if self._stream is None:
+            yield data
+            return
+        try:
+            while data and not self._stream.eof:
+                yield self._stream.decompress(data, _PIECE)
+                data = self._stream.unconsumed_tail
+        except zlib.error:
+            raise self._damaged() from None
+
+    def finish(self) -> None:
+        """Check that nothing is missing at the end."""
+        if self._stream is not None and not self._stream.eof:
+            raise self._damaged()
+
+    def _damaged(self) -> HttpError:
+        return HttpError(400, f"{self._target.shown} sends a compressed answer that is damaged. Send the image itself.")
 
 
 class UrlFetcher:
@@ -208,6 +255,7 @@ class UrlFetcher:
         request = h11.Request(method="GET", target=target.request, headers=headers)
         writer.write((http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b""))
         await writer.drain()
+        unpacked: _Unpacker | None = None
         while True:
             event = http.next_event()
             if event is h11.NEED_DATA:
@@ -216,11 +264,15 @@ class UrlFetcher:
                 redirect = self._check_response(target, event)
                 if redirect is not None:
                     return redirect
-            elif isinstance(event, h11.Data):
-                if len(into) + len(event.data) > self._max_bytes:
-                    raise self._too_large(target)
-                into.write(event.data)
-            elif isinstance(event, h11.EndOfMessage):
+                unpacked = _Unpacker(target, dict(event.headers).get(b"content-encoding", b"").decode("latin-1"))
+            elif isinstance(event, h11.Data) and unpacked is not None:
+                for piece in unpacked.pieces(bytes(event.data)):
+                    if len(into) + len(piece) > self._max_bytes:
+                        raise self._too_large(target)
+                    into.write(piece)
+                    await asyncio.sleep(0)  # a bomb unpacks for longer than other requests should wait
+            elif isinstance(event, h11.EndOfMessage) and unpacked is not None:
+                unpacked.finish()
                 return None
 
     def _check_response(self, target: _Target, response: h11.Response) -> str | None:
@@ -229,8 +281,6 @@ class UrlFetcher:
             return headers["location"]
         if response.status_code != 200:
             raise HttpError(400, f"{target.shown} answers {response.status_code}, not an image. Check the address.")
-        if headers.get("content-encoding", "identity").lower() != "identity":
-            raise HttpError(400, f"{target.shown} sends a compressed answer, which nobody asked for.")
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > self._max_bytes:
             raise self._too_large(target)

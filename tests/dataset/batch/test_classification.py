@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from apitorch_desktop.api.types import Alternative, Classification
 from apitorch_desktop.dataset.batch.classification import BatchRow, classify, save_table
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import ImageBytes, ImageFile, ImageUrl, place_of
+from apitorch_desktop.utils.text import neutralized, restored
 
 
 def answer(classifier, label, value="", others=()):
@@ -84,6 +86,55 @@ def test_tables_hold_answers_and_failures_in_both_forms(tmp_path):
     assert lines[0]["label"] == "hat"
     assert lines[1]["error"] == read[1]["error"]
     assert not list(tmp_path.glob("*.part"))
+
+
+FORMULAS = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "'=1", "''-1"]
+
+
+def test_no_cell_of_a_table_is_a_formula_and_each_can_be_read_back(tmp_path):
+    rows = [row(clothes=answer("clothes", text, "0.81")) for text in FORMULAS]
+    rows += [row(clothes=text) for text in FORMULAS]
+    save_table(tmp_path / "a.csv", rows, ["clothes"])
+    with (tmp_path / "a.csv").open(newline="") as file:
+        read = list(csv.DictReader(file))
+    cells = [cell for one in read for cell in one.values()]
+    assert not [cell for cell in cells if cell[:1] in set("=+-@\t\r\n＝")]
+    assert [restored(one["label"]) for one in read[: len(FORMULAS)]] == FORMULAS
+    assert [restored(one["error"]) for one in read[len(FORMULAS) :]] == FORMULAS
+    for text in (*FORMULAS, "'quoted'", "a=b", "", "'"):
+        assert restored(neutralized(text)) == text
+
+
+@pytest.mark.parametrize("kind", ["hard link", "link loop", "dangling link", "read-only folder", "another owner"])
+def test_a_table_takes_the_place_of_what_is_there(tmp_path, kind):
+    path, other = tmp_path / "a.csv", tmp_path / "other.csv"
+    if kind == "link loop":
+        path.symlink_to(other)
+        other.symlink_to(path)
+        with pytest.raises(OSError, match="Too many levels"):
+            save_table(path, [], [])
+        assert path.is_symlink()
+        return
+    if kind == "dangling link":
+        path.symlink_to(other)
+    else:
+        path.write_text("old")
+    if kind == "hard link":
+        other.hardlink_to(path)
+    if kind == "another owner":
+        if os.geteuid():
+            pytest.skip("only root gives files away")
+        os.chown(path, 12345, 12345)
+    if kind == "read-only folder":
+        tmp_path.chmod(0o500)
+    save_table(path, [], [])
+    tmp_path.chmod(0o700)
+    assert path.read_text().startswith("image,")
+    if kind in ("hard link", "dangling link"):
+        assert other.read_text() == path.read_text()
+        assert path.is_symlink() == (kind == "dangling link")
+    if kind == "another owner":
+        assert path.stat().st_uid == 12345
 
 
 def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path):

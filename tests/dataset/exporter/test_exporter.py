@@ -18,6 +18,7 @@ from PIL import Image
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ConnectionFailed, NotFound, WrongKey
 from apitorch_desktop.api.types import TrainingImage, TrainingImages, TrainingLabel
+from apitorch_desktop.dataset.exporter import formats
 from apitorch_desktop.dataset.exporter.exporter import (
     ExportFormat,
     ExportRefused,
@@ -30,6 +31,7 @@ from apitorch_desktop.dataset.importer.plan import scan
 from apitorch_desktop.dataset.workspace.listing import Listing
 from apitorch_desktop.utils.errors import Cancelled
 from apitorch_desktop.utils.files import shortened_names
+from apitorch_desktop.utils.text import restored
 from apitorch_desktop.vision import images
 from tests.helpers.export_readers import read_croissant, read_hugging_face, walked
 from tests.helpers.fake_api import FakeApi
@@ -349,3 +351,22 @@ def test_what_looks_alike_comes_into_one_part(tmp_path):
 def test_shares_that_make_no_sense_are_refused(shares):
     with pytest.raises(ValueError, match="above 0"):
         Split(*shares).shares()
+
+
+def test_no_cell_of_a_list_is_a_formula_and_our_import_reads_it_as_it_was(tmp_path):
+    """Labels of other services may be anything; ours have no such beginnings."""
+    images = []
+    for number, text in enumerate(("=cmd|' /C calc'!A0", "-1", "+1", "@x", "\t=x")):
+        record = TrainingImage(filename=f"{number}.jpg", url="", original_filename=f"{text}.jpg", label=text)
+        images.append(formats.ExportedImage(record, text, tmp_path / "nowhere", 1, "0" * 64))
+        (tmp_path / images[-1].path).parent.mkdir()
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / images[-1].path)
+    formats.write_csv(images, tmp_path)
+    with (tmp_path / "labels.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert not [cell for row in rows for cell in row.values() if cell[:1] in set("=+-@\t\r")]
+    assert all((tmp_path / row["file_name"]).is_file() for row in rows)
+    assert [restored(row["original_filename"]) for row in rows] == [image.record.original_filename for image in images]
+    found = scan([tmp_path / "labels.csv"])
+    assert len(found.items) == len(images)
+    assert {item.original_label for item in found.items} == {image.label.strip() for image in images}

@@ -436,7 +436,22 @@ def test_another_host_is_refused_whatever_the_key(service, host):
     assert body["type"] == "forbidden"
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1234", "127.0.0.1", "[::1]:80", "localhost.", "127.0.0.2"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST:1234",
+        "127.0.0.1",
+        "[::1]:80",
+        "localhost.",
+        "127.0.0.2",
+        "127.1:80",
+        "0.0.0.0",
+        "ip6-localhost:1",
+        "[::]",
+        "2130706433",
+    ],
+)
 def test_its_own_names_are_answered(service, host):
     assert answer_to(service, head(service, "GET", "/api/ping", Host=host))[0] == 200
 

@@ -1,8 +1,10 @@
 import asyncio
+import gzip
 import socket
 import ssl
 import threading
 import time
+import zlib
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -276,6 +278,42 @@ def test_answers_that_are_endless_slow_or_broken_are_cut_off(answer, status, wor
         began = time.monotonic()
         refused(f"http://127.0.0.1:{port}/", tmp_path, word, status=status, allow_private=True, deadline=1)
         assert time.monotonic() - began < 5
+
+
+def encoded(encoding, body):
+    return b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (encoding, len(body)) + body
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        (b"gzip", gzip.compress(IMAGE)),
+        (b"X-GZIP", gzip.compress(IMAGE)),
+        (b"deflate", zlib.compress(IMAGE)),
+        (b"deflate", zlib.compress(IMAGE, wbits=-15)),
+        (b"gzip", IMAGE),  # only the header says so
+        (b"identity", IMAGE),
+    ],
+)
+def test_an_answer_that_is_compressed_unasked_is_unpacked(encoding, body, tmp_path):
+    with answering(encoded(encoding, body)) as (port, _):
+        assert fetch(f"http://127.0.0.1:{port}/a.jpg", tmp_path, allow_private=True) == (IMAGE, "a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "status", "word"),
+    [
+        (b"gzip", gzip.compress(bytes(10**8)), 413, "larger"),
+        (b"deflate", zlib.compress(bytes(10**8)), 413, "larger"),
+        (b"gzip", gzip.compress(IMAGE)[:-9], 400, "damaged"),
+        (b"gzip", b"\x1f\x8b not at all", 400, "damaged"),
+        (b"br", b"x", 400, "“br”"),
+        (b"gzip, gzip", b"x", 400, "not read here"),
+    ],
+)
+def test_a_compressed_answer_is_bounded_and_checked(encoding, body, status, word, tmp_path):
+    with answering(encoded(encoding, body)) as (port, _):
+        refused(f"http://127.0.0.1:{port}/a.jpg", tmp_path, word, status=status, allow_private=True)
 
 
 def test_a_port_where_nobody_listens_is_named(tmp_path):

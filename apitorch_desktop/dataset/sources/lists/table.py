@@ -12,6 +12,7 @@ from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES
 from apitorch_desktop.dataset.sources.lists.names import is_known_header, is_path_header
 from apitorch_desktop.dataset.sources.name_encoding import decode_names
 from apitorch_desktop.dataset.sources.pasted_text import data_image, is_url
+from apitorch_desktop.utils.text import restored
 
 Cell = str | tuple[str, ...]
 """A value; several labels of one image are a tuple."""
@@ -102,7 +103,7 @@ def _delimited(text: str, delimiter: str, quote: str | None) -> Iterator[tuple[i
     before = 0
     for cells in reader:
         if any(cell.strip() for cell in cells):
-            yield before + 1, list(cells)
+            yield before + 1, [restored(cell) for cell in cells]
         before = reader.line_num
 
 
