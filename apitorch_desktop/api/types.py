@@ -371,12 +371,21 @@ class Classification(Struct, kw_only=True):
         return "none of these" if self.label == NONE_OF_THESE else f"none of these, nearest {self.label}"
 
 
+class ClassifierError(Struct, kw_only=True):
+    """A classifier that failed, and a sentence for people."""
+
+    object: str = "error"
+    classifier: str
+    message: str
+
+
 class Classifications(Struct, kw_only=True):
-    """`POST classify`."""
+    """`POST classify`. `errors`: the classifiers that failed while others answered; these are not in `data`."""
 
     object: str = "list"
     id: str
     data: list[Classification]
+    errors: list[ClassifierError] | UnsetType = UNSET
 
 
 class FeedbackAnswer(Struct, kw_only=True):

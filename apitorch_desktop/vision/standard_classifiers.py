@@ -21,6 +21,13 @@ _SURE: Final = 0.8
 _LETTERS: Final = 3
 _LONGEST: Final = 1280
 """Longer side in pixels at which text is detected: larger sizes take more time and find hardly more."""
+_STRIP: Final = 4
+"""Ratio of the sides from which an image is read in pieces; the detector's own limit is some 8."""
+_MOST_PIECES: Final = 12
+_GAP: Final = 25
+"""Pixels over which the least is looked for, more than lie between two letters of a word."""
+_LOWEST_LETTER: Final = 6
+"""Pixels of the shorter side below which there are no letters."""
 _NATIVE: Final = 2048
 _SEEN: Final = 1024
 _FLOORS: Final = ((80, "excellent"), (60, "good"), (40, "fair"), (0, "poor"))
@@ -84,15 +91,17 @@ class TextReader:
 
     def __call__(self, image: Image.Image) -> StandardAnswer:
         """Read the text from top to bottom; `value` is whether there is any. Raises ReaderUnavailable."""
-        pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
-        with self._lock:
-            self._engine = self._engine or self._load()
-            found = self._engine(pixels)
-        lines = [
-            (text.strip(), float(score))
-            for text, score in zip(found.txts or (), found.scores or (), strict=True)
-            if score > _SURE and sum(letter.isalnum() for letter in text) >= _LETTERS
-        ]
+        lines = []
+        for piece in _pieces(image):
+            pixels = np.ascontiguousarray(np.asarray(piece.convert("RGB"))[:, :, ::-1])
+            with self._lock:
+                self._engine = self._engine or self._load()
+                found = self._engine(pixels)
+            lines += [
+                (text.strip(), float(score))
+                for text, score in zip(found.txts or (), found.scores or (), strict=True)
+                if score > _SURE and sum(letter.isalnum() for letter in text) >= _LETTERS
+            ]
         label = TEXT_LABELS[0 if lines else 1]
         if not lines:
             return StandardAnswer(label, f"Image {label}.", value=False, text="")
@@ -123,6 +132,31 @@ class TextReader:
             **{f"{part}.model_path": str(path) for part, path in models.items()},
         }
         return rapidocr.RapidOCR(params=settings)
+
+
+def _pieces(image: Image.Image) -> list[Image.Image]:
+    """Cut a long image into pieces in which text can be detected, where they show least; others are one piece.
+
+    Of an image thinner than any letter, none. Scaled as a whole to `_LONGEST`, a strip's letters would vanish.
+    """
+    shorter, longer = sorted(image.size)
+    if shorter < _LOWEST_LETTER:
+        return []
+    if longer <= max(_LONGEST, _STRIP * shorter):
+        return [image]
+    lying = image.width == longer
+    each = max(_LONGEST, 2 * shorter, longer // _MOST_PIECES + 1)
+    gray = np.asarray(image.convert("L"), np.float32)
+    edges = np.abs(np.diff(gray, axis=0 if lying else 1)).mean(axis=0 if lying else 1)  # by column or row
+    edges = np.convolve(edges, np.full(_GAP, 1 / _GAP), "same")  # wider than the gap between two letters
+    cuts = [0]
+    while longer - cuts[-1] > each:
+        first = cuts[-1] + each * 3 // 4
+        cuts.append(first + int(edges[first : cuts[-1] + each].argmin()))
+    ends = [*cuts[1:], longer]
+    if lying:
+        return [image.crop((start, 0, end, shorter)) for start, end in zip(cuts, ends, strict=True)]
+    return [image.crop((0, start, shorter, end)) for start, end in zip(cuts, ends, strict=True)]
 
 
 def design_score(image: Image.Image) -> StandardAnswer:

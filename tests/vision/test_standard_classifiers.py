@@ -87,6 +87,21 @@ def test_small_lettering_in_a_large_photo_is_read(read):
     assert "Wash" in read(image).text
 
 
+@pytest.mark.parametrize("lying", [True, False], ids=["lying", "standing"])
+def test_a_long_strip_is_read_from_end_to_end(read, lying: bool):
+    strip = Image.new("RGB", (6000, 100) if lying else (300, 6000), "white")
+    places = range(60, 5800, 530)
+    draw = ImageDraw.Draw(strip)
+    for number, at in enumerate(places):
+        draw.text((at, 20) if lying else (40, at), f"Word{number:02d}", "black", ImageFont.load_default(44))
+    assert (read(strip).text or "").split("\n") == [f"Word{number:02d}" for number in range(len(places))]
+
+
+@pytest.mark.parametrize("size", [(5000, 3), (65500, 1), (1, 65500), (9000, 20), (7, 9000), (1, 1), (6, 2000)])
+def test_a_strip_without_room_for_letters_has_none(read, size: tuple[int, int]):
+    assert read(Image.new("RGB", size, "gray")).value is False
+
+
 def test_the_models_are_never_fetched(monkeypatch):
     def no_network(*args: object) -> None:
         raise AssertionError("the network was tried")

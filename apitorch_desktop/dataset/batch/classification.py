@@ -79,7 +79,12 @@ def fetch_answers(
         return dict.fromkeys(slugs, error)
     missing = NotApiTorch("The service gave no answer for this classifier.", advice="Try again.")
     found: dict[str, Classification | ApiError] = dict.fromkeys(slugs, missing)
-    found.update(zip(slugs, answers, strict=False))
+    if len(answers) == len(slugs):
+        found.update(zip(slugs, answers, strict=True))
+        return found
+    found.update({answer.classifier: answer for answer in answers if answer.classifier in found})
+    for slug in [slug for slug, answer in found.items() if answer is missing] if len(slugs) > 1 else []:
+        found[slug] = fetch_answers(call, [slug])[slug]  # which says why
     return found
 
 

@@ -1,5 +1,6 @@
 """Classification and feedback, for the standard and the trained classifiers."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +26,7 @@ from apitorch_desktop.service.storage.records import FeedbackRow, ImageFacts, Ne
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision.encoder import UnusableEncoder, earlier_encoder
 from apitorch_desktop.vision.head import NONE_OF_THESE, confidence_word
-from apitorch_desktop.vision.images import open_upright
+from apitorch_desktop.vision.images import UnreadableImage, open_upright
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.vision.encoder import Encoder
 
+_log = logging.getLogger(__name__)
 _STAGING_THREADS = 8  # images written at a time; a result waits for its own
 
 
@@ -106,7 +108,8 @@ class ClassificationService:
         """Classify a verified image by each classifier, given by slug; the encoder runs once for all of them.
 
         Every result is stored durably before it is returned, since feedback may follow at once; the image is written to
-        disk while the encoder runs. Raises Invalid for none or more than ten classifiers, RecordNotFound for an unknown
+        disk while the encoder runs. A classifier that fails is named in `errors` beside the answers of the others; if all
+        do, the first one's error is raised. Raises Invalid for none or more than ten classifiers, RecordNotFound for an unknown
         slug, RecordConflict for a training set without a head (the sentence states what it needs), UnreadableImage,
         DiskFull, StorageFault.
         """
@@ -119,7 +122,7 @@ class ClassificationService:
         encoded_image = _EncodedImage(encoder, self._earlier_encoder, data, at_least)
         staging = self._staging_pool.submit(self._store.classifications.stage, data)
         try:
-            pending = [self._classify_one(requested, encoded_image) for requested in requests]
+            pending, errors = self._classify_each(requests, encoded_image)
             staged = staging.result()
         except BaseException:
             staging.add_done_callback(self._discard)
@@ -139,7 +142,35 @@ class ClassificationService:
             answer.wire.id = f"cls_{row.id}"
             if show_confidence_value and answer.confidence is not None:
                 answer.wire.confidence_value = decimal(answer.confidence)
-        return types.Classifications(id=f"api_{rows[0].call_id}", data=[answer.wire for answer in pending])
+        answers = types.Classifications(id=f"api_{rows[0].call_id}", data=[answer.wire for answer in pending])
+        if errors:
+            answers.errors = errors
+        return answers
+
+    def _classify_each(
+        self, requests: "list[_RequestedClassifier]", encoded_image: "_EncodedImage"
+    ) -> "tuple[list[_PendingAnswer], list[types.ClassifierError]]":
+        """Return the answers, and what failed. Raises the first failure if there is no answer, and errors of the request."""
+        pending: list[_PendingAnswer] = []
+        failures: list[tuple[str, Exception]] = []
+        for requested in requests:
+            try:
+                pending.append(self._classify_one(requested, encoded_image))
+            except (Invalid, RecordConflict, RecordNotFound, UnreadableImage):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others answer
+                if not isinstance(error, StorageFault):
+                    _log.exception("the classifier %s failed", requested.slug)
+                failures.append((requested.slug, error))
+        if failures and not pending:
+            raise failures[0][1]
+        return pending, [
+            types.ClassifierError(
+                classifier=slug,
+                message=str(error) if isinstance(error, StorageFault) else "The classifier failed on this image.",
+            )
+            for slug, error in failures
+        ]
 
     def _discard(self, staging: "Future[Staged]") -> None:
         if not staging.exception():

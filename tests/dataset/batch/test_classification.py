@@ -66,6 +66,19 @@ def test_where_one_of_several_is_refused_each_answers_for_itself(tmp_path):
     assert answers["young"] == "“young” cannot answer yet."
 
 
+def test_a_classifier_that_gave_no_answer_is_asked_alone_for_its_reason(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x")
+
+    def service(slugs, **_given):
+        if slugs == ["b"]:
+            raise Conflict("It has no labels.")
+        return [answer(slug, "cat") for slug in slugs if slug != "b"]
+
+    answers = classify(service, ["a", "b", "c"], ImageFile(tmp_path / "a.png"), Archives())
+    assert answers["a"].classifier == "a" and answers["c"].classifier == "c"
+    assert "It has no labels." in answers["b"]
+
+
 def test_a_photo_that_is_gone_is_said_and_a_wrong_key_ends_it(tmp_path):
     def refused(slugs, **given):
         raise WrongKey("no")

@@ -14,7 +14,7 @@ from apitorch_desktop.service.classifiers.standard import STANDARD, adjust, dist
 from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.storage.errors import DiskFull, Invalid, RecordConflict, RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.store import Store
-from apitorch_desktop.vision import images
+from apitorch_desktop.vision import images, standard_classifiers
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder, model_file
 from apitorch_desktop.vision.standard_classifiers import StandardAnswer
 from tests.helpers.curating import OWNER, CountingEncoder, add, fill, training, until_ready
@@ -275,6 +275,26 @@ def test_the_standard_classifiers_answer_as_documented(desk, photos):
     assert design.measures
     assert (safe.label, safe.sentence) == ("safe for work", "Image is safe for work.")
     assert [each.label for each in safe.alternatives] == ["not safe for work"]
+
+
+def test_a_classifier_that_fails_leaves_the_answers_of_the_others(desk, photos, monkeypatch, caplog):
+    path = min((photos / "test" / "hat").iterdir())
+
+    def fail(_image):
+        raise ZeroDivisionError("width of 0")
+
+    monkeypatch.setattr(standard_classifiers, "design_score", fail)
+    data = path.read_bytes()
+    info = images.verify(data)
+    answers = desk.answers.classify(OWNER, ["design-score", "safe-for-work", "clothes"], data, info)
+    assert [answer.classifier for answer in answers.data] == ["safe-for-work", "clothes"]
+    assert [(error.classifier, error.message) for error in answers.errors] == [
+        ("design-score", "The classifier failed on this image.")
+    ]
+    assert "width of 0" in caplog.text
+    with pytest.raises(ZeroDivisionError):
+        desk.answers.classify(OWNER, ["design-score"], data, info)
+    caplog.clear()
 
 
 class _HeldEncoder(CountingEncoder):
