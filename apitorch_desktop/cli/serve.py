@@ -31,6 +31,9 @@ def add_serve_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="let image_url reach this machine and private networks",
     )
+    parser.add_argument(
+        "--threads", type=_count, default=0, metavar="N", help="processor cores to use (default: 0, all of them)"
+    )
     parser.epilog = (
         f"{KEY_VARIABLE} is the key to call it with (42 characters); without it one is made at the first start and shown "
         "once. For a team: APITORCH_DATABASE_URL (postgresql://user:password@host/name) keeps the rows in PostgreSQL and "
@@ -92,6 +95,7 @@ def run_service(arguments: Namespace) -> int:
             tls_key=arguments.tls_key,
             allow_private_urls=arguments.allow_private_urls,
             hostnames=tuple(arguments.hostname),
+            threads=arguments.threads,
         )
     )
 
@@ -141,6 +145,12 @@ def maintain_service(arguments: Namespace) -> int:
     else:
         print(maintenance.adopt(folder))
     return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or len(text) > 4:
+        raise ArgumentTypeError(f"“{text}” is not a number of cores: give 0 for all of them, or a number")
+    return int(text)
 
 
 def _port(text: str) -> int:

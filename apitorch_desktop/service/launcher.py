@@ -56,12 +56,16 @@ class ServiceProcess:
         folder: Path,
         *,
         port: int = 0,
+        key: str = "",
+        threads: int = 0,
         on_change: Callable[[str], None] | None = None,
     ) -> None:
+        """`port` 0, or one that is taken, becomes a free one; `key` "" a new one; `threads` 0 is one per core."""
         self._folder = folder
         self._port = port
+        self._threads = threads
         self._on_change = on_change or (lambda _state: None)
-        self._key = ""
+        self._key = key
         self._url = ""
         self._message = ""
         self._child: _ServiceChild | None = None
@@ -144,14 +148,14 @@ class ServiceProcess:
 
     def _start_child(self, timeout: float) -> None:
         self._pid = 0
-        self._key = self._key or secrets.token_hex(_KEY_BYTES)
+        self._key = self._key or random_key()
         try:
-            self._child = _ServiceChild(self._folder, self._port, self._key, self._log)
+            self._child = _ServiceChild(self._folder, self._port, self._key, self._threads, self._log)
             self._url = self._child.ready(timeout)
         except ServiceFailed as failure:
-            if failure.kind != _PORT_TAKEN or not self._url:
+            if failure.kind != _PORT_TAKEN or not self._port:
                 raise
-            self._child = _ServiceChild(self._folder, 0, self._key, self._log)
+            self._child = _ServiceChild(self._folder, 0, self._key, self._threads, self._log)
             self._url = self._child.ready(timeout)
         self._port = urlsplit(self._url).port or 0
 
@@ -198,6 +202,11 @@ class ServiceProcess:
             self._on_change(state)
 
 
+def random_key() -> str:
+    """Return a new API key of 42 characters."""
+    return secrets.token_hex(_KEY_BYTES)
+
+
 def attach(folder: Path) -> tuple[str, str] | None:
     """Return base URL and key of the service that runs on a data folder and responds, else None."""
     running = _find_running(folder)
@@ -214,7 +223,7 @@ def attach_or_start(folder: Path, *, on_change: Callable[[str], None] | None = N
 class _ServiceChild:
     """One run of the service: its process, the line it prints, and its standard error."""
 
-    def __init__(self, folder: Path, port: int, key: str, log: "_ServiceLog") -> None:
+    def __init__(self, folder: Path, port: int, key: str, threads: int, log: "_ServiceLog") -> None:
         self._log = log
         self._log.start_run()
         self._stopped = False
@@ -223,7 +232,7 @@ class _ServiceChild:
         environment = os.environ | _environment() | {KEY_VARIABLE: key, CHILD_VARIABLE: "1"}
         try:
             self.process = subprocess.Popen(
-                [*_command(), "serve", "--port", str(port), "--data", str(folder)],
+                [*_command(), "serve", "--port", str(port), "--data", str(folder), "--threads", str(threads)],
                 stdin=subprocess.PIPE,  # closed when this process ends, on which the child ends
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

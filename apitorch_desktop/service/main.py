@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from starlette.types import ASGIApp
@@ -20,7 +21,7 @@ from apitorch_desktop.service.admin import AdminEndpoint
 from apitorch_desktop.service.app import build_app
 from apitorch_desktop.service.classifiers.classification import ClassificationService
 from apitorch_desktop.service.classifiers.trainer import Trainer
-from apitorch_desktop.service.config import Config, InvalidConfig, storage_sentence, storage_urls
+from apitorch_desktop.service.config import Config, InvalidConfig, Limits, storage_sentence, storage_urls
 from apitorch_desktop.service.http.protocol import server_config
 from apitorch_desktop.service.http.server import (
     CannotListen,
@@ -50,7 +51,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ServiceOptions:
-    """Options of the command line. `folder` None is the embedded service's own; `hostnames` are additional host names."""
+    """Options of the command line.
+
+    `folder` None is the embedded service's own; `hostnames` are additional host names; `threads` 0 is one per core.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8765
@@ -59,6 +63,7 @@ class ServiceOptions:
     tls_key: Path | None = None
     allow_private_urls: bool = False
     hostnames: tuple[str, ...] = ()
+    threads: int = 0
 
 
 def run(options: ServiceOptions) -> int:
@@ -104,14 +109,16 @@ def _assembled_parts(options: ServiceOptions) -> Iterator[_ServiceParts]:
             _set_up_key(store, given_key)
             attach_key = make_key()
             store.owners.add_temporary_key(attach_key)
-            trainer = Trainer(store, Encoder)
+            encoder = partial(Encoder, threads=options.threads)
+            trainer = Trainer(store, encoder)
             store.on_change(trainer.notify_changed)
-            classification = ClassificationService(store, trainer, Encoder)
+            classification = ClassificationService(store, trainer, encoder)
             loopback = is_loopback(bound)
             config = Config(
                 hosts=host_names(options.host, options.hostnames, loopback=loopback),
                 any_address=not loopback,
                 allow_private_urls=options.allow_private_urls,
+                limits=Limits(workers=min(4, options.threads)) if options.threads else Limits(),
             )
             if not loopback and not options.tls_cert:
                 _print_message(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QKeySequence
-from PySide6.QtWidgets import QMenu, QWidget
+from PySide6.QtWidgets import QAbstractButton, QMenu, QWidget
 
 from apitorch_desktop.ui.theme.theme import Theme
 
@@ -32,8 +32,11 @@ class ActionSpec:
     section: str = "Everywhere"
     """Section of the sheet of keys."""
     icon: str = ""
+    """Name of the icon, shown by the command palette."""
     reason: Callable[[], str] = _available
     """Returns why the action is unavailable, "" if it is available."""
+    checked: Callable[[], bool] | None = None
+    """Returns the state that menus show a check mark for; None for an action without one."""
     within: tuple[QWidget, ...] = ()
     """Widgets in which the keys work, children included; empty for the whole window."""
     submenu: Callable[[QMenu], object] | None = None
@@ -50,6 +53,9 @@ class ActionEntry:
     text: str
     keys: str
     reason: str
+    icon: str
+    fixed: bool
+    """True if its keys cannot be changed, since a widget handles them."""
 
 
 class ActionRegistry(QObject):
@@ -61,26 +67,33 @@ class ActionRegistry(QObject):
 
     unavailable = Signal(str)
     """An unavailable action was triggered; the reason."""
+    keys_changed = Signal(str)
+    """The keys of an action were changed; its id."""
 
-    def __init__(self, window: QWidget, theme: Theme) -> None:
+    def __init__(self, window: QWidget, theme: Theme, chosen_keys: MutableMapping[str, str] | None = None) -> None:
+        """`chosen_keys`: id → keys that the user chose in place of those of the `ActionSpec`."""
         super().__init__(window)
         self._window = window
         self._theme = theme
+        self._chosen_keys = {} if chosen_keys is None else chosen_keys
         self._actions: dict[str, tuple[ActionSpec, QAction]] = {}
         self._submenus: dict[str, QMenu] = {}
+        self._buttons: list[tuple[str, QAbstractButton, str]] = []
 
     def add(self, *specs: ActionSpec) -> None:
         """Create the actions and bind their keys."""
         for spec in specs:
             action = QAction(_text(spec), self)
             action.setObjectName(spec.id)
-            action.setShortcuts([QKeySequence(keys) for keys in _sequences(spec.keys)])
-            if spec.icon:
-                action.setIcon(self._theme.icon(spec.icon))
+            action.setShortcuts([QKeySequence(keys) for keys in _sequences(self.keys(spec.id, spec))])
             if spec.submenu is not None:
                 menu = self._submenus[spec.id] = QMenu(self._window)
                 menu.aboutToShow.connect(lambda spec=spec: self._run(spec))
                 action.setMenu(menu)
+            if spec.icon:
+                action.setIcon(self._theme.icon(spec.icon))
+                action.setIconVisibleInMenu(False)  # a few icons among many texts would be a second, ragged column
+            action.setCheckable(spec.checked is not None)
             if not spec.binds_keys:
                 action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
             elif spec.within:
@@ -103,9 +116,62 @@ class ActionRegistry(QObject):
     def entries(self) -> list[ActionEntry]:
         """Return the current state of all actions, in the order in which they were added."""
         return [
-            ActionEntry(spec.id, _text(spec).rstrip("…"), native_keys(spec.keys), spec.reason())
+            ActionEntry(
+                spec.id,
+                _text(spec).rstrip("…"),
+                native_keys(self.keys(spec.id)),
+                spec.reason(),
+                spec.icon,
+                not spec.binds_keys,
+            )
             for spec, _ in self._actions.values()
         ]
+
+    # --- keys
+
+    def keys(self, action_id: str, spec: ActionSpec | None = None) -> str:
+        """Return the key sequences of an action, separated by ", ": those that the user chose, else its own."""
+        own = spec if spec is not None else self._actions[action_id][0]
+        return self._chosen_keys.get(action_id, own.keys) if own.binds_keys else own.keys
+
+    def set_keys(self, action_id: str, keys: str | None) -> None:
+        """Change the keys of an action, "" for none; None restores its own."""
+        spec, action = self._actions[action_id]
+        if keys is None or keys == spec.keys:
+            self._chosen_keys.pop(action_id, None)
+        else:
+            self._chosen_keys[action_id] = keys
+        action.setShortcuts([QKeySequence(part) for part in _sequences(self.keys(action_id))])
+        for button_id, button, tip in self._buttons:
+            if button_id == action_id:
+                self._show_tip(button_id, button, tip)
+        self.keys_changed.emit(action_id)
+
+    def using(self, keys: str, *, besides: str = "") -> list[str]:
+        """Return the ids of the other actions that use one of these key sequences."""
+        wanted = {QKeySequence(part).toString() for part in _sequences(keys)}
+        return [
+            action_id
+            for action_id in self._actions
+            if action_id != besides
+            and wanted & {QKeySequence(part).toString() for part in _sequences(self.keys(action_id))}
+        ]
+
+    def text(self, action_id: str) -> str:
+        """Return the current text of an action, without the dots of one that asks for more."""
+        return _text(self._actions[action_id][0]).rstrip("…")
+
+    # --- buttons and menus
+
+    def bind_button(self, button: QAbstractButton, action_id: str, tip: str) -> None:
+        """Let a button run an action; its tool tip names the keys."""
+        button.clicked.connect(lambda _checked=False: self.trigger(action_id))
+        self._buttons.append((action_id, button, tip))
+        self._show_tip(action_id, button, tip)
+
+    def _show_tip(self, action_id: str, button: QAbstractButton, tip: str) -> None:
+        keys = native_keys(self.keys(action_id))
+        button.setToolTip(f"{tip} ({keys})" if keys else tip)
 
     def fill(self, menu: QMenu, *action_ids: str) -> None:
         """Add actions to a menu; "" is a separator."""
@@ -123,8 +189,9 @@ class ActionRegistry(QObject):
         """Return the rows of the sheet of keys: section → (keys, text)."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for spec, _ in self._actions.values():
-            if spec.keys and spec.help:
-                sections.setdefault(spec.section, []).append((spec.keys, spec.help))
+            keys = self.keys(spec.id)
+            if keys and (spec.help or spec.id in self._chosen_keys):
+                sections.setdefault(spec.section, []).append((keys, spec.help or _text(spec).rstrip("…")))
         return sections
 
     def _open_submenu(self, spec: ActionSpec) -> None:
@@ -150,6 +217,8 @@ class ActionRegistry(QObject):
         for spec, action in shown:
             reason = spec.reason()
             action.setText(_text(spec))
+            if spec.checked is not None:
+                action.setChecked(spec.checked())
             action.setEnabled(not reason)
             action.setToolTip(reason or _text(spec))
 

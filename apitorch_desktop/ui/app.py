@@ -146,12 +146,12 @@ def run(arguments: Sequence[str]) -> int:
     app = running if isinstance(running, QApplication) else QApplication(sys.argv[:1])
     app.setApplicationName("API Torch Desktop")
     app.setDesktopFileName("apitorch-desktop")
-    theme = Theme(paths.resources())
-    theme.prepare(app)
     settings_file = paths.desktop_folder() / "window.ini"
     with suppress(OSError):
         private_file(settings_file)  # QSettings keeps the permissions of the file it replaces
     settings = QSettings(str(settings_file), QSettings.Format.IniFormat)
+    theme = Theme(paths.resources())
+    theme.prepare(app, settings.value("look/scheme"), settings.value("look/type_size"))
     window = MainWindow(theme, settings)
     bootstraps: list[Bootstrap] = []
 

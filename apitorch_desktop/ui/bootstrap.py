@@ -203,10 +203,18 @@ class Bootstrap(QObject):
 
     def _start_service(self) -> None:
         """Start the embedded service at once, since it takes longest, unless another connection was open last."""
-        from apitorch_desktop.ui.session.embedded_service import EmbeddedService
+        from apitorch_desktop.ui.session.embedded_service import EmbeddedService, ServiceSettings
 
-        self.embedded = EmbeddedService(self.tasks, paths.service_folder(), self)
-        if not os.environ.get("APITORCH_BASE_URL") and self.settings.connection == "embedded":
+        settings = self.settings
+        port = settings.service_port if settings.service_shared else 0
+        self.embedded = EmbeddedService(
+            self.tasks,
+            paths.service_folder(),
+            self,
+            settings=ServiceSettings(paths.desktop_folder() / "service.key", port, settings.threads),
+        )
+        wanted = not os.environ.get("APITORCH_BASE_URL") and settings.connection == "embedded"
+        if wanted or settings.service_shared:
             self.embedded.start()
 
     def _open_stores(self) -> None:
@@ -260,7 +268,7 @@ class Bootstrap(QObject):
         from apitorch_desktop.ui.photos.controller import PhotosController
         from apitorch_desktop.ui.photos.similar_page import SimilarPage
 
-        self.actions = ActionRegistry(self.window, self.theme)
+        self.actions = ActionRegistry(self.window, self.theme, self.settings.action_keys)
         self.photos = PhotosController(
             self.session,
             self.edits,
@@ -272,6 +280,7 @@ class Bootstrap(QObject):
             self.similar,
             self._origin,
         )
+        self.photos.loader.set_budget(self.settings.thumbnail_memory * 2**20)
         self.edits.edited.connect(self._follow_origins)
         self.central_widget.add_page(self.photos.grid)
         self.central_widget.add_page(self.photos.big)
@@ -310,7 +319,6 @@ class Bootstrap(QObject):
         self.connection_menu = ConnectionMenu(
             self.session, self.central_widget.toolbar.connection_menu, self.theme, self.settings, self.window
         )
-        self.connection_menu.use_scheme()
         self.transfers_panel = TransfersPanel(self.theme)
         self.central_widget.add_page(self.transfers_panel)
 

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import (
     QDialog,
     QFrame,
     QHBoxLayout,
+    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -99,6 +100,12 @@ class CommandPalette(QDialog):
         row.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         columns = QHBoxLayout(row)
         columns.setContentsMargins(8, 0, 8, 0)
+        size = self._theme.px(16)
+        icon = QLabel()
+        icon.setFixedWidth(size)
+        if entry.icon:
+            icon.setPixmap(self._theme.icon(entry.icon, "muted").pixmap(QSize(size, size), self.devicePixelRatioF()))
+        columns.addWidget(icon)
         columns.addWidget(ElidedLabel(entry.text, "base", "muted" if entry.reason else ""))
         columns.addStretch(1)
         columns.addWidget(ElidedLabel(entry.reason, "small", "muted"))

@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, kw_only=True, eq=False):
 
     store: QSettings
     scheme: Scheme = field(default="system", name="look/scheme")
+    type_size: Annotated[int, Meta(ge=100, le=200)] = field(default=100, name="look/type_size")
+    """Percent of the system's type."""
     tree_width: int | UnsetType = field(default=UNSET, name="window/left")
     tree_shown: bool = field(default=True, name="window/tree")
     classify_width: int | UnsetType = field(default=UNSET, name="window/right")
@@ -47,11 +49,23 @@ class Settings(msgspec.Struct, kw_only=True, eq=False):
     places: dict[str, Place] = field(default_factory=dict, name="open/places")
     sort: SortOrder = field(default="label", name="grid/sort")
     thumbnail_size: int | UnsetType = field(default=UNSET, name="grid/size")
+    thumbnail_memory: Annotated[int, Meta(ge=64, le=16384)] = field(default=256, name="grid/memory")
+    """MiB of decoded thumbnails that are kept."""
+    threads: Annotated[int, Meta(ge=0, le=1024)] = field(default=0, name="service/threads")
+    """Processor cores that the service on this computer uses, 0 for all."""
+    service_shared: bool = field(default=False, name="service/shared")
+    """True if other programs may use the service on this computer."""
+    service_port: Annotated[int, Meta(ge=1024, le=65535)] = field(default=8765, name="service/port")
+    recent: dict[str, str] = field(default_factory=dict, name="open/recent")
+    """What was opened or imported, newest last: "set:<connection>/<id>" or "path:<path>" → its name."""
+    tour_seen: bool = field(default=False, name="help/tour_seen")
     saved_filters: dict[str, Filter] = field(default_factory=dict, name="filters/saved")
     """By name."""
     auto_advance: bool = field(default=False, name="labelling/advance")
     label_keys: dict[str, dict[LabelKey, str]] = field(default_factory=dict, name="labelling/keys")
     """By training set: key → label."""
+    action_keys: dict[str, str] = field(default_factory=dict, name="keys/actions")
+    """Id of an action → the keys chosen in place of its own, "" for none."""
     duplicate_rule: DuplicateRule = field(default="largest", name="review/keep")
 
     def __post_init__(self) -> None:

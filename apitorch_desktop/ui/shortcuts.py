@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QObject, Qt
-from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QHBoxLayout, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import (
+    QApplication,
+    QDialog,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QMenu,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+from shiboken6 import isValid
 
-from apitorch_desktop.api.types import TrainingSet
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec, native_keys
 from apitorch_desktop.ui.command_palette import CommandPalette
 from apitorch_desktop.ui.compare.controller import CompareController
@@ -15,12 +26,13 @@ from apitorch_desktop.ui.exporter.controller import ONNX, ExportController
 from apitorch_desktop.ui.importer.controller import ImportController
 from apitorch_desktop.ui.labeling.controller import LabelingController
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget
+from apitorch_desktop.ui.main_window.main_window import MainWindow
 from apitorch_desktop.ui.photos.controller import PhotosController
 from apitorch_desktop.ui.review.panel import PAGES
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.settings import Settings
-from apitorch_desktop.ui.sidebar.model import TreeModel, TreeNode
+from apitorch_desktop.ui.sidebar.model import RowType, TreeModel, TreeNode
 from apitorch_desktop.ui.sidebar.panel import TreeView
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import label, surface
@@ -65,7 +77,7 @@ MENUS = {
         "view.menu_bar", "", "view.refresh",
     ),
     "&Training set": (
-        "set.page", "", "set.new_label", "set.rename", "",
+        "set.page", "", "set.new_label", "set.rename", "label.rename", "label.delete", "",
         "label.next_suspect", "label.previous_suspect", "label.auto_advance", "",
         "set.export", "set.export_classifier", "set.compare", "", "set.delete",
     ),
@@ -76,21 +88,51 @@ MENUS = {
 
 
 class MenuBar(QObject):
-    """Menu bar of the window, made from the registry; the user can hide it."""
+    """Menu bar of the window, made from the registry. The user can hide it; Alt then shows it until it is left."""
 
-    def __init__(self, registry: ActionRegistry, window: QMainWindow, settings: Settings) -> None:
+    def __init__(self, registry: ActionRegistry, window: MainWindow, settings: Settings) -> None:
         super().__init__(window)
         self._settings = settings
+        self._before: QWidget | None = None
+        """Widget that had the focus before Alt."""
         self._bar = window.menuBar()
         self._bar.setAccessibleName("Menus")
         for title, action_ids in MENUS.items():
-            registry.fill(self._bar.addMenu(title), *action_ids)
+            menu = self._bar.addMenu(title)
+            registry.fill(menu, *action_ids)
+            menu.aboutToHide.connect(self._hide_when_left)
+        self._bar.installEventFilter(self)
+        window.alt_pressed.connect(self._summon)
 
     def toggle(self) -> None:
         """Show or hide the menu bar."""
         self._settings.menu_bar_shown = not self._settings.menu_bar_shown
         self._settings.save()
         self._bar.setVisible(self._settings.menu_bar_shown)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Hide the menu bar that Alt has shown once it loses the focus, and by Escape or Alt."""
+        escape = isinstance(event, QKeyEvent) and event.key() in (Qt.Key.Key_Escape, Qt.Key.Key_Alt)
+        if event.type() == QEvent.Type.FocusOut or (event.type() == QEvent.Type.KeyPress and escape):
+            self._hide_when_left()
+        return False
+
+    def _summon(self) -> None:
+        if not self._bar.isVisible():
+            self._before = QApplication.focusWidget()
+            self._bar.show()
+            self._bar.setFocus(Qt.FocusReason.MenuBarFocusReason)
+            self._bar.setActiveAction(self._bar.actions()[0])
+
+    def _hide_when_left(self) -> None:
+        QTimer.singleShot(0, self, self._hide_if_left)
+
+    def _hide_if_left(self) -> None:
+        if self._settings.menu_bar_shown or QApplication.activePopupWidget() is not None:
+            return
+        if self._bar.hasFocus() and self._before is not None and isValid(self._before):
+            self._before.setFocus(Qt.FocusReason.MenuBarFocusReason)
+        self._bar.hide()
 
 
 def add_set_actions(
@@ -105,39 +147,93 @@ def add_set_actions(
 ) -> None:
     """Add the actions of the open training set."""
 
-    def open_set() -> TrainingSet:
-        assert session.open_set is not None  # noqa: S101 - `reason` has made sure
-        return session.open_set.training_set
+    def node() -> TreeNode | None:
+        row = tree.menu_row()
+        if row is not None:
+            return row.parent if row.row_type is RowType.LABEL else row
+        return model.find(session.open_set.training_set.id) if session.open_set is not None else None
 
-    def node() -> TreeNode:
-        found = model.find(open_set().id)
-        assert found is not None  # noqa: S101 - the tree shows the open training set
-        return found
+    def label_row() -> TreeNode | None:
+        row = tree.row()
+        return row if row is not None and row.row_type is RowType.LABEL else None
 
-    def reason(extension: str) -> Callable[[], str]:
-        return lambda: session.unavailable_reason(extension) if session.open_set else "No training set is open."
+    def reason(extension: str, found: Callable[[], TreeNode | None], missing: str) -> Callable[[], str]:
+        return lambda: session.unavailable_reason(extension) if found() is not None else missing
+
+    def of_set(extension: str) -> Callable[[], str]:
+        return reason(extension, node, "No training set is open.")
+
+    def of_label() -> Callable[[], str]:
+        return reason("", label_row, "Choose a label in the tree first.")
+
+    def on(found: Callable[[], TreeNode | None], act: Callable[[TreeNode], object]) -> Callable[[], None]:
+        def run() -> None:
+            if (row := found()) is not None:
+                act(row)
+
+        return run
 
     def no_classifier() -> str:
-        return reason("export.onnx")() or exports.no_classifier(open_set())
+        row = node()
+        missing = of_set("export.onnx")()
+        return missing or (exports.no_classifier(row.training_set) if row is not None and row.training_set else "")
 
     registry.add(
         ActionSpec(
             "set.page", "Training set’s page", show_page, "Ctrl+I",
-            "Figures, labels and actions of the training set; choosing its row again does the same", reason=reason(""),
+            "Figures, labels and actions of the training set; choosing its row again does the same", reason=of_set(""),
         ),
         ActionSpec(
-            "set.export_classifier", "Export the classifier…", lambda: exports.ask(str(open_set().id), ONNX),
+            "set.export_classifier", "Export the classifier…", on(node, lambda row: exports.ask(row.key, ONNX)),
             reason=no_classifier,
         ),
-        ActionSpec("set.new_label", "New label…", lambda: tree.start_naming(node()), reason=reason("labels")),
-        ActionSpec("set.rename", "Rename…", lambda: tree.rename(node()), reason=reason("training-sets")),
-        ActionSpec("set.export", "Export…", lambda: exports.ask(str(open_set().id)), reason=reason("")),
-        ActionSpec("set.compare", "Compare…", lambda: comparisons.open(str(open_set().id)), reason=reason("")),
+        ActionSpec("set.new_label", "New label…", on(node, tree.start_naming), reason=of_set("labels"), icon="tag"),
         ActionSpec(
-            "set.delete", "Delete training set", lambda: edits.delete_training_set(open_set().id, open_set().name),
-            reason=reason("training-sets"),
+            "set.rename", "Rename…", on(node, tree.rename), "F2",
+            reason=of_set("training-sets"), binds_keys=False, icon="pencil",
+        ),
+        ActionSpec("set.export", "Export…", on(node, lambda row: exports.ask(row.key)), reason=of_set("")),
+        ActionSpec("set.compare", "Compare…", on(node, lambda row: comparisons.open(row.key)), reason=of_set("")),
+        ActionSpec(
+            "set.delete", "Delete training set", on(node, tree.delete), "Delete",
+            reason=of_set("training-sets"), binds_keys=False, icon="trash",
+        ),
+        ActionSpec(
+            "label.rename", "Rename label…", on(label_row, tree.rename), "F2",
+            reason=of_label(), binds_keys=False, icon="pencil",
+        ),
+        ActionSpec(
+            "label.delete", "Delete label with its photos", on(label_row, tree.delete), "Delete",
+            reason=of_label(), binds_keys=False, icon="trash",
         ),
     )  # fmt: skip
+
+    def fill(menu: QMenu, row: TreeNode | None) -> None:
+        if row is not None and row.row_type is RowType.LABEL:
+            registry.fill(menu, "label.rename")
+            _add_merge(menu, row, session.unavailable_reason(""), edits)
+            registry.fill(menu, "label.delete", "")
+        if row is not None and (row if row.row_type is RowType.TRAINING_SET else row.parent) is not None:
+            registry.fill(menu, "set.new_label")
+        if row is not None and row.row_type is RowType.TRAINING_SET:
+            registry.fill(menu, "set.rename", "set.export", "set.compare", "", "set.delete", "")
+        registry.fill(menu, "file.new_set")
+
+    tree.fill_menu = fill
+
+
+def _add_merge(menu: QMenu, row: TreeNode, reason: str, edits: EditController) -> None:
+    """Add the menu of the labels that a label can be merged into."""
+    set_row = row.parent
+    assert set_row is not None  # noqa: S101 - a label's row is below its training set's
+    others = [other.key for other in set_row.children if other.row_type is RowType.LABEL and other is not row]
+    reason = reason or ("" if others else "There is no other label.")
+    into = menu.addMenu("Merge into")
+    into.menuAction().setEnabled(not reason)
+    into.menuAction().setToolTip(reason)
+    for name in others:
+        action = into.addAction(name.replace("&", "&&"))
+        action.triggered.connect(lambda _checked=False, name=name: edits.merge_labels(set_row.key, row.key, name))
 
 
 def add_window_actions(
@@ -171,44 +267,55 @@ def add_window_actions(
 
     tree = central_widget.tree.view
     registry.add(
-        ActionSpec("view.search", "Search", central_widget.toolbar.focus_search, "Ctrl+F", "Search"),
+        ActionSpec("view.search", "Search", central_widget.toolbar.focus_search, "Ctrl+F", "Search", icon="search"),
         ActionSpec(
-            "file.import_files", "Import files…", imports.choose_files, "Ctrl+O", "Import photos, archives or lists"
+            "file.import_files", "Import files…", imports.choose_files, "Ctrl+O", "Import photos, archives or lists",
+            icon="image",
         ),
-        ActionSpec("file.import_folder", "Import a folder…", imports.choose_folder, "Ctrl+Shift+O", "Import a folder"),
-        ActionSpec("file.import_clipboard", "Import from the clipboard", imports.paste),
-        ActionSpec("file.new_set", "New training set…", lambda: tree.start_naming(None), "Ctrl+N", "New training set"),
-        ActionSpec("edit.undo", "Undo", edits.undo, "Ctrl+Z", "Undo"),
+        ActionSpec(
+            "file.import_folder", "Import a folder…", imports.choose_folder, "Ctrl+Shift+O", "Import a folder",
+            icon="folder",
+        ),
+        ActionSpec("file.import_clipboard", "Import from the clipboard", imports.paste, icon="paste"),
+        ActionSpec(
+            "file.new_set", "New training set…", lambda: tree.start_naming(None), "Ctrl+N", "New training set",
+            icon="plus",
+        ),
+        ActionSpec("edit.undo", "Undo", edits.undo, "Ctrl+Z", "Undo", icon="undo"),
         ActionSpec("edit.redo", "Redo", edits.redo, "Ctrl+Shift+Z, Ctrl+Y", "Redo"),
-        ActionSpec("view.refresh", "Refresh", session.refresh, "F5", "Refresh"),
+        ActionSpec("view.refresh", "Refresh", session.refresh, "F5", "Refresh", icon="retry"),
         ActionSpec(
             "view.training_sets", "Training sets", lambda: central_widget.switch_side("left"), "F8",
-            "Show or hide the training sets",
+            "Show or hide the training sets", checked=lambda: central_widget.side_shown("left"), icon="panel-left",
         ),
         ActionSpec(
             "view.classify_panel", "Classify panel", lambda: central_widget.switch_side("right"), "F9",
-            "Show or hide the classify panel",
+            "Show or hide the classify panel", checked=lambda: central_widget.side_shown("right"), icon="panel-right",
         ),
         ActionSpec(
             "view.transfers", "Transfers", show_transfers, "Ctrl+J", "Show or hide the list of transfers",
         ),
         ActionSpec(
             "label.next_suspect", "Next suspect", lambda: labeling.next_suspect(1), "F3",
-            "Next photo whose label looks wrong",
+            "Next photo whose label looks wrong", icon="flag",
         ),
         ActionSpec(
             "label.previous_suspect", "Previous suspect", lambda: labeling.next_suspect(-1), "Shift+F3", "The one before"
         ),
         ActionSpec(
             "label.auto_advance", "Auto-advance", labeling.switch_advance, "F4",
-            "Go to the next photo after labeling, or stay",
+            "Go to the next photo after labeling, or stay", checked=lambda: labeling.advance,
         ),
-        ActionSpec("help.palette", "Find an action…", show_palette, "Ctrl+Shift+P", "Find an action by a few letters"),
-        ActionSpec("help.keys", "Keys", show_keys, "?, F1", "This page"),
+        ActionSpec(
+            "help.palette", "Find an action…", show_palette, "Ctrl+Shift+P", "Find an action by a few letters",
+            icon="search",
+        ),
+        ActionSpec("help.keys", "Keys", show_keys, "?, F1", "This page", icon="key"),
         ActionSpec("file.quit", "Quit", window.close, "Ctrl+Q", "Quit"),
         ActionSpec(
             "edit.paste", "Paste", imports.paste, "Ctrl+V", "Import photos, files and addresses from the clipboard",
             "Photos", within=(photos.grid, tree, central_widget.empty, central_widget.toolbar, central_widget.status),
+            icon="paste",
         ),
     )  # fmt: skip
 

@@ -208,18 +208,17 @@ class Wiring(QObject):
             self._switch_set_page,
         )
         parts.actions.add(
-            ActionSpec("classifier.classify_file", "Classify a photo…", parts.classify.choose_file),
+            ActionSpec("classifier.classify_file", "Classify a photo…", parts.classify.choose_file, icon="target"),
             ActionSpec(
-                "view.menu_bar", "Menu bar", lambda: self._menu_bar.toggle(), "Ctrl+M", "Show or hide the menu bar"
+                "view.menu_bar", "Menu bar", lambda: self._menu_bar.toggle(), "Ctrl+M", "Show or hide the menu bar",
+                checked=lambda: parts.settings.menu_bar_shown,
             ),
-        )
+        )  # fmt: skip
         self._menu_bar = MenuBar(parts.actions, parts.window, parts.settings)
-        parts.actions.fill(
-            parts.central_widget.toolbar.import_menu,
-            "file.import_folder",
-            "file.import_files",
-            "file.import_clipboard",
-        )
+        toolbar = parts.central_widget.toolbar
+        parts.actions.fill(toolbar.import_menu, "file.import_folder", "file.import_files", "file.import_clipboard")
+        parts.actions.bind_button(toolbar.tree, "view.training_sets", "Show or hide the training sets")
+        parts.actions.bind_button(toolbar.classify, "view.classify_panel", "Show or hide the classify panel")
 
     def begin(self, stores: AppData, arguments: list[str]) -> None:
         """Open the connection, resume the transfers, import what the command line named."""
@@ -296,7 +295,7 @@ class Wiring(QObject):
 
     def _wire_tree(self) -> None:
         tree, session = self._central_widget.tree, self._session
-        view, edits = tree.view, self._parts.edits
+        view = tree.view
         view.set_chosen.connect(self._choose_set)
         view.label_chosen.connect(self._choose_label)
         view.content_dropped.connect(self._dropped_on_tree)
@@ -304,11 +303,8 @@ class Wiring(QObject):
         view.drag_over.connect(lambda words: self._central_widget.drop_overlay.aim(tree, words, framed=False))
         view.refused.connect(lambda reason: session.show_message(reason, "muted"))
         view.delete_requested.connect(self._delete_node)
-        view.merge_requested.connect(lambda node, into: edits.merge_labels(node.parent.key, node.key, into))
-        view.export_requested.connect(lambda node: self._parts.exports.ask(node.key))
         view.new_set_page = session.new_set_page
         view.page_requested.connect(self.connections.open_new_set_page)
-        view.compare_requested.connect(lambda node: self._parts.comparisons.open(node.key))
         tree.model.renamed.connect(self._rename_node)
         page = self._parts.set_page
         page.closed.connect(self._leave_set_page)

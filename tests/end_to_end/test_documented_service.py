@@ -406,14 +406,16 @@ def test_what_the_service_cannot_do_is_greyed_out_and_a_new_training_set_is_made
         label = top.children[0]
         for node, greyed in (
             (label, {"New label…"}),
-            (top, {"Rename…", "Delete training set…", "New label…"}),
+            (top, {"Rename…", "Delete training set", "New label…"}),
         ):
             menu = tree.view.menu_for(node)
+            menu.popup(tree.mapToGlobal(QPoint(20, 20)))
             reasons = {one.text(): one.toolTip() for one in menu.actions() if not one.isEnabled() and one.text()}
             assert set(reasons) == greyed
             assert all("has no call for this" in reason for reason in reasons.values()), reasons
             assert {"New training set…"} <= {one.text() for one in menu.actions() if one.isEnabled()}
-            menu.deleteLater()
+            menu.close()
+            program.turn()
         tree.view.rename(top)
         assert "has no call for this" in said[-1]
         program.press(tree.add)

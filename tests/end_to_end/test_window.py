@@ -11,7 +11,7 @@ from apitorch_desktop.utils import paths
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.summer_set import summer
-from tests.helpers.widget_driver import choose, choose_in_menu_bar, press_cell
+from tests.helpers.widget_driver import choose, choose_in_menu_bar, popup, press_cell
 
 
 def choose_in_connection_menu(made, *path):
@@ -24,16 +24,16 @@ def test_colors_are_chosen_by_pointer_and_kept(monkeypatch, home, capfd):
     def choose_dark(made):
         program.wait(lambda: made.session.state is ConnectionState.READY, "the embedded service")
         assert not made.theme.tokens.dark
-        choose_in_connection_menu(made, "Colours", "Dark")
+        choose_in_connection_menu(made, "Appearance", "Dark")
         program.wait(lambda: made.theme.tokens.dark, "the dark colors")
-        choose_in_connection_menu(made, "Colours", "Light")
+        choose_in_connection_menu(made, "Appearance", "Light")
         program.wait(lambda: not made.theme.tokens.dark, "the light colors")
-        choose_in_connection_menu(made, "Colours", "Dark")
+        choose_in_connection_menu(made, "Appearance", "Dark")
         program.wait(lambda: made.theme.tokens.dark, "the dark colors again")
 
     def next_start(made):
         assert made.theme.tokens.dark
-        choose_in_connection_menu(made, "Colours", "Light")
+        choose_in_connection_menu(made, "Appearance", "Light")
         program.wait(lambda: not made.theme.tokens.dark, "the light colors at the end")
 
     assert program.run(monkeypatch, choose_dark) == 0
@@ -161,7 +161,7 @@ def test_a_training_set_is_renamed_and_deleted_by_keys_and_menu_and_both_are_und
         program.wait(lambda: sets(made) == {"Autumn": 4}, "the training set again")
         program.wait(lambda: made.session.open_set and made.session.open_set.listed and made.model.total == 4, "photos")
         press_cell(tree.view, row(made), button=3)
-        choose("Delete training set…")
+        choose("Delete training set")
         program.wait(lambda: sets(made) == {}, "no training set")
         for expected in ({"Autumn": 4}, {"Winter": 4}, {"Summer": 4}):
             pointer.key("ctrl+z")
@@ -254,7 +254,22 @@ def test_the_menu_bar_works_by_pointer_is_hidden_and_stays_so(monkeypatch, photo
 
     def next_start(made):
         program.wait(lambda: made.session.state is ConnectionState.READY, "the embedded service")
-        assert not made.window.menuBar().isVisible()
+        bar = made.window.menuBar()
+        assert not bar.isVisible()
+        pointer.key("Alt_L")
+        program.wait(bar.isVisible, "the menu bar while Alt calls it up")
+        pointer.key("Escape")
+        program.wait(lambda: not bar.isVisible(), "the menu bar hidden again")
+        pointer.key("Alt_L")
+        program.wait(bar.isVisible, "the menu bar once more")
+        pointer.key("Right", "Right", "Down")
+        menu = program.wait(popup, "a menu of it")
+        assert menu.actions()[0].text() == "Open"
+        program.press(menu, menu.actionGeometry(next(one for one in menu.actions() if one.text() == "Classify panel")))
+        program.wait(lambda: not made.classify_panel.isVisible(), "the panel hidden")
+        program.wait(lambda: not bar.isVisible(), "the menu bar hidden after the choice")
+        program.press(made.central_widget.toolbar.classify)
+        program.wait(made.classify_panel.isVisible, "the panel by its button")
         pointer.key("ctrl+m")
         program.wait(made.window.menuBar().isVisible, "the menu bar")
 

@@ -3,7 +3,7 @@
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QLineEdit, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLineEdit, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
 
@@ -78,3 +78,48 @@ def test_the_sheet_of_keys_lists_actions_with_a_text_for_it(window):
     assert window.registry.key_sections() == {
         "Everywhere": [("Ctrl+Z", "Undo")], "Photos": [("Ctrl+C", "Copy the photos")],
     }  # fmt: skip
+
+
+def test_keys_are_changed_restored_and_those_in_use_are_named(qtbot, window, theme):
+    ran, chosen = [], {"view.zoom": "Ctrl+T"}
+    registry = ActionRegistry(window, theme, chosen)
+    button = QPushButton(window)
+    registry.add(
+        ActionSpec("edit.undo", "Undo", lambda: ran.append("undo"), "F6, F7"),
+        ActionSpec("view.zoom", "Zoom", lambda: ran.append("zoom"), "F8"),
+        ActionSpec("photo.delete", "Delete…", lambda: None, "Delete", binds_keys=False),
+    )
+    registry.bind_button(button, "edit.undo", "Take it back")
+    assert [(one.keys, one.fixed) for one in registry.entries()] == [
+        ("F6, F7", False),
+        ("Ctrl+T", False),
+        ("Del", True),
+    ]
+    assert button.toolTip() == "Take it back (F6, F7)"
+    registry.set_keys("edit.undo", "F9")
+    for key in (Qt.Key.Key_F6, Qt.Key.Key_F9, Qt.Key.Key_F8):
+        QTest.keyClick(window.inner, key)
+    QTest.keyClick(window.inner, Qt.Key.Key_T, Qt.KeyboardModifier.ControlModifier)
+    assert ran == ["undo", "zoom"]
+    assert button.toolTip() == "Take it back (F9)"
+    assert registry.using("Ctrl+T") == ["view.zoom"]
+    assert registry.using("del, f9", besides="edit.undo") == ["photo.delete"]
+    assert registry.key_sections()["Everywhere"] == [("F9", "Undo"), ("Ctrl+T", "Zoom")]
+    registry.set_keys("view.zoom", "")
+    registry.set_keys("edit.undo", None)
+    assert chosen == {"view.zoom": ""}
+    QTest.keyClick(window.inner, Qt.Key.Key_F7)
+    button.click()
+    assert ran == ["undo", "zoom", "undo", "undo"]
+
+
+def test_a_menu_shows_which_switch_is_on(window):
+    on = [True]
+    window.registry.add(ActionSpec("view.bar", "Bar", lambda: on.__setitem__(0, not on[0]), checked=lambda: on[0]))
+    menu = QMenu(window)
+    window.registry.fill(menu, "view.bar")
+    for expected in (True, False):
+        menu.popup(window.mapToGlobal(window.rect().center()))
+        assert menu.actions()[0].isChecked() is expected
+        menu.close()
+        window.registry.trigger("view.bar")

@@ -53,11 +53,6 @@ class ConnectionMenu(QObject):
         menu.aboutToShow.connect(self._fill)
         session.connection_changed.connect(self.refresh)
 
-    def use_scheme(self) -> None:
-        """Apply the color scheme that the user chose in place of the system's."""
-        if self._settings.scheme != "system":
-            self._theme.set_scheme(self._settings.scheme)
-
     def refresh(self) -> None:
         """Emit the current state for the button."""
         session = self._session
@@ -101,11 +96,12 @@ class ConnectionMenu(QObject):
             self._add(menu, "Add a connection…", lambda: self.open_dialog(None))
         if self._session.state in (ConnectionState.AWAY, ConnectionState.REFUSED):
             self._add(menu, "Try again now", self.retry_wanted.emit)
-        self._add(
-            menu, "Send a message to the service…", self.message_wanted.emit, self._session.unavailable_reason("")
-        )
+        connection = self._session.connection
+        if connection is not None and not connection.embedded:  # nobody would read one on this computer
+            reason = self._session.unavailable_reason("")
+            self._add(menu, "Send a message to the service…", self.message_wanted.emit, reason)
         menu.addSeparator()
-        look = menu.addMenu("Colours")
+        look = menu.addMenu("Appearance")
         group = QActionGroup(look)
         for scheme, words in _SCHEMES:
             action = QAction(words, group, checkable=True, checked=scheme == self._settings.scheme)

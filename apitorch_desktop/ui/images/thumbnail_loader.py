@@ -82,6 +82,11 @@ class ThumbnailLoader(QObject):
         self.clear()
         self._fetch, self._large = fetch, large
 
+    def set_budget(self, budget: int) -> None:
+        """Change the most bytes of pixels in the cache."""
+        self._budget = budget
+        self._evict()
+
     def request(self, images: Sequence[TrainingImage], edge: int) -> None:
         """Load the images on the screen and near it, in this order; `edge` is the shorter side in device pixels.
 

@@ -250,8 +250,6 @@ class CentralWidget(QWidget):
         self._forced: set[str] = set()
         self._lay_out()
         self.drop_overlay = DropOverlay(theme, self)
-        self.toolbar.classify_switched.connect(lambda shown: self.show_side("right", shown))
-        self.toolbar.tree_switched.connect(lambda shown: self.show_side("left", shown))
         theme.changed.connect(self._measure)
         self._measure()
         self._restore()

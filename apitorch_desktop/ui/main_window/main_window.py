@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QMainWindow
 
 if TYPE_CHECKING:
     from PySide6.QtCore import QSettings
-    from PySide6.QtGui import QCloseEvent, QPaintEvent
+    from PySide6.QtGui import QCloseEvent, QKeyEvent, QPaintEvent
 
     from apitorch_desktop.ui.theme.theme import Theme
 
@@ -24,6 +24,8 @@ LEFT, RIGHT, TOP, BOTTOM = 252, 348, 46, 44
 """Initial sizes of tree, classify panel, toolbar and status bar."""
 MENU_BAR = 0 if sys.platform == "darwin" else 26
 """Height of the menu bar within the window."""
+_ALT = 0x01000023
+"""`Qt.Key.Key_Alt`, without the namespace."""
 
 
 class MainWindow(QMainWindow):
@@ -32,12 +34,15 @@ class MainWindow(QMainWindow):
     painted = Signal()
     """The window was painted for the first time."""
     closing = Signal()
+    alt_pressed = Signal()
+    """Alt was pressed and released, with no other key in between."""
 
     def __init__(self, theme: Theme, settings: QSettings) -> None:
         super().__init__()
         self._theme = theme
         self._settings = settings
         self._unpainted = True
+        self._alt_alone = False
         self.setWindowTitle("API Torch Desktop")
         self.setMinimumSize(theme.px(480), theme.px(360))
         geometry = settings.value("window/geometry")
@@ -102,6 +107,18 @@ class MainWindow(QMainWindow):
         if event.type() == QEvent.Type.ThemeChange and not self._unpainted:
             self._theme.check_system_font()
         super().changeEvent(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Note whether Alt is pressed alone."""
+        self._alt_alone = event.key() == _ALT
+        super().keyPressEvent(event)
+
+    def keyReleaseEvent(self, event: QKeyEvent) -> None:
+        """Announce Alt."""
+        if event.key() == _ALT and self._alt_alone:
+            self._alt_alone = False
+            self.alt_pressed.emit()
+        super().keyReleaseEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Keep the geometry, and announce the end."""

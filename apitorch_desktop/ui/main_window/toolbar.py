@@ -72,8 +72,6 @@ class Toolbar(QWidget):
     search_left = Signal()
     sort_chosen = Signal(str)
     zoom_moved = Signal(int)
-    classify_switched = Signal(bool)
-    tree_switched = Signal(bool)
 
     def __init__(self, theme: Theme, zoom_range: tuple[int, int]) -> None:
         super().__init__()
@@ -81,7 +79,6 @@ class Toolbar(QWidget):
         surface(self, "side")
         self.tree = icon_button(theme, "panel-left", "Show or hide the training sets (F8)", "")
         self.tree.setCheckable(True)
-        self.tree.clicked.connect(self.tree_switched)
         self.tree.hide()
         self.connection = MenuButton(theme, "On this computer")
         self.connection.setAccessibleName("Connection")
@@ -114,8 +111,6 @@ class Toolbar(QWidget):
         self.classify.setCheckable(True)
         self.classify.setAccessibleName("Classify panel")
         self.classify.setIcon(theme.icon("panel-right"))
-        self.classify.setToolTip("Show or hide the classify panel (F9)")
-        self.classify.clicked.connect(self.classify_switched)
         self._lay_out()
         theme.changed.connect(self._measure)
         self._measure()

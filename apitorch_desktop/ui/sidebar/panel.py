@@ -6,14 +6,12 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QModelIndex, QPoint, QRect, Qt, Signal
 from PySide6.QtGui import (
-    QAction,
     QContextMenuEvent,
     QDragEnterEvent,
     QDragLeaveEvent,
     QDragMoveEvent,
     QDropEvent,
     QKeyEvent,
-    QKeySequence,
     QMouseEvent,
 )
 from PySide6.QtWidgets import (
@@ -55,10 +53,6 @@ class TreeView(QTreeView):
     drag_over = Signal(str)
     """The effect of a drop here, in words; "" when the drag has left."""
     delete_requested = Signal(object)
-    merge_requested = Signal(object, str)
-    """(the label's TreeNode, the label to merge it into)"""
-    export_requested = Signal(object)
-    compare_requested = Signal(object)
     refused = Signal(str)
     """The reason why a request cannot be fulfilled."""
     page_requested = Signal()
@@ -68,6 +62,9 @@ class TreeView(QTreeView):
         super().__init__()
         self.new_set_page: Callable[[], str] = str
         """Returns the page on which the service creates training sets; "" if unknown or not needed."""
+        self.fill_menu: Callable[[QMenu, TreeNode | None], None] = lambda _menu, _node: None
+        """Fills the context menu of a row."""
+        self._menu_row: TreeNode | None = None
         self._rows = model
         self._why_not = why_not
         self._painter = TreeDelegate(theme, self)
@@ -150,7 +147,7 @@ class TreeView(QTreeView):
         elif event.key() == Qt.Key.Key_F2 and node.row_type in (RowType.TRAINING_SET, RowType.LABEL):
             self.rename(node)
         elif event.key() == Qt.Key.Key_Delete and node.row_type in (RowType.TRAINING_SET, RowType.LABEL):
-            self._delete(node)
+            self.delete(node)
         else:
             super().keyPressEvent(event)
 
@@ -163,67 +160,25 @@ class TreeView(QTreeView):
         self.menu_for(node).popup(place)
 
     def menu_for(self, node: TreeNode | None) -> QMenu:
-        """Return the context menu of a row; unavailable actions are disabled with the reason as the tooltip."""
+        """Return the context menu of a row; until it is gone, `row` is that row."""
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.setToolTipsVisible(True)
-
-        def add(text: str, extension: str, act: Callable[[], object], shortcut: str = "") -> None:
-            action = QAction(text, menu)
-            reason = self._why_not(extension) if extension else ""
-            action.setEnabled(not reason)
-            action.setToolTip(reason or text)
-            if shortcut:
-                action.setShortcut(QKeySequence(shortcut))
-            action.triggered.connect(lambda _checked=False: act())
-            menu.addAction(action)
-
-        if node is not None and node.row_type is RowType.LABEL:
-            add("Rename…", _EXTENSIONS[RowType.LABEL], lambda: self.rename(node), "F2")
-            self._add_merge(menu, node)
-            add(
-                "Delete label with its photos",
-                _EXTENSIONS[RowType.LABEL],
-                lambda: self.delete_requested.emit(node),
-                "Del",
-            )
-            menu.addSeparator()
-        above = (
-            node
-            if node is not None and node.row_type is RowType.TRAINING_SET
-            else node.parent
-            if node is not None
-            else None
-        )
-        if above is not None and above.training_set is not None:
-            add("New label…", "labels", lambda: self.start_naming(above))
-        if node is not None and node.row_type is RowType.TRAINING_SET:
-            add("Rename…", "training-sets", lambda: self.rename(node), "F2")
-            add("Export…", "", lambda: self.export_requested.emit(node))
-            add("Compare…", "", lambda: self.compare_requested.emit(node))
-            menu.addSeparator()
-            add("Delete training set…", "training-sets", lambda: self.delete_requested.emit(node), "Del")
-            menu.addSeparator()
-        page = self.new_set_page() if self._why_not("training-sets") else ""
-        add("New training set…", "" if page else "training-sets", lambda: self.start_naming(None))
-        if page:
-            menu.actions()[-1].setToolTip(f"Made on the service’s own page: {page}")
+        self._menu_row = node
+        self.fill_menu(menu, node)
+        menu.destroyed.connect(lambda: self._forget_menu_row(node))
         return menu
 
-    def _add_merge(self, menu: QMenu, node: TreeNode) -> None:
-        others = [
-            row
-            for row in (node.parent.children if node.parent else [])
-            if row.row_type is RowType.LABEL and row is not node
-        ]
-        reason = self._why_not(_EXTENSIONS[RowType.LABEL]) or ("" if others else "There is no other label.")
-        into = menu.addMenu("Merge into")
-        into.menuAction().setEnabled(not reason)
-        into.menuAction().setToolTip(reason)
-        for other in others:
-            action = QAction(other.text, into)
-            action.triggered.connect(lambda _checked=False, key=other.key: self.merge_requested.emit(node, key))
-            into.addAction(action)
+    def row(self) -> TreeNode | None:
+        """Return the row of the context menu, else the current row."""
+        return self._menu_row or self._rows.node(self.currentIndex())
+
+    def menu_row(self) -> TreeNode | None:
+        """Return the row of the context menu that is open, None without one."""
+        return self._menu_row
+
+    def _forget_menu_row(self, node: TreeNode | None) -> None:
+        if self._menu_row is node:
+            self._menu_row = None
 
     def _choose(self, node: TreeNode) -> None:
         if node.row_type is RowType.TRAINING_SET:
@@ -233,7 +188,8 @@ class TreeView(QTreeView):
         elif node.row_type is RowType.FINDING:
             self.finding_chosen.emit(node.key)
 
-    def _delete(self, node: TreeNode) -> None:
+    def delete(self, node: TreeNode) -> None:
+        """Request the deletion of a row."""
         reason = self._why_not(_EXTENSIONS[node.row_type])
         if reason:
             self.refused.emit(reason)

@@ -87,18 +87,23 @@ class Theme(QObject):
         self._resources = resources
         self._app: QApplication | None = None
         self._scheme: Scheme = "system"
+        self._type_size = 100
         self._system_scheme = ""
         self._initial = LIGHT
         """Tokens that match the system's colors at the start: for systems that do not report a scheme."""
         self._svg: dict[str, bytes] = {}
 
-    def prepare(self, app: QApplication) -> None:
-        """Choose the tokens by the system's window color."""
+    def prepare(self, app: QApplication, scheme: object = "system", type_size: object = 100) -> None:
+        """Choose the tokens by the user's choice as it was kept, else by the system's window color."""
         self._app = app
         self._base = app.font()
+        if scheme in ("light", "dark"):
+            self._scheme = scheme
+        if str(type_size).isdecimal():
+            self._type_size = min(200, max(100, int(str(type_size))))
         dark = app.palette().window().color().lightness() < 128
         self._initial = DARK if dark else LIGHT
-        self._set_tokens(self._initial)
+        self._set_tokens({"light": LIGHT, "dark": DARK}.get(self._scheme, self._initial))
 
     def apply(self, app: QApplication) -> None:
         """Set type, palette and style sheet of the application, and follow the system from now on."""
@@ -116,6 +121,12 @@ class Theme(QObject):
         """Use the light or the dark scheme whatever the system shows, or follow the system again."""
         self._scheme = scheme
         self._restyle()
+
+    def set_type_size(self, percent: int) -> None:
+        """Use another size of type, in percent of the system's."""
+        if percent != self._type_size:
+            self._type_size = percent
+            self._restyle()
 
     def px(self, pixels: float) -> int:
         """Scale a size of LOOK.md to the system's type, at least 1 pixel."""
@@ -159,7 +170,8 @@ class Theme(QObject):
 
     def _points(self) -> float:
         # 13 px at least: Qt's own default on a bare X server is 12
-        return max(self._base.pointSizeF() if self._base is not None else 0, BASE * 0.75)
+        points = max(self._base.pointSizeF() if self._base is not None else 0, BASE * 0.75)
+        return points * self._type_size / 100
 
     def _system_changed(self, scheme: Qt.ColorScheme) -> None:
         self._system_scheme = scheme.name.lower()
