@@ -134,6 +134,10 @@ class ActionRegistry(QObject):
         own = spec if spec is not None else self._actions[action_id][0]
         return self._chosen_keys.get(action_id, own.keys) if own.binds_keys else own.keys
 
+    def own_keys(self, action_id: str) -> str:
+        """Return the keys of an action before the user changed them."""
+        return self._actions[action_id][0].keys
+
     def set_keys(self, action_id: str, keys: str | None) -> None:
         """Change the keys of an action, "" for none; None restores its own."""
         spec, action = self._actions[action_id]

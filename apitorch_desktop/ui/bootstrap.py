@@ -203,7 +203,7 @@ class Bootstrap(QObject):
 
     def _start_service(self) -> None:
         """Start the embedded service at once, since it takes longest, unless another connection was open last."""
-        from apitorch_desktop.ui.session.embedded_service import EmbeddedService, ServiceSettings
+        from apitorch_desktop.ui.session.embedded_service import KEY_FILE, EmbeddedService, ServiceSettings
 
         settings = self.settings
         port = settings.service_port if settings.service_shared else 0
@@ -211,7 +211,7 @@ class Bootstrap(QObject):
             self.tasks,
             paths.service_folder(),
             self,
-            settings=ServiceSettings(paths.desktop_folder() / "service.key", port, settings.threads),
+            settings=ServiceSettings(paths.desktop_folder() / KEY_FILE, port, settings.threads),
         )
         wanted = not os.environ.get("APITORCH_BASE_URL") and settings.connection == "embedded"
         if wanted or settings.service_shared:

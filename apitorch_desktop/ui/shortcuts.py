@@ -65,12 +65,14 @@ WIDGET_KEYS = {
 
 MENUS = {
     "&File": (
-        "file.import_folder", "file.import_files", "file.import_clipboard", "", "file.new_set", "",
+        "file.import_folder", "file.import_files", "file.import_clipboard", "file.import_addresses", "",
+        "file.new_set", "file.new_from_folder", "file.new_from_files", "file.new_from_clipboard", "file.new_from_addresses",
+        "", "file.open_recent", "",
         "photo.export", "", "file.quit",
     ),
     "&Edit": (
         "edit.undo", "edit.redo", "", "photo.copy", "photo.copy_paths", "edit.paste", "",
-        "photo.select_all", "photo.copy_to_set", "photo.delete", "", "view.search",
+        "photo.select_all", "photo.copy_to_set", "photo.delete", "", "view.search", "", "edit.preferences",
     ),
     "&View": (
         "photo.open", "photo.show_in_file_manager", "", "view.training_sets", "view.classify_panel", "view.transfers",
@@ -82,7 +84,7 @@ MENUS = {
         "set.export", "set.export_classifier", "set.compare", "", "set.delete",
     ),
     "&Classifier": ("classifier.classify_file", "photo.classify_with", "", "photo.find_similar", "photo.find_similar_everywhere"),
-    "&Help": ("help.palette", "help.keys"),
+    "&Help": ("help.documentation", "help.keys", "help.palette", "", "help.whats_new", "help.about"),
 }  # fmt: skip
 """Menus of the menu bar: title → ids of actions, "" for a separator."""
 
@@ -265,6 +267,9 @@ def add_window_actions(
         palette.open()
         palette.line.setFocus()
 
+    def no_new_set() -> str:
+        return session.unavailable_reason("training-sets")
+
     tree = central_widget.tree.view
     registry.add(
         ActionSpec("view.search", "Search", central_widget.toolbar.focus_search, "Ctrl+F", "Search", icon="search"),
@@ -277,6 +282,23 @@ def add_window_actions(
             icon="folder",
         ),
         ActionSpec("file.import_clipboard", "Import from the clipboard", imports.paste, icon="paste"),
+        ActionSpec("file.import_addresses", "Import from addresses…", imports.ask_addresses, icon="link"),
+        ActionSpec(
+            "file.new_from_folder", "New training set from a folder…", lambda: imports.choose_folder(new_set=True),
+            reason=no_new_set,
+        ),
+        ActionSpec(
+            "file.new_from_files", "New training set from files…", lambda: imports.choose_files(new_set=True),
+            reason=no_new_set,
+        ),
+        ActionSpec(
+            "file.new_from_clipboard", "New training set from the clipboard", lambda: imports.paste(new_set=True),
+            reason=no_new_set,
+        ),
+        ActionSpec(
+            "file.new_from_addresses", "New training set from addresses…", lambda: imports.ask_addresses(new_set=True),
+            reason=no_new_set,
+        ),
         ActionSpec(
             "file.new_set", "New training set…", lambda: tree.start_naming(None), "Ctrl+N", "New training set",
             icon="plus",

@@ -29,6 +29,7 @@ from apitorch_desktop.ui.main_window.page_switcher import PageSwitcher
 from apitorch_desktop.ui.photos.controller import PhotosController
 from apitorch_desktop.ui.photos.filter_menu import FilterMenu
 from apitorch_desktop.ui.photos.similar_page import SimilarPage
+from apitorch_desktop.ui.recent import RecentItems
 from apitorch_desktop.ui.review.navigation import ReviewNavigation
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.embedded_service import EmbeddedService
@@ -36,7 +37,7 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.session.similar_photos import SimilarPhotos
 from apitorch_desktop.ui.set_page.page import SetPage
 from apitorch_desktop.ui.settings import Place, Settings
-from apitorch_desktop.ui.shortcuts import MenuBar, add_set_actions, add_window_actions
+from apitorch_desktop.ui.shortcuts import MENUS, WIDGET_KEYS, MenuBar, add_set_actions, add_window_actions
 from apitorch_desktop.ui.sidebar.model import RowType, TreeNode
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.controller import TransferController
@@ -174,7 +175,9 @@ class Wiring(QObject):
             parts.settings,
         )
         self.pages = PageSwitcher(parts.central_widget, parts.session, parts.photos, parts.review, parts.embedded)
+        self.recent = RecentItems(parts.session, self.connections, parts.imports, parts.settings)
         self._wire_session()
+        self._wire_tour()
         self._wire_connections()
         self._wire_tree()
         self._wire_toolbar()
@@ -214,9 +217,16 @@ class Wiring(QObject):
                 checked=lambda: parts.settings.menu_bar_shown,
             ),
         )  # fmt: skip
+        parts.actions.add(
+            ActionSpec("edit.preferences", "Preferences…", self._open_preferences, "Ctrl+,", "Preferences"),
+            ActionSpec("help.documentation", "Documentation", lambda: self._open_page("Documentation"), icon="info"),
+            ActionSpec("help.whats_new", "What’s new", lambda: self._open_page("What’s new")),
+            ActionSpec("help.about", "About API Torch Desktop", self._open_about),
+            ActionSpec("file.open_recent", "Open recent", str, submenu=self.recent.fill, reason=self.recent.reason),
+        )
         self._menu_bar = MenuBar(parts.actions, parts.window, parts.settings)
         toolbar = parts.central_widget.toolbar
-        parts.actions.fill(toolbar.import_menu, "file.import_folder", "file.import_files", "file.import_clipboard")
+        parts.actions.fill(toolbar.import_menu, *MENUS["&File"][:10])
         parts.actions.bind_button(toolbar.tree, "view.training_sets", "Show or hide the training sets")
         parts.actions.bind_button(toolbar.classify, "view.classify_panel", "Show or hide the classify panel")
 
@@ -231,6 +241,70 @@ class Wiring(QObject):
         """Import the files and addresses of a command line."""
         if arguments:
             self._parts.imports.begin(_content(arguments))
+
+    def _open_preferences(self) -> None:
+        from apitorch_desktop.ui.preferences import open_preferences
+
+        parts = self._parts
+        open_preferences(
+            parts.theme,
+            parts.settings,
+            parts.session,
+            parts.actions,
+            parts.labeling,
+            parts.photos.loader,
+            parts.embedded,
+            self._menu_bar.toggle,
+            [pair for pairs in WIDGET_KEYS.values() for pair in pairs],
+            parts.window,
+        )
+
+    def _open_page(self, title: str) -> None:
+        from apitorch_desktop.ui.help import HelpPage, changes, documentation
+
+        file = documentation() if title == "Documentation" else changes()
+        page = HelpPage(title, file, self._session, self._parts.theme, self._parts.window)
+        page.show()
+        page.activateWindow()
+
+    def _open_about(self) -> None:
+        from apitorch_desktop.ui.help import AboutDialog
+
+        AboutDialog(self._session, self._parts.theme, self._parts.window).open()
+
+    def _wire_tour(self) -> None:
+        """Offer the tour on the welcome page of the first run."""
+        settings, session, central = self._settings, self._session, self._central_widget
+        if settings.tour_seen:
+            return
+
+        def begin() -> None:
+            if settings.tour_seen or session.training_sets or not session.sets_confirmed or central.empty.footer:
+                return
+            from apitorch_desktop.ui.help import TourCard
+
+            card = TourCard(self._parts.theme)
+            card.step_shown.connect(show_step)
+            card.ended.connect(end)
+            central.empty.set_footer(card)
+
+        def show_step(part: str, title: str) -> None:
+            parts = {"tree": central.tree, "panel": central.panel}
+            for widget in filter(None, parts.values()):
+                central.drop_overlay.aim(widget, "")
+            shown = parts.get(part)
+            if shown is not None and shown.isVisible():
+                central.drop_overlay.aim(shown, title)
+
+        def end() -> None:
+            if not settings.tour_seen:
+                settings.tour_seen = True
+                settings.save()
+                show_step("", "")
+                central.empty.set_footer(None)
+
+        session.sets_changed.connect(begin)
+        session.open_set_changed.connect(lambda: end() if session.open_set is not None else None)
 
     # --- the session
 

@@ -61,14 +61,6 @@ def node(made, label):
     return next(one for one in made.central_widget.tree.model.top()[0].children if one.text == label)
 
 
-def press_node(made, found):
-    view, model = made.central_widget.tree.view, made.central_widget.tree.model
-    index = model.index_of(found)
-    view.scrollTo(index)
-    program.press(view.viewport(), view.visualRect(index))
-    program.wait(view.hasFocus, "the focus in the tree")
-
-
 def tree_menu(made, found, *path):
     """Choose from the menu of a row of the tree."""
     made.window.activateWindow()
@@ -77,6 +69,7 @@ def tree_menu(made, found, *path):
     choose(*path)
 
 
+@pytest.mark.action("label.rename", "label.delete")
 def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(monkeypatch, summer, photos, tmp_path):
     more = tmp_path / "More"
     (more / "hat").mkdir(parents=True)
@@ -104,8 +97,8 @@ def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(mo
         pointer.key("2")
 
     def rename(made):
-        press_node(made, node(made, "pants"))
-        pointer.key("F2", "ctrl+a")
+        tree_menu(made, node(made, "pants"), "Rename label…")
+        pointer.key("ctrl+a")
         pointer.write("Long Pants")
         pointer.key("Return")
         program.wait(lambda: "long_pants" in made.session.open_set.counts, "the new name")
@@ -119,8 +112,7 @@ def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(mo
         pointer.key("shift+Right", "Delete")
 
     def delete_label(made):
-        press_node(made, node(made, "long_pants"))
-        pointer.key("Delete")
+        tree_menu(made, node(made, "long_pants"), "Delete label with its photos")
 
     def make_label(made):
         tree_menu(made, made.central_widget.tree.model.top()[0], "New label…")

@@ -76,12 +76,17 @@ class ConnectionController(QObject):
             self._settings.training_set = str(open_set.training_set.id)
             self._settings.save()
 
-    def _open(self, stores: AppData, connection_id: str) -> None:
+    def _open(self, stores: AppData, connection_id: str, set_id: str = "") -> None:
         connection = stores.connections.get(connection_id)
-        preferred_id = self._settings.training_set if self._settings.connection == connection_id else None
+        kept_id = self._settings.training_set if self._settings.connection == connection_id else None
+        preferred_id = set_id or kept_id
         if connection.embedded:
             self._embedded.start()
         self._session.use(stores, connection, preferred_id)
+
+    def open_set(self, connection_id: str, set_id: str) -> None:
+        """Switch to another connection, and open one of its training sets."""
+        self._switch(connection_id, set_id)
 
     def _choose(self, connection_id: str) -> None:
         """Switch to a connection; the open one is only retried, if it is unavailable."""
@@ -91,7 +96,7 @@ class ConnectionController(QObject):
         elif session.state in (ConnectionState.AWAY, ConnectionState.REFUSED):
             self.try_again()
 
-    def _switch(self, connection_id: str) -> None:
+    def _switch(self, connection_id: str, set_id: str = "") -> None:
         stores = self._session.stores
         if stores is None:
             return
@@ -100,12 +105,12 @@ class ConnectionController(QObject):
 
         def failed(error: Exception) -> None:  # only the next start is affected
             self._session.show_error(error, "Keeping the choice")
-            self._open(stores, connection_id)
+            self._open(stores, connection_id, set_id)
 
         self._session.run(
             "Keeping the choice",
             lambda _context: connections.choose(connection_id),
-            lambda _chosen: self._open(stores, connection_id),
+            lambda _chosen: self._open(stores, connection_id, set_id),
             failed=failed,
             lane=Lane.DISK,
             owner=self,

@@ -23,7 +23,7 @@ _DOTS = {
     ConnectionState.AWAY: "bad",
     ConnectionState.REFUSED: "bad",
 }
-_SCHEMES: tuple[tuple[Scheme, str], ...] = (("system", "Like the system"), ("light", "Light"), ("dark", "Dark"))
+SCHEMES: tuple[tuple[Scheme, str], ...] = (("system", "Like the system"), ("light", "Light"), ("dark", "Dark"))
 HERE = "On this computer"
 FROM_ENVIRONMENT_WITH_KEY = (
     "APITORCH_BASE_URL and APITORCH_API_KEY name it, and win over the settings here; change them where they are set."
@@ -103,7 +103,7 @@ class ConnectionMenu(QObject):
         menu.addSeparator()
         look = menu.addMenu("Appearance")
         group = QActionGroup(look)
-        for scheme, words in _SCHEMES:
+        for scheme, words in SCHEMES:
             action = QAction(words, group, checkable=True, checked=scheme == self._settings.scheme)
             action.triggered.connect(lambda _checked=False, scheme=scheme: self._choose_scheme(scheme))
             look.addAction(action)

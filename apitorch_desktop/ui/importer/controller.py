@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.api.types import INBOX, Id, TrainingImage, TrainingSet, label_name
 from apitorch_desktop.dataset.compare import Side, uploads
-from apitorch_desktop.dataset.importer.plan import Dropped, Plan, existing_of, scan
-from apitorch_desktop.dataset.importer.scanner import SUFFIXES
-from apitorch_desktop.dataset.importer.undoable_import import ImportResult
 from apitorch_desktop.dataset.sources.image_source import ImageBytes, Source, UploadItem
+from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES
 from apitorch_desktop.dataset.transfers.queue import TransferStatus
-from apitorch_desktop.ui.importer.dialog import ImportDialog, ImportOrder
-from apitorch_desktop.ui.importer.plan_checks import Existing
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
@@ -31,6 +28,12 @@ from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.text import plural
 
+if TYPE_CHECKING:  # readers of all formats and the dialog: 40 ms that the start need not wait for
+    from apitorch_desktop.dataset.importer.plan import Dropped, Plan
+    from apitorch_desktop.dataset.importer.undoable_import import ImportResult
+    from apitorch_desktop.ui.importer.dialog import ImportDialog, ImportOrder
+    from apitorch_desktop.ui.importer.plan_checks import Existing
+
 LISTING_INTERVAL = 350
 """Milliseconds between two requests for new images of the open training set during an upload."""
 _LISTS = (".zip", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar", ".tgz", ".csv", ".tsv", ".jsonl", ".txt")
@@ -40,6 +43,9 @@ COUNTS_INTERVAL = 2000
 
 class ImportController(QObject):
     """Adds photos to training sets of the open connection."""
+
+    import_agreed = Signal(object)
+    """A plan was confirmed; the path of the one folder, archive or list that it was made of."""
 
     def __init__(
         self, session: Session, editing: EditController, transfers: TransferController, theme: Theme, window: QWidget
@@ -62,32 +68,42 @@ class ImportController(QObject):
 
     # --- sources
 
-    def choose_folder(self) -> None:
+    def choose_folder(self, *, new_set: bool = False) -> None:
         """Let the user choose a folder."""
-        dialog = self._file_dialog("Import a folder of photos", QFileDialog.FileMode.Directory)
+        dialog = self._file_dialog("Import a folder of photos", QFileDialog.FileMode.Directory, new_set=new_set)
         dialog.setOption(QFileDialog.Option.ShowDirsOnly)
         dialog.open()
 
-    def choose_files(self) -> None:
+    def choose_files(self, *, new_set: bool = False) -> None:
         """Let the user choose photos, archives or lists."""
-        suffixes = " ".join(f"*{suffix}" for suffix in (*sorted(SUFFIXES), *_LISTS))
+        suffixes = " ".join(f"*{suffix}" for suffix in (*sorted(IMAGE_SUFFIXES), *_LISTS))
         kinds = f"Photos, archives and lists ({suffixes});;All files (*)"
-        dialog = self._file_dialog("Import photos", QFileDialog.FileMode.ExistingFiles)
+        dialog = self._file_dialog("Import photos", QFileDialog.FileMode.ExistingFiles, new_set=new_set)
         dialog.setNameFilter(kinds)
         dialog.open()
 
-    def paste(self) -> None:
+    def ask_addresses(self, *, new_set: bool = False) -> None:
+        """Let the user enter web addresses of photos."""
+        from apitorch_desktop.ui.importer.dialog import AddressesDialog
+
+        dialog = AddressesDialog(self._theme, self._window)
+        dialog.entered.connect(lambda text: self.begin(drag_drop.read_lines(text), new_set=new_set))
+        dialog.open()
+
+    def paste(self, *, new_set: bool = False) -> None:
         """Import the content of the clipboard."""
         if content := drag_drop.read(QGuiApplication.clipboard().mimeData()):
-            self.begin(content)
+            self.begin(content, new_set=new_set)
         else:
             self._session.show_message("There is no photo and no address on the clipboard.", "muted")
 
-    def _file_dialog(self, title: str, mode: QFileDialog.FileMode) -> QFileDialog:
+    def _file_dialog(self, title: str, mode: QFileDialog.FileMode, *, new_set: bool) -> QFileDialog:
         dialog = QFileDialog(self._window, title, str(Path.home()))
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setFileMode(mode)
-        dialog.filesSelected.connect(lambda names: self.begin(DroppedContent(paths=tuple(map(Path, names)))))
+        dialog.filesSelected.connect(
+            lambda names: self.begin(DroppedContent(paths=tuple(map(Path, names))), new_set=new_set)
+        )
         return dialog
 
     def begin(
@@ -142,6 +158,8 @@ class ImportController(QObject):
         session, inbox = self._session, self._has_inbox()
 
         def job(context: JobContext) -> tuple[Plan, bool]:
+            from apitorch_desktop.dataset.importer.plan import scan
+
             photos = all(_is_photo(source) for source in sources)
             return scan(sources, default_label=label, inbox=inbox, cancelled=context.cancelled), photos
 
@@ -215,9 +233,17 @@ class ImportController(QObject):
     # --- through the plan
 
     def _plan(self, sources: Sequence[Dropped], target: TrainingSet | None, content: DroppedContent) -> None:
-        dialog = self._dialog(target, _name_of(content))
         inbox = self._has_inbox()
-        dialog.scan(lambda context: scan(sources, inbox=inbox, progress=context.progress, cancelled=context.cancelled))
+
+        def job(context: JobContext) -> Plan:
+            from apitorch_desktop.dataset.importer.plan import scan
+
+            return scan(sources, inbox=inbox, progress=context.progress, cancelled=context.cancelled)
+
+        dialog = self._dialog(target, _name_of(content))
+        if _name_of(content):  # a folder, an archive or a list
+            dialog.agreed.connect(lambda _order: self.import_agreed.emit(content.paths[0]))
+        dialog.scan(job)
         dialog.open()
 
     def _has_inbox(self) -> bool:
@@ -230,6 +256,9 @@ class ImportController(QObject):
         dialog.open()
 
     def _dialog(self, target: TrainingSet | None, suggestion: str) -> ImportDialog:
+        from apitorch_desktop.dataset.importer.plan import existing_of
+        from apitorch_desktop.ui.importer.dialog import ImportDialog
+
         session = self._session
         workspace = session.workspace
         assert workspace is not None  # noqa: S101 - `begin` waits for it
@@ -397,7 +426,7 @@ def sources_of(content: DroppedContent) -> list[Dropped]:
 
 def _is_photo(source: Dropped) -> bool:
     """Return False for a folder, an archive or a list, which may bring labels of their own; reads the disk."""
-    return not isinstance(source, Path) or (source.suffix.lower() in SUFFIXES and not source.is_dir())
+    return not isinstance(source, Path) or (source.suffix.lower() in IMAGE_SUFFIXES and not source.is_dir())
 
 
 def _name_of(content: DroppedContent) -> str:
@@ -405,7 +434,7 @@ def _name_of(content: DroppedContent) -> str:
     if len(content.paths) != 1 or content.urls or content.images:
         return ""
     name = content.paths[0].name
-    if content.paths[0].suffix.lower() in SUFFIXES:
+    if content.paths[0].suffix.lower() in IMAGE_SUFFIXES:
         return ""
     suffix = next((suffix for suffix in _LISTS if name.lower().endswith(suffix)), "")
     return name[: len(name) - len(suffix)]
@@ -416,4 +445,6 @@ NAME = "Zebra coats"
 
 def sample_uploads() -> list[UploadItem]:
     """Return the images of the sample training set, ready to upload. Blocking."""
+    from apitorch_desktop.dataset.importer.plan import scan
+
     return scan([paths.resources() / "sample" / "zebra_coats.zip"]).uploads()

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import (
     QDialog,
     QHBoxLayout,
     QLineEdit,
+    QPlainTextEdit,
     QSplitter,
     QVBoxLayout,
     QWidget,
@@ -35,6 +36,52 @@ class ImportOrder:
     plan: Plan
     training_set_id: Id | None
     new_name: str
+
+
+class AddressesDialog(QDialog):
+    """Asks for web addresses of photos, one a line."""
+
+    entered = Signal(str)
+    """The lines that were entered."""
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle("Import from addresses")
+        px = theme.px
+        self.text = QPlainTextEdit()
+        self.text.setPlaceholderText("https://example.org/photo.jpg")
+        self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self.text.setTabChangesFocus(True)
+        self.text.setAccessibleName("Addresses")
+        self.text.textChanged.connect(self._count)
+        self.note = label("", "small", "muted")
+        self.cancel = button("Cancel", "", self.reject)
+        self.start = button("Show the plan", "primary", self._enter)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.note, 1)
+        buttons.addWidget(self.cancel)
+        buttons.addWidget(self.start)
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(*[px(16)] * 4)
+        rows.setSpacing(px(8))
+        rows.addWidget(
+            label("Web addresses of photos, one a line. They get their labels in the plan.", "base", wrap=True)
+        )
+        rows.addWidget(self.text, 1)
+        rows.addLayout(buttons)
+        self.resize(px(560), px(320))
+        self._count()
+
+    def _count(self) -> None:
+        lines = sum(1 for line in self.text.toPlainText().splitlines() if line.strip())
+        self.note.setText(plural(lines, "address", "addresses") if lines else "")
+        self.start.setEnabled(bool(lines))
+
+    def _enter(self) -> None:
+        text = self.text.toPlainText()
+        self.accept()
+        self.entered.emit(text)
 
 
 class ImportDialog(QDialog):

@@ -105,6 +105,9 @@ class EmptyPage(QWidget):
         super().__init__()
         self._theme = theme
         self._icon_name = "image"
+        self.footer: QWidget | None = None
+        """Shown below the welcome."""
+        self._welcomes = False
         surface(self, "canvas")
         self._icon = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
         self._title = label("", "title")
@@ -140,6 +143,11 @@ class EmptyPage(QWidget):
             row.addWidget(control)
         column.addWidget(self._actions)
         column.addWidget(self._meter, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addSpacing(12)
+        self._footer_row = QHBoxLayout()  # as for the text
+        self._footer_row.addStretch(1)
+        self._footer_row.addStretch(1)
+        column.addLayout(self._footer_row)
         column.addStretch(5)
 
     def _measure(self) -> None:
@@ -172,6 +180,16 @@ class EmptyPage(QWidget):
         enable_unless(self._import, can_import)
         enable_unless(self._new, can_create)
         enable_unless(self._sample, can_create)
+
+    def set_footer(self, footer: QWidget | None) -> None:
+        """Show a widget below the welcome, or remove it."""
+        if self.footer is not None:
+            self.footer.hide()
+            self.footer.deleteLater()
+        self.footer = footer
+        if footer is not None:
+            self._footer_row.insertWidget(1, footer, 100)
+            footer.setVisible(self._welcomes)
 
     def show_empty_set(self, name: str) -> None:
         """Show that the open training set has no photos."""
@@ -206,6 +224,9 @@ class EmptyPage(QWidget):
         self, title: str, text: str, actions: Sequence[QPushButton] = (), *, busy: bool = False, icon: str = "image"
     ) -> None:
         self._icon_name = icon
+        self._welcomes = self._new in actions
+        if self.footer is not None:
+            self.footer.setVisible(self._welcomes)
         self._measure()
         self._title.setText(title)
         self._text.setText(text)

@@ -15,6 +15,8 @@ from apitorch_desktop.utils.files import atomic_write
 
 STOP_TIMEOUT = 4.0
 """Seconds for which the service may finish its requests when the window closes, before it is killed."""
+KEY_FILE = "service.key"
+"""File in the desktop folder with the key for other programs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,14 @@ def read(mime: QMimeData) -> DroppedContent:
     return DroppedContent(paths=paths, urls=_web(lines), unusable=unusable)
 
 
+def read_lines(text: str) -> DroppedContent:
+    """Return the files and web addresses that a user has entered, one a line; a line of neither is unusable."""
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [f"https://{line}" if line.lower().startswith("www.") else line for line in lines if line]
+    paths, unusable = _files(lines)
+    return DroppedContent(paths=paths, urls=_web(lines), unusable=unusable)
+
+
 def _ids(data: bytes) -> tuple[str, ...]:
     try:
         ids = json.loads(data)
