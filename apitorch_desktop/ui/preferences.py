@@ -215,7 +215,7 @@ class LabelingPage(_Page):
 
 
 class DataPage(_Page):
-    """Where the data is and how large, and how much of the machine the program takes."""
+    """Place and size of the data, and the share of the machine that the program takes."""
 
     def __init__(
         self,
