@@ -330,7 +330,7 @@ class Bootstrap(QObject):
 
         self.classify_panel = ClassifyPanel(self.theme)
         self.classify = ClassifyController(
-            self.session, self.edits, self.classify_panel, self.theme, self.settings, self.window
+            self.session, self.edits, self.classify_panel, self.theme, self.settings, self.window, self.similar
         )
         self.central_widget.add_panel(self.classify_panel)
         self.batch_panel = BatchPanel(self.theme)

@@ -213,6 +213,15 @@ class Wiring(QObject):
         parts.actions.add(
             ActionSpec("classifier.classify_file", "Classify a photo…", parts.classify.choose_file, icon="target"),
             ActionSpec(
+                "classifier.find_similar", "Find photos like the dropped one", parts.classify.find_similar,
+                reason=parts.classify.similar_reason,
+            ),
+            ActionSpec(
+                "classifier.find_similar_everywhere", "Find them in all training sets",
+                lambda: parts.classify.find_similar(everywhere=True),
+                reason=lambda: parts.classify.similar_reason(everywhere=True),
+            ),
+            ActionSpec(
                 "view.menu_bar", "Menu bar", lambda: self._menu_bar.toggle(), "Ctrl+M", "Show or hide the menu bar",
                 checked=lambda: parts.settings.menu_bar_shown,
             ),
@@ -225,6 +234,9 @@ class Wiring(QObject):
             ActionSpec("file.open_recent", "Open recent", str, submenu=self.recent.fill, reason=self.recent.reason),
         )
         self._menu_bar = MenuBar(parts.actions, parts.window, parts.settings)
+        parts.actions.fill(
+            parts.classify_panel.similar_menu, "classifier.find_similar", "classifier.find_similar_everywhere"
+        )
         toolbar = parts.central_widget.toolbar
         parts.actions.fill(toolbar.import_menu, *MENUS["&File"][:10])
         parts.actions.bind_button(toolbar.tree, "view.training_sets", "Show or hide the training sets")

@@ -12,7 +12,13 @@ from tests.helpers.summer_set import summer
 
 
 @pytest.mark.action(
-    "photo.classify_with", "photo.copy_to_set", "photo.export", "photo.find_similar", "photo.find_similar_everywhere"
+    "photo.classify_with",
+    "photo.copy_to_set",
+    "photo.export",
+    "photo.find_similar",
+    "photo.find_similar_everywhere",
+    "classifier.find_similar",
+    "classifier.find_similar_everywhere",
 )
 def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, photos, tmp_path, home):
     summer(photos, tmp_path, ("dress", "hat"), 3)
@@ -45,6 +51,7 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         program.wait(lambda: counts(client, other) == {"dress": 1, "hat": 1}, "the copies taken back")
         export_some(made)
         find_similar(made)
+        why(made)
         find_similar_everywhere(made, other)
 
     def classify_one(made):
@@ -91,6 +98,31 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         program.wait(lambda: bar.sort.text() == "Sort: label", "the order by label")
         program.press(made.review.only.all)
         program.wait(lambda: made.photos.only is None, "all photos again")
+
+    def why(made):
+        model, grid, big, panel = made.model, made.photos.grid, made.photos.big, made.classify_panel
+        choose(made, [2], "Classify the photo with", "Summer")
+        card = program.wait(lambda: panel.cards.get("summer"), "its card")
+        program.wait(lambda: len(card.nearest.buttons) == 3, "the nearest photos of the answer")
+        assert "100 % alike" in card.nearest.buttons[0].toolTip()  # itself
+        near = made.classify._nearest["summer"][1].image.image_id
+        program.press(card.nearest.buttons[1])
+        program.wait(lambda: model.selected_ids() == [near], "that photo in the grid")
+        pointer.key("Return")
+        program.wait(lambda: len(big.nearest.buttons) == 3, "the nearest photos at full size")
+        other = made.photos._nearest[0].image.image_id
+        assert other != near
+        program.press(big.nearest.buttons[0])
+        program.wait(lambda: grid.isVisible() and model.selected_ids() == [other], "the next one in the grid")
+        program.press(panel.similar)
+        widgets.choose("Find photos like the dropped one")
+        program.wait(lambda: made.photos.sort == "similar", "the order by likeness to the dropped one")
+        program.press(panel.similar)
+        widgets.choose("Find them in all training sets")
+        page = made.similar_page
+        program.wait(lambda: made.central_widget.pages.currentWidget() is page and page.board.hasFocus(), "the list")
+        pointer.key("Escape")
+        program.wait(grid.isVisible, "the grid again")
 
     def find_similar_everywhere(made, other):
         image = next(one for one in made.model.records() if one.image_id in copied)

@@ -19,6 +19,7 @@ from apitorch_desktop.ui.widgets.controls import (
     label,
     set_property,
 )
+from apitorch_desktop.ui.widgets.thumbnail_row import ThumbnailRow
 
 ALTERNATIVES = 2
 """Number of alternatives shown."""
@@ -64,6 +65,8 @@ class AnswerCard(Card):
         self._rest = QGridLayout(self.others)
         self._rest.setContentsMargins(0, 0, 0, 0)
         self._rest.setColumnStretch(1, 1)
+        self.nearest = ThumbnailRow(theme, "Nearest")
+        """The training photos nearest to the photo, which explain the answer."""
         self.right = button("Right", "", self.confirmed.emit)
         self.right.setIcon(theme.icon("check"))
         self.wrong = button("Wrong…", "", self.correction_requested.emit)
@@ -92,7 +95,7 @@ class AnswerCard(Card):
         row.addWidget(self.add)
         self.rows.addWidget(self.classifier)
         self.rows.addLayout(top)
-        for part in (self.bar, self.others, self.sentence, self.note, self.controls):
+        for part in (self.bar, self.others, self.nearest, self.sentence, self.note, self.controls):
             self.rows.addWidget(part)
 
     def show_working(self, waiting: str = "") -> None:
@@ -166,6 +169,7 @@ class AnswerCard(Card):
         self.sentence.setVisible(bool(sentence))
         self.show_note(note)
         self.others.hide()
+        self.nearest.show_images([])
         self.controls.hide()
 
     @staticmethod

@@ -22,6 +22,7 @@ from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchPerm
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.session.similar_photos import NearPhoto, SimilarPhotos, SimilarTo
 from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
@@ -70,9 +71,11 @@ class ClassifyController(QObject):
         theme: Theme,
         settings: Settings,
         window: QWidget,
+        similar: SimilarPhotos,
     ) -> None:
         super().__init__(window)
         self._session = session
+        self._similar = similar
         self._feedback = FeedbackController(session, editing, theme, window)
         self._feedback.trained.connect(self._classify_again)
         self._permission = ScratchPermission(session, theme, window)
@@ -83,6 +86,7 @@ class ClassifyController(QObject):
         self._slugs: list[str] = []
         """The classifiers to ask, if not the chosen ones."""
         self._removed: set[str] = set()
+        self._nearest: dict[str, Sequence[NearPhoto]] = {}
         self._owner = QObject(self)
         panel.content_given.connect(self.begin)
         panel.file_requested.connect(self.choose_file)
@@ -202,6 +206,7 @@ class ClassifyController(QObject):
     def _open(self, photo: PhotoToClassify) -> None:
         """Show a photo, and have it classified at the same time."""
         self._photo = photo
+        self._panel.similar.show()
         panel, workspace = self._panel, self._session.workspace
         panel.show_photo_name(photo.name)
 
@@ -275,6 +280,31 @@ class ClassifyController(QObject):
         else:
             card.show_answer(answer, note)
             card.offer_feedback("" if answer.id else "This answer cannot be corrected")
+            if answer.id and isinstance(answer.version, int):
+                self._show_nearest(card, answer)
+
+    def _show_nearest(self, card: AnswerCard, answer: Classification) -> None:
+        def done(found: Sequence[NearPhoto]) -> None:
+            if card.answer is answer:
+                self._nearest[card.slug] = found
+                card.nearest.show_images([(near.thumbnail, near.text) for near in found])
+
+        edge = round(card.nearest.edge * card.devicePixelRatioF())
+        self._similar.nearest(SimilarTo(answer.label, classification_id=answer.id), edge, done, card)
+
+    def _show_near_photo(self, slug: str, at: int) -> None:
+        image = self._nearest[slug][at].image
+        self._similar.photo_requested.emit(str(image.training_set_id), image.image_id)
+
+    def similar_reason(self, *, everywhere: bool = False) -> str:
+        """Return why no photos like the one in the panel can be found, "" if they can."""
+        return self._similar.reason(everywhere=everywhere) if self._photo is not None else "Drop a photo here first."
+
+    def find_similar(self, *, everywhere: bool = False) -> None:
+        """Find photos like the one in the panel."""
+        if (photo := self._photo) is not None:
+            found = SimilarTo(photo.name, data=photo.data, path=photo.path, url=photo.url)
+            self._similar.find(found, everywhere=everywhere)
 
     def _wait_until_ready(self, card: AnswerCard, error: Exception) -> None:
         """Mark the card as waiting if its classifier is being trained for the first time."""
@@ -309,6 +339,7 @@ class ClassifyController(QObject):
         card.confirmed.connect(lambda: self._feedback.confirm(card))
         card.correction_requested.connect(lambda: self._feedback.correct(card))
         card.retry_requested.connect(lambda: self.ask([card.slug]))
+        card.nearest.chosen.connect(lambda at: self._show_near_photo(card.slug, at))
         card.add_menu_opening.connect(lambda menu: self._fill_add(menu, card))
 
     def _classify_again(self, slug: str, label: str) -> None:

@@ -25,7 +25,15 @@ from apitorch_desktop.api.types import MAX_CLASSIFIERS, Classifier
 from apitorch_desktop.ui.classify.answer_card import AnswerCard
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
-from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, enable_unless, icon_button, label, surface
+from apitorch_desktop.ui.widgets.controls import (
+    ElidedLabel,
+    MenuButton,
+    button,
+    enable_unless,
+    icon_button,
+    label,
+    surface,
+)
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 
 _HEIGHT = 236
@@ -129,6 +137,11 @@ class ClassifyPanel(QWidget):
         self.name = ElidedLabel("", "small", "muted", Qt.TextElideMode.ElideMiddle)
         self.name.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self.name.hide()
+        self.similar = MenuButton(theme, "Find similar")
+        self.similar.setToolTip("Training photos that look like this one")
+        self.similar_menu = QMenu(self.similar)
+        self.similar.setMenu(self.similar_menu)
+        self.similar.hide()
         self.hint = label("", "small", "muted", wrap=True)
         self.hint.hide()
         self.plus = icon_button(theme, "plus", "Choose classifiers")
@@ -166,6 +179,7 @@ class ClassifyPanel(QWidget):
         rows.addLayout(head)
         rows.addWidget(self.photo)
         rows.addWidget(self.name)
+        rows.addWidget(self.similar, 0, Qt.AlignmentFlag.AlignHCenter)
         rows.addWidget(self._chip_row)
         rows.addWidget(self.hint)
         rows.addLayout(self._answers)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from msgspec import UNSET
-from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QInputDialog, QMenu
 
@@ -23,7 +23,7 @@ from apitorch_desktop.ui.photos.share import ShareActions
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.messages import selection_text
 from apitorch_desktop.ui.session.session import Session
-from apitorch_desktop.ui.session.similar_photos import SimilarPhotos, SimilarTo
+from apitorch_desktop.ui.session.similar_photos import NearPhoto, SimilarPhotos, SimilarTo
 from apitorch_desktop.ui.settings import Settings, SortOrder
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.viewer.view import PhotoView
@@ -42,6 +42,8 @@ SORTS = (
 )
 
 
+NEAREST_DELAY = 250
+"""Milliseconds for which a photo is shown full size until the nearest ones are looked for."""
 SIMILAR = 100
 """Most similar photos that are shown at first."""
 
@@ -121,6 +123,9 @@ class PhotosController(QObject):
         self._found: frozenset[str] = frozenset()
         self.sort: SortOrder | Literal["similar"] = settings.sort
         self._similar = similar
+        self._nearest: Sequence[NearPhoto] = ()
+        self._nearest_timer = QTimer(self, interval=NEAREST_DELAY, singleShot=True)
+        self._nearest_timer.timeout.connect(self._show_nearest)
         self._ranking: dict[str, float] = {}
         self._ranked_name = ""
         tasks = session.tasks
@@ -151,6 +156,8 @@ class PhotosController(QObject):
         big.context_menu_requested.connect(lambda place: self._menu(None).popup(place))
         self.model.counts_changed.connect(self._show_found)
         self.model.ids_replaced.connect(self._follow)
+        big.image_changed.connect(lambda _image: self._nearest_timer.start())
+        big.nearest.chosen.connect(self._show_near_photo)
         self._similar.ranked.connect(self._show_similar)
         self._session.open_set_changed.connect(self._on_open_set_changed)
         self._edits.taken_back.connect(self._reveal_changed)
@@ -228,6 +235,24 @@ class PhotosController(QObject):
         """Find photos similar to the selected one, in the open training set or in all."""
         image = self.selected()[0]
         self._similar.find(SimilarTo(image.display_name, image_id=image.image_id), everywhere=everywhere)
+
+    def _show_nearest(self) -> None:
+        """Show the training photos nearest to the one at full size."""
+        image, row = self.big.image(), self.big.nearest
+        if image is None:
+            return
+
+        def done(found: Sequence[NearPhoto]) -> None:
+            if (shown := self.big.image()) is not None and shown.image_id == image.image_id:
+                self._nearest = found
+                row.show_images([(near.thumbnail, near.text) for near in found])
+
+        edge = round(row.edge * row.devicePixelRatioF())
+        self._similar.nearest(SimilarTo(image.display_name, image_id=image.image_id), edge, done, self)
+
+    def _show_near_photo(self, at: int) -> None:
+        image = self._nearest[at].image
+        self._similar.photo_requested.emit(str(image.training_set_id), image.image_id)
 
     def _show_similar(self, photo: SimilarTo, found: Sequence[SimilarImage]) -> None:
         """Sort by similarity, and show the most similar photos only, until all are wanted."""

@@ -11,9 +11,9 @@ from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.model import HeadingRow, PhotoRow
 from apitorch_desktop.ui.photo_board.page import BoardPage
 from apitorch_desktop.ui.session.session import Session
-from apitorch_desktop.ui.session.similar_photos import SimilarPhotos, SimilarTo
+from apitorch_desktop.ui.session.similar_photos import SimilarPhotos, SimilarTo, likeness
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.utils.text import percent, plural
+from apitorch_desktop.utils.text import plural
 
 BUDGET = 32 * 2**20
 """Bytes of decoded thumbnails kept for the page."""
@@ -47,6 +47,8 @@ class SimilarPage(BoardPage):
                 where = " · ".join(part for part in (name, one.label) if part)
                 rows.append(PhotoRow(one.image_id, one.image, (where, likeness(one.similarity))))
         self.board.rows.show(rows)
+        self.board.setCurrentIndex(self.board.rows.index(1))  # the nearest one, whatever had the focus before
+        self.board.scrollToTop()
         self.opened.emit()
         self.board.setFocus()
 
@@ -67,8 +69,3 @@ class SimilarPage(BoardPage):
             raise RuntimeError("no service is connected")
         found = self._found[image.image_id]
         return workspace.thumbnail(found.training_set_id, image, cancelled=cancelled)
-
-
-def likeness(similarity: float) -> str:
-    """Return a similarity, −1…1, in words."""
-    return f"{percent(similarity)} alike"

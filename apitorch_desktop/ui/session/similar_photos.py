@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
-from apitorch_desktop.api.types import Id, SimilarImage, SimilarImages, TrainingImage
+from apitorch_desktop.api.types import INBOX, Id, SimilarImage, SimilarImages, TrainingImage
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.images.decode import from_thumbnail
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
+from apitorch_desktop.utils.text import percent
 
 RANKED = 10_000
 """Most photos of a training set that are ranked; the others follow in their usual order."""
@@ -24,22 +26,24 @@ NEAREST = 3
 
 @dataclass(frozen=True, slots=True)
 class SimilarTo:
-    """The photo that others are compared with: a training image, a classification's, a file's bytes, or an address."""
+    """The photo that others are compared with: a training image, a classification's, bytes, a file, or an address."""
 
     name: str
     image_id: str = ""
     classification_id: str = ""
     data: bytes | None = None
+    path: Path | None = None
     url: str | None = None
 
     def search(self, workspace: Workspace, set_id: Id | None, limit: int, context: JobContext) -> SimilarImages:
-        """Ask the service, for one training set or, with None, for all; blocks. Raises ApiError."""
+        """Ask the service, for one training set or, with None, for all; blocks. Raises ApiError, OSError."""
+        data = self.path.read_bytes() if self.path is not None else self.data
         return workspace.run(
             lambda: workspace.client.similar(
                 set_id,
                 image_id=self.image_id,
                 classification_id=self.classification_id,
-                image=self.data,
+                image=data,
                 image_url=self.url,
                 limit=limit,
                 cancelled=context.cancelled,
@@ -53,6 +57,17 @@ class NearPhoto:
 
     image: SimilarImage
     thumbnail: QImage
+
+    @property
+    def text(self) -> str:
+        """Label, likeness and name."""
+        name = self.image.image.display_name if isinstance(self.image.image, TrainingImage) else ""
+        return f"{self.image.label} · {likeness(self.image.similarity)}\n{name}".rstrip()
+
+
+def likeness(similarity: float) -> str:
+    """Return a similarity, −1…1, in words."""
+    return f"{percent(similarity)} alike"
 
 
 class SimilarPhotos(QObject):
@@ -108,17 +123,20 @@ class SimilarPhotos(QObject):
         )
 
     def nearest(
-        self, photo: SimilarTo, set_id: Id, edge: int, done: Callable[[Sequence[NearPhoto]], object], owner: QObject
+        self, photo: SimilarTo, edge: int, done: Callable[[Sequence[NearPhoto]], object], owner: QObject
     ) -> None:
-        """Find the nearest photos of a training set, with thumbnails of `edge` pixels; nothing where that cannot be."""
+        """Find the nearest labeled photos of the training set of an image or a classification; nothing where that cannot be.
+
+        Their thumbnails have a shorter side of `edge` pixels.
+        """
         workspace = self._session.workspace
         if workspace is None or self._session.unavailable_reason("similar"):
             return
 
         def job(context: JobContext) -> list[NearPhoto]:
-            found = []
-            for one in photo.search(workspace, set_id, NEAREST, context).data:
-                if isinstance(one.image, TrainingImage):
+            found: list[NearPhoto] = []
+            for one in photo.search(workspace, "", 4 * NEAREST, context).data:
+                if isinstance(one.image, TrainingImage) and one.label != INBOX and len(found) < NEAREST:
                     data = workspace.thumbnail(one.training_set_id, one.image, cancelled=context.cancelled)
                     found.append(NearPhoto(one, from_thumbnail(data, edge)))
             return found

@@ -17,6 +17,7 @@ from apitorch_desktop.ui.viewer.canvas import PhotoCanvas
 from apitorch_desktop.ui.viewer.loader import PhotoLoader
 from apitorch_desktop.ui.widgets.controls import ElidedLabel, Separator, button, icon_button, label
 from apitorch_desktop.ui.widgets.dates import time_text
+from apitorch_desktop.ui.widgets.thumbnail_row import ThumbnailRow
 from apitorch_desktop.utils.text import size
 
 Neighbor = Callable[[str, int], TrainingImage | None]
@@ -80,6 +81,8 @@ class PhotoView(QWidget):
         self.origin = ElidedLabel("", "small", "muted", Qt.TextElideMode.ElideMiddle)
         """The origin of the photo."""
         self.origin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.nearest = ThumbnailRow(theme, "Nearest")
+        """The training photos nearest to this one."""
         self.zoom_label = label("", "small", "muted")
         self.retry = button("Try again", "link", self._retry)
         self.retry.hide()
@@ -101,9 +104,14 @@ class PhotoView(QWidget):
         strip.addWidget(self.name, 1)
         below.addWidget(self.id)
         below.addWidget(self.origin, 1)
+        lines, lower = QVBoxLayout(), QHBoxLayout()
+        lines.setSpacing(0)
+        lines.addWidget(self.details)
+        lines.addLayout(below)
+        lower.addLayout(lines, 1)
+        lower.addWidget(self.nearest)
         foot.addLayout(strip)
-        foot.addWidget(self.details)
-        foot.addLayout(below)
+        foot.addLayout(lower)
         for widget in (self.retry, self.zoom_label, self.fit, self.actual, self.previous, self.next, self.close_button):
             widget.setFocusPolicy(Qt.FocusPolicy.TabFocus if widget is not self.zoom_label else Qt.FocusPolicy.NoFocus)
             strip.addWidget(widget)
@@ -133,6 +141,7 @@ class PhotoView(QWidget):
         self.canvas.show_photo(self._photos.get(image.image_id), thumbnail, claimed)  # type: ignore[arg-type]
         self.name.setText(image.display_name)
         self._answer = ""
+        self.nearest.show_images([])
         self._show_details(image)
         self.previous.setEnabled(self._neighbor(image.image_id, -1) is not None)
         self.next.setEnabled(self._neighbor(image.image_id, 1) is not None)
