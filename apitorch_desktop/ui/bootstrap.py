@@ -180,7 +180,7 @@ class Bootstrap(QObject):
             self._make_session,
             *_loads("grid.view", "viewer.view", "photos.controller"),
             self._make_photos,
-            *_loads("review.panel", "review.navigation", "set_page.page"),
+            *_loads("review.panel", "review.navigation", "set_page.page", "versions.controller"),
             self._make_review,
             *_loads("labeling.key_strip", "labeling.controller"),
             self._make_labeling,
@@ -290,6 +290,7 @@ class Bootstrap(QObject):
     def _make_review(self) -> None:
         from apitorch_desktop.ui.review.navigation import ReviewNavigation
         from apitorch_desktop.ui.set_page.page import SetPage
+        from apitorch_desktop.ui.versions.controller import VersionsController
 
         self.review = ReviewNavigation(
             self.session, self.edits, self.photos, self.central_widget.tree, self.theme, self.settings
@@ -298,6 +299,8 @@ class Bootstrap(QObject):
         self.central_widget.add_page(self.review.trash_page)
         self.set_page = SetPage(self.session, self.edits, self.actions, self.theme)
         self.central_widget.add_page(self.set_page)
+        self.versions = VersionsController(self.session, self.edits, self.theme)
+        self.central_widget.add_page(self.versions.page)
 
     def _make_labeling(self) -> None:
         from apitorch_desktop.ui.labeling.controller import LabelingController
@@ -356,6 +359,7 @@ class Bootstrap(QObject):
                 similar_page=self.similar_page,
                 review=self.review,
                 set_page=self.set_page,
+                versions=self.versions,
                 labeling=self.labeling,
                 imports=self.imports,
                 exports=self.exports,

@@ -83,7 +83,10 @@ MENUS = {
         "label.next_suspect", "label.previous_suspect", "label.auto_advance", "",
         "set.export", "set.export_classifier", "set.compare", "", "set.delete",
     ),
-    "&Classifier": ("classifier.classify_file", "photo.classify_with", "", "photo.find_similar", "photo.find_similar_everywhere"),
+    "&Classifier": (
+        "classifier.classify_file", "photo.classify_with", "", "photo.find_similar", "photo.find_similar_everywhere",
+        "", "classifier.versions",
+    ),
     "&Help": ("help.documentation", "help.keys", "help.palette", "", "help.whats_new", "help.about"),
 }  # fmt: skip
 """Menus of the menu bar: title → ids of actions, "" for a separator."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QFileDialog
 
+from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.dataset.transfers.queue import TransferStatus
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
@@ -42,6 +43,7 @@ from apitorch_desktop.ui.sidebar.model import RowType, TreeNode
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.controller import TransferController
 from apitorch_desktop.ui.transfers.panel import TransfersPanel
+from apitorch_desktop.ui.versions.controller import VersionsController
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from apitorch_desktop.utils.text import plural
 
@@ -143,6 +145,7 @@ class WindowParts:
     similar_page: SimilarPage
     review: ReviewNavigation
     set_page: SetPage
+    versions: VersionsController
     labeling: LabelingController
     imports: ImportController
     exports: ExportController
@@ -166,6 +169,7 @@ class Wiring(QObject):
         self._central_widget = parts.central_widget
         self._photos = parts.photos
         self._reveal = self._reveal_image = ""
+        self._from_versions = False
         self.connections = ConnectionController(
             parts.session,
             parts.edits,
@@ -185,6 +189,7 @@ class Wiring(QObject):
         self._wire_conflicts()
         self._wire_transfers()
         self._wire_classify()
+        self._wire_versions()
         self.view_state = ViewState(parts.session, parts.photos, parts.settings, self._filter_changed)
         parts.actions.unavailable.connect(lambda reason: parts.session.show_message(reason, "muted"))
         add_window_actions(
@@ -368,6 +373,48 @@ class Wiring(QObject):
             return
         shown = session.find_set(open_set.training_set.id) or open_set.training_set
         card.show_state(shown, open_set.classifier_status.classifier)
+
+    # --- versions of the classifier
+
+    def _wire_versions(self) -> None:
+        versions, photos = self._parts.versions, self._photos
+        self._parts.actions.add(
+            ActionSpec(
+                "classifier.versions", "Versions", self._switch_versions, "Ctrl+Shift+V",
+                "Versions of the classifier: what changed in each, and which one is in use", reason=versions.reason,
+            )
+        )  # fmt: skip
+        versions.shown.connect(self._show_versions)
+        versions.photo_requested.connect(self._show_big_from_versions)
+        photos.big_shown.connect(self._back_to_versions)
+        self._central_widget.tree.card.opened.connect(lambda: self._parts.actions.trigger("classifier.versions"))
+        self._session.open_set_changed.connect(lambda: self.pages.leave(versions.page))
+        self._parts.review.shown_changed.connect(lambda: self.pages.leave(versions.page))
+
+    def _switch_versions(self) -> None:
+        if self._parts.versions.page.isVisible():
+            self._show_versions(False)
+        else:
+            self._parts.versions.open()
+
+    def _show_versions(self, shown: bool) -> None:
+        page = self._parts.versions.page
+        if shown:
+            self.pages.show_above(page)
+        elif page.isVisible():
+            self.pages.leave(page)
+            self._photos.grid.setFocus()
+
+    def _show_big_from_versions(self, image: TrainingImage) -> None:
+        self.pages.show_above(None)
+        self._photos.show_big(image)
+        self._from_versions = True
+
+    def _back_to_versions(self, big: bool) -> None:
+        if self._from_versions and not big:
+            self._from_versions = False
+            self._show_versions(True)
+            self._parts.versions.page.board.setFocus()
 
     # --- the connection
 

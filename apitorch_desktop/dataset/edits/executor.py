@@ -22,6 +22,7 @@ from apitorch_desktop.dataset.edits.model import (
     upload_name,
 )
 from apitorch_desktop.dataset.edits.payloads import (
+    ChooseVersionPayload,
     CreateLabelPayload,
     CreateTrainingSetPayload,
     DeleteTrainingSetPayload,
@@ -69,6 +70,8 @@ class EditExecutor:
         match self._payload:
             case RenameTrainingSetPayload() as payload:
                 self._rename_training_set(payload)
+            case ChooseVersionPayload() as payload:
+                self._choose_version(payload)
             case RenameLabelPayload() as payload if self._workspace.has("labels"):
                 self._rename_label(payload)
             case (
@@ -257,6 +260,20 @@ class EditExecutor:
         if self._row.forward:
             name, description = payload.new, payload.new_description
         self._client.update_training_set(self.outcome.training_set_id, name=name or None, description=description)
+
+    def _choose_version(self, payload: ChooseVersionPayload) -> None:
+        """Use a version, or the one before, unless another one answers by now: that has learned from what changed since."""
+        key = to_set_key(self.outcome.training_set_id)
+        sets = {to_set_key(training_set.id): training_set for training_set in self._client.training_sets()}
+        if key not in sets:
+            raise NotFound("This training set is not there any more.")
+        slug, forward = str(sets[key].slug), self._row.forward
+        version, waiting = (payload.new, None) if forward else (payload.old, payload.waiting or None)
+        present = self._client.classifier(slug).version
+        if present not in (payload.old, payload.new):
+            self._notes.append(f"Version {present} answers by now, so nothing was changed.")
+        else:
+            self._client.make_current(slug, version, waiting)
 
     def _create_training_set(self, payload: TrainingSetPayload) -> None:
         row, outcome = self._row, self.outcome

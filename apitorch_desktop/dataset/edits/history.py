@@ -27,6 +27,7 @@ from apitorch_desktop.dataset.edits.model import (
     to_set_key,
 )
 from apitorch_desktop.dataset.edits.payloads import (
+    ChooseVersionPayload,
     CreateLabelPayload,
     CreateTrainingSetPayload,
     DeleteLabelPayload,
@@ -228,6 +229,16 @@ class EditHistory:
         name = names.get(to_set_key(training_set_id), "")
         title = f"delete the training set “{name}”" if name else "delete a training set"
         return self._do(workspace, training_set_id, DeleteTrainingSetPayload(), title, run)
+
+    # --- versions of the classifier; need the extension `versions`
+
+    def choose_version(
+        self, workspace: Workspace, training_set_id: Id, version: int, instead_of: int, waiting: int = 0
+    ) -> EditOutcome:
+        """Use a kept version instead of another; `waiting` is the one that waited for this decision, 0 for none."""
+        payload = ChooseVersionPayload(old=instead_of, new=version, waiting=waiting)
+        title = f"keep version {version}" if version == instead_of else f"use version {version}"
+        return self._do(workspace, training_set_id, payload, title)
 
     # --- undo, redo and unfinished edits
 

@@ -31,6 +31,8 @@ class EditKind(StrEnum):
     DELETE_TRAINING_SET = "delete training set"
     RESOLVE_CONFLICTS = "settle"
     """Changes photos as the user wanted that someone else had deleted or moved meanwhile (`conflicts`); value of 0.1.0."""
+    CHOOSE_VERSION = "choose version"
+    """Makes a kept version of the classifier the one in use."""
     DISMISS = "dismiss"
     """Dismisses findings of Review; needs no service."""
 

@@ -181,6 +181,16 @@ class RenameTrainingSetPayload(EditPayload):
     new_description: str | None = msgspec.field(default=None, name="new_text")
 
 
+class ChooseVersionPayload(EditPayload):
+    """The version `new` of the classifier used instead of `old`; `waiting` waited for that decision, 0 for none."""
+
+    kind = EditKind.CHOOSE_VERSION
+
+    old: int = 0
+    new: int = 0
+    waiting: int = 0
+
+
 class DismissPayload(EditPayload):
     """Findings of Review that the user dismissed: (n of the placement, finding, n of the placement of the other duplicate)."""
 
@@ -205,6 +215,7 @@ _PAYLOAD_TYPES: dict[EditKind, type[EditPayload]] = {
         RenameTrainingSetPayload,
         DeleteTrainingSetPayload,
         ResolveConflictsPayload,
+        ChooseVersionPayload,
         DismissPayload,
     )
 }

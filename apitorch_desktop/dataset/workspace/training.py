@@ -24,6 +24,11 @@ class ClassifierSource(Protocol):
         ...
 
 
+def newest_version(state: Classifier) -> int:
+    """Return the number of the newest version of a classifier, in use or waiting for the user's decision; 0 for none."""
+    return max(0, *(number for number in (state.version, state.waiting_version) if isinstance(number, int)), 0)
+
+
 def wait_until_trained(
     source: ClassifierSource,
     slug: str,
@@ -33,7 +38,7 @@ def wait_until_trained(
     report: Callable[[Classifier | None], object] = lambda _state: None,
     wait: Callable[[float], object] = sleep,
 ) -> Classifier | None:
-    """Poll a classifier until it answers with a version above `newer_than`; return its last state, None if it has none.
+    """Poll a classifier until it has a version above `newer_than`; return its last state, None if it has none.
 
     Needs the extension `training`. The wait also ends if no training is under way after `patience` seconds: it has failed
     or has not begun. `report` receives every state. `wait` pauses and returns True to cancel. Raises ApiError if it is
@@ -52,7 +57,7 @@ def wait_until_trained(
         else:
             report(state)
             training = state.status == "training"
-            if isinstance(state.version, int) and state.version > newer_than:
+            if newest_version(state) > newer_than:
                 return state
         if not training and monotonic() >= end:
             return state

@@ -31,7 +31,7 @@ from PySide6.QtWidgets import (
 
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import Classification, Classifier, TrainingSet
-from apitorch_desktop.dataset.workspace.training import TRAINING_DELAY, wait_until_trained
+from apitorch_desktop.dataset.workspace.training import TRAINING_DELAY, newest_version, wait_until_trained
 from apitorch_desktop.ui.classify.answer_card import AnswerCard
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
@@ -298,7 +298,7 @@ class FeedbackController(QObject):
         def done(state: Classifier | None) -> None:
             if card.answer is not answer:  # another photo, or another answer
                 return
-            if state is not None and isinstance(state.version, int) and state.version > version:
+            if state is not None and newest_version(state) > version:
                 self.trained.emit(slug, label)
             else:
                 message = state.status_message if state is not None else ""

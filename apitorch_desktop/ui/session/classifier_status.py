@@ -7,7 +7,7 @@ from time import monotonic
 from PySide6.QtCore import QObject, Signal
 
 from apitorch_desktop.api.types import Classifier, Metrics, TrainingSet
-from apitorch_desktop.dataset.workspace.training import TRAINING_DELAY, wait_until_trained
+from apitorch_desktop.dataset.workspace.training import TRAINING_DELAY, newest_version, wait_until_trained
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 
@@ -64,8 +64,8 @@ class ClassifierStatus(QObject):
                 state = wait_until_trained(
                     workspace, slug, version, patience=patience, report=context.post, wait=context.wait
                 )
-                if state is not None and isinstance(state.version, int):
-                    version = state.version
+                if state is not None:
+                    version = newest_version(state)
                 if (state is None or state.status != "training") and monotonic() >= self._expected_until:
                     return
 

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from apitorch_desktop.api.types import TrainingImage, TrainingSet
-from apitorch_desktop.dataset.edits.history import EditOutcome
+from apitorch_desktop.dataset.edits.history import EditKind, EditOutcome
 from apitorch_desktop.dataset.workspace.listing import Listing, iter_images
 from apitorch_desktop.dataset.workspace.workspace import ListingProgress, Workspace
 from apitorch_desktop.ui.grid.model import GridModel, LabelGroup
@@ -442,6 +442,8 @@ class OpenTrainingSet(QObject):
             self.remove_label(label)
         if outcome.stale:
             self.refresh()
+        if outcome.edit.kind is EditKind.CHOOSE_VERSION:
+            self.classifier_status.expect()
 
     def _touched(self) -> None:
         self._version += 1

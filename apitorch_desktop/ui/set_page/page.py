@@ -40,6 +40,7 @@ UPDATE_DELAY = 150
 ACTIONS = (
     ("set.export", "Export…"),
     ("set.export_classifier", "Export the classifier (ONNX)…"),
+    ("classifier.versions", "Versions"),
     ("set.compare", "Compare…"),
     ("set.rename", "Rename…"),
     ("set.delete", "Delete"),

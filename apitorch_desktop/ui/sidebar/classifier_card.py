@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from msgspec import UNSET
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QHBoxLayout
 
 from apitorch_desktop.api.types import Classifier, Metrics, TrainingSet
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import Card, ElidedLabel, ProgressBar, label
+from apitorch_desktop.ui.widgets.controls import Card, ElidedLabel, ProgressBar, label, set_property
 from apitorch_desktop.utils.text import percent
 
 ENOUGH = 2
@@ -15,7 +17,9 @@ ENOUGH = 2
 
 
 class ClassifierCard(Card):
-    """A headline, the version, a bar and a sentence; hidden while no training set is open."""
+    """A headline, the version, a bar and a sentence; hidden while no training set is open. A click or Return opens it."""
+
+    opened = Signal()
 
     def __init__(self, theme: Theme) -> None:
         super().__init__(margin=12, spacing=6)
@@ -28,6 +32,9 @@ class ClassifierCard(Card):
         self._bar = ProgressBar(0)
         self._sentence = ""
         self._text = label("", "small", "muted", wrap=True)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setToolTip("Show the versions")
         self.rows.addLayout(head)
         self.rows.addWidget(self._bar)
         self.rows.addWidget(self._text)
@@ -40,6 +47,8 @@ class ClassifierCard(Card):
             return
         title, share, text = headline(opened, classifier)
         version = classifier.version if classifier is not None and classifier.version is not UNSET else 0
+        waits = classifier is not None and classifier.waiting_version is not UNSET
+        set_property(self._title, "tone", "warn" if waits else "")
         self._title.setText(title)
         self._version.setText(f"version {version}" if version else "")
         self._bar.set_share(share, "accent")
@@ -49,6 +58,16 @@ class ClassifierCard(Card):
         self._text.setVisible(bool(text))
         self.setAccessibleName(f"{title}. {text}")
         self.show()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and self.rect().contains(event.position().toPoint()):
+            self.opened.emit()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space):
+            self.opened.emit()
+        else:
+            super().keyPressEvent(event)
 
     def sentence(self) -> str:
         """Return the sentence below the bar."""
@@ -70,6 +89,8 @@ def headline(opened: TrainingSet, classifier: Classifier | None) -> tuple[str, f
     measured = _accuracy(classifier)
     if status == "training":
         return ("Learning…", None, measured[1] if measured else message or "The first answers come in a moment.")
+    if classifier is not None and classifier.waiting_version is not UNSET:
+        return f"Version {classifier.waiting_version} waits for you", measured[0] if measured else 1.0, message
     return ("Classifier ready", *(measured or (1.0, message)))
 
 

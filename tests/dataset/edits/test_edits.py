@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from msgspec import UNSET
 
 from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, NotFound
 from apitorch_desktop.dataset.edits.history import CannotUndo, EditRun, EditStage
@@ -750,3 +751,40 @@ def test_one_connection_does_not_undo_anothers_edits(plain: Home):
     plain.edits.move(plain.workspace, plain.set_id, plain.images("l0")[:1], "x")
     assert plain.edits.journal.undoable("another") is None
     assert plain.edits.trash("another") == plain.edits.journal.rows("another") == []
+
+
+def test_a_version_is_chosen_taken_back_and_chosen_again_but_never_over_a_newer_one(real):
+    client, edits, workspace = real.client, real.edits, real.workspace
+    [slug] = [found.slug for found in client.training_sets() if found.id == real.set_id]
+
+    def trained(after: int) -> int:
+        def newest():
+            state = client.classifier(slug)
+            return state.version if state.status == "ready" and state.version > after else 0
+
+        return until(newest, 60)
+
+    first = trained(0)
+    client.upload_image(real.set_id, "l0", data=picture(100))
+    second = trained(first)
+    outcome = edits.choose_version(workspace, real.set_id, first, second)
+    assert (client.classifier(slug).version, outcome.edit.title) == (first, f"use version {first}")
+    edits.undo(workspace)
+    assert client.classifier(slug).version == second
+    edits.redo(workspace)
+    assert client.classifier(slug).version == first
+
+    client.make_current(slug, first, waiting=second)  # as if it were clearly worse
+    edits.choose_version(workspace, real.set_id, first, first, waiting=second)
+    assert client.classifier(slug).waiting_version is UNSET
+    edits.undo(workspace)
+    assert client.classifier(slug).waiting_version == second
+
+    client.upload_image(real.set_id, "l0", data=picture(101))
+    third = trained(second)
+    outcome = edits.undo(workspace)
+    assert (outcome.edit.stage, outcome.edit.note) == (
+        "undone",
+        f"Version {third} answers by now, so nothing was changed.",
+    )
+    assert client.classifier(slug).version == third
