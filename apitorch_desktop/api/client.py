@@ -100,6 +100,10 @@ class ApiClient(Extensions):
             "POST", route, types.ImageAnswer, multipart=body, repeatable=repeat, cancelled=cancelled
         )
 
+    def as_sent(self, data: bytes) -> bytes:
+        """Return the bytes that `upload_image` sends for an image: its own."""
+        return data
+
     def upload_image_url(
         self, training_set_id: types.Id, label: str, image_url: str, *, split: str = ""
     ) -> types.ImageAnswer:

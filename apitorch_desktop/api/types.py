@@ -23,6 +23,7 @@ EXTENSIONS: Final = (
     "versions",
     "export.onnx",
     "none_of_these",
+    "formats",
     "similar",
     "unlabelled",
     "splits",

@@ -87,9 +87,10 @@ def import_folder(client: ApiClient, folder: Path, name: str) -> int:
         existing = existing_of(there)
         for digest, under in before.items():
             existing.setdefault(digest, set()).update(under)
-        extensions = client.ping().extensions
+        extensions = client.ping().extensions or []
         inbox = not extensions or "unlabelled" in extensions
-        plan = scan([folder], existing=existing, labels_there=labels, inbox=inbox, progress=show)
+        as_jpeg = "formats" not in extensions
+        plan = scan([folder], existing=existing, labels_there=labels, inbox=inbox, as_jpeg=as_jpeg, progress=show)
         line.clear()
         for note in plan.notes:
             output.write(note)

@@ -52,6 +52,8 @@ _FORMATS: Final = {
 """Name, ending and media type by Pillow's name or ours; those of raw photos are made of their kind."""
 UNIVERSAL: Final = frozenset({"JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF"})
 """Formats that every service takes; of others it gets a JPEG, unless it lists the extension `formats`."""
+UNIVERSAL_STARTS: Final = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM")
+"""First bytes of all of these but TIFF, which raw photos begin with too."""
 _TIFF_PACKINGS: Final = {
     33003: "JPEG 2000", 33005: "JPEG 2000", 34661: "JBIG", 34712: "JPEG 2000", 34887: "LERC", 50001: "WebP",
     50002: "JPEG XL", 52546: "JPEG XL", 34676: "SGI Log", 34677: "SGI Log", 32809: "ThunderScan", 34892: "lossy JPEG",

@@ -187,6 +187,20 @@ def test_a_service_that_makes_no_training_sets_is_said(folder, run):
     assert "make “New” on its own page" in done.stderr
 
 
+def test_photos_of_phones_go_to_a_service_of_the_documented_calls_as_jpeg_and_the_plan_says_so(tmp_path, run):
+    (tmp_path / "cat").mkdir()
+    for name, data in PHONE.items():
+        (tmp_path / "cat" / name).write_bytes(data)
+    with FakeApi() as strange:
+        training_set = strange.add_set("Phone")
+        done = run("import", tmp_path / "cat", "--name", "Phone", at=strange)
+        assert done.returncode == 0, done.stderr
+        assert "3 photos (AVIF, HEIC, NEF) are sent as JPEG" in done.stdout
+        stored = strange.stored(training_set)["cat"]
+    assert len(stored) == 4 and PHONE["IMG_3.MP.jpg"] in stored
+    assert all(data.startswith(b"\xff\xd8\xff") for data in stored)
+
+
 def test_on_a_terminal_there_is_one_line_of_progress(folder, service):
     ours, theirs = pty.openpty()
     words = [sys.executable, "-m", "apitorch_desktop", "import", str(folder), "--name", "Terminal"]

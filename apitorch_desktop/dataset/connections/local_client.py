@@ -1,15 +1,16 @@
 """Client that keeps on this machine what a service with the documented calls alone cannot: images without a label, and splits.
 
-`LocalClient` adds both to the answers of such a service, so that listings, edits, transfers and exports see no difference.
+`LocalClient` adds both to the answers of such a service, so that listings, edits, transfers and exports see no difference;
+and it sends photos of formats that the service may not read as JPEGs.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from secrets import token_hex
 from threading import Lock
 from typing import Any, Final
@@ -21,6 +22,7 @@ from apitorch_desktop.api.errors import BadRequest, NotFound
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import (
     INBOX,
+    Classification,
     Id,
     ImageAnswer,
     Ping,
@@ -194,6 +196,7 @@ class LocalClient(ApiClient):
                 on_sent(len(data))
             return image
         kept = split if split and self._lacks("splits") else ""
+        path, data, filename = self._readable(path, data, filename)
         answer = super().upload_image(
             training_set_id, label, path=path, data=data, filename=filename, split="" if kept else split,
             on_sent=on_sent, cancelled=cancelled, repeat=repeat,
@@ -210,6 +213,50 @@ class LocalClient(ApiClient):
         kept = split if split and self._lacks("splits") else ""
         answer = super().upload_image_url(training_set_id, label, image_url, split="" if kept else split)
         return self._with_split(answer, kept)
+
+    def classify(
+        self,
+        classifiers: Sequence[str],
+        *,
+        image_url: str | None = None,
+        path: Path | None = None,
+        data: bytes | None = None,
+        filename: str = "image",
+        show_confidence_value: bool = True,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[Classification]:
+        """Classify one image."""
+        if image_url is None:
+            path, data, filename = self._readable(path, data, filename)
+        return super().classify(
+            classifiers, image_url=image_url, path=path, data=data, filename=filename,
+            show_confidence_value=show_confidence_value, cancelled=cancelled,
+        )  # fmt: skip
+
+    def as_sent(self, data: bytes) -> bytes:
+        """Return the bytes that are sent for an image: a JPEG where the service may not read its format."""
+        from apitorch_desktop.vision import images
+
+        if data.startswith(images.UNIVERSAL_STARTS) or not self._lacks("formats"):
+            return data
+        return images.universal(data)
+
+    def _readable(self, path: Path | None, data: bytes | None, filename: str) -> tuple[Path | None, bytes | None, str]:
+        """Return what to send of an image, given by its path or its bytes and a name."""
+        own = data
+        if path is not None:
+            from apitorch_desktop.vision.images import MAX_BYTES, UNIVERSAL_STARTS
+
+            try:
+                with path.open("rb") as file:
+                    start = file.read(16)
+                    if start.startswith(UNIVERSAL_STARTS) or path.stat().st_size > MAX_BYTES:
+                        return path, data, filename
+                    own, filename = start + file.read(), path.name
+            except (OSError, ValueError):
+                return path, data, filename  # the upload gives the reason
+        sent = self.as_sent(own or b"")
+        return (path, data, filename) if sent == own else (None, sent, str(PurePath(filename).with_suffix(".jpg")))
 
     def delete_image(self, image_id: str) -> ImageAnswer:
         """Delete an image, here or there."""

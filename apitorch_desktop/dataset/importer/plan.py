@@ -63,8 +63,8 @@ class PlanItem:
 
     `label` is snake_case, empty while there is none (it then goes to the inbox); `original_label` the spelling it came
     with. `name` is printable in one line. `size` in bytes, `width` and `height` in pixels as shown, None where not known
-    (an image on the web). `problem` is a sentence. `split`: train, validation, test or another part of a set, "" for none.
-    `note` is a sentence about `standing`, or empty.
+    (an image on the web). `problem` is a sentence. `format`: as in `vision.images`, "" where not known. `split`: train,
+    validation, test or another part of a set, "" for none. `note` is a sentence about `standing`, or empty.
     """
 
     label: str
@@ -81,6 +81,7 @@ class PlanItem:
     standing: ItemStatus = ItemStatus.NEW
     note: str = ""
     split: str = ""
+    format: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class Plan:
     `ignored` names files beside the images that are none and were not asked for by name. `complete`: everything could
     be read; else `notes` have the reasons. `labels_there` are the training set's labels; `existing` maps sha256 to
     the labels that hold these bytes. `inbox`: the training set takes images without a label.
+    `as_jpeg`: its service gets photos of uncommon formats as JPEG, and the notes say so.
     """
 
     def __init__(
@@ -113,8 +115,10 @@ class Plan:
         ignored: Iterable[str] = (),
         complete: bool = True,
         inbox: bool = True,
+        as_jpeg: bool = False,
     ) -> None:
         self._inbox = inbox
+        self._as_jpeg = as_jpeg
         self.items = list(items)
         self.notes: list[str] = []
         self._scan_notes = list(notes)
@@ -206,6 +210,8 @@ class Plan:
         splits = Counter(item.split for item in self.sending() if item.split in SPLITS)
         kept = ", ".join(f"{splits[split]:,} {split}" for split in SPLITS if splits[split])
         self.notes = [*self._scan_notes, *_merged_names(self.items, self._labels_there)]
+        if self._as_jpeg:
+            self.notes += _conversions(self.sending())
         if waiting := self.counts()[ItemStatus.WAITING]:
             wait = "waits" if waiting == 1 else "wait"
             self.notes.append(f"{plural(waiting, 'photo')} without a label {wait} under “{label_name(INBOX)}”.")
@@ -271,14 +277,15 @@ def scan(
     existing: Mapping[str, Collection[str]] | None = None,
     labels_there: Collection[str] = (),
     inbox: bool = True,
+    as_jpeg: bool = False,
     progress: Callable[[ScanProgress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Plan:
     """Make a plan of what was dropped: paths of files, folders, archives and lists; text; images. Blocking.
 
     Lists in a folder label its images, else its sub-folders do; what has no label gets `default_label`, and a folder of
-    nothing but images its own name; what still has none goes to the inbox, if there is an `inbox`. A problem never stops
-    the rest. When `cancelled` returns True, what was found so far is the plan.
+    nothing but images its own name; what still has none goes to the inbox, if there is an `inbox`. `as_jpeg` as for
+    `Plan`. A problem never stops the rest. When `cancelled` returns True, what was found so far is the plan.
     """
     stop = cancelled or (lambda: False)
     notifier = _ProgressNotifier(progress)
@@ -294,7 +301,7 @@ def scan(
     items = [
         PlanItem(
             *_parted(found.label), found.source, found.name,
-            seen.size, seen.problem, seen.sha256, seen.width, seen.height, split=found.split,
+            seen.size, seen.problem, seen.sha256, seen.width, seen.height, split=found.split, format=seen.format,
         )
         for found, seen in zip(finder.found, looks, strict=True)
     ]  # fmt: skip
@@ -306,6 +313,7 @@ def scan(
         ignored=finder.ignored,
         complete=finder.complete and not stop(),
         inbox=inbox,
+        as_jpeg=as_jpeg,
     )
 
 
@@ -317,7 +325,7 @@ def look(data: bytes) -> InspectedFile:
         info = images.measure(data)
     except images.UnreadableImage as error:
         return InspectedFile(len(data), problem=str(error))
-    return InspectedFile(len(data), hashlib.sha256(data).hexdigest(), info.width, info.height)
+    return InspectedFile(len(data), hashlib.sha256(data).hexdigest(), info.width, info.height, format=info.format)
 
 
 class _ProgressNotifier:
@@ -404,6 +412,19 @@ def _merged_names(items: Iterable[PlanItem], labels_there: Collection[str]) -> l
                 f"{quoted(names.values())} goes to the label “{label}”, which is there: rename it if it is another."
             )
     return notes
+
+
+def _conversions(items: Iterable[PlanItem]) -> list[str]:
+    """Return a sentence about photos that a service gets as JPEG, as it may not read their formats."""
+    from apitorch_desktop.vision.images import UNIVERSAL
+
+    formats = [item.format for item in items if item.format and item.format not in UNIVERSAL]
+    if not formats:
+        return []
+    kinds, are = ", ".join(sorted(set(formats))), "is" if len(formats) == 1 else "are"
+    return [
+        f"{plural(len(formats), 'photo')} ({kinds}) {are} sent as JPEG: this service may not read them as they are."
+    ]
 
 
 def _plain(name: str) -> str:

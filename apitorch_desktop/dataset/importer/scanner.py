@@ -61,6 +61,7 @@ class InspectedFile:
     width: int | None = None
     height: int | None = None
     problem: str | None = None
+    format: str = ""
 
 
 @dataclass(slots=True)

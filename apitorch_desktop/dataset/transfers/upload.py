@@ -134,18 +134,22 @@ class Uploader:
         for item in lost:
             digest = item.sha256 or self._digest(item)
             image_id = existing.get((item.label, digest or ""))
+            if image_id is None and (sent := self._digest(item, client)):
+                image_id = existing.get((item.label, sent))
             if image_id is None:
                 results.append(ItemResult(item.id, ItemState.WAITING))
             else:
                 results.append(self._uploaded(item, image_id, None, digest))
         return results
 
-    def _digest(self, item: TransferItem) -> str | None:
+    def _digest(self, item: TransferItem, client: ApiClient | None = None) -> str | None:
+        """Return the hash of an image, or with a `client` of what that sends; None where it cannot be read."""
         try:
             source = self._journal.source(item)
             if isinstance(source, ImageUrl):
                 return None
-            return hashlib.sha256(read(source, self._archives, MAX_BYTES)).hexdigest()
+            data = read(source, self._archives, MAX_BYTES)
+            return hashlib.sha256(client.as_sent(data) if client else data).hexdigest()
         except (SourceMissing, OSError):
             return None
 

@@ -155,13 +155,14 @@ class ImportController(QObject):
     # --- directly to a label
 
     def _add_to_label(self, sources: Sequence[Dropped], target: TrainingSet, label: str, name: str) -> None:
-        session, inbox = self._session, self._has_inbox()
+        session, inbox, as_jpeg = self._session, self._has_inbox(), self._converts()
 
         def job(context: JobContext) -> tuple[Plan, bool]:
             from apitorch_desktop.dataset.importer.plan import scan
 
             photos = all(_is_photo(source) for source in sources)
-            return scan(sources, default_label=label, inbox=inbox, cancelled=context.cancelled), photos
+            plan = scan(sources, default_label=label, inbox=inbox, as_jpeg=as_jpeg, cancelled=context.cancelled)
+            return plan, photos
 
         def done(answer: tuple[Plan, bool]) -> None:
             plan, photos = answer
@@ -233,18 +234,23 @@ class ImportController(QObject):
     # --- through the plan
 
     def _plan(self, sources: Sequence[Dropped], target: TrainingSet | None, content: DroppedContent) -> None:
-        inbox = self._has_inbox()
+        inbox, as_jpeg = self._has_inbox(), self._converts()
 
         def job(context: JobContext) -> Plan:
             from apitorch_desktop.dataset.importer.plan import scan
 
-            return scan(sources, inbox=inbox, progress=context.progress, cancelled=context.cancelled)
+            return scan(sources, inbox=inbox, as_jpeg=as_jpeg, progress=context.progress, cancelled=context.cancelled)
 
         dialog = self._dialog(target, _name_of(content))
         if _name_of(content):  # a folder, an archive or a list
             dialog.agreed.connect(lambda _order: self.import_agreed.emit(content.paths[0]))
         dialog.scan(job)
         dialog.open()
+
+    def _converts(self) -> bool:
+        """Return whether the service gets photos of uncommon formats as JPEG."""
+        workspace = self._session.workspace
+        return workspace is not None and not workspace.has("formats")
 
     def _has_inbox(self) -> bool:
         workspace = self._session.workspace

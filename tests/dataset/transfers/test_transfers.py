@@ -17,15 +17,20 @@ from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, TimedOut
+from apitorch_desktop.dataset.connections.local_client import LocalClient, LocalImages
 from apitorch_desktop.dataset.importer.plan import scan
 from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageBytes, ImageFile, ImageUrl, UploadItem
 from apitorch_desktop.dataset.transfers import download as downloading
 from apitorch_desktop.dataset.transfers import rate_control
 from apitorch_desktop.dataset.transfers.queue import OriginIndex, TransferMissing, TransferQueue, TransferState
 from apitorch_desktop.dataset.transfers.rate_control import RateController, Throughput
+from apitorch_desktop.vision import images
 from tests.helpers.fake_api import FIRST_SET as SET
 from tests.helpers.fake_api import FakeApi
+from tests.helpers.image_samples import corners, raw_photo, saved, scene
 from tests.helpers.service_process import serving
+
+HEIC = Path(__file__).parents[2] / "data" / "heif" / "scene.heic"
 
 
 def picture(seed, size=(20, 20)):
@@ -469,6 +474,30 @@ def test_a_lost_answer_never_makes_a_second_image(make, strange, tmp_path):
     assert digests == wanted(uploads)
     made = {result.image_id.removeprefix("ti_") for result in transfers.results(transfer)}
     assert made == strange.image_ids(SET) - {"0" * 40}
+
+
+def test_a_service_that_may_not_read_heic_gets_jpegs_once(make, strange, tmp_path):
+    strange.wrong_in_turn("lost", "", "half", "lost", **UPLOAD)
+    given = {"a.heic": HEIC.read_bytes(), "b.avif": saved(scene(), "AVIF"), "c.jpg": picture(1), "d.nef": raw_photo()}
+    for name, data in given.items():
+        (tmp_path / name).write_bytes(data)
+    plan = scan([tmp_path / name for name in given], default_label="cat", as_jpeg=True)
+    assert [note for note in plan.notes if "sent as JPEG" in note] == [
+        "3 photos (AVIF, HEIC, NEF) are sent as JPEG: this service may not read them as they are."
+    ]
+    local = LocalImages(tmp_path / "local")
+    client = LocalClient(local, "c", strange.url, strange.key, attempts=1, timeout=(2, 2))
+    transfers = make(client)
+    transfer = transfers.add_upload("c", SET, "Phone", plan.uploads())
+    run(transfers)
+    status = transfers.status(transfer)
+    assert (status.state, status.done, status.skipped) == (TransferState.DONE, 4, 0)
+    stored = strange.stored(SET)["cat"]
+    assert picture(1) in stored and len(stored) == 4
+    assert {images.verify(data).format for data in stored if data != picture(1)} == {"JPEG"}
+    assert sum(corners(images.open_upright(data)) == ["r", "g", "b", "w"] for data in stored if data != picture(1)) == 3
+    client.close()
+    local.close()
 
 
 def test_faults_of_the_service_pass_and_are_waited_out(make, strange, tmp_path):

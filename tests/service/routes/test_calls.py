@@ -38,6 +38,7 @@ def test_ping_answers_the_documented_fields_and_lists_every_extension(service):
         "none_of_these",
         "unlabelled",
         "splits",
+        "formats",
         "similar",
     }
 
