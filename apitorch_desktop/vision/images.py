@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
@@ -72,6 +72,7 @@ _CONVERTED_QUALITY: Final = 95
 _SHORTEST: Final = 64
 """Bytes below which a file that begins like an image is none."""
 _MAX_BOXES: Final = 64
+_DAMAGED_EXIF: Final = (SyntaxError, ValueError, KeyError, TypeError, OSError, EOFError, struct.error, UserWarning)
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
@@ -131,6 +132,19 @@ def measure(data: bytes) -> ImageInfo:
     """Return size and format from the header alone, which does not detect damaged pixels. Raises UnreadableImage."""
     with _opened(data) as opened:
         return _info(opened)
+
+
+def exif_tags(data: bytes) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Return the EXIF tags of an image file, those of its first and its Exif directory, and those about the place.
+
+    Empty where there are none, or where they are damaged. Raises UnreadableImage.
+    """
+    with _opened(data) as opened:
+        try:
+            exif = opened.image.getexif()
+            return {**exif, **exif.get_ifd(0x8769)}, dict(exif.get_ifd(0x8825))
+        except _DAMAGED_EXIF:
+            return {}, {}
 
 
 def open_upright(data: bytes, at_least: int | None = None) -> Image.Image:
@@ -427,7 +441,7 @@ def _orientation(image: Image.Image) -> int:
     """Return 1…8; 1 when damaged."""
     try:
         value = image.getexif().get(0x0112, 1)
-    except (SyntaxError, ValueError, KeyError, TypeError, OSError, EOFError, struct.error, UserWarning):
+    except _DAMAGED_EXIF:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 

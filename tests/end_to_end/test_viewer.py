@@ -34,8 +34,11 @@ def few(photos, tmp_path, home):
             shutil.copy(photo, folder / label)
     assert main(["import", str(folder), "--name", "Few"]) == 0
     with Image.open(min((photos / "train" / "dress").iterdir())) as photo:
+        written = Image.Exif()
+        written.update({0x010F: "Canon", 0x0110: "Canon EOS 5D"})
+        written.get_ifd(0x8769).update({0x9003: "2021:05:03 14:03:07", 0x829D: 1.8})
         photo.convert("RGB").transpose(Image.Transpose.ROTATE_180).resize((2400, 3200)).save(
-            folder / "dress" / "zz.jpg"
+            folder / "dress" / "zz.jpg", exif=written
         )
     assert main(["import", str(folder), "--name", "Few"]) == 0  # once more: the large one comes last under its label
     return folder
@@ -143,6 +146,9 @@ def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_program
     def zoom_and_pan(big):
         canvas = big.canvas
         program.wait(lambda: big._photos.get(big.image().image_id) is not None, "the photo itself")
+        program.wait(lambda: "Canon EOS 5D · f/1.8" in big.camera.full_text(), "what the camera wrote")
+        assert big.camera.full_text().startswith("taken ")
+        assert "14:03" in big.camera.full_text()
         assert canvas.fitted
         assert canvas.zoom() < 0.5
         assert canvas.cursor().shape() == Qt.CursorShape.ArrowCursor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QSize, Signal
 from PySide6.QtGui import QImage
@@ -13,6 +14,9 @@ from apitorch_desktop.ui.images import decode
 from apitorch_desktop.ui.images.thumbnail_loader import Fetch, explain_failure
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 
+if TYPE_CHECKING:
+    from apitorch_desktop.vision.exif import CameraFacts
+
 
 class LoadedPhoto:
     """The loaded parts of a photo. `reason`: why it cannot be shown."""
@@ -20,6 +24,7 @@ class LoadedPhoto:
     def __init__(self, image: TrainingImage) -> None:
         self.image = image
         self.data = b""
+        self.facts: CameraFacts | None = None
         self.size: tuple[int, int] | None = None
         self.fitted: QImage | None = None
         self.levels: list[QImage] = []
@@ -105,7 +110,7 @@ class PhotoLoader(QObject):
         if isinstance(result, list):
             photo.levels = result
         elif isinstance(result, tuple):
-            photo.data, photo.fitted, photo.size = result
+            photo.data, photo.fitted, photo.size, photo.facts = result
         self.changed.emit(photo.image.image_id)
 
     def _failed(self, photo: LoadedPhoto, part: str, error: Exception) -> bool:
@@ -126,11 +131,15 @@ class PhotoLoader(QObject):
             self._cancel(photo, part)
 
 
-def _fit(fetch: Fetch, image: TrainingImage, room: QSize, context: JobContext) -> tuple[bytes, QImage, tuple[int, int]]:
+def _fit(
+    fetch: Fetch, image: TrainingImage, room: QSize, context: JobContext
+) -> tuple[bytes, QImage, tuple[int, int], CameraFacts]:
+    from apitorch_desktop.vision.exif import camera_facts
+
     data = fetch(image, context.cancelled)
     context.check()
     fitted, size = decode.fitted(data, max(1, room.width()), max(1, room.height()))
-    return data, fitted, size
+    return data, fitted, size, camera_facts(data)
 
 
 def _levels(data: bytes, context: JobContext) -> list[QImage]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QMouseEvent
@@ -19,6 +20,9 @@ from apitorch_desktop.ui.widgets.controls import ElidedLabel, Separator, button,
 from apitorch_desktop.ui.widgets.dates import time_text
 from apitorch_desktop.ui.widgets.thumbnail_row import ThumbnailRow
 from apitorch_desktop.utils.text import size
+
+if TYPE_CHECKING:
+    from apitorch_desktop.vision.exif import CameraFacts
 
 Neighbor = Callable[[str, int], TrainingImage | None]
 """`GridModel.neighbor`: the image some rows after another, or before."""
@@ -77,12 +81,17 @@ class PhotoView(QWidget):
         self.name = ElidedLabel("", "strong")
         self.details = ElidedLabel("", "small", "muted")
         """Size, bytes, date and label, and the classifier's answer."""
+        self.camera = ElidedLabel("", "small", "muted")
+        """What the camera wrote into the file."""
         self.id = ElidedLabel("", "small", "muted")
         self.origin = ElidedLabel("", "small", "muted", Qt.TextElideMode.ElideMiddle)
         """The origin of the photo."""
         self.origin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.nearest = ThumbnailRow(theme, "Nearest")
         """The training photos nearest to this one."""
+        policy = self.nearest.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # the photo must not move when they come
+        self.nearest.setSizePolicy(policy)
         self.zoom_label = label("", "small", "muted")
         self.retry = button("Try again", "link", self._retry)
         self.retry.hide()
@@ -107,6 +116,7 @@ class PhotoView(QWidget):
         lines, lower = QVBoxLayout(), QHBoxLayout()
         lines.setSpacing(0)
         lines.addWidget(self.details)
+        lines.addWidget(self.camera)
         lines.addLayout(below)
         lower.addLayout(lines, 1)
         lower.addWidget(self.nearest)
@@ -167,7 +177,7 @@ class PhotoView(QWidget):
     def _show_facts(self, image: TrainingImage) -> None:
         facts = details(image)
         self.details.setText(" · ".join([*facts, self._answer] if self._answer else facts))
-        parts = (self.name, self.details, self.id, self.origin)
+        parts = (self.name, self.details, self.camera, self.id, self.origin)
         self.setAccessibleDescription(", ".join(part.full_text() for part in parts if part.full_text()))
 
     def set_source(self, fetch: Fetch) -> None:
@@ -204,6 +214,9 @@ class PhotoView(QWidget):
             return
         photo = self._photos.get(image_id)
         self.retry.setVisible(photo is not None and bool(photo.reason))
+        facts = camera_text(photo.facts) if photo is not None and photo.facts is not None else ""
+        self.camera.setText(facts)
+        self.camera.setToolTip(facts)
         self.canvas.refresh()
 
     def _show_zoom(self) -> None:
@@ -284,6 +297,16 @@ def details(image: TrainingImage) -> list[str]:
     if isinstance(image.label, str):
         facts.append(image.label)
     return facts
+
+
+def camera_text(facts: CameraFacts) -> str:
+    """Return what a camera wrote as a line of text, the time in the form of the locale."""
+    taken = f"taken {time_text(facts.taken)}" if facts.taken is not None else ""
+    place = ""
+    if facts.place is not None:
+        north, east = facts.place
+        place = f"{abs(north):.4f}° {'N' if north >= 0 else 'S'} {abs(east):.4f}° {'E' if east >= 0 else 'W'}"
+    return " · ".join(part for part in (taken, facts.camera, facts.lens, *facts.exposure, place) if part)
 
 
 def _date(text: str) -> str:

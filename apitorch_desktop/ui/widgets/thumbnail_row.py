@@ -22,6 +22,8 @@ class ThumbnailRow(QWidget):
         super().__init__()
         self.edge = theme.px(44)
         """Side of a thumbnail in pixels."""
+        self._side = self.edge + theme.px(6)
+        self.setMinimumHeight(self._side)
         self.buttons: list[QToolButton] = []
         self._row = QHBoxLayout(self)
         self._row.setContentsMargins(0, 0, 0, 0)
@@ -43,6 +45,7 @@ class ThumbnailRow(QWidget):
         made = QToolButton(autoRaise=True)
         made.setIcon(QIcon(QPixmap.fromImage(square)))
         made.setIconSize(QSize(self.edge, self.edge))
+        made.setFixedSize(self._side, self._side)
         made.setToolTip(text)
         made.setAccessibleName(text)
         made.setCursor(Qt.CursorShape.PointingHandCursor)
