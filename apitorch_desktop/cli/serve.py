@@ -27,6 +27,12 @@ def add_serve_arguments(parser: ArgumentParser) -> None:
         help="a name that others call it by, beside this machine's own; may be given more than once",
     )
     parser.add_argument(
+        "--forwarded-allow-ips",
+        default="",
+        metavar="ADDRESSES",
+        help="proxies in front, with commas between them: their X-Forwarded-Proto and X-Forwarded-Host are believed",
+    )
+    parser.add_argument(
         "--allow-private-urls",
         action="store_true",
         help="let image_url reach this machine and private networks",
@@ -96,6 +102,7 @@ def run_service(arguments: Namespace) -> int:
             allow_private_urls=arguments.allow_private_urls,
             hostnames=tuple(arguments.hostname),
             threads=arguments.threads,
+            proxies=arguments.forwarded_allow_ips,
         )
     )
 

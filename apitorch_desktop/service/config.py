@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -65,6 +66,25 @@ class Config:
     any_address: bool = False
     allow_private_urls: bool = False
     limits: Limits = field(default_factory=Limits)
+
+
+Network = IPv4Network | IPv6Network
+
+
+def proxy_networks(addresses: str) -> tuple[Network, ...]:
+    """Return the networks in a list with commas: addresses, networks as `10.0.0.0/8`, or `*` for all.
+
+    Raises InvalidConfig.
+    """
+    found: list[Network] = []
+    for text in addresses.replace("*", "0.0.0.0/0,::/0").split(","):
+        try:
+            found += [ip_network(text.strip(), strict=False)] if text.strip() else []
+        except ValueError:
+            raise InvalidConfig(
+                f"“{text.strip()[:80]}” is no address of a proxy: give addresses or networks, with commas between them."
+            ) from None
+    return tuple(found)
 
 
 class InvalidConfig(UserError):  # noqa: N818 - named for what happened

@@ -21,7 +21,15 @@ from apitorch_desktop.service.admin import AdminEndpoint
 from apitorch_desktop.service.app import build_app
 from apitorch_desktop.service.classifiers.classification import ClassificationService
 from apitorch_desktop.service.classifiers.trainer import Trainer
-from apitorch_desktop.service.config import Config, InvalidConfig, Limits, storage_sentence, storage_urls
+from apitorch_desktop.service.config import (
+    Config,
+    InvalidConfig,
+    Limits,
+    proxy_networks,
+    storage_sentence,
+    storage_urls,
+)
+from apitorch_desktop.service.http.access import ForwardedHeaders
 from apitorch_desktop.service.http.protocol import server_config
 from apitorch_desktop.service.http.server import (
     CannotListen,
@@ -64,6 +72,8 @@ class ServiceOptions:
     allow_private_urls: bool = False
     hostnames: tuple[str, ...] = ()
     threads: int = 0
+    proxies: str = ""
+    """Addresses of proxies in front, whose forwarding headers are believed."""
 
 
 def run(options: ServiceOptions) -> int:
@@ -99,6 +109,7 @@ class _ServiceParts:
 @contextlib.contextmanager
 def _assembled_parts(options: ServiceOptions) -> Iterator[_ServiceParts]:
     given_key = _given_key()
+    proxies = proxy_networks(options.proxies)
     if options.tls_cert and options.tls_key:
         check_tls(options.tls_cert, options.tls_key)
     with contextlib.closing(bind(options.host, options.port)) as bound:
@@ -129,7 +140,9 @@ def _assembled_parts(options: ServiceOptions) -> Iterator[_ServiceParts]:
                 contextlib.closing(classification),
                 contextlib.closing(build_app(store, trainer, classification, config)) as app,
             ):
-                guarded = AdminEndpoint(app, store.owners, attach_key)
+                guarded: ASGIApp = AdminEndpoint(app, store.owners, attach_key)
+                if proxies:
+                    guarded = ForwardedHeaders(guarded, proxies)
                 try:
                     yield _ServiceParts(store, trainer, classification, guarded, bound, attach_key, config)
                 finally:

@@ -55,7 +55,9 @@ def test_a_request_under_way_is_answered_when_it_is_told_to_end(tmp_path):
         address = urlsplit(served.url)
         with socket.create_connection((address.hostname, address.port)) as connection:
             body = b'{"name": "Clothes"}'
-            connection.sendall(_head(body) + body[:5])
+            connection.sendall(_head(body).replace(b"Host:", b"Expect: 100-continue\r\nHost:"))
+            assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")  # it is under way
+            connection.sendall(body[:5])
             served.process.send_signal(signal.SIGTERM)
             until(lambda: not _accepts(address))
             connection.sendall(body[5:])
@@ -265,6 +267,22 @@ def _accepts(address) -> bool:
     except OSError:
         return False
     return True
+
+
+def test_a_proxy_in_front_says_how_it_was_called_and_nobody_else_does(tmp_path):
+    said = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "photos.example:8443"}
+    names = ["--hostname", "photos.example"]
+    for address, origin in (("127.0.0.0/8", "https://photos.example:8443"), ("10.0.0.1, ::1", None), ("*", "https://")):
+        with serving(tmp_path / "data", *names, "--forwarded-allow-ips", address) as served:
+            served.new_set("Zebras")
+            url = served.call("GET", "training-sets", headers=said).json()["data"][0]["url"]
+            assert url.startswith(origin or served.origin)
+            unknown = served.call("GET", "ping", headers=said | {"X-Forwarded-Host": "evil.example"})
+            assert unknown.status_code == (200 if origin is None else 403)
+    done = run("serve", "--port", "0", "--data", str(tmp_path / "data"), "--forwarded-allow-ips", "nonsense")
+    assert done.returncode == 1
+    assert "is no address of a proxy" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def _make_certificate(cert: Path, key: Path) -> None:

@@ -3,10 +3,13 @@
 import base64
 import binascii
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from apitorch_desktop.service.config import Config
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from apitorch_desktop.service.config import Config, Network
 from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.utils.hosts import is_this_machine, numeric_address
 
@@ -69,3 +72,40 @@ def is_known_host(host: str, config: Config) -> bool:
         return True
     address = numeric_address(name.strip("[]"))
     return address is not None and (config.any_address or is_this_machine(name))
+
+
+class ForwardedHeaders:
+    """ASGI middleware for a proxy in front: takes scheme and host from `X-Forwarded-Proto` and `X-Forwarded-Host`.
+
+    Only from `proxies`, since any client can send them. Links in answers then begin as the proxy was called.
+    """
+
+    def __init__(self, app: ASGIApp, proxies: Sequence[Network]) -> None:
+        self._app = app
+        self._proxies = proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on a request, with the scheme and the host it came to the proxy with."""
+        client = scope.get("client")
+        if scope["type"] == "http" and client is not None and self._is_proxy(client[0]):
+            headers = dict(scope["headers"])
+            scheme = _last(headers.get(b"x-forwarded-proto", b"")).lower()
+            host = _last(headers.get(b"x-forwarded-host", b""))
+            if scheme in (b"http", b"https"):
+                scope = {**scope, "scheme": scheme.decode()}
+            if host:
+                scope = {**scope, "headers": [*((n, v) for n, v in scope["headers"] if n != b"host"), (b"host", host)]}
+        await self._app(scope, receive, send)
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            found = ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        found = getattr(found, "ipv4_mapped", None) or found
+        return any(found in network for network in self._proxies)
+
+
+def _last(value: bytes) -> bytes:
+    """Return the last of the values that proxies in a row have appended: that of the nearest one."""
+    return value.rpartition(b",")[2].strip()

@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
+import ssl
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h11
 import uvicorn
@@ -15,9 +18,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from apitorch_desktop.service.config import Limits
 from apitorch_desktop.service.http.errors import HttpError
 
+HANDSHAKE_TIMEOUT = 5.0
+"""Seconds until a connection without a completed TLS handshake is closed."""
+_LOG_INTERVAL = 60.0
 _KEEP_ALIVE = 30
 _OTHER_DESCRIPTORS = 256
 _MAX_DESCRIPTORS = 2**16
+_log = logging.getLogger(__name__)
 
 
 def server_config(
@@ -69,14 +76,38 @@ def _descriptor_limit() -> int:
     return soft
 
 
+class RareLog:
+    """Logs one message a minute at most, so that a flood of its causes does not become one of lines."""
+
+    def __init__(self, logger: logging.Logger, level: int) -> None:
+        self._logger = logger
+        self._level = level
+        self._logged_at = -_LOG_INTERVAL
+
+    def __call__(self, message: str, *values: object) -> None:
+        """Log the message, or drop it."""
+        now = time.monotonic()
+        if now - self._logged_at >= _LOG_INTERVAL:
+            self._logged_at = now
+            self._logger.log(self._level, message, *values)
+
+
+class Connection(Protocol):
+    """A connection as the limiter knows it."""
+
+    def disconnect(self) -> None:
+        """End the connection at once."""
+
+
 class ConnectionLimiter:
-    """Limits the open connections of one server; keeps the idle ones in the order in which they became idle."""
+    """Limits the open connections of one server, from their accept; keeps the idle ones in the order they became idle."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._max_connections = max(8, min(limits.connections, _descriptor_limit() - _OTHER_DESCRIPTORS))
-        self._idle: dict[BoundedProtocol, None] = {}
+        self._idle: dict[Connection, None] = {}
         self._count = 0
+        self._log = RareLog(_log, logging.WARNING)
 
     def add(self) -> None:
         """Register a connection; close the longest-idle one when over the limit."""
@@ -85,20 +116,79 @@ class ConnectionLimiter:
             oldest = next(iter(self._idle))
             del self._idle[oldest]
             oldest.disconnect()
+            self._log("more than %d connections are open: the longest-idle are closed", self._max_connections)
 
-    def remove(self, connection: "BoundedProtocol") -> None:
+    def remove(self, connection: Connection) -> None:
         """Unregister a connection."""
         self._count -= 1
         self._idle.pop(connection, None)
 
-    def mark_idle(self, connection: "BoundedProtocol") -> None:
+    def mark_idle(self, connection: Connection) -> None:
         """Register that the connection waits for a request."""
         self._idle.pop(connection, None)
         self._idle[connection] = None
 
-    def mark_busy(self, connection: "BoundedProtocol") -> None:
+    def mark_busy(self, connection: Connection) -> None:
         """Register that the connection has a request."""
         self._idle.pop(connection, None)
+
+
+class TlsGate(asyncio.Protocol):
+    """An accepted connection until its TLS handshake is complete; then `factory` makes the protocol that takes over.
+
+    asyncio's own server makes the protocol known only after the handshake, when silent connections may have used up all
+    descriptors.
+    """
+
+    def __init__(
+        self, factory: Callable[[], asyncio.Protocol], context: ssl.SSLContext, limiter: ConnectionLimiter
+    ) -> None:
+        self._factory = factory
+        self._context = context
+        self._limiter = limiter
+        self._transport: asyncio.Transport | None = None
+        self._handshake: asyncio.Task[None] | None = None
+        self._early: list[bytes] = []
+        self._lost = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See asyncio.Protocol. Called at the accept."""
+        transport.pause_reading()  # the bytes of the handshake are not for this protocol
+        self._transport = transport
+        self._limiter.mark_idle(self)
+        self._limiter.add()
+        self._handshake = asyncio.get_running_loop().create_task(self._take_over(transport))
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol. The first request may arrive together with the end of the handshake."""
+        self._early.append(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """See asyncio.Protocol."""
+        self._lost = True
+
+    def disconnect(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _take_over(self, transport: asyncio.Transport) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            secure = await loop.start_tls(
+                transport, self, self._context, server_side=True, ssl_handshake_timeout=HANDSHAKE_TIMEOUT
+            )
+        except (OSError, ValueError):  # no TLS, too slow, or gone
+            return
+        finally:
+            self._limiter.remove(self)
+        if secure is None or self._lost:
+            return
+        protocol = self._factory()
+        secure.set_protocol(protocol)
+        protocol.connection_made(secure)
+        for data in self._early:
+            protocol.data_received(data)
 
 
 class BoundedProtocol(H11Protocol):

@@ -10,7 +10,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,12 @@ from typing import Any
 import uvicorn
 
 from apitorch_desktop.service.config import LOOPBACK_HOSTS
+from apitorch_desktop.service.http.protocol import RareLog, TlsGate
 from apitorch_desktop.utils.errors import UserError
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared only, not bound
 
 _BACKLOG = 2048
-HANDSHAKE_TIMEOUT = 5.0
-"""Seconds until a connection without a completed TLS handshake is closed."""
-_ACCEPT_LOG_INTERVAL = 60.0
-"""Seconds between two log entries about connections that cannot be accepted."""
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _log = logging.getLogger(__name__)
 
@@ -130,12 +127,15 @@ class Server(uvicorn.Server):
         loop.set_exception_handler(AcceptErrorFilter())
         create_server = loop.create_server
 
-        async def with_time_limit(*args: Any, **options: Any) -> asyncio.Server:
-            if options.get("ssl") is not None:
-                options["ssl_handshake_timeout"] = HANDSHAKE_TIMEOUT
-            return await create_server(*args, **options)
+        async def behind_gate(
+            factory: Callable[[], asyncio.Protocol], *args: Any, ssl: ssl.SSLContext | None = None, **options: Any
+        ) -> asyncio.Server:
+            if ssl is None:
+                return await create_server(factory, *args, **options)
+            limiter = self.config.http.keywords["limiter"]  # type: ignore[union-attr]
+            return await create_server(lambda: TlsGate(factory, ssl, limiter), *args, **options)
 
-        loop.create_server = with_time_limit  # type: ignore[method-assign]  # uvicorn has no setting for it
+        loop.create_server = behind_gate  # type: ignore[assignment]  # uvicorn has no setting for it
         try:
             await super().startup(sockets)
         finally:
@@ -157,16 +157,15 @@ class AcceptErrorFilter:
     """An exception handler for the event loop that logs failed accepts once a minute, and not for each connection."""
 
     def __init__(self) -> None:
-        self._logged_at = -_ACCEPT_LOG_INTERVAL
+        self._log = RareLog(_log, logging.ERROR)
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Log an error of the event loop."""
         error = context.get("exception")
         if not (isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES):
             loop.default_exception_handler(context)
-        elif time.monotonic() - self._logged_at >= _ACCEPT_LOG_INTERVAL:
-            self._logged_at = time.monotonic()
-            _log.error("connections cannot be accepted for now: %s", error.strerror)
+        else:
+            self._log("connections cannot be accepted for now: %s", error.strerror)
 
 
 class ShutdownSignals:

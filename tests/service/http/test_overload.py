@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import sqlite3
+import ssl
 import threading
 import time
 from contextlib import closing, suppress
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from apitorch_desktop.service.config import Limits
-from apitorch_desktop.service.http import server
+from apitorch_desktop.service.http import protocol, server
 from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.resources import WorkerPools
 from apitorch_desktop.service.storage.store import Store
@@ -145,8 +146,49 @@ def test_silent_tls_connections_are_closed_within_seconds_and_leave_no_trace(tmp
         for connection in silent:
             with closing(connection), suppress(ConnectionResetError):
                 assert connection.recv(1) == b""
-        assert time.monotonic() - began < server.HANDSHAKE_TIMEOUT + 15
+        assert time.monotonic() - began < protocol.HANDSHAKE_TIMEOUT + 15
         assert "Traceback" not in service.log
+
+
+def test_silent_tls_connections_are_counted_from_their_accept(tmp_path):
+    """A silent one gives way to the next as soon as there are too many, not after its time is over."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    _make_certificate(cert, key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    limits = Limits(connections=10)
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def run():
+        config = protocol.server_config(app, limits, tls_cert=cert, tls_key=key)
+        running = server.Server(config)
+        with closing(server.bind("127.0.0.1", 0)) as bound:
+            port = bound.getsockname()[1]
+            serving_task = asyncio.ensure_future(running.serve([bound]))
+            await running.ready.wait()
+            limiter = config.http.keywords["limiter"]
+            silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(60)]
+            while limiter._count < 10:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            first = [asyncio.ensure_future(reader.read()) for reader, _ in silent[:40]]
+            with suppress(ConnectionResetError):
+                await asyncio.wait_for(asyncio.gather(*first, return_exceptions=True), protocol.HANDSHAKE_TIMEOUT * 0.8)
+            assert limiter._count <= 10
+            known = ssl.create_default_context(cafile=cert)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=known, server_hostname="localhost")
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert (await reader.read()).endswith(b"ok")
+            for _, other in [*silent, (reader, writer)]:
+                other.close()
+            while limiter._count:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            running.stop_serving()
+            await serving_task
+
+    asyncio.run(run())
 
 
 def test_connections_that_cannot_be_accepted_are_one_line_a_minute(caplog):
