@@ -48,6 +48,11 @@ def label_name(label: str) -> str:
     return "No label yet" if label == INBOX else label
 
 
+def label_order(label: str) -> tuple[bool, str]:
+    """Return the sort key of a label: the inbox is first, then by name."""
+    return label != INBOX, label
+
+
 class Error(Struct):
     """Body of every answer that is not 200."""
 
@@ -78,6 +83,11 @@ class TrainingSet(Struct, kw_only=True):
     slug: str | UnsetType = UNSET
     counts: list[int] | UnsetType = UNSET
     message: str | UnsetType = UNSET
+
+    @property
+    def classes(self) -> list[str]:
+        """The labels as far as known, in their order, without the inbox."""
+        return [label for label in self.labels or () if label != INBOX]
 
 
 class TrainingSets(Struct, kw_only=True):

@@ -12,7 +12,7 @@ from apitorch_desktop.ui.grid.filters import Filter
 from apitorch_desktop.ui.theme.theme import Scheme
 
 LabelKey = Annotated[str, Meta(pattern="^[0-9]$")]
-SortOrder = Literal["label", "name", "newest", "oldest", "big", "most", "fewest", "unsure", "sure"]
+SortOrder = Literal["label", "name", "newest", "oldest", "big", "most", "fewest", "proposed", "unsure", "sure"]
 DuplicateRule = Annotated[str, Meta(pattern="^(largest|oldest|sharpest)$")]
 
 MAX_SETS = 100
@@ -66,6 +66,8 @@ class Settings(msgspec.Struct, kw_only=True, eq=False):
     """By training set: key → label."""
     action_keys: dict[str, str] = field(default_factory=dict, name="keys/actions")
     """Id of an action → the keys chosen in place of its own, "" for none."""
+    proposal_threshold: Annotated[int, Meta(ge=0, le=100)] = field(default=90, name="labelling/threshold")
+    """Least confidence of the classifier in percent for which its label was accepted last."""
     duplicate_rule: DuplicateRule = field(default="largest", name="review/keep")
 
     def __post_init__(self) -> None:

@@ -72,7 +72,7 @@ MENUS = {
     ),
     "&Edit": (
         "edit.undo", "edit.redo", "", "photo.copy", "photo.copy_paths", "edit.paste", "",
-        "photo.select_all", "photo.copy_to_set", "photo.delete", "", "view.search", "", "edit.preferences",
+        "photo.select_all", "photo.copy_to_set", "photo.unlabel", "photo.delete", "", "view.search", "", "edit.preferences",
     ),
     "&View": (
         "photo.open", "photo.show_in_file_manager", "", "view.training_sets", "view.classify_panel", "view.transfers",
@@ -80,7 +80,7 @@ MENUS = {
     ),
     "&Training set": (
         "set.page", "", "set.new_label", "set.rename", "label.rename", "label.delete", "",
-        "label.next_suspect", "label.previous_suspect", "label.auto_advance", "",
+        "label.accept_proposals", "label.next_suspect", "label.previous_suspect", "label.auto_advance", "",
         "set.export", "set.export_classifier", "set.compare", "", "set.delete",
     ),
     "&Classifier": (
@@ -171,6 +171,10 @@ def add_set_actions(
     def of_label() -> Callable[[], str]:
         return reason("", label_row, "Choose a label in the tree first.")
 
+    def no_name() -> str:
+        row = label_row()
+        return "Photos without a label have no name to change." if row is not None and row.is_inbox else of_label()()
+
     def on(found: Callable[[], TreeNode | None], act: Callable[[TreeNode], object]) -> Callable[[], None]:
         def run() -> None:
             if (row := found()) is not None:
@@ -205,7 +209,7 @@ def add_set_actions(
         ),
         ActionSpec(
             "label.rename", "Rename label…", on(label_row, tree.rename), "F2",
-            reason=of_label(), binds_keys=False, icon="pencil",
+            reason=no_name, binds_keys=False, icon="pencil",
         ),
         ActionSpec(
             "label.delete", "Delete label with its photos", on(label_row, tree.delete), "Delete",
@@ -216,7 +220,8 @@ def add_set_actions(
     def fill(menu: QMenu, row: TreeNode | None) -> None:
         if row is not None and row.row_type is RowType.LABEL:
             registry.fill(menu, "label.rename")
-            _add_merge(menu, row, session.unavailable_reason(""), edits)
+            if not row.is_inbox:
+                _add_merge(menu, row, session.unavailable_reason(""), edits)
             registry.fill(menu, "label.delete", "")
         if row is not None and (row if row.row_type is RowType.TRAINING_SET else row.parent) is not None:
             registry.fill(menu, "set.new_label")
@@ -231,7 +236,8 @@ def _add_merge(menu: QMenu, row: TreeNode, reason: str, edits: EditController) -
     """Add the menu of the labels that a label can be merged into."""
     set_row = row.parent
     assert set_row is not None  # noqa: S101 - a label's row is below its training set's
-    others = [other.key for other in set_row.children if other.row_type is RowType.LABEL and other is not row]
+    labels = [other for other in set_row.children if other.row_type is RowType.LABEL and not other.is_inbox]
+    others = [other.key for other in labels if other is not row]
     reason = reason or ("" if others else "There is no other label.")
     into = menu.addMenu("Merge into")
     into.menuAction().setEnabled(not reason)
@@ -326,6 +332,10 @@ def add_window_actions(
         ),
         ActionSpec(
             "label.previous_suspect", "Previous suspect", lambda: labeling.next_suspect(-1), "Shift+F3", "The one before"
+        ),
+        ActionSpec(
+            "label.accept_proposals", "Accept proposals…", labeling.ask_proposals, "Ctrl+Shift+L",
+            "Label the photos without a label as the classifier proposes", reason=labeling.no_proposals,
         ),
         ActionSpec(
             "label.auto_advance", "Auto-advance", labeling.switch_advance, "F4",

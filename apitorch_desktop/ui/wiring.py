@@ -524,7 +524,7 @@ class Wiring(QObject):
         empty.sample_wanted.connect(self._parts.imports.open_sample)
 
     def _label_names(self) -> list[str]:
-        return self._session.open_set.labels if self._session.open_set is not None else []
+        return list(self._session.open_set.all_counts) if self._session.open_set is not None else []
 
     def _filter_changed(self) -> None:
         self._photos.apply_filter()

@@ -53,7 +53,7 @@ def test_a_file_of_version_0_1_0_is_read_and_written_under_the_same_keys(path):
     assert (settings.tree_width, settings.classify_width) == (280, UNSET)
     assert (settings.tree_shown, settings.classify_shown, settings.auto_advance) == (True, False, True)
     assert (settings.connection, settings.training_set) == ("shop", "1")
-    assert settings.saved_filters == {"no dresses": Filter("", {"dress"}, True, 7, "big", {"quality"})}
+    assert settings.saved_filters == {"no dresses": Filter("", {"dress"}, True, 7, "big", found={"quality"})}
     assert settings.places == {"embedded 1": Place("ti_1", -3)}
     assert settings.label_keys == {"embedded 1": {"1": "hat"}}
     assert settings.chosen_classifiers("embedded") == ["summer", "work-safe"]

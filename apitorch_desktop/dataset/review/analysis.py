@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apitorch_desktop.api.types import INBOX
 from apitorch_desktop.dataset.review.cache import CachedComparison, CachedImage
 from apitorch_desktop.dataset.review.findings import (
     Duplicate,
@@ -53,7 +54,7 @@ class Analysis:
     ) -> Iterator[tuple[Findings, bool]]:
         """Yield the findings after each part, with True for the last. Raises ReviewStopped when `interrupted()`."""
         items = [item for item in begin.items if item.key in seen and not seen[item.key].problem]
-        counts = dict.fromkeys(begin.labels, 0) | Counter(item.label for item in begin.items)
+        counts = dict.fromkeys(begin.labels, 0) | Counter(item.label for item in begin.items if item.label != INBOX)
         found = Findings(counts=counts, sentences={flag: issues.explain(flag) for flag in issues.FLAGS})
         found.unreadable = {
             item.id: seen[item.key].problem for item in begin.items if item.key in seen and seen[item.key].problem
@@ -136,6 +137,9 @@ class Analysis:
         together: list[int],
         interrupted: Callable[[], bool],
     ) -> None:
+        waiting = [item for item in items if item.label == INBOX]
+        together = [group for group, item in zip(together, items, strict=True) if item.label != INBOX]
+        items = [item for item in items if item.label != INBOX]
         labels = [item.label for item in items]
         embeddings = _embeddings([item.key for item in items], seen)
         state = hash((tuple(labels), tuple(item.key for item in items), tuple(together)))
@@ -160,6 +164,7 @@ class Analysis:
             item.id: OutOfFoldAnswer(training.head.labels[at], round(float(values[at]), 4))
             for item, at, values in zip(items, best.tolist(), chances, strict=True)
         }
+        found.answers |= _proposals(training.head, waiting, seen)
         found.learned = OutOfFoldFigures(
             list(metrics.labels),
             [list(row) for row in metrics.confusion],
@@ -170,6 +175,21 @@ class Analysis:
         asked = _candidates(found, items, together)
         chosen = issues.label_next(chances[asked], embeddings[asked], NEXT)
         found.unsure = [items[asked[place]].id for place in chosen]
+
+
+def _proposals(
+    learned: head.Head, waiting: list[ReviewItem], seen: dict[str, CachedImage]
+) -> dict[str, OutOfFoldAnswer]:
+    """Return the answers of a head about images without a label, without those that are probably none of its labels."""
+    if not waiting:
+        return {}
+    embeddings = _embeddings([item.key for item in waiting], seen)
+    values, none = learned.predict(embeddings), learned.is_none(embeddings)
+    return {
+        item.id: OutOfFoldAnswer(learned.labels[row.argmax()], round(float(row.max()), 4))
+        for item, row, is_none in zip(waiting, values, none, strict=True)
+        if not is_none
+    }
 
 
 def _candidates(found: Findings, items: list[ReviewItem], together: list[int]) -> list[int]:

@@ -98,9 +98,9 @@ class Findings(msgspec.Struct):
     """Findings so far; None: not analyzed yet.
 
     `counts`: images by label, empty ones included. `label_issues`: every image predicted as another label, the least
-    probable first. `answers`: id → answer, of every image that was learned from. `unsure`: ids of the images whose labels
-    are the most informative to confirm. `unreadable`: id → reason. `why_not`: why there are no label issues. `sentences`:
-    flag → its explanation.
+    probable first. `answers`: id → answer, of every image that was learned from, and of those without a label. `unsure`:
+    ids of the images whose labels are the most informative to confirm. `unreadable`: id → reason. `why_not`: why there
+    are no label issues. `sentences`: flag → its explanation.
     """
 
     counts: dict[str, int] = {}

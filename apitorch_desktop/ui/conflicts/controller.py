@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QModelIndex, QObject, Signal
 
-from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import TrainingImage, label_name
 from apitorch_desktop.dataset.edits.conflicts import ConflictResolver, ConflictView
 from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome, EditRun
 from apitorch_desktop.dataset.transfers.queue import TransferQueue
@@ -126,8 +126,16 @@ def rows_of(views: Sequence[ConflictView]) -> list[Row]:
     for kind, alike in kinds.items():
         first = alike[0]
         wanted = first.conflict.wanted
-        you = f"you chose “{wanted}”" if wanted is not None else f"you deleted {'it' if len(alike) == 1 else 'them'}"
-        they = "Deleted by someone else" if first.current is None else f"Now under “{first.current_label}”"
+        you = (
+            f"you chose “{label_name(wanted)}”"
+            if wanted is not None
+            else f"you deleted {'it' if len(alike) == 1 else 'them'}"
+        )
+        they = (
+            "Deleted by someone else"
+            if first.current is None
+            else f"Now under “{label_name(str(first.current_label))}”"
+        )
         if first.unknown:
             they = "Not known while the service cannot be reached"
         choices = (("Do mine", MINE), ("Keep theirs", THEIRS))
@@ -139,7 +147,7 @@ def rows_of(views: Sequence[ConflictView]) -> list[Row]:
 def _photo(view: ConflictView) -> PhotoRow:
     conflict = view.conflict
     image = view.current or conflict.record or TrainingImage(id=conflict.image_id, filename=conflict.name, url="")
-    there = "not on this computer" if view.reason and not view.unknown else f"was under “{conflict.label}”"
+    there = "not on this computer" if view.reason and not view.unknown else f"was under “{label_name(conflict.label)}”"
     return PhotoRow(str(conflict.id), image, (conflict.name or image.filename, there))
 
 

@@ -223,7 +223,7 @@ class ExportController(QObject):
         if found is None or session.workspace is None:
             session.show_message(session.unavailable_reason("") or "This training set is no more.", "warn", _TOPIC)
             return
-        labels = found.labels if isinstance(found.labels, list) else []
+        labels = found.classes
         no_onnx = self.no_classifier(found)
         dialog = ExportDialog(self._theme, f"“{found.name}”", no_onnx=no_onnx, labels=labels, parent=self._window)
         dialog.format.setCurrentIndex(max(0, dialog.format.findData(export_format)))

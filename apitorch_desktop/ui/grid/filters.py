@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import SPLITS, TrainingImage
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 
 Answers = Mapping[str, OutOfFoldAnswer]
@@ -30,6 +30,7 @@ ANSWERS = (
     ("unsure", f"Less than {UNSURE:.0%} sure"),
     ("sure", f"{SURE:.0%} sure and more"),
 )
+SPLIT_CHOICES = (("", "Any"), *((split, split.capitalize()) for split in SPLITS), ("none", "None"))
 FOUND = (
     ("suspects", "Label looks wrong"),
     ("unsure", "Worth a check next"),
@@ -55,10 +56,18 @@ class Filter(msgspec.Struct):
     answer: Literal["", "other", "unsure", "sure"] = ""
     """Classifier's answer: see ANSWERS."""
     found: set[Literal["suspects", "unsure", "quality", "duplicates"]] = msgspec.field(default_factory=set)
+    split: Literal["", "train", "validation", "test", "none"] = ""
 
     def chosen(self) -> int:
         """Return how many of the menu's criteria are set."""
-        return bool(self.labels) + bool(self.days) + bool(self.size) + bool(self.answer) + bool(self.found)
+        return (
+            bool(self.labels)
+            + bool(self.days)
+            + bool(self.size)
+            + bool(self.answer)
+            + bool(self.split)
+            + bool(self.found)
+        )
 
     @property
     def asks_classifier(self) -> bool:
@@ -74,6 +83,9 @@ class Filter(msgspec.Struct):
             tests.append(_words(self.words, answers or {}))
         if self.answer:
             tests.append(_answered(self.answer, answers or {}))
+        if self.split:
+            split = "" if self.split == "none" else self.split
+            tests.append(lambda image: image.known_split == split)
         if self.labels:
             labels, but = frozenset(self.labels), self.but
             tests.append(lambda image: (image.label in labels) is not but)
@@ -116,7 +128,8 @@ _CONFIDENCE = re.compile(r"confidence(<=|>=|<|>|=|:)([0-9]*[.,]?[0-9]+)(%?)")
 def _words(text: str, answers: Answers) -> Callable[[TrainingImage], bool]:
     """Return a test for all the words, and for none of those after a minus or a “not”.
 
-    A word may also be `label:dress`, `predicted:dress` (the classifier's answer) or `confidence<0.6` (how sure it is).
+    A word may also be `label:dress`, `split:test`, `predicted:dress` (the classifier's answer) or `confidence<0.6` (how
+    sure it is).
     """
     wanted, barred = ([_word(word, answers) for word in words] for words in _split(text))
 
@@ -148,6 +161,8 @@ def _word(word: str, answers: Answers) -> Callable[[TrainingImage], bool]:
     key, _, label = word.partition(":")
     if key == "label":
         return lambda image: (image.label or "").startswith(label)
+    if key == "split":
+        return lambda image: (image.known_split or "none").startswith(label)
     if key == "predicted":
         known = any(answer.label == label for answer in answers.values())  # else it may still be being typed
         return lambda image: (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, chain, pairwise
 from typing import Any
 
-from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import INBOX, TrainingImage, label_order
 
 
 @dataclass(slots=True)
@@ -183,13 +183,14 @@ class LabelGroups:
         self._note(label, images)
 
     def add_label(self, label: str) -> bool:
-        """Add a label: in alphabetical order if the labels have that, else last. Return False if it exists."""
+        """Add a label: in the order of labels if they have that, else last. Return False if it exists."""
         if label in self.all:
             return False
         labels = list(self.all)
         at = len(labels)
-        if all(label <= following for label, following in pairwise(labels)):
-            at = bisect_right(labels, label)
+        keys = [label_order(name) for name in labels]
+        if all(key <= following for key, following in pairwise(keys)):
+            at = bisect_right(keys, label_order(label))
         items = list(self.all.items())
         items.insert(at, (label, []))
         self.all = dict(items)
@@ -273,9 +274,11 @@ class LabelGroups:
         return self._keep is None or self._keep(image)
 
     def show(self) -> None:
-        """Rebuild `shown` from `all`. With a filter, empty groups are left out."""
+        """Rebuild `shown` from `all`. With a filter, empty groups are left out, and the inbox is whenever it is empty."""
         self.shown = []
         for label, images in self.all.items():
+            if label == INBOX and not images:
+                continue
             if self._keep is not None:
                 images = list(filter(self._keep, images))
                 if not images:
@@ -286,7 +289,7 @@ class LabelGroups:
         if (held := self._held) is not None:
             self.shown.sort(key=lambda group: held.get(group.label, len(held)))
         elif self._by_count:
-            self.shown.sort(key=lambda group: -self._by_count * len(group.images))
+            self.shown.sort(key=lambda group: (group.label != INBOX, -self._by_count * len(group.images)))
         elif self._by_best and (key := self._key) is not None:
             empty = [group for group in self.shown if not group.images]
             filled = [group for group in self.shown if group.images]

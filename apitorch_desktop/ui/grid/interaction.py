@@ -8,7 +8,7 @@ from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QPoint, 
 from PySide6.QtGui import QDragMoveEvent, QDropEvent, QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QApplication, QScrollBar, QWidget
 
-from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import TrainingImage, label_name
 from apitorch_desktop.ui.grid.layout import Box, GridLayout, Step
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.widgets import drag_drop
@@ -343,11 +343,11 @@ class GridDrops(QObject):
         if folder:
             words = "Import the folder into this set: a plan comes first"
         elif not internal:
-            words = f"Add to “{label}”" if label else "Add to this set"
+            words = f"Add to “{label_name(label)}”" if label else "Add to this set"
         elif label is None or self.dragged_labels == {label}:
             words = ""
         else:
-            words = f"Move {plural(len(self._view.images.selection), 'photo')} to “{label}”"
+            words = f"Move {plural(len(self._view.images.selection), 'photo')} to “{label_name(label)}”"
         self._set_target((group, words) if group is not None and words else None, words)
         return bool(words)
 

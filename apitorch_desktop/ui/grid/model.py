@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
-from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import INBOX, TrainingImage
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.ui.grid.groups import LabelGroup, LabelGroups
 from apitorch_desktop.utils.text import percent, size
@@ -273,8 +273,10 @@ class GridModel(QAbstractListModel):
 
     def badge(self, image_id: str) -> str:
         """Return the small text on an image, "" for none."""
-        badge = self.badges.get(image_id, "")
-        if not badge and self.answers_shown and (answer := self.answers.get(image_id)) is not None:
+        badge, answer = self.badges.get(image_id, ""), self.answers.get(image_id)
+        if answer is not None and self.label_of(image_id) == INBOX:
+            return f"{answer.label}? {percent(answer.confidence)}"
+        if not badge and self.answers_shown and answer is not None:
             return f"{answer.label} {percent(answer.confidence)}"
         return badge
 
@@ -372,6 +374,15 @@ class GridModel(QAbstractListModel):
         """Return the label of the group of a row."""
         return self._groups.shown[self._groups.position_of_row(row)].label
 
+    def proposals(self) -> list[tuple[TrainingImage, OutOfFoldAnswer]]:
+        """Return the images without a label, shown or not, for which the classifier has an answer, the surest first."""
+        found = [
+            (image, self.answers[image.image_id])
+            for image in self._groups.all.get(INBOX, ())
+            if image.image_id in self.answers
+        ]
+        return sorted(found, key=lambda one: -one[1].confidence)
+
     def label_of(self, image_id: str) -> str | None:
         """Return the label of an image, shown or not."""
         return self._groups.labels().get(image_id)
@@ -459,6 +470,8 @@ def _lines(image: TrainingImage, answer: OutOfFoldAnswer | None) -> list[str]:
         facts.append(f"{image.width:,} × {image.height:,}")
     if isinstance(image.bytes, int):
         facts.append(size(image.bytes))
+    if image.known_split:
+        facts.append(f"split: {image.known_split}")
     if facts:
         lines.append(" · ".join(facts))
     return lines if answer is None else [*lines, answer.text]

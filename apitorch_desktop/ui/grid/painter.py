@@ -7,6 +7,7 @@ from typing import NamedTuple
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QIcon, QPainter, QPainterPath, QPen, QPixmap
 
+from apitorch_desktop.api.types import label_name
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.theme.tokens import DARK, Role
 from apitorch_desktop.ui.widgets.text_cache import LaidOutText, TextCache
@@ -40,6 +41,8 @@ class Header(NamedTuple):
     """Effect of a drop here in words, during a drag over the group."""
     floating: bool
     """Sticks at the top, over photos."""
+    hint: str = ""
+    """Sentence about what to do with these photos."""
 
 
 class GridPainter:
@@ -205,8 +208,10 @@ class GridPainter:
             self._write(painter, left, self._top(center, "small"), words, "small", self._accent_text)
         count = plural(header.images, "photo")
         kept = self._texts.get(count, "small").width + px(12)  # a long label is elided, never the count
-        self._label(painter, place, center, header.label or "(no label)", "answer", self._text, kept)
+        self._label(painter, place, center, label_name(header.label) or "(no label)", "answer", self._text, kept)
         self._label(painter, place, center, count, "small", self._muted)
+        if header.hint:
+            self._label(painter, place, center, header.hint, "small", self._muted)
         if header.accuracy is not None:
             self._accuracy_bar(painter, place, center, header.accuracy)
             self._label(painter, place, center, f"{percent(header.accuracy)} right", "small", self._muted)

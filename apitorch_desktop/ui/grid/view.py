@@ -38,7 +38,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QAbstractItemView, QListView, QToolTip, QWidget
 
-from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import INBOX, TrainingImage
 from apitorch_desktop.ui.grid.interaction import (
     CTRL,
     DEFAULT,
@@ -123,6 +123,8 @@ class GridView(QListView):
         self.loader = loader
         self.theme = theme
         self._tasks, self._local_copy = tasks, local_copy
+        self.inbox_hint = ""
+        """Sentence beside the heading of the photos without a label."""
         self._cell = DEFAULT
         self._content = GridLayout([], 0, DEFAULT)
         self._stale = True
@@ -370,6 +372,7 @@ class GridView(QListView):
             self.images.selection.count(content.rows_of(group)),
             target[1] if target is not None and target[0] == group else "",
             floating,
+            self.inbox_hint if shown.label == INBOX else "",
         )
         box = content.header(group)._replace(y=y)
         self._painter.header(painter, self.rect_of(box), header, self.isRightToLeft())

@@ -191,7 +191,7 @@ class ImportController(QObject):
     def add(self, photos: Sequence[tuple[Source, str]], set_id: str, label: str) -> None:
         """Send photos, given as (source, name), to a label; they were scanned before."""
         uploads = [UploadItem(label, source, name) for source, name in photos]
-        self._send(set_id, f"Adding {plural(len(uploads), 'photo')} to “{label}”", uploads)
+        self._send(set_id, f"Adding {plural(len(uploads), 'photo')} to “{label_name(label)}”", uploads)
 
     def copy(self, images: Sequence[TrainingImage], target: TrainingSet | str, label: str = "") -> None:
         """Copy photos of the open training set to another one, or to a new one of this name.
@@ -349,7 +349,7 @@ class ImportController(QObject):
         """Return the labels of a training set, as far as the window knows them."""
         session = self._session
         found = session.find_set(set_id)
-        labels = list(found.labels or ()) if found is not None else []
+        labels = found.classes if found is not None else []
         if session.open_set is not None and str(session.open_set.training_set.id) == str(set_id):
             labels += session.open_set.labels
         return labels

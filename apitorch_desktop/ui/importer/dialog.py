@@ -284,10 +284,9 @@ class ImportDialog(QDialog):
         if self._checks.comparing:
             reason = "Comparing with what is there"
         else:
-            spread = (
-                f"{photos} under {labels:,} label{'s' * (labels != 1)}" if labels else f"{photos} without a label yet"
-            )
-            spread += f" and without one ({waiting:,})" if labels and waiting else ""
+            spread = f"{plural(len(sending) - waiting, 'photo')} under {plural(labels, 'label')}, {waiting:,} without a label"
+            if not waiting or not labels:
+                spread = f"{photos} under {plural(labels, 'label')}" if labels else f"{photos} without a label yet"
             nothing = f"{plural(unlabeled, 'photo')} without a label yet" if unlabeled else "Nothing to import"
             self.head.setText(f"{spread}, {size(plan.bytes_to_send())}" if sending else nothing)
         self.below.setText(" ".join(part for part in (_summary(plan), self._checks.similarity_text) if part))

@@ -9,8 +9,10 @@ from PySide6.QtCore import QObject, QPoint, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QFocusEvent, QKeyEvent
 from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
+from apitorch_desktop.api.types import INBOX, TrainingImage, label_name
 from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.ui.labeling.key_strip import KeyStrip
+from apitorch_desktop.ui.labeling.proposals import ProposalDialog
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 from apitorch_desktop.ui.photos.controller import PhotosController
 from apitorch_desktop.ui.review.navigation import ReviewNavigation
@@ -238,7 +240,8 @@ class LabelPicker(QFrame):
         self.list.clear()
         for choice in choices(self.line.text(), self._labels):
             if choice.new:
-                text = f"Make the label “{choice.label}”"
+                taken_away = choice.label == INBOX
+                text = f"Put under “{label_name(INBOX)}”" if taken_away else f"Make the label “{choice.label}”"
             else:
                 key = self._keys.get(choice.label, "")
                 text = f"{choice.label}   {self._labels[choice.label]:,}" + (f"   ({key})" if key else "")
@@ -287,6 +290,7 @@ class LabelingController(QObject):
         self._photos = photos
         self._review = review
         self._central_widget = central_widget
+        self._theme = theme
         self._settings = settings
         self.keys = LabelKeys(session, edits, settings)
         self.strip = KeyStrip(theme)
@@ -295,6 +299,7 @@ class LabelingController(QObject):
         self.strip.advance.setChecked(self.advance)
         central_widget.add_footer(self.strip)
         self._wire()
+        self._show_hint()
         self._show_keys()
         self._show_strip()
 
@@ -313,6 +318,8 @@ class LabelingController(QObject):
         self.keys.changed.connect(self._show_keys)
         self._session.listing_changed.connect(self._show_keys)
         self._review.review.changed.connect(self._show_suspects)
+        self._review.review.changed.connect(self._show_hint)
+        self._session.listing_changed.connect(self._show_hint)
         self._central_widget.pages.currentChanged.connect(self._show_strip)
         self._session.open_set_changed.connect(self._show_strip)
 
@@ -417,6 +424,37 @@ class LabelingController(QObject):
                 self._edits.create_label(open_set.training_set.id, choice.label)
         else:
             self._photos.grid.reveal_label(choice.label)
+
+    # --- photos without a label
+
+    def _show_hint(self) -> None:
+        """Say beside the heading of the photos without a label what to do with them."""
+        other = "type its first letters" if self.no_proposals() else "Ctrl+Shift+L for what is proposed"
+        hint = f"Press a label’s key, or {other}."
+        if hint != self._photos.grid.inbox_hint:
+            self._photos.grid.inbox_hint = hint
+            self._photos.grid.viewport().update()
+
+    def no_proposals(self) -> str:
+        """Return why there are no proposals to accept, "" if there are."""
+        open_set, found = self._session.open_set, self._review.review.found
+        if open_set is None or not open_set.waiting:
+            return "No photo waits for a label."
+        if self._photos.model.proposals():
+            return ""
+        return (found.why_not if found is not None else "") or "The classifier has proposed no label yet."
+
+    def ask_proposals(self) -> None:
+        """Let the user choose how sure the classifier must be, and label the photos without a label as it proposes."""
+        proposals = self._photos.model.proposals()
+        dialog = ProposalDialog(self._theme, proposals, self._settings.proposal_threshold, self._central_widget)
+        dialog.agreed.connect(self._accept)
+        dialog.open()
+
+    def _accept(self, accepted: list[tuple[TrainingImage, str]], threshold: int) -> None:
+        self._settings.proposal_threshold = threshold
+        self._settings.save()
+        self._edits.move_each([(image, label) for image, label in accepted if image.label == INBOX])
 
     # --- suspects
 

@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QInputDialog, QMenu
 
-from apitorch_desktop.api.types import SimilarImage, TrainingImage
+from apitorch_desktop.api.types import INBOX, SimilarImage, TrainingImage
 from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
@@ -37,6 +37,7 @@ SORTS = (
     ("big", "Size"),
     ("most", "Largest label first"),
     ("fewest", "Smallest label first"),
+    ("proposed", "Classifier’s label"),
     ("unsure", "Least sure first"),
     ("sure", "Surest first"),
 )
@@ -68,13 +69,27 @@ _KEYS_OF_SORTS: dict[SortOrder, tuple[Callable[[TrainingImage], Any] | None, boo
     "big": (_pixels, True, 0),
     "most": (None, False, 1),
     "fewest": (None, False, -1),
+    "proposed": (None, False, 0),
     "unsure": (None, False, 0),
     "sure": (None, True, 0),
 }
+_BY_ANSWER = ("proposed", "unsure", "sure")
 """Sort key of the photos within a label (None: as listed), whether it is reversed, and the order of labels by count.
 
-"unsure" and "sure" sort by the classifier's answers, as they were when the order was chosen: photos must not change their
+Those of `_BY_ANSWER` sort by the classifier's answers, as they were when the order was chosen: photos must not change their
 places after each label that is given."""
+
+
+def _by_answer(key: SortOrder, answers: Mapping[str, OutOfFoldAnswer]) -> Callable[[TrainingImage], Any]:
+    """Return the sort key for an order of `_BY_ANSWER`; images without an answer are last."""
+
+    def by(image: TrainingImage) -> Any:
+        answer = answers.get(image.image_id)
+        if key == "proposed":
+            return (False, answer.label, -answer.confidence) if answer is not None else (True,)
+        return answer.confidence if answer is not None else 2.0 if key == "unsure" else -1.0
+
+    return by
 
 
 class PhotosController(QObject):
@@ -201,7 +216,7 @@ class PhotosController(QObject):
             self.big.set_answer(self._answer_text(self.big.image()))
             if self.filter.asks_classifier:
                 self.apply_filter(again=True)
-            if answers and not self._sorted_by and self.sort in ("unsure", "sure"):
+            if answers and not self._sorted_by and self.sort in _BY_ANSWER:
                 self.set_sort(self.sort)
         if self.filter.found and self._ids_found() != self._found:
             self.apply_filter(again=True)
@@ -211,7 +226,7 @@ class PhotosController(QObject):
         return answer.text if answer is not None else ""
 
     def _show_answers(self) -> None:
-        self.model.show_answers(self.sort in ("unsure", "sure") or self.filter.asks_classifier)
+        self.model.show_answers(self.sort in _BY_ANSWER or self.filter.asks_classifier)
 
     def _ids_found(self) -> frozenset[str]:
         return frozenset(one for key in self.filter.found for one in self.found_ids(key))
@@ -284,10 +299,9 @@ class PhotosController(QObject):
             self.sorted.emit(key)
             return
         by, reverse, by_count = _KEYS_OF_SORTS[key]
-        if key in ("unsure", "sure"):
+        if key in _BY_ANSWER:
             answers = self._sorted_by = self.model.answers
-            unknown = 2.0 if key == "unsure" else -1.0  # last
-            by = lambda image: one.confidence if (one := answers.get(image.image_id)) else unknown  # noqa: E731
+            by = _by_answer(key, answers)
         self.sort = key
         self._settings.sort = key
         self._settings.save()
@@ -388,12 +402,23 @@ class PhotosController(QObject):
         def one() -> str:
             return "" if len(self.selected()) == 1 else "Select one photo to find others like it."
 
+        def no_unlabel() -> str:
+            workspace = self._session.workspace
+            if workspace is not None and not workspace.has_inbox:
+                return "This service cannot keep photos without a label."
+            waiting = all(image.label == INBOX for image in self.selected())
+            return reason() or ("They have no label." if waiting else "")
+
         both = (self.grid, self.big)
         self._actions.add(
             ActionSpec(
                 "photo.delete", lambda: f"Delete {counted()}",
                 lambda: self.delete([image.image_id for image in self.selected()]),
                 "Delete", "Delete what is selected; Undo brings it back", "Photos", reason=reason, binds_keys=False,
+            ),
+            ActionSpec(
+                "photo.unlabel", "Take the label away", lambda: self._edits.move(self.selected(), INBOX),
+                "Ctrl+U", "Take the label away: it waits under “No label yet”", "Photos", reason=no_unlabel, within=both,
             ),
             ActionSpec(
                 "photo.select_all", "Select all", self.grid.selectAll, "Ctrl+A", "Select all", "Photos",
@@ -454,6 +479,8 @@ class PhotosController(QObject):
                 action = move.addAction(name.replace("&", "&&"))
                 action.triggered.connect(lambda _checked=False, name=name: self._edits.move(chosen, name))
                 action.setShortcut(QKeySequence(self.key_of(name)))
+            move.addSeparator()
+            self._actions.fill(move, "photo.unlabel")
             self._actions.fill(
                 menu, "photo.copy_to_set", "", "photo.classify_with",
                 "photo.find_similar", "photo.find_similar_everywhere", "",
@@ -481,7 +508,7 @@ class PhotosController(QObject):
         others = [found for found in self._session.training_sets if str(found.id) != here]
         for found in others:
             below = menu.addMenu(found.name.replace("&", "&&"))
-            labels = list(found.labels or ())
+            labels = found.classes
             own = list(dict.fromkeys(str(image.label) for image in images))
             title = "Under their own labels" if len(own) > 1 else f"Under “{own[0]}”"
             for text, name in [(title, ""), *((name, name) for name in sorted(labels) if [name] != own)]:

@@ -10,7 +10,8 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QInputDialog, QMenu
 
-from apitorch_desktop.ui.grid.filters import AGES, ANSWERS, FOUND, SIZES, Filter
+from apitorch_desktop.api.types import label_name, label_order
+from apitorch_desktop.ui.grid.filters import AGES, ANSWERS, FOUND, SIZES, SPLIT_CHOICES, Filter
 from apitorch_desktop.ui.settings import Settings
 
 LONGEST = 60
@@ -36,10 +37,11 @@ class FilterMenu(QObject):
         self._tick(below, "All but these", wanted.but, self._but)  # first: there may be hundreds of labels
         below.addSeparator()
         for name in self._labels():
-            self._tick(below, name, name in wanted.labels, partial(self._in, wanted.labels, name))
+            self._tick(below, label_name(name), name in wanted.labels, partial(self._in, wanted.labels, name))
         self._choices("Added", AGES, wanted.days, self._age)
         self._choices("Shorter side", SIZES, wanted.size, self._size)
         self._choices("Classifier’s answer", ANSWERS, wanted.answer, self._answer)
+        self._choices("Split", SPLIT_CHOICES, wanted.split, self._split)
         below = menu.addMenu("Found by Review")
         for key, words in FOUND:
             self._tick(below, words, key in wanted.found, partial(self._in, wanted.found, key))
@@ -103,6 +105,10 @@ class FilterMenu(QObject):
         self._filter.answer = answer
         self.changed.emit()
 
+    def _split(self, split: Any) -> None:
+        self._filter.split = split
+        self.changed.emit()
+
     def _take(self, other: Filter) -> None:
         self._filter.take(other)
         self.changed.emit()
@@ -139,8 +145,15 @@ def suggestion(wanted: Filter) -> str:
     """Return a name for a filter."""
     parts = [wanted.words.strip()] if wanted.words.strip() else []
     if wanted.labels:
-        parts.append(("not " if wanted.but else "") + ", ".join(sorted(wanted.labels)))
-    for value, choices in ((wanted.days, AGES), (wanted.size, SIZES), (wanted.answer, ANSWERS)):
+        parts.append(
+            ("not " if wanted.but else "") + ", ".join(map(label_name, sorted(wanted.labels, key=label_order)))
+        )
+    for value, choices in (
+        (wanted.days, AGES),
+        (wanted.size, SIZES),
+        (wanted.answer, ANSWERS),
+        (wanted.split, SPLIT_CHOICES),
+    ):
         if value:
             parts.append(dict(choices)[value].lower())
     parts += [words.partition(":")[0].lower() for key, words in FOUND if key in wanted.found]

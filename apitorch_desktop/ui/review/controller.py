@@ -267,11 +267,9 @@ class ReviewController(QObject):
 
     def accept(self, issues: Sequence[LabelIssue]) -> None:
         """Move photos to their likelier labels."""
-        by_label: dict[str, list[str]] = {}
-        for issue in issues:
-            by_label.setdefault(issue.likely, []).append(issue.image)
-        for label, ids in by_label.items():
-            self.move(ids, label)
+        likely = {issue.image: issue.likely for issue in issues}
+        self._editing.move_each([(image, likely[image.image_id]) for image in self.images(likely)])
+        self._refresh()
 
     def confirm_labels(self, ids: Sequence[str]) -> None:
         """Confirm the labels of these photos."""

@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
-from apitorch_desktop.api.types import Metrics
+from apitorch_desktop.api.types import Metrics, label_name
 from apitorch_desktop.dataset.review.findings import Duplicate, Findings, LabelAdvice
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.model import HeadingRow, LabelIssueRow, PhotoRow, Row
@@ -47,7 +47,8 @@ def duplicates(review: ReviewController) -> list[Row]:
         labels = list(dict.fromkeys(twin.label for twin in twins))
         key = " ".join(sorted(twin.image for twin in twins))
         acts = (("Keep all", "dismiss"), (f"Delete {plural(len(twins) - 1, 'other')}", "delete"))
-        note = labels[0] if len(labels) == 1 else "under " + " and ".join(f"“{label}”" for label in labels)
+        names = [label_name(label) for label in labels]
+        note = names[0] if len(names) == 1 else "under " + " and ".join(f"“{name}”" for name in names)
         rows.append(HeadingRow(key, plural(len(twins), "photo"), note, acts, group))
         for twin in twins:
             mark = "keep" if twin.image == kept else "go"
@@ -59,7 +60,7 @@ def duplicates(review: ReviewController) -> list[Row]:
 def _figures(twin: Duplicate, *, named: bool) -> tuple[str, ...]:
     pixels = f"{twin.width:,} × {twin.height:,}" if twin.width else ""
     first = " · ".join(part for part in (pixels, size(twin.bytes) if twin.bytes else "") if part)
-    second = " · ".join(part for part in (twin.label if named else "", twin.created_at[:10]) if part)
+    second = " · ".join(part for part in (label_name(twin.label) if named else "", twin.created_at[:10]) if part)
     return (first, second)
 
 

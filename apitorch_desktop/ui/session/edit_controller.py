@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Event
 
 import msgspec
 from PySide6.QtCore import QObject, Signal
 
 from apitorch_desktop.api.slugs import snake_case
-from apitorch_desktop.api.types import Id, TrainingImage
+from apitorch_desktop.api.types import INBOX, Id, TrainingImage, label_name
 from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome, EditRun
 from apitorch_desktop.dataset.edits.model import TRAINING_SET_KINDS
 from apitorch_desktop.dataset.workspace.workspace import Workspace
@@ -20,6 +20,9 @@ from apitorch_desktop.utils.text import plural
 
 Act = Callable[[EditHistory, Workspace, EditRun], EditOutcome]
 """Runs an edit on a lane and returns its outcome."""
+Targets = Sequence[tuple[TrainingImage, str]]
+"""Photos, each with the label that it gets."""
+MoveAct = Callable[[EditHistory, Workspace, Id, Targets, EditRun], EditOutcome]
 
 _UNFINISHED = ("waiting", "doing", "undoing")
 
@@ -69,31 +72,44 @@ class EditController(QObject):
 
     def move(self, images: Sequence[TrainingImage], label: str) -> None:
         """Move photos of the open training set to a label."""
+        moving = [(image, label) for image in images if image.label != label]
+        self._move(
+            moving,
+            f"Moved {plural(len(moving), 'photo')} to “{label_name(label)}”",
+            lambda edits, workspace, set_id, targets, run: edits.move(
+                workspace, set_id, [image for image, _ in targets], label, run
+            ),
+        )
+
+    def move_each(self, images: Sequence[tuple[TrainingImage, str]]) -> None:
+        """Move photos of the open training set, each to a label of its own, in one edit."""
+        self._move(
+            images,
+            f"Labeled {plural(len(images), 'photo')} as proposed",
+            lambda edits, workspace, set_id, targets, run: edits.move_each(workspace, set_id, targets, run),
+        )
+
+    def _move(self, moving: Targets, done: str, act: MoveAct) -> None:
+        """Show photos under their new labels at once, and run the edit."""
         open_set = self._session.open_set
-        moving = [image for image in images if image.label != label]
         if open_set is None or not moving:
             return
-        before = [(image.image_id, str(image.label)) for image in moving]
-        records = [_copy(image) for image in moving]  # the grid's records get their new label at once
-        ids = [image_id for image_id, _ in before]
-        open_set.move_images(ids, label)
+        before = [(image.image_id, str(image.label)) for image, _ in moving]
+        targets = [(_copy(image), label) for image, label in moving]  # the grid's records get their new label at once
+        set_id = open_set.training_set.id
+        for label, ids in _by_label((image.image_id, label) for image, label in targets).items():
+            open_set.move_images(ids, label)
 
         def back(_error: Exception) -> None:
-            by_label: dict[str, list[str]] = {}
-            for image_id, old in before:
-                if not open_set.local_changes.holds(image_id):
-                    by_label.setdefault(old, []).append(image_id)
-            for old, its in by_label.items():
-                open_set.move_images(its, old)
+            for label, ids in _by_label(one for one in before if not open_set.local_changes.holds(one[0])).items():
+                open_set.move_images(ids, label)
 
-        photos = plural(len(moving), "photo")
-        set_id = open_set.training_set.id
         self.do(
-            f"Moving {photos}",
-            lambda edits, workspace, run: edits.move(workspace, set_id, records, label, run),
-            done=f"Moved {photos} to “{label}”",
+            f"Moving {plural(len(moving), 'photo')}",
+            lambda edits, workspace, run: act(edits, workspace, set_id, targets, run),
+            done=done,
             failed=back,
-            holds=ids,
+            holds=[image_id for image_id, _ in before],
         )
 
     def delete(self, images: Sequence[TrainingImage]) -> None:
@@ -118,6 +134,9 @@ class EditController(QObject):
 
     def create_label(self, set_id: Id, label: str) -> None:
         """Create an empty label."""
+        if snake_case(label) == INBOX:
+            self._session.show_message(f"“{INBOX}” stands for no label: choose another name.", "warn", "labels")
+            return
         set_id = self._session.service_id(set_id)
         self.do(
             "Making the label",
@@ -130,6 +149,9 @@ class EditController(QObject):
         set_id = self._session.service_id(set_id)
         open_set = self._session.open_set
         name = snake_case(new)
+        if name == INBOX:
+            self._session.show_message(f"“{INBOX}” stands for no label: choose another name.", "warn", "labels")
+            return
         if (
             open_set is not None
             and str(open_set.training_set.id) == str(set_id)
@@ -159,7 +181,7 @@ class EditController(QObject):
         self.do(
             "Deleting the label",
             lambda edits, workspace, run: edits.delete_label(workspace, set_id, label, run),
-            done=f"Deleted the label “{label}”",
+            done="Deleted the photos without a label" if label == INBOX else f"Deleted the label “{label}”",
         )
 
     # --- training sets
@@ -378,6 +400,14 @@ def summary(outcomes: Sequence[EditOutcome]) -> str:
         return ""
     more = f" And {len(parts) - 2:,} more." if len(parts) > 2 else ""
     return f"While it was away: {' '.join(parts[:2])}{more} You see what is there now; do again what you still want."
+
+
+def _by_label(images: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return label → ids of (id, label)."""
+    found: dict[str, list[str]] = {}
+    for image_id, label in images:
+        found.setdefault(label, []).append(image_id)
+    return found
 
 
 def _copy(image: TrainingImage) -> TrainingImage:

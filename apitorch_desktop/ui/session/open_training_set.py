@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from msgspec import UNSET
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from apitorch_desktop.api.types import TrainingImage, TrainingSet
+from apitorch_desktop.api.types import INBOX, TrainingImage, TrainingSet, label_order
 from apitorch_desktop.dataset.edits.history import EditKind, EditOutcome
 from apitorch_desktop.dataset.workspace.listing import Listing, iter_images
 from apitorch_desktop.dataset.workspace.workspace import ListingProgress, Workspace
@@ -121,12 +121,12 @@ class ArrangedListing:
 
 
 def arrange(labels: Iterable[str], images: Sequence[TrainingImage]) -> ArrangedListing:
-    """Return images by label, in alphabetical order."""
+    """Return images by label, those without one first, then in alphabetical order."""
     groups = {label: LabelGroup(label) for label in labels}
     for image in images:
         groups.setdefault(str(image.label), LabelGroup(str(image.label))).images.append(image)
     where = {image.image_id: str(image.label) for image in images}
-    return ArrangedListing([groups[label] for label in sorted(groups)], where, newest(images))
+    return ArrangedListing([groups[label] for label in sorted(groups, key=label_order)], where, newest(images))
 
 
 def newest(images: Iterable[TrainingImage], before: tuple[str, str] = ("", "")) -> tuple[str, str]:
@@ -175,13 +175,23 @@ class OpenTrainingSet(QObject):
 
     @property
     def labels(self) -> list[str]:
-        """The labels in the order of tree and grid."""
-        return sorted(self._counts)
+        """The labels in the order of tree and grid, without the inbox."""
+        return sorted(self._counts.keys() - {INBOX})
 
     @property
     def counts(self) -> dict[str, int]:
         """Images by label, in the order of `labels`."""
         return {label: self._counts[label] for label in self.labels}
+
+    @property
+    def waiting(self) -> int:
+        """Number of images without a label."""
+        return self._counts.get(INBOX, 0)
+
+    @property
+    def all_counts(self) -> dict[str, int]:
+        """The same as `counts`, with the inbox first while it has images."""
+        return {INBOX: self.waiting, **self.counts} if self.waiting else self.counts
 
     def label_id(self, label: str) -> str | None:
         """Return a label's id, if the service gives one."""

@@ -348,7 +348,7 @@ class Session(QObject):
         if open_set is None or not open_set.listed or not isinstance(open_set.training_set.counts, list):
             return
         counts = dict(zip(open_set.training_set.labels or (), open_set.training_set.counts, strict=False))
-        if Counter(counts) != Counter(open_set.counts):  # a label without images counts as none
+        if Counter(counts) != Counter(open_set.all_counts):  # a label without images counts as none
             open_set.refresh()
 
     def refresh_sets(
@@ -411,7 +411,7 @@ class Session(QObject):
         if open_set is None or not (open_set.listed or any(open_set.counts.values())):
             return
         self.training_sets = [
-            msgspec.structs.replace(found, labels=open_set.labels, counts=list(open_set.counts.values()))
+            msgspec.structs.replace(found, labels=list(open_set.all_counts), counts=list(open_set.all_counts.values()))
             if str(found.id) == str(open_set.training_set.id)
             else found
             for found in self.training_sets

@@ -7,7 +7,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QHBoxLayout
 
-from apitorch_desktop.api.types import Classifier, Metrics, TrainingSet
+from apitorch_desktop.api.types import INBOX, Classifier, Metrics, TrainingSet
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import Card, ElidedLabel, ProgressBar, label, set_property
 from apitorch_desktop.utils.text import percent
@@ -117,6 +117,7 @@ def needs(opened: TrainingSet) -> str:
         if opened.counts is UNSET or opened.labels is UNSET
         else dict(zip(opened.labels, opened.counts, strict=False))
     )
+    counts.pop(INBOX, None)
     enough = sum(count >= ENOUGH for count in counts.values())
     short = [f"{name} has {count}" for name, count in counts.items() if 0 < count < ENOUGH]
     if enough < ENOUGH and short:

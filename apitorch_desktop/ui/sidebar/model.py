@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import UNSET
 from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
-from apitorch_desktop.api.types import Id, TrainingSet
+from apitorch_desktop.api.types import INBOX, Id, TrainingSet, label_name, label_order
 from apitorch_desktop.utils.text import plural
 
 Index = QModelIndex | QPersistentModelIndex
@@ -57,6 +57,11 @@ class TreeNode:
     parent: TreeNode | None = None
     children: list[TreeNode] = field(default_factory=list)
     serial: int = 0
+
+    @property
+    def is_inbox(self) -> bool:
+        """True for the photos without a label, a row that has no name of its own."""
+        return self.row_type is RowType.LABEL and self.key == INBOX
 
 
 class TreeModel(QAbstractItemModel):
@@ -205,6 +210,8 @@ class TreeModel(QAbstractItemModel):
         if node.row_type is RowType.HEADING:
             return Qt.ItemFlag.ItemIsEnabled
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        if node.is_inbox:
+            return flags | Qt.ItemFlag.ItemIsDropEnabled
         if node.row_type in (RowType.TRAINING_SET, RowType.LABEL):
             return flags | Qt.ItemFlag.ItemIsEditable | Qt.ItemFlag.ItemIsDropEnabled
         return flags | Qt.ItemFlag.ItemIsEditable if node.row_type is RowType.DRAFT else flags
@@ -212,12 +219,15 @@ class TreeModel(QAbstractItemModel):
     def _node_of(self, training_set: TrainingSet) -> TreeNode:
         names = [] if training_set.labels is UNSET else training_set.labels
         counts = {} if training_set.counts is UNSET else dict(zip(names, training_set.counts, strict=False))
-        labels = sorted(names)  # as in the grid, so that keys and groups have the same order
-        hints = self._hints.get(str(training_set.id)) or dict(zip(labels, LABEL_KEYS, strict=False))
+        labels = sorted(names, key=label_order)  # as in the grid, so that keys and groups have the same order
+        labels = [label for label in labels if label != INBOX or counts.get(label) != 0]
+        keyed = [label for label in labels if label != INBOX]
+        hints = self._hints.get(str(training_set.id)) or dict(zip(keyed, LABEL_KEYS, strict=False))
         total = None if training_set.counts is UNSET else sum(training_set.counts)
         node = TreeNode(RowType.TRAINING_SET, str(training_set.id), training_set.name, total, training_set=training_set)
         node.children = [
-            TreeNode(RowType.LABEL, label, label, counts.get(label), hints.get(label, "")) for label in labels
+            TreeNode(RowType.LABEL, label, label_name(label), counts.get(label), hints.get(label, ""))
+            for label in labels
         ]
         return node
 

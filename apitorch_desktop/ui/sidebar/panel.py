@@ -145,7 +145,8 @@ class TreeView(QTreeView):
         elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self._choose(node)
         elif event.key() == Qt.Key.Key_F2 and node.row_type in (RowType.TRAINING_SET, RowType.LABEL):
-            self.rename(node)
+            if not node.is_inbox:
+                self.rename(node)
         elif event.key() == Qt.Key.Key_Delete and node.row_type in (RowType.TRAINING_SET, RowType.LABEL):
             self.delete(node)
         else:

@@ -10,7 +10,7 @@ from PySide6.QtCore import QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
-from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import TrainingImage, label_name
 from apitorch_desktop.ui.images.thumbnail_loader import Fetch, ThumbnailLoader
 from apitorch_desktop.ui.tasks.runner import TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
@@ -286,7 +286,7 @@ class PhotoView(QWidget):
 
 
 def details(image: TrainingImage) -> list[str]:
-    """Return size, bytes, date and label, as far as the service reports them."""
+    """Return size, bytes, date, label and split, as far as the service reports them."""
     facts = []
     if isinstance(image.width, int) and isinstance(image.height, int):
         facts.append(f"{image.width:,} × {image.height:,}")
@@ -295,7 +295,9 @@ def details(image: TrainingImage) -> list[str]:
     if isinstance(image.created_at, str) and (date := _date(image.created_at)):
         facts.append(date)
     if isinstance(image.label, str):
-        facts.append(image.label)
+        facts.append(label_name(image.label))
+    if image.known_split:
+        facts.append(f"split: {image.known_split}")
     return facts
 
 

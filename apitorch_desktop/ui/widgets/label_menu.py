@@ -16,7 +16,7 @@ def fill_label_menu(
     menu.clear()
     for training_set in sets:
         submenu = menu.addMenu(training_set.name.replace("&", "&&"))
-        labels = list(training_set.labels or ())
+        labels = training_set.classes
         for name in sorted(labels, key=lambda name: (name not in first, name)):
             action = submenu.addAction(name)
             action.triggered.connect(
