@@ -336,8 +336,10 @@ class Bootstrap(QObject):
             self.session, self.edits, self.classify_panel, self.theme, self.settings, self.window, self.similar
         )
         self.central_widget.add_panel(self.classify_panel)
-        self.batch_panel = BatchPanel(self.theme)
-        self.batch = BatchController(self.session, self.batch_panel, self.classify_panel, self.theme, self.window)
+        self.batch_panel = BatchPanel(self.theme, self.tasks)
+        self.batch = BatchController(
+            self.session, self.batch_panel, self.classify_panel, self.actions, self.theme, self.window
+        )
         self.central_widget.add_page(self.batch_panel)
 
     def _wire(self) -> None:

@@ -54,6 +54,10 @@ WIDGET_KEYS = {
         ("Shift+arrows", "Pan; so does the mouse"),
         ("1 … 9, 0, A … Z", "Labels, as among the photos"),
     ),
+    "Table of answers": (
+        ("1 … 9, 0, A … Z", "Add what is selected to that label of the open training set"),
+        ("Esc", "Back to the photos"),
+    ),
     "Tree": (
         ("F2", "Rename a label or a training set"),
         ("Delete", "Delete it; Undo brings it back"),
@@ -84,8 +88,8 @@ MENUS = {
         "set.export", "set.export_classifier", "set.compare", "", "set.delete",
     ),
     "&Classifier": (
-        "classifier.classify_file", "photo.classify_with", "", "photo.find_similar", "photo.find_similar_everywhere",
-        "", "classifier.versions",
+        "classifier.classify_file", "photo.classify_with", "batch.add_each", "",
+        "photo.find_similar", "photo.find_similar_everywhere", "", "classifier.versions",
     ),
     "&Help": ("help.documentation", "help.keys", "help.palette", "", "help.whats_new", "help.about"),
 }  # fmt: skip

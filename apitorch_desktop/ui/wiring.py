@@ -23,7 +23,7 @@ from apitorch_desktop.ui.connections.controller import ConnectionController
 from apitorch_desktop.ui.connections.menu import ConnectionMenu
 from apitorch_desktop.ui.exporter.controller import ExportController
 from apitorch_desktop.ui.importer.controller import ImportController
-from apitorch_desktop.ui.labeling.controller import LabelingController
+from apitorch_desktop.ui.labeling.controller import LabelingController, LabelTarget
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 from apitorch_desktop.ui.main_window.main_window import MainWindow
 from apitorch_desktop.ui.main_window.page_switcher import PageSwitcher
@@ -676,6 +676,10 @@ class Wiring(QObject):
         batch.shown.connect(lambda shown: pages.show_above(table) if shown else pages.leave(table))
         batch.add_requested.connect(self._parts.imports.add)
         batch.photo_requested.connect(classify.begin)
+        labeling = self._parts.labeling
+        batch.key_of = labeling.keys.key
+        target = LabelTarget(table.table, lambda: len(table.selected()), batch.put, table.select_next)
+        table.table.label_key.connect(lambda text: labeling.typed(text, target))
         self._parts.connection_menu.message_wanted.connect(panel.message_requested)
 
 

@@ -8,6 +8,7 @@ import pytest
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QLineEdit
 
+from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.compare.controller import CompareDialog
 from apitorch_desktop.ui.exporter.controller import ExportDialog
 from apitorch_desktop.ui.importer.dialog import ImportDialog
@@ -52,6 +53,11 @@ def test_every_action_is_driven_by_a_test():
 )  # fmt: skip
 def test_actions_of_the_menu_bar(monkeypatch, photos, tmp_path, home):
     folder = summer(photos, tmp_path, ("dress", "hat"), 2)
+
+    listed, classifiers = [], Workspace.classifiers  # that of the set is not listed at first
+    monkeypatch.setattr(
+        Workspace, "classifiers", lambda self: [one for one in classifiers(self) if one.slug != "summer" or listed]
+    )
 
     def sets(made):
         return {found.name: found.labels for found in made.session.workspace.client.training_sets()}
@@ -134,7 +140,15 @@ def test_actions_of_the_menu_bar(monkeypatch, photos, tmp_path, home):
         choose_in_menu_bar(made, "&Classifier", "Classify a photo…")
         write_path(program.wait(lambda: program.dialog(QFileDialog), "the dialog for photos"), a_photo())
         back(made)
-        program.wait(lambda: made.classify_panel.cards, "a card")
+        cards = made.classify_panel.cards
+        program.wait(lambda: cards and all(card.answer is not None for card in cards.values()), "answers")
+        assert "summer" not in cards
+        listed.append("summer")
+        made.session.refresh_classifiers()
+        program.wait(
+            lambda: "summer" in cards and cards["summer"].answer is not None, "that of the set, once it is there"
+        )
+        assert cards["summer"].classifier.full_text() == "Summer"
 
     def new_set(made):
         pointer.key("ctrl+n")

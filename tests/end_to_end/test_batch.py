@@ -2,15 +2,19 @@
 
 import csv
 import json
+from collections import Counter
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QLineEdit, QPushButton
 
+from apitorch_desktop.ui.batch.dialog import AddEachDialog
+from apitorch_desktop.ui.batch.model import IN_SET
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE as ROW
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
-from tests.helpers.widget_driver import choose, press_cell, press_header
+from tests.helpers.widget_driver import OpenedFolders, choose, pick, press_cell, press_header
 
 LABELS = ("dress", "shoes")
 EACH = 6
@@ -38,7 +42,10 @@ def folder(photos, tmp_path):
     return place
 
 
+@pytest.mark.action("batch.add_each", "batch.open", "batch.copy", "batch.copy_paths", "batch.show_in_file_manager")
 def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_path):
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+
     def steps(made):
         session, table = made.session, made.batch_panel
         program.wait(lambda: session.sets_confirmed, "the embedded service")
@@ -118,7 +125,7 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
 
         for column, figure, falling in (
             (apart, lambda row: row.disagreement, True),
-            (1, lambda row: row.confidence("right"), False),
+            (table.model.answer_column("right") + 1, lambda row: row.confidence("right"), False),
         ):
             for down, part in ((falling, 0.4), (not falling, 0.6)):
                 press_header(table.table, column, part)
@@ -147,5 +154,81 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
         groups = {group.label: group.images for group in client.images(target).data}
         names = {image.original_filename for image in groups["shoes"]}
         assert set(dresses) <= names
+        marked_and_added_by_key(made, table, client, target, dresses)
+        shared(made, table)
+        each_under_its_answer(made, table, client, target)
+        pointer.key("Escape")
+        program.wait(lambda: not table.isVisible(), "the table left")
+
+    def row_of(table, name):
+        shown = table.table.model()
+        return next(index for row in range(shown.rowCount()) if (index := shown.index(row, 0)).data() == name)
+
+    def in_set(table, name):
+        return row_of(table, name).siblingAtColumn(IN_SET).data()
+
+    def marked_and_added_by_key(made, table, client, target, dresses):
+        program.wait(lambda: [in_set(table, name) for name in dresses] == ["shoes"] * 2, "the marks of what is there")
+        assert not table.table.isColumnHidden(IN_SET)
+        other = next(row.name for row in table.model.rows if row.name.startswith("dress") and row.name not in dresses)
+        press_cell(table.table, row_of(table, other))
+        pointer.key("1")
+        program.wait(lambda: in_set(table, other) == "dress", "the photo under the label of the key")
+        pointer.write("sho")
+        program.wait(made.labeling.picker.isVisible, "the picker")
+        pointer.key("Escape")
+        program.wait(table.table.hasFocus, "the focus in the table")
+        assert counts(client, target) == {"dress": EACH + 1, "shoes": EACH + 2}
+
+    def shared(made, table):
+        first, clipboard = table.model.rows[0], QGuiApplication.clipboard()
+        press_cell(table.table, row_of(table, first.name))
+        pointer.key("ctrl+c")
+        program.wait(lambda: clipboard.mimeData().hasImage(), "the picture on the clipboard")
+        press_cell(table.table, row_of(table, first.name), button=3)
+        choose("Copy the paths of the table")
+        program.wait(lambda: clipboard.text() == str(first.source.path), "its path")
+        opened = OpenedFolders()
+        QDesktopServices.setUrlHandler("file", opened, "open_url")
+        try:
+            press_cell(table.table, row_of(table, first.name), button=3)
+            choose("Show in the file manager")
+            program.wait(lambda: opened.paths == [str(folder)], "its folder")
+        finally:
+            QDesktopServices.unsetUrlHandler("file")
+        press_cell(table.table, row_of(table, first.name), button=3)
+        choose("Open in the classify panel")
+        program.wait(lambda: made.classify_panel.name.full_text() == first.name, "the photo in the panel")
+
+    def each_under_its_answer(made, table, client, target):
+        """None of those that are there, none that is less sure than asked; one undo takes them all back."""
+        before = counts(client, target)
+        made.window.activateWindow()
+        table.table.clearSelection()
+        program.press(table.each)
+        dialog = program.wait(lambda: program.dialog(AddEachDialog), "the dialog")
+        program.wait(dialog.isActiveWindow, "its focus")
+        pick(dialog.classifier, "right")
+        program.press(dialog.least)
+        pointer.key("ctrl+a")
+        pointer.write("30")
+        program.wait(lambda: dialog.least.value() == 30, "the threshold")
+        assert "3 in the set already" in dialog.left_out.text()
+        assert "1 without an answer" in dialog.left_out.text()
+        uploads = dialog.found().uploads
+        assert uploads
+        program.press(dialog.start)
+        after = Counter(before) + Counter(upload.label for upload in uploads)
+        program.wait(lambda: counts(client, target) == after, "each under its answer")
+        program.wait(lambda: all(in_set(table, upload.name) == upload.label for upload in uploads), "their marks")
+        journal = made.session.stores.edits.journal
+        title = f"import {len(uploads)} photo{'s' * (len(uploads) != 1)}"
+        connection = made.session.connection.id
+        program.wait(lambda: journal.undoable(connection).title == title, "the import in the journal")
+        made.window.activateWindow()  # no window manager does that here when a dialog closes
+        table.table.setFocus()
+        program.wait(table.table.hasFocus, "the focus in the table")
+        pointer.key("ctrl+z")
+        program.wait(lambda: counts(client, target) == before, "all of them taken back")
 
     assert program.run(monkeypatch, steps) == 0

@@ -8,7 +8,7 @@ import pytest
 from PySide6.QtCore import QPoint, QRect
 
 from apitorch_desktop.dataset.edits.model import to_set_key
-from apitorch_desktop.dataset.sources.image_source import ImageFile
+from apitorch_desktop.dataset.sources.image_source import ImageFile, UploadItem
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.documented_program import coats, listed, run
@@ -109,7 +109,7 @@ def test_undo_during_an_import_is_of_the_label_before_it_and_cancel_counts_what_
 
     def one_id_in_the_journal(made):
         """Menus hand the training set's id as a string; the journal keeps it as the service gives it."""
-        made.imports.add([(ImageFile(more[0]), more[0].name)], str(service.number), "plains")
+        made.imports.add([UploadItem("plains", ImageFile(more[0]), more[0].name)], str(service.number))
         program.wait(lambda: sum(map(len, content().values())) == 7, "one photo from a menu")
         rows = made.session.stores.edits.journal.rows(made.session.connection.id)
         assert {row.set_key for row in rows} == {to_set_key(made.session.open_set.training_set.id)}

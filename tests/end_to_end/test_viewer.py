@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from PySide6.QtCore import QObject, QPoint, Qt, QUrl, Slot
+from PySide6.QtCore import QPoint, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QApplication, QMenu
 
 from apitorch_desktop.cli.main import main
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
+from tests.helpers.widget_driver import OpenedFolders
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 CORNER = QPoint(1390, 790)
@@ -246,30 +247,18 @@ def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_program
     assert program.run(monkeypatch, steps) == 0
 
 
-class Opened(QObject):
-    """Stands where the desktop would open folders."""
-
-    def __init__(self):
-        super().__init__()
-        self.urls = []
-
-    @Slot(QUrl)
-    def open_url(self, url):
-        self.urls.append(url.toLocalFile())
-
-
 def test_without_a_file_manager_on_the_bus_the_folder_is_opened(monkeypatch, few):
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
 
     def steps(made):
         ready(made)
-        grid, open_set = made.photos.grid, Opened()
+        grid, opened = made.photos.grid, OpenedFolders()
         grid.choose(0)
-        QDesktopServices.setUrlHandler("file", open_set, "open_url")
+        QDesktopServices.setUrlHandler("file", opened, "open_url")
         try:
             place = pointer.center(grid.viewport(), grid.visualRect(made.model.index(0, 0)))
             choose_in_menu(made, place, "Show in the file manager")
-            program.wait(lambda: open_set.urls == [str(few / "dress")], "the folder")
+            program.wait(lambda: opened.paths == [str(few / "dress")], "the folder")
         finally:
             QDesktopServices.unsetUrlHandler("file")
 

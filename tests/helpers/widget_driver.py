@@ -1,10 +1,22 @@
 """Menus, choices and tables as a person uses them: with the pointer, where they are on the screen."""
 
-from PySide6.QtCore import QRect
+from PySide6.QtCore import QObject, QRect, QUrl, Slot
 from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMenu
 
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
+
+
+class OpenedFolders(QObject):
+    """Stands where the desktop would open folders: `QDesktopServices.setUrlHandler("file", opened, "open_url")`."""
+
+    def __init__(self):
+        super().__init__()
+        self.paths = []
+
+    @Slot(QUrl)
+    def open_url(self, url):
+        self.paths.append(url.toLocalFile())
 
 
 def popup():
@@ -36,10 +48,21 @@ def choose_in_menu_bar(made, title, *path):
 def write_path(shown, path):
     """Name a file or folder in the file dialog that is open, and take it."""
     line = shown.findChild(QLineEdit, "fileNameEdit")
-    program.wait(lambda: shown.isActiveWindow() and line.hasFocus(), "the focus in the name")
-    pointer.key("ctrl+a")
-    pointer.write(str(path))
-    program.wait(lambda: line.text() == str(path), "the name")
+
+    def is_typed():
+        """Type it, once more where the dialog was just reading a folder and has completed something else."""
+        shown.activateWindow()
+        line.setFocus()
+        program.wait(lambda: shown.isActiveWindow() and line.hasFocus(), "the focus in the name")
+        pointer.key("ctrl+a")
+        pointer.write(str(path))
+        for _ in range(200):
+            program.turn()
+            if line.text() == str(path):
+                return True
+        return False
+
+    program.wait(is_typed, "the name")
     pointer.key("Return")
     program.wait(lambda: program.dialog(QFileDialog) is not shown, "the file dialog closed")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -14,9 +15,17 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from apitorch_desktop.api.errors import ApiError, BadRequest, NotApiTorch, NotFound, ServerError, WrongKey
-from apitorch_desktop.api.types import Classification
+from apitorch_desktop.api.slugs import snake_case
+from apitorch_desktop.api.types import NONE_OF_THESE, Classification
 from apitorch_desktop.dataset.sources.archives import Archives, read
-from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl, Source, SourceMissing, filename_of
+from apitorch_desktop.dataset.sources.image_source import (
+    ImageFile,
+    ImageUrl,
+    Source,
+    SourceMissing,
+    UploadItem,
+    filename_of,
+)
 from apitorch_desktop.utils.files import atomic_write
 from apitorch_desktop.utils.text import neutralized
 
@@ -39,6 +48,8 @@ class BatchRow:
     place: str
     problem: str = ""
     answers: Answers = field(default_factory=dict)
+    sha256: str = ""
+    """Hash of the image's bytes, "" until it is classified, and for one on the web."""
 
     def confidence(self, slug: str) -> float | None:
         """Return the probability of a classifier's answer, None where it gave none."""
@@ -60,6 +71,51 @@ class BatchRow:
         given = [answer for answer in self.answers.values() if not isinstance(answer, str)]
         found = [_distance(one, other) for one, other in combinations(given, 2)]
         return max((distance for distance in found if distance is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredUploads:
+    """Images to add, each under its answer, and how many are left out, by reason."""
+
+    uploads: list[UploadItem]
+    unsure: int = 0
+    """The answer is less sure than wanted, or does not say how sure it is."""
+    none_of_these: int = 0
+    unanswered: int = 0
+    there: int = 0
+    """In the training set already."""
+
+
+def uploads_under_answers(rows: Iterable[BatchRow], slug: str, least: float, there: Collection[str]) -> AnsweredUploads:
+    """Return the images whose answer by a classifier is at least so sure (0 to 1), each with its answer as its label.
+
+    `there`: SHA-256 of the images that the training set has. Images of none of the labels are left out.
+    """
+    uploads: list[UploadItem] = []
+    unsure = none_of_these = unanswered = known = 0
+    for row in rows:
+        answer, sure = row.answers.get(slug), row.confidence(slug)
+        if answer is None or isinstance(answer, str):
+            unanswered += 1
+        elif answer.none_of_these is True or answer.label == NONE_OF_THESE:
+            none_of_these += 1
+        elif (sure or 0) < least:
+            unsure += 1
+        elif row.sha256 in there:
+            known += 1
+        else:
+            uploads.append(UploadItem(snake_case(answer.label), row.source, row.name))
+    return AnsweredUploads(uploads, unsure, none_of_these, unanswered, known)
+
+
+def digest(source: Source, archives: Archives) -> str:
+    """Return the SHA-256 of an image's bytes in hex, "" for one on the web or one that cannot be read."""
+    if isinstance(source, ImageUrl):
+        return ""
+    try:
+        return hashlib.sha256(read(source, archives, _MAX_SIZE)).hexdigest()
+    except SourceMissing:
+        return ""
 
 
 def fetch_answers(

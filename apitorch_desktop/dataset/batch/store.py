@@ -26,6 +26,8 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS batch_rows (
     batch INTEGER NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, source BLOB NOT NULL, name TEXT NOT NULL,
     place TEXT NOT NULL, problem TEXT NOT NULL, answers BLOB NOT NULL, PRIMARY KEY (batch, number)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS batch_hashes (
+    batch INTEGER NOT NULL, number INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (batch, number)) WITHOUT ROWID""",
 )
 
 
@@ -95,12 +97,15 @@ class BatchStore:
     def all(self) -> list[Batch]:
         """Return all batches with their rows, the oldest first."""
         rows: dict[int, list[BatchRow]] = {}
-        for batch, kind, source, name, place, problem, answers in self._file.read(
-            "SELECT batch, kind, source, name, place, problem, answers FROM batch_rows ORDER BY batch, number"
+        for batch, kind, source, name, place, problem, answers, sha256 in self._file.read(
+            "SELECT batch, kind, source, name, place, problem, answers, COALESCE(sha256, '')"
+            " FROM batch_rows LEFT JOIN batch_hashes USING (batch, number) ORDER BY batch, number"
         ):
             known = _DECODER.decode(answers)
             lost = LOST if kind == "lost" and not known else ""
-            rows.setdefault(batch, []).append(BatchRow(_decoded(kind, source), name, place, problem or lost, known))
+            rows.setdefault(batch, []).append(
+                BatchRow(_decoded(kind, source), name, place, problem or lost, known, sha256)
+            )
         return [
             Batch(batch_id, connection, slugs.split(), BatchState(state), rows.get(batch_id, []))
             for batch_id, connection, slugs, state in self._file.read(
@@ -108,13 +113,15 @@ class BatchStore:
             )
         ]
 
-    def save_answers(self, batch_id: int, number: int, answers: Answers) -> None:
-        """Save the answers of a row; empty ones to have it classified again."""
+    def save_answers(self, batch_id: int, number: int, answers: Answers, sha256: str = "") -> None:
+        """Save the answers of a row, and the hash of its image; empty answers to have it classified again."""
         with self._file.transaction() as write:
             write.execute(
                 "UPDATE batch_rows SET answers = ? WHERE batch = ? AND number = ?",
                 (_ENCODER.encode(answers), batch_id, number),
             )
+            if sha256:
+                write.execute("INSERT OR REPLACE INTO batch_hashes VALUES (?, ?, ?)", (batch_id, number, sha256))
 
     def set_state(self, batch_id: int, state: BatchState) -> None:
         """Save the state of a batch."""
@@ -125,6 +132,7 @@ class BatchStore:
         """Remove a batch with its rows."""
         with self._file.transaction() as write:
             write.execute("DELETE FROM batch_rows WHERE batch = ?", (batch_id,))
+            write.execute("DELETE FROM batch_hashes WHERE batch = ?", (batch_id,))
             write.execute("DELETE FROM batches WHERE id = ?", (batch_id,))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +12,13 @@ from time import monotonic
 from typing import Any
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
-from PySide6.QtGui import QImage
+from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
 from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.api.types import Classification, Classifier
 from apitorch_desktop.dataset.app_data import AppData
-from apitorch_desktop.dataset.batch.classification import BatchRow, classify, save_table
+from apitorch_desktop.dataset.batch.classification import BatchRow, classify, digest, save_table
 from apitorch_desktop.dataset.batch.store import Batch, BatchState, BatchStore
 from apitorch_desktop.dataset.importer.plan import scan
 from apitorch_desktop.dataset.sources.archives import Archives, read
@@ -26,21 +27,25 @@ from apitorch_desktop.dataset.sources.image_source import (
     ImageFile,
     ImageUrl,
     SourceMissing,
+    UploadItem,
     place_of,
 )
 from apitorch_desktop.dataset.workspace.training import wait_until_trained
 from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
+from apitorch_desktop.ui.batch.dialog import AddEachDialog
 from apitorch_desktop.ui.batch.panel import BatchPanel
 from apitorch_desktop.ui.classify.panel import ClassifyPanel
 from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchPermission
-from apitorch_desktop.ui.images.decode import from_image
 from apitorch_desktop.ui.importer.controller import sources_of
+from apitorch_desktop.ui.photos.share import ShareActions, write_copy
 from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent, DroppedImage
 from apitorch_desktop.ui.widgets.label_menu import fill_label_menu
+from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.text import duration, plural
 
 THREADS = 2
@@ -53,6 +58,10 @@ _STATE_TEXTS = {
     BatchState.PAUSED: "paused",
     BatchState.CANCELLED: "cancelled",
 }
+SECTION = "Table of answers"
+"""Section of the sheet of keys."""
+_MOST_BYTES = 2**28
+"""Largest image that is copied for other programs."""
 FILTERS = {"csv": "Table (*.csv)", "jsonl": "JSON lines (*.jsonl)"}
 
 
@@ -91,8 +100,6 @@ class _BatchRun:
         self.count()
         self.lost: list[ConnectionFailed] = []
         """Consecutive failures to reach the service."""
-        self.thumbnails: dict[int, QImage] = {}
-        """By row number."""
         self._pending: list[int] = []
         self._lock = Lock()
 
@@ -135,18 +142,29 @@ class BatchController(QObject):
     """Runs batches, each in the background until it ends, is paused or cancelled; the table shows one of them."""
 
     shown = Signal(bool)
-    add_requested = Signal(list, str, str)
-    """Photos as (source, name), a training set's id and a label."""
+    add_requested = Signal(list, str)
+    """`UploadItem`s and a training set's id."""
     photo_requested = Signal(object)
     """`DroppedContent` of one photo, for the classify panel."""
     changed = Signal()
     """The list of batches, or the status of one."""
 
     def __init__(
-        self, session: Session, panel: BatchPanel, chooser: ClassifyPanel, theme: Theme, window: QWidget
+        self,
+        session: Session,
+        panel: BatchPanel,
+        chooser: ClassifyPanel,
+        actions: ActionRegistry,
+        theme: Theme,
+        window: QWidget,
     ) -> None:
         super().__init__(window)
         self._session = session
+        self._actions = actions
+        self._theme = theme
+        self.key_of: Callable[[str], str] = lambda _label: ""
+        """Returns the key of a label of the open training set, "" for none."""
+        self._share: ShareActions[BatchRow] = ShareActions(session, self._file_of, _origin)
         self._panel = panel
         self._chooser = chooser
         self._permission = ScratchPermission(session, theme, window)
@@ -164,6 +182,11 @@ class BatchController(QObject):
         panel.opened.connect(self._open_row)
         panel.add_menu_opening.connect(self._fill_add_menu)
         panel.closed.connect(self._close)
+        panel.add_each_requested.connect(lambda: actions.trigger("batch.add_each"))
+        panel.menu_requested.connect(lambda place: self._menu().popup(place))
+        session.listing_changed.connect(self._mark_known)
+        session.open_set_changed.connect(self._mark_known)
+        self._add_actions()
         session.service_connected.connect(lambda _cached: self._continue())
 
     def start(self, stores: AppData) -> None:
@@ -275,31 +298,25 @@ class BatchController(QObject):
         if store is None or run.owner is not None:
             return
         run.start(QObject(self))
-        edge = self._panel.table.iconSize().width() * 2
         for _ in range(THREADS):
             self._session.tasks.run(
                 Lane.BATCH,
-                lambda context: _work(context, workspace, store, run, edge),
+                lambda context: _work(context, workspace, store, run),
                 done=lambda _none: self._ended(run),
                 failed=lambda error: self._failed(run, error),
-                progress=lambda answer: self._receive(run, *answer),
+                progress=lambda number: self._receive(run, number),
                 owner=run.owner,
                 title="Classifying the photos",
             )
         self._progress_timer.start()
         self._set_state(run, BatchState.RUNNING)
 
-    def _receive(self, run: _BatchRun, number: int, image: QImage | None) -> None:
+    def _receive(self, run: _BatchRun, number: int) -> None:
         row = run.batch.rows[number]
         run.answered += 1
         run.failed += row.failed
-        if image is not None:
-            run.thumbnails[number] = image
         if run is self._current:
-            if image is not None:
-                self._panel.model.show_thumbnail(row, image)
-            else:
-                self._panel.model.refresh(row)
+            self._panel.model.refresh(row)
 
     def _ended(self, run: _BatchRun) -> None:
         run.jobs -= 1
@@ -388,10 +405,10 @@ class BatchController(QObject):
         self._current = run
         batch, panel = run.batch, self._panel
         panel.begin(f"Classify {plural(len(batch.rows), 'photo')}", batch.slugs, batch.rows)
-        for number, image in run.thumbnails.items():
-            panel.model.show_thumbnail(batch.rows[number], image)
         self._show_progress()
         self.shown.emit(True)
+        self._mark_known()
+        panel.table.setFocus()
 
     def _show_progress(self) -> None:
         run = self._current
@@ -422,6 +439,14 @@ class BatchController(QObject):
                 self.photo_requested.emit(DroppedContent(urls=(url,)))
             case ImageBytes(data, name):
                 self.photo_requested.emit(DroppedContent(images=(DroppedImage(data, name),)))
+            case _:
+                self._session.run(
+                    "Unpacking the photo",
+                    lambda context: self._file_of(row, context.cancelled),
+                    lambda path: self.photo_requested.emit(DroppedContent(paths=(path,))),
+                    lane=Lane.DISK,
+                    owner=self,
+                )
 
     def _save(self, form: str) -> None:
         partial_table = self._current is not None and not self._current.complete
@@ -455,7 +480,115 @@ class BatchController(QObject):
         fill_label_menu(menu, self._session.training_sets, (), self._add)
 
     def _add(self, set_id: str, label: str) -> None:
-        self.add_requested.emit([(row.source, row.name) for row in self._panel.selected()], set_id, label)
+        uploads = [UploadItem(label, row.source, row.name) for row in self._panel.selected()]
+        self.add_requested.emit(uploads, set_id)
+
+    def put(self, label: str) -> None:
+        """Add the selected photos to a label of the open training set."""
+        if (open_set := self._session.open_set) is not None and self._panel.selected():
+            self._add(str(open_set.training_set.id), label)
+
+    def _mark_known(self) -> None:
+        """Mark the rows whose photos the open training set has."""
+        if self._current is not None and self._panel.isVisible():
+            self._panel.show_known(self._known())
+
+    def _known(self) -> dict[str, str]:
+        """Return the photos of the open training set: SHA-256 → label, as far as the service lists hashes."""
+        records = self._session.images.records() if self._session.open_set is not None else []
+        return {record.sha256: str(record.label) for record in records if isinstance(record.sha256, str)}
+
+    def _ask_add_each(self) -> None:
+        """Let the user add the selected photos, or all that are shown, each under its answer."""
+        run, session, panel = self._current, self._session, self._panel
+        if run is None:
+            return
+        chosen = panel.selected()
+        open_set = session.open_set
+        opened = str(open_set.training_set.id) if open_set is not None else ""
+        dialog = AddEachDialog(
+            self._theme,
+            chosen if len(chosen) > 1 else panel.shown_rows(),
+            run.batch.slugs,
+            session.training_sets,
+            opened or None,
+            lambda set_id: panel.model.known if set_id == opened else (),
+            self._window,
+        )
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.agreed.connect(self.add_requested)
+        dialog.open()
+
+    # --- actions
+
+    def _add_actions(self) -> None:
+        panel = self._panel
+
+        def reason() -> str:
+            return "" if panel.isVisible() and panel.selected() else "Select photos in a table of answers first."
+
+        def reason_each() -> str:
+            if not panel.isVisible() or self._current is None:
+                return "Classify several photos first: it adds those of the table."
+            if not self._session.training_sets:
+                return "There is no training set yet."
+            return "" if panel.model.counts[0] else "There is no answer yet."
+
+        self._actions.add(
+            ActionSpec("batch.add_each", "Add each under its answer…", self._ask_add_each, reason=reason_each),
+            ActionSpec(
+                "batch.open", "Open in the classify panel", lambda: self._open_row(panel.selected()[0]),
+                "Return", "Show the photo in the classify panel", SECTION, reason=reason, binds_keys=False,
+            ),
+            ActionSpec(
+                "batch.copy", "Copy the photos of the table", lambda: self._share.copy(panel.selected()),
+                "Ctrl+C", "Copy the photos", SECTION, reason=reason, within=(panel.table,),
+            ),
+            ActionSpec(
+                "batch.copy_paths", "Copy the paths of the table", lambda: self._share.copy_paths(panel.selected()),
+                "Ctrl+Shift+C", "Copy their paths", SECTION, reason=reason, within=(panel.table,),
+            ),
+            ActionSpec(
+                "batch.show_in_file_manager", "Show in the file manager",
+                lambda: self._share.show_in_folder(panel.selected()[0]), reason=reason,
+            ),
+        )  # fmt: skip
+
+    def _menu(self) -> QMenu:
+        """Return the context menu of the selected rows."""
+        session, menu = self._session, QMenu(self._panel)
+        menu.aboutToHide.connect(menu.deleteLater)
+        self._actions.fill(menu, "batch.open", "")
+        chosen = plural(len(self._panel.selected()), "photo")
+        if (open_set := session.open_set) is not None:
+            into = menu.addMenu(f"Add {chosen} to “{open_set.training_set.name.replace('&', '&&')}”")
+            for name in open_set.labels:
+                action = into.addAction(name.replace("&", "&&"))
+                action.setShortcut(QKeySequence(self.key_of(name)))
+                action.triggered.connect(lambda _checked=False, name=name: self.put(name))
+            into.setEnabled(bool(self._panel.selected()))
+        fill_label_menu(others := menu.addMenu(f"Add {chosen} to a set"), session.training_sets, (), self._add)
+        others.setEnabled(bool(self._panel.selected()))
+        self._actions.fill(menu, "batch.add_each", "", "batch.copy", "batch.copy_paths", "batch.show_in_file_manager")
+        return menu
+
+    def _file_of(self, row: BatchRow, cancelled: Callable[[], bool]) -> Path:
+        """Return a row's file, or write its photo to one; for workers."""
+        match row.source:
+            case ImageFile(path):
+                return path
+            case ImageUrl(url):
+                if (connected := self._session.connected) is None:
+                    raise SourceMissing("The service is away.")
+                data = connected.workspace.client.download(url, cancelled=cancelled)
+            case source:
+                archives = Archives()
+                try:
+                    data = read(source, archives, _MOST_BYTES)
+                finally:
+                    archives.close()
+        folder = paths.cache_folder() / "out" / hashlib.sha256(data).hexdigest()
+        return write_copy(folder, row.name or "photo", data)
 
 
 def _report_training(context: JobContext, slug: str, state: Classifier | None) -> None:
@@ -467,8 +600,19 @@ def _clear_answers(batch_id: int, number: int, store: BatchStore) -> None:
     store.save_answers(batch_id, number, {})
 
 
-def _work(context: JobContext, workspace: Workspace, store: BatchStore, run: _BatchRun, edge: int) -> None:
-    """Classify rows until there are no more; each is saved, then posted with its thumbnail.
+def _origin(row: BatchRow) -> str:
+    """Return a row's path, or its address."""
+    match row.source:
+        case ImageFile(path):
+            return str(path)
+        case ImageUrl(url):
+            return url
+        case _:
+            return ""
+
+
+def _work(context: JobContext, workspace: Workspace, store: BatchStore, run: _BatchRun) -> None:
+    """Classify rows until there are no more; the number of each is posted once it is saved.
 
     A classification that was lost is not repeated: it may have been paid for. Raises ConnectionFailed after several in a
     row, so that an absent service does not fail all rows that are left.
@@ -489,21 +633,11 @@ def _work(context: JobContext, workspace: Workspace, store: BatchStore, run: _Ba
             row = batch.rows[number]
             answers = classify(service, batch.slugs, row.source, archives)
             context.check()
-            store.save_answers(batch.id, number, answers)
+            row.sha256 = row.sha256 or digest(row.source, archives)
+            store.save_answers(batch.id, number, answers, row.sha256)
             row.answers = answers
-            context.post((number, _thumbnail(row, archives, edge)))
+            context.post(number)
             if len(run.lost) >= MOST_LOST:
                 raise run.lost[-1]
     finally:
         archives.close()
-
-
-def _thumbnail(row: BatchRow, archives: Archives, edge: int) -> QImage | None:
-    from apitorch_desktop.vision.images import MAX_BYTES, UnreadableImage
-
-    if isinstance(row.source, ImageUrl):
-        return None
-    try:
-        return from_image(read(row.source, archives, MAX_BYTES), edge)
-    except (SourceMissing, UnreadableImage):
-        return None

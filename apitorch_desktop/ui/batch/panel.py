@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import QPoint, QSize, Qt, Signal
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QMenu, QTreeView, QVBoxLayout, QWidget
 
 from apitorch_desktop.dataset.batch.classification import BatchRow
-from apitorch_desktop.ui.batch.model import BatchModel
+from apitorch_desktop.ui.batch.model import IN_SET, BatchModel
+from apitorch_desktop.ui.images.source_thumbnails import SourceThumbnails
+from apitorch_desktop.ui.tasks.runner import TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import (
     ElidedLabel,
@@ -27,6 +30,23 @@ THUMBNAIL = 36
 """Size of a row's thumbnail in pixels at 100 %."""
 
 
+class AnswerTable(QTreeView):
+    """The table: Return opens a row's photo, digits and letters put the selected ones under a label, Escape leaves."""
+
+    label_key = Signal(str)
+    """A character that is no command: the key of a label, or the first letter of its name."""
+    left = Signal()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        text, modifiers = event.text(), event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
+        if event.key() == Qt.Key.Key_Escape:
+            self.left.emit()
+        elif not modifiers & ~Qt.KeyboardModifier.ShiftModifier and len(text) == 1 and text.isalnum():
+            self.label_key.emit(text)
+        else:
+            super().keyPressEvent(event)
+
+
 class BatchPanel(QWidget):
     """Shows a batch and emits what the user requests."""
 
@@ -40,13 +60,19 @@ class BatchPanel(QWidget):
     """The `BatchRow` to show in the classify panel."""
     add_menu_opening = Signal(object)
     """The `QMenu` of *Add to set* is about to open and has to be filled."""
+    add_each_requested = Signal()
+    """Add each photo under its answer."""
+    menu_requested = Signal(QPoint)
+    """A context menu is wanted at this place of the screen."""
     closed = Signal()
 
-    def __init__(self, theme: Theme) -> None:
+    def __init__(self, theme: Theme, tasks: TaskRunner) -> None:
         super().__init__()
         surface(self, "canvas")
         self._theme = theme
-        self.model = BatchModel(theme)
+        edge = round(theme.px(THUMBNAIL) * self.devicePixelRatioF())
+        self._thumbnails = SourceThumbnails(tasks, edge, lambda row: self.model.refresh(row), self)
+        self.model = BatchModel(theme, lambda row: self._thumbnails.icon(row, row.source))
         self._shown = TableFilter(self.model, self)
         self.title = label("", "answer")
         self.words = ElidedLabel("", "small", "muted")
@@ -54,13 +80,18 @@ class BatchPanel(QWidget):
         self.search = QLineEdit(placeholderText="Find a photo or an answer", clearButtonEnabled=True)
         self.search.setAccessibleName("Find a photo or an answer")
         self.search.textChanged.connect(lambda text: self._shown.setFilterFixedString(text.strip()))
-        self.table = QTreeView(rootIsDecorated=False, uniformRowHeights=True, sortingEnabled=True)
+        self.table = AnswerTable(rootIsDecorated=False, uniformRowHeights=True, sortingEnabled=True)
         self.table.setModel(self._shown)
         self.table.setAccessibleName("Answers")
         self.table.setProperty("kind", "table")
         self.table.setSelectionMode(QTreeView.SelectionMode.ExtendedSelection)
         self.table.setIconSize(QSize(theme.px(THUMBNAIL), theme.px(THUMBNAIL)))
         self.table.activated.connect(lambda index: self.opened.emit(index.data(ROW_ROLE)))
+        self.table.left.connect(self.closed)
+        self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.table.customContextMenuRequested.connect(
+            lambda place: self.menu_requested.emit(self.table.viewport().mapToGlobal(place))
+        )
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._update_controls())
         self.stop = button("Cancel", "", self.stop_requested.emit)
         self.resume = button("Resume", "", self.resume_requested.emit)
@@ -73,6 +104,8 @@ class BatchPanel(QWidget):
                 lambda _checked=False, name=name: self.save_requested.emit(name)
             )
         self.save.setMenu(save_menu)
+        self.each = button("Add each…", "", self.add_each_requested.emit)
+        self.each.setAccessibleName("Add each photo under its answer")
         self.send = MenuButton(theme, "Add to set")
         menu = QMenu(self.send)
         menu.aboutToShow.connect(lambda: self.add_menu_opening.emit(menu))
@@ -92,6 +125,7 @@ class BatchPanel(QWidget):
         head.addWidget(self.close_button)
         tools = QHBoxLayout()
         tools.addWidget(self.search, 1)
+        tools.addWidget(self.each)
         tools.addWidget(self.send)
         tools.addWidget(self.save)
         rows = QVBoxLayout(self)
@@ -105,6 +139,7 @@ class BatchPanel(QWidget):
     def begin(self, title: str, slugs: Sequence[str], rows: Sequence[BatchRow]) -> None:
         """Show a batch, or the scan for a new one without rows."""
         self.title.setText(title)
+        self._thumbnails.clear()
         self.model.begin(slugs, rows)
         self.table.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
         self.search.clear()
@@ -112,12 +147,15 @@ class BatchPanel(QWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setStretchLastSection(True)
         header.setTextElideMode(Qt.TextElideMode.ElideRight)
-        px, room = self._theme.px, self.table.viewport().width()
-        name, figure = min(px(240), max(px(112), room // 3)), px(64)
-        answer = min(px(170), max(px(104), (room - name - figure) // max(1, len(slugs))))
-        for column in range(self.model.columnCount()):
-            self.table.setColumnWidth(column, answer)
+        px, room = self._theme.px, self.table.viewport().width() - self._theme.px(14)  # of the scroll bar
+        name, in_set, figure = min(px(240), max(px(160), room // 4)), px(88), px(60)
+        answer = min(px(170), max(px(88), (room - name) // max(1, len(slugs)) - figure))
         self.table.setColumnWidth(0, name)
+        self.table.setColumnWidth(IN_SET, in_set)
+        self.table.setColumnHidden(IN_SET, True)
+        for slug in slugs:
+            self.table.setColumnWidth(self.model.answer_column(slug), answer)
+            self.table.setColumnWidth(self.model.answer_column(slug) + 1, figure)
         self.table.setColumnWidth(self.model.disagreement_column, figure)
         self.table.setColumnHidden(self.model.disagreement_column, True)
 
@@ -144,6 +182,21 @@ class BatchPanel(QWidget):
             self.table.setColumnHidden(self.model.disagreement_column, False)
         self._update_controls()
 
+    def show_known(self, known: Mapping[str, str]) -> None:
+        """Mark the photos that the open training set has: SHA-256 → label."""
+        self.model.set_known(known)
+        self.table.setColumnHidden(IN_SET, not any(row.sha256 in known for row in self.model.rows))
+
+    def shown_rows(self) -> list[BatchRow]:
+        """Return the rows that pass the search, as they are sorted."""
+        return [self._shown.index(row, 0).data(ROW_ROLE) for row in range(self._shown.rowCount())]
+
+    def select_next(self) -> None:
+        """Select the row after the last selected one."""
+        last = max((index.row() for index in self.table.selectionModel().selectedRows()), default=-1)
+        if 0 <= last < self._shown.rowCount() - 1:
+            self.table.setCurrentIndex(self._shown.index(last + 1, 0))
+
     def selected(self) -> list[BatchRow]:
         """Return the selected photos without those that cannot be read."""
         rows: list[BatchRow] = [index.data(ROW_ROLE) for index in self.table.selectionModel().selectedRows()]
@@ -154,6 +207,7 @@ class BatchPanel(QWidget):
 
     def _update_controls(self) -> None:
         chosen = len(self.selected())
+        enable_unless(self.each, "" if self.model.counts[0] else "There is no answer yet")
         enable_unless(self.send, "" if chosen else "Select photos first")
         self.send.setText(f"Add {chosen:,} to set" if chosen else "Add to set")
         enable_unless(self.save, "" if self.model.counts[0] else "There is no answer yet")

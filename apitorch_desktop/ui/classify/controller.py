@@ -83,6 +83,8 @@ class ClassifyController(QObject):
         self._settings = settings
         self._window = window
         self._photo: PhotoToClassify | None = None
+        self._missed = ""
+        """Slug of the open training set's classifier while that is not listed yet, but a photo was classified."""
         self._slugs: list[str] = []
         """The classifiers to ask, if not the chosen ones."""
         self._removed: set[str] = set()
@@ -108,15 +110,22 @@ class ClassifyController(QObject):
         saved = self._saved_choice()
         slugs = [str(found.slug) for found in listed if isinstance(found.slug, str)]
         chosen = list(DEFAULTS) if saved is None else saved
-        if (own := self._own()) in slugs and own not in self._removed:
+        own = self._own()
+        if own in slugs and own not in self._removed:
             chosen = [own, *(slug for slug in chosen if slug != own)]
         panel.set_classifiers(listed, chosen)
         own_service = session.connection is not None and session.connection.embedded
         panel.offer_message(session.unavailable_reason(""), readable=not own_service)
         panel.show_hint("" if panel.chosen or not listed else "Choose a classifier to ask.")
-        asked = list(panel.cards)
-        if self._photo is not None and panel.chosen and not asked:
+        if own and own != self._missed:  # another training set is open
+            self._missed = ""
+        if self._photo is None or not panel.chosen:
+            return
+        if not panel.cards:
             self.ask(panel.chosen)
+        elif self._missed in panel.chosen and self._missed not in panel.cards:
+            missed, self._missed = self._missed, ""
+            self.ask([missed])
 
     def _own(self) -> str:
         """Return the slug of the open training set's classifier, "" where none is open."""
@@ -207,6 +216,7 @@ class ClassifyController(QObject):
         """Show a photo, and have it classified at the same time."""
         self._photo = photo
         self._panel.similar.show()
+        self._missed = self._own() if self._own() not in self._panel.chosen else ""
         panel, workspace = self._panel, self._session.workspace
         panel.show_photo_name(photo.name)
 

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.api.types import INBOX, Id, TrainingImage, TrainingSet, label_name
 from apitorch_desktop.dataset.compare import Side, uploads
-from apitorch_desktop.dataset.sources.image_source import ImageBytes, Source, UploadItem
+from apitorch_desktop.dataset.sources.image_source import ImageBytes, UploadItem
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES
 from apitorch_desktop.dataset.transfers.queue import TransferStatus
 from apitorch_desktop.ui.session.edit_controller import EditController
@@ -188,10 +188,11 @@ class ImportController(QObject):
             lane=Lane.DISK,
         )
 
-    def add(self, photos: Sequence[tuple[Source, str]], set_id: str, label: str) -> None:
-        """Send photos, given as (source, name), to a label; they were scanned before."""
-        uploads = [UploadItem(label, source, name) for source, name in photos]
-        self._send(set_id, f"Adding {plural(len(uploads), 'photo')} to “{label_name(label)}”", uploads)
+    def add(self, uploads: Sequence[UploadItem], set_id: str) -> None:
+        """Send photos to their labels; they were scanned before."""
+        labels = {upload.label for upload in uploads}
+        where = f"to “{label_name(labels.pop())}”" if len(labels) == 1 else f"under {len(labels):,} labels"
+        self._send(set_id, f"Adding {plural(len(uploads), 'photo')} {where}", uploads)
 
     def copy(self, images: Sequence[TrainingImage], target: TrainingSet | str, label: str = "") -> None:
         """Copy photos of the open training set to another one, or to a new one of this name.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from PySide6.QtCore import QObject, QPoint, QRect, QSize, Qt, Signal
@@ -271,8 +271,20 @@ class LabelPicker(QFrame):
         self.chosen.emit(choice)
 
 
+@dataclass(frozen=True, slots=True)
+class LabelTarget:
+    """A widget beside grid and full-size view in which keys put what is selected under a label."""
+
+    widget: QWidget
+    count: Callable[[], int]
+    """Returns the number of photos selected."""
+    put: Callable[[str], object]
+    advance: Callable[[], object]
+    """Selects the next photo."""
+
+
 class LabelingController(QObject):
-    """Moves the selected photos to labels, from the grid and from the full-size view."""
+    """Moves the selected photos to labels, from the grid and from the full-size view, or adds those of a `LabelTarget`."""
 
     def __init__(
         self,
@@ -296,6 +308,7 @@ class LabelingController(QObject):
         self.strip = KeyStrip(theme)
         self.picker = LabelPicker(theme, central_widget)
         self.advance = settings.auto_advance
+        self._target: LabelTarget | None = None
         self.strip.advance.setChecked(self.advance)
         central_widget.add_footer(self.strip)
         self._wire()
@@ -309,7 +322,7 @@ class LabelingController(QObject):
         self._review.labels_by_key = self.keys.labels
         for part in (photos.grid, photos.big):
             part.label_key.connect(self.typed)
-        strip.label_wanted.connect(self.label)
+        strip.label_wanted.connect(self._label_by_chip)
         strip.bound.connect(self.keys.bind)
         strip.advance_switched.connect(self.set_advance)
         strip.suspect_wanted.connect(lambda: self.next_suspect(1))
@@ -344,12 +357,13 @@ class LabelingController(QObject):
 
     def _return_focus(self) -> None:
         shown = self._photos.big if self._photos.big.isVisible() else self._photos.grid
-        shown.setFocus()
+        (self._target.widget if self._target is not None else shown).setFocus()
 
     # --- labeling
 
-    def typed(self, text: str) -> None:
+    def typed(self, text: str, target: LabelTarget | None = None) -> None:
         """Handle a key that is no command: a digit is a label's key, a letter starts a label's name."""
+        self._target = target
         if text in KEYS:
             label = self.keys.use(text)
             if label is not None:
@@ -359,8 +373,15 @@ class LabelingController(QObject):
         elif text.isalpha():
             self._ask(text)
 
+    def _label_by_chip(self, label: str) -> None:
+        self._target = None
+        self.label(label)
+
     def label(self, label: str) -> None:
         """Move the selected photos to a label."""
+        if self._target is not None:
+            self._put(self._target, label)
+            return
         photos = self._photos
         chosen = photos.selected()
         if not chosen:
@@ -378,6 +399,14 @@ class LabelingController(QObject):
         self._edits.move(chosen, label)
         if self.advance:
             self._advance(past_selection=staying)
+
+    def _put(self, target: LabelTarget, label: str) -> None:
+        if not target.count():
+            self._show_message("Select photos first, then put them under a label.")
+            return
+        target.put(label)
+        if self.advance:
+            target.advance()
 
     def _advance(self, *, past_selection: bool) -> None:
         grid, model = self._photos.grid, self._photos.model
@@ -405,9 +434,13 @@ class LabelingController(QObject):
         open_set, photos = self._session.open_set, self._photos
         if open_set is None:
             return
-        count = len(photos.selected())
+        target = self._target
+        count = len(photos.selected()) if target is None else target.count()
+        if target is not None and not count:
+            self._show_message("Select photos first, then put them under a label.")
+            return
         title = f"Put {plural(count, 'photo')} under" if count else "Go to the label"
-        over = photos.big if photos.big.isVisible() else photos.grid
+        over = target.widget if target is not None else photos.big if photos.big.isVisible() else photos.grid
         keys = {name: key for key, name in self.keys.shown().items()}
         self.picker.ask(title, typed, open_set.counts, keys, over)
 
@@ -415,7 +448,7 @@ class LabelingController(QObject):
         open_set = self._session.open_set
         if open_set is None:
             return
-        if self._photos.selected():
+        if self._target is not None or self._photos.selected():
             self.label(choice.label)
         elif choice.new:
             if reason := self._session.unavailable_reason("labels"):

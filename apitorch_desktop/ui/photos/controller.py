@@ -147,7 +147,7 @@ class PhotosController(QObject):
         self.loader = ThumbnailLoader(tasks, session.read_thumbnail, large=session.read_image, parent=self)
         self.grid = GridView(model, self.loader, theme, tasks=tasks, local_copy=local_copy)
         self.big = PhotoView(tasks, session.read_image, model.neighbor, theme, loader=self.loader)
-        self.share = ShareActions(session, local_copy, origin)
+        self.share: ShareActions[TrainingImage] = ShareActions(session, local_copy, origin)
         self.key_of: Callable[[str], str] = lambda _label: ""
         """Returns the key of a label, "" for none."""
         self._add_actions()

@@ -40,6 +40,10 @@ def label(text: str = "", role: Role = "base", tone: Tone = "", *, wrap: bool = 
     """Create a label in a role's type. Always plain text, since file names and labels come from outside."""
     result = QLabel(text)
     result.setTextFormat(Qt.TextFormat.PlainText)
+    if result.isRightToLeft():  # Qt would align by the script of the text
+        result.setAlignment(
+            Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignAbsolute | Qt.AlignmentFlag.AlignVCenter
+        )
     result.setProperty("role", role)
     result.setProperty("tone", tone)
     result.setWordWrap(wrap)

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from apitorch_desktop.api.errors import Conflict, NotFound, WrongKey
 from apitorch_desktop.api.types import Alternative, Classification
-from apitorch_desktop.dataset.batch.classification import BatchRow, classify, save_table
+from apitorch_desktop.dataset.batch.classification import BatchRow, classify, save_table, uploads_under_answers
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import ImageBytes, ImageFile, ImageUrl, place_of
 from apitorch_desktop.utils.text import neutralized, restored
@@ -85,6 +85,29 @@ def test_a_photo_that_is_gone_is_said_and_a_wrong_key_ends_it(tmp_path):
 
     with pytest.raises(WrongKey):
         classify(refused, ["a"], ImageBytes(b"x", "x"), Archives())
+
+
+def test_images_are_added_under_answers_that_are_sure_enough():
+    def named(name, found, sha256=""):
+        return BatchRow(ImageUrl(f"http://x/{name}"), name, name, answers={"clothes": found}, sha256=sha256)
+
+    none = answer("clothes", "hat", "0.95")
+    none.none_of_these = True
+    rows = [
+        named("sure", answer("clothes", "T-Shirt", "0.9")),
+        named("unsure", answer("clothes", "hat", "0.4")),
+        named("without a value", answer("clothes", "hat")),
+        named("nothing of it", none),
+        named("no label", answer("clothes", "none_of_these", "0.95")),
+        named("there", answer("clothes", "hat", "0.9"), sha256="aa"),
+        named("failed", "Nothing answers."),
+        BatchRow(ImageUrl("http://x/later"), "later", "later"),
+    ]
+    found = uploads_under_answers(rows, "clothes", 0.5, {"aa"})
+    assert [(upload.label, upload.name) for upload in found.uploads] == [("t_shirt", "sure")]
+    assert (found.unsure, found.none_of_these, found.there, found.unanswered) == (2, 2, 1, 2)
+    every = uploads_under_answers(rows, "clothes", 0, ())
+    assert [upload.name for upload in every.uploads] == ["sure", "unsure", "without a value", "there"]
 
 
 def test_tables_hold_answers_and_failures_in_both_forms(tmp_path):

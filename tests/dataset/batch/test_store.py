@@ -44,13 +44,14 @@ def reopened(store, tmp_path):
 
 def test_rows_answers_and_state_are_there_again(store, tmp_path):
     batch = store.add("embedded", ["clothes", "work-safe"], rows())
-    store.save_answers(batch.id, 1, {"clothes": ANSWER, "work-safe": "It cannot be read."})
+    store.save_answers(batch.id, 1, {"clothes": ANSWER, "work-safe": "It cannot be read."}, "ab" * 32)
     store.set_state(batch.id, BatchState.PAUSED)
     (read,) = reopened(store, tmp_path)
     assert (read.connection_id, read.slugs, read.state) == ("embedded", ["clothes", "work-safe"], BatchState.PAUSED)
     assert [row.source for row in read.rows] == SOURCES
     assert read.rows[1].answers == {"clothes": ANSWER, "work-safe": "It cannot be read."}
     assert (read.answered, read.failed) == (1, 1)
+    assert [row.sha256 for row in read.rows] == ["", "ab" * 32, "", ""]
 
 
 def test_a_batch_that_is_removed_leaves_nothing(store, tmp_path):
