@@ -48,10 +48,15 @@ class Extensions:
         return self._transport.call("POST", "training-sets", types.TrainingSet, json=json)
 
     def update_training_set(
-        self, training_set_id: types.Id, *, name: str | None = None, description: str | None = None
+        self,
+        training_set_id: types.Id,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        encoder: str | None = None,
     ) -> types.TrainingSet:
-        """`training-sets`: change the name, the description or both; None keeps the present one."""
-        given = {"name": name, "description": description}
+        """`training-sets`: change the name, the description or (`encoders`) the encoder; None keeps the present one."""
+        given = {"name": name, "description": description, "encoder": encoder}
         json = {field: value for field, value in given.items() if value is not None}
         return self._transport.call(
             "PATCH", f"training-set/{segment(training_set_id)}", types.TrainingSet, json=json, repeatable=True
@@ -191,6 +196,17 @@ class Extensions:
         parameters = urlencode({"from": from_version, "to": to_version})
         route = f"classifier/{segment(slug)}/changes?{parameters}"
         return self._transport.call("GET", route, types.ClassificationChanges).data
+
+    def encoders(self, *, cancelled: Callable[[], bool] | None = None) -> list[types.Encoder]:
+        """`encoders`: return the encoders that a training set can be learned with, the built-in one first."""
+        return self._transport.call("GET", "encoders", types.Encoders, cancelled=cancelled).data
+
+    def try_encoder(
+        self, training_set_id: types.Id, encoder: str, *, cancelled: Callable[[], bool] | None = None
+    ) -> list[types.EncoderTrial]:
+        """`encoders`: return the figures on a training set of the built-in encoder, then of another; takes minutes."""
+        route = f"training-set/{segment(training_set_id)}/encoder-trial?{query(encoder=encoder)}"
+        return self._transport.call("GET", route, types.EncoderTrials, cancelled=cancelled).data
 
     def onnx(self, slug: str, *, cancelled: Callable[[], bool] | None = None) -> bytes:
         """`export.onnx`: return a trained classifier as an ONNX file, with labels and preprocessing in its metadata."""

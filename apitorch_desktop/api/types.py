@@ -27,6 +27,7 @@ EXTENSIONS: Final = (
     "similar",
     "unlabelled",
     "splits",
+    "encoders",
 )
 """Names that a service may list in its ping; a client makes a call only where its extension is listed."""
 
@@ -72,7 +73,10 @@ class Ping(Struct):
 
 
 class TrainingSet(Struct, kw_only=True):
-    """A training set. `counts`, an extension, are images per label in the order of `labels`."""
+    """A training set. `counts`, an extension, are images per label in the order of `labels`.
+
+    `encoder` (`encoders`) is the name of the one it is learned with, where that is not the built-in one.
+    """
 
     object: str = "training_set"
     id: Id
@@ -82,12 +86,52 @@ class TrainingSet(Struct, kw_only=True):
     labels: list[str] | UnsetType = UNSET
     slug: str | UnsetType = UNSET
     counts: list[int] | UnsetType = UNSET
+    encoder: str | UnsetType = UNSET
     message: str | UnsetType = UNSET
 
     @property
     def classes(self) -> list[str]:
         """The labels as far as known, in their order, without the inbox."""
         return [label for label in self.labels or () if label != INBOX]
+
+
+class Encoder(Struct, kw_only=True):
+    """An encoder that a training set can be learned with, or a file that cannot be used for the reason in `problem`.
+
+    `name` is "" for the built-in one; `milliseconds` is processor time an image on one thread.
+    """
+
+    object: str = "encoder"
+    name: str
+    file: str
+    problem: str = ""
+    dimensions: int = 0
+    milliseconds: float = 0.0
+
+
+class Encoders(Struct, kw_only=True):
+    """`GET encoders` (`encoders`), the built-in one first."""
+
+    object: str = "list"
+    data: list[Encoder]
+
+
+class EncoderTrial(Struct, kw_only=True):
+    """Figures of one encoder on a sample of a training set, cross-validated; `milliseconds` an image, as it was busy."""
+
+    object: str = "encoder_trial"
+    name: str
+    images: int
+    accuracy: float
+    calibration_error: float
+    milliseconds: float
+
+
+class EncoderTrials(Struct, kw_only=True):
+    """`GET training-set/:id/encoder-trial` (`encoders`): the built-in encoder, then the one asked for."""
+
+    object: str = "list"
+    data: list[EncoderTrial]
 
 
 class TrainingSets(Struct, kw_only=True):

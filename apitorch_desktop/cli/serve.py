@@ -40,6 +40,14 @@ def add_serve_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=_count, default=0, metavar="N", help="processor cores to use (default: 0, all of them)"
     )
+    parser.add_argument(
+        "--encoder",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="an image encoder of your own, ONNX, that training sets can then be learned with; may be given more than once",
+    )
     parser.epilog = (
         f"{KEY_VARIABLE} is the key to call it with (42 characters); without it one is made at the first start and shown "
         "once. For a team: APITORCH_DATABASE_URL (postgresql://user:password@host/name) keeps the rows in PostgreSQL and "
@@ -103,6 +111,7 @@ def run_service(arguments: Namespace) -> int:
             hostnames=tuple(arguments.hostname),
             threads=arguments.threads,
             proxies=arguments.forwarded_allow_ips,
+            encoders=tuple(arguments.encoder),
         )
     )
 

@@ -20,6 +20,7 @@ from apitorch_desktop.api.types import KEY_LENGTH
 from apitorch_desktop.service.admin import AdminEndpoint
 from apitorch_desktop.service.app import build_app
 from apitorch_desktop.service.classifiers.classification import ClassificationService
+from apitorch_desktop.service.classifiers.encoders import FOLDER, OwnEncoders
 from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.config import (
     Config,
@@ -49,7 +50,7 @@ from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.service.storage.sweeper import QUARANTINE_DAYS
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.files import atomic_write
-from apitorch_desktop.vision.encoder import Encoder
+from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 
 _FIRST_SWEEP, _SWEEP = 3600.0, 24 * 3600.0  # seconds: nothing is deleted at a start
 _SCRUB_DELAY = 60.0  # seconds after the start
@@ -62,6 +63,7 @@ class ServiceOptions:
     """Options of the command line.
 
     `folder` None is the embedded service's own; `hostnames` are additional host names; `threads` 0 is one per core.
+    `encoders` are model files of the user's own.
     """
 
     host: str = "127.0.0.1"
@@ -74,6 +76,7 @@ class ServiceOptions:
     threads: int = 0
     proxies: str = ""
     """Addresses of proxies in front, whose forwarding headers are believed."""
+    encoders: tuple[Path, ...] = ()
 
 
 def run(options: ServiceOptions) -> int:
@@ -120,10 +123,13 @@ def _assembled_parts(options: ServiceOptions) -> Iterator[_ServiceParts]:
             _set_up_key(store, given_key)
             attach_key = make_key()
             store.owners.add_temporary_key(attach_key)
+            own = OwnEncoders(store.folder / FOLDER, options.encoders)
+            for problem in filter(None, (own.tried(path).problem for path in options.encoders)):
+                _print_message(problem)
             encoder = partial(Encoder, threads=options.threads)
-            trainer = Trainer(store, encoder)
+            trainer = Trainer(store, encoder, own=own)
             store.on_change(trainer.notify_changed)
-            classification = ClassificationService(store, trainer, encoder)
+            classification = ClassificationService(store, trainer, encoder, own)
             loopback = is_loopback(bound)
             config = Config(
                 hosts=host_names(options.host, options.hostnames, loopback=loopback),
@@ -173,7 +179,7 @@ async def _serve(options: ServiceOptions, parts: _ServiceParts, shutdown: Shutdo
             _print_json({"object": "service", "url": url})
             parts.trainer.start()
             group.create_task(asyncio.to_thread(_load_encoder, parts.classification))
-            sweeping = group.create_task(_sweep(parts.store))
+            sweeping = group.create_task(_sweep(parts.store, parts.trainer))
             scrub_stopping = threading.Event()
             threading.Thread(target=_scrub, args=(parts.store, scrub_stopping), name="scrub", daemon=True).start()
             await asyncio.wait(running)
@@ -182,8 +188,8 @@ async def _serve(options: ServiceOptions, parts: _ServiceParts, shutdown: Shutdo
             sweeping.cancel()
 
 
-async def _sweep(store: Store) -> None:
-    """Report files without a row, then sweep once a day."""
+async def _sweep(store: Store, trainer: Trainer) -> None:
+    """Report files without a row, then sweep once a day, also embeddings that nothing needs."""
     try:
         report = store.startup_sweep
         _report_sweep(await asyncio.to_thread(store.sweeper.scan) if report is None else report, store.folder)
@@ -193,7 +199,8 @@ async def _sweep(store: Store) -> None:
     while True:
         try:
             await asyncio.to_thread(store.sweep)
-        except StoreError:
+            await asyncio.to_thread(trainer.purge_embeddings)
+        except (StoreError, UnusableEncoder):
             _log.exception("the sweep failed")
         await asyncio.sleep(_SWEEP)
 

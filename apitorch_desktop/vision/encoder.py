@@ -9,11 +9,17 @@ Preprocessing is described by the file's metadata (all optional, shown with thei
                       shorter) ^ (1 − crop) of the longer side is kept; default 1, the center square
     mean, std, scale  x = (pixel − mean) · scale / std, a number or one for each channel in the order of `channels`;
                       0, 1, 1 / 255
-    embedding_output  name of an output (n, d)              the first
+    interpolation     nearest, bilinear, bicubic, lanczos   bilinear
+    embedding_output  name of an output                     the first of _OUTPUTS, else the first
     name              for people                            the file's name
+
+What the metadata does not say is taken from a sidecar, `model.json` beside `model.onnx` with the same keys, or Hugging Face's
+`preprocessor_config.json` in its folder. An output of maps (n, d, h, w), or (n, h, w, d) of NHWC models, or of tokens
+(n, t, d) is averaged to (n, d).
 """
 
 import hashlib
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +36,15 @@ PREPARATION: Final = 1
 """Part of an encoder's name: raise it when the result of `prepare` changes, so that no old embedding is used."""
 _OVERSAMPLING: Final = 1.75
 """Oversampling of reduced decodes, so that embeddings hardly depend on them: within 0.03 of a full one, at 1.0 0.12."""
+_OUTPUTS: Final = ("image_embeds", "embedding", "embeddings", "pooler_output")
+_MOST_DIMENSIONS: Final = 16_384
+RESAMPLING: Final = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _BATCH: Final = 2
 """Images in one run of the network: 4 or 8 take 4 % or 20 % longer per image, and 50 or 160 MB more memory."""
 
@@ -49,6 +64,7 @@ class Preprocessing(msgspec.Struct, frozen=True):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     scale: float
+    interpolation: str = "bilinear"
 
     def prepare(self, image: Image.Image) -> NDArray[np.float32]:
         """Convert an RGB image of any size to float32 (size, size, 3) or, for NCHW, (3, size, size)."""
@@ -58,9 +74,9 @@ class Preprocessing(msgspec.Struct, frozen=True):
         left, top = (image.width - width) / 2, (image.height - height) / 2
         square = image.resize(
             (self.size, self.size),
-            Image.Resampling.BILINEAR,
+            RESAMPLING[self.interpolation],
             box=(left, top, left + width, top + height),
-            reducing_gap=3.0,
+            reducing_gap=None if self.interpolation == "nearest" else 3.0,
         )
         pixels = np.asarray(square, np.float32)
         if self.channels == "BGR":
@@ -77,30 +93,42 @@ class Encoder:
     `images.open_upright`, `path` the model file.
     """
 
-    def __init__(self, path: Path | None = None, threads: int = 0, output: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        threads: int = 0,
+        output: str | None = None,
+        *,
+        sidecar: Mapping[str, str] | None = None,
+        digest: str | None = None,
+        time_limit: float | None = None,
+    ) -> None:
         """Load `path`, or the built-in model; `threads` 0 is one per core. Raises UnusableEncoder.
 
-        `output` is used as the embedding in place of the one named in the metadata.
+        `output` is used as the embedding in place of the one named in the metadata. `sidecar` completes the metadata;
+        `digest` (of all files) replaces that of the file in the name. A run that takes `time_limit` seconds fails.
         """
         import onnxruntime
 
         self.path = path or model_file("encoder.onnx")
+        self._time_limit = time_limit
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
         # Threads that spin while they wait win 2 ms on an idle machine, and triple the time on a busy one.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
+            digest = digest or hashlib.sha256(self.path.read_bytes()).hexdigest()
             self._session = onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
         except OSError as error:
             raise UnusableEncoder(f"The encoder's model “{self.path}” cannot be read ({error.strerror}).") from error
         except Exception as error:  # onnxruntime has a dozen kinds, all of them plain Exceptions
             raise UnusableEncoder(f"The encoder's model “{self.path}” is not an ONNX file that can be run.") from error
-        metadata = self._session.get_modelmeta().custom_metadata_map
+        metadata = {**(sidecar or {}), **self._session.get_modelmeta().custom_metadata_map}
         self.preparation = self._preparation(metadata)
         outputs = [entry.name for entry in self._session.get_outputs()]
-        self.embedding_output: str = output or metadata.get("embedding_output") or outputs[0]
+        usual = next((name for name in _OUTPUTS if name in outputs), outputs[0])
+        self.embedding_output: str = output or metadata.get("embedding_output") or usual
         if self.embedding_output not in outputs:
             raise self._unusable(f"it has no output “{self.embedding_output}”")
         self.name = f"{metadata.get('name') or self.path.stem}-{digest[:12]}-{PREPARATION}"
@@ -118,10 +146,49 @@ class Encoder:
         return np.concatenate(parts) if parts else np.empty((0, self.dimensions), np.float32)
 
     def _run(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        batch = np.stack([self.preparation.prepare(image) for image in images])
+        batch: NDArray[Any] = np.stack([self.preparation.prepare(image) for image in images])
+        batch = batch.astype(self._type, copy=False)
         groups = [batch] if self._any_batch else batch[:, None]
-        parts = [self._session.run([self.embedding_output], {self.input_name: group})[0] for group in groups]
-        return np.concatenate(parts).reshape(len(images), -1).astype(np.float32, copy=False)
+        found = np.concatenate([self._run_session(group) for group in groups])
+        self.output_rank = found.ndim
+        if found.ndim > 1 and len(found) != len(images):
+            raise self._unusable("it does not make one row of numbers of each image")
+        if found.ndim > 2:
+            found = found.mean(axis=self.pooled_axes, dtype=np.float32)
+        return found.reshape(len(images), -1).astype(np.float32, copy=False)
+
+    def _run_session(self, group: NDArray[Any]) -> NDArray[Any]:
+        if self._time_limit is None:
+            return np.asarray(self._session.run([self.embedding_output], {self.input_name: group})[0])
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = 4
+        timer = threading.Timer(self._time_limit, setattr, (options, "terminate", True))
+        timer.daemon = True
+        timer.start()
+        try:
+            return np.asarray(self._session.run([self.embedding_output], {self.input_name: group}, options)[0])
+        except Exception as error:
+            raise self._unusable(f"it failed on a photo, or took more than {self._time_limit:g} s for it") from error
+        finally:
+            timer.cancel()
+
+    @property
+    def pooled_axes(self) -> tuple[int, ...]:
+        """Axes of the output that are averaged."""
+        if self.output_rank == 4:
+            return (1, 2) if self.preparation.layout == "NHWC" else (2, 3)
+        return (1,) if self.output_rank == 3 else ()
+
+    @property
+    def half_precision(self) -> bool:
+        """True for a model whose input is of float16."""
+        return self._type is np.float16
+
+    @property
+    def _type(self) -> type:
+        return _TYPES[self._session.get_inputs()[0].type]
 
     @property
     def _any_batch(self) -> bool:
@@ -130,7 +197,7 @@ class Encoder:
     def _preparation(self, metadata: Mapping[str, str]) -> Preprocessing:
         inputs = self._session.get_inputs()
         shape: list[Any] = list(inputs[0].shape) if inputs else []
-        if len(inputs) != 1 or len(shape) != 4 or inputs[0].type != "tensor(float)" or 3 not in (shape[1], shape[3]):
+        if len(inputs) != 1 or len(shape) != 4 or inputs[0].type not in _TYPES or 3 not in (shape[1], shape[3]):
             raise self._unusable("it must take one input of floating-point images with three channels")
         layout = metadata.get("layout") or ("NHWC" if shape[3] == 3 else "NCHW")
         side = shape[1] if layout == "NHWC" else shape[2]
@@ -145,6 +212,7 @@ class Encoder:
                 mean=_numbers(metadata.get("mean") or "0"),
                 std=_numbers(metadata.get("std") or "1"),
                 scale=float(metadata.get("scale") or 1 / 255),
+                interpolation=metadata.get("interpolation") or "bilinear",
             )
         except ValueError as error:
             raise self._unusable(f"its metadata cannot be understood ({error})") from error
@@ -152,6 +220,12 @@ class Encoder:
             raise self._unusable("its metadata names a layout, channels or size that are not known here")
         if not size <= preparation.resize <= 4096 or 0 in preparation.std:
             raise self._unusable("its metadata names a resize or std that cannot be")
+        if isinstance(shape[0], int) and shape[0] != 1:
+            raise self._unusable(f"it takes {shape[0]} images at a time: one, or any number, is needed")
+        if preparation.interpolation not in RESAMPLING:
+            raise self._unusable(
+                f"its metadata names an interpolation, “{preparation.interpolation[:40]}”, that is not known"
+            )
         if not 0 <= preparation.crop <= 1:
             raise self._unusable("its metadata names a crop that is not within 0…1")
         return preparation
@@ -161,8 +235,12 @@ class Encoder:
         gray = Image.new("RGB", (self.preparation.resize,) * 2, (128, 128, 128))
         try:
             embeddings = self._run([gray])
+        except UnusableEncoder:
+            raise
         except Exception as error:
             raise self._unusable("it fails on a plain picture") from error
+        if self.output_rank > 4 or embeddings.shape[1] > _MOST_DIMENSIONS:
+            raise self._unusable(f"its output “{self.embedding_output}” is not some thousand numbers an image at most")
         if embeddings.shape[1] < 2 or not np.isfinite(embeddings).all():
             raise self._unusable("what it makes of a plain picture is not a row of numbers")
         return int(embeddings.shape[1])

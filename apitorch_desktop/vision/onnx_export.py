@@ -2,11 +2,11 @@
 
 The file holds the encoder, the head's linear part, its memory of exact images and its novelty detector, so it answers as the
 service does. Input: as `vision.encoder` describes under the same metadata keys (layout, channels, size, resize, crop, mean,
-std, scale): of the longer side keep shorter · (longer / shorter) ^ (1 − crop), in the middle, of both sides the middle
-size / resize, and scale that to `size` × `size`, bilinear with antialiasing. Output `probabilities` (n, k), calibrated, in the
+std, scale, interpolation): of the longer side keep shorter · (longer / shorter) ^ (1 − crop), in the middle, of both sides the
+middle size / resize, and scale that to `size` × `size`, with antialiasing. Output `probabilities` (n, k), calibrated, in the
 order of the metadata's `labels` (a JSON list); `temperature` is included in them. Output `familiarity` (n,): below the
 metadata's `unknown_threshold` an image is none of the labels. Further keys: kind, classifier, encoder, input, output,
-unknown_output.
+unknown_output, calibration_error (out of fold, where known), and usage: Python lines that classify a photo with this file.
 """
 
 import json
@@ -21,7 +21,7 @@ from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.files import atomic_write
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 from apitorch_desktop.vision.folds import SAME, SKETCH, projection
-from apitorch_desktop.vision.head import REMEMBERED, Head
+from apitorch_desktop.vision.head import NONE_OF_THESE, REMEMBERED, Head
 from apitorch_desktop.vision.novelty import DISTANCE_WEIGHT, LOUDEST, NEIGHBOR, NoveltyDetector
 
 KIND: Final = "apitorch-desktop classifier 1"
@@ -36,7 +36,9 @@ class ExportFailed(UserError):  # noqa: N818 - named for the condition
     """No file was made; `str()` is a sentence with the reason."""
 
 
-def write_onnx(path: Path, head: Head, encoder: Encoder, classifier: str = "") -> None:
+def write_onnx(
+    path: Path, head: Head, encoder: Encoder, classifier: str = "", calibration_error: float | None = None
+) -> None:
     """Write `head` on top of `encoder` to `path`, whole or not at all; `classifier` is its slug.
 
     Raises ExportFailed, OSError.
@@ -56,7 +58,7 @@ def write_onnx(path: Path, head: Head, encoder: Encoder, classifier: str = "") -
                 f"The encoder is of ONNX operator set {opset}; {_OLDEST_OPSET} is the oldest that can be extended."
             )
         _Extension(model, head, encoder, opset).write()
-        _describe(model, head, encoder, classifier)
+        _describe(model, head, encoder, classifier, calibration_error)
         onnx.checker.check_model(model)
         data = model.SerializeToString()
     except (onnx.checker.ValidationError, ValueError) as error:  # ValueError: more than 2 GiB
@@ -67,6 +69,8 @@ def write_onnx(path: Path, head: Head, encoder: Encoder, classifier: str = "") -
 
 def check_export(path: Path, head: Head, encoder: Encoder, images: Sequence[Image.Image]) -> float:
     """Return the largest difference between the file's probabilities and the service's own for upright RGB `images`.
+
+    An image that is none of the labels to one but not to the other counts as 1, except very near the threshold.
 
     The file is loaded anew and prepares the images by nothing but its own metadata. The classifier is the same where the
     result is below TOLERANCE. Raises ExportFailed when it cannot be run or has other labels.
@@ -79,27 +83,81 @@ def check_export(path: Path, head: Head, encoder: Encoder, images: Sequence[Imag
         raise ExportFailed("The exported file has other labels than the classifier.")
     if not images:
         return 0.0
-    expected = head.predict(encoder.encode(images))
-    return float(np.abs(exported.encode(images) - expected).max())
+    embeddings, probabilities = encoder.encode(images), exported.encode(images)
+    difference = float(np.abs(probabilities - head.predict(embeddings)).max())
+    metadata = metadata_of(path)
+    if head.novelty and "unknown_threshold" not in metadata:
+        raise ExportFailed("The exported file does not know what is none of the labels.")
+    if head.novelty:
+        session, threshold = _session(path), float(metadata["unknown_threshold"])
+        kind = np.float16 if exported.half_precision else np.float32
+        pixels = [exported.preparation.prepare(image)[None].astype(kind, copy=False) for image in images]
+        scores = [session.run([metadata["unknown_output"]], {metadata["input"]: one})[0] for one in pixels]
+        found = np.concatenate(scores)
+        none = found < threshold
+        if NONE_OF_THESE in head.labels:
+            none |= probabilities.argmax(axis=1) == head.labels.index(NONE_OF_THESE)
+        sure = np.abs(found - threshold) > 1e-2  # single precision
+        difference = max(difference, float((none != head.is_none(embeddings))[sure].any()))
+    return difference
 
 
 def labels_of(path: Path) -> tuple[str, ...]:
     """Return the labels of an exported classifier, in the order of its output. Raises ExportFailed."""
-    import onnxruntime
+    return tuple(json.loads(metadata_of(path)["labels"]))
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """Return the metadata of an exported classifier. Raises ExportFailed."""
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        metadata = session.get_modelmeta().custom_metadata_map
+        metadata: dict[str, str] = _session(path).get_modelmeta().custom_metadata_map
         if metadata.get("kind") == KIND:
-            return tuple(json.loads(metadata["labels"]))
+            return metadata
     except Exception as error:  # onnxruntime has a dozen kinds, all of them plain Exceptions
         raise ExportFailed(f"“{path}” is not an ONNX file that can be run.") from error
     raise ExportFailed(f"“{path}” is not a classifier exported by this program.")
 
 
-def _describe(model: Any, head: Head, encoder: Encoder, classifier: str) -> None:
+def _session(path: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def usage(encoder: Encoder, classifier: str, *, unknown: bool) -> str:
+    """Return the Python lines that classify “photo.jpg” with an exported file: imports, then three lines.
+
+    They need onnxruntime, NumPy and Pillow.
+    """
+    its = encoder.preparation
+    shorter = "min(image.size)" + (f" * (side / min(image.size)) ** {1 - its.crop:g}" if its.crop < 1 else "")
+    kept = shorter + (f" * {its.size} / {its.resize}" if its.size != its.resize else "")
+    resized = (
+        f"image.resize(({its.size}, {its.size}), Image.Resampling.{its.interpolation.upper()}, "
+        "(*edges, image.width - edges[0], image.height - edges[1]))"
+    )
+    values = f'np.asarray({resized}, "float32")' + ("[..., ::-1]" if its.channels == "BGR" else "")
+    mean, std = (json.dumps(list(numbers)) for numbers in (its.mean, its.std))
+    kind = "float16" if encoder.half_precision else "float32"
+    scaled = f'(({values} - {mean}) * {its.scale!r} / {std}).astype("{kind}")'
+    pixels = scaled + ("" if its.layout == "NHWC" else ".transpose(2, 0, 1)")
+    return "\n".join(
+        [
+            "import numpy as np; from onnxruntime import InferenceSession; from PIL import Image, ImageOps",
+            'image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB"); '
+            f"edges = [(side - {kept}) / 2 for side in image.size]",
+            f"pixels = {pixels}",
+            f"probabilities{', familiarity' if unknown else ','} = InferenceSession("
+            f'"{classifier or "classifier"}.onnx").run(None, {{"{encoder.input_name}": pixels[None]}})',
+        ]
+    )
+
+
+def _describe(
+    model: Any, head: Head, encoder: Encoder, classifier: str, calibration_error: float | None = None
+) -> None:
     """Replace the metadata by what is needed to run the file."""
     from onnx import helper
 
@@ -123,6 +181,9 @@ def _describe(model: Any, head: Head, encoder: Encoder, classifier: str) -> None
             "mean": ",".join(map(repr, preparation.mean)),
             "std": ",".join(map(repr, preparation.std)),
             "scale": repr(preparation.scale),
+            "interpolation": preparation.interpolation,
+            "usage": usage(encoder, classifier, unknown=head.novelty is not None),
+            **({"calibration_error": repr(calibration_error)} if calibration_error is not None else {}),
             **({"temperature": repr(head.temperature)} if head.temperature else {}),
             **(
                 {"unknown_output": UNKNOWN_OUTPUT, "unknown_threshold": repr(head.novelty.threshold)}
@@ -141,6 +202,7 @@ class _Extension:
         self._opset = opset
         self._head = head
         self._embedding = encoder.embedding_output
+        self._encoder = encoder
         self._count = 0
 
     def write(self) -> None:
@@ -148,7 +210,12 @@ class _Extension:
         from onnx import TensorProto, helper
 
         head, labels = self._head, len(self._head.labels)
-        flat = self._node("Reshape", self._embedding, self._constant(np.array([-1, head.dimensions], np.int64)))
+        embedding = self._embedding
+        if self._encoder.half_precision:
+            embedding = self._node("Cast", embedding, to=TensorProto.FLOAT)
+        if axes := self._encoder.pooled_axes:
+            embedding = self._reduce("ReduceMean", embedding, axes)
+        flat = self._node("Reshape", embedding, self._constant(np.array([-1, head.dimensions], np.int64)))
         product = self._node("MatMul", flat, self._constant(head.weights.T))
         logits = self._node("Add", product, self._constant(head.bias))
         answer, recalled = self._node("Softmax", logits, axis=1), ""
@@ -236,11 +303,11 @@ class _Extension:
         """(n, width) → (n, 1)."""
         return self._node("MatMul", tensor, self._constant(np.ones((width, 1))))
 
-    def _reduce(self, operator: str, tensor: str) -> str:
+    def _reduce(self, operator: str, tensor: str, axes: Sequence[int] = (1,)) -> str:
         """(n, m) → (n, 1)."""
         if self._opset < 18:
-            return self._node(operator, tensor, axes=[1], keepdims=1)
-        return self._node(operator, tensor, self._constant(np.array([1], np.int64)), keepdims=1)
+            return self._node(operator, tensor, axes=list(axes), keepdims=1)
+        return self._node(operator, tensor, self._constant(np.array(axes, np.int64)), keepdims=1)
 
     def _node(self, operator: str, *inputs: str, **attributes: Any) -> str:
         from onnx import helper

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QLabel, QPushButton
 
-from apitorch_desktop.ui.exporter.controller import FORMATS, ExportDialog
+from apitorch_desktop.ui.exporter.controller import FORMATS, ExportDialog, UsageDialog
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources
 from tests.helpers import app_runner as program
@@ -118,6 +119,20 @@ def test_every_form_is_chosen_by_pointer_and_read_back(monkeypatch, made_set, ph
 
         export(made, "onnx", tmp_path / "models")
         exported(made, tmp_path / "models" / f"{SLUG}.onnx", "the classifier's file")
+        message = made.central_widget.status.message
+        program.press(
+            program.wait(
+                lambda: next((one for one in message.findChildren(QPushButton) if one.text() == "How to use it"), None),
+                "the offer to show how it is used",
+            )
+        )
+        usage = program.wait(lambda: program.dialog(UsageDialog), "the lines")
+        assert f'InferenceSession("{SLUG}.onnx")' in usage.lines.toPlainText()
+        program.press(usage.copy)
+        program.wait(lambda: "InferenceSession" in QGuiApplication.clipboard().text(), "the copy")
+        program.press(usage.close_button)
+        program.wait(lambda: program.dialog(UsageDialog) is None, "the dialog closed")
+        made.window.activateWindow()
 
         export(made, "jsonl", tmp_path / "jsonl")
         program.wait(

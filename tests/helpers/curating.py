@@ -32,9 +32,9 @@ class CountingEncoder:
 
 
 @contextmanager
-def training(store: Store, encoder, *, delay: float = 0.1, patience: float = 20) -> Iterator[Trainer]:
+def training(store: Store, encoder, *, own=None, delay: float = 0.1, patience: float = 20) -> Iterator[Trainer]:
     """Run a trainer on a store."""
-    trainer = Trainer(store, encoder if callable(encoder) else lambda: encoder, delay=delay, patience=patience)
+    trainer = Trainer(store, encoder if callable(encoder) else lambda: encoder, own=own, delay=delay, patience=patience)
     store.on_change(trainer.notify_changed)
     trainer.start()
     try:

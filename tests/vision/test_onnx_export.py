@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -11,7 +13,7 @@ from apitorch_desktop.vision.folds import projection
 from apitorch_desktop.vision.head import REMEMBERED, Head, train
 from apitorch_desktop.vision.images import open_upright
 from apitorch_desktop.vision.novelty import NoveltyDetector
-from apitorch_desktop.vision.onnx_export import ExportFailed, check_export, labels_of, write_onnx
+from apitorch_desktop.vision.onnx_export import ExportFailed, check_export, labels_of, metadata_of, write_onnx
 from tests.helpers.image_samples import photo_like
 from tests.vision.test_encoder import model
 
@@ -74,6 +76,28 @@ def test_someone_with_nothing_but_the_file_can_run_it(exported, corrected, encod
         service = corrected.predict(encoder.encode([open_upright(file.read_bytes())]))
         assert labels[int(probabilities.argmax())] == corrected.labels[int(service.argmax())]
         assert np.abs(probabilities - service).max() < 0.1
+
+
+def test_the_lines_in_the_file_classify_a_photo(exported, corrected, encoder, clothing, tmp_path, monkeypatch):
+    """In a program with nothing of this one: the photo lies on its side, and says so."""
+    about = metadata_of(exported)
+    lines = about["usage"].splitlines()
+    assert len(lines) == 4 and lines[0].startswith("import ")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clothes.onnx").write_bytes(exported.read_bytes())
+    for file in (clothing.train.files[25], clothing.test.files[60]):
+        turned = Image.open(file).transpose(Image.Transpose.ROTATE_90)
+        exif = turned.getexif()
+        exif[0x112] = 6
+        turned.save("photo.jpg", quality=98, exif=exif)
+        run = "import json; print(json.dumps([probabilities.tolist(), familiarity.tolist()]))"
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", f"{about['usage']}\n{run}"], capture_output=True, text=True, check=True
+        )
+        probabilities, familiarity = (np.array(part) for part in json.loads(done.stdout))
+        row = encoder.encode([open_upright((tmp_path / "photo.jpg").read_bytes(), encoder.shorter_side)])
+        assert np.abs(probabilities - corrected.predict(row)).max() < 0.1  # the whole photo is decoded there
+        assert (familiarity < float(about["unknown_threshold"])) == corrected.is_none(row)
 
 
 def test_the_memory_is_exported_too(exported, corrected, encoder, clothing):

@@ -1,7 +1,6 @@
 """Classification and feedback, for the standard and the trained classifiers."""
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET, UnsetType
 
 from apitorch_desktop.api import types
+from apitorch_desktop.service.classifiers.encoders import EncoderPool, OwnEncoders
 from apitorch_desktop.service.classifiers.standard import (
     STANDARD,
     StandardClassifier,
@@ -24,7 +24,7 @@ from apitorch_desktop.service.storage.blobs import Staged
 from apitorch_desktop.service.storage.errors import Invalid, RecordConflict, RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.records import FeedbackRow, ImageFacts, NewClassification, TrainingSetRow
 from apitorch_desktop.service.storage.store import Store
-from apitorch_desktop.vision.encoder import UnusableEncoder, earlier_encoder
+from apitorch_desktop.vision.encoder import UnusableEncoder
 from apitorch_desktop.vision.head import NONE_OF_THESE, confidence_word
 from apitorch_desktop.vision.images import UnreadableImage, open_upright
 
@@ -46,13 +46,16 @@ class ClassificationService:
     classification loads it, or `load_encoder`.
     """
 
-    def __init__(self, store: "Store", trainer: "Trainer", encoder_factory: "Callable[[], Encoder]") -> None:
+    def __init__(
+        self,
+        store: "Store",
+        trainer: "Trainer",
+        encoder_factory: "Callable[[], Encoder]",
+        own: OwnEncoders | None = None,
+    ) -> None:
         self._store = store
         self._trainer = trainer
-        self._encoder_factory = encoder_factory
-        self._loading = threading.Lock()
-        self._encoder: Encoder | None = None
-        self._earlier: dict[str, Encoder | None] = {}
+        self._encoders = EncoderPool(encoder_factory, own)
         self._standard = StandardClassifierRunner()
         self._staging_pool = ThreadPoolExecutor(_STAGING_THREADS, "stage")
 
@@ -65,20 +68,15 @@ class ClassificationService:
         self.encoder()
 
     def encoder(self) -> "Encoder":
-        """Return the encoder of this service, loaded at the first call. Raises StorageFault."""
-        with self._loading:
-            if self._encoder is None:
-                try:
-                    self._encoder = self._encoder_factory()
-                except UnusableEncoder as error:
-                    raise StorageFault(str(error)) from error
-            return self._encoder
+        """Return the built-in encoder, loaded at the first call. Raises StorageFault."""
+        try:
+            return self._encoders.built_in()
+        except UnusableEncoder as error:
+            raise StorageFault(str(error)) from error
 
-    def _earlier_encoder(self, name: str) -> "Encoder | None":
-        with self._loading:
-            if name not in self._earlier:
-                self._earlier[name] = earlier_encoder(name)
-            return self._earlier[name]
+    def encoder_named(self, name: str) -> "Encoder | None":
+        """Return the encoder of this name, also an earlier version's or a user's own; None without such a one."""
+        return self._encoders.named(name)
 
     def classifiers(self, owner: int) -> list[types.Classifier]:
         """Return the standard classifiers, then the owner's training sets with enough images, whatever their status."""
@@ -119,7 +117,7 @@ class ClassificationService:
         requests = [self._find_classifier(owner, slug) for slug in slugs]
         encoder = self.encoder()
         at_least = self._standard.shorter_side(slugs, encoder.shorter_side)
-        encoded_image = _EncodedImage(encoder, self._earlier_encoder, data, at_least)
+        encoded_image = _EncodedImage(encoder, self.encoder_named, data, at_least)
         staging = self._staging_pool.submit(self._store.classifications.stage, data)
         try:
             pending, errors = self._classify_each(requests, encoded_image)
@@ -335,7 +333,7 @@ class _EncodedImage:
     """One image, opened and encoded at most once. `at_least`: pixels of its shorter side, None for its full size."""
 
     encoder: "Encoder"
-    earlier: "Callable[[str], Encoder | None]"
+    others: "Callable[[str], Encoder | None]"
     data: bytes
     at_least: int | None
 
@@ -349,11 +347,11 @@ class _EncodedImage:
         return embedding
 
     def embedding(self, encoder: str) -> "NDArray[np.float32] | None":
-        """The embedding by the encoder of this name: the one in use, or an earlier version's; else None."""
+        """The embedding by the encoder of this name: the built-in one, an earlier version's, or a user's own; else None."""
         if encoder == self.encoder.name:
             return self._embedding
-        earlier = self.earlier(encoder)
-        return earlier.encode([self.image])[0] if earlier else None
+        other = self.others(encoder)
+        return other.encode([self.image])[0] if other else None
 
 
 def _standard(entry: StandardClassifier, fields: dict[str, Any]) -> types.Classifier:

@@ -39,12 +39,17 @@ class OnnxExporter:
             raise RecordConflict(
                 f"The classifier “{slug}” has not been trained yet: add images, and wait until it is ready."
             )
-        encoder = self._classification.encoder()
+        encoder = self._classification.encoder_named(found.encoder)
+        if encoder is None:
+            raise RecordConflict(
+                f"The classifier “{slug}” was trained with another encoder, which is not there any more."
+            )
+        calibration_error = (found.metrics and found.metrics.calibration_error) or None
         with tempfile.TemporaryDirectory(prefix="apitorch-export-") as folder:
             path = Path(folder) / f"{slug[:80]}.onnx"
             try:
-                onnx_export.write_onnx(path, found[1], encoder, slug)
-                difference = onnx_export.check_export(path, found[1], encoder, self._sample(owner, row.id, encoder))
+                onnx_export.write_onnx(path, found.head, encoder, slug, calibration_error)
+                difference = onnx_export.check_export(path, found.head, encoder, self._sample(owner, row.id, encoder))
             except onnx_export.ExportFailed as error:
                 raise RecordConflict(str(error)) from error
             if difference > onnx_export.TOLERANCE:

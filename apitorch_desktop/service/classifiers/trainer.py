@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service.classifiers import training_data
+from apitorch_desktop.service.classifiers import encoder_trial, training_data
 from apitorch_desktop.service.classifiers.embedder import BATCH, Embedder
+from apitorch_desktop.service.classifiers.encoders import EncoderPool, OwnEncoders
 from apitorch_desktop.service.classifiers.head_cache import CurrentHead, HeadCache, decode_metrics
 from apitorch_desktop.service.classifiers.training_data import TooFewReadable, TrainingData
+from apitorch_desktop.service.storage.base import NO_SUCH_SET
 from apitorch_desktop.service.storage.errors import Closed, RecordConflict, RecordNotFound, StoreError
 from apitorch_desktop.service.storage.records import TrainingSetRow, VersionRow
 from apitorch_desktop.service.storage.store import Store
@@ -32,6 +34,7 @@ _NICE = 10
 _THREADS = 2  # heads trained at the same time, so that a small training set does not wait for a large one
 _SCAN_INTERVAL = 1.0  # seconds between two scans for missing embeddings while a batch is available
 _RETRY_AFTER = 30.0  # seconds after a failure of the store, such as a full disk
+_MOST_EARLIER = 32  # new images encoded by an earlier encoder too, before a training
 _MAX_NAMED = 3  # labels named in a sentence
 _log = logging.getLogger(__name__)
 
@@ -77,6 +80,8 @@ class _TrainingJob:
     pending: bool = False  # training is due
     running: bool = False
     trained_changes: int = 0  # `changes` at the start of the running training
+    encoded_anew: bool = False  # the newest version is of another encoder, whose embeddings are there
+    earlier_changes: int = 0  # `changes` that were trained with that one's embeddings
     failure: str = ""
     retry_at: float | None = None
 
@@ -84,14 +89,21 @@ class _TrainingJob:
     def embedded(self) -> bool:
         return not self.scan and not self.missing and not self.embedding
 
+    @property
+    def trainable(self) -> bool:
+        """True if the changes can be trained at once."""
+        return self.embedded or (self.encoded_anew and self.changes != self.earlier_changes)
+
 
 class Trainer:
     """Embeds new images and keeps the classifiers of all training sets up to date, in low-priority threads.
 
-    `encoder_factory` makes the encoder used here; classification has one of its own, so that it never waits. Training
-    starts `delay` seconds after the last change, and during steady change after `patience` seconds with what is
-    embedded by then. All methods are thread-safe and quick, except `compare_versions`, which runs two heads over the
-    whole set.
+    `encoder_factory` makes the built-in encoder used here; classification has one of its own, so that it never waits. A
+    training set is learned with the encoder chosen for it, one of the users' `own` or the built-in one. Training starts
+    `delay` seconds after the last change, and during steady change after `patience` seconds with what is embedded by then.
+    While the images of a set are encoded anew, changes are trained with the embeddings of the version in use. All methods
+    are thread-safe and quick, except those that run heads or encoders over many images: `compare_versions`, `proposals`,
+    `try_encoder`, `list_encoders` and `check_encoder`.
     """
 
     def __init__(
@@ -99,11 +111,13 @@ class Trainer:
         store: "Store",
         encoder_factory: "Callable[[], Encoder]",
         *,
+        own: OwnEncoders | None = None,
         delay: float = 0.2,
         patience: float = 20,
     ) -> None:
         self._store = store
-        self._embedder = Embedder(store, encoder_factory)
+        self._encoders = EncoderPool(encoder_factory, own)
+        self._embedder = Embedder(store)
         self._heads = HeadCache(store)
         self._delay = delay
         self._patience = patience
@@ -203,6 +217,26 @@ class Trainer:
         self._store.models.set_current(set_id, version, waiting)
         self._heads.discard(set_id)
 
+    def list_encoders(self) -> list[types.Encoder]:
+        """Return the built-in encoder and the users' own files, also those that cannot be used. Blocks for dry runs."""
+        return self._encoders.list()
+
+    def check_encoder(self, name: str) -> None:
+        """Raise Invalid where no usable encoder has this name. Blocks for dry runs."""
+        self._encoders.check(name)
+
+    def try_encoder(self, set_id: int, name: str) -> list[types.EncoderTrial]:
+        """Return cost and accuracy on a sample of a training set of the built-in encoder, then of the one of this name.
+
+        Blocks for up to two minutes. Raises UnusableEncoder, RecordNotFound, RecordConflict where too few images are there.
+        """
+        encoders = [self._encoders.built_in(), self._encoders.wanted(name)]
+        return encoder_trial.compare(self._store, self._embedder, set_id, encoders)
+
+    def purge_embeddings(self) -> int:
+        """Remove the embeddings that no training set needs any more, and return how many. Raises UnusableEncoder."""
+        return self._store.models.purge_embeddings(self._encoders.built_in().name)
+
     def compare_versions(self, set_id: int, from_version: int, to_version: int) -> list[types.ClassificationChange]:
         """Return the set's images that two versions classify differently, most confident first. Raises RecordNotFound,
         RecordConflict.
@@ -218,16 +252,22 @@ class Trainer:
             )
         return training_data.compare_heads(self._store, set_id, before, after)
 
-    def current_head(self, set_id: int) -> "tuple[int, Head] | None":
-        """Return the current version and its head, for export; None if there is none yet."""
-        current = self._heads.current(set_id)
-        return (current.version, current.head) if current else None
+    def current_head(self, set_id: int) -> CurrentHead | None:
+        """Return the head in use, for export; None if there is none yet."""
+        return self._heads.current(set_id)
 
     def _version(self, set_id: int, version: int) -> CurrentHead:
         current = self._heads.load(set_id, version)
         if current is None:
             raise RecordNotFound(f"Version {version} is not kept: the last ten are.")
         return current
+
+    def _encoder(self, set_id: int) -> "Encoder":
+        """Return the encoder that a training set is to be learned with. Raises UnusableEncoder, RecordNotFound."""
+        row = self._store.training_sets.find(set_id)
+        if row is None:
+            raise RecordNotFound(NO_SUCH_SET)
+        return self._encoders.wanted(row.encoder)
 
     def _newest(self, set_id: int) -> "VersionRow | None":
         versions = self._store.models.versions(set_id)
@@ -284,13 +324,17 @@ class Trainer:
             job.embedding = True
         try:
             if scan:
-                missing = self._embedder.missing(job.set_id)
+                encoder, newest = self._encoder(job.set_id), self._newest(job.set_id)
+                missing = self._embedder.missing(job.set_id, encoder)
+                anew = bool(missing) and newest is not None and newest.encoder != encoder.name
                 with self._wake:
                     job.missing = deque(missing)
+                    job.encoded_anew = anew
+                    self._wake.notify_all()
             with self._wake:
                 batch = [job.missing.popleft() for _ in range(min(BATCH, len(job.missing)))]
             if batch:
-                self._embedder.embed(batch)
+                self._embedder.embed(batch, self._encoder(job.set_id))
         finally:
             with self._wake:
                 job.embedding = False
@@ -339,13 +383,16 @@ class Trainer:
 
     def _due_time(self, job: _TrainingJob) -> float:
         at_last = job.outdated_since + self._patience
-        return min(job.changed_at + self._delay, at_last) if job.embedded else at_last
+        return min(job.changed_at + self._delay, at_last) if job.trainable else at_last
 
     def _train(self, job: _TrainingJob) -> bool:
         """Train one head and put it to use; return whether it was trained on all images."""
         started = time.monotonic()
         urgent = started >= job.outdated_since + self._patience
-        encoder = self._embedder.encoder().name
+        encoder = self._encoder(job.set_id).name
+        if not job.embedded and self._train_with_earlier(job, encoder, urgent=urgent):
+            self._mark_trained(job, started, complete=False)
+            return False
         data = training_data.load(self._store, job.set_id, encoder, self._embedder.unreadable)
         if data.complete and self._is_up_to_date(job.set_id, data.revision):
             return True
@@ -360,7 +407,33 @@ class Trainer:
         if not data.complete and newest and newest.encoder != encoder and len(data.labels) < newest.images:
             self._mark_trained(job, started, complete=False)  # the old encoder's head answers until all are encoded
             return False
+        self._fit(job, data, urgent=urgent)
+        self._mark_trained(job, started, data.complete)
+        return data.complete
 
+    def _train_with_earlier(self, job: _TrainingJob, encoder: str, *, urgent: bool) -> bool:
+        """Train the changes with the embeddings of the version in use while images are encoded anew by `encoder`.
+
+        Return False where that is not possible.
+        """
+        newest, row = self._newest(job.set_id), self._store.training_sets.find(job.set_id)
+        if newest is None or row is None or newest.encoder == encoder:
+            return False
+        earlier = self._encoders.named(newest.encoder)
+        if earlier is None:
+            return False
+        if newest.revision != row.revision:
+            missing = self._embedder.missing(job.set_id, earlier)[-_MOST_EARLIER:]
+            for start in range(0, len(missing), BATCH):
+                self._embedder.embed(missing[start : start + BATCH], earlier)
+            data = training_data.load(self._store, job.set_id, earlier.name, self._embedder.unreadable)
+            if data.enough:
+                self._fit(job, data, urgent=urgent)
+        job.earlier_changes = job.trained_changes
+        return True
+
+    def _fit(self, job: _TrainingJob, data: TrainingData, *, urgent: bool) -> None:
+        """Fit a head and put it to use. Raises TrainingCancelled."""
         previewed = False  # a number that answered is stored: the next one is then of a head with all changes
 
         def cancelled() -> bool:
@@ -383,8 +456,6 @@ class Trainer:
             self._heads.put(job.set_id, training_data.store_version(self._store, data, training, judgement))
         elif not judgement.waits:
             set_provisional(training.head, training_data.wire_metrics(training.metrics))
-        self._mark_trained(job, started, data.complete)
-        return data.complete
 
     def _keep_current(self, data: TrainingData) -> None:
         """Let the version in use remember all images: a correction holds for its image although a new version waits."""
@@ -406,7 +477,7 @@ class Trainer:
         if newest is None or newest.revision != revision:
             return False
         try:
-            return newest.encoder == self._embedder.encoder().name
+            return newest.encoder == self._encoder(set_id).name
         except UnusableEncoder:
             return False  # training then reports it
 

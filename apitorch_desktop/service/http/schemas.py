@@ -21,6 +21,7 @@ Label = Annotated[
 After = Annotated[str, Meta(extra_json_schema={"pattern": "^([1-9][0-9]{0,17}|(ti_)?[0-9a-f]{40})$"})]
 Coded = Annotated[str, Meta(extra_json_schema={"contentEncoding": "base64", "format": "base64-utf8", "minLength": 4})]
 Name = Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema={"pattern": _MORE_THAN_SPACE})]
+EncoderName = Annotated[str, Meta(max_length=300, description="Name of an encoder; empty for the built-in one.")]
 Description = Annotated[str, Meta(max_length=10_000)]
 Version = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 SimilarLimit = Annotated[int, Meta(ge=1, le=MAX_SIMILAR)]
@@ -69,10 +70,17 @@ class NewTrainingSet(Struct):
 class TrainingSetChange(Struct):
     """Changes to a training set; omitted fields stay as they are."""
 
-    any_of: ClassVar = ("name", "description")
+    any_of: ClassVar = ("name", "description", "encoder")
 
     name: Name | UnsetType = UNSET
     description: Description | UnsetType = UNSET
+    encoder: EncoderName | UnsetType = UNSET
+
+
+class EncoderChoice(Struct):
+    """An encoder by its name, "" for the built-in one."""
+
+    encoder: EncoderName
 
 
 class NewLabel(Struct):

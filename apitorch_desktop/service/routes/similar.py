@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from apitorch_desktop.vision.encoder import Encoder
+
 _WIRE_SIZE = 160
 """Approximate bytes of an image in an answer without its record."""
 
@@ -127,9 +129,9 @@ class SimilarRoutes:
         without: str = "",
     ) -> LargeResponse:
         def load() -> Response:
-            encoder = self._classification.encoder().name
+            encoder = self._encoder(set_ids)
             embedding = self._embedding(encoder, sha256, read)
-            data, compared = self._index.search(set_ids, encoder, embedding, limit, without=without)
+            data, compared = self._index.search(set_ids, encoder.name, embedding, limit, without=without)
             if limit <= types.MAX_SIMILAR_DETAILS and data:
                 self._add_records(request, data)
             answer = types.SimilarImages(data=data, compared=compared)
@@ -137,15 +139,21 @@ class SimilarRoutes:
 
         return LargeResponse(_WIRE_SIZE * limit, lambda: self._workers.run_inference(load))
 
-    def _embedding(self, encoder: str, sha256: str, read: Callable[[], bytes]) -> "NDArray[np.float32]":
+    def _encoder(self, set_ids: Sequence[int]) -> "Encoder":
+        """Return the encoder of the training sets; the built-in one where they have several, or it is not there."""
+        rows = [self._store.training_sets.find(set_id) for set_id in set_ids]
+        names = {row.encoder for row in rows if row is not None}
+        found = self._classification.encoder_named(names.pop()) if len(names) == 1 else None
+        return found or self._classification.encoder()
+
+    def _embedding(self, encoder: "Encoder", sha256: str, read: Callable[[], bytes]) -> "NDArray[np.float32]":
         """Return the stored embedding of an image, or make it."""
         import numpy as np
 
-        stored = self._store.models.embeddings(encoder, [sha256]).get(sha256)
+        stored = self._store.models.embeddings(encoder.name, [sha256]).get(sha256)
         if stored is not None:
             return np.frombuffer(stored.vector, "<f4")
-        network = self._classification.encoder()
-        made: NDArray[np.float32] = network.encode([open_upright(read(), network.shorter_side)])[0]
+        made: NDArray[np.float32] = encoder.encode([open_upright(read(), encoder.shorter_side)])[0]
         return made
 
     def _add_records(self, request: Request, data: list[types.SimilarImage]) -> None:

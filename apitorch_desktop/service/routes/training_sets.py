@@ -23,6 +23,7 @@ class TrainingSetRoutes:
         self._sets = dependencies.store.training_sets
         self._labels = dependencies.store.labels
         self._workers = dependencies.workers
+        self._trainer = dependencies.trainer
 
     def operations(self) -> list[Operation]:
         """Return the rows of the operation table."""
@@ -52,13 +53,35 @@ class TrainingSetRoutes:
                 "updateTrainingSet",
                 "PATCH",
                 _SET,
-                "Change the name, the description or both. The slug goes with the name.",
+                "Change the name, the description, or the encoder that it is learned with. The slug goes with the name.",
                 self.update,
                 one,
                 tag,
                 body=schemas.TrainingSetChange,
                 extension="training-sets",
                 errors=(404,),
+            ),
+            Operation(
+                "listEncoders",
+                "GET",
+                "/api/encoders",
+                "List the encoders that a training set can be learned with, and the files that cannot be used, with the reason.",
+                self.encoders,
+                types.Encoders,
+                tag,
+                extension="encoders",
+            ),
+            Operation(
+                "tryEncoder",
+                "GET",
+                _SET + "/encoder-trial",
+                "Compare cost and accuracy of an encoder with the built-in one on a sample. Takes up to two minutes.",
+                self.try_encoder,
+                types.EncoderTrials,
+                tag,
+                query=schemas.EncoderChoice,
+                extension="encoders",
+                errors=(404, 409),
             ),
             Operation(
                 "deleteTrainingSet",
@@ -135,16 +158,35 @@ class TrainingSetRoutes:
         body: schemas.TrainingSetChange = request.body
         name = None if isinstance(body.name, UnsetType) else body.name
         description = None if isinstance(body.description, UnsetType) else body.description
-        if name is None and description is None:
-            raise HttpError(400, "There is nothing to change. Send a name, a description or both.")
+        encoder = None if isinstance(body.encoder, UnsetType) else body.encoder
+        if name is None and description is None and encoder is None:
+            raise HttpError(400, "There is nothing to change. Send a name, a description or an encoder.")
+        if encoder:
+            await self._workers.run_inference(self._trainer.check_encoder, encoder)
         row = await self._workers.run_storage(
             self._sets.update,
             request.owner,
             request.id_parameter("id", "training set"),
             name=name,
             description=description,
+            encoder=encoder,
         )
+        if encoder is not None:
+            self._trainer.notify_changed(row.id)
         return _wire(row, request.links, "Training set changed.")
+
+    async def encoders(self, _request: Request) -> types.Encoders:
+        """`GET encoders`."""
+        return types.Encoders(data=await self._workers.run_inference(self._trainer.list_encoders))
+
+    async def try_encoder(self, request: Request) -> types.EncoderTrials:
+        """`GET training-set/:id/encoder-trial`."""
+        query: schemas.EncoderChoice = request.query
+        row = await self._workers.run_storage(self._sets.get, request.owner, request.id_parameter("id", "training set"))
+        await self._workers.run_inference(self._trainer.check_encoder, query.encoder)
+        return types.EncoderTrials(
+            data=await self._workers.run_inference(self._trainer.try_encoder, row.id, query.encoder)
+        )
 
     async def delete(self, request: Request) -> types.TrainingSet:
         """`DELETE training-set/:id`."""
@@ -194,6 +236,7 @@ def _wire(row: TrainingSetRow, links: SignedUrls, message: str = "") -> types.Tr
         labels=list(row.labels),
         slug=row.slug,
         counts=list(row.counts),
+        encoder=row.encoder or UNSET,
         message=message or UNSET,
     )
 

@@ -1,6 +1,7 @@
 """Repository of embeddings by content, and of the versions of each training set's head."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Column, Connection, Select, delete, exists, func, select, update
@@ -80,6 +81,37 @@ class ModelRepository(Repository):
 
         if by_content:
             self._writer.run(run)
+
+    def purge_embeddings(self, built_in: str) -> int:
+        """Remove the embeddings that nothing needs, and return how many; `built_in` is the name of the built-in encoder.
+
+        A training set needs those of its images by the encoder chosen for it, and by that of its current and its newest
+        version. Those of the built-in encoder are always kept.
+        """
+        kept = versions.alias()
+        newest = select(func.max(kept.c.version)).where(kept.c.training_set_id == training_sets.c.id)
+        in_use = select(versions.c.version).where(
+            versions.c.training_set_id == training_sets.c.id,
+            versions.c.encoder == embeddings.c.encoder,
+            (versions.c.version == training_sets.c.current_version)
+            | (versions.c.version == newest.correlate(training_sets).scalar_subquery()),
+        )
+        needed = (
+            select(images.c.seq)
+            .join_from(images, training_sets, training_sets.c.id == images.c.training_set_id)
+            .where(images.c.sha256 == embeddings.c.sha256)
+            .where(
+                (training_sets.c.encoder == embeddings.c.encoder) | in_use.correlate(training_sets, embeddings).exists()
+            )
+            .correlate(embeddings)
+            .exists()
+        )
+        query = select(embeddings.c.sha256, embeddings.c.encoder).where(embeddings.c.encoder != built_in, ~needed)
+        with self._database.reading() as connection:
+            found = [(sha256, encoder) for sha256, encoder in connection.execute(query)]
+        for start in range(0, len(found), IN_QUERY):
+            self._writer.run(partial(_remove_embeddings, pairs=found[start : start + IN_QUERY]), frees_space=True)
+        return len(found)
 
     def put_version(
         self,
@@ -182,6 +214,13 @@ class ModelRepository(Repository):
             return _version(transaction.connection, training_set_id, version)[0]
 
         return self._writer.run(run)
+
+
+def _remove_embeddings(transaction: Transaction, pairs: list[tuple[str, str]]) -> None:
+    for encoder in {encoder for _, encoder in pairs}:
+        contents = [sha256 for sha256, of in pairs if of == encoder]
+        match = embeddings.c.sha256.in_(contents) & (embeddings.c.encoder == encoder)
+        transaction.execute(delete(embeddings).where(match))
 
 
 def _revision(connection: Connection, training_set_id: int) -> int:

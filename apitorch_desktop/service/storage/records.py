@@ -48,7 +48,7 @@ class TrainingSetRow(Struct, frozen=True):
     """A training set with its labels by name, and in the same order the number of images and the id of each.
 
     `revision` grows with each change of its images or labels. `standard` is the slug of the standard classifier whose
-    feedback it collects, else "".
+    feedback it collects, else "". `encoder` is the name of the encoder it is learned with, "" the built-in one.
     """
 
     id: int
@@ -59,6 +59,7 @@ class TrainingSetRow(Struct, frozen=True):
     standard: str
     revision: int
     created_at: str
+    encoder: str = ""
     labels: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
     label_ids: tuple[str, ...] = ()

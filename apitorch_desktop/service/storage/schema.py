@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = 4
+VERSION = 5
 """Incremented with each change of the tables; `MIGRATIONS[n]` turns version n into n + 1."""
 
 metadata = MetaData()
@@ -71,6 +71,7 @@ training_sets = Table(
     _text("standard"),
     Column("revision", _Number, nullable=False),
     Column("current_version", _Number),
+    Column("encoder", Text, nullable=False, server_default=""),  # "" is the built-in one
     _text("created_at"),
     UniqueConstraint("owner_id", "slug"),
     sqlite_autoincrement=True,  # ids are never reused, so that caches by id stay valid
@@ -201,6 +202,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE versions ADD COLUMN waiting INTEGER",
         "ALTER TABLE versions ADD COLUMN answers {binary}",
     ),
+    4: ("ALTER TABLE training_sets ADD COLUMN encoder TEXT NOT NULL DEFAULT ''",),
 }
 """The statements that turn a version into the next; `{binary}` is the database's type of bytes."""
 

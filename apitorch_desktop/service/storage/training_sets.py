@@ -92,8 +92,9 @@ class TrainingSetRepository(Repository):
         *,
         name: str | None = None,
         description: str | None = None,
+        encoder: str | None = None,
     ) -> TrainingSetRow:
-        """Change the name (and the slug, except a standard classifier's), the description or both.
+        """Change the name (and the slug, except a standard classifier's), the description, or the encoder's name.
 
         Raises RecordNotFound, Invalid.
         """
@@ -110,6 +111,8 @@ class TrainingSetRepository(Repository):
                     values["slug"] = validation.slug(new_name, {*taken, *STANDARD_SLUGS})
             if new_description is not None:
                 values["description"] = new_description
+            if encoder is not None:
+                values["encoder"] = validation.storable(encoder)
             if values:
                 transaction.execute(update(training_sets).where(training_sets.c.id == row.id).values(**values))
             return _row(transaction.connection, owner, row.id)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from PySide6.QtCore import QObject, Qt, QUrl, Signal
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtGui import QDesktopServices, QFontDatabase, QGuiApplication
 from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
     QFormLayout,
     QHBoxLayout,
     QLineEdit,
+    QPlainTextEdit,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -310,27 +312,61 @@ class ExportController(QObject):
     def _classifier(self, found: TrainingSet, workspace: Workspace, folder: Path) -> None:
         session, name, slug = self._session, found.name, str(found.slug)
 
-        def job(context: JobContext) -> Path:
+        def job(context: JobContext) -> tuple[Path, str]:
+            from apitorch_desktop.vision.onnx_export import ExportFailed, metadata_of
+
             data = workspace.client.onnx(slug, cancelled=context.cancelled)
             folder.mkdir(parents=True, exist_ok=True)
             path = _free_path(folder, slug)
             with atomic_write(path) as part:
                 part.write_bytes(data)
-            return path
+            with suppress(ExportFailed):  # a file of another service need not be of this form
+                return path, metadata_of(path).get("usage", "").replace(f'"{slug}.onnx"', f'"{path.name}"')
+            return path, ""
 
         session.show_message(f"Exporting the classifier of “{name}”…", "muted", _TOPIC)
         session.run(
             f"Exporting the classifier of “{name}”",
             job,
-            lambda path: self._show_result(f"Exported the classifier of “{name}” as “{path.name}”.", path),
+            lambda result: self._show_result(
+                f"Exported the classifier of “{name}” as “{result[0].name}”.", result[0], result[1]
+            ),
             lane=Lane.BATCH,
         )
 
-    def _show_result(self, text: str, path: Path) -> None:
+    def _show_result(self, text: str, path: Path, usage: str = "") -> None:
         def show() -> None:
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(path if path.is_dir() else path.parent)))
 
-        self._session.show_message(text, "", _TOPIC, (("Show", show),))
+        use = (("How to use it", lambda: UsageDialog(self._theme, usage, self._window).open()),) if usage else ()
+        self._session.show_message(text, "", _TOPIC, (("Show", show), *use))
+
+
+class UsageDialog(QDialog):
+    """Shows the lines of Python that use an exported classifier."""
+
+    def __init__(self, theme: Theme, lines: str, parent: QWidget | None) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle("How to use the classifier")
+        px = theme.px
+        self.lines = QPlainTextEdit(lines, readOnly=True)
+        self.lines.setAccessibleName("Lines of Python")
+        self.lines.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        self.copy = button("Copy", "", lambda: QGuiApplication.clipboard().setText(lines))
+        self.close_button = button("Close", "primary", self.accept)
+        buttons = QHBoxLayout()
+        buttons.addStretch(1)
+        buttons.addWidget(self.copy)
+        buttons.addWidget(self.close_button)
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(*[px(16)] * 4)
+        rows.setSpacing(px(12))
+        note = "With onnxruntime, NumPy and Pillow; labels, preprocessing and threshold are in the file’s metadata."
+        rows.addWidget(label(note, "base", "muted", wrap=True))
+        rows.addWidget(self.lines, 1)
+        rows.addLayout(buttons)
+        self.resize(px(640), px(320))
 
 
 def _free_path(folder: Path, slug: str) -> Path:

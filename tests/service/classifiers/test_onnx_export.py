@@ -38,9 +38,9 @@ def test_a_file_that_answers_otherwise_does_not_go_out_even_where_there_is_no_ph
     store, exporter, clothes = learned
     for path in (store.folder / "images").glob("?/*"):
         path.unlink()
-    write, head = onnx_export.write_onnx, exporter._trainer.current_head(clothes)[1]
-    other = Head(head.labels, head.weights * 0.5, head.bias)
-    monkeypatch.setattr(onnx_export, "write_onnx", lambda path, _, encoder, slug: write(path, other, encoder, slug))
+    write, head = onnx_export.write_onnx, exporter._trainer.current_head(clothes).head
+    other = Head(head.labels, head.weights * 0.5, head.bias, novelty=head.novelty)
+    monkeypatch.setattr(onnx_export, "write_onnx", lambda path, _, *rest: write(path, other, *rest))
     with pytest.raises(StorageFault, match="differs by"):
         exporter.onnx(OWNER, "clothes")
 

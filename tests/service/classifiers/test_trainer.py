@@ -19,7 +19,7 @@ from apitorch_desktop.service.classifiers.trainer import Trainer, unmet_requirem
 from apitorch_desktop.service.storage.errors import DiskFull, RecordConflict, RecordNotFound
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import head, images, linear
-from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
+from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder, model_file
 from tests.helpers.curating import OWNER, CountingEncoder, add, fill, state, training, until_ready
 from tests.helpers.service_process import serving, until
 
@@ -229,7 +229,7 @@ def test_a_full_disk_is_said_and_what_was_there_goes_on_answering(store, clothes
         failed = state(store, trainer, clothes)
         assert failed.message.startswith("There is no room left.")
         assert failed.version == 1
-        assert trainer.current_head(clothes)[0] == 1
+        assert trainer.current_head(clothes).version == 1
         monkeypatch.undo()
         add(store, clothes, "hat", sorted((photos / "train" / "hat").iterdir())[6])
         assert until_ready(store, trainer, clothes).metrics.images == 6
@@ -401,6 +401,33 @@ def test_a_clearly_worse_version_waits_and_corrections_are_felt_all_the_same(sto
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority for a thread")
+def test_corrections_are_felt_while_the_photos_are_encoded_anew(store, clothes, photos, encoder):
+    first, go_on = Encoder(model_file("safe_for_work.onnx")), threading.Event()
+
+    class Slow(CountingEncoder):
+        def encode(self, pictures):
+            assert go_on.wait(60)
+            return super().encode(pictures)
+
+    fill(store, clothes, photos, ["dress", "hat"], 6)
+    with training(store, first) as trainer:
+        until_ready(store, trainer, clothes)
+    dress = sorted((photos / "train" / "dress").iterdir())[8]
+    seen = first.encode([images.open_upright(dress.read_bytes(), first.shorter_side)])[0]
+    with training(store, Slow(encoder)) as trainer:
+        for version, label in ((2, "hat"), (3, "shoes")):
+            add(store, clothes, label, dress)
+            if label == "hat":
+                fill(store, clothes, photos, ["shoes"], 2)
+            row = until(lambda least=version: (row := store.models.versions(clothes)[0]).version >= least and row)
+            prediction = trainer.predict(store.training_sets.get(OWNER, clothes), {first.name: seen}.get)
+            assert (row.encoder, prediction.labels[0]) == (first.name, label)
+        go_on.set()
+        until(lambda: store.models.versions(clothes)[0].encoder == encoder.name)
+        until_ready(store, trainer, clothes)
+        assert trainer.current_head(clothes).encoder == encoder.name
+
+
 def test_it_works_at_low_priority_and_ends_its_threads(store, encoder):
     with training(store, encoder):
         threads = [thread for thread in threading.enumerate() if thread.name.startswith(("embedder", "trainer"))]
@@ -452,16 +479,16 @@ def test_it_is_not_ready_before_the_new_head_is_the_one_that_answers(store, clot
     fill(store, clothes, photos, ["dress", "hat"], 4)
     with training(store, encoder) as trainer:
         until_ready(store, trainer, clothes)
-        assert trainer.current_head(clothes)[0] == 1
+        assert trainer.current_head(clothes).version == 1
         monkeypatch.setattr(store.models, "put_version", slow)
         add(store, clothes, "hat", sorted((photos / "train" / "hat").iterdir())[8])
         assert stored.wait(20)
         assert store.models.versions(clothes)[0].version == 2
-        assert trainer.current_head(clothes)[0] == 1
+        assert trainer.current_head(clothes).version == 1
         assert state(store, trainer, clothes).status == "training"
         go_on.set()
         until_ready(store, trainer, clothes)
-        assert trainer.current_head(clothes)[0] == 2
+        assert trainer.current_head(clothes).version == 2
 
 
 def test_a_version_that_answered_is_stored_before_a_later_change_is_learned(
@@ -500,7 +527,7 @@ def test_images_without_a_label_are_never_learned(store, clothes, photos, encode
         ready = until_ready(store, trainer, clothes)
         assert ready.labels == ["dress", "hat"]
         assert ready.metrics.images == 12
-        assert list(trainer.current_head(clothes)[1].labels) == ["dress", "hat"]
+        assert list(trainer.current_head(clothes).head.labels) == ["dress", "hat"]
         store.images.move_many(OWNER, clothes, waiting, "hat")
         assert store.training_sets.find(clothes).labels == ("dress", "hat")
         assert until_ready(store, trainer, clothes).metrics.images == 16

@@ -151,6 +151,7 @@ def made_for_fuzzing(service, photos, elsewhere):
             "deleteImage": [{"path": {"image_id": image["id"]}} for image in images[sets[0]]],
             "listChanges": [{"path": {"slug": "kept"}, "query": {"from": 1, "to": 2}}],
             "setCurrentVersion": [{"path": {"slug": "kept"}, "body": {"version": version}} for version in (1, 2)],
+            "tryEncoder": [{"path": {"id": kept}, "query": {"encoder": ""}}],
             "exportClassifier": [{"path": {"slug": "kept"}}],
             "moveImages": each_image(label="b"),
             "archiveImages": each_image(),
