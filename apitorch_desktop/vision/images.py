@@ -60,6 +60,7 @@ _TIFF_PACKINGS: Final = {
 }  # fmt: skip
 """Compressions of a TIFF that the decoder is not built with; it would write so on standard error."""
 _JXL_STARTS: Final = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n")
+_BIG_TIFF: Final = (b"II\x2b\0", b"MM\0\x2b")
 _DARK: Final = 64
 """Values of 255 below which a 16-bit image may be one of 10, 12 or 14 bits."""
 _MAX_SCANS: Final = 100
@@ -248,8 +249,8 @@ def _open(data: bytes) -> _Opened:
     directories = tiff_directories(data)
     if kind := raw_kind(data, directories):
         return _open_raw(data, directories, kind)
-    if directories:
-        return _open_tiff(data, directories[0])
+    if directories or data.startswith(_BIG_TIFF):
+        return _open_tiff(data, directories[0] if directories else TiffDirectory())
     return _open_by_pillow(data)
 
 
@@ -328,6 +329,8 @@ def _open_tiff(data: bytes, directory: TiffDirectory) -> _Opened:
         _check_size(*directory.size)
         image = color.deep(data)
         if image is None:
+            if not directory.tags:
+                raise UnreadableImage(_unread("a BigTIFF of a kind")) from None
             if number == 1 and bits in (1, 8, 16) and samples <= 4:
                 raise
             form = {2: "signed", 3: "floating-point"}.get(number, "unsigned")
@@ -354,6 +357,8 @@ def _name_by_start(data: bytes) -> str:
 
 
 def _unread(kind: str) -> str:
+    if kind == "an archive":
+        return "It is an archive, which cannot be read here: unpack it."
     return f"It is {kind}, which cannot be read here: save it as a JPEG or PNG."
 
 

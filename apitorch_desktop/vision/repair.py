@@ -87,7 +87,9 @@ def ended_jpeg(data: bytes) -> bytes | None:
             space = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}.get(components, "RGB")
             simplejpeg.decode_jpeg(ended, space, min_width=1, min_height=1)
         except ValueError as error:
-            if "premature" not in str(error):  # too much rather than too little
+            if "extraneous bytes before marker 0xd9" in str(error):  # all is there, and something in place of the end
+                return ended
+            if "premature" not in str(error):
                 return None
         else:
             return ended

@@ -185,6 +185,12 @@ def test_a_jpeg_without_its_last_bytes_is_read(cut: int, progressive: bool, mode
     assert verify(whole[:-cut]) == verify(whole)
 
 
+@pytest.mark.parametrize("end", [bytes(2), b"\xff\0", bytes(500), b"garbage"])
+def test_a_jpeg_with_something_else_in_place_of_its_end_is_read(end: bytes):
+    whole = saved(scene(), "JPEG", quality=90)
+    assert open_upright(whole[:-2] + end).tobytes() == open_upright(whole).tobytes()
+
+
 @pytest.mark.parametrize("cut", [3, 4, 5])
 def test_a_jpeg_that_lost_its_last_blocks_is_read(cut: int):
     whole = saved(photo_like(400, 300), "JPEG", quality=90)

@@ -90,8 +90,9 @@ def export(
     written as JPEGs. `groups` are image ids that a split keeps together; None finds near-duplicates.
     `progress(done, total)` counts images. Raises Cancelled, WrongKey, and the error of ten failed images in a row.
     """
-    root = safe_filename(listing.slug or slugify(str(listing.training_set_id)))
-    target = folder / (f"{root}.zip" if export_format is ExportFormat.ZIP else root)
+    slug = listing.slug or slugify(str(listing.training_set_id))
+    root = safe_filename(slug)
+    target = folder / (safe_filename(f"{slug}.zip") if export_format is ExportFormat.ZIP else root)
     merging = export_format is ExportFormat.IMAGEFOLDER and split is None and target.is_dir()
     if not merging and target.exists():
         raise ExportRefused(f"“{shown(str(target))}” is there already. Choose another folder, or move it away.")

@@ -136,7 +136,9 @@ def _is_wrapper(child: _Folder, parent: _Folder, *, in_part: bool) -> bool:
         return True
     if len(parent.images) > _MAX_STRAY or (parent.images and child.images):  # beside it lie images, so it is a label
         return False
-    return len(below) > 1 or (len(below) == 1 and not child.images and below[0].name == child.name)
+    if len(below) != 1 or child.images:
+        return len(below) > 1
+    return below[0].name == child.name or _is_wrapper(below[0], child, in_part=in_part)
 
 
 def _is_structure(folder: _Folder) -> bool:

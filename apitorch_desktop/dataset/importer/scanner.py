@@ -24,6 +24,7 @@ from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES, FolderIndex, ImageIndex, Parts, path_parts
 from apitorch_desktop.dataset.sources.lists.names import split_of
+from apitorch_desktop.dataset.sources.lists.table import decode
 from apitorch_desktop.dataset.sources.name_encoding import decode_names
 from apitorch_desktop.dataset.sources.pasted_text import data_image, file_path, in_text, is_url
 from apitorch_desktop.utils.text import plural, reason, shown
@@ -42,6 +43,7 @@ _CLUTTER: Final = frozenset({
 """Files and folders made by systems and storages, in lower case."""
 _ARCHIVE_SUFFIXES: Final = (
     ".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".tbz", ".xz", ".txz", ".zst", ".tzst", ".7z", ".rar", ".cab", ".cbz",
+    ".lz", ".lz4", ".z", ".lzh", ".lha", ".arj", ".ace", ".sit",
 )  # fmt: skip
 _META: Final = ("metadata.jsonl", "metadata.csv")
 """Names that a Hugging Face image folder gives to the list beside its images."""
@@ -347,7 +349,7 @@ class Scanner:
             contents.others += [parts for parts, _ in contents.lists]
             return labels, splits, numbered
         index = ImageIndex(entry.parts for entry in contents.images)
-        names = _ClassNames(contents.lists)
+        names = _ClassNames(contents.lists, index)
         folders = {part for entry in contents.images for part in entry.parts[:-1]}
         self._folder_class_names = names.mapping_for(folders)
         order = sorted(contents.lists, key=lambda one: (one[0][-1] not in _META, [natural(part) for part in one[0]]))
@@ -446,17 +448,18 @@ class Scanner:
 class _ClassNames:
     """Names of numbered classes in the files of a folder; `used` are the files that hold them."""
 
-    def __init__(self, lists: list[tuple[Parts, Callable[[], bytes]]]) -> None:
+    def __init__(self, lists: list[tuple[Parts, Callable[[], bytes]]], index: ImageIndex) -> None:
         self._by_folder: dict[Parts, dict[str, str]] = {}
         self.used: set[Parts] = set()
         for parts, load in lists:
             if not class_names.FILE_NAMES.fullmatch(parts[-1]):
                 continue
             try:
-                names = class_names.class_names(load(), parts[-1])
+                data = load()
             except reader.InvalidList:
                 continue
-            if names:
+            names = class_names.class_names(data, parts[-1])
+            if names and not _leads_to_images(data, parts, index):
                 self._by_folder.setdefault(parts[:-1], {}).update(names)
                 self.used.add(parts)
 
@@ -473,6 +476,17 @@ class _ClassNames:
             if used := {folder for folder in folders if folder in names}:
                 return {folder: names[folder] for folder in used}
         return {}
+
+
+def _leads_to_images(data: bytes, parts: Parts, index: ImageIndex) -> bool:
+    """Return whether most lines of a table name an image, which a list of classes does not."""
+    if not parts[-1].lower().endswith((".csv", ".txt")):
+        return False
+    start = data[: data.rfind(b"\n", 0, 4096) + 1] or data[:4096]
+    lines = [line for line in decode(start).splitlines()[:20] if line.strip()]
+    cells = [re.split(r"[,;|\t ]", line.replace('"', "")) for line in lines]
+    found = [any(cell and not cell.isdigit() and index.find(cell, parts[:-1]) for cell in row) for row in cells]
+    return 2 * sum(found) > len(lines)
 
 
 def _locator(index: ImageIndex, base: Parts = ()) -> Callable[[str], bool]:

@@ -73,13 +73,18 @@ _OPENERS: Final[tuple[tuple[bytes, Opener], ...]] = (
 )
 _SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
 _UNREAD: Final = (
-    (b"Rar!\x1a\x07", "RAR archive"),
-    (b"MSCF\0\0\0\0", "CAB archive"),
-    (b"LZIP", "lzip archive"),
-    (b"\x04\x22\x4d\x18", "LZ4 archive"),
-    (b"\x1f\x9d", "compress archive"),
+    (0, b"Rar!\x1a\x07", "a RAR archive"),
+    (0, b"MSCF\0\0\0\0", "a CAB archive"),
+    (0, b"LZIP", "a lzip archive"),
+    (0, b"\x04\x22\x4d\x18", "an LZ4 archive"),
+    (0, b"\x1f\x9d", "a compress archive"),
+    (0, b"\x60\xea", "an ARJ archive"),
+    (0, b"SIT!", "a StuffIt archive"),
+    (0, b"StuffIt", "a StuffIt archive"),
+    (2, b"-lh", "an LZH archive"),
+    (7, b"**ACE**", "an ACE archive"),
 )
-"""First bytes of archives that are recognized and not read, and what they are called."""
+"""Place and bytes of archives that are recognized and not read, and what they are called."""
 
 
 def is_archive(path: Path) -> bool:
@@ -89,7 +94,7 @@ def is_archive(path: Path) -> bool:
             head = file.read(512)
     except OSError:
         return False
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06", _SEVEN_ZIP, *(magic for magic, _ in _UNREAD))) or _is_tar(head):
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06", _SEVEN_ZIP)) or _unread_kind(head) or _is_tar(head):
         return True
     for magic, opener in _OPENERS:
         if head.startswith(magic):
@@ -101,6 +106,10 @@ def is_archive(path: Path) -> bool:
             except _ERRORS:
                 return False
     return False
+
+
+def _unread_kind(head: bytes) -> str:
+    return next((kind for place, magic, kind in _UNREAD if head.startswith(magic, place)), "")
 
 
 def _is_tar(head: bytes) -> bool:
@@ -187,13 +196,13 @@ def _open(path: Path, cancelled: Callable[[], bool] | None) -> _Archive:
     try:
         budget = max(LEAST_BUDGET, MAX_GROWTH * path.stat().st_size)
         with path.open("rb") as file:
-            head = file.read(8)
+            head = file.read(16)
         if head.startswith(b"PK"):
             return _ZipArchive(path, budget)
         if head.startswith(_SEVEN_ZIP):
             return _SevenZipArchive(path, budget)
-        if kind := next((kind for magic, kind in _UNREAD if head.startswith(magic)), ""):
-            raise InvalidArchive(f"“{shown(path.name)}” is a {kind}, which is not read here: unpack it.")
+        if kind := _unread_kind(head):
+            raise InvalidArchive(f"“{shown(path.name)}” is {kind}, which is not read here: unpack it.")
         opener = next((opener for magic, opener in _OPENERS if head.startswith(magic)), None)
         return _TarArchive(path, opener or (lambda path: path.open("rb")), budget, cancelled)
     except _ERRORS as error:

@@ -30,7 +30,7 @@ from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.controller import TransferController
 from apitorch_desktop.ui.widgets.controls import ComboBox, button, label
-from apitorch_desktop.utils.files import atomic_write, shortened_names
+from apitorch_desktop.utils.files import atomic_write, safe_filename, shortened_names
 from apitorch_desktop.utils.text import plural
 
 ONNX: Final = "onnx"
@@ -371,9 +371,9 @@ class UsageDialog(QDialog):
 
 def _free_path(folder: Path, slug: str) -> Path:
     """Return a path that does not exist yet."""
-    path = folder / f"{slug}.onnx"
+    path = folder / safe_filename(f"{slug}.onnx")
     number = 2
     while path.exists():
-        path = folder / f"{slug}-{number}.onnx"
+        path = folder / safe_filename(f"{slug}-{number}.onnx")
         number += 1
     return path

@@ -33,6 +33,7 @@ TREES = {
     "deep container": ({"devkit/VOC2012/JPEGImages": "root"}, {""}),
     "only a container": ({"photos": "root"}, {""}),
     "wrapper": ({"clothes/hat": "hat", "clothes/dress": "dress"}, {""}),
+    "wrappers": ({"home/anna/pets/cat": "cat", "home/anna/pets/dog": "dog"}, {""}),
     "stray beside a wrapper": ({"clothes/hat": "hat", "clothes/dress": "dress", "": ""}, {""}),
     "a class called train": ({"train": "train", "bus": "bus", "car": "car"}, {""}),
     "a class called photos": ({"photos": "photos", "drawings": "drawings"}, {""}),

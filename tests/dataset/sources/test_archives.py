@@ -145,6 +145,8 @@ def test_archives_in_an_archive_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "data", "text"),
     [
+        ("a.lzh", b"\x22\0-lh5-" + bytes(600), "LZH archive"),
+        ("a.ace", b"1234567**ACE**" + bytes(600), "ACE archive"),
         ("a.rar", b"Rar!\x1a\x07\x01\x00" + bytes(600), "RAR archive"),
         ("a.cbr", b"Rar!\x1a\x07\x00" + bytes(600), "RAR archive"),
         ("a.cab", b"MSCF\0\0\0\0" + bytes(600), "CAB archive"),

@@ -101,6 +101,8 @@ LISTS: dict[str, str] = {
     "vertex.csv": table("", "gs://bucket/photos/{path},{label}"),
     "one hot.csv": "filename, cat, dog\np0.jpg, 1, 0\np1.jpg, 0, 1\np2.jpg, 1, 0\np3.jpg, 0, 1\n",
     "one hot true.csv": "image;cat;dog\np0.jpg;True;False\np1.jpg;False;True\np2.jpg;True;False\np3.jpg;False;True\n",
+    "labels.csv": "id,breed\np0,cat\np1,dog\np2,cat\np3,dog\n",
+    "numbered labels.csv": ",file,label\n0,p0.jpg,cat\n1,p1.jpg,dog\n2,p2.jpg,cat\n3,p3.jpg,dog\n",
     "stem.csv": "id,breed\np0,cat\np1,dog\np2,cat\np3,dog\n",
     "windows.csv": table("filename,label", "C:\\Users\\Anna\\Pictures\\{path},{label}"),
     "server.csv": table("filename,label", "/mnt/data/2019/{path},{label}"),
@@ -180,6 +182,8 @@ def test_encodings_of_lists(tmp_path, encoding):
     put(tmp_path / "1.jpg", photo(1))
     put(tmp_path / "l.csv", "Datei;Klasse\r\n1.jpg;Käfer\r\n".encode(encoding))
     assert labels(scan([tmp_path / "l.csv"])) == {"käfer": ["1.jpg"]}
+    (tmp_path / "l.csv").rename(tmp_path / "labels.csv")
+    assert labels(scan([tmp_path])) == {"käfer": ["1.jpg"]}
 
 
 def test_names_are_matched_in_other_case_and_unicode_form(tmp_path):

@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any, Final
 
+from apitorch_desktop.dataset.sources.lists.table import decode
+
 FILE_NAMES: Final = re.compile(
     r"(?:.*[._-])?(?:classes|class_?names|classnames|labels?|label_?names|names|categories|label_?map|class_?map(?:ping)?|"
     r"id2label|class_?indices|class_?index|synsets?|synset_?words|words|synset_mapping)(?:\.txt|\.json|\.csv|\.names|\.ya?ml|\.pbtxt)"
@@ -16,7 +18,7 @@ _IMAGE: Final = re.compile(r"\.(?:jpe?g|png|bmp|gif|webp|tiff?)\b", re.IGNORECAS
 
 def class_names(data: bytes, name: str) -> dict[str, str]:
     """Return number (or other id) → class name; empty where the file holds no such names."""
-    text = data[: 2**20].decode("utf-8-sig", "replace")
+    text = decode(data[: 2**20])
     suffix = name.lower().rpartition(".")[2]
     if suffix == "json":
         try:

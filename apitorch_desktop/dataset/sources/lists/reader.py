@@ -171,7 +171,8 @@ def read_list(data: bytes, name: str, locate: Located, class_names: Mapping[str,
     """
     content = ListContent([])
     try:
-        content.entries = _entries(data, name, locate, class_names or {}, content.notes)
+        entries = _entries(data, name, locate, class_names or {}, content.notes)
+        content.entries = [entry for entry in entries if entry.path]
     except (ValueError, RecursionError) as error:
         what = " ".join(str(error).split()).rstrip(".")
         raise InvalidList(f"“{shown(name)}” is not understood: {what}.") from None
