@@ -39,12 +39,12 @@ _T = TypeVar("_T")
 _CHUNK = 2**16
 _LOOKUP_PATIENCE = 1.0
 """Seconds after which a key that is known already is accepted while the database does not answer."""
-_DEFAULT_HEADERS = {
-    "cache-control": "no-store",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-}
+_DEFAULT_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
 """Set on every response that has no value of its own. Without CORS headers, pages of other sites cannot read responses."""
 
 
@@ -235,12 +235,11 @@ class ResponseSender:
         await self._send_response(response)
 
     async def _send_response(self, response: Response) -> None:
-        for name, value in _DEFAULT_HEADERS.items():
-            response.headers.setdefault(name, value)
+        headers = response.raw_headers
+        own = {name for name, _ in headers}
+        headers = headers + [header for header in _DEFAULT_HEADERS if header[0] not in own]
         self.started = True
-        await self._send(
-            {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
-        )
+        await self._send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         body = response.body
         if len(body) <= _CHUNK:
             await self._send({"type": "http.response.body", "body": body})

@@ -70,7 +70,7 @@ def is_known_host(host: str, config: Config) -> bool:
     name = found[1].removesuffix(".")
     if name in config.hosts:
         return True
-    address = numeric_address(name.strip("[]"))
+    address = numeric_address(name.strip("[]")) if "." in name or ":" in name else None  # no bare number
     return address is not None and (config.any_address or is_this_machine(name))
 
 

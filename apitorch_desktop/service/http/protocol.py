@@ -191,6 +191,45 @@ class TlsGate(asyncio.Protocol):
             protocol.data_received(data)
 
 
+class _JoiningTransport:
+    """A transport that sends the head of a response together with what follows it at once: the body of a short one.
+
+    uvicorn writes the two one after another, and each write is a call of the system and a packet.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; a head waits until the end of this turn of the event loop."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/1."):
+            self._head = data
+            self._loop.call_soon(self._flush)
+            return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what waits, then close."""
+        self._flush()
+        self._transport.close()
+
+    def get_write_buffer_size(self) -> int:
+        """See asyncio.Transport."""
+        return len(self._head) + self._transport.get_write_buffer_size()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def _flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
+
+
 class BoundedProtocol(H11Protocol):
     """One connection, with time limits for the request head and for a client that does not read its response."""
 
@@ -203,7 +242,7 @@ class BoundedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
-        super().connection_made(transport)
+        super().connection_made(_JoiningTransport(transport, self.loop))  # type: ignore[arg-type]
         self._start_head_timer()
         self._limiter.add()
 

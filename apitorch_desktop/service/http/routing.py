@@ -75,6 +75,7 @@ class Routes:
         # "{" sorts after letters and digits, so that a fixed segment is tried before a parameter
         paths = sorted(table, key=lambda path: path.split("/"))
         self._patterns = [(compile_path(path)[0], table[path]) for path in paths]
+        self._fixed = {path: methods for path, methods in table.items() if "{" not in path}
 
     def find(self, method: str, raw_path: bytes) -> tuple[Operation, dict[str, str]]:
         """Return the operation and its decoded path parameters. One trailing slash is ignored.
@@ -82,6 +83,8 @@ class Routes:
         Raises HttpError 404 or 405.
         """
         path = raw_path.decode("latin-1")
+        if (found := self._fixed.get(path)) and method in found:
+            return found[method], {}
         allowed: set[str] = set()
         for pattern, methods in self._patterns:
             if match := pattern.match(path.removesuffix("/")):
