@@ -208,6 +208,10 @@ class Extensions:
         route = f"training-set/{segment(training_set_id)}/encoder-trial?{query(encoder=encoder)}"
         return self._transport.call("GET", route, types.EncoderTrials, cancelled=cancelled).data
 
+    def forecast(self, slug: str) -> types.Forecast:
+        """`forecast`: return what more images of each label would bring, or that it is being estimated."""
+        return self._transport.call("GET", f"classifier/{segment(slug)}/forecast", types.Forecast)
+
     def onnx(self, slug: str, *, cancelled: Callable[[], bool] | None = None) -> bytes:
         """`export.onnx`: return a trained classifier as an ONNX file, with labels and preprocessing in its metadata."""
         return self._transport.file(f"classifier/{segment(slug)}/onnx", limit=_LARGEST_MODEL, cancelled=cancelled)

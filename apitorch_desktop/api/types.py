@@ -21,6 +21,7 @@ EXTENSIONS: Final = (
     "images.archive",
     "feedback.read",
     "versions",
+    "forecast",
     "export.onnx",
     "none_of_these",
     "formats",
@@ -382,6 +383,37 @@ class SimilarImages(Struct, kw_only=True):
     object: str = "list"
     data: list[SimilarImage]
     compared: int
+
+
+class LabelForecast(Struct, kw_only=True):
+    """Estimate for one label with `count` images: its `accuracy` now and `accuracy_then`, with more of its images.
+
+    `gain` is that of the accuracy on images of all labels, in the proportions of the training set. `measured`: with fewer of
+    its own images; else from the other labels.
+    """
+
+    label: str
+    count: int
+    accuracy: float
+    accuracy_then: float
+    gain: float
+    measured: bool = True
+
+
+class Forecast(Struct, kw_only=True):
+    """`GET classifier/:slug/forecast` (`forecast`): what `more` images of each label would bring.
+
+    `status`: ready, estimating (ask again), needs_images or failed; `message` is the basis or the reason, as a sentence;
+    `accuracy` is that of `version` on images of all labels.
+    """
+
+    object: str = "forecast"
+    status: str
+    message: str = ""
+    version: int | UnsetType = UNSET
+    more: int | UnsetType = UNSET
+    accuracy: float | UnsetType = UNSET
+    data: list[LabelForecast] = []
 
 
 class Alternative(Struct, kw_only=True):

@@ -188,6 +188,42 @@ class _Problem(NamedTuple):
         return result
 
 
+class SubsetFits:
+    """Regressions on parts of the same (n, d) rows, judged out of fold on all of them; arguments as those of `fit`."""
+
+    def __init__(
+        self,
+        rows: NDArray[np.float32],
+        answers: Ints,
+        labels: int,
+        folds: Ints,
+        go_on: Callable[[], None],
+        seed: int = 0,
+    ) -> None:
+        self._rows = _principal_coordinates(rows, labels, seed).rows
+        self._answers, self._labels, self._folds = answers, labels, folds
+        self._problem = _Problem(self._rows, np.eye(labels)[answers], np.ones(len(rows)), go_on)
+        self._start: Array | None = None
+
+    def answers(self, kept: NDArray[np.bool_]) -> Ints:
+        """Return (n,) answers of regressions fitted on the images `kept` (n,) outside of each image's fold.
+
+        The first call should keep all images: the others start from its regressions.
+        """
+        count = int(self._folds.max()) + 1
+        weights = np.zeros(len(kept))
+        weights[kept] = _class_weights(np.unique(self._answers[kept], return_inverse=True)[1])
+        outside = (self._folds[:, None] != np.arange(count)[None, :]) * weights[:, None]
+        iterations = _ITERATIONS if self._start is None else _SEARCH_ITERATIONS
+        models = self._problem.solve(outside, _FEW_PENALTY, self._start, iterations)
+        self._start = models if self._start is None else self._start
+        known = np.zeros((count, self._labels), bool)
+        for fold in range(count):
+            known[fold, self._answers[kept & (self._folds != fold)]] = True
+        found: Ints = _held_out(self._rows, models, self._folds, known).argmax(axis=1)
+        return found
+
+
 class _PenaltySearch(NamedTuple):
     """Data that the penalty is chosen on: `outside` (n, tried folds), `known` (folds, k), `soft` targets (n, k)."""
 

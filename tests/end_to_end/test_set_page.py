@@ -4,6 +4,7 @@ import pytest
 from PySide6.QtWidgets import QLineEdit
 
 from apitorch_desktop.ui.exporter.controller import ONNX, ExportDialog
+from apitorch_desktop.ui.set_page.page import forecast_text
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE
 from apitorch_desktop.utils.text import size as size_text
 from tests.helpers import app_runner as program
@@ -31,10 +32,21 @@ def test_the_page_of_a_set_shows_what_is_in_it_and_does_what_its_menu_does(monke
         assert [(row.label, row.count, row.accuracy) for row in page.model.rows] == [
             (each.label, each.count, each.accuracy) for each in metrics.labels
         ]
+        forecast(made)
         describe(made)
         through_the_keys(made)
         export(made)
         delete(made)
+
+    def forecast(made):
+        page = made.set_page
+        program.wait(lambda: page.basis.text().startswith("Estimated from "), "what more photos would bring")
+        found = made.session.workspace.client.forecast("summer")
+        assert found.status == "ready"
+        shown = [row.forecast for row in page.model.rows]
+        assert [(row.label, row.gain) for row in shown] == [(each.label, each.gain) for each in found.data]
+        assert page.advice.text() == forecast_text(found)
+        assert not page.table.isColumnHidden(3)
 
     def press_row(made):
         tree = made.central_widget.tree

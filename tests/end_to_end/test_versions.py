@@ -42,9 +42,9 @@ def test_a_worse_version_waits_for_the_word_of_the_user_and_every_choice_is_undo
         made.window.activateWindow()
         pointer.key("F5")
         program.wait(lambda: made.model.total == 2 * EACH + len(dresses), "what the other program added")
-        program.wait(lambda: headline(made).endswith("waits for you"), "the word that it waits")
+        program.wait(lambda: headline(made).endswith("waits"), "the word that it waits")
         current, waiting = service(made)
-        assert headline(made) == f"Version {waiting} waits for you"
+        assert headline(made) == f"Version {waiting} waits"
         assert current < waiting
         assert "clearly worse" in made.central_widget.tree.card.sentence()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service.classifiers import encoder_trial, training_data
+from apitorch_desktop.service.classifiers.advice import Advisor
 from apitorch_desktop.service.classifiers.embedder import BATCH, Embedder
 from apitorch_desktop.service.classifiers.encoders import EncoderPool, OwnEncoders
 from apitorch_desktop.service.classifiers.head_cache import CurrentHead, HeadCache, decode_metrics
@@ -119,6 +120,7 @@ class Trainer:
         self._encoders = EncoderPool(encoder_factory, own)
         self._embedder = Embedder(store)
         self._heads = HeadCache(store)
+        self._advisor = Advisor(store, _lower_priority)
         self._delay = delay
         self._patience = patience
         self._jobs: dict[int, _TrainingJob] = {}
@@ -146,7 +148,8 @@ class Trainer:
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        ended = self._advisor.stop(max(0.0, deadline - time.monotonic()))
+        return ended and not any(thread.is_alive() for thread in self._threads)
 
     def notify_changed(self, set_id: int) -> None:
         """Register a change of a training set's images or labels, or its deletion; for the store's `on_change`."""
@@ -236,6 +239,10 @@ class Trainer:
     def purge_embeddings(self) -> int:
         """Remove the embeddings that no training set needs any more, and return how many. Raises UnusableEncoder."""
         return self._store.models.purge_embeddings(self._encoders.built_in().name)
+
+    def forecast(self, set_id: int) -> types.Forecast:
+        """Return what more images of each label would bring, once that is estimated."""
+        return self._advisor.forecast(set_id)
 
     def compare_versions(self, set_id: int, from_version: int, to_version: int) -> list[types.ClassificationChange]:
         """Return the set's images that two versions classify differently, most confident first. Raises RecordNotFound,

@@ -25,6 +25,7 @@ from apitorch_desktop.service.storage.records import ExampleRow, VersionRow
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import head as heads
 from apitorch_desktop.vision.folds import sibling_groups
+from apitorch_desktop.vision.linear import stratified_sample
 
 _BATCH = 4096
 _log = logging.getLogger(__name__)
@@ -72,6 +73,21 @@ def load(store: "Store", set_id: int, encoder: str, unreadable: Callable[[str], 
         all(example.sha256 in available or unreadable(example.sha256) for example in examples),
         sum(count >= heads.MIN_IMAGES for count in counts.values()) >= heads.MIN_LABELS,
     )
+
+
+def sample(store: "Store", set_id: int, encoder: str, size: int) -> tuple[NDArray[np.float32], list[str], Counter[str]]:
+    """Return embeddings (n, d) and labels of about `size` images, the labels in proportion, and the count of each label.
+
+    Raises RecordNotFound.
+    """
+    examples = store.models.examples(set_id)[1]
+    if len(examples) > size:
+        answers = np.unique([example.label for example in examples], return_inverse=True)[1]
+        chosen = [examples[at] for at in stratified_sample(answers, size, 0)]
+    else:
+        chosen = examples
+    embedded, embeddings = _load_embeddings(store, encoder, chosen)
+    return embeddings, [example.label for example in embedded], Counter(example.label for example in examples)
 
 
 def fit(
@@ -184,7 +200,7 @@ def _answers(store: "Store", set_id: int, version: CurrentHead, examples: "list[
     rest = [example for example in examples if example.image_id not in found]
     embedded, embeddings = _load_embeddings(store, version.encoder, rest)
     if embedded:
-        labels, values = version.head.labels, version.head.predict(embeddings)
+        labels, values = version.head.labels, version.head.smooth(embeddings)  # not from memory: they are new to it
         for example, best, value in zip(embedded, values.argmax(axis=1), values.max(axis=1), strict=True):
             found[example.image_id] = names.get(labels[best], labels[best]), float(value)
     return found

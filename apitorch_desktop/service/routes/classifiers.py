@@ -105,6 +105,17 @@ class ClassifierRoutes:
                 errors=(404,),
             ),
             Operation(
+                "getForecast",
+                "GET",
+                _CLASSIFIER_PATH + "/forecast",
+                "An estimate of what 50 more photos of each label would bring; made in the background when first asked for.",
+                self.forecast,
+                types.Forecast,
+                tag,
+                extension="forecast",
+                errors=(404,),
+            ),
+            Operation(
                 "exportClassifier",
                 "GET",
                 _CLASSIFIER_PATH + "/onnx",
@@ -195,6 +206,11 @@ class ClassifierRoutes:
         set_id = await self._training_set_id(request)
         data = await self._workers.run_inference(self._trainer.compare_versions, set_id, query.from_, query.to)
         return types.ClassificationChanges(data=data)
+
+    async def forecast(self, request: Request) -> types.Forecast:
+        """`GET classifier/:slug/forecast`."""
+        set_id = await self._training_set_id(request)
+        return await self._workers.run_storage(self._trainer.forecast, set_id)
 
     async def onnx(self, request: Request) -> LargeResponse:
         """`GET classifier/:slug/onnx`."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from msgspec import UNSET
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent, QPainter, QShowEvent
 from PySide6.QtWidgets import (
@@ -23,16 +24,20 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import Forecast, LabelForecast, TrainingImage
+from apitorch_desktop.dataset.workspace.training import POLL
 from apitorch_desktop.ui.actions import ActionRegistry
 from apitorch_desktop.ui.session.edit_controller import EditController
+from apitorch_desktop.ui.session.error_messages import error_message
+from apitorch_desktop.ui.session.open_training_set import OpenTrainingSet
 from apitorch_desktop.ui.session.session import Session
-from apitorch_desktop.ui.tasks.runner import Lane
+from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, enable_unless, icon_button, label, surface
 from apitorch_desktop.ui.widgets.dates import date_text
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Column, TableFilter, TableModel
+from apitorch_desktop.utils.errors import Cancelled
 from apitorch_desktop.utils.text import percent, plural, size
 
 UPDATE_DELAY = 150
@@ -92,11 +97,38 @@ def figures_text(found: SetFigures, labels: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LabelFigures:
-    """A label with the number of its images and the share of them that the classifier had right, None if unknown."""
+    """A label with the number of its images, the share of them that the classifier had right, and what more of them would
+    bring, None if unknown.
+    """
 
     label: str
     count: int
     accuracy: float | None
+    forecast: LabelForecast | None = None
+
+
+def gain_text(found: LabelForecast | None) -> str:
+    """Return what more images of a label would bring to the accuracy on all images, in percentage points."""
+    if found is None:
+        return ""
+    points = found.gain * 100
+    return f"{points:+.1f} points".replace("-", "−") if abs(points) >= 0.05 else "nothing"
+
+
+def forecast_text(found: Forecast) -> str:
+    """Return which label's images would bring most, or why that is not known, as a sentence."""
+    if found.status == "estimating":
+        return "Estimating what more photos would bring…"
+    if found.status != "ready" or not isinstance(found.accuracy, float) or not found.data:
+        return found.message
+    best = max(found.data, key=lambda row: row.gain)
+    if best.gain < 0.0005:
+        return f"{found.more} more photos of one label would bring nothing that can be measured."
+    now, then = percent(found.accuracy), percent(min(1.0, found.accuracy + best.gain))
+    return (
+        f"{found.more} more photos of “{best.label}” would bring most: {percent(best.accuracy)} → "
+        f"{percent(best.accuracy_then)} of them right, {now} → {then} of all."
+    )
 
 
 class BarDelegate(QStyledItemDelegate):
@@ -167,6 +199,10 @@ class SetPage(QWidget):
         self.description.editingFinished.connect(self._describe)
         self.figures = label("", "base", "muted", wrap=True)
         self.classifier = label("", "base", "muted", wrap=True)
+        self.advice = label("", "base", wrap=True)
+        self.basis = label("", "small", "muted", wrap=True)
+        self._forecast: Forecast | None = None
+        self._forecast_of: tuple[object, object] | None = None
         self.buttons = {
             action: button(verb, "", lambda action=action: self._actions.trigger(action))  # type: ignore[misc]
             for action, verb in ACTIONS
@@ -191,6 +227,18 @@ class SetPage(QWidget):
                 sort_key=lambda row: -1.0 if row.accuracy is None else row.accuracy,
                 title_tooltip="Share of the label’s photos that were classified right by a classifier that had not seen them",
             ),
+            Column(
+                title="50 more bring",
+                text=lambda row: gain_text(row.forecast),
+                sort_key=lambda row: row.forecast.gain if row.forecast is not None else -1.0,
+                tooltip=lambda row: (
+                    f"{row.label}: {percent(row.forecast.accuracy)} → {percent(row.forecast.accuracy_then)} right"
+                    if row.forecast is not None
+                    else ""
+                ),
+                title_tooltip="Estimate of how much more of all photos would be right with 50 more photos of the label",
+                descending=True,
+            ),
         ]
 
     def _lay_out_table(self) -> None:
@@ -204,7 +252,7 @@ class SetPage(QWidget):
         table.setItemDelegateForColumn(2, self._accuracy_bars)
         header = table.header()
         header.setStretchLastSection(False)
-        for column in range(3):
+        for column in range(len(self.model.columns)):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(px(90))
         table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
@@ -228,7 +276,9 @@ class SetPage(QWidget):
         column.addWidget(self.figures)
         column.addWidget(self.classifier)
         column.addWidget(row)
+        column.addWidget(self.advice)
         column.addWidget(self.table, 1)
+        column.addWidget(self.basis)
         column.addWidget(label("Return or a double-click shows a label’s photos", "small", "muted", wrap=True))
 
     # --- display
@@ -260,7 +310,12 @@ class SetPage(QWidget):
             enable_unless(control, self._actions.reason(action))
         metrics = open_set.classifier_status.metrics
         accuracies = {each.label: each.accuracy for each in metrics.labels} if metrics is not None else {}
-        rows = [LabelFigures(name, count, accuracies.get(name)) for name, count in open_set.counts.items()]
+        self._request_forecast(open_set)
+        found_for = {each.label: each for each in self._forecast.data} if self._forecast is not None else {}
+        rows = [
+            LabelFigures(name, count, accuracies.get(name), found_for.get(name))
+            for name, count in open_set.counts.items()
+        ]
         if rows != self.model.rows:
             chosen = self.table.currentIndex().data(ROW_ROLE)
             self.model.show(rows)
@@ -269,6 +324,58 @@ class SetPage(QWidget):
         message = classifier.status_message if classifier is not None else ""
         self.classifier.setText(message or "")
         self.classifier.setVisible(bool(message))
+
+    # --- what more photos would bring
+
+    def _request_forecast(self, open_set: OpenTrainingSet) -> None:
+        """Ask for the forecast of the version in use, once for each version."""
+        connected, status = self._session.connected, open_set.classifier_status
+        classifier = status.classifier
+        version = classifier.version if classifier is not None and classifier.status == "ready" else UNSET
+        wanted = (open_set.training_set.id, version)
+        if wanted == self._forecast_of or connected is None:
+            return
+        self._forecast_of = wanted
+        self._show_forecast(None)
+        if version is UNSET or self._session.unavailable_reason("forecast"):
+            return
+        workspace, slug = connected.workspace, status.slug
+
+        def job(context: JobContext) -> Forecast:
+            while True:
+                found = workspace.run(lambda: workspace.client.forecast(slug))
+                if found.status != "estimating":
+                    return found
+                context.post(found)
+                if context.wait(POLL):
+                    raise Cancelled
+
+        def show(found: Forecast) -> None:
+            if self._forecast_of == wanted:
+                self._show_forecast(found)
+
+        def failed(error: Exception) -> None:
+            show(Forecast(status="failed", message=error_message(error).text))
+
+        self._session.run(
+            "Estimating what more photos would bring",
+            job,
+            show,
+            failed=failed,
+            progress=show,
+            lane=Lane.WATCH,
+            owner=open_set,
+        )
+
+    def _show_forecast(self, found: Forecast | None) -> None:
+        self._forecast = found
+        self.advice.setText(forecast_text(found) if found is not None else "")
+        self.basis.setText(found.message if found is not None and found.status == "ready" else "")
+        for part in (self.advice, self.basis):
+            part.setVisible(bool(part.text()))
+        self.table.setColumnHidden(len(self.model.columns) - 1, found is None or found.status != "ready")
+        if found is not None and found.status == "ready":
+            self._show()
 
     def _choose(self, name: str) -> None:
         for at, row in enumerate(self.model.rows):

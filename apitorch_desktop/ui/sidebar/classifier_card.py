@@ -90,7 +90,7 @@ def headline(opened: TrainingSet, classifier: Classifier | None) -> tuple[str, f
     if status == "training":
         return ("Learning…", None, measured[1] if measured else message or "The first answers come in a moment.")
     if classifier is not None and classifier.waiting_version is not UNSET:
-        return f"Version {classifier.waiting_version} waits for you", measured[0] if measured else 1.0, message
+        return f"Version {classifier.waiting_version} waits", measured[0] if measured else 1.0, message
     return ("Classifier ready", *(measured or (1.0, message)))
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from msgspec import UNSET
-from PySide6.QtCore import QEvent, QItemSelectionModel, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QItemSelectionModel, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QStackedWidget, QToolTip, QTreeView, QVBoxLayout, QWidget
 
@@ -29,8 +29,10 @@ _NOTES: Final = {
     "better": "wrong before, right now",
     "sideways": "wrong before and now, in another way",
 }
-_TABLE_HEIGHT: Final = 178
-_CHART_SIZE: Final = QSize(220, _TABLE_HEIGHT)
+_ROW_HEIGHT: Final = 26
+_ROWS_SHOWN: Final = (3, 5)
+"""Least and most rows of the table without scrolling."""
+_CHART_WIDTH: Final = 220
 _NARROW: Final = 640
 """Width of the page below which there is no chart."""
 
@@ -122,7 +124,7 @@ class AccuracyChart(QWidget):
         self._versions: list[ClassifierVersion] = []
         self.marked: set[int] = set()
         """Numbers of the versions that are selected."""
-        self.setFixedSize(theme.px(_CHART_SIZE.width()), theme.px(_CHART_SIZE.height()))
+        self.setFixedWidth(theme.px(_CHART_WIDTH))
         self.setAccessibleName("Accuracy over versions")
         self.setCursor(Qt.CursorShape.PointingHandCursor)
 
@@ -216,8 +218,8 @@ class VersionsPage(BoardPage):
         self.table = QTreeView(rootIsDecorated=False, uniformRowHeights=True)
         self.chart = AccuracyChart(theme)
         self.words = label("", "base", wrap=True)
-        self.use = button("", "primary", self._use)
-        self.keep = button("", "", self.keep_requested.emit)
+        self.use = button("", "", self._use)
+        self.keep = button("", "primary", self.keep_requested.emit)
         self.back = button("", "", self._go_back)
         self._none = label("", "base", "muted", wrap=True)
         self._none.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -255,8 +257,7 @@ class VersionsPage(BoardPage):
         table.setAccessibleName("Versions")
         table.setProperty("kind", "table")
         table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        table.setFixedHeight(px(_TABLE_HEIGHT))
-        for column, width in enumerate((84, 56, 190, 60, 130)):
+        for column, width in enumerate((84, 56, 180, 60, 130)):
             table.setColumnWidth(column, px(width))
         for part in (self.board, self._none):
             self.stack.addWidget(part)
@@ -286,6 +287,10 @@ class VersionsPage(BoardPage):
         self.versions = list(versions)
         self.model.show(self.versions)
         self.chart.show_versions(self.versions)
+        least, most = _ROWS_SHOWN
+        height = self._theme.px(_ROW_HEIGHT * (max(least, min(most, len(self.versions))) + 1) + 20)
+        for part in (self.table, self.chart):
+            part.setFixedHeight(height)
         waiting = next((row.version for row in self.versions if row.waiting is True), None)
         kept = [row.version for row in self.versions if row.version in chosen]
         first = waiting or (self.versions[0].version if self.versions else 0)

@@ -180,6 +180,18 @@ def test_versions_are_listed_compared_taken_back_and_exported(service, photos, t
     assert service.call("POST", f"classifier/{slug}/current", data={"version": "999"}).status_code == 404
     assert service.call("GET", "classifier/safe-for-work/versions").status_code == 404
 
+    def estimated():
+        found = service.call("GET", f"classifier/{slug}/forecast").json()
+        return found if found["status"] != "estimating" else None
+
+    forecast = until(estimated)
+    assert (forecast["status"], forecast["version"], forecast["more"]) == ("ready", first, 50)
+    assert forecast["message"].startswith("Estimated from ")
+    assert [row["label"] for row in forecast["data"]] == sorted(LABELS)
+    for row in forecast["data"]:
+        assert 0 <= row["accuracy"] <= row["accuracy_then"] <= 1
+    assert service.call("GET", "classifier/safe-for-work/forecast").status_code == 404
+
     file = service.call("GET", f"classifier/{slug}/onnx")
     assert file.status_code == 200, file.text
     assert file.headers["content-type"] == "application/octet-stream"

@@ -1,7 +1,7 @@
 from collections import Counter
 
-from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.set_page.page import SetFigures, figures, figures_text
+from apitorch_desktop.api.types import Forecast, LabelForecast, TrainingImage
+from apitorch_desktop.ui.set_page.page import SetFigures, figures, figures_text, forecast_text, gain_text
 
 
 def image(**facts):
@@ -24,3 +24,21 @@ def test_figures_are_added_up_as_far_as_the_service_gives_them():
 def test_splits_are_counted_with_the_photos_in_none():
     text = figures_text(SetFigures(10, splits=Counter(train=6, test=2)), 3)
     assert text == "10 photos under 3 labels · splits: test 2, train 6, none 2"
+
+
+def row(label, gain):
+    return LabelForecast(label=label, count=20, accuracy=0.62, accuracy_then=0.74, gain=gain)
+
+
+def test_what_more_photos_would_bring_is_one_sentence():
+    found = Forecast(status="ready", more=50, accuracy=0.843, message="…", data=[row("cat", 0.001), row("dog", 0.012)])
+    assert forecast_text(found) == (
+        "50 more photos of “dog” would bring most: 62 % → 74 % of them right, 84 % → 86 % of all."
+    )
+    flat = Forecast(status="ready", more=50, accuracy=0.9, data=[row("cat", 0.0)])
+    assert forecast_text(flat) == "50 more photos of one label would bring nothing that can be measured."
+    assert forecast_text(Forecast(status="estimating")) == "Estimating what more photos would bring…"
+    assert forecast_text(Forecast(status="failed", message="There is no room left.")) == "There is no room left."
+    assert [gain_text(each) for each in (row("a", 0.012), row("a", -0.004), row("a", 0.0001), None)] == [
+        "+1.2 points", "−0.4 points", "nothing", "",
+    ]  # fmt: skip

@@ -1,0 +1,150 @@
+"""Forecasts of what more photos of each label would bring, made in the background when one is asked for."""
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from apitorch_desktop.api import types
+from apitorch_desktop.service.classifiers import training_data
+from apitorch_desktop.service.classifiers.head_cache import decode_metrics
+from apitorch_desktop.service.storage.errors import Closed, StoreError
+from apitorch_desktop.service.storage.records import VersionRow
+from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.vision.head import TrainingCancelled
+from apitorch_desktop.vision.learning_curve import forecast
+
+MORE: Final = 50
+"""Photos more that a forecast is for."""
+_SECONDS: Final = 20.0
+"""Time after which no further label gets a curve of its own."""
+_IMAGES: Final = 1_500
+"""Most photos that curves are measured on."""
+_KEPT: Final = 64
+_log = logging.getLogger(__name__)
+_Key = tuple[int, int]
+"""(training set, version)"""
+
+
+class Advisor:
+    """Makes forecasts on a thread of its own, one after the other, and keeps the last ones. Thread-safe.
+
+    `prepare` runs on the thread when it starts.
+    """
+
+    def __init__(self, store: Store, prepare: Callable[[], None]) -> None:
+        self._store = store
+        self._prepare = prepare
+        self._wake = threading.Condition()
+        self._wanted: list[_Key] = []
+        self._made: OrderedDict[_Key, types.Forecast] = OrderedDict()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+
+    def forecast(self, set_id: int) -> types.Forecast:
+        """Return the forecast for the version in use, or its state: "estimating", or "needs_images" without a version."""
+        current = self._current(set_id)
+        if current is None:
+            return types.Forecast(status="needs_images")
+        key = (set_id, current.version)
+        with self._wake:
+            if found := self._made.get(key):
+                if found.status == "failed":
+                    del self._made[key]  # tried again when asked once more
+                return found
+            self._wanted = [each for each in self._wanted if each[0] != set_id]
+            self._wanted.append(key)
+            if self._thread is None and not self._stopping:
+                self._thread = threading.Thread(target=self._run, name="advisor", daemon=True)
+                self._thread.start()
+            self._wake.notify_all()
+        return types.Forecast(status="estimating", version=current.version)
+
+    def stop(self, timeout: float = 10) -> bool:
+        """End the thread within a fit, and return whether it ended."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return self._thread is None or not self._thread.is_alive()
+
+    def _current(self, set_id: int) -> VersionRow | None:
+        return next((row for row in self._store.models.versions(set_id) if row.current), None)
+
+    def _run(self) -> None:
+        self._prepare()
+        while (key := self._next()) is not None:
+            try:
+                found = self._make(key)
+            except (TrainingCancelled, Closed):
+                return
+            except StoreError as error:
+                found = types.Forecast(status="failed", message=str(error))
+            except Exception:  # noqa: BLE001 - reported as the forecast's state
+                _log.exception("no forecast for training set %d", key[0])
+                found = types.Forecast(status="failed", message="What more photos would bring cannot be estimated.")
+            with self._wake:
+                self._wanted = [each for each in self._wanted if each != key]
+                self._made[key] = found
+                while len(self._made) > _KEPT:
+                    self._made.popitem(last=False)
+
+    def _next(self) -> _Key | None:
+        with self._wake:
+            while not self._stopping and not self._wanted:
+                self._wake.wait()
+            return None if self._stopping else self._wanted[0]
+
+    def _make(self, key: _Key) -> types.Forecast:
+        set_id, version = key
+        current = self._current(set_id)
+        metrics = decode_metrics(current) if current is not None and current.version == version else None
+        if current is None or metrics is None:
+            return types.Forecast(status="needs_images")
+        embeddings, labels, counts = training_data.sample(self._store, set_id, current.encoder, _IMAGES)
+        accuracies = {label.label: label.accuracy for label in metrics.labels}
+        deadline = time.monotonic() + _SECONDS
+
+        def go_on() -> None:
+            if self._stopping:
+                raise TrainingCancelled
+
+        found = forecast(
+            embeddings,
+            labels,
+            counts,
+            accuracies,
+            MORE,
+            expired=lambda: time.monotonic() > deadline,
+            go_on=go_on,
+        )
+        return types.Forecast(
+            status="ready",
+            version=version,
+            more=MORE,
+            accuracy=metrics.accuracy,
+            message=_basis(found.images, counts.total(), found.fits),
+            data=[
+                types.LabelForecast(
+                    label=each.label,
+                    count=each.count,
+                    accuracy=each.accuracy,
+                    accuracy_then=each.accuracy_then,
+                    gain=each.gain,
+                    measured=each.measured,
+                )
+                for each in found.labels
+            ],
+        )
+
+
+def _basis(images: int, of: int, fits: int) -> str:
+    """Return what a forecast rests on, as a sentence."""
+    sample = f"{images:,} photos" if images == of else f"a sample of {images:,} of {of:,} photos"
+    return (
+        f"Estimated from {fits:,} fits on {sample}, each with a quarter or half of a label’s photos, judged on photos not "
+        "seen. It holds for photos of the same kind as those that are there."
+    )
