@@ -228,7 +228,7 @@ class SetPage(QWidget):
                 title_tooltip="Share of the label’s photos that were classified right by a classifier that had not seen them",
             ),
             Column(
-                title="50 more bring",
+                title="+50 photos",
                 text=lambda row: gain_text(row.forecast),
                 sort_key=lambda row: row.forecast.gain if row.forecast is not None else -1.0,
                 tooltip=lambda row: (
