@@ -49,6 +49,9 @@ def add_export_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--jpeg", action="store_true", help="photos that few programs read (HEIC, AVIF, JPEG XL, raw) as JPEG"
     )
+    parser.add_argument(
+        "--splits", action="store_true", help="folders train, validation and test, as the photos have their split"
+    )
     parser.set_defaults(command=_export)
 
 
@@ -60,7 +63,12 @@ def _import(arguments: Namespace) -> int:
 def _export(arguments: Namespace) -> int:
     with connected() as client:
         return export_training_set(
-            client, arguments.training_set, arguments.folder, arguments.format, jpeg=arguments.jpeg
+            client,
+            arguments.training_set,
+            arguments.folder,
+            arguments.format,
+            jpeg=arguments.jpeg,
+            splits=arguments.splits,
         )
 
 
@@ -122,10 +130,11 @@ def export_training_set(
     export_format: str = ExportFormat.IMAGEFOLDER,
     *,
     jpeg: bool = False,
+    splits: bool = False,
 ) -> int:
     """Export a training set, given by its id or name, into a folder; return the exit status.
 
-    With `jpeg`, photos of formats that few programs read become JPEGs.
+    With `jpeg`, photos of formats that few programs read become JPEGs; with `splits`, they are in the folder of their split.
     """
     training_set = decoded(training_set)
     sets = client.training_sets()
@@ -137,7 +146,7 @@ def export_training_set(
     if note := shortened_names(found.labels if isinstance(found.labels, list) else []):
         output.write(note)
     line = output.ProgressLine()
-    if export_format == ExportFormat.IMAGEFOLDER and not jpeg:
+    if export_format == ExportFormat.IMAGEFOLDER and not jpeg and not splits:
         return _download(client, found, folder, line)
     scratch = scratch_label(paths.desktop_folder(), _connection(), found.id)
     listing, fetch = client_source(client, found.id, scratch_label=scratch)
@@ -148,6 +157,7 @@ def export_training_set(
             folder,
             ExportFormat(export_format),
             jpeg=jpeg,
+            keep_splits=splits,
             progress=lambda number, total: line.show(f"{number:,} of {total:,} photos"),
         )
     except ExportRefused as error:
@@ -155,6 +165,8 @@ def export_training_set(
     finally:
         line.clear()
     output.write(f"{plural(done.written, 'photo')} of “{found.name}” exported to {shown(str(done.path))}.")
+    if done.left_out:
+        output.write(f"{plural(done.left_out, 'photo')} without a label left out: this format describes labels.")
     output.write_list("not exported", done.failed)
     return 1 if done.failed else 0
 

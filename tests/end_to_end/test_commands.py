@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -101,6 +102,47 @@ def test_the_embedded_service_is_used_where_no_other_is_named(run, folder):
     assert run("import", folder, "--name", "Mine").returncode == 0
     again = run("import", folder, "--name", "Mine")
     assert "10 photos were there already" in again.stdout
+
+
+def test_a_split_and_photos_without_a_label_come_in_go_out_and_come_back(run, service, folder, tmp_path):
+    """`test` holds loose photos, as many sets do: they wait without a label, and no export makes a label of them."""
+    for label in ("Red Ones", "blue"):
+        for number, path in enumerate(sorted((folder / label).iterdir())):
+            part = tmp_path / "set" / ("test" if number == 4 else "train")
+            place = part / label if number < 4 else part
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place / f"{label} {number}.png")
+    done = run("import", tmp_path / "set", "--name", "Halves", at=service)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 photos in “test” have no label: the name of a part of a set is none." in done.stdout
+    assert "2 photos without a label wait under “No label yet”." in done.stdout
+    assert "The photos keep their split: 8 train, 2 test." in done.stdout
+    assert "10 photos came into “Halves”, under 2 labels." in done.stdout
+    with client_of(service) as client:
+        before = parts_of(client, "Halves")
+    assert before == {"red_ones train": 4, "blue train": 4, "unlabelled test": 2}
+    assert run("export", "Halves", tmp_path / "plain", at=service).returncode == 0
+    plain = tmp_path / "plain" / "halves"
+    assert {path.name for path in plain.iterdir() if path.is_dir()} == {"red_ones", "blue"}
+    assert len(list(plain.glob("*.png"))) == 2
+    assert run("export", "Halves", tmp_path / "out", "--splits", at=service).returncode == 0
+    assert {path.name for path in (tmp_path / "out" / "halves").iterdir()} == {"train", "test"}
+    assert run("export", "Halves", tmp_path / "list", "--format", "csv", at=service).returncode == 0
+    for place in ("out", "list"):
+        again = run("import", tmp_path / place / "halves", "--name", f"Again {place}", at=service)
+        assert again.returncode == 0, again.stdout
+        with client_of(service) as client:
+            assert parts_of(client, f"Again {place}") == before
+
+
+def parts_of(client, name):
+    """“label split” → number of images, of a training set."""
+    found = next(one for one in client.training_sets() if one.name == name)
+    return dict(
+        Counter(
+            f"{group.label} {image.known_split}" for group in client.images(found.id).data for image in group.images
+        )
+    )
 
 
 def test_what_did_not_come_in_is_named_with_the_reason(run, service, folder):

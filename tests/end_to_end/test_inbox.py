@@ -1,6 +1,7 @@
 """Photos without a label in the real program: imported with their split, labeled by key and by what the classifier says."""
 
 import shutil
+from collections import Counter
 
 import pytest
 from PIL import Image
@@ -8,11 +9,14 @@ from PySide6.QtCore import QMimeData, QUrl
 from PySide6.QtGui import QGuiApplication
 
 from apitorch_desktop.api.types import INBOX
+from apitorch_desktop.ui.exporter.controller import ExportDialog
 from apitorch_desktop.ui.labeling.proposals import ProposalDialog
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
+from tests.helpers.documented_program import coats, listed, run
 from tests.helpers.import_plan import shown_plan
+from tests.helpers.widget_driver import choose, press_cell
 
 LABELS = ("dress", "hat")
 EACH, WAITING = 6, 3
@@ -44,6 +48,45 @@ TRAINED = {label: ["train"] * EACH for label in LABELS}
 BEFORE = {**TRAINED, INBOX: ["test"] * WAITING}
 
 
+def test_with_the_documented_calls_alone_photos_wait_on_this_machine(monkeypatch, photos, home):
+    """Nothing of them is sent before they have a label; Undo takes it back from the service, also after a restart."""
+    paths = sorted((photos / "train" / "dress").iterdir())[:7]
+
+    def steps(made, _said):
+        listed(made, 6)
+        there = service.content(service.number)
+        mime = QMimeData()
+        mime.setUrls([QUrl.fromLocalFile(str(paths[6]))])
+        QGuiApplication.clipboard().setMimeData(mime)
+        made.photos.grid.setFocus()
+        pointer.key("ctrl+v")
+        plan = shown_plan()
+        assert plan.head.text().startswith("1 photo without a label yet, ")
+        program.press(plan.start)
+        program.wait(lambda: made.session.open_set.waiting == 1, "it waits")
+        assert made.model.groups[0].label == INBOX
+        program.wait(lambda: made.photos.loader.pixmap(made.model.image(0).image_id) is not None, "its thumbnail")
+        assert service.content(service.number) == there
+        made.window.activateWindow()
+        grid = made.photos.grid
+        pointer.click(pointer.center(grid.viewport(), grid.visualRect(made.model.index(0))))
+        program.wait(lambda: len(made.model.selection) == 1, "it is selected")
+        pointer.key("1")
+        program.wait(lambda: len(service.content(service.number)["mountain"]) == 3, "it is sent with its label")
+        program.wait(lambda: not made.session.open_set.waiting, "nothing waits")
+
+    def next_start(made, _said):
+        listed(made, 7)
+        made.photos.grid.setFocus()
+        pointer.key("ctrl+z")
+        program.wait(lambda: len(service.content(service.number)["mountain"]) == 2, "it is taken back")
+        program.wait(lambda: made.session.open_set.waiting == 1, "it waits again")
+
+    with coats(monkeypatch, paths) as service:
+        run(monkeypatch, steps)
+        run(monkeypatch, next_start)
+
+
 @pytest.mark.action("label.accept_proposals", "photo.unlabel", "edit.undo")
 def test_photos_wait_for_a_label_and_get_it_by_key_or_as_the_classifier_proposes(monkeypatch, folder, home):
     def steps(made):
@@ -67,6 +110,7 @@ def test_photos_wait_for_a_label_and_get_it_by_key_or_as_the_classifier_proposes
         by_key(made)
         by_proposal(made)
         by_split(made)
+        exported(made)
 
     def by_key(made):
         grid = made.photos.grid
@@ -118,6 +162,25 @@ def test_photos_wait_for_a_label_and_get_it_by_key_or_as_the_classifier_proposes
             image.label for image in made.model.records_of([made.model.image(row).image_id for row in range(3)])
         } == {INBOX}
         assert "split: test" in made.model.index(0).data(3)
+
+    def exported(made):
+        """By the split that the photos have: those without a label lie loose in their part."""
+        tree = made.central_widget.tree
+        press_cell(tree.view, tree.model.index_of(tree.model.top()[0]), button=3)
+        choose("Export…")
+        asked = program.wait(lambda: dialog(ExportDialog), "the export dialog")
+        program.wait(asked.isActiveWindow, "the focus in the dialog")
+        assert asked.keep.isChecked()
+        program.press(asked.folder)
+        pointer.key("ctrl+a")
+        pointer.write(str(folder.parent / "out"))
+        program.wait(lambda: asked.folder.text() == str(folder.parent / "out"), "the folder")
+        program.press(asked.start)
+        written = folder.parent / "out" / made.session.open_set.training_set.slug
+        program.wait(written.is_dir, "the export")
+        found = [str(path.parent.relative_to(written)) for path in written.rglob("*") if path.is_file()]
+        assert Counter(found) == {"train/dress": EACH, "train/hat": EACH, "test": WAITING}
+        made.window.activateWindow()
 
     def rows(made):
         (node,) = [row for row in made.central_widget.tree.model.top() if row.training_set is not None]

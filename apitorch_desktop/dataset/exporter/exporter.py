@@ -17,9 +17,9 @@ from typing import Final, assert_never
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, WrongKey
 from apitorch_desktop.api.slugs import slugify
-from apitorch_desktop.api.types import Id, TrainingImage
+from apitorch_desktop.api.types import INBOX, Id, TrainingImage
 from apitorch_desktop.dataset.exporter import formats
-from apitorch_desktop.dataset.exporter.split import Split, parts_of
+from apitorch_desktop.dataset.exporter.split import PARTS, Split, parts_of
 from apitorch_desktop.dataset.workspace.image_fetcher import ImageFetcher
 from apitorch_desktop.dataset.workspace.listing import Listing, iter_answers
 from apitorch_desktop.utils.errors import Cancelled, UserError
@@ -41,14 +41,22 @@ class ExportFormat(StrEnum):
     CROISSANT = "croissant"
 
 
+_OF_LABELS: Final = frozenset({ExportFormat.CREATEML, ExportFormat.CROISSANT})
+"""Formats that describe labels, and have no place for images without one."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """Outcome of an export. `path` is what was written; `failed` holds (name, reason) of images that are missing."""
+    """Outcome of an export. `path` is what was written; `failed` holds (name, reason) of images that are missing.
+
+    `left_out` counts images without a label, in a format that describes labels.
+    """
 
     path: Path
     written: int
     skipped: int
     failed: list[tuple[str, str]]
+    left_out: int = 0
 
 
 class ExportRefused(UserError):  # noqa: N818 - named for what happened
@@ -76,6 +84,7 @@ def export(
     export_format: ExportFormat = ExportFormat.IMAGEFOLDER,
     *,
     split: Split | None = None,
+    keep_splits: bool = False,
     groups: Sequence[Sequence[str]] | None = None,
     jpeg: bool = False,
     threads: int = 4,
@@ -87,25 +96,34 @@ def export(
     The export appears complete or not at all, and overwrites nothing: raises ExportRefused where the target exists.
     Only a folder tree without a split is merged into an existing one: images that it has are skipped, other files of
     the same name stay and are reported. With `jpeg`, photos that few programs read (HEIC, AVIF, JPEG XL, raw) are
-    written as JPEGs. `groups` are image ids that a split keeps together; None finds near-duplicates.
-    `progress(done, total)` counts images. Raises Cancelled, WrongKey, and the error of ten failed images in a row.
+    written as JPEGs. `groups` are image ids that a split keeps together; None finds near-duplicates. With `keep_splits`,
+    images are in the part of their own split, those that have none in that for training. Images without a label lie
+    beside the folders of labels. `progress(done, total)` counts images. Raises Cancelled, WrongKey, and the error of ten
+    failed images in a row.
     """
     slug = listing.slug or slugify(str(listing.training_set_id))
     root = safe_filename(slug)
     target = folder / (safe_filename(f"{slug}.zip") if export_format is ExportFormat.ZIP else root)
-    merging = export_format is ExportFormat.IMAGEFOLDER and split is None and target.is_dir()
+    merging = export_format is ExportFormat.IMAGEFOLDER and split is None and not keep_splits and target.is_dir()
     if not merging and target.exists():
         raise ExportRefused(f"“{shown(str(target))}” is there already. Choose another folder, or move it away.")
     with _staging(folder) as staging:
         patterns = split is not None and groups is None
+        images = listing.images
+        if export_format in _OF_LABELS:
+            images = [image for image in images if image.label != INBOX]
+        left_out = len(listing.images) - len(images)
         exported, failed = _download(
-            listing.images, fetch, staging, patterns, jpeg, threads, progress, cancelled or (lambda: False)
+            images, fetch, staging, patterns, jpeg, threads, progress, cancelled or (lambda: False)
         )
         if split is not None:
-            _divide(exported, split, groups or [], cancelled)
+            _divide([image for image in exported if image.label], split, groups or [], cancelled)
+        elif keep_splits:
+            for image in exported:
+                image.part = image.record.known_split or (PARTS[0] if image.label else "")
         if merging:
             skipped = _merge(exported, target, failed)
-            return ExportResult(target, len(exported) - skipped[0], skipped[1], failed)
+            return ExportResult(target, len(exported) - skipped[0], skipped[1], failed, left_out)
         tree = staging / root
         tree.mkdir()
         for image in exported:
@@ -116,7 +134,7 @@ def export(
         if export_format is ExportFormat.ZIP:
             formats.write_zip(tree, staging / target.name)
         (staging / target.name).rename(target)
-    return ExportResult(target, len(exported), 0, failed)
+    return ExportResult(target, len(exported), 0, failed, left_out)
 
 
 @contextmanager
@@ -214,7 +232,8 @@ def _download(
 def _describe(image: TrainingImage, data: bytes, staged: Path, patterns: bool) -> formats.ExportedImage:
     from apitorch_desktop.vision import images, near_duplicates
 
-    exported = formats.ExportedImage(image, str(image.label), staged, len(data), hashlib.sha256(data).hexdigest())
+    label = "" if image.label == INBOX else str(image.label)
+    exported = formats.ExportedImage(image, label, staged, len(data), hashlib.sha256(data).hexdigest())
     with suppress(images.UnreadableImage):  # what no program can show is exported all the same
         info = images.measure(data)
         exported.pixels = (info.width, info.height)

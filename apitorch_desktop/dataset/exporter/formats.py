@@ -30,7 +30,7 @@ CROISSANT_NAME: Final = "croissant.json"
 
 @dataclass(slots=True)
 class ExportedImage:
-    """An image of an export. `pixels` are width and height as shown; `part` is empty without a split.
+    """An image of an export. `pixels` are width and height as shown; `part` is empty without a split, `label` without one.
 
     `ending` replaces that of its name, where it was converted. `pattern` is for finding near-duplicates, where that is wanted.
     """
@@ -48,8 +48,14 @@ class ExportedImage:
     @property
     def path(self) -> PurePosixPath:
         """Path in the tree."""
-        path = PurePosixPath(self.part, safe_filename(self.label), safe_filename(self.record.filename))
+        folder = safe_filename(self.label) if self.label else ""
+        path = PurePosixPath(self.part, folder, safe_filename(self.record.filename))
         return path.with_suffix(self.ending) if self.ending else path
+
+    @property
+    def split(self) -> str:
+        """The part that it is in, else its own split."""
+        return self.part or self.record.known_split
 
     def fields(self) -> dict[str, Any]:
         """Return the values of an index beside path and label; None for those that are unknown."""
@@ -74,15 +80,18 @@ def write_csv(images: Sequence[ExportedImage], tree: Path) -> None:
             path = str(image.path)
             safe_path = path if neutralized(path) == path else f"./{path}"  # still the same path to every reader
             texts = (neutralized(value) if isinstance(value, str) else value for value in image.fields().values())
-            writer.writerow([safe_path, neutralized(image.label), image.part, *texts])
+            writer.writerow([safe_path, neutralized(image.label), image.split, *texts])
 
 
 def write_jsonl(images: Sequence[ExportedImage], tree: Path) -> None:
     """Write a `metadata.jsonl` at the top of the tree or of each part, which `file_name` is relative to."""
+    with_splits = any(image.split for image in images)
     for part, members in _by_part(images).items():
         with (tree / part / JSONL_NAME).open("x", encoding="utf-8") as file:
             for image in members:
-                line = {"file_name": str(image.path.relative_to(part)), "label": image.label, **image.fields()}
+                line = {"file_name": str(image.path.relative_to(part)), "label": image.label or None, **image.fields()}
+                if with_splits:
+                    line["split"] = image.split or None
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 

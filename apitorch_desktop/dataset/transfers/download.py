@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.slugs import slugify
-from apitorch_desktop.api.types import Id, TrainingImage
+from apitorch_desktop.api.types import INBOX, Id, TrainingImage
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal, TransferRow
 from apitorch_desktop.dataset.transfers.rate_control import MAX_PARALLEL
 from apitorch_desktop.dataset.workspace.image_fetcher import (
@@ -174,7 +174,7 @@ class Downloader:
                 self._entry.id,
                 [
                     (
-                        str(image.label), f"{root}/{safe_filename(str(image.label))}/{safe_filename(image.filename)}",
+                        str(image.label), f"{_folder_of(root, str(image.label))}/{safe_filename(image.filename)}",
                         image.filename,
                         image.bytes if isinstance(image.bytes, int) else None,
                         image.sha256 if isinstance(image.sha256, str) else None, image.image_id,
@@ -242,7 +242,7 @@ class Downloader:
     def _delete_part_files(self, listing: Listing) -> None:
         """Delete the part files of an earlier run: no download of this transfer is under way now."""
         for label in listing.labels:
-            for part in (self._folder / self._root(listing) / safe_filename(label)).glob(f"{self._mark}*.part"):
+            for part in (self._folder / _folder_of(self._root(listing), label)).glob(f"{self._mark}*.part"):
                 part.unlink(missing_ok=True)
 
     def _relist(self, _training_set: Id) -> Iterator[TrainingImage]:
@@ -289,6 +289,11 @@ class Downloader:
             raise
         with self._lock:
             self._written.append(target)
+
+
+def _folder_of(root: str, label: str) -> str:
+    """Return the folder of a label below that of its training set; images without one lie beside the labels' folders."""
+    return root if label == INBOX else f"{root}/{safe_filename(label)}"
 
 
 def _addresses(listing: Listing) -> Iterator[TrainingImage]:

@@ -58,7 +58,7 @@ PARTS: Final = ("Train", "Validation", "Test")
 class ExportOrder:
     """Confirmed choices: a key of `FORMATS`, a folder, shares in percent (None: no split) and the seed.
 
-    `jpeg`: photos of formats that few programs read become JPEGs.
+    `jpeg`: photos of formats that few programs read become JPEGs. `keep_splits`: folders by the photos' own split.
     """
 
     export_format: str
@@ -66,13 +66,14 @@ class ExportOrder:
     shares: tuple[int, int, int] | None
     seed: int
     jpeg: bool = False
+    keep_splits: bool = False
 
 
 class ExportDialog(QDialog):
     """Emits the confirmed choices for what `name` calls the photos.
 
-    `no_onnx` is the reason why the classifier cannot be exported, or ""; None if it is no choice. `labels` that are too
-    long for folders are told.
+    `splits`: some of them have a split, which is used at first. `no_onnx` is the reason why the classifier cannot be
+    exported, or ""; None if it is no choice. `labels` that are too long for folders are told.
     """
 
     agreed = Signal(object)
@@ -85,6 +86,7 @@ class ExportDialog(QDialog):
         *,
         no_onnx: str | None = "",
         labels: Sequence[str] = (),
+        splits: bool = False,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -101,6 +103,8 @@ class ExportDialog(QDialog):
         self.folder.setAccessibleName("Folder")
         self.browse = button("Choose…", "", self._browse)
         self.split = QCheckBox("Split the photos, each label in the same shares")
+        self.keep = QCheckBox("Folders by the split that the photos have")
+        self.keep.setChecked(splits)
         self.jpeg = QCheckBox("HEIC, AVIF, raw and other photos that few programs read as JPEG")
         self.shares = [
             self._spin_box(value, 0, 100, " %", part) for value, part in zip((80, 10, 10), PARTS, strict=True)
@@ -113,7 +117,9 @@ class ExportDialog(QDialog):
         self._lay_out(name)
         self.format.currentIndexChanged.connect(lambda _index: self._update_controls())
         self.folder.textChanged.connect(lambda _text: self._update_controls())
-        self.split.toggled.connect(lambda _on: self._update_controls())
+        for box, other in ((self.split, self.keep), (self.keep, self.split)):
+            box.toggled.connect(lambda on, other=other: other.setChecked(False) if on else None)
+            box.toggled.connect(lambda _on: self._update_controls())
         for spin in self.shares:
             spin.valueChanged.connect(lambda _value: self._update_controls())
         self._update_controls()
@@ -146,6 +152,7 @@ class ExportDialog(QDialog):
         to.setMinimumWidth(px(20))  # the underlined letter is wider than measured
         fields.addRow(to, folder_row)
         fields.addRow("", self.jpeg)
+        fields.addRow("", self.keep)
         fields.addRow("", self.split)
         fields.addRow("", self._parts)
         buttons = QHBoxLayout()
@@ -174,6 +181,7 @@ class ExportDialog(QDialog):
         export_format = str(self.format.currentData())
         self.about.setText(FORMATS[export_format][1])
         self.split.setVisible(export_format != ONNX)
+        self.keep.setVisible(export_format != ONNX)
         self.jpeg.setVisible(export_format != ONNX)
         splitting = self.split.isChecked() and export_format != ONNX
         self._parts.setVisible(splitting)
@@ -185,6 +193,8 @@ class ExportDialog(QDialog):
         if not self.folder.text().strip():
             reason = reason or "Choose a folder."
         hints = ["What looks nearly the same stays in one part."] if splitting else []
+        if self.keep.isChecked() and export_format != ONNX:
+            hints = ["Photos without a split go to train."]
         hints += [self._shortened] if export_format != ONNX else []
         self.note.setText(reason or " ".join(hints).strip())
         self.start.setEnabled(not reason)
@@ -197,7 +207,8 @@ class ExportDialog(QDialog):
         shares = (train, validation, test) if splitting else None
         folder = Path(self.folder.text().strip()).expanduser()
         self.accept()
-        self.agreed.emit(ExportOrder(export_format, folder, shares, self.seed.value(), self.jpeg.isChecked()))
+        keep = self.keep.isChecked() and export_format != ONNX
+        self.agreed.emit(ExportOrder(export_format, folder, shares, self.seed.value(), self.jpeg.isChecked(), keep))
 
 
 _TOPIC = "export"
@@ -227,7 +238,16 @@ class ExportController(QObject):
             return
         labels = found.classes
         no_onnx = self.no_classifier(found)
-        dialog = ExportDialog(self._theme, f"“{found.name}”", no_onnx=no_onnx, labels=labels, parent=self._window)
+        open_set = session.open_set
+        is_open = open_set is not None and str(open_set.training_set.id) == set_id
+        dialog = ExportDialog(
+            self._theme,
+            f"“{found.name}”",
+            no_onnx=no_onnx,
+            labels=labels,
+            splits=is_open and any(image.known_split for image in session.images.records()),
+            parent=self._window,
+        )
         dialog.format.setCurrentIndex(max(0, dialog.format.findData(export_format)))
         dialog.agreed.connect(lambda order: self.export(found, order))
         dialog.open()
@@ -241,7 +261,8 @@ class ExportController(QObject):
         found, chosen = open_set.training_set, [image.image_id for image in images]
         name = f"{plural(len(chosen), 'photo')} of “{found.name}”"
         labels = [str(image.label) for image in images]
-        dialog = ExportDialog(self._theme, name, no_onnx=None, labels=labels, parent=self._window)
+        splits = any(image.known_split for image in images)
+        dialog = ExportDialog(self._theme, name, no_onnx=None, labels=labels, splits=splits, parent=self._window)
         dialog.agreed.connect(lambda order: self._files(found, workspace, order, frozenset(chosen)))
         dialog.open()
 
@@ -253,7 +274,7 @@ class ExportController(QObject):
             session.show_message(session.unavailable_reason(""), "warn", _TOPIC)
         elif order.export_format == ONNX:
             self._classifier(found, workspace, order.folder)
-        elif order.export_format == ExportFormat.IMAGEFOLDER and order.shares is None and not order.jpeg:
+        elif order.export_format == ExportFormat.IMAGEFOLDER and not (order.shares or order.jpeg or order.keep_splits):
             self._transfers.download(connection.id, found.id, f"Exporting “{found.name}”", order.folder)
         else:
             self._files(found, workspace, order)
@@ -282,6 +303,7 @@ class ExportController(QObject):
                 order.folder,
                 ExportFormat(order.export_format),
                 split=split,
+                keep_splits=order.keep_splits,
                 jpeg=order.jpeg,
                 progress=lambda done, total: context.progress((done, total)),
                 cancelled=context.cancelled,
@@ -302,7 +324,10 @@ class ExportController(QObject):
 
     def _done(self, name: str, result: ExportResult) -> None:
         self._session.message_expired.emit(_TOPIC)
-        self._show_result(f"Exported {plural(result.written, 'photo')} of “{name}”.", result.path)
+        left_out = ""
+        if result.left_out:
+            left_out = f" {plural(result.left_out, 'photo')} without a label left out: this format describes labels."
+        self._show_result(f"Exported {plural(result.written, 'photo')} of “{name}”.{left_out}", result.path)
         if result.failed:
             filename, why = result.failed[0]
             more = f" And {len(result.failed) - 1:,} more." if len(result.failed) > 1 else ""

@@ -17,7 +17,7 @@ from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ConnectionFailed, NotFound, WrongKey
-from apitorch_desktop.api.types import TrainingImage, TrainingImages, TrainingLabel
+from apitorch_desktop.api.types import INBOX, TrainingImage, TrainingImages, TrainingLabel
 from apitorch_desktop.dataset.exporter import formats
 from apitorch_desktop.dataset.exporter.exporter import (
     ExportFormat,
@@ -99,6 +99,52 @@ def test_exported_and_imported_is_equal(here, tmp_path, form, split):
     plan = scan([done.path])
     assert not [item.problem for item in plan.items if item.problem]
     assert sorted((item.label, item.sha256) for item in plan.items) == here.labelled()
+
+
+@pytest.fixture
+def parted():
+    """Photos with a split, some of them without a label, and three that have none."""
+    here = Here(
+        {"hat": [photo(n) for n in range(6)], "dress": [photo(n) for n in range(20, 26)], INBOX: [photo(40), photo(41)]}
+    )
+    splits = ["train", "train", "validation", "test", "", ""]
+    for at, image in enumerate(here.listing.images):
+        image.split = ("test", "")[at - 12] if image.label == INBOX else splits[at % 6]
+    return here
+
+
+def come_back(done):
+    return sorted((item.label, item.sha256, item.split) for item in scan([done.path]).items)
+
+
+@pytest.mark.parametrize("form", list(ExportFormat))
+@pytest.mark.parametrize("kept", [True, False], ids=["by split", "by label"])
+def test_splits_and_photos_without_a_label_come_back(parted, tmp_path, form, kept):
+    done = export(parted.listing, parted.fetch, tmp_path, form, keep_splits=kept)
+    of_labels = form in (ExportFormat.CREATEML, ExportFormat.CROISSANT)
+    assert done.left_out == (2 if of_labels else 0)
+    listed = form in (ExportFormat.CSV, ExportFormat.JSONL)
+
+    def expected(image):
+        label, split = ("" if image.label == INBOX else image.label), image.known_split
+        digest = hashlib.sha256(parted.fetch(image)).hexdigest()
+        return label, digest, (split or ("train" if label else "")) if kept else split if listed else ""
+
+    assert come_back(done) == sorted(
+        expected(one) for one in parted.listing.images if one.label != INBOX or not of_labels
+    )
+    if form is ExportFormat.IMAGEFOLDER:
+        assert {path.name for path in done.path.iterdir() if path.is_dir()} == (
+            {"train", "validation", "test"} if kept else {"hat", "dress"}
+        )
+
+
+def test_a_download_has_no_folder_of_photos_without_a_label(parted, tmp_path):
+    assert {path.parent.name for path in export(parted.listing, parted.fetch, tmp_path).path.rglob("*.jpg")} == {
+        "hat", "dress", "my-set"
+    }  # fmt: skip
+    divided = export(parted.listing, parted.fetch, tmp_path / "divided", split=Split(0.5, 0.5, 0))
+    assert len(list(divided.path.glob("*.jpg"))) == 2
 
 
 LONG = ["字" * 200, "字" * 199 + "林", "กรุงเทพมหานคร_" * 14, "ä" * 130, "🦊" * 100, "a" * 200, "ж_" * 99]

@@ -220,6 +220,9 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
         return (known if columns.table.sparse else known[:1]), []
     if one_hot:
         return [], one_hot
+    named_labels = [column for role in ("label_name", "label") for column in columns.role(role)]
+    if columns.table.header and any(not columns.values(column) for column in named_labels):
+        return [], []  # there is a column of labels, and it is empty
     return (_guess_by_header if columns.table.header else _guess_by_place)(columns, free), []
 
 
