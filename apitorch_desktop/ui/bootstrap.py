@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -14,15 +13,11 @@ from PySide6.QtCore import QObject, QSocketNotifier, Qt, QTimer
 from PySide6.QtGui import QFontDatabase, QGuiApplication, QIcon
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QPlainTextEdit, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import Lane, TaskRunner
-from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import label
 from apitorch_desktop.utils import paths
-from apitorch_desktop.utils.crash_log import CrashLog
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the service is started before the session and the controls are loaded
     from collections.abc import Callable
     from pathlib import Path
 
@@ -33,6 +28,7 @@ if TYPE_CHECKING:
     from apitorch_desktop.dataset.app_data import AppData
     from apitorch_desktop.dataset.edits.history import EditOutcome
     from apitorch_desktop.ui.main_window.main_window import MainWindow
+    from apitorch_desktop.ui.session.session import Session
     from apitorch_desktop.ui.tasks.runner import JobContext
     from apitorch_desktop.ui.theme.theme import Theme
     from apitorch_desktop.utils.crash_log import CrashLog
@@ -73,6 +69,8 @@ class UnixSignals(QObject):
 
 
 TOPIC = "crash"
+IDLE = 1000
+"""Milliseconds before each of the modules that are needed later is loaded."""
 
 
 class CrashReport(QObject):
@@ -130,6 +128,8 @@ class CrashReportDialog(QDialog):
         words = (
             "It holds places in the program's code, no keys and no names of photos. It stays here until you discard it."
         )
+        from apitorch_desktop.ui.widgets.controls import label
+
         column.addWidget(label(words, "base", "muted", wrap=True))
         column.addWidget(self.text)
         column.addWidget(buttons)
@@ -192,12 +192,20 @@ class Bootstrap(QObject):
             self._wire,
             self._show_stores,
         ]
+        self._later: list[Callable[[], object]] = _loads("importer.dialog", "command_palette")
+        """Modules that the first import and the palette would otherwise wait for."""
 
     def start(self) -> None:
-        """Run the steps, one in each turn of the event loop."""
+        """Run the steps, one in each turn of the event loop; then load, at leisure, what is needed later."""
         if self._steps:
             self._steps.pop(0)()
             QTimer.singleShot(0, self, self.start)
+        elif self._later:
+            QTimer.singleShot(IDLE, self, self._load_later)
+
+    def _load_later(self) -> None:
+        self._later.pop(0)()
+        self.start()
 
     # --- the steps
 

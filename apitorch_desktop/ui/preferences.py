@@ -109,7 +109,7 @@ class PreferencesDialog(QDialog):
         columns.addWidget(side)
         columns.addLayout(right, 1)
         room = parent.size()
-        self.resize(min(px(760), room.width() - px(24)), min(px(540), room.height() - px(24)))
+        self.resize(min(px(760), room.width() - px(24)), min(px(580), room.height() - px(24)))
 
 
 class _Page(QWidget):

@@ -20,7 +20,6 @@ from PySide6.QtWidgets import (
 from shiboken6 import isValid
 
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec, native_keys
-from apitorch_desktop.ui.command_palette import CommandPalette
 from apitorch_desktop.ui.compare.controller import CompareController
 from apitorch_desktop.ui.exporter.controller import ONNX, ExportController
 from apitorch_desktop.ui.importer.controller import ImportController
@@ -275,6 +274,8 @@ def add_window_actions(
         sheet.open()
 
     def show_palette() -> None:
+        from apitorch_desktop.ui.command_palette import CommandPalette
+
         palette = CommandPalette(registry, theme, window)
         palette.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         palette.open()

@@ -20,7 +20,6 @@ from apitorch_desktop.api.types import Classification, Classifier
 from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.dataset.batch.classification import BatchRow, classify, digest, save_table
 from apitorch_desktop.dataset.batch.store import Batch, BatchState, BatchStore
-from apitorch_desktop.dataset.importer.plan import scan
 from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import (
     ImageBytes,
@@ -231,6 +230,8 @@ class BatchController(QObject):
                 name = image.original_filename or image.filename
                 data = workspace.image(set_id, image, cancelled=context.cancelled)
                 rows.append(BatchRow(ImageBytes(data, name), name, name))
+            from apitorch_desktop.dataset.importer.plan import scan
+
             items = scan(sources, cancelled=context.cancelled).items if sources else []
             rows += [BatchRow(item.source, item.name, place_of(item.source), item.problem or "") for item in items]
             for slug in slugs if workspace.has("training") else ():
