@@ -24,6 +24,7 @@ def test_a_worse_version_waits_for_the_word_of_the_user_and_every_choice_is_undo
         program.wait(lambda: made.session.open_set and made.model.total == 2 * EACH, "the photos")
         program.wait(lambda: headline(made) == "Classifier ready", "the classifier")
         spoil(made)
+        correct(made)
         look(made)
         use_and_undo(made)
         keep_and_undo(made)
@@ -47,6 +48,21 @@ def test_a_worse_version_waits_for_the_word_of_the_user_and_every_choice_is_undo
         assert headline(made) == f"Version {waiting} waits"
         assert current < waiting
         assert "clearly worse" in made.central_widget.tree.card.sentence()
+
+    def correct(made):
+        """A correction is felt at once, although a version waits."""
+        client, grid = made.session.workspace.client, made.photos.grid
+        before = service(made)
+        grid.setFocus()
+        program.wait(grid.hasFocus, "the focus in the grid")
+        pointer.key("Home")
+        image = made.model.image(0)
+        data = made.session.workspace.image(made.session.open_set.training_set.id, image)
+        assert client.classify(["summer"], data=data)[0].label == "dress"
+        pointer.key("2")
+        program.wait(lambda: service(made) == (before[0], before[1] + 1), "the next version, which waits as well")
+        [answer] = client.classify(["summer"], data=data)
+        assert (answer.label, answer.version) == ("hat", before[0])
 
     def look(made):
         page = made.versions.page
@@ -74,9 +90,21 @@ def test_a_worse_version_waits_for_the_word_of_the_user_and_every_choice_is_undo
         program.wait(lambda: service(made) == (before[1], None), "the version in use")
         program.wait(lambda: headline(made) == "Classifier ready", "the card")
         program.wait(lambda: not page.keep.isVisible(), "the page")
+        go_back(made, before)
         pointer.key("ctrl+z")
         program.wait(lambda: service(made) == before, "the version before, and the other waiting again")
         program.wait(page.keep.isVisible, "the page")
+
+    def go_back(made, before):
+        page = made.versions.page
+        page.choose(before[1])
+        program.wait(page.back.isVisible, "the way back")
+        number = int(page.back.text().rpartition(" ")[2])
+        assert number < before[1]
+        program.press(page.back)
+        program.wait(lambda: service(made) == (number, None), "an older version in use")
+        pointer.key("ctrl+z")
+        program.wait(lambda: service(made) == (before[1], None), "the newer one again")
 
     def keep_and_undo(made):
         page, before = made.versions.page, service(made)

@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from apitorch_desktop.api.types import Forecast, LabelForecast, TrainingImage
+from apitorch_desktop.api.types import SPLITS, Forecast, LabelForecast, TrainingImage
 from apitorch_desktop.dataset.workspace.training import POLL
 from apitorch_desktop.ui.actions import ActionRegistry
 from apitorch_desktop.ui.session.edit_controller import EditController
@@ -74,22 +74,23 @@ def figures(images: Iterable[TrainingImage]) -> SetFigures:
         total += image.bytes if isinstance(image.bytes, int) else 0
         if isinstance(image.created_at, str):
             dates.append(image.created_at)
-        split = image.split
-        if isinstance(split, str) and split:
-            splits[split] += 1
+        if image.known_split:
+            splits[image.known_split] += 1
     return SetFigures(count, total, min(dates, default=""), max(dates, default=""), splits)
 
 
-def figures_text(found: SetFigures, labels: int) -> str:
-    """Return the figures as one line."""
-    parts = [f"{plural(found.images, 'photo')} under {plural(labels, 'label')}"]
+def figures_text(found: SetFigures, labels: int, waiting: int = 0) -> str:
+    """Return the figures as one line; `waiting` of the images have no label yet."""
+    parts = [f"{plural(found.images - waiting, 'photo')} under {plural(labels, 'label')}"]
+    if waiting:
+        parts.append(f"{waiting:,} without a label yet")
     if found.bytes:
         parts.append(size(found.bytes))
     if found.first:
         first, last = (date_text(datetime.fromisoformat(date)) for date in (found.first, found.last))
         parts.append(f"added {first}" if first == last else f"added {first} to {last}")
     if found.splits:
-        shares = [f"{name} {count:,}" for name, count in sorted(found.splits.items())]
+        shares = [f"{name} {found.splits[name]:,}" for name in SPLITS if found.splits[name]]
         rest = found.images - found.splits.total()
         parts.append("splits: " + ", ".join([*shares, *([f"none {rest:,}"] if rest else [])]))
     return " · ".join(parts)
@@ -390,11 +391,11 @@ class SetPage(QWidget):
         session, open_set = self._session, self._session.open_set
         if open_set is None:
             return
-        images, labels = session.images.records(), len(open_set.counts)
+        images, labels, waiting = session.images.records(), len(open_set.counts), open_set.waiting
         session.run(
             "Adding up the training set",
             lambda _context: figures(images),
-            lambda found: self.figures.setText(figures_text(found, labels)),
+            lambda found: self.figures.setText(figures_text(found, labels, waiting)),
             lane=Lane.DISK,
             owner=open_set,
         )

@@ -22,8 +22,10 @@ def test_figures_are_added_up_as_far_as_the_service_gives_them():
 
 
 def test_splits_are_counted_with_the_photos_in_none():
-    text = figures_text(SetFigures(10, splits=Counter(train=6, test=2)), 3)
-    assert text == "10 photos under 3 labels · splits: test 2, train 6, none 2"
+    found = figures([*[image(split="train")] * 6, *[image(split="test")] * 2, image(split=""), image()])
+    assert found == SetFigures(10, splits=Counter(train=6, test=2))
+    assert figures_text(found, 3) == "10 photos under 3 labels · splits: train 6, test 2, none 2"
+    assert figures_text(SetFigures(10), 3, 4) == "6 photos under 3 labels · 4 without a label yet"
 
 
 def row(label, gain):
