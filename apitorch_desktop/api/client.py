@@ -174,7 +174,7 @@ class ApiClient(Extensions):
         body = _image_body(fields, path, data, filename, None)
         return self._transport.call("POST", "classify", types.Classifications, multipart=body, cancelled=cancelled).data
 
-    def feedback_classification(self, classification_id: str, correct_label_id: types.Id) -> types.FeedbackAnswer:
+    def feedback_classification(self, classification_id: str, correct_label_id: str) -> types.FeedbackAnswer:
         """Correct a classification: its image becomes a training image of the correct label.
 
         `correct_label_id` is the label's id where the service gives one, else the label itself.

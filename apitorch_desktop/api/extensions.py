@@ -29,12 +29,11 @@ def label_of(text: str) -> str:
     return label
 
 
-def segment(value: types.Id) -> str:
+def segment(value: str) -> str:
     """Quote one segment of a path. Raises BadRequest for an empty one, “.” and “..”."""
-    text = str(value)
-    if text in {"", ".", ".."}:
-        raise BadRequest(f"“{text}” names nothing.")
-    return quote(text.encode("utf-8", "replace"), safe="")
+    if value in {"", ".", ".."}:
+        raise BadRequest(f"“{value}” names nothing.")
+    return quote(value.encode("utf-8", "replace"), safe="")
 
 
 class Extensions:

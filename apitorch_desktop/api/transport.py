@@ -39,6 +39,7 @@ from apitorch_desktop.api.errors import (
     TimedOut,
 )
 from apitorch_desktop.api.multipart import Multipart
+from apitorch_desktop.api.types import decode_json
 from apitorch_desktop.utils.errors import Cancelled
 from apitorch_desktop.utils.hosts import is_this_machine
 
@@ -334,7 +335,7 @@ def _decode(content: bytes, kind: type[T], base_url: str) -> T:
     """Decode an answer as the wire type `kind`. Raises NotApiTorch, and ServerError for an error body."""
     error: ApiError
     try:
-        answer = msgspec.json.decode(content, type=kind, strict=False)
+        answer = decode_json(content, kind, strict=False)
     except NOT_JSON:
         error = unreadable_answer(content, base_url)
     else:

@@ -4,7 +4,7 @@ A field that is `UNSET` is not on the wire: the documentation's objects are the 
 of our service (see `EXTENSIONS`) or optional. Decoding ignores unknown fields and takes ids as numbers or strings.
 """
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -42,7 +42,57 @@ INBOX: Final = "unlabelled"
 SPLITS: Final = ("train", "validation", "test")
 """Values of an image's `split` (`splits`); "" or UNSET stands for none."""
 
-Id = int | str
+T = TypeVar("T")
+
+
+class Id(str):
+    """Id of a training set, a classifier or a label: text in the program, on the wire a number where it is one."""
+
+    __slots__ = ()
+
+    @property
+    def wire(self) -> int | str:
+        """The id as it stands in JSON."""
+        return int(self) if self.isdecimal() and self == str(int(self)) else str(self)
+
+
+def _encode_id(value: object) -> int | str:
+    if not isinstance(value, Id):
+        raise NotImplementedError(type(value).__name__)  # as msgspec asks of a hook
+    return value.wire
+
+
+def _decode_id(kind: type, value: object) -> object:
+    if kind is not Id or not isinstance(value, int | str):
+        raise NotImplementedError(kind.__name__)
+    return Id(value)
+
+
+def encode_json(value: object) -> bytes:
+    """Encode a value with its ids as JSON in UTF-8."""
+    return msgspec.json.encode(value, enc_hook=_encode_id)
+
+
+def decode_json(data: bytes | str, kind: type[T], *, strict: bool = True) -> T:
+    """Decode JSON as `kind`. Raises `msgspec.DecodeError`, and UnicodeDecodeError."""
+    return msgspec.json.decode(data, type=kind, strict=strict, dec_hook=_decode_id)
+
+
+def encode_msgpack(value: object) -> bytes:
+    """Encode a value with its ids as MessagePack."""
+    return msgspec.msgpack.encode(value, enc_hook=_encode_id)
+
+
+def decode_msgpack(data: bytes, kind: type[T]) -> T:
+    """Decode MessagePack as `kind`. Raises `msgspec.DecodeError`."""
+    return msgspec.msgpack.decode(data, type=kind, dec_hook=_decode_id)
+
+
+def id_schema(kind: type) -> dict[str, object]:
+    """JSON Schema of an id, as msgspec asks of a hook."""
+    if kind is not Id:
+        raise NotImplementedError(kind.__name__)
+    return {"anyOf": [{"type": "integer"}, {"type": "string"}]}
 
 
 def label_name(label: str) -> str:
@@ -268,7 +318,7 @@ class Classifier(Struct, kw_only=True):
     """
 
     object: str = "classifier"
-    id: Id = ""
+    id: Id = msgspec.field(default_factory=Id)
     name: str = ""
     description: str | None = ""
     return_values: list[Any] | UnsetType = UNSET
@@ -528,4 +578,4 @@ class ChangedImages(Struct, kw_only=True):
 
 def encode(answer: Struct) -> bytes:
     """Encode an answer as JSON in UTF-8, without the fields that are UNSET."""
-    return msgspec.json.encode(answer)
+    return encode_json(answer)

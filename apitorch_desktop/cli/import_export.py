@@ -138,7 +138,7 @@ def export_training_set(
     """
     training_set = decoded(training_set)
     sets = client.training_sets()
-    found = next((one for one in sets if str(one.id) == training_set), None) or _named(sets, training_set)
+    found = next((one for one in sets if one.id == training_set), None) or _named(sets, training_set)
     if found is None:
         raise CommandError(
             f"There is no training set “{training_set}”. {output.offer_names([one.name for one in sets])}"

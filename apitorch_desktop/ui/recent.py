@@ -7,6 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QMenu
 
+from apitorch_desktop.api.types import Id
 from apitorch_desktop.ui.connections.controller import ConnectionController
 from apitorch_desktop.ui.importer.controller import ImportController
 from apitorch_desktop.ui.session.session import Session
@@ -97,7 +98,8 @@ class RecentItems(QObject):
         if key.startswith(_PATH):
             self._open_path(key, Path(key.removeprefix(_PATH)))
             return
-        connection_id, _, set_id = key.removeprefix(_SET).rpartition("/")
+        connection_id, _, set_key = key.removeprefix(_SET).rpartition("/")
+        set_id = Id(set_key)
         session = self._session
         if session.connection is not None and session.connection.id == connection_id:
             if session.find_set(set_id) is None and session.sets_confirmed:

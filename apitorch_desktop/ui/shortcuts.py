@@ -196,7 +196,7 @@ def add_set_actions(
             "Figures, labels and actions of the training set; choosing its row again does the same", reason=of_set(""),
         ),
         ActionSpec(
-            "set.export_classifier", "Export the classifier…", on(node, lambda row: exports.ask(row.key, ONNX)),
+            "set.export_classifier", "Export the classifier…", on(node, lambda row: exports.ask(row.set_id, ONNX)),
             reason=no_classifier,
         ),
         ActionSpec("set.new_label", "New label…", on(node, tree.start_naming), reason=of_set("labels"), icon="tag"),
@@ -204,8 +204,8 @@ def add_set_actions(
             "set.rename", "Rename…", on(node, tree.rename), "F2",
             reason=of_set("training-sets"), binds_keys=False, icon="pencil",
         ),
-        ActionSpec("set.export", "Export…", on(node, lambda row: exports.ask(row.key)), reason=of_set("")),
-        ActionSpec("set.compare", "Compare…", on(node, lambda row: comparisons.open(row.key)), reason=of_set("")),
+        ActionSpec("set.export", "Export…", on(node, lambda row: exports.ask(row.set_id)), reason=of_set("")),
+        ActionSpec("set.compare", "Compare…", on(node, lambda row: comparisons.open(row.set_id)), reason=of_set("")),
         ActionSpec(
             "set.delete", "Delete training set", on(node, tree.delete), "Delete",
             reason=of_set("training-sets"), binds_keys=False, icon="trash",
@@ -247,7 +247,7 @@ def _add_merge(menu: QMenu, row: TreeNode, reason: str, edits: EditController) -
     into.menuAction().setToolTip(reason)
     for name in others:
         action = into.addAction(name.replace("&", "&&"))
-        action.triggered.connect(lambda _checked=False, name=name: edits.merge_labels(set_row.key, row.key, name))
+        action.triggered.connect(lambda _checked=False, name=name: edits.merge_labels(row.set_id, row.key, name))
 
 
 def add_window_actions(

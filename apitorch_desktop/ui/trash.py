@@ -54,9 +54,7 @@ class TrashController(QObject):
         open_set = self._session.open_set
         self.all = found
         self.here = (
-            []
-            if open_set is None
-            else [photo for photo in found if str(photo.training_set_id) == str(open_set.training_set.id)]
+            [] if open_set is None else [photo for photo in found if photo.training_set_id == open_set.training_set.id]
         )
         self.changed.emit()
 

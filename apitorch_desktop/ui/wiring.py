@@ -9,7 +9,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QFileDialog
 
-from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import Id, TrainingImage
 from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.dataset.transfers.queue import TransferStatus
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
@@ -446,11 +446,11 @@ class Wiring(QObject):
         self._parts.review.shown_changed.connect(lambda: self.pages.leave(page))
         tree.model.drafted.connect(self._make_node)
 
-    def _choose_set(self, set_id: str) -> None:
+    def _choose_set(self, set_id: Id) -> None:
         """Open a training set; if its photos are shown already, show its page."""
         central, open_set = self._central_widget, self._session.open_set
         photos = central.pages.currentWidget() in (self._photos.grid, central.empty)
-        if photos and open_set is not None and str(open_set.training_set.id) == set_id:
+        if photos and open_set is not None and open_set.training_set.id == set_id:
             self.pages.show_above(self._parts.set_page)
         else:
             self._open_set(set_id)
@@ -467,42 +467,42 @@ class Wiring(QObject):
         if self._parts.set_page.isVisible():
             self._switch_set_page()
 
-    def _open_set(self, set_id: str) -> None:
+    def _open_set(self, set_id: Id) -> None:
         self._photos.close_big()
         self._parts.review.close()
         self.pages.show_above(None)
         self._session.open(set_id)
 
-    def _choose_label(self, set_id: str, label: str) -> None:
+    def _choose_label(self, set_id: Id, label: str) -> None:
         self._open_set(set_id)
         if not self._photos.grid.reveal_label(label):
             self._reveal = label  # once it is listed
 
     def _show_label(self, label: str) -> None:
         if (open_set := self._session.open_set) is not None:
-            self._choose_label(str(open_set.training_set.id), label)
+            self._choose_label(open_set.training_set.id, label)
             self._photos.grid.setFocus()
 
     def _make_node(self, above: TreeNode | None, name: str) -> None:
         if above is None:
-            self._parts.edits.create_training_set(name, then=lambda set_id: self._open_once_listed(str(set_id)))
+            self._parts.edits.create_training_set(name, then=self._open_once_listed)
         else:
-            self._parts.edits.create_label(above.key, name)
+            self._parts.edits.create_label(above.set_id, name)
 
-    def _open_once_listed(self, set_id: str) -> None:
+    def _open_once_listed(self, set_id: Id) -> None:
         self._session.open(set_id)  # if it is not listed yet, it is opened then
 
     def _rename_node(self, node: TreeNode, name: str) -> None:
-        if node.row_type is RowType.LABEL and node.parent is not None:
-            self._parts.edits.rename_label(node.parent.key, node.key, name)
+        if node.row_type is RowType.LABEL:
+            self._parts.edits.rename_label(node.set_id, node.key, name)
         else:
-            self._parts.edits.rename_training_set(node.key, name)
+            self._parts.edits.rename_training_set(node.set_id, name)
 
     def _delete_node(self, node: TreeNode) -> None:
-        if node.row_type is RowType.LABEL and node.parent is not None:
-            self._parts.edits.delete_label(node.parent.key, node.key)
+        if node.row_type is RowType.LABEL:
+            self._parts.edits.delete_label(node.set_id, node.key)
         else:
-            self._parts.edits.delete_training_set(node.key, node.text)
+            self._parts.edits.delete_training_set(node.set_id, node.text)
 
     # --- the toolbar
 
@@ -554,7 +554,7 @@ class Wiring(QObject):
         page.closed.connect(lambda: self.pages.leave(page))
         self._parts.similar.photo_requested.connect(self._reveal_photo)
 
-    def _reveal_photo(self, set_id: str, image_id: str) -> None:
+    def _reveal_photo(self, set_id: Id, image_id: str) -> None:
         """Show a photo in the grid of its training set, once that is listed."""
         self._open_set(set_id)
         self._reveal_image = image_id
@@ -576,12 +576,12 @@ class Wiring(QObject):
         self._central_widget.show_side("right", True)
         self._parts.classify.begin(DroppedContent(image_ids=tuple(ids)), [slug])
 
-    def _dropped_on_tree(self, content: DroppedContent, set_id: str | None, label: str | None) -> None:
+    def _dropped_on_tree(self, content: DroppedContent, set_id: Id | None, label: str | None) -> None:
         self._parts.imports.begin(content, set_id, label, new_set=set_id is None)
 
     def _dropped_on_grid(self, content: DroppedContent, label: str | None) -> None:
         open_set = self._session.open_set
-        self._parts.imports.begin(content, str(open_set.training_set.id) if open_set is not None else None, label)
+        self._parts.imports.begin(content, open_set.training_set.id if open_set is not None else None, label)
 
     # --- conflicts
 

@@ -63,7 +63,7 @@ def test_two_homes_are_compared_pushed_and_pulled(monkeypatch, elsewhere, tmp_pa
         program.wait(lambda: session.find_set(mine.id), "the training set")
 
         def compared(wanted):
-            dialog = made.comparisons.open(str(mine.id))
+            dialog = made.comparisons.open(mine.id)
             assert dialog.connection.currentData() == connection.id
             program.wait(lambda: dialog.target.findText("Coats") >= 0 and dialog.compare.isEnabled(), "the other sets")
             assert dialog.target.currentText() == "Coats"

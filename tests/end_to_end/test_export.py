@@ -47,7 +47,7 @@ def made_set(photos):
         session.refresh_classifiers()
         program.wait(lambda: any(one.slug == "two-kinds" for one in session.classifiers), "the classifiers")
         program.wait(lambda: session.find_set(made.id), "the training set")
-        return str(made.id)
+        return made.id
 
     return make
 

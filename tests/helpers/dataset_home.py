@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import Id, TrainingImage
 from apitorch_desktop.dataset.connections.local_client import LocalClient, LocalImages
 from apitorch_desktop.dataset.connections.store import Connection
 from apitorch_desktop.dataset.edits.history import Edit, EditHistory
@@ -35,7 +35,7 @@ class Home:
 
     def __init__(self, folder: Path, url: str, key: str, set_id: int | str, **options) -> None:
         self.folder, self.url, self.key, self.options = folder, url, key, options
-        self.set_id = set_id
+        self.set_id = Id(set_id)
         self.open()
 
     def open(self) -> None:

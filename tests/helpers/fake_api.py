@@ -39,9 +39,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from apitorch_desktop.api.types import Id
+
 KEY = "k3y-of-the-misbehaving-service-0123456789A"
 assert len(KEY) == 42
-FIRST_SET = 294
+
+FIRST_SET = Id(294)
 """Id of the first training set that is added."""
 
 
@@ -70,7 +73,7 @@ class Image:
 class Set:
     """A training set: label → id → image."""
 
-    id: int
+    id: Id
     name: str
     labels: dict[str, dict[str, Image]] = field(default_factory=dict)
 
@@ -104,7 +107,7 @@ class FakeApi:
 
     def __init__(self, key: str = KEY, port: int = 0) -> None:
         self.key = key
-        self.sets: dict[int, Set] = {}
+        self.sets: dict[Id, Set] = {}
         self.seen: list[Seen] = []
         self.sent: list[tuple[str, str]] = []
         """Feedback that came: (classification id, label), or ("", message)."""
@@ -152,10 +155,10 @@ class FakeApi:
 
     # --- what tests ask of it
 
-    def add_set(self, name: str, labels: Mapping[str, Iterable[bytes]] | None = None) -> int:
+    def add_set(self, name: str, labels: Mapping[str, Iterable[bytes]] | None = None) -> Id:
         """A training set with images; its id."""
         with self._lock:
-            number = len(self.sets) + FIRST_SET
+            number = Id(len(self.sets) + int(FIRST_SET))
             self.sets[number] = Set(number, name)
             for label, images in (labels or {}).items():
                 self.sets[number].labels[label] = {}
@@ -163,19 +166,19 @@ class FakeApi:
                     self._put(self.sets[number], label, data)
             return number
 
-    def put(self, number: int, label: str, data: bytes, image_id: str = "") -> str:
+    def put(self, number: Id, label: str, data: bytes, image_id: str = "") -> str:
         """Store an image, under an id of choice; its id."""
         with self._lock:
             return self._put(self.sets[number], label, data, image_id)
 
-    def stored(self, number: int) -> dict[str, list[bytes]]:
+    def stored(self, number: Id) -> dict[str, list[bytes]]:
         """Label → bytes of what is under it."""
         with self._lock:
             return {
                 label: [image.data for image in images.values()] for label, images in self.sets[number].labels.items()
             }
 
-    def image_ids(self, number: int) -> set[str]:
+    def image_ids(self, number: Id) -> set[str]:
         """Ids of all images of a training set, without `ti_`."""
         with self._lock:
             return {image_id for images in self.sets[number].labels.values() for image_id in images}
@@ -184,7 +187,7 @@ class FakeApi:
         """Requests that came, by method and a regular expression for the path without its query."""
         return [one for one in self.seen if one.method == method and re.search(path, one.path.partition("?")[0])]
 
-    def content(self, number: int) -> dict[str, list[str]]:
+    def content(self, number: Id) -> dict[str, list[str]]:
         """Label → sorted sha256 of what is under it."""
         with self._lock:
             return {
@@ -286,13 +289,13 @@ class FakeApi:
         return _error(404, f"There is no {path}.")
 
     def _set(self, number: str) -> Set:
-        if not number.isdigit() or int(number) not in self.sets:
+        if number not in self.sets:
             raise _Refusal(404, f"There is no training set {number}.")
-        return self.sets[int(number)]
+        return self.sets[Id(number)]
 
     def _described(self, one: Set) -> dict[str, Any]:
         url = f"https://www.apitorch.com/training-sets/{one.id}/{one.slug}"
-        return {"object": "training_set", "id": one.id, "name": one.name, "description": "", "url": url}
+        return {"object": "training_set", "id": one.id.wire, "name": one.name, "description": "", "url": url}
 
     def _upload(self, one: Set, label: str, body: dict[str, Any]) -> _Answer:
         data = body.get("image")
@@ -328,7 +331,9 @@ class FakeApi:
             if self.reorder:
                 random.shuffle(records)
             data.append({"object": "training_label", "label": label, "images": records})
-        return self._json({"object": "list", "training_set_id": one.id, "training_set_slug": one.slug, "data": data})
+        return self._json(
+            {"object": "list", "training_set_id": one.id.wire, "training_set_slug": one.slug, "data": data}
+        )
 
     def _sign(self, one: Set, number: str) -> str:
         path = f"/files/{one.id}/{number}"
@@ -342,7 +347,7 @@ class FakeApi:
         if query.get("X-Amz-Signature") != [self._signature(path)]:
             return _Answer(403, b"<Error><Code>AccessDenied</Code></Error>", "application/xml")
         _, number, wanted = path.strip("/").split("/")
-        for images in self.sets[int(number)].labels.values():
+        for images in self.sets[Id(number)].labels.values():
             if wanted in images:
                 return _Answer(200, images[wanted].data, "image/jpeg")
         return _Answer(404, b"<Error><Code>NoSuchKey</Code></Error>", "application/xml")

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from apitorch_desktop.api.types import Id
 from apitorch_desktop.service.storage.owners import make_key
 
 HERE = Path(__file__).parent
@@ -57,12 +58,12 @@ class Service:
         more.setdefault("auth", (self.key if key is None else key, ""))
         return requests.request(method, path if path.startswith("http") else self.url + path, **more)
 
-    def new_set(self, name: str = "A set", key: str | None = None) -> int:
+    def new_set(self, name: str = "A set", key: str | None = None) -> Id:
         answer = self.call("POST", "training-sets", key, json={"name": name})
         assert answer.status_code == 200, answer.text
-        return answer.json()["id"]
+        return Id(answer.json()["id"])
 
-    def upload(self, set_id: int, label: str, data: bytes, name: str = "a.jpg", **more) -> requests.Response:
+    def upload(self, set_id: int | str, label: str, data: bytes, name: str = "a.jpg", **more) -> requests.Response:
         return self.call("POST", f"training-set/{set_id}/{label}/image", files={"image": (name, data)}, **more)
 
     def memory(self) -> int:

@@ -10,8 +10,7 @@ from pathlib import Path
 from time import time
 from typing import Final
 
-import msgspec
-
+from apitorch_desktop.api.types import decode_json, encode_json
 from apitorch_desktop.dataset.batch.classification import Answers, BatchRow
 from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageBytes, ImageFile, ImageUrl, Source
 from apitorch_desktop.utils.sqlite import SqliteFile
@@ -81,7 +80,7 @@ class BatchStore:
                 room -= len(source)
                 if room < 0:
                     kind, source = "lost", b""
-            values.append((number, kind, source, row.name, row.place, row.problem, _ENCODER.encode(row.answers)))
+            values.append((number, kind, source, row.name, row.place, row.problem, encode_json(row.answers)))
         state = BatchState.RUNNING
         with self._file.transaction() as write:
             cursor = write.execute(
@@ -101,7 +100,7 @@ class BatchStore:
             "SELECT batch, kind, source, name, place, problem, answers, COALESCE(sha256, '')"
             " FROM batch_rows LEFT JOIN batch_hashes USING (batch, number) ORDER BY batch, number"
         ):
-            known = _DECODER.decode(answers)
+            known = decode_json(answers, Answers)
             lost = LOST if kind == "lost" and not known else ""
             rows.setdefault(batch, []).append(
                 BatchRow(_decoded(kind, source), name, place, problem or lost, known, sha256)
@@ -118,7 +117,7 @@ class BatchStore:
         with self._file.transaction() as write:
             write.execute(
                 "UPDATE batch_rows SET answers = ? WHERE batch = ? AND number = ?",
-                (_ENCODER.encode(answers), batch_id, number),
+                (encode_json(answers), batch_id, number),
             )
             if sha256:
                 write.execute("INSERT OR REPLACE INTO batch_hashes VALUES (?, ?, ?)", (batch_id, number, sha256))
@@ -134,10 +133,6 @@ class BatchStore:
             write.execute("DELETE FROM batch_rows WHERE batch = ?", (batch_id,))
             write.execute("DELETE FROM batch_hashes WHERE batch = ?", (batch_id,))
             write.execute("DELETE FROM batches WHERE id = ?", (batch_id,))
-
-
-_ENCODER = msgspec.json.Encoder()
-_DECODER = msgspec.json.Decoder(Answers)
 
 
 def _encoded(source: Source) -> tuple[str, bytes]:

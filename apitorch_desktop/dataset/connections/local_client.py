@@ -82,7 +82,7 @@ class LocalImages:
 
         info = images.verify(data)
         sha256 = hashlib.sha256(data).hexdigest()
-        owner = (connection_id, str(training_set_id))
+        owner = (connection_id, training_set_id)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._file.transaction() as rows:  # before the row: whoever deletes the file holds the write lock
             with atomic_write(self._folder / sha256, mode=0o600) as part:
@@ -102,7 +102,7 @@ class LocalImages:
     def images(self, connection_id: str, training_set_id: Id) -> list[TrainingImage]:
         """Return the images of a training set, oldest first."""
         sql = f"SELECT {_COLUMNS} FROM image WHERE connection = ? AND training_set = ? ORDER BY rowid"  # noqa: S608
-        return [_record(row) for row in self._read(sql, connection_id, str(training_set_id))]
+        return [_record(row) for row in self._read(sql, connection_id, training_set_id)]
 
     def training_sets(self, connection_id: str) -> set[str]:
         """Return the ids, as text, of the training sets that have images here."""
@@ -167,7 +167,7 @@ class LocalClient(ApiClient):
         waiting = self._local.training_sets(self._connection_id)
         for training_set in found:
             labels = training_set.labels
-            if str(training_set.id) in waiting and isinstance(labels, list) and INBOX not in labels:
+            if training_set.id in waiting and isinstance(labels, list) and INBOX not in labels:
                 labels.append(INBOX)
                 if isinstance(training_set.counts, list):
                     training_set.counts.append(len(self._local.images(self._connection_id, training_set.id)))

@@ -241,7 +241,7 @@ def _from_json(item: Any) -> Connection:
             texts["base_url"] = normalize_url(texts["base_url"])
         except ApiError:
             raise ValueError("not an address") from None
-    return Connection(**texts, scratch_training_set=scratch if isinstance(scratch, (int, str)) else None)
+    return Connection(**texts, scratch_training_set=Id(scratch) if isinstance(scratch, int | str) else None)
 
 
 def _host(url: str) -> str:

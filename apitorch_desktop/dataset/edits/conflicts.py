@@ -83,7 +83,7 @@ class ConflictResolver:
         listings: dict[str, _Images] = {}
         decided: list[int] = []
         for conflict in self.all(workspace.connection.id):
-            key = str(conflict.training_set_id)
+            key = conflict.training_set_id
             if key not in listings:
                 listings[key] = _images(workspace, conflict.training_set_id)
             images, seen, up_to_date = listings[key]

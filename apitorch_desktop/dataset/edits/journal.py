@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from apitorch_desktop.api.types import Id
+from apitorch_desktop.api.types import Id, decode_msgpack, encode_json, encode_msgpack
 from apitorch_desktop.dataset.edits.model import (
     UNFINISHED,
     Edit,
@@ -136,7 +136,7 @@ class EditJournal:
             number = db.execute(
                 "INSERT INTO edit (connection, training_set, act, title, stage, note, created_at, facts)"
                 " VALUES (?, ?, ?, ?, ?, '', ?, ?)",
-                (connection_id, set_key, payload.kind, title, stage, now, msgspec.json.encode(payload)),
+                (connection_id, set_key, payload.kind, title, stage, now, encode_json(payload)),
             ).lastrowid
             assert number is not None  # noqa: S101 - for mypy: an INSERT has one
             handle = _add_handle(db, connection_id, number, set_key or new_absent_name())
@@ -201,7 +201,7 @@ class EditJournal:
     def load(self, row: EditRow) -> EditRow:
         """Fill in the placements, and return the row."""
         found = self._file.read("SELECT body FROM placement WHERE edit = ? ORDER BY n", row.id)
-        row.placements = [msgspec.msgpack.decode(body, type=Placement) for (body,) in found]
+        row.placements = [decode_msgpack(body, Placement) for (body,) in found]
         return row
 
     def replace_placements(self, row: EditRow) -> None:
@@ -285,7 +285,7 @@ class EditJournal:
         """Return the id of an edit's training set: the current one, else the last one, "" before it was created."""
         name = self.resolve(row.set_handle)
         key = row.set_key if is_absent(name) else name
-        return from_set_key(key) if key else ""
+        return from_set_key(key) if key else Id()
 
     def ids_before_deletion(self, connection_id: str, names: Collection[str]) -> dict[str, str]:
         """Return names of absent images → the ids they had when they were deleted, as far as edits know them."""
@@ -320,7 +320,7 @@ class EditJournal:
 
     def _placements(self, edit: int) -> Iterator[Placement]:
         for (body,) in self._file.read("SELECT body FROM placement WHERE edit = ?", edit):
-            yield msgspec.msgpack.decode(body, type=Placement)
+            yield decode_msgpack(body, Placement)
 
     # --- conflicts
 
@@ -330,14 +330,13 @@ class EditJournal:
         with self._file.transaction() as db:
             for conflict in conflicts:
                 db.execute("DELETE FROM conflict WHERE id = ?", (old.get(conflict.image_id, 0),))
-                body = msgspec.msgpack.encode(conflict)
+                body = encode_msgpack(conflict)
                 db.execute("INSERT INTO conflict (connection, body) VALUES (?, ?)", (connection_id, body))
 
     def conflicts(self, connection_id: str) -> list[EditConflict]:
         """Return the conflicts of a connection, oldest first."""
         found = self._file.read("SELECT id, body FROM conflict WHERE connection = ? ORDER BY id", connection_id)
-        decode = msgspec.msgpack.Decoder(EditConflict).decode
-        return [msgspec.structs.replace(decode(body), id=number) for number, body in found]
+        return [msgspec.structs.replace(decode_msgpack(body, EditConflict), id=number) for number, body in found]
 
     def drop_conflicts(self, numbers: Iterable[int]) -> None:
         """Delete conflicts by their number."""
@@ -357,7 +356,7 @@ class EditJournal:
     def hidden_labels(self, connection_id: str, training_set_id: Id) -> set[str]:
         """Return the labels of a training set that are not shown while they are empty."""
         sql = "SELECT label FROM hidden_label WHERE connection = ? AND training_set = ?"
-        return {str(label) for (label,) in self._file.read(sql, connection_id, str(training_set_id))}
+        return {str(label) for (label,) in self._file.read(sql, connection_id, training_set_id)}
 
     # --- the trash
 
@@ -405,7 +404,7 @@ class EditJournal:
         bodies = self._file.read(
             "SELECT body FROM placement JOIN edit ON edit.id = placement.edit WHERE stage IN (?, ?, ?)", *UNFINISHED
         )
-        return (found | {msgspec.msgpack.decode(body, type=Placement).sha256 for (body,) in bodies}) - {""}
+        return (found | {decode_msgpack(body, Placement).sha256 for (body,) in bodies}) - {""}
 
 
 def _row(values: tuple[Any, ...]) -> EditRow:
@@ -429,11 +428,11 @@ def _add_handle(db: sqlite3.Connection, connection_id: str, edit: int, name: str
 def _write(db: sqlite3.Connection, row: EditRow, placements: Iterable[Placement]) -> None:
     db.execute(
         "UPDATE edit SET training_set = ?, title = ?, stage = ?, note = ?, facts = ? WHERE id = ?",
-        (row.set_key, row.title, row.stage, row.note, msgspec.json.encode(row.payload), row.id),
+        (row.set_key, row.title, row.stage, row.note, encode_json(row.payload), row.id),
     )
     db.executemany(
         "INSERT OR REPLACE INTO placement VALUES (?, ?, ?)",
-        [(row.id, placement.n, msgspec.msgpack.encode(placement)) for placement in placements],
+        [(row.id, placement.n, encode_msgpack(placement)) for placement in placements],
     )
 
 

@@ -6,11 +6,10 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any
 
 import msgspec
 
-from apitorch_desktop.api.types import Id, TrainingImage
+from apitorch_desktop.api.types import Id, TrainingImage, decode_json, encode_json
 from apitorch_desktop.utils.errors import UserError
 
 
@@ -234,13 +233,12 @@ def is_absent(name: str) -> bool:
 
 def to_set_key(training_set_id: Id) -> str:
     """Return the journal's key of a training set: the id with its type."""
-    return f"set:{msgspec.json.encode(training_set_id).decode()}"
+    return f"set:{encode_json(training_set_id).decode()}"
 
 
 def from_set_key(key: str) -> Id:
     """Return the id in a key of the journal."""
-    found: Any = msgspec.json.decode(key.removeprefix("set:"), type=int | str)
-    return found if isinstance(found, int) else str(found)
+    return decode_json(key.removeprefix("set:"), Id)
 
 
 def upload_name(record: TrainingImage | None) -> str:

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import msgspec
 
+from apitorch_desktop.api.types import decode_json
 from apitorch_desktop.dataset.edits.model import EditKind
 
 
@@ -226,4 +227,4 @@ if _missing := set(EditKind) - _PAYLOAD_TYPES.keys():
 
 def decode_payload(kind: EditKind, stored: bytes) -> EditPayload:
     """Read the payload of a kind of edit, as this version or 0.1.0 stored it."""
-    return msgspec.json.decode(stored, type=_PAYLOAD_TYPES[kind])
+    return decode_json(stored, _PAYLOAD_TYPES[kind])

@@ -155,7 +155,7 @@ class EditRunner:
     def expected(self, connection_id: str, training_set_id: Id) -> list[EditOutcome]:
         """Return the predicted outcomes of the unfinished edits of a training set, in order."""
         outcomes = [self._predict(self._journal.load(row)) for row in self._journal.unfinished(connection_id)]
-        return [outcome for outcome in outcomes if str(outcome.training_set_id) == str(training_set_id)]
+        return [outcome for outcome in outcomes if outcome.training_set_id == training_set_id]
 
     def empty_trash(self, connection_id: str | None) -> int:
         """Delete the content of the trash for good; edits that need it lose their undo or redo. Returns bytes freed."""

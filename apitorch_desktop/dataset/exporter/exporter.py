@@ -101,7 +101,7 @@ def export(
     beside the folders of labels. `progress(done, total)` counts images. Raises Cancelled, WrongKey, and the error of ten
     failed images in a row.
     """
-    slug = listing.slug or slugify(str(listing.training_set_id))
+    slug = listing.slug or slugify(listing.training_set_id)
     root = safe_filename(slug)
     target = folder / (safe_filename(f"{slug}.zip") if export_format is ExportFormat.ZIP else root)
     merging = export_format is ExportFormat.IMAGEFOLDER and split is None and not keep_splits and target.is_dir()

@@ -126,7 +126,7 @@ def write_croissant(listing: Listing, images: Sequence[ExportedImage], tree: Pat
     ]
     if parts:
         fields.append(_field("split", "sc:Text", "Its part.", {"fileProperty": "fullpath"}, "^([^/]+)/"))
-    name = listing.slug or str(listing.training_set_id)
+    name = listing.slug or listing.training_set_id
     labels = sorted({image.label for image in images})
     content = {
         "@context": json.loads((resources() / "croissant-context.json").read_text(encoding="utf-8")),

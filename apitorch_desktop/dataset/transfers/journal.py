@@ -164,7 +164,7 @@ class TransferJournal:
                 "INSERT INTO transfers (kind, connection, training_set, title, folder, state, position, created_at)"
                 " VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?)",
                 (
-                    kind, connection, json.dumps(training_set), title,
+                    kind, connection, json.dumps(Id(training_set).wire), title,
                     os.fsencode(folder) if folder else None, position, time(),
                 ),
             )  # fmt: skip
@@ -191,7 +191,7 @@ class TransferJournal:
         )
         return [
             TransferRow(
-                row[0], row[1], row[2], json.loads(row[3]), row[4], Path(os.fsdecode(row[5])) if row[5] else None,
+                row[0], row[1], row[2], Id(json.loads(row[3])), row[4], Path(os.fsdecode(row[5])) if row[5] else None,
                 row[6], row[7], row[8], row[9], row[10], bool(row[11]),
             )
             for row in rows

@@ -251,7 +251,7 @@ class TransferQueue:
             found = self._client_for(status.connection_id).training_sets()
         except (ApiError, LookupError):
             return False
-        return str(status.training_set_id) not in {str(training_set.id) for training_set in found}
+        return status.training_set_id not in {training_set.id for training_set in found}
 
     def failures(self, transfer_id: int) -> list[TransferFailure]:
         """Return the failed items, in order."""

@@ -49,7 +49,7 @@ class ImageFetcher:
 
     def update(self, training_set_id: Id, images: Iterable[TrainingImage]) -> None:
         """Replace the known records of a training set by those of a newer listing."""
-        key = str(training_set_id)
+        key = training_set_id
         found = {image.image_id: image for image in images}
         with self._lock:
             self._images.pop(key, None)
@@ -61,7 +61,7 @@ class ImageFetcher:
     def known(self, training_set_id: Id, image_id: str) -> TrainingImage | None:
         """Return the newest known record of an image."""
         with self._lock:
-            return self._images.get(str(training_set_id), {}).get(image_id)
+            return self._images.get(training_set_id, {}).get(image_id)
 
     def use(self, client: ApiClient, training_set_id: Id, image: TrainingImage, get: Callable[[TrainingImage], T]) -> T:
         """Return `get(image)`, called again with a fresh URL where it raises NotFound. Raises what `get` raises.
@@ -96,7 +96,7 @@ class ImageFetcher:
         return self.use(client, training_set_id, image, lambda newest: download(client, newest, cancelled=cancelled))
 
     def _renew(self, training_set_id: Id, stale: TrainingImage, begun: float) -> TrainingImage:
-        key = str(training_set_id)
+        key = training_set_id
         with self._lock:
             listing_lock = self._listing_locks[key]
         with listing_lock:  # of many threads with expired URLs one lists, and the others use its result

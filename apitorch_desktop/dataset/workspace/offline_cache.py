@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
+from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet, decode_msgpack, encode_msgpack
 from apitorch_desktop.dataset.workspace.listing import Listing
 from apitorch_desktop.utils.sqlite import SqliteFile
 
@@ -71,7 +71,7 @@ class OfflineCache:
         self, connection_id: str, training_sets: list[TrainingSet], extensions: Iterable[str]
     ) -> None:
         """Replace the cached training sets and extensions of a connection."""
-        rows = msgspec.msgpack.encode(sorted(extensions)), msgspec.msgpack.encode(training_sets)
+        rows = msgspec.msgpack.encode(sorted(extensions)), encode_msgpack(training_sets)
         with self._seen.transaction() as rows_of:
             rows_of.execute("INSERT OR REPLACE INTO connection VALUES (?, ?, ?)", (connection_id, *rows))
 
@@ -89,7 +89,7 @@ class OfflineCache:
 
     def save_listing(self, connection_id: str, listing: Listing) -> None:
         """Replace a cached listing in one transaction; unchanged pieces are not written again."""
-        owner = connection_id, str(listing.training_set_id)
+        owner = connection_id, listing.training_set_id
         named = [(blake2b(body, digest_size=16).digest(), body) for body in _pieces(listing.images)]
         pieces = dict(named)
         head = _CachedHeader(
@@ -113,12 +113,12 @@ class OfflineCache:
             )
             rows.execute(
                 "INSERT OR REPLACE INTO listing VALUES (?, ?, ?, ?)",
-                (*owner, msgspec.msgpack.encode(head), listing.seen_at),
+                (*owner, encode_msgpack(head), listing.seen_at),
             )
 
     def listing(self, connection_id: str, training_set_id: Id) -> Listing | None:
         """Return a listing as last seen."""
-        owner = connection_id, str(training_set_id)
+        owner = connection_id, training_set_id
         heads: list[tuple[bytes, float]] = []
         bodies: dict[bytes, bytes] = {}
         with self._seen.transaction() as rows:  # one snapshot of both tables
@@ -138,7 +138,7 @@ class OfflineCache:
 
     def forget_training_set(self, connection_id: str, training_set_id: Id) -> None:
         """Delete the listing of a training set."""
-        owner = connection_id, str(training_set_id)
+        owner = connection_id, training_set_id
         with self._seen.transaction() as rows:
             rows.execute("DELETE FROM listing WHERE connection = ? AND training_set = ?", owner)
             rows.execute("DELETE FROM piece WHERE connection = ? AND training_set = ?", owner)
@@ -234,6 +234,6 @@ def _pieces(images: list[TrainingImage]) -> Iterator[bytes]:
 
 def _decoded(body: bytes, kind: type[T]) -> T | None:
     try:
-        return msgspec.msgpack.decode(body, type=kind)
+        return decode_msgpack(body, kind)
     except msgspec.MsgspecError:  # written by another version
         return None

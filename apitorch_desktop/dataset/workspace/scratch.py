@@ -66,7 +66,7 @@ class ScratchUploads:
         with self._lock, self._file.transaction() as rows:  # before the upload: a crash must find it
             row = rows.execute(
                 "INSERT INTO upload (connection, training_set, sha256, started_at) VALUES (?, ?, ?, ?)",
-                (connection_id, str(training_set_id), sha256, time()),
+                (connection_id, training_set_id, sha256, time()),
             ).lastrowid
             assert row is not None  # noqa: S101 - for mypy: an INSERT has one
             self._in_use.add(row)
@@ -84,7 +84,7 @@ class ScratchUploads:
     def label(self, connection_id: str, training_set_id: Id) -> str:
         """Return the scratch label of a training set, "" where there is none; its images are no training images."""
         sql = "SELECT label FROM label WHERE connection = ? AND training_set = ?"
-        found = self._file.read(sql, connection_id, str(training_set_id))
+        found = self._file.read(sql, connection_id, training_set_id)
         return str(found[0][0]) if found else ""
 
     def _claim(self, client: ApiClient, connection_id: str, training_set_id: Id) -> str:
@@ -93,7 +93,7 @@ class ScratchUploads:
         names = (f"{SCRATCH_LABEL}_{number}" if number > 1 else SCRATCH_LABEL for number in count(1))
         label = next(name for name in names if name not in taken)
         with self._file.transaction() as rows:
-            rows.execute("INSERT OR REPLACE INTO label VALUES (?, ?, ?)", (connection_id, str(training_set_id), label))
+            rows.execute("INSERT OR REPLACE INTO label VALUES (?, ?, ?)", (connection_id, training_set_id, label))
         return label
 
     def left(self, connection_id: str) -> int:

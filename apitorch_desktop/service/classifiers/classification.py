@@ -284,7 +284,7 @@ class ClassificationService:
     def _trained(self, row: "TrainingSetRow") -> types.Classifier:
         fields = self._corrected(row)
         return types.Classifier(
-            id=row.id,
+            id=types.Id(row.id),
             name=row.name,
             description=row.description,
             slug=row.slug,
@@ -362,7 +362,7 @@ def _standard(entry: StandardClassifier, fields: dict[str, Any]) -> types.Classi
     labels = [*entry.labels, *(label for label in extra if label not in entry.labels)]
     prediction = fields.get("version", UNSET) is not UNSET
     return types.Classifier(
-        id=entry.slug,
+        id=types.Id(entry.slug),
         name=entry.name,
         description=entry.description,
         slug=entry.slug,

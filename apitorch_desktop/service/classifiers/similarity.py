@@ -126,7 +126,7 @@ class SimilarityIndex:
         least = first[-1][3]
         return [
             types.SimilarImage(
-                training_set_id=set_id,
+                training_set_id=types.Id(set_id),
                 image_id=image_id,
                 label=example.label,
                 similarity=round(max(-1.0, min(value, least if at >= len(first) else 1.0)), 4),

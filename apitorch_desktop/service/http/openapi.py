@@ -38,7 +38,7 @@ def description(operations: Sequence[Operation]) -> dict[str, Any]:
         kinds = (operation.body, operation.by_url, operation.response)
         structs += [kind for kind in kinds if isinstance(kind, type)]
     unique = list(dict.fromkeys(structs))
-    _, components = msgspec.json.schema_components(unique, ref_template=_REF)
+    _, components = msgspec.json.schema_components(unique, schema_hook=types.id_schema, ref_template=_REF)
     for kind in unique:
         if hasattr(kind, "any_of"):
             components[kind.__name__]["anyOf"] = [{"required": [name]} for name in kind.any_of]

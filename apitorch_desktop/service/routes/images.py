@@ -163,7 +163,7 @@ class ImageRoutes:
             if not {image.label for image in page.images} <= set(row.labels):  # one was made meanwhile
                 labels = self._store.labels.all(request.owner, set_id)
             answer = types.TrainingImages(
-                training_set_id=row.id,
+                training_set_id=types.Id(row.id),
                 training_set_slug=row.slug,
                 training_set_url=request.links.training_set(row),
                 data=_grouped(page.images, [] if paged else labels, labels, request.owner, request.links),

@@ -200,7 +200,7 @@ class TrainingSetRoutes:
         set_id = request.id_parameter("id", "training set")
         rows = await self._workers.run_storage(self._labels.all, request.owner, set_id)
         data = [types.LabelCount(id=row.id, label=row.name, count=row.count) for row in rows]
-        return types.LabelCounts(training_set_id=set_id, data=data)
+        return types.LabelCounts(training_set_id=types.Id(set_id), data=data)
 
     async def create_label(self, request: Request) -> types.ChangedLabel:
         """`POST training-set/:id/labels`."""
@@ -229,7 +229,7 @@ class TrainingSetRoutes:
 
 def _wire(row: TrainingSetRow, links: SignedUrls, message: str = "") -> types.TrainingSet:
     return types.TrainingSet(
-        id=row.id,
+        id=types.Id(row.id),
         name=row.name,
         description=row.description,
         url=links.training_set(row),

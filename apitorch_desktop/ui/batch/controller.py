@@ -16,7 +16,7 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
 from apitorch_desktop.api.errors import ConnectionFailed
-from apitorch_desktop.api.types import Classification, Classifier
+from apitorch_desktop.api.types import Classification, Classifier, Id
 from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.dataset.batch.classification import BatchRow, classify, digest, save_table
 from apitorch_desktop.dataset.batch.store import Batch, BatchState, BatchStore
@@ -141,7 +141,7 @@ class BatchController(QObject):
     """Runs batches, each in the background until it ends, is paused or cancelled; the table shows one of them."""
 
     shown = Signal(bool)
-    add_requested = Signal(list, str)
+    add_requested = Signal(list, object)
     """`UploadItem`s and a training set's id."""
     photo_requested = Signal(object)
     """`DroppedContent` of one photo, for the classify panel."""
@@ -220,7 +220,7 @@ class BatchController(QObject):
             session.show_message(reason, "warn", "batch")
             return
         sources, workspace = sources_of(content), connected.workspace
-        set_id = open_set.training_set.id if open_set is not None else ""
+        set_id = open_set.training_set.id if open_set is not None else Id()
         images = [image for image_id in content.image_ids if (image := session.images.record(image_id)) is not None]
 
         def job(context: JobContext) -> Batch | None:
@@ -480,14 +480,14 @@ class BatchController(QObject):
         """Fill the menu with the labels that the selected photos may be added to."""
         fill_label_menu(menu, self._session.training_sets, (), self._add)
 
-    def _add(self, set_id: str, label: str) -> None:
+    def _add(self, set_id: Id, label: str) -> None:
         uploads = [UploadItem(label, row.source, row.name) for row in self._panel.selected()]
         self.add_requested.emit(uploads, set_id)
 
     def put(self, label: str) -> None:
         """Add the selected photos to a label of the open training set."""
         if (open_set := self._session.open_set) is not None and self._panel.selected():
-            self._add(str(open_set.training_set.id), label)
+            self._add(open_set.training_set.id, label)
 
     def _mark_known(self) -> None:
         """Mark the rows whose photos the open training set has."""
@@ -506,13 +506,13 @@ class BatchController(QObject):
             return
         chosen = panel.selected()
         open_set = session.open_set
-        opened = str(open_set.training_set.id) if open_set is not None else ""
+        opened = open_set.training_set.id if open_set is not None else None
         dialog = AddEachDialog(
             self._theme,
             chosen if len(chosen) > 1 else panel.shown_rows(),
             run.batch.slugs,
             session.training_sets,
-            opened or None,
+            opened,
             lambda set_id: panel.model.known if set_id == opened else (),
             self._window,
         )

@@ -23,7 +23,7 @@ class AddEachDialog(QDialog):
     `there` returns the SHA-256 of the photos of a training set, as far as they are known.
     """
 
-    agreed = Signal(list, str)
+    agreed = Signal(list, object)
     """(`UploadItem`s, training set id)"""
 
     def __init__(
@@ -33,7 +33,7 @@ class AddEachDialog(QDialog):
         slugs: Sequence[str],
         sets: Sequence[TrainingSet],
         chosen: Id | None,
-        there: Callable[[str], Collection[str]],
+        there: Callable[[Id], Collection[str]],
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -42,12 +42,12 @@ class AddEachDialog(QDialog):
         self.setWindowTitle("Add each photo under its answer")
         self.target = ComboBox(theme, "Training set")
         for training_set in sets:
-            self.target.addItem(training_set.name, str(training_set.id))
-        self.target.setCurrentIndex(max(0, self.target.findData(str(chosen))))
+            self.target.addItem(training_set.name, training_set.id)
+        self.target.setCurrentIndex(max(0, self.target.findData(chosen)))
         self.classifier = ComboBox(theme, "Classifier")
         for slug in slugs:
             self.classifier.addItem(slug, slug)
-        own = next((training_set.slug for training_set in sets if str(training_set.id) == str(chosen)), "")
+        own = next((training_set.slug for training_set in sets if training_set.id == chosen), "")
         self.classifier.setCurrentIndex(max(0, self.classifier.findData(own)))
         self.least = QSpinBox(minimum=0, maximum=100, value=_LEAST, suffix=" %", singleStep=5)
         self.least.setAccessibleName("Least confidence")
@@ -85,7 +85,7 @@ class AddEachDialog(QDialog):
 
     def found(self) -> AnsweredUploads:
         """Return what would be added, and what is left out."""
-        target = str(self.target.currentData() or "")
+        target = Id(self.target.currentData() or "")
         slug = str(self.classifier.currentData() or "")
         return uploads_under_answers(self._rows, slug, self.least.value() / 100, self._there(target))
 

@@ -60,7 +60,7 @@ class ClassifyController(QObject):
 
     batch_requested = Signal(object, list)
     """`DroppedContent` of many photos or a folder, and the slugs to ask, empty for the chosen ones."""
-    add_requested = Signal(object, str, str)
+    add_requested = Signal(object, object, str)
     """`DroppedContent`, a training set's id and a label: *Add to set*."""
 
     def __init__(
@@ -304,7 +304,7 @@ class ClassifyController(QObject):
 
     def _show_near_photo(self, slug: str, at: int) -> None:
         image = self._nearest[slug][at].image
-        self._similar.photo_requested.emit(str(image.training_set_id), image.image_id)
+        self._similar.photo_requested.emit(image.training_set_id, image.image_id)
 
     def similar_reason(self, *, everywhere: bool = False) -> str:
         """Return why no photos like the one in the panel can be found, "" if they can."""

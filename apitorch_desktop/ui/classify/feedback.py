@@ -30,7 +30,7 @@ from PySide6.QtWidgets import (
 )
 
 from apitorch_desktop.api.slugs import snake_case
-from apitorch_desktop.api.types import Classification, Classifier, TrainingSet
+from apitorch_desktop.api.types import Classification, Classifier, Id, TrainingSet
 from apitorch_desktop.dataset.workspace.training import TRAINING_DELAY, newest_version, wait_until_trained
 from apitorch_desktop.ui.classify.answer_card import AnswerCard
 from apitorch_desktop.ui.session.edit_controller import EditController
@@ -263,7 +263,7 @@ class FeedbackController(QObject):
         if open_set is not None and own is not None and open_set.training_set.id == own.id:
             ids[right] = open_set.label_id(right) or ids.get(right, UNSET)
         label_id = ids.get(right)
-        set_id = own.id if own is not None else ""
+        set_id = own.id if own is not None else Id()
         agreed = right == answer.label
         card.show_note("Sending…", busy=True)
 

@@ -196,7 +196,7 @@ class CompareController(QObject):
         self._theme = theme
         self._window = window
 
-    def open(self, set_id: str) -> CompareDialog | None:
+    def open(self, set_id: Id) -> CompareDialog | None:
         """Open the dialog for a training set of the open connection; None where it does not exist."""
         session = self._session
         found, stores, workspace = session.find_set(set_id), session.stores, session.workspace

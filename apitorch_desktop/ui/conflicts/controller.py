@@ -259,7 +259,7 @@ class ConflictController(QObject):
         conflicts, transfers = stores.edits.conflicts, stores.transfers
         by_set: dict[str, list[ConflictView]] = {}
         for view in views:
-            by_set.setdefault(str(view.conflict.training_set_id), []).append(view)
+            by_set.setdefault(view.conflict.training_set_id, []).append(view)
         for views in by_set.values():
             photos = plural(len(views), "photo")
             self._editing.do(

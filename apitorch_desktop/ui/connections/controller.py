@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from PySide6.QtCore import QObject, Qt, QUrl, Signal, Slot
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 
+from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.ui.connections.menu import ConnectionMenu
 from apitorch_desktop.ui.connections.offline_banner import OfflineBanner, away_words
@@ -76,15 +77,14 @@ class ConnectionController(QObject):
             self._settings.training_set = str(open_set.training_set.id)
             self._settings.save()
 
-    def _open(self, stores: AppData, connection_id: str, set_id: str = "") -> None:
+    def _open(self, stores: AppData, connection_id: str, set_id: Id | None = None) -> None:
         connection = stores.connections.get(connection_id)
-        kept_id = self._settings.training_set if self._settings.connection == connection_id else None
-        preferred_id = set_id or kept_id
+        kept_id = Id(self._settings.training_set) if self._settings.connection == connection_id else None
         if connection.embedded:
             self._embedded.start()
-        self._session.use(stores, connection, preferred_id)
+        self._session.use(stores, connection, set_id or kept_id)
 
-    def open_set(self, connection_id: str, set_id: str) -> None:
+    def open_set(self, connection_id: str, set_id: Id) -> None:
         """Switch to another connection, and open one of its training sets."""
         self._switch(connection_id, set_id)
 
@@ -96,7 +96,7 @@ class ConnectionController(QObject):
         elif session.state in (ConnectionState.AWAY, ConnectionState.REFUSED):
             self.try_again()
 
-    def _switch(self, connection_id: str, set_id: str = "") -> None:
+    def _switch(self, connection_id: str, set_id: Id | None = None) -> None:
         stores = self._session.stores
         if stores is None:
             return

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from apitorch_desktop.api.types import TrainingImage, TrainingSet
+from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
 from apitorch_desktop.dataset.exporter.exporter import ExportFormat, ExportResult, export
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.session.session import Session
@@ -229,7 +229,7 @@ class ExportController(QObject):
         trained = any(classifier.slug == found.slug for classifier in self._session.classifiers)
         return self._session.unavailable_reason("export.onnx") or ("" if trained else "It has no classifier yet.")
 
-    def ask(self, set_id: str, export_format: str = "") -> None:
+    def ask(self, set_id: Id, export_format: str = "") -> None:
         """Let the user choose format (`export_format` at first) and folder, then export a training set."""
         session = self._session
         found = session.find_set(set_id)
@@ -239,7 +239,7 @@ class ExportController(QObject):
         labels = found.classes
         no_onnx = self.no_classifier(found)
         open_set = session.open_set
-        is_open = open_set is not None and str(open_set.training_set.id) == set_id
+        is_open = open_set is not None and open_set.training_set.id == set_id
         dialog = ExportDialog(
             self._theme,
             f"“{found.name}”",

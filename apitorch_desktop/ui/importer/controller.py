@@ -56,7 +56,7 @@ class ImportController(QObject):
         self._transfers = transfers
         self._theme = theme
         self._window = window
-        self._waiting: list[tuple[DroppedContent, str | None, str | None, bool]] = []
+        self._waiting: list[tuple[DroppedContent, Id | None, str | None, bool]] = []
         self._listing_timer = QTimer(self, interval=LISTING_INTERVAL, singleShot=True)
         self._listing_timer.timeout.connect(self._refresh_open_set)
         self._counts_timer = QTimer(self, interval=COUNTS_INTERVAL, singleShot=True)
@@ -107,7 +107,7 @@ class ImportController(QObject):
         return dialog
 
     def begin(
-        self, content: DroppedContent, set_id: str | None = None, label: str | None = None, *, new_set: bool = False
+        self, content: DroppedContent, set_id: Id | None = None, label: str | None = None, *, new_set: bool = False
     ) -> None:
         """Import into a training set (default: the open one), under a label where one is given.
 
@@ -137,7 +137,7 @@ class ImportController(QObject):
         session = self._session
         found = next((training_set for training_set in session.training_sets if training_set.name == NAME), None)
         if found is not None:
-            session.open(str(found.id))
+            session.open(found.id)
             return
         session.run(
             "Reading the sample",
@@ -188,7 +188,7 @@ class ImportController(QObject):
             lane=Lane.DISK,
         )
 
-    def add(self, uploads: Sequence[UploadItem], set_id: str) -> None:
+    def add(self, uploads: Sequence[UploadItem], set_id: Id) -> None:
         """Send photos to their labels; they were scanned before."""
         labels = {upload.label for upload in uploads}
         where = f"to “{label_name(labels.pop())}”" if len(labels) == 1 else f"under {len(labels):,} labels"
@@ -216,7 +216,7 @@ class ImportController(QObject):
                 context.post(new_set.training_set)
                 set_id = new_set.training_set.id
             else:
-                set_id = session.service_id(target.id)
+                set_id = target.id
             items = uploads(source, copied, lambda done, of: context.progress((done, of)), context.cancelled)
             imports.upload(connection_id, set_id, title, items, labels_before=labels, new_set=new_set)
 
@@ -334,7 +334,6 @@ class ImportController(QObject):
         session = self._session
         if (connected := session.connected) is None:
             return
-        set_id = session.service_id(set_id)
         labels = self._labels(set_id)
 
         def job(_context: JobContext) -> int:
@@ -344,14 +343,14 @@ class ImportController(QObject):
             return imports.upload(connected.connection.id, set_id, title, uploads, labels_before=before)
 
         session.run("Accepting the photos", job, lambda _id: self._transfers.reload(), lane=Lane.DISK, owner=self)
-        session.open(str(set_id))
+        session.open(set_id)
 
     def _labels(self, set_id: Id) -> list[str]:
         """Return the labels of a training set, as far as the window knows them."""
         session = self._session
         found = session.find_set(set_id)
         labels = found.classes if found is not None else []
-        if session.open_set is not None and str(session.open_set.training_set.id) == str(set_id):
+        if session.open_set is not None and session.open_set.training_set.id == set_id:
             labels += session.open_set.labels
         return labels
 
@@ -363,7 +362,7 @@ class ImportController(QObject):
         open_set = self._session.open_set
         timer = (
             self._listing_timer
-            if open_set is not None and str(open_set.training_set.id) == str(status.training_set_id)
+            if open_set is not None and open_set.training_set.id == status.training_set_id
             else self._counts_timer
         )
         if not timer.isActive():

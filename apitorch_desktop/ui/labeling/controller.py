@@ -85,7 +85,7 @@ class LabelKeys(QObject):
 
     def _edited(self, outcome: EditOutcome) -> None:
         open_set = self._session.open_set
-        if outcome.renamed and open_set is not None and str(open_set.training_set.id) == str(outcome.training_set_id):
+        if outcome.renamed and open_set is not None and open_set.training_set.id == outcome.training_set_id:
             taken = set(self._fixed.values())
             for key, label in self._fixed.items():
                 new = outcome.renamed.get(label, label)

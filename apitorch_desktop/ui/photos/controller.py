@@ -267,7 +267,7 @@ class PhotosController(QObject):
 
     def _show_near_photo(self, at: int) -> None:
         image = self._nearest[at].image
-        self._similar.photo_requested.emit(str(image.training_set_id), image.image_id)
+        self._similar.photo_requested.emit(image.training_set_id, image.image_id)
 
     def _show_similar(self, photo: SimilarTo, found: Sequence[SimilarImage]) -> None:
         """Sort by similarity, and show the most similar photos only, until all are wanted."""
@@ -349,7 +349,7 @@ class PhotosController(QObject):
     def _reveal_changed(self, outcome: EditOutcome) -> None:
         """Scroll to a photo that an undo or redo has changed, unless one of them is in sight."""
         open_set = self._session.open_set
-        if open_set is None or str(open_set.training_set.id) != str(outcome.training_set_id):
+        if open_set is None or open_set.training_set.id != outcome.training_set_id:
             return
         changed = {*outcome.moved, *outcome.changed.values(), *(image.image_id for image in outcome.added)}
         places = [self.model.index(row, 0) for row in self.model.rows_of(changed)]
@@ -504,8 +504,8 @@ class PhotosController(QObject):
 
     def _fill_sets(self, menu: QMenu) -> None:
         images, open_set = list(self.selected()), self._session.open_set
-        here = str(open_set.training_set.id) if open_set is not None else ""
-        others = [found for found in self._session.training_sets if str(found.id) != here]
+        here = open_set.training_set.id if open_set is not None else ""
+        others = [found for found in self._session.training_sets if found.id != here]
         for found in others:
             below = menu.addMenu(found.name.replace("&", "&&"))
             labels = found.classes

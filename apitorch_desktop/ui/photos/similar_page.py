@@ -61,7 +61,7 @@ class SimilarPage(BoardPage):
         if name in ("return", "open") and rows:
             found = self._found[rows[0].key]
             self.closed.emit()
-            self._similar.photo_requested.emit(str(found.training_set_id), found.image_id)
+            self._similar.photo_requested.emit(found.training_set_id, found.image_id)
 
     def _thumbnail(self, image: TrainingImage, cancelled: Callable[[], bool]) -> bytes:
         workspace = self._session.workspace

@@ -137,7 +137,6 @@ class EditController(QObject):
         if snake_case(label) == INBOX:
             self._session.show_message(f"“{INBOX}” stands for no label: choose another name.", "warn", "labels")
             return
-        set_id = self._session.service_id(set_id)
         self.do(
             "Making the label",
             lambda edits, workspace, _run: edits.create_label(workspace, set_id, label),
@@ -146,18 +145,12 @@ class EditController(QObject):
 
     def rename_label(self, set_id: Id, label: str, new: str) -> None:
         """Rename a label; the name of an existing label merges the two."""
-        set_id = self._session.service_id(set_id)
         open_set = self._session.open_set
         name = snake_case(new)
         if name == INBOX:
             self._session.show_message(f"“{INBOX}” stands for no label: choose another name.", "warn", "labels")
             return
-        if (
-            open_set is not None
-            and str(open_set.training_set.id) == str(set_id)
-            and name in open_set.counts
-            and name != label
-        ):
+        if open_set is not None and open_set.training_set.id == set_id and name in open_set.counts and name != label:
             self.merge_labels(set_id, label, name)
             return
         self.do(
@@ -168,7 +161,6 @@ class EditController(QObject):
 
     def merge_labels(self, set_id: Id, label: str, into: str) -> None:
         """Move all photos of a label to another, and delete it."""
-        set_id = self._session.service_id(set_id)
         self.do(
             "Merging the labels",
             lambda edits, workspace, run: edits.merge_labels(workspace, set_id, label, into, run),
@@ -177,7 +169,6 @@ class EditController(QObject):
 
     def delete_label(self, set_id: Id, label: str) -> None:
         """Delete a label; its photos go to the trash."""
-        set_id = self._session.service_id(set_id)
         self.do(
             "Deleting the label",
             lambda edits, workspace, run: edits.delete_label(workspace, set_id, label, run),
@@ -197,7 +188,6 @@ class EditController(QObject):
 
     def rename_training_set(self, set_id: Id, name: str) -> None:
         """Rename a training set."""
-        set_id = self._session.service_id(set_id)
         self.do(
             "Renaming the training set",
             lambda edits, workspace, _run: edits.rename_training_set(workspace, set_id, name),
@@ -206,7 +196,6 @@ class EditController(QObject):
 
     def delete_training_set(self, set_id: Id, name: str) -> None:
         """Delete a training set; its photos go to the trash."""
-        set_id = self._session.service_id(set_id)
         self.do(
             f"Deleting “{name}”",
             lambda edits, workspace, run: edits.delete_training_set(workspace, set_id, run),
@@ -304,7 +293,7 @@ class EditController(QObject):
     def _show(self, outcome: EditOutcome, text: str) -> None:
         session, edit = self._session, outcome.edit
         open_set = session.open_set
-        is_open = open_set is not None and str(outcome.training_set_id) == str(open_set.training_set.id)
+        is_open = open_set is not None and outcome.training_set_id == open_set.training_set.id
         if open_set is not None and is_open:
             open_set.apply(outcome)
         session.message_expired.emit("edit")

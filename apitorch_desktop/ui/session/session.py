@@ -129,7 +129,7 @@ class Session(QObject):
         """True if `training_sets` come from the service, not only from the cache."""
         self.classifiers: list[Classifier] = []
         self.open_set: OpenTrainingSet | None = None
-        self._preferred_id: str | None = None
+        self._preferred_id: Id | None = None
         self._waiting_task: Task | None = None
         """The task that connects, until it has the key."""
         self.connection_scope = QObject(self)
@@ -149,7 +149,7 @@ class Session(QObject):
 
     # --- the connection
 
-    def use(self, stores: AppData, connection: Connection, preferred_id: str | None = None) -> None:
+    def use(self, stores: AppData, connection: Connection, preferred_id: Id | None = None) -> None:
         """Open a connection; `preferred_id` is the id of the training set to open, if it exists."""
         self._leave()
         self.stores, self.connection, self._preferred_id = stores, connection, preferred_id
@@ -379,7 +379,7 @@ class Session(QObject):
         """Show a training set that was just made, and open it."""
         self._sets_shown = self._sets_requested
         self._show_sets([*self.training_sets, training_set])
-        self.open(str(training_set.id))
+        self.open(training_set.id)
 
     def _on_sets_listed(self, sets: list[TrainingSet]) -> None:
         if self.state is ConnectionState.AWAY:
@@ -388,9 +388,9 @@ class Session(QObject):
 
     def _show_sets(self, sets: list[TrainingSet]) -> None:
         self.training_sets = sets
-        by_id = {str(found.id): found for found in sets}
+        by_id = {found.id: found for found in sets}
         if self.open_set is not None:
-            fresh = by_id.get(str(self.open_set.training_set.id))
+            fresh = by_id.get(self.open_set.training_set.id)
             if fresh is None and self.sets_confirmed:
                 self._close_set()
             elif fresh is not None:
@@ -399,11 +399,11 @@ class Session(QObject):
         self._keep_counts()
         self.sets_changed.emit()
         if self.connected is not None:
-            wanted = by_id.get(self._preferred_id or "")  # also one that was created a moment ago
+            wanted = by_id.get(self._preferred_id or Id())  # also one that was created a moment ago
             if wanted is None and self.open_set is None and sets:
                 wanted = sets[0]
             if wanted is not None:
-                self.open(str(wanted.id))
+                self.open(wanted.id)
 
     def _keep_counts(self) -> None:
         """Take labels and counts of the open training set into the list, where they stay when another one is opened."""
@@ -412,27 +412,22 @@ class Session(QObject):
             return
         self.training_sets = [
             msgspec.structs.replace(found, labels=list(open_set.all_counts), counts=list(open_set.all_counts.values()))
-            if str(found.id) == str(open_set.training_set.id)
+            if found.id == open_set.training_set.id
             else found
             for found in self.training_sets
         ]
 
     def find_set(self, set_id: Id) -> TrainingSet | None:
         """Return a training set by its id."""
-        return next((found for found in self.training_sets if str(found.id) == str(set_id)), None)
-
-    def service_id(self, set_id: Id) -> Id:
-        """Return a training set's id in the service's own type: the tree and the settings keep ids as strings."""
-        found = self.find_set(set_id)
-        return found.id if found is not None else set_id
+        return next((found for found in self.training_sets if found.id == set_id), None)
 
     def open(self, set_id: Id) -> None:
         """Open a training set."""
         found = self.find_set(set_id)
-        self._preferred_id = str(set_id)
+        self._preferred_id = set_id
         if found is None or (connected := self.connected) is None:
             return
-        if self.open_set is not None and str(self.open_set.training_set.id) == str(set_id):
+        if self.open_set is not None and self.open_set.training_set.id == set_id:
             return
         if self.open_set is not None and self.state is ConnectionState.READY:
             self.refresh_sets()  # the one that is left may be changing still

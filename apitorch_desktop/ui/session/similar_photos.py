@@ -77,7 +77,7 @@ class SimilarPhotos(QObject):
     """`SimilarTo`, and the `SimilarImage`s of the open training set, best first."""
     listed = Signal(object, list)
     """`SimilarTo`, and the `SimilarImage`s of all training sets, best first, with their records."""
-    photo_requested = Signal(str, str)
+    photo_requested = Signal(object, str)
     """A photo to be shown in the grid: ids of its training set and its own."""
 
     def __init__(self, session: Session) -> None:
@@ -135,7 +135,7 @@ class SimilarPhotos(QObject):
 
         def job(context: JobContext) -> list[NearPhoto]:
             found: list[NearPhoto] = []
-            for one in photo.search(workspace, "", 4 * NEAREST, context).data:
+            for one in photo.search(workspace, Id(), 4 * NEAREST, context).data:
                 if isinstance(one.image, TrainingImage) and one.label != INBOX and len(found) < NEAREST:
                     data = workspace.thumbnail(one.training_set_id, one.image, cancelled=context.cancelled)
                     found.append(NearPhoto(one, from_thumbnail(data, edge)))

@@ -410,7 +410,7 @@ class SetPage(QWidget):
         text, name = " ".join(self.description.text().split()), found.name
         if text == " ".join((found.description or "").split()):
             return
-        set_id = self._session.service_id(found.id)
+        set_id = found.id
         self._edits.do(
             f"Describing “{name}”",
             lambda edits, workspace, _run: edits.rename_training_set(workspace, set_id, description=text),

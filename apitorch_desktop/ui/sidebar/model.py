@@ -63,6 +63,13 @@ class TreeNode:
         """True for the photos without a label, a row that has no name of its own."""
         return self.row_type is RowType.LABEL and self.key == INBOX
 
+    @property
+    def set_id(self) -> Id:
+        """Id of the training set of the row, of its own or of its label's; "" for a row of neither."""
+        if self.training_set is not None:
+            return self.training_set.id
+        return self.parent.set_id if self.parent is not None else Id()
+
 
 class TreeModel(QAbstractItemModel):
     """Training sets, their labels, and the review section of the open one."""
@@ -95,7 +102,7 @@ class TreeModel(QAbstractItemModel):
 
     def set_hints(self, set_id: Id, hints: dict[str, str]) -> None:
         """Set other keys than 1 to 0 for a training set's labels: label → key."""
-        self._hints[str(set_id)] = hints
+        self._hints[set_id] = hints
         node = self.find(set_id)
         if node is not None and node.children:
             for child in node.children:
@@ -133,7 +140,7 @@ class TreeModel(QAbstractItemModel):
 
     def find(self, set_id: Id, label: str | None = None) -> TreeNode | None:
         """Return the row of a training set, or of a label in it."""
-        node = next((row for row in self._root.children if row.key == str(set_id) and row.training_set), None)
+        node = next((row for row in self._root.children if row.key == set_id and row.training_set), None)
         if node is None or label is None:
             return node
         return next((row for row in node.children if row.row_type is RowType.LABEL and row.key == label), None)
@@ -222,9 +229,9 @@ class TreeModel(QAbstractItemModel):
         labels = sorted(names, key=label_order)  # as in the grid, so that keys and groups have the same order
         labels = [label for label in labels if label != INBOX or counts.get(label) != 0]
         keyed = [label for label in labels if label != INBOX]
-        hints = self._hints.get(str(training_set.id)) or dict(zip(keyed, LABEL_KEYS, strict=False))
+        hints = self._hints.get(training_set.id) or dict(zip(keyed, LABEL_KEYS, strict=False))
         total = None if training_set.counts is UNSET else sum(training_set.counts)
-        node = TreeNode(RowType.TRAINING_SET, str(training_set.id), training_set.name, total, training_set=training_set)
+        node = TreeNode(RowType.TRAINING_SET, training_set.id, training_set.name, total, training_set=training_set)
         node.children = [
             TreeNode(RowType.LABEL, label, label_name(label), counts.get(label), hints.get(label, ""))
             for label in labels

@@ -43,8 +43,8 @@ _EXTENSIONS = {RowType.LABEL: "", RowType.TRAINING_SET: "training-sets"}
 class TreeView(QTreeView):
     """The tree. Rows are chosen by a click or Enter, named in place, and accept drops."""
 
-    set_chosen = Signal(str)
-    label_chosen = Signal(str, str)
+    set_chosen = Signal(object)
+    label_chosen = Signal(object, str)
     finding_chosen = Signal(str)
     content_dropped = Signal(object, object, object)
     """(DroppedContent, training set id or None, label or None)"""
@@ -90,7 +90,7 @@ class TreeView(QTreeView):
 
     def set_open(self, set_id: Id | None) -> None:
         """Mark the open training set, and expand it."""
-        self._painter.open_id = "" if set_id is None else str(set_id)
+        self._painter.open_id = set_id or ""
         node = self._rows.find(set_id) if set_id is not None else None
         if node is not None:
             index = self._rows.index_of(node)
@@ -183,9 +183,9 @@ class TreeView(QTreeView):
 
     def _choose(self, node: TreeNode) -> None:
         if node.row_type is RowType.TRAINING_SET:
-            self.set_chosen.emit(node.key)
+            self.set_chosen.emit(node.set_id)
         elif node.row_type is RowType.LABEL and node.parent is not None:
-            self.label_chosen.emit(node.parent.key, node.key)
+            self.label_chosen.emit(node.set_id, node.key)
         elif node.row_type is RowType.FINDING:
             self.finding_chosen.emit(node.key)
 
@@ -246,7 +246,7 @@ class TreeView(QTreeView):
             node is not None
             and node.row_type is RowType.LABEL
             and node.parent is not None
-            and node.parent.key == self._painter.open_id
+            and node.set_id == self._painter.open_id
         )
 
     def _target_at(self, point: QPoint) -> TreeNode | None:
@@ -269,11 +269,9 @@ class TreeView(QTreeView):
         else:
             self.drag_over.emit(f"Add to “{node.text}”")
 
-    def _set_of(self, index: QModelIndex) -> str | None:
+    def _set_of(self, index: QModelIndex) -> Id | None:
         node = self._rows.node(index)
-        while node is not None and node.row_type is not RowType.TRAINING_SET:
-            node = node.parent
-        return node.key if node is not None else None
+        return (node.set_id or None) if node is not None else None
 
 
 class TreePanel(QWidget):

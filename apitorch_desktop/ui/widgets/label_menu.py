@@ -19,9 +19,7 @@ def fill_label_menu(
         labels = training_set.classes
         for name in sorted(labels, key=lambda name: (name not in first, name)):
             action = submenu.addAction(name)
-            action.triggered.connect(
-                lambda _checked=False, set_id=str(training_set.id), name=name: chosen(set_id, name)
-            )
+            action.triggered.connect(lambda _checked=False, set_id=training_set.id, name=name: chosen(set_id, name))
         if not labels:
             submenu.addAction("It has no labels yet").setEnabled(False)
     if menu.isEmpty():

@@ -9,6 +9,7 @@ from keyring.backend import KeyringBackend
 from keyring.errors import KeyringError, KeyringLocked, PasswordDeleteError
 
 from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, NotApiTorch, WrongKey
+from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.app_data import ClientPool
 from apitorch_desktop.dataset.connections.api_keys import (
     ApiKeyStore,
@@ -55,8 +56,8 @@ def test_connections_are_kept_and_the_current_one_is_open_again(tmp_path):
     again = ConnectionStore(tmp_path, {})
     assert again.current == other
     assert [one.name for one in again.all()] == ["This computer", "10.0.0.7:8765", "Torch"]
-    again.update(replace(other, scratch_training_set=42, base_url="10.0.0.8"))
-    assert ConnectionStore(tmp_path, {}).current.scratch_training_set == 42
+    again.update(replace(other, scratch_training_set=Id(42), base_url="10.0.0.8"))
+    assert ConnectionStore(tmp_path, {}).current.scratch_training_set == Id(42)
     assert ConnectionStore(tmp_path, {}).current.base_url == "http://10.0.0.8/api/"
     again.remove(other.id)
     assert ConnectionStore(tmp_path, {}).current.embedded

@@ -17,7 +17,7 @@ from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ConnectionFailed, NotFound, WrongKey
-from apitorch_desktop.api.types import INBOX, TrainingImage, TrainingImages, TrainingLabel
+from apitorch_desktop.api.types import INBOX, Id, TrainingImage, TrainingImages, TrainingLabel
 from apitorch_desktop.dataset.exporter import formats
 from apitorch_desktop.dataset.exporter.exporter import (
     ExportFormat,
@@ -61,7 +61,7 @@ class Here:
                 self.bytes["ti_" + digits] = data
                 images.append(TrainingImage(filename=f"{digits}.jpg", url=f"https://e.org/{digits}"))
             groups.append(TrainingLabel(label=label, images=images))
-        answer = TrainingImages(training_set_id=7, training_set_slug="my-set", data=groups)
+        answer = TrainingImages(training_set_id=Id(7), training_set_slug="my-set", data=groups)
         self.listing = Listing.from_answers([answer])
 
     def fetch(self, image: TrainingImage) -> bytes:
@@ -323,7 +323,7 @@ def test_a_folder_that_cannot_be_written_is_refused_in_a_sentence(here, tmp_path
 
 
 def test_a_set_without_images_is_exported_too(tmp_path):
-    empty = Listing(1, "", [], [])
+    empty = Listing(Id(1), "", [], [])
     for form in ExportFormat:
         assert export(empty, lambda _: b"", tmp_path / form, form).written == 0
 

@@ -328,7 +328,7 @@ def test_a_training_set_is_not_undone_while_photos_are_imported_into_it(maker):
     home, name = maker.home, "Being filled"
     made = home.edits.create_training_set(home.workspace, name).training_set_id
     uploads = [UploadItem("a", ImageBytes(picture(200 + number), "n.jpg"), f"{number}.jpg") for number in range(3)]
-    transfer = maker.imports.upload("c1", str(made), "Importing", uploads)
+    transfer = maker.imports.upload("c1", made, "Importing", uploads)
     with pytest.raises(CannotUndo, match="Photos are being imported into “Being filled”"):
         home.edits.undo(home.workspace)
     assert name in names(home)

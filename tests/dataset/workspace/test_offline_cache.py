@@ -3,7 +3,7 @@ import threading
 
 from msgspec.structs import replace
 
-from apitorch_desktop.api.types import TrainingImage, TrainingSet
+from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
 from apitorch_desktop.dataset.workspace.listing import Listing
 from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
 
@@ -26,7 +26,7 @@ def listing(*counts: int, day: int = 1) -> Listing:
         for _ in range(count):
             images.append(image(number, label, day))
             number += 1
-    return Listing(42, "clothes", labels, images, "http://host/set", {"l0": "tl_1"}, seen_at=1234.5)
+    return Listing(Id("42"), "clothes", labels, images, "http://host/set", {"l0": "tl_1"}, seen_at=1234.5)
 
 
 def pieces(catalog: OfflineCache) -> set[bytes]:
@@ -35,15 +35,17 @@ def pieces(catalog: OfflineCache) -> set[bytes]:
 
 def test_what_was_seen_is_there_after_a_restart(tmp_path):
     catalog = OfflineCache(tmp_path)
-    catalog.save_training_sets("c1", [TrainingSet(id=42, name="Clothes"), TrainingSet(id="x", name="Y")], {"paging"})
+    catalog.save_training_sets(
+        "c1", [TrainingSet(id=Id("42"), name="Clothes"), TrainingSet(id=Id("x"), name="Y")], {"paging"}
+    )
     catalog.save_listing("c1", listing(3, 0, 5000))
     catalog.close()
     again = OfflineCache(tmp_path)
-    assert [one.id for one in again.training_sets("c1")] == [42, "x"]
+    assert [one.id for one in again.training_sets("c1")] == [Id("42"), "x"]
     assert again.extensions("c1") == {"paging"}
-    assert again.listing("c1", 42) == listing(3, 0, 5000)
-    assert again.listing("c1", "42") == listing(3, 0, 5000)
-    assert again.listing("c2", 42) is None
+    assert again.listing("c1", Id("42")) == listing(3, 0, 5000)
+    assert again.listing("c1", Id(42)) == listing(3, 0, 5000)
+    assert again.listing("c2", Id("42")) is None
     assert again.training_sets("c2") == []
     assert again.extensions("c2") == frozenset()
     again.close()
@@ -59,7 +61,7 @@ def test_only_what_changed_is_written_again(tmp_path):
     after = pieces(catalog)
     assert len(before) == len(after) == 9
     assert len(after - before) == 2  # those of l1 from there on
-    assert catalog.listing("c1", 42) == seen
+    assert catalog.listing("c1", Id("42")) == seen
     catalog.save_listing("c1", listing(2))
     assert len(pieces(catalog)) == 1
     catalog.close()
@@ -71,13 +73,13 @@ def test_a_listing_is_forgotten_with_its_training_set_or_its_connection(tmp_path
         catalog.save_listing(connection, listing(2))
         catalog.save_listing(connection, replace_id(listing(1), 43))
         catalog.save_thumbnail(connection, "ti_1", b"jpeg")
-    catalog.forget_training_set("c1", 42)
-    assert catalog.listing("c1", 42) is None
+    catalog.forget_training_set("c1", Id("42"))
+    assert catalog.listing("c1", Id("42")) is None
     assert catalog.listing("c1", 43) is not None
     catalog.forget_connection("c1")
     assert catalog.listing("c1", 43) is None
     assert catalog.thumbnail("c1", "ti_1") is None
-    assert catalog.listing("c2", 42) == listing(2)
+    assert catalog.listing("c2", Id("42")) == listing(2)
     assert catalog.thumbnail("c2", "ti_1") == b"jpeg"
     catalog.close()
 
@@ -89,9 +91,9 @@ def replace_id(seen: Listing, number: int) -> Listing:
 
 def test_two_pieces_that_are_the_same_are_both_there(tmp_path):
     catalog = OfflineCache(tmp_path)
-    twice = Listing(42, "clothes", ["a", "b"], [image(1, "a"), image(2, "b"), image(1, "a")])
+    twice = Listing(Id("42"), "clothes", ["a", "b"], [image(1, "a"), image(2, "b"), image(1, "a")])
     catalog.save_listing("c1", twice)
-    assert catalog.listing("c1", 42).images == twice.images
+    assert catalog.listing("c1", Id("42")).images == twice.images
     catalog.close()
 
 
@@ -129,11 +131,11 @@ def test_a_damaged_file_is_begun_anew(tmp_path):
     for name in ("catalog.sqlite", "thumbnails.sqlite"):
         (tmp_path / name).write_bytes(b"this is no database " * 1000)
     catalog = OfflineCache(tmp_path)
-    assert catalog.listing("c1", 42) is None
+    assert catalog.listing("c1", Id("42")) is None
     assert catalog.thumbnail("c1", "ti_1") is None
     catalog.save_listing("c1", listing(2))
     catalog.save_thumbnail("c1", "ti_1", b"jpeg")
-    assert catalog.listing("c1", 42) == listing(2)
+    assert catalog.listing("c1", Id("42")) == listing(2)
     assert catalog.thumbnail("c1", "ti_1") == b"jpeg"
     catalog.close()
 
@@ -148,9 +150,9 @@ def test_damage_in_the_middle_of_a_run_costs_the_cache_only(tmp_path):
         file.seek(4096)
         file.write(b"\xff" * (size - 4096))
     for _ in range(3):
-        catalog.listing("c1", 42)
+        catalog.listing("c1", Id("42"))
         catalog.save_listing("c1", listing(2))
-    assert catalog.listing("c1", 42) == listing(2)
+    assert catalog.listing("c1", Id("42")) == listing(2)
     catalog.close()
 
 
@@ -159,7 +161,7 @@ def test_a_folder_that_cannot_be_made_costs_nothing_but_the_cache(tmp_path):
     catalog = OfflineCache(tmp_path / "file" / "cache")
     catalog.save_listing("c1", listing(2))
     catalog.save_thumbnail("c1", "ti_1", b"jpeg")
-    assert catalog.listing("c1", 42) is None
+    assert catalog.listing("c1", Id("42")) is None
     assert catalog.thumbnail("c1", "ti_1") is None
     catalog.close()
 
@@ -169,7 +171,7 @@ def test_a_listing_of_another_version_is_as_good_as_none(tmp_path):
     catalog.save_listing("c1", listing(2))
     with catalog._seen.transaction() as rows:
         rows.execute("UPDATE listing SET head = x'c1'")
-    assert catalog.listing("c1", 42) is None
+    assert catalog.listing("c1", Id("42")) is None
     catalog.save_training_sets("c1", [], ())
     with catalog._seen.transaction() as rows:
         rows.execute("UPDATE connection SET training_sets = x'00', extensions = x'00'")
@@ -207,5 +209,5 @@ def test_a_record_that_is_changed_in_the_window_does_not_change_the_catalog(tmp_
     seen = listing(2)
     catalog.save_listing("c1", seen)
     seen.images[0] = replace(seen.images[0], label="other")
-    assert catalog.listing("c1", 42) == listing(2)
+    assert catalog.listing("c1", Id("42")) == listing(2)
     catalog.close()

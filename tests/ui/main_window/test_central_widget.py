@@ -6,6 +6,7 @@ import pytest
 from PySide6.QtCore import QEvent, QObject, QPoint, QSettings, Qt
 from PySide6.QtWidgets import QAbstractButton, QAbstractItemView, QLabel, QLineEdit, QPushButton, QWidget
 
+from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.transfers.queue import TransferKind, TransferState, TransferStatus
 from apitorch_desktop.ui.main_window import status_bar
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget, EmptyPage
@@ -17,7 +18,7 @@ from tests.helpers import x11_pointer as pointer
 from tests.helpers.event_loop import turn, wait_until
 
 RUNNING = TransferStatus(
-    id=1, kind=TransferKind.UPLOAD, connection_id="embedded", training_set_id=1, title="Importing “Summer”",
+    id=1, kind=TransferKind.UPLOAD, connection_id="embedded", training_set_id=Id(1), title="Importing “Summer”",
     state=TransferState.RUNNING, note="", total=600, done=412, failed=3, skipped=0, bytes_total=60_000_000,
     bytes_done=41_200_000, rate=3_800_000, seconds_left=5.2, created_at=0, finished_at=None,
 )  # fmt: skip

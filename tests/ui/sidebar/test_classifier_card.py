@@ -1,11 +1,11 @@
 import pytest
 from PySide6.QtCore import Qt
 
-from apitorch_desktop.api.types import Classifier, LabelMetrics, Metrics, TrainingSet
+from apitorch_desktop.api.types import Classifier, Id, LabelMetrics, Metrics, TrainingSet
 from apitorch_desktop.ui.sidebar.classifier_card import ClassifierCard, headline, needs
 from apitorch_desktop.utils.text import duration, percent, plural, size
 
-CLOTHES = TrainingSet(id=1, name="Clothes", slug="clothes", labels=["dress", "hat"], counts=[4, 5])
+CLOTHES = TrainingSet(id=Id(1), name="Clothes", slug="clothes", labels=["dress", "hat"], counts=[4, 5])
 
 
 def metrics(accuracy, **labels):
@@ -56,7 +56,7 @@ def test_a_sentence_with_a_long_label_is_wrapped_in_the_card(qtbot, theme):
     ],
 )
 def test_before_that_it_says_what_is_missing(counts, said):
-    assert needs(TrainingSet(id=1, name="Clothes", labels=list(counts), counts=list(counts.values()))) == said
+    assert needs(TrainingSet(id=Id(1), name="Clothes", labels=list(counts), counts=list(counts.values()))) == said
 
 
 def test_a_failure_is_told_in_the_services_words():

@@ -6,6 +6,7 @@ from threading import Thread
 
 import pytest
 
+from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.sources.image_source import ImageFile, UploadItem
 from apitorch_desktop.dataset.transfers.queue import TransferQueue
 from apitorch_desktop.ui.transfers.controller import TransferController
@@ -31,7 +32,7 @@ def news(transfers, tmp_path):
     """All that a desk could be told while three threads add, pause, resume, cancel, reorder and forget: lists and statuses."""
     heard = []
     end = transfers.add_listener(heard.append)
-    kept = [transfers.add_upload("c1", 1, f"Kept {number}", uploads(tmp_path, 2)) for number in range(3)]
+    kept = [transfers.add_upload("c1", Id(1), f"Kept {number}", uploads(tmp_path, 2)) for number in range(3)]
 
     def act(transfer, seed):
         dice = random.Random(seed)
@@ -41,7 +42,7 @@ def news(transfers, tmp_path):
             heard.append(transfers.snapshot())
             if number % 4 == 0:
                 transfers.reorder([transfer])
-                passing = transfers.add_upload("c1", 1, "Passing", uploads(tmp_path, 1))
+                passing = transfers.add_upload("c1", Id(1), "Passing", uploads(tmp_path, 1))
                 heard.append(transfers.snapshot())
                 transfers.cancel(passing)
                 transfers.forget(passing)
@@ -81,11 +82,11 @@ def test_news_in_any_order_leave_what_is_there(tasks, transfers, news):
 
 def test_an_older_list_neither_takes_back_a_status_nor_loses_nor_brings_back_a_transfer(tasks, transfers, tmp_path):
     desk = TransferController(tasks)
-    first = transfers.add_upload("c1", 1, "First", uploads(tmp_path, 1))
+    first = transfers.add_upload("c1", Id(1), "First", uploads(tmp_path, 1))
     old = transfers.snapshot()
     late = transfers.status(first)
     transfers.pause(first)
-    second = transfers.add_upload("c1", 1, "Second", uploads(tmp_path, 1))
+    second = transfers.add_upload("c1", Id(1), "Second", uploads(tmp_path, 1))
     for transfer in (first, second):
         desk._receive(transfers.status(transfer))
     desk._show_all(old)
@@ -107,7 +108,7 @@ def test_a_transfer_that_another_process_removed_is_dropped_and_a_command_on_it_
     desk.progressed.connect(heard.append)
     desk.ended.connect(heard.append)  # where its end was seen before it was forgotten
     other = TransferQueue(tmp_path / "transfers", nobody)
-    transfer = other.add_upload("c1", 1, "From a terminal", uploads(tmp_path, 2))
+    transfer = other.add_upload("c1", Id(1), "From a terminal", uploads(tmp_path, 2))
     desk.start(transfers)
     qtbot.waitUntil(lambda: any("works on it" in status.note for status in desk.statuses))
     other.cancel(transfer)

@@ -4,6 +4,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 
+from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.transfers.queue import TransferFailure, TransferKind, TransferState, TransferStatus
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.panel import TransfersPanel
@@ -12,7 +13,7 @@ from apitorch_desktop.utils.paths import resources
 from apitorch_desktop.utils.text import duration, size
 
 RUNNING = TransferStatus(
-    id=1, kind=TransferKind.UPLOAD, connection_id="embedded", training_set_id=1, title="Importing “Summer”",
+    id=1, kind=TransferKind.UPLOAD, connection_id="embedded", training_set_id=Id(1), title="Importing “Summer”",
     state=TransferState.RUNNING, note="", total=600, done=412, failed=3, skipped=0, bytes_total=60_000_000,
     bytes_done=41_200_000, rate=3_800_000, seconds_left=5.2, created_at=0, finished_at=None,
 )  # fmt: skip
