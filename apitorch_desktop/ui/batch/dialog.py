@@ -106,7 +106,7 @@ class AddEachDialog(QDialog):
         self.start.setEnabled(bool(found.uploads))
 
     def _confirm(self) -> None:
-        uploads, target = self.found().uploads, str(self.target.currentData())
+        uploads, target = self.found().uploads, Id(self.target.currentData() or "")
         if uploads:
             self.accept()
             self.agreed.emit(uploads, target)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from PySide6.QtWidgets import QMenu
 
-from apitorch_desktop.api.types import TrainingSet
+from apitorch_desktop.api.types import Id, TrainingSet
 
 
 def fill_label_menu(
-    menu: QMenu, sets: Sequence[TrainingSet], first: Sequence[str], chosen: Callable[[str, str], object]
+    menu: QMenu, sets: Sequence[TrainingSet], first: Sequence[str], chosen: Callable[[Id, str], object]
 ) -> None:
     """Replace the entries of a menu; labels in `first` come first. `chosen` receives a training set's id and a label."""
     menu.clear()
