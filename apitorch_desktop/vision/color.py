@@ -5,15 +5,17 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from PIL import Image, ImageChops, ImageCms
+from PIL import Image, ImageChops, ImageCms, TiffImagePlugin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BAND = 512
 """Rows converted at a time, so that a whole image is not held twice."""
-_TOPS_16: Final = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
-"""White of 8, 10, 12, 14 and 16 bits, which cameras, scanners and microscopes all keep in 16."""
+_TOPS_16: Final = (255.0, 1023.0, 4095.0, 16383.0, 32767.0, 65535.0)
+"""White of 8, 10, 12, 14, 15 (with a sign) and 16 bits, which cameras, scanners and microscopes all keep in 16."""
+_BITS, _PHOTOMETRIC, _FORMAT = 258, 262, 339
+"""Tags of TIFF 6.0: BitsPerSample; PhotometricInterpretation, 0 where white is 0; SampleFormat, 1 for no sign."""
 _TOPS_FLOAT: Final = (1.0, 255.0, 65535.0)
 
 
@@ -70,8 +72,9 @@ def is_darker(image: Image.Image, limit: int) -> bool:
 def brightened(data: bytes) -> Image.Image | None:
     """Return a 16-bit PNG or TIFF whose values use 10, 12 or 14 bits in their own range, in RGB; None for others."""
     values = _decoded(data)
-    if values is None or values.dtype != np.uint16 or values.ndim != 3 or values.shape[2] != 3:
+    if values is None or values.dtype != np.uint16 or values.ndim != 3 or values.shape[2] not in (3, 4):
         return None
+    values = values[:, :, :3]
     return _scaled(values, 0.0, _top(float(values.max(initial=0)), _TOPS_16))
 
 
@@ -84,7 +87,7 @@ def deep(data: bytes) -> Image.Image | None:
         values = values[:, :, 0] if values.shape[2] < 3 else values[:, :, :3]
     if values.dtype == np.uint8:
         return Image.fromarray(np.ascontiguousarray(values))
-    return _stretched(values.astype(np.float32), _TOPS_16 if values.dtype == np.uint16 else _TOPS_FLOAT)
+    return _stretched(values.astype(np.float32), _TOPS_FLOAT if values.dtype.kind == "f" else _TOPS_16)
 
 
 def _decoded(data: bytes) -> "NDArray[Any] | None":
@@ -103,8 +106,12 @@ def _decoded(data: bytes) -> "NDArray[Any] | None":
 
 def _from_deep(image: Image.Image) -> Image.Image:
     """Convert 16-bit, 32-bit and floating-point gray to L; without a known range the values are stretched to 0…255."""
-    integers = _TOPS_16 if image.mode.startswith("I;16") else _TOPS_FLOAT[1:]
-    return _stretched(np.asarray(image, dtype=np.float32), _TOPS_FLOAT if image.mode == "F" else integers)
+    values = np.asarray(image)
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    if image.mode == "I" and tags.get(_BITS, (0,))[0] == 32 and tags.get(_FORMAT, (1,))[0] == 1:
+        values = values.view(np.uint32)  # Pillow takes the upper half for negative numbers
+    gray = _stretched(values.astype(np.float32), _TOPS_FLOAT if image.mode == "F" else _TOPS_16)
+    return ImageChops.invert(gray) if tags.get(_PHOTOMETRIC) == 0 else gray
 
 
 def _stretched(values: "NDArray[np.float32]", tops: Sequence[float]) -> Image.Image:
@@ -119,8 +126,12 @@ def _top(high: float, tops: Sequence[float]) -> float:
 
 
 def _scaled(values: "NDArray[Any]", low: float, high: float) -> Image.Image:
-    scaled = (values.astype(np.float32) - low) * (255 / max(high - low, 1e-12))
-    return Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8))
+    result = np.empty(values.shape, np.uint8)
+    factor = 255 / max(high - low, 1e-12)
+    for top in range(0, len(values), _BAND):
+        scaled = (values[top : top + _BAND].astype(np.float32) - low) * factor
+        result[top : top + _BAND] = np.clip(np.rint(scaled), 0, 255)
+    return Image.fromarray(result)
 
 
 def _over_white(image: Image.Image) -> Image.Image:

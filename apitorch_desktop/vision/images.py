@@ -54,13 +54,14 @@ UNIVERSAL: Final = frozenset({"JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF"})
 """Formats that every service takes; of others it gets a JPEG, unless it lists the extension `formats`."""
 UNIVERSAL_STARTS: Final = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM")
 """First bytes of all of these but TIFF, which raw photos begin with too."""
-_TIFF_PACKINGS: Final = {
-    33003: "JPEG 2000", 33005: "JPEG 2000", 34661: "JBIG", 34712: "JPEG 2000", 34887: "LERC", 50001: "WebP",
-    50002: "JPEG XL", 52546: "JPEG XL", 34676: "SGI Log", 34677: "SGI Log", 32809: "ThunderScan", 34892: "lossy JPEG",
+_TIFF_PACKINGS: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000})
+"""Compressions of a TIFF that libtiff is built with: of others it makes nothing, and some it names on standard error."""
+_TIFF_PACKING_NAMES: Final = {
+    22610: "JPEG XR", 33003: "JPEG 2000", 33005: "JPEG 2000", 34661: "JBIG", 34712: "JPEG 2000", 34887: "LERC",
+    34892: "lossy JPEG", 34933: "PNG", 34934: "JPEG XR", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
 }  # fmt: skip
-"""Compressions of a TIFF that the decoder is not built with; it would write so on standard error."""
+_MAX_DEEP_BYTES: Final = 2**28
 _JXL_STARTS: Final = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n")
-_BIG_TIFF: Final = (b"II\x2b\0", b"MM\0\x2b")
 _DARK: Final = 64
 """Values of 255 below which a 16-bit image may be one of 10, 12 or 14 bits."""
 _MAX_SCANS: Final = 100
@@ -249,8 +250,8 @@ def _open(data: bytes) -> _Opened:
     directories = tiff_directories(data)
     if kind := raw_kind(data, directories):
         return _open_raw(data, directories, kind)
-    if directories or data.startswith(_BIG_TIFF):
-        return _open_tiff(data, directories[0] if directories else TiffDirectory())
+    if directories:
+        return _open_tiff(data, directories[0])
     return _open_by_pillow(data)
 
 
@@ -311,7 +312,7 @@ def _open_raw(data: bytes, directories: list[TiffDirectory], kind: str) -> _Open
     try:
         jpeg, orientation = preview(data, directories, kind)
     except NoPreview as error:
-        raise UnreadableImage(_unread(f"a raw photo {error}")) from error
+        raise UnreadableImage(f"It is a raw photo {error}: save it as a JPEG.") from error
     opened = _open_jpeg(jpeg)
     if orientation != 1:
         opened.orientation = orientation
@@ -320,21 +321,27 @@ def _open_raw(data: bytes, directories: list[TiffDirectory], kind: str) -> _Open
 
 
 def _open_tiff(data: bytes, directory: TiffDirectory) -> _Opened:
-    if packing := _TIFF_PACKINGS.get(directory.compression):
+    if directory.compression not in _TIFF_PACKINGS:
+        packing = _TIFF_PACKING_NAMES.get(directory.compression, "an uncommon method")
         raise UnreadableImage(_unread(f"a TIFF packed with {packing}"))
+    bits, number, samples = directory.layout
+    if directory.in_planes and bits != 8:  # Pillow and OpenCV make something else of it
+        raise UnreadableImage(_unread(f"a TIFF of separate color planes of {bits} bits"))
     try:
         return _open_by_pillow(data)
     except UnidentifiedImageError:
-        bits, number, samples = directory.layout
         _check_size(*directory.size)
+        if (size := math.prod(directory.size) * bits * samples // 8) > _MAX_DEEP_BYTES:
+            most = _MAX_DEEP_BYTES // 2**20
+            raise UnreadableImage(
+                f"The TIFF holds {size / 2**20:,.0f} MiB of numbers, and {most} is the most: make it smaller."
+            ) from None
         image = color.deep(data)
         if image is None:
-            if not directory.tags:
-                raise UnreadableImage(_unread("a BigTIFF of a kind")) from None
             if number == 1 and bits in (1, 8, 16) and samples <= 4:
                 raise
             form = {2: "signed", 3: "floating-point"}.get(number, "unsigned")
-            kind = f"a TIFF of a kind with {bits} bits ({form}) and {samples} to a pixel"
+            kind = f"a TIFF of {samples} {form} numbers of {bits} bits a pixel"
             raise UnreadableImage(_unread(kind)) from None
         return _Opened(image, data, _FORMATS["TIFF"], directory.number(0x0112, 1))
 
@@ -349,7 +356,8 @@ def _check_size(width: int, height: int) -> None:
 
 def _name_by_start(data: bytes) -> str:
     """Return the name of the format that a file begins like, for sentences about a damaged one; else empty."""
-    starts = {JPEG_START: "JPEG", PNG_START: "PNG", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"BM": "BMP"}
+    starts = {JPEG_START: "JPEG", PNG_START: "PNG", b"GIF8": "GIF", b"BM": "BMP"}
+    starts |= dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF")
     found = next((name for start, name in starts.items() if data.startswith(start)), "")
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"

@@ -17,13 +17,15 @@ LEAST_PREVIEW: Final = 512
 """Longer side in pixels below which a preview is a thumbnail, which is never taken for the photo."""
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-_MAKE, _STRIPS, _ORIENTATION, _SAMPLES, _STRIP_BYTES, _SUB_IFDS = 271, 273, 274, 277, 279, 330
+_MAKE, _STRIPS, _ORIENTATION, _SAMPLES, _STRIP_BYTES, _PLANES, _SUB_IFDS = 271, 273, 274, 277, 279, 284, 330
 _TILES, _TILE_BYTES, _FORMAT, _JPEG, _JPEG_BYTES, _EXIF = 324, 325, 339, 513, 514, 34665
 _RW2_JPEG, _DNG_VERSION = 0x2E, 50706
 """Tags of TIFF 6.0, DNG 1.7, and Panasonic's JpgFromRaw."""
 _MAX_IFDS: Final = 32
-_SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 13: 4}
-_CODES: Final = {1: "B", 2: "s", 3: "H", 4: "I", 6: "b", 7: "s", 8: "h", 9: "i", 13: "I"}
+_MAX_TAGS: Final = 1000
+_SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
+_CODES: Final = {1: "B", 2: "s", 3: "H", 4: "I", 6: "b", 7: "s", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+"""Bytes of a value, and its code in `struct`, by type."""
 _SENSOR: Final = frozenset({32803, 34892})
 """Photometric interpretations of a sensor's own values: color filter array and linear raw (DNG 1.7)."""
 _RAW_PACKING: Final = frozenset({32767, 32769, 32770, 34713, 65000, 65535})
@@ -70,6 +72,11 @@ class TiffDirectory:
         return self.number(_WIDTH), self.number(_HEIGHT)
 
     @property
+    def in_planes(self) -> bool:
+        """Whether each color is stored apart from the others."""
+        return self.number(_PLANES, 1) == 2 and self.number(_SAMPLES, 1) > 1
+
+    @property
     def layout(self) -> tuple[int, int, int]:
         """Bits of a sample, kind of its number (1 unsigned, 2 signed, 3 floating), samples of a pixel."""
         return self.number(_BITS, 1), self.number(_FORMAT, 1), self.number(_SAMPLES, 1)
@@ -77,18 +84,19 @@ class TiffDirectory:
 
 def tiff_directories(data: bytes) -> list[TiffDirectory]:
     """Return the directories of a TIFF or of a file built like one, those of its sub-images too; empty if damaged."""
-    if data[:2] not in (b"II", b"MM") or len(data) < 8 or data[2:4] in (b"\x2b\0", b"\0\x2b"):
+    if data[:2] not in (b"II", b"MM") or len(data) < 16:
         return []
     order = "<" if data[:2] == b"II" else ">"
-    waiting = [struct.unpack(f"{order}I", data[4:8])[0]]
+    big = data[2:4] in (b"\x2b\0", b"\0\x2b")  # BigTIFF
+    waiting = [struct.unpack_from(f"{order}Q", data, 8)[0] if big else struct.unpack_from(f"{order}I", data, 4)[0]]
     seen: set[int] = set()
     found: list[TiffDirectory] = []
     while waiting and len(found) < _MAX_IFDS:
         offset = waiting.pop(0)
-        if offset in seen or not 8 <= offset < len(data) - 2:
+        if offset in seen or not 8 <= offset < len(data) - 8:
             continue
         seen.add(offset)
-        directory, following = _read_directory(data, order, offset)
+        directory, following = _read_directory(data, order, offset, big=big)
         found.append(directory)
         waiting += [at for at in (*_numbers(directory, _SUB_IFDS), *_numbers(directory, _EXIF), following) if at]
     return found
@@ -99,21 +107,24 @@ def _numbers(directory: TiffDirectory, tag: int) -> tuple[int, ...]:
     return values[:_MAX_IFDS] if isinstance(values, tuple) else ()
 
 
-def _read_directory(data: bytes, order: str, offset: int) -> tuple[TiffDirectory, int]:
+def _read_directory(data: bytes, order: str, offset: int, *, big: bool) -> tuple[TiffDirectory, int]:
     directory = TiffDirectory()
-    (count,) = struct.unpack_from(f"{order}H", data, offset)
-    end = offset + 2 + 12 * count
-    for at in range(offset + 2, min(end, len(data) - 11), 12):
-        tag, kind, number = struct.unpack_from(f"{order}HHI", data, at)
+    counter, word, step = ("Q", "Q", 20) if big else ("H", "I", 12)
+    room = struct.calcsize(word)
+    (count,) = struct.unpack_from(f"{order}{counter}", data, offset)
+    start = offset + struct.calcsize(counter)
+    end = start + step * count
+    for at in range(start, min(end, len(data) - step + 1, start + step * _MAX_TAGS), step):
+        tag, kind, number = struct.unpack_from(f"{order}HH{word}", data, at)
         size = _SIZES.get(kind, 0) * number
-        place = at + 8 if size <= 4 else struct.unpack_from(f"{order}I", data, at + 8)[0]
+        place = at + step - room if size <= room else struct.unpack_from(f"{order}{word}", data, at + step - room)[0]
         if tag == _RW2_JPEG:
             directory.tags[_JPEG], directory.tags[_JPEG_BYTES] = (place,), (size,)
         elif 0 < size <= 4096 and place + size <= len(data):
             code = _CODES[kind]
             values = struct.unpack_from(f"{order}{number}{code}", data, place)
             directory.tags[tag] = values[0] if code == "s" else values
-    following = struct.unpack_from(f"{order}I", data, end)[0] if end + 4 <= len(data) else 0
+    following = struct.unpack_from(f"{order}{word}", data, end)[0] if end + room <= len(data) else 0
     return directory, following
 
 

@@ -131,6 +131,8 @@ def _is_needed(name: bytes, data: bytes, position: int, length: int) -> bool:
     orientation = name in (b"zTXt", b"tEXt") and bytes(body[:21]) == b"Raw profile type exif"
     if name not in _NEEDED and not (orientation and length < 2**18):
         return False
+    if name == b"tRNS" and not 0 < length <= 256:
+        return False
     if data[position + 8 + length : position + 12 + length] != struct.pack(">I", zlib.crc32(body, zlib.crc32(name))):
         return False
     return name not in (b"iCCP", b"zTXt") or _unpacks(bytes(body))

@@ -190,14 +190,27 @@ def raw_photo(make: bytes = b"NIKON", preview: tuple[int, int] | None = (640, 48
     return tiff([thumb, raw, *([shown] if preview else [])], blobs=small + sensor + jpeg)
 
 
-def deep_tiff(values: np.ndarray) -> bytes:
+def planar_tiff(planes: np.ndarray) -> bytes:
+    """A TIFF of three color planes, one after the other."""
+    count, height, width = planes.shape
+    data, size = planes.tobytes(), planes[0].nbytes
+    form = {"u": 1, "f": 3}[planes.dtype.kind]
+    tags: dict[int, Any] = {
+        256: width, 257: height, 258: (8 * planes.dtype.itemsize,) * count, 259: 1, 262: 2, 277: count, 278: height, 284: 2,
+        273: tuple(8 + size * plane for plane in range(count)), 279: (size,) * count, 339: (form,) * count,
+    }  # fmt: skip
+    return tiff([tags], blobs=data)
+
+
+def deep_tiff(values: np.ndarray, *, white_is_zero: bool = False) -> bytes:
     """A TIFF of numbers of any kind, uncompressed; gray or RGB."""
     samples = values.shape[2] if values.ndim == 3 else 1
     form = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
     height, width = values.shape[:2]
     data = values.tobytes()
     tags: dict[int, Any] = {
-        256: width, 257: height, 258: (8 * values.dtype.itemsize,) * samples, 259: 1, 262: 2 if samples == 3 else 1, 273: 8,
+        256: width, 257: height, 258: (8 * values.dtype.itemsize,) * samples, 259: 1,
+        262: 2 if samples == 3 else int(not white_is_zero), 273: 8,
         277: samples, 278: height, 279: len(data), 339: (form,) * samples,
     }  # fmt: skip
     return tiff([tags], blobs=data)

@@ -260,9 +260,10 @@ PROFILE = b"name\0\0" + zlib.compress(bytes(1_500_000))
         chunk(b"iCCP", PROFILE),
         chunk(b"iCCP", b"name\0\0" + zlib.compress(bytes(20_000_000), 1)),
         chunk(b"caBX", LARGE),
+        chunk(b"tRNS", b""),
         b"".join(chunk(b"tEXt", b"a\0b") for _ in range(5000)),
     ],
-    ids=["zTXt", "tEXt", "iTXt", "profile", "endless profile", "credentials", "many"],
+    ids=["zTXt", "tEXt", "iTXt", "profile", "endless profile", "credentials", "no transparency", "many"],
 )
 def test_a_png_with_much_beside_its_pixels_is_read(extra: bytes):
     assert shown(scene_png(extra)) == UPRIGHT
@@ -309,6 +310,12 @@ def test_fewer_bits_in_16_are_seen_in_their_range(bits: int, kind: str):
     assert row[0, 1] == (255 if kind.startswith("RGB") else 0)
 
 
+def test_12_bits_of_color_with_an_opaque_alpha_are_seen_in_their_range():
+    values = np.dstack([np.asarray(scene()).astype(np.uint16) * 16, np.full((240, 320), 65535, np.uint16)])
+    data = png(320, 240, b"".join(b"\0" + row.astype(">u2").tobytes() for row in values), depth=16, colour=6)
+    assert corners(open_upright(data)) == UPRIGHT
+
+
 @pytest.mark.parametrize("number", ["f4", "f8", "u4", "i4", "i2"])
 @pytest.mark.parametrize("colored", [False, True])
 def test_a_tiff_of_other_numbers_is_read(number: str, colored: bool):
@@ -320,7 +327,28 @@ def test_a_tiff_of_other_numbers_is_read(number: str, colored: bool):
     assert (verify(data).width, verify(data).height) == (320, 240)
 
 
-@pytest.mark.parametrize("packing", [34712, 34887, 50001, 50002])
+def test_unsigned_numbers_of_32_bits_and_white_of_0_are_not_turned_around():
+    gray = np.asarray(scene().convert("L"))
+    whole = samples.deep_tiff((gray.astype(np.float64) / 255 * (2**32 - 1)).astype(np.uint32))
+    ours = np.asarray(open_upright(whole).convert("L"), int)
+    assert np.corrcoef(ours.ravel(), gray.ravel())[0, 1] > 0.99
+    inverted = samples.deep_tiff(65535 - gray.astype(np.uint16) * 257, white_is_zero=True)
+    assert abs(np.asarray(open_upright(inverted).convert("L"), int) - gray).max() <= 1
+
+
+def test_a_tiff_of_numbers_that_unpack_without_end_is_refused_by_its_header():
+    tags = {256: 7000, 257: 7000, 258: (64,) * 3, 259: 8, 262: 2, 273: 8, 277: 3, 278: 7000, 279: 100, 339: (3,) * 3}
+    assert "MiB of numbers" in refusal(samples.tiff([tags], blobs=bytes(100)))
+
+
+def test_separate_planes_of_16_bits_are_named_and_of_8_read():
+    planes = np.ascontiguousarray(np.asarray(scene()).transpose(2, 0, 1))
+    assert corners(open_upright(samples.planar_tiff(planes))) == UPRIGHT
+    assert "separate color planes of 16 bits" in refusal(samples.planar_tiff(planes.astype(np.uint16) * 257))
+    assert "separate color planes of 32 bits" in refusal(samples.planar_tiff(planes.astype(np.float32)))
+
+
+@pytest.mark.parametrize("packing", [22610, 34933, 60000, 34712, 34887, 50001, 50002])
 def test_a_packing_that_is_not_read_is_named(packing: int, capfd: pytest.CaptureFixture[str]):
     data = samples.tiff(
         [{256: 8, 257: 8, 258: (8, 8, 8), 259: packing, 262: 2, 273: 8, 277: 3, 278: 8, 279: 64}], blobs=bytes(64)

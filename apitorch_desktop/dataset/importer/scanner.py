@@ -336,7 +336,8 @@ class Scanner:
         odd = sorted(part for part in raw if any("\ud800" <= char <= "\udfff" for char in part))
         texts, _ = decode_names([os.fsencode(part) for part in odd])
         for part, text in zip(odd, texts, strict=True):
-            self.notes.append(f"The name “{shown(part)}” is no UTF-8: it was read as “{shown(text)}”.")
+            read = "its encoding is not known: rename it" if "\ufffd" in text else f"it was read as “{shown(text)}”"
+            self.notes.append(f"The name “{shown(part)}” is no UTF-8: {read}.")
         return dict(zip(odd, texts, strict=True))
 
     def _use_lists(self, contents: _Contents) -> tuple[dict[Parts, list[str]], dict[Parts, str], set[Parts]]:

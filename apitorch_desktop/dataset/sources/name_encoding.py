@@ -36,7 +36,7 @@ def _is_utf8(name: bytes) -> bool:
 
 def _guess(text: bytes, archive: bool) -> str:
     western = ["cp850", "cp1252"] if archive else ["cp1252", "cp850"]
-    candidates = [*western, "gb18030", "cp932", "cp949", "big5", "cp866", "cp1251"]
+    candidates = [*western, "gb18030", "cp932", "cp949", "big5", "cp866", "cp1251", "koi8-r"]
     scores = {encoding: _score(text, encoding) for encoding in candidates}
     best = max(candidates, key=lambda encoding: scores[encoding])
     # every common Korean syllable is a common Chinese sign as well, but not the reverse
@@ -104,6 +104,7 @@ _USUAL: Final[dict[str, Callable[[str, str, bool], float]]] = {
     "cp850": _western,
     "cp866": _cyrillic,
     "cp1251": _cyrillic,
+    "koi8-r": _cyrillic,
     # the lead bytes of the commonest signs, which each standard puts first
     "gb18030": _double_byte("gb18030", range(0xB0, 0xD8)),
     "big5": _double_byte("big5", range(0xA4, 0xC7)),

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 from apitorch_desktop.api.errors import Conflict
 from apitorch_desktop.api.types import Classification
 from apitorch_desktop.dataset.batch.classification import fetch_answers
+from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES
 from apitorch_desktop.dataset.workspace.workspace import NeedsScratch, Workspace
 from apitorch_desktop.ui.classify.answer_card import AnswerCard
 from apitorch_desktop.ui.classify.feedback import FeedbackController
@@ -34,7 +35,7 @@ Answers = dict[str, Classification | Exception]
 EDGE = 720
 """Edge in pixels to which the photo is decoded."""
 DEFAULTS = ("safe-for-work", "extract-text")
-FILTER = "Photos (*.jpg *.jpeg *.png *.webp *.gif *.tif *.tiff *.bmp);;All files (*)"
+FILTER = f"Photos ({' '.join(f'*{suffix}' for suffix in sorted(IMAGE_SUFFIXES))});;All files (*)"
 
 
 @dataclass(frozen=True, slots=True)

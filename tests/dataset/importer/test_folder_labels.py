@@ -140,7 +140,12 @@ def test_a_link_out_of_the_tree_is_followed_once(tmp_path):
 
 @pytest.mark.parametrize(
     ("coded", "label"),
-    [(b"K\xe4se", "käse"), ("Кошки".encode("cp1251"), "кошки"), ("ねこの写真".encode("cp932"), "ねこの写真")],
+    [
+        (b"K\xe4se", "käse"),
+        ("Кошки".encode("cp1251"), "кошки"),
+        ("Кошки".encode("koi8-r"), "кошки"),
+        ("ねこの写真".encode("cp932"), "ねこの写真"),
+    ],
 )
 def test_names_that_are_no_utf8_are_read_in_their_encoding_and_told(tmp_path, coded, label):
     put(tmp_path / "Brot/a.jpg", picture(1))
