@@ -2,119 +2,274 @@
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from apitorch_desktop.service.config import without_password
 from apitorch_desktop.service.storage.blobs import MARKER, SHA256_DIGITS, Blobs, Staged
-from apitorch_desktop.service.storage.errors import CannotOpen, StorageFault, StorageUnreachable
+from apitorch_desktop.service.storage.errors import CannotOpen, StorageFault, StorageUnreachable, to_store_error
+from apitorch_desktop.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
 
 _log = logging.getLogger(__name__)
-_CONCURRENCY = 64  # requests at a time in `commit`
-_RETRIES: "RetryConfig" = {"max_retries": 5, "retry_timeout": timedelta(seconds=20)}
-"""Short, since callers of the writer wait as long. A request without a response is given up after 30 seconds."""
+_T = TypeVar("_T")
+_BATCH = 500  # objects deleted at once
+_DOWN = 2.0  # seconds after a failure in which other requests fail at once
+_RETRY_UPLOADS = 5.0  # seconds until a file that could not be stored is tried again
+_SETTLE = 10.0
+_RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
+"""Short, since a caller waits as long. A connection has 5 seconds and a request 30, by default: options of the client
+given here would replace those of the environment.
+"""
 _ERROR_CODE = re.compile(r"<Code>(\w+)</Code>")
 
 
 class BucketBlobs(Blobs):
-    """Image files in a bucket, where an object is durable once `put` returns."""
+    """Image files in a bucket, where an object is durable once `put` returns.
+
+    The writer never waits for the bucket. `stage` stores the object on the caller's thread; a thread of its own deletes
+    objects, and stores what `stage_soon` wrote into the folder `pending`, from which it is read until then. An object
+    is not deleted while it is staged, nor staged while it is being deleted.
+    """
 
     fast_listing = False
 
-    def __init__(self, store: "ObjectStore", location: str) -> None:
+    def __init__(self, store: "ObjectStore", location: str, pending: Path | None = None) -> None:
         super().__init__()
         self.location = location
-        self._deletions = 0
-        self._deleted: dict[str, int] = {}  # the number of the deletion of an object
-        self._staged: dict[Staged, int] = {}  # the number of the first deletion that may come after it
         self._store = store
+        self._pending = pending
+        self._changed = threading.Condition()
+        self._staged: set[Staged] = set()
+        self._uploads: dict[str, None] = {}
+        self._deletions: dict[str, None] = {}
+        self._deleting: set[str] = set()
+        self._retry_at = 0.0  # of the uploads
+        self._down_until = 0.0
+        self._down_reason = ""
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        if pending is not None and pending.is_dir():
+            self._uploads = dict.fromkeys(path.name for path in pending.iterdir() if len(path.name) == SHA256_DIGITS)
 
     def stage(self, sha256: str, data: bytes) -> Staged:
-        """Store the object, on the caller's thread, so that a slow bucket does not hold up the writer.
-
-        Raises StorageFault.
-        """
-        staged = Staged(sha256, data)
-        self._staged[staged] = self._deletions
-        self._put(staged)
-        if staged.error is not None:
+        """Store the object, on the caller's thread. Raises StorageUnreachable."""
+        staged = self._begin(Staged(sha256, data))
+        try:
+            self._ask(lambda: self._store.put(_name(sha256), data))
+        except StorageUnreachable:
             self.discard(staged)
-            raise staged.error
+            raise
+        self.damaged.discard(sha256)
+        return staged
+
+    def stage_soon(self, sha256: str, data: bytes) -> Staged:
+        """Write the bytes to a file that is stored later. Raises DiskFull, StorageFault."""
+        if self._pending is None:
+            return self.stage(sha256, data)
+        staged = self._begin(Staged(sha256, data, self._pending / sha256))
+        try:
+            self._pending.mkdir(exist_ok=True, mode=0o700)
+            with atomic_write(self._pending / sha256, mode=0o600) as part:
+                part.write_bytes(data)
+        except OSError as error:
+            self.discard(staged)
+            raise to_store_error(error, self._pending) from error
         return staged
 
     def discard(self, staged: Staged) -> None:
-        """Forget what was staged and will not be committed; its object is removed by the writer or the sweep."""
-        self._staged.pop(staged, None)
+        """Forget what was staged and will not be committed; the sweep finds an object without a row."""
+        with self._changed:
+            self._release(staged)
+            unwanted = staged.file is not None and staged.sha256 not in self._uploads
+            if unwanted and staged.sha256 not in {each.sha256 for each in self._staged}:
+                with suppress(OSError):
+                    staged.file.unlink(missing_ok=True)  # type: ignore[union-attr]
+        staged.file = None
 
     def commit(self, staged: Sequence[Staged]) -> None:
-        """Store again what was deleted after it was staged; failures are set as the `error` of each."""
-        lost = [item for item in staged if self._deleted.get(item.sha256, -1) >= self._staged.pop(item, 0)]
-        if lost:
-            with ThreadPoolExecutor(min(_CONCURRENCY, len(lost)), "blobs") as threads:
-                list(threads.map(self._put, lost))
+        """Keep the objects: they are stored already, or will be."""
+        with self._changed:
+            for item in staged:
+                self._deletions.pop(item.sha256, None)
+                if item.file is not None and item in self._staged:
+                    self._uploads[item.sha256] = None
+                self._release(item)
+        self.resume()
 
-    def _put(self, item: Staged) -> None:
-        try:
-            self._store.put(_name(item.sha256), item.data)
-            self.damaged.discard(item.sha256)
-        except Exception as error:  # noqa: BLE001 - obstore raises many types; the caller gets it
-            item.error = _to_storage_fault(error)
+    def resume(self) -> None:
+        """Store and delete in the background what is left to do."""
+        with self._changed:
+            if self._thread is None and not self._stopping and (self._uploads or self._deletions):
+                self._thread = threading.Thread(target=self._work, name="bucket", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def settle(self, timeout: float = _SETTLE) -> None:
+        """Wait until all is stored and deleted, or the bucket cannot be reached, or the time is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: not (self._next() or self._deleting), timeout)
+
+    def close(self) -> None:
+        """Finish what can be done within seconds; the next start stores the rest, and the sweep finds it."""
+        self.settle()
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
 
     def exists(self, sha256: str) -> bool:
         """Return whether the object exists and is not known to be damaged; True if the bucket cannot be reached."""
-        if sha256 in self.damaged:
+        if sha256 in self.damaged or self._is_deleted(sha256):
             return False
+        if self._local(sha256) is not None:
+            return True
         try:
-            self._store.head(_name(sha256))
+            self._ask(lambda: self._store.head(_name(sha256)))
         except FileNotFoundError:
             return False
-        except Exception:  # noqa: BLE001 - the next read or write reports it
+        except StorageUnreachable:  # the next read or write reports it
             return True
         return True
 
     def modified(self, sha256: str) -> float:
         """Return when the object was stored, 0 if that cannot be determined."""
         try:
-            return self._store.head(_name(sha256))["last_modified"].timestamp()
-        except Exception:  # noqa: BLE001 - only used for a message
+            if (local := self._local(sha256)) is not None:
+                return local.stat().st_mtime
+            return float(self._ask(lambda: self._store.head(_name(sha256)))["last_modified"].timestamp())
+        except (OSError, StorageUnreachable):
             return 0
 
     def read(self, sha256: str) -> bytes:
         """Return the bytes. Raises StorageFault."""
         try:
-            return bytes(self._store.get(_name(sha256)).bytes())
+            if self._is_deleted(sha256):
+                raise FileNotFoundError
+            if (local := self._local(sha256)) is not None:
+                with suppress(FileNotFoundError):  # just stored
+                    return local.read_bytes()
+            return self._ask(lambda: bytes(self._store.get(_name(sha256)).bytes()))
         except FileNotFoundError as error:
             raise StorageFault("The stored image is gone from the disk. Upload it again.") from error
-        except Exception as error:
-            raise _to_storage_fault(error) from error
 
     def delete(self, sha256s: Sequence[str]) -> None:
-        """Delete objects, ignoring missing ones. Raises StorageFault; the next sweep tries again."""
-        if not self._staged:
-            self._deleted.clear()
-        for sha256 in sha256s:
-            self._deleted[sha256] = self._deletions
+        """Delete objects in the background, ignoring missing ones."""
+        with self._changed:
+            self._deletions.update(dict.fromkeys(sha256s))
+        self.resume()
+
+    def _begin(self, staged: Staged) -> Staged:
+        with self._changed:
+            self._changed.wait_for(lambda: staged.sha256 not in self._deleting)
+            self._staged.add(staged)
+        return staged
+
+    def _release(self, staged: Staged) -> None:
+        self._staged.discard(staged)
+        self._changed.notify_all()
+
+    def _local(self, sha256: str) -> Path | None:
+        """Return the file of an image that is not stored yet."""
+        return self._pending / sha256 if self._pending is not None and sha256 in self._uploads else None
+
+    def _is_deleted(self, sha256: str) -> bool:
+        return sha256 in self._deletions or sha256 in self._deleting
+
+    def _ask(self, request: Callable[[], _T]) -> _T:
+        """Make a request. Raises FileNotFoundError for a missing object, StorageUnreachable for any other failure.
+
+        After a failure others fail at once for a moment, so that those who wait for a thread need not wait as long.
+        """
+        if monotonic() < self._down_until:
+            raise StorageUnreachable(self._down_reason)
         try:
-            self._store.delete([_name(sha256) for sha256 in sha256s])
+            answer = request()
         except FileNotFoundError:
-            pass
+            raise
+        except Exception as error:  # obstore raises many types
+            failure = _to_storage_fault(error)
+            self._down_until, self._down_reason = monotonic() + _DOWN, str(failure)
+            raise failure from error
+        self._down_until = 0.0
+        return answer
+
+    # The thread
+
+    def _work(self) -> None:
+        while (found := self._wait()) is not None:
+            kind, sha256s = found
+            try:
+                if kind == "delete":
+                    self._delete(sha256s)
+                else:
+                    self._upload(sha256s[0])
+            except Exception as error:  # noqa: BLE001 - a lost object costs space, a lost thread all later work
+                _log.warning("the bucket could not be brought up to date: %s", error)
+            finally:
+                with self._changed:
+                    self._deleting.difference_update(sha256s)
+                    self._changed.notify_all()
+
+    def _wait(self) -> tuple[str, list[str]] | None:
+        """Wait for work and mark it as begun; None to end."""
+        with self._changed:
+            while not self._stopping:
+                if found := self._next():
+                    if found[0] == "delete":
+                        self._deleting.update(found[1])
+                        for sha256 in found[1]:
+                            del self._deletions[sha256]
+                    return found
+                self._changed.wait(1.0 if self._uploads else None)
+        return None
+
+    def _next(self) -> tuple[str, list[str]] | None:
+        staged = {each.sha256 for each in self._staged}
+        deletable = [sha256 for sha256 in self._deletions if sha256 not in staged]
+        if deletable:
+            return "delete", deletable[:_BATCH]
+        if self._uploads and monotonic() >= self._retry_at:
+            return "upload", [next(iter(self._uploads))]
+        return None
+
+    def _upload(self, sha256: str) -> None:
+        path = self._pending / sha256 if self._pending is not None else Path()
+        try:
+            if path.is_file():
+                data = path.read_bytes()
+                self._store.put(_name(sha256), data)
         except Exception as error:
+            self._retry_at = monotonic() + _RETRY_UPLOADS
             raise _to_storage_fault(error) from error
-        finally:
-            self._deletions += 1  # only now: what is staged meanwhile may be deleted as well
+        with self._changed:
+            self._uploads.pop(sha256, None)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+    def _delete(self, sha256s: list[str]) -> None:
+        for sha256 in sha256s:
+            with self._changed:
+                self._uploads.pop(sha256, None)
+            if self._pending is not None:
+                (self._pending / sha256).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            self._store.delete([_name(sha256) for sha256 in sha256s])
 
     def names(self) -> Iterator[str]:
         """Yield the sha256 of every stored object. Raises StorageFault."""
+        yield from list(self._uploads)
         try:
             for batch in self._store.list():
                 for entry in batch:
                     name = entry["path"].rpartition("/")[2]
-                    if len(name) == SHA256_DIGITS:
+                    if len(name) == SHA256_DIGITS and name not in self._uploads and not self._is_deleted(name):
                         yield name
         except Exception as error:
             raise _to_storage_fault(error) from error
@@ -136,9 +291,10 @@ class BucketBlobs(Blobs):
             raise _to_storage_fault(error) from error
 
 
-def open_bucket(url: str) -> BucketBlobs:
-    """Open the images at an obstore URL (`s3://bucket/prefix`), with credentials from the environment. Raises
-    CannotOpen.
+def open_bucket(url: str, pending: Path | None = None) -> BucketBlobs:
+    """Open the images at an obstore URL (`s3://bucket/prefix`), with credentials from the environment.
+
+    `pending` is a folder for images that are stored later. Raises CannotOpen.
     """
     from obstore.store import from_url
 
@@ -149,23 +305,22 @@ def open_bucket(url: str) -> BucketBlobs:
             "The address of the image storage cannot be used. Write it as s3://bucket/prefix, or give the file:// URL of a "
             "folder that is there."
         ) from error
-    return BucketBlobs(store, without_password(url))
+    return BucketBlobs(store, without_password(url), pending)
 
 
 def _name(sha256: str) -> str:
     return f"{sha256[0]}/{sha256}"
 
 
-def _to_storage_fault(error: Exception) -> StorageFault:
-    """Return a StorageFault that has only the reason and the bucket's error code of a page-long error."""
+def _to_storage_fault(error: Exception) -> StorageUnreachable:
+    """Return an error that has only the reason and the bucket's error code of a page-long error."""
     text = str(error).strip() or type(error).__name__
     _log.warning("the image storage failed: %s", text.splitlines()[0])
     reason = text.splitlines()[0].rpartition(" - ")[2].partition(": <")[0]
     code = _ERROR_CODE.search(text)
     if code:
         reason = f"{reason}, {code[1]}"
-    kind = StorageFault if code else StorageUnreachable
-    return kind(
+    return StorageUnreachable(
         f"The image storage failed ({reason[:200]}). See that it can be reached, and that its name and credentials are "
         "right; then try again."
     )

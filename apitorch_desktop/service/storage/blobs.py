@@ -26,7 +26,7 @@ MARKER = "database"
 
 
 class Staged:
-    """Staged bytes. `error` is set by `commit` where they could not be stored; `synced` by `sync`."""
+    """Staged bytes. `error` is set by `commit` where they could not be stored; `synced` by `stage_soon`."""
 
     def __init__(self, sha256: str, data: bytes, file: Path | None = None) -> None:
         self.sha256 = sha256
@@ -53,8 +53,21 @@ class Blobs(ABC):
     def stage(self, sha256: str, data: bytes) -> Staged:
         """Write bytes for `commit`. Raises DiskFull or StorageFault, and then keeps nothing."""
 
-    def sync(self, staged: Staged) -> None:  # noqa: B027 - bytes staged in memory need no sync
-        """Do the part of `commit` that can be done on the caller's thread ahead of it."""
+    def stage_soon(self, sha256: str, data: bytes) -> Staged:
+        """Write bytes as `stage` does, without waiting for a storage elsewhere, which then takes them later.
+
+        As much of `commit` as can be done ahead is done too, on the caller's thread. Raises DiskFull or StorageFault.
+        """
+        return self.stage(sha256, data)
+
+    def resume(self) -> None:  # noqa: B027 - there is nothing to do where all is done at once
+        """Go on with what an earlier run left for later."""
+
+    def settle(self) -> None:  # noqa: B027
+        """Wait for what is done in the background, within limits."""
+
+    def close(self) -> None:  # noqa: B027
+        """End the work in the background."""
 
     @abstractmethod
     def discard(self, staged: Staged) -> None:
@@ -132,10 +145,12 @@ class FolderBlobs(Blobs):
             raise to_store_error(error, self._folder) from error
         return Staged(sha256, data, Path(path))
 
-    def sync(self, staged: Staged) -> None:
-        """Sync the staged file ahead of `commit`, which otherwise syncs all at once."""
+    def stage_soon(self, sha256: str, data: bytes) -> Staged:
+        """Write and sync a temporary file ahead of `commit`, which otherwise syncs all at once."""
+        staged = self.stage(sha256, data)
         self._sync_files([staged])
         staged.synced = staged.error is None
+        return staged
 
     def discard(self, staged: Staged) -> None:
         """Remove the staged file."""

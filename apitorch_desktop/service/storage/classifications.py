@@ -47,9 +47,7 @@ class ClassificationRepository(Repository):
 
         This is the slowest part of `put`; it may run while the image is classified.
         """
-        staged = self._blobs.stage(hashlib.sha256(data).hexdigest(), data)
-        self._blobs.sync(staged)
-        return staged
+        return self._blobs.stage_soon(hashlib.sha256(data).hexdigest(), data)
 
     def discard(self, staged: Staged) -> None:
         """Drop what was staged and will not be `put`."""

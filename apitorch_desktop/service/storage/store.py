@@ -58,6 +58,7 @@ class Store:
         self._closing = threading.Lock()
         self.thumbnails = ThumbnailCache(folder / "thumbnails.db")
         resources.callback(self.thumbnails.close)
+        images.resume()
         self._writer = Writer(database, images, folder, reserve)
         resources.callback(self._writer.close)
         self.owners = OwnerRepository(database, self._writer)
@@ -84,6 +85,7 @@ class Store:
             reserve = DiskReserve(folder / "reserve")
             reserve.release_if_full()
             images = open_blobs(folder, blob_url)
+            resources.callback(images.close)
             database = Database(folder, database_url)
             resources.callback(database.close)
             _check_database_id(images, database)
@@ -194,4 +196,4 @@ def open_blobs(folder: Path, url: str | None = None) -> Blobs:
             raise CannotOpen(str(to_store_error(error, images_folder))) from error
     from apitorch_desktop.service.storage.blob_bucket import open_bucket
 
-    return open_bucket(url)
+    return open_bucket(url, folder / "pending")

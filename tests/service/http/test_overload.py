@@ -18,7 +18,7 @@ from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.resources import WorkerPools
 from apitorch_desktop.service.storage.store import Store
 from tests.end_to_end.test_cli_serve import _make_certificate
-from tests.helpers.service_process import serving
+from tests.helpers.service_process import serving, until
 from tests.helpers.stress_clients import CONTENTS
 from tests.service.http.test_hostile_clients import answer_to, head
 
@@ -40,6 +40,39 @@ def test_more_than_the_queue_holds_is_refused_with_the_time_to_wait(tmp_path):
 
     error = asyncio.run(fill())
     assert (error.status, error.headers) == (429, [("retry-after", "1")])
+
+
+def test_uploads_that_hang_leave_threads_for_everything_else(tmp_path):
+    go_on = threading.Event()
+
+    async def fill():
+        pools = WorkerPools(Limits(), tmp_path)
+        hanging = [asyncio.ensure_future(pools.run_images(go_on.wait)) for _ in range(200)]
+        await asyncio.sleep(0)
+        try:
+            assert await asyncio.wait_for(pools.run_storage(lambda: 7), 20) == 7
+            assert await asyncio.wait_for(pools.run_lookup(lambda: 8), 20) == 8
+            hanging += [asyncio.ensure_future(pools.run_images(go_on.wait)) for _ in range(400)]
+            done, _ = await asyncio.wait(hanging, return_when=asyncio.FIRST_EXCEPTION)
+            assert {done.exception().status for done in done} == {429}
+        finally:
+            go_on.set()
+            await asyncio.gather(*hanging, return_exceptions=True)
+            pools.close()
+
+    asyncio.run(fill())
+
+
+def test_a_classification_too_many_is_refused_before_its_body_is_read(tmp_path):
+    with serving(tmp_path / "data", limits={"workers": 1, "queue": 1}) as service:
+        top = head(service, path="/api/classify", Content_Type="multipart/form-data; boundary=x", Content_Length="1000")
+        address = ("127.0.0.1", service.port)
+        with closing(socket.create_connection(address)) as one, closing(socket.create_connection(address)) as two:
+            one.sendall(top)
+            two.sendall(top)
+            until(lambda: answer_to(service, top)[0] == 429)  # both are under way, and their bodies are awaited
+            assert service.call("GET", "ping").status_code == 200
+        until(lambda: answer_to(service, top, b"--x--\r\n" + b" " * 993)[0] == 400)
 
 
 def test_an_abandoned_job_is_dropped_before_it_starts(tmp_path):

@@ -11,10 +11,11 @@ from apitorch_desktop.service import maintenance
 from apitorch_desktop.service.config import InvalidConfig, storage_sentence, storage_urls
 from apitorch_desktop.service.http.errors import to_http_error
 from apitorch_desktop.service.storage.blob_bucket import open_bucket
-from apitorch_desktop.service.storage.errors import StorageUnreachable
+from apitorch_desktop.service.storage.errors import StorageFault, StorageUnreachable
+from apitorch_desktop.service.storage.records import NewClassification
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.service_process import run, serving
-from tests.helpers.stores import ME, add, postgres
+from tests.helpers.stores import ME, Facts, add, postgres
 from tests.service.http.test_url_fetcher import answering
 
 
@@ -115,7 +116,6 @@ def test_a_bucket_that_cannot_be_reached_is_a_fault_of_the_storage_whatever_is_a
         blobs.database_id,
         lambda: blobs.set_database_id("database"),
         lambda: blobs.read(sha256),
-        lambda: blobs.delete([sha256]),
         lambda: blobs.stage(sha256, b"x"),
     ):
         with pytest.raises(StorageUnreachable, match="can be reached") as caught:
@@ -149,17 +149,97 @@ def test_a_slow_bucket_does_not_hold_up_changes_without_images(tmp_path: Path):
             assert store.read(row.result(20).sha256) == b"slow"
 
 
-def test_an_object_that_is_deleted_after_it_was_staged_is_stored_again(tmp_path: Path):
+def test_an_object_that_is_deleted_after_it_was_staged_stays(tmp_path: Path):
     blobs, sha256 = open_bucket(tmp_path.as_uri()), hashlib.sha256(b"x").hexdigest()
     staged = blobs.stage(sha256, b"x")
     assert blobs.exists(sha256)
     blobs.delete([sha256])
     assert not blobs.exists(sha256)
+    blobs.settle()
     blobs.commit([staged])
+    blobs.settle()
     assert staged.error is None
     assert blobs.read(sha256) == b"x"
     blobs.delete([sha256])
     assert not blobs.exists(sha256)
+    blobs.settle()
+    assert not (tmp_path / sha256[0] / sha256).exists()
+
+
+def test_a_bucket_that_hangs_holds_up_no_deletion_and_an_upload_of_the_same_image_waits(tmp_path: Path):
+    (tmp_path / "bucket").mkdir()
+    with Store.open(tmp_path / "data", blob_url=(tmp_path / "bucket").as_uri()) as store:
+        number, bucket = store.training_sets.create(ME, "Zebras").id, store._blobs._store
+        row = add(store, number, "a", b"x")
+        deleting, go_on = threading.Event(), threading.Event()
+
+        class HangingBucket:
+            def delete(self, names):
+                deleting.set()
+                assert go_on.wait(20)
+                return bucket.delete(names)
+
+            def __getattr__(self, name):
+                return getattr(bucket, name)
+
+        store._blobs._store = HangingBucket()
+        store.images.delete(ME, row.id)
+        assert deleting.wait(20)
+        store.labels.create(ME, number, "quick")
+        with pytest.raises(StorageFault, match="gone"):
+            store._blobs.read(row.sha256)
+        with ThreadPoolExecutor(1) as threads:
+            again = threads.submit(add, store, number, "a", b"x")
+            go_on.set()
+            assert store.read(again.result(20).sha256) == b"x"
+        store._blobs.settle()
+        assert store.read(row.sha256) == b"x"
+
+
+def test_classified_images_wait_here_for_a_bucket_that_is_away(tmp_path: Path):
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    opened = {"folder": tmp_path / "data", "blob_url": bucket.as_uri()}
+    answers = [NewClassification("safe-for-work", "safe for work")]
+    with Store.open(**opened) as store:
+        bucket.rename(tmp_path / "away")
+        bucket.write_text("no folder")
+        number = store.training_sets.create(ME, "Zebras").id
+        (first,) = store.classifications.put(ME, b"first", Facts(), answers)
+        store._blobs.settle()
+        _, image, _ = store.classifications.correct(ME, first.id, number, "a")
+        assert store.read(image.sha256) == b"first"
+        with pytest.raises(StorageUnreachable):
+            add(store, number, "a", b"an upload goes there at once")
+        (second,) = store.classifications.put(ME, b"second", Facts(), answers)
+        bucket.unlink()
+        (tmp_path / "away").rename(bucket)
+    with Store.open(**opened) as store:
+        store._blobs.settle()
+        for row, data in ((first, b"first"), (second, b"second")):
+            assert (bucket / row.sha256[0] / row.sha256).read_bytes() == store.read(row.sha256) == data
+        assert list((tmp_path / "data" / "pending").iterdir()) == []
+        assert store.sweeper.scan().missing == ()
+
+
+def test_the_service_answers_what_needs_no_bucket_while_it_is_away(tmp_path: Path, picture, monkeypatch):
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    monkeypatch.setenv("APITORCH_BLOB_URL", bucket.as_uri())
+    with serving(tmp_path / "data") as service:
+        number = service.new_set("Zebras")
+        bucket.rename(tmp_path / "away")
+        bucket.write_text("no folder")
+        photo = {"image": picture(size=(64, 64))}
+        answer = service.call("POST", "classify", data={"classifiers[]": "safe-for-work"}, files=photo)
+        assert answer.status_code == 200, answer.text
+        for _ in range(3):
+            refused = service.call("POST", f"training-set/{number}/a/image", files=photo)
+            assert refused.status_code == 503
+            assert refused.headers["retry-after"] == "5"
+        assert service.call("GET", "ping").status_code == 200
+        assert service.call("POST", f"training-set/{number}/labels", json={"label": "b"}).status_code == 200
+        assert "Traceback" not in service.log
 
 
 def test_the_windows_own_service_stays_on_this_machine(tmp_path: Path, monkeypatch):
