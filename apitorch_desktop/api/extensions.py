@@ -177,6 +177,21 @@ class Extensions:
         body = Multipart([(name, str(value)) for name, value in fields.items()], image or b"", "image")
         return self._transport.call("POST", "similar", types.SimilarImages, multipart=body, cancelled=cancelled)
 
+    def evidence(
+        self,
+        *,
+        image_id: str = "",
+        classification_id: str = "",
+        label: str | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> types.Evidence:
+        """`evidence`: return where in a training image, or a classified one, the evidence for a label lies; by default
+        for the label that the classifier answers.
+        """
+        kind, one = ("training-image", image_id) if image_id else ("classification", classification_id)
+        route = f"{kind}/{segment(one)}/evidence?{query(label=label)}".rstrip("?")
+        return self._transport.call("GET", route, types.Evidence, cancelled=cancelled)
+
     def versions(self, slug: str) -> list[types.ClassifierVersion]:
         """`versions`: return the kept versions of a trained classifier, newest first."""
         return self._transport.call("GET", f"classifier/{segment(slug)}/versions", types.ClassifierVersions).data

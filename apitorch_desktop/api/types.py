@@ -26,6 +26,7 @@ EXTENSIONS: Final = (
     "none_of_these",
     "formats",
     "similar",
+    "evidence",
     "unlabelled",
     "splits",
     "encoders",
@@ -405,6 +406,23 @@ class ClassificationChanges(Struct, kw_only=True):
 
     object: str = "list"
     data: list[ClassificationChange]
+
+
+class Evidence(Struct, kw_only=True):
+    """Where in an image the evidence for a label lies, against the average of the other labels (`evidence`).
+
+    `values` are rows × columns from the top left, −1…1 of the strongest; above 0 speaks for the label. `box`: left, top,
+    right and bottom of the map as shares of the sides of the upright image. `share`: part of all evidence that the map shows.
+    """
+
+    object: str = "evidence"
+    label: str
+    version: int
+    rows: int
+    columns: int
+    values: list[float]
+    box: list[float]
+    share: float
 
 
 MAX_SIMILAR: Final = 100_000

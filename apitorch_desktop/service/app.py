@@ -26,10 +26,10 @@ from apitorch_desktop.service.http.signed_urls import SignedUrls, Signer
 from apitorch_desktop.service.http.url_fetcher import UrlFetcher
 from apitorch_desktop.service.routes.classifiers import ClassifierRoutes
 from apitorch_desktop.service.routes.dependencies import Dependencies
+from apitorch_desktop.service.routes.explanations import ExplanationRoutes
 from apitorch_desktop.service.routes.files import FileRoutes
 from apitorch_desktop.service.routes.images import ImageRoutes
 from apitorch_desktop.service.routes.meta import MetaRoutes
-from apitorch_desktop.service.routes.similar import SimilarRoutes
 from apitorch_desktop.service.routes.training_sets import TrainingSetRoutes
 from apitorch_desktop.service.storage.errors import StorageUnreachable
 from apitorch_desktop.service.storage.store import Store
@@ -70,7 +70,7 @@ def build_app(
     )
     table: list[Operation] = []
     table += MetaRoutes(dependencies, lambda: table).operations()
-    for group in (TrainingSetRoutes, ImageRoutes, ClassifierRoutes, SimilarRoutes, FileRoutes):
+    for group in (TrainingSetRoutes, ImageRoutes, ClassifierRoutes, ExplanationRoutes, FileRoutes):
         table += group(dependencies).operations()
     return ServiceApplication(table, dependencies, fetcher)
 

@@ -88,7 +88,7 @@ MENUS = {
     ),
     "&Classifier": (
         "classifier.classify_file", "photo.classify_with", "batch.add_each", "",
-        "photo.find_similar", "photo.find_similar_everywhere", "", "classifier.versions",
+        "photo.find_similar", "photo.find_similar_everywhere", "photo.evidence", "", "classifier.versions",
     ),
     "&Help": ("help.documentation", "help.keys", "help.palette", "", "help.whats_new", "help.about"),
 }  # fmt: skip

@@ -19,6 +19,7 @@ from tests.helpers.summer_set import summer
     "photo.find_similar_everywhere",
     "classifier.find_similar",
     "classifier.find_similar_everywhere",
+    "photo.evidence",
 )
 def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, photos, tmp_path, home):
     summer(photos, tmp_path, ("dress", "hat"), 3)
@@ -105,11 +106,26 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         card = program.wait(lambda: panel.cards.get("summer"), "its card")
         program.wait(lambda: len(card.nearest.buttons) == 3, "the nearest photos of the answer")
         assert "100 % alike" in card.nearest.buttons[0].toolTip()  # itself
+        program.press(card.why)
+        heat_map = program.wait(lambda: panel.photo.heat_map, "what the answer rests on")
+        assert heat_map.evidence.label == card.answer.label
+        assert heat_map.text == card.note.text()
+        plain = panel.photo.grab().toImage()
+        program.press(card.why)
+        program.wait(lambda: panel.photo.heat_map is None, "the photo without it")
+        assert panel.photo.grab().toImage() != plain
         near = made.classify._nearest["summer"][1].image.image_id
         program.press(card.nearest.buttons[1])
         program.wait(lambda: model.selected_ids() == [near], "that photo in the grid")
         pointer.key("Return")
         program.wait(lambda: len(big.nearest.buttons) == 3, "the nearest photos at full size")
+        pointer.key("ctrl+e")
+        program.wait(lambda: big.canvas.heat_map, "what the label rests on")
+        pointer.key("Right")
+        program.wait(lambda: big.canvas.heat_map and big.image() is not model.record(near), "that of the next photo")
+        pointer.key("Left", "ctrl+e")
+        program.wait(lambda: big.canvas.heat_map is None, "the photo without it")
+        program.wait(lambda: big.image() is model.record(near) and len(big.nearest.buttons) == 3, "the nearest ones")
         other = made.photos._nearest[0].image.image_id
         assert other != near
         program.press(big.nearest.buttons[0])

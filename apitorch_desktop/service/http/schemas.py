@@ -137,6 +137,12 @@ class ClassifyByUrl(Struct):
     options: ClassifyOptions | UnsetType | None = UNSET
 
 
+class EvidenceQuery(Struct):
+    """The label, by default the one that the classifier answers."""
+
+    label: str | UnsetType = UNSET
+
+
 class SimilarQuery(Struct):
     """At most `limit` images; `everywhere`: of all training sets of the owner."""
 

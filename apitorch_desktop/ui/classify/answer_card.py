@@ -40,6 +40,8 @@ class AnswerCard(Card):
     confirmed = Signal()
     correction_requested = Signal()
     retry_requested = Signal()
+    evidence_requested = Signal()
+    """Show, or hide, where in the photo the evidence for the answer lies."""
     add_menu_opening = Signal(object)
     """The `QMenu` of *Add to set* is about to open and has to be filled."""
 
@@ -67,6 +69,8 @@ class AnswerCard(Card):
         self._rest.setColumnStretch(1, 1)
         self.nearest = ThumbnailRow(theme, "Nearest")
         """The training photos nearest to the photo, which explain the answer."""
+        self.why = button("Show what it rests on", "link", lambda: self.evidence_requested.emit())
+        self.why.hide()
         self.right = button("Right", "", self.confirmed.emit)
         self.right.setIcon(theme.icon("check"))
         self.wrong = button("Wrong…", "", self.correction_requested.emit)
@@ -97,6 +101,8 @@ class AnswerCard(Card):
         self.rows.addLayout(top)
         for part in (self.bar, self.others, self.nearest, self.sentence, self.note, self.controls):
             self.rows.addWidget(part)
+            if part is self.nearest:
+                self.rows.addWidget(self.why, 0, Qt.AlignmentFlag.AlignLeading)
 
     def show_working(self, waiting: str = "") -> None:
         """Show that the classifier works, or, with `waiting`, what it has to wait for."""
@@ -131,6 +137,11 @@ class AnswerCard(Card):
         self.right.setVisible(not unknown)  # a label that is right is chosen by Wrong…
         sure = "" if plain else f", {self.confidence.text()} {self.value.text()}".rstrip()
         self.setAccessibleName(f"{self.name}: {answer.label_text}{sure}. {self.sentence.text()}")
+
+    def offer_evidence(self, *, shown: bool) -> None:
+        """Offer to show where the evidence lies, or to hide it."""
+        self.why.setText("Hide what it rests on" if shown else "Show what it rests on")
+        self.why.show()
 
     def show_failure(self, text: str) -> None:
         """Show why there is no answer, and what to do."""
@@ -170,6 +181,7 @@ class AnswerCard(Card):
         self.show_note(note)
         self.others.hide()
         self.nearest.show_images([])
+        self.why.hide()
         self.controls.hide()
 
     @staticmethod

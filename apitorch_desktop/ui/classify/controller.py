@@ -12,7 +12,7 @@ from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
 from apitorch_desktop.api.errors import Conflict
-from apitorch_desktop.api.types import Classification
+from apitorch_desktop.api.types import Classification, Evidence
 from apitorch_desktop.dataset.batch.classification import fetch_answers
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES
 from apitorch_desktop.dataset.workspace.workspace import NeedsScratch, Workspace
@@ -28,6 +28,7 @@ from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent, DroppedImage
+from apitorch_desktop.ui.widgets.heat_map import HeatMap
 from apitorch_desktop.ui.widgets.label_menu import fill_label_menu
 
 Answers = dict[str, Classification | Exception]
@@ -77,6 +78,7 @@ class ClassifyController(QObject):
         super().__init__(window)
         self._session = session
         self._similar = similar
+        self._theme = theme
         self._feedback = FeedbackController(session, editing, theme, window)
         self._feedback.trained.connect(self._classify_again)
         self._permission = ScratchPermission(session, theme, window)
@@ -90,6 +92,7 @@ class ClassifyController(QObject):
         """The classifiers to ask, if not the chosen ones."""
         self._removed: set[str] = set()
         self._nearest: dict[str, Sequence[NearPhoto]] = {}
+        self._explained: Classification | None = None
         self._owner = QObject(self)
         panel.content_given.connect(self.begin)
         panel.file_requested.connect(self.choose_file)
@@ -293,6 +296,47 @@ class ClassifyController(QObject):
             card.offer_feedback("" if answer.id else "This answer cannot be corrected")
             if answer.id and isinstance(answer.version, int):
                 self._show_nearest(card, answer)
+                self._panel.photo.show_heat_map(None)
+                if not self._session.unavailable_reason("evidence"):
+                    card.offer_evidence(shown=False)
+
+    def _switch_evidence(self, card: AnswerCard) -> None:
+        """Show over the photo where the evidence for a card's answer lies, or hide that."""
+        photo, answer, workspace = self._panel.photo, card.answer, self._session.workspace
+        if answer is None or workspace is None:
+            return
+        hiding = self._explained is answer and photo.heat_map is not None
+        for other in self._panel.cards.values():
+            if other.why.isVisibleTo(other):
+                other.offer_evidence(shown=False)
+        photo.show_heat_map(None)
+        card.show_note("")
+        if hiding:
+            return
+
+        def done(evidence: Evidence) -> None:
+            if card.answer is answer:
+                self._explained = answer
+                heat_map = HeatMap(evidence, self._theme.color("accent"))
+                photo.show_heat_map(heat_map)
+                card.offer_evidence(shown=True)
+                card.show_note(heat_map.text)
+
+        def failed(error: Exception) -> bool:
+            card.show_note(error_message(error).text)
+            return True
+
+        self._run(
+            Lane.INTERACTIVE,
+            lambda context: workspace.run(
+                lambda: workspace.client.evidence(
+                    classification_id=answer.id, label=answer.label, cancelled=context.cancelled
+                )
+            ),
+            done,
+            "Looking for what the answer rests on",
+            failed,
+        )
 
     def _show_nearest(self, card: AnswerCard, answer: Classification) -> None:
         def done(found: Sequence[NearPhoto]) -> None:
@@ -351,6 +395,7 @@ class ClassifyController(QObject):
         card.correction_requested.connect(lambda: self._feedback.correct(card))
         card.retry_requested.connect(lambda: self.ask([card.slug]))
         card.nearest.chosen.connect(lambda at: self._show_near_photo(card.slug, at))
+        card.evidence_requested.connect(lambda: self._switch_evidence(card))
         card.add_menu_opening.connect(lambda menu: self._fill_add(menu, card))
 
     def _classify_again(self, slug: str, label: str) -> None:

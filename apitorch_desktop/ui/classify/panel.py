@@ -35,6 +35,7 @@ from apitorch_desktop.ui.widgets.controls import (
     surface,
 )
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
+from apitorch_desktop.ui.widgets.heat_map import HeatMap
 
 _HEIGHT = 236
 """Height of the photo in pixels at 100 %."""
@@ -50,6 +51,8 @@ class PhotoBox(QWidget):
         super().__init__()
         self._theme = theme
         self._image: QImage | None = None
+        self.heat_map: HeatMap | None = None
+        """Painted over the photo."""
         self._text = _INVITATION
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
@@ -59,14 +62,19 @@ class PhotoBox(QWidget):
 
     def show_text(self, text: str) -> None:
         """Show a text in place of a photo."""
-        self._image, self._text = None, text
+        self._image, self.heat_map, self._text = None, None, text
         self.setAccessibleName(text)
         self.update()
 
     def show_image(self, image: QImage, name: str) -> None:
         """Show a photo."""
-        self._image = image
+        self._image, self.heat_map = image, None
         self.setAccessibleName(f"Photo {name}; Enter chooses another")
+        self.update()
+
+    def show_heat_map(self, heat_map: HeatMap | None) -> None:
+        """Show a heat map over the photo, or none."""
+        self.heat_map = heat_map
         self.update()
 
     def sizeHint(self) -> QSize:
@@ -94,7 +102,10 @@ class PhotoBox(QWidget):
             painter.setClipPath(outline)
             size = self._image.size().scaled(self.size(), Qt.AspectRatioMode.KeepAspectRatio)
             left, top = (self.width() - size.width()) // 2, (self.height() - size.height()) // 2
-            painter.drawImage(self.rect().adjusted(left, top, -left, -top), self._image)
+            place = self.rect().adjusted(left, top, -left, -top)
+            painter.drawImage(place, self._image)
+            if self.heat_map is not None:
+                self.heat_map.paint(painter, place.toRectF())
             painter.restore()
         else:
             icon = px(28)

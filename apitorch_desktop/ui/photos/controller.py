@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QInputDialog, QMenu
 
-from apitorch_desktop.api.types import INBOX, SimilarImage, TrainingImage
+from apitorch_desktop.api.types import INBOX, Evidence, SimilarImage, TrainingImage
 from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
@@ -27,6 +27,7 @@ from apitorch_desktop.ui.session.similar_photos import NearPhoto, SimilarPhotos,
 from apitorch_desktop.ui.settings import Settings, SortOrder
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.viewer.view import PhotoView
+from apitorch_desktop.ui.widgets.heat_map import HeatMap
 from apitorch_desktop.utils.text import plural, size
 
 SORTS = (
@@ -141,6 +142,8 @@ class PhotosController(QObject):
         self._nearest: Sequence[NearPhoto] = ()
         self._nearest_timer = QTimer(self, interval=NEAREST_DELAY, singleShot=True)
         self._nearest_timer.timeout.connect(self._show_nearest)
+        self._explaining = False
+        self._theme = theme
         self._ranking: dict[str, float] = {}
         self._ranked_name = ""
         tasks = session.tasks
@@ -173,6 +176,7 @@ class PhotosController(QObject):
         self.model.ids_replaced.connect(self._follow)
         big.image_changed.connect(lambda _image: self._nearest_timer.start())
         big.nearest.chosen.connect(self._show_near_photo)
+        big.image_changed.connect(lambda _image: self._show_evidence())
         self._similar.ranked.connect(self._show_similar)
         self._session.open_set_changed.connect(self._on_open_set_changed)
         self._edits.taken_back.connect(self._reveal_changed)
@@ -264,6 +268,36 @@ class PhotosController(QObject):
 
         edge = round(row.edge * row.devicePixelRatioF())
         self._similar.nearest(SimilarTo(image.display_name, image_id=image.image_id), edge, done, self)
+
+    def _switch_evidence(self) -> None:
+        """Show over the photo at full size where the evidence for the classifier's answer lies, or hide that."""
+        self._explaining = not self._explaining
+        self._show_evidence()
+
+    def _show_evidence(self) -> None:
+        image, workspace, canvas = self.big.image(), self._session.workspace, self.big.canvas
+        canvas.show_heat_map(None)
+        self._session.message_expired.emit("evidence")
+        if image is None or workspace is None or not self._explaining:
+            return
+        answer = self.model.answers.get(image.image_id)
+
+        def done(evidence: Evidence) -> None:
+            if self._explaining and self.big.image() is image:
+                heat_map = HeatMap(evidence, self._theme.color("accent"))
+                canvas.show_heat_map(heat_map)
+                self._session.show_message(heat_map.text, "muted", "evidence")
+
+        self._session.run(
+            "Looking for what the label rests on",
+            lambda context: workspace.run(
+                lambda: workspace.client.evidence(
+                    image_id=image.image_id, label=answer.label if answer else None, cancelled=context.cancelled
+                )
+            ),
+            done,
+            owner=self,
+        )
 
     def _show_near_photo(self, at: int) -> None:
         image = self._nearest[at].image
@@ -449,6 +483,12 @@ class PhotosController(QObject):
                 "photo.find_similar_everywhere", "Find similar in all training sets",
                 lambda: self.find_similar(everywhere=True),
                 reason=lambda: one() or self._similar.reason(everywhere=True),
+            ),
+            ActionSpec(
+                "photo.evidence", "Show what the label rests on", self._switch_evidence, "Ctrl+E",
+                "Show where the evidence for the classifier’s answer lies, or hide it", "Full size",
+                reason=lambda: self._session.unavailable_reason("evidence") if self.big.isVisible() else "Open a photo first.",
+                checked=lambda: self._explaining, within=both,
             ),
             ActionSpec(
                 "photo.export", lambda: f"Export {chosen()}…", lambda: self.export_requested.emit(list(self.selected())),

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.viewer.loader import LoadedPhoto
+from apitorch_desktop.ui.widgets.heat_map import HeatMap
 from apitorch_desktop.ui.widgets.text_cache import TextCache
 
 _MARGIN = 16
@@ -38,6 +39,8 @@ class PhotoCanvas(QWidget):
         self._photo: LoadedPhoto | None = None
         self._thumbnail: QPixmap | None = None
         self._claimed: tuple[int, int] | None = None
+        self.heat_map: HeatMap | None = None
+        """Painted over the photo."""
         self._zoom: float | None = None
         self._center = QPointF(0.5, 0.5)
         self._grabbed: QPointF | None = None
@@ -49,8 +52,13 @@ class PhotoCanvas(QWidget):
 
     def show_photo(self, photo: LoadedPhoto | None, thumbnail: QPixmap | None, claimed: tuple[int, int] | None) -> None:
         """Show another photo, fitted. `claimed` is its width and height if known before it is loaded."""
-        self._photo, self._thumbnail, self._claimed = photo, thumbnail, claimed
+        self._photo, self._thumbnail, self._claimed, self.heat_map = photo, thumbnail, claimed, None
         self.fit()
+
+    def show_heat_map(self, heat_map: HeatMap | None) -> None:
+        """Show a heat map over the photo, or none."""
+        self.heat_map = heat_map
+        self.update()
 
     def refresh(self) -> None:
         """Update after more of the photo was loaded."""
@@ -245,6 +253,8 @@ class PhotoCanvas(QWidget):
                 painter.drawPixmap(target, self._thumbnail, QRectF(self._thumbnail.rect()))
             else:
                 painter.fillRect(target, color("bar"))
+            if self.heat_map is not None:
+                self.heat_map.paint(painter, target)
 
     def _paint_part(self, painter: QPainter, target: QRectF, image: QImage) -> None:
         """Paint the visible part only: an enlarged large photo would be slow."""

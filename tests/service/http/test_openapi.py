@@ -30,6 +30,7 @@ EXTENSIONS = {
     "GET /api/classifier/{slug}/versions", "POST /api/classifier/{slug}/current", "GET /api/classifier/{slug}/changes",
     "GET /api/classifier/{slug}/onnx",
     "GET /api/training-image/{image_id}/similar", "GET /api/classification/{classification_id}/similar", "POST /api/similar",
+    "GET /api/training-image/{image_id}/evidence", "GET /api/classification/{classification_id}/evidence",
 }  # fmt: skip
 
 
@@ -98,7 +99,7 @@ def made_for_fuzzing(service, photos, elsewhere):
     sets = [service.new_set(f"Fuzzed {number}") for number in range(3)]
     images = {each: [*upload(each, "dress", 6), *upload(each, "hat", 6)] for each in sets}
     kept = service.new_set("Kept")
-    upload(kept, "dress", 2), upload(kept, "hat", 2)
+    held = [*upload(kept, "dress", 2), *upload(kept, "hat", 2)]
     until(lambda: learned(1), 120)
     upload(kept, "hat", 3)
     until(lambda: learned(2), 120)
@@ -152,6 +153,7 @@ def made_for_fuzzing(service, photos, elsewhere):
             "listChanges": [{"path": {"slug": "kept"}, "query": {"from": 1, "to": 2}}],
             "setCurrentVersion": [{"path": {"slug": "kept"}, "body": {"version": version}} for version in (1, 2)],
             "tryEncoder": [{"path": {"id": kept}, "query": {"encoder": ""}}],
+            "showEvidenceInImage": [{"path": {"image_id": image["id"]}, "query": {"label": "dress"}} for image in held],
             "exportClassifier": [{"path": {"slug": "kept"}}],
             "moveImages": each_image(label="b"),
             "archiveImages": each_image(),

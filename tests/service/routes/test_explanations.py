@@ -1,9 +1,9 @@
-"""Similar images over HTTP: of a training image, of a classified one, of any; within what the owner may see."""
+"""Similar images and evidence over HTTP: of a training image, of a classified one, of any; of one owner alone."""
 
 import pytest
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.api.errors import BadRequest, NotFound
+from apitorch_desktop.api.errors import BadRequest, Conflict, NotFound
 from tests.helpers.service_process import run, until
 
 
@@ -54,7 +54,7 @@ def test_any_image_is_compared_with_one_set_or_with_all(client, clothes):
 
 
 def test_a_classified_image_is_compared_with_its_classifier(client, clothes, photos):
-    training_set, _ = clothes
+    training_set, ids = clothes
     path = min((photos / "test" / "hat").glob("*.jpg"))
     plain, own = client.classify(["safe-for-work", training_set.slug], path=path)
     answer = client.similar(training_set.id, classification_id=own.id, limit=3)
@@ -62,6 +62,15 @@ def test_a_classified_image_is_compared_with_its_classifier(client, clothes, pho
     assert [one.image_id for one in answer.data] == [one.image_id for one in again.data]
     with pytest.raises(NotFound, match="no training images"):
         client.similar(training_set.id, classification_id=plain.id)
+    evidence = client.evidence(classification_id=own.id)
+    assert (evidence.label, evidence.version) == (own.label, own.version)
+    assert len(evidence.values) == evidence.rows * evidence.columns
+    assert max(map(abs, evidence.values)) == 1
+    with pytest.raises(NotFound, match="not trained here"):
+        client.evidence(classification_id=plain.id)
+    with pytest.raises(Conflict, match="not learned"):
+        client.evidence(image_id=next(iter(ids.values())), label="glove")
+    assert client.evidence(image_id=next(iter(ids.values())), label="hat").label == "hat"
 
 
 def test_nothing_of_another_owner_is_found(service, client, clothes):
@@ -77,6 +86,9 @@ def test_nothing_of_another_owner_is_found(service, client, clothes):
     ):
         with pytest.raises(NotFound):
             stranger.similar(training_set.id, **unseen)
+    for unseen in ({"image_id": image_id}, {"classification_id": classified.id}):
+        with pytest.raises(NotFound):
+            stranger.evidence(**unseen)
 
 
 def test_what_cannot_be_is_refused_with_a_sentence(client, clothes):

@@ -1,4 +1,4 @@
-"""Handlers of searches for similar training images."""
+"""Handlers of what explains an answer: similar training images, and where in an image the evidence lies."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from apitorch_desktop.service.http.request import LargeResponse, Request
 from apitorch_desktop.service.http.routing import Operation
 from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.routes.images import wire_image
-from apitorch_desktop.service.storage.errors import RecordNotFound
+from apitorch_desktop.service.storage.errors import RecordConflict, RecordNotFound
 from apitorch_desktop.service.storage.records import ImageRow
 from apitorch_desktop.vision.images import open_upright
 
@@ -24,20 +24,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from apitorch_desktop.vision.encoder import Encoder
+    from apitorch_desktop.vision.evidence import EvidenceMapper
 
 _WIRE_SIZE = 160
 """Approximate bytes of an image in an answer without its record."""
 
 
-class SimilarRoutes:
-    """Searches by a training image, by a classified image, and by any image."""
+class ExplanationRoutes:
+    """Searches for similar images by a training image, a classified image and any image; evidence in the first two."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._store = dependencies.store
         self._classification = dependencies.classification
         self._image_inputs = dependencies.image_inputs
         self._workers = dependencies.workers
+        self._trainer = dependencies.trainer
         self._index = SimilarityIndex(dependencies.store)
+        self._mapper: EvidenceMapper | None = None
 
     def operations(self) -> list[Operation]:
         """Return the rows of the operation table."""
@@ -80,6 +83,30 @@ class SimilarRoutes:
                 errors=(404,),
                 abandonable=True,
             ),
+            Operation(
+                "showEvidenceInImage",
+                "GET",
+                "/api/training-image/{image_id}/evidence",
+                "Where in a training image the evidence for a label of its classifier lies.",
+                self.evidence_in_image,
+                types.Evidence,
+                "Training images",
+                query=schemas.EvidenceQuery,
+                extension="evidence",
+                errors=(404, 409),
+            ),
+            Operation(
+                "showEvidenceInClassified",
+                "GET",
+                "/api/classification/{classification_id}/evidence",
+                "Where in a classified image the evidence for a label of its trained classifier lies.",
+                self.evidence_in_classified,
+                types.Evidence,
+                "Classifiers",
+                query=schemas.EvidenceQuery,
+                extension="evidence",
+                errors=(404, 409),
+            ),
         ]
 
     async def to_training_image(self, request: Request) -> LargeResponse:
@@ -112,6 +139,49 @@ class SimilarRoutes:
             data = image.data
             sha256 = hashlib.sha256(data).hexdigest()
             return await self._answer(request, set_ids, body.limit, sha256, lambda: data).load()
+
+    async def evidence_in_image(self, request: Request) -> types.Evidence:
+        """`GET training-image/:image_id/evidence`."""
+        row = await self._workers.run_storage(self._store.images.get, request.owner, request.path["image_id"])
+        return await self._workers.run_inference(self._evidence, row.training_set_id, row.sha256, request.query.label)
+
+    async def evidence_in_classified(self, request: Request) -> types.Evidence:
+        """`GET classification/:classification_id/evidence`."""
+        row = await self._workers.run_storage(
+            self._store.classifications.get, request.owner, request.path["classification_id"]
+        )
+        if row.training_set_id is None:
+            raise RecordNotFound(f"“{row.classifier}” was not trained here: it cannot show what its answers rest on.")
+        set_id = (await self._workers.run_storage(self._store.training_sets.get, request.owner, row.training_set_id)).id
+        return await self._workers.run_inference(self._evidence, set_id, row.sha256, request.query.label)
+
+    def _evidence(self, set_id: int, sha256: str, label: str | UnsetType) -> types.Evidence:
+        from apitorch_desktop.vision.evidence import EvidenceMapper, NoEvidence
+
+        current = self._trainer.current_head(set_id)
+        if current is None:
+            raise RecordConflict("There is no classifier yet.")
+        encoder = self._classification.encoder_named(current.encoder)
+        if encoder is None:
+            raise RecordConflict("The encoder that the classifier was trained with is not there any more.")
+        mapper = self._mapper
+        if mapper is None or mapper.encoder is not encoder:
+            mapper = self._mapper = EvidenceMapper(encoder)
+        image = open_upright(self._store.read(sha256), encoder.shorter_side)
+        try:
+            found = mapper.map(image, current.head, None if isinstance(label, UnsetType) else label)
+        except NoEvidence as error:
+            raise RecordConflict(str(error)) from error
+        largest = float(abs(found.values).max()) or 1.0
+        return types.Evidence(
+            label=found.label,
+            version=current.version,
+            rows=len(found.values),
+            columns=len(found.values[0]),
+            values=[round(value / largest, 3) for value in found.values.reshape(-1).tolist()],
+            box=[round(side, 4) for side in found.box],
+            share=round(found.share, 3),
+        )
 
     async def _set_ids(self, owner: int, set_id: int | None) -> list[int]:
         """Return the training set if it is the owner's, or all of the owner's. Raises RecordNotFound."""
