@@ -41,6 +41,7 @@ def test_ping_answers_the_documented_fields_and_lists_every_extension(service):
         "formats",
         "similar",
         "evidence",
+        "encoders",
     }
 
 
