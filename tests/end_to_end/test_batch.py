@@ -83,6 +83,9 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
         ]
         send(made, table, client)
 
+    def chip(panel, slug):
+        return next((one for one in panel.findChildren(QPushButton) if one.text() == slug), None)
+
     def choose_classifiers(made):
         """That of the open training set, and another's; what was chosen stays when they are listed anew."""
         panel, tree = made.classify_panel, made.central_widget.tree
@@ -90,7 +93,7 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
         press_cell(tree.view, tree.model.index_of(node))
         program.wait(lambda: panel.chosen[:1] == ["right"], "the open training set's classifier")
         for slug in panel.chosen[1:]:
-            program.press(next(one for one in panel.findChildren(QPushButton) if one.text() == slug))
+            program.press(lambda slug=slug: chip(panel, slug))
             program.wait(lambda slug=slug: slug not in panel.chosen, f"{slug} left out")
         panel._fill_menu()  # a tool button's menu waits in a loop of its own: no step could go on beside it
         next(one for one in panel._menu.actions() if one.text() == "Upside down  (upside-down)").trigger()

@@ -185,4 +185,5 @@ def counts(client, training_set):
 
 
 def files(folder):
-    return {str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file() and ".part" not in str(one)}
+    """Files of the finished export; a staging folder, which has a dot in front, may go while it is read."""
+    return {str(one.relative_to(folder)) for top in folder.glob("[!.]*") for one in top.rglob("*") if one.is_file()}

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -119,17 +120,24 @@ def silent_standard_error():
     assert not text, f"on standard error: {text}"
 
 
-def press(widget: QWidget, part: QRect | None = None):
-    """Click a widget with the real pointer, once it is on the screen and its place has settled."""
-    wait(widget.isVisible, f"{widget.objectName() or type(widget).__name__} on the screen")
+def press(target: QWidget | Callable[[], QWidget | None], part: QRect | None = None):
+    """Click a widget with the real pointer, once it is on the screen and its place has settled.
+
+    What the window may replace meanwhile is given by a function that finds it anew.
+    """
+    find = (lambda: target) if isinstance(target, QWidget) else target
     places = []
 
     def settled():
-        places.append((widget.mapToGlobal(QPoint(0, 0)), widget.size()))
-        return len(places) > SETTLED and all(place == places[-1] for place in places[-SETTLED:])
+        found = find()
+        if found is None or not found.isVisible():
+            places.clear()
+            return None
+        places.append((found, found.mapToGlobal(QPoint(0, 0)), found.size()))
+        return found if len(places) > SETTLED and all(place == places[-1] for place in places[-SETTLED:]) else None
 
-    wait(settled, f"{type(widget).__name__} at rest")
-    pointer.click(pointer.center(widget, part))
+    name = type(target).__name__ if isinstance(target, QWidget) else "a widget"
+    pointer.click(pointer.center(wait(settled, f"{name} on the screen and at rest"), part))
 
 
 class Lateness:
