@@ -31,6 +31,8 @@ from apitorch_desktop.vision.repair import (
 
 MAX_PIXELS: Final = 64_000_000
 MAX_BYTES: Final = 32 * 2**20
+MAX_RAW_BYTES: Final = 128 * 2**20
+"""Bytes of a raw photo, of which only the preview is decoded; a service takes no more than `MAX_BYTES`."""
 THUMBNAIL_SIZE: Final = 256
 
 _TRIED: Final = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
@@ -209,7 +211,7 @@ def _opened(data: bytes) -> Iterator[_Opened]:
     """Open the header and check it against the limits; whatever the decoders raise becomes UnreadableImage."""
     if not data:
         raise UnreadableImage("The file is empty.")
-    if len(data) > MAX_BYTES:
+    if len(data) > MAX_BYTES and not (len(data) <= MAX_RAW_BYTES and raw_kind(data, tiff_directories(data))):
         size, most = len(data) / 2**20, MAX_BYTES // 2**20
         raise UnreadableImage(
             f"The file has {size:,.1f} MiB, and {most} MiB is the most: make it smaller.", too_large=True

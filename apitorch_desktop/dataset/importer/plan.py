@@ -24,6 +24,7 @@ from apitorch_desktop.dataset.sources.image_source import (
     SourceMissing,
     UploadItem,
 )
+from apitorch_desktop.dataset.sources.lists.index import RAW_SUFFIXES
 from apitorch_desktop.utils.text import plural, shown
 
 _THREADS = 4
@@ -210,8 +211,7 @@ class Plan:
         splits = Counter(item.split for item in self.sending() if item.split in SPLITS)
         kept = ", ".join(f"{splits[split]:,} {split}" for split in SPLITS if splits[split])
         self.notes = [*self._scan_notes, *_merged_names(self.items, self._labels_there)]
-        if self._as_jpeg:
-            self.notes += _conversions(self.sending())
+        self.notes += _conversions(self.sending(), as_jpeg=self._as_jpeg)
         if waiting := self.counts()[ItemStatus.WAITING]:
             wait = "waits" if waiting == 1 else "wait"
             self.notes.append(f"{plural(waiting, 'photo')} without a label {wait} under “{label_name(INBOX)}”.")
@@ -371,6 +371,8 @@ def _inspect_all(
 
 
 def _inspect(source: Source, archives: Archives, limit: int) -> InspectedFile:
+    from apitorch_desktop.vision.images import MAX_RAW_BYTES
+
     if isinstance(source, ImageUrl):
         return InspectedFile()
     try:
@@ -378,6 +380,8 @@ def _inspect(source: Source, archives: Archives, limit: int) -> InspectedFile:
             if sentence := not_plain(source.path):
                 return InspectedFile(problem=sentence)
             if (size := source.path.stat().st_size) > limit:
+                if source.path.suffix.lower() in RAW_SUFFIXES and size <= MAX_RAW_BYTES:
+                    return look(source.path.read_bytes())
                 return InspectedFile(size, problem=too_large(size, limit))
         return look(read(source, archives, limit))
     except (SourceMissing, OSError) as error:
@@ -414,16 +418,22 @@ def _merged_names(items: Iterable[PlanItem], labels_there: Collection[str]) -> l
     return notes
 
 
-def _conversions(items: Iterable[PlanItem]) -> list[str]:
-    """Return a sentence about photos that a service gets as JPEG, as it may not read their formats."""
-    from apitorch_desktop.vision.images import UNIVERSAL
-
-    formats = [item.format for item in items if item.format and item.format not in UNIVERSAL]
-    if not formats:
+def _conversions(items: Iterable[PlanItem], *, as_jpeg: bool) -> list[str]:
+    """Return sentences about photos that a service gets as JPEG: those it may not read, and raw ones that are too large."""
+    read = [item for item in items if item.format]
+    if not read:
         return []
-    kinds, are = ", ".join(sorted(set(formats))), "is" if len(formats) == 1 else "are"
+    from apitorch_desktop.vision.images import MAX_BYTES, UNIVERSAL
+
+    uncommon = [item for item in read if item.format not in UNIVERSAL]
+    large = [item.format for item in uncommon if (item.size or 0) > MAX_BYTES]
+    other = [item.format for item in uncommon if as_jpeg and (item.size or 0) <= MAX_BYTES]
+    reasons = ((other, "this service may not read them as they are"), (large, f"{MAX_BYTES // 2**20} MiB is the most"))
     return [
-        f"{plural(len(formats), 'photo')} ({kinds}) {are} sent as JPEG: this service may not read them as they are."
+        f"{plural(len(formats), 'photo')} ({', '.join(sorted(set(formats)))}) {'is' if len(formats) == 1 else 'are'} sent as "
+        f"JPEG: {why}."
+        for formats, why in reasons
+        if formats
     ]
 
 

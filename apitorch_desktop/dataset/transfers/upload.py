@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Collection
+from pathlib import Path
 from threading import Lock
 
 from apitorch_desktop.api import types
@@ -66,10 +67,13 @@ class Uploader:
             answer = client.upload_image_url(training_set, label, source.url, split=item.split)
             return self._result(item, answer, None)
         if isinstance(source, ImageFile):
+            smaller = _smaller(source.path)
             answer = client.upload_image(
                 training_set,
                 label,
-                path=source.path,
+                path=source.path if smaller is None else None,
+                data=smaller,
+                filename=f"{source.path.stem}.jpg",
                 split=item.split,
                 on_sent=progress,
                 cancelled=cancelled,
@@ -149,9 +153,25 @@ class Uploader:
             if isinstance(source, ImageUrl):
                 return None
             data = read(source, self._archives, MAX_BYTES)
-            return hashlib.sha256(client.as_sent(data) if client else data).hexdigest()
+            if client is not None:
+                data = (_smaller(source.path) if isinstance(source, ImageFile) else None) or client.as_sent(data)
+            return hashlib.sha256(data).hexdigest()
         except (SourceMissing, OSError):
             return None
+
+
+def _smaller(path: Path) -> bytes | None:
+    """Return a raw photo that is larger than a service takes as a JPEG, None for any other file."""
+    from apitorch_desktop.vision import images
+
+    try:
+        if not images.MAX_BYTES < path.stat().st_size <= images.MAX_RAW_BYTES:
+            return None
+        data = path.read_bytes()
+    except (OSError, ValueError):  # the upload gives the reason
+        return None
+    sent = images.universal(data)
+    return None if sent is data else sent
 
 
 def _list_images(

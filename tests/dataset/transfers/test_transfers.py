@@ -476,6 +476,22 @@ def test_a_lost_answer_never_makes_a_second_image(make, strange, tmp_path):
     assert made == strange.image_ids(SET) - {"0" * 40}
 
 
+def test_a_raw_photo_larger_than_a_service_takes_goes_up_as_its_preview(make, client, tmp_path):
+    (tmp_path / "a.nef").write_bytes(raw_photo() + bytes(images.MAX_BYTES))
+    (tmp_path / "b.jpg").write_bytes(picture(1) + bytes(images.MAX_BYTES))
+    plan = scan([tmp_path / "a.nef", tmp_path / "b.jpg"], default_label="cat")
+    assert "1 photo (NEF) is sent as JPEG: 32 MiB is the most." in plan.notes
+    assert ["32 MiB is the most" in (item.problem or "") for item in plan.items] == [False, True]
+    transfers = make(client)
+    training_set = client.create_training_set("Large").id
+    for created in (True, False):  # the same bytes again are the same image
+        transfer = transfers.add_upload("c", training_set, "Large", plan.uploads())
+        run(transfers)
+        assert [result.created for result in transfers.results(transfer)] == [created]
+    (image,) = client.images(training_set).data[0].images
+    assert corners(images.open_upright(client.download(image.url))) == ["r", "g", "b", "w"]
+
+
 def test_a_service_that_may_not_read_heic_gets_jpegs_once(make, strange, tmp_path):
     strange.wrong_in_turn("lost", "", "half", "lost", **UPLOAD)
     given = {"a.heic": HEIC.read_bytes(), "b.avif": saved(scene(), "AVIF"), "c.jpg": picture(1), "d.nef": raw_photo()}

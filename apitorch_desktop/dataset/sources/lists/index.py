@@ -12,12 +12,15 @@ from apitorch_desktop.dataset.sources.lists.names import is_container, normal, s
 
 Parts = tuple[str, ...]
 
-IMAGE_SUFFIXES: Final = frozenset({
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".mpo", ".heic", ".heif",
-    ".avif", ".jp2", ".jxl", ".ico", ".psd", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".tga", ".ppm",
-    ".pgm", ".hif", ".heics", ".heifs", ".avifs", ".nrw", ".raf", ".pef", ".srw", ".rwl", ".3fr", ".iiq", ".erf", ".mef", ".dcr",
-    ".crw", ".x3f", ".mrw", ".raw", ".j2k", ".jxr", ".qoi",
+RAW_SUFFIXES: Final = frozenset({
+    ".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw", ".rwl", ".3fr", ".iiq", ".erf",
+    ".mef", ".dcr", ".crw", ".x3f", ".mrw", ".raw",
 })  # fmt: skip
+IMAGE_SUFFIXES: Final = RAW_SUFFIXES | {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".mpo", ".heic", ".heif",
+    ".hif", ".heics", ".heifs", ".avif", ".avifs", ".jp2", ".j2k", ".jxl", ".jxr", ".ico", ".psd", ".svg", ".tga", ".ppm",
+    ".pgm", ".qoi",
+}  # fmt: skip
 """Suffixes of images, also of kinds that cannot be read: these are reported as unreadable, not as skipped."""
 _MAX_FILES: Final = 200_000
 _MAX_DEPTH: Final = 8
