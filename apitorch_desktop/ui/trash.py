@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QMessageBox, QStackedWidget
 
-from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import TrainingImage, label_name
 from apitorch_desktop.dataset.edits.history import TrashedImage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.model import PhotoRow
@@ -122,7 +122,7 @@ class TrashPage(BoardPage):
 
     def _show(self) -> None:
         rows = [
-            PhotoRow(str(photo.id), _record(photo), (photo.name, f"{photo.label} · {_day(photo)}"))
+            PhotoRow(str(photo.id), _record(photo), (photo.name, f"{label_name(photo.label)} · {_day(photo)}"))
             for photo in self._trash.here
         ]
         self.board.rows.show(rows)

@@ -54,7 +54,8 @@ class Analysis:
     ) -> Iterator[tuple[Findings, bool]]:
         """Yield the findings after each part, with True for the last. Raises ReviewStopped when `interrupted()`."""
         items = [item for item in begin.items if item.key in seen and not seen[item.key].problem]
-        counts = dict.fromkeys(begin.labels, 0) | Counter(item.label for item in begin.items if item.label != INBOX)
+        counts = dict.fromkeys(begin.labels, 0) | Counter(item.label for item in begin.items)
+        counts.pop(INBOX, None)
         found = Findings(counts=counts, sentences={flag: issues.explain(flag) for flag in issues.FLAGS})
         found.unreadable = {
             item.id: seen[item.key].problem for item in begin.items if item.key in seen and seen[item.key].problem

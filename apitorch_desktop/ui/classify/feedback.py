@@ -248,7 +248,7 @@ class FeedbackController(QObject):
         known = next((found for found in self._session.classifiers if found.slug == answer.classifier), None)
         listed = [
             *((known.labels or ()) if known is not None else ()),
-            *((own.labels or ()) if own is not None else ()),
+            *(own.classes if own is not None else ()),
         ]
         open_set = self._session.open_set
         if open_set is not None and own is not None and open_set.training_set.id == own.id:

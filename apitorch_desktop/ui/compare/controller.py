@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QDialog, QHBoxLayout, QHeaderView, QTreeView, QVBo
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ConnectionFailed
-from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
+from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet, label_name
 from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.dataset.compare import Comparison, Side, compare, uploads
 from apitorch_desktop.dataset.connections.store import Connection
@@ -173,9 +173,13 @@ class CompareDialog(QDialog):
 
 
 def _differences(found: Comparison) -> list[Difference]:
-    rows = [(_name(mine), str(mine.label), str(theirs.label)) for mine, theirs in found.relabelled]
-    rows += [(_name(image), str(image.label), "—") for image in found.only_here]
-    return rows + [(_name(image), "—", str(image.label)) for image in found.only_there]
+    rows = [(_name(mine), _label(mine), _label(theirs)) for mine, theirs in found.relabelled]
+    rows += [(_name(image), _label(image), "—") for image in found.only_here]
+    return rows + [(_name(image), "—", _label(image)) for image in found.only_there]
+
+
+def _label(image: TrainingImage) -> str:
+    return label_name(str(image.label))
 
 
 def _name(image: TrainingImage) -> str:

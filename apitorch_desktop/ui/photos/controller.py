@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QInputDialog, QMenu
 
-from apitorch_desktop.api.types import INBOX, Evidence, SimilarImage, TrainingImage
+from apitorch_desktop.api.types import INBOX, Evidence, SimilarImage, TrainingImage, label_name
 from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
@@ -550,7 +550,7 @@ class PhotosController(QObject):
             below = menu.addMenu(found.name.replace("&", "&&"))
             labels = found.classes
             own = list(dict.fromkeys(str(image.label) for image in images))
-            title = "Under their own labels" if len(own) > 1 else f"Under “{own[0]}”"
+            title = "Under their own labels" if len(own) > 1 else f"Under “{label_name(own[0])}”"
             for text, name in [(title, ""), *((name, name) for name in sorted(labels) if [name] != own)]:
                 action = below.addAction(text.replace("&", "&&"))
                 action.triggered.connect(

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from apitorch_desktop.api.errors import NotFound
+from apitorch_desktop.api.errors import BadRequest, NotFound
 from apitorch_desktop.dataset.edits.history import CannotUndo
 from tests.helpers.dataset_home import Home, import_images, picture
 from tests.helpers.fake_api import FakeApi
@@ -103,3 +103,21 @@ def test_nothing_of_the_inbox_is_sent_to_a_service_with_the_documented_calls_alo
     assert not list(files.iterdir())
     assert documented.content(home.set_id)["l2"] == sorted([*there["l2"], *hashes(300)])
     assert "unlabelled" not in home.listing().labels
+
+
+def test_what_cannot_wait_here_is_refused_in_a_sentence(plain: Home):
+    home, client = plain, plain.client
+    with pytest.raises(BadRequest, match="only under a label"):
+        client.upload_image_url(home.set_id, "Unlabelled", "https://example.invalid/a.jpg")
+    with pytest.raises(BadRequest, match="not an image"):
+        client.upload_image(home.set_id, "unlabelled", data=b"Dear zebra,", filename="letter.jpg")
+    first, again = (client.upload_image(home.set_id, "unlabelled", data=picture(1), filename="a.jpg") for _ in (1, 2))
+    assert first.id == again.id
+    assert client.without_retries().images(home.set_id).data[-1].images[0].original_filename == "a.jpg"
+    client.delete_image(first.id)
+    client.delete_image(first.id)  # what is gone counts as deleted
+    with pytest.raises(NotFound):
+        client.download(str(first.url))
+    client._extensions = frozenset({"images", "paging"})  # as version 0.1.0 lists them: its classifiers would learn it
+    with pytest.raises(BadRequest, match="too old"):
+        client.upload_image(home.set_id, "unlabelled", data=picture(1))

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.api.errors import ConnectionFailed
+from apitorch_desktop.api.types import INBOX
 from apitorch_desktop.dataset.review.analysis import Analysis
 from apitorch_desktop.dataset.review.cache import CachedComparison
 from apitorch_desktop.dataset.review.findings import Findings, current, pairs_of
@@ -99,6 +100,22 @@ def test_what_is_planted_among_600_photos_is_found_with_the_documented_calls_alo
     assert not asked & {one.image for one in found.flagged}
     assert not asked & {one.image for one in found.label_issues if one.suspect}
     assert all(len(asked & set(group.images)) <= 1 for group in found.groups)
+
+
+def test_photos_without_a_label_get_answers_and_are_no_part_of_any_figure(few, reviewing, photos):
+    home, _planted, names = few
+    waiting = {
+        home.client.upload_image(home.set_id, INBOX, path=path).id
+        for path in sorted((photos / "train" / "hat").iterdir())[:3]
+    }
+    found = review(reviewing, home)
+    assert INBOX not in found.counts
+    assert sum(found.counts.values()) == len(names)
+    assert found.answers.keys() <= names.keys() | waiting
+    assert found.answers.keys() & waiting, "none of them is like anything learned"
+    assert INBOX not in {answer.label for answer in found.answers.values()}
+    assert sum(map(sum, found.learned.confusion)) == len(names)
+    assert not waiting & ({issue.image for issue in found.label_issues} | set(found.unsure))
 
 
 def test_only_new_photos_are_looked_at_again_even_by_another_process(few, reviewing, photos):

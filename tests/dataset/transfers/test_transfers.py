@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from apitorch_desktop.dataset.importer.plan import scan
 from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageBytes, ImageFile, ImageUrl, UploadItem
 from apitorch_desktop.dataset.transfers import download as downloading
 from apitorch_desktop.dataset.transfers import rate_control
+from apitorch_desktop.dataset.transfers.journal import ItemState, TransferJournal
 from apitorch_desktop.dataset.transfers.queue import OriginIndex, TransferMissing, TransferQueue, TransferState
 from apitorch_desktop.dataset.transfers.rate_control import RateController, Throughput
 from apitorch_desktop.vision import images
@@ -896,3 +897,25 @@ def test_origins_are_bounded_and_the_oldest_go_first(tmp_path):
     origins.keep("c", [(f"ti_{n}", "", f"/photos/{n}.jpg") for n in range(5)])
     assert [origins.find("c", str(n)) for n in range(5)] == ["", "", *(f"/photos/{n}.jpg" for n in (2, 3, 4))]
     origins.close()
+
+
+def test_a_journal_of_version_0_1_0_is_opened_with_what_was_waiting(tmp_path):
+    """Its items have no split."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(picture(1))
+    old = TransferQueue(tmp_path / "transfers", lambda _connection: None)
+    transfer = old.add_upload("c", SET, "Old", [UploadItem("cat", ImageFile(path), "a.jpg")])
+    old.close()
+    with closing(sqlite3.connect(tmp_path / "transfers" / "transfers.sqlite")) as rows:
+        rows.executescript("ALTER TABLE items DROP COLUMN split; PRAGMA user_version = 1;")
+    journal = TransferJournal(tmp_path / "transfers")
+    (item,) = journal.items(transfer, ItemState.WAITING)
+    assert (item.label, item.name, item.split) == ("cat", "a.jpg", "")
+    journal.add(
+        "upload", "c", SET, "New", None, [UploadItem("cat", ImageFile(path), "a.jpg", split="test")], lambda _id: None
+    )
+    assert [one.split for entry in journal.entries() for one in journal.items(entry.id, ItemState.WAITING)] == [
+        "",
+        "test",
+    ]
+    journal.close()

@@ -8,7 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtTest import QAbstractItemModelTester
 
-from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.api.types import INBOX, TrainingImage
+from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.ui.grid.model import GridModel, LabelGroup
 
 LABELS = ["boots", "hat", "shirt", "shoes"]
@@ -50,6 +51,29 @@ def test_rows_are_the_images_in_group_order(listed):
         ("hat", 2, 0.5),
         ("shirt", 2, None),
     ]
+
+
+def test_photos_without_a_label_are_the_first_group_while_there_are_any(listed):
+    def shown():
+        return [(group.label, len(group.images)) for group in listed.groups]
+
+    listed.add([image(5, INBOX), image(6, INBOX)])
+    assert shown() == [(INBOX, 2), ("hat", 2), ("shirt", 2)]
+    listed.set_answers(
+        {one.image_id: OutOfFoldAnswer("hat", 0.5 + one.bytes / 100) for one in (image(5), image(6), image(1))}
+    )
+    assert [(found.bytes, answer.label) for found, answer in listed.proposals()] == [(6, "hat"), (5, "hat")]
+    assert listed.badge(image(5).image_id).startswith("hat? 55")
+    assert listed.badge(image(1).image_id) == ""
+    listed.set_sort(None, by_count=1)
+    assert shown()[0][0] == INBOX
+    listed.set_sort(None)
+    listed.move(ids(image(5), image(6)), "boots")
+    assert shown() == [("boots", 2), ("hat", 2), ("shirt", 2)]
+    assert listed.proposals() == []
+    assert listed.badge(image(5).image_id) == ""
+    listed.move(ids(image(3)), INBOX)
+    assert shown() == [(INBOX, 1), ("boots", 2), ("hat", 2), ("shirt", 1)]
 
 
 def test_images_come_in_as_insertions_and_what_is_selected_and_focused_stays(listed):

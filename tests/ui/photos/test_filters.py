@@ -27,6 +27,7 @@ def image(label, name, name_of_id, created="2026-11-25T11:00:00+00:00", width=40
 SHIRT = image("shirt", "Striped 04.jpg", "ti_shirt")
 OLD = image("t_shirt", "plain.jpg", "ti_old", created="2026-11-01T11:00:00+00:00")
 SMALL = image("shoes", "striped socks.jpg", "ti_small", width=300, height=120)
+SMALL.split = "test"
 ALL = [SHIRT, OLD, SMALL]
 
 
@@ -43,6 +44,12 @@ def kept(wanted):
     [
         (Filter(), ALL),
         (Filter("   "), ALL),
+        (Filter("split:test"), [SMALL]),
+        (Filter("split:no"), [SHIRT, OLD]),
+        (Filter("-split:test"), [SHIRT, OLD]),
+        (Filter(split="test"), [SMALL]),
+        (Filter(split="none"), [SHIRT, OLD]),
+        (Filter(split="train"), []),
         (Filter("shirt"), [SHIRT, OLD]),
         (Filter("STRIPED shirt"), [SHIRT]),
         (Filter("striped -shoes"), [SHIRT]),
