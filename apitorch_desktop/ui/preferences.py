@@ -24,7 +24,6 @@ from PySide6.QtWidgets import (
     QListWidgetItem,
     QScrollArea,
     QSizePolicy,
-    QSpinBox,
     QStackedWidget,
     QTableWidget,
     QTableWidgetItem,
@@ -42,7 +41,7 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import ComboBox, ElidedLabel, button, label, set_property, surface
+from apitorch_desktop.ui.widgets.controls import ComboBox, ElidedLabel, button, label, set_property, spin_box, surface
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.text import size
 
@@ -280,10 +279,7 @@ class ServicePage(_Page):
             "They speak the API Torch interface: scripts, the published client, curl. Without this, address and key are new "
             "at each start. Other computers never reach it."
         )
-        self.port = QSpinBox()
-        self.port.setRange(1024, 65535)
-        self.port.setValue(settings.service_port)
-        self.port.setAccessibleName("Port")
+        self.port = spin_box(theme, "Port", settings.service_port, 1024, 65535)
         self.port.editingFinished.connect(self._choose_port)
         self.form.addRow("Port", self.port)
         self.address = ElidedLabel("")

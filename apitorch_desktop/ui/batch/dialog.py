@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QDialog, QFormLayout, QHBoxLayout, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QFormLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from apitorch_desktop.api.types import Id, TrainingSet
 from apitorch_desktop.dataset.batch.classification import AnsweredUploads, BatchRow, uploads_under_answers
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import ComboBox, button, label
+from apitorch_desktop.ui.widgets.controls import ComboBox, button, label, spin_box
 from apitorch_desktop.utils.text import plural
 
 _LEAST = 80
@@ -49,8 +49,8 @@ class AddEachDialog(QDialog):
             self.classifier.addItem(slug, slug)
         own = next((training_set.slug for training_set in sets if training_set.id == chosen), "")
         self.classifier.setCurrentIndex(max(0, self.classifier.findData(own)))
-        self.least = QSpinBox(minimum=0, maximum=100, value=_LEAST, suffix=" %", singleStep=5)
-        self.least.setAccessibleName("Least confidence")
+        self.least = spin_box(theme, "Least confidence", _LEAST, 0, 100, " %")
+        self.least.setSingleStep(5)
         self.summary = label("", "base", wrap=True)
         self.left_out = label("", "small", "muted", wrap=True)
         self.cancel = button("Cancel", "", self.reject)

@@ -17,7 +17,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLineEdit,
     QPlainTextEdit,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -29,7 +28,7 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.controller import TransferController
-from apitorch_desktop.ui.widgets.controls import ComboBox, button, label
+from apitorch_desktop.ui.widgets.controls import ComboBox, button, label, spin_box
 from apitorch_desktop.utils.files import atomic_write, safe_filename, shortened_names
 from apitorch_desktop.utils.text import plural
 
@@ -107,9 +106,9 @@ class ExportDialog(QDialog):
         self.keep.setChecked(splits)
         self.jpeg = QCheckBox("HEIC, AVIF, raw and other photos that few programs read as JPEG")
         self.shares = [
-            self._spin_box(value, 0, 100, " %", part) for value, part in zip((80, 10, 10), PARTS, strict=True)
+            spin_box(theme, part, value, 0, 100, " %") for value, part in zip((80, 10, 10), PARTS, strict=True)
         ]
-        self.seed = self._spin_box(0, 0, 999_999, "", "Seed")
+        self.seed = spin_box(theme, "Seed", 0, 0, 999_999)
         self.note = label("", "small", "muted", wrap=True)
         self.cancel = button("Cancel", "", self.reject)
         self.start = button("Export", "primary", self._confirm)
@@ -123,12 +122,6 @@ class ExportDialog(QDialog):
         for spin in self.shares:
             spin.valueChanged.connect(lambda _value: self._update_controls())
         self._update_controls()
-
-    def _spin_box(self, value: int, least: int, most: int, suffix: str, name: str) -> QSpinBox:
-        spin = QSpinBox(minimum=least, maximum=most, value=value, suffix=suffix)
-        spin.setAccessibleName(name)
-        spin.lineEdit().setTextMargins(self._theme.px(6), 0, 0, 0)
-        return spin
 
     def _lay_out(self, name: str) -> None:
         px = self._theme.px

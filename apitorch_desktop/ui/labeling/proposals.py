@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QSlider, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QSlider, QVBoxLayout, QWidget
 
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import button, enable_unless, label
+from apitorch_desktop.ui.widgets.controls import button, enable_unless, label, spin_box
 from apitorch_desktop.utils.text import plural
 
 _MOST_NAMED = 6
@@ -35,9 +35,7 @@ class ProposalDialog(QDialog):
         self._proposals = proposals
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle("Accept proposals")
-        self.threshold = QSpinBox(minimum=0, maximum=100, value=threshold, suffix=" %")
-        self.threshold.setAccessibleName("Least confidence")
-        self.threshold.lineEdit().setTextMargins(theme.px(6), 0, 0, 0)
+        self.threshold = spin_box(theme, "Least confidence", threshold, 0, 100, " %")
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, 100)
         self.slider.setValue(threshold)

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QProgressBar,
     QPushButton,
     QSizePolicy,
+    QSpinBox,
     QStyle,
     QStyleOptionButton,
     QStyleOptionProgressBar,
@@ -117,6 +118,14 @@ class Separator(QFrame):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         QPainter(self).fillRect(event.rect(), self._theme.color("line"))
+
+
+def spin_box(theme: Theme, name: str, value: int, least: int, most: int, suffix: str = "") -> QSpinBox:
+    """Create a field for a whole number; `name` is its accessible name."""
+    result = QSpinBox(minimum=least, maximum=most, value=value, suffix=suffix)
+    result.setAccessibleName(name)
+    result.lineEdit().setTextMargins(theme.px(6), 0, 0, 0)
+    return result
 
 
 class MenuButton(QPushButton):
