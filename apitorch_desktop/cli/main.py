@@ -73,7 +73,7 @@ def _run(words: list[str]) -> int:
         return _fail(f"{named}{reason(error)}.")
     except Exception as error:  # noqa: BLE001 - a sentence, whatever it is
         text = " ".join(str(error).split())
-        return _fail(f"Something went wrong that nobody foresaw ({type(error).__name__}{': ' if text else ''}{text}).")
+        return _fail(f"Something unexpected went wrong ({type(error).__name__}{': ' if text else ''}{text}).")
     return status
 
 

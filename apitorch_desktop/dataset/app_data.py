@@ -56,20 +56,22 @@ class ClientPool:
         try:
             connection = self._connections.get(connection_id)
         except KeyError:
-            raise NotFound("This connection is no more.", advice="Add it again, or choose another.") from None
+            raise NotFound(
+                "This connection is not there any more.", advice="Add it again, or choose another."
+            ) from None
         if connection.embedded:
             with self._lock:
                 url, key = self._embedded
             if not url:
                 self.on_embedded_wanted()
                 raise ConnectionFailed(
-                    "The service on this computer is not up.", advice="It is started again by itself."
+                    "The service on this computer is not running.", advice="It is started again by itself."
                 )
         else:
             url, found = connection.base_url, self._keys.find(connection, wait)
             key = found.key
             if not key:
-                message = f"There is no key at hand for “{connection.name}”. {found.message}".strip()
+                message = f"There is no key for “{connection.name}”. {found.message}".strip()
                 if found.problem is KeyringProblem.SLOW and wait is None:
                     raise ConnectionFailed(message, advice="")
                 raise WrongKey(message, advice="" if found.problem in _EXPLAINED else "Enter it again.")

@@ -286,7 +286,7 @@ class ServicePage(_Page):
         self.copy_address = button("Copy address", "", lambda: _copy(embedded.url))
         self.copy_key = button("Copy key", "", lambda: _copy(embedded.key))
         self.new_key = button("New key", "", embedded.change_key)
-        self.new_key.setToolTip("Programs that have the key of now are refused from then on")
+        self.new_key.setToolTip("Programs with the present key are refused from then on")
         row = QHBoxLayout()
         row.addWidget(self.address, 1)
         row.addWidget(self.copy_address)

@@ -44,14 +44,14 @@ WIDGET_KEYS = {
         ("A … Z", "Type a label’s first letters to pick or make it"),
         ("Ctrl+Shift+I", "Select the others"),
         ("Ctrl+wheel, Ctrl+0", "Size of the thumbnails; back to the first one"),
-        ("Esc", "Deselect; one layer back"),
+        ("Esc", "Deselect, or go one step back"),
     ),
     "Full size": (
         ("Left, Right", "The photo before, the next one"),
         ("Return, Ctrl+0, Ctrl+1", "Fit or pixel for pixel; fit; pixel for pixel"),
-        ("Plus, Minus, wheel", "Nearer, further"),
+        ("Plus, Minus, wheel", "Zoom in, zoom out"),
         ("Shift+arrows", "Pan; so does the mouse"),
-        ("1 … 9, 0, A … Z", "Labels, as among the photos"),
+        ("1 … 9, 0, A … Z", "Labels, as in the grid"),
     ),
     "Table of answers": (
         ("1 … 9, 0, A … Z", "Add what is selected to that label of the open training set"),

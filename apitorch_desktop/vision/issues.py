@@ -188,7 +188,7 @@ def label_balance(counts: Mapping[str, int], accuracy: Mapping[str, float] | Non
             found.append(
                 BalanceAdvice(
                     label,
-                    f"“{label}” is recognised in {right * 100:.0f} % of its photos: look at its suspects, or add photos.",
+                    f"“{label}” is recognized in {right * 100:.0f} % of its photos: look at its suspects, or add photos.",
                 )
             )
         elif count > max(3 * middle, 100):

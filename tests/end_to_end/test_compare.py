@@ -71,7 +71,7 @@ def test_two_homes_are_compared_pushed_and_pulled(monkeypatch, elsewhere, tmp_pa
             program.wait(lambda: wanted in dialog.text.text(), wanted)
             return dialog
 
-        dialog = compared("2 only here · 2 only there · 1 labelled otherwise · 1 the same.")
+        dialog = compared("2 only here · 2 only there · 1 under another label · 1 the same.")
         dialog.labels.setCurrentIndex(1)
         assert dialog.push.text() == "Send 3 there"
         program.press(dialog.push)

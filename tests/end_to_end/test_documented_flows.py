@@ -47,7 +47,7 @@ def test_a_folder_is_classified_by_way_of_the_scratch_label_asked_for_once(monke
         assert pointer.drag([place], pointer.center(made.classify_panel.photo), CORNER) == "dropped"
         question = program.wait(lambda: dialog(ScratchPermissionDialog), "the question")
         program.press(question.cancel)
-        program.wait(lambda: any("give leave" in one for one in said), "what to do without leave")
+        program.wait(lambda: any("allow uploads" in one for one in said), "what to do without leave")
         assert not table.isVisible()
         assert not any(one.method == "POST" for one in service.seen)
 
@@ -110,7 +110,7 @@ def test_two_such_services_are_compared_pushed_and_pulled_whatever_goes_wrong_on
                     one.right()
                 return shown
 
-            shown = compared("3 only here · 2 only there · 1 labelled otherwise · 2 the same.", 500, "half", "longer")
+            shown = compared("3 only here · 2 only there · 1 under another label · 2 the same.", 500, "half", "longer")
             before = flat(far, theirs)
             shown.labels.setCurrentIndex(1)
             assert flat(far, theirs) == before, "nothing is sent before it is wanted"
@@ -121,7 +121,7 @@ def test_two_such_services_are_compared_pushed_and_pulled_whatever_goes_wrong_on
             program.wait(lambda: len(flat(far, theirs)) == 8, "what was pushed")
             program.wait(lambda: flat(service, service.number)[0] in flat(far, theirs), "it")
             program.wait(lambda: all(one.state == "done" for one in made.transfers.statuses), "the end of the transfer")
-            shown = compared("0 only here · 2 only there · 0 labelled otherwise · 6 the same.", 429, "drop", "shorter")
+            shown = compared("0 only here · 2 only there · 0 under another label · 6 the same.", 429, "drop", "shorter")
             for fault in (502, "lost", "drop"):
                 service.wrong(fault, method="POST", path="/image$")
             program.press(shown.pull)
@@ -150,7 +150,7 @@ def test_labels_that_could_not_be_changed_there_are_said_and_changed_when_it_is_
             shown.connection.setCurrentIndex(shown.connection.findData(other.id))
             program.wait(lambda: shown.target.findText("Coats") >= 0 and shown.compare.isEnabled(), "their sets")
             program.press(shown.compare)
-            program.wait(lambda: "1 labelled otherwise" in shown.text.text(), "the comparison")
+            program.wait(lambda: "1 under another label" in shown.text.text(), "the comparison")
             shown.labels.setCurrentIndex(1)
             far.wrong(500, method="POST", path="/image$", times=20)
             program.press(shown.push)

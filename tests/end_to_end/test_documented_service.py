@@ -136,7 +136,7 @@ def test_a_url_is_classified_at_once_and_a_file_after_one_question(monkeypatch, 
         assert question.target.currentText() == "Coats"
         program.press(question.cancel)
         card = panel.cards["work-safe"]
-        program.wait(lambda: "give leave" in card.sentence.text(), "what to do without leave")
+        program.wait(lambda: "allow uploads" in card.sentence.text(), "what to do without leave")
         program.press(card.again)
         question = program.wait(lambda: dialog(ScratchPermissionDialog), "the question again")
         program.press(question.allow)
@@ -474,6 +474,6 @@ def test_the_environment_is_said_to_win(monkeypatch, service):
         made.connection_menu._fill()
         change = next(one for one in toolbar.connection_menu.actions() if one.text().startswith("Change"))
         assert not change.isEnabled()
-        assert "win over the settings" in change.toolTip()
+        assert "override the settings" in change.toolTip()
 
     run(monkeypatch, steps)

@@ -85,6 +85,6 @@ def test_what_the_environment_names_is_marked(monkeypatch, service, with_key):
         assert button.mark == "terminal"
         words = "APITORCH_BASE_URL and APITORCH_API_KEY name it" if with_key else "APITORCH_BASE_URL names it"
         assert f"{words}, and win" in button.toolTip()
-        assert words in entry(made, "Named by the environment").toolTip()
+        assert words in entry(made, "Set by environment variables").toolTip()
 
     run(monkeypatch, steps)

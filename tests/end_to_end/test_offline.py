@@ -248,7 +248,7 @@ def test_each_connection_keeps_its_name_colour_and_what_was_seen_of_it(monkeypat
         assert made.model.total == 0
         assert made.central_widget.offline_banner.change.isVisible()
         words = made.central_widget.offline_banner.words.full_text()
-        assert "There is no key at hand for “Elsewhere”. This machine has no keyring. Enter it again." in words
+        assert "There is no key for “Elsewhere”. This machine has no keyring. Enter it again." in words
         service.vanish()
         made.connection_menu._fill()
         next(

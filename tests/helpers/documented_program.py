@@ -43,7 +43,7 @@ def run(monkeypatch, steps, *arguments):
     def noting(made):
         made.session.message.connect(lambda message: said.append(message.text))
         steps(made, said)
-        assert not [one for one in said if "nobody foresaw" in one], said
+        assert not [one for one in said if "unexpected went wrong" in one], said
 
     assert program.run(monkeypatch, noting, *arguments) == 0
 

@@ -163,7 +163,7 @@ class ConnectionStore:
             self.note = f"{URL_VARIABLE} is left aside. {error}"
             return None
         key = f" and {KEY_VARIABLE}" if environment.get(KEY_VARIABLE, "").strip() else ""
-        self.note = f"{URL_VARIABLE}{key} decide which service is open: they win over the settings here."
+        self.note = f"{URL_VARIABLE}{key} decide which service is open: they override the settings here."
         return Connection(environment_id(url), f"{_host(url)} (environment)", url, _COLORS[1])
 
     def _load(self) -> _Settings:

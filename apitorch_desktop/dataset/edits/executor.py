@@ -38,7 +38,7 @@ from apitorch_desktop.dataset.edits.trash import TrashStore
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 
 _QUICKLY_LISTED = 20_000
-_UNDO_IMPOSSIBLE = "The service does not tell which image came of the correction, so nothing was taken out."
+_UNDO_IMPOSSIBLE = "The service does not tell which photo came of the correction, so nothing was taken out."
 
 
 class EditExecutor:
@@ -112,8 +112,8 @@ class EditExecutor:
             if not counts[payload.old] and not self._workspace.has("labels"):
                 if is_rename:
                     raise BadRequest(
-                        f"“{payload.old}” has no images, and this service makes a label by its first image.",
-                        advice="Add images under the new name instead.",
+                        f"“{payload.old}” has no photos, and this service makes a label by its first photo.",
+                        advice="Add photos under the new name instead.",
                     )
                 self._notes.append(f"The service keeps the empty label “{payload.old}”; it is not shown here any more.")
             row.placements = placements_of(index.under(payload.old).values(), payload.old, payload.new or None)
@@ -149,7 +149,7 @@ class EditExecutor:
             self.outcome.stale = True
         if row.placements and all(placement.missing for placement in row.placements):
             raise NotFound(
-                "Someone else deleted or moved these images, so they are left as they are.",
+                "Someone else deleted or moved these photos, so they are left as they are.",
                 advice="You see what is there now.",
             )
 
@@ -167,7 +167,7 @@ class EditExecutor:
         index.refresh()
         count = index.counts().get(label)
         if count:
-            self._notes.append(f"The label “{label}” stays: it has other images.")
+            self._notes.append(f"The label “{label}” stays: it has other photos.")
             self.outcome.stale = True
             return
         if count is not None and self._workspace.has("labels"):

@@ -124,7 +124,7 @@ class EditHistory:
     def restore(self, workspace: Workspace, trashed: Sequence[TrashedImage], run: EditRun = NO_RUN) -> EditOutcome:
         """Bring images back from the trash to their labels; all of one training set. Raises BadRequest."""
         if len({to_set_key(image.training_set_id) for image in trashed}) != 1:
-            raise BadRequest("Choose images of one training set.", advice="")
+            raise BadRequest("Choose photos of one training set.", advice="")
         ids = self.journal.trashed_names(workspace.connection.id, {image.id for image in trashed})
         splits = self.journal.trashed_splits(workspace.connection.id)
         placements = [

@@ -92,7 +92,7 @@ class ImageMover:
                 self._record_moves(batch, ids, [image_id(image.image_id) for image in moved])
                 return
             locate_images(ops)
-        raise ServerError("Other programs keep changing these images. Try again.")
+        raise ServerError("Other programs keep changing these photos. Try again.")
 
     def _record_moves(self, batch: list[Placement], olds: list[str], news: list[str]) -> None:
         renamed = []
@@ -136,7 +136,7 @@ class ImageMover:
                 is_original = placement.copy_id == self._ops.current_id(placement)
                 if is_original and placement.copy_id in index.under(str(start)):
                     raise BadRequest(
-                        "This service takes an image under two labels for one, so it cannot be moved.",
+                        "This service takes a photo under two labels for one, so it cannot be moved.",
                         advice="Delete it, and add it again under the other label.",
                     )
                 image = index.under(str(end)).get(placement.copy_id)
@@ -146,7 +146,7 @@ class ImageMover:
                     self._ops.set_record(placement, image)
             if not unlisted:
                 return
-        raise ServerError("The service does not list images that it accepted; nothing was deleted.")
+        raise ServerError("The service does not list photos that it accepted; nothing was deleted.")
 
     def _record_copies(self, copied: list[Placement], olds: list[str]) -> dict[str, str]:
         """Journal that copies are the images from now on. Returns old → new of those that are not shared."""
@@ -245,7 +245,7 @@ class ImageMover:
                     return
             else:
                 return
-        raise ServerError("Other programs keep changing these images. Try again.")
+        raise ServerError("Other programs keep changing these photos. Try again.")
 
     # --- progress
 

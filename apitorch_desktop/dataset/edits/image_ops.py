@@ -90,7 +90,7 @@ class ImageOperations:
                 return
             placement.sha256 = self.trash.add(data)
             if isinstance(record.sha256, str) and record.sha256 != placement.sha256:
-                raise ServerError("The service sent other bytes than it lists for an image; nothing was deleted.")
+                raise ServerError("The service sent other bytes than it lists for a photo; nothing was deleted.")
             self.on_call()
 
         run_parallel(unknown, download, self.cancelled)

@@ -43,7 +43,7 @@ class TrashStore:
         """Return stored content. Raises FileNotFoundError, also for a damaged file."""
         data = self._path(sha256).read_bytes()
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise FileNotFoundError(errno.ENOENT, "the image is damaged", str(self._path(sha256)))
+            raise FileNotFoundError(errno.ENOENT, "the photo is damaged", str(self._path(sha256)))
         return data
 
     def drop(self, hashes: Collection[str]) -> int:

@@ -297,5 +297,5 @@ def _merge(exported: list[formats.ExportedImage], target: Path, failed: list[tup
         if hashlib.sha256(path.read_bytes()).hexdigest() == image.sha256:
             skipped += 1
         else:
-            failed.append((f"{image.label}/{path.name}", "Another picture of this name is there already."))
+            failed.append((f"{image.label}/{path.name}", "Another photo of this name is there already."))
     return kept, skipped

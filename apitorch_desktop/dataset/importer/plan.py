@@ -233,19 +233,19 @@ class Plan:
             if there:
                 return ItemStatus.THERE, f"Already under “{label_name(min(there))}”."
             if under.get(mark):
-                return ItemStatus.TWICE, f"The same picture comes under “{min(under[mark])}”."
+                return ItemStatus.TWICE, f"The same photo comes under “{min(under[mark])}”."
             if mark and (before := first.setdefault(("", mark), item)) is not item:
-                return ItemStatus.TWICE, f"The same picture as “{before.name}”."
+                return ItemStatus.TWICE, f"The same photo as “{before.name}”."
             return ItemStatus.WAITING, f"It waits under “{label_name(INBOX)}”."
         if item.label in there:
             return ItemStatus.THERE, f"Already under “{item.label}”."
         if mark and (before := first.setdefault((item.label, mark), item)) is not item:
-            return ItemStatus.TWICE, f"The same picture as “{before.name}”."
+            return ItemStatus.TWICE, f"The same photo as “{before.name}”."
         others = (set(there) | under.get(mark, set())) - {item.label}
         if others:
             return (
                 ItemStatus.OTHER_LABEL,
-                f"The same picture is under “{'”, “'.join(sorted(map(label_name, others)))}” too.",
+                f"The same photo is under “{'”, “'.join(sorted(map(label_name, others)))}” too.",
             )
         if item.similar_to:
             return ItemStatus.SIMILAR, f"Looks nearly the same as {item.similar_to}."

@@ -326,5 +326,5 @@ def _existing_size(target: Path, item: TransferItem) -> int | None:
     if same:
         return len(data)
     if is_complete(data):
-        raise NameTaken(f"“{target.name}” is there already and is another picture.")
+        raise NameTaken(f"“{target.name}” is there already, and is another photo.")
     return None

@@ -366,7 +366,7 @@ class ClassifyController(QObject):
         status = self._session.open_set.classifier_status if self._session.open_set is not None else None
         state = status.classifier if status is not None and status.slug == card.slug else None
         if isinstance(error, Conflict) and state is not None and state.status == "training":
-            card.show_working("It is just learning, and answers as soon as it can.")
+            card.show_working("It is learning, and answers when that is done.")
 
     def _classifier_changed(self) -> None:
         """Retry the card that waits for its classifier to be trained."""
@@ -408,7 +408,7 @@ class ClassifyController(QObject):
             if card is None or answer is None or isinstance(answer, Exception):
                 return
             learned = answer.label == label
-            note = "Learned from it." if learned else f"It has learned, but wants more photos of “{label}”."
+            note = "Learned from it." if learned else f"It has learned, but needs more photos of “{label}”."
             self._show(card, answer, note)
 
         self._run(

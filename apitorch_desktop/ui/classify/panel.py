@@ -174,7 +174,7 @@ class ClassifyPanel(QWidget):
         head = QHBoxLayout()
         head.addWidget(label("Classify", "answer"))
         head.addStretch(1)
-        head.addWidget(label("drop a photo, a folder or a URL", "small", "muted"))
+        head.addWidget(label("drop a photo, a folder or an address", "small", "muted"))
         self._chip_row = QWidget()
         self._chips = FlowLayout(self._chip_row)
         self._answers = QVBoxLayout()

@@ -14,7 +14,7 @@ from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ComboBox, button, label
 
-REFUSED = "This service classifies photos by their address only. Drop a URL, or give leave."
+REFUSED = "This service classifies photos by their web address only. Drop an address, or allow uploads."
 
 
 class ScratchPermission(QObject):
@@ -53,11 +53,11 @@ class ScratchPermission(QObject):
         connected.workspace.connection = session.connection = changed
 
         def failed(error: Exception) -> None:  # lost at the next start, but valid for this run
-            session.show_error(error, "Keeping the leave")
+            session.show_error(error, "Keeping the permission")
             agreed()
 
         session.run(
-            "Keeping the leave",
+            "Keeping the permission",
             lambda _context: connected.stores.connections.update(changed),
             lambda _changed: agreed(),
             failed=failed,

@@ -68,7 +68,7 @@ class CompareDialog(QDialog):
         self.table.header().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         self.table.setColumnWidth(0, theme.px(260))
         self.table.setColumnWidth(1, theme.px(150))
-        self.labels = ComboBox(theme, "Photos that are labelled otherwise")
+        self.labels = ComboBox(theme, "Photos under another label there")
         self.labels.addItem("Leave labels as they are", False)
         self.labels.addItem("Label them as on the side that sends", True)
         self.push = button("Send there", "", lambda: self.push_requested.emit(self._relabel()))
@@ -147,7 +147,7 @@ class CompareDialog(QDialog):
             parts = [
                 f"{len(found.only_here):,} only here",
                 f"{len(found.only_there):,} only there",
-                f"{len(found.relabelled):,} labelled otherwise",
+                f"{len(found.relabelled):,} under another label",
                 f"{found.same:,} the same",
             ]
             unread = f" {plural(len(found.unread), 'photo')} could not be read." if found.unread else ""
@@ -205,7 +205,7 @@ class CompareController(QObject):
         session = self._session
         found, stores, workspace = session.find_set(set_id), session.stores, session.workspace
         if found is None or stores is None or workspace is None:
-            session.show_message(session.unavailable_reason("") or "This training set is no more.", "warn")
+            session.show_message(session.unavailable_reason("") or "This training set is not there any more.", "warn")
             return None
         others = stores.connections.all()
         current = next((other.id for other in others if other.id != workspace.connection.id), workspace.connection.id)

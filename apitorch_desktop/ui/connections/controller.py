@@ -130,7 +130,7 @@ class ConnectionController(QObject):
         if not page:
             return
         self._visiting_page = True
-        actions = (("Look now", session.refresh),)
+        actions = (("Refresh", session.refresh),)
         if QDesktopServices.openUrl(QUrl(page)):
             text = f"New training sets are made on {urlsplit(page).netloc}. Yours is listed here when you come back."
             session.show_message(text, "muted", "page", actions)

@@ -25,10 +25,8 @@ _DOTS = {
 }
 SCHEMES: tuple[tuple[Scheme, str], ...] = (("system", "Like the system"), ("light", "Light"), ("dark", "Dark"))
 HERE = "On this computer"
-FROM_ENVIRONMENT_WITH_KEY = (
-    "APITORCH_BASE_URL and APITORCH_API_KEY name it, and win over the settings here; change them where they are set."
-)
-FROM_ENVIRONMENT = "APITORCH_BASE_URL names it, and wins over the settings here; change it where that is set."
+FROM_ENVIRONMENT_WITH_KEY = "APITORCH_BASE_URL and APITORCH_API_KEY set this connection and override the settings here."
+FROM_ENVIRONMENT = "APITORCH_BASE_URL sets this connection and overrides the settings here."
 
 
 class ConnectionMenu(QObject):
@@ -84,7 +82,7 @@ class ConnectionMenu(QObject):
             current = self._session.connection
             mark, more = self._unusual()
             if mark == "terminal":
-                self._add(menu, "Named by the environment", lambda: None, more)
+                self._add(menu, "Set by environment variables", lambda: None, more)
             elif mark == "key":
                 self._add(menu, "Keep the key in the keyring", self._keep_key)
                 menu.actions()[-1].setToolTip(more)

@@ -227,7 +227,9 @@ class ExportController(QObject):
         session = self._session
         found = session.find_set(set_id)
         if found is None or session.workspace is None:
-            session.show_message(session.unavailable_reason("") or "This training set is no more.", "warn", _TOPIC)
+            session.show_message(
+                session.unavailable_reason("") or "This training set is not there any more.", "warn", _TOPIC
+            )
             return
         labels = found.classes
         no_onnx = self.no_classifier(found)

@@ -112,7 +112,7 @@ class Filter(msgspec.Struct):
             return f"Nothing has “{self.words.strip()}” in its label or file name."
         if self.found and self.chosen() == 1 and not self.words.strip():
             return "Review has found no such photo. Choose “Show all” in the filter."
-        return "Nothing is left by the search and the filter together. Loosen one of them."
+        return "No photo passes both the search and the filter. Change one of them."
 
     def take(self, other: Filter) -> None:
         """Copy all criteria of another filter."""

@@ -326,7 +326,7 @@ class GridDrops(QObject):
         event.acceptProposedAction()
         if not content:
             view.drop_refused.emit(
-                "There is no photo in what was dropped, and no address of one: drop files, folders or pictures."
+                "There is no photo in what was dropped, and no address of one: drop photos, files or folders."
             )
         elif not content.image_ids:
             view.content_dropped.emit(content, label)

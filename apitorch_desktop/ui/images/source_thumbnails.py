@@ -65,7 +65,7 @@ class SourceThumbnails(QObject):
             failed=lambda _error: self._end(),
             progress=lambda made: self._add(*made),
             owner=self,
-            title="Making small pictures",
+            title="Making thumbnails",
         )
 
     def _end(self) -> None:

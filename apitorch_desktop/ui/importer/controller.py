@@ -116,7 +116,7 @@ class ImportController(QObject):
         session = self._session
         if session.workspace is None or session.state is ConnectionState.STARTING:
             self._waiting.append((content, set_id, label, new_set))
-            session.show_message("The import begins as soon as the service is up.", "muted", "waiting")
+            session.show_message("The import begins as soon as the service runs.", "muted", "waiting")
             return
         if content.problem:
             session.show_message(content.problem, "warn", "import")

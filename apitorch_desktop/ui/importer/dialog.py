@@ -229,7 +229,7 @@ class ImportDialog(QDialog):
     def _failed(self, error: Exception) -> None:
         self._task = None
         self.meter.hide()
-        self.head.setText("The photos could not be looked at")
+        self.head.setText("The photos could not be read")
         self._show_problem(str(error))
 
     def _target_changed(self) -> None:

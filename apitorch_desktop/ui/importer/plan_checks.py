@@ -74,7 +74,7 @@ class PlanChecks(QObject):
         def failed(error: Exception) -> None:
             self._comparison = None
             self.compared.emit()
-            self.failed.emit(f"What is there already could not be compared. {error}")
+            self.failed.emit(f"Comparing with the training set failed. {error}")
 
         self._comparison = self._tasks.run(
             Lane.INTERACTIVE,

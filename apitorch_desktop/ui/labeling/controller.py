@@ -427,7 +427,9 @@ class LabelingController(QObject):
         """Toggle auto-advance, and show the new state."""
         self.set_advance(not self.advance)
         self._show_message(
-            "The next photo is selected after each labelling." if self.advance else "The selection stays."
+            "The next photo is selected after each label."
+            if self.advance
+            else "Auto-advance is off: the selection stays."
         )
 
     def _ask(self, typed: str) -> None:
@@ -504,12 +506,12 @@ class LabelingController(QObject):
             unknown = review.found is None or review.found.label_issues is None
             reason = review.found.why_not if review.found is not None else ""
             self._show_message(
-                reason or ("Review has not looked at all photos yet." if unknown else "No label looks wrong.")
+                reason or ("Review has not checked all photos yet." if unknown else "No label looks wrong.")
             )
             return
         rows = photos.model.rows_of(suspects)
         if not rows:
-            self._show_message("No suspect is among the photos shown.")
+            self._show_message("None of the photos shown has a suspect label.")
             return
         shown = photos.big.image() if photos.big.isVisible() else None
         current = photos.grid.currentIndex()

@@ -213,7 +213,7 @@ class KeyStrip(QWidget):
         self.advance = button("Auto-advance", "chip")
         self.advance.setCheckable(True)
         self.advance.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.advance.setToolTip("Select the next photo after each labelling (F4)")
+        self.advance.setToolTip("Select the next photo after each label (F4)")
         self.advance.clicked.connect(self.advance_switched)
         self.suspect = button("", "chip", self.suspect_wanted.emit)
         self.suspect.setFocusPolicy(Qt.FocusPolicy.NoFocus)

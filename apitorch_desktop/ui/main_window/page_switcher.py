@@ -78,11 +78,15 @@ class PageSwitcher(QObject):
             and not open_set.seen_at
             and session.state is not ConnectionState.READY
         ):
-            empty.show_failure(f"“{open_set.training_set.name}” was never looked at from here", session.state_text)
+            empty.show_failure(f"“{open_set.training_set.name}” was not loaded here yet", session.state_text)
         elif open_set is not None:
             empty.show_empty_set(open_set.training_set.name)
         elif session.state in (ConnectionState.AWAY, ConnectionState.REFUSED) and not session.training_sets:
-            title = "The service does not answer" if session.state is ConnectionState.AWAY else "The service refuses"
+            title = (
+                "The service does not answer"
+                if session.state is ConnectionState.AWAY
+                else "The service refused access"
+            )
             title = "The service could not be started" if self._embedded.gave_up else title
             empty.show_failure(title, session.state_text)
         elif session.training_sets:

@@ -87,7 +87,9 @@ class Toolbar(QWidget):
         self.connection.setMenu(self.connection_menu)
         self.import_button = MenuButton(theme, "Import")
         self.import_button.setProperty("kind", "primary")
-        self.import_button.setToolTip("Add photos from folders, files, archives, lists and the clipboard")
+        self.import_button.setToolTip(
+            "Add photos from folders, files, archives, lists, the clipboard and web addresses"
+        )
         self.import_menu = QMenu(self)
         self.import_button.setMenu(self.import_menu)
         self.search = SearchField(theme)

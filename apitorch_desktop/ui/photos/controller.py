@@ -425,7 +425,7 @@ class PhotosController(QObject):
             return plural(count, "photo") if count else "photos"
 
         def copy_text() -> str:
-            return "Copy the picture" if len(self.selected()) == 1 else f"Copy {counted()} as files"
+            return "Copy the photo" if len(self.selected()) == 1 else f"Copy {counted()} as files"
 
         def chosen() -> str:
             return "the photo" if len(self.selected()) == 1 else counted()

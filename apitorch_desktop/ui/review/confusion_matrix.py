@@ -68,7 +68,7 @@ class ConfusionMatrix(QWidget):
         given, predicted = figures.labels[row], figures.labels[column]
         if row == column:
             total = sum(figures.confusion[row])
-            return f"{count:,} of {plural(total, 'photo')} of “{given}” are recognised."
+            return f"{count:,} of {plural(total, 'photo')} of “{given}” are recognized."
         are = "is" if count == 1 else "are"
         return f"{plural(count, 'photo')} of “{given}” {are} taken for “{predicted}”."
 

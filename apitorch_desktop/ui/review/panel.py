@@ -166,7 +166,7 @@ class LabelsPage(QScrollArea):
             tail = f" Weakest: {weakest}." if weakest is not None else ""
             self._headline.setText(f"{percent(learned.accuracy)} right in Review’s check.{tail}")
         else:
-            self._headline.setText(found.why_not or "How well labels are recognised is not known yet.")
+            self._headline.setText(found.why_not or "How well labels are recognized is not known yet.")
         if found.advice != self._advised:
             self._advised = list(found.advice)
             self._show_advice(found.advice)
@@ -230,7 +230,7 @@ PAGES = {
     "unsure": ReviewPage(
         "Check next",
         unsure,
-        "There is nothing to make sure of.",
+        "There is nothing to check.",
         "A or Return: the label is right · 1–0 another label · O opens full size",
     ),
 }

@@ -44,7 +44,7 @@ def error_message(error: BaseException, title: str = "") -> ErrorMessage:
         text = _with(title, f"{what}{error.strerror or error}.")
         return ErrorMessage(text, text)
     _LOG.error("not foreseen: %s", error, exc_info=error)
-    text = _with(title, f"Something went wrong that nobody foresaw ({type(error).__name__}). Try again.")
+    text = _with(title, f"Something unexpected went wrong ({type(error).__name__}). Try again.")
     return ErrorMessage(text, text)
 
 

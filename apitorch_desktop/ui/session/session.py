@@ -44,7 +44,7 @@ class _OfflineTransport(Transport):
         pass
 
     def call(self, *_: object, **__: object) -> NoReturn:
-        error = ConnectionFailed("The service is not there yet.", advice="It goes on as soon as it is.")
+        error = ConnectionFailed("The service is not running yet.", advice="It goes on as soon as it runs.")
         error.unsent = True
         raise error
 
@@ -295,7 +295,7 @@ class Session(QObject):
     def unavailable_reason(self, extension: str) -> str:
         """Return why an action that needs an extension ("" for none) is unavailable; "" if it is available."""
         if self.connected is None:
-            return self.state_text or "The service is not there yet."
+            return self.state_text or "The service is not running yet."
         if extension and not self.connected.workspace.has(extension):
             return f"“{self.connected.connection.name}” has no call for this."
         return ""

@@ -104,7 +104,7 @@ class SimilarPhotos(QObject):
             session.message_expired.emit("similar")
             if not answer.data:
                 session.show_message(
-                    "No other photo has been looked at yet. Try again in a moment.", "muted", "similar"
+                    "The other photos are not compared yet. Try again in a moment.", "muted", "similar"
                 )
             elif set_id is None:
                 self.listed.emit(photo, answer.data)

@@ -87,7 +87,7 @@ def test_the_environment_wins_and_says_so(tmp_path):
     assert other.from_environment  # what waits for one address is not sent to another
     assert other.id != named.id
     assert connections.note == (
-        "APITORCH_BASE_URL and APITORCH_API_KEY decide which service is open: they win over the settings here."
+        "APITORCH_BASE_URL and APITORCH_API_KEY decide which service is open: they override the settings here."
     )
     connections.choose(EMBEDDED)
     assert connections.current.embedded

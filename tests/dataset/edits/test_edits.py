@@ -492,7 +492,7 @@ def test_a_service_that_takes_an_image_under_two_labels_for_one_loses_none(plain
         label: {hashlib.sha1(image.data).hexdigest(): image for image in images.values()}
         for label, images in documented.sets[plain.set_id].labels.items()
     }
-    with pytest.raises(BadRequest, match="takes an image under two labels for one"):
+    with pytest.raises(BadRequest, match="takes a photo under two labels for one"):
         plain.edits.move(plain.workspace, plain.set_id, plain.images("l0")[:1], "x")
     found = content(plain)
     assert all(set(hashes) <= set(found[label]) for label, hashes in before.items())

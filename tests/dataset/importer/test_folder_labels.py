@@ -78,11 +78,11 @@ def test_a_photo_without_a_label_that_is_there_or_comes_with_one_is_not_sent_aga
     there = {hashlib.sha256(picture(2)).hexdigest(): {"dog"}, hashlib.sha256(picture(3)).hexdigest(): {"unlabelled"}}
     notes = {item.name: item.note for item in scan([tmp_path], existing=there).items if not item.label}
     assert notes == {
-        "same.jpg": "The same picture comes under “cat”.",
+        "same.jpg": "The same photo comes under “cat”.",
         "there.jpg": "Already under “dog”.",
         "waiting.jpg": "Already under “No label yet”.",
         "new.jpg": "It waits under “No label yet”.",
-        "new_too.jpg": "The same picture as “new.jpg”.",
+        "new_too.jpg": "The same photo as “new.jpg”.",
     }
     plan = scan([tmp_path], existing=there)
     plan.set_label([item for item in plan.items if item.name == "waiting.jpg"], "Unlabelled")

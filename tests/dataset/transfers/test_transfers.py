@@ -660,7 +660,7 @@ def test_another_picture_in_the_way_stays_and_is_reported(make, client, tmp_path
     run(transfers)
     assert answer.id
     assert transfers.status(transfer).state is TransferState.FAILED
-    assert "another picture" in transfers.failures(transfer)[0].reason
+    assert "another photo" in transfers.failures(transfer)[0].reason
     assert there.read_bytes() == picture(2)
 
 
