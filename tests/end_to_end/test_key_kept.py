@@ -83,8 +83,8 @@ def test_what_the_environment_names_is_marked(monkeypatch, service, with_key):
         )
         button = made.central_widget.toolbar.connection
         assert button.mark == "terminal"
-        words = "APITORCH_BASE_URL and APITORCH_API_KEY name it" if with_key else "APITORCH_BASE_URL names it"
-        assert f"{words}, and win" in button.toolTip()
+        words = "APITORCH_BASE_URL and APITORCH_API_KEY set this" if with_key else "APITORCH_BASE_URL sets this"
+        assert f"{words} connection and override" in button.toolTip()
         assert words in entry(made, "Set by environment variables").toolTip()
 
     run(monkeypatch, steps)

@@ -83,9 +83,7 @@ class PageSwitcher(QObject):
             empty.show_empty_set(open_set.training_set.name)
         elif session.state in (ConnectionState.AWAY, ConnectionState.REFUSED) and not session.training_sets:
             title = (
-                "The service does not answer"
-                if session.state is ConnectionState.AWAY
-                else "The service refused access"
+                "The service does not answer" if session.state is ConnectionState.AWAY else "The service refused access"
             )
             title = "The service could not be started" if self._embedded.gave_up else title
             empty.show_failure(title, session.state_text)
