@@ -211,14 +211,14 @@ class Extensions:
         route = f"classifier/{segment(slug)}/changes?{parameters}"
         return self._transport.call("GET", route, types.ClassificationChanges).data
 
-    def encoders(self, *, cancelled: Callable[[], bool] | None = None) -> list[types.Encoder]:
+    def encoders(self, *, cancelled: Callable[[], bool] | None = None) -> list[types.ListedEncoder]:
         """`encoders`: return the encoders that a training set can be learned with, the built-in one first."""
         return self._transport.call("GET", "encoders", types.Encoders, cancelled=cancelled).data
 
     def try_encoder(
         self, training_set_id: types.Id, encoder: str, *, cancelled: Callable[[], bool] | None = None
     ) -> list[types.EncoderTrial]:
-        """`encoders`: return the figures on a training set of the built-in encoder, then of another; takes minutes."""
+        """`encoders`: return the figures on a training set of the built-in encoder, then of another; takes up to a minute."""
         route = f"training-set/{segment(training_set_id)}/encoder-trial?{query(encoder=encoder)}"
         return self._transport.call("GET", route, types.EncoderTrials, cancelled=cancelled).data
 

@@ -147,7 +147,7 @@ class TrainingSet(Struct, kw_only=True):
         return [label for label in self.labels or () if label != INBOX]
 
 
-class Encoder(Struct, kw_only=True):
+class ListedEncoder(Struct, kw_only=True):
     """An encoder that a training set can be learned with, or a file that cannot be used for the reason in `problem`.
 
     `name` is "" for the built-in one; `milliseconds` is processor time an image on one thread.
@@ -165,7 +165,7 @@ class Encoders(Struct, kw_only=True):
     """`GET encoders` (`encoders`), the built-in one first."""
 
     object: str = "list"
-    data: list[Encoder]
+    data: list[ListedEncoder]
 
 
 class EncoderTrial(Struct, kw_only=True):

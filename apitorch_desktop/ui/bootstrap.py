@@ -180,7 +180,7 @@ class Bootstrap(QObject):
             self._make_session,
             *_loads("grid.view", "viewer.view", "photos.controller"),
             self._make_photos,
-            *_loads("review.panel", "review.navigation", "set_page.page", "versions.controller"),
+            *_loads("review.panel", "review.navigation", "set_page.page", "map.page", "versions.controller"),
             self._make_review,
             *_loads("labeling.key_strip", "labeling.controller"),
             self._make_labeling,
@@ -296,6 +296,7 @@ class Bootstrap(QObject):
         self.central_widget.add_page(self.similar_page)
 
     def _make_review(self) -> None:
+        from apitorch_desktop.ui.map.page import MapPage
         from apitorch_desktop.ui.review.navigation import ReviewNavigation
         from apitorch_desktop.ui.set_page.page import SetPage
         from apitorch_desktop.ui.versions.controller import VersionsController
@@ -307,6 +308,8 @@ class Bootstrap(QObject):
         self.central_widget.add_page(self.review.trash_page)
         self.set_page = SetPage(self.session, self.edits, self.actions, self.theme)
         self.central_widget.add_page(self.set_page)
+        self.map = MapPage(self.session, self.photos.grid, self.photos.loader, paths.cache_folder(), self.theme)
+        self.central_widget.add_page(self.map)
         self.versions = VersionsController(self.session, self.edits, self.theme)
         self.central_widget.add_page(self.versions.page)
 
@@ -369,6 +372,7 @@ class Bootstrap(QObject):
                 similar_page=self.similar_page,
                 review=self.review,
                 set_page=self.set_page,
+                map=self.map,
                 versions=self.versions,
                 labeling=self.labeling,
                 imports=self.imports,

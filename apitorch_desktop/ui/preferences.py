@@ -33,6 +33,7 @@ from PySide6.QtWidgets import (
 
 from apitorch_desktop.ui.actions import ActionEntry, ActionRegistry, native_keys
 from apitorch_desktop.ui.connections.menu import SCHEMES
+from apitorch_desktop.ui.encoders import EncodersPage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.labeling.controller import KEYS, LabelingController
 from apitorch_desktop.ui.photos.share import show
@@ -544,6 +545,7 @@ def open_preferences(
             ),
         ),
         ("Service", ServicePage(theme, settings, embedded, apply_service)),
+        ("Encoders", EncodersPage(theme, session)),
         ("Keys", KeysPage(theme, settings, registry, widget_keys)),
     )
     dialog = PreferencesDialog(theme, pages, window)

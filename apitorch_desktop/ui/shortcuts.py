@@ -57,6 +57,12 @@ WIDGET_KEYS = {
         ("1 … 9, 0, A … Z", "Add what is selected to that label of the open training set"),
         ("Esc", "Back to the photos"),
     ),
+    "Map": (
+        ("Drag, Ctrl+drag", "Select with the lasso; add to what is selected"),
+        ("Right drag, arrows", "Move"),
+        ("Wheel, +, −, Home", "Zoom; show all"),
+        ("1 … 9, 0, A … Z, Delete", "As among the photos"),
+    ),
     "Tree": (
         ("F2", "Rename a label or a training set"),
         ("Delete", "Delete it; Undo brings it back"),
@@ -82,7 +88,7 @@ MENUS = {
         "view.menu_bar", "", "view.refresh",
     ),
     "&Training set": (
-        "set.page", "", "set.new_label", "set.rename", "label.rename", "label.delete", "",
+        "set.page", "set.map", "", "set.new_label", "set.rename", "label.rename", "label.delete", "",
         "label.accept_proposals", "label.next_suspect", "label.previous_suspect", "label.auto_advance", "",
         "set.export", "set.export_classifier", "set.compare", "", "set.delete",
     ),

@@ -27,6 +27,7 @@ from apitorch_desktop.ui.labeling.controller import LabelingController, LabelTar
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 from apitorch_desktop.ui.main_window.main_window import MainWindow
 from apitorch_desktop.ui.main_window.page_switcher import PageSwitcher
+from apitorch_desktop.ui.map.page import MapPage
 from apitorch_desktop.ui.photos.controller import PhotosController
 from apitorch_desktop.ui.photos.filter_menu import FilterMenu
 from apitorch_desktop.ui.photos.similar_page import SimilarPage
@@ -145,6 +146,7 @@ class WindowParts:
     similar_page: SimilarPage
     review: ReviewNavigation
     set_page: SetPage
+    map: MapPage
     versions: VersionsController
     labeling: LabelingController
     imports: ImportController
@@ -169,7 +171,7 @@ class Wiring(QObject):
         self._central_widget = parts.central_widget
         self._photos = parts.photos
         self._reveal = self._reveal_image = ""
-        self._from_versions = False
+        self._back_from_big: Callable[[], None] | None = None
         self.connections = ConnectionController(
             parts.session,
             parts.edits,
@@ -190,6 +192,7 @@ class Wiring(QObject):
         self._wire_transfers()
         self._wire_classify()
         self._wire_versions()
+        self._wire_map()
         self.view_state = ViewState(parts.session, parts.photos, parts.settings, self._filter_changed)
         parts.actions.unavailable.connect(lambda reason: parts.session.show_message(reason, "muted"))
         add_window_actions(
@@ -225,6 +228,11 @@ class Wiring(QObject):
                 "classifier.find_similar_everywhere", "Find them in all training sets",
                 lambda: parts.classify.find_similar(everywhere=True),
                 reason=lambda: parts.classify.similar_reason(everywhere=True),
+            ),
+            ActionSpec(
+                "set.map", "Map", lambda: self._show_map(not parts.map.isVisible()), "Ctrl+Shift+M",
+                "The photos as a plane on which those that look alike lie together",
+                reason=lambda: "" if parts.session.images.total else "There are no photos to lay out.",
             ),
             ActionSpec(
                 "view.menu_bar", "Menu bar", lambda: self._menu_bar.toggle(), "Ctrl+M", "Show or hide the menu bar",
@@ -385,8 +393,8 @@ class Wiring(QObject):
             )
         )  # fmt: skip
         versions.shown.connect(self._show_versions)
-        versions.photo_requested.connect(self._show_big_from_versions)
-        photos.big_shown.connect(self._back_to_versions)
+        versions.photo_requested.connect(lambda image: self._show_big(image, self._back_to_versions))
+        photos.big_shown.connect(self._big_shown)
         self._central_widget.tree.card.opened.connect(lambda: self._parts.actions.trigger("classifier.versions"))
         self._session.open_set_changed.connect(lambda: self.pages.leave(versions.page))
         self._parts.review.shown_changed.connect(lambda: self.pages.leave(versions.page))
@@ -405,16 +413,36 @@ class Wiring(QObject):
             self.pages.leave(page)
             self._photos.grid.setFocus()
 
-    def _show_big_from_versions(self, image: TrainingImage) -> None:
+    def _show_big(self, image: TrainingImage, back: Callable[[], None]) -> None:
+        """Show a photo full size; `back` returns to the page that it was opened from."""
         self.pages.show_above(None)
         self._photos.show_big(image)
-        self._from_versions = True
+        self._back_from_big = back
 
-    def _back_to_versions(self, big: bool) -> None:
-        if self._from_versions and not big:
-            self._from_versions = False
-            self._show_versions(True)
-            self._parts.versions.page.board.setFocus()
+    def _big_shown(self, big: bool) -> None:
+        if self._back_from_big is not None and not big:
+            back, self._back_from_big = self._back_from_big, None
+            back()
+
+    def _back_to_versions(self) -> None:
+        self._show_versions(True)
+        self._parts.versions.page.board.setFocus()
+
+    def _wire_map(self) -> None:
+        page = self._parts.map
+        page.closed.connect(lambda: self._show_map(False))
+        page.open_requested.connect(lambda image: self._show_big(image, lambda: self._show_map(True)))
+        self._session.open_set_changed.connect(lambda: self.pages.leave(page))
+        self._parts.review.shown_changed.connect(lambda: self.pages.leave(page))
+
+    def _show_map(self, shown: bool) -> None:
+        page = self._parts.map
+        if shown:
+            self.pages.show_above(page)
+            page.focus()
+        elif page.isVisible():
+            self.pages.leave(page)
+            self._photos.grid.setFocus()
 
     # --- the connection
 

@@ -26,7 +26,7 @@ LARGEST: Final = 2**30
 """Bytes of a model with its external data."""
 TIME_LIMIT: Final = 20.0
 """Seconds that one run of a model may take."""
-_DRY_RUN: Final = 90.0
+_DRY_RUN: Final = 40.0
 """Seconds that loading and some runs may take."""
 _MEMORY: Final = 6 * 2**30
 """Bytes of address space of the dry run."""

@@ -10,6 +10,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 
+from apitorch_desktop.ui.encoders import EncodersPage
 from apitorch_desktop.ui.preferences import (
     AppearancePage,
     DataPage,
@@ -23,6 +24,7 @@ from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.summer_set import summer
 from tests.helpers.widget_driver import pick, press_cell
+from tests.vision.test_encoder_file import maps
 
 
 def opened(made):
@@ -77,6 +79,7 @@ def test_preferences_are_applied_at_once_and_kept(monkeypatch, photos, tmp_path,
         labeling(made, dialog)
         data(made, dialog)
         keys(made, dialog)
+        encoders(made, dialog)
         service(made, dialog)
         close(dialog)
         made.window.activateWindow()
@@ -127,6 +130,24 @@ def test_preferences_are_applied_at_once_and_kept(monkeypatch, photos, tmp_path,
         assert made.actions.keys("view.transfers") == "Ctrl+J"
         pointer.key("ctrl+shift+t")
         program.wait(lambda: shown.table.item(row, 1).text() == "Ctrl+Shift+T", "the keys in the table")
+
+    def encoders(made, dialog):
+        shown = page(dialog, EncodersPage, "Encoders")
+        program.wait(lambda: shown.list.count() == 1, "the built-in encoder")
+        assert not shown.use.isEnabled() and not shown.trial.isEnabled()
+        (tmp_path / "broken.onnx").write_bytes(b"no model")
+        shown.add_file(tmp_path / "broken.onnx")
+        program.wait(lambda: "not an ONNX file" in shown.note.text(), "what is wrong with a file")
+        shown.add_file(maps(tmp_path / "maps.onnx"))
+        program.wait(lambda: shown.list.count() == 2, "the encoder that was added")
+        program.press(shown.list.viewport(), shown.list.visualItemRect(shown.list.item(1)))
+        program.wait(lambda: shown.about.text().startswith("32 numbers"), "its cost")
+        program.press(shown.trial)
+        program.wait(lambda: "maps.onnx: " in shown.note.text() and "Built-in: " in shown.note.text(), "the trial")
+        program.press(program.wait(lambda: shown.use.isEnabled() and shown.use, "the choice"))
+        client = made.session.workspace.client
+        program.wait(lambda: str(client.training_sets()[0].encoder).startswith("maps-"), "the choice in the service")
+        program.wait(lambda: "in use" in shown.list.item(1).text(), "the choice in the list")
 
     def service(made, dialog):
         shown = page(dialog, ServicePage, "Service")

@@ -117,3 +117,30 @@ class ReviewCrashed(msgspec.Struct, array_like=True, tag=True):
 
 
 Answer = MissingThumbnails | Received | FindingsUpdate | ReviewCrashed
+
+
+# --- to and from the process that makes a map
+
+
+class MapRequest(msgspec.Struct, array_like=True):
+    """Images to lay out by their keys, see `ReviewItem`. `anew` discards the positions that are known."""
+
+    cache: str
+    connection: str
+    training_set: str
+    keys: list[str]
+    anew: bool = False
+
+
+class MapUpdate(msgspec.Struct, array_like=True):
+    """Positions (n, 2) float32 as bytes, of the images with these keys; None while there are none.
+
+    `share` of the layout that is done; `missing` images have no features yet. `problem`: why there is no map.
+    """
+
+    keys: list[str]
+    positions: bytes | None
+    share: float
+    missing: int = 0
+    final: bool = False
+    problem: str = ""

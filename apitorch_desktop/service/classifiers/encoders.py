@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service.storage.errors import Invalid
+from apitorch_desktop.service.storage.errors import RecordNotFound
 from apitorch_desktop.vision.encoder import UnusableEncoder, earlier_encoder
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class OwnEncoders:
 
     def _paths(self) -> list[Path]:
         found = [*self._folder.glob("*.onnx"), *self._folder.glob("*/*.onnx")] if self._folder.is_dir() else []
-        return [*self._files, *sorted(found)]
+        return [*self._files, *sorted(path for path in found if not path.parent.name.startswith("."))]
 
     def _tried(self, path: Path) -> "tuple[EncoderFile | None, DryRun]":
         from apitorch_desktop.vision.encoder_file import DryRun, dry_run, inspect
@@ -111,23 +111,25 @@ class EncoderPool:
             )
         return encoder
 
-    def list(self) -> list[types.Encoder]:
+    def list(self) -> list[types.ListedEncoder]:
         """Return the built-in encoder, with the name "", and the users' own; blocks for dry runs."""
         own = self._own
         if own is None:
-            return [types.Encoder(name="", file="")]
+            return [types.ListedEncoder(name="", file="")]
         built_in = own.tried(self.built_in().path)
-        found = [types.Encoder(name="", file="", dimensions=built_in.dimensions, milliseconds=built_in.milliseconds)]
+        found = [
+            types.ListedEncoder(name="", file="", dimensions=built_in.dimensions, milliseconds=built_in.milliseconds)
+        ]
         for path, run in own.all():
-            encoder = types.Encoder(name=run.name, file=path.name, problem=run.problem)
+            encoder = types.ListedEncoder(name=run.name, file=path.name, problem=run.problem)
             encoder.dimensions, encoder.milliseconds = run.dimensions, run.milliseconds
             found.append(encoder)
         return found
 
     def check(self, name: str) -> None:
-        """Raise Invalid where no usable encoder has this name; blocks for dry runs."""
+        """Raise RecordNotFound where no usable encoder has this name; blocks for dry runs."""
         if name and (self._own is None or self._own.find(name) is None):
-            raise Invalid(f"There is no encoder “{name[:80]}”. GET /api/encoders lists those there are.")
+            raise RecordNotFound(f"There is no encoder “{name[:80]}”. GET /api/encoders lists those there are.")
 
     def _load(self, name: str) -> "Encoder | None":
         file = self._own.find(name) if self._own else None

@@ -220,18 +220,18 @@ class Trainer:
         self._store.models.set_current(set_id, version, waiting)
         self._heads.discard(set_id)
 
-    def list_encoders(self) -> list[types.Encoder]:
+    def list_encoders(self) -> list[types.ListedEncoder]:
         """Return the built-in encoder and the users' own files, also those that cannot be used. Blocks for dry runs."""
         return self._encoders.list()
 
     def check_encoder(self, name: str) -> None:
-        """Raise Invalid where no usable encoder has this name. Blocks for dry runs."""
+        """Raise RecordNotFound where no usable encoder has this name. Blocks for dry runs."""
         self._encoders.check(name)
 
     def try_encoder(self, set_id: int, name: str) -> list[types.EncoderTrial]:
         """Return cost and accuracy on a sample of a training set of the built-in encoder, then of the one of this name.
 
-        Blocks for up to two minutes. Raises UnusableEncoder, RecordNotFound, RecordConflict where too few images are there.
+        Blocks for most of a minute. Raises UnusableEncoder, RecordNotFound, RecordConflict where too few images are there.
         """
         encoders = [self._encoders.built_in(), self._encoders.wanted(name)]
         return encoder_trial.compare(self._store, self._embedder, set_id, encoders)

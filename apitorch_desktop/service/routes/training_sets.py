@@ -75,7 +75,7 @@ class TrainingSetRoutes:
                 "tryEncoder",
                 "GET",
                 _SET + "/encoder-trial",
-                "Compare cost and accuracy of an encoder with the built-in one on a sample. Takes up to two minutes.",
+                "Compare cost and accuracy of an encoder with the built-in one on a sample. Takes up to a minute.",
                 self.try_encoder,
                 types.EncoderTrials,
                 tag,

@@ -9,7 +9,7 @@ from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.service.classifiers.classification import ClassificationService
 from apitorch_desktop.service.classifiers.encoders import FOLDER, OwnEncoders
 from apitorch_desktop.service.classifiers.onnx_export import OnnxExporter
-from apitorch_desktop.service.storage.errors import Invalid
+from apitorch_desktop.service.storage.errors import RecordNotFound
 from apitorch_desktop.service.storage.schema import embeddings
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import images
@@ -46,7 +46,7 @@ def test_a_set_is_learned_with_the_encoder_chosen_for_it(tmp_path, photos, encod
             assert "not an ONNX file" in listed["broken.onnx"].problem
             mine = listed["maps.onnx"]
             assert (mine.problem, mine.dimensions) == ("", 32)
-            with pytest.raises(Invalid):
+            with pytest.raises(RecordNotFound):
                 trainer.check_encoder("another")
 
             trials = trainer.try_encoder(clothes, mine.name)

@@ -1,0 +1,1 @@
+"""The map: the open training set as a plane of photos."""
