@@ -79,7 +79,7 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         client, set_id = made.session.workspace.client, made.session.open_set.training_set.id
         answer = program.wait(lambda: all_compared(client, set_id, wanted), "an embedding of every photo")
         choose(made, [4], "Find similar")
-        program.wait(lambda: bar.sort.text().startswith("Sort: most like"), "the order by likeness")
+        program.wait(lambda: bar.sort.text() == "Sort: most similar first", "the order by likeness")
         assert model.image(0) is wanted
         near = {one.image_id: one.similarity for one in answer.data}
         for group in model.groups:
@@ -88,7 +88,7 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         assert model.groups[0].label == wanted.label
         assert wanted.display_name in made.review.only.words()
         program.press(made.review.only.all)
-        program.wait(lambda: made.photos.only is None and bar.sort.text().startswith("Sort: most like"), "all photos")
+        program.wait(lambda: made.photos.only is None and bar.sort.text() == "Sort: most similar first", "all photos")
         grid.choose(1)
         grid.setFocus()
         second = model.image(1)

@@ -145,7 +145,6 @@ class PhotosController(QObject):
         self._explaining = False
         self._theme = theme
         self._ranking: dict[str, float] = {}
-        self._ranked_name = ""
         tasks = session.tasks
         self.loader = ThumbnailLoader(tasks, session.read_thumbnail, large=session.read_image, parent=self)
         self.grid = GridView(model, self.loader, theme, tasks=tasks, local_copy=local_copy)
@@ -310,19 +309,18 @@ class PhotosController(QObject):
         if photo.image_id:
             self._ranking[photo.image_id] = 2.0  # itself
             first = [photo.image_id, *first]
-        self._ranked_name = photo.name
         self.close_big()
         self.set_sort("similar")
         self.show_only(first, f"{plural(len(found[:SIMILAR]), 'photo')} most like “{photo.name}”")
 
     def _leave_similar(self) -> None:
-        self._ranking, self._ranked_name = {}, ""
+        self._ranking = {}
         if self.sort == "similar":
             self.set_sort(self._settings.sort)
 
     def sorts(self) -> list[tuple[str, str]]:
         """Return the orders that can be chosen, as (key, text)."""
-        return [*SORTS, *([("similar", f"Most like “{self._ranked_name}” first")] if self._ranking else [])]
+        return [*SORTS, *([("similar", "Most similar first")] if self._ranking else [])]
 
     def set_sort(self, key: SortOrder | Literal["similar"]) -> None:
         """Sort the photos within their labels, or the labels by their counts."""

@@ -28,9 +28,10 @@ class HeatMap:
     @property
     def text(self) -> str:
         """Explanation of the map."""
+        share = percent(self.evidence.share)
         return (
-            f"Shown is what speaks for “{self.evidence.label}” rather than the other labels. "
-            f"The map has {percent(self.evidence.share)} of the evidence; the rest, of colors and fine texture, has no place."
+            f"In color is what speaks for “{self.evidence.label}” rather than the other labels: {share} of the evidence, "
+            "the rest of which has no place in the photo."
         )
 
     def paint(self, painter: QPainter, photo: QRectF) -> None:

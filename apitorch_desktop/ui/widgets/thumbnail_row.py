@@ -42,7 +42,8 @@ class ThumbnailRow(QWidget):
     def _button(self, at: int, image: QImage, text: str) -> QToolButton:
         side = min(image.width(), image.height())
         square = image.copy((image.width() - side) // 2, (image.height() - side) // 2, side, side)
-        made = QToolButton(autoRaise=True)
+        made = QToolButton()
+        made.setProperty("kind", "thumbnail")
         made.setIcon(QIcon(QPixmap.fromImage(square)))
         made.setIconSize(QSize(self.edge, self.edge))
         made.setFixedSize(self._side, self._side)
