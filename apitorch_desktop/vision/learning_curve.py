@@ -89,7 +89,7 @@ def forecast(
             error = 1 - accuracies[name]
             then = error * float(np.exp(-curves.exponent(at) * growth))
             share = counts[name] / sum(counts.values())
-            gain = (error - then) * share - curves.others_slope(at) * growth
+            gain = (error - then) * share - curves.others_slope(at) * min(growth, -float(np.log(SHARES[0])))
             result.append(LabelEstimate(name, counts[name], 1 - error, 1 - then, gain, at in curves.wrong))
     return Estimates(tuple(result), len(rows), curves.count)
 

@@ -14,12 +14,12 @@ from apitorch_desktop.service.storage.errors import Closed, StoreError
 from apitorch_desktop.service.storage.records import VersionRow
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision.head import TrainingCancelled
-from apitorch_desktop.vision.learning_curve import forecast
+from apitorch_desktop.vision.learning_curve import Estimates, forecast
 
 MORE: Final = 50
 """Photos more that a forecast is for."""
-_SECONDS: Final = 20.0
-"""Time after which no further label gets a curve of its own."""
+_BUDGET: Final = (15.0, 60.0)
+"""Seconds, of the processor and of the clock, after which no further label gets a curve of its own."""
 _IMAGES: Final = 1_500
 """Most photos that curves are measured on."""
 _KEPT: Final = 64
@@ -106,7 +106,7 @@ class Advisor:
             return types.Forecast(status="needs_images")
         embeddings, labels, counts = training_data.sample(self._store, set_id, current.encoder, _IMAGES)
         accuracies = {label.label: label.accuracy for label in metrics.labels}
-        deadline = time.monotonic() + _SECONDS
+        processor, clock = time.thread_time() + _BUDGET[0], time.monotonic() + _BUDGET[1]
 
         def go_on() -> None:
             if self._stopping:
@@ -118,7 +118,7 @@ class Advisor:
             counts,
             accuracies,
             MORE,
-            expired=lambda: time.monotonic() > deadline,
+            expired=lambda: time.thread_time() > processor or time.monotonic() > clock,
             go_on=go_on,
         )
         return types.Forecast(
@@ -126,7 +126,7 @@ class Advisor:
             version=version,
             more=MORE,
             accuracy=metrics.accuracy,
-            message=_basis(found.images, counts.total(), found.fits),
+            message=_basis(found, counts.total()),
             data=[
                 types.LabelForecast(
                     label=each.label,
@@ -141,10 +141,18 @@ class Advisor:
         )
 
 
-def _basis(images: int, of: int, fits: int) -> str:
-    """Return what a forecast rests on, as a sentence."""
-    sample = f"{images:,} photos" if images == of else f"a sample of {images:,} of {of:,} photos"
+def _basis(found: Estimates, photos: int) -> str:
+    """Return what a forecast rests on, in a sentence or three."""
+    sample = (
+        f"{found.images:,} photos" if found.images == photos else f"a sample of {found.images:,} of {photos:,} photos"
+    )
+    measured = sum(each.measured for each in found.labels)
+    rest = (
+        f" {measured:,} of {len(found.labels):,} labels were measured themselves, the others are estimated from these."
+        if measured < len(found.labels)
+        else ""
+    )
     return (
-        f"Estimated from {fits:,} fits on {sample}, each with a quarter or half of a label’s photos, judged on photos not "
-        "seen. It holds for photos of the same kind as those that are there."
+        f"Estimated from {found.fits:,} fits on {sample}, each with a quarter or half of a label’s photos, judged on photos "
+        f"not seen.{rest} It holds for photos of the same kind as those that are there."
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import UNSET
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QKeyEvent, QPainter, QShowEvent
+from PySide6.QtGui import QKeyEvent, QPainter, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QApplication,
     QHBoxLayout,
@@ -42,6 +42,8 @@ from apitorch_desktop.utils.text import percent, plural, size
 
 UPDATE_DELAY = 150
 """Milliseconds in which changes are gathered before the figures are added up again."""
+_LEFT_TO_RIGHT = "\u200e"
+"""Keeps a sign in front of its number in a window from right to left."""
 ACTIONS = (
     ("set.export", "Export…"),
     ("set.export_classifier", "Export the classifier (ONNX)…"),
@@ -170,7 +172,7 @@ class BarDelegate(QStyledItemDelegate):
             painter.setPen(Qt.PenStyle.NoPen)
             filled = QRect(track)
             filled.setWidth(max(px(2), round(track.width() * min(1.0, share))))
-            for token, bar in (("bar", track), (self._tone, filled)):
+            for token, bar in (("bar", track), (self._tone, filled))[: 2 if share > 0 else 1]:
                 painter.setBrush(self._theme.color(token))
                 painter.drawRoundedRect(QStyle.visualRect(cell.direction, rect, bar), px(3), px(3))
         painter.restore()
@@ -230,7 +232,7 @@ class SetPage(QWidget):
             ),
             Column(
                 title="+50 photos",
-                text=lambda row: gain_text(row.forecast),
+                text=lambda row: _LEFT_TO_RIGHT + gain_text(row.forecast),
                 sort_key=lambda row: row.forecast.gain if row.forecast is not None else -1.0,
                 tooltip=lambda row: (
                     f"{row.label}: {percent(row.forecast.accuracy)} → {percent(row.forecast.accuracy_then)} right"
@@ -253,9 +255,9 @@ class SetPage(QWidget):
         table.setItemDelegateForColumn(2, self._accuracy_bars)
         header = table.header()
         header.setStretchLastSection(False)
-        for column in range(len(self.model.columns)):
-            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
-        header.setMinimumSectionSize(px(90))
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setMinimumSectionSize(px(64))
+        table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         table.activated.connect(lambda index: self.label_requested.emit(index.data(ROW_ROLE).label))
         table.setToolTip("")
@@ -283,6 +285,11 @@ class SetPage(QWidget):
         column.addWidget(label("Return or a double-click shows a label’s photos", "small", "muted", wrap=True))
 
     # --- display
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give the bars a fifth of the width each, the labels the rest."""
+        for column in range(1, len(self.model.columns)):
+            self.table.setColumnWidth(column, min(self._theme.px(180), self.width() * 22 // 100))
 
     def showEvent(self, event: QShowEvent) -> None:
         """Update the page, which is not done while it is hidden."""
