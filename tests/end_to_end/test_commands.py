@@ -155,7 +155,7 @@ def test_what_did_not_come_in_is_named_with_the_reason(run, service, folder):
     assert done.returncode == 1
     assert "10 photos came into “Not all”, under 2 labels." in done.stdout
     assert "2 photos did not come in:" in done.stdout
-    assert "letter.jpg: It is not an image" in done.stdout
+    assert "letter.jpg: It is a text and not an image" in done.stdout
     assert "cut.png: " in done.stdout
     assert "notes.md" in done.stdout
     assert "2 photos came twice" in done.stdout

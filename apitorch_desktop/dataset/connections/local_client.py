@@ -104,6 +104,10 @@ class LocalImages:
         sql = f"SELECT {_COLUMNS} FROM image WHERE connection = ? AND training_set = ? ORDER BY rowid"  # noqa: S608
         return [_record(row) for row in self._read(sql, connection_id, training_set_id)]
 
+    def count(self, connection_id: str) -> int:
+        """Return the number of images of a connection."""
+        return int(sum(row[0] for row in self._read("SELECT COUNT(*) FROM image WHERE connection = ?", connection_id)))
+
     def training_sets(self, connection_id: str) -> set[str]:
         """Return the ids, as text, of the training sets that have images here."""
         sql = "SELECT DISTINCT training_set FROM image WHERE connection = ?"

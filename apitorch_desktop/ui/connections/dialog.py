@@ -27,6 +27,8 @@ from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 from apitorch_desktop.ui.theme.icons import dot
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import ProgressBar, button, label, set_property
+from apitorch_desktop.utils.errors import UserError
+from apitorch_desktop.utils.text import plural
 
 T = TypeVar("T")
 
@@ -92,8 +94,12 @@ class ConnectionDialog(QDialog):
         keys: ApiKeyStore,
         connection: Connection | None = None,
         parent: QWidget | None = None,
+        *,
+        waiting: Callable[[str], int] = lambda _connection_id: 0,
     ) -> None:
+        """`waiting` returns the number of photos that are on this machine only; it is called on a lane."""
         super().__init__(parent)
+        self._waiting = waiting
         self._tasks = tasks
         self._connections = connections
         self._keys = keys
@@ -300,9 +306,14 @@ class ConnectionDialog(QDialog):
         kept = self._connection
         if kept is None:
             return
-        connections, keys = self._connections, self._keys
+        connections, keys, waiting = self._connections, self._keys, self._waiting
 
         def job(context: JobContext) -> FoundKey:
+            if count := waiting(kept.id):
+                raise UserError(
+                    f"{plural(count, 'photo')} without a label {'waits' if count == 1 else 'wait'} on this computer only: "
+                    "label or delete them first."
+                )
             found = keys.remove(kept, keyring_wait(context))
             connections.remove(kept.id)
             return found

@@ -166,7 +166,13 @@ class ConnectionMenu(QObject):
         if stores is None:
             return
         dialog = ConnectionDialog(
-            self._theme, session.tasks, stores.connections, stores.keys, connection, parent=self._window
+            self._theme,
+            session.tasks,
+            stores.connections,
+            stores.keys,
+            connection,
+            parent=self._window,
+            waiting=stores.local.count,
         )
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.saved.connect(lambda connection: self.saved.emit(connection.id))

@@ -95,6 +95,7 @@ def test_nothing_of_the_inbox_is_sent_to_a_service_with_the_documented_calls_alo
     import_images(home, [("unlabelled", picture(300)), ("l0", picture(301))], split="train")
     assert documented.content(home.set_id) == {**there, "l0": sorted([*there["l0"], *hashes(301)])}
     assert splits(home) == {hashes(300)[0]: "unlabelled train", hashes(301)[0]: "l0 train"}
+    assert (home.local.count("c1"), home.local.count("c2")) == (1, 0)
     files = home.folder / "waiting"
     assert [path.name for path in files.iterdir()] == hashes(300)
     assert files.stat().st_mode & 0o77 == 0

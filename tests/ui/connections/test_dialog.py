@@ -181,6 +181,11 @@ def test_a_connection_is_removed_with_its_key(qtbot, opened, connections, keys, 
     kept = connections.add("Here", real.url)
     keys.store(kept, real.key)
     dialog = opened(kept)
+    dialog._waiting = lambda connection_id: 2 if connection_id == kept.id else 0
+    press(qtbot, dialog.remove)
+    said(dialog, "2 photos without a label wait on this computer only: label or delete them first.")
+    assert connections.get(kept.id) == kept
+    dialog._waiting = lambda _connection_id: 0
     press(qtbot, dialog.remove)
     wait_until(lambda: dialog.outcomes)
     assert dialog.outcomes == [("removed", kept)]
