@@ -409,7 +409,7 @@ class ClassificationChanges(Struct, kw_only=True):
 
 
 class Evidence(Struct, kw_only=True):
-    """Where in an image the evidence for a label lies, against the average of the other labels (`evidence`).
+    """Places in an image that speak for a label, against the average of the other labels (`evidence`).
 
     `values` are rows × columns from the top left, −1…1 of the strongest; above 0 speaks for the label. `box`: left, top,
     right and bottom of the map as shares of the sides of the upright image. `share`: part of all evidence that the map shows.

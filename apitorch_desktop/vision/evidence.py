@@ -1,4 +1,4 @@
-"""Where in an image a label's evidence lies: the logit taken apart over the cells of the encoder's last feature maps.
+"""Evidence for a label by its place in an image: the logit taken apart over the cells of the encoder's last feature maps.
 
 A block of the built-in embedding is the signed square roots of channel averages, scaled to one length. An average is the
 sum of its cells, so that a channel's part in a logit, weight · embedding, is divided among the cells in proportion to their

@@ -16,7 +16,7 @@ _LONGEST: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class CameraFacts:
-    """What is known: local time, camera, lens, exposure as words ("f/2.8"), and degrees north and east."""
+    """Known facts: local time, camera, lens, exposure as words ("f/2.8"), and degrees north and east."""
 
     taken: datetime | None
     camera: str

@@ -73,7 +73,7 @@ class TiffDirectory:
 
     @property
     def in_planes(self) -> bool:
-        """Whether each color is stored apart from the others."""
+        """True if each color is stored apart from the others."""
         return self.number(_PLANES, 1) == 2 and self.number(_SAMPLES, 1) > 1
 
     @property

@@ -92,7 +92,7 @@ class RareLog:
             self._logger.log(self._level, message, *values)
 
 
-class Connection(Protocol):
+class HttpConnection(Protocol):
     """A connection as the limiter knows it."""
 
     def disconnect(self) -> None:
@@ -105,7 +105,7 @@ class ConnectionLimiter:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._max_connections = max(8, min(limits.connections, _descriptor_limit() - _OTHER_DESCRIPTORS))
-        self._idle: dict[Connection, None] = {}
+        self._idle: dict[HttpConnection, None] = {}
         self._count = 0
         self._log = RareLog(_log, logging.WARNING)
 
@@ -118,17 +118,17 @@ class ConnectionLimiter:
             oldest.disconnect()
             self._log("more than %d connections are open: the longest-idle are closed", self._max_connections)
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: HttpConnection) -> None:
         """Unregister a connection."""
         self._count -= 1
         self._idle.pop(connection, None)
 
-    def mark_idle(self, connection: Connection) -> None:
+    def mark_idle(self, connection: HttpConnection) -> None:
         """Register that the connection waits for a request."""
         self._idle.pop(connection, None)
         self._idle[connection] = None
 
-    def mark_busy(self, connection: Connection) -> None:
+    def mark_busy(self, connection: HttpConnection) -> None:
         """Register that the connection has a request."""
         self._idle.pop(connection, None)
 
