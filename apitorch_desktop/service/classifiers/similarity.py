@@ -4,7 +4,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +82,18 @@ class SimilarityIndex:
 
         At most `limit`, and not the image with the wire id `without`. Training sets that are gone are passed over.
         """
-        query = _unit(embedding[None])[0]
+        with self._controller.limit(limits=1, user_api="blas"):  # several threads wait for each other on a busy machine
+            return self._search(set_ids, encoder, _unit(embedding[None])[0], limit, without)
+
+    @cached_property
+    def _controller(self) -> Any:
+        from threadpoolctl import ThreadpoolController
+
+        return ThreadpoolController()
+
+    def _search(
+        self, set_ids: Sequence[int], encoder: str, query: Floats, limit: int, without: str
+    ) -> tuple[list[types.SimilarImage], int]:
         wanted = max(limit, EXACT) + 1
         found: list[tuple[int, _SetIndex, Floats, NDArray[np.intp]]] = []
         compared = 0
