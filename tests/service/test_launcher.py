@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -41,6 +42,28 @@ def service(tmp_path):
     started.states = states
     yield started
     started.stop()
+
+
+def test_a_port_and_a_key_are_kept_and_a_port_that_is_taken_is_replaced(tmp_path):
+    key = launcher.random_key()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        service = ServiceProcess(tmp_path / "data", port=port, key=key, threads=1)
+        service.start()
+        try:
+            assert urlsplit(service.url).port not in (0, port)
+            assert call(service.url, key) == 200
+        finally:
+            service.stop()
+    service = ServiceProcess(tmp_path / "data", port=port, key=key, threads=1)
+    service.start()
+    try:
+        assert urlsplit(service.url).port == port
+        assert (call(service.url, key), call(service.url, launcher.random_key())) == (200, 401)
+    finally:
+        service.stop()
 
 
 def gone(pid: int) -> bool:
