@@ -8,7 +8,6 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, unquote_to_bytes, urljoin, urlsplit
@@ -112,18 +111,16 @@ def read(mime: QMimeData) -> DroppedContent:
     paths, unusable = _files(addresses)
     if paths:
         return DroppedContent(paths=paths, urls=_web(addresses), unusable=unusable)
-    tags = _ImageTags()
-    if mime.hasHtml():
-        tags.feed(mime.html())
-    inline = tuple(image for source in tags.sources if (image := _inline(source)) is not None)
-    address = _text(mime, _MOZ_IMAGE) or next(iter(_web(tags.sources)), "")
+    sources = _image_sources(mime.html()) if mime.hasHtml() else []
+    inline = tuple(image for source in sources if (image := _inline(source)) is not None)
+    address = _text(mime, _MOZ_IMAGE) or next(iter(_web(sources)), "")
     if not mime.hasText() or address or inline:  # office programs add an image of copied text: that is no photo
         image = _raw(mime, address)
-        if image is not None and len(tags.sources) <= 1:
+        if image is not None and len(sources) <= 1:
             return DroppedContent(images=(image,))
     promised = _web([_text(mime, _MOZ_IMAGE)])
-    if promised or inline or _web(tags.sources):
-        return DroppedContent(urls=promised or _web(tags.sources), images=inline)
+    if promised or inline or _web(sources):
+        return DroppedContent(urls=promised or _web(sources), images=inline)
     lines = _links(mime, addresses)
     paths, unusable = _files(lines)
     return DroppedContent(paths=paths, urls=_web(lines), unusable=unusable)
@@ -241,23 +238,27 @@ def _name_of(address: str) -> str:
         return ""
 
 
-class _ImageTags(HTMLParser):
-    """Collects the sources of the images in HTML."""
+def _image_sources(html: str) -> list[str]:
+    """Return the sources of the images in HTML, each once."""
+    from html.parser import HTMLParser  # 3 ms that the start need not wait for
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.sources: list[str] = []
-        self._base = ""
+    sources: list[str] = []
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        values = dict(attributes)
-        if tag == "base" and values.get("href"):
-            self._base = values["href"] or ""
-        elif tag == "img" and (source := (values.get("src") or "").strip()):
-            if not source.lower().startswith("data:"):
-                source = urljoin(self._base, source)
-            if source not in self.sources:
-                self.sources.append(source)
+    class ImageTags(HTMLParser):
+        base = ""
+
+        def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+            values = dict(attributes)
+            if tag == "base" and values.get("href"):
+                self.base = values["href"] or ""
+            elif tag == "img" and (source := (values.get("src") or "").strip()):
+                if not source.lower().startswith("data:"):
+                    source = urljoin(self.base, source)
+                if source not in sources:
+                    sources.append(source)
+
+    ImageTags().feed(html)
+    return sources
 
 
 class FileCopies:
