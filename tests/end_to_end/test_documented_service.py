@@ -418,6 +418,10 @@ def test_what_the_service_cannot_do_is_greyed_out_and_a_new_training_set_is_made
             program.turn()
         tree.view.rename(top)
         assert "has no call for this" in said[-1]
+        made.photos.grid.choose(0)
+        reasons = {entry.id: entry.reason for entry in made.actions.entries()}
+        for action in ("photo.find_similar", "photo.find_similar_everywhere"):
+            assert "has no call for this" in reasons[action]
         program.press(tree.add)
         program.wait(lambda: browser.opened, "the service’s page")
         assert browser.opened == ["https://www.apitorch.com/training-sets"]
