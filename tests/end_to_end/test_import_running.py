@@ -7,6 +7,7 @@ import sys
 import pytest
 from PySide6.QtCore import QPoint, QRect
 
+from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.edits.model import to_set_key
 from apitorch_desktop.dataset.sources.image_source import ImageFile, UploadItem
 from tests.helpers import app_runner as program
@@ -29,8 +30,8 @@ def service(monkeypatch, photos, home):
         yield made
 
 
-def slow_down(service):
-    service.wrong("late", times=10 * MORE, method="POST", path="/image$", seconds=0.4)
+def slow_down(service, seconds=0.4):
+    service.wrong("late", times=10 * MORE, method="POST", path="/image$", seconds=seconds)
 
 
 def test_an_import_in_a_terminal_is_shown_while_it_runs_and_no_longer(monkeypatch, service, more, tmp_path):
@@ -64,7 +65,7 @@ def test_an_import_in_a_terminal_is_shown_while_it_runs_and_no_longer(monkeypatc
 def test_undo_during_an_import_is_of_the_label_before_it_and_cancel_counts_what_the_service_has(
     monkeypatch, service, more
 ):
-    slow_down(service)
+    slow_down(service, 1.5)
 
     def content():
         return {label: sorted(images) for label, images in service.content(service.number).items() if images}
@@ -108,8 +109,8 @@ def test_undo_during_an_import_is_of_the_label_before_it_and_cancel_counts_what_
         one_id_in_the_journal(made)
 
     def one_id_in_the_journal(made):
-        """Menus hand the training set's id as a string; the journal keeps it as the service gives it."""
-        made.imports.add([UploadItem("plains", ImageFile(more[0]), more[0].name)], str(service.number))
+        """The journal keeps the training set's id as the service gives it, a number, also of an import from a menu."""
+        made.imports.add([UploadItem("plains", ImageFile(more[0]), more[0].name)], Id(service.number))
         program.wait(lambda: sum(map(len, content().values())) == 7, "one photo from a menu")
         rows = made.session.stores.edits.journal.rows(made.session.connection.id)
         assert {row.set_key for row in rows} == {to_set_key(made.session.open_set.training_set.id)}
