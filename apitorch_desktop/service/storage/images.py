@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, Connection, Integer, Select, Text, bindparam, delete, select, text, update
 from sqlalchemy.exc import NoResultFound
 
+from apitorch_desktop.api.types import INBOX
 from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.base import (
     IN_QUERY,
@@ -222,7 +223,10 @@ def insert_image(
     original_filename: str,
     split: str = "",
 ) -> ImageRow:
-    """Insert an image of an existing blob under a label that does not have it."""
+    """Insert an image of an existing blob under a label that does not have it.
+
+    In the inbox it changes nothing that is learned: it is to be encoded, but no revision to be trained.
+    """
     values = {
         **blob,
         "id": validation.new_id(),
@@ -232,7 +236,7 @@ def insert_image(
         "split": split,
     }
     seq = _INSERT_IMAGE(transaction.connection, **values, label_seq=label_seq).scalar_one()
-    transaction.changed_sets.add(training_set)
+    (transaction.noticed_sets if label == INBOX else transaction.changed_sets).add(training_set)
     return ImageRow(seq=seq, label=label, **values)
 
 

@@ -37,7 +37,8 @@ _DELETE_BATCH = 2000  # files deleted between two groups
 class Transaction:
     """The transaction of one operation, with the training sets it changed and deleted and the images it released.
 
-    The writer increments the revision of each changed set, once a commit, unless it is in `revised_sets`.
+    The writer increments the revision of each changed set, once a commit, unless it is in `revised_sets`. Listeners
+    are notified of `noticed_sets` too, whose revision stays.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -45,6 +46,7 @@ class Transaction:
         self.execute = connection.execute
         self.changed_sets: set[int] = set()
         self.revised_sets: set[int] = set()
+        self.noticed_sets: set[int] = set()
         self.deleted_sets: set[int] = set()
         self.released_images: set[str] = set()
 
@@ -199,7 +201,7 @@ class Writer:
             entry.staged.sha256 for entry in group if entry.staged is not None and entry.error is None
         )
         to_delete.update(unreferenced)
-        changed.update(transaction.changed_sets | transaction.deleted_sets)
+        changed.update(transaction.changed_sets | transaction.noticed_sets | transaction.deleted_sets)
 
     def _run_all(
         self, group: list[_QueuedOperation[object]], connection: Connection, *, savepoints: bool
@@ -245,6 +247,7 @@ class Writer:
             connection.exec_driver_sql("RELEASE SAVEPOINT operation")
         group_transaction.changed_sets |= transaction.changed_sets
         group_transaction.revised_sets |= transaction.revised_sets
+        group_transaction.noticed_sets |= transaction.noticed_sets
         group_transaction.deleted_sets |= transaction.deleted_sets
         group_transaction.released_images |= transaction.released_images
 

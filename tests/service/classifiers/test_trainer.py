@@ -528,6 +528,12 @@ def test_images_without_a_label_are_never_learned(store, clothes, photos, encode
         assert ready.labels == ["dress", "hat"]
         assert ready.metrics.images == 12
         assert list(trainer.current_head(clothes).head.labels) == ["dress", "hat"]
+        revision = store.training_sets.find(clothes).revision
+        more = add(store, clothes, "unlabelled", *sorted((photos / "train" / "hat").iterdir())[10:12])
+        until(lambda: not store.models.missing(clothes, encoder.name))  # they are encoded, but nothing is learned anew
+        assert until_ready(store, trainer, clothes).version == ready.version
+        assert store.training_sets.find(clothes).revision == revision
+        store.images.delete_many(OWNER, clothes, more)
         store.images.move_many(OWNER, clothes, waiting, "hat")
         assert store.training_sets.find(clothes).labels == ("dress", "hat")
         assert until_ready(store, trainer, clothes).metrics.images == 16
