@@ -2,6 +2,7 @@
 
 import csv
 import zipfile
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QMimeData
@@ -12,6 +13,14 @@ from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
+from tests.helpers.image_samples import motion_photo, raw_photo, saved, scene
+
+PHONE = {
+    "IMG_1.HEIC": (Path(__file__).parents[1] / "data" / "heif" / "turned.heic").read_bytes(),
+    "IMG_2.avif": saved(scene(), "AVIF"),
+    "IMG_3.MP.jpg": motion_photo(),
+    "DSC_4.NEF": raw_photo(),
+}
 
 
 def plan(made):
@@ -64,6 +73,11 @@ def test_archives_lists_pictures_and_addresses_come_in_through_the_plan(monkeypa
         writer = csv.writer(file)
         writer.writerows([("path", "label"), (hats[3], "hat"), (dresses[3], "dress"), (hats[0], "hat")])
 
+    phone = tmp_path / "cap"
+    phone.mkdir()
+    for name, data in PHONE.items():
+        (phone / name).write_bytes(data)
+
     def steps(made):
         program.wait(lambda: made.session.sets_confirmed, "the embedded service")
         made.imports.begin(DroppedContent(paths=(archive,)))
@@ -97,5 +111,14 @@ def test_archives_lists_pictures_and_addresses_come_in_through_the_plan(monkeypa
         program.wait(lambda: not made.session.training_sets, "the archive undone, the training set with it")
         pointer.key("ctrl+shift+z")
         program.wait(lambda: made.model.total == 6, "the archive in again")
+
+        made.imports.begin(DroppedContent(paths=(phone,)))
+        accept(made, 10, "photos of a phone and a camera")
+        back(made)
+        pointer.key("End")
+        images = [made.model.image(row) for row in range(made.model.shown)]
+        new = [image for image in images if image.original_filename in PHONE]
+        assert {image.filename.rpartition(".")[2] for image in new} == {"heic", "avif", "jpg", "nef"}
+        program.wait(lambda: all(made.photos.loader.pixmap(one.image_id) for one in new), "their thumbnails")
 
     assert program.run(monkeypatch, steps) == 0
