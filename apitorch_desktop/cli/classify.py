@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `classify`."""
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="a file, a folder or a web address")
     parser.add_argument("--classifier", required=True, metavar="SLUG", help="a training set's slug or a standard one")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the answers to FILE")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the answers to FILE; - for standard output")
     parser.set_defaults(command=_classify)
 
 
@@ -38,6 +38,8 @@ def _classify(arguments: Namespace) -> int:
 def classify_files(client: ApiClient, images: Sequence[str | Path], classifier: str, table: Path | None = None) -> int:
     """Classify files, folders and web addresses; return the exit status."""
     classifier = decoded(classifier)
+    if str(table) == "-":
+        table = Path("/dev/stdout")
     _wait_until_trained(client, classifier, output.ProgressLine())
     plan = scan([str(image) if is_url(str(image)) else Path(image) for image in images])
     items = plan.items
@@ -62,7 +64,7 @@ def classify_files(client: ApiClient, images: Sequence[str | Path], classifier: 
                 raise
     line.clear()
     report = sys.stderr if table is not None and output.is_standard_output(table) else sys.stdout
-    for note in plan.notes:
+    for note in plan.scan_notes:
         output.write(note, report)
     if table is not None:
         count = plural(len(items) - len(failed), "photo")

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(sys, name) is None:  # closed by who started the command
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names may hold what no terminal shows
+            stream.reconfigure(errors="replace")  # names may hold what no terminal shows
     if getattr(sys, "frozen", False):
         from multiprocessing import freeze_support
 

@@ -17,7 +17,8 @@ class FileError(UserError, OSError):
     """The file cannot be read or written; `str()` states which, why, and what to do."""
 
     def __init__(self, path: Path, error: Exception) -> None:
-        reason = "the disk is full" if "full" in str(error) else str(error)
+        reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
+        reason = "the disk is full" if "full" in reason else f"{reason[:1].lower()}{reason[1:]}"
         super().__init__(f"{path} cannot be used: {reason}. Free some space or check the folder, then try again.")
 
     def __str__(self) -> str:

@@ -380,6 +380,7 @@ def test_a_table_follows_links_and_is_written_to_pipes(run, service, folder, tmp
     done = run(*words, "/dev/stdout", at=service)
     assert len(list(csv.DictReader(done.stdout.splitlines()))) == 1, "nothing but the table goes there"
     assert "1 photo classified" in done.stderr
+    assert run(*words, "-", at=service).stdout == done.stdout
     (tmp_path / "out").symlink_to("/dev/stdout")
     assert "image,classifier," in run(*words, tmp_path / "out", at=service).stdout
     assert (tmp_path / "out").is_symlink()

@@ -102,8 +102,9 @@ class Plan:
     `notes` are sentences about more than a single image (a folder that cannot be opened, names that become one label);
     `ignored` names files beside the images that are none and were not asked for by name. `complete`: everything could
     be read; else `notes` have the reasons. `labels_there` are the training set's labels; `existing` maps sha256 to
-    the labels that hold these bytes. `inbox`: the training set takes images without a label.
-    `as_jpeg`: its service gets photos of uncommon formats as JPEG, and the notes say so.
+    the labels that hold these bytes. `inbox`: the training set takes images without a label. `scan_notes` are those of
+    the notes that are about reading alone. `as_jpeg`: its service gets photos of uncommon formats as JPEG, and the notes
+    say so.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class Plan:
         self._as_jpeg = as_jpeg
         self.items = list(items)
         self.notes: list[str] = []
-        self._scan_notes = list(notes)
+        self.scan_notes = list(notes)
         self.ignored = list(ignored)
         self.complete = complete
         self.set_existing(existing or {}, labels_there)
@@ -210,7 +211,7 @@ class Plan:
             item.standing, item.note = self._standing(item, first, under)
         splits = Counter(item.split for item in self.sending() if item.split in SPLITS)
         kept = ", ".join(f"{splits[split]:,} {split}" for split in SPLITS if splits[split])
-        self.notes = [*self._scan_notes, *_merged_names(self.items, self._labels_there)]
+        self.notes = [*self.scan_notes, *_merged_names(self.items, self._labels_there)]
         self.notes += _conversions(self.sending(), as_jpeg=self._as_jpeg)
         if waiting := self.counts()[ItemStatus.WAITING]:
             wait = "waits" if waiting == 1 else "wait"

@@ -254,6 +254,9 @@ class BucketBlobs(Blobs):
             path.unlink(missing_ok=True)
 
     def _delete(self, sha256s: list[str]) -> None:
+        if not self.may_delete():
+            _log.warning("%d objects are left to the service that has taken over the database", len(sha256s))
+            return
         for sha256 in sha256s:
             with self._changed:
                 self._uploads.pop(sha256, None)

@@ -12,7 +12,7 @@ is the same, so that either can be copied to the other.
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,6 +48,8 @@ class Blobs(ABC):
     def __init__(self) -> None:
         self.damaged: set[str] = set()
         """Images whose file does not have their content any more; `commit` replaces the file."""
+        self.may_delete: Callable[[], bool] = lambda: True
+        """Asked before a deletion that comes later than its commit: another service may use the images by then."""
 
     @abstractmethod
     def stage(self, sha256: str, data: bytes) -> Staged:

@@ -24,6 +24,7 @@ from apitorch_desktop.service.storage.errors import (
     InUse,
     LockLost,
     StorageUnreachable,
+    StoreError,
     to_store_error,
 )
 from apitorch_desktop.service.storage.validation import now
@@ -135,6 +136,17 @@ class Database:
         finally:
             if connection.invalidated:  # it would connect again by itself, without the lock
                 self._drop_locked()
+
+    def is_ours(self) -> bool:
+        """Return whether no other service has taken this one's place; False if that cannot be determined now."""
+        if self.sqlite:
+            return True
+        try:
+            with self.querying() as connection:
+                run = connection.execute(_SELECT_RUN).scalar()
+        except StoreError:
+            return False
+        return run is not None and bytes(run) == self._run
 
     def checkpoint(self) -> None:
         """Move committed data from SQLite's log into its file, so that the space of the log can be reused."""

@@ -58,6 +58,7 @@ class Store:
         self._closing = threading.Lock()
         self.thumbnails = ThumbnailCache(folder / "thumbnails.db")
         resources.callback(self.thumbnails.close)
+        images.may_delete = database.is_ours
         images.resume()
         self._writer = Writer(database, images, folder, reserve)
         resources.callback(self._writer.close)

@@ -16,6 +16,7 @@ from sqlalchemy import create_engine
 
 from apitorch_desktop.service.http.errors import to_http_error
 from apitorch_desktop.service.storage import database as database_module
+from apitorch_desktop.service.storage.blobs import Staged
 from apitorch_desktop.service.storage.errors import InUse, LockLost, StorageUnreachable
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.service_process import serving, until
@@ -84,6 +85,24 @@ def test_a_service_that_lost_its_lock_writes_nothing_and_says_so(database, tmp_p
         assert kept.sha256 in files(tmp_path / "one")
     with Store.open(tmp_path / "one", database_url=database) as again:
         assert [row.name for row in again.training_sets.all(ME)] == ["Zebras", "By the second"]
+
+
+def test_what_a_service_still_had_to_delete_is_left_to_the_one_that_took_over(database, tmp_path):
+    """Else an image that comes back to the second one would lose its object to the first."""
+    (tmp_path / "bucket").mkdir()
+    opened = {"database_url": database, "blob_url": (tmp_path / "bucket").as_uri()}
+    with Store.open(tmp_path / "one", **opened) as first:
+        number = first.training_sets.create(ME, "Zebras").id
+        row = add(first, number, "a", b"comes back")
+        staged = first._blobs._begin(Staged(row.sha256, b"comes back"))  # an upload under way puts the deletion off
+        first.images.delete(ME, row.id)
+        end_sessions(database)
+        with Store.open(tmp_path / "two", **opened) as second:
+            again = add(second, number, "a", b"comes back")
+            first._blobs.discard(staged)
+            first._blobs.settle()
+            assert second.read(again.sha256) == b"comes back"
+            assert not first._blobs._deletions
 
 
 def test_a_second_service_waits_for_the_commit_of_the_first(database, tmp_path):
