@@ -36,7 +36,8 @@ from apitorch_desktop.utils.sqlite import SqliteFile
 
 LOCAL_ID: Final = "ti_local_"
 """Beginning of the ids of images that are on this machine only."""
-_URL: Final = "local:"
+LOCAL_URL: Final = "local:"
+"""Beginning of their URLs; the id follows."""
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS image (
         id TEXT PRIMARY KEY, connection TEXT NOT NULL, training_set TEXT NOT NULL, sha256 TEXT NOT NULL,
@@ -297,8 +298,8 @@ class LocalClient(ApiClient):
 
     def download(self, url: str, *, cancelled: Callable[[], bool] | None = None, limit: int = 256 * 2**20) -> bytes:
         """Return the bytes at a URL, or of an image that is here."""
-        if url.startswith(_URL):
-            return self._local.read(url.removeprefix(_URL))
+        if url.startswith(LOCAL_URL):
+            return self._local.read(url.removeprefix(LOCAL_URL))
         return super().download(url, cancelled=cancelled, limit=limit)
 
     def _lacks(self, extension: str) -> bool:
@@ -344,7 +345,7 @@ class LocalClient(ApiClient):
 def _record(row: tuple[Any, ...]) -> TrainingImage:
     image_id, sha256, extension, name, width, height, size, created_at, split = row
     return TrainingImage(
-        filename=f"{image_id.removeprefix('ti_')}{extension}", url=_URL + image_id, object="training_image",
+        filename=f"{image_id.removeprefix('ti_')}{extension}", url=LOCAL_URL + image_id, object="training_image",
         id=image_id, label=INBOX, width=width, height=height, bytes=size, created_at=created_at, sha256=sha256,
         original_filename=name or UNSET, split=split or UNSET,
     )  # fmt: skip

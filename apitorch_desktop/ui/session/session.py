@@ -21,6 +21,7 @@ from apitorch_desktop.api.transport import Transport
 from apitorch_desktop.api.types import Classifier, Id, TrainingImage, TrainingSet
 from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.dataset.connections.api_keys import FoundKey
+from apitorch_desktop.dataset.connections.local_client import LOCAL_URL, LocalImages
 from apitorch_desktop.dataset.connections.store import Connection
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.grid.model import GridModel
@@ -52,10 +53,17 @@ class _OfflineTransport(Transport):
 
 
 class OfflineClient(ApiClient):
-    """Placeholder for the client of a service that has not answered yet: cached data can be browsed meanwhile."""
+    """Placeholder for the client of a service that has not answered yet: what is on this machine can be browsed meanwhile."""
 
-    def __init__(self, base_url: str = "") -> None:
+    def __init__(self, base_url: str = "", local: LocalImages | None = None) -> None:
         self._transport = _OfflineTransport(base_url)
+        self._local = local
+
+    def download(self, url: str, *, cancelled: Callable[[], bool] | None = None, limit: int = 256 * 2**20) -> bytes:
+        """Return an image of this machine."""
+        if self._local is not None and url.startswith(LOCAL_URL):
+            return self._local.read(url.removeprefix(LOCAL_URL))
+        return super().download(url, cancelled=cancelled, limit=limit)
 
 
 T = TypeVar("T")
@@ -157,7 +165,7 @@ class Session(QObject):
 
         def read_cache(_context: JobContext) -> tuple[Connected, list[TrainingSet]]:
 
-            workspace = stores.workspace(connection, OfflineClient(connection.base_url))
+            workspace = stores.workspace(connection, OfflineClient(connection.base_url, stores.local))
             return Connected(stores, workspace), workspace.cached_training_sets()
 
         def show_cached(answer: tuple[Connected, list[TrainingSet]]) -> None:

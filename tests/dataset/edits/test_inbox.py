@@ -4,8 +4,9 @@ import hashlib
 
 import pytest
 
-from apitorch_desktop.api.errors import BadRequest, NotFound
+from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, NotFound
 from apitorch_desktop.dataset.edits.history import CannotUndo
+from apitorch_desktop.ui.session.session import OfflineClient
 from tests.helpers.dataset_home import Home, import_images, picture
 from tests.helpers.fake_api import FakeApi
 
@@ -122,3 +123,16 @@ def test_what_cannot_wait_here_is_refused_in_a_sentence(plain: Home):
     client._extensions = frozenset({"images", "paging"})  # as version 0.1.0 lists them: its classifiers would learn it
     with pytest.raises(BadRequest, match="too old"):
         client.upload_image(home.set_id, "unlabelled", data=picture(1))
+
+
+def test_what_waits_here_can_be_seen_while_the_service_is_away(plain: Home, documented: FakeApi):
+    home = plain
+    import_images(home, [("unlabelled", picture(400))])
+    (image,) = home.images("unlabelled")
+    documented.vanish()
+    with pytest.raises(ConnectionFailed):
+        home.listing()
+    assert home.workspace.image(home.set_id, image) == picture(400)
+    assert home.workspace.thumbnail(home.set_id, image)
+    assert home.workspace.offline
+    assert OfflineClient("", home.local).download(image.url) == picture(400)
