@@ -287,6 +287,10 @@ class PhotosController(QObject):
                 canvas.show_heat_map(heat_map)
                 self._session.show_message(heat_map.text, "muted", "evidence")
 
+        def failed(error: Exception) -> None:
+            self._explaining = False  # rather than the same sentence for each photo
+            self._session.show_error(error, "What the label rests on")
+
         self._session.run(
             "Looking for what the label rests on",
             lambda context: workspace.run(
@@ -295,6 +299,7 @@ class PhotosController(QObject):
                 )
             ),
             done,
+            failed=failed,
             owner=self,
         )
 
