@@ -1,8 +1,10 @@
 """Formats and faults of images as phones, cameras, scanners and image generators make them."""
 
 import io
+import random
 import struct
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -100,6 +102,41 @@ def test_without_its_decoder_a_jpeg_xl_is_named(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("cut", [200, 500, 900])
 def test_a_part_of_a_heic_photo_is_refused_by_its_name(cut: int):
     assert refusal((HEIF / "scene.heic").read_bytes()[:cut]).startswith("The HEIC is ")
+
+
+@pytest.mark.parametrize("kind", ["HEIC", "AVIF"])
+@pytest.mark.parametrize("side", [9000, 30_000, 2**31 - 1])
+def test_a_size_that_only_the_container_claims_is_refused_before_decoding(kind: str, side: int):
+    data = bytearray((HEIF / "scene.heic").read_bytes() if kind == "HEIC" else saved(scene(), "AVIF"))
+    at = data.index(b"ispe") + 8  # version and flags, then width and height (ISO/IEC 23008-12, 6.5.3)
+    data[at : at + 8] = struct.pack(">II", side, side)
+    tracemalloc.start()
+    try:
+        refusal(bytes(data))
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["scene.heic", "AVIF", "JXL", "raw", "deep"])
+def test_flipped_bytes_are_shown_or_refused_but_never_anything_else(name: str):
+    data = {
+        "scene.heic": (HEIF / "scene.heic").read_bytes,
+        "AVIF": lambda: saved(scene(), "AVIF"),
+        "JXL": lambda: saved(scene(), "JXL") if "pillow_jxl" in sys.modules else saved(scene()),
+        "raw": raw_photo,
+        "deep": lambda: samples.deep_tiff(np.asarray(scene(80, 60)).astype(np.float32) / 255),
+    }[name]()
+    dice = random.Random(name)
+    for _ in range(40):
+        broken = bytearray(data)
+        for _ in range(dice.choice((1, 3, 20))):
+            broken[dice.randrange(min(len(broken), dice.choice((64, 600, 10**6))))] = dice.randrange(256)
+        for function in (verify, open_upright, thumbnail):
+            try:
+                function(bytes(broken))
+            except UnreadableImage as error:
+                assert str(error).endswith(".")
 
 
 def test_a_heic_photo_as_a_jpeg_is_upright_and_universal():
