@@ -2,6 +2,7 @@
 
 import html
 import re
+from pathlib import Path
 
 import pytest
 import requests
@@ -40,6 +41,16 @@ def test_a_training_set_page_shows_its_labels_and_images_and_every_link_on_it_op
     for url in {*pictures, *links(page, "href")}:
         assert requests.get(url, timeout=10).status_code == 200, url
     assert "There are no images here yet." in look(f"{clothes['url']}&label=none_yet").text
+
+
+def test_a_photo_that_browsers_do_not_show_is_on_its_page_as_its_thumbnail(service):
+    made = service.call("POST", "training-sets", json={"name": "Phone"}).json()
+    heic = (Path(__file__).parents[2] / "data" / "heif" / "scene.heic").read_bytes()
+    url = service.upload(made["id"], "hat", heic, "IMG_1.HEIC").json()["url"]
+    plain = requests.get(url, timeout=10)
+    assert (plain.content, plain.headers["content-type"]) == (heic, "image/heic")
+    (shown,) = links(look(url), "src")
+    assert requests.get(shown, timeout=10).headers["content-type"] == "image/jpeg"
 
 
 def test_the_rest_of_a_long_training_set_is_behind_a_link(service, picture):
