@@ -257,7 +257,7 @@ class VersionsPage(BoardPage):
         table.setAccessibleName("Versions")
         table.setProperty("kind", "table")
         table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        for column, width in enumerate((84, 56, 180, 60, 130)):
+        for column, width in enumerate((84, 56, 212, 60, 120)):
             table.setColumnWidth(column, px(width))
         for part in (self.board, self._none):
             self.stack.addWidget(part)
@@ -355,7 +355,7 @@ class VersionsPage(BoardPage):
         self.use.setText(f"Use version {chosen[0].version}" if usable else "")
         self.keep.setVisible(any(row.waiting is True for row in self.versions))
         self.keep.setText(f"Keep version {current}")
-        self.back.setVisible(before > 0 and not (usable and chosen[0].version == before))
+        self.back.setVisible(before > 0 and self.keep.isHidden() and not (usable and chosen[0].version == before))
         self.back.setText(f"Go back to version {before}")
 
     def _before(self) -> int:
