@@ -16,6 +16,7 @@ from sqlalchemy import create_engine
 
 from apitorch_desktop.service.http.errors import to_http_error
 from apitorch_desktop.service.storage import database as database_module
+from apitorch_desktop.service.storage import schema
 from apitorch_desktop.service.storage.blobs import Staged
 from apitorch_desktop.service.storage.errors import InUse, LockLost, StorageUnreachable
 from apitorch_desktop.service.storage.store import Store
@@ -219,3 +220,25 @@ def test_uploads_that_come_together_share_a_transaction(database, tmp_path):
         assert [row.id for row in store.images.page(ME, number).images] == [
             row.id for row in sorted(rows, key=lambda row: row.seq)
         ]
+
+
+def test_a_database_of_an_earlier_version_gets_its_columns(tmp_path, database):
+    with Store.open(tmp_path / "data", database_url=database) as store:
+        number = store.training_sets.create(ME, "Earlier").id
+    engine = create_engine(database)
+    with engine.begin() as connection:
+        later = {"images": ("split",), "versions": ("difference", "waiting", "answers"), "training_sets": ("encoder",)}
+        for table, columns in later.items():
+            for column in columns:
+                connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.exec_driver_sql("DROP TABLE quarantine")
+        connection.exec_driver_sql("DROP TABLE damaged")
+        connection.execute(schema.meta.update().where(schema.meta.c.name == "version").values(value=b"1"))
+    engine.dispose()
+    with Store.open(tmp_path / "data", database_url=database) as store:
+        facts = {"revision": 1, "encoder": "e", "head": b"h", "metrics": "{}", "images": 4, "labels": 2}
+        assert store.models.put_version(number, **facts, answers=b"\x00\xff").current
+        assert store.models.put_version(number, **facts, difference="{}", waits=True).waiting
+        assert store.models.answers(number, 1) == b"\x00\xff"
+        assert [(row.version, row.current) for row in store.models.versions(number)] == [(2, False), (1, True)]
+        store.training_sets.delete(ME, number)
