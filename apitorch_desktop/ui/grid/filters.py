@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from apitorch_desktop.api.types import SPLITS, TrainingImage
+from apitorch_desktop.api.types import INBOX, SPLITS, TrainingImage
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 
 Answers = Mapping[str, OutOfFoldAnswer]
@@ -197,7 +197,7 @@ def _answered(wanted: str, answers: Answers) -> Callable[[TrainingImage], bool]:
         if answer is None:
             return False
         if wanted == "other":
-            return answer.label != image.label
+            return image.label not in (answer.label, INBOX)
         return answer.confidence < UNSURE if wanted == "unsure" else answer.confidence >= SURE
 
     return found

@@ -208,6 +208,24 @@ def test_labels_are_ordered_by_how_many_they_have_and_stay_in_place_while_labell
     assert order() == [("boots", 0), ("hat", 1), ("top", 6)]
 
 
+def test_labels_can_be_in_the_order_of_their_first_images_and_keep_their_places_while_labeling(listed):
+    def order():
+        return [(group.label, [one.bytes for one in group.images]) for group in listed.groups]
+
+    listed.set_groups([LabelGroup("boots"), LabelGroup("hat", [image(1, "hat"), image(2, "hat")])])
+    listed.add([image(3), image(4)])
+    near = {image(number).image_id: value for number, value in ((2, 0.3), (3, 0.1), (4, 0.9))}
+    listed.set_sort(lambda one: near.get(one.image_id, -2), reverse=True, by_best=True)
+    assert order() == [("shirt", [4, 3]), ("hat", [2, 1]), ("boots", [])]
+    listed.move(ids(image(4)), "hat")
+    assert order() == [("shirt", [3]), ("hat", [4, 2, 1]), ("boots", [])]
+    listed.set_filter(lambda one: one.bytes < 4)
+    assert order() == [("hat", [2, 1]), ("shirt", [3])]
+    listed.set_sort(None)
+    listed.set_filter(None)
+    assert [label for label, _ in order()] == ["boots", "hat", "shirt"]
+
+
 def test_ids_that_a_service_changed_are_followed(listed):
     told = []
     listed.ids_replaced.connect(told.append)
