@@ -79,51 +79,60 @@ def check_export(path: Path, head: Head, encoder: Encoder, images: Sequence[Imag
         exported = Encoder(path)  # for an exported classifier the "embedding" is its probabilities
     except UnusableEncoder as error:
         raise ExportFailed(f"The exported file cannot be run: {error}") from error
-    if labels_of(path) != head.labels or exported.dimensions != len(head.labels):
+    session, metadata = _opened(path)
+    if _labels(metadata) != head.labels or exported.dimensions != len(head.labels):
         raise ExportFailed("The exported file has other labels than the classifier.")
-    if not images:
-        return 0.0
-    embeddings, probabilities = encoder.encode(images), exported.encode(images)
-    difference = float(np.abs(probabilities - head.predict(embeddings)).max())
-    metadata = metadata_of(path)
     if head.novelty and "unknown_threshold" not in metadata:
         raise ExportFailed("The exported file does not know what is none of the labels.")
-    if head.novelty:
-        session, threshold = _session(path), float(metadata["unknown_threshold"])
-        kind = np.float16 if exported.half_precision else np.float32
-        pixels = [exported.preparation.prepare(image)[None].astype(kind, copy=False) for image in images]
-        scores = [session.run([metadata["unknown_output"]], {metadata["input"]: one})[0] for one in pixels]
-        found = np.concatenate(scores)
-        none = found < threshold
+    if not images:
+        return 0.0
+    kind = np.float16 if exported.half_precision else np.float32
+    outputs = [metadata["output"], *([metadata["unknown_output"]] if head.novelty else [])]
+    found = []
+    for image in images:
+        pixels = exported.preparation.prepare(image)[None].astype(kind, copy=False)
+        found.append(session.run(outputs, {metadata["input"]: pixels}))
+    probabilities, *scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    embeddings = encoder.encode(images)
+    difference = float(np.abs(probabilities - head.predict(embeddings)).max())
+    if scores:
+        threshold = float(metadata["unknown_threshold"])
+        none = scores[0] < threshold
         if NONE_OF_THESE in head.labels:
             none |= probabilities.argmax(axis=1) == head.labels.index(NONE_OF_THESE)
-        sure = np.abs(found - threshold) > 1e-2  # single precision
+        sure = np.abs(scores[0] - threshold) > 1e-2  # single precision
         difference = max(difference, float((none != head.is_none(embeddings))[sure].any()))
     return difference
 
 
 def labels_of(path: Path) -> tuple[str, ...]:
     """Return the labels of an exported classifier, in the order of its output. Raises ExportFailed."""
-    return tuple(json.loads(metadata_of(path)["labels"]))
+    return _labels(metadata_of(path))
 
 
 def metadata_of(path: Path) -> dict[str, str]:
     """Return the metadata of an exported classifier. Raises ExportFailed."""
-    try:
-        metadata: dict[str, str] = _session(path).get_modelmeta().custom_metadata_map
-        if metadata.get("kind") == KIND:
-            return metadata
-    except Exception as error:  # onnxruntime has a dozen kinds, all of them plain Exceptions
-        raise ExportFailed(f"“{path}” is not an ONNX file that can be run.") from error
-    raise ExportFailed(f"“{path}” is not a classifier exported by this program.")
+    return _opened(path)[1]
 
 
-def _session(path: Path) -> Any:
+def _labels(metadata: dict[str, str]) -> tuple[str, ...]:
+    return tuple(json.loads(metadata["labels"]))
+
+
+def _opened(path: Path) -> tuple[Any, dict[str, str]]:
+    """Return a session and the metadata of an exported classifier. Raises ExportFailed."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        if metadata.get("kind") == KIND:
+            return session, metadata
+    except Exception as error:  # onnxruntime has a dozen kinds, all of them plain Exceptions
+        raise ExportFailed(f"“{path}” is not an ONNX file that can be run.") from error
+    raise ExportFailed(f"“{path}” is not a classifier exported by this program.")
 
 
 def usage(encoder: Encoder, classifier: str, *, unknown: bool) -> str:

@@ -139,6 +139,7 @@ class Analysis:
         interrupted: Callable[[], bool],
     ) -> None:
         waiting = [item for item in items if item.label == INBOX]
+        waiting_groups = [group for group, item in zip(together, items, strict=True) if item.label == INBOX]
         together = [group for group, item in zip(together, items, strict=True) if item.label != INBOX]
         items = [item for item in items if item.label != INBOX]
         labels = [item.label for item in items]
@@ -173,8 +174,14 @@ class Analysis:
             metrics.accuracy,
         )
         found.advice = _advice(found.counts, dict(zip(metrics.labels, metrics.label_accuracy, strict=True)))
+        known, labeled = None, set(together)
+        kept = [place for place, group in enumerate(waiting_groups) if group not in labeled]  # else a copy has a label
+        if kept:  # an image without a label teaches more than the confirmation of one
+            items, together = [waiting[place] for place in kept], [waiting_groups[place] for place in kept]
+            known, embeddings = embeddings, _embeddings([item.key for item in items], seen)
+            chances = training.head.predict(embeddings)
         asked = _candidates(found, items, together)
-        chosen = issues.label_next(chances[asked], embeddings[asked], NEXT)
+        chosen = issues.label_next(chances[asked], embeddings[asked], NEXT, known)
         found.unsure = [items[asked[place]].id for place in chosen]
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from apitorch_desktop.api.types import INBOX
 from apitorch_desktop.utils.text import percent
 
 LabelOf = Callable[[str], str | None]
@@ -99,8 +100,8 @@ class Findings(msgspec.Struct):
 
     `counts`: images by label, empty ones included. `label_issues`: every image predicted as another label, the least
     probable first. `answers`: id → answer, of every image that was learned from, and of those without a label. `unsure`:
-    ids of the images whose labels are the most informative to confirm. `unreadable`: id → reason. `why_not`: why there
-    are no label issues. `sentences`: flag → its explanation.
+    ids of the images whose labels are the most informative to give or, where all have one, to confirm. `unreadable`: id →
+    reason. `why_not`: why there are no label issues. `sentences`: flag → its explanation.
     """
 
     counts: dict[str, int] = {}
@@ -133,6 +134,8 @@ def current(found: Findings, label_of: LabelOf, dismissed: frozenset[tuple[str, 
         ]
     if found.unsure is not None:
         unsure = [one for one in found.unsure if label_of(one) and (one, f"label:{label_of(one)}") not in dismissed]
+        if any(label_of(one) == INBOX for one in unsure):  # those that have got a label are done
+            unsure = [one for one in unsure if label_of(one) == INBOX]
     if found.flagged is not None:
         flagged = []
         for one in found.flagged:

@@ -35,6 +35,7 @@ _NICE = 10
 _THREADS = 2  # heads trained at the same time, so that a small training set does not wait for a large one
 _SCAN_INTERVAL = 1.0  # seconds between two scans for missing embeddings while a batch is available
 _RETRY_AFTER = 30.0  # seconds after a failure of the store, such as a full disk
+_LEAST_EARLIER = 0.9  # of the images of a version that its encoder's embeddings must still be there of
 _MOST_EARLIER = 32  # new images encoded by an earlier encoder too, before a training
 _MAX_NAMED = 3  # labels named in a sentence
 _log = logging.getLogger(__name__)
@@ -416,6 +417,8 @@ class Trainer:
             return False
         self._fit(job, data, urgent=urgent)
         self._mark_trained(job, started, data.complete)
+        if data.complete and newest and newest.encoder != encoder:
+            self.purge_embeddings()
         return data.complete
 
     def _train_with_earlier(self, job: _TrainingJob, encoder: str, *, urgent: bool) -> bool:
@@ -434,7 +437,7 @@ class Trainer:
             for start in range(0, len(missing), BATCH):
                 self._embedder.embed(missing[start : start + BATCH], earlier)
             data = training_data.load(self._store, job.set_id, earlier.name, self._embedder.unreadable)
-            if data.enough:
+            if data.enough and len(data.labels) >= _LEAST_EARLIER * newest.images:
                 self._fit(job, data, urgent=urgent)
         job.earlier_changes = job.trained_changes
         return True

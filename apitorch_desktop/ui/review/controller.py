@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from apitorch_desktop.api.types import Metrics, TrainingImage
+from apitorch_desktop.api.types import INBOX, Metrics, TrainingImage
 from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.dataset.review.dismissals import Dismissal, with_ids_replaced
 from apitorch_desktop.dataset.review.findings import (
@@ -272,9 +272,19 @@ class ReviewController(QObject):
         self._refresh()
 
     def confirm_labels(self, ids: Sequence[str]) -> None:
-        """Confirm the labels of these photos."""
+        """Confirm the labels of these photos; those without a label take the classifier's."""
         open_set = self._session.open_set
-        if open_set is not None:
+        answers = self.found.answers if self.found is not None else None
+        new = [
+            (image, answers[image.image_id].label)
+            for image in self.images(ids)
+            if image.label == INBOX and answers and image.image_id in answers
+        ]
+        if new:
+            self._editing.move_each(new)
+            self._refresh()
+        ids = [image_id for image_id in ids if open_set is not None and open_set.label_of(image_id) != INBOX]
+        if open_set is not None and ids:
             found = [(image_id, f"label:{label}") for image_id in ids if (label := open_set.label_of(image_id))]
             labels = plural(len(found), "label")
             self.dismiss(found, f"confirm {labels}", f"{labels} confirmed")

@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
-from apitorch_desktop.api.types import Metrics, label_name
+from apitorch_desktop.api.types import INBOX, Metrics, label_name
 from apitorch_desktop.dataset.review.findings import Duplicate, Findings, LabelAdvice
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.model import HeadingRow, LabelIssueRow, PhotoRow, Row
@@ -102,15 +102,19 @@ def quality(review: ReviewController) -> list[Row]:
 
 
 def unsure(review: ReviewController) -> list[Row]:
-    """Return photos whose label would improve the classifier most once it is confirmed."""
+    """Return photos whose label would improve the classifier most once it is given or confirmed."""
     found = review.found
     ids = (found.unsure if found is not None else None) or []
     issues = {issue.image: issue for issue in (found.label_issues if found is not None else None) or ()}
+    answers = (found.answers if found is not None else None) or {}
     rows: list[Row] = []
     for image in review.images(ids):
-        issue = issues.get(image.image_id)
-        other = f"or {issue.likely}?" if issue is not None else ""
-        rows.append(PhotoRow(image.image_id, image, (f"{image.label}?", other)))
+        issue, answer = issues.get(image.image_id), answers.get(image.image_id)
+        if image.label == INBOX:
+            lines = (f"{answer.label}?" if answer is not None else "none of these?", "no label yet")
+        else:
+            lines = (f"{image.label}?", f"or {issue.likely}?" if issue is not None else "")
+        rows.append(PhotoRow(image.image_id, image, lines))
     return rows
 
 

@@ -1,10 +1,11 @@
 """The review panel by pointer and keys, on findings as the child sends them; the confusion matrix as a picture."""
 
 import pytest
+from msgspec import structs
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtTest import QAbstractItemModelTester
 
-from apitorch_desktop.api.types import LabelMetrics, Metrics, TrainingImage
+from apitorch_desktop.api.types import INBOX, LabelMetrics, Metrics, TrainingImage
 from apitorch_desktop.dataset.review.findings import (
     Duplicate,
     DuplicateGroup,
@@ -12,6 +13,7 @@ from apitorch_desktop.dataset.review.findings import (
     FlaggedImage,
     LabelAdvice,
     LabelIssue,
+    OutOfFoldAnswer,
     OutOfFoldFigures,
 )
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
@@ -221,6 +223,16 @@ def test_faults_stand_by_kind_and_a_section_is_selected_at_once(panel, known):
 def test_what_teaches_most_is_confirmed_with_one_key(panel, known):
     panel.show_page("unsure")
     assert panel.board.rows.rows[0].lines == ("dress?", "or hat?")
+    pointer.key("a")
+    assert known.acts == [("confirm_labels", [IDS[9]])]
+
+
+def test_a_photo_without_a_label_is_shown_with_the_answer(panel, known):
+    image = structs.replace(IMAGES[9], label=INBOX)
+    known.images = lambda ids: [image]
+    known.found.answers = {IDS[9]: OutOfFoldAnswer("shirt", 0.6)}
+    panel.show_page("unsure")
+    assert panel.board.rows.rows[0].lines == ("shirt?", "no label yet")
     pointer.key("a")
     assert known.acts == [("confirm_labels", [IDS[9]])]
 
