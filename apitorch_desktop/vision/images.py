@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import Any, Final
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
@@ -191,6 +192,18 @@ def universal(data: bytes) -> bytes:
         return data if measure(data).format in UNIVERSAL else as_jpeg(data)
     except UnreadableImage:
         return data
+
+
+def large_raw_as_jpeg(path: Path) -> bytes | None:
+    """Return a raw photo on disk that has more bytes than a service takes as a JPEG, None for any other file."""
+    try:
+        if not MAX_BYTES < path.stat().st_size <= MAX_RAW_BYTES:
+            return None
+        data = path.read_bytes()
+    except (OSError, ValueError):  # who sends it gives the reason
+        return None
+    sent = universal(data)
+    return None if sent is data else sent
 
 
 def shrunk(data: bytes, size: int = THUMBNAIL_SIZE) -> Image.Image:

@@ -164,7 +164,10 @@ def _given(source: Source, archives: Archives) -> dict[str, Any]:
     if isinstance(source, ImageUrl):
         return {"image_url": source.url}
     if isinstance(source, ImageFile):
-        return {"path": source.path}
+        from apitorch_desktop.vision.images import large_raw_as_jpeg
+
+        smaller = large_raw_as_jpeg(source.path)
+        return {"path": source.path} if smaller is None else {"data": smaller, "filename": f"{source.path.stem}.jpg"}
     return {"data": read(source, archives, _MAX_SIZE), "filename": filename_of(source)}
 
 

@@ -67,7 +67,7 @@ class Uploader:
             answer = client.upload_image_url(training_set, label, source.url, split=item.split)
             return self._result(item, answer, None)
         if isinstance(source, ImageFile):
-            smaller = _smaller(source.path)
+            smaller = _large_raw(source.path)
             answer = client.upload_image(
                 training_set,
                 label,
@@ -154,24 +154,16 @@ class Uploader:
                 return None
             data = read(source, self._archives, MAX_BYTES)
             if client is not None:
-                data = (_smaller(source.path) if isinstance(source, ImageFile) else None) or client.as_sent(data)
+                data = (_large_raw(source.path) if isinstance(source, ImageFile) else None) or client.as_sent(data)
             return hashlib.sha256(data).hexdigest()
         except (SourceMissing, OSError):
             return None
 
 
-def _smaller(path: Path) -> bytes | None:
-    """Return a raw photo that is larger than a service takes as a JPEG, None for any other file."""
-    from apitorch_desktop.vision import images
+def _large_raw(path: Path) -> bytes | None:
+    from apitorch_desktop.vision.images import large_raw_as_jpeg
 
-    try:
-        if not images.MAX_BYTES < path.stat().st_size <= images.MAX_RAW_BYTES:
-            return None
-        data = path.read_bytes()
-    except (OSError, ValueError):  # the upload gives the reason
-        return None
-    sent = images.universal(data)
-    return None if sent is data else sent
+    return large_raw_as_jpeg(path)
 
 
 def _list_images(

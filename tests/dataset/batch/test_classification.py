@@ -12,6 +12,8 @@ from apitorch_desktop.dataset.batch.classification import BatchRow, classify, sa
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import ImageBytes, ImageFile, ImageUrl, place_of
 from apitorch_desktop.utils.text import neutralized, restored
+from apitorch_desktop.vision import images
+from tests.helpers.image_samples import raw_photo
 
 
 def answer(classifier, label, value="", others=()):
@@ -77,6 +79,18 @@ def test_a_classifier_that_gave_no_answer_is_asked_alone_for_its_reason(tmp_path
     answers = classify(service, ["a", "b", "c"], ImageFile(tmp_path / "a.png"), Archives())
     assert answers["a"].classifier == "a" and answers["c"].classifier == "c"
     assert "It has no labels." in answers["b"]
+
+
+def test_a_raw_photo_larger_than_a_service_takes_is_sent_as_its_preview(tmp_path):
+    (tmp_path / "a.nef").write_bytes(raw_photo() + bytes(images.MAX_BYTES))
+    sent = {}
+
+    def service(slugs, **given):
+        sent.update(given)
+        return [answer(slug, "cat") for slug in slugs]
+
+    assert classify(service, ["a"], ImageFile(tmp_path / "a.nef"), Archives())["a"].label == "cat"
+    assert sent["filename"] == "a.jpg" and images.verify(sent["data"]).format == "JPEG"
 
 
 def test_a_photo_that_is_gone_is_said_and_a_wrong_key_ends_it(tmp_path):
