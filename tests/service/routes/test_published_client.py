@@ -192,7 +192,7 @@ def test_a_base_url_that_is_not_the_services_is_its_not_found(client, service):
 
 def test_list_training_sets_and_classifiers(newer, clothes):
     sets = newer("training_set:list_training_sets")
-    row = next(row for row in sets["data"] if row["id"] == clothes)
+    row = next(row for row in sets["data"] if str(row["id"]) == clothes)
     assert (sets["object"], row["object"], row["name"]) == ("list", "training_set", "Published Client")
     classifiers = newer("classifier:list_classifiers")
     assert {"safe-for-work", "extract-text", "design-score"} <= {row["slug"] for row in classifiers["data"]}
