@@ -206,7 +206,7 @@ def _open(path: Path, cancelled: Callable[[], bool] | None) -> _Archive:
         opener = next((opener for magic, opener in _OPENERS if head.startswith(magic)), None)
         return _TarArchive(path, opener or (lambda path: path.open("rb")), budget, cancelled)
     except _ERRORS as error:
-        raise InvalidArchive(f"“{shown(path.name)}” cannot be opened: {_why(error)}.") from None
+        raise InvalidArchive(f"The archive “{shown(path.name)}” cannot be opened: {_why(error)}.") from None
 
 
 class _Numbering:
