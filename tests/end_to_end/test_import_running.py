@@ -65,7 +65,7 @@ def test_an_import_in_a_terminal_is_shown_while_it_runs_and_no_longer(monkeypatc
 def test_undo_during_an_import_is_of_the_label_before_it_and_cancel_counts_what_the_service_has(
     monkeypatch, service, more
 ):
-    slow_down(service, 1.5)
+    slow_down(service, 6)  # two rounds of it, for two undos and a click
 
     def content():
         return {label: sorted(images) for label, images in service.content(service.number).items() if images}

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QPoint
+from PySide6.QtCore import QPoint, QTimer
 
 from apitorch_desktop.ui.grid.view import GridView
 from tests.helpers.event_loop import turn, wait_until
@@ -25,6 +25,18 @@ def filled(grid, model):
     model.set_groups(groups(8, 30))
     turn()
     return grid
+
+
+def run(*words):
+    """Run xdotool on a thread of `beside`."""
+    subprocess.run(["xdotool", *map(str, words)], check=True, timeout=30)
+
+
+def beside(act):
+    """Run `act` on a thread beside the event loop, in which a drag has one of its own."""
+    acting = threading.Thread(target=act)
+    acting.start()
+    wait_until(lambda: not acting.is_alive(), seconds=60)
 
 
 def carry(start, *stops):
@@ -114,29 +126,25 @@ def test_a_drag_of_what_is_not_selected_takes_it_along_alone(filled):
 def test_a_drag_at_the_edge_scrolls(filled, model):
     model.set_groups(groups(8, 200, 30))
     turn()
-    steps = ["mousemove", cell_center(filled, 1).x(), cell_center(filled, 1).y(), "mousedown", 1]
-    bottom = filled.viewport().mapToGlobal(QPoint(300, filled.viewport().height() - 6))
-    xdotool(
-        *steps,
-        "mousemove",
-        300,
-        400,
-        "sleep",
-        0.05,
-        "mousemove",
-        bottom.x(),
-        bottom.y() - 5,
-        "sleep",
-        0.05,
-        "mousemove",
-        bottom.x(),
-        bottom.y(),
-        "sleep",
-        0.6,
-        "mouseup",
-        1,
-    )
-    assert filled.top() > 60
+    scrolled = threading.Event()
+    timer = QTimer(interval=5)  # of the drag's own event loop
+    timer.timeout.connect(lambda: scrolled.set() if filled.top() > 60 else None)
+    timer.start()
+
+    def act():
+        start, bottom = (
+            cell_center(filled, 1),
+            filled.viewport().mapToGlobal(QPoint(300, filled.viewport().height() - 6)),
+        )
+        places = [(300, 400), (bottom.x(), bottom.y() - 5), (bottom.x(), bottom.y())]
+        steps = [word for x, y in places for word in ("mousemove", x, y, "sleep", 0.05)]
+        run("mousemove", start.x(), start.y(), "mousedown", 1, *steps)
+        scrolled.wait(10)
+        run("mouseup", 1)
+
+    beside(act)
+    timer.stop()
+    assert scrolled.is_set()
 
 
 # --- out
@@ -164,9 +172,6 @@ def carry_out(start, lines):
     """Drag to the other program's window, and release once that has seen it, however slow the machine is."""
 
     def act():
-        def run(*words):
-            subprocess.run(["xdotool", *map(str, words)], check=True, timeout=30)
-
         end = CORNER + QPoint(100, 100)
         run("mousemove", start.x(), start.y(), "mousedown", 1, "sleep", 0.05)
         for part in (0.1, 0.4, 0.7, 1):
@@ -177,9 +182,7 @@ def carry_out(start, lines):
             time.sleep(0.01)
         run("sleep", 0.5, "mousemove", end.x() + 2, end.y(), "sleep", 0.5, "mouseup", 1)
 
-    acting = threading.Thread(target=act)
-    acting.start()
-    wait_until(lambda: not acting.is_alive(), seconds=30)
+    beside(act)
 
 
 def dropped(lines):
