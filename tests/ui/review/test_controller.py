@@ -1,8 +1,11 @@
 """Review in the session, on a service with the documented calls alone: a move gives a photo another id there."""
 
+from contextlib import contextmanager
+
 import pytest
 from PySide6.QtCore import QSettings
 
+from apitorch_desktop.api.types import INBOX
 from apitorch_desktop.dataset.app_data import open_app_data
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.review.controller import ReviewController
@@ -57,6 +60,12 @@ def service(planted):
 
 @pytest.fixture
 def desk(tasks, service, tmp_path):
+    with looking(tasks, service, tmp_path) as desk:
+        yield desk
+
+
+@contextmanager
+def looking(tasks, service, tmp_path):
     settings = Settings(store=QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
     desk = Desk(tasks, service, settings)
     wait_until(desk.looked, 120, "Review did not end")
@@ -64,6 +73,28 @@ def desk(tasks, service, tmp_path):
     desk.session.deleteLater()
     assert tasks.shutdown(20)
     desk.stores.close()
+
+
+def test_a_photo_without_a_label_is_asked_for_and_takes_the_answer(tasks, photos, tmp_path):
+    def some(label, start, end):
+        return [path.read_bytes() for path in sorted((photos / "train" / label).iterdir())[start:end]]
+
+    with FakeApi() as service:
+        service.add_set(
+            "Clothes", {"dress": some("dress", 0, 8), "shoes": some("shoes", 0, 8), INBOX: some("shoes", 9, 12)}
+        )
+        with looking(tasks, service, tmp_path) as desk:
+            model, asked = desk.model, desk.found.unsure
+            assert asked and {model.label_of(image_id) for image_id in asked} == {INBOX}
+            answered = [image_id for image_id in asked if image_id in desk.found.answers]
+            assert answered, "none of the shoes is like the other shoes"
+            label = desk.found.answers[answered[0]].label
+            before = {group.label: len(group.images) for group in model.groups}[label]
+            desk.review.confirm_labels(answered[:1])
+            wait_until(
+                lambda: {group.label: len(group.images) for group in model.groups}[label] == before + 1, 30, "no move"
+            )
+            assert answered[0] not in (desk.found.unsure or ())
 
 
 def test_an_accepted_label_is_moved_and_a_dismissal_follows_the_photo_to_its_new_id(desk):
