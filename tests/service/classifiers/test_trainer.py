@@ -542,3 +542,28 @@ def test_images_without_a_label_are_never_learned(store, clothes, photos, encode
         store.images.move_many(OWNER, clothes, waiting, "hat")
         assert store.training_sets.find(clothes).labels == ("dress", "hat")
         assert until_ready(store, trainer, clothes).metrics.images == 16
+
+
+def test_in_a_large_set_a_correction_is_felt_while_the_next_version_is_being_trained(
+    store, clothes, photos, encoder, monkeypatch
+):
+    monkeypatch.setattr(head, "PREVIEW_ABOVE", 10)
+    fill(store, clothes, photos, ["dress", "hat"], 6)
+    fit, go_on = linear.fit, threading.Event()
+    with training(store, encoder) as trainer:
+        until_ready(store, trainer, clothes)
+
+        def held_fit(*given, **options):
+            assert go_on.wait(60)
+            return fit(*given, **options)
+
+        monkeypatch.setattr(linear, "fit", held_fit)
+        moved = store.images.page(OWNER, clothes, label="dress").images[0]
+        seen = embedding_of(encoder, min((photos / "train" / "dress").iterdir()))
+        store.images.move(OWNER, moved.id, "hat")
+        row = store.training_sets.get(OWNER, clothes)
+        found = until(lambda: (answer := trainer.predict(row, seen)).version == 2 and answer, 60)
+        assert found.labels[0] == "hat"
+        assert trainer.state(row).status == "training"
+        go_on.set()
+        assert until_ready(store, trainer, clothes).version == 2
