@@ -61,6 +61,7 @@ class ScratchUploads:
         cancelled: Callable[[], bool] | None = None,
     ) -> list[Classification]:
         """Classify bytes: upload them, classify the signed URL, delete the image. Raises ApiError."""
+        data = client.as_sent(data)  # by whose hash it is found after a crash
         sha256 = hashlib.sha256(data).hexdigest()
         label = self.label(connection_id, training_set_id) or self._claim(client, connection_id, training_set_id)
         with self._lock, self._file.transaction() as rows:  # before the upload: a crash must find it
