@@ -11,7 +11,7 @@
 All methods block and are thread-safe; a change is durable when its method returns, and every later read sees it. One
 thread writes (`writer`): changes that arrive together share one commit. Errors are `errors.StoreError`, results the
 types in `records`. The folder contains `store.db`, `images/`, `thumbnails.db`, `reserve`, and `lock`, which the process
-that uses the folder holds.
+that uses the folder holds; with a bucket also `pending/`, images on their way there.
 """
 
 import threading
