@@ -167,9 +167,10 @@ class ActionRegistry(QObject):
 
     # --- buttons and menus
 
-    def bind_button(self, button: QAbstractButton, action_id: str, tip: str) -> None:
-        """Let a button run an action; its tool tip names the keys."""
-        button.clicked.connect(lambda _checked=False: self.trigger(action_id))
+    def bind_button(self, button: QAbstractButton, action_id: str, tip: str, *, runs: bool = True) -> None:
+        """Let a button run an action, unless it does that itself; its tool tip names the keys."""
+        if runs:
+            button.clicked.connect(lambda _checked=False: self.trigger(action_id))
         self._buttons.append((action_id, button, tip))
         self._show_tip(action_id, button, tip)
 

@@ -253,6 +253,11 @@ class Wiring(QObject):
         toolbar = parts.central_widget.toolbar
         parts.actions.fill(toolbar.import_menu, *MENUS["&File"][:10])
         parts.actions.bind_button(toolbar.tree, "view.training_sets", "Show or hide the training sets")
+        strip = parts.labeling.strip
+        next_photo = "Select the next photo after each label"
+        parts.actions.bind_button(strip.advance, "label.auto_advance", next_photo, runs=False)
+        next_suspect = "Go to the next photo whose label looks wrong"
+        parts.actions.bind_button(strip.suspect, "label.next_suspect", next_suspect, runs=False)
         parts.actions.bind_button(toolbar.classify, "view.classify_panel", "Show or hide the classify panel")
 
     def begin(self, stores: AppData, arguments: list[str]) -> None:
