@@ -266,7 +266,7 @@ def test_a_tree_that_is_there_gets_what_it_lacks(here, tmp_path):
     other.write_bytes(photo(99))
     again = export(here.listing, here.fetch, tmp_path)
     assert (again.written, again.skipped) == (1, 15)
-    assert [(what, "Another picture" in why) for what, why in again.failed] == [(f"dress/{other.name}", True)]
+    assert [(what, "Another photo" in why) for what, why in again.failed] == [(f"dress/{other.name}", True)]
     assert other.read_bytes() == photo(99)
 
 
