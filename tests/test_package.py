@@ -63,6 +63,8 @@ def test_the_wheel_carries_models_notices_and_resources_and_finds_them(checkout,
         if resource.is_file() and not resource.name.endswith(".part"):
             assert f"apitorch_desktop/resources/{resource.relative_to(_ROOT / 'resources').as_posix()}" in names
 
+    assert "apitorch_desktop/resources/CHANGELOG.md" in names
+
     installed = tmp_path / "installed"
     zipfile.ZipFile(wheel).extractall(installed)
     code = "from apitorch_desktop.utils.paths import resources; print(resources())"
