@@ -13,10 +13,10 @@ from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import Classification, Classifier
 from apitorch_desktop.cli import output
 from apitorch_desktop.cli.connect import CommandError, connected
-from apitorch_desktop.dataset.batch.classification import COLUMNS, cells, classify, open_table
+from apitorch_desktop.dataset.batch.classification import COLUMNS, cells, classify, open_table, record
 from apitorch_desktop.dataset.importer.plan import PlanItem, scan
 from apitorch_desktop.dataset.sources.archives import Archives
-from apitorch_desktop.dataset.sources.image_source import place_of
+from apitorch_desktop.dataset.sources.image_source import ImageFile, Source, place_of
 from apitorch_desktop.dataset.sources.pasted_text import is_url
 from apitorch_desktop.dataset.workspace.training import wait_until_trained
 from apitorch_desktop.utils.text import decoded, neutralized, plural, reason, shown
@@ -24,52 +24,75 @@ from apitorch_desktop.utils.text import decoded, neutralized, plural, reason, sh
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `classify`."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a file, a folder or a web address")
+    parser.add_argument(
+        "images",
+        nargs="*",
+        metavar="IMAGE",
+        help="a file, a folder or a web address; - for those on standard input, one a line",
+    )
+    parser.add_argument(
+        "-0", dest="null", action="store_true", help="those on standard input, separated by NUL (find -print0)"
+    )
     parser.add_argument("--classifier", required=True, metavar="SLUG", help="a training set's slug or a standard one")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the answers to FILE; - for standard output")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", type=Path, metavar="FILE", help="write the answers to FILE; - for standard output")
+    form.add_argument("--json", action="store_true", help="write the answers as JSON, an object a line, as they come")
+    parser.epilog = output.STATUS
     parser.set_defaults(command=_classify)
 
 
 def _classify(arguments: Namespace) -> int:
+    words = arguments.images
+    if not words and not arguments.null:
+        raise CommandError("Give an IMAGE, or - or -0 for those on standard input.", 2)
+    images: list[str | Path] = [word if is_url(word) else Path(word) for word in words if word != "-"]
+    if "-" in words or arguments.null:
+        images += output.read_paths(null=arguments.null)
     with connected() as client:
-        return classify_files(client, arguments.images, arguments.classifier, arguments.csv)
+        return classify_files(client, images, arguments.classifier, arguments.csv, json=arguments.json)
 
 
-def classify_files(client: ApiClient, images: Sequence[str | Path], classifier: str, table: Path | None = None) -> int:
-    """Classify files, folders and web addresses; return the exit status."""
+def classify_files(
+    client: ApiClient, images: Sequence[str | Path], classifier: str, table: Path | None = None, *, json: bool = False
+) -> int:
+    """Classify files, folders (as paths) and web addresses (as text); return the exit status.
+
+    The answers go into `table`, with `json` as objects to standard output, else there as sentences.
+    """
     classifier = decoded(classifier)
     if str(table) == "-":
         table = Path("/dev/stdout")
     _wait_until_trained(client, classifier, output.ProgressLine())
-    plan = scan([str(image) if is_url(str(image)) else Path(image) for image in images])
+    plan = scan(images)
     items = plan.items
     if not items:
         raise CommandError("There is no photo to classify.")
-    line = output.ProgressLine(quiet=table is None)
+    line = output.ProgressLine(quiet=table is None and sys.stdout.isatty())
     failed: list[tuple[str, str]] = []
     with closing(Archives()) as archives:
 
         def answer_of(item: PlanItem) -> Classification | str:
             return item.problem or classify(client.classify, [classifier], item.source, archives)[classifier]
 
-        with _rows(table) as write, ThreadPoolExecutor(4, "classify") as pool:
+        with _rows(table, json=json) as write, ThreadPoolExecutor(4, "classify") as pool:
             try:
                 for number, (item, answer) in enumerate(zip(items, pool.map(answer_of, items), strict=True), 1):
                     if isinstance(answer, str):
                         failed.append((place_of(item.source), answer))
-                    write(place_of(item.source), classifier, answer)
+                    write(item.source, classifier, answer)
                     line.show(f"{number:,} of {len(items):,} photos")
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     line.clear()
-    report = sys.stderr if table is not None and output.is_standard_output(table) else sys.stdout
+    report = sys.stderr if json or (table is not None and output.is_standard_output(table)) else sys.stdout
     for note in plan.scan_notes:
         output.write(note, report)
     if table is not None:
         count = plural(len(items) - len(failed), "photo")
         output.write(f"{count} classified; the answers are in {shown(str(table))}.", report)
-    output.write_list("not classified", failed, stream=report)
+    if not json:  # where each object says it
+        output.write_list("not classified", failed, stream=report)
     return 1 if failed or not plan.complete else 0
 
 
@@ -93,18 +116,24 @@ def _wait_until_trained(client: ApiClient, slug: str, line: output.ProgressLine)
 
 
 @contextmanager
-def _rows(path: Path | None) -> Iterator[Callable[[str, str, Classification | str], None]]:
-    """Write answers as lines on standard output, or as rows of a CSV file."""
+def _rows(path: Path | None, *, json: bool) -> Iterator[Callable[[Source, str, Classification | str], None]]:
+    """Write answers as lines or objects on standard output, or as rows of a CSV file."""
     if path is None:
-        yield lambda place, _classifier, answer: output.write(_line_of(place, answer))
+        yield _write_object if json else lambda source, _slug, answer: output.write(_line_of(place_of(source), answer))
         return
     try:
         with open_table(path) as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
-            yield lambda place, classifier, answer: writer.writerow(map(neutralized, cells(place, classifier, answer)))
+            yield lambda source, slug, answer: writer.writerow(map(neutralized, cells(place_of(source), slug, answer)))
     except OSError as error:
         raise CommandError(f"“{shown(str(path))}” cannot be written: {reason(error)}.") from None
+
+
+def _write_object(source: Source, slug: str, answer: Classification | str) -> None:
+    """Write an answer with the columns of the table; the path of a file is as it was given."""
+    place = str(source.path) if isinstance(source, ImageFile) else place_of(source)
+    output.write_json(record(cells(place, slug, answer)))
 
 
 def _line_of(place: str, answer: Classification | str) -> str:

@@ -6,9 +6,11 @@ from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Event, Thread
+from typing import Any
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.slugs import slugify
@@ -20,6 +22,7 @@ from apitorch_desktop.dataset.connections.store import EMBEDDED, URL_VARIABLE, e
 from apitorch_desktop.dataset.edits.history import EditHistory
 from apitorch_desktop.dataset.exporter.exporter import ExportFormat, ExportRefused, client_source, export
 from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, ScanProgress, existing_of, scan
+from apitorch_desktop.dataset.importer.scanner import Dropped, FileSelection
 from apitorch_desktop.dataset.importer.undoable_import import NewImportSet, UndoableImports
 from apitorch_desktop.dataset.sources.image_source import place_of
 from apitorch_desktop.dataset.transfers.model import TransferKind, TransferState, TransferStatus
@@ -35,8 +38,18 @@ _THREADS = 8
 
 def add_import_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `import`."""
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="one label a sub-folder")
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        metavar="FOLDER",
+        help="one label a sub-folder; - for the paths on standard input, one a line",
+    )
+    parser.add_argument(
+        "-0", dest="null", action="store_true", help="the paths on standard input, separated by NUL (find -print0)"
+    )
     parser.add_argument("--name", required=True, metavar="NAME", help="the training set; made where it is new")
+    parser.add_argument("--json", action="store_true", help="write the summary as one JSON object")
+    parser.epilog = f"Files on standard input are labeled by the folders they lie in. {output.STATUS}"
     parser.set_defaults(command=_import)
 
 
@@ -56,8 +69,19 @@ def add_export_arguments(parser: ArgumentParser) -> None:
 
 
 def _import(arguments: Namespace) -> int:
+    folder = "-" if arguments.folder is None and arguments.null else arguments.folder
+    if folder is None or (arguments.null and folder != "-"):
+        raise CommandError("Give either a FOLDER, or - or -0 for the paths on standard input.", 2)
+    if folder == "-":
+        words = output.read_paths(null=arguments.null)
+        sources: list[Dropped] = [word for word in words if isinstance(word, str)]
+        sources.append(FileSelection(tuple(word for word in words if isinstance(word, Path))))
+    elif os.path.lexists(folder):
+        sources = [Path(folder)]
+    else:
+        raise CommandError(f"There is no “{shown(folder)}”.", 2)
     with connected() as client:
-        return import_folder(client, arguments.folder, arguments.name)
+        return import_photos(client, sources, arguments.name, json=arguments.json)
 
 
 def _export(arguments: Namespace) -> int:
@@ -72,20 +96,20 @@ def _export(arguments: Namespace) -> int:
         )
 
 
-def import_folder(client: ApiClient, folder: Path, name: str) -> int:
-    """Import a folder, archive, list or file into a training set, report what came in, and return the exit status.
+def import_photos(client: ApiClient, sources: Sequence[Dropped], name: str, *, json: bool = False) -> int:
+    """Import folders, archives, lists and files into a training set, report what came in, and return the exit status.
 
-    An interrupted import continues when the same command is given again.
+    An interrupted import continues when the same command is given again. With `json`, the report is one object.
     """
     name = decoded(name)
-    if not os.path.lexists(folder):
-        raise CommandError(f"There is no “{shown(str(folder))}”.", 2)
+    notes: list[str] = []
+    note = notes.append if json else output.write
     if not name.strip():
         raise CommandError("The name of a training set cannot be empty.", 2)
     line = output.ProgressLine()
     with _transfers(client) as transfers, _imports(transfers) as imports:
         found = _named(client.training_sets(), name)
-        before = _continue_uploads(transfers, imports, found, line) if found is not None else {}
+        before = _continue_uploads(transfers, imports, found, line, note) if found is not None else {}
         labels = found.labels if found is not None and isinstance(found.labels, list) else []
         there = list(iter_images(client, found.id, paged=False)) if found is not None else []
 
@@ -98,12 +122,13 @@ def import_folder(client: ApiClient, folder: Path, name: str) -> int:
         extensions = client.ping().extensions or []
         inbox = not extensions or "unlabelled" in extensions
         as_jpeg = "formats" not in extensions
-        plan = scan([folder], existing=existing, labels_there=labels, inbox=inbox, as_jpeg=as_jpeg, progress=show)
+        plan = scan(sources, existing=existing, labels_there=labels, inbox=inbox, as_jpeg=as_jpeg, progress=show)
         line.clear()
-        for note in plan.notes:
-            output.write(note)
+        for sentence in plan.notes:
+            note(sentence)
         if not plan.items:
-            raise CommandError(f"There is no photo in “{shown(str(folder))}”.")
+            where = f"“{shown(str(sources[0]))}”" if isinstance(sources[0], Path) else "what was given"
+            raise CommandError(f"There is no photo in {where}.")
         failures: list[tuple[str, str]] = []
         came = Counter[str]()
         status = None
@@ -120,7 +145,12 @@ def import_folder(client: ApiClient, folder: Path, name: str) -> int:
             if status.finished_at is not None:
                 imports.finish(_connection(), transfer)
                 transfers.forget(transfer)
-    return _report_import(plan, name, came, status, failures)
+    report = _ImportReport(plan, name, came, status, failures)
+    if json:
+        output.write_json(report.record(notes))
+    else:
+        report.write()
+    return report.exit_status
 
 
 def export_training_set(
@@ -219,7 +249,11 @@ def _create(imports: UndoableImports, client: ApiClient, name: str) -> NewImport
 
 
 def _continue_uploads(
-    transfers: TransferQueue, imports: UndoableImports, training_set: TrainingSet, line: output.ProgressLine
+    transfers: TransferQueue,
+    imports: UndoableImports,
+    training_set: TrainingSet,
+    line: output.ProgressLine,
+    note: Callable[[str], object],
 ) -> dict[str, set[str]]:
     """Finish what an earlier run, or the window, left unfinished for this training set.
 
@@ -236,7 +270,7 @@ def _continue_uploads(
         if status.state is TransferState.STOPPED:
             transfers.resume(status.id)
         left = status.total - status.done - status.skipped - status.failed
-        output.write(f"Going on with {plural(left, 'photo')} that an earlier import left.")
+        note(f"Going on with {plural(left, 'photo')} that an earlier import left.")
         ended = _run(transfers, status.id, line)
         for result in transfers.results(status.id):
             if result.sha256:
@@ -245,7 +279,7 @@ def _continue_uploads(
             imports.finish(_connection(), status.id)
             transfers.forget(status.id)
         elif ended.note:
-            output.write(ended.note)
+            note(ended.note)
     return there
 
 
@@ -333,35 +367,70 @@ def _download(client: ApiClient, found: TrainingSet, folder: Path, line: output.
     return 0 if status.state is TransferState.DONE else 1
 
 
-def _report_import(
-    plan: Plan, name: str, came: Counter[str], status: TransferStatus | None, failures: list[tuple[str, str]]
-) -> int:
-    counts = plan.counts()
-    if came:
-        output.write(
-            f"{plural(came.total(), 'photo')} came into “{name}”, under {plural(len(came.keys() - {INBOX}), 'label')}."
-        )
-    else:
-        output.write(f"Nothing new came into “{name}”.")
-    shown_counts = sorted((label_name(label), count) for label, count in came.items())
-    width = max((len(label) for label, _ in shown_counts), default=0)
-    for label, count in shown_counts:
-        output.write(f"    {label:{width}}  {count:,}")
-    there = counts[ItemStatus.THERE] + (status.skipped if status else 0)
-    if there:
-        output.write(f"{plural(there, 'photo')} {'was' if there == 1 else 'were'} there already.")
-    if counts[ItemStatus.TWICE]:
-        output.write(
-            f"{plural(counts[ItemStatus.TWICE], 'photo')} came twice in this folder, and once into the training set."
-        )
-    if plan.ignored:
-        output.write_list("passed over, no photos", [(file, "") for file in plan.ignored], kind="file")
-    unsent = (ItemStatus.PROBLEM, ItemStatus.NO_LABEL)
-    out = [(place_of(item.source), item.note) for item in plan.items if item.standing in unsent] + failures
-    left = status.total - status.done - status.skipped - status.failed if status else 0
-    if left:
-        output.write(
-            f"{plural(left, 'photo')} did not come in yet: {status.note if status else ''} Run the same command to go on."
-        )
-    output.write_list("did not come in", out)
-    return 1 if out or left or not plan.complete else 0
+@dataclass(frozen=True)
+class _ImportReport:
+    """What came of an import; `came`: label → how many photos came in."""
+
+    plan: Plan
+    name: str
+    came: Counter[str]
+    status: TransferStatus | None
+    failures: Sequence[tuple[str, str]]
+
+    @property
+    def there(self) -> int:
+        return self.plan.counts()[ItemStatus.THERE] + (self.status.skipped if self.status else 0)
+
+    @property
+    def left(self) -> int:
+        """Number of photos that the same command would go on with."""
+        status = self.status
+        return status.total - status.done - status.skipped - status.failed if status else 0
+
+    @property
+    def out(self) -> list[tuple[str, str]]:
+        """Photos that did not come in, each with the reason."""
+        unsent = (ItemStatus.PROBLEM, ItemStatus.NO_LABEL)
+        items = [(place_of(item.source), item.note) for item in self.plan.items if item.standing in unsent]
+        return [*items, *self.failures]
+
+    @property
+    def exit_status(self) -> int:
+        return 1 if self.out or self.left or not self.plan.complete else 0
+
+    def record(self, notes: Sequence[str]) -> dict[str, Any]:
+        """Return it for scripts."""
+        return {
+            "training_set": self.name,
+            "imported": self.came.total(),
+            "labels": dict(sorted(self.came.items())),
+            "there_already": self.there,
+            "twice": self.plan.counts()[ItemStatus.TWICE],
+            "left": self.left,
+            "not_imported": [{"image": place, "error": why} for place, why in self.out],
+            "passed_over": self.plan.ignored,
+            "notes": [*notes, *filter(None, [self.status.note if self.status and self.left else ""])],
+        }
+
+    def write(self) -> None:
+        """Write it for people."""
+        came, name = self.came, self.name
+        if came:
+            labels = plural(len(came.keys() - {INBOX}), "label")
+            output.write(f"{plural(came.total(), 'photo')} came into “{name}”, under {labels}.")
+        else:
+            output.write(f"Nothing new came into “{name}”.")
+        shown_counts = sorted((label_name(label), count) for label, count in came.items())
+        width = max((len(label) for label, _ in shown_counts), default=0)
+        for label, count in shown_counts:
+            output.write(f"    {label:{width}}  {count:,}")
+        if there := self.there:
+            output.write(f"{plural(there, 'photo')} {'was' if there == 1 else 'were'} there already.")
+        if twice := self.plan.counts()[ItemStatus.TWICE]:
+            output.write(f"{plural(twice, 'photo')} came twice in this folder, and once into the training set.")
+        if self.plan.ignored:
+            output.write_list("passed over, no photos", [(file, "") for file in self.plan.ignored], kind="file")
+        if left := self.left:
+            note = self.status.note if self.status else ""
+            output.write(f"{plural(left, 'photo')} did not come in yet: {note} Run the same command to go on.")
+        output.write_list("did not come in", self.out)

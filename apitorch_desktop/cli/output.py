@@ -1,14 +1,17 @@
-"""Output of the commands on a terminal or in a file: one line of progress, and sentences."""
+"""Input and output of the commands: paths from standard input; a line of progress, sentences and JSON."""
 
+import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
+from apitorch_desktop.dataset.sources.pasted_text import is_url
 from apitorch_desktop.utils.text import plural
 
+STATUS: Final = "Exit status: 0 all was done, 1 some of it was not, 2 a usage error."
 MOST_LISTED: Final = 50
 """Maximum number of files listed for one problem; the rest is counted."""
 
@@ -42,6 +45,27 @@ def write(text: str, stream: TextIO | None = None) -> None:
     stream = stream or sys.stdout
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+
+
+def write_json(record: dict[str, Any]) -> None:
+    """Write an object as one line on standard output, at once: what reads it need not wait for the next one."""
+    text = json.dumps(record, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # another encoding, or the name of a file that is no UTF-8
+        text = json.dumps(record)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def read_paths(*, null: bool) -> list[str | Path]:
+    """Read paths and web addresses from standard input, one a line, or with `null` each ended by a NUL character."""
+    if sys.stdin is None:  # closed by who started the command
+        return []
+    data = sys.stdin.buffer.read()
+    names = data.split(b"\0") if null else [line.rstrip(b"\r") for line in data.split(b"\n")]
+    words = [os.fsdecode(name) for name in names if name]
+    return [word if is_url(word) else Path(word) for word in words]
 
 
 def write_list(

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import os
 import pty
 import random
@@ -41,9 +42,11 @@ def service(tmp_path_factory):
 def run(home):
     """Run the command: `run("import", …, at=service)`; without `at` it is the embedded service's turn."""
 
-    def command(*words, at=None, **environment):
+    def command(*words, at=None, given="", **environment):
         return subprocess.run(
             [sys.executable, "-m", "apitorch_desktop", *map(str, words)],
+            input=given,
+            errors="surrogateescape",
             capture_output=True,
             text=True,
             env=_environment(at) | environment,
@@ -173,6 +176,11 @@ def test_what_did_not_come_in_is_named_with_the_reason(run, service, folder):
         (["export", "X", "out", "--format", "tarot"], 2, "tarot"),
         (["classify", "x.jpg", "--classifier", "no-such"], 1, "There is no classifier “no-such”"),
         (["classify", "--classifier", "x"], 2, "IMAGE"),
+        (["classify", "-", "--classifier", "safe-for-work"], 1, "There is no photo to classify."),
+        (["classify", "-", "--classifier", "x", "--json", "--csv", "-"], 2, "not allowed with"),
+        (["import", "--name", "X"], 2, "FOLDER"),
+        (["import", ".", "-0", "--name", "X"], 2, "FOLDER"),
+        (["import", "-0", "--name", "X"], 1, "There is no photo"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(run, service, tmp_path, monkeypatch, words, status, said):
@@ -244,10 +252,25 @@ def test_photos_of_phones_go_to_a_service_of_the_documented_calls_as_jpeg_and_th
 
 
 def test_on_a_terminal_there_is_one_line_of_progress(folder, service):
+    out, drawn = on_a_terminal(service, "import", str(folder), "--name", "Terminal")
+    assert "10 photos came into" in out
+    assert b"\r\x1b[K" in drawn
+    assert b"\n" not in drawn
+    paths = "\n".join(map(str, sorted(folder.rglob("*.png"))))
+    out, drawn = on_a_terminal(service, "classify", "-", "--classifier", "safe-for-work", "--json", given=paths)
+    assert [json.loads(line)["image"] for line in out.splitlines()] == paths.splitlines()
+    assert b"\r\x1b[K" in drawn
+    assert b"\n" not in drawn
+
+
+def on_a_terminal(service, *words, given=""):
+    """Run a command whose standard error is a terminal; return its output, and what it drew there."""
     ours, theirs = pty.openpty()
-    words = [sys.executable, "-m", "apitorch_desktop", "import", str(folder), "--name", "Terminal"]
-    with subprocess.Popen(words, env=_environment(service), stdout=subprocess.PIPE, stderr=theirs) as running:
-        out = running.communicate(timeout=60)[0].decode()
+    words = [sys.executable, "-m", "apitorch_desktop", *words]
+    with subprocess.Popen(
+        words, env=_environment(service), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=theirs
+    ) as running:
+        out = running.communicate(given.encode(), timeout=60)[0].decode()
     os.close(theirs)
     drawn = b""
     try:
@@ -256,9 +279,7 @@ def test_on_a_terminal_there_is_one_line_of_progress(folder, service):
     except OSError:  # the other end is closed
         pass
     os.close(ours)
-    assert "10 photos came into" in out
-    assert b"\r\x1b[K" in drawn
-    assert b"\n" not in drawn
+    return out, drawn
 
 
 def test_names_that_are_no_text_and_terminals_that_know_no_quotes(folder, run, service):
@@ -487,6 +508,42 @@ def test_pictures_are_classified_as_soon_as_the_classifier_has_learned(run, serv
     line = run("classify", folder / "blue" / "1.png", "--classifier", "colours", at=service)
     assert line.returncode == 0
     assert line.stdout.startswith(f"{folder / 'blue' / '1.png'}: blue (")
+
+
+def test_paths_from_standard_input_and_objects_for_scripts(run, service, folder):
+    """As `find … -print0` and `find …` hand them on: labeled by their folders, with whatever names they have."""
+    shutil.copy(folder / "blue" / "1.png", odd := folder / "blue" / os.fsdecode(b"two\nlines \xff.png"))
+    Image.new("RGB", (60, 60), "navy").save(odd)
+    paths = sorted(folder.rglob("*.png"))
+    some = [path for path in paths if path.name != "0.png"]
+    gone = folder / "blue" / "gone.png"
+    given = "\0".join(map(str, [*some, gone, ""]))
+    done = run("import", "-0", "--name", "Piped", "--json", at=service, given=given)
+    assert (done.returncode, done.stderr) == (1, "")
+    report = json.loads(done.stdout)
+    assert (report["training_set"], report["imported"]) == ("Piped", 9)
+    assert report["labels"] == {"blue": 5, "red_ones": 4}
+    (missing,) = report["not_imported"]
+    assert missing["image"] == str(gone) and missing["error"]
+    lines = "\n".join(str(path) for path in paths if path != odd)
+    done = run("import", "-", "--name", "Piped", "--json", at=service, given=lines + "\n\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert (report["imported"], report["there_already"], report["left"]) == (2, 8, 0)
+
+    asked = ["classify", "-", "--classifier", "piped", "--json"]
+    done = run(*asked, at=service, given=lines.replace("\n", "\r\n"))
+    assert (done.returncode, done.stderr) == (0, "")
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["image"] for answer in answers] == lines.splitlines()
+    right = [one for one in answers if one["label"] == Path(one["image"]).parent.name.lower().replace(" ", "_")]
+    assert len(right) >= 9
+    assert all(0 <= float(answer["confidence_value"]) <= 1 for answer in answers)
+    done = run(*asked, "-0", at=service, given=f"{odd}\0{gone}")
+    assert (done.returncode, done.stderr) == (1, "")
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert (first["image"], second["image"], second["label"]) == (str(odd), str(gone), "")
+    assert "error" not in first and second["error"]
 
 
 def test_a_file_that_is_missing_does_not_stop_the_others(run, service, folder, tmp_path):

@@ -222,12 +222,13 @@ def save_table(path: Path, rows: Iterable[BatchRow], slugs: Sequence[str]) -> No
     lines = [cells(row.place, slug, row.answers.get(slug) or row.problem or NOT_YET) for row in rows for slug in slugs]
     with open_table(path) as file:
         if path.suffix.lower() == ".jsonl":
-            file.writelines(json.dumps(_named(line), ensure_ascii=False) + "\n" for line in lines)
+            file.writelines(json.dumps(record(line), ensure_ascii=False) + "\n" for line in lines)
         else:
             csv.writer(file).writerows([COLUMNS, *(map(neutralized, line) for line in lines)])
 
 
-def _named(line: tuple[str, ...]) -> dict[str, str]:
+def record(line: tuple[str, ...]) -> dict[str, str]:
+    """Return a row of the table by the names of its columns, without empty ones other than image and label."""
     return {name: value for name, value in zip(COLUMNS, line, strict=True) if value or name in ("image", "label")}
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -51,7 +51,18 @@ _MEANT: Final = re.compile(r"label|annot|metadata|class|caption", re.IGNORECASE)
 """Part of the name of a list that is meant for the images beside it: the user is notified if it cannot be used."""
 _DEEPEST = 100
 
-Dropped = Path | str | ImageBytes
+
+@dataclass(frozen=True, slots=True)
+class FileSelection:
+    """Files picked out of a folder: its sub-folders label them as if it had been dropped with nothing else in it.
+
+    Folders, archives and lists among them are read as if each had been dropped alone.
+    """
+
+    paths: tuple[Path, ...]
+
+
+Dropped = Path | str | ImageBytes | FileSelection
 
 
 @dataclass(slots=True)
@@ -131,6 +142,8 @@ class Scanner:
             self._take(dropped, self._default)
         elif isinstance(dropped, Path):
             self._add_path(dropped)
+        elif isinstance(dropped, FileSelection):
+            self._add_selection(dropped.paths)
         else:
             sources, strange = in_text(dropped)
             for line in strange:
@@ -147,7 +160,24 @@ class Scanner:
         self.found.append(FoundImage(source, label, shown(filename_of(source)), look, split))
         self._tick(len(self.found))
 
-    def _add_path(self, path: Path) -> None:
+    def _add_selection(self, paths: Sequence[Path]) -> None:
+        files: list[Path] = []
+        for path in paths:
+            self._add_path(path, files)
+            self._tick(len(self.found) + len(files))
+            if self._cancelled():
+                break
+        if not files:
+            return
+        absolute = [os.path.abspath(path) for path in files]  # noqa: PTH100 - takes “..” out and follows no link
+        root = Path(os.path.commonpath([os.path.dirname(path) for path in absolute]))  # noqa: PTH120 - of text
+        contents = _Contents()
+        for path, place in zip(files, absolute, strict=True):
+            contents.images.append(_Entry(Path(place).relative_to(root).parts, ImageFile(path), None))
+        self._assign(contents, root.name)
+
+    def _add_path(self, path: Path, files: list[Path] | None = None) -> None:
+        """Search a path; a file that is an image by itself goes to `files`, where that is given."""
         try:
             mode = path.stat().st_mode
         except (OSError, ValueError):
@@ -165,6 +195,8 @@ class Scanner:
             contents = _Contents()
             self._collect_archive(path, (), contents)
             self._assign(contents, _without_suffixes(path.name))
+        elif files is not None:
+            files.append(path)
         else:
             self._take(ImageFile(path), self._default)
 

@@ -19,6 +19,7 @@ from PIL import Image
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.importer import scanner
 from apitorch_desktop.dataset.importer.plan import ImageBytes, ItemStatus, Plan, PlanItem, existing_of, scan
+from apitorch_desktop.dataset.importer.scanner import FileSelection
 from apitorch_desktop.dataset.sources import archives
 from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageFile, ImageUrl
 from apitorch_desktop.utils.text import shown
@@ -64,6 +65,22 @@ def test_a_folder_of_pictures_only_is_one_label(tmp_path):
     put(tmp_path / "My Hats/a.jpg", picture())
     assert set(by_label(scan([tmp_path / "My Hats"]))) == {"my_hats"}
     assert set(by_label(scan([tmp_path / "My Hats"], default_label="caps"))) == {"caps"}
+
+
+def test_files_picked_out_of_a_folder_are_labeled_as_in_it(tmp_path, monkeypatch):
+    for number, name in enumerate(("hat/a.jpg", "hat/b.jpg", "coat/new/c.jpg", "coat/d.jpg", "notes/list.txt")):
+        put(tmp_path / "set" / name, picture(number) if name.endswith("jpg") else b"Dear diary,")
+    monkeypatch.chdir(tmp_path / "set" / "hat")
+    picked = ("a.jpg", "../coat/new/c.jpg", "../coat/d.jpg", str(tmp_path / "set" / "notes" / "list.txt"), "gone.jpg")
+    plan = scan([FileSelection(tuple(map(Path, picked)))])
+    sent = [(item.label, item.name) for item in plan.sending()]
+    assert sorted(sent) == [("coat", "c.jpg"), ("coat", "d.jpg"), ("hat", "a.jpg")]
+    assert [item.source.path for item in plan.items if item.name == "c.jpg"] == [Path("../coat/new/c.jpg")]
+    assert {item.name for item in plan.items if item.problem} == {"gone.jpg"}
+    assert not plan.complete and "list.txt" in plan.notes[0]
+    assert by_label(scan([FileSelection((Path("a.jpg"), Path("b.jpg")))])) == {"hat": ["a.jpg", "b.jpg"]}
+    whole = by_label(scan([FileSelection((Path("../coat/new"), Path("a.jpg")))]))
+    assert whole == {"new": ["c.jpg"], "hat": ["a.jpg"]}
 
 
 def test_a_picture_beside_label_folders_waits_for_a_label(tmp_path):
