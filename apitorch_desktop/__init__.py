@@ -4,3 +4,5 @@
 """
 
 __version__ = "0.1.0"
+CLASSIFY_OPTION = "--classify"
+"""First word of a command line whose photos and folders the window classifies; without it they are imported."""

@@ -369,7 +369,7 @@ def _download(client: ApiClient, found: TrainingSet, folder: Path, line: output.
 
 @dataclass(frozen=True)
 class _ImportReport:
-    """What came of an import; `came`: label → how many photos came in."""
+    """Result of an import; `came`: label → number of photos that came in."""
 
     plan: Plan
     name: str

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apitorch_desktop import __version__
+from apitorch_desktop import CLASSIFY_OPTION, __version__
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.text import reason, shown
 
@@ -94,8 +94,8 @@ def _discard_output() -> None:
 
 
 def _is_for_the_window(words: list[str]) -> bool:
-    """Return True for no words, or for photos and folders to open: paths that exist, and URLs."""
-    if not words:
+    """Return True for no words, or for photos and folders to open: paths that exist, and URLs; any to be classified."""
+    if not words or (words[0] == CLASSIFY_OPTION and len(words) > 1):
         return True
     if words[0].startswith("-") or words[0] in _COMMANDS:
         return False
@@ -110,7 +110,8 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="apitorch-desktop",
-        description="Curate images for a classifier, and classify by drag and drop. Without a command the window opens.",
+        description="Curate images for a classifier, and classify by drag and drop. Without a command the window opens, "
+        f"imports the photos and folders named, or classifies those after {CLASSIFY_OPTION}.",
         epilog=f"import, export and classify talk to {URL_VARIABLE} with {KEY_VARIABLE} where set, else to the embedded "
         "service. Exit status: 0 all was done, 1 some of it was not, 2 a usage error.",
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QLockFile, QObject, QSettings, Signal
 from PySide6.QtWidgets import QApplication
 
-from apitorch_desktop import __version__
+from apitorch_desktop import CLASSIFY_OPTION, __version__
 from apitorch_desktop.ui.main_window.main_window import MainWindow
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils import paths
@@ -61,7 +61,10 @@ class SingleInstance(QObject):
 
         from PySide6.QtNetwork import QLocalSocket
 
-        given = [argument if "://" in argument else str(Path(argument).absolute()) for argument in arguments]
+        given = [
+            argument if "://" in argument or argument == CLASSIFY_OPTION else str(Path(argument).absolute())
+            for argument in arguments
+        ]
         message = json.dumps(given).encode() + b"\n"
         end = monotonic() + (PATIENCE if self._address() else 0)
         while monotonic() < end:
@@ -143,7 +146,7 @@ def _skip_source_scans() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Open the window and import the photos and folders named, if any; return the exit status."""
+    """Open the window, import or classify the photos and folders named, if any, and return the exit status."""
     _skip_source_scans()
     sys.setswitchinterval(
         0.0005

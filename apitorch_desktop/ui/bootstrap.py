@@ -158,7 +158,7 @@ class Bootstrap(QObject):
         self.settings = Settings(store=settings)
         self.window = window
         self._crash_log = crash_log
-        self._arguments = arguments
+        self._starts = [arguments]
         self._stores: AppData | None = None
         self._signals: UnixSignals | None = None
         self.tasks = TaskRunner()
@@ -410,8 +410,9 @@ class Bootstrap(QObject):
         self.central_widget.empty.show_failure("The program’s folder cannot be used", error_message(error).text)
 
     def _use_stores(self, stores: AppData) -> None:
-        self.wiring.begin(stores, self._arguments)
-        self._arguments = []
+        self.wiring.begin(stores)
+        while self._starts:
+            self.wiring.open_arguments(self._starts.pop(0))
 
     def _unavailable_reason(self, extension: str) -> str:
         return (
@@ -444,14 +445,14 @@ class Bootstrap(QObject):
             )
 
     def on_second_start(self, arguments: list[str]) -> None:
-        """Come to the front and import the arguments of a second start."""
+        """Come to the front and import or classify the arguments of a second start."""
         self.window.setWindowState(self.window.windowState() & ~Qt.WindowState.WindowMinimized)
         self.window.raise_()
         self.window.activateWindow()
         if self._steps or self._stores is None:
-            self._arguments += arguments
+            self._starts.append(arguments)
         else:
-            self.wiring.import_arguments(arguments)
+            self.wiring.open_arguments(arguments)
 
     # --- end
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QFileDialog
 
+from apitorch_desktop import CLASSIFY_OPTION
 from apitorch_desktop.api.types import Id, TrainingImage
 from apitorch_desktop.dataset.app_data import AppData
 from apitorch_desktop.dataset.transfers.queue import TransferStatus
@@ -181,6 +182,7 @@ class Wiring(QObject):
             parts.settings,
         )
         self.pages = PageSwitcher(parts.central_widget, parts.session, parts.photos, parts.review, parts.embedded)
+        self._to_classify: list[DroppedContent] = []
         self.recent = RecentItems(parts.session, self.connections, parts.imports, parts.settings)
         self._wire_session()
         self._wire_tour()
@@ -260,17 +262,30 @@ class Wiring(QObject):
         parts.actions.bind_button(strip.suspect, "label.next_suspect", next_suspect, runs=False)
         parts.actions.bind_button(toolbar.classify, "view.classify_panel", "Show or hide the classify panel")
 
-    def begin(self, stores: AppData, arguments: list[str]) -> None:
-        """Open the connection, resume the transfers, import what the command line named."""
+    def begin(self, stores: AppData) -> None:
+        """Open the connection, resume the transfers."""
         self.connections.begin(stores)
         self._parts.transfers.start(stores.transfers)
         self._parts.batch.start(stores)
-        self.import_arguments(arguments)
 
-    def import_arguments(self, arguments: list[str]) -> None:
-        """Import the files and addresses of a command line."""
-        if arguments:
+    def open_arguments(self, arguments: list[str]) -> None:
+        """Import the files and addresses of a command line, or classify those after its option."""
+        if arguments[:1] == [CLASSIFY_OPTION]:
+            self._to_classify.append(_content(arguments[1:]))
+            self._central_widget.show_side("right", True)
+            self._classify_waiting()
+        elif arguments:
             self._parts.imports.begin(_content(arguments))
+
+    def _classify_waiting(self) -> None:
+        """Classify what came by command lines, once there are classifiers to ask."""
+        session = self._parts.session
+        if self._to_classify and not session.classifiers:
+            session.show_message("The photos are classified as soon as the service runs.", "muted", "to classify")
+            return
+        while self._to_classify:
+            session.message_expired.emit("to classify")
+            self._parts.classify.begin(self._to_classify.pop(0))
 
     def _open_preferences(self) -> None:
         from apitorch_desktop.ui.preferences import open_preferences
@@ -706,6 +721,9 @@ class Wiring(QObject):
         classify.add_requested.connect(self._parts.imports.begin)
         batch, table, pages = self._parts.batch, self._parts.batch_panel, self.pages
         classify.batch_requested.connect(batch.begin)
+        self._parts.session.classifiers_changed.connect(
+            self._classify_waiting
+        )  # after the panel, which then offers them
         batch.shown.connect(lambda shown: pages.show_above(table) if shown else pages.leave(table))
         batch.add_requested.connect(self._parts.imports.add)
         batch.photo_requested.connect(classify.begin)
