@@ -14,6 +14,8 @@ missing=$(for name in $packages; do
 done)
 [ -n "$missing" ] || exit 0
 as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+# shellcheck disable=SC2086
+echo "Installing packages of the system:" $missing
 $as_root apt-get update -qq
 # shellcheck disable=SC2086
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing

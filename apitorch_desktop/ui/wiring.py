@@ -721,9 +721,8 @@ class Wiring(QObject):
         classify.add_requested.connect(self._parts.imports.begin)
         batch, table, pages = self._parts.batch, self._parts.batch_panel, self.pages
         classify.batch_requested.connect(batch.begin)
-        self._parts.session.classifiers_changed.connect(
-            self._classify_waiting
-        )  # after the panel, which then offers them
+        # connected after the panel, which by then offers the classifiers
+        self._parts.session.classifiers_changed.connect(self._classify_waiting)
         batch.shown.connect(lambda shown: pages.show_above(table) if shown else pages.leave(table))
         batch.add_requested.connect(self._parts.imports.add)
         batch.photo_requested.connect(classify.begin)
