@@ -1,25 +1,25 @@
 """The subcommand classify: many images, one classifier; answers as lines, or as a CSV file."""
 
-import csv
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from time import sleep
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import Classification, Classifier
 from apitorch_desktop.cli import output
 from apitorch_desktop.cli.connect import CommandError, connected
-from apitorch_desktop.dataset.batch.classification import COLUMNS, cells, classify, open_table, record
+from apitorch_desktop.dataset.batch.classification import COLUMNS, cells, classify, open_table, record, write_rows
 from apitorch_desktop.dataset.importer.plan import PlanItem, scan
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import ImageFile, Source, place_of
 from apitorch_desktop.dataset.sources.pasted_text import is_url
 from apitorch_desktop.dataset.workspace.training import wait_until_trained
-from apitorch_desktop.utils.text import decoded, neutralized, plural, reason, shown
+from apitorch_desktop.utils.text import decoded, plural, reason, shown
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -62,7 +62,7 @@ def classify_files(
     classifier = decoded(classifier)
     if str(table) == "-":
         table = Path("/dev/stdout")
-    _wait_until_trained(client, classifier, output.ProgressLine())
+    wait_until_ready(client, classifier)
     plan = scan(images)
     items = plan.items
     if not items:
@@ -96,8 +96,12 @@ def classify_files(
     return 1 if failed or not plan.complete else 0
 
 
-def _wait_until_trained(client: ApiClient, slug: str, line: output.ProgressLine) -> None:
-    """Wait for a classifier that is still learning. Raises CommandError where none will answer."""
+def wait_until_ready(client: ApiClient, slug: str, wait: Callable[[float], object] = sleep) -> None:
+    """Wait for a classifier that is still learning. Raises CommandError where none will answer.
+
+    `wait` pauses and returns True to cancel: Cancelled is raised.
+    """
+    line = output.ProgressLine()
     slugs = [found.slug if isinstance(found.slug, str) else slugify(found.name) for found in client.classifiers()]
     trains = "training" in (client.ping().extensions or [])
     if not trains and slug in slugs:
@@ -107,7 +111,7 @@ def _wait_until_trained(client: ApiClient, slug: str, line: output.ProgressLine)
         if state is not None and state.status == "training" and not isinstance(state.version, int):
             line.show(f"“{slug}” is learning. {state.status_message or ''}")
 
-    state = wait_until_trained(client, slug, report=report) if trains else None
+    state = wait_until_trained(client, slug, report=report, wait=wait) if trains else None
     line.clear()
     if state is None:
         raise CommandError(f"There is no classifier “{slug}”. {output.offer_names(slugs)}")
@@ -119,13 +123,12 @@ def _wait_until_trained(client: ApiClient, slug: str, line: output.ProgressLine)
 def _rows(path: Path | None, *, json: bool) -> Iterator[Callable[[Source, str, Classification | str], None]]:
     """Write answers as lines or objects on standard output, or as rows of a CSV file."""
     if path is None:
-        yield _write_object if json else lambda source, _slug, answer: output.write(_line_of(place_of(source), answer))
+        yield _write_object if json else lambda source, _slug, answer: output.write(line_of(place_of(source), answer))
         return
     try:
         with open_table(path) as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            yield lambda source, slug, answer: writer.writerow(map(neutralized, cells(place_of(source), slug, answer)))
+            write_rows(file, [COLUMNS])
+            yield lambda source, slug, answer: write_rows(file, [cells(place_of(source), slug, answer)])
     except OSError as error:
         raise CommandError(f"“{shown(str(path))}” cannot be written: {reason(error)}.") from None
 
@@ -136,7 +139,8 @@ def _write_object(source: Source, slug: str, answer: Classification | str) -> No
     output.write_json(record(cells(place, slug, answer)))
 
 
-def _line_of(place: str, answer: Classification | str) -> str:
+def line_of(place: str, answer: Classification | str) -> str:
+    """Return an answer, or the reason why there is none, as one line."""
     if isinstance(answer, str):
         return f"{place}: not classified. {answer}"
     known = [value for value in (answer.confidence, answer.confidence_value) if isinstance(value, str) and value]

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.transport import normalize_url
 from apitorch_desktop.dataset.connections.local_client import LocalClient, LocalImages
-from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE, clean_key, environment_id
+from apitorch_desktop.dataset.connections.store import EMBEDDED, KEY_VARIABLE, URL_VARIABLE, clean_key, environment_id
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.errors import UserError
 
@@ -38,6 +38,12 @@ def connected() -> Iterator[ApiClient]:
     local = LocalImages(paths.desktop_folder())
     with closing(local), closing(LocalClient(local, environment_id(normalize_url(url)), url, key)) as client:
         yield client
+
+
+def connection_id() -> str:
+    """Return the id of the connection that `connected` opens, by which data is kept apart."""
+    url = os.environ.get(URL_VARIABLE, "").strip()
+    return environment_id(normalize_url(url)) if url else EMBEDDED
 
 
 @contextmanager

@@ -14,11 +14,9 @@ from typing import Any
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.slugs import slugify
-from apitorch_desktop.api.transport import normalize_url
 from apitorch_desktop.api.types import INBOX, TrainingSet, label_name
 from apitorch_desktop.cli import output
-from apitorch_desktop.cli.connect import CommandError, connected
-from apitorch_desktop.dataset.connections.store import EMBEDDED, URL_VARIABLE, environment_id
+from apitorch_desktop.cli.connect import CommandError, connected, connection_id
 from apitorch_desktop.dataset.edits.history import EditHistory
 from apitorch_desktop.dataset.exporter.exporter import ExportFormat, ExportRefused, client_source, export
 from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, ScanProgress, existing_of, scan
@@ -137,13 +135,13 @@ def import_photos(client: ApiClient, sources: Sequence[Dropped], name: str, *, j
             training_set = found or (begun := _create(imports, client, name)).training_set
             labels_before = {*labels, *(str(image.label) for image in there)}
             transfer = imports.upload(
-                _connection(), training_set.id, name, plan.uploads(), labels_before=labels_before, new_set=begun
+                connection_id(), training_set.id, name, plan.uploads(), labels_before=labels_before, new_set=begun
             )
             status = _run(transfers, transfer, line)
             came.update(result.label for result in transfers.results(transfer) if result.created)
             failures = _failures(transfers, transfer)
             if status.finished_at is not None:
-                imports.finish(_connection(), transfer)
+                imports.finish(connection_id(), transfer)
                 transfers.forget(transfer)
     report = _ImportReport(plan, name, came, status, failures)
     if json:
@@ -178,7 +176,7 @@ def export_training_set(
     line = output.ProgressLine()
     if export_format == ExportFormat.IMAGEFOLDER and not jpeg and not splits:
         return _download(client, found, folder, line)
-    scratch = scratch_label(paths.desktop_folder(), _connection(), found.id)
+    scratch = scratch_label(paths.desktop_folder(), connection_id(), found.id)
     listing, fetch = client_source(client, found.id, scratch_label=scratch)
     try:
         done = export(
@@ -224,11 +222,6 @@ def _imports(transfers: TransferQueue) -> Iterator[UndoableImports]:
         edits.close()
 
 
-def _connection() -> str:
-    url = os.environ.get(URL_VARIABLE, "").strip()
-    return environment_id(normalize_url(url)) if url else EMBEDDED
-
-
 def _named(sets: Sequence[TrainingSet], name: str) -> TrainingSet | None:
     """Find a training set by its name, in any case, or by its slug: “Grade C++” is not “Grade C”."""
     wanted = name.strip()
@@ -245,7 +238,7 @@ def _create(imports: UndoableImports, client: ApiClient, name: str) -> NewImport
         raise CommandError(
             f"This service cannot make training sets by itself: make “{name}” on its own page, then run this again."
         )
-    return imports.create_training_set(_connection(), client, name)
+    return imports.create_training_set(connection_id(), client, name)
 
 
 def _continue_uploads(
@@ -262,7 +255,7 @@ def _continue_uploads(
     there: dict[str, set[str]] = {}
     for status in transfers.all():
         if (
-            (status.connection_id, status.training_set_id) != (_connection(), training_set.id)
+            (status.connection_id, status.training_set_id) != (connection_id(), training_set.id)
             or status.kind is not TransferKind.UPLOAD
             or status.state not in (TransferState.WAITING, TransferState.STOPPED)
         ):
@@ -276,7 +269,7 @@ def _continue_uploads(
             if result.sha256:
                 there.setdefault(result.sha256, set()).add(result.label)
         if ended.state is TransferState.DONE:
-            imports.finish(_connection(), status.id)
+            imports.finish(connection_id(), status.id)
             transfers.forget(status.id)
         elif ended.note:
             note(ended.note)
@@ -353,7 +346,7 @@ def _download(client: ApiClient, found: TrainingSet, folder: Path, line: output.
             ):
                 transfers.cancel(old.id)
                 transfers.forget(old.id)
-        transfer = transfers.add_download(_connection(), found.id, found.name, folder)
+        transfer = transfers.add_download(connection_id(), found.id, found.name, folder)
         status = _run(transfers, transfer, line)
         failures = _failures(transfers, transfer)
         if status.finished_at is not None or status.state is TransferState.STOPPED:

@@ -23,6 +23,7 @@ _COMMANDS = {
     "import": "a folder of photos into a training set",
     "export": "a training set into a folder",
     "classify": "what a classifier says about photos",
+    "watch": "classify the photos that arrive in a folder",
 }
 
 
@@ -105,15 +106,15 @@ def _is_for_the_window(words: list[str]) -> bool:
 def _parser() -> argparse.ArgumentParser:
     import argparse
 
-    from apitorch_desktop.cli import classify, import_export, serve
+    from apitorch_desktop.cli import classify, import_export, serve, watch
     from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE
 
     parser = argparse.ArgumentParser(
         prog="apitorch-desktop",
         description="Curate images for a classifier, and classify by drag and drop. Without a command the window opens, "
         f"imports the photos and folders named, or classifies those after {CLASSIFY_OPTION}.",
-        epilog=f"import, export and classify talk to {URL_VARIABLE} with {KEY_VARIABLE} where set, else to the embedded "
-        "service. Exit status: 0 all was done, 1 some of it was not, 2 a usage error.",
+        epilog=f"import, export, classify and watch talk to {URL_VARIABLE} with {KEY_VARIABLE} where set, else to "
+        "the embedded service. Exit status: 0 all was done, 1 some of it was not, 2 a usage error.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -124,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         "import": import_export.add_import_arguments,
         "export": import_export.add_export_arguments,
         "classify": classify.add_arguments,
+        "watch": watch.add_arguments,
     }
     for name, about in _COMMANDS.items():
         add_arguments[name](commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + "."))

@@ -54,7 +54,7 @@ class BatchRow:
     def confidence(self, slug: str) -> float | None:
         """Return the probability of a classifier's answer, None where it gave none."""
         answer = self.answers.get(slug)
-        return None if answer is None or isinstance(answer, str) else _probability(answer.confidence_value)
+        return None if answer is None or isinstance(answer, str) else probability(answer.confidence_value)
 
     @property
     def failed(self) -> bool:
@@ -97,7 +97,7 @@ def uploads_under_answers(rows: Iterable[BatchRow], slug: str, least: float, the
         answer, sure = row.answers.get(slug), row.confidence(slug)
         if answer is None or isinstance(answer, str):
             unanswered += 1
-        elif answer.none_of_these is True or answer.label == NONE_OF_THESE:
+        elif is_none_of_these(answer):
             none_of_these += 1
         elif (sure or 0) < least:
             unsure += 1
@@ -106,6 +106,11 @@ def uploads_under_answers(rows: Iterable[BatchRow], slug: str, least: float, the
         else:
             uploads.append(UploadItem(snake_case(answer.label), row.source, row.name))
     return AnsweredUploads(uploads, unsure, none_of_these, unanswered, known)
+
+
+def is_none_of_these(answer: Classification) -> bool:
+    """Return True for the answer that an image is none of the classifier's labels."""
+    return answer.none_of_these is True or answer.label == NONE_OF_THESE
 
 
 def digest(source: Source, archives: Archives) -> str:
@@ -150,7 +155,7 @@ def classify(
     """Classify one image. `service` is `ApiClient.classify` or `Workspace.classify`. Raises WrongKey."""
 
     try:
-        given = _given(source, archives)
+        given = classify_arguments(source, archives)
     except SourceMissing as error:
         return dict.fromkeys(slugs, str(error))
     answers = fetch_answers(lambda called: service(list(called), **given), slugs)
@@ -160,7 +165,8 @@ def classify(
     }
 
 
-def _given(source: Source, archives: Archives) -> dict[str, Any]:
+def classify_arguments(source: Source, archives: Archives) -> dict[str, Any]:
+    """Return the arguments of `ApiClient.classify` that stand for an image. Raises SourceMissing."""
     if isinstance(source, ImageUrl):
         return {"image_url": source.url}
     if isinstance(source, ImageFile):
@@ -224,7 +230,12 @@ def save_table(path: Path, rows: Iterable[BatchRow], slugs: Sequence[str]) -> No
         if path.suffix.lower() == ".jsonl":
             file.writelines(json.dumps(record(line), ensure_ascii=False) + "\n" for line in lines)
         else:
-            csv.writer(file).writerows([COLUMNS, *(map(neutralized, line) for line in lines)])
+            write_rows(file, [COLUMNS, *lines])
+
+
+def write_rows(file: TextIO, rows: Iterable[Sequence[str]]) -> None:
+    """Write rows of the table as CSV, no cell of which is a formula to a spreadsheet. Raises OSError."""
+    csv.writer(file).writerows(map(neutralized, row) for row in rows)
 
 
 def record(line: tuple[str, ...]) -> dict[str, str]:
@@ -244,10 +255,11 @@ def _distance(one: Classification, other: Classification) -> float | None:
 def _distribution(answer: Classification) -> dict[str, float]:
     pairs = [(answer.label, answer.confidence_value)]
     pairs += [(other.label, other.confidence_value) for other in (answer.alternatives or ())]
-    return {label: _probability(value) or 0.0 for label, value in pairs}
+    return {label: probability(value) or 0.0 for label, value in pairs}
 
 
-def _probability(value: object) -> float | None:
+def probability(value: object) -> float | None:
+    """Return a confidence value as a number, None for one that is missing."""
     try:
         return float(str(value))
     except ValueError:

@@ -269,7 +269,7 @@ class Scanner:
         try:
             for member in self._archives.members(path, self._limit, self._cancelled, self.notes.append):
                 parts = path_parts(member.path)
-                if not parts or any(_is_hidden(part) for part in parts):
+                if not parts or any(is_hidden(part) for part in parts):
                     continue
                 place = (*above, *parts)
                 if is_image(parts[-1], member.data[:16]):
@@ -316,7 +316,7 @@ class Scanner:
                 continue
             below: list[tuple[Parts, Path]] = []
             for entry in entries:
-                if _is_hidden(entry.name):
+                if is_hidden(entry.name):
                     continue
                 path, parts = folder / entry.name, (*above, entry.name)
                 kind, sentence = _kind(entry)
@@ -576,7 +576,8 @@ def _without_suffixes(name: str) -> str:
     return name
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Return True for a name that begins with a dot, or is one of those that systems and storages make."""
     return name.startswith(".") or name.lower() in _CLUTTER
 
 

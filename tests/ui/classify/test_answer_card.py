@@ -1,5 +1,5 @@
 from apitorch_desktop.api.types import Alternative, Classification
-from apitorch_desktop.cli.classify import _line_of
+from apitorch_desktop.cli.classify import line_of
 from apitorch_desktop.ui.classify.answer_card import AnswerCard
 
 STRANGER = Classification(
@@ -42,5 +42,5 @@ def test_a_card_names_its_classifier_and_says_the_label_once(qtbot, theme):
 
 
 def test_the_command_says_so_too():
-    assert _line_of("a.jpg", STRANGER) == "a.jpg: none of these, nearest dress (unknown, 0.31)"
-    assert _line_of("b.jpg", DRESS) == "b.jpg: dress (high, 0.81)"
+    assert line_of("a.jpg", STRANGER) == "a.jpg: none of these, nearest dress (unknown, 0.31)"
+    assert line_of("b.jpg", DRESS) == "b.jpg: dress (high, 0.81)"
