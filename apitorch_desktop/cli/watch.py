@@ -14,7 +14,7 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.cli import output
 from apitorch_desktop.cli.classify import line_of, wait_until_ready
 from apitorch_desktop.cli.connect import CommandError, connected, connection_id
-from apitorch_desktop.dataset.watched_folder import Answer, FolderWatch, UnfitTable, WatchJournal, WatchTask
+from apitorch_desktop.dataset.watched_folder import Answer, FolderWatch, WatchJournal, WatchTask
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.files import try_lock
 from apitorch_desktop.utils.text import decoded, shown
@@ -39,6 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--min-confidence", type=_probability, default=_LEAST, metavar="P",
         help="photos whose answer is less sure (0 to 1), or none of the labels, are not moved (default: %(default)s)",
     )  # fmt: skip
+    parser.epilog = "Exit status: 0 when interrupted or terminated, 1 what no waiting helps against, 2 a usage error."
     parser.set_defaults(command=_watch)
 
 
@@ -55,10 +56,10 @@ def _watch(arguments: Namespace) -> int:
         raise CommandError(f"“{shown(str(arguments.folder))}” is no folder.", 2)
     task = WatchTask(
         connection_id(),
-        arguments.folder.absolute(),
+        arguments.folder.resolve(),
         decoded(arguments.classifier),
         table and table.absolute(),
-        arguments.move_to and arguments.move_to.absolute(),
+        arguments.move_to and arguments.move_to.resolve(),
         arguments.min_confidence,
     )
     stop = Event()
@@ -98,8 +99,6 @@ def watch_folder(task: WatchTask, stop: Event) -> int:
         with closing(WatchJournal(folder, task)) as journal:
             write(f"Watching “{shown(str(task.folder))}”.")
             FolderWatch(task, journal, on_done=show, on_state=write).work(connect, stop)
-    except UnfitTable as error:
-        raise CommandError(str(error), 2) from None
     finally:
         lock.release()
     return 0

@@ -41,7 +41,7 @@ from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import ImageFile, SourceMissing, place_of
 from apitorch_desktop.utils.errors import Cancelled, UserError
 from apitorch_desktop.utils.files import atomic_write, fsync_folder, safe_filename
-from apitorch_desktop.utils.sqlite import SqliteFile
+from apitorch_desktop.utils.sqlite import FileError, SqliteFile
 from apitorch_desktop.utils.text import reason, shown
 
 REST: Final = 2.0
@@ -74,12 +74,12 @@ _State = tuple[int, int]
 
 
 class UnfitTable(UserError):  # noqa: N818 - named for what it is
-    """The file is no table of answers, so that no row is added to it."""
+    """No row can be added to the file: it cannot be written, or is no table of answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchTask:
-    """A folder, its classifier, and what is done about the answers. All paths are absolute.
+    """A folder, its classifier, and what is done about the answers. All paths are absolute, those of folders without links.
 
     `table`: CSV file that gets a row for each photo. `destination`: folder into whose folders by label photos move if the
     answer is at least so sure as `least` (0 to 1) and not none of the labels.
@@ -105,8 +105,9 @@ class WatchTask:
         """Return True for a path whose photo is to be classified: not one that was moved to a destination in the folder."""
         if not path.is_relative_to(self.folder):
             return False
-        inside = self.destination is not None and self.destination != self.folder
-        return not (inside and self.destination is not None and path.is_relative_to(self.destination))
+        inner = self.destination
+        inside = inner is not None and inner != self.folder and inner.is_relative_to(self.folder)
+        return not (inside and inner is not None and path.is_relative_to(inner))
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,11 +303,14 @@ class FolderWatch:
         """Classify what is in the folder and what arrives, until `stop` is set.
 
         `connect` opens a client; it is called again after the service was away. Raises ApiError for what no waiting helps
-        against, such as a wrong key, UnfitTable, OSError for a table that cannot be written, and what `connect` raises.
+        against, such as a wrong key, UnfitTable, FileError, and what `connect` raises.
         """
         if self._task.table is not None and not _is_stream(self._task.table):
-            with _open_table(self._task.table):
-                pass
+            try:
+                _open_table(self._task.table).close()
+            except OSError as error:
+                place = shown(str(self._task.table))
+                raise UnfitTable(f"“{place}” cannot be written: {reason(error)}.") from None
         self._resume()
         changes = self._changes(stop)
         with closing(changes), ThreadPoolExecutor(_THREADS, "classify") as pool:
@@ -367,7 +371,8 @@ class FolderWatch:
                     folder, stop_event=stop, rust_timeout=int(_TICK * 1000), yield_on_timeout=True, watch_filter=None,
                     raise_interrupt=False, ignore_permission_denied=True,
                 )  # fmt: skip
-                next_scan = 0.0
+                self._arrivals.scan(folder)
+                next_scan = 0.0  # again once changes are reported, for what came in between
                 with closing(found):
                     for changed in found:
                         if monotonic() >= next_scan:
@@ -380,10 +385,7 @@ class FolderWatch:
                         yield
                         if _identity(folder) != identity:
                             break
-            except (
-                OSError,
-                RuntimeError,
-            ):  # the folder went away, or the system watches no more folders: scanned instead
+            except (OSError, RuntimeError):  # the folder went away, or the system watches no more: scanned instead
                 self._arrivals.scan(folder)
                 yield
                 stop.wait(_TICK)
@@ -440,6 +442,8 @@ class FolderWatch:
                 self._arrivals.forget(arrival.path)
                 self._arrivals.done(done)
             written = self._write_row(done.path, answer)
+        except (FileError, BrokenPipeError):
+            raise
         except OSError as error:
             named = shown(str(error.filename2 or error.filename or done.path))
             self._complain(f"“{named}” cannot be written: {reason(error)}. Trying again.")
@@ -471,10 +475,12 @@ class FolderWatch:
                 continue
             try:
                 _replace(arrival, target)
-            except BaseException:
-                target.unlink(missing_ok=True)
-                self._journal.begin_move(arrival.path, None)
-                raise
+            except OSError:
+                there = state_of(target)
+                if there is None or not there[0] or state_of(arrival.path) is not None:  # else it has moved
+                    target.unlink(missing_ok=True)
+                    self._journal.begin_move(arrival.path, None)
+                    raise
             moved = Arrival(target, state_of(target) or arrival.state)
             self._journal.finish_move(arrival.path, moved)
             return moved

@@ -34,9 +34,9 @@ def folder(tmp_path):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(watched_folder, "REST", 0.1)
-    monkeypatch.setattr(watched_folder, "_TICK", 0.1)
-    monkeypatch.setattr(watched_folder, "_RETRY_PAUSE", 0.1)
+    monkeypatch.setattr(watched_folder, "REST", 0.05)
+    monkeypatch.setattr(watched_folder, "_TICK", 0.05)
+    monkeypatch.setattr(watched_folder, "_RETRY_PAUSE", 0.05)
 
 
 def photo(path, size=1000):
@@ -156,6 +156,28 @@ def test_what_is_known_is_not_asked_again_when_more_is_wanted(tmp_path, home, fo
     assert sorted(path.name for path in folder.iterdir()) == ["c.png"]
     assert (out / "red_ones" / "a.png").exists()
     assert [Path(row["image"]).name for row in rows(task.table)].count("a.png") == 1
+
+
+def test_folders_by_label_may_be_in_the_folder_itself_or_around_it(tmp_path, home, folder):
+    for out in (folder, tmp_path):
+        photo(folder / "a.png")
+        task = WatchTask("service", folder, "colors", tmp_path / f"{out.name}.csv", out)
+        answered(home, task, a=SURE)
+        with watching(home, task, nobody) as watch:
+            until(lambda: watch.done)
+            photo(folder / "b.png")
+            answered(home, task, b=UNSURE)
+            until(lambda: "b.png" in watch.places())
+            assert watch.places() == ["a.png", "b.png"]
+        assert (out / "red_ones" / "a.png").exists()
+        (folder / "b.png").unlink()
+        with watching(home, task, nobody) as watch:
+            photo(folder / "c.png")
+            answered(home, task, c=UNSURE)
+            until(lambda: watch.done)
+            assert watch.places() == ["c.png"]
+        (folder / "c.png").unlink()
+        shutil.rmtree(out / "red_ones")
 
 
 @pytest.mark.parametrize("at", ["reserved", "moved", "copied", "other"])

@@ -143,8 +143,12 @@ def test_what_arrives_is_moved_and_written_down_once_when_it_is_complete(trained
         (["{}", "--classifier", "no-such"], 1, "There is no classifier “no-such”"),
         (["{}/file", "--classifier", "colors"], 2, "is no folder"),
         (["{}", "--classifier", "colors", "--min-confidence", "80"], 2, "no number from 0 to 1"),
-        (["{}", "--classifier", "colors", "--csv", "{}/file"], 2, "is another file than a table of answers"),
-        (["{}", "--classifier", "colors", "--csv", "{}/no/table.csv"], 1, "No such file or directory"),
+        (["{}", "--classifier", "colors", "--csv", "{}/file"], 1, "is another file than a table of answers"),
+        (
+            ["{}", "--classifier", "colors", "--csv", "{}/no/table.csv"],
+            1,
+            "cannot be written: No such file or directory.",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(trained, tmp_path, capsys, monkeypatch, words, status, said):
