@@ -215,7 +215,7 @@ def test_a_label_that_was_dropped_is_shown_again_when_somebody_fills_it(plain: H
 def test_an_empty_label_of_a_service_without_calls_for_labels_is_left_out_or_kept(plain: Home, documented: FakeApi):
     documented.sets[plain.set_id].labels["bare"] = {}
     assert "bare" in plain.listing().labels
-    with pytest.raises(BadRequest, match="makes a label by its first image"):
+    with pytest.raises(BadRequest, match="makes a label by its first photo"):
         plain.edits.rename_label(plain.workspace, plain.set_id, "bare", "other")
     outcome = plain.edits.delete_label(plain.workspace, plain.set_id, "bare")
     assert "keeps the empty label “bare”" in outcome.edit.note

@@ -120,7 +120,8 @@ def write_old(folder, kind, facts):
 
 
 def test_there_is_an_old_record_for_every_kind():
-    assert set(OLD) == {str(kind) for kind in EditKind}
+    since = {EditKind.CHOOSE_VERSION}
+    assert set(OLD) == {str(kind) for kind in set(EditKind) - since}
 
 
 @pytest.mark.parametrize("kind", OLD)

@@ -195,7 +195,7 @@ def test_labels_are_made_listed_renamed_merged_and_deleted(service, picture):
     assert (merged.json()["label"], merged.json()["count"]) == ("größe_ü", 1)
     listed = service.call("GET", path).json()
     assert [(row["label"], row["count"]) for row in listed["data"]] == [("größe_ü", 1)]
-    assert listed["training_set_id"] == set_id
+    assert listed["training_set_id"] == set_id.wire
     gone = service.call("DELETE", f"{path}/{listed['data'][0]['id']}")
     assert gone.status_code == 200
     assert service.call("GET", path).json()["data"] == []
@@ -299,7 +299,7 @@ def test_a_listing_has_all_labels_and_signed_urls_that_give_the_bytes_back(servi
         service.upload(set_id, "mountain zebra" if seed < 3 else "plains", data)
     service.call("POST", f"training-set/{set_id}/labels", json={"label": "maneless_zebra"})
     body = service.call("GET", f"training-set/{set_id}/images").json()
-    assert (body["object"], body["training_set_id"], body["training_set_slug"]) == ("list", set_id, "detect-zebra")
+    assert (body["object"], body["training_set_id"], body["training_set_slug"]) == ("list", set_id.wire, "detect-zebra")
     assert body["training_set_url"].startswith(f"{service.origin}/training-sets/{set_id}/detect-zebra")
     by_label = {group["label"]: group["images"] for group in body["data"]}
     assert {label: len(images) for label, images in by_label.items()} == {
@@ -461,7 +461,7 @@ def test_a_browser_that_opens_an_images_url_gets_a_page_with_it(service, picture
 def test_a_training_sets_url_opens_a_page_by_its_link_or_the_key(service, picture):
     set_id = service.new_set("Page <b>of</b> images")
     wire = [service.upload(set_id, "cats", picture(seed)).json() for seed in range(3)]
-    url = next(row["url"] for row in service.call("GET", "training-sets").json()["data"] if row["id"] == set_id)
+    url = next(row["url"] for row in service.call("GET", "training-sets").json()["data"] if row["id"] == set_id.wire)
     page = requests.get(url, timeout=10)
     assert page.status_code == 200
     assert "Page &lt;b&gt;of&lt;/b&gt; images" in page.text

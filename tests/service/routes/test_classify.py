@@ -47,7 +47,7 @@ def classify(service, path, *slugs, **fields):
 def test_a_training_set_is_a_classifier_with_its_figures(service, trained):
     set_id, slug = trained
     body = state(service)
-    assert (body["object"], body["slug"], body["training_set_id"]) == ("classifier", slug, set_id)
+    assert (body["object"], body["slug"], body["training_set_id"]) == ("classifier", slug, set_id.wire)
     assert sorted(body["labels"]) == sorted(LABELS)
     assert body["metrics"]["accuracy"] > 0.7
     assert {row["label"] for row in body["metrics"]["labels"]} == set(LABELS)
@@ -178,7 +178,7 @@ def test_versions_are_listed_compared_taken_back_and_exported(service, photos, t
     assert service.call("GET", f"classifier/{slug}/versions").json()["data"][0]["waiting"] is True
     assert classify(service, photo_of(photos, "hat"), slug).json()["data"][0]["version"] == first
     assert service.call("POST", f"classifier/{slug}/current", data={"version": "999"}).status_code == 404
-    assert service.call("GET", "classifier/safe-for-work/versions").status_code == 404
+    assert service.call("GET", "classifier/no-such-classifier/versions").status_code == 404
 
     def estimated():
         found = service.call("GET", f"classifier/{slug}/forecast").json()

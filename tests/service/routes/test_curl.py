@@ -71,7 +71,7 @@ def test_list_training_sets(curl, service):
     set_id = service.new_set("By curl")
     status, body = curl(TRAINING_SETS)
     assert (status, body["object"]) == (200, "list")
-    row = next(row for row in body["data"] if row["id"] == set_id)
+    row = next(row for row in body["data"] if row["id"] == set_id.wire)
     assert {"object", "id", "description", "name", "url"} <= set(row)
 
 
