@@ -190,7 +190,7 @@ def test_versions_are_listed_compared_taken_back_and_exported(service, photos, t
     assert [row["label"] for row in forecast["data"]] == sorted(LABELS)
     for row in forecast["data"]:
         assert 0 <= row["accuracy"] <= row["accuracy_then"] <= 1
-    assert service.call("GET", "classifier/safe-for-work/forecast").status_code == 404
+    assert service.call("GET", "classifier/no-such-classifier/forecast").status_code == 404
 
     file = service.call("GET", f"classifier/{slug}/onnx")
     assert file.status_code == 200, file.text
