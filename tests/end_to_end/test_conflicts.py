@@ -174,7 +174,7 @@ def test_what_someone_else_did_between_two_looks_is_decided_on_the_same_page(mon
         pointer.click(cell(made, hat))
         pointer.key("Delete")
         desk = page_of(made, 1)
-        assert any("omeone else deleted or moved these images" in one for one in said), said[-1]
+        assert any("omeone else deleted or moved these photos" in one for one in said), said[-1]
         program.wait(lambda: counts(made) == {"hat": 2, "pants": 5, "scarf": 1}, "what is there, shown")
         program.press(desk.page.mine)
         program.wait(lambda: not all_there(made).get("scarf"), "my deletion")

@@ -120,12 +120,13 @@ def silent_standard_error():
     assert not text, f"on standard error: {text}"
 
 
-def press(target: QWidget | Callable[[], QWidget | None], part: QRect | None = None):
-    """Click a widget with the real pointer, once it is on the screen and its place has settled.
+def press(target: QWidget | Callable[[], QWidget | None], part: QRect | Callable[[], QRect] | None = None):
+    """Click a widget, or a part of it, with the real pointer, once it is on the screen and its place has settled.
 
-    What the window may replace meanwhile is given by a function that finds it anew.
+    What the window may replace or move meanwhile is given by a function that finds it anew.
     """
     find = (lambda: target) if isinstance(target, QWidget) else target
+    place = part if callable(part) else lambda: part
     places = []
 
     def settled():
@@ -133,11 +134,11 @@ def press(target: QWidget | Callable[[], QWidget | None], part: QRect | None = N
         if found is None or not found.isVisible():
             places.clear()
             return None
-        places.append((found, found.mapToGlobal(QPoint(0, 0)), found.size()))
-        return found if len(places) > SETTLED and all(place == places[-1] for place in places[-SETTLED:]) else None
+        places.append((found, found.mapToGlobal(QPoint(0, 0)), found.size(), place()))
+        return found if len(places) > SETTLED and all(seen == places[-1] for seen in places[-SETTLED:]) else None
 
     name = type(target).__name__ if isinstance(target, QWidget) else "a widget"
-    pointer.click(pointer.center(wait(settled, f"{name} on the screen and at rest"), part))
+    pointer.click(pointer.center(wait(settled, f"{name} on the screen and at rest"), place()))
 
 
 class Lateness:

@@ -86,8 +86,12 @@ def press_cell(table, index, **how):
 def press_header(table, column, part=0.5):
     """Click the head of a column, at a part of its width: two clicks at one place may be a double-click."""
     header = table.header()
-    x = header.sectionViewportPosition(column) + round(part * header.sectionSize(column))
-    program.press(header.viewport(), QRect(x - 1, 0, 3, header.height()))
+
+    def place():
+        x = header.sectionViewportPosition(column) + round(part * header.sectionSize(column))
+        return QRect(x - 1, 0, 3, header.height())
+
+    program.press(header.viewport(), place)
 
 
 def tick(table, index):
