@@ -120,6 +120,9 @@ def test_a_worse_version_waits_for_the_word_of_the_user_and_every_choice_is_undo
     def compare(made):
         page = made.versions.page
         newest, oldest = page.versions[0].version, page.versions[-1].version
+        if not page.isVisible():
+            pointer.key("ctrl+shift+v")
+        program.wait(page.chart.isVisible, "the chart")
         _, dot = page.chart.points()[0]
         program.press(page.chart, QRect(round(dot.x()) - 1, round(dot.y()) - 1, 3, 3))
         program.wait(lambda: [row.version for row in page.selected()] == [oldest], "the first version, by its dot")

@@ -367,12 +367,9 @@ def test_the_order_can_be_changed(make, strange, tmp_path):
     ids = [transfers.add_upload("c", SET, name, pictures(tmp_path, 3, first=9 * n)) for n, name in enumerate("abc")]
     transfers.reorder([ids[2], ids[1]])
     assert [status.title for status in transfers.all()] == ["c", "b", "a"]
-    ended = []
-    transfers.add_listener(
-        lambda status: status.state is TransferState.DONE and status.title not in ended and ended.append(status.title)
-    )
     run(transfers, threads=1)
-    assert ended == ["c", "b", "a"]
+    ended = sorted(transfers.all(), key=lambda status: status.finished_at)
+    assert [status.title for status in ended] == ["c", "b", "a"]
 
 
 def test_an_ended_transfer_can_be_forgotten_a_live_one_not(make, strange, tmp_path):
