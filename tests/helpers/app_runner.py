@@ -120,7 +120,7 @@ def silent_standard_error():
     assert not text, f"on standard error: {text}"
 
 
-def press(target: QWidget | Callable[[], QWidget | None], part: QRect | Callable[[], QRect] | None = None):
+def press(target: QWidget | Callable[[], QWidget | None], part: QRect | Callable[[], QRect] | None = None, **how):
     """Click a widget, or a part of it, with the real pointer, once it is on the screen and its place has settled.
 
     What the window may replace or move meanwhile is given by a function that finds it anew.
@@ -138,7 +138,7 @@ def press(target: QWidget | Callable[[], QWidget | None], part: QRect | Callable
         return found if len(places) > SETTLED and all(seen == places[-1] for seen in places[-SETTLED:]) else None
 
     name = type(target).__name__ if isinstance(target, QWidget) else "a widget"
-    pointer.click(pointer.center(wait(settled, f"{name} on the screen and at rest"), place()))
+    pointer.click(pointer.center(wait(settled, f"{name} on the screen and at rest"), place()), **how)
 
 
 class Lateness:

@@ -1,6 +1,6 @@
 """Menus, choices and tables as a person uses them: with the pointer, where they are on the screen."""
 
-from PySide6.QtCore import QObject, QRect, QUrl, Slot
+from PySide6.QtCore import QObject, QPersistentModelIndex, QRect, QUrl, Slot
 from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMenu
 
 from tests.helpers import app_runner as program
@@ -79,8 +79,8 @@ def pick(choice, words):
 def press_cell(table, index, **how):
     """Click a cell of a table; `button` and `repeat` as `pointer.click` has them."""
     table.scrollTo(index)
-    program.turn()
-    pointer.click(pointer.center(table.viewport(), table.visualRect(index)), **how)
+    kept = QPersistentModelIndex(index)  # rows may still come and go
+    program.press(table.viewport(), lambda: table.visualRect(kept), **how)
 
 
 def press_header(table, column, part=0.5):
