@@ -15,7 +15,8 @@ from apitorch_desktop.dataset import watched_folder
 from apitorch_desktop.dataset.batch.classification import COLUMNS
 from apitorch_desktop.dataset.watched_folder import Arrival, FolderWatch, WatchJournal, WatchTask, state_of
 from tests.helpers.image_samples import saved, scene
-from tests.helpers.service_process import serving, until
+from tests.helpers.service_process import serving
+from tests.helpers.waiting import until
 
 SURE = Classification(
     id="c_1", classifier="colors", label="Red Ones", sentence="It is red.", confidence="high", confidence_value="0.9"

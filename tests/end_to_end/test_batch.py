@@ -56,8 +56,8 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
                 told = LABELS[1 - LABELS.index(label)] if swapped else label
                 for photo in sorted((photos / "train" / label).iterdir())[:EACH]:
                     client.upload_image(made_set.id, told, path=photo)
-        program.wait(lambda: client.classifier("right").status == "ready", "the first classifier", 60)
-        program.wait(lambda: client.classifier("upside-down").status == "ready", "the second classifier", 60)
+        program.wait(lambda: client.classifier("right").status == "ready", "the first classifier")
+        program.wait(lambda: client.classifier("upside-down").status == "ready", "the second classifier")
         session.refresh()
         session.refresh_classifiers()
         program.wait(lambda: len(session.classifiers) >= 5, "the classifiers")

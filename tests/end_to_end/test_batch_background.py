@@ -76,7 +76,7 @@ def test_a_batch_survives_a_click_a_close_a_pause_and_a_restart(monkeypatch, pho
         program.wait(lambda: made.model.total == 12 and made.photos.grid.isVisible(), "the photos")
         client = session.workspace.client
         client.create_training_set("Other")
-        program.wait(lambda: client.classifier("summer").status == "ready", "the classifier", 60)
+        program.wait(lambda: client.classifier("summer").status == "ready", "the classifier")
         session.refresh()
         session.refresh_classifiers()
         program.wait(lambda: "summer" in made.classify_panel.chosen, "the classifier chosen")

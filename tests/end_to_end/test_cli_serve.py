@@ -14,7 +14,8 @@ import pytest
 import requests
 
 from apitorch_desktop.service import launcher
-from tests.helpers.service_process import KEY, run, serving, until
+from tests.helpers.service_process import KEY, run, serving
+from tests.helpers.waiting import until
 
 
 def test_prints_one_line_of_json_and_takes_connections_at_once(tmp_path):
@@ -175,7 +176,7 @@ def test_with_tls_it_does_not_warn_and_own_programs_still_find_it(tmp_path):
         attached = launcher.attach(data)
         assert attached
         url, own = attached
-        assert requests.get(url + "ping", auth=(own, ""), timeout=10).status_code == 200
+        assert requests.get(url + "ping", auth=(own, ""), timeout=60).status_code == 200
         status, _, err = served.end()
     assert (status, err) == (0, "")
 
@@ -230,12 +231,12 @@ def test_only_the_own_programs_key_opens_the_call_for_keys(tmp_path):
     with serving(tmp_path, key=KEY) as served:
         base = served.url.removesuffix("/api/")
         for auth in [(KEY, ""), None, ("x" * 42, "")]:
-            answer = requests.post(f"{base}/control/keys", json={"action": "list"}, auth=auth, timeout=10)
+            answer = requests.post(f"{base}/control/keys", json={"action": "list"}, auth=auth, timeout=60)
             assert answer.status_code != 200
             assert answer.json()["object"] == "error"
         own = json.loads((tmp_path / "running.json").read_text())["key"]
         for body in (b"", b"[]", b"{", b'{"action": "make"}', b"x" * 10_000):
-            answer = requests.post(f"{base}/control/keys", data=body, auth=(own, ""), timeout=10)
+            answer = requests.post(f"{base}/control/keys", data=body, auth=(own, ""), timeout=60)
             assert answer.status_code == 400
 
 

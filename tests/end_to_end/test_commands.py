@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from apitorch_desktop.dataset.importer.plan import scan
 from tests.helpers.fake_api import FakeApi
 from tests.helpers.image_samples import motion_photo, raw_photo, saved, scene
 from tests.helpers.service_process import serving
+from tests.helpers.waiting import until
 
 PHONE = {
     "IMG_1.HEIC": (Path(__file__).parents[1] / "data" / "heif" / "scene.heic").read_bytes(),
@@ -214,7 +214,7 @@ def test_interrupted_it_says_so_and_the_same_command_goes_on(folder):
         for end in (signal.SIGINT, signal.SIGKILL):
             count = len(strange.image_ids(training_set))
             running = subprocess.Popen(words, env=_environment(strange), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            _until(lambda: len(strange.image_ids(training_set)) > count + 8)  # noqa: B023
+            until(lambda: len(strange.image_ids(training_set)) > count + 8)  # noqa: B023
             running.send_signal(end)
             said = running.communicate(timeout=30)[1].decode()
             if end is signal.SIGINT:
@@ -566,10 +566,3 @@ def test_a_classifier_without_enough_images_says_what_it_needs(run, service, fol
     done = run("classify", folder, "--classifier", "one-label", at=service)
     assert done.returncode == 1
     assert "cannot answer yet" in done.stderr
-
-
-def _until(condition, timeout=30):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "it did not come about in time"
-        time.sleep(0.005)

@@ -1,11 +1,9 @@
 """A crash of the real program is offered as a report at its next start."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QPushButton
@@ -13,24 +11,18 @@ from PySide6.QtWidgets import QPushButton
 from apitorch_desktop.ui.bootstrap import CrashReportDialog
 from apitorch_desktop.utils.paths import desktop_folder, service_folder
 from tests.helpers import app_runner
+from tests.helpers.service_process import alive
+from tests.helpers.waiting import until
 
 
 def crash():
     """Start the program, and end it as a fault in native code would."""
     program = subprocess.Popen([sys.executable, "-m", "apitorch_desktop"], stderr=subprocess.DEVNULL)
-    end = time.monotonic() + app_runner.PATIENCE
-    while not (service_folder() / "running.json").is_file():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until((service_folder() / "running.json").is_file, "the service of the program")
     service = json.loads((service_folder() / "running.json").read_text())["pid"]
     program.send_signal(signal.SIGSEGV)
     assert program.wait(app_runner.PATIENCE) == -signal.SIGSEGV
-    while time.monotonic() < end:
-        try:
-            os.kill(service, 0)
-        except ProcessLookupError:
-            break
-        time.sleep(0.05)
+    until(lambda: not alive(service), "the end of its service")
 
 
 def test_a_crash_is_offered_copied_and_discarded(home, monkeypatch):

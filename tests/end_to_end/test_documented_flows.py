@@ -196,8 +196,8 @@ def test_review_finds_and_cleans_up_what_is_wrong_while_answers_break(monkeypatc
         made.session.open(number)
         listed(made, total)
         review, panel = made.review.review, made.review.panel
-        program.wait(lambda: review.found is not None and not review.busy, "what Review found", 240)
-        program.wait(lambda: len(review.surplus()) == 3, "the copies", 240)
+        program.wait(lambda: review.found is not None and not review.busy, "what Review found")
+        program.wait(lambda: len(review.surplus()) == 3, "the copies")
         made.review.open_page("duplicates")
         program.wait(lambda: any(isinstance(row, PhotoRow) for row in panel.board.rows.rows), "the board")
         for fault in (500, "lost", 429):

@@ -341,7 +341,7 @@ def test_edits_in_a_storm_come_out_as_meant(monkeypatch, service):
         service.chaos(0.25, [429, 500, 502, "drop", "lost", "half", "shorter"], seed=5)
         made.photos.move(ids["plains"][:3], "mountain")
         made.photos.delete(ids["plains"][3:])
-        program.wait(lambda: not made.tasks.active(Lane.INTERACTIVE) or not service.seen, "the first tries", 60)
+        program.wait(lambda: not made.tasks.active(Lane.INTERACTIVE) or not service.seen, "the first tries")
         service.right()
         made.session.connect_service()
         program.wait(lambda: not waiting(made), "all edits")

@@ -42,7 +42,7 @@ def made_set(photos):
         for label in LABELS:
             for photo in sorted((photos / "train" / label).iterdir())[:EACH]:
                 client.upload_image(made.id, label, path=photo)
-        program.wait(lambda: client.classifier("two-kinds").status == "ready", "the classifier", 60)
+        program.wait(lambda: client.classifier("two-kinds").status == "ready", "the classifier")
         session.refresh()
         session.refresh_classifiers()
         program.wait(lambda: any(one.slug == "two-kinds" for one in session.classifiers), "the classifiers")
@@ -192,5 +192,5 @@ def test_escape_closes_the_dialog_and_a_classifier_that_is_not_there_is_greyed_o
     for spin in dialog.shares:
         spin.setValue(0)
     assert dialog.start.toolTip() == "Give at least one part a share."
-    with qtbot.waitSignal(dialog.rejected):
+    with qtbot.waitSignal(dialog.rejected, timeout=60_000):
         qtbot.keyClick(dialog, Qt.Key.Key_Escape)

@@ -51,7 +51,7 @@ def test_a_service_that_vanishes_is_missed_by_itself_and_what_waits_goes_on_when
         made.imports.begin(DroppedContent(paths=tuple(dropped)), str(service.number), "mountain")
         program.wait(lambda: waiting(made) and made.transfers.statuses, "an edit and a transfer that wait")
         service.come_back()
-        program.wait(lambda: len(service.content(service.number)["mountain"]) == 6, "all that waited", 20)
+        program.wait(lambda: len(service.content(service.number)["mountain"]) == 6, "all that waited")
         program.wait(lambda: counts(made) == {"mountain": 6, "plains": 3}, "the grid")
         assert not [one for one in said if "unexpected went wrong" in one]
 

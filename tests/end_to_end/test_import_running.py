@@ -30,8 +30,9 @@ def service(monkeypatch, photos, home):
         yield made
 
 
-def slow_down(service, seconds=0.4):
-    service.wrong("late", times=10 * MORE, method="POST", path="/image$", seconds=seconds)
+def hold_back(service, label):
+    """No upload to a label is answered from now on, until all is well again."""
+    service.wrong("held", times=10 * MORE, method="POST", path=f"/{label}/image$")
 
 
 def test_an_import_in_a_terminal_is_shown_while_it_runs_and_no_longer(monkeypatch, service, more, tmp_path):
@@ -39,7 +40,7 @@ def test_an_import_in_a_terminal_is_shown_while_it_runs_and_no_longer(monkeypatc
     folder.mkdir()
     for photo in more:
         (folder / photo.name).write_bytes(photo.read_bytes())
-    slow_down(service)
+    hold_back(service, "plains")
 
     def steps(made, said):
         listed(made, 6)
@@ -52,6 +53,7 @@ def test_an_import_in_a_terminal_is_shown_while_it_runs_and_no_longer(monkeypatc
                 "the terminal's import in the window",
             )
             program.wait(made.central_widget.status.transfer.isVisible, "the import at the bottom of the window")
+            service.right()
             program.wait(lambda: terminal.poll() is not None, "the end of the command")
             assert terminal.returncode == 0
         program.wait(lambda: not made.transfers.statuses, "the list without it")
@@ -65,8 +67,6 @@ def test_an_import_in_a_terminal_is_shown_while_it_runs_and_no_longer(monkeypatc
 def test_undo_during_an_import_is_of_the_label_before_it_and_cancel_counts_what_the_service_has(
     monkeypatch, service, more
 ):
-    slow_down(service, 6)  # two rounds of it, for two undos and a click
-
     def content():
         return {label: sorted(images) for label, images in service.content(service.number).items() if images}
 
@@ -85,18 +85,22 @@ def test_undo_during_an_import_is_of_the_label_before_it_and_cancel_counts_what_
         program.wait(lambda: any(text.startswith("Moved 1 photo") for text in said), f"the label: {said}")
         program.wait(lambda: len(content()[other]) == len(before[other]) + 1, "the label in the service")
 
+        hold_back(service, other)
         target = pointer.center(made.photos.grid.viewport(), QRect(60, 60, 4, 4))
         assert pointer.drag(more, target, CORNER) == "dropped"
-        program.wait(lambda: sum(map(len, content().values())) > 8, "the first photos of the import")
+        program.wait(lambda: sum(map(len, content().values())) > 6, "the first photos of the import")
         made.window.activateWindow()
         made.photos.grid.setFocus()
+        program.wait(made.photos.grid.hasFocus, "the focus in the grid again")
         pointer.key("ctrl+z")
         program.wait(lambda: any(text.startswith("Undone: move 1 photo") for text in said), f"the undo: {said}")
         pointer.key("ctrl+z")
         program.wait(lambda: any("nothing to undo but the import under way" in text for text in said), f"{said}")
-        assert made.transfers.current().state in ("running", "waiting"), "the import goes on"
+        assert running(made) is not None, "the import goes on"
 
         program.press(bar._cancel)
+        program.wait(lambda: running(made) is None, "its end")
+        service.right()
         added = program.wait(lambda: next((text for text in said if text.startswith("Added")), ""), f"{said}")
         there = sum(map(len, content().values())) - 6
         assert added.startswith(f"Added {there} photo")
@@ -107,6 +111,9 @@ def test_undo_during_an_import_is_of_the_label_before_it_and_cancel_counts_what_
         pointer.key("ctrl+z")
         program.wait(lambda: content() == before, f"what came in taken away: {said}")
         one_id_in_the_journal(made)
+
+    def running(made):
+        return next((one for one in made.transfers.statuses if one.state in ("running", "waiting")), None)
 
     def one_id_in_the_journal(made):
         """The journal keeps the training set's id as the service gives it, a number, also of an import from a menu."""

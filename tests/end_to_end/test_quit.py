@@ -1,24 +1,16 @@
 """The end of the real program: by a signal, as by a click; and what it remembers for the next start."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from apitorch_desktop.utils.paths import desktop_folder, service_folder
-
-
-def wait(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
+from tests.helpers.service_process import alive
+from tests.helpers.waiting import until
 
 
 def running():
@@ -26,14 +18,6 @@ def running():
         return json.loads((service_folder() / "running.json").read_text())["pid"]
     except (OSError, ValueError):
         return 0
-
-
-def alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def handles(pid, number):
@@ -47,20 +31,20 @@ def handles(pid, number):
 def test_a_signal_closes_the_window_saves_its_state_and_stops_the_service(home, number):
     program = subprocess.Popen([sys.executable, "-m", "apitorch_desktop"], stderr=subprocess.PIPE, text=True)
     try:
-        service = wait(running)
-        wait(lambda: handles(program.pid, signal.SIGTERM))
+        service = until(running)
+        until(lambda: handles(program.pid, signal.SIGTERM))
         program.send_signal(number)
         _, said = program.communicate(timeout=60)
     finally:
         program.kill()
     assert (program.returncode, said) == (0, "")
     assert "geometry" in (desktop_folder() / "window.ini").read_text()
-    wait(lambda: not alive(service), 10)
+    until(lambda: not alive(service))
 
 
 def test_a_window_that_is_killed_takes_its_service_along(home):
     program = subprocess.Popen([sys.executable, "-m", "apitorch_desktop"])
-    service = wait(running)
+    service = until(running)
     program.kill()
     program.wait()
-    wait(lambda: not alive(service), 30)
+    until(lambda: not alive(service))

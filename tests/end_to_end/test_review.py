@@ -34,10 +34,8 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
 
     def wait_for_review(made):
         review = made.review.review
-        program.wait(
-            lambda: review.found is not None and review.found.label_issues is not None, "what Review found", 240
-        )
-        program.wait(lambda: not review.busy, "the end of the review", 240)
+        program.wait(lambda: review.found is not None and review.found.label_issues is not None, "what Review found")
+        program.wait(lambda: not review.busy, "the end of the review")
 
     def press_finding(made, key):
         node = next(
@@ -61,7 +59,7 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tm
         assert panel._none.isVisible()
         pointer.key("ctrl+z")
         program.wait(lambda: made.model.total == total, "the others back")
-        program.wait(lambda: len(made.review.review.surplus()) == 4, "the groups back, without another look", 240)
+        program.wait(lambda: len(made.review.review.surplus()) == 4, "the groups back, without another look")
 
         program.press(panel.clean)
         program.wait(lambda: made.model.total == total - 4, "the others gone again")

@@ -168,10 +168,8 @@ def test_what_review_found_is_filtered_and_suspects_are_jumped_to(monkeypatch, p
     def steps(made):
         ready(made)
         review, bar, grid, model = made.review.review, made.central_widget.toolbar, made.photos.grid, made.model
-        program.wait(
-            lambda: review.found is not None and review.found.label_issues is not None, "what Review found", 240
-        )
-        program.wait(lambda: not review.busy, "the end of the review", 240)
+        program.wait(lambda: review.found is not None and review.found.label_issues is not None, "what Review found")
+        program.wait(lambda: not review.busy, "the end of the review")
         suspects = set(review.ids_of("suspects"))
         assert suspects
         for words, key in (

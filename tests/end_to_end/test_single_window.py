@@ -12,6 +12,7 @@ import pytest
 
 from apitorch_desktop.ui.app import SingleInstance
 from apitorch_desktop.utils.paths import desktop_folder
+from tests.helpers.event_loop import wait_until
 
 _SECOND = [sys.executable, "-m", "apitorch_desktop"]
 _CLAIM = """
@@ -38,7 +39,7 @@ def test_a_second_start_hands_its_files_to_the_first_and_ends(first, qtbot, tmp_
     asked = []
     first.second_start.connect(asked.append)
     second = subprocess.Popen([*_SECOND, "a photo.jpg", "https://example.org/b.jpg"], cwd=tmp_path)
-    qtbot.waitUntil(lambda: second.poll() is not None, timeout=20_000)
+    wait_until(lambda: second.poll() is not None)
     assert second.returncode == 0
     assert asked == [[str(tmp_path / "a photo.jpg"), "https://example.org/b.jpg"]]
 

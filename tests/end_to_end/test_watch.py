@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.cli.main import main
-from tests.helpers.service_process import serving, until
+from tests.helpers.service_process import serving
+from tests.helpers.waiting import until
 
 LABELS = {"red": (200, 40), "blue": (40, 200)}
 
@@ -48,14 +49,14 @@ class Watching:
             self.said += line
 
     def until(self, words, times=1):
-        until(lambda: self.said.count(words) >= times or self.process.poll() is not None, 60)
+        until(lambda: self.said.count(words) >= times or self.process.poll() is not None)
         assert self.said.count(words) >= times, self.said + self.process.stderr.read()
 
     def end(self, number):
         """Send a signal; return exit status and standard error."""
         self.process.send_signal(number)
         self.process.wait(30)
-        self._reader.join(10)
+        self._reader.join(60)
         return self.process.returncode, self.process.stderr.read()
 
 

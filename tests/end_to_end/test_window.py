@@ -185,7 +185,7 @@ def test_an_action_is_found_by_a_few_letters_and_run(monkeypatch, photos, tmp_pa
         made.window.activateWindow()
         program.wait(made.window.isActiveWindow, "the focus in the window")
         pointer.key("ctrl+shift+p")
-        palette = program.wait(lambda: program.dialog(CommandPalette), "the palette", 20)
+        palette = program.wait(lambda: program.dialog(CommandPalette), "the palette")
         program.wait(palette.line.hasFocus, "its focus")
         pointer.write(letters)
         program.wait(lambda: palette.list.currentItem().data(Qt.ItemDataRole.AccessibleTextRole) == text, text)

@@ -20,6 +20,7 @@ from apitorch_desktop.utils.paths import desktop_folder
 from tests.helpers import app_runner as program
 from tests.helpers.documented_program import listed, run, use
 from tests.helpers.fake_api import FakeApi
+from tests.helpers.waiting import until
 
 KEY = "k" * 42
 COUNT = 600
@@ -78,13 +79,6 @@ def items(*states):
             return reader.execute(f"SELECT COUNT(*) FROM items {where}").fetchone()[0]
         except sqlite3.OperationalError:
             return 0
-
-
-def until(condition, what, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.005)
 
 
 def agree_to_the_plan():

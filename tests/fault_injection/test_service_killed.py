@@ -47,7 +47,7 @@ class Killed:
             time.sleep(delay)
             served.process.send_signal(signal.SIGKILL)
             for thread in threads:
-                thread.join(30)
+                thread.join(60)
                 assert not thread.is_alive()
         for caller in self.callers:
             if caller.error is not None:

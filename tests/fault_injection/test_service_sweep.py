@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.on_disk import on_disk, quarantined
-from tests.helpers.service_process import KEY, Service, serving, until
+from tests.helpers.service_process import KEY, Service, serving
 from tests.helpers.stress_clients import CONTENTS
+from tests.helpers.waiting import until
 
 
 def _changed(service: Service, contents: list[bytes]) -> tuple[int, dict[str, tuple[str, bytes]]]:

@@ -19,10 +19,7 @@ from apitorch_desktop.ui.actions import ActionRegistry
 from apitorch_desktop.ui.bootstrap import Bootstrap
 from apitorch_desktop.ui.main_window.main_window import MainWindow
 from tests.helpers import x11_pointer as pointer
-
-PATIENCE = 90
-"""Seconds for one step, on a machine that has other things to do as well."""
-
+from tests.helpers.waiting import PATIENCE
 
 SETTLED = 5
 """Turns of the event loop through which a widget's place is the same before it is clicked."""
@@ -46,6 +43,8 @@ def wait(condition, what, seconds=PATIENCE):
 def run(monkeypatch, steps, *arguments):
     """Run the program, and `steps(bootstrap)` once its window is put together; answers main's exit status."""
 
+    failures = []
+
     def exec_(*_):
         window = next(one for one in QApplication.topLevelWidgets() if isinstance(one, MainWindow) and one.isVisible())
         made = wait(lambda: window.findChild(Bootstrap), "the window's parts")
@@ -53,10 +52,8 @@ def run(monkeypatch, steps, *arguments):
             wait(lambda: not made._steps and made.session.stores, "what lies on disk")
             window.activateWindow()
             steps(made)
-        except BaseException:
-            window.close()
-            made.end()
-            raise
+        except BaseException as failure:  # noqa: BLE001 - raised once the program has ended in order, its files closed
+            failures.append(failure)
         window.close()
         # the program would leave a job behind after 5 s by `os._exit`, and the runner of tests with it
         assert made.tasks.shutdown(PATIENCE), "a job ignores its cancellation"
@@ -64,11 +61,15 @@ def run(monkeypatch, steps, *arguments):
 
     monkeypatch.setattr(QApplication, "exec", exec_)
     note_actions(monkeypatch)
-    application = QApplication.instance()
+    application, interval = QApplication.instance(), sys.getswitchinterval()
     try:
         with silent_standard_error():
-            return main(list(arguments))
+            status = main(list(arguments))
+            if failures:
+                raise failures[0]
+            return status
     finally:
+        sys.setswitchinterval(interval)
         for window in [one for one in QApplication.topLevelWidgets() if isinstance(one, MainWindow)]:
             window.deleteLater()
         turn()

@@ -9,7 +9,7 @@ from apitorch_desktop.service.storage.owners import LOCAL_OWNER
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import images
 from apitorch_desktop.vision.encoder import Encoder
-from tests.helpers.service_process import until
+from tests.helpers.waiting import until
 
 OWNER = LOCAL_OWNER
 

@@ -3,8 +3,7 @@
 import hashlib
 import io
 import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -105,12 +104,3 @@ def import_images(home: Home, images: Sequence[tuple[str, bytes]], split: str = 
         return edit
     finally:
         transfers.close()
-
-
-def until(holds: Callable[[], object], seconds: float = 20) -> object:
-    """Wait until something holds, and answer it."""
-    deadline = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.01)
-    return found

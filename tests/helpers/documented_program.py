@@ -75,7 +75,7 @@ def pictures_shown(made):
         return {one: made.photos.loader.failure(one) for one in ids if made.photos.loader.pixmap(one) is None}
 
     try:
-        program.wait(lambda: not missing(), "the thumbnails", 60)
+        program.wait(lambda: not missing(), "the thumbnails")
     except AssertionError:
         raise AssertionError(missing()) from None
 

@@ -5,6 +5,8 @@ import time
 from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QApplication
 
+from tests.helpers.waiting import PATIENCE
+
 
 def turn():
     """A turn of the event loop, with the deletions that Qt puts off to its end."""
@@ -12,10 +14,16 @@ def turn():
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
 
 
-def wait_until(condition, seconds=10.0, message="it did not happen in time"):
+def wait_until(condition, message="it did not happen"):
     """Run the event loop until something is so."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, message
         turn()
         time.sleep(0.002)
+
+
+def expose(widget):
+    """Show a widget and wait until it is on the screen."""
+    widget.show()
+    wait_until(lambda: widget.windowHandle() is not None and widget.windowHandle().isExposed())

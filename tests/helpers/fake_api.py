@@ -8,6 +8,7 @@
 
 What can go wrong (`Wrong`): a status (401, 403, 404, 429, 500, 502 in HTML, 507 …), or
     late      the answer comes after `seconds`
+    held      what is asked for is done, and the answer comes when the test calls `release()`, or `right()`
     half      half of the answer's body, then the connection is closed
     twice     the answer comes twice on the same connection
     drop      the connection is closed before the request is looked at
@@ -40,9 +41,13 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from apitorch_desktop.api.types import Id
+from tests.helpers.waiting import PATIENCE
 
 KEY = "k3y-of-the-misbehaving-service-0123456789A"
 assert len(KEY) == 42
+
+_ALL = 1000
+"""More answers than are ever held."""
 
 FIRST_SET = Id(294)
 """Id of the first training set that is added."""
@@ -133,6 +138,7 @@ class FakeApi:
         self._day = 0
         self._secret = secrets.token_hex(8)
         self._classified: dict[str, str] = {}
+        self._held = threading.Semaphore(0)
         self._lock = threading.RLock()
         self._connections: set[socket.socket] = set()
         self._server: ThreadingHTTPServer | None = None
@@ -205,6 +211,10 @@ class FakeApi:
         for what in whats:
             self.wrong(what, **given)
 
+    def release(self, answers: int = 1) -> None:
+        """Let so many of the answers go that are held, or come to be."""
+        self._held.release(answers)
+
     def fail_at(self, number: int, what: int | str) -> None:
         """The request after `number` more goes wrong."""
         with self._lock:
@@ -215,6 +225,8 @@ class FakeApi:
         with self._lock:
             self._wrongs.clear()
             self._chaos = self._countdown = None
+            held, self._held = self._held, threading.Semaphore(0)
+        held.release(_ALL)
 
     def chaos(self, probability: float, whats: Sequence[int | str], seed: int = 0) -> None:
         """Each request goes wrong with this probability, in one of these ways."""
@@ -236,6 +248,8 @@ class FakeApi:
         server, self._server = self._server, None
         if server is None:
             return
+        held, self._held = self._held, threading.Semaphore(0)
+        held.release(_ALL)
         server.shutdown()
         server.server_close()
         with self._lock:
@@ -567,6 +581,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             if what == "late":
                 time.sleep(wrong.seconds if wrong else 0)
+            elif what == "held":
+                self.api._held.acquire(timeout=PATIENCE)
             self._write(head, answer)
             if what == "shorter":
                 self._hang_up()

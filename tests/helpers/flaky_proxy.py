@@ -27,7 +27,7 @@ class Weather:
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
-        self._thread.join(5)
+        self._thread.join(60)
         for sock in list(self._open):
             _shut(sock)
 

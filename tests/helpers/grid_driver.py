@@ -42,7 +42,7 @@ class Source:
 
     def __call__(self, image, cancelled):
         self.asked.append(image.image_id)
-        self.gate.wait(20)
+        self.gate.wait(60)
         error = self.errors.get(image.image_id)
         if error is not None:
             raise error

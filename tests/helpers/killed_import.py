@@ -14,7 +14,7 @@ def steps(made):
     listed(made, 6)
     number, label, *photos = sys.argv[1:]
     made.imports.begin(DroppedContent(paths=tuple(map(Path, photos))), number, label)
-    program.wait(lambda: False, "being killed", 120)
+    program.wait(lambda: False, "being killed")
 
 
 program.run(pytest.MonkeyPatch(), steps)

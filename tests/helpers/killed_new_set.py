@@ -51,7 +51,7 @@ def steps(made):
     program.wait(plan.start.isEnabled, "the look at the photos")
     program.press(plan.start)
     print("started", flush=True)
-    program.wait(lambda: False, "being killed", 120)
+    program.wait(lambda: False, "being killed")
 
 
 if __name__ == "__main__":

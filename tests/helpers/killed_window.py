@@ -19,7 +19,7 @@ def steps(made):
     made.classify.begin(DroppedContent(paths=(Path(sys.argv[1]),)))
     question = program.wait(lambda: dialog(ScratchPermissionDialog), "the question")
     question.allow.click()
-    program.wait(lambda: False, "being killed", 120)
+    program.wait(lambda: False, "being killed")
 
 
 program.run(pytest.MonkeyPatch(), steps)

@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import requests
 
 from apitorch_desktop.api.types import Id
 from apitorch_desktop.service.storage.owners import make_key
+from tests.helpers.waiting import PATIENCE
 
 HERE = Path(__file__).parent
 KEY = "k" * 42
@@ -54,7 +54,7 @@ class Service:
 
     def call(self, method: str, path: str, key: str | None = None, **more) -> requests.Response:
         """Send a request on a new connection; `path` is relative to `/api/`, or a whole URL."""
-        more.setdefault("timeout", 60)
+        more.setdefault("timeout", PATIENCE)
         more.setdefault("auth", (self.key if key is None else key, ""))
         return requests.request(method, path if path.startswith("http") else self.url + path, **more)
 
@@ -76,7 +76,7 @@ class Service:
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
         """Send a signal; return the exit status, and the remaining output on both streams."""
         self.process.send_signal(number)
-        out, _ = self.process.communicate(timeout=30)
+        out, _ = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, out, self.log
 
 
@@ -106,7 +106,7 @@ def serving(
         finally:
             process.terminate()
             try:
-                process.wait(20)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -115,16 +115,18 @@ def serving(
 
 def run(*arguments: str, key: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, env=_environment(key), timeout=60)
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, env=_environment(key), timeout=PATIENCE
+    )
 
 
-def until(holds: Callable[[], object], seconds: float = 20, every: float = 0.02) -> object:
-    """Wait until a condition holds, and return its value."""
-    deadline = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(every)
-    return found
+def alive(pid: int) -> bool:
+    """Return True while there is a process of that number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _environment(key: str | None, **more: str) -> dict[str, str]:

@@ -17,7 +17,8 @@ import requests
 
 from apitorch_desktop.service import launcher
 from apitorch_desktop.service.launcher import ServiceFailed, ServiceProcess, attach, attach_or_start
-from tests.helpers.service_process import serving, until
+from tests.helpers.service_process import serving
+from tests.helpers.waiting import until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
@@ -235,7 +236,7 @@ def test_modules_in_the_folder_one_stands_in_are_not_taken_for_its_own(tmp_path,
     service = ServiceProcess(tmp_path / "data")
     service.start()
     try:
-        assert requests.get(f"{service.url}ping", auth=(service.key, ""), timeout=10).status_code == 200
+        assert requests.get(f"{service.url}ping", auth=(service.key, ""), timeout=60).status_code == 200
     finally:
         service.stop()
 

@@ -65,7 +65,7 @@ def nothing_left_alive(qapp, qtlog):
 def tasks(qapp):
     tasks = TaskRunner()
     yield tasks
-    assert tasks.shutdown(20)
+    assert tasks.shutdown(60)
     tasks.deleteLater()
 
 

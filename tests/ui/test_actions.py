@@ -6,6 +6,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLineEdit, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
+from tests.helpers.event_loop import expose, wait_until
 
 
 @pytest.fixture
@@ -17,10 +18,9 @@ def window(qtbot, theme):
     column.addWidget(window.inner)
     column.addWidget(window.other)
     window.registry = ActionRegistry(window, theme)
-    with qtbot.waitExposed(window):
-        window.show()
+    expose(window)
     window.activateWindow()
-    qtbot.waitUntil(window.isActiveWindow)
+    wait_until(window.isActiveWindow)
     return window
 
 

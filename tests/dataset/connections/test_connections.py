@@ -184,7 +184,7 @@ class Ring(KeyringBackend):
 
     def _meet(self) -> None:
         self.calls += 1
-        self.gate.wait(20)
+        self.gate.wait(60)
         if self.trouble:
             raise self.trouble
 

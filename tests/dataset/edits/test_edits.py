@@ -11,9 +11,10 @@ from msgspec import UNSET
 from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, NotFound
 from apitorch_desktop.dataset.edits.history import CannotUndo, EditRun, EditStage
 from apitorch_desktop.utils.errors import Cancelled
-from tests.helpers.dataset_home import Home, import_images, picture, until
+from tests.helpers.dataset_home import Home, import_images, picture
 from tests.helpers.fake_api import FakeApi
 from tests.helpers.random_edits import Dice
+from tests.helpers.waiting import until
 
 ROOT = Path(__file__).parents[3]
 
@@ -337,7 +338,7 @@ def test_feedback_is_undone_by_taking_the_image_out_again(plain: Home, documente
 
 def test_feedback_on_an_image_of_the_training_set_is_undone_by_moving_it_back(real: Home):
     slug = next(one.slug for one in real.client.training_sets() if one.id == real.set_id)
-    until(lambda: real.client.classifier(slug).status == "ready", 60)
+    until(lambda: real.client.classifier(slug).status == "ready")
     before = content(real)
     [answer] = real.workspace.classify([slug], data=picture(0), filename="again.jpg")
     outcome = real.edits.correct(real.workspace, answer, "l3", training_set_id=real.set_id)
@@ -762,7 +763,7 @@ def test_a_version_is_chosen_taken_back_and_chosen_again_but_never_over_a_newer_
             state = client.classifier(slug)
             return state.version if state.status == "ready" and state.version > after else 0
 
-        return until(newest, 60)
+        return until(newest)
 
     first = trained(0)
     client.upload_image(real.set_id, "l0", data=picture(100))

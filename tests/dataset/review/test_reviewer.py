@@ -14,9 +14,10 @@ from apitorch_desktop.dataset.review.cache import CachedComparison
 from apitorch_desktop.dataset.review.findings import Findings, current, pairs_of
 from apitorch_desktop.dataset.review.reviewer import Reviewer, ReviewFailed
 from apitorch_desktop.utils.errors import Cancelled
-from tests.helpers.dataset_home import Home, until
+from tests.helpers.dataset_home import Home
 from tests.helpers.fake_api import KEY, FakeApi
 from tests.helpers.planted_set import plant
+from tests.helpers.waiting import until
 
 FEW = {"each": 6, "wrong": 2, "twins": 3, "blurred": 2, "black": 1}
 
@@ -229,7 +230,7 @@ def test_cancelling_ends_at_once_and_the_next_review_is_whole(few, reviewing):
     thread.start()
     until(lambda: began)
     asked.set()
-    thread.join(10)
+    thread.join(60)
     assert began[-1] == "ended"
     assert sum(review(reviewing, home).counts.values()) == len(names)
 

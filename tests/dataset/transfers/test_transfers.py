@@ -30,6 +30,7 @@ from tests.helpers.fake_api import FIRST_SET as SET
 from tests.helpers.fake_api import FakeApi
 from tests.helpers.image_samples import corners, raw_photo, saved, scene
 from tests.helpers.service_process import serving
+from tests.helpers.waiting import until
 
 HEIC = Path(__file__).parents[2] / "data" / "heif" / "scene.heic"
 
@@ -85,14 +86,6 @@ def working(transfers, threads=3):
         stop.set()
         for worker in workers:
             worker.join()
-
-
-def until(condition, timeout=20):
-    end = time.monotonic() + timeout
-    while not (value := condition()):
-        assert time.monotonic() < end, "it did not come about in time"
-        time.sleep(0.01)
-    return value
 
 
 @pytest.fixture(scope="module")

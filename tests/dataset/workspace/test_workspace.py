@@ -283,7 +283,7 @@ def test_a_photo_that_is_being_classified_is_in_no_listing_download_comparison_o
             listed.set()
             documented._lock.release()  # others are answered meanwhile
             try:
-                assert go_on.wait(30)
+                assert go_on.wait(60)
             finally:
                 documented._lock.acquire()
         return right(method, path, query, body)
@@ -293,7 +293,7 @@ def test_a_photo_that_is_being_classified_is_in_no_listing_download_comparison_o
     with ThreadPoolExecutor(1) as pool:
         classified = pool.submit(workspace.classify, ["work-safe"], data=picture(3), scratch=number)
         try:
-            assert listed.wait(30)
+            assert listed.wait(60)
             assert scratch_images(documented, number) == 1
             listing = workspace.listing(number)
             assert (sorted(listing.labels), len(listing.images)) == (["mountain", "plains"], 2)

@@ -19,7 +19,7 @@ from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder, model_file
 from apitorch_desktop.vision.standard_classifiers import StandardAnswer
 from tests.helpers.curating import OWNER, CountingEncoder, add, fill, training, until_ready
 from tests.helpers.image_samples import photo_like, saved
-from tests.helpers.service_process import until
+from tests.helpers.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -382,7 +382,7 @@ def test_a_label_that_no_correction_was_about_can_still_be_the_answer():
 def test_the_image_comes_to_the_disk_while_the_encoder_looks_at_it(desk, hats, monkeypatch):
     staged, stage, encode = threading.Event(), desk.store.classifications.stage, desk.encoder.encode
     monkeypatch.setattr(desk.store.classifications, "stage", lambda data: (stage(data), staged.set())[0])
-    monkeypatch.setattr(desk.encoder, "encode", lambda images: (staged.wait(10), encode(images))[1])
+    monkeypatch.setattr(desk.encoder, "encode", lambda images: (staged.wait(60), encode(images))[1])
     desk.classify(hats[0], "safe-for-work")
     assert staged.is_set(), "it waited for the encoder"
 
@@ -393,14 +393,14 @@ def test_no_answer_is_given_before_it_is_kept(desk, hats, monkeypatch):
     monkeypatch.setattr(
         desk.store.classifications._writer,
         "run",
-        lambda *more, **options: (commit.wait(10), ahead(*more, **options))[1],
+        lambda *more, **options: (commit.wait(60), ahead(*more, **options))[1],
     )
     with ThreadPoolExecutor(1) as pool:
         answering = pool.submit(desk.classify, hats[0], "safe-for-work")
         with pytest.raises(TimeoutError):
             answering.result(1)
         commit.set()
-        (answer,) = answering.result(10)
+        (answer,) = answering.result(60)
     assert desk.store.classifications.get(OWNER, answer.id).label == answer.label
 
 

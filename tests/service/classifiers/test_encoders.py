@@ -15,7 +15,8 @@ from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import images
 from apitorch_desktop.vision.encoder import Encoder
 from tests.helpers.curating import OWNER, add, fill, state, training, until_ready
-from tests.helpers.service_process import serving, until
+from tests.helpers.service_process import serving
+from tests.helpers.waiting import until
 from tests.vision.test_encoder_file import maps
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError
-from tests.helpers.service_process import serving, until
+from tests.helpers.service_process import serving
+from tests.helpers.waiting import until
 
 STARTS = 4
 AT_ONCE = 6
@@ -30,7 +31,7 @@ def trained(paths, tmp_path_factory):
         client.create_training_set("Others")
         for path in paths:
             client.upload_image(clothes.id, path.parent.name, path=path)
-        until(lambda: client.classifier("clothes").status == "ready", 60, 0.1)
+        until(lambda: client.classifier("clothes").status == "ready")
         client.close()
     return folder
 

@@ -21,7 +21,8 @@ from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import head, images, linear
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder, model_file
 from tests.helpers.curating import OWNER, CountingEncoder, add, fill, state, training, until_ready
-from tests.helpers.service_process import serving, until
+from tests.helpers.service_process import serving
+from tests.helpers.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_a_folder_of_photos_becomes_a_classifier_that_feedback_corrects(photos, 
         training_set = client.create_training_set("Clothes")
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda path: client.upload_image(training_set.id, path.parent.name, path=path), train))
-        until(lambda: client.classifier("clothes").status == "ready", 60, 0.2)
+        until(lambda: client.classifier("clothes").status == "ready")
         classifier = client.classifier("clothes")
         assert classifier.version == 1
         assert len(classifier.labels) == 10
@@ -69,7 +70,7 @@ def test_a_folder_of_photos_becomes_a_classifier_that_feedback_corrects(photos, 
         corrected = wrong[:12]
         for at in corrected:
             client.feedback_classification(answers[at].id, wanted[at])
-        until(lambda: client.classifier("clothes").status == "ready", 60, 0.2)
+        until(lambda: client.classifier("clothes").status == "ready")
         again = [client.classify(["clothes"], path=tests[at])[0] for at in corrected]
         assert [answer.label for answer in again] == [wanted[at] for at in corrected]
         assert {answer.version for answer in again} == {client.classifier("clothes").version}
@@ -466,7 +467,7 @@ def test_a_service_that_is_killed_while_it_learns_goes_on_at_its_next_start(phot
         served.end(signal.SIGKILL)
     with serving(tmp_path) as served:
         client = ApiClient(served.url, served.key)
-        until(lambda: client.classifier("clothes").status == "ready", 30, 0.1)
+        until(lambda: client.classifier("clothes").status == "ready")
         assert client.classifier("clothes").metrics.images == 60
         client.close()
 
@@ -478,7 +479,7 @@ def test_it_is_not_ready_before_the_new_head_is_the_one_that_answers(store, clot
     def slow(*args, **kwargs):
         row = put_version(*args, **kwargs)
         stored.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return row
 
     fill(store, clothes, photos, ["dress", "hat"], 4)
@@ -487,7 +488,7 @@ def test_it_is_not_ready_before_the_new_head_is_the_one_that_answers(store, clot
         assert trainer.current_head(clothes).version == 1
         monkeypatch.setattr(store.models, "put_version", slow)
         add(store, clothes, "hat", sorted((photos / "train" / "hat").iterdir())[8])
-        assert stored.wait(20)
+        assert stored.wait(60)
         assert store.models.versions(clothes)[0].version == 2
         assert trainer.current_head(clothes).version == 1
         assert state(store, trainer, clothes).status == "training"
@@ -562,7 +563,7 @@ def test_in_a_large_set_a_correction_is_felt_while_the_next_version_is_being_tra
         seen = embedding_of(encoder, min((photos / "train" / "dress").iterdir()))
         store.images.move(OWNER, moved.id, "hat")
         row = store.training_sets.get(OWNER, clothes)
-        found = until(lambda: (answer := trainer.predict(row, seen)).version == 2 and answer, 60)
+        found = until(lambda: (answer := trainer.predict(row, seen)).version == 2 and answer)
         assert found.labels[0] == "hat"
         assert trainer.state(row).status == "training"
         go_on.set()

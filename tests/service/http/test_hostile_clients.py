@@ -611,7 +611,7 @@ def test_another_key_sees_and_touches_nothing(start, picture):
     assert service.call("GET", "feedback", other).json()["data"] == []
     assert all(row["slug"] != "mine" for row in service.call("GET", "classifiers", other).json()["data"])
     page = next(row["url"] for row in service.call("GET", "training-sets").json()["data"]).partition("?")[0]
-    assert requests.get(page, auth=(other, ""), timeout=10).status_code == 404
+    assert requests.get(page, auth=(other, ""), timeout=60).status_code == 404
     tries = [
         ("GET", f"training-set/{set_id}/images", {}),
         ("GET", f"training-set/{set_id}/labels", {}),

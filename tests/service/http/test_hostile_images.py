@@ -113,8 +113,8 @@ def test_good_images_of_every_kind_are_stored_and_shown_right(service, kind):
     assert answer.status_code == 200, answer.text
     body = answer.json()
     assert (body["width"], body["height"]) == (80, 60)
-    assert requests.get(body["url"], timeout=10).content == data
-    shown = Image.open(io.BytesIO(requests.get(body["thumbnail_url"], timeout=10).content))
+    assert requests.get(body["url"], timeout=60).content == data
+    shown = Image.open(io.BytesIO(requests.get(body["thumbnail_url"], timeout=60).content))
     assert shown.mode == "RGB"
     assert shown.size == (80, 60)
     assert near(shown.getpixel((10, 30)), (220, 20, 20))

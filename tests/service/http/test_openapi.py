@@ -13,7 +13,8 @@ import jsonschema_rs
 import pytest
 import requests
 
-from tests.helpers.service_process import run, until
+from tests.helpers.service_process import run
+from tests.helpers.waiting import until
 from tests.service.http.test_url_fetcher import answering
 
 DOCUMENTED = {
@@ -36,7 +37,7 @@ EXTENSIONS = {
 
 @pytest.fixture(scope="module")
 def description(service):
-    return requests.get(service.url + "openapi.json", timeout=10).json()
+    return requests.get(service.url + "openapi.json", timeout=60).json()
 
 
 def calls_of(description):
@@ -76,7 +77,7 @@ def test_a_json_body_a_form_and_multipart_are_described_for_every_body(descripti
 
 
 def test_the_page_for_people_names_every_call_and_works_offline(service, description):
-    page = requests.get(service.url + "docs", timeout=10)
+    page = requests.get(service.url + "docs", timeout=60)
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     for path in description["paths"]:
@@ -100,9 +101,9 @@ def made_for_fuzzing(service, photos, elsewhere):
     images = {each: [*upload(each, "dress", 6), *upload(each, "hat", 6)] for each in sets}
     kept = service.new_set("Kept")
     held = [*upload(kept, "dress", 2), *upload(kept, "hat", 2)]
-    until(lambda: learned(1), 120)
+    until(lambda: learned(1))
     upload(kept, "hat", 3)
-    until(lambda: learned(2), 120)
+    until(lambda: learned(2))
     corrected = [
         service.call("POST", "classify", json={"classifiers": ["kept"], "image_url": image["url"]}).json()["data"][0][
             "id"
@@ -169,7 +170,7 @@ def test_schemathesis_finds_the_description_true(start, photos, tmp_path):
     reply = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(photo) + photo
     seen = tmp_path / "seen"
     with answering(reply) as (port, _):
-        described = requests.get(service.url + "openapi.json", timeout=10).json()
+        described = requests.get(service.url + "openapi.json", timeout=60).json()
         for path in ("/api/classify", "/api/similar", "/api/training-set/{id}/{label}/image"):
             multipart = described["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
             # More than schemathesis can check of a body that is not text; `fuzzing.py` holds to it instead

@@ -18,8 +18,9 @@ from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.resources import WorkerPools
 from apitorch_desktop.service.storage.store import Store
 from tests.end_to_end.test_cli_serve import _make_certificate
-from tests.helpers.service_process import serving, until
+from tests.helpers.service_process import serving
 from tests.helpers.stress_clients import CONTENTS
+from tests.helpers.waiting import until
 from tests.service.http.test_hostile_clients import answer_to, head
 
 

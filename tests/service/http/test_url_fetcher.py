@@ -60,7 +60,7 @@ def answering(*answers, tls=None, host="127.0.0.1"):
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        thread.join(5)
+        thread.join(60)
 
 
 def fetch(url, tmp_path, *, most=10_000, **options):

@@ -1,21 +1,12 @@
 """Classifiers over HTTP, with real photos: learning, answers, feedback, versions, the exported file."""
 
 import json
-import time
 
 import pytest
 
+from tests.helpers.waiting import until
+
 LABELS = ("hat", "shoes")
-
-
-def until(found, seconds=60):
-    """Wait for `found()` to be true; answer what it gave."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := found():
-            return value
-        time.sleep(0.1)
-    raise AssertionError("it did not come true in time")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ import pytest
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import BadRequest, Conflict, NotFound
-from tests.helpers.service_process import run, until
+from tests.helpers.service_process import run
+from tests.helpers.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def clothes(client, photos):
     training_set = client.create_training_set("Similar clothes")
     paths = [path for label in ("dress", "hat") for path in sorted((photos / "train" / label).glob("*.jpg"))[:4]]
     ids = {path: client.upload_image(training_set.id, path.parent.name, path=path).id for path in paths}
-    until(lambda: client.classifier(training_set.slug).status == "ready", 120)
+    until(lambda: client.classifier(training_set.slug).status == "ready")
     return training_set, ids
 
 
@@ -41,7 +42,7 @@ def test_any_image_is_compared_with_one_set_or_with_all(client, clothes):
     path, image_id = next(iter(ids.items()))
     other = client.create_training_set("Similar others")
     copy = client.upload_image(other.id, "dress", path=path).id
-    until(lambda: client.similar(other.id, image=path.read_bytes()).data, 60)
+    until(lambda: client.similar(other.id, image=path.read_bytes()).data)
     found = client.similar(training_set.id, image=path.read_bytes(), limit=1).data[0]
     assert (found.image_id, found.similarity) == (image_id, 1)
     everywhere = client.similar(None, image_id=image_id, limit=1).data[0]

@@ -11,7 +11,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
 
 
 def look(url: str) -> requests.Response:
-    return requests.get(url, headers=BROWSER, timeout=10)
+    return requests.get(url, headers=BROWSER, timeout=60)
 
 
 def links(page: requests.Response, attribute: str) -> list[str]:
@@ -39,7 +39,7 @@ def test_a_training_set_page_shows_its_labels_and_images_and_every_link_on_it_op
     pictures = links(page, "src")
     assert len(pictures) == 3
     for url in {*pictures, *links(page, "href")}:
-        assert requests.get(url, timeout=10).status_code == 200, url
+        assert requests.get(url, timeout=60).status_code == 200, url
     assert "There are no images here yet." in look(f"{clothes['url']}&label=none_yet").text
 
 
@@ -47,10 +47,10 @@ def test_a_photo_that_browsers_do_not_show_is_on_its_page_as_its_thumbnail(servi
     made = service.call("POST", "training-sets", json={"name": "Phone"}).json()
     heic = (Path(__file__).parents[2] / "data" / "heif" / "scene.heic").read_bytes()
     url = service.upload(made["id"], "hat", heic, "IMG_1.HEIC").json()["url"]
-    plain = requests.get(url, timeout=10)
+    plain = requests.get(url, timeout=60)
     assert (plain.content, plain.headers["content-type"]) == (heic, "image/heic")
     (shown,) = links(look(url), "src")
-    assert requests.get(shown, timeout=10).headers["content-type"] == "image/jpeg"
+    assert requests.get(shown, timeout=60).headers["content-type"] == "image/jpeg"
 
 
 def test_the_rest_of_a_long_training_set_is_behind_a_link(service, picture):
@@ -70,7 +70,7 @@ def test_an_image_in_a_browser_has_a_page_with_what_is_known_of_it(service, clot
     assert page.headers["content-type"].startswith("text/html")
     assert listed["id"] in page.text
     assert links(page, "src") == [listed["url"]]
-    assert requests.get(listed["url"], timeout=10).headers["content-type"] == "image/jpeg"
+    assert requests.get(listed["url"], timeout=60).headers["content-type"] == "image/jpeg"
 
 
 @pytest.mark.parametrize("spoil", [lambda url: url[:-3], lambda url: url.replace("day=20", "day=19")])
@@ -82,7 +82,7 @@ def test_a_link_that_does_not_hold_is_a_page_for_a_browser_and_json_for_a_progra
         assert page.headers["content-type"].startswith("text/html")
         assert "links last for a day" in page.text
         assert "Hats" not in page.text
-        program = requests.get(spoil(url), timeout=10)
+        program = requests.get(spoil(url), timeout=60)
         assert (program.status_code, program.json()["type"]) == (403, "forbidden")
 
 
@@ -108,7 +108,7 @@ def test_no_page_takes_anything_from_elsewhere(service, clothes):
 
 def test_the_reference_says_what_every_call_takes_and_its_links_lead_to_objects_that_are_there(service):
     page = look(service.url + "docs")
-    described = requests.get(service.url + "openapi.json", timeout=10).json()
+    described = requests.get(service.url + "openapi.json", timeout=60).json()
     ids = set(links(page, "id"))
     assert {link[1:] for link in links(page, "href") if link.startswith("#")} <= ids
     assert ids >= set(described["components"]["schemas"])

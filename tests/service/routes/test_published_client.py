@@ -206,7 +206,7 @@ def test_upload_a_file_and_delete_it(newer, service, photos):
     assert (answer["object"], answer["message"]) == ("training_image", "Image added to training set.")
     assert newer("training_set:upload_image", set_id, "image_label", image=str(path))["id"] == answer["id"]
     listed = images_of(service, set_id)["image_label"]
-    assert requests.get(listed[0]["url"], timeout=10).content == path.read_bytes()
+    assert requests.get(listed[0]["url"], timeout=60).content == path.read_bytes()
     gone = newer("training_image:delete_image", answer["id"].removeprefix("ti_"))
     assert (gone["id"], gone["message"]) == (answer["id"], "Image deleted.")
     assert newer("training_image:delete_image", answer["id"])["raised"] == "apitorch.errors.NotFoundError"

@@ -20,8 +20,9 @@ from apitorch_desktop.service.storage import schema
 from apitorch_desktop.service.storage.blobs import Staged
 from apitorch_desktop.service.storage.errors import InUse, LockLost, StorageUnreachable
 from apitorch_desktop.service.storage.store import Store
-from tests.helpers.service_process import serving, until
+from tests.helpers.service_process import serving
 from tests.helpers.stores import ME, add, add_many, empty, files, postgres
+from tests.helpers.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -114,15 +115,15 @@ def test_a_second_service_waits_for_the_commit_of_the_first(database, tmp_path):
         def slow(transaction):
             transaction.connection.exec_driver_sql("UPDATE owners SET name = 'renamed'")
             in_transaction.set()
-            assert go_on.wait(20)
+            assert go_on.wait(60)
 
         with ThreadPoolExecutor(1) as threads:
             change = threads.submit(first._writer.run, slow)
-            assert in_transaction.wait(20)
+            assert in_transaction.wait(60)
             with pytest.raises(InUse):
                 Store.open(tmp_path / "two", database_url=database)
             go_on.set()
-            change.result(20)
+            change.result(60)
 
 
 def test_a_service_goes_on_after_a_restart_of_the_database_alone(database, tmp_path):
@@ -160,7 +161,7 @@ def test_calls_to_a_silent_database_are_given_up(database, tmp_path, monkeypatch
             calls = [threads.submit(store.training_sets.all, ME) for _ in range(6)]
             calls += [threads.submit(add, store, number, "a", bytes([at])) for at in range(2)]
             for call in calls:
-                assert isinstance(call.exception(30), StorageUnreachable)
+                assert isinstance(call.exception(60), StorageUnreachable)
         assert until(lambda: threads.submit(add, store, number, "a", b"x").exception() is None)
 
 

@@ -151,7 +151,7 @@ def test_a_rotten_file_is_found_never_served_and_healed_by_an_upload(tmp_path):
         while rotten.sha256 not in store._blobs.damaged and time.monotonic() < deadline:
             time.sleep(0.01)
         stopping.set()
-        thread.join(20)
+        thread.join(60)
         assert store.read(good.sha256) == b"good"
         with pytest.raises(StorageFault, match="damaged"):
             store.read(rotten.sha256)

@@ -49,7 +49,7 @@ class Held:
         self.commits = 0
         self._threads = ThreadPoolExecutor(64)
         self._threads.submit(store._writer.run, self._wait)
-        assert self._busy.wait(10)
+        assert self._busy.wait(60)
         event.listen(store._database._writer, "commit", self._count)
 
     def _count(self, _connection: object) -> None:
@@ -57,7 +57,7 @@ class Held:
 
     def _wait(self, _transaction: Transaction) -> None:
         self._busy.set()
-        assert self._go.wait(30)
+        assert self._go.wait(60)
 
     def hand_in(self, *calls: Callable[[], object]) -> None:
         """Let the calls wait for the writer, in this order."""
@@ -315,7 +315,7 @@ def test_closing_finishes_what_was_handed_in(tmp_path: Path):
         with pytest.raises(Closed):
             add(store, number, "a", b"too late")
         rows = held.answers()
-        closing.result(10)
+        closing.result(60)
     with Store.open(tmp_path) as again:
         assert again.images.page(ME, number).images == rows
 
@@ -341,7 +341,7 @@ def test_a_reader_sees_one_moment(store: Store, zebras: int):
                 seen = len(examples)
         finally:
             stop.set()
-        writer.result(10)
+        writer.result(60)
     assert seen >= 50
 
 
@@ -363,7 +363,7 @@ def test_a_sweep_beside_uploads_and_deletes_harms_and_reports_nothing(store: Sto
         finally:
             stop.set()
         for each in changing:
-            each.result(10)
+            each.result(60)
     assert [sweep.missing for sweep in found] == [()] * 20
     assert all(store.read(row.sha256) for row in store.images.page(ME, zebras).images)
 

@@ -36,7 +36,7 @@ def test_rows_are_as_high_as_everywhere(dialog, theme):
 def test_typing_finds_a_label_and_enter_sends_it(dialog, qtbot):
     qtbot.keyClicks(dialog.line, "out")
     assert dialog.send.text() == "Correct to “outwear”"
-    with qtbot.waitSignal(dialog.corrected) as caught:
+    with qtbot.waitSignal(dialog.corrected, timeout=60_000) as caught:
         qtbot.keyClick(dialog.line, Qt.Key.Key_Return)
     assert caught.args == ["outwear"]
 
@@ -78,6 +78,6 @@ def test_a_message_is_sent_by_keyboard_and_never_empty(qtbot, theme):
     dialog.show()
     assert not dialog.send.isEnabled()
     qtbot.keyClicks(dialog.text, "Thank you")
-    with qtbot.waitSignal(dialog.sent) as caught:
+    with qtbot.waitSignal(dialog.sent, timeout=60_000) as caught:
         qtbot.keyClick(dialog, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
     assert caught.args == ["Thank you"]

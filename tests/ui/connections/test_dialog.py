@@ -124,7 +124,7 @@ def test_a_service_that_fails_can_be_kept_and_what_is_no_api_torch_cannot(qtbot,
         dialog.address.setText(service.url)
         dialog.key.setText(service.key)
         press(qtbot, dialog.save)
-        wait_until(lambda: dialog.answer.property("tone") == "bad", 30)
+        wait_until(lambda: dialog.answer.property("tone") == "bad")
         assert (dialog.save.text() == "Save all the same") is keeps
         assert connections.all()[1:] == []
 
@@ -157,7 +157,7 @@ def test_name_and_colour_are_changed_with_the_key_as_it_is_and_another_key_is_tr
     again = opened(connections.get(kept.id))
     again.key.setText("x" * 42)
     press(qtbot, again.save)
-    wait_until(lambda: again.answer.property("tone") == "bad", 20)
+    wait_until(lambda: again.answer.property("tone") == "bad")
     assert keys.find(connections.get(kept.id)).key == real.key
 
 
@@ -172,7 +172,7 @@ def test_a_key_does_not_follow_to_another_address(qtbot, opened, connections, ke
         assert [one for one in other.seen if one.authorization] == []
         dialog.key.setText(other.key)
         press(qtbot, dialog.save)
-        wait_until(lambda: dialog.outcomes, 20)
+        wait_until(lambda: dialog.outcomes)
         assert keys.find(kept).key == ""
         assert keys.find(connections.get(kept.id)).key == other.key
 
@@ -204,7 +204,7 @@ def test_escape_keeps_nothing_while_the_service_is_asked(qtbot, opened, connecti
         assert not dialog.save.isEnabled()
         qtbot.keyClick(dialog, Qt.Key.Key_Escape)
         wait_until(lambda: not dialog.isVisible())
-        wait_until(lambda: not dialog._tasks.active(), 10)
+        wait_until(lambda: not dialog._tasks.active())
         assert connections.all()[1:] == []
         assert dialog.outcomes == []
 
@@ -212,7 +212,7 @@ def test_escape_keeps_nothing_while_the_service_is_asked(qtbot, opened, connecti
 def test_the_keyring_is_waited_for_and_the_wait_can_be_stopped(qtbot, opened, connections, keys, real, monkeypatch):
     gate = threading.Event()
     monkeypatch.setattr("apitorch_desktop.dataset.connections.api_keys.NOTICE", 0.2)
-    monkeypatch.setattr("keyring.set_password", lambda *_: gate.wait(30))
+    monkeypatch.setattr("keyring.set_password", lambda *_: gate.wait(60))
     dialog = opened()
     dialog.address.setText(real.origin)
     dialog.key.setText(real.key)
@@ -229,7 +229,7 @@ def test_the_keyring_is_waited_for_and_the_wait_can_be_stopped(qtbot, opened, co
     known = opened(connections.all()[1])  # its key is asked for again
     keys.remove(connections.all()[1])
     gate.clear()
-    monkeypatch.setattr("keyring.get_password", lambda *_: real.key if gate.wait(30) else None)
+    monkeypatch.setattr("keyring.get_password", lambda *_: real.key if gate.wait(60) else None)
     press(qtbot, known.test)
     said(known, "Waiting for the keyring.")
     gate.set()

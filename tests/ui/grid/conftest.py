@@ -4,7 +4,7 @@ import pytest
 
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.grid.view import GridView
-from tests.helpers.event_loop import turn, wait_until
+from tests.helpers.event_loop import expose, turn, wait_until
 
 
 @pytest.fixture
@@ -18,8 +18,7 @@ def grid(qtbot, model, loader, theme, tasks):
     view = GridView(model, loader, theme, tasks=tasks)
     qtbot.addWidget(view)
     view.setGeometry(60, 60, 800, 700)
-    view.show()
-    qtbot.waitExposed(view)
+    expose(view)
     view.activateWindow()
     view.setFocus()
     wait_until(lambda: view.hasFocus())

@@ -177,7 +177,7 @@ def test_a_thousand_photos_come_in_without_a_stall(filled, model, loader):
     scroll_to(filled, 1000)
     timer.start()
     feed.start()
-    wait_until(lambda: not feed.isActive(), seconds=60)
+    wait_until(lambda: not feed.isActive())
     timer.stop()
     assert model.total == 1238
     worst = max(later - sooner for sooner, later in pairwise(beats))

@@ -11,7 +11,7 @@ import pytest
 from PySide6.QtCore import QPoint, QTimer
 
 from apitorch_desktop.ui.grid.view import GridView
-from tests.helpers.event_loop import turn, wait_until
+from tests.helpers.event_loop import expose, turn, wait_until
 from tests.helpers.grid_driver import cell_center, groups
 from tests.helpers.x11_pointer import drag, xdotool
 
@@ -36,7 +36,7 @@ def beside(act):
     """Run `act` on a thread beside the event loop, in which a drag has one of its own."""
     acting = threading.Thread(target=act)
     acting.start()
-    wait_until(lambda: not acting.is_alive(), seconds=60)
+    wait_until(lambda: not acting.is_alive())
 
 
 def carry(start, *stops):
@@ -139,7 +139,7 @@ def test_a_drag_at_the_edge_scrolls(filled, model):
         places = [(300, 400), (bottom.x(), bottom.y() - 5), (bottom.x(), bottom.y())]
         steps = [word for x, y in places for word in ("mousemove", x, y, "sleep", 0.05)]
         run("mousemove", start.x(), start.y(), "mousedown", 1, *steps)
-        scrolled.wait(10)
+        scrolled.wait(60)
         run("mouseup", 1)
 
     beside(act)
@@ -204,8 +204,7 @@ def generous(qtbot, model, loader, theme, tasks, tmp_path):
     view = GridView(model, loader, theme, tasks=tasks, local_copy=copy)
     qtbot.addWidget(view)
     view.setGeometry(60, 60, 800, 700)
-    view.show()
-    qtbot.waitExposed(view)
+    expose(view)
     model.set_groups(groups(8, 30))
     turn()
     view.made = made

@@ -139,7 +139,7 @@ def test_the_cache_is_bounded_and_what_is_wanted_stays(tasks, source):
         assert loader.bytes <= 2_000_000
     assert loader.pixmap(images[0].image_id) is None
     loader.request(images, 120)  # more than there is room for: all of it is on the screen, so all of it stays
-    wait_until(lambda: all(loader.pixmap(one.image_id) for one in images), seconds=30)
+    wait_until(lambda: all(loader.pixmap(one.image_id) for one in images))
     asked = len(source.asked)
     wait_until(lambda: loader.idle)
     assert len(source.asked) == asked

@@ -40,7 +40,7 @@ def dialog(qtbot, folder):
     qtbot.addWidget(dialog)
     dialog.show()
     dialog.scan(lambda context: scan([folder], progress=context.progress, cancelled=context.cancelled))
-    qtbot.waitUntil(lambda: dialog.start.isEnabled())
+    wait_until(lambda: dialog.start.isEnabled())
     yield dialog
     assert tasks.shutdown()
 
@@ -63,7 +63,7 @@ def test_says_what_becomes_which_label_and_what_stays_out(dialog):
 
 def test_another_training_set_shows_what_is_there_already(dialog, qtbot):
     dialog.target.setCurrentIndex(dialog.target.findData(7))
-    qtbot.waitUntil(lambda: dialog.start.text() == "Import 2 photos" and dialog.start.isEnabled())
+    wait_until(lambda: dialog.start.text() == "Import 2 photos" and dialog.start.isEnabled())
     assert "1 there already" in dialog.below.text()
     assert not dialog.name.isVisible()
     dialog.target.setCurrentIndex(dialog.target.findData(None))
@@ -89,7 +89,7 @@ def test_agreeing_hands_over_the_plan_and_the_new_name(dialog, qtbot):
     dialog.name.clear()
     assert dialog.start.toolTip() == "Give the new training set a name"
     qtbot.keyClicks(dialog.name, "Summer")
-    with qtbot.waitSignal(dialog.agreed) as caught:
+    with qtbot.waitSignal(dialog.agreed, timeout=60_000) as caught:
         qtbot.mouseClick(dialog.start, Qt.MouseButton.LeftButton)
     order = caught.args[0]
     assert (order.training_set_id, order.new_name) == (None, "Summer")
@@ -97,7 +97,7 @@ def test_agreeing_hands_over_the_plan_and_the_new_name(dialog, qtbot):
 
 
 def test_escape_ends_the_look_and_agrees_to_nothing(dialog, qtbot):
-    with qtbot.assertNotEmitted(dialog.agreed), qtbot.waitSignal(dialog.rejected):
+    with qtbot.assertNotEmitted(dialog.agreed), qtbot.waitSignal(dialog.rejected, timeout=60_000):
         qtbot.keyClick(dialog, Qt.Key.Key_Escape)
 
 
@@ -134,7 +134,7 @@ def test_each_photo_has_a_small_picture_and_names_take_the_width_that_notes_leav
         return found
 
     wanted = {"blue.png": "#ff0000ff", "green.png": "#ff008000", "red.png": "#ffff0000", "notes.jpg": "#00000000"}
-    qtbot.waitUntil(lambda: colors() == wanted)
+    wait_until(lambda: colors() == wanted)
     dialog.photos.view.setCurrentText("To be sent")
     assert header.sectionSize(0) > 2 * header.sectionSize(1)
     assert dialog.photos.items.visualRect(dialog.photos.filter_model.index(0, 0)).height() >= 28

@@ -15,7 +15,7 @@ from apitorch_desktop.ui.main_window.toolbar import SearchField
 from apitorch_desktop.ui.session.messages import Message, selection_text
 from apitorch_desktop.ui.settings import Settings
 from tests.helpers import x11_pointer as pointer
-from tests.helpers.event_loop import turn, wait_until
+from tests.helpers.event_loop import expose, turn, wait_until
 
 RUNNING = TransferStatus(
     id=1, kind=TransferKind.UPLOAD, connection_id="embedded", training_set_id=Id(1), title="Importing “Summer”",
@@ -35,8 +35,7 @@ def frame(theme, settings, qtbot):
     frame.add_panel(QLabel("panel"))
     qtbot.addWidget(frame)
     frame.resize(1440, 900)
-    with qtbot.waitExposed(frame):
-        frame.show()
+    expose(frame)
     return frame
 
 
@@ -135,8 +134,7 @@ def line(theme, qtbot):
     line = StatusBar(theme)
     qtbot.addWidget(line)
     line.resize(1200, 45)
-    with qtbot.waitExposed(line):
-        line.show()
+    expose(line)
     yield line
     line.message._timer.stop()
 
@@ -245,8 +243,7 @@ def test_the_search_waits_for_the_typing_to_rest_and_escape_empties_it(theme, qt
     qtbot.addWidget(search)
     asked = []
     search.searched.connect(asked.append)
-    with qtbot.waitExposed(search):
-        search.show()
+    expose(search)
     search.activateWindow()
     search.setFocus()
     pointer.write("shirt")

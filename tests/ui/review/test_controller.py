@@ -68,10 +68,10 @@ def desk(tasks, service, tmp_path):
 def looking(tasks, service, tmp_path):
     settings = Settings(store=QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
     desk = Desk(tasks, service, settings)
-    wait_until(desk.looked, 120, "Review did not end")
+    wait_until(desk.looked, "Review did not end")
     yield desk
     desk.session.deleteLater()
-    assert tasks.shutdown(20)
+    assert tasks.shutdown(60)
     desk.stores.close()
 
 
@@ -92,7 +92,7 @@ def test_a_photo_without_a_label_is_asked_for_and_takes_the_answer(tasks, photos
             before = {group.label: len(group.images) for group in model.groups}[label]
             desk.review.confirm_labels(answered[:1])
             wait_until(
-                lambda: {group.label: len(group.images) for group in model.groups}[label] == before + 1, 30, "no move"
+                lambda: {group.label: len(group.images) for group in model.groups}[label] == before + 1, "no move"
             )
             assert answered[0] not in (desk.found.unsure or ())
 
@@ -108,25 +108,24 @@ def test_an_accepted_label_is_moved_and_a_dismissal_follows_the_photo_to_its_new
     assert accepted.image not in [
         one.image for one in desk.found.label_issues
     ]  # at once, before the service has done it
-    wait_until(lambda: model.label_of(accepted.image) is None, 30, "the photo did not get its new id")
+    wait_until(lambda: model.label_of(accepted.image) is None, "the photo did not get its new id")
     assert model.total == total
     desk.editing.undo()
     wait_until(
         lambda: any(one.likely == accepted.likely and one.given == accepted.given for one in desk.found.label_issues),
-        30,
     )
     # There and back again with the one that was dismissed: its id is another, what was said of it holds
     review.move([dismissed.image], dismissed.likely)
-    wait_until(lambda: model.label_of(dismissed.image) is None, 30)
+    wait_until(lambda: model.label_of(dismissed.image) is None)
     desk.editing.undo()
     connection = desk.session.connection.id
 
     def kept():
         return [one for one, what in desk.stores.dismissals.all(connection) if what == f"label:{dismissed.given}"]
 
-    wait_until(lambda: len(kept()) == 1 and model.label_of(kept()[0]) == dismissed.given, 30)
+    wait_until(lambda: len(kept()) == 1 and model.label_of(kept()[0]) == dismissed.given)
     assert kept() != [dismissed.image]
-    wait_until(desk.looked, 60)
+    wait_until(desk.looked)
     assert kept()[0] not in [one.image for one in desk.found.label_issues]
 
 
@@ -138,10 +137,10 @@ def test_the_others_of_near_duplicates_go_and_come_back_without_another_look(des
     review.delete(surplus)
     assert review.surplus() == []
     assert model.total == total - 2
-    wait_until(lambda: any(one.text.startswith("Deleted 2 photos") for one in desk.said), 30)
+    wait_until(lambda: any(one.text.startswith("Deleted 2 photos") for one in desk.said))
     desk.editing.undo()
-    wait_until(lambda: model.total == total, 30)
-    wait_until(lambda: len(review.surplus()) == 2, 30)
+    wait_until(lambda: model.total == total)
+    wait_until(lambda: len(review.surplus()) == 2)
 
 
 def test_keeping_all_is_remembered_and_can_be_taken_back(desk):
@@ -168,10 +167,10 @@ def test_what_was_said_of_a_photo_holds_when_it_was_deleted_and_came_back(desk):
     review.confirm_labels([doubt.image])
     wait_until(lambda: len(desk.stores.edits.journal.rows(desk.session.connection.id)) == 1)
     review.delete([doubt.image])
-    wait_until(lambda: any(one.text.startswith("Deleted 1 photo") for one in desk.said), 30)
+    wait_until(lambda: any(one.text.startswith("Deleted 1 photo") for one in desk.said))
     total = model.total
     desk.editing.undo()
-    wait_until(lambda: model.total == total + 1, 30)
+    wait_until(lambda: model.total == total + 1)
     connection = desk.session.connection.id
     [(image, finding)] = desk.stores.dismissals.all(connection)
     wait_until(lambda: {one for one, _ in desk.stores.dismissals.all(connection)} != {doubt.image})
@@ -201,4 +200,4 @@ def test_new_photos_are_looked_at_by_themselves(desk, service, photos):
     counts = desk.found.counts["hat"]
     desk.session.workspace.client.upload_image(desk.session.open_set.training_set.id, "hat", path=extra)
     desk.session.refresh()
-    wait_until(lambda: desk.found.counts["hat"] == counts + 1 and desk.looked(), 60, "the new photo was not looked at")
+    wait_until(lambda: desk.found.counts["hat"] == counts + 1 and desk.looked(), "the new photo was not looked at")

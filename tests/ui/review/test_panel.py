@@ -21,7 +21,7 @@ from apitorch_desktop.ui.photo_board.model import BoardModel, HeadingRow, PhotoR
 from apitorch_desktop.ui.review.controller import ReviewController
 from apitorch_desktop.ui.review.panel import ReviewPanel
 from tests.helpers import x11_pointer as pointer
-from tests.helpers.event_loop import turn, wait_until
+from tests.helpers.event_loop import expose, turn, wait_until
 
 LABELS = ["dress", "hat", "shirt"]
 
@@ -107,8 +107,7 @@ def panel(known, tasks, theme, photos, qtbot):
     qtbot.addWidget(panel)
     panel.resize(820, 640)
     panel.move(40, 40)
-    with qtbot.waitExposed(panel):
-        panel.show()
+    expose(panel)
     panel.activateWindow()
     panel.show_page("duplicates")
     wait_until(lambda: panel.board.hasFocus())

@@ -47,7 +47,7 @@ class Window:
     def begin(self):
         self.embedded.start()
         self.session.use(self.stores, self.stores.connections.current)
-        wait_until(lambda: self.session.state is ConnectionState.READY, 60, "the service did not come up")
+        wait_until(lambda: self.session.state is ConnectionState.READY, "the service did not come up")
 
     def labels(self):
         found = {}
@@ -66,7 +66,7 @@ def window(tasks):
     window.session.deleteLater()
     window.embedded.deleteLater()
     window.desk.deleteLater()
-    assert tasks.shutdown(20)
+    assert tasks.shutdown(60)
     window.stores.close()
 
 
@@ -112,7 +112,7 @@ def test_what_a_transfer_brings_in_appears_without_a_new_listing(filled, tmp_pat
     before = filled.model.image(0).image_id
     uploads = [UploadItem("desert", ImageFile(path), path.name) for path in pictures(tmp_path / "more", 6, 20)]
     filled.stores.imports.upload("embedded", session.open_set.training_set.id, "More", uploads)
-    wait_until(lambda: filled.model.total == 11, 30, "the photos did not come")
+    wait_until(lambda: filled.model.total == 11, "the photos did not come")
     assert not resets
     assert session.open_set.counts["desert"] == 6
     assert filled.model.row_of(before) is not None
@@ -219,9 +219,9 @@ def test_a_service_that_dies_is_started_again_and_the_window_goes_on(filled):
     session, states = filled.session, []
     session.connection_changed.connect(lambda: states.append((session.state, session.state_text)))
     os.kill(service_pid(), signal.SIGKILL)
-    wait_until(lambda: any(state is ConnectionState.AWAY for state, _ in states), 20)
+    wait_until(lambda: any(state is ConnectionState.AWAY for state, _ in states))
     assert "started again" in next(words for state, words in states if state is ConnectionState.AWAY)
-    wait_until(lambda: session.state is ConnectionState.READY, 60)
+    wait_until(lambda: session.state is ConnectionState.READY)
     assert filled.model.total == 5
     filled.editing.create_label(session.open_set.training_set.id, "after")
     wait_until(lambda: "after" in session.open_set.counts)
@@ -245,11 +245,11 @@ def test_a_listing_that_was_asked_for_before_an_edit_does_not_take_it_back(fille
     def late(*given, **more):
         found = listing(*given, **more)
         fetched.set()
-        assert go.wait(30)
+        assert go.wait(60)
         return found
 
     def slow(*given, **more):
-        assert sent.wait(30)
+        assert sent.wait(60)
         return move(*given, **more)
 
     monkeypatch.setattr(workspace, "listing", late)
@@ -307,16 +307,16 @@ def test_a_connection_to_nobody_says_what_to_do_and_a_wrong_key_is_told_apart(fi
     wrong = connections.add("Wrong key", url)
     filled.stores.keys.store(wrong, "w" * 42)
     session.use(filled.stores, wrong)
-    wait_until(lambda: session.state is ConnectionState.REFUSED, 20)
+    wait_until(lambda: session.state is ConnectionState.REFUSED)
     assert "key" in session.state_text.lower()
     assert filled.model.total == 0
     nobody = connections.add("Nobody", "http://127.0.0.1:9/")
     filled.stores.keys.store(nobody, "k" * 42)
     session.use(filled.stores, nobody)
-    wait_until(lambda: session.state is ConnectionState.AWAY, 30)
+    wait_until(lambda: session.state is ConnectionState.AWAY)
     assert session.unavailable_reason("labels") == session.state_text
     session.use(filled.stores, connections.get("embedded"))
-    wait_until(lambda: session.state is ConnectionState.READY and filled.model.total == 5, 20)
+    wait_until(lambda: session.state is ConnectionState.READY and filled.model.total == 5)
 
 
 @pytest.fixture
@@ -325,7 +325,7 @@ def slow_keyring(monkeypatch):
     gate = threading.Event()
 
     def answer(_service, name):
-        gate.wait(30)
+        gate.wait(60)
         return "k" * 42 if name.endswith("http://127.0.0.1:9/api/") else None
 
     monkeypatch.setattr("apitorch_desktop.dataset.connections.api_keys.NOTICE", 0.2)
@@ -340,22 +340,22 @@ def test_the_keyring_is_waited_for_until_it_answers_or_the_wait_is_stopped(fille
     session.message_expired.connect(expired.append)
     connection = filled.stores.connections.add("Elsewhere", "http://127.0.0.1:9/")
     session.use(filled.stores, connection)
-    wait_until(lambda: "Waiting for the keyring" in session.state_text, 20)
+    wait_until(lambda: "Waiting for the keyring" in session.state_text)
     for _ in range(5):  # a retry waits in place of the last one
         session.connect_service()
-    wait_until(lambda: sum(one.topic == "keyring wait" for one in filled.said) >= 2, 20)
+    wait_until(lambda: sum(one.topic == "keyring wait" for one in filled.said) >= 2)
     assert len([one for one in filled.tasks.active(Lane.INTERACTIVE) if one.title == "Connecting"]) == 1
     assert session.state is ConnectionState.STARTING
     [(verb, stop)] = filled.said[-1].actions
     assert (verb, filled.said[-1].lasting) == ("Stop waiting", True)
     expired.clear()
     stop()
-    wait_until(lambda: session.state is ConnectionState.REFUSED, 20)
+    wait_until(lambda: session.state is ConnectionState.REFUSED)
     assert "keyring does not answer" in session.state_text
     assert "keyring wait" in expired
     session.connect_service()
     slow_keyring.set()
-    wait_until(lambda: session.state is ConnectionState.AWAY, 30)  # the key is there; nothing answers at the address
+    wait_until(lambda: session.state is ConnectionState.AWAY)  # the key is there; nothing answers at the address
     assert session.key.key == "k" * 42
 
 

@@ -13,7 +13,7 @@ from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
 from apitorch_desktop.utils.paths import resources
 from tests.helpers import x11_pointer as pointer
-from tests.helpers.event_loop import wait_until
+from tests.helpers.event_loop import expose, wait_until
 
 
 def training_set(number, name, **counts):
@@ -106,8 +106,7 @@ def panel(qtbot):
     panel.view.set_open(Id(1))
     panel.resize(252, 700)
     panel.move(100, 100)
-    with qtbot.waitExposed(panel):
-        panel.show()
+    expose(panel)
     panel.activateWindow()
     return panel
 
@@ -167,7 +166,7 @@ def test_a_new_label_is_named_in_place_and_escape_drops_it(panel, qtbot):
         panel.view.start_naming(panel.model.find(Id(1)))
         pointer.write("coat")
         pointer.key(*keys)
-        qtbot.waitUntil(lambda: all(child.row_type is RowType.LABEL for child in panel.model.find(Id(1)).children))
+        wait_until(lambda: all(child.row_type is RowType.LABEL for child in panel.model.find(Id(1)).children))
     assert made == [("Clothes", "coat")]
 
 

@@ -55,11 +55,11 @@ def theme(qapp):
 
 
 def test_follows_the_system_into_the_dark_and_back(theme, qapp, qtbot):
-    with qtbot.waitSignal(theme.changed):
+    with qtbot.waitSignal(theme.changed, timeout=60_000):
         qapp.styleHints().colorSchemeChanged.emit(Qt.ColorScheme.Dark)  # as the platform does
     assert theme.tokens is DARK
     assert qapp.palette().window().color().name() == DARK.panel
-    with qtbot.waitSignal(theme.changed):
+    with qtbot.waitSignal(theme.changed, timeout=60_000):
         qapp.styleHints().colorSchemeChanged.emit(Qt.ColorScheme.Light)
     assert theme.tokens is LIGHT
     assert qapp.palette().text().color().name() == LIGHT.text

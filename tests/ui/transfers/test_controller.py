@@ -10,6 +10,7 @@ from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.sources.image_source import ImageFile, UploadItem
 from apitorch_desktop.dataset.transfers.queue import TransferQueue
 from apitorch_desktop.ui.transfers.controller import TransferController
+from tests.helpers.event_loop import wait_until
 
 
 def nobody(_connection):
@@ -110,14 +111,14 @@ def test_a_transfer_that_another_process_removed_is_dropped_and_a_command_on_it_
     other = TransferQueue(tmp_path / "transfers", nobody)
     transfer = other.add_upload("c1", Id(1), "From a terminal", uploads(tmp_path, 2))
     desk.start(transfers)
-    qtbot.waitUntil(lambda: any("works on it" in status.note for status in desk.statuses))
+    wait_until(lambda: any("works on it" in status.note for status in desk.statuses))
     other.cancel(transfer)
     other.forget(transfer)
     desk.command("cancel", transfer)
-    qtbot.waitUntil(lambda: not desk.statuses)
-    qtbot.waitUntil(lambda: bool(heard))  # so that what it sent last is listed
+    wait_until(lambda: not desk.statuses)
+    wait_until(lambda: bool(heard))  # so that what it sent last is listed
     desk.command("cancel", transfer)
-    qtbot.waitUntil(lambda: bool(failures))
+    wait_until(lambda: bool(failures))
     assert failures[-1][0].startswith("This transfer is not in the list any more")
     other.close()
     desk.deleteLater()

@@ -11,6 +11,7 @@ from apitorch_desktop.ui.transfers.panel import TransfersPanel
 from apitorch_desktop.ui.transfers.status_text import counts_text, state_text
 from apitorch_desktop.utils.paths import resources
 from apitorch_desktop.utils.text import duration, size
+from tests.helpers.event_loop import wait_until
 
 RUNNING = TransferStatus(
     id=1, kind=TransferKind.UPLOAD, connection_id="embedded", training_set_id=Id(1), title="Importing “Summer”",
@@ -47,9 +48,9 @@ def test_a_note_stands_in_place_of_figures_that_do_not_move():
 def test_controls_go_with_the_state(panel, qtbot):
     panel.show_statuses([RUNNING])
     card = panel.card(1)
-    qtbot.waitUntil(card.pause.isVisible)  # a layout shows what it takes in a turn later
+    wait_until(card.pause.isVisible)  # a layout shows what it takes in a turn later
     assert not card.retry.isVisible()
-    with qtbot.waitSignal(panel.command_requested) as caught:
+    with qtbot.waitSignal(panel.command_requested, timeout=60_000) as caught:
         qtbot.mouseClick(card.pause, Qt.MouseButton.LeftButton)
     assert caught.args == ["pause", 1]
     panel.show_status(replace(RUNNING, state=TransferState.PAUSED))
@@ -64,7 +65,7 @@ def test_controls_go_with_the_state(panel, qtbot):
 def test_failed_files_are_listed_with_their_reason_and_can_be_filtered(panel, qtbot):
     panel.show_statuses([replace(RUNNING, state=TransferState.FAILED, done=597)])
     card = panel.card(1)
-    with qtbot.waitSignal(panel.failures_requested):
+    with qtbot.waitSignal(panel.failures_requested, timeout=60_000):
         qtbot.mouseClick(card.failed, Qt.MouseButton.LeftButton)
     panel.show_failures(1, [
         TransferFailure("half.jpg", "shirt", "“half.jpg” is cut off.", "Copy it again."),

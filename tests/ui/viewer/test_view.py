@@ -9,7 +9,7 @@ from PIL import Image
 from PySide6.QtCore import QPoint, Qt, QTimer
 
 from apitorch_desktop.ui.viewer.view import PhotoView, details
-from tests.helpers.event_loop import turn, wait_until
+from tests.helpers.event_loop import expose, turn, wait_until
 from tests.helpers.grid_driver import image, key, send, write
 
 
@@ -60,8 +60,7 @@ def view(qtbot, tasks, album, theme):
     view = PhotoView(tasks, album, album.neighbor, theme)
     qtbot.addWidget(view)
     view.setGeometry(60, 60, 800, 640)
-    view.show()
-    qtbot.waitExposed(view)
+    expose(view)
     view.activateWindow()
     view.setFocus()
     wait_until(view.hasFocus)
@@ -276,7 +275,7 @@ def test_the_thumbnail_is_there_until_the_photo_is(qtbot, tasks, album, theme):
     wait_until(lambda: loader.pixmap(one.image_id))
 
     def slow(image, cancelled):
-        gate.wait(10)
+        gate.wait(60)
         return album(image, cancelled)
 
     view = PhotoView(tasks, slow, album.neighbor, theme, loader=loader)
@@ -300,7 +299,7 @@ def test_a_photo_of_forty_megapixels_does_not_stop_the_window(view, album):
     timer.start()
     show(view, one)
     key("ctrl+1")
-    wait_until(lambda: photo(view).complete, seconds=60)
+    wait_until(lambda: photo(view).complete)
     turn()
     timer.stop()
     worst = max(later - sooner for sooner, later in itertools.pairwise(beats))

@@ -137,10 +137,10 @@ def test_check_boxes_belong_to_their_column_and_may_be_fixed(table, photos):
 
 
 def test_a_change_is_reported_for_one_row_or_for_all(qtbot, table, photos):
-    with qtbot.waitSignal(table.dataChanged) as one:
+    with qtbot.waitSignal(table.dataChanged, timeout=60_000) as one:
         table.refresh(photos[2])
     assert [(index.row(), index.column()) for index in one.args[:2]] == [(2, 0), (2, 2)]
-    with qtbot.waitSignal(table.dataChanged) as every:
+    with qtbot.waitSignal(table.dataChanged, timeout=60_000) as every:
         table.refresh()
     assert [(index.row(), index.column()) for index in every.args[:2]] == [(0, 0), (2, 2)]
     equal = Photo("c.jpg", "boots", 20, broken=True)
