@@ -30,7 +30,7 @@ def transport(service: FakeApi):
     made: list[Transport] = []
 
     def make(url: str = service.url, key: str = KEY, **options) -> Transport:
-        chosen = {"timeout": (2, 2), "total": 5, "attempts": 4, "backoff": 0.01, **options}
+        chosen = {"timeout": (20, 20), "total": 60, "attempts": 4, "backoff": 0.01, **options}
         made.append(Transport(url, key, **chosen))
         return made[-1]
 

@@ -34,6 +34,7 @@ from apitorch_desktop.api.transport import is_loopback, normalize_url
 from apitorch_desktop.utils.errors import Cancelled
 from tests.end_to_end.test_cli_serve import _make_certificate
 from tests.helpers.fake_api import KEY
+from tests.helpers.waiting import until
 from tests.service.http.test_url_fetcher import answering
 
 
@@ -150,21 +151,20 @@ def test_a_repeated_delete_that_finds_nothing_was_done(service, transport):
 
 def test_retry_after_is_obeyed_in_seconds_and_as_a_date(service, transport):
     calls = transport()
-    for given in ("1", "date"):
-        if given == "date":  # in whole seconds
-            given = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
-        service.wrong(429, retry_after=given)
-        begun = time.monotonic()
-        ping(calls)
-        assert 0.8 < time.monotonic() - begun < 4
+    service.wrong(429, retry_after="1")
+    ping(calls)
+    assert service.seen[1].at - service.seen[0].at >= 1
+    moment = datetime.now(UTC) + timedelta(seconds=2)
+    service.wrong(429, retry_after=format_datetime(moment, usegmt=True))
+    ping(calls)
+    assert datetime.now(UTC) >= moment.replace(microsecond=0)
 
 
 def test_a_long_retry_after_is_told_at_once(service, transport):
     service.wrong(429, retry_after="3600")
-    begun = time.monotonic()
     with pytest.raises(RateLimited) as limited:
         ping(transport())
-    assert time.monotonic() - begun < 1
+    assert len(service.seen) == 1
     assert limited.value.retry_after == 3600
     assert limited.value.can_retry
 
@@ -172,15 +172,14 @@ def test_a_long_retry_after_is_told_at_once(service, transport):
 def test_other_threads_wait_too_when_one_was_told_to(service, transport):
     calls = transport()
     service.wrong(429, retry_after="1")
-    begun = time.monotonic()
     first = threading.Thread(target=ping, args=(calls,))
     first.start()
-    while not service.seen:
-        time.sleep(0.005)
-    time.sleep(0.05)
+    until(lambda: calls._not_before, "the refusal")
     ping(calls)
     first.join()
-    assert time.monotonic() - begun > 0.8
+    told, *others = (one.at for one in service.seen)
+    assert len(others) == 2
+    assert min(others) - told >= 1
 
 
 @pytest.mark.parametrize(
@@ -199,10 +198,8 @@ def test_a_retry_after_in_the_past_means_now():
 
 def test_a_body_that_drips_is_given_up_in_time(service, transport):
     service.wrong("drip", seconds=0.2)
-    begun = time.monotonic()
     with pytest.raises(TimedOut, match="did not finish within 1 seconds"):
         ping(transport(total=1, attempts=1))
-    assert time.monotonic() - begun < 2
 
 
 def test_a_large_image_on_a_slow_line_gets_through(service, transport):
@@ -232,46 +229,39 @@ def test_headers_that_drip_are_given_up_in_time(transport):
 
         thread = threading.Thread(target=drip)
         thread.start()
-        begun = time.monotonic()
-        with pytest.raises(TimedOut):
+        with pytest.raises(TimedOut, match="did not finish within 1 seconds"):
             ping(transport(f"127.0.0.1:{server.getsockname()[1]}", total=1, attempts=1))
-        assert time.monotonic() - begun < 2
         stop.set()
         thread.join()
 
 
 def test_silence_is_given_up_in_time(service, transport):
-    service.wrong("late", seconds=1.5)
-    begun = time.monotonic()
+    service.wrong("held")
     with pytest.raises(TimedOut, match="silent"):
-        ping(transport(timeout=(1, 0.5), attempts=1))
-    assert time.monotonic() - begun < 1.3
+        ping(transport(timeout=(20, 0.5), attempts=1))
 
 
 def test_a_wait_ends_when_it_is_cancelled(service, transport):
-    service.wrong("late", seconds=3)
-    begun = time.monotonic()
+    service.wrong("held")
     with pytest.raises(Cancelled):
-        ping(transport(), cancelled=lambda: time.monotonic() - begun > 0.3)
-    assert time.monotonic() - begun < 1
+        ping(transport(), cancelled=lambda: bool(service.seen))
 
 
 def test_a_pause_between_two_attempts_ends_when_it_is_cancelled(service, transport):
     service.wrong(429, retry_after="20")
-    begun = time.monotonic()
+    calls = transport(total=60)
     with pytest.raises(Cancelled):
-        ping(transport(total=60), cancelled=lambda: time.monotonic() - begun > 0.3)
-    assert time.monotonic() - begun < 1
+        ping(calls, cancelled=lambda: bool(calls._not_before))
+    assert len(service.seen) == 1
 
 
 def test_an_upload_that_nobody_takes_ends_when_it_is_cancelled(transport):
     with socket.create_server(("127.0.0.1", 0)) as server:
         begun = time.monotonic()
         body = Multipart([], b"x" * 30_000_000, "big.jpg")
-        calls = transport(f"127.0.0.1:{server.getsockname()[1]}", total=20, timeout=(2, 20))
+        calls = transport(f"127.0.0.1:{server.getsockname()[1]}", total=60, timeout=(20, 60))
         with pytest.raises(Cancelled):
             calls.call("POST", "x", dict[str, Any], multipart=body, cancelled=lambda: time.monotonic() - begun > 0.5)
-        assert time.monotonic() - begun < 2
 
 
 def test_a_gzip_bomb_is_not_unpacked_whole(service, transport):
@@ -513,11 +503,16 @@ def test_an_answer_that_is_not_api_torchs_is_named(fault, words, service, transp
         ping(transport(attempts=2))
 
 
-def test_nobody_there_and_no_such_host_are_told_apart(service, transport):
+def test_nobody_there_and_no_such_host_are_told_apart(service, transport, monkeypatch):
     service.vanish()
     with pytest.raises(ConnectionFailed, match=f"Nothing answers at 127.0.0.1:{service.port}") as failed:
         ping(transport(attempts=1))
     assert failed.value.unsent
+
+    def unknown(*_, **__):  # whatever resolver there is
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(ConnectionFailed, match=r"There is no “nowhere\.invalid”") as failed:
         ping(transport("https://nowhere.invalid/", attempts=1))
     assert failed.value.unsent

@@ -64,7 +64,7 @@ def real(real_service: Service, open_home) -> Home:
 def plain(documented: FakeApi, open_home) -> Home:
     """The same on a service with the documented calls alone; calls are not repeated."""
     labels = {f"l{one}": [picture(number) for number in range(20) if number % 4 == one] for one in range(4)}
-    home = open_home(documented.url, KEY, documented.add_set("Clothes", labels), attempts=1, timeout=(2, 2))
+    home = open_home(documented.url, KEY, documented.add_set("Clothes", labels), attempts=1, timeout=(20, 20))
     home.workspace.connect()
     return home
 

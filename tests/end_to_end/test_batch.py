@@ -7,14 +7,14 @@ from collections import Counter
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QDesktopServices, QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QLineEdit, QPushButton
+from PySide6.QtWidgets import QFileDialog, QLineEdit
 
 from apitorch_desktop.ui.batch.dialog import AddEachDialog
 from apitorch_desktop.ui.batch.model import IN_SET
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE as ROW
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
-from tests.helpers.widget_driver import OpenedFolders, choose, pick, press_cell, press_header
+from tests.helpers.widget_driver import OpenedFolders, chip, choose, pick, press_cell, press_header
 
 LABELS = ("dress", "shoes")
 EACH = 6
@@ -82,9 +82,6 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
             (one["image"], one["classifier"], one["label"]) for one in rows if one["label"]
         ]
         send(made, table, client)
-
-    def chip(panel, slug):
-        return next((one for one in panel.findChildren(QPushButton) if one.text() == slug), None)
 
     def choose_classifiers(made):
         """That of the open training set, and another's; what was chosen stays when they are listed anew."""

@@ -2,18 +2,19 @@
 
 import csv
 import shutil
-import time
+import threading
 
 import pytest
 from PySide6.QtCore import QPoint
 from PySide6.QtWidgets import QFileDialog, QLineEdit
 
 from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.ui.tasks.runner import TaskRunner
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
 from tests.helpers.summer_set import summer
-from tests.helpers.widget_driver import choose, press_cell
+from tests.helpers.widget_driver import chip, choose, press_cell
 
 COUNT = 14
 CORNER = QPoint(1500, 920)
@@ -29,17 +30,41 @@ def folder(photos, tmp_path):
     return place
 
 
+class Gate:
+    """Holds answers back: so many as it lets through come, and all of them once it is open."""
+
+    def __init__(self):
+        self.waiting, self.open = 0, False
+        self._through, self._lock = threading.Semaphore(0), threading.Lock()
+
+    def let(self, answers):
+        self._through.release(answers)
+
+    def pass_through(self):
+        with self._lock:
+            self.waiting += 1
+        while not self.open and not self._through.acquire(timeout=0.02):
+            pass
+        with self._lock:
+            self.waiting -= 1
+
+
 @pytest.fixture
-def slow(monkeypatch):
-    """Answers that take their time: a list whose first item is the pause in seconds."""
-    pause, ask = [0.4], Workspace.classify
+def gate(monkeypatch):
+    """A gate before every answer of the service; it opens when the program ends."""
+    made, ask, shutdown = Gate(), Workspace.classify, TaskRunner.shutdown
 
     def classify(self, *arguments, **named):
-        time.sleep(pause[0])
+        made.pass_through()
         return ask(self, *arguments, **named)
 
+    def end(self, *arguments):
+        made.open = True
+        return shutdown(self, *arguments)
+
     monkeypatch.setattr(Workspace, "classify", classify)
-    return pause
+    monkeypatch.setattr(TaskRunner, "shutdown", end)
+    return made
 
 
 def save(made, path):
@@ -68,7 +93,7 @@ def from_the_list(made):
     program.wait(made.batch_panel.isVisible, "the table again")
 
 
-def test_a_batch_survives_a_click_a_close_a_pause_and_a_restart(monkeypatch, photos, folder, slow, tmp_path, home):
+def test_a_batch_survives_a_click_a_close_a_pause_and_a_restart(monkeypatch, photos, folder, gate, tmp_path, home):
     summer(photos, tmp_path, ("dress", "hat"), 6)
 
     def first(made):
@@ -81,11 +106,13 @@ def test_a_batch_survives_a_click_a_close_a_pause_and_a_restart(monkeypatch, pho
         session.refresh_classifiers()
         program.wait(lambda: "summer" in made.classify_panel.chosen, "the classifier chosen")
         for slug in [slug for slug in made.classify_panel.chosen if slug != "summer"]:
-            made.classify_panel._choose(slug, on=False)
+            program.press(lambda slug=slug: chip(made.classify_panel, slug))
+            program.wait(lambda slug=slug: slug not in made.classify_panel.chosen, f"{slug} left out")
         program.wait(lambda: len(session.training_sets) == 2, "both sets")
 
         assert pointer.drag([folder], pointer.center(made.classify_panel.photo), CORNER) == "dropped"
-        program.wait(lambda: table.isVisible() and table.model.counts[0] > 0, "the first answers")
+        gate.let(3)
+        program.wait(lambda: table.isVisible() and table.model.counts[0] == 3, "the first answers")
         tree = made.central_widget.tree
         node = next(node for node in tree.model.top() if node.text == "Other")
         press_cell(tree.view, tree.model.index_of(node))
@@ -101,19 +128,21 @@ def test_a_batch_survives_a_click_a_close_a_pause_and_a_restart(monkeypatch, pho
 
         program.press(table.stop)
         program.wait(lambda: "Partial" in table.words.full_text(), "a partial table")
+        gate.let(gate.waiting)
+        program.wait(lambda: not gate.waiting, "the answers under way")
         rows = save(made, tmp_path / "partial.csv")
         done = table.model.counts[0]
         assert 0 < done < COUNT
         assert len(rows) == COUNT
         assert sum(row["error"] == "Not classified yet." for row in rows) == COUNT - done
         program.press(table.resume)
+        gate.let(2)
         program.wait(lambda: table.model.counts[0] > done, "more answers")
         assert table.model.counts[0] < COUNT
 
     def second(made):
         table = made.batch_panel
         program.wait(lambda: made.batch.statuses and made.session.sets_confirmed, "the batch of the last run")
-        slow[0] = 0
         program.wait(lambda: made.batch.statuses[0].state == "done", "the rest of it")
         from_the_list(made)
         assert table.model.counts == (COUNT, 0, COUNT)

@@ -317,7 +317,7 @@ def test_renaming_a_label_says_how_far_it_is_and_is_cancelled_by_a_button(monkey
     def steps(made, said):
         listed(made, 6)
         pictures_shown(made)
-        service.slowly = 0.05  # so that there is time to press the button
+        service.wrong_in_turn("", "", "held", method="POST", path="/image$")  # under way until it is cancelled
         made.edits.rename_label(str(service.number), "plains", "prairie")
         message = made.central_widget.status.message
         program.wait(lambda: any("of 4" in one for one in said), "how far it is")
@@ -326,7 +326,6 @@ def test_renaming_a_label_says_how_far_it_is_and_is_cancelled_by_a_button(monkey
         )
         program.press(cancel)
         program.wait(lambda: any("was cancelled: all is as it was before" in one for one in said), f"the end: {said}")
-        service.slowly = 0
         assert {label: images for label, images in service.content(service.number).items() if images} == before
         program.wait(lambda: labels(made) == {"mountain": 2, "plains": 4}, "the labels as they were")
         assert made.session.stores.edits.journal.undoable(made.session.connection.id) is None

@@ -15,4 +15,5 @@ if __name__ == "__main__":
     home.edits.resume(home.workspace)
     dice = Dice(home, int(seed), whole=False, importing=False)
     while True:
-        dice.throw()
+        if dice.throw():
+            print("edit", flush=True)

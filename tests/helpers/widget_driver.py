@@ -1,7 +1,7 @@
 """Menus, choices and tables as a person uses them: with the pointer, where they are on the screen."""
 
 from PySide6.QtCore import QObject, QPersistentModelIndex, QRect, QUrl, Slot
-from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMenu
+from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMenu, QPushButton
 
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
@@ -65,6 +65,11 @@ def write_path(shown, path):
     program.wait(is_typed, "the name")
     pointer.key("Return")
     program.wait(lambda: program.dialog(QFileDialog) is not shown, "the file dialog closed")
+
+
+def chip(panel, slug):
+    """The button of a chosen classifier, once there is one."""
+    return next((one for one in panel.findChildren(QPushButton) if one.text() == slug), None)
 
 
 def pick(choice, words):

@@ -50,7 +50,7 @@ def nothing_left_alive(qapp, qtlog):
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
     windows = [repr(widget) for widget in QApplication.topLevelWidgets() if widget.isVisible()]
     assert not windows, f"left open: {windows}"
-    end = time.monotonic() + 2  # a thread that has ended is still seen for a moment
+    end = time.monotonic() + 20  # a thread that has ended is still seen for a moment
     while _lane_threads() and time.monotonic() < end:
         time.sleep(0.001)
     left_running = [name for thread, name in _lane_threads().items() if thread not in threads]

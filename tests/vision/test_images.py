@@ -268,10 +268,10 @@ def test_half_a_jpeg_is_called_cut_off():
 def test_a_png_bomb_is_refused_at_once():
     data = odd_files.png_bomb()
     assert len(data) < 1_000_000
-    start = time.perf_counter()
+    start = time.thread_time()
     error = refused(data)
     assert "64 megapixels" in str(error)
-    assert time.perf_counter() - start < 2
+    assert time.thread_time() - start < 2
 
 
 def test_64_megapixels_are_the_most():

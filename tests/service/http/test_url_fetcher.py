@@ -179,11 +179,19 @@ def test_every_redirect_is_checked_anew(onward, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "onward", ["file:///etc/passwd", "ftp://a/b", "gopher://a", "data:image/png;base64,AA", "//u:p@a/"]
+    ("onward", "word"),
+    [
+        ("file:///etc/passwd", "no http:// or https:// address"),
+        ("ftp://a/b", "no http:// or https:// address"),
+        ("gopher://a", "no http:// or https:// address"),
+        ("data:image/png;base64,AA", "no http:// or https:// address"),
+        ("//u:p@a/", "a name or a password"),
+    ],
 )
-def test_redirects_lead_to_http_only(onward, tmp_path):
-    with answering(f"HTTP/1.1 301 Moved\r\nLocation: {onward}\r\n\r\n".encode()) as (port, _):
-        refused(f"http://127.0.0.1:{port}/", tmp_path, allow_private=True)
+def test_redirects_lead_to_http_only(onward, word, tmp_path):
+    with answering(f"HTTP/1.1 301 Moved\r\nLocation: {onward}\r\n\r\n".encode()) as (port, heads):
+        refused(f"http://127.0.0.1:{port}/", tmp_path, word, allow_private=True)
+        assert len(heads) == 1
 
 
 def test_redirects_are_followed_but_not_for_ever(tmp_path):
@@ -275,9 +283,8 @@ def trickling_body(connection):
 )
 def test_answers_that_are_endless_slow_or_broken_are_cut_off(answer, status, word, tmp_path):
     with answering(answer) as (port, _):
-        began = time.monotonic()
-        refused(f"http://127.0.0.1:{port}/", tmp_path, word, status=status, allow_private=True, deadline=1)
-        assert time.monotonic() - began < 5
+        deadline = 1 if "1 seconds" in word else 60
+        refused(f"http://127.0.0.1:{port}/", tmp_path, word, status=status, allow_private=True, deadline=deadline)
 
 
 def encoded(encoding, body):
@@ -317,9 +324,12 @@ def test_a_compressed_answer_is_bounded_and_checked(encoding, body, status, word
 
 
 def test_a_port_where_nobody_listens_is_named(tmp_path):
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+    with socket.socket() as taken:  # and nobody can, while it is bound
+        taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    refused(f"http://127.0.0.1:{port}/a.jpg", tmp_path, "cannot be reached", f"127.0.0.1:{port}", allow_private=True)
+        refused(
+            f"http://127.0.0.1:{port}/a.jpg", tmp_path, "cannot be reached", f"127.0.0.1:{port}", allow_private=True
+        )
 
 
 # --- TLS

@@ -15,6 +15,7 @@ from apitorch_desktop.service.storage import sweeper as sweeper_module
 from apitorch_desktop.service.storage.errors import StorageFault
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.stores import ME, add, add_many, files
+from tests.helpers.waiting import until
 
 
 def set_back(folder: Path, new: int = 25) -> tuple[set[str], Path]:
@@ -147,9 +148,7 @@ def test_a_rotten_file_is_found_never_served_and_healed_by_an_upload(tmp_path):
         stopping = threading.Event()
         thread = threading.Thread(target=store.sweeper.scrub, args=(stopping, 2**30))
         thread.start()
-        deadline = time.monotonic() + 20
-        while rotten.sha256 not in store._blobs.damaged and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda: rotten.sha256 in store._blobs.damaged)
         stopping.set()
         thread.join(60)
         assert store.read(good.sha256) == b"good"

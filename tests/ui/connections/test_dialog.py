@@ -55,8 +55,8 @@ def press(qtbot, button):
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
-def said(dialog, words, seconds=20):
-    wait_until(lambda: words in dialog.answer.text(), seconds, f"not “{words}” but “{dialog.answer.text()}”")
+def said(dialog, words):
+    wait_until(lambda: words in dialog.answer.text(), f"not “{words}” but “{dialog.answer.text()}”")
 
 
 def test_a_connection_is_tried_then_kept_and_a_missing_keyring_is_said(qtbot, opened, connections, keys, real):
@@ -195,7 +195,7 @@ def test_a_connection_is_removed_with_its_key(qtbot, opened, connections, keys, 
 
 def test_escape_keeps_nothing_while_the_service_is_asked(qtbot, opened, connections):
     with FakeApi() as service:
-        service.wrong("late", seconds=1.0, times=5)
+        service.wrong("held", times=5)
         dialog = opened()
         dialog.address.setText(service.url)
         dialog.key.setText(service.key)
@@ -204,6 +204,7 @@ def test_escape_keeps_nothing_while_the_service_is_asked(qtbot, opened, connecti
         assert not dialog.save.isEnabled()
         qtbot.keyClick(dialog, Qt.Key.Key_Escape)
         wait_until(lambda: not dialog.isVisible())
+        service.right()
         wait_until(lambda: not dialog._tasks.active())
         assert connections.all()[1:] == []
         assert dialog.outcomes == []

@@ -13,6 +13,7 @@ from PySide6.QtCore import QPoint, QTimer
 from apitorch_desktop.ui.grid.view import GridView
 from tests.helpers.event_loop import expose, turn, wait_until
 from tests.helpers.grid_driver import cell_center, groups
+from tests.helpers.waiting import PATIENCE
 from tests.helpers.x11_pointer import drag, xdotool
 
 _TARGET = Path(__file__).parents[2] / "helpers" / "drop_target.py"
@@ -177,7 +178,7 @@ def carry_out(start, lines):
         for part in (0.1, 0.4, 0.7, 1):
             point = start + (end - start) * part
             run("mousemove", point.x(), point.y(), "sleep", 0.05)
-        patience = time.monotonic() + 10
+        patience = time.monotonic() + PATIENCE
         while not lines and time.monotonic() < patience:
             time.sleep(0.01)
         run("sleep", 0.5, "mousemove", end.x() + 2, end.y(), "sleep", 0.5, "mouseup", 1)
@@ -231,17 +232,18 @@ def test_a_drag_inside_makes_no_files(generous):
 def test_files_that_are_not_ready_in_time_are_left_out_and_told_of(generous, target, monkeypatch):
     from apitorch_desktop.ui.widgets import drag_drop
 
-    monkeypatch.setattr(drag_drop, "PATIENCE", 200)
-    short = []
+    monkeypatch.setattr(drag_drop, "PATIENCE", 1000)
+    short, late = [], threading.Event()
     generous.drag_incomplete.connect(lambda ready, wanted: short.append((ready, wanted)))
     generous.images.selection.all()
     original = generous._local_copy
     generous._local_copy = lambda image, cancelled: (
-        time.sleep(0.3 * (image.original_filename > "IMG_2")),
+        image.original_filename > "IMG_2" and late.wait(PATIENCE),
         original(image, cancelled),
     )[1]
     carry_out(cell_center(generous, 2), target)
     wait_until(lambda: short)
+    late.set()
     ready, wanted = short[0]
     assert wanted == 38
     assert ready < 38
