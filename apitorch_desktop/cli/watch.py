@@ -1,7 +1,5 @@
 """The subcommand watch: photos that arrive in a folder are classified, written into a CSV file, moved by label."""
 
-import hashlib
-import os
 import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -14,9 +12,10 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.cli import output
 from apitorch_desktop.cli.classify import line_of, wait_until_ready
 from apitorch_desktop.cli.connect import CommandError, connected, connection_id
-from apitorch_desktop.dataset.watched_folder import Answer, FolderWatch, WatchJournal, WatchTask
+from apitorch_desktop.dataset.watch.engine import FolderWatch
+from apitorch_desktop.dataset.watch.journal import WatchJournal
+from apitorch_desktop.dataset.watch.task import Answer, WatchTask, lock_task
 from apitorch_desktop.utils import paths
-from apitorch_desktop.utils.files import try_lock
 from apitorch_desktop.utils.text import decoded, shown
 
 _LEAST = 0.8
@@ -76,8 +75,7 @@ def _watch(arguments: Namespace) -> int:
 def watch_folder(task: WatchTask, stop: Event) -> int:
     """Watch a folder until `stop` is set; return the exit status."""
     folder = paths.desktop_folder()
-    key = os.fsencode(f"{task.connection_id}\0{task.classifier}\0{task.folder}")
-    lock = try_lock(folder / f"watch-{hashlib.sha256(key).hexdigest()[:16]}.lock")
+    lock = lock_task(folder, task)
     if lock is None:
         raise CommandError(f"“{shown(str(task.folder))}” is being watched already.")
     report = sys.stderr if task.table is not None and output.is_standard_output(task.table) else sys.stdout

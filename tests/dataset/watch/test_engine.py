@@ -11,9 +11,11 @@ import pytest
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.types import Classification
-from apitorch_desktop.dataset import watched_folder
 from apitorch_desktop.dataset.batch.classification import COLUMNS
-from apitorch_desktop.dataset.watched_folder import Arrival, FolderWatch, WatchJournal, WatchTask, state_of
+from apitorch_desktop.dataset.watch import arrivals, engine
+from apitorch_desktop.dataset.watch.engine import FolderWatch
+from apitorch_desktop.dataset.watch.journal import WatchJournal
+from apitorch_desktop.dataset.watch.task import Arrival, WatchTask, state_of
 from tests.helpers.image_samples import saved, scene
 from tests.helpers.service_process import serving
 from tests.helpers.waiting import until
@@ -35,9 +37,9 @@ def folder(tmp_path):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(watched_folder, "REST", 0.05)
-    monkeypatch.setattr(watched_folder, "_TICK", 0.05)
-    monkeypatch.setattr(watched_folder, "_RETRY_PAUSE", 0.05)
+    monkeypatch.setattr(arrivals, "REST", 0.05)
+    monkeypatch.setattr(arrivals, "TICK", 0.05)
+    monkeypatch.setattr(engine, "_RETRY_PAUSE", 0.05)
 
 
 def photo(path, size=1000):

@@ -1,0 +1,177 @@
+"""Work on a watched folder: photos at rest are classified, moved and written down, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from threading import Event
+
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.errors import ApiError, Conflict, ConnectionFailed, NotFound
+from apitorch_desktop.dataset.batch.classification import classify_arguments, fetch_answers
+from apitorch_desktop.dataset.sources.archives import Archives
+from apitorch_desktop.dataset.sources.image_source import ImageFile, SourceMissing, place_of
+from apitorch_desktop.dataset.watch import arrivals
+from apitorch_desktop.dataset.watch.arrivals import Arrivals
+from apitorch_desktop.dataset.watch.journal import WatchJournal
+from apitorch_desktop.dataset.watch.mover import finish_move, move
+from apitorch_desktop.dataset.watch.table import AnswerRows
+from apitorch_desktop.dataset.watch.task import Answer, Arrival, WatchTask, state_of
+from apitorch_desktop.utils.errors import Cancelled
+from apitorch_desktop.utils.sqlite import FileError
+from apitorch_desktop.utils.text import reason, shown
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
+"""Seconds of waiting for a service that is away, doubled from the first to the longest."""
+_RETRY_PAUSE = 30.0
+"""Seconds until a photo that could not be moved or written down is tried again."""
+_THREADS = 4
+
+
+class FolderWatch:
+    """Works on the photos of a watched folder, until it is stopped. One at a time may work on a task.
+
+    `on_done` receives each photo's place, its answer and where it was moved; `on_state` a sentence when the folder or the
+    service is away or back, or a photo cannot be moved or written down.
+    """
+
+    def __init__(
+        self,
+        task: WatchTask,
+        journal: WatchJournal,
+        *,
+        on_done: Callable[[str, Answer, Path | None], object],
+        on_state: Callable[[str], object],
+    ) -> None:
+        self._task = task
+        self._journal = journal
+        self._arrivals = Arrivals(task)
+        self._on_done = on_done
+        self._on_state = on_state
+        self._problem = ""
+        self._rows = AnswerRows(task, journal)
+        self._away, self._pause = False, _FIRST_PAUSE
+
+    def work(self, connect: Callable[[], AbstractContextManager[ApiClient]], stop: Event) -> None:
+        """Classify what is in the folder and what arrives, until `stop` is set.
+
+        `connect` opens a client; it is called again after the service was away. Raises ApiError for what no waiting helps
+        against, such as a wrong key, UnfitTable, FileError, and what `connect` raises.
+        """
+        self._rows.check()
+        self._resume()
+        changes = self._arrivals.changes(stop, self._on_state)
+        with closing(changes), ThreadPoolExecutor(_THREADS, "classify") as pool:
+            while not stop.is_set():
+                try:
+                    with connect() as client:
+                        self._work_with(client, pool, changes, stop)
+                except Cancelled:
+                    return
+                except ApiError as error:
+                    self._wait(error, stop)
+
+    def _work_with(self, client: ApiClient, pool: ThreadPoolExecutor, changes: Iterator[None], stop: Event) -> None:
+        """Work until stopped. Raises ConnectionFailed if the service is away."""
+        for _ in changes:
+            try:
+                while (ready := self._arrivals.ready()) and not stop.is_set():
+                    self._handle(client, pool, ready, stop)
+            except ConnectionFailed:
+                raise
+            except ApiError as error:
+                self._wait(error, stop)
+            else:
+                if self._away:
+                    self._on_state("The service is back.")
+                self._away, self._pause = False, _FIRST_PAUSE
+
+    def _wait(self, error: ApiError, stop: Event) -> None:
+        """Wait for a service that is away or refuses for now, longer each time; raise an error that this does not remove."""
+        if not (error.can_retry or isinstance(error, Conflict)):
+            raise error
+        if not self._away:
+            self._on_state(f"{error} Waiting for the service.")
+        self._away = True
+        stop.wait(max(self._pause, error.retry_after or 0))
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+
+    # --- what is done about it
+
+    def _handle(self, client: ApiClient, pool: ThreadPoolExecutor, ready: list[Arrival], stop: Event) -> None:
+        """Classify photos and do what is wanted. Raises ApiError if the service answers nothing; they are ready again."""
+        with closing(Archives()) as archives:
+            answers = list(pool.map(lambda arrival: self._ask(client, arrival, archives, stop), ready))
+        failure: ApiError | None = None
+        for arrival, answer in zip(ready, answers, strict=True):
+            if isinstance(answer, ApiError):
+                failure = answer
+                self._arrivals.again(arrival, 0)
+            elif state_of(arrival.path) != arrival.state:  # written or taken away meanwhile
+                self._arrivals.again(arrival, arrivals.REST)
+            elif answer is not None and not stop.is_set():
+                self._settle(arrival, answer)
+        if failure is not None:
+            raise failure
+
+    def _ask(self, client: ApiClient, arrival: Arrival, archives: Archives, stop: Event) -> Answer | ApiError | None:
+        """Return the answer about a photo, an error that waiting or the user can remove, or None once stopped."""
+        if (known := self._journal.answer(arrival)) is not None:
+            return known
+        slug = self._task.classifier
+        answer: Answer | ApiError
+        try:
+            given = classify_arguments(ImageFile(arrival.path), archives)
+            answer = fetch_answers(lambda slugs: client.classify(slugs, cancelled=stop.is_set, **given), [slug])[slug]
+        except Cancelled:
+            return None
+        except SourceMissing as error:
+            answer = str(error)
+        except ApiError as error:  # a wrong key
+            return error
+        if isinstance(answer, ApiError):
+            if answer.can_retry or isinstance(answer, (Conflict, NotFound)):
+                return answer
+            answer = f"{answer} {answer.advice}".strip()
+        if state_of(arrival.path) == arrival.state:
+            self._journal.save(arrival, answer)
+        return answer
+
+    def _settle(self, arrival: Arrival, answer: Answer) -> None:
+        """Move a photo and write its row, each if wanted and not done yet."""
+        done, moved = arrival, None
+        try:
+            place = self._task.place_for(answer)
+            if place is not None and arrival.path.parent != place:
+                done = move(arrival, place, self._journal)
+                moved = done.path
+                self._arrivals.forget(arrival.path)
+                self._arrivals.done(done)
+            written = self._rows.write(done.path, answer)
+        except (FileError, BrokenPipeError):
+            raise
+        except OSError as error:
+            named = shown(str(error.filename2 or error.filename or done.path))
+            self._complain(f"“{named}” cannot be written: {reason(error)}. Trying again.")
+            self._arrivals.again(done, _RETRY_PAUSE)
+            return
+        self._problem = ""
+        if not self._task.contains(done.path):
+            self._journal.forget(done.path)
+            self._arrivals.forget(done.path)
+        if moved is not None or written:
+            self._on_done(place_of(ImageFile(arrival.path)), answer, moved)
+
+    def _complain(self, sentence: str) -> None:
+        if sentence != self._problem:
+            self._on_state(sentence)
+        self._problem = sentence
+
+    def _resume(self) -> None:
+        """Finish moves that an earlier run left half done, and rows of photos that have left the folder."""
+        for arrival, target in self._journal.photos():
+            here = arrival if target is None else finish_move(arrival, target, self._journal)
+            if not self._task.contains(here.path) and (answer := self._journal.answer(here)) is not None:
+                self._settle(here, answer)

@@ -1,0 +1,79 @@
+"""Task of a watch: a folder with its classifier and what is done about the answers, and the photos in it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from apitorch_desktop.api.slugs import snake_case
+from apitorch_desktop.api.types import Classification
+from apitorch_desktop.dataset.batch.classification import is_none_of_these, probability
+from apitorch_desktop.utils.files import safe_filename, try_lock
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+Answer = Classification | str
+"""An answer, or a sentence with the reason why there is none."""
+State = tuple[int, int]
+"""Size of a file in bytes and time of its last change in ns."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchTask:
+    """A folder, its classifier, and what is done about the answers. All paths are absolute, those of folders without links.
+
+    `table`: CSV file that gets a row for each photo. `destination`: folder into whose folders by label photos move if the
+    answer is at least so sure as `least` (0 to 1) and not none of the labels.
+    """
+
+    connection_id: str
+    folder: Path
+    classifier: str
+    table: Path | None = None
+    destination: Path | None = None
+    least: float = 0.8
+
+    def place_for(self, answer: Answer) -> Path | None:
+        """Return the folder that a photo belongs in by its answer, None for one that stays."""
+        if self.destination is None or isinstance(answer, str) or is_none_of_these(answer):
+            return None
+        label = snake_case(answer.label)
+        if not label or (probability(answer.confidence_value) or 0) < self.least:
+            return None
+        return self.destination / safe_filename(label)
+
+    def contains(self, path: Path) -> bool:
+        """Return True for a path whose photo is to be classified: not one that was moved to a destination in the folder."""
+        if not path.is_relative_to(self.folder):
+            return False
+        inner = self.destination
+        inside = inner is not None and inner != self.folder and inner.is_relative_to(self.folder)
+        return not (inside and inner is not None and path.is_relative_to(inner))
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A photo at rest."""
+
+    path: Path
+    state: State
+
+
+def state_of(path: Path) -> State | None:
+    """Return size and time of change of a file; None for none, a link or what is no ordinary file."""
+    try:
+        found = path.lstat()
+    except (OSError, ValueError):
+        return None
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+
+
+def lock_task(folder: Path, task: WatchTask) -> BaseFileLock | None:
+    """Lock a task in the folder of its journal, so that one at a time works on it; None while another has the lock."""
+    key = os.fsencode(f"{task.connection_id}\0{task.classifier}\0{task.folder}")
+    return try_lock(folder / f"watch-{hashlib.sha256(key).hexdigest()[:16]}.lock")
