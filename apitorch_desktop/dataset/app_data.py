@@ -18,6 +18,7 @@ from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
 from apitorch_desktop.dataset.review.dismissals import DismissalStore
 from apitorch_desktop.dataset.review.reviewer import Reviewer
 from apitorch_desktop.dataset.transfers.queue import TransferQueue
+from apitorch_desktop.dataset.watch.store import WatchStore
 from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
 from apitorch_desktop.dataset.workspace.scratch import ScratchUploads
 from apitorch_desktop.dataset.workspace.workspace import Workspace
@@ -107,6 +108,7 @@ class AppData:
     transfers: TransferQueue
     reviewer: Reviewer
     batches: BatchStore
+    watches: WatchStore
 
     def workspace(self, connection: Connection, client: ApiClient) -> Workspace:
         """Return a workspace on a connection."""
@@ -128,6 +130,7 @@ class AppData:
         """Flush and close all files."""
         self.reviewer.close()
         self.batches.close()
+        self.watches.close()
         self.transfers.close()
         self.edits.close()
         self.scratch.close()
@@ -156,4 +159,5 @@ def open_app_data(folder: Path, cache: Path) -> AppData:
         transfers,
         Reviewer(cache),
         BatchStore(folder),
+        WatchStore(folder),
     )

@@ -187,6 +187,7 @@ class Bootstrap(QObject):
             *_loads("importer.controller", "connections.menu", "transfers.panel"),
             self._make_flows,
             *_loads("classify.answer_card", "classify.panel", "classify.controller", "batch.panel", "batch.controller"),
+            *_loads("watch.controller"),
             self._make_classify,
             *_loads("wiring"),
             self._wire,
@@ -352,6 +353,14 @@ class Bootstrap(QObject):
             self.session, self.batch_panel, self.classify_panel, self.actions, self.theme, self.window
         )
         self.central_widget.add_page(self.batch_panel)
+        from apitorch_desktop.ui.watch.controller import WatchController
+        from apitorch_desktop.ui.watch.panel import WatchPanel
+
+        self.watch_panel = WatchPanel(self.theme, self.tasks)
+        self.watches = WatchController(
+            self.session, self.edits, self.watch_panel, self.actions, self.theme, self.window
+        )
+        self.central_widget.add_page(self.watch_panel)
 
     def _wire(self) -> None:
         from apitorch_desktop.ui.wiring import WindowParts, Wiring
@@ -384,6 +393,8 @@ class Bootstrap(QObject):
                 classify_panel=self.classify_panel,
                 batch=self.batch,
                 batch_panel=self.batch_panel,
+                watches=self.watches,
+                watch_panel=self.watch_panel,
             )
         )
         self.crash_report = CrashReport(self._crash_log, self.session, self.theme, self.window)

@@ -93,7 +93,7 @@ MENUS = {
         "set.export", "set.export_classifier", "set.compare", "", "set.delete",
     ),
     "&Classifier": (
-        "classifier.classify_file", "photo.classify_with", "batch.add_each", "",
+        "classifier.classify_file", "photo.classify_with", "batch.add_each", "classifier.watch", "",
         "photo.find_similar", "photo.find_similar_everywhere", "photo.evidence", "", "classifier.versions",
     ),
     "&Help": ("help.documentation", "help.keys", "help.palette", "", "help.whats_new", "help.about"),

@@ -45,7 +45,10 @@ from apitorch_desktop.ui.sidebar.model import RowType, TreeNode
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.controller import TransferController
 from apitorch_desktop.ui.transfers.panel import TransfersPanel
+from apitorch_desktop.ui.transfers.status_text import WorkStatus
 from apitorch_desktop.ui.versions.controller import VersionsController
+from apitorch_desktop.ui.watch.controller import FIRST_ID, WatchController
+from apitorch_desktop.ui.watch.panel import WatchPanel
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from apitorch_desktop.utils.text import plural
 
@@ -159,6 +162,8 @@ class WindowParts:
     classify_panel: ClassifyPanel
     batch: BatchController
     batch_panel: BatchPanel
+    watches: WatchController
+    watch_panel: WatchPanel
 
 
 class Wiring(QObject):
@@ -267,6 +272,7 @@ class Wiring(QObject):
         self.connections.begin(stores)
         self._parts.transfers.start(stores.transfers)
         self._parts.batch.start(stores)
+        self._parts.watches.start(stores)
 
     def open_arguments(self, arguments: list[str]) -> None:
         """Import the files and addresses of a command line, or classify those after its option."""
@@ -658,26 +664,36 @@ class Wiring(QObject):
             self._parts.transfers_panel,
             self._central_widget.status.transfer,
         )
-        batch = self._parts.batch
+        batch, watches = self._parts.batch, self._parts.watches
+
+        def current() -> WorkStatus | None:
+            return transfers.current() or batch.current() or watches.current()
 
         def show_all() -> None:
-            panel.show_statuses([*transfers.statuses, *batch.statuses])
-            part.show_transfer(transfers.current() or batch.current())
+            panel.show_statuses([*watches.statuses, *transfers.statuses, *batch.statuses])
+            part.show_transfer(current())
 
         def command(verb: str, work_id: int) -> None:
-            (transfers if work_id > 0 else batch).command(verb, work_id)
+            (transfers if work_id > 0 else watches if work_id < FIRST_ID else batch).command(verb, work_id)
+
+        def show_failures(one: int) -> None:
+            if one < FIRST_ID:
+                panel.show_failures(one, watches.failures(one))
+            else:
+                transfers.failures(one, lambda failures: panel.show_failures(one, failures))
 
         transfers.listed.connect(lambda _all: show_all())
         batch.changed.connect(show_all)
-        transfers.changed.connect(lambda _one: part.show_transfer(transfers.current() or batch.current()))
+        watches.changed.connect(show_all)
+        watches.added.connect(transfers.reload)
+        watches.added.connect(self._session.refresh)
+        transfers.changed.connect(lambda _one: part.show_transfer(current()))
         transfers.changed.connect(panel.show_status)
         transfers.failed.connect(self._session.show_error)
         transfers.changed.connect(self._note_service_answered)
         self._session.service_connected.connect(lambda _back: self._retry_transfers())
         panel.command_requested.connect(command)
-        panel.failures_requested.connect(
-            lambda one: transfers.failures(one, lambda failures: panel.show_failures(one, failures))
-        )
+        panel.failures_requested.connect(show_failures)
         panel.summary_requested.connect(self._save_summary)
         panel.closed.connect(lambda: self.pages.leave(panel))
         part.pause_wanted.connect(lambda one: command("pause", one))
@@ -725,6 +741,9 @@ class Wiring(QObject):
         self._parts.session.classifiers_changed.connect(self._classify_waiting)
         batch.shown.connect(lambda shown: pages.show_above(table) if shown else pages.leave(table))
         batch.add_requested.connect(self._parts.imports.add)
+        watches, page = self._parts.watches, self._parts.watch_panel
+        watches.shown.connect(lambda shown: pages.show_above(page) if shown else pages.leave(page))
+        watches.photo_requested.connect(classify.begin)
         batch.photo_requested.connect(classify.begin)
         labeling = self._parts.labeling
         batch.key_of = labeling.keys.key

@@ -33,12 +33,13 @@ if TYPE_CHECKING:
 class ImportResult:
     """Result of an import. `created`: number of new images in `edit`, the journalled edit, None if there is none.
 
-    `known`: number of new images that were journalled before.
+    `known`: number of new images that were journalled before. `forgotten`: somebody else journalled all of it.
     """
 
     created: int
     edit: Edit | None
     known: int = 0
+    forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class UndoableImports:
             results = self._transfers.results(transfer_id)
             is_set_missing = status.state is not TransferState.DONE and self._transfers.is_set_missing(transfer_id)
         except TransferMissing:  # another process journalled and forgot it
-            return ImportResult(0, None)
+            return ImportResult(0, None, forgotten=True)
         created = {image_id(item.image_id): item.label for item in results if item.created}
         with self._journal.connection_scope(connection_id):
             imports = [

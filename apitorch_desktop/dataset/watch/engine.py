@@ -12,7 +12,7 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, Conflict, ConnectionFailed, NotFound
 from apitorch_desktop.dataset.batch.classification import classify_arguments, fetch_answers
 from apitorch_desktop.dataset.sources.archives import Archives
-from apitorch_desktop.dataset.sources.image_source import ImageFile, SourceMissing, place_of
+from apitorch_desktop.dataset.sources.image_source import ImageFile, SourceMissing, UploadItem, place_of
 from apitorch_desktop.dataset.watch import arrivals
 from apitorch_desktop.dataset.watch.arrivals import Arrivals
 from apitorch_desktop.dataset.watch.journal import WatchJournal
@@ -30,11 +30,15 @@ _RETRY_PAUSE = 30.0
 _THREADS = 4
 
 
+Add = Callable[[list[UploadItem], Event], dict[tuple[str, str], str]]
+"""Adds photos, until stopped (Cancelled); returns why some could not be: (name, label) → sentence."""
+
+
 class FolderWatch:
     """Works on the photos of a watched folder, until it is stopped. One at a time may work on a task.
 
     `on_done` receives each photo's place, its answer and where it was moved; `on_state` a sentence when the folder or the
-    service is away or back, or a photo cannot be moved or written down.
+    service is away or back, or a photo cannot be moved or written down. `add` adds photos to the task's training set.
     """
 
     def __init__(
@@ -44,8 +48,10 @@ class FolderWatch:
         *,
         on_done: Callable[[str, Answer, Path | None], object],
         on_state: Callable[[str], object],
+        add: Add | None = None,
     ) -> None:
         self._task = task
+        self._add = add
         self._journal = journal
         self._arrivals = Arrivals(task)
         self._on_done = on_done
@@ -105,6 +111,7 @@ class FolderWatch:
         with closing(Archives()) as archives:
             answers = list(pool.map(lambda arrival: self._ask(client, arrival, archives, stop), ready))
         failure: ApiError | None = None
+        settled: list[tuple[Arrival, Answer]] = []
         for arrival, answer in zip(ready, answers, strict=True):
             if isinstance(answer, ApiError):
                 failure = answer
@@ -112,9 +119,44 @@ class FolderWatch:
             elif state_of(arrival.path) != arrival.state:  # written or taken away meanwhile
                 self._arrivals.again(arrival, arrivals.REST)
             elif answer is not None and not stop.is_set():
-                self._settle(arrival, answer)
+                settled.append((arrival, answer))
+        for arrival, answer in self._added(settled, stop):
+            self._settle(arrival, answer)
         if failure is not None:
             raise failure
+
+    def _added(self, found: list[tuple[Arrival, Answer]], stop: Event) -> list[tuple[Arrival, Answer]]:
+        """Add photos to the training set, each once; return those to go on with, without the ones that failed.
+
+        Should the program end before it is noted, they are sent again: the service has each photo once all the same.
+        """
+        if self._add is None or self._task.training_set_id is None:
+            return found
+        key = Path(f"training set {self._task.training_set_id}")  # no table: those have absolute paths
+        items = {
+            arrival.path: UploadItem(label, ImageFile(arrival.path), arrival.path.name)
+            for arrival, answer in found
+            if (label := self._task.label_for(answer)) is not None and self._journal.row(arrival.path, key) is None
+        }
+        if not items:
+            return found
+        try:
+            failures = self._add(list(items.values()), stop)
+        except ApiError:
+            for arrival, _ in found:
+                self._arrivals.again(arrival, 0)
+            raise
+        going_on = []
+        for arrival, answer in found:
+            item = items.get(arrival.path)
+            problem = failures.get((item.name, item.label)) if item is not None else None
+            if problem is not None:
+                self._on_done(place_of(ImageFile(arrival.path)), problem, None)
+                continue
+            if item is not None:
+                self._journal.save_row(arrival.path, key, 0, written=True)
+            going_on.append((arrival, answer))
+        return going_on
 
     def _ask(self, client: ApiClient, arrival: Arrival, archives: Archives, stop: Event) -> Answer | ApiError | None:
         """Return the answer about a photo, an error that waiting or the user can remove, or None once stopped."""

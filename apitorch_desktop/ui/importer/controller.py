@@ -408,7 +408,7 @@ class ImportController(QObject):
     def _show_result(self, status: TransferStatus, result: ImportResult) -> None:
         if status.state == "failed":
             return  # the status bar keeps the transfer with its failures
-        if result.known and result.edit is None:
+        if result.forgotten or (result.known and result.edit is None):
             return  # reported before, or undone since
         parts = [f"Added {plural(result.created, 'photo')}"] if result.created else ["Nothing new was added"]
         if status.skipped:

@@ -39,6 +39,7 @@ class TransferWidget(QWidget):
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self._theme = theme
+        self._compact = self._watched = False
         self.status: WorkStatus | None = None
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip("Show all transfers")
@@ -69,11 +70,13 @@ class TransferWidget(QWidget):
         running = status.state in ("running", "waiting")
         paused = status.state in ("paused", "stopped")
         self._title.setText(status.title)
+        self._watched = status.kind == "watch"
+        self._progress.setVisible(not self._compact and not self._watched)
         self._progress.set_share(status.fraction, "accent" if running else "muted" if paused else "warn")
         self._text.setText(state_text(status))
         self._pause.setText("Pause" if running else "Resume")
         self._pause.setVisible(running or paused)
-        self._cancel.setVisible(running or paused)
+        self._cancel.setVisible((running or paused) and not self._watched)  # the list has it
         self._retry.setVisible(bool(status.failed) and not running)
         self._close.setVisible(status.state in ENDED)
         self._failed.setText(failed_text(status))
@@ -85,7 +88,8 @@ class TransferWidget(QWidget):
 
     def set_compact(self, compact: bool) -> None:
         """Hide the progress bar, for a message beside it."""
-        self._progress.setVisible(not compact)
+        self._compact = compact
+        self._progress.setVisible(not compact and not self._watched)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """Open the list of transfers."""

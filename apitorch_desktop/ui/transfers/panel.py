@@ -106,15 +106,16 @@ class TransferCard(Card):
         self._line.setText(state_text(status))
         set_property(self._line, "tone", "bad" if status.state == "stopped" else "muted")
         self._meter.set_share(status.fraction, "warn" if status.failed or status.state == "stopped" else "accent")
-        self._meter.setVisible(status.state != "done")
+        batch, watch = status.kind == "batch", status.kind == "watch"
+        self._meter.setVisible(status.state != "done" and not watch)
         self._meter.setAccessibleName(f"{status.title}: {status.fraction:.0%}")
         self.pause.setVisible(not ended and not paused)
         self.resume.setVisible(paused or status.state == "cancelled")
         self.cancel.setVisible(not ended)
         self.up.setVisible(status.state == "waiting")
-        self.retry.setVisible(ended and bool(status.failed))
-        batch = status.kind == "batch"
-        self.open.setVisible(batch)
+        self.cancel.setText("Stop watching" if watch else "Cancel")
+        self.retry.setVisible((ended or watch) and bool(status.failed))
+        self.open.setVisible(batch or watch)
         self.save.setVisible(ended and not batch)
         self.forget.setVisible(ended)
         self.failed.setText(failed_text(status))
@@ -136,7 +137,8 @@ class TransfersPanel(QWidget):
     """Cards of all transfers, newest first; emits what the user requests."""
 
     command_requested = Signal(str, int)
-    """(command, id): a command of `TransferController` or `BatchController`; ids of batches are negative."""
+    """(command, id): a command of `TransferController` or `BatchController`; ids of batches are negative, and those
+    of watched folders below `ui.watch.controller.FIRST_ID`."""
     failures_requested = Signal(int)
     summary_requested = Signal(int)
     closed = Signal()
@@ -149,7 +151,10 @@ class TransfersPanel(QWidget):
         self._close = icon_button(theme, "close", "Close the list")
         self._close.clicked.connect(self.closed)
         self._empty = label(
-            "Nothing yet: what you import, download or classify in bulk is listed here.", "small", "muted", wrap=True
+            "Nothing yet: what you import, download or classify in bulk, and the folders you watch, are listed here.",
+            "small",
+            "muted",
+            wrap=True,
         )
         inner = QWidget()
         surface(inner, "panel")

@@ -41,12 +41,14 @@ class WorkStatus(Protocol):
     def fraction(self) -> float: ...
 
 
-_DONE = {"upload": "added", "download": "downloaded", "batch": "classified"}
-_FAILED = {"upload": "sent", "download": "downloaded", "batch": "classified"}
+_DONE = {"upload": "added", "download": "downloaded", "batch": "classified", "watch": "classified"}
+_FAILED = {"upload": "sent", "download": "downloaded", "batch": "classified", "watch": "handled"}
 
 
 def counts_text(status: WorkStatus) -> str:
     """Return count, rate and time left: `412 of 600 · 38 a second · 5 s left`."""
+    if status.kind == "watch":
+        return f"{status.done:,} classified"
     parts = [f"{status.done + status.skipped:,} of {status.total:,}"]
     if status.state == "running" and status.rate > 0 and status.done and status.bytes_done:
         rate = status.rate * status.done / status.bytes_done

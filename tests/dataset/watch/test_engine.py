@@ -10,7 +10,7 @@ from threading import Event, Thread
 import pytest
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.api.types import Classification
+from apitorch_desktop.api.types import INBOX, Classification
 from apitorch_desktop.dataset.batch.classification import COLUMNS
 from apitorch_desktop.dataset.watch import arrivals, engine
 from apitorch_desktop.dataset.watch.engine import FolderWatch
@@ -55,11 +55,11 @@ def rows(table):
 class Watch:
     """A watch on a thread, with what it reported."""
 
-    def __init__(self, home, task, connect):
+    def __init__(self, home, task, connect, add=None):
         self.done, self.states, self.stop, self.error = [], [], Event(), None
         self._journal = WatchJournal(home, task)
         watch = FolderWatch(
-            task, self._journal, on_done=lambda *report: self.done.append(report), on_state=self.states.append
+            task, self._journal, on_done=lambda *report: self.done.append(report), on_state=self.states.append, add=add
         )
         self._thread = Thread(target=self._work, args=(watch, connect))
         self._thread.start()
@@ -82,8 +82,8 @@ class Watch:
 
 
 @contextmanager
-def watching(home, task, connect):
-    watch = Watch(home, task, connect)
+def watching(home, task, connect, add=None):
+    watch = Watch(home, task, connect, add)
     try:
         yield watch
     finally:
@@ -264,3 +264,27 @@ def test_a_destination_that_cannot_be_written_is_tried_again(tmp_path, home, fol
         until(lambda: watch.done)
         assert len(watch.states) == 1
     assert (tmp_path / "out" / "red_ones" / "a.png").exists()
+
+
+def test_photos_are_added_once_under_their_answer_or_without_a_label(tmp_path, home, folder):
+    task = WatchTask("service", folder, "colors", None, tmp_path / "out", 0.5, "ts_1", True, True)
+    for name in ("a", "b", "c"):
+        photo(folder / f"{name}.png", len(name) + ord(name))
+    answered(home, task, a=SURE, b=UNSURE, c=STRANGE)
+    sent, refused = [], {("a.png", "red_ones"): "The disk of the service is full."}
+
+    def add(items, stop):
+        sent.extend((item.name, item.label) for item in items)
+        return refused
+
+    with watching(home, task, nobody, add) as watch:
+        until(lambda: len(watch.done) == 3)
+    assert sorted(sent) == [("a.png", "red_ones"), ("b.png", INBOX), ("c.png", INBOX)]
+    assert (folder / "a.png").exists(), "what could not be added does not move"
+    refused.clear()
+    sent.clear()
+    with watching(home, task, nobody, add) as watch:
+        until(lambda: watch.done)
+    assert sent == [("a.png", "red_ones")] and (tmp_path / "out" / "red_ones" / "a.png").exists()
+    labels = WatchTask("service", folder, "colors", None, None, 0.5, "ts_1", True, False)
+    assert [labels.label_for(answer) for answer in (SURE, UNSURE, STRANGE, "no")] == ["red_ones", None, None, None]

@@ -1,0 +1,1 @@
+"""Watched folders: photos that arrive are classified in the background."""

@@ -1,0 +1,412 @@
+"""Watched folders of the window: each runs in the background until it is paused or stopped, also after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from typing import Final
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QWidget
+
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.types import Classifier
+from apitorch_desktop.dataset.app_data import AppData
+from apitorch_desktop.dataset.transfers.queue import TransferFailure
+from apitorch_desktop.dataset.watch.store import KEPT, StoredWatch, WatchReport
+from apitorch_desktop.dataset.watch.task import Answer, WatchTask
+from apitorch_desktop.dataset.workspace.training import wait_until_trained
+from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
+from apitorch_desktop.ui.session.edit_controller import EditController
+from apitorch_desktop.ui.session.error_messages import error_message
+from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.tasks.runner import JobContext, Lane
+from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.watch.dialog import WatchDialog
+from apitorch_desktop.ui.watch.panel import WatchPanel
+from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
+from apitorch_desktop.utils import paths
+from apitorch_desktop.utils.errors import UserError
+from apitorch_desktop.utils.text import plural, shown
+
+FIRST_ID: Final = -1_000_000_000
+"""Ids in the list of work are below this one: those of batches are negative and above."""
+_TAKEN = "Another window or command watches this folder. This goes on once that ends."
+_SLICE = 0.1
+"""Seconds between two checks for a pause."""
+
+
+class NoClassifier(UserError):  # noqa: N818 - named for what it is
+    """The classifier of a watched folder does not exist."""
+
+
+class StopEvent(Event):
+    """Set by a pause, and by the cancellation of the job that it is bound to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cancelled: Callable[[], bool] = lambda: False
+
+    def is_set(self) -> bool:
+        """Return True if the work has to end."""
+        return super().is_set() or self.cancelled()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for that, at most `timeout` seconds."""
+        end = monotonic() + (timeout if timeout is not None else 1e9)
+        while not self.is_set() and (left := end - monotonic()) > 0:
+            super().wait(min(left, _SLICE))
+        return self.is_set()
+
+
+@dataclass(frozen=True, slots=True)
+class WatchStatus:
+    """Status of a watched folder for the list of work; see `WorkStatus`."""
+
+    id: int
+    title: str
+    state: str
+    note: str
+    done: int
+    failed: int
+    total: int = 0
+    kind: str = "watch"
+    skipped: int = 0
+    bytes_done: int = 0
+    rate: float = 0.0
+    seconds_left: float | None = None
+    fraction: float = 0.0
+
+
+class _WatchRun:
+    """A watched folder in memory."""
+
+    def __init__(self, stored: StoredWatch) -> None:
+        self.stored = stored
+        self.stop: Event | None = None
+        """Ends the job, while one runs."""
+        self.again = False
+        """Begin anew once the job has ended."""
+        self.note = ""
+        self.problem = ""
+        """Reason why it ended by itself."""
+        self.retried: list[Path] = []
+
+    def status(self) -> WatchStatus:
+        stored = self.stored
+        state = "paused" if stored.paused else "stopped" if self.problem else "running"
+        title = f"Watching “{shown(stored.task.folder.name or str(stored.task.folder))}” by {stored.task.classifier}"
+        note = "" if stored.paused else self.problem or self.note
+        return WatchStatus(FIRST_ID - stored.id, title, state, note, stored.done, stored.failed)
+
+
+class WatchController(QObject):
+    """Runs the watched folders; the page shows one of them."""
+
+    shown = Signal(bool)
+    changed = Signal()
+    """The list of watched folders, or the status of one."""
+    added = Signal()
+    """Photos were added to training sets by transfers that are off the list already."""
+    photo_requested = Signal(object)
+    """`DroppedContent` of one photo, for the classify panel."""
+
+    def __init__(
+        self, session: Session, edits: EditController, panel: WatchPanel, actions: ActionRegistry, theme: Theme,
+        window: QWidget,
+    ) -> None:  # fmt: skip
+        super().__init__(window)
+        self._session = session
+        self._edits = edits
+        self._panel = panel
+        self._theme = theme
+        self._window = window
+        self._stores: AppData | None = None
+        self._runs: dict[int, _WatchRun] = {}
+        self._current: _WatchRun | None = None
+        panel.command_requested.connect(self._on_current)
+        panel.opened.connect(
+            lambda report: self.photo_requested.emit(DroppedContent(paths=(report.moved or report.path,)))
+        )
+        panel.closed.connect(lambda: self.shown.emit(False))
+        actions.add(
+            ActionSpec("classifier.watch", "Watch a folder…", self.ask, icon="folder", reason=self._unavailable_reason)
+        )
+
+    def start(self, stores: AppData) -> None:
+        """Go on with the watched folders of earlier runs of the program."""
+        self._stores = stores
+
+        def done(found: list[StoredWatch]) -> None:
+            for stored in found:
+                run = self._runs[stored.id] = _WatchRun(stored)
+                if not stored.paused:
+                    self._run(run)
+            self.changed.emit()
+
+        self._session.tasks.run(
+            Lane.DISK, lambda _context: stores.watches.all(), done=done, owner=self, title="Reading the watched folders"
+        )
+
+    @property
+    def statuses(self) -> list[WatchStatus]:
+        """All watched folders, the oldest first."""
+        return [run.status() for run in self._runs.values()]
+
+    def current(self) -> WatchStatus | None:
+        """Return the watched folder for the status bar: one that has ended by itself, else the last one that goes on."""
+        statuses = self.statuses
+        return next((one for state in ("stopped", "running") for one in reversed(statuses) if one.state == state), None)
+
+    def _unavailable_reason(self) -> str:
+        session = self._session
+        if session.connected is None:
+            return session.unavailable_reason("")
+        if not session.connected.workspace.has("classify.upload"):
+            return f"“{session.connected.connection.name}” classifies photos by their web address only."
+        return "" if session.classifiers else "There is no classifier yet."
+
+    def ask(self) -> None:
+        """Let the user choose a folder and what is done about it."""
+        session = self._session
+        if (connected := session.connected) is None:
+            return
+        slugs = [found.slug for found in session.classifiers if isinstance(found.slug, str)]
+        dialog = WatchDialog(
+            self._theme,
+            connected.connection.id,
+            slugs,
+            session.training_sets,
+            session.open_set.training_set if session.open_set is not None else None,
+            "" if connected.workspace.has_inbox else "The service has no photos without a label.",
+            self._problem,
+            self._window,
+        )
+        dialog.agreed.connect(self.add)
+        dialog.open()
+
+    def _problem(self, task: WatchTask) -> str:
+        key = (task.connection_id, task.classifier, task.folder)
+        known = [run.stored.task for run in self._runs.values()]
+        if any((one.connection_id, one.classifier, one.folder) == key for one in known):
+            return f"“{shown(task.folder.name)}” is being watched by {task.classifier} already."
+        return ""
+
+    def add(self, task: WatchTask) -> None:
+        """Watch a folder from now on."""
+        if (stores := self._stores) is None:
+            return
+
+        def job(_context: JobContext) -> StoredWatch:
+            if not task.folder.is_dir():
+                raise UserError(f"“{shown(str(task.folder))}” is no folder.")
+            destination = task.destination and task.destination.resolve()
+            return stores.watches.add(replace(task, folder=task.folder.resolve(), destination=destination))
+
+        def done(stored: StoredWatch) -> None:
+            run = self._runs[stored.id] = _WatchRun(stored)
+            self._run(run)
+            self._show(run)
+
+        self._session.tasks.run(
+            Lane.DISK, job, done=done, failed=self._show_error, owner=self, title="Watching the folder"
+        )
+
+    def _show_error(self, error: Exception) -> bool:
+        self._session.show_message(error_message(error, "").text, "bad", "watch")
+        return True
+
+    # --- running
+
+    def _run(self, run: _WatchRun) -> None:
+        stores = self._stores
+        if stores is None:
+            return
+        if run.stop is not None:  # the last job is just ending
+            run.again = True
+            return
+        run.problem = run.note = ""
+        run.again = False
+        retried, run.retried = run.retried, []
+
+        stop = run.stop = StopEvent()
+
+        def job(context: JobContext) -> None:
+            stop.cancelled = context.cancelled
+            _work(context, stores, run.stored, stop, retried)
+
+        self._session.tasks.run(
+            Lane.FOLDERS,
+            job,
+            done=lambda _none: self._ended(run, None),
+            failed=lambda error: self._ended(run, error),
+            progress=lambda post: self._receive(run, post),
+            owner=self,
+            title="Watching a folder",
+        )
+        self._notify(run)
+
+    def _ended(self, run: _WatchRun, error: Exception | None) -> bool:
+        run.stop = None
+        if error is not None:
+            run.problem = error_message(error, "").text
+        if run.again and run.stored.id in self._runs:
+            self._run(run)
+        self._notify(run)
+        return True
+
+    def _receive(self, run: _WatchRun, post: str | int | WatchReport) -> None:
+        stored = run.stored
+        if isinstance(post, str):
+            run.note = post
+        elif isinstance(post, int):
+            actions = (("Undo", self._edits.undo),)
+            self._session.show_message(
+                f"Added {plural(post, 'photo')} from “{shown(stored.task.folder.name)}”.", "", "edit", actions
+            )
+            self.added.emit()
+        else:
+            run.note = ""
+            failed = isinstance(post.answer, str)
+            stored.done += not failed
+            stored.failed += failed
+            stored.reports.insert(0, post)
+            del stored.reports[KEPT:]
+            if run is self._current:
+                self._panel.show_reports(stored.reports)
+        self._notify(run)
+
+    def _notify(self, run: _WatchRun) -> None:
+        if run is self._current:
+            self._panel.show_status(run.status())
+        self.changed.emit()
+
+    # --- commands
+
+    def command(self, verb: str, work_id: int) -> None:
+        """Run `open`, `pause`, `resume`, `cancel` (stop for good), `retry_failed` or `forget` on a watched folder."""
+        run = self._runs[FIRST_ID - work_id]
+        match verb:
+            case "open":
+                self._show(run)
+            case "pause":
+                self._set_paused(run, paused=True)
+                if run.stop is not None:
+                    run.stop.set()
+            case "resume":
+                self._set_paused(run, paused=False)
+                self._run(run)
+            case "retry_failed":
+                self._retry(run)
+            case _:
+                self._remove(run)
+
+    def failures(self, work_id: int) -> list[TransferFailure]:
+        """Return the photos that failed, as far as they are among the last answers."""
+        reports = self._runs[FIRST_ID - work_id].stored.reports
+        return [
+            TransferFailure(shown(one.path.name), "", one.answer, "") for one in reports if isinstance(one.answer, str)
+        ]
+
+    def _set_paused(self, run: _WatchRun, *, paused: bool) -> None:
+        run.stored.paused = paused
+        run.problem = ""
+        self._write(lambda stores: stores.watches.set_paused(run.stored.id, paused))
+        self._notify(run)
+
+    def _retry(self, run: _WatchRun) -> None:
+        stored = run.stored
+        failed = [report for report in stored.reports if isinstance(report.answer, str)]
+        stored.reports = [report for report in stored.reports if not isinstance(report.answer, str)]
+        stored.failed = 0
+        run.retried = [report.path for report in failed]
+        self._write(lambda stores: stores.watches.clear_failed(stored.id, failed))
+        if run is self._current:
+            self._panel.show_reports(stored.reports)
+        self._set_paused(run, paused=False)
+        if run.stop is not None:
+            run.stop.set()
+        self._run(run)
+
+    def _remove(self, run: _WatchRun) -> None:
+        if run.stop is not None:
+            run.stop.set()
+        del self._runs[run.stored.id]
+        self._write(lambda stores: stores.watches.remove(run.stored.id))
+        if run is self._current:
+            self._current = None
+            self.shown.emit(False)
+        self.changed.emit()
+
+    def _write(self, write: Callable[[AppData], object]) -> None:
+        if (stores := self._stores) is not None:
+            self._session.tasks.run(
+                Lane.DISK,
+                lambda _context: write(stores),
+                failed=self._show_error,
+                owner=self,
+                title="Keeping the watch",
+            )
+
+    def _on_current(self, verb: str) -> None:
+        if self._current is not None:
+            self.command(verb, self._current.status().id)
+
+    def _show(self, run: _WatchRun) -> None:
+        self._current = run
+        self._panel.show_reports(run.stored.reports)
+        self._panel.show_status(run.status())
+        self.shown.emit(True)
+        self._panel.table.setFocus()
+
+
+def _work(context: JobContext, stores: AppData, stored: StoredWatch, stop: Event, retried: list[Path]) -> None:
+    """Work on a watched folder until it is stopped; posts sentences, counts of added photos, and reports."""
+    from apitorch_desktop.dataset.importer.undoable_import import ImportResult
+    from apitorch_desktop.dataset.watch.adder import SetAdder
+    from apitorch_desktop.dataset.watch.engine import FolderWatch
+    from apitorch_desktop.dataset.watch.journal import WatchJournal
+    from apitorch_desktop.dataset.watch.task import lock_task
+
+    task, folder = stored.task, paths.desktop_folder()
+    while (lock := lock_task(folder, task)) is None:
+        context.post(_TAKEN)
+        if stop.wait(1):
+            return
+    context.post("")
+
+    def client() -> ApiClient:
+        return stores.clients.get(task.connection_id, attempts=1)
+
+    def report_training(state: Classifier | None) -> None:
+        if state is not None and state.status == "training" and not isinstance(state.version, int):
+            context.post(f"“{task.classifier}” is learning.")
+
+    @contextmanager
+    def connect() -> Iterator[ApiClient]:
+        found = client()
+        if "training" in (found.ping().extensions or []):
+            if wait_until_trained(found, task.classifier, report=report_training, wait=stop.wait) is None:
+                raise NoClassifier(f"There is no classifier “{task.classifier}”.")
+            context.post("")
+        yield found
+
+    def done(place: str, answer: Answer, moved: Path | None) -> None:
+        context.post(stores.watches.report(stored.id, Path(place), answer, moved))
+
+    def added(result: ImportResult) -> None:
+        if result.created:
+            context.post(result.created)
+
+    try:
+        with closing(WatchJournal(folder, task)) as journal:
+            for path in retried:
+                journal.forget(path)
+            adder = SetAdder(task, stores.imports, stores.transfers, client, added)
+            FolderWatch(task, journal, on_done=done, on_state=context.post, add=adder.add).work(connect, stop)
+    finally:
+        lock.release()
