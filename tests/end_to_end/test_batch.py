@@ -7,14 +7,22 @@ from collections import Counter
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QDesktopServices, QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QLineEdit
 
 from apitorch_desktop.ui.batch.dialog import AddEachDialog
 from apitorch_desktop.ui.batch.model import IN_SET
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE as ROW
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
-from tests.helpers.widget_driver import OpenedFolders, chip, choose, pick, press_cell, press_header
+from tests.helpers.widget_driver import (
+    OpenedFolders,
+    chip,
+    choose,
+    choose_from_button,
+    pick,
+    press_cell,
+    press_header,
+    save_table,
+)
 
 LABELS = ("dress", "shoes")
 EACH = 6
@@ -72,7 +80,7 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
 
         sorted_by_a_click(table)
         for form in ("csv", "jsonl"):
-            save(table, f"As {'CSV' if form == 'csv' else 'JSON lines'}…", tmp_path / f"answers.{form}")
+            save_table(made, f"As {'CSV' if form == 'csv' else 'JSON lines'}…", tmp_path / f"answers.{form}")
         rows = list(csv.DictReader((tmp_path / "answers.csv").read_text("utf-8").splitlines()))
         right = [one for one in rows if one["classifier"] == "right" and one["label"]]
         assert len(right) == 8
@@ -92,27 +100,12 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
         for slug in panel.chosen[1:]:
             program.press(lambda slug=slug: chip(panel, slug))
             program.wait(lambda slug=slug: slug not in panel.chosen, f"{slug} left out")
-        panel._fill_menu()  # a tool button's menu waits in a loop of its own: no step could go on beside it
-        next(one for one in panel._menu.actions() if one.text() == "Upside down  (upside-down)").trigger()
+        choose_from_button(made, panel.plus, "Upside down  (upside-down)")
         listed = []
         made.session.classifiers_changed.connect(lambda: listed.append(1))
         made.session.refresh_classifiers()
         program.wait(lambda: listed, "the classifiers listed anew")
         assert panel.chosen == ["right", "upside-down"]
-
-    def save(table, words, path):
-        program.press(table.save)
-        choose(words)
-        asked = program.wait(lambda: program.dialog(QFileDialog), "where to")
-        line = asked.findChild(QLineEdit, "fileNameEdit")
-        program.wait(lambda: line.hasFocus() and line.text(), "the focus in the name")
-        pointer.key("ctrl+a")
-        pointer.write(str(path))
-        program.wait(lambda: line.text() == str(path), "the name")
-        pointer.key("Return")
-        program.wait(path.exists, "the saved table")
-        program.wait(lambda: program.dialog(QFileDialog) is None, "the dialog closed")
-        table.window().activateWindow()
 
     def sorted_by_a_click(table):
         """By disagreement the greatest first, by confidence the least sure first; another click turns it round."""

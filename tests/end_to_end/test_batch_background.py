@@ -6,15 +6,13 @@ import threading
 
 import pytest
 from PySide6.QtCore import QPoint
-from PySide6.QtWidgets import QFileDialog, QLineEdit
 
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.tasks.runner import TaskRunner
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
-from tests.helpers.app_runner import dialog
 from tests.helpers.summer_set import summer
-from tests.helpers.widget_driver import chip, choose, press_cell
+from tests.helpers.widget_driver import chip, press_cell, save_table
 
 COUNT = 14
 CORNER = QPoint(1500, 920)
@@ -68,19 +66,7 @@ def gate(monkeypatch):
 
 
 def save(made, path):
-    table = made.batch_panel
-    program.press(table.save)
-    choose("As CSV…")
-    asked = program.wait(lambda: dialog(QFileDialog), "where to")
-    line = asked.findChild(QLineEdit, "fileNameEdit")
-    program.wait(lambda: line.hasFocus() and line.text(), "the focus in the name")
-    pointer.key("ctrl+a")
-    pointer.write(str(path))
-    program.wait(lambda: line.text() == str(path), "the name")
-    pointer.key("Return")
-    program.wait(path.exists, "the saved table")
-    program.wait(lambda: dialog(QFileDialog) is None, "the dialog closed")
-    made.window.activateWindow()
+    save_table(made, "As CSV…", path)
     return list(csv.DictReader(path.read_text("utf-8").splitlines()))
 
 

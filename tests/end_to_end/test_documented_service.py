@@ -16,6 +16,7 @@ from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
 from tests.helpers.documented_program import cell, coats, digests, listed, pictures_shown, run, shown, waiting
+from tests.helpers.widget_driver import export, to_grid
 
 CORNER = QPoint(1500, 920)
 PASSING = [429, 500, 502, "late", "half", "twice", "drop", "lost", "longer", "shorter", "garbage"]
@@ -95,7 +96,8 @@ def test_photos_dropped_on_a_label_are_there_once_whatever_goes_wrong(monkeypatc
         program.wait(lambda: made.model.total == 8, "the photos in the grid")
         assert any("no photo.jpg" in one for one in said)
         program.wait(lambda: any(one.startswith("Added 2 photos") for one in said), "the end")
-        made.edits.undo()
+        to_grid(made)
+        pointer.key("ctrl+z")
         program.wait(lambda: made.model.total == 6, "the undo")
         assert len(service.content(service.number)["mountain"]) == 2
 
@@ -365,10 +367,7 @@ def test_a_training_set_is_exported_while_addresses_run_out_and_answers_break(mo
         seen = made.transfers.changed.connect(
             lambda status: (service.expire(), expired.append(1)) if not expired else None
         )
-        found = made.session.find_set(service.number)
-        from apitorch_desktop.ui.exporter.controller import ExportOrder
-
-        made.exports.export(found, ExportOrder("imagefolder", tmp_path / "out", None, 0))
+        export(made, "imagefolder", tmp_path / "out")
         program.wait(lambda: len(list((tmp_path / "out").rglob("*.jpg"))) == 6, "the files")
         program.wait(
             lambda: all(one.state == "done" for one in made.transfers.statuses) and made.transfers.statuses,

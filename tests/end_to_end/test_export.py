@@ -12,13 +12,12 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QLabel, QPushButton
 
-from apitorch_desktop.ui.exporter.controller import FORMATS, ExportDialog, UsageDialog
+from apitorch_desktop.ui.exporter.controller import ExportDialog, UsageDialog
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources
 from tests.helpers import app_runner as program
-from tests.helpers import x11_pointer as pointer
 from tests.helpers.export_readers import read_croissant, read_hugging_face, walked
-from tests.helpers.widget_driver import choose, pick, press_cell
+from tests.helpers.widget_driver import export
 
 SPLIT = (50, 25, 25, 7)
 """Percent for training, validation and test; the seed."""
@@ -50,37 +49,6 @@ def made_set(photos):
         return made.id
 
     return make
-
-
-def export(made, form, folder, split=None, jpeg=False):
-    """Ask for an export in the tree's menu and say how in the dialog; `split`: shares in percent, then the seed."""
-    tree, model = made.central_widget.tree.view, made.central_widget.tree.model
-    program.wait(made.window.isActiveWindow, "the focus in the window")
-    press_cell(tree, model.index_of(model.top()[0]), button=3)
-    choose("Export…")
-    shown = program.wait(lambda: program.dialog(ExportDialog), "the export dialog")
-    program.wait(shown.isActiveWindow, "the focus in the dialog")
-    if shown.format.currentText() != FORMATS[form][0]:
-        pick(shown.format, FORMATS[form][0])
-    write_into(shown.folder, str(folder))
-    if jpeg:
-        program.press(shown.jpeg)
-    if split:
-        program.press(shown.split)
-        program.wait(lambda: shown.shares[0].isVisible(), "the shares")
-        for spin, value in zip((*shown.shares, shown.seed), split, strict=True):
-            write_into(spin, str(value))
-    program.wait(shown.start.isEnabled, "an export that can begin")
-    program.press(shown.start)
-    program.wait(lambda: program.dialog(ExportDialog) is None, "the dialog closed")
-    made.window.activateWindow()
-
-
-def write_into(line, text):
-    program.press(line)
-    program.wait(line.hasFocus, "the focus in the line")
-    pointer.key("ctrl+a")
-    pointer.write(text)
 
 
 def exported(made, path, what):

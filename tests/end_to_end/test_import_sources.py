@@ -5,16 +5,17 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData
+from PySide6.QtCore import QMimeData, QPoint
 from PySide6.QtGui import QGuiApplication, QImage
 
 from apitorch_desktop.ui.importer.dialog import ImportDialog
-from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
 from tests.helpers.image_samples import motion_photo, raw_photo, saved, scene
+from tests.helpers.widget_driver import to_grid
 
+CORNER = QPoint(1500, 920)
 PHONE = {
     "IMG_1.HEIC": (Path(__file__).parents[1] / "data" / "heif" / "turned.heic").read_bytes(),
     "IMG_2.avif": saved(scene(), "AVIF"),
@@ -29,20 +30,17 @@ def plan(made):
     return shown
 
 
+def drop(made, path):
+    """Drop a file or folder on the middle of the window."""
+    assert pointer.drag([path], pointer.center(made.central_widget.pages), CORNER) == "dropped"
+
+
 def accept(made, total, what):
     shown = plan(made)
     program.wait(shown.start.isEnabled, f"{what}: something to send")
     program.press(shown.start)
     program.wait(lambda: made.model.total == total, f"{what} in the grid")
     program.wait(lambda: dialog(ImportDialog) is None, "the plan closed")
-
-
-def back(made):
-    """To the grid; no window manager does that here when a dialog closes."""
-    grid = made.photos.grid
-    made.window.activateWindow()
-    grid.setFocus()
-    program.wait(grid.hasFocus, "the focus in the grid")
 
 
 def looked_at(shown):
@@ -80,12 +78,12 @@ def test_archives_lists_pictures_and_addresses_come_in_through_the_plan(monkeypa
 
     def steps(made):
         program.wait(lambda: made.session.sets_confirmed, "the embedded service")
-        made.imports.begin(DroppedContent(paths=(archive,)))
+        drop(made, archive)
         accept(made, 6, "the archive")
         settled(made, 1)
         assert dict(made.session.open_set.counts) == {"dress": 3, "hat": 3}
         assert made.session.open_set.training_set.name == "Summer"  # not Summer.zip
-        made.imports.begin(DroppedContent(paths=(table,)))
+        drop(made, table)
         shown = plan(made)
         program.wait(lambda: "already" in shown.below.text(), "what is there already")
         accept(made, 8, "the list")
@@ -95,16 +93,16 @@ def test_archives_lists_pictures_and_addresses_come_in_through_the_plan(monkeypa
         picture = QMimeData()
         picture.setImageData(QImage(str(min((photos / "test" / "hat").iterdir()))))
         clipboard.setMimeData(picture)
-        back(made)
+        to_grid(made)
         pointer.key("ctrl+v")
         assert len(looked_at(plan(made))) == 1
 
         clipboard.setText("https://example.invalid/a.jpg\nhttps://example.invalid/b.jpg\n")
-        back(made)
+        to_grid(made)
         pointer.key("ctrl+v")
         assert len(looked_at(plan(made))) == 2
 
-        back(made)
+        to_grid(made)
         pointer.key("ctrl+z")
         program.wait(lambda: made.model.total == 6, "the list undone")
         pointer.key("ctrl+z")
@@ -112,9 +110,9 @@ def test_archives_lists_pictures_and_addresses_come_in_through_the_plan(monkeypa
         pointer.key("ctrl+shift+z")
         program.wait(lambda: made.model.total == 6, "the archive in again")
 
-        made.imports.begin(DroppedContent(paths=(phone,)))
+        drop(made, phone)
         accept(made, 10, "photos of a phone and a camera")
-        back(made)
+        to_grid(made)
         pointer.key("End")
         images = [made.model.image(row) for row in range(made.model.shown)]
         new = [image for image in images if image.original_filename in PHONE]

@@ -6,6 +6,7 @@ from apitorch_desktop.ui.session.session import ConnectionState
 from tests.helpers import app_runner as program
 from tests.helpers.documented_program import listed, run, use
 from tests.helpers.fake_api import FakeApi
+from tests.helpers.widget_driver import choose_in_connection_menu
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_a_key_for_this_run_only_is_marked_until_the_keyring_takes_it(monkeypatc
         assert (button.mark, "kept" in button.toolTip()) == ("", False)
         other = stores.connections.add("Elsewhere", service.url)
         assert stores.keys.store(other, service.key).location == "this run"
-        made.connection_menu.chosen.emit(other.id)
+        choose_in_connection_menu(made, "Elsewhere")
         listed(made, 3)
         assert button.mark == "key"
         assert "This machine has no keyring. The key is kept until the program ends." in button.toolTip()
@@ -51,17 +52,17 @@ def test_a_key_for_this_run_only_is_marked_until_the_keyring_takes_it(monkeypatc
         assert (button.mark, "until the program ends" in button.toolTip()) == ("key", True)
         service.come_back()
         program.wait(lambda: made.session.state is ConnectionState.READY, "its return")
-        entry(made, "Keep the key in the keyring").trigger()
+        choose_in_connection_menu(made, "Keep the key in the keyring")
         program.wait(lambda: any("no keyring" in one for one in said), "that there still is none")
         assert button.mark == "key"
         ring = Ring()
         for name in ("get_password", "set_password"):
             monkeypatch.setattr(f"keyring.{name}", getattr(ring, name))
-        entry(made, "Keep the key in the keyring").trigger()
+        choose_in_connection_menu(made, "Keep the key in the keyring")
         program.wait(lambda: "The key is in the keyring now." in said, "that it is kept")
         assert list(ring.kept.values()) == [service.key]
         assert (button.mark, "kept" in button.toolTip()) == ("", False)
-        made.connection_menu.chosen.emit("embedded")
+        choose_in_connection_menu(made, "On this computer")
         program.wait(
             lambda: made.session.state is ConnectionState.READY and button.text() != "Elsewhere", "the first again"
         )

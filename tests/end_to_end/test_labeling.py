@@ -7,7 +7,7 @@ from apitorch_desktop.ui.labeling.key_strip import KeyChip
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.summer_set import summer as summer_set
-from tests.helpers.widget_driver import choose
+from tests.helpers.widget_driver import choose, to_grid
 
 LABELS = ("dress", "hat", "pants")
 EACH = 4
@@ -102,10 +102,9 @@ def test_a_key_is_given_to_another_label_and_that_is_remembered(monkeypatch, sum
     def steps(made):
         ready(made)
         strip = made.labeling.strip
-        menu = strip.menu_for("1")
-        next(action for action in menu.actions() if action.text() == "pants").trigger()
-        menu.close()
-        assert made.labeling.keys.shown() == {"1": "pants", "2": "hat", "3": "dress"}
+        program.press(lambda: next(one for one in strip.findChildren(KeyChip) if one.name == "dress"), button=3)
+        choose("pants")
+        program.wait(lambda: made.labeling.keys.shown() == {"1": "pants", "2": "hat", "3": "dress"}, "the keys")
         hints = {node.text: node.hint for node in made.central_widget.tree.model.top()[0].children}
         assert hints == {"dress": "3", "hat": "2", "pants": "1"}
 
@@ -189,12 +188,6 @@ def test_labels_sorted_by_count_stay_where_they_are_until_sorted_again(monkeypat
         program.wait(lambda: grid.viewport().rect().contains(grid.visualRect(back).center()), "the photo in sight")
 
     assert program.run(monkeypatch, steps) == 0
-
-
-def to_grid(made):
-    made.window.activateWindow()
-    made.photos.grid.setFocus()
-    program.wait(made.photos.grid.hasFocus, "the focus in the grid")
 
 
 def drag_inside(start, target):

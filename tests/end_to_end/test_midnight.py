@@ -13,9 +13,9 @@ import pytest
 import requests
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.ui.exporter.controller import ExportOrder
 from tests.helpers import app_runner as program
 from tests.helpers.documented_program import digests, listed, run, use
+from tests.helpers.widget_driver import export
 
 KEY = "k" * 42
 DAY = 24 * 3600
@@ -85,7 +85,7 @@ def test_the_window_stays_open_over_midnight_and_a_download_goes_on(monkeypatch,
 
         watch = threading.Thread(target=midnight)
         watch.start()
-        made.exports.export(made.session.find_set(service.number), ExportOrder("imagefolder", out, None, 0))
+        export(made, "imagefolder", out)
         program.wait(
             lambda: made.transfers.statuses and made.transfers.statuses[0].state in ("done", "failed"),
             "the download",

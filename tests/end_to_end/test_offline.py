@@ -12,6 +12,7 @@ from apitorch_desktop.utils.paths import desktop_folder
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.documented_program import away, cell, coats, counts, listed, pictures_shown, run, shown, waiting
+from tests.helpers.widget_driver import choose_in_connection_menu, to_grid
 
 
 @pytest.fixture
@@ -64,7 +65,9 @@ def test_edits_wait_over_a_restart_and_are_sent_on_return(monkeypatch, service):
         program.wait(lambda: counts(made) == {"mountain": 3, "plains": 3}, "the photo under its new label")
         away(made)
         program.wait(lambda: any("kept here, and sent when the service is back" in one for one in said), "what is said")
-        made.photos.delete(shown(made)["plains"][:1])
+        pointer.click(cell(made, shown(made)["plains"][0]))
+        program.wait(lambda: made.model.selected_ids() == shown(made)["plains"][:1], "the selection")
+        pointer.key("Delete")
         program.wait(lambda: counts(made) == {"mountain": 3, "plains": 2}, "the deletion")
         program.wait(lambda: "2 changes wait" in made.central_widget.offline_banner.words.full_text(), "how many wait")
 
@@ -82,9 +85,10 @@ def test_edits_wait_over_a_restart_and_are_sent_on_return(monkeypatch, service):
         assert sorted(one for ids in shown(made).values() for one in ids) == sorted(
             image.image_id for image in made.session.workspace.listing(service.number).images
         )
-        made.edits.undo()
+        to_grid(made)
+        pointer.key("ctrl+z")
         program.wait(lambda: made.model.total == 6, "the undo of the deletion")
-        made.edits.undo()
+        pointer.key("ctrl+z")
         program.wait(lambda: service.content(service.number) == before, "the undo of the move")
 
     run(monkeypatch, offline)
@@ -237,12 +241,12 @@ def test_each_connection_keeps_its_name_colour_and_what_was_seen_of_it(monkeypat
 
     def steps(made, _said):
         listed(made, 6)
-        button = made.central_widget.toolbar.connection
-        assert (button.text(), button.stripe) == (made.session.connection.name, "#1971c2")
+        button, first = made.central_widget.toolbar.connection, made.session.connection.name
+        assert (button.text(), button.stripe) == (first, "#1971c2")
         made.connection_menu._fill()
         entries = {one.text(): one for one in made.central_widget.toolbar.connection_menu.actions()}
         assert not entries["Elsewhere"].icon().isNull()
-        entries["Elsewhere"].trigger()
+        choose_in_connection_menu(made, "Elsewhere")
         program.wait(lambda: made.session.state is ConnectionState.REFUSED, "that there is no key")
         assert (button.text(), button.stripe) == ("Elsewhere", other.color)
         assert made.model.total == 0
@@ -250,10 +254,7 @@ def test_each_connection_keeps_its_name_colour_and_what_was_seen_of_it(monkeypat
         words = made.central_widget.offline_banner.words.full_text()
         assert "There is no key for “Elsewhere”. This machine has no keyring. Enter it again." in words
         service.vanish()
-        made.connection_menu._fill()
-        next(
-            one for one in made.central_widget.toolbar.connection_menu.actions() if "environment" in one.text()
-        ).trigger()
+        choose_in_connection_menu(made, first)
         program.wait(lambda: made.model.total == 6, "what was seen of the first")
         away(made)
 

@@ -11,13 +11,7 @@ from apitorch_desktop.utils import paths
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.summer_set import summer
-from tests.helpers.widget_driver import choose, choose_in_menu_bar, popup, press_cell
-
-
-def choose_in_connection_menu(made, *path):
-    """Choose from the connection menu with the pointer."""
-    program.press(made.central_widget.toolbar.connection)
-    choose(*path)
+from tests.helpers.widget_driver import choose, choose_in_connection_menu, choose_in_menu_bar, popup, press_cell
 
 
 def test_colors_are_chosen_by_pointer_and_kept(monkeypatch, home, capfd):

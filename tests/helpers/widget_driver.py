@@ -1,8 +1,11 @@
 """Menus, choices and tables as a person uses them: with the pointer, where they are on the screen."""
 
-from PySide6.QtCore import QObject, QPersistentModelIndex, QRect, QUrl, Slot
+import subprocess
+
+from PySide6.QtCore import QObject, QPersistentModelIndex, QRect, QTimer, QUrl, Slot
 from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMenu, QPushButton
 
+from apitorch_desktop.ui.exporter.controller import FORMATS, ExportDialog
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 
@@ -43,6 +46,87 @@ def choose_in_menu_bar(made, title, *path):
     action = next(one for one in bar.actions() if one.text() == title)
     program.press(bar, bar.actionGeometry(action))
     choose(*path)
+
+
+def export(made, form, folder, split=None, jpeg=False):
+    """Ask for an export in the tree's menu and say how in the dialog; `split`: shares in percent, then the seed."""
+    tree, model = made.central_widget.tree.view, made.central_widget.tree.model
+    program.wait(made.window.isActiveWindow, "the focus in the window")
+    press_cell(tree, model.index_of(model.top()[0]), button=3)
+    choose("Export…")
+    shown = program.wait(lambda: program.dialog(ExportDialog), "the export dialog")
+    program.wait(shown.isActiveWindow, "the focus in the dialog")
+    if shown.format.currentText() != FORMATS[form][0]:
+        pick(shown.format, FORMATS[form][0])
+    write_into(shown.folder, str(folder))
+    if jpeg:
+        program.press(shown.jpeg)
+    if split:
+        program.press(shown.split)
+        program.wait(lambda: shown.shares[0].isVisible(), "the shares")
+        for spin, value in zip((*shown.shares, shown.seed), split, strict=True):
+            write_into(spin, str(value))
+    program.wait(shown.start.isEnabled, "an export that can begin")
+    program.press(shown.start)
+    program.wait(lambda: program.dialog(ExportDialog) is None, "the dialog closed")
+    made.window.activateWindow()
+
+
+def write_into(line, text):
+    program.press(line)
+    program.wait(line.hasFocus, "the focus in the line")
+    pointer.key("ctrl+a")
+    pointer.write(text)
+
+
+def choose_in_connection_menu(made, *path):
+    """Choose from the connection menu."""
+    program.press(made.central_widget.toolbar.connection)
+    choose(*path)
+
+
+def choose_from_button(made, button, words):
+    """Choose from the menu of a tool button, which waits for the choice in an event loop of its own."""
+    places, clicks = [], []
+
+    def look():
+        shown = popup()
+        action = shown and next((one for one in shown.actions() if one.text() == words), None)
+        if action is None or clicks:
+            return
+        places.append(pointer.center(shown, shown.actionGeometry(action)))
+        if len(places) > program.SETTLED and all(one == places[-1] for one in places[-program.SETTLED :]):
+            at = places[-1]
+            clicks.append(subprocess.Popen(["xdotool", "mousemove", str(at.x()), str(at.y()), "click", "1"]))
+
+    timer = QTimer(interval=5)
+    timer.timeout.connect(look)
+    timer.start()
+    program.press(button)
+    program.wait(lambda: clicks and popup() is None, f"“{words}” chosen")
+    timer.stop()
+    assert clicks[0].wait(program.PATIENCE) == 0
+    made.window.activateWindow()
+
+
+def to_grid(made):
+    """Give the keyboard to the photos; no window manager does that here when a dialog closes."""
+    made.window.activateWindow()
+    made.photos.grid.setFocus()
+    program.wait(made.photos.grid.hasFocus, "the focus in the grid")
+
+
+def save_table(made, words, path):
+    """Save the table of a batch as the menu offers it."""
+    table = made.batch_panel
+    program.press(table.save)
+    choose(words)
+    asked = program.wait(lambda: program.dialog(QFileDialog), "where to")
+    line = asked.findChild(QLineEdit, "fileNameEdit")
+    program.wait(lambda: line.hasFocus() and line.text(), "the focus in the name")
+    write_path(asked, path)
+    program.wait(path.exists, "the saved table")
+    made.window.activateWindow()
 
 
 def write_path(shown, path):
