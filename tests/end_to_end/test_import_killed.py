@@ -58,10 +58,10 @@ def labels(made):
 def test_undo_takes_away_an_import_in_whose_middle_the_program_was_killed(monkeypatch, service, when):
     before = there(service)
     killed_in_the_middle(service, "quite_new")
+    if when == "at once":  # while it goes on again, and cannot end before it is cancelled
+        service.wrong("late", times=100, method="POST", path="/image$", seconds=4)
 
     def steps(made, said):
-        if when == "at once":  # while it goes on again, and each photo takes its time
-            service.wrong("late", times=100, method="POST", path="/image$", seconds=0.3)
         program.wait(lambda: made.session.open_set is not None and made.session.open_set.listed, "the listing")
         program.wait(lambda: made.transfers.statuses, "the transfer")
         if when == "at once":

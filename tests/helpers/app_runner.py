@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
-from PySide6.QtCore import QCoreApplication, QEvent, QPoint, QRect, QTimer, qInstallMessageHandler
+from PySide6.QtCore import QCoreApplication, QEvent, QPoint, QRect, Qt, QTimer, qInstallMessageHandler
+from PySide6.QtGui import QFontDatabase, QGuiApplication, QPalette
 from PySide6.QtWidgets import QApplication, QWidget
 
 from apitorch_desktop.cli.main import main
@@ -74,7 +75,16 @@ def run(monkeypatch, steps, *arguments):
             window.deleteLater()
         turn()
         if application is not None:
-            application.setStyleSheet("")
+            plain_look(application)
+
+
+def plain_look(application):
+    """Take back what a theme did to the application: the next one starts from its type and colors, as a program does."""
+    application.setStyleSheet("")
+    application.setPalette(QPalette())
+    application.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.GeneralFont))
+    application.setLayoutDirection(Qt.LayoutDirection.LeftToRight)
+    QGuiApplication.clipboard().clear()
 
 
 driven: set[str] = set()

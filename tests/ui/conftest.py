@@ -14,6 +14,7 @@ from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.tasks.runner import Lane, TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources
+from tests.helpers.app_runner import plain_look
 from tests.helpers.grid_driver import Source
 
 _LANES = tuple(f"{lane.value}-" for lane in Lane)
@@ -75,6 +76,7 @@ def theme(qapp):
     theme.apply(qapp)
     yield theme
     theme.deleteLater()
+    plain_look(qapp)
 
 
 @pytest.fixture
